@@ -1,26 +1,39 @@
-"""A vehicle's gateway without a CAN bus, as a process: `python -m tests.telemetry.sender FILE`.
+"""A vehicle's gateway without a CAN bus, as a process: `python -m tests.telemetry.sender FILE [forking]`.
 
 It brings as many records into its outbox as the file says, over as many lives as it has, delivers them, and ends when
 the back end has everything. After each record that is in the outbox it writes a line to its ledger.
+
+`forking`: for each line on standard input it does so in a process of its own, and prints the number of the process; so
+a life begins without the time for imports.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.outbox import Outbox
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 from v2g.telemetry.delivery import TOPIC_PREFIX
+from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, encode_record
 from v2g_gateway.delivery import Delivery
 from v2g_gateway.uplink import MqttUplink
+
+PRIORITIES: Final = {7: Priority.SETTLEMENT, 13: Priority.SAFETY, 17: Priority.DIAGNOSTIC}
+"""By the last digits of a record's number, of 20."""
+
+
+MOST_KEYS: Final = 50
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -31,6 +44,8 @@ class Order(msgspec.Struct, frozen=True):
     per_s: int
     folder: Path
     mqtt: MqttConfig
+    sealed: bool = False
+    """Whether its outbox is sealed, with a key more in each of the first lives."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,7 +66,13 @@ def ledger(folder: Path) -> list[Entry]:
 async def send(order: Order) -> None:
     """Do it."""
     done = len(ledger(order.folder))
-    box = await Outbox.open(order.folder / "outbox.db", order.ev, 1)
+    keys = None
+    if order.sealed:
+        path = order.folder / "keys"
+        if not path.exists() or RecordKeys.read(path).newest < MOST_KEYS:
+            RecordKeys.rotate(path)
+        keys = RecordKeys.read(path)
+    box = await Outbox.open(order.folder / "outbox.db", order.ev, 1, keys=keys)
 
     def observe(event: Observe) -> None:
         sys.stderr.write(f"{order.ev} {event.name} {event.data}\n")
@@ -66,7 +87,7 @@ async def send(order: Order) -> None:
     for seq in range(1, order.count - done + 1):
         signals: dict[str, float | int | str] = {"battery.soc": seq % 100, "battery.voltage": 400.0}
         body = encode_record(Record(order.ev, box.boot, seq, seq, "charging", seq % 20 == 1, signals))
-        await box.put(seq, body)
+        await box.put(seq, body, PRIORITIES.get(seq % 20, Priority.LIVE), seq)
         os.write(lines, f"{box.boot} {seq} {hashlib.sha256(body).hexdigest()}\n".encode())
         delivery.wake()
         if seq % 20 == 0:
@@ -79,7 +100,28 @@ async def send(order: Order) -> None:
     await box.close()
 
 
+def fork(order: Order) -> int:
+    """Return the number of a process that does it."""
+    process = os.fork()
+    if process == 0:
+        with contextlib.suppress(BaseException):
+            asyncio.run(send(order))
+            os._exit(0)
+        os._exit(1)
+    return process
+
+
+def main(path: str, *, forking: bool) -> None:
+    """Do it in this process, or in others."""
+    order = msgspec.json.decode(Path(path).read_bytes(), type=Order, dec_hook=lambda kind, text: kind(text))
+    if not forking:
+        asyncio.run(send(order))
+    else:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        for _ in sys.stdin:
+            sys.stdout.write(f"{fork(order)}\n")
+            sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    asyncio.run(
-        send(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Order, dec_hook=lambda kind, text: kind(text)))
-    )
+    main(sys.argv[1], forking=len(sys.argv) > 2)

@@ -6,8 +6,10 @@ Real processes and a real mosquitto; what was in an outbox is compared with what
 import asyncio
 import contextlib
 import hashlib
+import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +28,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.databases import Cluster, running_cluster
 from tests.csms.support import make_config
 from tests.csms.test_program import write_config
+from tests.kills import MANY, Progress
 from tests.telemetry.brokers import access, source
 from tests.telemetry.sender import Order, ledger
 from v2g_cli.demo.broker import Broker
@@ -70,6 +73,48 @@ class Process:
         return code == 0
 
 
+class Lives:
+    """A sender that lives again and again, each time in a process that one process forks."""
+
+    def __init__(self, order: Path) -> None:
+        self._mother = subprocess.Popen(
+            [sys.executable, "-m", "tests.telemetry.sender", str(order), "forking"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.kills = 0
+        self.said = ""
+        self.start()
+
+    def start(self) -> None:
+        """Begin a life."""
+        assert self._mother.stdin is not None
+        assert self._mother.stdout is not None
+        self._mother.stdin.write("\n")
+        self._mother.stdin.flush()
+        self._process = int(self._mother.stdout.readline())
+
+    def kill(self) -> None:
+        """kill -9, and wait for the end."""
+        if not self.ended:
+            os.kill(self._process, signal.SIGKILL)
+            self.kills += 1
+        while not self.ended:
+            time.sleep(0.001)
+
+    @property
+    def ended(self) -> bool:
+        """Whether this life has ended."""
+        return not Path(f"/proc/{self._process}").exists()
+
+    def close(self) -> None:
+        """End everything."""
+        self.kill()
+        self._mother.communicate()
+
+
 class Field:
     """Senders, a broker, and a back end of one node or more."""
 
@@ -87,7 +132,7 @@ class Field:
             place.mkdir()
             config = make_config(place, pki, mqtt=source(broker, pki, name), store_url=store_url, store_key=key)
             self.nodes.append(Process("-m", "csms", "--config", str(write_config(place / "csms.yaml", config))))
-        self.senders: list[Process] = []
+        self.senders: list[Process | Lives] = []
         self.orders: list[Order] = []
 
     def _admit(self, broker: Broker) -> None:
@@ -99,15 +144,16 @@ class Field:
         broker.stop()
         self.broker = broker.again()
 
-    def add_sender(self, count: int, per_s: int) -> None:
-        """Start a vehicle's gateway."""
+    def add_sender(self, count: int, per_s: int, *, mortal: bool = False) -> None:
+        """Start a vehicle's gateway; a `mortal` one begins its lives quickly, and seals its outbox."""
         ev = f"EV-{len(self.senders) + 1}"
         folder = self.folder / ev
         folder.mkdir()
-        order = Order(ev, count, per_s, folder, access(self.broker, self._pki, ev))
-        (folder / "order.json").write_bytes(msgspec.json.encode(order, enc_hook=str))
+        order = Order(ev, count, per_s, folder, access(self.broker, self._pki, ev), sealed=mortal)
+        path = folder / "order.json"
+        path.write_bytes(msgspec.json.encode(order, enc_hook=str))
         self.orders.append(order)
-        self.senders.append(Process("-m", "tests.telemetry.sender", str(folder / "order.json")))
+        self.senders.append(Lives(path) if mortal else Process("-m", "tests.telemetry.sender", str(path)))
 
     def stored(self) -> int:
         """How many records are in the database."""
@@ -199,6 +245,8 @@ class Field:
         """End everything."""
         for each in (*self.nodes, *self.senders):
             each.kill()
+            if isinstance(each, Lives):
+                each.close()
         self.broker.stop()
         self.store.close()
 
@@ -290,3 +338,47 @@ async def test_a_hundred_thousand_records_are_stored_each_once(
             await here.finish()
             assert here.judge() >= 100_000, f"seed {seed}"
             sys.stderr.write(f"{here.stored()} records, {count} misfortunes, seed {seed}\n")
+
+
+async def kill_again_and_again(here: Field, times: int) -> None:
+    """Kill a gateway in each part of its life, and the broker and the back end now and then; compare the end."""
+    chance = random.Random(seed := time.time_ns())
+    here.add_sender(times * 40, per_s=400, mortal=True)
+    (gateway,) = here.senders
+    assert isinstance(gateway, Lives)
+    shown = Progress(times)
+    while gateway.kills < times:
+        await asyncio.sleep(chance.choice([0.0, 0.05, 0.1, 0.2]) + chance.uniform(0, 0.1))
+        gateway.kill()
+        gateway.start()
+        if gateway.kills % 50 == 5:
+            await here.restart_broker()
+        if gateway.kills % 50 == 10:
+            await here.leave_the_back_end_away(chance.uniform(0, 0.5))
+        shown(stored=here.stored())
+    deadline = time.monotonic() + 300
+    while len(ledger(here.orders[0].folder)) < times * 40 or not gateway.ended:
+        assert time.monotonic() < deadline, f"seed {seed}"
+        if gateway.ended:
+            gateway.start()
+        await asyncio.sleep(STEP_S)
+    here.judge()
+    rows = here.store.do(lambda c: c.execute(select(telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms)).all())
+    boots: dict[int, list[tuple[int, int]]] = {}
+    for row in rows:
+        boots.setdefault(row.boot, []).append((row.seq, row.at_ms))
+    assert len(boots) > times // 4  # a life that ends at once has no records
+    for found in boots.values():
+        assert sorted(found) == [(n, n) for n in range(1, len(found) + 1)]  # in the order of the source, without gaps
+
+
+@pytest.mark.requirement("R83", "R99", "R145")
+async def test_a_gateway_that_is_killed_20_times_loses_nothing(tmp_path: Path, pki: PkiTree, broker: Broker) -> None:
+    async with field(tmp_path, pki, broker, f"sqlite:///{tmp_path / 'csms.sqlite3'}") as here:
+        await kill_again_and_again(here, 20)
+
+
+@pytest.mark.long
+async def test_a_gateway_that_is_killed_1000_times_loses_nothing(tmp_path: Path, pki: PkiTree, broker: Broker) -> None:
+    async with field(tmp_path, pki, broker, f"sqlite:///{tmp_path / 'csms.sqlite3'}") as here:
+        await kill_again_and_again(here, MANY)
