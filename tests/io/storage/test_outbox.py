@@ -199,7 +199,7 @@ async def test_a_gap_ends_with_the_record_that_reports_it_and_grows_until_then(t
     await put(box, 6, Priority.DIAGNOSTIC)  # while the report is being made
     await box.close()
     box = await opened(tmp_path, max_bytes=2 * SIZE)  # a gap outlives the process
-    await box.put(1, b"report", Priority.SETTLEMENT, reports=gap)
+    await box.put_all([Entry(1, b"report", Priority.SETTLEMENT, reports=gap)])
     assert await box.gaps() == [Gap(Priority.DIAGNOSTIC, 2, 3000, 5000)]  # of the last, one went for the report
     await box.close()
 

@@ -58,13 +58,25 @@ BEGINNING: Final[Position] = (0, 0)
 END: Final[Position] = (2**53, 0)
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Dropped records of a priority that no record reports yet: how many, and from when to when (ms since 1970)."""
+
+    priority: Priority
+    count: int
+    first_ms: int
+    last_ms: int
+
+
 class Entry(msgspec.Struct, frozen=True):
-    """A record for the outbox: its number in this boot, its priority, and its time."""
+    """A record for the outbox: its number, its priority, its time, its boot (None: the current one), and the gap that
+    ends because it `reports` it."""
 
     seq: int
     body: bytes
     priority: Priority = Priority.LIVE
     utc_ms: int = 0
+    boot: int | None = None
+    reports: Gap | None = None
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -86,15 +98,6 @@ class Waiting(msgspec.Struct, frozen=True):
     boot: int
     first: int | None
     dropped: int
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Dropped records of a priority that no record reports yet: how many, and from when to when (ms since 1970)."""
-
-    priority: Priority
-    count: int
-    first_ms: int
-    last_ms: int
 
 
 class Outbox:
@@ -176,26 +179,26 @@ class Outbox:
 
         return await self._run(begin)
 
-    async def put(
-        self, seq: int, body: bytes, priority: Priority = Priority.LIVE, utc_ms: int = 0, *, reports: Gap | None = None
-    ) -> int:
-        """Store one record; see `put_all`. A record that `reports` a gap ends it."""
-        return await self._run(lambda: self._put((Entry(seq, body, priority, utc_ms),), reports))
+    async def put(self, seq: int, body: bytes, priority: Priority = Priority.LIVE, utc_ms: int = 0) -> int:
+        """Store one record of this boot; see `put_all`."""
+        return await self.put_all((Entry(seq, body, priority, utc_ms),))
 
     async def put_all(self, entries: Sequence[Entry]) -> int:
-        """Store records of this boot durably, in one commit; return how many were dropped for them. Idempotent."""
-        return await self._run(lambda: self._put(entries, None))
+        """Store records durably, in rising order and one commit; return how many were dropped for them. Idempotent."""
+        return await self._run(lambda: self._put(entries))
 
-    def _put(self, entries: Sequence[Entry], reports: Gap | None) -> int:
+    def _put(self, entries: Sequence[Entry]) -> int:
         self._db.execute("BEGIN IMMEDIATE")
         size = self._bytes
         for each in entries:
-            body = self._seal(self.boot, each)
+            boot = self.boot if each.boot is None else each.boot
+            body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else each.body
             key = self._keys.newest if self._keys else 0
-            row = self.boot, each.seq, each.priority, each.utc_ms, key, body
-            size += len(body) * self._db.execute(_PUT, row).rowcount
-        if reports is not None:
-            self._end_gap(reports)
+            row = boot, each.seq, each.priority, each.utc_ms, key, body
+            added = self._db.execute(_PUT, row).rowcount
+            size += len(body) * added
+            if added and each.reports is not None:
+                self._end_gap(each.reports)
         size, gone = self._drop(size)
         self._db.execute(_SET, ("bytes", size))
         if gone:
@@ -209,9 +212,6 @@ class Outbox:
             self._islands += important and not self._on_island
             self._on_island = important
         return gone
-
-    def _seal(self, boot: int, entry: Entry) -> bytes:
-        return self._keys.seal(entry.body, self._name(boot, entry.seq)) if self._keys else entry.body
 
     def _name(self, boot: int, seq: int) -> bytes:
         return f"{self._ev}/{boot}/{seq}".encode()
