@@ -1,7 +1,7 @@
 """Configuration of the telemetry gateway."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,8 +14,21 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.delivery import TOPIC_PREFIX
+from v2g.telemetry.privacy import VIN
 from v2g.telemetry.signals import Pseudonym
 from v2g_gateway.uplink import HttpConfig
+
+
+class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second uplink, used while the first one fails."""
+
+    class_: Annotated[
+        Literal["satellite", "usual"],
+        Meta(description="satellite: only settlement, safety, events and summaries go over it; usual: everything"),
+    ] = msgspec.field(name="class", default="satellite")
+    mqtt: Annotated[MqttConfig | None, Meta(description="MQTT 5 broker; preferred over http")] = None
+    http: Annotated[HttpConfig | None, Meta(description="HTTPS, used if there is no mqtt section")] = None
+    after_s: Annotated[float, Meta(ge=1, description="how long the first uplink has failed before, s")] = 60.0
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +38,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox: Annotated[Path, Meta(description="SQLite file with the records that the back end has not stored yet")]
     mqtt: Annotated[MqttConfig | None, Meta(description="MQTT 5 broker; preferred over http")] = None
     http: Annotated[HttpConfig | None, Meta(description="HTTPS fall-back, used if there is no mqtt section")] = None
+    fallback: Annotated[FallbackConfig | None, Meta(description="uplink for the time without the first one")] = None
     prefix: Annotated[TopicPrefix, Meta(description="beginning of the MQTT topics")] = TOPIC_PREFIX
     can: Annotated[CanConfig, Meta(description="the battery's CAN bus")] = CanConfig()
     dbc: Annotated[Path | None, Meta(description="CAN database; default: that of the simulated battery")] = None
@@ -37,11 +51,29 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyframe_s: Annotated[float, Meta(gt=0, le=3600, description="interval of records with all signals, s")] = (
         KEYFRAME_S
     )
-    max_outbox_bytes: Annotated[int, Meta(ge=65536, description="maximum size, bytes; older records are deleted")] = (
-        1 << 30
-    )
+    max_outbox_bytes: Annotated[
+        int, Meta(ge=65536, description="maximum size of the records, bytes; the least important are dropped")
+    ] = 1 << 30
+    outbox_keys: Annotated[
+        Path | None, Meta(description="keys that seal records in the outbox: a file of `v2g telemetry key`")
+    ] = None
+    summary_s: Annotated[float, Meta(ge=1, description="minimum interval of summaries for a satellite, s")] = 300.0
+    consent: Annotated[
+        tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],
+        Meta(description="groups of signals that may leave the vehicle"),
+    ] = ("battery", "cells", "charging")
+    consent_file: Annotated[
+        Path | None, Meta(description="file with such groups, one a line, instead; read again when it changes")
+    ] = None
+    position_noise_m: Annotated[
+        float, Meta(ge=0, le=100_000, description="mean distance of reported positions to the true ones, m")
+    ] = 200.0
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()
+
+    def __post_init__(self) -> None:
+        if VIN.fullmatch(self.ev.upper()):
+            raise ValueError("ev is a VIN, not a pseudonym: use `v2g telemetry pseudonym`")
 
 
 def load_config(text: str, *, name: str) -> GatewayConfig:

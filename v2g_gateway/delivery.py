@@ -122,6 +122,8 @@ class Delivery:
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
         self._problem: str | None = None
+        self.working: Final = asyncio.Event()
+        """Set while the back end answers."""
         self.stored = 0
         """Records that the back end has stored since the start."""
 
@@ -150,10 +152,12 @@ class Delivery:
                 await self._ready(uplink, works_at + patience_s)
                 marks = await self._resume(uplink)
                 self._report("")
+                self.working.set()
                 works_at = math.inf
                 await self._deliver(uplink, marks, backoff)
             except TransportError as error:
                 self._report(str(error))
+            self.working.clear()
             works_at = min(works_at, now())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.pause_s() * random.uniform(0.5, 1.0)):  # noqa: S311 - not all at once

@@ -7,8 +7,9 @@ in the outbox until the back end has stored them. Losing the uplink loses no dat
 import asyncio
 import contextlib
 import math
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import UNSET
@@ -22,17 +23,22 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.outbox import Outbox
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
 from v2g.telemetry.filters import GlitchFilter
-from v2g.telemetry.local_events import LocalEvent
+from v2g.telemetry.local_events import DROPPED, LocalEvent
 from v2g.telemetry.mapping import CanMapping, normalised
-from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.priority import Prioritiser
+from v2g.telemetry.privacy import PositionBlur
+from v2g.telemetry.signals import Record
 from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
-from v2g_gateway.config import GatewayConfig
+from v2g_gateway.config import FallbackConfig, GatewayConfig
+from v2g_gateway.consent import ConsentSource
 from v2g_gateway.delivery import Delivery
 from v2g_gateway.local_source import LocalSource
+from v2g_gateway.recorder import Recorder
 from v2g_gateway.taken import TakenCheckpoints
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, OnMarks, Uplink
 
@@ -46,18 +52,30 @@ DROPS_TOLD_S: Final = 60.0
 """Minimum interval of events about a full outbox."""
 
 
-def make_uplink(config: GatewayConfig, boot: int, on_marks: OnMarks) -> Uplink:
-    """Return the configured uplink. Raises ConfigError if there is none, TransportError for unusable files."""
-    if config.mqtt is not None:
-        return MqttUplink(config.mqtt, config.prefix, config.ev, on_marks, boot=boot)
-    if config.http is not None:
-        return HttpsUplink(config.http, on_marks)
-    raise ConfigError("telemetry has neither an mqtt nor an http section", hint="add [telemetry.mqtt] with host and ca")
+FIRST_AGAIN_S: Final = 5.0
+"""Interval of attempts to return to the first uplink."""
+
+GAPS_S: Final = 60.0
+"""Minimum interval of records about dropped records."""
+
+
+def make_uplink(config: GatewayConfig, which: GatewayConfig | FallbackConfig, boot: int, on_marks: OnMarks) -> Uplink:
+    """Return the configured first uplink, or the fallback (`which`).
+
+    Raises ConfigError if there is none, TransportError for unusable files.
+    """
+    low_rate = isinstance(which, FallbackConfig) and which.class_ == "satellite"
+    if which.mqtt is not None:
+        return MqttUplink(which.mqtt, config.prefix, config.ev, on_marks, boot=boot, low_rate=low_rate)
+    if which.http is not None:
+        return HttpsUplink(which.http, on_marks, low_rate=low_rate)
+    raise ConfigError("an uplink has neither an mqtt nor an http section", hint="add [mqtt] with host and ca")
 
 
 class Gateway:
-    """Runs from `open` to `close`, in three tasks that restart after a failure: `telemetry bus` receives CAN frames,
-    `telemetry records` adds due records to the outbox, `telemetry delivery` sends them to the back end."""
+    """Runs from `open` to `close`, in tasks that restart after a failure: `telemetry bus` receives CAN frames,
+    `telemetry changes` makes due records, `telemetry records` brings them into the outbox, `telemetry delivery` sends
+    them to the back end, `telemetry gaps` reports dropped ones."""
 
     def __init__(
         self,
@@ -78,12 +96,13 @@ class Gateway:
         self._local: deque[Copy | LocalEvent] = deque()
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
         self._room = asyncio.Event()
-        self._held: Record | None = None
-        """The record being added to the outbox. If the disk fails, it is tried again; meanwhile changes are merged into
-        the next one."""
+        prioritiser = Prioritiser(config.summary_s)
+        self._recorder = Recorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._batcher.begin)
+        self._consent = ConsentSource(config.consent, config.consent_file, observe)
+        self._blur = PositionBlur(config.position_noise_m, random.SystemRandom().random)
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
-        self._uplink = make_uplink(config, outbox.boot, self._delivery.on_marks)
+        self._uplink = make_uplink(config, config, outbox.boot, self._delivery.on_marks)
         self._port: CanPort | None = None
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
         self._stack = contextlib.AsyncExitStack()
@@ -92,12 +111,19 @@ class Gateway:
     async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
         """Open outbox, bus and uplink, and start. Raises ConfigError, StoreError, TransportError."""
         async with contextlib.AsyncExitStack() as stack:
-            box = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
+            box = await Outbox.open(
+                config.outbox,
+                config.ev,
+                clock.utc_ms() // 1000,
+                max_bytes=config.max_outbox_bytes,
+                keys=None if config.outbox_keys is None else RecordKeys.read(config.outbox_keys),
+            )
             stack.push_async_callback(box.close)
             disk = DiskThread()
             stack.push_async_callback(disk.close)
             taken = await TakenCheckpoints.open(config.outbox.with_suffix(".checkpoints"), disk)
             gateway = cls(config, clock, observe, box, taken)
+            await gateway._consent.changed()
             gateway._port = await gateway._attach()
             gateway._stack = stack.pop_all()
         gateway._begin()
@@ -106,10 +132,12 @@ class Gateway:
     def _begin(self) -> None:
         self._uplink.start()
         self._intake.keep("telemetry bus", self._listen)
-        self._intake.keep("telemetry records", self._record)
+        self._intake.keep("telemetry changes", self._record)
+        self._intake.keep("telemetry records", self._recorder.run)
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
-        self._outflow.keep("telemetry delivery", lambda: self._delivery.run(self._uplink))
+        self._intake.keep("telemetry gaps", self._report_gaps)
+        self._outflow.keep("telemetry delivery", self._deliver)
         data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
         self._observe(Observe("telemetry", "started", data))
 
@@ -141,7 +169,8 @@ class Gateway:
             return
         windows = self._cells.add(mapped.cells, at_s * 1000) if mapped.cells else {}
         values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
-        self._batcher.offer(values, self._clock.monotonic(), self._clock.utc_ms(), mapped.context)
+        permitted = self._blur.blurred(self._consent.consent.permitted(values))
+        self._batcher.offer(permitted, self._clock.monotonic(), self._clock.utc_ms(), mapped.context)
         self._offered.set()
         imbalance = self._balance.changed(values)
         if imbalance is not None:
@@ -172,43 +201,90 @@ class Gateway:
         return None
 
     async def _record(self) -> None:
-        """Add due records to the outbox."""
+        """Make due records."""
         while True:
-            if self._held is None:
-                self._held = self._next_report()
-            if self._held is None:
-                deadline = self._batcher.deadline()
-                wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._offered.wait()
-                self._offered.clear()
-                self._held = self._batcher.flush(self._clock.monotonic())
-            await self._put_held()
+            await self._recorder.room()  # while the disk fails, changes are merged
+            deadline = self._batcher.deadline()
+            wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+            if wait == 0.0 and await self._consent.changed():
+                self._batcher.keep_only(self._consent.consent.covers)
+            record = self._next_report() or self._batcher.flush(self._clock.monotonic())
+            if record is not None:
+                self._recorder.add(record)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._offered.wait()
+            self._offered.clear()
 
-    async def _put_held(self) -> None:
-        if self._held is None:
-            return
-        dropped = await self._outbox.put(self._held.seq, encode_record(self._held))
-        checkpoint, self._held = self._held.checkpoint, None
-        if checkpoint is not UNSET:
-            await self._taken.add(checkpoint)
+    async def _stored(self, records: Sequence[Record], dropped: int) -> None:
+        for each in records:
+            if each.checkpoint is not UNSET:
+                await self._taken.add(each.checkpoint)
         self._delivery.wake()
         now = self._clock.monotonic()
         if dropped and now >= self._drops_told_at + DROPS_TOLD_S:
             self._drops_told_at = now
             self._observe(Observe("telemetry", "records_dropped", {"dropped": self._outbox.dropped}))
 
+    async def _report_gaps(self) -> None:
+        """Make records about dropped records, once the back end answers (R103)."""
+        while True:
+            await self._delivery.working.wait()
+            if self._recorder.empty:  # else a report may still be on its way
+                for gap in await self._outbox.gaps():
+                    data: dict[str, str | int | float | bool | None] = {
+                        "priority": gap.priority.name.lower(),
+                        "records": gap.count,
+                        "first_ms": gap.first_ms,
+                        "last_ms": gap.last_ms,
+                    }
+                    event = LocalEvent("gateway", DROPPED, gap.last_ms, data)
+                    self._recorder.add(self._batcher.event(event, self._clock.utc_ms()), gap)
+            await asyncio.sleep(GAPS_S)
+
+    async def _deliver(self) -> None:
+        """Deliver over the first uplink, and over the fallback while that one fails."""
+        fallback = self._config.fallback
+        if fallback is None:
+            await self._delivery.run(self._uplink)
+            return
+        while True:
+            await self._delivery.run(self._uplink, patience_s=fallback.after_s)
+            second = make_uplink(self._config, fallback, self._outbox.boot, self._delivery.on_marks)
+            second.start()
+            self._observe(Observe("telemetry", "fallback_began", {"class": fallback.class_}))
+            try:
+                tasks = [asyncio.create_task(each) for each in (self._delivery.run(second), self._first_again())]
+                try:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                for task in tasks:
+                    if not task.cancelled():
+                        task.result()
+            finally:
+                await second.close()
+            self._observe(Observe("telemetry", "fallback_ended", {}))
+
+    async def _first_again(self) -> None:
+        """Return when the first uplink can send."""
+        while True:
+            with contextlib.suppress(TransportError):
+                return await self._uplink.ready()
+            await asyncio.sleep(FIRST_AGAIN_S)
+
     async def close(self, drain: float = 3.0) -> None:
         """Stop reading, deliver waiting records for at most `drain` seconds, and leave the rest to the next boot."""
         await self._intake.close()
         try:
-            await self._put_held()
             while (report := self._next_report()) is not None:
-                self._held = report
-                await self._put_held()
-            self._held = self._batcher.flush(math.inf)  # all changes, due or not
-            await self._put_held()
+                self._recorder.add(report)
+            if (record := self._batcher.flush(math.inf)) is not None:  # all changes, due or not
+                self._recorder.add(record)
+            await self._recorder.commit()
         except StoreError as error:
             self._observe(Observe("telemetry", "record_lost", {"reason": str(error)}))
         with contextlib.suppress(TimeoutError):

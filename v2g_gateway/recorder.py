@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from v2g.io.storage.outbox import Entry, Gap, Outbox
@@ -24,7 +24,7 @@ class Recorder:
         outbox: Outbox,
         prioritiser: Prioritiser,
         *,
-        on_stored: Callable[[list[Record], int], None],
+        on_stored: Callable[[list[Record], int], Awaitable[None]],
         on_boot: Callable[[int], None],
     ) -> None:
         """`on_stored(records, dropped)` is called after each commit, `on_boot` with the number of a new boot."""
@@ -46,6 +46,11 @@ class Recorder:
         if len(self._held) >= MOST_HELD:
             self._room.clear()
         self._news.set()
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything is in the outbox."""
+        return not self._held
 
     async def room(self) -> None:
         """Return when a record can be taken."""
@@ -85,4 +90,4 @@ class Recorder:
             self._room.set()
             if self._outbox.crowded:
                 self._on_boot(await self._outbox.next_boot())
-            self._on_stored([record for record, _ in held], dropped)
+            await self._on_stored([record for record, _ in held], dropped)

@@ -157,7 +157,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class HttpsUplink:
-    """Each delivery as a request, answered with the marks."""
+    """Each delivery as a request over a connection that is kept, answered with the marks."""
 
     name = "http"
     parallel = 1
@@ -166,42 +166,40 @@ class HttpsUplink:
     def __init__(self, config: HttpConfig, on_marks: OnMarks, *, low_rate: bool = False) -> None:
         import ssl
 
-        self.low_rate = low_rate
-        self._config, self._on_marks = config, on_marks
-        self._context = ssl.create_default_context(cafile=str(config.ca))
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        from v2g.io.http.client import HttpSession  # only a vehicle with this uplink pays for loading it
+
+        self.low_rate, self._on_marks = low_rate, on_marks
+        context = ssl.create_default_context(cafile=str(config.ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         if config.chain is not None:
-            self._context.load_cert_chain(config.chain, config.key)
+            context.load_cert_chain(config.chain, config.key)
+        self._url = config.url
+        self._headers = {"Content-Type": "application/json"}
+        if config.token:
+            self._headers["Authorization"] = f"Bearer {config.token}"
+        self._session = HttpSession(config.url, most=MAX_DELIVERY_BYTES, timeout_s=_ANSWER_S, context=context)
 
     def start(self) -> None:
-        """See Uplink: each request connects separately."""
+        """See Uplink: the first delivery connects."""
 
     async def ready(self) -> None:
-        """See Uplink: always."""
+        """See Uplink."""
+        try:
+            await self._session.connect()
+        except TransportError as error:
+            raise TransportError(f"{redacted(self._url)}: {error}") from None
 
     async def send(self, delivery: bytes) -> None:
         """See Uplink: returns when the back end has answered."""
-        from v2g.io.http.client import request  # only a vehicle with this uplink pays for loading it
-
-        config, headers = self._config, {"Content-Type": "application/json"}
-        if config.token:
-            headers["Authorization"] = f"Bearer {config.token}"
         try:
-            answer = await request(
-                "POST",
-                config.url,
-                most=MAX_DELIVERY_BYTES,
-                timeout_s=_ANSWER_S,
-                body=delivery,
-                headers=headers,
-                context=self._context,
-            )
+            answer = await self._session.request("POST", delivery, self._headers)
             if not answer.ok:
                 raise TransportError(f"HTTP status {answer.status}")
             marks = typed_json.decode(answer.body, _Answer).high_water
         except (TransportError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TransportError(f"{redacted(config.url)}: {error}") from None
+            raise TransportError(f"{redacted(self._url)}: {error}") from None
         self._on_marks(marks)
 
     async def close(self) -> None:
-        """Nothing to close: connections end with each request."""
+        """Disconnect."""
+        await self._session.close()

@@ -5,7 +5,7 @@ A change of at least 1 % of the last sent value makes a record due at once; smal
 known signals are sent, so that a receiver that lost something is complete again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -120,6 +120,18 @@ class Batcher:
         self._sent.update(signals)
         self._changed.clear()
         return self._record(keyframe=keyframe, signals=dict(signals))
+
+    def begin(self, boot: int) -> None:
+        """Begin a boot: numbers from 1 again, and a keyframe first."""
+        self._boot, self._seq = boot, 0
+        self._last_keyframe = float("-inf")
+
+    def keep_only(self, wanted: Callable[[str], bool]) -> None:
+        """Forget all other signals: they are in no later record."""
+        for values in (self._state, self._sent):
+            for name in [each for each in values if not wanted(each)]:
+                del values[name]
+        self._changed = {name for name in self._changed if wanted(name)}
 
     def checkpoint(self, copy: Copy, utc_ms: int) -> Record:
         """Return a record of its own for a checkpoint, at once."""

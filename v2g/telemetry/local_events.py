@@ -5,17 +5,21 @@ Only listed fields leave the machine: identifiers of persons, vehicles and place
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Meta
 
+from v2g.telemetry.privacy import without_vins
 from v2g.text import printable
 
 MAX_TEXT: Final = 64
 """Longest text in a field; longer ones are cut."""
 
-Program = Literal["evcc", "secc"]
+Program = Literal["evcc", "secc", "gateway"]
+
+DROPPED: Final = "telemetry.records_dropped"
+"""Event of the gateway itself: how many `records` of a priority a full outbox has dropped, and from when to when."""
 
 REPORTED: Final[dict[str, tuple[str, ...]]] = {
     "session.established": ("session_id",),
@@ -37,6 +41,7 @@ REPORTED: Final[dict[str, tuple[str, ...]]] = {
     "metering.reading": ("charged_wh", "discharged_wh"),
     "metering.confirmed": ("charged_wh", "discharged_wh"),
     "metering.interval_closed": ("import_mwh", "export_mwh"),
+    DROPPED: ("priority", "records", "first_ms", "last_ms"),
 }
 """Fields by stage and name of the event."""
 
@@ -61,10 +66,10 @@ class LocalEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def reported(program: str, stage: str, name: str, utc_ms: int, data: Mapping[str, Any]) -> LocalEvent | None:
     """Return what is reported of a program's event, None if nothing is."""
     fields = REPORTED.get(full := f"{stage}.{name}")
-    if fields is None or program not in ("evcc", "secc"):
+    if fields is None or program not in ("evcc", "secc", "gateway"):
         return None
     found = {field: _bounded(data[field]) for field in fields if field in data}
-    return LocalEvent("evcc" if program == "evcc" else "secc", full, max(0, utc_ms), found)
+    return LocalEvent(cast("Program", program), full, max(0, utc_ms), found)
 
 
 def _bounded(value: object) -> Value:
@@ -74,4 +79,4 @@ def _bounded(value: object) -> Value:
         return value if math.isfinite(value) else None  # JSON has no others
     if isinstance(value, int):
         return value if abs(value) < 2**53 else None
-    return printable(str(value))[:MAX_TEXT]
+    return without_vins(printable(str(value)))[:MAX_TEXT]

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import UNSET
 
 from v2g.telemetry.cells import IMBALANCE_V
-from v2g.telemetry.local_events import SAFETY
+from v2g.telemetry.local_events import DROPPED, SAFETY
 from v2g.telemetry.signals import CELL_VOLTAGE, Record
 
 
@@ -41,16 +41,22 @@ class Prioritiser:
         """`summary_s`: minimum interval of summaries."""
         self._summary_ms = summary_s * 1000
         self._summary_at = float("-inf")
+        self._imbalanced = False
 
     def priority(self, record: Record) -> Priority:
         """Return the priority of the next record."""
         if record.checkpoint is not UNSET:
             return Priority.SETTLEMENT
         if record.event is not UNSET:
+            if record.event.name == DROPPED:
+                return Priority.SETTLEMENT
             return Priority.SAFETY if record.event.name in SAFETY else Priority.SUMMARY
         signals = record.signals
-        imbalance = signals.get(_IMBALANCE, 0.0)
-        if not record.keyframe and (_SAFETY in signals or (isinstance(imbalance, float) and imbalance > IMBALANCE_V)):
+        imbalance = signals.get(_IMBALANCE)
+        before = self._imbalanced
+        if isinstance(imbalance, float):
+            self._imbalanced = imbalance > IMBALANCE_V
+        if before != self._imbalanced or (_SAFETY in signals and not record.keyframe):
             return Priority.SAFETY
         if record.keyframe and record.utc_ms >= self._summary_at + self._summary_ms:
             self._summary_at = record.utc_ms

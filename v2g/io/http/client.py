@@ -9,13 +9,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
 from v2g.errors import TransferError
 from v2g.io.http.cancel import Cancel
+
+Result = TypeVar("Result")
 
 Resolve = Callable[[str], Sequence[str]]
 """Takes a host, returns the IP addresses to connect to; blocking. Raises OSError."""
@@ -113,6 +116,109 @@ def authorization_of(where: SplitResult) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
+def _read_answer(connection: HttpConnection, most: int) -> HttpAnswer:
+    with connection.getresponse() as response:
+        content = response.read(most + 1) if most else b""
+        received = {name.lower(): value for name, value in response.getheaders()}
+    if not most:
+        return HttpAnswer(response.status, content, received)
+    if len(content) > most:
+        raise TransferError(f"its answer is longer than {most} bytes", "too_large")
+    if response.length:
+        raise TransferError(f"the last {response.length} bytes of its answer are missing", "unreachable")
+    return HttpAnswer(response.status, content, received)
+
+
+class HttpSession:
+    """Requests to one URL over one connection, one after the other; it is opened again when the server has closed it.
+
+    A thread of its own does the waiting.
+    """
+
+    def __init__(self, url: str, *, most: int, timeout_s: float, context: ssl.SSLContext | None = None) -> None:
+        """`most`: of an answer's body, bytes. `timeout_s` (s) is that of a request. Raises TransferError(refused)."""
+        self._where, self._context = split_url(url), context
+        self._most, self._timeout_s = most, timeout_s
+        self._connection: HttpConnection | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http")
+
+    async def connect(self) -> None:
+        """Connect if there is no connection. Raises TransferError(unreachable)."""
+        await self._run(self._connected)
+
+    async def request(self, method: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """Send a request and return the answer, of any status. A request over a connection that turns out to be closed
+        is repeated over a new one, so it must be idempotent. Raises TransferError: too_large, unreachable."""
+        sent = authorization_of(self._where) | dict(headers)
+
+        def exchange() -> HttpAnswer:
+            kept = self._connection is not None
+            try:
+                return self._exchange(method, body, sent)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                if not kept:
+                    raise
+            self._drop()
+            return self._exchange(method, body, sent)
+
+        return await self._run(exchange)
+
+    def _exchange(self, method: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        connection = self._connected()
+        connection.request(method, target_of(self._where), body, dict(headers))
+        answer = _read_answer(connection, self._most)
+        if answer.headers.get("connection", "").lower() == "close":
+            self._drop()
+        return answer
+
+    def _connected(self) -> HttpConnection:
+        if self._connection is None:
+            connection = HttpConnection(self._where, context=self._context, timeout_s=self._timeout_s)
+            connection.connect()
+            self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        def safely() -> Result:
+            try:
+                return work()
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self._drop()
+                raise TransferError(str(error) or type(error).__name__, "unreachable") from None
+            except BaseException:
+                self._drop()
+                raise
+
+        running = asyncio.get_running_loop().run_in_executor(self._thread, safely)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.shield(running)
+        except BaseException as error:
+            if (connection := self._connection) is not None:
+                connection.shut()
+            running.add_done_callback(_forget)
+            if isinstance(error, TimeoutError):
+                raise TransferError(f"no answer in {self._timeout_s:g} s", "unreachable") from None
+            raise
+
+    async def close(self) -> None:
+        """End the connection."""
+        if (connection := self._connection) is not None:
+            connection.shut()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
+        self._thread.shutdown(wait=False)
+
+
+def _forget(done: "asyncio.Future[Result]") -> None:
+    if not done.cancelled():
+        done.exception()
+
+
 async def request(
     method: str,
     url: str,
@@ -139,16 +245,7 @@ async def request(
             connection.connect()
             cancel.check()
             connection.request(method, target_of(where), body, sent)
-            with connection.getresponse() as response:
-                content = response.read(most + 1) if most else b""
-                received = {name.lower(): value for name, value in response.getheaders()}
-        if not most:
-            return HttpAnswer(response.status, content, received)
-        if len(content) > most:
-            raise TransferError(f"its answer is longer than {most} bytes", "too_large")
-        if response.length:
-            raise TransferError(f"the last {response.length} bytes of its answer are missing", "unreachable")
-        return HttpAnswer(response.status, content, received)
+            return _read_answer(connection, most)
 
     def run() -> None:
         if done.set_running_or_notify_cancel():

@@ -1,0 +1,131 @@
+"""What a gateway may send: consent by group, from the next record on, and no VIN anywhere."""
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from tests.gateway.test_gateway import EV, NOBODY, data_of, gateway, send_frames, until
+from tests.telemetry.brokers import access
+from tests.telemetry.reference import ReferenceBackEnd
+from v2g.errors import ConfigError
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.telemetry.local_events import reported
+from v2g_cli.demo.broker import Broker
+from v2g_gateway.config import load_config
+
+VIN = "WVWZZZ1KZAW123456"
+
+
+def signals(path: Path) -> list[set[str]]:
+    """The signals of each record in an outbox."""
+    database = sqlite3.connect(path)
+    found = [
+        set(json.loads(body)["signals"]) for (body,) in database.execute("SELECT body FROM outbox ORDER BY boot, seq")
+    ]
+    database.close()
+    return found
+
+
+def write(path: Path, *groups: str) -> None:
+    """Replace a consent file."""
+    new = path.with_suffix(".new")
+    new.write_text("".join(f"{each}\n" for each in groups))
+    new.replace(path)
+
+
+@pytest.mark.requirement("R144")
+async def test_consent_counts_from_the_next_record_on_and_so_does_its_end(tmp_path: Path) -> None:
+    """What is withheld is not even in the outbox: neither as a change, nor in a keyframe, nor as a tag."""
+    file, box = tmp_path / "consent", tmp_path / "outbox.db"
+    write(file, "battery")
+    async with gateway(tmp_path, NOBODY, drain=0.0, consent_file=file, keyframe_s=0.01) as (can, port, events):
+
+        async def next_signals(soc: int, *, more_than: int) -> set[str]:
+            while not set().union(*(found := signals(box))[more_than:]):
+                send_frames(can, port, soc)
+                soc = soc + 1 if soc < 90 else 20
+                await asyncio.sleep(0.05)
+            return set().union(*found[more_than:])
+
+        first = await next_signals(20, more_than=0)
+        assert "battery.soc" in first
+        assert all(name.startswith("battery.") and "cell" not in name for name in first)
+        write(file, "battery", "driving", "charging")
+        while len(data_of(events, "consent_changed")) < 2:
+            await next_signals(30, more_than=len(signals(box)))
+        second = await next_signals(40, more_than=len(signals(box)) + 2)
+        assert {"motor.speed", "ambient.temperature", "charging.power"} <= second
+        write(file, "charging")
+        while len(data_of(events, "consent_changed")) < 3:
+            await next_signals(50, more_than=len(signals(box)))
+        third = await next_signals(60, more_than=len(signals(box)) + 2)
+        assert third
+        assert not any(name.startswith(("battery.", "motor.", "ambient.")) for name in third)
+        write(file, "everything")
+        assert "unknown signal group" in (await until_sent(can, port, events))["reason"]
+        here = len(signals(box)) + 1  # one may be on its way
+        await asyncio.sleep(0.3)
+        send_frames(can, port, 70, 71, 72)
+        await asyncio.sleep(0.3)
+        assert not set().union(*signals(box)[here:])
+    assert [each["groups"] for each in data_of(events, "consent_changed")] == [
+        "battery", "battery charging driving", "charging", "",
+    ]  # fmt: skip
+
+
+async def until_sent(can: Any, port: Any, events: Any) -> dict[str, Any]:
+    """Send frames until the gateway has looked at its consent file."""
+    soc = 10
+    while not (found := data_of(events, "consent_unreadable")):
+        soc += 1
+        send_frames(can, port, soc % 90)
+        await asyncio.sleep(0.05)
+    return found[0]
+
+
+@pytest.mark.requirement("R143")
+async def test_no_vin_is_in_any_record_topic_log_or_file(pki: PkiTree, broker: Broker, tmp_path: Path) -> None:
+    """A program beside the gateway writes it into the text of an event; the broker logs every topic."""
+    event = reported(
+        "evcc", "session", "failed", 1, {"reason": f"contract of {VIN} rejected, {VIN}", "session_id": "00"}
+    )
+    assert event is not None
+    assert VIN not in str(event.data)
+    assert "[VIN]" in str(event.data["reason"])
+    config = broker.folder / "mosquitto.conf"
+    config.write_text(config.read_text() + "log_type all\n")
+    broker.stop()
+    running = await asyncio.to_thread(broker.again)
+    back_end = ReferenceBackEnd()
+    await back_end.connect(running, pki)
+    async with gateway(tmp_path, access(running, pki, EV)) as (can, port, events):
+        send_frames(can, port, 50, 60)
+        await back_end.has(1)
+    await back_end.close()
+    running.stop()
+    written = [path.read_bytes() for path in (*tmp_path.glob("*"), *broker.folder.glob("*")) if path.is_file()]
+    written += [json.dumps(each).encode() for each in back_end.records.values()]
+    written += [repr(each).encode() for each in events]
+    assert len(written) > 5
+    assert not [each for each in written if VIN.encode() in each]
+    for path in (f'ev = "{VIN}"', f'ev = "{VIN.lower()}"'):
+        with pytest.raises(ConfigError, match="is a VIN, not a pseudonym"):
+            load_config(f'{path}\noutbox = "o.db"\n', name="gateway.toml")
+
+
+@pytest.mark.requirement("R145")
+async def test_a_gateway_seals_its_outbox(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    RecordKeys.rotate(keys)
+    async with gateway(tmp_path, NOBODY, drain=0.0, outbox_keys=keys) as (can, port, events):
+        await until(events, "started")
+        send_frames(can, port, 50)
+        await asyncio.sleep(0.3)
+    (stopped,) = data_of(events, "stopped")
+    assert stopped["waiting"] > 0
+    assert not [path for path in tmp_path.glob("outbox.db*") if b"battery" in path.read_bytes()]
