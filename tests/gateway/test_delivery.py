@@ -44,6 +44,8 @@ class BackEnd:
         self.bytes_per_s = 0.0
         self._free_at = 0.0
         self.at: dict[RecordKey, float] = {}
+        self.records: dict[RecordKey, Record] = {}
+        self.jitter_s = 0.0
 
     def start(self) -> None:
         """See Uplink."""
@@ -59,6 +61,8 @@ class BackEnd:
             loop = asyncio.get_running_loop()
             self._free_at = max(self._free_at, loop.time()) + len(delivery) / self.bytes_per_s
             await asyncio.sleep(self._free_at - loop.time())
+        if self.jitter_s:
+            await asyncio.sleep(self._chance.uniform(0, self.jitter_s))
         if self._chance.random() < self._fails:
             raise TransportError("lost on the way")
         found = read_delivery(delivery)
@@ -70,6 +74,7 @@ class BackEnd:
         assert not outcome.conflicts
         self.duplicates += outcome.duplicates
         self.order += [each.key for each in outcome.fresh]
+        self.records |= {each.key: each.record for each in outcome.fresh}
         self.at |= {each.key: asyncio.get_running_loop().time() for each in outcome.fresh}
         if self._chance.random() < self._fails:
             raise TransportError("lost on the way back")
@@ -253,6 +258,55 @@ async def test_a_backlog_does_not_hold_up_new_records(tmp_path: Path) -> None:
     assert sorted(late.values())[20] < 0.5 < ended - min(put.values())
     assert is_whole(back_end)
     await box.close()
+
+
+@pytest.mark.requirement("R100")
+async def test_the_route_of_an_hour_without_a_link_is_complete_afterwards(tmp_path: Path) -> None:
+    """One position a second, in the order of the drive; the gateway starts again in between."""
+    route = [(round(48.0 + n / 10_000, 6), round(11.0 + n / 20_000, 6)) for n in range(3600)]
+    positions = iter(enumerate(route))
+    for _ in range(2):
+        box = await Outbox.open(tmp_path / "o.db", EV, 1)
+        entries = []
+        for seq in range(1, 1801):
+            second, (latitude, longitude) = next(positions)
+            signals: dict[str, float | int | str] = {"location.latitude": latitude, "location.longitude": longitude}
+            body = encode_record(Record(EV, box.boot, seq, 1000 * second, "highway", False, signals))  # noqa: FBT003
+            entries.append(Entry(seq, body, Priority.LIVE, 1000 * second))
+        await box.put_all(entries)
+        if box.boot == 1:
+            await box.close()
+    back_end = BackEnd(fails=0.1, seed=1)
+    async with delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+    await box.close()
+    found = [back_end.records[key] for key in sorted(back_end.records)]
+    assert [(each.signals["location.latitude"], each.signals["location.longitude"]) for each in found] == route
+    assert [each.utc_ms for each in found] == [1000 * second for second in range(3600)]
+
+
+@pytest.mark.requirement("R83", "R93")
+async def test_latency_and_reorder_of_the_link_neither_lose_nor_repeat_nor_slow_the_gateway(tmp_path: Path) -> None:
+    """Deliveries take up to 2 s and pass each other; meanwhile records come into the outbox as fast as ever."""
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    back_end = BackEnd(parallel=8)
+    back_end.jitter_s = 2.0
+    time, longest = asyncio.get_running_loop().time, 0.0
+    async with delivering(box, back_end) as delivery:
+        for seq in range(1, 151):
+            begin = time()
+            await box.put(seq, record(1, seq), Priority.LIVE, seq)
+            longest = max(longest, time() - begin)
+            delivery.wake()
+            await asyncio.sleep(0.02)
+        await emptied(box, delivery)
+    await box.close()
+    assert longest < 1.0  # a disk's time, not the link's
+    assert back_end.order != sorted(back_end.order)  # they did pass each other
+    assert sorted(back_end.order) == [(EV, 1, seq) for seq in range(1, 151)]
+    assert [back_end.records[key].utc_ms for key in sorted(back_end.records)] == list(range(1, 151))
+    assert back_end.duplicates == 0
+    assert is_whole(back_end)
 
 
 def test_backfill_grows_until_it_delays_and_then_gives_way() -> None:

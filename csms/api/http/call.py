@@ -1,6 +1,7 @@
 """The context of a handler: the back end, the caller, and the request's headers."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -135,3 +136,25 @@ def etag(body: bytes) -> str:
 def matches(wanted: str, tag: str) -> bool:
     """Return whether a list of entity tags, as in If-Match and If-None-Match, has this one."""
     return wanted.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in wanted.split(",")}
+
+
+def part(wanted: str, size: int) -> tuple[int, int] | None:
+    """Return the first and last byte that a header `Range` asks for of so many, None if everything is to be sent.
+
+    Several ranges at once, other units and invalid ranges ask for everything (RFC 9110, 14.2). Raises ApiError(416) for
+    a range beyond the end.
+    """
+    found = re.fullmatch(r"bytes=([0-9]{0,15})-([0-9]{0,15})", wanted.strip())
+    if found is None or wanted.strip() == "bytes=-":
+        return None
+    first, last = found.groups()
+    if not first:
+        begin, end = max(0, size - int(last)), size - 1
+    else:
+        begin, end = int(first), min(int(last or size), size - 1)
+        if last and int(last) < begin:
+            return None
+    if begin >= size:
+        hint = "leave out Range, or ask for less"
+        raise ApiError(416, f"there are {size} bytes", hint, headers={"Content-Range": f"bytes */{size}"})
+    return begin, end

@@ -35,6 +35,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
 _REQUEST_HEADERS: Final = {"Last-Event-ID": "Continue after this event."}
 
 _MEANING: Final = {
+    206: "the bytes in `Range`",
     304: "unchanged: still the version in `If-None-Match`",
     400: "invalid parameters or body; `detail` names the field",
     401: "missing or unknown token or certificate",
@@ -43,6 +44,7 @@ _MEANING: Final = {
     409: "conflict with the current state; `code` says why",
     412: "changed: no longer the version in `If-Match`",
     413: "the body is too large",
+    416: "`Range` begins beyond the end",
     429: "too many requests; see `Retry-After`",
     500: "internal error; see the back end's log",
     501: "not implemented by the station (CALLERROR NotImplemented or NotSupported)",
@@ -192,6 +194,8 @@ def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
         found.append(_header("If-Match", "Change it only if it still has this entity tag.", 1000))
     if each.method == "GET" and not each.streams:
         found.append(_header("If-None-Match", "Answer 304 if it still has this entity tag.", 1000))
+        found.append(_header("Range", "Answer 206 with these bytes only, as `bytes=1000-`.", 100))
+        found.append(_header("If-Range", "Heed `Range` only if it still has this entity tag.", 1000))
     found += [_header(name, _REQUEST_HEADERS[name], 1000) for name in each.request_headers]
     return found
 
@@ -219,6 +223,7 @@ def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
     found = {str(each.status): good}
     if each.method == "GET" and not each.streams:
         found["304"] = {"description": _MEANING[304]}
+        found["206"] = {"description": _MEANING[206], "content": {each.media_type: {"schema": {"type": "string"}}}}
     for status in sorted(problems_of(each)):
         found[str(status)] = {
             "description": _MEANING[status],
@@ -242,6 +247,8 @@ def problems_of(each: Operation) -> frozenset[int]:
         found.add(409)  # a reused idempotency key; a station that is not connected
     if each.conditional:
         found.add(412)
+    if each.method == "GET" and not each.streams:
+        found.add(416)
     return frozenset(found)
 
 

@@ -19,7 +19,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
-from csms.api.http.call import AuditContext, Call, encode, etag, matches
+from csms.api.http.call import AuditContext, Call, encode, etag, matches, part
 from csms.api.http.operations import Operation, Page, Reply
 from csms.api.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.db.queries import access
@@ -262,6 +262,11 @@ def _response(operation: Operation, request: HttpRequest, found: Any, principal:
         headers["ETag"] = tag = etag(body)
         if matches(request.headers.get("if-none-match", ""), tag):
             return Response(b"", status_code=304, headers=headers)
+        headers["Accept-Ranges"] = "bytes"
+        wanted = request.headers.get("range", "")
+        if wanted and request.headers.get("if-range", tag) == tag and (found := part(wanted, len(body))) is not None:
+            headers["Content-Range"] = f"bytes {found[0]}-{found[1]}/{len(body)}"
+            status, body = 206, body[found[0] : found[1] + 1]
     return Response(body, status_code=status, media_type=media_type, headers=headers)
 
 

@@ -92,6 +92,27 @@ async def test_what_has_not_changed_is_not_sent_again(ask: ApiClient) -> None:
     assert (await ask("GET", "/health", if_none_match='"other"')).status == 200
 
 
+@pytest.mark.requirement("R85", "R86")
+async def test_a_download_goes_on_where_it_was_cut(ask: ApiClient) -> None:
+    """As long as it is the same: else everything is sent."""
+    whole = await ask("GET", "/openapi.json")
+    size, tag = len(whole.body), whole.headers["etag"]
+    assert whole.headers["accept-ranges"] == "bytes"
+    half = await ask("GET", "/openapi.json", range="bytes=0-999", if_range=tag)
+    rest = await ask("GET", "/openapi.json", range="bytes=1000-", if_range=tag)
+    assert (half.status, rest.status) == (206, 206)
+    assert rest.headers["content-range"] == f"bytes 1000-{size - 1}/{size}"
+    assert half.body + rest.body == whole.body
+    assert (await ask("GET", "/openapi.json", range="bytes=-7")).body == whole.body[-7:]
+    assert (await ask("GET", "/openapi.json", range=f"bytes=0-{10 * size}")).body == whole.body
+    other = await ask("GET", "/openapi.json", range="bytes=1000-", if_range='"other"')
+    assert (other.status, other.body) == (200, whole.body)
+    for ignored in ("bytes=1-2,4-5", "lines=1-2", "bytes=9-3", "bytes=-", "bytes=x"):
+        assert (await ask("GET", "/openapi.json", range=ignored)).status == 200
+    beyond = await ask("GET", "/openapi.json", range=f"bytes={size}-")
+    assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+
+
 async def test_a_change_of_what_has_changed_is_refused(ask: ApiClient) -> None:
     made = await ask("POST", "/access/tokens", {"name": "console", "role": "viewer"})
     path = made.headers["location"]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from sqlalchemy import text
 
 from csms.db.store import Store
+from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
-from tests.csms.support import Running
+from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
+from v2g.io.http.client import HttpSession
 from v2g.io.mqtt.client import MqttClient
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
@@ -125,6 +128,36 @@ async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(
             assert await csms.event("telemetry_foreign") == {"sender": EV, "ev": "EV-2", "records": 2}
             assert (await anext(alarms)).data["ev"] == "EV-2"
         assert await stored(csms) == []
+
+
+@pytest.mark.requirement("R85", "R99")
+async def test_the_same_record_by_mqtt_and_by_http_is_stored_once(start: Start, broker: Broker, pki: PkiTree) -> None:
+    """Also other content under its number is refused on either way."""
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+        context.load_cert_chain(pki.path("csms/gateway/chain.pem"), pki.path("csms/gateway/leaf.key"))
+        session = HttpSession(
+            f"https://localhost:{csms.csms.ports['api']}/telemetry", most=10_000, timeout_s=10, context=context
+        )
+
+        async def post(*elements: bytes) -> dict[str, Any]:
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+            answer = await session.request("POST", encode_delivery(elements), headers)
+            assert answer.ok, answer.body
+            found: dict[str, Any] = json.loads(answer.body)
+            return found
+
+        await car.deliver(record(1), record(2))
+        await car.reaches(2)
+        by_http = await post(record(2), record(3))
+        assert (by_http["stored"], by_http["duplicates"]) == (1, 1)
+        assert by_http["high_water"][0]["contiguous"] == 3
+        assert (await post(record(1, soc=99.0)))["conflicts"] == [{"ev": EV, "boot": 1, "seq": 1}]
+        await car.deliver(record(3), record(4))
+        await car.reaches(4)
+        assert await stored(csms) == [1, 2, 3, 4]
+        await session.close()
 
 
 @pytest.mark.requirement("R80")
