@@ -10,13 +10,7 @@ from typing import Final
 
 import msgspec
 
-
-class MessageTiming(msgspec.Struct, frozen=True):
-    """One row: `timeout` until the vehicle gives up waiting, `performance` by which the charger answers."""
-
-    timeout: float
-    performance: float
-
+from v2g.iso15118.engine.message_timing import MessageTiming
 
 _NORMAL: Final = MessageTiming(2.0, 1.5)
 _SLOW: Final = MessageTiming(5.0, 4.5)

@@ -1,4 +1,4 @@
-"""Evaluation of sequence charts; the charts are data in `v2g.iso15118.d20.charts`.
+"""Evaluation of sequence charts; the charts are data of the editions (`v2g.iso15118.d20.charts`, `d2`, `din`).
 
 A `State` is what the charger waits for. A request is in order when an `Edge` of its state has its name and its
 `asks` holds; the exchange then moves along the first such edge whose `says` holds for the response. A response
@@ -25,6 +25,9 @@ class State(Enum):
     SERVICE_DISCOVERY = "service_discovery"
     SERVICE_DETAIL = "service_detail"
     SERVICE_SELECTION = "service_selection"
+    PAYMENT_DETAILS = "payment_details"
+    CONTRACT_INSTALLED = "contract_installed"
+    CHARGE_PARAMETER_DISCOVERY = "charge_parameter_discovery"
     AC_CHARGE_PARAMETER_DISCOVERY = "ac_charge_parameter_discovery"
     DC_CHARGE_PARAMETER_DISCOVERY = "dc_charge_parameter_discovery"
     WPT_FINE_POSITIONING_SETUP = "wpt_fine_positioning_setup"
@@ -44,6 +47,8 @@ class State(Enum):
     AC_CHARGE_LOOP = "ac_charge_loop"
     DC_CHARGE_LOOP = "dc_charge_loop"
     WPT_CHARGE_LOOP = "wpt_charge_loop"
+    AC_METERING_RECEIPT = "ac_metering_receipt"
+    DC_METERING_RECEIPT = "dc_metering_receipt"
     STANDBY = "standby"
     STANDBY_RENEGOTIATION = "standby_renegotiation"
     SCHEDULE_RENEGOTIATION = "schedule_renegotiation"
@@ -65,6 +70,11 @@ class Asks(Enum):
     STOP = "ChargeProgress Stop"
     STANDBY = "ChargeProgress Standby"
     RENEGOTIATION = "ChargeProgress ScheduleRenegotiation"
+    RENEGOTIATE = "ChargeProgress Renegotiate"
+    READY = "ReadyToChargeState true"
+    NOT_READY = "ReadyToChargeState false"
+    CONTRACT = "SelectedPaymentOption Contract"
+    EXTERNAL_PAYMENT = "SelectedPaymentOption ExternalPayment"
     TERMINATE = "ChargingSession Terminate"
     PAUSE = "ChargingSession Pause"
     SERVICE_RENEGOTIATION = "ChargingSession ServiceRenegotiation"
@@ -82,6 +92,7 @@ class Says(Enum):
     EXPIRES_SOON = "OK_CertificateExpiresSoon"
     FINISHED = "EVSEProcessing Finished"
     MORE = "EVSEProcessing Finished, contracts remain"
+    RECEIPT_REQUIRED = "ReceiptRequired true"
     EV_ONGOING = "EVProcessing Ongoing"
     EV_FINISHED = "EVProcessing Finished"
 
@@ -119,6 +130,21 @@ def is_failed(response: Any) -> bool:
     return code.startswith(("FAILED", "Failed"))
 
 
+def extended(chart: Chart, more: Chart) -> Chart:
+    """Return a chart with further edges in its states, tried after its own; none is added twice."""
+
+    def both(first: Edges, then: Edges) -> Edges:
+        return (*first, *(edge for edge in then if edge not in first))
+
+    return {
+        state: {
+            name: both(ways.get(name, ()), more.get(state, {}).get(name, ()))
+            for name in dict.fromkeys((*ways, *more.get(state, {})))
+        }
+        for state, ways in chart.items()
+    }
+
+
 def edges(chart: Chart) -> Iterator[tuple[State, str, Edge]]:
     """Yield every edge with its state and request name, for diagrams and tests."""
     for state, by_request in chart.items():
@@ -130,11 +156,22 @@ def edges(chart: Chart) -> Iterator[tuple[State, str, Edge]]:
 def _asks(asks: Asks, request: Any) -> bool:
     if asks is Asks.ANYTHING:
         return True
-    wish = request.charge_progress if asks in _PROGRESS else request.charging_session
-    return bool(asks.value.endswith(f" {wish.name}"))
+    field, wanted = _ASKED[asks]
+    value = getattr(request, field)
+    return bool((value.name if isinstance(value, Enum) else str(value).lower()) == wanted)
 
 
-_PROGRESS: Final = frozenset({Asks.START, Asks.STOP, Asks.STANDBY, Asks.RENEGOTIATION})
+_FIELDS: Final = {
+    "ChargeProgress": "charge_progress",
+    "ChargingSession": "charging_session",
+    "ReadyToChargeState": "ready_to_charge_state",
+    "SelectedPaymentOption": "selected_payment_option",
+}
+
+_ASKED: Final = {
+    each: (_FIELDS[name], value) for each in Asks for name, _, value in (each.value.partition(" "),) if name in _FIELDS
+}
+"""What a request asks for -> its field and value."""
 
 
 def _says(says: Says, request: Any, response: Any) -> bool:
@@ -152,6 +189,8 @@ def _says(says: Says, request: Any, response: Any) -> bool:
             return _is(response.evse_processing, says)
         case Says.MORE:
             return _is(response.evse_processing, Says.FINISHED) and response.remaining_contract_certificate_chains > 0
+        case Says.RECEIPT_REQUIRED:
+            return response.receipt_required is True
         case Says.EV_ONGOING | Says.EV_FINISHED:
             return _is(request.ev_processing, says)
 
