@@ -3,12 +3,15 @@
 import asyncio
 import itertools
 import json
+import math
+import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import can
 import msgspec
@@ -25,15 +28,16 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.batch import Batcher
+from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import encode_delivery
-from v2g.telemetry.mapping import CanMapping
+from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.signals import Record, encode_record
 from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 from v2g_gateway.config import GatewayConfig
 from v2g_gateway.gateway import Gateway
 
 ABOUT = "CAN frames to signals to an encoded record, outbox, ingest"
-REQUIREMENTS = ("R68", "R73", "R110")
+REQUIREMENTS = ("R68", "R73", "R95", "R110")
 
 BATCH = 100
 
@@ -141,9 +145,82 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         peer_value=median(microseconds(lambda: json.dumps(plain, sort_keys=True).encode(), calls=calls)),
         note="p50",
     )
+    yield from _month(30 if quick else 600)
     yield from _full_bus(frames, 1 if quick else 10)
     yield asyncio.run(_jitter(0.3 if quick else 10))
     yield from _at_rest(record, 20 if quick else 1000)
+
+
+MONTH_H: Final = {"highway": 60.0, "charging": 90.0, "fast_charging": 4.0, "parked": 60.0}
+"""Hours of a month in which the bus of a much used vehicle is awake: 2 h of driving a day, 3 h of charging at home."""
+
+PACKET: Final = 150
+"""Octets around a delivery: MQTT topic and header, TLS record, TCP and IP, acknowledgement, mark."""
+
+
+def _samples(mode: str, seconds: int) -> Iterator[tuple[float, dict[str, float], str]]:
+    """Yield (s, values, context) at 10 Hz: what a vehicle's bus says, with the noise of its sensors."""
+    noise = random.Random(mode)
+    context = "charging" if mode == "fast_charging" else mode
+    power_w = {"highway": -18_000.0, "charging": 11_000.0, "fast_charging": 120_000.0, "parked": 0.0}[mode]
+    soc, wh = 50.0, 0.0
+    for tick in range(seconds * 10):
+        power = power_w * (1 + (0.5 if mode == "highway" else 0.01) * math.sin(tick / 70) + noise.gauss(0, 0.003))
+        voltage = 380 + power / 4000 + noise.gauss(0, 0.05)
+        wh += power / 36_000
+        soc += power / 36_000 / 600
+        cell = voltage / 100
+        yield tick / 10, normalised({
+            "battery.voltage": voltage, "battery.current": power / voltage, "battery.power": power, "battery.soc": soc,
+            "battery.soh": 97.5, "battery.temperature.min": 24 + tick / 6000,
+            "battery.temperature.max": 26 + tick / 5000,
+            "battery.temperature.coolant": 22 + noise.gauss(0, 0.05), "battery.cell_voltage.min": cell - 0.006,
+            "battery.cell_voltage.max": cell + 0.007, "battery.cell_voltage.mean": cell,
+            "battery.energy.charged": max(wh, 0), "battery.energy.discharged": max(-wh, 0), "ambient.temperature": 18.5,
+            "charging.power": 0.0 if mode == "highway" else power, "vehicle.contactor": float(mode != "parked"),
+            "motor.speed": 8000 + 500 * math.sin(tick / 90) if mode == "highway" else 0.0,
+            "location.latitude": 52.5 + (tick * 3e-5 if mode == "highway" else 0),
+            "grid.frequency": 50 + noise.gauss(0, 0.005),
+        }), context  # fmt: skip
+
+
+def _month(seconds: int) -> Iterator[Figure]:
+    """Yield octets of records, and of a vehicle's month, in both forms: a stretch of each mode stands for its hours."""
+    records = 0.0
+    octets = {encode_delivery: 0.0, encode_compact: 0.0}
+    sent = dict.fromkeys(octets, 0.0)
+    for mode, hours in MONTH_H.items():
+        batcher, second, share = Batcher("ev-7f3a", 1_900_000_000), list[bytes](), hours * 3600 / seconds
+        for now, values, context in _samples(mode, seconds):
+            batcher.offer(values, now, 1_900_000_000_000 + int(now * 1000), context)
+            if (record := batcher.flush(now)) is not None:
+                second.append(encode_record(record))
+                records += share
+            if second and now % 1 >= 0.89:
+                for encode in octets:
+                    size = len(encode(second))
+                    octets[encode] += size * share
+                    sent[encode] += (size + PACKET) * share
+                second.clear()
+    for encode, form, peer in ((encode_compact, "compact", encode_delivery), (encode_delivery, "JSON", None)):
+        yield Figure(
+            name="telemetry",
+            figure=f"a record in a delivery of one second, {form}",
+            unit="octets",
+            value=octets[encode] / records,
+            peer="" if peer is None else "JSON",
+            peer_value=None if peer is None else octets[peer] / records,
+            note=f"{records / 1e6:.2f} million records in a month",
+        )
+        yield Figure(
+            name="telemetry",
+            figure=f"a vehicle's month, {form}",
+            unit="MB",
+            value=sent[encode] / 1e6,
+            target=300 if form == "compact" else None,
+            note=f"simulated: hours {', '.join(f'{mode} {hours:g}' for mode, hours in MONTH_H.items())}; 1 delivery/s, "
+            f"{PACKET} octets around each",
+        )
 
 
 def _full_bus(frames: list[tuple[int, bytes]], seconds: int) -> Iterator[Figure]:

@@ -68,6 +68,13 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     position_noise_m: Annotated[
         float, Meta(ge=0, le=100_000, description="mean distance of reported positions to the true ones, m")
     ] = 200.0
+    uplink_interval: Annotated[
+        float,
+        Meta(ge=0, le=60, description="minimum interval of deliveries, s; safety and settlement do not wait"),
+    ] = 1.0
+    encoding: Annotated[
+        Literal["columns", "json"], Meta(description="form of deliveries: columns, or json for older back ends")
+    ] = "columns"
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()
 

@@ -16,7 +16,7 @@ from v2g.io.runtime.supervision import Backoff
 from v2g.io.storage.outbox import BEGINNING, END, Outbox, Position, Row
 from v2g.observe import Observe
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
-from v2g.telemetry.priority import LOW_RATE
+from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import decode_key
 from v2g_gateway.uplink import Uplink
 
@@ -48,6 +48,10 @@ _DELAY_S: Final = 0.1
 
 _MOST_FRONTS: Final = 64
 """With more gaps at the back end, records are sent in order only, until gaps have closed."""
+
+
+Encode = Callable[[Sequence[bytes]], bytes]
+"""Returns records and notices as one delivery."""
 
 
 class Pace:
@@ -117,8 +121,18 @@ class Delivery:
     sent in vain while the back end is away.
     """
 
-    def __init__(self, ev: str, outbox: Outbox, observe: Callable[[Observe], None]) -> None:
-        self._ev, self._outbox, self._observe = ev, outbox, observe
+    def __init__(
+        self,
+        ev: str,
+        outbox: Outbox,
+        observe: Callable[[Observe], None],
+        *,
+        encode: Encode = encode_delivery,
+        interval_s: float = 0.0,
+    ) -> None:
+        """`interval_s`: minimum interval of deliveries of new records that neither safety nor settlement needs."""
+        self._ev, self._outbox, self._observe, self._encode = ev, outbox, observe, encode
+        self._interval_s = interval_s
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
         self._problem: str | None = None
@@ -140,7 +154,11 @@ class Delivery:
     async def drain(self) -> None:
         """Return when the back end has everything; from now on retries come soon."""
         self._closing.set()
+        self._news.set()
         await self._empty.wait()
+
+    def _pause_s(self) -> float:
+        return 0.0 if self._closing.is_set() else self._interval_s
 
     async def run(self, uplink: Uplink, *, patience_s: float = math.inf) -> None:
         """Deliver until cancelled, or until the uplink has failed for `patience_s`. Raises StoreError."""
@@ -209,7 +227,9 @@ class Delivery:
         newest = await self._outbox.newest()
         fronts = len(mark.beyond) if (mark := marks.get(newest[0])) is not None else 0
         old_through = END if fronts > _MOST_FRONTS else newest
-        sending = _Sending(self._ev, self._outbox, uplink, self._observe, marks, old_through, self._news)
+        sending = _Sending(
+            self._ev, self._outbox, uplink, self._observe, marks, old_through, self._news, self._encode, self._pause_s
+        )
         now = asyncio.get_running_loop().time
         try:
             while True:
@@ -228,7 +248,8 @@ class Delivery:
                 if sending.idle and not await self._outbox.waiting():
                     self._empty.set()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(None if stalls_at == math.inf else stalls_at):
+                    until = min(stalls_at, sending.due())
+                    async with asyncio.timeout_at(None if until == math.inf else until):
                         await self._news.wait()
         finally:
             await sending.close()
@@ -246,10 +267,13 @@ class _Sending:
         marks: dict[int, Mark],
         newest: Position,
         news: asyncio.Event,
+        encode: Encode,
+        pause_s: Callable[[], float],
     ) -> None:
         """`marks`: the back end's answer to the query. Records up to `newest` are old."""
         self._ev, self._outbox, self._uplink, self._observe = ev, outbox, uplink, observe
-        self._marks, self._newest, self._news = marks, newest, news
+        self._marks, self._newest, self._news, self._encode = marks, newest, news, encode
+        self._pause_s, self._next_new, self._held_back = pause_s, -math.inf, False
         self._important, self._new, self._old = BEGINNING, newest, BEGINNING
         self._important_left, self._old_left = True, not uplink.low_rate
         self._flight, self._backfill = _Flight(), _Flight()
@@ -291,6 +315,10 @@ class _Sending:
             self._window = min(self._window * 2, LARGEST_WINDOW) if delay < PROMPT_S else FIRST_WINDOW
         return forgotten
 
+    def due(self) -> float:
+        """Return when new records that were held back may be sent (s, the loop's time)."""
+        return self._next_new if self._held_back else math.inf
+
     async def send_some(self) -> bool:
         """Send the next delivery; return whether there was one that may be sent now."""
         if len(self._tasks) >= self._uplink.parallel:
@@ -306,10 +334,14 @@ class _Sending:
                     self._important = self._send(rows, most, self._flight, None)
                     return True
             least = LOW_RATE if self._uplink.low_rate else None
+            early = self._pause_s() > 0 and self._now() < self._next_new
+            self._held_back = early and not await self._outbox.pending(self._new, 1, most, least=Priority.SAFETY)
             rows = await self._outbox.pending(self._new, _ROWS, most - NOTICE_BYTES, least=least)
-            if rows:
+            if rows and not self._held_back:
                 expected = None if self._uplink.low_rate else self._expected(self._new, rows[0].boot)
                 self._new = self._send(rows, most, self._flight, expected)
+                if self._new == rows[-1].position and len(rows) < _ROWS:  # all there is
+                    self._next_new = self._now() + self._pause_s()
                 return True
         if self._old_left and len(self._backfill) < self._window and len(self._old_tasks) < self._most_old:
             size = self._pace.size
@@ -365,7 +397,7 @@ class _Sending:
                 expected = row.seq + 1
         skip_to(last.seq + 1)
         if elements:
-            self._start(encode_delivery(elements), old=flight is self._backfill)
+            self._start(self._encode(elements), old=flight is self._backfill)
             flight.add(sent, self._now())
         return last.position
 

@@ -27,6 +27,8 @@ from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
+from v2g.telemetry.columns import encode_compact
+from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.filters import GlitchFilter
 from v2g.telemetry.local_events import DROPPED, LocalEvent
 from v2g.telemetry.mapping import CanMapping, normalised
@@ -91,7 +93,8 @@ class Gateway:
         self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
         self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
         self._batcher = Batcher(config.ev, outbox.boot, bands=config.rates, keyframe_s=config.keyframe_s)
-        self._delivery = Delivery(config.ev, outbox, observe)
+        encode = encode_compact if config.encoding == "columns" else encode_delivery
+        self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
         self._taken = taken
         self._local: deque[Copy | LocalEvent] = deque()
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.io.mqtt.config import MqttConfig
+from v2g.telemetry.columns import COMPACT_TYPE, is_compact
 from v2g.telemetry.delivery import (
     MAX_DELIVERY_BYTES,
     Mark,
@@ -128,7 +129,7 @@ class MqttUplink:
     async def send(self, delivery: bytes) -> None:
         """See Uplink: returns when the broker has the message."""
         await self.ready()
-        if not await self._client.publish(self._topic, delivery):
+        if not await self._client.publish(self._topic, delivery, utf8=not is_compact(delivery)):
             raise TransportError("no back end is connected to the broker")
 
     def _connection(self, connected: bool) -> None:
@@ -174,7 +175,7 @@ class HttpsUplink:
         if config.chain is not None:
             context.load_cert_chain(config.chain, config.key)
         self._url = config.url
-        self._headers = {"Content-Type": "application/json"}
+        self._headers: dict[str, str] = {}
         if config.token:
             self._headers["Authorization"] = f"Bearer {config.token}"
         self._session = HttpSession(config.url, most=MAX_DELIVERY_BYTES, timeout_s=_ANSWER_S, context=context)
@@ -191,8 +192,9 @@ class HttpsUplink:
 
     async def send(self, delivery: bytes) -> None:
         """See Uplink: returns when the back end has answered."""
+        content_type = {"Content-Type": COMPACT_TYPE if is_compact(delivery) else "application/json"}
         try:
-            answer = await self._session.request("POST", delivery, self._headers)
+            answer = await self._session.request("POST", delivery, self._headers | content_type)
             if not answer.ok:
                 raise TransportError(f"HTTP status {answer.status}")
             marks = typed_json.decode(answer.body, _Answer).high_water

@@ -29,6 +29,7 @@ from v2g.io.storage.outbox import Outbox, Waiting
 from v2g.observe import Observe
 from v2g.telemetry.batch import Band, Bands, Mirror
 from v2g.telemetry.delivery import decode_marks
+from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, decode_record, encode_record
 from v2g_cli.demo.broker import Broker
 from v2g_gateway.config import GatewayConfig
@@ -64,7 +65,15 @@ async def gateway(
 ) -> AsyncIterator[tuple[CanConfig, CanPort, list[Observe]]]:
     """Run a gateway on a virtual bus of its own, with no least interval between records."""
     can = CanConfig(channel=str(tmp_path))
-    settings = {"ev": EV, "outbox": tmp_path / "outbox.db", "mqtt": mqtt, "can": can, "rates": AT_ONCE}
+    settings = {
+        "ev": EV,
+        "outbox": tmp_path / "outbox.db",
+        "mqtt": mqtt,
+        "can": can,
+        "rates": AT_ONCE,
+        "encoding": "json",
+        "uplink_interval": 0.05,
+    }
     events: list[Observe] = []
     running = await Gateway.open(GatewayConfig(**(settings | more)), Clock(), events.append)
     port = CanPort(can)
@@ -273,6 +282,40 @@ async def test_a_delivery_is_no_larger_than_the_uplink_takes(tmp_path: Path) -> 
         pass
     assert max(uplink.sizes) <= 2000
     assert len(back_end.records) == 100
+    await box.close()
+
+
+@pytest.mark.requirement("R92")
+async def test_new_records_go_out_together_once_an_interval_and_safety_at_once(tmp_path: Path) -> None:
+    box = await filled(tmp_path, 0)
+    back_end, times = ReferenceBackEnd(), list[float]()
+    uplink = Loopback(back_end)
+    delivery = uplink.delivery = Delivery(EV, box, lambda _: None, interval_s=0.2)
+    task = asyncio.create_task(delivery.run(uplink))
+    now = asyncio.get_running_loop().time
+    async with asyncio.timeout(30):
+        for seq in range(1, 101):
+            before = len(back_end.records)
+            await box.put(seq, record(box.boot, seq), Priority.LIVE)
+            delivery.wake()
+            await asyncio.sleep(0.01)
+            if len(back_end.records) > before:
+                times.append(now())
+        assert len(times) < 100 / 5
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times[1:])]  # the first one was waiting
+        assert min(gaps) > 0.15, gaps
+        while len(back_end.records) < 100:
+            await asyncio.sleep(0.01)
+        await box.put(101, record(box.boot, 101), Priority.LIVE)
+        delivery.wake()
+        await asyncio.sleep(0.01)
+        assert len(back_end.records) == 100
+        await box.put(102, record(box.boot, 102), Priority.SETTLEMENT)
+        delivery.wake()
+        await delivery.drain()
+    assert len(back_end.records) == 102
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     await box.close()
 
 

@@ -143,6 +143,10 @@ class Batcher:
         self._utc_ms = max(self._utc_ms, utc_ms)
         return msgspec.structs.replace(self._record(), event=event)
 
+    def _tag(self, name: str) -> float | None:
+        value = self._state.get(name)
+        return None if value is None else float(value)
+
     def _record(self, *, keyframe: bool = False, signals: "dict[str, float | int | str] | None" = None) -> Record:
         self._seq += 1
         return Record(
@@ -155,8 +159,8 @@ class Batcher:
             signals=signals or {},
             schema=TAGGED_SCHEMA,
             trip=f"{self._boot}-{self._trips}",
-            ambient_c=self._state.get("ambient.temperature"),
-            charging_w=self._state.get("charging.power"),
+            ambient_c=self._tag("ambient.temperature"),
+            charging_w=self._tag("charging.power"),
         )
 
 

@@ -2,13 +2,14 @@
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import CodecError
+from v2g.telemetry.columns import decode_compact, is_compact
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 
@@ -88,13 +89,13 @@ _notices = typed_json.decoder(Notice)
 
 
 def read_delivery(body: bytes) -> Delivery:
-    """Return the records and notices of a JSON array.
+    """Return the records and notices of a JSON array, or of the compact form, which its first octet tells apart.
 
     A bad element does not prevent the delivery of the others. Raises CodecError when `body` is not an array
     of at most 1000 elements.
     """
     try:
-        found = _elements.decode(body)
+        found: Sequence[bytes | msgspec.Raw] = decode_compact(body) if is_compact(body) else _elements.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"telemetry delivery: {error}", hint="send a JSON array of records") from None
     if len(found) > MAX_BATCH:

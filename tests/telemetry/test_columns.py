@@ -1,0 +1,140 @@
+"""The compact form of a delivery: the same records as in JSON, octet for octet, and bounded."""
+
+import contextlib
+import hashlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csms.domain.diagnostics.telemetry import read_delivery
+from v2g.energy.settlement.checkpoints import Copy
+from v2g.errors import CodecError
+from v2g.telemetry.batch import Batcher
+from v2g.telemetry.columns import NAMES, decode_compact, encode_compact, is_compact
+from v2g.telemetry.delivery import MAX_BATCH, Notice, encode_delivery, encode_notice
+from v2g.telemetry.local_events import LocalEvent
+from v2g.telemetry.mapping import normalised
+from v2g.telemetry.signals import CONTEXTS, SIGNALS, Record, encode_record
+
+pytestmark = pytest.mark.requirement("R95")
+
+
+def values(name: str) -> st.SearchStrategy[tuple[str, float]]:
+    signal = SIGNALS[name]
+    number = st.floats(signal.minimum, signal.maximum)
+    return st.tuples(
+        st.just(name), number | number.map(lambda n: normalised({name: n}).get(name, 0.0)) | number.map(int)
+    )
+
+
+TAGGED = st.builds(
+    lambda **fields: msgspec.structs.replace(Record(**fields), signals=dict(sorted(fields["signals"].items()))),
+    ev=st.sampled_from(["EV-1", "EV-1", "EV-2"]),
+    boot=st.sampled_from([1, 1, 2**31]),
+    seq=st.integers(1, 2**53 - 1),
+    utc_ms=st.integers(0, 2**53 - 1),
+    context=st.sampled_from(CONTEXTS),
+    keyframe=st.booleans(),
+    signals=st.lists(st.sampled_from(sorted(SIGNALS)).flatmap(values), max_size=8).map(dict),
+    schema=st.just("v2g-telemetry/3"),
+    trip=st.sampled_from(["1-0", "1-1"]),
+    ambient_c=st.none() | st.floats(-60, 85) | st.sampled_from([18.5, 18.6]),
+    charging_w=st.none() | st.floats(-2e6, 2e6) | st.sampled_from([0.0, -0.0, 11_000.0]),
+).map(encode_record)
+COPY = Copy(session_id="00" * 8, number=1, checkpoint=b"c", receipt=b"r")
+OTHERS = st.sampled_from(
+    [
+        encode_notice(Notice("EV-1", 1, ((1, 2),))),
+        encode_record(Record("EV-1", 1, 5, 5, "parked", keyframe=False, signals={"battery.soc": 50.0})),
+        encode_record(
+            Record("EV-1", 1, 6, 5, "parked", keyframe=False, signals={}, schema="v2g-telemetry/2", checkpoint=COPY)
+        ),
+        Batcher("EV-1", 1).event and encode_record(Batcher("EV-1", 1).checkpoint(COPY, 5)),
+        encode_record(Batcher("EV-1", 1).event(LocalEvent("evcc", "session.ended", 1, {"soc": 50.5}), 5)),
+        b'{"ev":"EV-1","boot":1,"seq":7,"schema":"v2g-telemetry/9"}',
+        b'{ "ev":"EV-1" , "boot":1,"seq":8}',
+        b"not JSON",
+    ]
+)
+
+
+@given(st.lists(TAGGED | OTHERS, max_size=30))
+def test_what_comes_out_is_what_went_in(elements: list[bytes]) -> None:
+    delivery = encode_compact(elements)
+    assert is_compact(delivery)
+    assert decode_compact(delivery) == elements
+
+
+@given(st.lists(TAGGED | OTHERS.filter(lambda each: each != b"not JSON"), max_size=20))
+def test_the_back_end_reads_the_same_from_both_forms(elements: list[bytes]) -> None:
+    assert not is_compact(encode_delivery(elements))
+    assert read_delivery(encode_compact(elements)) == read_delivery(encode_delivery(elements))
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_octets_are_one_documented_error(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode_compact(b"\x9c" + data)
+
+
+@settings(max_examples=300)
+@given(st.lists(TAGGED, min_size=1, max_size=5), st.data())
+def test_a_damaged_delivery_is_elements_or_one_documented_error(elements: list[bytes], data: st.DataObject) -> None:
+    body = bytearray(encode_compact(elements))
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(CodecError):
+        assert len(decode_compact(bytes(body))) <= MAX_BATCH
+        read_delivery(bytes(body))
+
+
+def columns(**changes: object) -> bytes:
+    """Encode a delivery of two empty records, with changes."""
+    fields = {
+        "form": 1, "ev": "EV-1", "boot": 1, "seqs": (1, 1), "times": (1, 1), "contexts": ((2, "parked"),),
+        "trips": ((2, "1-0"),), "ambient": ((2, None),), "power": ((2, None),), "keyframes": (), "signals": {},
+        "others": (),
+    }  # fmt: skip
+    return msgspec.msgpack.encode(tuple((fields | changes).values()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"form": 2},
+        {"times": (1,)},
+        {"contexts": ((1, "parked"),)},
+        {"trips": ((1000, "1-0"), (1000, "1-0"))},
+        {"keyframes": (2,)},
+        {"keyframes": (0, 1)},
+        {"signals": {3: ((0, 0), (5000,))}},
+        {"signals": {3: ((2,), (5000,))}},
+        {"signals": {22: ((0,), (5000,))}},
+        {"seqs": (1,) * 1001, "times": (1,) * 1001},
+        {"others": ((0, b"x"),) * 999},
+        {"others": ((1000, b"x"),)},
+        {"others": ((0, b"x" * 65537),)},
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, object]) -> None:
+    assert len(decode_compact(columns())) == 2
+    with pytest.raises(CodecError):
+        decode_compact(columns(**changes))
+
+
+def test_too_many_octets_are_refused() -> None:
+    with pytest.raises(CodecError, match="256000"):
+        decode_compact(b"\x9c" * 256_001)
+
+
+def test_the_places_of_signals_never_change() -> None:
+    """They are on the wire."""
+    assert hashlib.sha256(" ".join(NAMES).encode()).hexdigest()[:16] == "25406d38ee0b60d2"
+    assert decode_compact(columns(signals={3: ((1,), (5000,))}))[1] == encode_record(
+        Record(
+            "EV-1", 1, 2, 2, "parked", keyframe=False, signals={"battery.soc": 50.0}, schema="v2g-telemetry/3",
+            trip="1-0", ambient_c=None, charging_w=None,
+        )
+    )  # fmt: skip

@@ -1,0 +1,265 @@
+"""The compact form of a delivery: records by column, in MessagePack (docs/reference/telemetry.md#compact-form).
+
+Numbers are multiples of their signal's step, as differences from the row before; tags are runs. The records that
+come out are, octet for octet, those that went in: what does not fit a column is carried as it is.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from v2g.errors import CodecError
+from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES
+from v2g.telemetry.signals import MAX_RECORD_BYTES, SIGNALS, TAGGED_SCHEMA, Record, decode_record, encode_record
+
+FORM: Final = 1
+
+COMPACT_TYPE: Final = "application/vnd.v2g-telemetry+msgpack"
+"""Content type of the compact form over HTTP."""
+
+NAMES: Final = tuple(SIGNALS)[:22]
+"""The signals of version 3, which stand by their place here. Later ones need a later version of the schema."""
+
+T = TypeVar("T")
+
+_TEMPERATURE, _POWER = 10, 1
+"""Steps of a unit: of the outside temperature, and of the charging power."""
+
+_MOST: Final = 2**53
+
+Whole = Annotated[int, Meta(ge=-_MOST, le=_MOST)]
+Row = Annotated[int, Meta(ge=0, lt=MAX_BATCH)]
+Rows = Annotated[tuple[Row, ...], Meta(max_length=MAX_BATCH)]
+Wholes = Annotated[tuple[Whole, ...], Meta(max_length=MAX_BATCH)]
+Index = Annotated[int, Meta(ge=0, lt=len(NAMES))]
+Count = Annotated[int, Meta(ge=1, le=MAX_BATCH)]
+Text = Annotated[str, Meta(max_length=64)]
+Figure = Whole | float
+"""A number of steps, or a number that is no multiple of the step."""
+
+TextRuns = Annotated[tuple[tuple[Count, Text], ...], Meta(max_length=MAX_BATCH)]
+FigureRuns = Annotated[tuple[tuple[Count, Figure | None], ...], Meta(max_length=MAX_BATCH)]
+
+
+class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """All records are of version 3, of one vehicle and boot. A signal has rows and values. Rows of signals and
+    keyframes are differences, less one; `others` are elements by their place in the delivery."""
+
+    form: Literal[1]
+    ev: Text
+    boot: Whole
+    seqs: Wholes
+    times: Wholes
+    contexts: TextRuns
+    trips: TextRuns
+    ambient: FigureRuns
+    power: FigureRuns
+    keyframes: Rows
+    signals: dict[Index, tuple[Rows, Annotated[tuple[Figure, ...], Meta(max_length=MAX_BATCH)]]]
+    others: Annotated[
+        tuple[tuple[Row, Annotated[bytes, Meta(max_length=MAX_RECORD_BYTES)]], ...], Meta(max_length=MAX_BATCH)
+    ]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Columns)
+
+
+def is_compact(delivery: bytes) -> bool:
+    """Return whether a delivery has the compact form: its first octet is that of a MessagePack array, not of JSON."""
+    return delivery[:1] == b"\x9c"
+
+
+def encode_compact(elements: Iterable[bytes]) -> bytes:
+    """Return encoded records and notices, at most 1000, as one delivery."""
+    records: list[Record] = []
+    others: list[tuple[int, bytes]] = []
+    for place, element in enumerate(elements):
+        record = _fitting(element, records[0] if records else None)
+        if record is None:
+            others.append((place, element))
+        else:
+            records.append(record)
+    signals: dict[str, tuple[list[int], list[float]]] = {}
+    for row, record in enumerate(records):
+        for name, value in record.signals.items():
+            rows, values = signals.setdefault(name, ([], []))
+            rows.append(row)
+            assert not isinstance(value, str)
+            values.append(value)
+    first = records[0] if records else None
+    return _encoder.encode(
+        _Columns(
+            FORM,
+            "" if first is None else first.ev,
+            0 if first is None else first.boot,
+            tuple(_differences(each.seq for each in records)),
+            tuple(_differences(each.utc_ms for each in records)),
+            _runs(each.context for each in records),
+            _runs(str(each.trip) for each in records),
+            _runs(_tag(each.ambient_c, _TEMPERATURE) for each in records),
+            _runs(_tag(each.charging_w, _POWER) for each in records),
+            _gaps(row for row, each in enumerate(records) if each.keyframe),
+            {
+                NAMES.index(name): (_gaps(rows), _figures(values, _steps(name)))
+                for name, (rows, values) in signals.items()
+            },
+            tuple(others),
+        )
+    )
+
+
+def decode_compact(delivery: bytes) -> list[bytes]:
+    """Return the elements of a delivery as JSON. Raises CodecError."""
+    if len(delivery) > MAX_DELIVERY_BYTES:
+        raise CodecError(f"telemetry delivery of {len(delivery)} bytes, {MAX_DELIVERY_BYTES} are allowed")
+    try:
+        columns = _decoder.decode(delivery)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CodecError(f"telemetry delivery: {error}", hint="send JSON, or the compact form") from None
+    count = len(columns.seqs)
+    if count + len(columns.others) > MAX_BATCH:
+        found = count + len(columns.others)
+        raise CodecError(f"{found} records at once", hint=f"send at most {MAX_BATCH} per delivery")
+    if len(columns.times) != count:
+        raise CodecError("telemetry delivery: columns of different lengths")
+    contexts, trips = _spread(columns.contexts, count), _spread(columns.trips, count)
+    ambient, power = _spread(columns.ambient, count), _spread(columns.power, count)
+    keyframes = set(_places(columns.keyframes, count))
+    signals: list[dict[str, float | int | str]] = [{} for _ in range(count)]
+    for name in sorted(NAMES[index] for index in columns.signals):
+        rows, figures = columns.signals[NAMES.index(name)]
+        if len(rows) != len(figures):
+            raise CodecError("telemetry delivery: columns of different lengths")
+        for row, value in zip(_places(rows, count), _values(figures, _steps(name)), strict=True):
+            signals[row][name] = value
+    elements = [
+        encode_record(
+            Record(
+                columns.ev, columns.boot, seq, utc_ms, contexts[row], row in keyframes, signals[row], TAGGED_SCHEMA,
+                trip=trips[row], ambient_c=_number(ambient[row], _TEMPERATURE), charging_w=_number(power[row], _POWER),
+            )
+        )
+        for row, (seq, utc_ms) in enumerate(zip(_sums(columns.seqs), _sums(columns.times), strict=True))
+    ]  # fmt: skip
+    for place, element in columns.others:
+        elements.insert(place, element)
+    return elements
+
+
+def _fitting(element: bytes, first: Record | None) -> Record | None:
+    """Return a record that columns reproduce, None for other elements."""
+    try:
+        record = decode_record(element)
+    except CodecError:
+        return None
+    if record.schema != TAGGED_SCHEMA or record.checkpoint is not UNSET or record.event is not UNSET:
+        return None
+    if first is not None and (record.ev, record.boot) != (first.ev, first.boot):
+        return None
+    if list(record.signals) != sorted(record.signals):
+        return None
+    if any(
+        name not in NAMES or (isinstance(value, str | int) and _steps(name) != 1)
+        for name, value in record.signals.items()
+    ):
+        return None
+    return record if encode_record(record) == element else None
+
+
+def _differences(numbers: Iterable[int]) -> Iterator[int]:
+    before = 0
+    for each in numbers:
+        yield each - before
+        before = each
+
+
+def _sums(differences: Iterable[int]) -> Iterator[int]:
+    total = 0
+    for each in differences:
+        total += each
+        yield total
+
+
+def _gaps(rows: Iterable[int]) -> tuple[int, ...]:
+    before, found = -1, []
+    for each in rows:
+        found.append(each - before - 1)
+        before = each
+    return tuple(found)
+
+
+def _places(gaps: Sequence[int], count: int) -> list[int]:
+    row, found = -1, []
+    for each in gaps:
+        row += each + 1
+        found.append(row)
+    if row >= count:
+        raise CodecError("telemetry delivery: a value beyond the last record")
+    return found
+
+
+def _runs(values: Iterable[T]) -> tuple[tuple[int, T], ...]:
+    found: list[tuple[int, T]] = []
+    for each in values:
+        if found and found[-1][1] == each and type(found[-1][1]) is type(each):
+            found[-1] = found[-1][0] + 1, each
+        else:
+            found.append((1, each))
+    return tuple(found)
+
+
+def _spread(runs: Sequence[tuple[int, T]], count: int) -> list[T]:
+    if sum(length for length, _ in runs) != count:
+        raise CodecError("telemetry delivery: columns of different lengths")
+    return list(chain.from_iterable([value] * length for length, value in runs))
+
+
+def _figure(value: float, steps: int) -> Figure:
+    """Return a signal's value. Where the step is 1, only integers are counts: JSON tells them from 1.0."""
+    return value if isinstance(value, int) or steps == 1 else _counted(value, steps)
+
+
+def _counted(value: float, steps: int) -> Figure:
+    """Return a number as a count of steps, if that gives exactly this number again."""
+    count = round(value * steps)
+    exact = abs(count) < _MOST and repr(count / steps) == repr(value)  # -0.0 differs from 0.0
+    return count if exact else value
+
+
+def _tag(value: object, steps: int) -> Figure | None:
+    return _counted(value, steps) if isinstance(value, float) else None
+
+
+def _number(figure: Figure | None, steps: int) -> float | None:
+    return figure / steps if isinstance(figure, int) else figure
+
+
+def _steps(name: str) -> int:
+    return round(1 / SIGNALS[name].resolution)
+
+
+def _figures(values: Sequence[float], steps: int) -> tuple[Figure, ...]:
+    """Return values as differences of counts; numbers that are no multiple of the step stand for themselves."""
+    before, found = 0, list[Figure]()
+    for each in values:
+        figure = _figure(each, steps)
+        if isinstance(figure, int):
+            found.append(figure - before)
+            before = figure
+        else:
+            found.append(figure)
+    return tuple(found)
+
+
+def _values(figures: Sequence[Figure], steps: int) -> Iterator[float]:
+    total = 0
+    for each in figures:
+        if isinstance(each, int):
+            total += each
+            yield total if steps == 1 else total / steps
+        else:
+            yield each
