@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransportError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.output import say
 
@@ -75,6 +75,57 @@ def new_key(file: Annotated[Path, typer.Argument(help="File of the keys, mode 06
     from v2g.io.storage.record_keys import RecordKeys
 
     say(f"{file}: key {RecordKeys.rotate(file)}, from the gateway's next start on")
+
+
+@app.command()
+def simulate(
+    url: Annotated[str, typer.Option(envvar="V2G_CSMS_URL", help="https://host:port of the back end's API.")],
+    ca: Annotated[Path, typer.Option(envvar="V2G_CSMS_CA", help="PEM file of the root of its certificate.")],
+    token: Annotated[str, typer.Option(envvar="V2G_CSMS_TOKEN", help="Bearer token that may report for the vehicles.")],
+    count: Annotated[int, typer.Option(min=1, max=500, help="Number of vehicles.")] = 10,
+    prefix: Annotated[str, typer.Option(help="Vehicles are the prefix and a number.")] = "EV-",
+    hours: Annotated[float, typer.Option(min=0.1, max=72, help="Their hours until now.")] = 24.0,
+    speed: Annotated[float, typer.Option(min=1, max=20_000, help="Simulated seconds per second.")] = 3600.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same vehicles.")] = 1,
+) -> None:
+    """Simulate vehicles of commuters, and send their telemetry through the gateway's own code.
+
+    They drive to work and home, have no connection on the way home, feed back in the evening and charge at night.
+
+    Example: `v2g telemetry simulate --count 20 --speed 3600`
+    """
+    import asyncio
+    import tempfile
+
+    from rich.status import Status
+
+    from v2g.io.runtime.clock import Clock
+    from v2g_cli.output import terminal, when
+    from v2g_gateway.uplink import HttpConfig, HttpsUplink
+    from v2g_testkit.commuters import Commuters, CommutersConfig
+
+    http = HttpConfig(url=f"{url.rstrip('/')}/telemetry", ca=ca, token=token)
+    now_ms = Clock().utc_ms()
+    screen = terminal(err=True)
+    with tempfile.TemporaryDirectory(prefix="v2g-telemetry-") as folder, Status("", console=screen) as status:
+        fleet = Commuters(
+            CommutersConfig(
+                folder=Path(folder),
+                end_ms=now_ms,
+                count=count,
+                prefix=prefix,
+                hours=hours,
+                speed=speed,
+                seed=seed,
+            ),
+            lambda on_marks: HttpsUplink(http, on_marks),
+        )
+        found = asyncio.run(
+            fleet.run(lambda each: status.update(f"{when(each.at_ms)}: {each.made} records, {each.stored} stored"))
+        )
+    say(f"{count} vehicles, {found.made} records made, {found.stored} stored")
+    if found.stored < found.made:
+        raise TransportError(f"{found.made - found.stored} records are not stored", hint="is the back end running?")
 
 
 def main() -> None:

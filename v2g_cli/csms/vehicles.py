@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
 from v2g_cli.csms.show import JsonFlag, client_of, part, show
+from v2g_cli.csms.vehicle_plot import POWER, SOC, Known, chart, fleet_rows, held, vehicle_rows
 from v2g_cli.output import open_new
 
 app = typer.Typer()
@@ -56,6 +58,43 @@ def export(
     content: bytes = client_of(context).ask("GET", f"/vehicles/{part(ev)}/export", **query).body or b""
     with os.fdopen(open_new(file, hint="name another file"), "wb") as written:
         written.write(content)
+
+
+@app.command()
+def plot(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="SVG file to write.")],
+    ev: Annotated[str, typer.Option("--ev", help="Only this vehicle: a row for each of its --signals.")] = "",
+    signals: Annotated[
+        str, typer.Option("--signals", help="Signals with commas between them, with --ev.")
+    ] = "battery.soc,charging.power,battery.temperature.max,battery.cell_voltage.imbalance",
+    hours: Annotated[float, typer.Option("--hours", min=0.1, max=24 * 366, help="How long ago it begins.")] = 24.0,
+    width: Annotated[int, typer.Option("--width-s", help="Width of the intervals: 60 or 900 s.")] = 900,
+) -> None:
+    """Draw power and state of charge of all vehicles over time, or signals of one.
+
+    Example: `v2g csms plot fleet.svg --hours 24`, `v2g csms plot ev-1.svg --ev EV-1`
+    """
+    client, width_ms = client_of(context), width * 1000
+    now_ms = Clock().utc_ms()
+    begin_ms = (now_ms - round(hours * 3_600_000)) // width_ms * width_ms
+    starts = range(begin_ms, now_ms, width_ms)
+
+    def known(name: str, signal: str) -> Known:
+        path = f"/vehicles/{part(name)}/aggregates"
+        query = {"signal": signal, "width_s": width, "from_ms": begin_ms, "to_ms": now_ms}
+        return held(client.pages(path, len(starts) + 1, **query), starts)
+
+    if ev:
+        rows = vehicle_rows({each: known(ev, each) for each in signals.split(",")})
+    else:
+        names = [each["ev"] for each in client.ask("GET", "/vehicles").body]
+        rows = fleet_rows([known(each, POWER) for each in names], [known(each, SOC) for each in names])
+    if not rows or not any(len(each.values) for row in rows for each in row.series):
+        raise ConfigError("nothing to draw", hint="are there vehicles, and did they report in these hours?")
+    picture = chart(f"Telemetry of {ev or 'all vehicles'}", starts, width_ms, rows)
+    with os.fdopen(open_new(file, hint="name another file"), "w", encoding="utf-8") as written:
+        written.write(picture)
 
 
 @app.command()

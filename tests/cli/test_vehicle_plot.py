@@ -1,0 +1,32 @@
+"""Pictures of telemetry: values hold until they change, and what goes back is below the axis."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from v2g_cli.csms.vehicle_plot import chart, fleet_rows, held, vehicle_rows
+
+
+def interval(at_ms: int, mean: float, last: float) -> dict[str, float]:
+    return {"at_ms": at_ms, "mean": mean, "last": last, "minimum": 0, "maximum": 0, "number": 1}
+
+
+def test_a_value_holds_until_it_changes_and_is_unknown_before() -> None:
+    found = held([interval(20, 5, 7), interval(40, 2, 1)], (0, 10, 20, 30, 40, 50))
+    assert found == [None, None, 5, 7, 2, 1]
+
+
+@pytest.mark.requirement("R96")
+def test_a_fleets_rows_are_sums_counts_and_extremes() -> None:
+    power, count, soc = fleet_rows([[7000, None, 0], [-3000, 5000, None]], [[50, 60, 70], [None, 20, 30]])
+    assert [list(each.values) for each in power.series] == [[7, 5, 0], [-3, 0, 0]]
+    assert [list(each.values) for each in count.series] == [[1, 1, 0], [1, 0, 0]]
+    assert [list(each.values) for each in soc.series] == [[50, 60, 70], [50, 40, 50], [50, 20, 30]]
+
+
+def test_a_vehicles_rows_have_units_and_leave_out_what_was_never_reported() -> None:
+    rows = vehicle_rows({"battery.soc": [1.0, 2.0], "motor.speed": [None, None], "vehicle.contactor": [0, 1]})
+    assert [each.title for each in rows] == ["battery.soc, %", "vehicle.contactor"]
+    picture = ElementTree.fromstring(chart("a <fleet>", (0, 900_000), 900_000, rows))
+    assert picture.attrib["aria-label"] == "a <fleet>"
+    assert "12,345" in chart("f", (0,), 1, vehicle_rows({"charging.power": [12_345.0]}))

@@ -1,0 +1,97 @@
+"""Simulated commuters: physics that adds up, a day as their schedule says, and telemetry that arrives whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.certification.backend import Backend
+from tests.certification.conftest import backend, csms, memory_dir
+from tests.csms.api.support import ApiClient, serving
+from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark
+from v2g.telemetry.signals import CONTEXTS, SIGNALS
+from v2g_gateway.uplink import OnMarks
+from v2g_testkit.commuters import DAY_MS, HOUR_MS, Commuter, Commuters, CommutersConfig
+
+__all__ = ["backend", "csms", "memory_dir"]
+
+MIDNIGHT = 1_900_022_400_000 // DAY_MS * DAY_MS
+STEP_MS = 10_000
+
+
+class ApiUplink:
+    """An uplink into the API, without sockets."""
+
+    name, parallel, low_rate, max_bytes = "memory", 1, False, MAX_DELIVERY_BYTES
+
+    def __init__(self, ask: ApiClient, on_marks: OnMarks) -> None:
+        self._ask, self._on_marks = ask, on_marks
+
+    def start(self) -> None: ...
+
+    async def ready(self) -> None: ...
+
+    async def send(self, delivery: bytes) -> None:
+        answer = await self._ask("POST", "/telemetry", delivery)
+        assert answer.status == 200, answer.json
+        self._on_marks([Mark(each["boot"], each["contiguous"], each["highest"]) for each in answer.json["high_water"]])
+
+    async def close(self) -> None: ...
+
+
+@settings(max_examples=3)
+@given(st.integers(0, 2**40))
+def test_a_day_is_plausible_and_its_energy_adds_up(seed: int) -> None:
+    """Every value within its signal's range; registers are the integral of the power, but for the losses of steps."""
+    vehicle, contexts, moved_wh = Commuter(seed, MIDNIGHT), set(), {"in": 0.0, "out": 0.0}
+    for at in range(MIDNIGHT + STEP_MS, MIDNIGHT + DAY_MS, STEP_MS):
+        values, context = vehicle.advance(at)
+        contexts.add(context)
+        for name, value in values.items():
+            assert SIGNALS[name].minimum <= value <= SIGNALS[name].maximum, name
+        wh = values["battery.power"] * STEP_MS / HOUR_MS
+        moved_wh["in" if wh > 0 else "out"] += abs(wh)
+        assert (values["charging.power"] != 0) <= (context in ("charging", "discharging"))
+    assert {"parked", "city", "highway"} <= contexts <= set(CONTEXTS)
+    assert values["battery.energy.charged"] == pytest.approx(moved_wh["in"], rel=0.01, abs=5)
+    assert values["battery.energy.discharged"] == pytest.approx(moved_wh["out"], rel=0.01, abs=5)
+    assert vehicle.advance(MIDNIGHT + DAY_MS)[0]["location.latitude"] == values["location.latitude"], "home again"
+
+
+def test_the_same_seed_makes_the_same_vehicle() -> None:
+    def day(seed: int) -> list[object]:
+        vehicle = Commuter(seed, MIDNIGHT)
+        return [vehicle.advance(MIDNIGHT + hour * HOUR_MS) for hour in range(1, 24)]
+
+    assert day(3) == day(3) != day(4)
+
+
+@pytest.mark.requirement("R66", "R100")
+async def test_what_a_fleet_reports_arrives_whole_also_what_it_recorded_without_a_connection(
+    csms: Backend, tmp_path: Path
+) -> None:
+    async with serving(csms) as ask:
+        end_ms = csms.clock.utc_ms()
+        fleet = Commuters(
+            CommutersConfig(folder=tmp_path, end_ms=end_ms, count=2, speed=200_000, step_s=30),
+            lambda on_marks: ApiUplink(ask, on_marks),
+        )
+        seen: list[int] = []
+        found = await fleet.run(lambda each: seen.append(each.stored))
+        assert found.made == found.stored > 500
+        assert seen == sorted(seen)
+        for number in (1, 2):
+            marks = (await ask("GET", f"/telemetry/EV-{number}/hwm")).json
+            assert [each["contiguous"] == each["highest"] for each in marks] == [True]
+            route = (await ask("GET", f"/vehicles/EV-{number}/route?limit=1000")).json
+            there = [each["at_ms"] for each in route]
+            away = [at for at in there if fleet_vehicle(number, end_ms).lost(at)]
+            assert len(away) > 10, "recorded without a connection"
+            assert json.dumps(there) == json.dumps(sorted(there))
+
+
+def fleet_vehicle(number: int, end_ms: int) -> Commuter:
+    """The vehicle of this number, by itself."""
+    return Commuter(1_000_003 + number, end_ms - DAY_MS)

@@ -1,0 +1,73 @@
+"""Pictures of vehicles' telemetry over time, from aggregates of the back end."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from v2g.svg_chart import Row, Series, stairs_chart
+from v2g.telemetry.signals import SIGNALS
+
+POWER: Final = "charging.power"
+SOC: Final = "battery.soc"
+
+Known = Sequence[float | None]
+"""The value in each interval, None before the first one."""
+
+
+def held(intervals: Iterable[Mapping[str, Any]], starts_ms: Sequence[int]) -> Known:
+    """Return the mean in each interval; where nothing was reported, the value has not changed."""
+    by_start = {each["at_ms"]: each for each in intervals}
+    found: list[float | None] = []
+    last: float | None = None
+    for start in starts_ms:
+        each = by_start.get(start)
+        found.append(last if each is None else each["mean"])
+        last = last if each is None else each["last"]
+    return found
+
+
+def fleet_rows(power: Sequence[Known], soc: Sequence[Known]) -> tuple[Row, ...]:
+    """Return power, state of charge, and numbers of vehicles; each sequence has an entry for a vehicle."""
+    columns = [[each for each in column if each is not None] for column in zip(*power, strict=True)]
+    charges = [[each for each in column if each is not None] for column in zip(*soc, strict=True)]
+    return (
+        Row(
+            "power, kW",
+            (
+                Series("blue", "into vehicles", [sum(each for each in found if each > 0) / 1000 for found in columns]),
+                Series("green", "fed back", [sum(each for each in found if each < 0) / 1000 for found in columns]),
+            ),
+        ),
+        Row(
+            "vehicles",
+            (
+                Series("blue", "charging", [sum(each > 0 for each in found) for found in columns]),
+                Series("green", "feeding back", [sum(each < 0 for each in found) for found in columns]),
+            ),
+        ),
+        Row(
+            "state of charge, %",
+            (
+                Series("blue", "highest", [max(found, default=None) for found in charges]),
+                Series("orange", "mean", [sum(found) / len(found) if found else None for found in charges]),
+                Series("green", "lowest", [min(found, default=None) for found in charges]),
+            ),
+        ),
+    )
+
+
+def vehicle_rows(values: Mapping[str, Known]) -> tuple[Row, ...]:
+    """Return a row for each signal of one vehicle."""
+    return tuple(
+        Row(f"{name}, {SIGNALS[name].unit}".rstrip(", "), (Series("blue", "", found),))
+        for name, found in values.items()
+        if any(each is not None for each in found)
+    )
+
+
+def chart(label: str, starts_ms: Sequence[int], width_ms: int, rows: Sequence[Row]) -> str:
+    """Return the picture, SVG."""
+    return stairs_chart(label, (*starts_ms, starts_ms[-1] + width_ms), rows, number=_number)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
