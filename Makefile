@@ -41,7 +41,8 @@ mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(BIN)/pytest -n 2 --dist loadgroup -m "interop" $(ARGS)
 
-verify: test interop ## everything, in short where it takes long, before a release
+verify: test      ## everything, in short where it takes long, before a release
+	$(BIN)/pytest -n 2 --dist loadgroup -m "interop" --share 5
 	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop and not hours" --share 24
 	$(BIN)/python -m tests.mutants --share 20
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
