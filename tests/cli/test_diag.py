@@ -211,7 +211,7 @@ LINE = Connection(
 )  # fmt: skip
 
 
-@pytest.mark.requirement("R90")
+@pytest.mark.requirement("R89")
 @pytest.mark.parametrize(
     ("change", "mbit_s", "complaint"),
     [
@@ -234,7 +234,7 @@ def test_a_window_below_bandwidth_times_round_trip_is_named(
     assert bool(found) is bool(complaint)
 
 
-@pytest.mark.requirement("R90")
+@pytest.mark.requirement("R89", "R90")
 def test_connections_of_this_machine_are_listed(v2g: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         port = server.getsockname()[1]
