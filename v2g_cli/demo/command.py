@@ -31,7 +31,7 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="One JSON record per event, and one for the summary.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
 ) -> None:
-    """Run a whole session across three processes (csms, secc, evcc) and show the events.
+    """Run a whole session across four programs (csms, secc, evcc, telemetry gateway) and show the events.
 
     Examples: `v2g demo`, `v2g demo --scenario forged-command`, `v2g demo --json | tail -1`
 
