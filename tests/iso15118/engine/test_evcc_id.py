@@ -1,0 +1,35 @@
+"""An EVCCID identifies a vehicle only where it is a whole MAC address."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.iso15118.engine.evcc_id import is_regular, mac_address, shown
+
+
+@pytest.mark.parametrize(
+    ("evcc_id", "identity", "text"),
+    [
+        ("98ED5C1A2B3C", "98ED5C1A2B3C", "98ED5C1A2B3C"),
+        ("", None, ""),
+        ("00", None, ""),
+        ("000000000000", None, ""),
+        ("0000000000000000", None, ""),
+        ("FFFFFFFFFFFF", None, "FFFFFFFFFFFF"),
+        ("01005E000001", None, "01005E000001"),
+        ("98ED5C1A2B3C0000", None, "98ED5C1A2B3C"),
+        ("000098ED5C1A2B3C", None, "98ED5C1A2B3C"),
+        ("98ED5C1A2B3C4D5E", None, "98ED5C1A2B3C4D5E"),
+        ("98ED5C", None, "98ED5C"),
+    ],
+)
+def test_what_identifies_and_what_is_shown(evcc_id: str, identity: str | None, text: str) -> None:
+    assert mac_address(bytes.fromhex(evcc_id)) == identity
+    assert shown(bytes.fromhex(evcc_id)) == text
+
+
+@given(st.binary(max_size=8))
+def test_nothing_padded_short_or_empty_ever_identifies(evcc_id: bytes) -> None:
+    identity = mac_address(evcc_id)
+    assert identity is None or (is_regular(evcc_id) and bytes.fromhex(identity) == evcc_id)
+    assert identity is None or mac_address(evcc_id + b"\0\0") is None

@@ -1,0 +1,14 @@
+"""Makes PhysicalValue of ISO 15118-2 from integers of mV, mA, W, Wh and s; reads by `engine.physical_values`."""
+
+from typing import Final
+
+from v2g.iso15118.d2.messages.data_types import PhysicalValue, UnitSymbol
+from v2g.iso15118.engine.physical_values import Writer
+
+
+def _make(multiplier: int, unit: str, value: int) -> PhysicalValue:
+    return PhysicalValue(multiplier=multiplier, unit=UnitSymbol(unit), value=value)
+
+
+VALUES: Final = Writer(_make)
+"""The units are always sent."""
