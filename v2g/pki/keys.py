@@ -183,6 +183,20 @@ def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
         raise SignatureError(f"{algorithm.value} signature does not match") from None
 
 
+def raw_signature(key: PublicKey, signature: bytes) -> bytes:
+    """Return an ECDSA signature in DER as r and s side by side; anything else unchanged."""
+    if isinstance(key, ed448.Ed448PublicKey):
+        return signature
+    width, _ = _ecdsa(algorithm_of(key))
+    if len(signature) == 2 * width:
+        return signature
+    try:
+        r, s = decode_dss_signature(signature)
+        return r.to_bytes(width, "big") + s.to_bytes(width, "big")
+    except (ValueError, OverflowError):
+        return signature
+
+
 def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     """Return the PKCS#8 PEM key in `path`, for libraries that need the key itself, such as a TLS stack.
 

@@ -9,6 +9,7 @@ ecdsa-sha256; its Annex J has an example.
 import contextlib
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
@@ -29,7 +30,7 @@ from v2g.iso15118.engine.xmldsig import (
     Transform,
     Transforms,
 )
-from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, verify_signature
+from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, raw_signature, verify_signature
 
 CANONICAL_EXI: Final = "http://www.w3.org/TR/canonical-exi/"
 
@@ -46,6 +47,15 @@ Names = Mapping[type[Element], str]
 
 NAMES: Final[Names] = MappingProxyType({})
 """In -20 every signed element has its own type."""
+
+
+class Deviation(Enum):
+    """A form of signature that peers of -2 use beside the standard's."""
+
+    MESSAGE_GRAMMAR = "SignedInfo in the grammar of the messages"
+    DER_VALUE = "the value as DER"
+    NO_TRANSFORMS = "a reference without Transforms"
+
 
 _LONGEST_SHOWN: Final = 80
 
@@ -101,11 +111,13 @@ def verify(
     schema: Schema,
     names: Names = NAMES,
     allowed: Collection[Algorithm] = STANDARD,
-) -> None:
+    tolerant: bool = False,
+) -> frozenset[Deviation]:
     """Verify that `signature` covers exactly `elements`, one or several, and was made with the other half of `key`.
 
     `elements` are those that the caller uses: nothing is looked up by its Id, so nothing can be substituted.
-    `allowed` are the accepted algorithms; the key selects among them. Raises SignatureError.
+    `allowed` are the accepted algorithms; the key selects among them. `tolerant` also accepts values in DER and
+    references without Transforms. Return how the signature deviates from the standard. Raises SignatureError.
     """
     if signature is None:
         raise SignatureError("the header carries no signature")
@@ -113,17 +125,25 @@ def verify(
     if algorithm not in allowed:
         raise SignatureError(f"{algorithm.value} is not allowed here", hint="see security_profile: interop")
     wanted = _by_uri(elements)
-    uris = _check_references(signature.signed_info, wanted)
-    _check_methods(signature.signed_info, algorithm)
-    digests = [reference.digest_value for reference in signature.signed_info.reference]
+    info, value = signature.signed_info, signature.signature_value.value
+    uris = _check_references(info, wanted)
+    _check_methods(info, algorithm, tolerant=tolerant)
+    digests = [reference.digest_value for reference in info.reference]
     for uri, digest in zip(uris, digests, strict=True):
         if digest not in _digests(algorithm, wanted[uri], schema, names):
             raise SignatureError(f"the hash of {type(wanted[uri]).__name__} does not match")
-    expected = _signed_info(algorithm, zip(uris, digests, strict=True))
-    value = signature.signature_value.value
+    bare = frozenset(uri for uri, each in zip(uris, info.reference, strict=True) if each.transforms is None)
+    expected = _signed_info(algorithm, zip(uris, digests, strict=True), bare=bare)
     if signature != Signature(signed_info=expected, signature_value=SignatureValue(value=value)):
         raise SignatureError("the signature carries parts that ISO 15118 leaves out (V2G20-771)")
-    _check_value(expected, value, key, (XMLDSIG, schema))
+    raw = raw_signature(key, value) if tolerant else value
+    grammar = _check_value(expected, raw, key, (XMLDSIG, schema))
+    found = {
+        Deviation.NO_TRANSFORMS: bool(bare),
+        Deviation.DER_VALUE: raw != value,
+        Deviation.MESSAGE_GRAMMAR: grammar is not XMLDSIG,
+    }
+    return frozenset(each for each, deviates in found.items() if deviates)
 
 
 def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
@@ -139,16 +159,19 @@ def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
     return found
 
 
-def _signed_info(algorithm: Algorithm, digests: Iterable[tuple[str, bytes]]) -> SignedInfo:
-    """Return SignedInfo with only the parts of ISO 15118."""
+def _signed_info(
+    algorithm: Algorithm, digests: Iterable[tuple[str, bytes]], *, bare: Collection[str] = ()
+) -> SignedInfo:
+    """Return SignedInfo with only the parts of ISO 15118; references to the URIs in `bare` have no Transforms."""
     suite = _SUITES[algorithm]
+    transforms = Transforms(transform=(Transform(algorithm=CANONICAL_EXI),))
     return SignedInfo(
         canonicalization_method=CanonicalizationMethod(algorithm=CANONICAL_EXI),
         signature_method=SignatureMethod(algorithm=suite.signature),
         reference=tuple(
             Reference(
                 uri=uri,
-                transforms=Transforms(transform=(Transform(algorithm=CANONICAL_EXI),)),
+                transforms=None if uri in bare else transforms,
                 digest_method=DigestMethod(algorithm=suite.digest),
                 digest_value=digest,
             )
@@ -157,7 +180,7 @@ def _signed_info(algorithm: Algorithm, digests: Iterable[tuple[str, bytes]]) -> 
     )
 
 
-def _check_methods(info: SignedInfo, algorithm: Algorithm) -> None:
+def _check_methods(info: SignedInfo, algorithm: Algorithm, *, tolerant: bool) -> None:
     """Check the names of all methods; additional parts are detected by comparison."""
     suite = _SUITES[algorithm]
     if info.canonicalization_method.algorithm != CANONICAL_EXI:
@@ -166,7 +189,8 @@ def _check_methods(info: SignedInfo, algorithm: Algorithm) -> None:
         raise SignatureError(f"signature method {_shown(info.signature_method.algorithm)} is not that of the key")
     for reference in info.reference:
         transforms = reference.transforms.transform if reference.transforms else ()
-        if [transform.algorithm for transform in transforms] != [CANONICAL_EXI]:
+        missing = tolerant and reference.transforms is None
+        if not missing and [transform.algorithm for transform in transforms] != [CANONICAL_EXI]:
             raise SignatureError("the reference is not transformed by Canonical EXI alone")
         if reference.digest_method.algorithm != suite.digest:
             raise SignatureError(f"digest method {_shown(reference.digest_method.algorithm)} is not that of the key")
@@ -190,7 +214,8 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
-def _check_value(info: SignedInfo, value: bytes, key: PublicKey, grammars: Iterable[Schema]) -> None:
+def _check_value(info: SignedInfo, value: bytes, key: PublicKey, grammars: Iterable[Schema]) -> Schema:
+    """Return the grammar in which the value fits."""
     failure: SignatureError | None = None
     for grammar in grammars:
         try:
@@ -198,7 +223,7 @@ def _check_value(info: SignedInfo, value: bytes, key: PublicKey, grammars: Itera
         except SignatureError as error:
             failure = failure or error
         else:
-            return
+            return grammar
     assert failure is not None
     raise failure
 

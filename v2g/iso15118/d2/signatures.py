@@ -1,0 +1,80 @@
+"""Signatures in ISO 15118-2: which elements of a message are signed, by whose key, and how peers deviate.
+
+They are made by `engine.signature`: ecdsa-sha256 over EXI fragments of the schema of messages, SignedInfo in the
+grammar of XML Signature. Peers that use the grammar of the messages, DER, or no Transforms are understood, too.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from v2g.errors import SignatureError
+from v2g.exi.declare import Element
+from v2g.iso15118.d2.messages.common import (
+    AuthorizationReq,
+    CertificateInstallationReq,
+    CertificateInstallationRes,
+    CertificateUpdateReq,
+    CertificateUpdateRes,
+    ChargeParameterDiscoveryRes,
+    MeteringReceiptReq,
+)
+from v2g.iso15118.d2.messages.data_types import CertificateChain
+from v2g.iso15118.d2.messages.tariffs import SAScheduleList
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.engine import signature as signatures
+from v2g.iso15118.engine.signature import EDITION_2, Deviation, Names
+from v2g.iso15118.engine.xmldsig import Signature
+from v2g.pki.keys import PublicKey, SigningKey
+
+NAMES: Final[Names] = MappingProxyType({CertificateChain: "ContractSignatureCertChain"})
+"""The one signed type with two names."""
+
+KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "AuthorizationReq": "contract",
+        "MeteringReceiptReq": "contract",
+        "CertificateInstallationReq": "OEM provisioning certificate",
+        "CertificateUpdateReq": "contract that is replaced",
+        "CertificateInstallationRes": "provisioning service (CPS)",
+        "CertificateUpdateRes": "provisioning service (CPS)",
+        "ChargeParameterDiscoveryRes": "MO sub-CA 2, for each SalesTariff",
+    }
+)
+"""Message -> owner of the key; AuthorizationReq with external payment and repeated ones are not signed."""
+
+
+def signed_elements(body: Any) -> tuple[Element, ...]:
+    """Return the elements of a request or response that its header's signature covers; none if it is not signed."""
+    match body:
+        case AuthorizationReq():
+            return (body,) if body.gen_challenge is not None else ()
+        case MeteringReceiptReq() | CertificateInstallationReq() | CertificateUpdateReq():
+            return (body,)
+        case CertificateInstallationRes() | CertificateUpdateRes():
+            return (
+                body.contract_signature_cert_chain,
+                body.contract_signature_encrypted_private_key,
+                body.dh_public_key,
+                body.emaid,
+            )
+        case ChargeParameterDiscoveryRes(sa_schedules=SAScheduleList() as schedules):
+            tariffs = (each.sales_tariff for each in schedules.sa_schedule_tuple)
+            return tuple(each for each in tariffs if each is not None and each.id is not None)
+    return ()
+
+
+def sign(body: Any, key: SigningKey) -> Signature:
+    """Return the header signature over a request or response. Raises SignatureError if nothing in it is signed."""
+    return signatures.sign(signed_elements(body), key, schema=ISO2, names=NAMES)
+
+
+def verify(signature: Signature | None, body: Any, key: PublicKey) -> frozenset[Deviation]:
+    """Verify the header signature over a request or response; return how it deviates from the standard.
+
+    Raises SignatureError.
+    """
+    elements = signed_elements(body)
+    if not elements:
+        raise SignatureError(f"{type(body).__name__} has nothing to sign")
+    return signatures.verify(signature, elements, key, schema=ISO2, names=NAMES, allowed=EDITION_2, tolerant=True)
