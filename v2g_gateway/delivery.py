@@ -226,7 +226,8 @@ class Delivery:
         no progress."""
         newest = await self._outbox.newest()
         fronts = len(mark.beyond) if (mark := marks.get(newest[0])) is not None else 0
-        old_through = END if fronts > _MOST_FRONTS else newest
+        in_order = fronts > _MOST_FRONTS and not uplink.low_rate
+        old_through = END if in_order else newest
         sending = _Sending(
             self._ev, self._outbox, uplink, self._observe, marks, old_through, self._news, self._encode, self._pause_s
         )
@@ -247,6 +248,8 @@ class Delivery:
                     continue
                 if sending.idle and not await self._outbox.waiting():
                     self._empty.set()
+                if in_order and sending.caught_up:
+                    return  # the gaps have closed: records that come from now on are new
                 with contextlib.suppress(TimeoutError):
                     until = min(stalls_at, sending.due())
                     async with asyncio.timeout_at(None if until == math.inf else until):
@@ -289,6 +292,11 @@ class _Sending:
     def idle(self) -> bool:
         """Whether everything that was sent is stored."""
         return not self._flight and not self._backfill and not self._tasks
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all old records are stored."""
+        return self.idle and not self._old_left
 
     def stalls_at(self) -> float:
         """Return when something counts as lost (s, the loop's time); minus infinity: something has been lost."""

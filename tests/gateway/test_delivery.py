@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from csms.domain.diagnostics.telemetry import Progress, RecordKey, Stored, judge, read_delivery, suspects
 from v2g.errors import TransportError
 from v2g.io.storage.outbox import Entry, Outbox
+from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import Record, encode_record
 from v2g_gateway.delivery import Delivery, Pace
@@ -132,6 +133,28 @@ async def drop_between(folder: Path, kinds: list[Priority], rounds: int, keep: i
         await emptied(box, delivery)
     assert is_whole(back_end)
     return back_end, box
+
+
+@pytest.mark.requirement("R98", "R102")
+@pytest.mark.parametrize("low_rate", [False, True])
+async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end(
+    tmp_path: Path,
+    low_rate: bool,
+) -> None:
+    """An earlier connection brought every other one of 200 records; more come once the backlog is gone."""
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    await box.put_all([Entry(seq, record(box.boot, seq), Priority.SUMMARY, seq) for seq in range(1, 201)])
+    back_end = BackEnd(low_rate=low_rate)
+    arrived = encode_delivery(record(box.boot, seq) for seq in range(2, 201, 2))
+    judge(read_delivery(arrived), {(EV, box.boot): back_end.progress[EV, box.boot]}, back_end.stored)
+    async with delivering(box, back_end) as delivery, asyncio.timeout(10):
+        while await box.count():
+            await asyncio.sleep(0.01)
+        await box.put(201, record(box.boot, 201), Priority.SUMMARY, 201)
+        delivery.wake()
+        while await box.count():
+            await asyncio.sleep(0.01)
+    assert back_end.progress[EV, box.boot].arrived.contiguous == 201
 
 
 @pytest.mark.requirement("R102", "R103")
