@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.telemetry.batch import Band, Bands, Batcher, Mirror
+from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import CONTEXTS, Record, decode_record, encode_record
 
 NAMES = st.sampled_from(["battery.voltage", "battery.soc", "battery.current"])
@@ -204,3 +205,18 @@ def test_a_new_context_is_told_at_once() -> None:
     record = batcher.flush(1.0)
     assert record is not None
     assert record.context == "charging"
+
+
+def test_records_have_the_right_time_once_a_wrong_clock_is_set() -> None:
+    batcher, prioritiser = Batcher("EV-1", 1, bands=UNBOUNDED, keyframe_s=1.0), Prioritiser(summary_s=1.0)
+    found = []
+    for now, utc_ms in ((0.0, 4_000_000_000_000), (2.0, 1_800_000_000_000), (2.1, 1_799_999_999_950)):
+        batcher.offer({"battery.soc": 50.0 + 10 * now}, now, utc_ms)
+        record = batcher.flush(now + 0.01)
+        assert record is not None
+        found.append((record.utc_ms, prioritiser.priority(record)))
+    assert found == [
+        (4_000_000_000_000, Priority.SUMMARY),
+        (1_800_000_000_000, Priority.SUMMARY),
+        (1_800_000_000_000, Priority.LIVE),
+    ]

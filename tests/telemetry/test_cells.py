@@ -41,6 +41,14 @@ def test_golden_samples() -> None:
     assert windows.take() == {}
 
 
+@pytest.mark.requirement("R71")
+def test_windows_go_on_when_the_adapters_clock_is_set_back() -> None:
+    windows = CellWindows()
+    assert windows.add({"a": 3.5}, 7_200_000) == {}
+    assert windows.add({"a": 3.6}, 3_600_000) == {}
+    assert windows.add({"a": 3.7}, 3_600_100)["battery.cell_voltage.max"] == 3.6
+
+
 @pytest.mark.requirement("R74")
 def test_more_than_50_mv_is_out_of_balance_and_50_mv_is_not() -> None:
     watch = BalanceWatch()

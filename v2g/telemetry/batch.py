@@ -17,6 +17,9 @@ from v2g.telemetry.signals import SIGNALS, TAGGED_SCHEMA, Record
 
 KEYFRAME_S: Final = 60.0
 
+_SET_BACK_MS: Final = 1000
+"""A time that is earlier by more means that the clock was set."""
+
 DRIVING: Final = frozenset({"city", "highway"})
 
 
@@ -75,7 +78,7 @@ class Batcher:
 
     def offer(self, values: Mapping[str, float], now: float, utc_ms: int, context: str | None = None) -> None:
         """Add new values, at `now`, measured at `utc_ms`. A new context flushes at once."""
-        self._utc_ms = max(self._utc_ms, utc_ms)
+        self._stamp(utc_ms)
         if context is not None and context != self.context:
             self._trips += context in DRIVING and self.context not in DRIVING
             self.context = context
@@ -89,6 +92,11 @@ class Batcher:
             self._let(now if self._is_step(name, value) else now + self._band.max_age)
         if self._state:
             self._let(self._last_keyframe + self._keyframe_s)
+
+    def _stamp(self, utc_ms: int) -> None:
+        """Keep the newest time, unless the clock was set back: else all records would have its former time."""
+        if utc_ms > self._utc_ms or utc_ms < self._utc_ms - _SET_BACK_MS:
+            self._utc_ms = utc_ms
 
     def _let(self, due: float) -> None:
         self._due = due if self._due is None else min(self._due, due)
@@ -135,12 +143,12 @@ class Batcher:
 
     def checkpoint(self, copy: Copy, utc_ms: int) -> Record:
         """Return a record of its own for a checkpoint, at once."""
-        self._utc_ms = max(self._utc_ms, utc_ms)
+        self._stamp(utc_ms)
         return msgspec.structs.replace(self._record(), checkpoint=copy)
 
     def event(self, event: LocalEvent, utc_ms: int) -> Record:
         """Return a record of its own for an event of a program beside the gateway, at once."""
-        self._utc_ms = max(self._utc_ms, utc_ms)
+        self._stamp(utc_ms)
         return msgspec.structs.replace(self._record(), event=event)
 
     def _tag(self, name: str) -> float | None:

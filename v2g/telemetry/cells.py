@@ -12,6 +12,9 @@ WINDOW_MS: Final = 100
 IMBALANCE_V: Final = 0.05
 """Cells further apart than this are out of balance."""
 
+_MOST_LATE: Final = 10
+"""Windows by which a sample may be late; where it is more, the clock was set back."""
+
 
 class _Cell(msgspec.Struct):
     lowest: float
@@ -34,8 +37,10 @@ class CellWindows:
     def add(self, cells: Mapping[str, float], at_ms: float) -> dict[str, float]:
         """Add voltages by cell, sampled at `at_ms`; return the signals of the window that ended before, if one did."""
         window = int(at_ms // WINDOW_MS)
-        ended = {} if self._window is None or window <= self._window else self.take()
-        self._window = window if self._window is None else max(window, self._window)
+        if self._window is None or window < self._window - _MOST_LATE:
+            self._window = window  # samples so far stay in it
+        ended = {} if window <= self._window else self.take()
+        self._window = max(window, self._window)
         for name, voltage in cells.items():
             cell = self._cells.get(name)
             if cell is None:

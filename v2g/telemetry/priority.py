@@ -58,7 +58,7 @@ class Prioritiser:
             self._imbalanced = imbalance > IMBALANCE_V
         if before != self._imbalanced or (_SAFETY in signals and not record.keyframe):
             return Priority.SAFETY
-        if record.keyframe and record.utc_ms >= self._summary_at + self._summary_ms:
+        if record.keyframe and abs(record.utc_ms - self._summary_at) >= self._summary_ms:
             self._summary_at = record.utc_ms
             return Priority.SUMMARY
         if signals and signals.keys() <= _DIAGNOSTIC and not record.keyframe:
