@@ -248,9 +248,11 @@ class Progress:
         return True
 
     def give_up(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Count numbers that have not arrived as missing; return them."""
+        """Count numbers that have not arrived as missing; return them. None beyond too many gaps, like records."""
         found = []
         for begin, end in self.arrived.without(first, last):
+            if self.arrived.is_full_for(begin, end):
+                continue
             if self.missing.is_full_for(begin, end):  # the mark must not wait for what will never come
                 self.missing.forget_lowest()
             self.missing.add(begin, end)

@@ -22,7 +22,7 @@ from csms.domain.diagnostics.telemetry import (
     suspects,
 )
 from v2g.errors import CodecError
-from v2g.telemetry.delivery import MAX_BATCH, Notice, encode_delivery, encode_notice
+from v2g.telemetry.delivery import MAX_BATCH, Notice, decode_marks, encode_delivery, encode_marks, encode_notice
 from v2g.telemetry.signals import Record, encode_record
 
 
@@ -168,6 +168,9 @@ def test_too_many_gaps_are_not_remembered_and_what_lies_beyond_waits() -> None:
     filled = memory.take(*(encode_record(record(n)) for n in (1, 3, 5)))
     assert filled.marks[0].contiguous == 6
     assert memory.take(*(encode_record(record(seq)) for _, _, seq in outcome.deferred[:2])).deferred == []
+    beyond = memory.take(encode_notice(Notice("EV-1", 1, ((9000, 9000), (7, 7)))))
+    assert beyond.missing == [("EV-1", 1, 7, 7)]
+    assert decode_marks(encode_marks([beyond.marks[0].mark])) == (beyond.marks[0].mark,)
     hostile = Memory()
     hostile.take(encode_notice(Notice("EV-1", 1, ((1, 2**53 - 1),))))
     taken = hostile.take(*(encode_record(record(3 * n)) for n in range(1, MAX_RANGES + 11)))
