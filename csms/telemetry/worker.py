@@ -43,6 +43,8 @@ async def _do(job: Job, store: Store, writer: asyncio.StreamWriter) -> None:
         done = Done(job.number, await receive(job.payload, job.ev, keep))
     except StoreError as error:
         done = Done(job.number, None, str(error))
+    except Exception as error:  # noqa: BLE001 - without an answer its sender would wait for ever
+        done = Done(job.number, None, f"{type(error).__name__}: {error}", failed=True)
     writer.write(frame(done))
 
 

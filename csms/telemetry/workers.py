@@ -46,11 +46,12 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Result of a job; without a reception the `error` of the database."""
+    """Result of a job; without a reception the `error`: of the database, or of the program (`failed`)."""
 
     number: int
     reception: Reception | None
     error: str = ""
+    failed: bool = False
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -181,6 +182,6 @@ class IngestWorkers:
         if done.done():
             return
         if result.reception is None:
-            done.set_exception(StoreError(result.error))
+            done.set_exception(RuntimeError(result.error) if result.failed else StoreError(result.error))
         else:
             done.set_result(result.reception)

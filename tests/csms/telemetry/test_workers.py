@@ -135,6 +135,13 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
     assert ingesting.stored() == [(ev, seq) for ev in sorted(evs) for seq in range(1, 201)]
 
 
+async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingesting: Ingesting) -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="int"):
+            await ingesting.workers.receive("EV-1", delivery("EV-1", 1, 1), 2**63, ())
+    assert (await ingesting.ingest.receive("EV-1", delivery("EV-1", 1, 1))).outcome is not None
+
+
 @pytest.mark.requirement("R171")
 async def test_a_delivery_of_several_vehicles_is_shared_out(ingesting: Ingesting) -> None:
     parts = [
