@@ -211,6 +211,14 @@ def local_events() -> str:
     return table(("Event", "Fields", "Safety"), rows)
 
 
+def error_codes() -> str:
+    """Return the codes of the gateway's error log."""
+    from v2g.telemetry.error_codes import CODES
+
+    rows = ((f"`0x{code:03X}`", f"`{each.name}`", each.cause, each.hint) for code, each in CODES.items())
+    return table(("Code", "Name", "Cause", "What to do"), rows)
+
+
 def scenarios() -> str:
     """Return what `v2g demo` can show."""
     from v2g_cli.demo.scenarios import SCENARIOS
@@ -324,6 +332,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,
     "telemetry-signals": telemetry_signals,
+    "error-codes": error_codes,
     "local-events": local_events,
     "timing-table": timing_table,
     "tls-reasons": tls_reasons,

@@ -1,12 +1,14 @@
 """The gateway program: runs until SIGTERM or SIGINT, delivers what it can within a few seconds, and ends."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, run
 from v2g_gateway.config import GatewayConfig, load_config
+from v2g_gateway.error_log import ErrorLog
 from v2g_gateway.gateway import Gateway
 
 
@@ -21,13 +23,14 @@ def main(config_path: Path, events: Path | None) -> int:
 
 async def _run(config: GatewayConfig, events: Path | None) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("gateway", clock, events, files=config.log)
-    try:
+    with contextlib.ExitStack() as stack:
+        events_log = EventLog("gateway", clock, events, files=config.log)
+        stack.callback(events_log.close)
+        observe = ErrorLog(config.error_log, config.log, clock, events_log)
+        stack.callback(observe.close)
         gateway = await Gateway.open(config, clock, observe)
         try:
             await asyncio.Event().wait()
         finally:
             await gateway.close()
-    finally:
-        observe.close()
     return 0

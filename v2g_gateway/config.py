@@ -75,6 +75,10 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Annotated[
         Literal["columns", "json"], Meta(description="form of deliveries: columns, or json for older back ends")
     ] = "columns"
+    error_log: Annotated[
+        Path | None,
+        Meta(description="file of one line for each error, such as /var/log/v2g-bridge.log; bounded as `log`"),
+    ] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()
 

@@ -186,6 +186,9 @@ class Gateway:
         """Take a local program's report when there is room."""
         if isinstance(report, Copy) and self._taken.has(report):
             return
+        if isinstance(report, LocalEvent) and report.is_message_timeout:
+            data = {name: value for name, value in report.data.items() if name != "session_id"}
+            self._observe(Observe("telemetry", "message_timeout", {"program": report.program, **data}))
         while len(self._local) >= MAX_LOCAL:
             self._room.clear()
             await self._room.wait()

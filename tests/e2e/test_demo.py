@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -74,6 +75,21 @@ def no_traceback(folder: Path) -> bool:
 
 OFTEN = {"fault-emergency-stop"}
 """One scenario of each kind is enough for every change, with those that tests below run; `make long` runs all."""
+
+
+@pytest.mark.e2e
+@pytest.mark.requirement("R29", "R167")
+def test_a_gateway_that_hangs_and_dies_neither_delays_charging_nor_loses_a_checkpoint(tmp_path: Path) -> None:
+    done = run("gateway-killed", tmp_path / "run")
+    assert failed(done) == []
+    with sqlite3.connect(next((tmp_path / "run" / "csms").glob("*.sqlite3"))) as database:
+        ((stored,),) = database.execute("SELECT count(*) FROM vehicle_checkpoints")
+    kept = (tmp_path / "run" / "evcc" / "checkpoints.jsonl").read_bytes().splitlines()
+    assert 1 < len(kept) == stored
+    for name in ("evcc", "secc"):
+        assert not done.named(name, "session", "late_answer")
+        assert not done.named(name, "session", "timeout")
+    assert no_traceback(tmp_path / "run")
 
 
 @pytest.mark.e2e

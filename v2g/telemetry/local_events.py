@@ -62,6 +62,11 @@ class LocalEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     utc_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
     data: Annotated[dict[str, Value], Meta(max_length=8)]
 
+    @property
+    def is_message_timeout(self) -> bool:
+        """Whether a message of ISO 15118 was not answered in time."""
+        return self.name == "session.timeout" or self.data.get("reason") == "message_timeout"
+
 
 def reported(program: str, stage: str, name: str, utc_ms: int, data: Mapping[str, Any]) -> LocalEvent | None:
     """Return what is reported of a program's event, None if nothing is."""

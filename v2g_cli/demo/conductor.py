@@ -130,7 +130,7 @@ class Conductor:
         self._start(self._program("secc", config, self.scenario.secc_fault), "session", "ready")
 
     def _start_gateway(self) -> None:
-        self.folder.can_port = free_port(socket.SOCK_DGRAM)
+        self.folder.can_port = self.folder.can_port or free_port(socket.SOCK_DGRAM)
         config = self.folder.gateway_config(api_port=self._ports["api"])
         self._start(program("gateway", self.folder.path, config, module="v2g_gateway"), "telemetry", "started")
 
@@ -244,6 +244,8 @@ class Conductor:
             self._fate += [self._kill_csms]
         if self.scenario.kill_secc:
             self._fate.append(self._kill_secc)
+        if self.scenario.kill_gateway:
+            self._fate.append(self._stop_gateway)
         if self.scenario.kill_paused_secc:
             self._fate.append(self._kill_paused_secc)
         if self.scenario.freeze_evcc:
@@ -385,6 +387,32 @@ class Conductor:
         self.programs["secc"].stop(signal.SIGKILL)
         self._start_secc()
         return True
+
+    def _stop_gateway(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the telemetry gateway hangs")
+        self._signal("gateway", signal.SIGSTOP)
+        self._fate.append(self._kill_gateway)
+        return True
+
+    def _kill_gateway(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the telemetry gateway is killed with -9 while power flows back")
+        self.programs["gateway"].stop(signal.SIGKILL)
+        self._fate.append(self._revive_gateway)
+        return True
+
+    def _revive_gateway(self) -> bool:
+        if self._checkpoints() < 2 and self.programs["evcc"].poll() is None:
+            return False
+        self.say("fate", "the telemetry gateway starts again")
+        self._start_gateway()
+        return True
+
+    def _checkpoints(self) -> int:
+        return sum((e.process, e.name) == ("evcc", "checkpoint_signed") for e in self.events)
 
     def _revive_secc(self) -> bool:
         if self.programs["evcc"].poll() is None:

@@ -71,6 +71,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     csms_away: bool = False
     kill_secc: bool = False
     kill_paused_secc: bool = False
+    kill_gateway: bool = False
+    """The telemetry gateway is stopped, then killed with -9, and starts again after the session."""
     trades: bool = False
     """The bill shows that the vehicle bought at low and sold at high prices."""
     neighbours: tuple[str, ...] = ()

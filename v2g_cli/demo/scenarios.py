@@ -85,6 +85,12 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
         broker=False,
     ),
     Scenario(
+        name="gateway-killed",
+        about="the telemetry gateway hangs, is killed with -9 and starts again, and the session takes no notice",
+        ending="whole",
+        kill_gateway=True,
+    ),
+    Scenario(
         name="pause",
         about="the vehicle pauses between charge and discharge, and resumes its session: one bill for both parts",
         ending="whole",

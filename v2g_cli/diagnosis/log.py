@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from v2g.hardware.can_errors import FaultName, fault
+from v2g.telemetry.error_codes import CODES
 
 LONGEST_LINE: Final = 65536
 
@@ -21,20 +22,6 @@ class Explained(msgspec.Struct):
     hint: str
     count: int = 1
 
-
-CODES: Final = {
-    0x1A4: (
-        "ISO15118_MSG_TIMEOUT",
-        "a message was not answered in time: the peer, the line or this computer is too slow",
-        "`v2g trace --stats` shows who was late; beside a busy back end, give it more workers",
-    ),
-    0x2B9: (
-        "UNSUPPORTED_SCHEMA_VERSION",
-        "a telemetry record has a version of the schema that the back end does not know",
-        "update the back end; `v2g csms quarantine --release` then stores the record",
-    ),
-}
-"""Error codes in logs."""
 
 _CODE: Final = re.compile(r"\b0x0*([0-9A-Fa-f]{1,8})\b")
 
