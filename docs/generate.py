@@ -355,10 +355,18 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def schemas() -> Iterator[tuple[Path, str]]:
+    """Yield the files of the schema registry."""
+    from v2g.telemetry.registry import files, shipped
+
+    for name, text in files().items():
+        yield shipped() / name, text
+
+
 def main() -> int:
     """Rewrite pages and pictures that have changed; return how many (0: everything was up to date)."""
     changed = 0
-    for page, new in (*pictures(), kinds.module(), *((page, render(page.read_text())) for page in pages())):
+    for page, new in (*pictures(), *schemas(), kinds.module(), *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)
             page.write_text(new)

@@ -75,6 +75,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Annotated[
         Literal["columns", "json"], Meta(description="form of deliveries: columns, or json for older back ends")
     ] = "columns"
+    schemas: Annotated[
+        Path | None, Meta(description="schema registry, such as /usr/share/v2g/schemas; none: the installed package's")
+    ] = None
     error_log: Annotated[
         Path | None,
         Meta(description="file of one line for each error, such as /var/log/v2g-bridge.log; bounded as `log`"),

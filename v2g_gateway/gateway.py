@@ -34,7 +34,8 @@ from v2g.telemetry.local_events import DROPPED, LocalEvent
 from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
-from v2g.telemetry.signals import Record
+from v2g.telemetry.registry import registered, shipped
+from v2g.telemetry.signals import TAGGED_SCHEMA, Record
 from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 from v2g_gateway.config import FallbackConfig, GatewayConfig
 from v2g_gateway.consent import ConsentSource
@@ -113,6 +114,8 @@ class Gateway:
     @classmethod
     async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
         """Open outbox, bus and uplink, and start. Raises ConfigError, StoreError, TransportError."""
+        folder = config.schemas or shipped()
+        known = await asyncio.to_thread(registered, folder)
         async with contextlib.AsyncExitStack() as stack:
             box = await Outbox.open(
                 config.outbox,
@@ -130,6 +133,8 @@ class Gateway:
             gateway._port = await gateway._attach()
             gateway._stack = stack.pop_all()
         gateway._begin()
+        if TAGGED_SCHEMA not in known:
+            observe(Observe("telemetry", "schema_unregistered", {"schema": TAGGED_SCHEMA, "folder": str(folder)}))
         return gateway
 
     def _begin(self) -> None:

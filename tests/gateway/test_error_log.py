@@ -29,7 +29,7 @@ def test_every_line_has_the_published_form(utc_ms: int, code: int, detail: str) 
     found = PUBLISHED.fullmatch(line[:-1])
     assert found is not None
     assert (int(found["code"], 16), found["name"]) == (code, CODES[code].name)
-    assert PUBLISHED.pattern == LINE
+    assert PUBLISHED.pattern == LINE.replace(r"\Z", "$")  # as grep has it
     assert len(line) < 1200
 
 
@@ -85,6 +85,16 @@ async def _tick() -> None:
     import asyncio
 
     await asyncio.sleep(0.01)
+
+
+@pytest.mark.requirement("R112")
+async def test_a_gateway_whose_schema_is_not_registered_says_0x2b9(tmp_path: Path) -> None:
+    (tmp_path / "schemas").mkdir()
+    async with gateway(tmp_path, schemas=tmp_path / "schemas") as events:
+        pass
+    (event,) = [each for each in events if each.name == "schema_unregistered"]
+    assert event.data["schema"] == "v2g-telemetry/3"
+    assert ERRORS[event.name][0] == 0x2B9
 
 
 def test_the_log_is_off_by_default() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,12 +43,12 @@ async def program(folder: Path, stored: int = 0) -> AsyncIterator[tuple[EventSoc
 
 
 @contextlib.asynccontextmanager
-async def gateway(folder: Path) -> AsyncIterator[list[Observe]]:
+async def gateway(folder: Path, **more: Any) -> AsyncIterator[list[Observe]]:
     """Run a gateway without an uplink that reads the program's socket."""
     events: list[Observe] = []
     config = GatewayConfig(
         ev=EV, outbox=folder / "o.db", mqtt=NOBODY, can=CanConfig(channel=str(folder)),
-        event_sockets=(folder / "evcc.sock",),
+        event_sockets=(folder / "evcc.sock",), **more,
     )  # fmt: skip
     running = await Gateway.open(config, Clock(), events.append)
     async with asyncio.timeout(20):

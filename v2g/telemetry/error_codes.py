@@ -9,7 +9,7 @@ Level = Literal["ERROR", "WARNING"]
 
 LINE: Final = (
     r"^(?P<utc>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?P<level>ERROR|WARNING) (?P<code>0x[0-9A-F]{3}) "
-    r"(?P<name>[A-Z][A-Z0-9_]*) (?P<detail>.+)$"
+    r"(?P<name>[A-Z][A-Z0-9_]*) (?P<detail>.+)\Z"
 )
 """A line of the error log, without its line feed."""
 
