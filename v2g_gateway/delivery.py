@@ -33,8 +33,11 @@ FIRST_WINDOW: Final = 100
 LARGEST_WINDOW: Final = 16_000
 """Records in flight: at first, and once the back end has kept up."""
 
-PROMPT_S: Final = 1.0
+PROMPT_S: Final = 0.5
 """A back end that stores records within this time keeps up."""
+
+_STILL_NEW: Final = 2000
+"""So many records that were new before an interruption are sent ahead of older ones after it."""
 
 NOTICE_BYTES: Final = 256
 """Maximum size of a notice in a delivery, octets."""
@@ -81,7 +84,8 @@ class _Flight:
     def __init__(self) -> None:
         self._sent: dict[Position, float] = {}
         self._acked_at = -math.inf
-        self._progress_at = -math.inf
+        self.progress_at = -math.inf
+        """When a mark covered some, or when the first were sent."""
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -92,7 +96,7 @@ class _Flight:
     def add(self, rows: Iterable[Row], now: float) -> None:
         """Count records as sent."""
         if not self._sent:
-            self._progress_at = now
+            self.progress_at = now
         for row in rows:
             self._sent.setdefault(row.position, now)
 
@@ -102,15 +106,13 @@ class _Flight:
         if not gone:
             return None
         newest = max(self._sent.pop(each) for each in gone)
-        self._acked_at, self._progress_at = max(self._acked_at, newest), now
+        self._acked_at, self.progress_at = max(self._acked_at, newest), now
         return now - newest
 
-    def stalls_at(self) -> float:
-        """Return when records count as lost: without any progress, or at once if much later ones have arrived."""
-        if not self._sent:
-            return math.inf
-        oldest = next(iter(self._sent.values()))
-        return -math.inf if self._acked_at - oldest > STALL_S else self._progress_at + STALL_S
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether records have been lost: much later ones have arrived."""
+        return bool(self._sent) and self._acked_at - next(iter(self._sent.values())) > STALL_S
 
 
 class Delivery:
@@ -135,6 +137,7 @@ class Delivery:
         self._interval_s = interval_s
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
+        self._old_through = END
         self._problem: str | None = None
         self.working: Final = asyncio.Event()
         """Set while the back end answers."""
@@ -221,13 +224,22 @@ class Delivery:
             raise TransportError("the back end does not answer") from None
         return {boot: self._received[boot] for boot in boots}
 
+    async def _newest_old(self) -> Position:
+        """Return the last record that counts as old: as before a short interruption, else the newest."""
+        if len(await self._outbox.pending(self._old_through, _STILL_NEW + 1)) > _STILL_NEW:
+            self._old_through = END
+        if self._old_through == END:
+            self._old_through = await self._outbox.newest()
+        return self._old_through
+
     async def _deliver(self, uplink: Uplink, marks: dict[int, Mark], backoff: Backoff) -> None:
         """Send waiting and new records until some are lost. Raises TransportError: the connection failed, or there is
         no progress."""
-        newest = await self._outbox.newest()
-        fronts = len(mark.beyond) if (mark := marks.get(newest[0])) is not None else 0
-        in_order = fronts > _MOST_FRONTS and not uplink.low_rate
-        old_through = END if in_order else newest
+        old_through = await self._newest_old()
+        mark = marks.get(self._outbox.boot)
+        in_order = mark is not None and len(mark.beyond) > _MOST_FRONTS and not uplink.low_rate
+        if in_order:
+            old_through = END
         sending = _Sending(
             self._ev, self._outbox, uplink, self._observe, marks, old_through, self._news, self._encode, self._pause_s
         )
@@ -280,7 +292,7 @@ class _Sending:
         self._important, self._new, self._old = BEGINNING, newest, BEGINNING
         self._important_left, self._old_left = True, not uplink.low_rate
         self._flight, self._backfill = _Flight(), _Flight()
-        self._pace, self._window = Pace(uplink.max_bytes), FIRST_WINDOW
+        self._pace, self._window, self._halved_at = Pace(uplink.max_bytes), FIRST_WINDOW, -math.inf
         self._tasks: dict[asyncio.Task[None], float] = {}
         self._old_tasks: set[asyncio.Task[None]] = set()
         self._announced: dict[int, int] = {}
@@ -300,7 +312,11 @@ class _Sending:
 
     def stalls_at(self) -> float:
         """Return when something counts as lost (s, the loop's time); minus infinity: something has been lost."""
-        return min(self._flight.stalls_at(), self._backfill.stalls_at(), self._announced_at + STALL_S)
+        flights = self._flight, self._backfill
+        if any(each.is_incomplete for each in flights):
+            return -math.inf
+        progress_at = max(each.progress_at for each in flights) if any(map(len, flights)) else math.inf
+        return min(progress_at, self._announced_at) + STALL_S
 
     async def land(self, received: dict[int, Mark]) -> int:
         """Delete what marks cover; return how many records. Raises TransportError if a delivery has failed."""
@@ -320,8 +336,16 @@ class _Sending:
         self._flight.land(received, self._now())
         delay = self._backfill.land(received, self._now())
         if delay is not None:
-            self._window = min(self._window * 2, LARGEST_WINDOW) if delay < PROMPT_S else FIRST_WINDOW
+            self._pace_window(delay)
         return forgotten
+
+    def _pace_window(self, delay: float) -> None:
+        """Keep as much backfill in flight as the back end stores promptly: new records wait behind it."""
+        if delay < PROMPT_S:
+            more = self._window if self._halved_at == -math.inf else self._window // 8
+            self._window = min(self._window + more, LARGEST_WINDOW)
+        elif self._now() - delay > self._halved_at:  # sent since: once for all that were in flight together
+            self._window, self._halved_at = max(self._window // 2, FIRST_WINDOW), self._now()
 
     def due(self) -> float:
         """Return when new records that were held back may be sent (s, the loop's time)."""

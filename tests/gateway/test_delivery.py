@@ -41,7 +41,7 @@ class BackEnd:
         self.order: list[RecordKey] = []
         self.duplicates = 0
         self.delivery: Delivery | None = None
-        self._fails, self._chance = fails, random.Random(seed)
+        self.fails, self._chance = fails, random.Random(seed)
         self.bytes_per_s = 0.0
         self._free_at = 0.0
         self.at: dict[RecordKey, float] = {}
@@ -64,7 +64,7 @@ class BackEnd:
             await asyncio.sleep(self._free_at - loop.time())
         if self.jitter_s:
             await asyncio.sleep(self._chance.uniform(0, self.jitter_s))
-        if self._chance.random() < self._fails:
+        if self._chance.random() < self.fails:
             raise TransportError("lost on the way")
         found = read_delivery(delivery)
         assert not found.refused
@@ -77,7 +77,7 @@ class BackEnd:
         self.order += [each.key for each in outcome.fresh]
         self.records |= {each.key: each.record for each in outcome.fresh}
         self.at |= {each.key: asyncio.get_running_loop().time() for each in outcome.fresh}
-        if self._chance.random() < self._fails:
+        if self._chance.random() < self.fails:
             raise TransportError("lost on the way back")
         assert self.delivery is not None
         self.delivery.on_marks([mark.mark for mark in outcome.marks])
@@ -279,6 +279,28 @@ async def test_a_backlog_does_not_hold_up_new_records(tmp_path: Path) -> None:
     position = {seq: back_end.order.index((EV, 1, seq)) for seq in put}
     assert max(position.values()) < 6000  # none waits for the backlog
     assert sorted(late.values())[20] < 0.5 < ended - min(put.values())
+    assert is_whole(back_end)
+    await box.close()
+
+
+async def test_what_was_new_before_an_interruption_does_not_wait_for_the_backlog_after_it(tmp_path: Path) -> None:
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    await fill(box, [Priority.LIVE] * 6000)
+    back_end = BackEnd()
+    back_end.bytes_per_s = 200_000
+    async with asyncio.timeout(60), delivering(box, back_end) as delivery:
+        while not back_end.order:
+            await asyncio.sleep(0.01)
+        back_end.fails = 1.0
+        for seq in range(6001, 6021):
+            await box.put(seq, record(box.boot, seq), Priority.LIVE, seq)
+            delivery.wake()
+        while delivery.working.is_set():
+            await asyncio.sleep(0.01)
+        back_end.fails = 0.0
+        await delivery.working.wait()
+        await emptied(box, delivery)
+    assert max(back_end.order.index((EV, 1, seq)) for seq in range(6001, 6021)) < 3000
     assert is_whole(back_end)
     await box.close()
 

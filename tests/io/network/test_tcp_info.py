@@ -31,7 +31,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
             yield client, accepted
 
 
-@pytest.mark.requirement("R90")
+@pytest.mark.requirement("R89", "R90")
 def test_a_connection_is_as_its_own_socket_tells(pair: tuple[socket.socket, socket.socket]) -> None:
     client, accepted = pair
     client.sendall(bytes(100_000))
