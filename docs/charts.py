@@ -52,7 +52,7 @@ class Box(NamedTuple):
 
 
 def svg(chart: Chart, title: str) -> str:
-    """Return a chart as a picture. SessionStopReq, which almost every state takes, stands in `session_stop` only."""
+    """Return a chart as a picture. SessionStopReq, which almost every state takes, is where a session usually ends."""
     boxes = placed(chart)
     spans = spans_of(boxes)
     lanes = lanes_of(spans)
@@ -91,7 +91,7 @@ def _ways(chart: Chart, state: State) -> tuple[Way, ...]:
     """Return the ways out of a state; ways of one request to one state are one."""
     merged: dict[tuple[str, State], list[str]] = {}
     for request, edges in chart[state].items():
-        if request == "SessionStopReq" and state is not State.SESSION_STOP:
+        if request == "SessionStopReq" and state is not stopping(chart):
             continue
         for edge in edges:
             words = [] if edge.asks is Asks.ANYTHING else [edge.asks.value.rpartition(" ")[2]]
@@ -101,6 +101,11 @@ def _ways(chart: Chart, state: State) -> tuple[Way, ...]:
         Way(request.removesuffix("Req"), "" if "" in when else " or ".join(when), to)
         for (request, to), when in merged.items()
     )
+
+
+def stopping(chart: Chart) -> State:
+    """Return the state in which a picture shows SessionStopReq."""
+    return State.SESSION_STOP if State.SESSION_STOP in chart else State.DC_WELDING_DETECTION
 
 
 def spans_of(boxes: Iterable[Box]) -> dict[State, tuple[int, int]]:

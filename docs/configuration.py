@@ -120,7 +120,7 @@ def _section(
     elif path:
         lines += [f"### `[{path}]`", ""]
     lines += [_text(inspect.getdoc(struct) or ""), ""]
-    described = _attribute_docs(struct)
+    described = attribute_docs(struct)
     lines += ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(struct):
         inner = next(_structs(field.type), None)
@@ -152,7 +152,7 @@ def _text(doc: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in doc.split("\n\n"))
 
 
-def _attribute_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
+def attribute_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
     """Return the strings that stand below fields in the source, by field."""
     docs: dict[str, str] = {}
     for base in reversed(struct.__mro__):

@@ -9,6 +9,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -49,11 +50,27 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def chart(name: str) -> "Chart":
-    """Return the chart of a set of messages (AC, DC, WPT, ACDP) or of a side stream."""
+    """Return the chart of a set of messages: of -20 (AC, DC, WPT, ACDP), of a side stream, of -2 or of DIN 70121."""
+    from v2g.iso15118.d2.charts import CHARTS as CHARTS_2
+    from v2g.iso15118.d2.charts import Family as Family2
     from v2g.iso15118.d20.charts import CHARTS, SIDE_CHARTS, Family
+    from v2g.iso15118.din.charts import CHART
     from v2g.iso15118.engine.v2gtp import PayloadType
 
+    older = {f"ISO2_{family.name}": CHARTS_2[family] for family in Family2} | {"DIN": CHART}
+    if name in older:
+        return older[name]
     return CHARTS[Family[name]] if name in Family.__members__ else SIDE_CHARTS[PayloadType[name]]
+
+
+def drawn_chart(name: str) -> "Chart":
+    """Return the chart that a picture shows: without early stops, which the table has."""
+    from v2g.iso15118.d2.charts import STRICT as STRICT_2
+    from v2g.iso15118.d2.charts import Family as Family2
+    from v2g.iso15118.din.charts import STRICT
+
+    strict = {f"ISO2_{family.name}": STRICT_2[family] for family in Family2} | {"DIN": STRICT}
+    return strict.get(name) or chart(name)
 
 
 def sequence_table(name: str) -> str:
@@ -87,9 +104,12 @@ def pictures() -> Iterator[tuple[Path, str]]:
 
     names = [each.name for each in Family]
     names += [each.name for each in PayloadType if each in _side_charts()]
-    for name in names:
-        title = f"ISO 15118-20 sequence chart {name}"
-        yield ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg", charts.svg(chart(name), title)
+    titles = {name: f"ISO 15118-20 sequence chart {name}" for name in names}
+    titles |= {"ISO2_AC": "ISO 15118-2 sequence chart AC", "ISO2_DC": "ISO 15118-2 sequence chart DC"}
+    titles |= {"DIN": "DIN 70121 sequence chart"}
+    for name, title in titles.items():
+        file = ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg"
+        yield file, charts.svg(drawn_chart(name), title)
 
 
 def _side_charts() -> "Mapping[PayloadType, Chart]":
@@ -98,14 +118,52 @@ def _side_charts() -> "Mapping[PayloadType, Chart]":
     return SIDE_CHARTS
 
 
-def timing_table() -> str:
-    """Return how long each request may wait for its answer."""
-    from v2g.iso15118.d20.timing import MESSAGES
-
+def timing_table(edition: str = "d20") -> str:
+    """Return how long each request of an edition (d20, d2, din) may wait for its answer."""
+    messages = import_module(f"v2g.iso15118.{edition}.timing").MESSAGES
     return table(
         ("Request", "The vehicle waits at most, s", "The charger answers within, s"),
-        ((name, f"{timing.timeout:g}", f"{timing.performance:g}") for name, timing in MESSAGES.items()),
+        ((name, f"{timing.timeout:g}", f"{timing.performance:g}") for name, timing in messages.items()),
     )
+
+
+def timers_table(edition: str) -> str:
+    """Return the timers of an edition's sessions (d2, din)."""
+    import msgspec
+
+    timing = import_module(f"v2g.iso15118.{edition}.timing").Timing
+    described = configuration.attribute_docs(timing)
+    return table(
+        ("Timer", "Value", "Meaning"),
+        (
+            (
+                f"`{field.name}`",
+                str(field.default) if field.type is bool else f"{field.default:g} s",
+                described[field.name],
+            )
+            for field in msgspec.structs.fields(timing)
+            if field.name != "message_scale"
+        ),
+    )
+
+
+def quirks() -> str:
+    """Return the quirks of devices in the field, and what is done about each."""
+    from v2g.iso15118.engine.quirks import QUIRKS
+
+    return table(
+        ("Quirk", "Of the", "In", "What it does", "What is done"),
+        ((f"`{each.name}`", each.peer.value, each.edition.value, each.what, each.handling) for each in QUIRKS),
+    )
+
+
+def dc_status() -> str:
+    """Return what a DC charger's status is by phase."""
+    from v2g.iso15118.engine.dc_status import PHASES, STOPS, status
+
+    rows = [(phase.value, f"`{status(phase).code}`", f"`{status(phase).isolation}`") for phase in PHASES]
+    rows += [(f"any, when stopped by {stop.value}", f"`{code}`", "as before") for stop, code in STOPS.items()]
+    return table(("Phase", "EVSEStatusCode", "EVSEIsolationStatus"), rows)
 
 
 def error_tree() -> str:
@@ -313,9 +371,11 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "board-fields": board_fields,
     "certificate-reasons": certificate_reasons,
     "certification": certification.table,
+    "code-uses": response_codes.uses_table,
     "configuration": configuration.program,
     "conformance": conformance.table,
     "connection-faults": connection_faults,
+    "dc-status": dc_status,
     "duty-table": duty_table,
     "error-tree": error_tree,
     "events": events.page,
@@ -324,6 +384,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "message-pages": messages.message_pages,
     "messages": messages.messages,
     "protocol-codes": response_codes.protocol_table,
+    "quirks": quirks,
     "requirements": requirements.table,
     "response-codes": response_codes.table,
     "scenarios": scenarios,
@@ -334,6 +395,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "telemetry-signals": telemetry_signals,
     "error-codes": error_codes,
     "local-events": local_events,
+    "timers-table": timers_table,
     "timing-table": timing_table,
     "tls-reasons": tls_reasons,
 }
