@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long mutants interop verify fuzz bench docs clean help
+.PHONY: demo test check packages unit cover long chaos mutants interop verify fuzz bench docs clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -34,6 +34,9 @@ cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 
 long: $(VENV)/dev  ## what takes too long for every change: 10,000 schedules and conversations, all demo scenarios
 	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop" $(ARGS)
+
+chaos: $(VENV)/dev ## vehicles behind a bad network, and servers that fail, for ten minutes (CHAOS_SECONDS); needs root
+	V2G_CHAOS_S=$(or $(CHAOS_SECONDS),600) $(BIN)/pytest -n 0 -rs -m long tests/telemetry/test_network_chaos.py
 
 mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed in one place at a time: a test has to notice
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -12,8 +12,8 @@ from v2g.errors import ConfigError, V2GError
 from v2g_cli.output import print_json, print_table
 
 NAMES = (
-    "exi", "ocpp", "telemetry", "journal", "settlement", "books", "slac", "links", "tls", "trust", "dispatch",
-    "decision", "uplink", "session", "charging", "grid", "station", "csms",
+    "exi", "ocpp", "telemetry", "gateway", "journal", "settlement", "books", "slac", "links", "tls", "trust",
+    "dispatch", "decision", "uplink", "session", "charging", "grid", "station", "csms",
 )  # fmt: skip
 """Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first; `REQUIREMENTS` if any."""
 

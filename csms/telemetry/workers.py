@@ -168,7 +168,8 @@ class IngestWorkers:
                     self._finish(worker, _done(await read_frame(worker.output)))
                     backoff.reset()
             except EOFError:
-                _log.warning("ingest %s has ended", name)
+                if not self._closed:
+                    _log.warning("ingest %s has ended", name)
             finally:
                 self._workers.pop(name, None)
                 for job, done in worker.jobs.values():

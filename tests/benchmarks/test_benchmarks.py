@@ -16,7 +16,7 @@ from benchmarks.figures import Figure, percentile
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = ("decision", "session", "charging", "grid")
 """They start the three programs."""
-SLOW = (*PROCESSES, "books", "csms", "exi", "station", "telemetry", "trust", "uplink")
+SLOW = (*PROCESSES, "books", "csms", "exi", "gateway", "station", "telemetry", "trust", "uplink")
 """They take several seconds even when quick."""
 MARKS = {"e2e": PROCESSES, "long": SLOW}
 

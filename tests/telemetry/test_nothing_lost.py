@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ STEP_S = 0.05
 class Process:
     """A program of ours, and what it said."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = [sys.executable, *arguments]
+    def __init__(self, *arguments: str, before: Sequence[str] = ()) -> None:
+        self._arguments = [*before, sys.executable, *arguments]
         self.said = ""
         self.kills = 0
         self.start()
@@ -118,8 +118,20 @@ class Lives:
 class Field:
     """Senders, a broker, and a back end of one node or more."""
 
-    def __init__(self, folder: Path, pki: PkiTree, broker: Broker, store_url: str, nodes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pki: PkiTree,
+        broker: Broker,
+        store_url: str,
+        nodes: int,
+        config: Mapping[str, Any],
+        sender: Sequence[str],
+    ) -> None:
+        """`config`: more of the nodes' configuration; `sender`: what comes before the command of a sender."""
         self.folder, self._pki, self.broker = folder, pki, broker
+        self._sender = sender
+        more = dict(config)
         self._names = ["csms-ingest", *(f"csms-{number}" for number in range(2, nodes + 1))]
         self._admit(broker)
         key = folder / "store.key"
@@ -130,8 +142,9 @@ class Field:
         for name in self._names:
             place = folder / name
             place.mkdir()
-            config = make_config(place, pki, mqtt=source(broker, pki, name), store_url=store_url, store_key=key)
-            self.nodes.append(Process("-m", "csms", "--config", str(write_config(place / "csms.yaml", config))))
+            settings = {"mqtt": source(broker, pki, name), "store_url": store_url, "store_key": key, "node": name}
+            written = write_config(place / "csms.yaml", make_config(place, pki, **settings, **more))
+            self.nodes.append(Process("-m", "csms", "--config", str(written)))
         self.senders: list[Process | Lives] = []
         self.orders: list[Order] = []
 
@@ -153,7 +166,8 @@ class Field:
         path = folder / "order.json"
         path.write_bytes(msgspec.json.encode(order, enc_hook=str))
         self.orders.append(order)
-        self.senders.append(Lives(path) if mortal else Process("-m", "tests.telemetry.sender", str(path)))
+        command = "-m", "tests.telemetry.sender", str(path)
+        self.senders.append(Lives(path) if mortal else Process(*command, before=self._sender))
 
     def stored(self) -> int:
         """How many records are in the database."""
@@ -266,8 +280,17 @@ def everything(connection: Connection) -> dict[tuple[str, int, int], str]:
 
 
 @contextlib.asynccontextmanager
-async def field(folder: Path, pki: PkiTree, broker: Broker, store_url: str, nodes: int = 1) -> AsyncIterator[Field]:
-    made = Field(folder, pki, broker, store_url, nodes)
+async def field(
+    folder: Path,
+    pki: PkiTree,
+    broker: Broker,
+    store_url: str,
+    nodes: int = 1,
+    *,
+    config: Mapping[str, Any] | None = None,
+    sender: Sequence[str] = (),
+) -> AsyncIterator[Field]:
+    made = Field(folder, pki, broker, store_url, nodes, config or {}, sender)
     try:
         yield made
     finally:
