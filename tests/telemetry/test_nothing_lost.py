@@ -125,13 +125,13 @@ class Field:
         broker: Broker,
         store_url: str,
         nodes: int,
-        config: Mapping[str, Any],
-        sender: Sequence[str],
+        config: Mapping[str, Any] | None = None,
+        sender: Sequence[str] = (),
     ) -> None:
         """`config`: more of the nodes' configuration; `sender`: what comes before the command of a sender."""
         self.folder, self._pki, self.broker = folder, pki, broker
         self._sender = sender
-        more = dict(config)
+        more = dict(config or {})
         self._names = ["csms-ingest", *(f"csms-{number}" for number in range(2, nodes + 1))]
         self._admit(broker)
         key = folder / "store.key"
@@ -290,7 +290,7 @@ async def field(
     config: Mapping[str, Any] | None = None,
     sender: Sequence[str] = (),
 ) -> AsyncIterator[Field]:
-    made = Field(folder, pki, broker, store_url, nodes, config or {}, sender)
+    made = Field(folder, pki, broker, store_url, nodes, config, sender)
     try:
         yield made
     finally:
