@@ -16,7 +16,7 @@ from v2g.telemetry.columns import NAMES, decode_compact, encode_compact, is_comp
 from v2g.telemetry.delivery import MAX_BATCH, Notice, encode_delivery, encode_notice
 from v2g.telemetry.local_events import LocalEvent
 from v2g.telemetry.mapping import normalised
-from v2g.telemetry.signals import CONTEXTS, SIGNALS, Record, encode_record
+from v2g.telemetry.signals import CONTEXTS, MAX_UTC_MS, SIGNALS, Record, encode_record
 
 pytestmark = pytest.mark.requirement("R95")
 
@@ -34,7 +34,7 @@ TAGGED = st.builds(
     ev=st.sampled_from(["EV-1", "EV-1", "EV-2"]),
     boot=st.sampled_from([1, 1, 2**31]),
     seq=st.integers(1, 2**53 - 1),
-    utc_ms=st.integers(0, 2**53 - 1),
+    utc_ms=st.integers(0, MAX_UTC_MS),
     context=st.sampled_from(CONTEXTS),
     keyframe=st.booleans(),
     signals=st.lists(st.sampled_from(sorted(SIGNALS)).flatmap(values), max_size=8).map(dict),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import CodecError
-from v2g.telemetry.signals import CONTEXTS, SIGNALS, Key, Record, decode_key, decode_record, encode_record
+from v2g.telemetry.signals import CONTEXTS, MAX_UTC_MS, SIGNALS, Key, Record, decode_key, decode_record, encode_record
 
 VALUES = st.sampled_from(sorted(SIGNALS)).flatmap(
     lambda n: st.tuples(st.just(n), st.floats(SIGNALS[n].minimum, SIGNALS[n].maximum))
@@ -20,7 +20,7 @@ RECORDS = st.builds(
     ev=st.text("abcdef0123456789", min_size=1, max_size=64),
     boot=st.integers(1, 2**31),
     seq=st.integers(1, 2**53 - 1),
-    utc_ms=st.integers(0, 2**45),
+    utc_ms=st.integers(0, MAX_UTC_MS),
     context=st.sampled_from(CONTEXTS),
     keyframe=st.booleans(),
     signals=st.lists(VALUES, max_size=13).map(dict),

@@ -75,7 +75,10 @@ TAGGED_SCHEMA: Final = "v2g-telemetry/3"
 
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
-"""Largest boot, seq and utc_ms: other JSON parsers use doubles."""
+"""Largest boot and seq: other JSON parsers use doubles."""
+
+MAX_UTC_MS: Final = 9_223_372_036_854
+"""Largest utc_ms, 2262-04-11: time-series databases count nanoseconds in 64 bits, and calendars end in 9999."""
 
 Signals = Annotated[
     dict[str, Value],
@@ -111,7 +114,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ev: Pseudonym
     boot: Number
     seq: Number
-    utc_ms: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+    utc_ms: Annotated[int, Meta(ge=0, le=MAX_UTC_MS)]
     context: str
     keyframe: bool
     signals: Signals

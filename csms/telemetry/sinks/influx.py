@@ -37,7 +37,7 @@ class InfluxSink:
 
     async def erase(self, ev: str) -> None:
         """See Sink."""
-        end = datetime(2100, 1, 1, tzinfo=UTC).isoformat()
+        end = datetime(2262, 4, 11, 23, 47, tzinfo=UTC).isoformat()
         body = {"start": "1970-01-01T00:00:00Z", "stop": end, "predicate": f'_measurement="telemetry" AND ev="{ev}"'}
         await self._post("/api/v2/delete", {}, msgspec.json.encode(body), "application/json")
 

@@ -27,7 +27,7 @@ from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
-from v2g.telemetry.signals import EV_PATTERN, SIGNALS
+from v2g.telemetry.signals import EV_PATTERN, MAX_UTC_MS, SIGNALS
 
 SINKS = ("aggregates", "lake")
 CLASSES = {"truck": ("T-*",), "bus": ("B-*", "T-9")}
@@ -151,6 +151,7 @@ async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Stor
         for ev in ("EV-1", "T-2", "B:3._x")
         for seq in range(1, 20)
     ]
+    records.append(made(20, MAX_UTC_MS, {"battery.soc": 1.0}))
     put(lake, records, sinks=SINKS)
     sink = opened(place.url, secret)
     batch = lake.do(pending.next_batch, "lake", 10)

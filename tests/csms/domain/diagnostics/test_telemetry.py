@@ -23,7 +23,7 @@ from csms.domain.diagnostics.telemetry import (
 )
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import MAX_BATCH, Notice, decode_marks, encode_delivery, encode_marks, encode_notice
-from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.signals import MAX_UTC_MS, Record, encode_record
 
 
 def record(seq: int, soc: float = 50.0, **changes: Any) -> Record:
@@ -131,12 +131,13 @@ def test_what_is_not_understood_counts_as_arrived_so_that_the_rest_is_not_held_u
         encode_record(record(3, signals={"engine.torque": 1})),
         encode_record(record(4, soc=1e9)),
         encode_record(record(5)),
+        encode_record(record(6, utc_ms=MAX_UTC_MS + 1)),
     )
-    assert [each.key[2] for each in outcome.quarantine] == [2, 3, 4]
+    assert [each.key[2] for each in outcome.quarantine] == [2, 3, 4, 6]
     assert "0x2B9 UNSUPPORTED_SCHEMA_VERSION" in outcome.quarantine[0].reason
     assert "unknown signal" in outcome.quarantine[1].reason
     assert "outside" in outcome.quarantine[2].reason
-    assert outcome.marks[0].contiguous == 5
+    assert outcome.marks[0].contiguous == 6
 
 
 @pytest.mark.requirement("R98", "R103")
