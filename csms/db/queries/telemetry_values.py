@@ -234,13 +234,26 @@ def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str])
         erased += connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
     if erased:
         return erased
+    run = telemetry_pending.c  # first: this waits for another node that is aggregating them
+    connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
     for other in (telemetry_aggregates, telemetry_states):
         connection.execute(delete(other).where(other.c.ev == ev))
-    run = telemetry_pending.c
-    connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
     markers = [
         {"sink": sink, "ev": ev, "boot": 0, "first_seq": 0, "last_seq": 0, "received_ms": before_ms} for sink in sinks
     ]
     if markers:
         connection.execute(insert(telemetry_pending), markers)
     return 0
+
+
+def erase_state(connection: Connection, ev: str) -> None:
+    """Erase the stored latest state of a vehicle."""
+    connection.execute(delete(telemetry_states).where(telemetry_states.c.ev == ev))
+
+
+def newest(connection: Connection, ev: str) -> tuple[int, int]:
+    """Return the highest (boot, seq) of which a vehicle's records are known, (0, 0) without any."""
+    marks = telemetry_marks.c
+    query = select(marks.boot, marks.highest).where(marks.ev == ev).order_by(marks.boot.desc()).limit(1)
+    found = connection.execute(query).one_or_none()
+    return (0, 0) if found is None else (found.boot, found.highest)

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from csms.db.queries import retention
 from csms.db.queries import telemetry as records
@@ -16,6 +17,7 @@ from csms.db.store import Store
 from csms.db.tables import telemetry, telemetry_pending
 from csms.domain.diagnostics.telemetry import read_delivery
 from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
+from tests.csms.databases import Databases
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import SIGNALS, Record, encode_record
 
@@ -158,6 +160,27 @@ def test_what_is_erased_is_gone_everywhere_and_does_not_come_back(store: Store) 
     assert len(store.do(rows.values, "EV-2", ("battery.soc",), ALWAYS, 9, None)) == 1
     put(store, found)  # the gateway repeats them
     assert soc(store) == []
+
+
+@pytest.mark.requirement("R107")
+def test_what_another_node_is_aggregating_is_erased_too(postgresql_databases: Databases) -> None:
+    store = Store(postgresql_databases.create())
+    put(store, [made(seq, 1000 * seq, {"battery.soc": 50.0}) for seq in range(1, 10)])
+
+    def erase() -> None:
+        while store.do(rows.erase, "EV-1", 10**15, ()):
+            pass
+
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as thread:
+        with store.engine.begin() as other:
+            assert rows.aggregate_pending(other) == 1
+            erasing = thread.submit(erase)
+            while not store.do(lambda connection: connection.execute(waits).scalar()):
+                assert not erasing.done()
+        erasing.result(10)
+    assert store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 10, None) == []
+    store.close()
 
 
 @pytest.mark.requirement("R173")
