@@ -5,6 +5,7 @@ survives a power cut.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
 
@@ -21,12 +22,14 @@ from csms.settlement.checkpoints import check_checkpoints
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.reception import Reception, receive
 from csms.telemetry.workers import IngestWorkers
-from v2g.errors import StoreError
+from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record
+
+_log = logging.getLogger(__name__)
 
 ALARM_S: Final = 10.0
 STORED_S: Final = 0.5
@@ -213,10 +216,11 @@ class Ingest:
         Raises StoreError, TransportError: some may be erased; repeat it.
         """
         erased, now_ms = 0, self._clock.utc_ms()
+        boot, seq = await self._store.read(values.newest, ev)
         while count := await self._store.run(values.erase, ev, now_ms, self._sinks[1:]):
             erased += count
-        await self._latest.erase(ev)
-        self._feed.publish(ERASED, None, {"ev": ev})
+        self._feed.publish(ERASED, None, {"ev": ev, "boot": boot, "seq": seq})
+        await self._latest.erase(ev, (boot, seq))
         self._observe(Observe("telemetry", ERASED, {"records": erased}))
         return erased
 
@@ -224,8 +228,13 @@ class Ingest:
         """Forget the latest states of vehicles that other nodes erase."""
         with self._feed.subscribe({ERASED}) as events:
             async for event in events:
-                if event.node != self._feed.node:
-                    self._latest.forget(str(event.data["ev"]))
+                if event.node == self._feed.node:
+                    continue
+                ev, through = str(event.data["ev"]), (int(event.data["boot"]), int(event.data["seq"]))
+                try:
+                    await self._latest.erase(ev, through)
+                except (StoreError, TransportError) as error:
+                    _log.warning("a latest state is erased in memory only: %s", error)
 
     async def keep_aggregating(self) -> None:
         """Aggregate new records, in small steps; nodes share the work."""

@@ -57,6 +57,8 @@ class LatestStates:
         self._states: dict[str, VehicleState] = {}
         self._unsaved: set[str] = set()
         self._unsent: set[str] = set()
+        self._erased: dict[str, tuple[int, int]] = {}
+        """(boot, seq) up to which readings are erased: what another node still sends of them does not come back."""
 
     def update(self, records: Iterable[Record]) -> None:
         """Take over what new records say."""
@@ -72,15 +74,18 @@ class LatestStates:
         """Return all states, by name."""
         return [self._states[ev] for ev in sorted(self._states)]
 
-    def forget(self, ev: str) -> None:
-        """Forget a vehicle, in memory."""
+    def forget(self, ev: str, through: tuple[int, int]) -> None:
+        """Forget a vehicle's readings up to a position, in memory; newer ones come back with its next records."""
         self._states.pop(ev, None)
+        self._erased[ev] = max(through, self._erased.get(ev, through))
         self._unsaved.discard(ev)
         self._unsent.discard(ev)
 
-    async def erase(self, ev: str) -> None:
-        """Forget a vehicle, in memory and between the nodes. Raises TransportError."""
-        self.forget(ev)
+    async def erase(self, ev: str, through: tuple[int, int]) -> None:
+        """Forget a vehicle, also in the database and between the nodes; each node does so, when it has stopped
+        saving and sending what is erased. Raises StoreError, TransportError."""
+        self.forget(ev, through)
+        await self._store.run(rows.erase_state, ev)
         if self._exchange is not None:
             await self._exchange.erase(ev)
 
@@ -162,8 +167,13 @@ class LatestStates:
                 await asyncio.sleep(backoff.pause_s())
 
     def _take(self, state: VehicleState) -> None:
+        readings = state.readings
+        if (erased := self._erased.get(state.ev)) is not None:
+            readings = {name: each for name, each in readings.items() if each.position > erased}
+            if not readings:
+                return
         known = self._states.setdefault(state.ev, VehicleState(state.ev, {}))
-        if take(known.readings, state.readings):
+        if take(known.readings, readings):
             self._unsaved.add(state.ev)
             self._unsent.add(state.ev)
 

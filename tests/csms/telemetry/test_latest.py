@@ -86,10 +86,22 @@ async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_u
     assert shown(one.get("EV-1")) == shown(other.get("EV-1")) == {
         "battery.soc": (1, 1, 1.0), "motor.speed": (1, 2, 2.0)
     }  # fmt: skip
-    await one.erase("EV-1")
-    other.forget("EV-1")
-    await other.exchange(since)
+    other.update([made(3, 3000, {"battery.soc": 3.0})])  # not sent or saved yet
+    await one.erase("EV-1", (1, 3))
+    await other.exchange(since)  # it does not know yet
+    await other.save()
+    await one.exchange("")
+    await other.erase("EV-1", (1, 3))
+    await one.exchange("")
+    await other.exchange("")
     assert (one.get("EV-1"), other.get("EV-1")) == (None, None)
+    third = LatestStates(store, RedisStates(redis_url, f"nodes-{store.engine.dialect.name}"))
+    await third.load()
+    await third.exchange("")
+    assert third.get("EV-1") is None
+    one.update([made(4, 4000, {"battery.soc": 4.0})])
+    assert shown(one.get("EV-1")) == {"battery.soc": (1, 4, 4.0)}
+    await third.close()
     for node in (one, other):
         await node.close()
 
