@@ -68,7 +68,7 @@ def test_the_same_seed_makes_the_same_vehicle() -> None:
     assert day(3) == day(3) != day(4)
 
 
-@pytest.mark.requirement("R66", "R100")
+@pytest.mark.requirement("R66", "R78", "R100")
 async def test_what_a_fleet_reports_arrives_whole_also_what_it_recorded_without_a_connection(
     csms: Backend, tmp_path: Path
 ) -> None:
@@ -87,6 +87,8 @@ async def test_what_a_fleet_reports_arrives_whole_also_what_it_recorded_without_
             assert [each["contiguous"] == each["highest"] for each in marks] == [True]
             route = (await ask("GET", f"/vehicles/EV-{number}/route?limit=1000")).json
             there = [each["at_ms"] for each in route]
+            latest = (await ask("GET", f"/vehicles/EV-{number}")).json["values"]
+            assert {"location.latitude", "battery.temperature.max", "motor.speed", "battery.soc"} <= latest.keys()
             away = [at for at in there if fleet_vehicle(number, end_ms).lost(at)]
             assert len(away) > 10, "recorded without a connection"
             assert json.dumps(there) == json.dumps(sorted(there))
