@@ -6,6 +6,7 @@ import msgspec
 
 from csms.domain.diagnostics.telemetry import Delivery, Outcome, read_delivery
 from v2g.errors import CodecError
+from v2g.text import printable
 
 
 class Reception(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ async def receive(payload: bytes, ev: str, store: Callable[[Delivery], Awaitable
     try:
         delivery = read_delivery(payload)
     except CodecError as error:
-        return Reception(malformed=str(error)[:200])
+        return Reception(malformed=printable(str(error))[:200])
     foreign = min({whose for whose, _ in delivery.boots} - {ev}, default="")
     return Reception(
         outcome=None if foreign else await store(delivery),

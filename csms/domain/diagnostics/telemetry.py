@@ -12,6 +12,7 @@ from v2g.errors import CodecError
 from v2g.telemetry.columns import decode_compact, is_compact
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
+from v2g.text import printable
 
 MAX_RANGES: Final = 256
 """Limit of gaps in the numbers of one boot. A record that would add one waits until earlier gaps are filled.
@@ -106,8 +107,13 @@ def read_delivery(body: bytes) -> Delivery:
         try:
             elements.append(_read_element(bytes(raw)))
         except CodecError as error:
-            refused.append((index, str(error)[:200]))
+            refused.append((index, _reason(error)))
     return Delivery(tuple(elements), tuple(refused))
+
+
+def _reason(error: CodecError) -> str:
+    """Return why an element cannot be decoded: it may quote names of the sender, which no text column takes as is."""
+    return printable(str(error))[:200]
 
 
 def _read_element(sent: bytes) -> Element:
@@ -116,7 +122,7 @@ def _read_element(sent: bytes) -> Element:
         return prepare(decode_record(sent), sent)
     except CodecError as error:
         try:
-            return Unreadable(decode_key(sent), sent, hashlib.sha256(sent).digest(), str(error)[:200])
+            return Unreadable(decode_key(sent), sent, hashlib.sha256(sent).digest(), _reason(error))
         except CodecError:
             pass
         try:

@@ -183,6 +183,19 @@ def test_what_another_node_is_aggregating_is_erased_too(postgresql_databases: Da
     store.close()
 
 
+@pytest.mark.requirement("R97", "R160")
+@pytest.mark.parametrize("name", ["\\u0000", "\\u001b[2J", "\\r\\n"])
+def test_a_record_with_any_name_of_a_field_goes_into_quarantine(store: Store, name: str) -> None:
+    sent = encode_record(made(1, 1000, {"battery.soc": 50.0}))[:-1] + f',"{name}":1}}'.encode()
+    arrival = records.Arrival(read_delivery(encode_delivery([sent])), 7)
+    (outcome,) = store.do(records.store, [arrival])
+    assert outcome.marks[0].contiguous == 1
+    (found,) = store.do(records.quarantined, None, 10, None)
+    assert "unknown field" in found["reason"]
+    assert found["reason"].isprintable()
+    assert found["document"].encode() == sent
+
+
 @pytest.mark.requirement("R173")
 def test_nodes_that_save_a_state_make_no_value_older(store: Store) -> None:
     new = VehicleState("EV-1", readings_of(made(9, 9000, {"battery.soc": 9.0})))
