@@ -7,6 +7,7 @@ most a window's length, and is rejected at the next refill or at the end.
 An encoder's accumulator is an integer with a leading 1 bit, so that its length is known without a counter.
 """
 
+from collections.abc import Collection
 from typing import Final, NoReturn
 
 from v2g.exi.declare import Schema
@@ -19,6 +20,7 @@ __all__ = [
     "Output",
     "Reader",
     "Refusal",
+    "TolerantReader",
     "finish",
     "flush",
     "put_binary",
@@ -100,8 +102,8 @@ class Reader:
         self.n = n
         raise Refusal(why)
 
-    def outside(self, n: int, value: int, low: int | None, high: int | None) -> NoReturn:
-        """Report an integer outside the range of its type."""
+    def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
+        """Report an integer outside the range of its type; one that returns accepts it."""
         bounds = [f"at least {low}"] if low is not None else []
         bounds += [f"at most {high}"] if high is not None else []
         self.refuse(n, f"{value} where {' and '.join(bounds)} is allowed")
@@ -235,6 +237,27 @@ class Reader:
         """Read the end of an element, where nothing else is allowed."""
         if self.take(1):
             raise Refusal("content that the schema does not foresee")
+
+
+class TolerantReader(Reader):
+    """Accepts integers and strings beyond certain bounds: of types with the bounds in `exceeding`."""
+
+    __slots__ = ("_exceeding",)
+
+    def __init__(
+        self, data: bytes, schema: Schema, *, loose: bool = False, exceeding: Collection[tuple[int, int]]
+    ) -> None:
+        super().__init__(data, schema, loose=loose)
+        self._exceeding = exceeding
+
+    def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
+        """See Reader."""
+        if (low, high) not in self._exceeding:
+            super().outside(n, value, low, high)
+
+    def string(self, shortest: int, longest: int | None) -> str:
+        """See Reader; the stream's length is the only bound of a string that may be longer."""
+        return super().string(*((0, None) if (shortest, longest) in self._exceeding else (shortest, longest)))
 
 
 def _span(shortest: int, longest: int | None) -> str:

@@ -1,13 +1,13 @@
 """Encodes and decodes messages: generates functions for a type when it is first used, and explains failures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, partial
 from types import TracebackType
 from typing import Any, Final
 
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import bits
-from v2g.exi.bits import Output, Reader, Refusal
+from v2g.exi.bits import Output, Reader, Refusal, TolerantReader
 from v2g.exi.cbexigen import Dialect, swapped, unspeakable
 from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.decoder import write_decoder
@@ -58,12 +58,15 @@ def encode_fragment(
     return _encode(element, schema, roots, chosen, roots.code[chosen], fragment_end=roots.end, loose=loose)
 
 
-def decode(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
+def decode(
+    data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI, exceeding: Collection[tuple[int, int]] = ()
+) -> Element:
     """Return the message in an EXI document. Raises only ExiDecodeError, for any octets.
 
-    Full lists and empty values are decoded in every known form, whatever the dialect.
+    Full lists and empty values are decoded in every known form, whatever the dialect. Integers and strings whose types
+    have the bounds in `exceeding` may be beyond them; such a message cannot be encoded.
     """
-    return _decode(data, schema, document(schema), dialect, is_fragment=False)
+    return _decode(data, schema, document(schema), dialect, is_fragment=False, exceeding=exceeding)
 
 
 def decode_fragment(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
@@ -103,9 +106,18 @@ def _encode(
         raise ExiEncodeError(why, path=path) from error
 
 
-def _decode(data: bytes, schema: Schema, roots: Roots, dialect: Dialect, *, is_fragment: bool) -> Element:
+def _decode(
+    data: bytes,
+    schema: Schema,
+    roots: Roots,
+    dialect: Dialect,
+    *,
+    is_fragment: bool,
+    exceeding: Collection[tuple[int, int]] = (),
+) -> Element:
     data = bytes(data)
-    reader = Reader(data, schema, loose=dialect is not Dialect.EXI)
+    new_reader = partial(TolerantReader, exceeding=exceeding) if exceeding else Reader
+    reader = new_reader(data, schema, loose=dialect is not Dialect.EXI)
     try:
         return _read(reader, data, roots, dialect, is_fragment=is_fragment)
     except ExiDecodeError:
@@ -113,7 +125,7 @@ def _decode(data: bytes, schema: Schema, roots: Roots, dialect: Dialect, *, is_f
             raise
         # The list has its maximum length. cbexigen writes the end of such a list in the code of the items.
         try:
-            other = Reader(data, schema, loose=not reader.loose)
+            other = new_reader(data, schema, loose=not reader.loose)
             return _read(other, data, roots, dialect, is_fragment=is_fragment)
         except ExiDecodeError:
             pass

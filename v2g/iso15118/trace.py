@@ -19,6 +19,7 @@ from v2g.errors import Asn1Error, CodecError
 from v2g.exi.declare import Element
 from v2g.exi.json import to_object
 from v2g.exi.model import model_of
+from v2g.iso15118.engine.v2g_message import body_of
 from v2g.iso15118.engine.v2gtp import PayloadType
 
 Way = Literal["in", "out", "fact"]
@@ -102,10 +103,10 @@ def describe(payload_type: int, payload: bytes, decode: Decode, message: Element
         return Described("", error=str(error))
     ((name, body),) = to_object(message).items()
     withheld: list[str] = []
-    kind: type[Element] = type(message)
+    kind: type[Element] = type(body_of(message) or message)  # of a V2G_Message, what is in its body
     if _may_hold_keys(kind):
         body = _without_keys(body, name, withheld)
-    return Described(type(message).__name__, body, tuple(withheld))
+    return Described(kind.__name__, body, tuple(withheld))
 
 
 def _decode(payload_type: int, payload: bytes, decode: Decode) -> Any:

@@ -76,6 +76,11 @@ def watts_int16(power_w: int) -> int:
     return max(0, min(MAX_INT16, power_w))
 
 
+def percent(received: int) -> int:
+    """Return a state of charge within 0..100, whatever a vehicle sends."""
+    return max(0, min(100, received))
+
+
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 _UNITS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(

@@ -173,7 +173,7 @@ EARLY_POWER_STOP: Final = Quirk(
     "early_power_stop",
     Peer.VEHICLE,
     Edition.BOTH,
-    "PowerDeliveryReq stops before it started, with an EVErrorCode or a state of charge of 0 (Citroen eC3, Audi Q4)",
+    "PowerDeliveryReq stops before it started, with EVErrorCode, or a state of charge of 0 or above 100 (Citroen eC3)",
     "answer OK, and end cleanly",
 )
 

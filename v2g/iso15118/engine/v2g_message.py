@@ -30,6 +30,9 @@ SESSION_ID_BYTES: Final = 8
 MOST_BAD_FRAMES: Final = 3
 """A frame without payload, or of a type without a place here, is ignored; the third ends the session."""
 
+EXCEEDED: Final = frozenset({(0, 100), (14, 15)})
+"""Bounds that vehicles in the field exceed: of the state of charge in percent, and of the eMAID with hyphens in -2."""
+
 
 def body_of(message: Any) -> Any:
     """Return what is in the body of a V2G_Message; any other message itself. None for an empty body."""
@@ -46,7 +49,7 @@ def decode_message(payload: bytes, schema: Schema, *, handshake: bool) -> tuple[
     if handshake:
         return decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), payload)
     try:
-        return decode_padded(lambda octets: exi.decode(octets, schema), payload)
+        return decode_padded(lambda octets: exi.decode(octets, schema, exceeding=EXCEEDED), payload)
     except ExiDecodeError as error:
         try:
             return decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), payload)
