@@ -40,6 +40,11 @@ def body_of(message: Any) -> Any:
     return message if body is None else body.body_element
 
 
+def is_request(body: Any) -> bool:
+    """Return whether a charger answers what was received, a body or a message of the handshake."""
+    return type(body).__name__.endswith("Req")
+
+
 def decode_message(payload: bytes, schema: Schema, *, handshake: bool) -> tuple[Any, int]:
     """Return the message of a payload of type 0x8001, and how many zero octets follow its EXI stream (0 to 4).
 

@@ -1,0 +1,98 @@
+"""Negative responses of ISO 15118-2: each request's own type, with placeholders for mandatory fields [V2G2-736]."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from v2g.iso15118.d2.charts import Family
+from v2g.iso15118.d2.messages import charging, common
+from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.d2.messages import parameters as limits
+from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.d2.status import dc_evse_status
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import evse_id as evse_ids
+from v2g.iso15118.engine.dc_status import Phase, status
+from v2g.iso15118.engine.physical_values import Rounding
+
+_ELEMENTS: Final[Mapping[str, Any]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
+
+_VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
+_CERTIFICATE: Final = b"\0"
+_CHAIN: Final = types.CertificateChain(certificate=_CERTIFICATE)
+
+_DC_STATUS: Final = dc_evse_status(status(Phase.STOPPED, isolation="Invalid"))
+_AC_STATUS: Final = limits.AC_EVSEStatus(
+    notification_max_delay=0, evse_notification=limits.EVSENotification.StopCharging, rcd=False
+)
+_DC_LIMITS: Final = limits.DC_EVSEChargeParameter(
+    dc_evse_status=_DC_STATUS,
+    evse_maximum_current_limit=_AMPERES,
+    evse_maximum_power_limit=VALUES.power(0, Rounding.DOWN),
+    evse_maximum_voltage_limit=_VOLTS,
+    evse_minimum_current_limit=_AMPERES,
+    evse_minimum_voltage_limit=_VOLTS,
+    evse_peak_current_ripple=_AMPERES,
+)
+_AC_LIMITS: Final = limits.AC_EVSEChargeParameter(
+    ac_evse_status=_AC_STATUS, evse_nominal_voltage=_VOLTS, evse_max_current=_AMPERES
+)
+
+_BY_FAMILY: Final[Mapping[Family, Mapping[str, Any]]] = MappingProxyType(
+    {
+        Family.AC: {"evse_status": _AC_STATUS, "evse_charge_parameter": _AC_LIMITS},
+        Family.DC: {"evse_status": _DC_STATUS, "evse_charge_parameter": _DC_LIMITS},
+    }
+)
+
+_PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "payment_option_list": types.PaymentOptionList(payment_option=(types.PaymentOption.ExternalPayment,)),
+        "charge_service": types.ChargeService(
+            service_id=1,
+            service_category=types.ServiceCategory.EVCharging,
+            free_service=False,
+            supported_energy_transfer_mode=types.SupportedEnergyTransferMode(
+                energy_transfer_mode=(types.EnergyTransferMode.DC_extended,)
+            ),
+        ),
+        "evse_time_stamp": 0,
+        "evse_processing": types.EVSEProcessing.Finished,
+        "dc_evse_status": _DC_STATUS,
+        "ac_evse_status": _AC_STATUS,
+        "evse_present_voltage": _VOLTS,
+        "evse_present_current": _AMPERES,
+        "evse_current_limit_achieved": False,
+        "evse_voltage_limit_achieved": False,
+        "evse_power_limit_achieved": False,
+        "sa_schedule_tuple_id": 1,
+        "sa_provisioning_certificate_chain": _CHAIN,
+        "contract_signature_cert_chain": _CHAIN,
+        "contract_signature_encrypted_private_key": types.ContractSignatureEncryptedPrivateKey(
+            value=_CERTIFICATE, id="id1"
+        ),
+        "dh_public_key": types.DiffieHellmanPublickey(value=_CERTIFICATE, id="id2"),
+        "emaid": types.EMAID(value="0" * 14, id="id3"),
+    }
+)
+"""Mandatory field of a response -> its value in a negative one."""
+
+
+def refusal(request: Any, code: str, *, evse_id: str, family: Family, challenge: bytes) -> Any:
+    """Return the negative response to `request`; `code` is a value of responseCodeType.
+
+    `challenge` is 16 unpredictable bytes, sent in PaymentDetailsRes even then [V2G2-825].
+    """
+    if isinstance(request, app.SupportedAppProtocolReq):
+        return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+    response = _ELEMENTS[type(request).__name__.removesuffix("Req") + "Res"]
+    own = {
+        "response_code": types.ResponseCode(code),
+        "evse_id": evse_ids.as_text(evse_id),
+        "service_id": getattr(request, "service_id", 0),
+        "gen_challenge": challenge,
+    }
+    known = {**_PLACEHOLDERS, **_BY_FAMILY[family], **own}
+    return response(**{field.name: known[field.name] for field in msgspec.structs.fields(response) if field.required})
