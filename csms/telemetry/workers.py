@@ -129,7 +129,11 @@ class IngestWorkers:
         self._last += 1
         done: asyncio.Future[Reception] = asyncio.get_running_loop().create_future()
         self._give(Job(self._last, ev, payload, at_ms, tuple(sinks)), done)
-        return await done
+        try:
+            return await done
+        except asyncio.CancelledError:  # without workers nothing else would let go of the delivery
+            self._waiting = [each for each in self._waiting if each[1] is not done]
+            raise
 
     async def close(self) -> None:
         """End all workers; they finish what they have begun."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -133,6 +135,26 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
     await asyncio.gather(*map(drive, evs))
     await killing
     assert ingesting.stored() == [(ev, seq) for ev in sorted(evs) for seq in range(1, 201)]
+
+
+async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_waits() -> None:
+    supervisor = Supervisor(lambda _: None)
+    workers = IngestWorkers("postgresql://nobody@127.0.0.1:1/none", 1, supervisor)
+    workers.start()
+    payload = delivery("EV-1", 1, 50)
+    before = sys.getrefcount(payload)
+    sender = asyncio.create_task(workers.receive("EV-1", payload, 1, ()))
+    await asyncio.sleep(0)
+    assert sys.getrefcount(payload) > before
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+    del sender
+    await asyncio.sleep(0)
+    gc.collect()
+    held = sys.getrefcount(payload) - before
+    await workers.close()
+    await supervisor.close()
+    assert held == 0
 
 
 async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingesting: Ingesting) -> None:
