@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
 from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
 from v2g.iso15118.trace import Line
 
 VEHICLE, CHARGER = "vehicle", "charger"
@@ -20,9 +22,13 @@ _FIRST: Final[tuple[str, ...]] = (
     "ResponseCode", "ChargeProgress", "ChargingSession", "EVProcessing", "EVSEProcessing", "SchemaID", "EVCCID",
     "EVSEID", "SelectedAuthorizationService", "ServiceID", "ParameterSetID", "EVSENotification", "PresentSOC",
     "EVSEPresentVoltage", "EVSEPresentCurrent", "EVSEPresentActivePower", "EVTargetVoltage", "EVPresentVoltage",
+    "EVTargetCurrent", "EVRESSSOC", "EVSEStatusCode", "ReadyToChargeState",
     "ChargedEnergyReadingWh", "BPT_DischargedEnergyReadingWh",
 )  # fmt: skip
 """Elements that people look for first, in the order shown."""
+
+_ROWS: Final = {**MESSAGES_DIN, **MESSAGES_2}
+"""Times of messages that share the stream of the handshake; -2 allows longer ones than DIN 70121."""
 
 _LONGEST: Final = 48
 """Longest text, characters, in a summary; longer ones are certificates and signatures."""
@@ -57,7 +63,9 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def late(self) -> bool:
         """Whether a response exceeded the standard's limit for the charger."""
-        row = MESSAGES.get(_request(self.line.name))
+        row = (
+            _ROWS.get(_request(self.line.name)) if self.line.stream == "SAP" else MESSAGES.get(_request(self.line.name))
+        )
         return self.answer_ms is not None and row is not None and self.answer_ms > row.performance * 1000
 
 
@@ -90,10 +98,13 @@ def runs(found: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 
 def leaves(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield path and value of everything in a message; RationalNumbers are one value."""
+    """Yield path and value of everything in a message; RationalNumber and PhysicalValue are one value."""
     if isinstance(body, dict):
         if body.keys() == {"Exponent", "Value"}:
             yield path, body["Value"] * 10 ** body["Exponent"]
+            return
+        if body.keys() - {"Unit"} == {"Multiplier", "Value"}:
+            yield path, body["Value"] * 10 ** body["Multiplier"]
             return
         for name, each in body.items():
             yield from leaves(each, f"{path}/{name}" if path else name)

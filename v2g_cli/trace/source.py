@@ -1,25 +1,29 @@
 """Sources of conversations: traces, and recordings with the secrets of their connections."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from v2g.errors import CodecError, ConfigError
+from v2g.exi.declare import Schema
 from v2g.io.capture import pcapng, recorder
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
 from v2g.io.runtime import trace
 from v2g.iso15118 import trace as lines
+from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.session import decode_payload
-from v2g.iso15118.engine.v2gtp import Framer
-from v2g.iso15118.trace import Line, Way
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.v2g_message import decode_message
+from v2g.iso15118.engine.v2gtp import VERSION, Framer, PayloadType
+from v2g.iso15118.trace import Described, Line, Way
 from v2g.iso15118.trace_read import Entry, entries
 
 _SECTION: Final = b"\x0a\x0d\x0d\x0a"
 """First bytes of pcapng."""
 
 _IPV6, _TCP, _SYN, _ACK = b"\x86\xdd", 6, 0x02, 0x10
+_OLDER: Final[Mapping[str, Schema]] = {each.uri: each for each in (ISO2, DIN)}
 _FAMILIES: Final = {"AC": Family.AC, "DC": Family.DC, "WPT": Family.WPT, "ACDP": Family.ACDP}
 
 
@@ -37,10 +41,16 @@ def _begins(path: Path, mark: bytes) -> bool:
 
 
 class _Conversation:
-    """One TCP connection of a recording: bytes in, lines out. A recording has no states."""
+    """One TCP connection of a recording: bytes in, lines out. A recording has no states.
+
+    TLS is decrypted; what begins as V2GTP is plain, as with DIN 70121. The answered handshake selects the edition.
+    """
 
     def __init__(self, run: str, secrets: dict[bytes, dict[str, bytes]]) -> None:
         self.opened = OpenedConnection(secrets)
+        self._plain: bool | None = None
+        self._offered: dict[int, str] = {}
+        self._older: Schema | None = None
         self.run = run
         self._framers = (Framer(), Framer())
         self._next: list[int | None] = [None, None]
@@ -52,14 +62,17 @@ class _Conversation:
         if not data or sequence != (self._next[side] if self._next[side] is not None else sequence):
             return
         self._next[side] = (sequence + len(data)) & 0xFFFFFFFF
-        for plain in self.opened.feed(side, data):
+        if self._plain is None:
+            self._plain = data.startswith(VERSION)
+        for plain in (data,) if self._plain else self.opened.feed(side, data):
             for frame in self._framers[side].feed(plain):
                 yield self._line("in" if side else "out", frame.payload_type, frame.payload, time_ns)
 
     def _line(self, way: Way, payload_type: int, payload: bytes, time_ns: int) -> Line:
         stream = lines.stream_name(payload_type)
         self._family = _FAMILIES.get(stream, self._family)
-        described = lines.describe(payload_type, payload, partial(decode_payload, family=self._family))
+        described = lines.describe(payload_type, payload, self._decode)
+        self._negotiate(described)
         header = described.body.get("Header") if isinstance(described.body, dict) else None
         if isinstance(header, dict) and int(header["SessionID"], 16):
             self._session = header["SessionID"].lower()
@@ -77,6 +90,19 @@ class _Conversation:
             withheld=described.withheld,
             error=described.error,
         )
+
+    def _decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+        if payload_type == PayloadType.SAP and self._older is not None:
+            return decode_message(payload, self._older, handshake=False)
+        return decode_payload(payload_type, payload, self._family)
+
+    def _negotiate(self, described: Described) -> None:
+        """Note what the vehicle offers, and what the charger selects of it."""
+        if described.name == "SupportedAppProtocolReq":
+            self._offered = {each["SchemaID"]: each["ProtocolNamespace"] for each in described.body["AppProtocol"]}
+        elif described.name == "SupportedAppProtocolRes":
+            selected = self._offered.get(described.body.get("SchemaID"), "")
+            self._older = _OLDER.get(selected)
 
 
 def _recorded(path: Path) -> Iterator[Line]:
