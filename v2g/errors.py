@@ -26,6 +26,7 @@
     │   ├── TlsError                  handshake failed; `reason` has the cause
     │   └── TransferError             a file transfer failed; `failure` has the cause
     ├── StoreError                8   journal, queue or database
+    │   ├── UnstorableError           the database rejects the values: another attempt fails, too
     │   └── InstallError              firmware could not be installed, started or rolled back
     └── VerificationError         9   a settlement bundle or journal does not prove what it claims
 
@@ -280,6 +281,10 @@ class StoreError(V2GError):
     """A journal, queue or database could not be read or written."""
 
     exit_code = 8
+
+
+class UnstorableError(StoreError):
+    """The database rejects values, for a constraint or their range: another attempt fails in the same way."""
 
 
 class InstallError(StoreError):

@@ -44,7 +44,7 @@ def _copy(connection: Connection, table: Table, columns: tuple[str, ...], rows: 
             for row in rows:
                 copy.write_row(row)
     except Error as error:  # SQLAlchemy does not see it
-        raise DBAPIError(f"COPY {table.name}", None, error) from error
+        raise DBAPIError.instance(f"COPY {table.name}", None, error, Error) from error
 
 
 def _type(table: Table, column: str) -> str:

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from v2g.errors import StoreError
+from v2g.errors import StoreError, UnstorableError
 
 _log = logging.getLogger(__name__)
 
 MAX_GROUP: Final = 256
 """Operations that share one commit."""
+
+LASTING: Final = (DataError, IntegrityError)
+"""Errors by which a database rejects values: another attempt fails in the same way."""
 
 Work = Callable[[Connection], Any]
 Many = Callable[[Connection, list[Any]], list[Any]]
@@ -156,10 +159,13 @@ def _fail(group: Iterable[_Job], error: Exception) -> None:
 
 
 def as_store_error(error: Exception) -> Exception:
-    """Return a database's error as StoreError, any other unchanged."""
+    """Return a database's error as StoreError, UnstorableError if it is a lasting one, any other unchanged."""
     if not isinstance(error, SQLAlchemyError):
         return error
-    refusal = StoreError(f"database error: {error}", hint="is it running, is the disk full, or is a file damaged?")
+    if isinstance(error, LASTING):
+        refusal: StoreError = UnstorableError(f"the database rejects values: {error}", hint="do not send them again")
+    else:
+        refusal = StoreError(f"database error: {error}", hint="is it running, is the disk full, or is a file damaged?")
     refusal.__cause__ = error
     return refusal
 

@@ -20,7 +20,7 @@ from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, boot_of
 from csms.settlement.checkpoints import check_checkpoints
 from csms.telemetry.latest import LatestStates
-from csms.telemetry.reception import Reception, receive
+from csms.telemetry.reception import Reception, keep, receive
 from csms.telemetry.workers import IngestWorkers
 from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
@@ -133,7 +133,7 @@ class Ingest:
 
     async def _keep(self, delivery: Delivery) -> Outcome:
         async with self._precedence.report(len(delivery.elements)):
-            return await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms(), self._sinks))
+            return await keep(self._store, rows.Arrival(delivery, self._clock.utc_ms(), self._sinks))
 
     async def _let_work(self, ev: str, payload: bytes, records: int) -> Reception:
         assert self._workers is not None
@@ -142,16 +142,13 @@ class Ingest:
 
     async def _share_out(self, delivery: Delivery) -> Outcome:
         """Give each vehicle's part to its worker."""
-        outcome = Outcome([], [], 0, [], [], [])
+        outcome = Outcome()
         for ev in sorted({ev for ev, _ in delivery.boots}):
             part = [each for each in delivery.elements if boot_of(each)[0] == ev]
             payload = encode_delivery(encode_notice(e) if isinstance(e, Notice) else e.sent for e in part)
             done = (await self._let_work(ev, payload, len(part))).outcome
             assert done is not None
-            outcome.duplicates += done.duplicates
-            for name in ("fresh", "quarantine", "conflicts", "missing", "deferred"):
-                getattr(outcome, name).extend(getattr(done, name))
-            outcome.marks += done.marks
+            outcome.add(done)
         return outcome
 
     async def _report(self, outcome: Outcome) -> None:
@@ -165,6 +162,8 @@ class Ingest:
             self._alarm("telemetry_missing", ev, last - first + 1, ev=ev, boot=boot)
         for ev, boot, _ in outcome.deferred[:1]:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
+        for (ev, _, _), reason in outcome.refused[:1]:
+            self.refuse(ev, reason, len(outcome.refused))
         await self._follow(outcome.fresh)
 
     async def _follow(self, fresh: Sequence[Prepared]) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from csms.db.queries import telemetry as rows
+from csms.db.store import Store
 from csms.domain.diagnostics.telemetry import Delivery, Outcome, read_delivery
-from v2g.errors import CodecError
+from v2g.errors import CodecError, UnstorableError
 from v2g.text import printable
 
 
@@ -19,6 +21,14 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[tuple[int, str], ...] = ()
     elements: int = 0
     asks: bool = False
+
+
+async def keep(store: Store, arrival: rows.Arrival) -> Outcome:
+    """Store a delivery; what the database rejects goes into quarantine, or is refused. Raises StoreError."""
+    try:
+        return await store.gather(rows.store, arrival)
+    except UnstorableError:  # would come back with every attempt
+        return await store.run(rows.store_each, arrival)
 
 
 async def receive(payload: bytes, ev: str, store: Callable[[Delivery], Awaitable[Outcome]]) -> Reception:

@@ -6,7 +6,7 @@ import sys
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store
 from csms.domain.diagnostics.telemetry import Delivery, Outcome
-from csms.telemetry.reception import receive
+from csms.telemetry.reception import keep, receive
 from csms.telemetry.workers import Done, Job, Settings, frame, read_frame
 from v2g import typed_json
 from v2g.errors import StoreError
@@ -36,11 +36,11 @@ async def _serve() -> None:
 
 
 async def _do(job: Job, store: Store, writer: asyncio.StreamWriter) -> None:
-    async def keep(delivery: Delivery) -> Outcome:
-        return await store.gather(rows.store, rows.Arrival(delivery, job.at_ms, job.sinks))
+    async def keep_here(delivery: Delivery) -> Outcome:
+        return await keep(store, rows.Arrival(delivery, job.at_ms, job.sinks))
 
     try:
-        done = Done(job.number, await receive(job.payload, job.ev, keep))
+        done = Done(job.number, await receive(job.payload, job.ev, keep_here))
     except StoreError as error:
         done = Done(job.number, None, str(error))
     except Exception as error:  # noqa: BLE001 - without an answer its sender would wait for ever

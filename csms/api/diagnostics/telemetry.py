@@ -81,7 +81,7 @@ class VehicleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that cannot be decoded: `document` is the original text."""
+    """A record that cannot be decoded or stored: `document` is the original text."""
 
     ev: str
     boot: int
@@ -133,13 +133,15 @@ async def post_telemetry(call: Call, body: bytes) -> Receipt:
     outcome = await call.backend.ingest.store(delivery)
     if delivery.refused:
         call.backend.ingest.refuse(caller.name, delivery.refused[0][1], len(delivery.refused))
+    places = delivery.places if outcome.refused else {}
+    refused = sorted((*delivery.refused, *((places[key], reason) for key, reason in outcome.refused)))
     return Receipt(
         stored=len(outcome.fresh),
         duplicates=outcome.duplicates,
         quarantined=_keys(each.key for each in outcome.quarantine),
         conflicts=_keys(outcome.conflicts),
         deferred=_keys(outcome.deferred),
-        refused=tuple(Refusal(index=index, reason=reason) for index, reason in delivery.refused),
+        refused=tuple(Refusal(index=index, reason=reason) for index, reason in refused),
         high_water=outcome.marks,
     )
 
@@ -175,7 +177,10 @@ async def read_telemetry_marks(call: Call, parameters: OneVehicle) -> Page[Arriv
 
 @get("/telemetry-quarantine", Permission.READ_TELEMETRY)
 async def list_telemetry_quarantine(call: Call, parameters: Paged) -> Page[Quarantined]:
-    """List records that cannot be decoded, newest first: of another schema version, or with values out of range."""
+    """List records that cannot be decoded or stored, newest first.
+
+    Of another schema version, with values out of range, or rejected by the database.
+    """
     evs = _own(call)
     return await pages(
         call,

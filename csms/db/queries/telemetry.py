@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, text, tuple_, update
+from sqlalchemy.exc import DBAPIError
 
 from csms.db.bulk import append_rows
+from csms.db.group_commit import LASTING
 from csms.db.paging import page
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_quarantine, vehicle_checkpoints
 from csms.db.tables.telemetry import VALUES
@@ -18,6 +20,7 @@ from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import (
     Boot,
     Delivery,
+    Element,
     Numbers,
     Outcome,
     Prepared,
@@ -25,7 +28,9 @@ from csms.domain.diagnostics.telemetry import (
     RecordKey,
     Stored,
     judge,
+    key_of,
     prepare,
+    set_aside,
     suspects,
 )
 from v2g import typed_json
@@ -33,6 +38,7 @@ from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import Notice
 from v2g.telemetry.signals import decode_record
+from v2g.text import printable
 
 _CHUNK: Final = 250  # keys per query: SQLite allows 999 variables in old builds
 RELEASE_STEP: Final = 500
@@ -99,6 +105,34 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     _insert(connection, telemetry_quarantine, quarantined)
     _save(connection, {boot: each for boot, each in progress.items() if each.changed})
     return outcomes
+
+
+def store_each(connection: Connection, arrival: Arrival) -> Outcome:
+    """As `store`, element by element: a record that the database rejects goes into quarantine, or is refused."""
+    outcome = Outcome()
+    for each in arrival.delivery.elements:
+        try:
+            outcome.add(_store_one(connection, each, arrival))
+        except LASTING as error:
+            outcome.refused.append((key_of(each), _reason(error)))
+    return outcome
+
+
+def _store_one(connection: Connection, element: Element, arrival: Arrival) -> Outcome:
+    """Store one element, or put it into quarantine. Raises one of `LASTING`."""
+    alone = msgspec.structs.replace(arrival, delivery=Delivery((element,)))
+    try:
+        with connection.begin_nested():
+            return store(connection, [alone])[0]
+    except LASTING as error:
+        if not isinstance(element, Prepared):
+            raise
+        return _store_one(connection, set_aside(element, _reason(error)), arrival)
+
+
+def _reason(error: DBAPIError) -> str:
+    """Return why the database rejects something, without the lines that quote it."""
+    return printable(f"rejected by the database: {error.orig}".partition("\n")[0])[:200]
 
 
 def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: int) -> None:
@@ -280,12 +314,7 @@ def release(
     if after is not None:
         query = query.where(tuple_(*key) > tuple_(*after))
     rows = connection.execute(query).all()
-    fresh = [item for row in rows if (item := _understood(row.document)) is not None]
-    for some in _chunks([item.key for item in fresh]):
-        connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
-    append_rows(connection, telemetry, _COLUMNS, [_row(item, at_ms) for item in fresh])
-    append_rows(connection, telemetry_pending, _PENDING, list(_pending(fresh, Arrival(Delivery(()), at_ms, sinks))))
-    _keep_checkpoints(connection, fresh, at_ms)
+    fresh = _move(connection, [item for row in rows if (item := _understood(row.document)) is not None], at_ms, sinks)
     boots: dict[Boot, int] = {}
     for item in fresh:
         boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1
@@ -297,6 +326,22 @@ def release(
         )
     whole = len(rows) < RELEASE_STEP
     return Released(tuple(fresh), None if whole else (rows[-1].ev, rows[-1].boot, rows[-1].seq))
+
+
+def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tuple[str, ...]) -> list[Prepared]:
+    """Move records out of quarantine; return which. One that the database rejects remains there."""
+    key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
+    try:
+        with connection.begin_nested():
+            for some in _chunks([item.key for item in items]):
+                connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
+            append_rows(connection, telemetry, _COLUMNS, [_row(item, at_ms) for item in items])
+            pending = list(_pending(items, Arrival(Delivery(()), at_ms, sinks)))
+            append_rows(connection, telemetry_pending, _PENDING, pending)
+            _keep_checkpoints(connection, items, at_ms)
+    except LASTING:
+        return [item for each in items for item in _move(connection, [each], at_ms, sinks)] if len(items) > 1 else []
+    return items
 
 
 def _understood(document: bytes) -> Prepared | None:

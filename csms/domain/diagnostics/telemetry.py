@@ -69,6 +69,16 @@ class Delivery(msgspec.Struct, frozen=True):
         return frozenset(boot_of(each) for each in self.elements)
 
     @property
+    def places(self) -> dict[RecordKey, int]:
+        """The index of each element in what was sent, by its key; of several with the same key, of the first."""
+        without = {index for index, _ in self.refused}
+        indexes = (each for each in range(len(self.elements) + len(without)) if each not in without)
+        found: dict[RecordKey, int] = {}
+        for index, each in zip(indexes, self.elements, strict=True):
+            found.setdefault(key_of(each), index)
+        return found
+
+    @property
     def asks(self) -> bool:
         """Whether the gateway expects an answer."""
         return any(isinstance(each, Notice) for each in self.elements)
@@ -79,10 +89,20 @@ def boot_of(element: Element) -> Boot:
     return (element.ev, element.boot) if isinstance(element, Notice) else element.key[:2]
 
 
+def key_of(element: Element) -> RecordKey:
+    """Return the key of an element; that of a notice has seq 0."""
+    return (element.ev, element.boot, 0) if isinstance(element, Notice) else element.key
+
+
 def prepare(record: Record, sent: bytes | None = None) -> Prepared:
     """Return the record with its canonical bytes, so that equal contents have equal digests."""
     body = encode_record(record)
     return Prepared(record, body, hashlib.sha256(body).digest(), body if sent is None else sent)
+
+
+def set_aside(item: Prepared, reason: str) -> Unreadable:
+    """Return a record for the quarantine, as it was sent."""
+    return Unreadable(decode_key(item.sent), item.sent, hashlib.sha256(item.sent).digest(), reason)
 
 
 _elements = typed_json.decoder(list[msgspec.Raw])
@@ -295,16 +315,26 @@ class Outcome(msgspec.Struct):
     """Result of a delivery: records that are `fresh`, for `quarantine`, and `duplicates`.
 
     `conflicts` are keys with different stored content, `missing` (ev, boot, first, last) newly reported as lost by the
-    gateway, `deferred` keys not accepted because of too many gaps. `marks` is the progress of each boot.
+    gateway, `deferred` keys not accepted because of too many gaps. `refused` are keys (a notice has seq 0) of what the
+    database rejects in any form, with the reason. `marks` is the progress of each boot.
     """
 
-    fresh: list[Prepared]
-    quarantine: list[Unreadable]
-    duplicates: int
-    conflicts: list[RecordKey]
-    missing: list[tuple[str, int, int, int]]
-    deferred: list[RecordKey]
+    fresh: list[Prepared] = []
+    quarantine: list[Unreadable] = []
+    duplicates: int = 0
+    conflicts: list[RecordKey] = []
+    missing: list[tuple[str, int, int, int]] = []
+    deferred: list[RecordKey] = []
+    refused: list[tuple[RecordKey, str]] = []
     marks: tuple[HighWater, ...] = ()
+
+    def add(self, later: "Outcome") -> None:
+        """Add the outcome of another part of the delivery, stored after this one."""
+        self.duplicates += later.duplicates
+        for name in ("fresh", "quarantine", "conflicts", "missing", "deferred", "refused"):
+            getattr(self, name).extend(getattr(later, name))
+        marks = {(each.ev, each.boot): each for each in (*self.marks, *later.marks)}
+        self.marks = tuple(marks[boot] for boot in sorted(marks))
 
 
 def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[RecordKey]:
@@ -322,7 +352,7 @@ def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[Re
     `stored`: stored contents of the keys from `suspects`; a missing one has been deleted for
     its age.
     """
-    outcome = Outcome([], [], 0, [], [], [])
+    outcome = Outcome()
     for each in delivery.elements:
         ev, boot = boot_of(each)
         here = progress[ev, boot]

@@ -15,6 +15,7 @@ from csms.db.store import Store, migrate
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
 from csms.db.tables.telemetry import VALUES
 from csms.domain.diagnostics.telemetry import Outcome, read_delivery
+from v2g.errors import UnstorableError
 from v2g.telemetry import signals
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
@@ -46,6 +47,60 @@ def updated() -> Iterator[None]:
     signals.SCHEMAS[LATER] = signals.Version(())
     yield
     del signals.SCHEMAS[LATER]
+
+
+def poison(store: Store, table: str, seq: int) -> None:
+    """Let the database reject a number."""
+    if store.engine.dialect.name == "sqlite":
+        statement = f"CREATE TRIGGER of_{table} BEFORE INSERT ON {table} WHEN NEW.seq = {seq} "
+        statement += "BEGIN SELECT RAISE(ABORT, 'poison'); END"
+    else:
+        statement = f"ALTER TABLE {table} ADD CONSTRAINT poison CHECK (seq <> {seq})"
+    store.do(lambda connection: connection.execute(text(statement)))
+
+
+@pytest.fixture
+def own(owner_url: str) -> Iterator[Store]:
+    found = Store(owner_url)
+    yield found
+    found.close()
+
+
+def test_a_record_that_the_database_rejects_goes_into_quarantine_and_the_others_are_stored(own: Store) -> None:
+    poison(own, "telemetry", 2)
+    sent = b" " + record(2)
+    notice = encode_notice(Notice("EV-1", 1, ((4, 5),)))
+    with pytest.raises(UnstorableError):
+        take(own, record(1), sent)
+    arrival = rows.Arrival(read_delivery(encode_delivery([record(1), sent, record(3), notice, b"{}", record(6)])), 7)
+    outcome = own.do(rows.store_each, arrival)
+    assert ([each.key[2] for each in outcome.fresh], outcome.missing) == ([1, 3, 6], [("EV-1", 1, 4, 5)])
+    assert (outcome.refused, [each.contiguous for each in outcome.marks]) == ([], [6])
+    (found,) = own.do(rows.quarantined, None, 10, None)
+    assert (found["seq"], found["document"].encode()) == (2, sent.strip())
+    assert "poison" in found["reason"]
+    assert take(own, sent, record(3)).duplicates == 2
+
+
+def test_a_record_that_the_quarantine_rejects_too_is_refused_alone(own: Store) -> None:
+    poison(own, "telemetry", 2)
+    poison(own, "telemetry_quarantine", 2)
+    arrival = rows.Arrival(read_delivery(encode_delivery([b"{}", record(1), record(2), record(3)])), 7)
+    outcome = own.do(rows.store_each, arrival)
+    ((key, reason),) = outcome.refused
+    assert (key, arrival.delivery.places[key], "poison" in reason) == (("EV-1", 1, 2), 2, True)
+    assert ([each.key[2] for each in outcome.fresh], outcome.marks[0].beyond) == ([1, 3], ((3, 3),))
+
+
+@pytest.mark.requirement("R160")
+@pytest.mark.usefixtures("updated")
+def test_a_record_that_the_database_rejects_delays_no_release(own: Store) -> None:
+    del signals.SCHEMAS[LATER]
+    take(own, *(later(seq) for seq in range(1, 5)))
+    signals.SCHEMAS[LATER] = signals.Version(())
+    poison(own, "telemetry", 2)
+    assert [each.key[2] for each in own.do(rows.release, None, 8).fresh] == [1, 3, 4]
+    assert [each["seq"] for each in own.do(rows.quarantined, None, 10, None)] == [2]
 
 
 @pytest.mark.requirement("R83")

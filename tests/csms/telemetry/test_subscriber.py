@@ -107,15 +107,37 @@ async def test_a_store_that_fails_delays_records_and_loses_none(start: Start, br
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
         await csms.event("subscribed")
         other = Store(f"sqlite:///{csms.config.data_dir / 'csms.sqlite3'}")
-        full = "CREATE TRIGGER full BEFORE INSERT ON telemetry BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        full = "CREATE TRIGGER full BEFORE INSERT ON telemetry BEGIN INSERT INTO disk_full VALUES (1); END"
         other.do(lambda c: c.execute(text(full)))
         await asyncio.gather(*(car.deliver(record(seq)) for seq in range(1, 301)))
-        assert "disk full" in (await csms.event("telemetry_not_stored"))["reason"]
+        assert "disk_full" in (await csms.event("telemetry_not_stored"))["reason"]
         other.do(lambda c: c.execute(text("DROP TRIGGER full")))
         other.close()
         await car.reaches(300)
         assert await stored(csms) == list(range(1, 301))
         assert len(csms.events("telemetry_not_stored")) < 5  # told now and then, not 300 times
+
+
+async def test_what_the_database_rejects_stops_no_ingest(start: Start, broker: Broker, pki: PkiTree) -> None:
+    """As many messages as a broker sends unacknowledged have a record that no attempt can store."""
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        other = Store(f"sqlite:///{csms.config.data_dir / 'csms.sqlite3'}")
+        for table, numbers in (
+            ("telemetry", "NEW.seq <= 128 AND NEW.seq % 2"),
+            ("telemetry_quarantine", "NEW.seq = 1"),
+        ):
+            poison = f"CREATE TRIGGER poison_{table} BEFORE INSERT ON {table} WHEN {numbers}"
+            other.do(lambda c, poison=poison: c.execute(text(f"{poison} BEGIN SELECT RAISE(ABORT, 'poison'); END")))
+        other.close()
+        for seq in range(1, 129, 2):
+            await car.deliver(record(seq), record(seq + 1))
+        await car.deliver(record(129), encode_notice(Notice(EV, 1, ((1, 1),))))
+        await car.reaches(129)
+        assert await stored(csms) == [*range(2, 129, 2), 129]
+        assert "poison" in (await csms.event("telemetry_refused"))["reason"]
+        assert "poison" in (await csms.event("telemetry_quarantined"))["reason"]
+        assert csms.events("telemetry_not_stored") == []
 
 
 async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import Feed
@@ -81,6 +81,9 @@ class Ingesting:
     def __init__(self, ingest: Ingest, workers: IngestWorkers, store: Store) -> None:
         self.ingest, self.workers, self._store = ingest, workers, store
 
+    def change(self, statement: str) -> None:
+        self._store.do(lambda connection: connection.execute(text(statement)))
+
     def stored(self) -> list[tuple[str, int]]:
         query = select(telemetry.c.ev, telemetry.c.seq).order_by(telemetry.c.ev, telemetry.c.seq)
         return [(row.ev, row.seq) for row in self._store.do(lambda connection: connection.execute(query).all())]
@@ -88,7 +91,7 @@ class Ingesting:
 
 @pytest.fixture
 async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIterator[Ingesting]:
-    url = postgresql_databases.create()
+    url = postgresql_databases.create(owner=True)
     store, clock = Store(url), Clock()
     observe = EventLog("csms", clock, tmp_path / "events.jsonl")
     supervisor = Supervisor(observe)
@@ -162,6 +165,13 @@ async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingestin
         with pytest.raises(RuntimeError, match="int"):
             await ingesting.workers.receive("EV-1", delivery("EV-1", 1, 1), 2**63, ())
     assert (await ingesting.ingest.receive("EV-1", delivery("EV-1", 1, 1))).outcome is not None
+
+
+async def test_a_record_that_the_database_rejects_does_not_stop_the_delivery(ingesting: Ingesting) -> None:
+    ingesting.change("ALTER TABLE telemetry ADD CONSTRAINT poison CHECK (seq <> 2)")
+    outcome = (await ingesting.ingest.receive("EV-1", delivery("EV-1", 1, 3))).outcome
+    assert outcome is not None
+    assert ([each.key[2] for each in outcome.fresh], [each.key[2] for each in outcome.quarantine]) == ([1, 3], [2])
 
 
 @pytest.mark.requirement("R171")
