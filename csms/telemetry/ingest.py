@@ -17,7 +17,7 @@ from csms.db.queries import telemetry as rows
 from csms.db.queries import telemetry_values as values
 from csms.db.store import Store
 from csms.domain.diagnostics.aggregates import AGGREGATES
-from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, boot_of
+from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, RecordKey, boot_of
 from csms.settlement.checkpoints import check_checkpoints
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.reception import Reception, keep, receive
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 ALARM_S: Final = 10.0
 STORED_S: Final = 0.5
 """Minimum interval of events for the same alarm, and for stored records."""
+
+MAX_CHECKED: Final = 10_000
+"""Records of checkpoints known to be compared, the newest ones: an older one that comes again is compared again."""
 
 AGGREGATE_S: Final = 15.0
 """Interval in which new records are aggregated: more at once share the work."""
@@ -104,6 +107,7 @@ class Ingest:
         self._workers = workers
         self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
         self._listeners: list[OnStored] = []
+        self._checked: dict[RecordKey, None] = {}
 
     def subscribe(self, listener: OnStored) -> None:
         """Call `listener` with every record stored here from now on."""
@@ -164,18 +168,29 @@ class Ingest:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
         for (ev, _, _), reason in outcome.refused[:1]:
             self.refuse(ev, reason, len(outcome.refused))
-        await self._follow(outcome.fresh)
+        await self._follow(outcome.fresh, outcome.repeated)
 
-    async def _follow(self, fresh: Sequence[Prepared]) -> None:
-        """Do what follows from new records."""
-        self._latest.update(each.record for each in fresh)
+    async def _follow(self, fresh: Sequence[Prepared], repeated: Sequence[Prepared] = ()) -> None:
+        """Do what follows from new records; also from `repeated` ones, except that they are not reported again: when a
+        worker ended or a commit was unclear, their first delivery had no result.
+        """
+        stored = [each.record for each in (*fresh, *repeated)]
+        self._latest.update(stored)
         self._report_stored([each.body for each in fresh])
-        await self._check(each.record for each in fresh)
+        await self._check(stored)
 
     async def _check(self, stored: Iterable[Record]) -> None:
-        """Compare the sessions of new checkpoints with the stations' journals."""
-        for session_id in {each.checkpoint.session_id for each in stored if each.checkpoint is not UNSET}:
+        """Compare the sessions of checkpoints that were not compared yet with the stations' journals."""
+        due = {
+            (each.ev, each.boot, each.seq): each.checkpoint.session_id
+            for each in stored
+            if each.checkpoint is not UNSET and (each.ev, each.boot, each.seq) not in self._checked
+        }
+        for session_id in set(due.values()):
             await check_checkpoints(self._store, self._observe, session_id)
+        self._checked.update(dict.fromkeys(due))
+        while len(self._checked) > MAX_CHECKED:
+            del self._checked[next(iter(self._checked))]
 
     def refuse(self, sender: str, reason: str, records: int = 1) -> None:
         """Report an invalid record that cannot be put into quarantine either."""

@@ -316,7 +316,8 @@ class Outcome(msgspec.Struct):
 
     `conflicts` are keys with different stored content, `missing` (ev, boot, first, last) newly reported as lost by the
     gateway, `deferred` keys not accepted because of too many gaps. `refused` are keys (a notice has seq 0) of what the
-    database rejects in any form, with the reason. `marks` is the progress of each boot.
+    database rejects in any form, with the reason. `repeated` are those duplicates that are stored as records: what
+    follows from them may not have been done. `marks` is the progress of each boot.
     """
 
     fresh: list[Prepared] = []
@@ -326,12 +327,13 @@ class Outcome(msgspec.Struct):
     missing: list[tuple[str, int, int, int]] = []
     deferred: list[RecordKey] = []
     refused: list[tuple[RecordKey, str]] = []
+    repeated: list[Prepared] = []
     marks: tuple[HighWater, ...] = ()
 
     def add(self, later: "Outcome") -> None:
         """Add the outcome of another part of the delivery, stored after this one."""
         self.duplicates += later.duplicates
-        for name in ("fresh", "quarantine", "conflicts", "missing", "deferred", "refused"):
+        for name in ("fresh", "quarantine", "conflicts", "missing", "deferred", "refused", "repeated"):
             getattr(self, name).extend(getattr(later, name))
         marks = {(each.ev, each.boot): each for each in (*self.marks, *later.marks)}
         self.marks = tuple(marks[boot] for boot in sorted(marks))
@@ -364,6 +366,8 @@ def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[Re
             if known is None or _is_same(each, known):
                 outcome.duplicates += 1
                 here.duplicates += 1
+                if isinstance(each, Prepared) and known is not None and not known.quarantined:
+                    outcome.repeated.append(each)
             else:
                 outcome.conflicts.append(each.key)
                 here.conflicts += 1

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from csms.db.queries import telemetry
+from csms.domain.diagnostics.telemetry import read_delivery
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.test_journals import SESSION, STATION, T0, delivery, started
@@ -67,6 +69,15 @@ async def test_what_the_vehicle_delivers_agrees(ask: ApiClient) -> None:
     await ask.backend.services.journals.deliver(STATION, delivery(journal(countersigned(1))))
     await report(ask, countersigned(1))
     assert contradicted(ask) == []
+
+
+async def test_a_checkpoint_that_was_stored_without_a_result_is_compared_when_it_comes_again(ask: ApiClient) -> None:
+    await ask.backend.services.journals.deliver(STATION, delivery(journal(countersigned(1, b"rewritten"))))
+    sent = read_delivery(encode_delivery([encode_record(Batcher(EV, 1).checkpoint(countersigned(1), T0))]))
+    await ask.backend.services.store.run(telemetry.store, [telemetry.Arrival(sent, T0)])
+    assert contradicted(ask) == []
+    await report(ask, countersigned(1))
+    assert contradicted(ask) == [(1, "differs")]
 
 
 @pytest.mark.parametrize("vehicle_first", [True, False])

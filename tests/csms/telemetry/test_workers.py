@@ -78,8 +78,8 @@ def test_there_are_as_many_as_configured_or_as_cores(tmp_path: Path, pki: PkiTre
 class Ingesting:
     """An ingest with workers, and its database."""
 
-    def __init__(self, ingest: Ingest, workers: IngestWorkers, store: Store) -> None:
-        self.ingest, self.workers, self._store = ingest, workers, store
+    def __init__(self, ingest: Ingest, workers: IngestWorkers, latest: LatestStates, store: Store) -> None:
+        self.ingest, self.workers, self.latest, self._store = ingest, workers, latest, store
 
     def change(self, statement: str) -> None:
         self._store.do(lambda connection: connection.execute(text(statement)))
@@ -100,7 +100,7 @@ async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIte
     latest = LatestStates(store)
     workers.start()
     ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, (), workers)
-    yield Ingesting(ingest, workers, store)
+    yield Ingesting(ingest, workers, latest, store)
     await workers.close()
     await supervisor.close()
     ingest.close()
@@ -172,6 +172,23 @@ async def test_a_record_that_the_database_rejects_does_not_stop_the_delivery(ing
     outcome = (await ingesting.ingest.receive("EV-1", delivery("EV-1", 1, 3))).outcome
     assert outcome is not None
     assert ([each.key[2] for each in outcome.fresh], [each.key[2] for each in outcome.quarantine]) == ([1, 3], [2])
+
+
+@pytest.mark.requirement("R97")
+async def test_what_follows_from_records_that_were_stored_without_a_result_is_done_later(ingesting: Ingesting) -> None:
+    """As when a worker is killed between its commit and its answer."""
+    streamed: list[bytes] = []
+    ingesting.ingest.subscribe(streamed.extend)
+    payload = delivery("EV-1", 1, 3)
+    await ingesting.workers.receive("EV-1", payload, 1, ())
+    assert ingesting.latest.get("EV-1") is None
+    await ingesting.ingest.receive("EV-1", payload)
+    state = ingesting.latest.get("EV-1")
+    assert state is not None
+    assert state.position == (1, 3)
+    assert streamed == []
+    await ingesting.ingest.receive("EV-1", delivery("EV-1", 2, 1))
+    assert state.position == (1, 3)
 
 
 @pytest.mark.requirement("R171")
