@@ -73,7 +73,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """Result of a pass over the quarantine: the `fresh` records, and where to continue (None: complete)."""
+    """Result of a pass over the quarantine: the `fresh` records, and where to continue (None: there were no more)."""
 
     fresh: tuple[Prepared, ...]
     last: RecordKey | None
@@ -324,8 +324,8 @@ def release(
             .where((telemetry_marks.c.ev == ev) & (telemetry_marks.c.boot == boot))
             .values(stored=telemetry_marks.c.stored + count, quarantined=telemetry_marks.c.quarantined - count)
         )
-    whole = len(rows) < RELEASE_STEP
-    return Released(tuple(fresh), None if whole else (rows[-1].ev, rows[-1].boot, rows[-1].seq))
+    last = rows[-1] if rows else None  # fewer than a step are not the end: another node may have taken some meanwhile
+    return Released(tuple(fresh), None if last is None else (last.ev, last.boot, last.seq))
 
 
 def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tuple[str, ...]) -> list[Prepared]:

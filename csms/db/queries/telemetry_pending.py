@@ -3,11 +3,12 @@
 Records of a vehicle are handed out by (boot, seq): those behind a gap wait for it, for a limited time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, or_, select, tuple_
+from sqlalchemy import Connection, and_, delete, or_, select
 
 from csms.db.queries.telemetry_values import column_of, within_run
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending
@@ -19,7 +20,10 @@ GAP_MS: Final = 60_000
 
 MAX_RUNS: Final = 500
 MAX_RECORDS: Final = 5000
-"""Runs and records of one batch; a single run is never split."""
+"""Runs and records of one batch; a single run is never split, so there may be a run more."""
+
+
+_BOOTS: Final = 250  # per query: SQLite allows 999 variables in old builds
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -48,22 +52,39 @@ def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
         return None
     if found[0].boot == 0:  # whatever came before it was handed out before
         return Batch(runs=(found[0].id,), erased=(found[0].ev,))
-    chosen: dict[int, Any] = {}
-    for each in found:
-        number = sum(other.last_seq - other.first_seq + 1 for other in chosen.values())
-        if each.boot == 0 or (chosen and number >= MAX_RECORDS):
+    oldest = _most(takewhile(lambda each: each.boot != 0, found))
+    last: dict[tuple[str, int], int] = {}
+    for each in oldest:
+        last[each.ev, each.boot] = max(each.last_seq, last.get((each.ev, each.boot), 0))
+    before: list[Any] = []  # these, and what arrived later, but belongs before them
+    ends = list(last.items())
+    for start in range(0, len(ends), _BOOTS):
+        some = ends[start : start + _BOOTS]
+        here = (and_(run.ev == ev, run.boot == boot, run.first_seq <= end) for (ev, boot), end in some)
+        in_order = runs.where(or_(*here)).order_by(run.ev, run.boot, run.first_seq)
+        before += connection.execute(in_order.limit(MAX_RECORDS)).all()
+    places = {boot: place for place, boot in enumerate(last)}  # the boot of the oldest run goes first
+    chosen = _most(sorted(before, key=lambda each: (places[each.ev, each.boot], each.first_seq)))
+    ids = tuple(sorted(each.id for each in chosen))
+    records = _records(connection, ids)
+    return Batch(ids, (), records, sum(map(_length, chosen)) - len(records))
+
+
+def _length(run: Any) -> int:
+    length: int = run.last_seq - run.first_seq + 1
+    return length
+
+
+def _most(runs: Iterable[Any]) -> list[Any]:
+    """Return the first runs, until they are `MAX_RUNS` or have `MAX_RECORDS`."""
+    chosen: list[Any] = []
+    number = 0
+    for each in runs:
+        if number >= MAX_RECORDS or len(chosen) == MAX_RUNS:
             break
-        chosen[each.id] = each
-    last = {(each.ev, each.boot): each.last_seq for each in sorted(chosen.values(), key=lambda each: each.last_seq)}
-    boots = sorted(last)
-    for start in range(0, len(boots), 250):  # what arrived later, but belongs before these
-        some = runs.where(tuple_(run.ev, run.boot).in_(boots[start : start + 250]), run.id > found[0].id)
-        for each in connection.execute(some.order_by(run.id).limit(MAX_RUNS)):
-            if each.first_seq < last[each.ev, each.boot]:
-                chosen[each.id] = each
-    records = _records(connection, sorted(chosen))
-    expected = sum(each.last_seq - each.first_seq + 1 for each in chosen.values())
-    return Batch(tuple(sorted(chosen)), (), records, expected - len(records))
+        chosen.append(each)
+        number += _length(each)
+    return chosen
 
 
 def _records(connection: Connection, runs: Sequence[int]) -> tuple[StoredRecord, ...]:

@@ -103,6 +103,21 @@ def test_a_record_that_the_database_rejects_delays_no_release(own: Store) -> Non
     assert [each["seq"] for each in own.do(rows.quarantined, None, 10, None)] == [2]
 
 
+@pytest.mark.usefixtures("updated")
+def test_a_short_page_is_not_the_end_of_a_release(store: Store) -> None:
+    """Another node may have taken a part of it."""
+    del signals.SCHEMAS[LATER]
+    take(store, later(1))
+    signals.SCHEMAS[LATER] = signals.Version(())
+    assert store.do(rows.release, None, 8).last == ("EV-1", 1, 1)
+    del signals.SCHEMAS[LATER]
+    take(store, later(2))
+    signals.SCHEMAS[LATER] = signals.Version(())
+    second = store.do(rows.release, ("EV-1", 1, 1), 8)
+    assert ([each.key[2] for each in second.fresh], second.last) == ([2], ("EV-1", 1, 2))
+    assert store.do(rows.release, second.last, 8).last is None
+
+
 @pytest.mark.requirement("R83")
 def test_records_are_stored_in_the_order_of_their_source(store: Store) -> None:
     """With jitter of seconds, and in whatever order, what is read is in the order in which it was made."""

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from csms.config import TelemetryConfig, TelemetrySink
+from csms.db.bulk import append_rows
 from csms.db.queries import telemetry_pending as pending
 from csms.db.queries import telemetry_values as values
 from csms.db.series import series, view
 from csms.db.store import Store, open_engine
+from csms.db.tables import telemetry_pending
 from csms.db.tables.telemetry import VALUES
 from csms.domain.diagnostics.sink_records import StoredRecord, class_of, line_of
 from csms.telemetry.sinks import Sink, open_sink
@@ -246,6 +248,28 @@ def test_a_gap_delays_what_is_behind_it_for_a_limited_time(store: Store) -> None
     assert batch is not None
     store.do(pending.delivered, batch.runs)
     assert store.do(pending.next_batch, "lake", 2000) is None
+
+
+@pytest.mark.requirement("R104")
+def test_a_batch_is_bounded_and_in_order_however_much_comes_late(store: Store) -> None:
+    late = [(10_000 * late + 1, 10_000 * late + 1000) for late in range(20)]
+    runs = [(1_000_000, 1_000_000), *reversed(late)]
+    with store.engine.begin() as connection:
+        append_rows(
+            connection,
+            telemetry_pending,
+            ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms"),
+            [("lake", ev, 1, first, last, 0) for first, last in runs for ev in ("EV-1", "EV-2")],
+        )
+    given: dict[str, list[int]] = {"EV-1": [], "EV-2": []}
+    while (batch := store.do(pending.next_batch, "lake", pending.GAP_MS)) is not None:
+        assert batch.lost < pending.MAX_RECORDS + 1000
+        query = select(telemetry_pending).where(telemetry_pending.c.id.in_(batch.runs))
+        rows = store.do(lambda connection, query=query: connection.execute(query).all())
+        for each in sorted(rows, key=lambda row: row.first_seq):
+            given[each.ev].append(each.first_seq)
+        store.do(pending.delivered, batch.runs)
+    assert given == dict.fromkeys(given, sorted(first for first, _ in runs))
 
 
 def test_records_that_were_too_old_for_a_sink_are_counted(store: Store) -> None:
