@@ -3,6 +3,7 @@
 A repeated record has the same series and time, so it replaces itself.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -51,7 +52,8 @@ class InfluxSink:
         )
         headers = {"Content-Type": kind}
         if self._secret_file is not None:
-            headers["Authorization"] = f"Token {read_secret(self._secret_file).decode().strip()}"
+            secret = await asyncio.to_thread(read_secret, self._secret_file)
+            headers["Authorization"] = f"Token {secret.decode().strip()}"
         try:
             answer = await request(
                 "POST", urlunsplit(where), body=body, headers=headers, timeout_s=TIMEOUT_S, most=_MOST

@@ -61,7 +61,7 @@ class KafkaSink:
 
     async def close(self) -> None:
         """See Sink."""
-        self._drop()
+        await asyncio.to_thread(self._drop)
 
     def _send(self, messages: Sequence[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
         """Produce messages and wait for all. Raises TransportError."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from csms.db.store import Store, open_engine
 from csms.db.tables import telemetry_pending
 from csms.db.tables.telemetry import VALUES
 from csms.domain.diagnostics.sink_records import StoredRecord, class_of, line_of
-from csms.telemetry.sinks import Sink, open_sink
+from csms.telemetry.sinks import Sink, influx, open_sink
 from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
 from tests.csms.db.test_telemetry_values import made, put
@@ -208,6 +209,36 @@ async def test_brokers_that_do_not_answer_are_a_transport_error() -> None:
     with pytest.raises(TransportError, match="Kafka"):
         await sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")])
     await sink.close()
+
+
+async def test_files_and_brokers_are_waited_for_in_threads(secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk or broker must not hold the event loop, which also serves charging stations."""
+    kafka = pytest.importorskip("csms.telemetry.sinks.kafka", reason="needs confluent-kafka")
+    threads: dict[str, str] = {}
+    really = influx.read_secret
+
+    def read_secret(path: Path) -> bytes:
+        threads["secret"] = threading.current_thread().name
+        return really(path)
+
+    class SlowProducer(kafka.Producer):  # type: ignore[misc, name-defined]
+        def flush(self, timeout: float) -> int:
+            threads["flush"] = threading.current_thread().name
+            found: int = super().flush(timeout)
+            return found
+
+    monkeypatch.setattr(influx, "read_secret", read_secret)
+    monkeypatch.setattr(kafka, "Producer", SlowProducer)
+    record = StoredRecord("EV-1", 1, 1, 1, "city", {"battery.soc": 1.0}, b"{}")
+    server, brokers = InfluxServer(), Topics()
+    for url in (server.url, f"kafka://{brokers.servers}"):
+        sink = opened(url, secret)
+        await sink.write([record])
+        threads.pop("flush", None)
+        await sink.close()
+    server.close()
+    assert len(threads) == 2
+    assert threading.current_thread().name not in threads.values()
 
 
 @pytest.mark.requirement("R104")
