@@ -3,6 +3,7 @@ output of `ip` for netlink."""
 
 import asyncio
 import os
+import time
 import tty
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.hardware.can_errors import CanFault
-from v2g.io.can import CanConfig, CanFrame, CanPort
+from v2g.io.can import MOST_AT_ONCE, CanConfig, CanFrame, CanPort
 from v2g.io.can_link import complaints, read_link
 from v2g.io.can_recordings import recorded
 
@@ -86,6 +87,31 @@ async def test_error_frames_are_faults_and_not_data(until: Until) -> None:
     assert got == [(0x101, b"\1")]
     assert [each.name for each in faults] == ["bus_off"]
     await port.close()
+
+
+@pytest.mark.requirement("R62")
+async def test_frames_that_the_loop_cannot_take_are_lost_counted_and_reported(
+    until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that is held for long must not fill the memory."""
+    monkeypatch.setattr("v2g.io.can.MOST_WAITING", 1000)
+    got, on_frame = collector()
+    faults: list[CanFault] = []
+    port = await CanPort.opened(CanConfig(channel="test_lost"), on_frame, on_fault=faults.append)
+    with can.Bus(interface="virtual", channel="test_lost") as bus:
+        for number in range(5000):
+            bus.send(can.Message(arbitration_id=number, data=b"\1"))
+        deadline = time.monotonic() + 10
+        while port.lost + 1000 < 5000 - MOST_AT_ONCE and time.monotonic() < deadline:
+            time.sleep(0.01)  # holds the loop
+        await until(lambda: len(got) + port.lost == 5000)
+        assert got == sorted(got)
+        assert 1000 - MOST_AT_ONCE < len(got) <= 1000
+        bus.send(can.Message(arbitration_id=5000, data=b"\1"))
+        await until(lambda: got[-1] == (5000, b"\1"))
+    await port.close()
+    assert [each.name for each in faults] == ["frames_lost"]
+    assert faults[0].cause.startswith(f"{port.lost} frames")
 
 
 @pytest.mark.parametrize("interface", ["socketcan", "no-such-adapter"])

@@ -26,6 +26,8 @@ WIRING_HINT: Final = (
     "ip link set {channel} down; ip link set {channel} up type can bitrate 500000 restart-ms 100"
 )
 
+SLOW_HINT: Final = "reduce the load of this computer, or filter identifiers in the controller"
+
 # Classes of error frames, in their id, and details in their data.
 _TX_TIMEOUT, _CONTROLLER, _PROTOCOL, _TRANSCEIVER = 0x001, 0x004, 0x008, 0x010
 _NO_ACK, _BUS_OFF, _RESTARTED, _COUNTERS = 0x020, 0x040, 0x100, 0x200
@@ -60,7 +62,7 @@ _FAULTS: Final[dict[FaultName, tuple[str, str]]] = {
     ),
     "frames_lost": (
         "the controller's buffer overflowed: frames arrived faster than they were read",
-        "reduce the load of this computer, or filter identifiers in the controller",
+        SLOW_HINT,
     ),
     "transceiver": (
         "the transceiver reports a line without connection, or short-circuited",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
-from v2g.hardware.can_errors import BusHealth, CanFault
+from v2g.hardware.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ OnFault = Callable[[CanFault], None]
 
 MOST_AT_ONCE: Final = 256
 """Frames that the event loop gets at once; more wait for the next time."""
+
+MOST_WAITING: Final = 100_000
+"""Frames that may wait for the event loop (about 30 MB); newer ones are lost until it has caught up."""
 
 
 class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +83,7 @@ class CanPort:
 
     A thread reads, until the port is closed or the bus fails: an unplugged adapter would otherwise keep the
     event loop busy with its error. It wakes the loop once for all frames that it finds, and after each time waits for
-    `gather_s`: 0 where each frame counts at once.
+    `gather_s`: 0 where each frame counts at once. Frames beyond `MOST_WAITING` are lost, which is a fault of the bus.
     """
 
     def __init__(
@@ -102,6 +106,8 @@ class CanPort:
         self._loop, self._on_frame, self._on_fault = loop or asyncio.get_running_loop(), on_frame, on_fault
         self._gather_s, self._health = gather_s, BusHealth(config.channel)
         self._name = f"CAN {config.interface} {config.channel}"
+        self._given, self._taken = 0, 0  # frames: only the thread writes the first, only the loop the second
+        self._lost, self._lost_reported, self._lost_at = 0, 0, -math.inf
         self._closed, self._failed, self._failure = threading.Event(), asyncio.Event(), ""
         self._reader = threading.Thread(target=self._read, name=self._name, daemon=True)
         if on_frame is not None:
@@ -124,31 +130,56 @@ class CanPort:
                     found.append(message)
                     message = self._bus.recv(0) if len(found) < MOST_AT_ONCE else None
             except Exception as error:  # noqa: BLE001 - each driver has its own errors
-                self._in_loop(self._deliver, found)
+                self._offer(found)
                 self._in_loop(self._fail, str(error))
                 return
             if found:
-                self._in_loop(self._deliver, found)
+                self._offer(found)
                 if self._gather_s:
                     self._closed.wait(self._gather_s)
+
+    def _offer(self, messages: list[Any]) -> None:
+        """Give messages to the loop unless too many wait for it."""
+        if self._given - self._taken + len(messages) > MOST_WAITING:
+            self._lost += len(messages)
+            return
+        self._given += len(messages)
+        self._in_loop(self._deliver, messages)
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _deliver(self, messages: list[Any]) -> None:
+        self._taken += len(messages)
+        if self._lost > self._lost_reported and time.monotonic() >= self._lost_at + AGAIN_S:
+            self._lost_at = time.monotonic()
+            self._report_lost()
         for message in messages:
             if self._closed.is_set() or self._on_frame is None:
                 return
             if message.is_error_frame:
                 for each in self._health.error(message.arbitration_id, bytes(message.data), time.monotonic()):
-                    _log.warning("%s: %s: %s", self._name, each.name, each.cause)
-                    if self._on_fault is not None:
-                        self._on_fault(each)
+                    self._report(each)
             elif not message.is_remote_frame:
                 self._health.received()
                 at_s = message.timestamp or time.monotonic()
                 self._on_frame(message.arbitration_id, bytes(message.data), at_s)
+
+    @property
+    def lost(self) -> int:
+        """Frames that were lost because the event loop was too slow."""
+        return self._lost
+
+    def _report_lost(self) -> None:
+        lost, self._lost_reported = self._lost - self._lost_reported, self._lost
+        cause = f"{lost} frames were lost: they arrived faster than this program decoded them"
+        self._report(CanFault("frames_lost", cause, SLOW_HINT))
+
+    def _report(self, fault: CanFault) -> None:
+        _log.warning("%s: %s: %s", self._name, fault.name, fault.cause)
+        if self._on_fault is not None:
+            self._on_fault(fault)
 
     def _fail(self, reason: str) -> None:
         self._failure = f"{self._name}: {reason}"
@@ -174,5 +205,7 @@ class CanPort:
         self._closed.set()
         if self._reader.ident is not None:
             await asyncio.to_thread(self._reader.join)
+        if self._lost > self._lost_reported:
+            self._report_lost()
         with contextlib.suppress(self._error, OSError):  # the adapter may be gone
             self._bus.shutdown()
