@@ -229,14 +229,14 @@ class Gateway:
             self._offered.clear()
 
     async def _stored(self, records: Sequence[Record], dropped: int) -> None:
-        for each in records:
-            if each.checkpoint is not UNSET:
-                await self._taken.add(each.checkpoint)
-        self._delivery.wake()
+        self._delivery.wake()  # first: a file that cannot be written delays no delivery
         now = self._clock.monotonic()
         if dropped and now >= self._drops_told_at + DROPS_TOLD_S:
             self._drops_told_at = now
             self._observe(Observe("telemetry", "records_dropped", {"dropped": self._outbox.dropped}))
+        for each in records:
+            if each.checkpoint is not UNSET:
+                await self._taken.add(each.checkpoint)
 
     async def _report_gaps(self) -> None:
         """Make records about dropped records, once the back end answers (R103)."""

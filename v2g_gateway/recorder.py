@@ -88,6 +88,8 @@ class Recorder:
             for _ in held:
                 self._held.popleft()
             self._room.set()
-            if self._outbox.crowded:
-                self._on_boot(await self._outbox.next_boot())
-            await self._on_stored([record for record, _ in held], dropped)
+            try:
+                if self._outbox.crowded:  # also the next time, if this fails
+                    self._on_boot(await self._outbox.next_boot())
+            finally:
+                await self._on_stored([record for record, _ in held], dropped)

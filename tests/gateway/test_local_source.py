@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evcc.checkpoints import CheckpointsConfig, kept, line_of
+from pki_tools.tree import PkiTree
 from tests.gateway.test_gateway import EV, NOBODY, data_of, until
+from tests.telemetry.brokers import access
+from tests.telemetry.reference import ReferenceBackEnd
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.io.can import CanConfig
 from v2g.io.runtime.clock import Clock
@@ -21,6 +25,7 @@ from v2g.io.storage.outbox import BEGINNING, Outbox
 from v2g.observe import Observe
 from v2g.telemetry.local_events import REPORTED, LocalEvent, reported
 from v2g.telemetry.signals import Record, decode_record, encode_record
+from v2g_cli.demo.broker import Broker
 from v2g_gateway.config import GatewayConfig
 from v2g_gateway.gateway import MAX_LOCAL, Gateway
 
@@ -46,10 +51,8 @@ async def program(folder: Path, stored: int = 0) -> AsyncIterator[tuple[EventSoc
 async def gateway(folder: Path, **more: Any) -> AsyncIterator[list[Observe]]:
     """Run a gateway without an uplink that reads the program's socket."""
     events: list[Observe] = []
-    config = GatewayConfig(
-        ev=EV, outbox=folder / "o.db", mqtt=NOBODY, can=CanConfig(channel=str(folder)),
-        event_sockets=(folder / "evcc.sock",), **more,
-    )  # fmt: skip
+    settings = {"ev": EV, "outbox": folder / "o.db", "mqtt": NOBODY, "can": CanConfig(channel=str(folder))}
+    config = GatewayConfig(**(settings | {"event_sockets": (folder / "evcc.sock",)} | more))
     running = await Gateway.open(config, Clock(), events.append)
     async with asyncio.timeout(20):
         yield events
@@ -103,6 +106,28 @@ async def test_checkpoints_wait_in_the_program_while_the_gateway_has_no_room(tmp
     async with program(tmp_path, stored=3 * MAX_LOCAL), gateway(tmp_path):
         await taken(tmp_path, 3 * MAX_LOCAL)
     assert await numbers(tmp_path) == list(range(1, 3 * MAX_LOCAL + 1))
+
+
+@pytest.mark.requirement("R167")
+async def test_a_checkpoint_is_delivered_although_its_digest_cannot_be_written(
+    pki: PkiTree, broker: Broker, tmp_path: Path
+) -> None:
+    back_end = ReferenceBackEnd()
+    await back_end.connect(broker, pki)
+    async with program(tmp_path) as (local, log), gateway(tmp_path, mqtt=access(broker, pki, EV), encoding="json"):
+        while not local.is_read:
+            await asyncio.sleep(0.01)
+        log(Observe("session", "established", {"session_id": "ab" * 8}))
+        await back_end.has(1)
+        with contextlib.closing(sqlite3.connect(tmp_path / "o.db")) as box:
+            while box.execute("SELECT count(*) FROM outbox").fetchone() != (0,):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # delivery has nothing to do now
+        (tmp_path / "o.checkpoints").mkdir()
+        local.publish(line_of(encode_copy(copies([1])[0])))
+        async with asyncio.timeout(5):
+            await back_end.has(2)
+    await back_end.close()
 
 
 async def test_a_program_that_comes_later_or_again_is_found(tmp_path: Path) -> None:
