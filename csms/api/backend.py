@@ -1,5 +1,6 @@
 """The part of a running back end that the API uses: services, ingest, event history, webhooks, event streams."""
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     webhooks: Webhooks
     streams: Streams = msgspec.field(default_factory=Streams)
+    exporting: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    """Held by the one export that this node makes at a time."""
 
 
 def make_backend(services: Services, workers: IngestWorkers | None = None) -> Backend:

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from csms.api.diagnostics.export import CSV, PARQUET, as_csv, as_parquet
+from csms.api.diagnostics.export import CSV, open_export
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get
 from csms.api.http.paging import pages
@@ -24,6 +24,9 @@ from v2g.telemetry.signals import MAX_NUMBER, SIGNALS
 
 MAX_EXPORT: Final = 1_000_000
 """Records in one export."""
+
+EXPORT_PAGE: Final = 10_000
+"""Records of an export that are read, held and written at once."""
 
 Ev = Annotated[str, msgspec.Meta(description="The vehicle's pseudonym.", examples=["EV-1"])]
 Time = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -228,21 +231,36 @@ async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Pa
     )
 
 
-@get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV)
+@get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV, large=True)
 async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[bytes]:
     """Return values of signals as CSV (RFC 4180) or Apache Parquet, a column for each signal, oldest first.
 
-    At most 1,000,000 records; choose a shorter span beyond.
+    At most 1,000,000 records; choose a shorter span beyond. A node makes one export at a time; meanwhile others are
+    answered 503.
     """
     _require_vehicle(call, parameters.ev)
     signals = _signals(call, parameters.signals)
-    span = parameters.from_ms, parameters.to_ms
-    found = await call.run(rows.values, parameters.ev, signals, span, MAX_EXPORT + 1, None)
-    if len(found) > MAX_EXPORT:
-        raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")
-    write = as_csv if parameters.format == "csv" else as_parquet
-    content = await asyncio.to_thread(write, found, signals)
-    return Reply(content=content, media_type=CSV if parameters.format == "csv" else PARQUET)
+    exporting = call.backend.exporting
+    if exporting.locked():
+        raise ApiError(503, "another export is being made", "try again when it is done", headers={"Retry-After": "10"})
+    async with exporting:
+        return await _exported(call, parameters, signals)
+
+
+async def _exported(call: Call, which: WhichExport, signals: Sequence[str]) -> Reply[bytes]:
+    file = await asyncio.to_thread(open_export, which.format, signals)
+    number, after, span = 0, None, (which.from_ms, which.to_ms)
+    while found := await call.run(rows.values, which.ev, signals, span, EXPORT_PAGE, after):
+        number += len(found)
+        if number > MAX_EXPORT:
+            raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")
+        await asyncio.to_thread(file.add, found)
+        if len(found) < EXPORT_PAGE:
+            break
+        last = found[-1]
+        after = last["at_ms"], last["boot"], last["seq"]
+        span = last["at_ms"], which.to_ms  # by the index: what is exported is not read again
+    return Reply(content=await asyncio.to_thread(file.content), media_type=file.media_type)
 
 
 @delete("/vehicles/{ev}/telemetry", Permission.ERASE_TELEMETRY)

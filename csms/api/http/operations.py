@@ -68,6 +68,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     conditional: bool
     confidential: bool
     streams: bool
+    large: bool
     request_headers: tuple[str, ...]
     takes: Any
     body_required: bool
@@ -102,6 +103,7 @@ def operation(
     conditional: bool = False,
     confidential: bool = False,
     streams: bool = False,
+    large: bool = False,
     request_headers: tuple[str, ...] = (),
     takes: Any = None,
     body_required: bool = True,
@@ -113,7 +115,8 @@ def operation(
 
     `audited`: whether the audit log records every request; by default all but GET.
     `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets, never stored.
-    `streams`: the answer has no end. `request_headers`: those it reads. `about` replaces the handler's docstring.
+    `streams`: the answer has no end. `large`: it may have megabytes, and is hashed in a thread.
+    `request_headers`: those it reads. `about` replaces the handler's docstring.
     """
 
     def declare(handler: Callable[..., Awaitable[Any]]) -> Operation:
@@ -137,6 +140,7 @@ def operation(
             conditional=conditional,
             confidential=confidential,
             streams=streams,
+            large=large,
             request_headers=request_headers,
             takes=takes or hints.get("body"),
             body_required=body_required,

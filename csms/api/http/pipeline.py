@@ -1,5 +1,6 @@
 """The request pipeline: authentication, permission, throttling, decoding, idempotency, audit, answers."""
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -117,7 +118,8 @@ class RequestPipeline:
             arguments["body"] = body if operation.body is bytes else _decoded(body, operation.body)
         try:
             found = await operation.handler(call, **arguments)
-            answer = _response(operation, request, found, call.principal)
+            respond = partial(_response, operation, request, found, call.principal)
+            answer = await asyncio.to_thread(respond) if operation.large else respond()
         except Exception as error:  # noqa: BLE001  a station may have acted in spite of the error
             answer = problem_response(request, error)
         status = answer.status_code or 200

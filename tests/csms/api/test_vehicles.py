@@ -1,11 +1,15 @@
 """Vehicles by role: states, values, routes, aggregates, exports, and erasure."""
 
+import asyncio
 import csv
 import io
 import json
+import threading
+from typing import Any
 
 import pytest
 
+from csms.api.diagnostics import vehicles
 from csms.db.queries import telemetry_values as rows
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
@@ -117,6 +121,56 @@ async def test_an_export_is_csv_or_parquet_as_others_read_it(driven: ApiClient) 
     answer = await driven("GET", "/vehicles/EV-1/export?signals=battery.soc&format=parquet")
     table = parquet.read_table(io.BytesIO(answer.body))
     assert table.column("battery.soc").to_pylist() == [80.0, 79.0]
+
+
+async def test_a_long_export_is_read_in_pages(ask: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several records of one time are on both sides of a page's end."""
+    sizes: list[int] = []
+    values = rows.values
+
+    def page(*arguments: Any) -> list[dict[str, Any]]:
+        found = values(*arguments)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(rows, "values", page)
+    monkeypatch.setattr(vehicles, "EXPORT_PAGE", 4)
+    await deliver(
+        ask,
+        *(
+            encode_record(Record(EV, 1, seq, 60_000 + seq // 3, "city", seq == 1, {"battery.soc": float(seq)}))
+            for seq in range(1, 22)
+        ),
+    )
+    path = "/vehicles/EV-1/export?signals=battery.soc"
+    answer = await ask("GET", path)
+    assert [int(each["seq"]) for each in csv.DictReader(io.StringIO(answer.body.decode()))] == list(range(1, 22))
+    assert sizes == [4, 4, 4, 4, 4, 1]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = parquet.ParquetFile(io.BytesIO((await ask("GET", f"{path}&format=parquet")).body))
+    assert file.read().column("seq").to_pylist() == list(range(1, 22))
+    assert file.metadata.num_row_groups == 6
+    monkeypatch.setattr(vehicles, "MAX_EXPORT", 20)
+    assert (await ask("GET", path)).status == 400
+
+
+async def test_a_node_makes_one_export_at_a_time(driven: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    values = rows.values
+
+    def slow(*arguments: Any) -> list[dict[str, Any]]:
+        reading.set()
+        assert go_on.wait(10)
+        return values(*arguments)
+
+    monkeypatch.setattr(rows, "values", slow)
+    first = asyncio.create_task(driven("GET", "/vehicles/EV-1/export"))
+    await asyncio.to_thread(reading.wait, 10)
+    refused = await driven("GET", "/vehicles/EV-2/export", role=Role.ADMIN)
+    go_on.set()
+    assert (refused.status, refused.headers["retry-after"]) == (503, "10")
+    assert (await first).status == 200
+    assert (await driven("GET", "/vehicles/EV-2/export")).status == 200
 
 
 @pytest.mark.requirement("R107")
