@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from csms.api.diagnostics.export import CSV, open_export
-from csms.api.http.call import Call
+from csms.api.http.call import Call, encode
 from csms.api.http.operations import Page, Reply, delete, get
 from csms.api.http.paging import pages
 from csms.api.http.parameters import Paged
@@ -27,6 +27,9 @@ MAX_EXPORT: Final = 1_000_000
 
 EXPORT_PAGE: Final = 10_000
 """Records of an export that are read, held and written at once."""
+
+STATES_AT_ONCE: Final = 100
+"""States that are encoded, in about 1.5 ms, before others get the event loop, which also sends power commands."""
 
 Ev = Annotated[str, msgspec.Meta(description="The vehicle's pseudonym.", examples=["EV-1"])]
 Time = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -138,14 +141,18 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     last: float
 
 
-@get("/vehicles", Permission.READ_VEHICLES)
-async def list_vehicles(call: Call, parameters: WhichStates) -> list[LatestState]:
+@get("/vehicles", Permission.READ_VEHICLES, answer=list[LatestState], large=True)
+async def list_vehicles(call: Call, parameters: WhichStates) -> Reply[bytes]:
     """Return the latest states of all vehicles that the caller may see, as for a map."""
     names = set(_signals(call, parameters.signals))
     latest = call.backend.latest
     evs = call.caller.evs
     states = latest.all() if "*" in evs else [each for ev in sorted(evs) if (each := latest.get(ev)) is not None]
-    return [_shown(each, names) for each in states]
+    parts = []
+    for start in range(0, len(states), STATES_AT_ONCE):
+        parts.append(encode([_shown(each, names) for each in states[start : start + STATES_AT_ONCE]])[1:-1])
+        await asyncio.sleep(0)
+    return Reply(content=b"[" + b",".join(parts) + b"]")
 
 
 def _shown(state: VehicleState, names: set[str]) -> LatestState:

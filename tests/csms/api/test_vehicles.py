@@ -2,9 +2,11 @@
 
 import asyncio
 import csv
+import gc
 import io
 import json
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from csms.api.diagnostics import vehicles
 from csms.db.queries import telemetry_values as rows
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
-from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.signals import SIGNALS, Record, encode_record
 
 EV = "EV-1"
 
@@ -171,6 +173,35 @@ async def test_a_node_makes_one_export_at_a_time(driven: ApiClient, monkeypatch:
     assert (refused.status, refused.headers["retry-after"]) == (503, "10")
     assert (await first).status == 200
     assert (await driven("GET", "/vehicles/EV-2/export")).status == 200
+
+
+@pytest.mark.requirement("R96")
+async def test_the_states_of_many_vehicles_do_not_hold_the_event_loop(ask: ApiClient) -> None:
+    """The loop also sends power commands. Counted is its own CPU time, not that of other work on this machine."""
+    number, most_s = 5000, 0.01
+    signals = dict.fromkeys([name for name in SIGNALS if name.startswith("battery.")], 1.0)
+    for start in range(0, number, 500):
+        evs = [f"EV-{each:05}" for each in range(start, start + 500)]
+        await deliver(ask, *(encode_record(Record(ev, 1, 1, 60_000, "city", True, signals)) for ev in evs))  # noqa: FBT003
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            begun = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - begun)
+
+    gc.collect()
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    answer = await ask("GET", "/vehicles")
+    await asyncio.sleep(0)
+    watching.cancel()
+    found = answer.json
+    assert [each["ev"] for each in found] == [f"EV-{each:05}" for each in range(number)]
+    assert found[-1]["values"] == signals
+    assert longest < most_s, f"{longest * 1000:.1f} ms"
 
 
 @pytest.mark.requirement("R107")
