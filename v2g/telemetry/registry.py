@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import ConfigError
 from v2g.telemetry.signals import SCHEMAS, json_schema
 
@@ -47,7 +48,7 @@ def registered(folder: Path) -> frozenset[str]:
         found = []
         for path in paths:
             with path.open("rb") as file:
-                found.append(msgspec.json.decode(file.read(MAX_BYTES), type=_File).id)
+                found.append(typed_json.decode(file.read(MAX_BYTES), _File).id)
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
