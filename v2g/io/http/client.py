@@ -189,7 +189,7 @@ class HttpSession:
                 return work()
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self._drop()
-                raise TransferError(str(error) or type(error).__name__, "unreachable") from None
+                raise _unreachable(error, self._timeout_s) from None
             except BaseException:
                 self._drop()
                 raise
@@ -203,7 +203,7 @@ class HttpSession:
                 connection.shut()
             running.add_done_callback(_forget)
             if isinstance(error, TimeoutError):
-                raise TransferError(f"no answer in {self._timeout_s:g} s", "unreachable") from None
+                raise _unreachable(error, self._timeout_s) from None
             raise
 
     async def close(self) -> None:
@@ -212,6 +212,13 @@ class HttpSession:
             connection.shut()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
+
+
+def _unreachable(error: Exception, timeout_s: float) -> TransferError:
+    """Return the failure; the socket's own time-out and that of the whole exchange are alike."""
+    if isinstance(error, TimeoutError):
+        return TransferError(f"no answer in {timeout_s:g} s", "unreachable")
+    return TransferError(str(error) or type(error).__name__, "unreachable")
 
 
 def _forget(done: "asyncio.Future[Result]") -> None:
@@ -252,7 +259,7 @@ async def request(
             try:
                 done.set_result(exchange())
             except (OSError, http.client.HTTPException, ValueError) as error:
-                done.set_exception(TransferError(str(error) or type(error).__name__, "unreachable"))
+                done.set_exception(_unreachable(error, timeout_s))
             except BaseException as error:  # noqa: BLE001 - it is passed on
                 done.set_exception(error)
 
@@ -260,7 +267,7 @@ async def request(
     try:
         async with asyncio.timeout(timeout_s):
             return await asyncio.wrap_future(done)
-    except TimeoutError:
-        raise TransferError(f"no answer in {timeout_s:g} s", "unreachable") from None
+    except TimeoutError as error:
+        raise _unreachable(error, timeout_s) from None
     finally:
         cancel.cancel()
