@@ -55,11 +55,11 @@ def test_it_runs_and_prints_its_figures(name: str) -> None:
 
 
 def test_for_people_there_is_a_line_for_each_figure_and_the_machine_above() -> None:
-    done = run("telemetry", "--quick")
+    done = run("journal", "--quick")
     machine, *lines = done.stdout.splitlines()
     assert "cores of" in machine
     assert lines
-    assert all(line.startswith("telemetry\t") for line in lines)
+    assert all(line.startswith("journal\t") for line in lines)
 
 
 def test_the_list_names_all() -> None:

@@ -73,10 +73,6 @@ def no_traceback(folder: Path) -> bool:
     return not any("Traceback" in (folder / f"{name}.log").read_text() for name in ("csms", "secc", "evcc"))
 
 
-OFTEN = {"fault-emergency-stop"}
-"""One scenario of each kind is enough for every change, with those that tests below run; `make long` runs all."""
-
-
 @pytest.mark.e2e
 @pytest.mark.requirement("R29", "R167")
 def test_a_gateway_that_hangs_and_dies_neither_delays_charging_nor_loses_a_checkpoint(tmp_path: Path) -> None:
@@ -93,9 +89,8 @@ def test_a_gateway_that_hangs_and_dies_neither_delays_charging_nor_loses_a_check
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(
-    "scenario", [pytest.param(each.name, marks=() if each.name in OFTEN else pytest.mark.long) for each in SCENARIOS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("scenario", [each.name for each in SCENARIOS])
 def test_every_scenario_ends_as_it_promises(scenario: str, tmp_path: Path) -> None:
     done = run(scenario, tmp_path / "run")
     assert failed(done) == []

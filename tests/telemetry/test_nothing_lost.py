@@ -395,6 +395,7 @@ async def kill_again_and_again(here: Field, times: int) -> None:
         assert sorted(found) == [(n, n) for n in range(1, len(found) + 1)]  # in the order of the source, without gaps
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R83", "R99", "R145")
 async def test_a_gateway_that_is_killed_20_times_loses_nothing(tmp_path: Path, pki: PkiTree, broker: Broker) -> None:
     async with field(tmp_path, pki, broker, f"sqlite:///{tmp_path / 'csms.sqlite3'}") as here:

@@ -6,7 +6,7 @@ import json
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2g.errors import CodecError
@@ -73,6 +73,7 @@ UNITS = {"battery.soc": "%", "battery.power": "W", "grid.frequency": "Hz"}
 
 
 @pytest.mark.requirement("R53")
+@settings(max_examples=25)
 @given(RECORDS)
 def test_the_payload_schema_accepts_every_record_and_names_each_unit(record: Record) -> None:
     schema = msgspec.json.schema(Record)

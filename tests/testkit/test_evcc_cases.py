@@ -245,7 +245,17 @@ KINDS: Final[tuple[tuple[type[VehicleSession], set[str]], ...]] = (
 )
 
 
-@pytest.mark.parametrize(("kind", "wrong"), KINDS, ids=[kind.__name__ for kind, _ in KINDS])
+SLOW: Final = {AnySession, DoesNotListen, OwnChallenge, TakesAnyVoltage, TakesWarnings, WaitsForSchedules}
+"""They take as long as all others together."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        pytest.param(kind, wrong, id=kind.__name__, marks=pytest.mark.long if kind in SLOW else ())
+        for kind, wrong in KINDS
+    ],
+)
 def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
     pki: PkiTree, kind: type[VehicleSession], wrong: set[str]
 ) -> None:
