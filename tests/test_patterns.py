@@ -23,10 +23,14 @@ def patterns(tree: ast.Module) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "pattern":
             yield node.value
-        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).startswith("re."):
+        if isinstance(node, ast.Call) and node.args and _of_re(node.func):
             yield node.args[0]
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("^"):
             yield node
+
+
+def _of_re(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "re"
 
 
 def texts(node: ast.expr) -> Iterator[str]:

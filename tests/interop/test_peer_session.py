@@ -122,6 +122,7 @@ def test_its_vehicle_charges_by_schedule_at_our_charger(peer: Peer, pki: PkiTree
     assert exported == 0
 
 
+@pytest.mark.long
 def test_its_vehicle_gives_energy_back_at_our_charger(peer: Peer, pki: PkiTree, cable: Cable, tmp_path: Path) -> None:
     events, report = charge(peer, pki, cable, tmp_path, CONTROLLER, "scheduled")
     assert_whole(events, "Scheduled")
