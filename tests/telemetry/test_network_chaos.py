@@ -143,6 +143,7 @@ async def test_the_end_state_is_the_sources_whatever_network_and_servers_did(
         url = cluster.url(cluster.create())
         more = {"bus_url": redis.url, "bus_without_password": True}
         async with field(tmp_path, pki, broker, url, 2, config=more, sender=inside(names.evcc)) as here:
+            supervisor = asyncio.create_task(here.supervise())
             for _ in range(VEHICLES):
                 here.add_sender(round(SECONDS * PER_S), per_s=PER_S)
             misfortunes: list[Callable[[], Awaitable[None]]] = [
@@ -162,6 +163,7 @@ async def test_the_end_state_is_the_sources_whatever_network_and_servers_did(
                 count += 1
                 await asyncio.sleep(chance.uniform(0.5, 4))
             await here.finish()
+            supervisor.cancel()
             records = here.judge()
             await has_everything(here, redis)
             sys.stderr.write(f"{records} records, {count} misfortunes, seed {seed}\n")

@@ -204,6 +204,17 @@ class Field:
         for node in self.nodes:
             node.start()
 
+    async def supervise(self) -> None:
+        """Start nodes again that ended by themselves, as a service manager does: without a database they do not start.
+
+        Runs until cancelled.
+        """
+        while True:
+            for node in self.nodes:
+                if (node.process.poll() or 0) > 0:
+                    node.start()
+            await asyncio.sleep(0.5)
+
     async def kill_one_node(self) -> None:
         """Kill a node, and start it when the others have gone on."""
         node = random.choice(self.nodes)
