@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
-from secc.editions import EDITIONS
+from secc.editions import enabled
 from secc.evse.archive import Archive, Owner
 from secc.evse.controller import EvseController, Wires, Wrap
 from secc.evse.restarting import AGAIN, restart_device, start_anew
@@ -147,5 +147,5 @@ async def _controller(
         wires,
         *threads,
         traced,
-        editions=EDITIONS,
+        editions=enabled(config.charger),
     )

@@ -1,9 +1,21 @@
-"""The editions that a charger serves, listed only here."""
+"""The editions that this program has, listed only here."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
+from secc.session.config import SeccConfig
 from secc.session.d20.edition import Iso20
 from secc.session.edition import Edition
+from v2g.errors import ConfigError
+from v2g.iso15118.select import EditionName
 
-EDITIONS: Final[tuple[Edition, ...]] = (Iso20(),)
-"""The first one answers vehicles that support none of them."""
+EDITIONS: Final[Mapping[EditionName, Edition]] = MappingProxyType({"20": Iso20()})
+
+
+def enabled(config: SeccConfig) -> dict[EditionName, Edition]:
+    """Return the editions that the configuration names, in its order. Raises ConfigError for one that is not here."""
+    for name in config.editions:
+        if name not in EDITIONS:
+            raise ConfigError(f"charger.editions: {name!r} is not served yet", hint=f"served: {', '.join(EDITIONS)}")
+    return {name: EDITIONS[name] for name in config.editions}

@@ -1,7 +1,7 @@
 """One EVSE: its plug, its vehicle, its journal, and a paused session."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.select import EditionName
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
@@ -89,7 +90,7 @@ class EvseController:
     traced: Callable[[Conversation], Core] = lambda core: core
     """Wraps a core for the runner, perhaps with tracing."""
     _: KW_ONLY
-    editions: Sequence[Edition]
+    editions: Mapping[EditionName, Edition]
     """Editions served; the first one answers vehicles that support none of them."""
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ class Visit:
             can_plan=online,
         )
         return NegotiatedSession(
-            controller.editions,
+            tuple(controller.editions.values()),
             controller.config.charger,
             lambda edition: self._session(edition, connection, online=online),
         )

@@ -14,6 +14,7 @@ from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
+from v2g.iso15118.select import EditionName
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 Volts = Annotated[int, Meta(ge=0, le=3000)]
@@ -242,6 +243,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
     """EVSEID in SessionSetupRes, journals and events."""
+    editions: Annotated[tuple[EditionName, ...], Meta(min_length=1, max_length=3)] = ("20",)
+    """Editions of the protocol that are served: 20 (ISO 15118-20), 2 (ISO 15118-2), din (DIN 70121). The vehicle's
+    priorities choose; the first one answers vehicles that support none of them."""
     rating: EvseRating = EvseRating()
     ac_rating: AcRating = AcRating()
     """Rating of the AC services; `rating` is that of the DC services."""
@@ -311,6 +315,11 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_hold_s: Annotated[float, Meta(ge=0, le=1.2)] = 0.5
     """How long a poll waits for a result before it is answered Ongoing; saves polls on slow hardware."""
     timing: Timing = Timing()
+
+    def __post_init__(self) -> None:
+        """Check that no edition is listed twice."""
+        if len(set(self.editions)) < len(self.editions):
+            raise ValueError("an edition is listed twice in editions")
 
     def power_rating(self, family: Family) -> tuple[int, int]:
         """Return the maximum power with that set of messages: W of charge and of discharge."""

@@ -3,6 +3,7 @@
 import pytest
 
 from secc.config import load_config
+from secc.editions import enabled
 from v2g.errors import ConfigError
 
 LEAST = """data_dir = "data"
@@ -40,3 +41,13 @@ def test_services_go_with_the_hardware_that_serves_them_and_with_no_other(servic
 def test_services_of_plugs_are_taken() -> None:
     config = load_config(f"{LEAST}[charger]\nservices = [1, 2, 5, 6, 8, 9]\n", name="secc.toml")
     assert len(config.charger.services) == 6
+
+
+def test_an_edition_is_named_once_and_only_one_that_is_here_is_served() -> None:
+    assert [*enabled(load_config(LEAST, name="secc.toml").charger)] == ["20"]
+    for editions, said in (('["2", "2"]', "twice"), ('["15118"]', "editions"), ("[]", "editions")):
+        with pytest.raises(ConfigError, match=said):
+            load_config(f"{LEAST}[charger]\neditions = {editions}\n", name="secc.toml")
+    every = load_config(f'{LEAST}[charger]\neditions = ["din", "20", "2"]\n', name="secc.toml").charger
+    with pytest.raises(ConfigError, match="'din' is not served yet"):
+        enabled(every)

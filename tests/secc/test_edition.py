@@ -69,7 +69,7 @@ async def charger(folder: Path, pki: PkiTree) -> AsyncIterator[tuple[EvseControl
     edition = three.Three()
     async with made(folder, pki, FREE) as found:
         (controller,) = found.controllers
-        controller.editions = (*EDITIONS, edition)
+        controller.editions = {**EDITIONS, "2": edition}
         yield controller, edition
 
 

@@ -4,7 +4,7 @@ The vehicle's priority selects one of those that the charger serves: `best_ranke
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from v2g.exi.declare import Schema
 from v2g.iso15118.d2.schemas import ISO2
@@ -14,6 +14,9 @@ from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
 
 if TYPE_CHECKING:  # declarations load when their schema is first used
     from v2g.iso15118.engine.app_protocol import AppProtocol
+
+EditionName = Literal["20", "2", "din"]
+"""ISO 15118-20, ISO 15118-2 and DIN 70121, as configurations name them."""
 
 NAMESPACES: Final[Mapping[str, Schema]] = {
     schema.uri: schema
