@@ -15,8 +15,8 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart
-from v2g.iso15118.engine.session import Entropy, OnMessage, Session, decode_padded, ignored
-from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, PayloadType
+from v2g.iso15118.engine.session import Session, decode_padded
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
 SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
@@ -68,16 +68,7 @@ def _decode_parallel(payload: bytes, family: Family) -> Any:
 class Session20(Session):
     """`family` is the negotiated set of messages (DC before; the charts begin alike)."""
 
-    def __init__(
-        self,
-        *,
-        entropy: Entropy,
-        max_payload: int = DEFAULT_MAX_PAYLOAD,
-        on_message: OnMessage = ignored,
-        time_scale: float = 1.0,
-    ) -> None:
-        super().__init__(entropy=entropy, max_payload=max_payload, on_message=on_message, time_scale=time_scale)
-        self.family = Family.DC
+    family = Family.DC
 
     @property
     def chart(self) -> Chart:
