@@ -14,7 +14,7 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.delivery import TOPIC_PREFIX
-from v2g.telemetry.privacy import VIN
+from v2g.telemetry.privacy import VIN, WITHOUT_CONSENT
 from v2g.telemetry.signals import Pseudonym
 from v2g_gateway.uplink import HttpConfig
 
@@ -61,7 +61,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consent: Annotated[
         tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],
         Meta(description="groups of signals that may leave the vehicle"),
-    ] = ("battery", "cells", "charging")
+    ] = WITHOUT_CONSENT
     consent_file: Annotated[
         Path | None, Meta(description="file with such groups, one a line, instead; read again when it changes")
     ] = None

@@ -10,9 +10,6 @@ from v2g import typed_json
 from v2g.errors import ConfigError
 from v2g.telemetry.signals import SCHEMAS, json_schema
 
-INSTALLED: Final = Path("/usr/share/v2g/schemas")
-"""Where packages of distributions install the folder, in addition to the copy in this package."""
-
 MAX_BYTES: Final = 1_000_000
 MAX_FILES: Final = 1000
 

@@ -47,8 +47,3 @@ def has_place(response: str, code: str, uses: Mapping[str, CodeUse]) -> bool:
     """Return whether a code is foreseen in a response."""
     use = uses[code]
     return use.responses == EVERY or response in use.responses
-
-
-CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSession"})
-"""Codes after which a charger closes TCP directly. After any other failure it stops energy and closes within 5 s, so
-that a vehicle may still end the session."""
