@@ -59,7 +59,7 @@ class Tally:
         self._waiting: dict[Hashable, tuple[asyncio.TimerHandle, Callable[[int], None]]] = {}
 
     def add(self, key: Hashable, count: int, report: Callable[[int], None]) -> None:
-        """Count something; `tell(count)` reports it with everything counted under the same key."""
+        """Count something; `report` is called with the count accumulated under the same key."""
         if key in self._counts:
             self._counts[key] += count
         else:

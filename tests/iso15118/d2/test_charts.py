@@ -21,12 +21,12 @@ DECLARED = {
 }
 EVERY = {name for name in DECLARED if name.endswith("Req")} - {"supportedAppProtocolReq"}
 
-WISHES = {
+VARIANTS = {
     "PowerDeliveryReq": (Asks.START, Asks.STOP, Asks.RENEGOTIATE),
     "SessionStopReq": (Asks.TERMINATE, Asks.PAUSE),
     "PaymentServiceSelectionReq": (Asks.CONTRACT, Asks.EXTERNAL_PAYMENT),
 }
-ASKED = [(name, asks) for name in sorted(EVERY) for asks in WISHES.get(name, (Asks.ANYTHING,))]
+ASKED = [(name, asks) for name in sorted(EVERY) for asks in VARIANTS.get(name, (Asks.ANYTHING,))]
 
 
 def request(name: str, asks: Asks = Asks.ANYTHING) -> Any:
@@ -36,7 +36,7 @@ def request(name: str, asks: Asks = Asks.ANYTHING) -> Any:
 # -- which request may follow which exchange: the published rows, by hand --------------------------------------------
 
 TERMINATE, PAUSE = ("SessionStopReq", Asks.TERMINATE), ("SessionStopReq", Asks.PAUSE)
-START, STOP, RENEGOTIATE = (("PowerDeliveryReq", asks) for asks in WISHES["PowerDeliveryReq"])
+START, STOP, RENEGOTIATE = (("PowerDeliveryReq", asks) for asks in VARIANTS["PowerDeliveryReq"])
 
 SETTING_UP = {
     State.SUPPORTED_APP_PROTOCOL: {"SupportedAppProtocolReq"},
@@ -202,7 +202,7 @@ class Model:
 
 
 def _wishes(name: Any) -> tuple[Asks, ...]:
-    return WISHES.get(name, (Asks.ANYTHING,)) if isinstance(name, str) else (Asks.ANYTHING,)
+    return VARIANTS.get(name, (Asks.ANYTHING,)) if isinstance(name, str) else (Asks.ANYTHING,)
 
 
 OPENING = [("SupportedAppProtocolReq", Asks.ANYTHING), *ASKED]

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tests.exi.instances import draw
-from tests.iso15118.engine.signing import ELEMENTS_2, P256, P521, WISHES, replace, resigned, with_reference, with_value
+from tests.iso15118.engine.signing import ELEMENTS_2, P256, P521, SIMPLE, replace, resigned, with_reference, with_value
 from tests.iso15118.engine.test_signature_vectors import J_ELEMENT, J_PRIVATE, J_VALUE
 from tests.together import together
 from v2g.errors import SignatureError
@@ -186,4 +186,4 @@ def test_random_receipts_verify() -> None:
 def strategy_of(name: str) -> Any:
     from tests.exi.instances import signed
 
-    return (each.strategy(WISHES) for each in signed(ISO2) if each.label == name)
+    return (each.strategy(SIMPLE) for each in signed(ISO2) if each.label == name)

@@ -19,7 +19,7 @@ P521: Final = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))
 P256: Final = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
 ED448: Final = SoftwareKey(ed448.Ed448PrivateKey.generate())
 
-WISHES: Final = Wishes(most=2, empty=False, alphabet=UNSPACED)
+SIMPLE: Final = Wishes(most=2, empty=False, alphabet=UNSPACED)
 """For what other processors write as we do: see tests/exi/test_peer_codec.py."""
 
 replace: Final = msgspec.structs.replace
@@ -29,7 +29,7 @@ def instances(schema: Schema) -> dict[str, Any]:
     """Return one element for every name of a signed element, each with an Id of its own."""
     subjects = signed(schema)
     return {
-        each.label: replace(draw(each.strategy(WISHES), 1)[0], id=f"id{place}")
+        each.label: replace(draw(each.strategy(SIMPLE), 1)[0], id=f"id{place}")
         for place, each in enumerate(subjects, 1)
         if "id" in each.declaration.__struct_fields__
     }

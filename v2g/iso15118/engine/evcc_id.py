@@ -1,7 +1,7 @@
 """EVCCID of ISO 15118-2 and DIN 70121: the MAC address of the vehicle's modem, and what vehicles send instead.
 
 It identifies a vehicle only where it is a whole MAC address: never where it is empty, padded to 8 bytes, zero,
-broadcast or of a group. Even then it is copied easily: whoever charges by it (Autocharge) has to know that.
+broadcast or of a group. Even then it is easily copied, a known weakness of authorisation by it (Autocharge).
 """
 
 from typing import Final
