@@ -3,7 +3,8 @@
 import pytest
 
 from v2g.iso15118.d2.charts import REQUESTS
-from v2g.iso15118.d2.timing import MESSAGES, SLOW_IN_THE_FIELD, Timing
+from v2g.iso15118.d2.timing import MESSAGES, Timing
+from v2g.iso15118.engine.message_timing import SLOW_IN_THE_FIELD
 
 SLOW = {"ServiceDetailReq", "CertificateInstallationReq", "CertificateUpdateReq", "PowerDeliveryReq"}
 

@@ -3,7 +3,8 @@
 import pytest
 
 from v2g.iso15118.din.charts import REQUESTS
-from v2g.iso15118.din.timing import MESSAGES, SLOW_IN_THE_FIELD, Timing
+from v2g.iso15118.din.timing import MESSAGES, Timing
+from v2g.iso15118.engine.message_timing import SLOW_IN_THE_FIELD
 
 
 def test_every_request_of_the_charts_has_a_timing_and_the_charger_is_quicker() -> None:

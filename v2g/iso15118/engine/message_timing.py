@@ -1,10 +1,67 @@
-"""How long a request may wait for its answer: one row of an edition's table."""
+"""How long a request may wait for its answer, and the timers that ISO 15118-2 and DIN 70121 share."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final
 
 import msgspec
 
 
 class MessageTiming(msgspec.Struct, frozen=True):
-    """One row, s: `timeout` until the vehicle gives up waiting, `performance` by which the charger answers."""
+    """One row of an edition's table, s: `timeout` until the vehicle gives up waiting, `performance` by which the
+    charger answers."""
 
     timeout: float
     performance: float
+
+
+SLOW_IN_THE_FIELD: Final[Mapping[str, float]] = MappingProxyType(
+    {"ChargeParameterDiscoveryReq": 6.0, "PowerDeliveryReq": 6.0, "CurrentDemandReq": 5.0}
+)
+"""Request -> how long, s, a vehicle waits that tolerates old chargers (`v2g.iso15118.engine.quirks`)."""
+
+
+class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The timers that ISO 15118-2 and DIN 70121 share, s; the defaults are theirs. An edition adds `messages`."""
+
+    messages: ClassVar[Mapping[str, MessageTiming]]
+
+    secc_communication_setup: float = 18.0
+    """Charger: from the data link to SessionSetupRes; then SDP, TCP and TLS are closed (V2G2-714, -716, -723)."""
+    evcc_communication_setup: float = 20.0
+    """Vehicle: from plug-in to SessionSetupRes."""
+    secc_sequence: float = 60.0
+    """Charger: maximum time to the vehicle's next request after a response (V2G2-443, -536, -537, V2G-DC-432)."""
+    evcc_sequence_performance: float = 40.0
+    """Vehicle: maximum time to its next request; a late one is logged, not disconnected."""
+    evcc_ongoing: float = 60.0
+    """Vehicle: maximum duration of a series of Ongoing answers (authorisation, ChargeParameterDiscovery)."""
+    secc_ongoing_performance: float = 55.0
+    """Charger: Finished or FAILED by then, also where it waits for a contract's authorisation. Only ISO 15118-2 has
+    a value to wait longer, for the customer."""
+    evcc_cable_check: float = 40.0
+    """Vehicle: maximum duration of CableCheck; then CP state B at once."""
+    secc_cable_check: float = 38.0
+    """Charger: a longer cable check has failed, before the vehicle's time-out: policy."""
+    evcc_pre_charge: float = 7.0
+    """Vehicle: maximum duration of PreCharge (V2G-DC-380)."""
+    secc_pre_charge: float = 90.0
+    """Charger: from the first PreChargeReq to the loop: policy, so that voltage does not wait for ever."""
+    secc_cp_state: float = 1.5
+    """Charger: wait for the control pilot's state C or D before CableCheck (V2G-DC-547), B before WeldingDetection
+    (V2G-DC-556)."""
+    secc_oscillator_retain: float = 1.5
+    """Charger: wait for state B after the end of TCP before the oscillator is switched off."""
+    close: float = 5.0
+    """Charger: maximum time from a FAILED answer, or SessionStopRes, to the end of TCP."""
+    secc_linger: float = 2.0
+    """Charger: after SessionStopRes the vehicle may close first: some are upset by the contrary."""
+    message_scale: float = 1.0
+    """Vehicle: factor on every message timeout, for peers known to be slow; 1 is the standard."""
+    tolerate_slow_chargers: bool = True
+    """Vehicle: waits longer for some answers (`SLOW_IN_THE_FIELD`); off is the standard."""
+
+    def message_timeout(self, request: str) -> float:
+        """Return the vehicle's time-out, s, for the answer to the named request."""
+        timeout = self.messages[request].timeout * self.message_scale
+        return max(timeout, SLOW_IN_THE_FIELD.get(request, 0.0)) if self.tolerate_slow_chargers else timeout
