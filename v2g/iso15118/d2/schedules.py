@@ -20,32 +20,27 @@ from v2g.iso15118.d2.messages.tariffs import (
 )
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.engine.physical_values import Rounding, watts
-from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, read
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, offered, read
 
 MOST_PROFILE_ENTRIES: Final = 24
 
 
 class PriceStep(msgspec.Struct, frozen=True):
-    """From a start in s: the price level (1 is the best), and the price in percent of the highest, if it is told."""
+    """From a start in s: the price level (1 is the best), and the price in percent of the highest, if known."""
 
     start_s: int
     level: int
     percent: int | None = None
 
 
-def _interval(starts: Sequence[int], at: int, end_s: int | None) -> RelativeTimeInterval:
-    last = at == len(starts) - 1
-    return RelativeTimeInterval(start=starts[at], duration=end_s - starts[at] if last and end_s is not None else None)
-
-
 def schedule_tuple(tuple_id: int, schedule: PowerSchedule, tariff: SalesTariff | None = None) -> SAScheduleTuple:
     """Return a tuple on offer (id 1..255 [V2G2-773]); PMax in W is the sum of all phases, rounded down."""
-    starts = [step.start_s for step in schedule.steps]
     entries = tuple(
         PMaxScheduleEntry(
-            time_interval=_interval(starts, at, schedule.end_s), p_max=VALUES.power(step.power_w, Rounding.DOWN)
+            time_interval=RelativeTimeInterval(start=start, duration=duration),
+            p_max=VALUES.power(power_w, Rounding.DOWN),
         )
-        for at, step in enumerate(schedule.steps)
+        for start, duration, power_w in schedule.entries()
     )
     return SAScheduleTuple(
         sa_schedule_tuple_id=tuple_id, p_max_schedule=PMaxSchedule(p_max_schedule_entry=entries), sales_tariff=tariff
@@ -56,14 +51,15 @@ def sales_tariff(
     tariff_id: int, steps: Sequence[PriceStep], *, end_s: int, description: str = "", element_id: str | None = None
 ) -> SalesTariff:
     """Return prices over time; `element_id` is for a signature. A description is cut to 32 characters."""
-    starts = [step.start_s for step in steps]
     entries = tuple(
         SalesTariffEntry(
-            time_interval=_interval(starts, at, end_s),
+            time_interval=RelativeTimeInterval(
+                start=step.start_s, duration=end_s - step.start_s if at == len(steps) else None
+            ),
             e_price_level=step.level,
             consumption_cost=() if step.percent is None else (_relative(step.percent),),
         )
-        for at, step in enumerate(steps)
+        for at, step in enumerate(steps, 1)
     )
     return SalesTariff(
         sales_tariff_id=tariff_id,
@@ -83,16 +79,7 @@ def power_schedules(schedules: Any) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if the list is missing."""
     if not isinstance(schedules, SAScheduleList):
         return {}
-    return {each.sa_schedule_tuple_id: _read(each.p_max_schedule) for each in schedules.sa_schedule_tuple}
-
-
-def _read(schedule: PMaxSchedule) -> PowerSchedule:
-    found: list[tuple[int, int | None, int]] = []
-    for entry in schedule.p_max_schedule_entry:
-        interval = entry.time_interval
-        if isinstance(interval, RelativeTimeInterval):
-            found.append((interval.start, interval.duration, watts(entry.p_max)))
-    return read(found)
+    return offered(schedules.sa_schedule_tuple, watts, interval=RelativeTimeInterval)
 
 
 def charging_profile(steps: Sequence[Step]) -> ChargingProfile | None:

@@ -5,6 +5,7 @@ EVSEMaximumPowerLimit for the rest. There are no sales tariffs [V2G-DC-554].
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from v2g.iso15118.din.messages.parameters import ChargingProfile
@@ -16,7 +17,7 @@ from v2g.iso15118.din.messages.tariffs import (
     SAScheduleTuple,
 )
 from v2g.iso15118.engine.physical_values import MAX_INT16, watts_int16
-from v2g.iso15118.engine.power_schedule import PowerSchedule, read
+from v2g.iso15118.engine.power_schedule import PowerSchedule, offered, read
 
 MOST_ENTRIES: Final = 12
 """Entries of a PMaxSchedule."""
@@ -24,18 +25,13 @@ MOST_ENTRIES: Final = 12
 
 def schedule_list(schedule: PowerSchedule, *, tuple_id: int = 1) -> SAScheduleList:
     """Return the one schedule on offer, its first 12 steps."""
-    steps = schedule.steps[:MOST_ENTRIES]
-    entries = []
-    for at, step in enumerate(steps):
-        last = at == len(schedule.steps) - 1
-        duration = schedule.end_s - step.start_s if last and schedule.end_s is not None else None
-        entries.append(
-            PMaxScheduleEntry(
-                time_interval=RelativeTimeInterval(start=step.start_s, duration=duration),
-                p_max=watts_int16(step.power_w),
-            )
+    entries = tuple(
+        PMaxScheduleEntry(
+            time_interval=RelativeTimeInterval(start=start, duration=duration), p_max=watts_int16(power_w)
         )
-    p_max = PMaxSchedule(p_max_schedule_id=tuple_id, p_max_schedule_entry=tuple(entries))
+        for start, duration, power_w in islice(schedule.entries(), MOST_ENTRIES)
+    )
+    p_max = PMaxSchedule(p_max_schedule_id=tuple_id, p_max_schedule_entry=entries)
     return SAScheduleList(sa_schedule_tuple=(SAScheduleTuple(sa_schedule_tuple_id=tuple_id, p_max_schedule=p_max),))
 
 
@@ -43,16 +39,7 @@ def power_schedules(schedules: Any) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if it sends only the abstract head."""
     if not isinstance(schedules, SAScheduleList):
         return {}
-    return {each.sa_schedule_tuple_id: _read(each.p_max_schedule) for each in schedules.sa_schedule_tuple}
-
-
-def _read(schedule: PMaxSchedule) -> PowerSchedule:
-    found: list[tuple[int, int | None, int]] = []
-    for entry in schedule.p_max_schedule_entry:
-        interval = entry.time_interval
-        if isinstance(interval, RelativeTimeInterval):
-            found.append((interval.start, interval.duration, entry.p_max))
-    return read(found)
+    return offered(schedules.sa_schedule_tuple, int, interval=RelativeTimeInterval)
 
 
 def is_capped(power_w: int) -> bool:

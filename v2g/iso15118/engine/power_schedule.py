@@ -4,8 +4,8 @@ Starts are in s from the start of the list, which is when ChargeParameterDiscove
 next one, the last one for its duration.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -37,6 +37,12 @@ class PowerSchedule(msgspec.Struct, frozen=True):
             return None
         return next((step.power_w for step in reversed(self.steps) if step.start_s <= at_s), self.steps[0].power_w)
 
+    def entries(self) -> Iterator[tuple[int, int | None, int]]:
+        """Yield each entry as messages have it: start s, duration s or None, power W. Only the last has a duration."""
+        for at, step in enumerate(self.steps, 1):
+            last = at == len(self.steps)
+            yield step.start_s, self.end_s - step.start_s if last and self.end_s is not None else None, step.power_w
+
 
 def read(entries: Iterable[tuple[int, int | None, int]]) -> PowerSchedule:
     """Return the schedule of received entries: start s, duration s or None, power W.
@@ -54,6 +60,21 @@ def read(entries: Iterable[tuple[int, int | None, int]]) -> PowerSchedule:
         elif step.power_w < steps[-1].power_w:
             steps[-1] = Step(steps[-1].start_s, step.power_w)
     return PowerSchedule(tuple(steps), end)
+
+
+def offered(tuples: Iterable[Any], watts: Callable[[Any], int], *, interval: type) -> Mapping[int, PowerSchedule]:
+    """Return the schedules of an edition's SAScheduleTuples by their ids; `watts` returns the W of a PMax.
+
+    `interval` is the edition's RelativeTimeInterval: entries with another one have no times, and are left out.
+    """
+    return {
+        each.sa_schedule_tuple_id: read(
+            (entry.time_interval.start, entry.time_interval.duration, watts(entry.p_max))
+            for entry in each.p_max_schedule.p_max_schedule_entry
+            if isinstance(entry.time_interval, interval)
+        )
+        for each in tuples
+    }
 
 
 def exceeds(profile: PowerSchedule, allowed: PowerSchedule) -> int | None:
