@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
+from secc.session.refusal import negative_response
 from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages import parameters as limits
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.d2.status import dc_evse_status
-from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
@@ -85,14 +83,11 @@ def refusal(request: Any, code: str, *, evse_id: str, family: Family, challenge:
 
     `challenge` is 16 unpredictable bytes, sent in PaymentDetailsRes even then [V2G2-825].
     """
-    if isinstance(request, app.SupportedAppProtocolReq):
-        return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-    response = _ELEMENTS[type(request).__name__.removesuffix("Req") + "Res"]
-    own = {
-        "response_code": types.ResponseCode(code),
-        "evse_id": evse_ids.as_text(evse_id),
-        "service_id": getattr(request, "service_id", 0),
-        "gen_challenge": challenge,
-    }
-    known = {**_PLACEHOLDERS, **_BY_FAMILY[family], **own}
-    return response(**{field.name: known[field.name] for field in msgspec.structs.fields(response) if field.required})
+    own = {"evse_id": evse_ids.as_text(evse_id), "gen_challenge": challenge}
+    return negative_response(
+        request,
+        code,
+        codes=types.ResponseCode,
+        elements=_ELEMENTS,
+        values={**_PLACEHOLDERS, **_BY_FAMILY[family], **own},
+    )

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
+from secc.session.refusal import negative_response
 from v2g.iso15118.din.messages import charging, common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages import parameters as limits
@@ -18,7 +17,6 @@ from v2g.iso15118.din.messages.tariffs import (
 )
 from v2g.iso15118.din.quantities import VALUES
 from v2g.iso15118.din.status import dc_evse_status
-from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
@@ -82,13 +80,5 @@ _PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
 
 def refusal(request: Any, code: str, *, evse_id: str) -> Any:
     """Return the negative response to `request`; `code` is a value of responseCodeType."""
-    if isinstance(request, app.SupportedAppProtocolReq):
-        return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-    response = _ELEMENTS[type(request).__name__.removesuffix("Req") + "Res"]
-    own = {
-        "response_code": types.ResponseCode(code),
-        "evse_id": evse_ids.as_bytes(evse_id),
-        "service_id": getattr(request, "service_id", 0),
-    }
-    known = {**_PLACEHOLDERS, **own}
-    return response(**{field.name: known[field.name] for field in msgspec.structs.fields(response) if field.required})
+    values = {**_PLACEHOLDERS, "evse_id": evse_ids.as_bytes(evse_id)}
+    return negative_response(request, code, codes=types.ResponseCode, elements=_ELEMENTS, values=values)
