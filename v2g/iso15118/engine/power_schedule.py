@@ -62,7 +62,7 @@ def read(entries: Iterable[tuple[int, int | None, int]]) -> PowerSchedule:
     return PowerSchedule(tuple(steps), end)
 
 
-def offered(tuples: Iterable[Any], watts: Callable[[Any], int], *, interval: type) -> Mapping[int, PowerSchedule]:
+def offered(tuples: Iterable[Any], watts: Callable[[Any], int], *, interval: type[Any]) -> Mapping[int, PowerSchedule]:
     """Return the schedules of an edition's SAScheduleTuples by their ids; `watts` returns the W of a PMax.
 
     `interval` is the edition's RelativeTimeInterval: entries with another one have no times, and are left out.
