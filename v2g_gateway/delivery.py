@@ -20,12 +20,6 @@ from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import decode_key
 from v2g_gateway.uplink import Uplink
 
-ANSWER_S: Final = 5.0
-"""Timeout of the back end's answer about which records have arrived."""
-
-STALL_S: Final = 5.0
-"""After so long without progress the back end is asked again."""
-
 LAST_PAUSE_S: Final = 0.2
 """Retry interval while the gateway shuts down."""
 
@@ -78,6 +72,32 @@ class Pace:
             self.size = max(self.size // 2, min(_LEAST_BYTES, self._largest))
 
 
+class Timeout:
+    """How long to wait for the back end: by the round trips so far, as TCP's retransmission timer (RFC 6298).
+
+    What is sent again too early fills a slow link with duplicates, until nothing new arrives.
+    """
+
+    def __init__(self, least_s: float = 5.0, most_s: float = 60.0) -> None:
+        self._least_s, self._most_s = least_s, most_s
+        self._smooth_s, self._deviation_s = 0.0, 0.0
+        self.seconds = least_s
+        """After so long without an answer or progress the back end is asked again."""
+
+    def took(self, seconds: float) -> None:
+        """The back end has answered, or stored records, after so long."""
+        if not self._smooth_s:
+            self._smooth_s, self._deviation_s = seconds, seconds / 2
+        else:
+            self._deviation_s += (abs(seconds - self._smooth_s) - self._deviation_s) / 4
+            self._smooth_s += (seconds - self._smooth_s) / 8
+        self.seconds = min(max(self._least_s, self._smooth_s + 4 * self._deviation_s), self._most_s)
+
+    def expired(self) -> None:
+        """Nothing came in time."""
+        self.seconds = min(2 * self.seconds, self._most_s)
+
+
 class _Flight:
     """Records that were sent over a connection, and that no mark covers yet."""
 
@@ -109,10 +129,9 @@ class _Flight:
         self._acked_at, self.progress_at = max(self._acked_at, newest), now
         return now - newest
 
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether records have been lost: much later ones have arrived."""
-        return bool(self._sent) and self._acked_at - next(iter(self._sent.values())) > STALL_S
+    def is_incomplete(self, seconds: float) -> bool:
+        """Return whether records have been lost: some that were sent so much later have arrived."""
+        return bool(self._sent) and self._acked_at - next(iter(self._sent.values())) > seconds
 
 
 class Delivery:
@@ -131,6 +150,7 @@ class Delivery:
         *,
         encode: Encode = encode_delivery,
         interval_s: float = 0.0,
+        timeout: Timeout | None = None,
     ) -> None:
         """`interval_s`: minimum interval of deliveries of new records that neither safety nor settlement needs."""
         self._ev, self._outbox, self._observe, self._encode = ev, outbox, observe, encode
@@ -138,6 +158,7 @@ class Delivery:
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
         self._old_through = END
+        self._timeout = timeout or Timeout()
         self._problem: str | None = None
         self.working: Final = asyncio.Event()
         """Set while the back end answers."""
@@ -214,14 +235,18 @@ class Delivery:
         boots = [each.boot for each in await self._outbox.waiting()]
         boots = boots[: MAX_BATCH - 1] + boots[MAX_BATCH - 1 :][-1:]
         self._received.clear()
+        now = asyncio.get_running_loop().time
+        asked_at = now()
         await uplink.send(encode_delivery(encode_notice(Notice(self._ev, boot)) for boot in boots))
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(self._timeout.seconds):
                 while not self._received.keys() >= set(boots):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
+            self._timeout.expired()
             raise TransportError("the back end does not answer") from None
+        self._timeout.took(now() - asked_at)
         return {boot: self._received[boot] for boot in boots}
 
     async def _newest_old(self) -> Position:
@@ -241,7 +266,16 @@ class Delivery:
         if in_order:
             old_through = END
         sending = _Sending(
-            self._ev, self._outbox, uplink, self._observe, marks, old_through, self._news, self._encode, self._pause_s
+            self._ev,
+            self._outbox,
+            uplink,
+            self._observe,
+            marks,
+            old_through,
+            self._news,
+            self._encode,
+            self._pause_s,
+            self._timeout,
         )
         now = asyncio.get_running_loop().time
         try:
@@ -255,6 +289,7 @@ class Delivery:
                 if now() >= (stalls_at := sending.stalls_at()):
                     if stalls_at == -math.inf:
                         return
+                    self._timeout.expired()
                     raise TransportError("the back end stores no records")
                 if await sending.send_some():
                     continue
@@ -284,11 +319,13 @@ class _Sending:
         news: asyncio.Event,
         encode: Encode,
         pause_s: Callable[[], float],
+        timeout: Timeout,
     ) -> None:
         """`marks`: the back end's answer to the query. Records up to `newest` are old."""
         self._ev, self._outbox, self._uplink, self._observe = ev, outbox, uplink, observe
         self._marks, self._newest, self._news, self._encode = marks, newest, news, encode
         self._pause_s, self._next_new, self._held_back = pause_s, -math.inf, False
+        self._timeout = timeout
         self._important, self._new, self._old = BEGINNING, newest, BEGINNING
         self._important_left, self._old_left = True, not uplink.low_rate
         self._flight, self._backfill = _Flight(), _Flight()
@@ -313,10 +350,11 @@ class _Sending:
     def stalls_at(self) -> float:
         """Return when something counts as lost (s, the loop's time); minus infinity: something has been lost."""
         flights = self._flight, self._backfill
-        if any(each.is_incomplete for each in flights):
+        seconds = self._timeout.seconds
+        if any(each.is_incomplete(seconds) for each in flights):
             return -math.inf
         progress_at = max(each.progress_at for each in flights) if any(map(len, flights)) else math.inf
-        return min(progress_at, self._announced_at) + STALL_S
+        return min(progress_at, self._announced_at) + seconds
 
     async def land(self, received: dict[int, Mark]) -> int:
         """Delete what marks cover; return how many records. Raises TransportError if a delivery has failed."""
@@ -333,10 +371,12 @@ class _Sending:
             if self._announced.get(mark.boot, math.inf) <= mark.contiguous:
                 del self._announced[mark.boot]
                 self._announced_at = self._now() if self._announced else math.inf
-        self._flight.land(received, self._now())
-        delay = self._backfill.land(received, self._now())
-        if delay is not None:
-            self._pace_window(delay)
+        for flight in (self._flight, self._backfill):
+            delay = flight.land(received, self._now())
+            if delay is not None:
+                self._timeout.took(delay)
+                if flight is self._backfill:
+                    self._pace_window(delay)
         return forgotten
 
     def _pace_window(self, delay: float) -> None:

@@ -18,7 +18,7 @@ from v2g.io.storage.outbox import Entry, Outbox
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import Record, encode_record
-from v2g_gateway.delivery import Delivery, Pace
+from v2g_gateway.delivery import Delivery, Pace, Timeout
 
 EV = "EV-1"
 
@@ -47,6 +47,7 @@ class BackEnd:
         self.at: dict[RecordKey, float] = {}
         self.records: dict[RecordKey, Record] = {}
         self.jitter_s = 0.0
+        self.latency_s = 0.0
 
     def start(self) -> None:
         """See Uplink."""
@@ -62,6 +63,7 @@ class BackEnd:
             loop = asyncio.get_running_loop()
             self._free_at = max(self._free_at, loop.time()) + len(delivery) / self.bytes_per_s
             await asyncio.sleep(self._free_at - loop.time())
+        await asyncio.sleep(self.latency_s)
         if self.jitter_s:
             await asyncio.sleep(self._chance.uniform(0, self.jitter_s))
         if self._chance.random() < self.fails:
@@ -87,9 +89,9 @@ class BackEnd:
 
 
 @contextlib.asynccontextmanager
-async def delivering(box: Outbox, back_end: BackEnd) -> AsyncIterator[Delivery]:
+async def delivering(box: Outbox, back_end: BackEnd, timeout: Timeout | None = None) -> AsyncIterator[Delivery]:
     """Deliver meanwhile."""
-    delivery = back_end.delivery = Delivery(EV, box, lambda _: None)
+    delivery = back_end.delivery = Delivery(EV, box, lambda _: None, timeout=timeout)
     task = asyncio.create_task(delivery.run(back_end))
     yield delivery
     task.cancel()
@@ -352,6 +354,39 @@ async def test_latency_and_reorder_of_the_link_neither_lose_nor_repeat_nor_slow_
     assert [back_end.records[key].utc_ms for key in sorted(back_end.records)] == list(range(1, 151))
     assert back_end.duplicates == 0
     assert is_whole(back_end)
+
+
+@pytest.mark.requirement("R83")
+async def test_a_link_slower_than_the_timeout_is_not_filled_with_repetitions(tmp_path: Path) -> None:
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    back_end = BackEnd()
+    back_end.latency_s = 0.2
+    async with delivering(box, back_end, Timeout(0.05, 10.0)) as delivery:
+        for seq in range(1, 61):
+            await box.put(seq, record(1, seq), Priority.LIVE, seq)
+            delivery.wake()
+            await asyncio.sleep(0.02)
+        await emptied(box, delivery)
+    await box.close()
+    assert back_end.duplicates == 0
+    assert is_whole(back_end)
+
+
+def test_the_timeout_follows_the_round_trip_within_its_bounds() -> None:
+    timeout = Timeout()
+    assert timeout.seconds == 5.0
+    timeout.took(4.0)
+    assert timeout.seconds == 12.0  # RFC 6298, 2.2: R + 4 * R / 2
+    timeout.took(4.0)
+    assert timeout.seconds == 10.0  # 2.3: the deviation falls by a quarter
+    timeout.expired()
+    assert timeout.seconds == 20.0
+    for _ in range(3):
+        timeout.expired()
+    assert timeout.seconds == 60.0
+    for _ in range(50):
+        timeout.took(0.1)
+    assert timeout.seconds == 5.0
 
 
 def test_backfill_grows_until_it_delays_and_then_gives_way() -> None:
