@@ -73,11 +73,16 @@ class SeriesDatabase:
             raise as_store_error(error) from error
 
     def erase(self, ev: str) -> None:
-        """Delete a vehicle's records."""
+        """Delete a vehicle's records, and what continuous aggregates keep of them, or of those that are gone."""
         try:
             with self._engine.begin() as connection:
                 self._prepare(connection)
+                kept = _materialised(connection) if self.dialect == "postgresql" else []
+                for table in kept:  # a refresh under way must not bring back what it has read
+                    connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
                 connection.execute(series.delete().where(series.c.ev == ev))
+                for table in kept:
+                    connection.execute(text(f"DELETE FROM {table} WHERE ev = :ev"), {"ev": ev})  # noqa: S608 - quoted
         except SQLAlchemyError as error:
             raise as_store_error(error) from error
 
@@ -115,6 +120,21 @@ def has_timescale(connection: Connection) -> bool:
     """Return whether the database has the extension TimescaleDB."""
     query = text("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'")
     return bool(connection.execute(query).scalar())
+
+
+def _materialised(connection: Connection) -> list[str]:
+    """Return the hypertables that keep the rows of our continuous aggregates, with schema and quoted.
+
+    Their rows may be deleted as those of any hypertable (Tiger Data Docs, "Materialized hypertables"). A refresh would
+    not do: it also removes the aggregates of other vehicles whose records a retention policy has dropped.
+    """
+    information = "timescaledb_information.continuous_aggregates"
+    if connection.execute(text("SELECT to_regclass(:name)"), {"name": information}).scalar() is None:
+        return []
+    table = "quote_ident(materialization_hypertable_schema) || '.' || quote_ident(materialization_hypertable_name)"
+    where = "view_schema = current_schema() AND view_name = ANY(:names) ORDER BY view_name"
+    query = text(f"SELECT {table} FROM {information} WHERE {where}")  # noqa: S608 - our names
+    return list(connection.execute(query, {"names": list(_VIEWS)}).scalars())
 
 
 def view(name: str, width_s: int, dialect: str, *, timescale: bool, replace: bool) -> list[str]:

@@ -341,6 +341,41 @@ def test_with_timescaledb_the_same_views_are_continuous_aggregates() -> None:
     assert view("telemetry_1m", 60, "postgresql", timescale=True, replace=False) == []
 
 
+@pytest.mark.requirement("R107")
+async def test_with_timescaledb_erasure_empties_the_continuous_aggregates(cluster: Cluster, secret: Path) -> None:
+    """Also rows whose records a retention policy has dropped; none of other vehicles, and no other aggregate.
+
+    TimescaleDB is not at hand: its information view has the documented columns, and plain tables are its hypertables.
+    """
+    url = cluster.url(cluster.create())
+    tables = {"telemetry_1m": "_Materialized 1", "telemetry_15m": "_Materialized 2", "fleet_1h": "_Materialized 3"}
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        for schema in ("timescaledb_information", '"Internal"'):
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+        rows = []
+        for name, table in tables.items():
+            connection.exec_driver_sql(f'CREATE TABLE "Internal"."{table}" (bucket timestamptz, ev varchar)')
+            connection.exec_driver_sql(f"INSERT INTO \"Internal\".\"{table}\" VALUES (now(), 'EV-1'), (now(), 'EV-2')")
+            rows.append(f"('public', '{name}', 'Internal', '{table}')")
+        columns = "view_schema, view_name, materialization_hypertable_schema, materialization_hypertable_name"
+        connection.exec_driver_sql(
+            f"CREATE VIEW timescaledb_information.continuous_aggregates ({columns}) AS VALUES {', '.join(rows)}"
+        )
+    sink = opened(url, secret)
+    await sink.write([StoredRecord(ev, 1, 1, 1, "city", {"battery.soc": 1.0}, b"") for ev in ("EV-1", "EV-2")])
+    await sink.erase("EV-1")
+    await sink.close()
+    with engine.connect() as connection:
+        left = {
+            name: list(connection.exec_driver_sql(f'SELECT ev FROM "Internal"."{table}" ORDER BY ev').scalars())
+            for name, table in tables.items()
+        }
+        assert list(connection.execute(select(series.c.ev)).scalars()) == ["EV-2"]
+    engine.dispose()
+    assert left == {"telemetry_1m": ["EV-2"], "telemetry_15m": ["EV-2"], "fleet_1h": ["EV-1", "EV-2"]}
+
+
 @given(
     st.from_regex(EV_PATTERN),
     st.dictionaries(st.sampled_from(list(SIGNALS)), st.floats(-1e12, 1e12), min_size=1),
