@@ -106,7 +106,7 @@ async def test_frames_that_the_loop_cannot_take_are_lost_counted_and_reported(
             time.sleep(0.01)  # holds the loop
         await until(lambda: len(got) + port.lost == 5000)
         assert got == sorted(got)
-        assert 1000 - MOST_AT_ONCE < len(got) <= 1000
+        assert 1000 - MOST_AT_ONCE < len(got) <= 1000 + MOST_AT_ONCE  # the last group may come when the loop goes on
         bus.send(can.Message(arbitration_id=5000, data=b"\1"))
         await until(lambda: got[-1] == (5000, b"\1"))
     await port.close()
