@@ -20,7 +20,10 @@ from v2g.iso15118.engine.response_codes import EVERY, CodeUse, consequence_of
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-SAYERS: Final = ("secc/session/d20", "v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py")
+SAYERS: Final = (
+    *("secc/session/d20", "secc/session/delivery.py", "secc/session/session.py"),
+    *("v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py"),
+)
 """Where response codes are said: the charger, and the back end's provisioning service whose answers it passes on."""
 
 SHOWN: Final = 2

@@ -1,6 +1,22 @@
 """The vehicle's needs as known to the back end."""
 
+from msgspec.structs import replace
+
+from secc.session.ports import ChargingNeedsAnswered
+from secc.session.stages import Awaiting
 from v2g.energy.needs import EvNeeds
+
+WORKING = "Processing"
+"""Status of a back end that has not decided yet (NotifyEVChargingNeedsResponse)."""
+
+ACCEPTED = "Accepted"
+"""Status of a back end that will set a profile."""
+
+PROFILE_SET = "profile_set"
+"""The profile has been set."""
+
+REJECTED = "Rejected"
+"""Status of a back end that rejects this transfer of energy, when no other service is left to offer."""
 
 
 class ReportedNeeds:
@@ -25,3 +41,10 @@ class ReportedNeeds:
             return False
         self.known = needs
         return True
+
+
+def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
+    """Return the stage with the back end's status; a profile ends the wait as well, also before the answer."""
+    if stage.status == PROFILE_SET and fact.status != REJECTED:
+        return stage
+    return replace(stage, status=fact.status)

@@ -33,7 +33,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
     ),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
-    "power": Target("secc/session/d20/power.py", ("tests/secc/session/test_power.py",)),
+    "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.hardware import dc
 from secc.hardware.parts import Kind
-from secc.session import ports
-from secc.session.d20 import delivery, loop, power, renegotiation, session, side_streams, stop, wpt
-from secc.session.d20.stages import Planned
+from secc.session import delivery, ports, power
+from secc.session.d20 import loop, renegotiation, session, side_streams, stop, wpt
+from secc.session.stages import Planned
 from tests.safety.judged.rig import Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
@@ -321,17 +321,17 @@ async def _a_vehicle_does_not_choose_the_power_of_its_alignment(found: Rig) -> N
 
 
 def leaves_the_coil_on(patch: pytest.MonkeyPatch) -> None:
-    known = delivery._stop
+    known = delivery.stop
 
-    def old(stage: Any, context: Any) -> Any:
-        return known(stage, replace(context, powered=False) if isinstance(stage, Planned) else context)
+    def old(stage: Any, context: Any, respond: Any) -> Any:
+        return known(stage, replace(context, powered=False) if isinstance(stage, Planned) else context, respond)
 
-    patch.setattr(delivery, "_stop", old)
+    patch.setattr(delivery, "stop", old)
 
 
 def sends_more_than_is_asked_for(patch: pytest.MonkeyPatch) -> None:
-    known = loop.choose_output
-    patch.setattr(loop, "choose_output", lambda stage, context: known(replace(stage, asked_w=50_000), context))
+    known = power.choose_output
+    patch.setattr(power, "choose_output", lambda stage, context: known(replace(stage, asked_w=50_000), context))
 
 
 @case(sends_more_than_is_asked_for, "wpt")
@@ -523,7 +523,7 @@ async def _a_vehicle_below_its_least_energy_gives_none_back(found: Rig) -> None:
 
 
 def limits_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session.SeccSession, "_take_request", lambda self, fact: None)
+    patch.setattr(session.SeccSession, "_take_demand", lambda self, fact: None)
 
 
 @case(limits_are_ignored, "dc", "wpt")

@@ -7,12 +7,13 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.config import AcRating, ControlMode
-from secc.session.d20.loop import apply_output, loop_event, needed, power, report_costs, report_meter, status
+from secc.session.d20.loop import needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Charging, Parametrised, Selected, Vehicle
 from secc.session.ports import SetAcOutput
+from secc.session.power import apply_output, loop_event, power
+from secc.session.stages import Charging, Parametrised, Selected, Vehicle
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
-from secc.session.d20.stages import Connecting, Disconnecting, Planned, Selected, Stopped
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Connecting, Disconnecting
 from secc.session.ports import Device, MoveDevice, StartPositioning
+from secc.session.request_context import Wait
+from secc.session.stages import Planned, Selected, Stopped
 from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
     ACDP_ConnectRes,

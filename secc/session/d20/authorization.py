@@ -12,16 +12,17 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
-from secc.session.d20.stages import Authorized, Authorizing, Offered
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Authorizing, Offered
 from secc.session.identity import Contract
 from secc.session.ports import (
-    AuthorizationDecided,
     AuthorizationStatus,
     AuthorizeContract,
     AuthorizeExternally,
     TransactionStarted,
 )
+from secc.session.request_context import Wait
+from secc.session.stages import Authorized
 from v2g.errors import CertificateError, RevocationError, SignatureError
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
@@ -93,18 +94,6 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
     return _ask(request, stage, context, Contract(verified.emaid, verified.der, expires_soon))
 
 
-def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:
-    """Return the stage with the CSMS's answer, unless it belongs to an earlier attempt."""
-    if fact.attempt != stage.offered.attempt or stage.status is not None:
-        return stage
-    return replace(stage, status=fact.status)
-
-
-def on_cancelled(stage: Authorizing) -> Authorizing:
-    """Return the stage after the operator's request to end: a pending decision becomes a refusal (V2G20-2230)."""
-    return replace(stage, status=stage.status or AuthorizationStatus.REFUSED)
-
-
 def _verify(
     request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, stage: Offered, context: RequestContext
 ) -> VerifiedChain:
@@ -144,7 +133,9 @@ def _ask(request: AuthorizationReq, stage: Offered, context: RequestContext, con
         else AuthorizeExternally(attempt=offered.attempt)
     )
     asked = Observe("authorization", "asked", _who(contract))
-    waiting = Authorizing(offered=offered, asked=_asked(request), since=context.now, contract=contract)
+    waiting = Authorizing(
+        attempt=offered.attempt, offered=offered, asked=_asked(request), since=context.now, contract=contract
+    )
     return Wait(waiting, context.config.poll_hold_s, (asked, command))
 
 

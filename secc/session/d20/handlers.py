@@ -1,10 +1,11 @@
 """The handler of each request on the main stream of a charge point."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from secc.session import ports
+from secc.session.authorization import on_decided
 from secc.session.d20 import (
     ac,
     acdp,
@@ -20,8 +21,10 @@ from secc.session.d20 import (
     stop,
     wpt,
 )
-from secc.session.d20.request_context import Handler
-from secc.session.d20.stages import Authorizing, CableChecking, Installing
+from secc.session.d20.stages import Authorizing, Installing
+from secc.session.delivery import on_cable_check
+from secc.session.request_context import Handler, OnFact
+from secc.session.stages import CableChecking
 from v2g.iso15118.engine.session import Fact
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
@@ -60,14 +63,11 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
 )
 """Name of the request -> its handler. A request of the chart without handler is out of order."""
 
-OnFact = Callable[[Any, Any], Any]
-"""(fact, stage) -> stage."""
-
 ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
     {
-        ports.AuthorizationDecided: (Authorizing, authorization.on_decided),
+        ports.AuthorizationDecided: (Authorizing, on_decided),
         ports.CertificateInstalled: (Installing, installation.on_installed),
-        ports.CableCheckFinished: (CableChecking, delivery.on_cable_check),
+        ports.CableCheckFinished: (CableChecking, on_cable_check),
     }
 )
 """Facts that a stage waits for, and their handlers."""

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
-from secc.session.d20.stages import Authorized, Installing, Offered
+from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import Installing, Offered
 from secc.session.ports import CertificateInstalled, InstallationStatus, InstallCertificate
+from secc.session.request_context import Wait
+from secc.session.stages import Authorized
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, SignatureError
 from v2g.iso15118.d20.installation import (

@@ -9,15 +9,14 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
-from secc.session.d20.power import choose_output, direction
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
-from secc.session.d20.stages import Charging, Selected, Stopping, Vehicle
 from secc.session.facts import SessionFacts
-from secc.session.ports import Journal, RecordMeter, Reported, ReportLimits, SetOutput
+from secc.session.ports import Journal, Reported, SetOutput
+from secc.session.power import apply_output, loop_event, power
+from secc.session.stages import Charging, Selected, Stopping, Vehicle
 from v2g import exi
-from v2g.energy.limits import EffectiveLimits
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
@@ -44,8 +43,7 @@ from v2g.iso15118.d20.messages.dc import (
 )
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
-from v2g.iso15118.engine.session import Command
-from v2g.observe import Observe, Scalar
+from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 
 REMEMBERED_READINGS: Final = 8
@@ -92,34 +90,6 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     stage, receipt = report_costs(stage, meter_info, context)
     response = replace(_response(output, meter_info, selected, context), receipt=receipt)
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, reported, *loop_event(stage, context)))
-
-
-def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tuple[Command | Observe, ...]]:
-    """Return the stage with the present output, and the commands for the hardware.
-
-    A lower limit reaches the hardware first and the journal afterwards.
-    """
-    output, limits = choose_output(stage, context)
-    before = stage.output
-    if context.facts.response.ramp_percent:
-        stage = replace(stage, output_ms=context.utc_ms)
-    commands: list[Command | Observe] = []
-    if limits != stage.limits:
-        known, stage = stage.limits, replace(stage, limits=limits)
-        if known is None or (known.charge_source, known.discharge_source) != (
-            limits.charge_source,
-            limits.discharge_source,
-        ):
-            commands.append(ReportLimits(limits.charge_source, limits.discharge_source))
-            commands.append(Observe("power", "limited", limited(limits)))
-    if output == before:
-        return stage, tuple(commands)
-    commands.insert(0, output)
-    if direction(output) != (direction(before) if before else 0):
-        soc = stage.vehicle.soc
-        commands.append(RecordMeter("direction", power_w=power(context), soc=soc))
-        commands.append(Observe("power", "direction", {"direction": _NAMES[direction(output)]}))
-    return replace(stage, output=output), tuple(commands)
 
 
 def metering_confirmation(
@@ -332,39 +302,6 @@ def status(context: RequestContext) -> EVSEStatus | None:
         notification_max_delay=max(0, min(65535, int(context.notice.until - context.now))),
         evse_notification=EvseNotification(context.notice.notification),
     )
-
-
-def limited(limits: EffectiveLimits) -> dict[str, Scalar]:
-    """Return the fields of events that show the permitted power, W, and what limits it."""
-    return {
-        "charge_limit_w": limits.charge_w,
-        "charge_limited_by": limits.charge_source,
-        "discharge_limit_w": limits.discharge_w,
-        "discharge_limited_by": limits.discharge_source,
-    }
-
-
-_NAMES: Final = {1: "charging", 0: "idle", -1: "discharging"}
-
-
-def power(context: RequestContext) -> int:
-    """Return the present power, W, signed."""
-    return context.facts.measured.watts
-
-
-def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
-    """Return the event of one loop, if such events are configured."""
-    if not context.config.loop_events or stage.limits is None:
-        return ()
-    data: dict[str, Scalar] = {
-        "power_w": power(context),
-        "voltage_mv": context.facts.measured.voltage_mv,
-        "current_ma": context.facts.measured.current_ma,
-        **limited(stage.limits),
-        "soc": stage.vehicle.soc,
-        "notice": context.notice.notification if context.notice else None,
-    }
-    return (Observe("loop", "response", data),)
 
 
 def is_unsigned(stage: object, facts: SessionFacts) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import selected_of
+from secc.session.stages import selected_of
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
     EvCheckOutStatus,

@@ -10,12 +10,14 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.d20 import ac, parameters, wpt
-from secc.session.d20.loop import account, apply_output
+from secc.session.d20.loop import account
 from secc.session.d20.refusal import refusal
-from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.scheduling.profile import choose_tuple
-from secc.session.d20.stages import Awaiting, Charging, Parametrised, Planned, Stopping
+from secc.session.power import apply_output
+from secc.session.request_context import Wait
+from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Stopping
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, PowerDeliveryRes, ScheduleExchangeReq

@@ -8,9 +8,10 @@ from secc.session.books import change_services, discharge_rule, open_books, sess
 from secc.session.config import ControlMode, EnergyService, Protocol, SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.pricing import pricings
-from secc.session.d20.stages import Authorized, Discovered, Selected, Variant
+from secc.session.d20.stages import Discovered, Variant
 from secc.session.energy_transfer import offered
 from secc.session.ports import Journal
+from secc.session.stages import Authorized, Selected
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
     Parameter,

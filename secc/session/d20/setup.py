@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from secc.session.books import change_services, discharge_rule
 from secc.session.config import SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Fresh, Offered, Opened, selected_again
+from secc.session.d20.stages import Fresh, Offered, selected_again
 from secc.session.paused import Paused
 from secc.session.ports import ForgetSession, JoinSession
+from secc.session.stages import Opened
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,

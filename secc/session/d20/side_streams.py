@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from secc.session.d20 import acdp, loop, parking, renegotiation
-from secc.session.d20.request_context import Handler
+from secc.session.request_context import Handler
 from v2g.iso15118.d20.charts import SIDE_CHARTS, side_stream_runs
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State

@@ -1,37 +1,21 @@
-"""The stages of a session: each is a frozen record of what is known in that phase."""
+"""The stages of ISO 15118-20 beside those of all editions (`secc.session.stages`)."""
 
 from typing import Any
 
 import msgspec
 
-from secc.session.config import ControlMode, EnergyService
-from secc.session.d20.scheduling.offers import OfferedTuple
-from secc.session.d20.scheduling.receipts import Running
-from secc.session.identity import Contract
+from secc.session import stages
+from secc.session.config import ControlMode
 from secc.session.paused import Paused
-from secc.session.ports import AuthorizationStatus, CertificateInstalled, Output
-from v2g.energy.limits import EffectiveLimits
+from secc.session.ports import CertificateInstalled
+from secc.session.stages import AfterPlan, Authorized, Opened, Selected, selected_of
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.common_types import MeterInfo
-from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
 
 
-class Fresh(msgspec.Struct, frozen=True):
+class Fresh(stages.Fresh, frozen=True):
     """Only the set of messages is known, after the handshake."""
 
     family: Family | None = None
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """The session has its id; `evcc_id` is the vehicle's own identification, not verified.
-
-    `installable` is whether it may request contracts, `fetches` the number of its requests.
-    """
-
-    session_id: bytes
-    evcc_id: str
-    installable: bool = False
-    fetches: int = 0
 
 
 class Offered(msgspec.Struct, frozen=True):
@@ -48,21 +32,11 @@ class Offered(msgspec.Struct, frozen=True):
     refusals: int = 0
 
 
-class Authorizing(msgspec.Struct, frozen=True):
+class Authorizing(stages.Authorizing, frozen=True, kw_only=True):
     """An external decision is pending. `asked` is the request without header: repeats must equal it (V2G20-1582)."""
 
     offered: Offered
     asked: Any
-    since: float
-    contract: Contract | None
-    status: AuthorizationStatus | None = None
-
-
-class Authorized(msgspec.Struct, frozen=True):
-    """The vehicle may charge: by `contract`, or by external means if None."""
-
-    opened: Opened
-    contract: Contract | None
 
 
 class Installing(msgspec.Struct, frozen=True):
@@ -94,135 +68,6 @@ class Discovered(msgspec.Struct, frozen=True):
     variants: tuple[Variant, ...] = ()
 
 
-class Selected(msgspec.Struct, frozen=True):
-    """The selection. `signed_discharge` is whether discharge requires a signed command."""
-
-    authorized: Authorized
-    service: EnergyService
-    control_mode: ControlMode
-    signed_discharge: bool
-    checkpoints: bool = False
-    """Whether signed discharge has version 2, in which the vehicle countersigns the journal."""
-    added: frozenset[int] = frozenset()
-    """Value-added services selected in addition."""
-    methods: tuple[str, str, str] = ("", "", "")
-    """Methods of positioning, pairing and alignment check of a wireless vehicle; empty until agreed."""
-    needs_by_secc: bool = False
-    """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
-    pricing: int = 0
-    """The service parameter Pricing: 0 none, 1 absolute prices, 2 price levels."""
-
-    @property
-    def contract(self) -> Contract | None:
-        """The paying contract; None after external authorisation."""
-        return self.authorized.contract
-
-    @property
-    def session_id(self) -> bytes:
-        """The id of the session in which it was selected."""
-        return self.authorized.opened.session_id
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether energy may flow back."""
-        return self.service.bidirectional
-
-    @property
-    def family(self) -> Family:
-        """The set of messages in use."""
-        return self.service.family
-
-
-class Vehicle(msgspec.Struct, frozen=True):
-    """The vehicle's latest limits: W, mA and mV, never negative. Discharge limits are 0 without BPT."""
-
-    max_charge_w: int
-    max_charge_ma: int
-    max_voltage_mv: int
-    min_voltage_mv: int
-    max_discharge_w: int = 0
-    max_discharge_ma: int = 0
-    soc: int | None = None
-    phases: int = 0
-    """Phases of alternating current given separately, 0 for direct current."""
-    cycled: bool = False
-    """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
-
-
-class Parametrised(msgspec.Struct, frozen=True):
-    """The vehicle's limits are known: `vehicle` the latest, `rated` those before charging.
-
-    In the loop a vehicle lowers its limits to its present needs; schedules use its capabilities.
-    """
-
-    selected: Selected
-    vehicle: Vehicle
-    rated: Vehicle | None = None
-    derived_from: Any = None
-    """The values of the last loop request from which `vehicle` was derived."""
-
-    @property
-    def able(self) -> Vehicle:
-        """The vehicle's capabilities."""
-        return self.rated or self.vehicle
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """Result of ScheduleExchange: the tuples to choose from, none in dynamic mode, and the departure (UTC) if known.
-
-    `prices` are those of a dynamic vehicle.
-    """
-
-    tuples: tuple[OfferedTuple, ...] = ()
-    departure_ms: int | None = None
-    prices: AbsolutePriceSchedule | None = None
-
-
-class Awaiting(msgspec.Struct, frozen=True):
-    """The back end has the vehicle's needs, and is still planning. `status` is its answer so far."""
-
-    parametrised: Parametrised
-    since: float
-    status: str | None = None
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """A schedule is agreed; the contactors are open. A wireless vehicle checks its alignment with `coil_ma`, which
-    sends at most `coil_w`, instead of the requested `coil_asked_ma`."""
-
-    parametrised: Parametrised
-    plan: Plan
-    coil_ma: int = 0
-    coil_w: int = 0
-    coil_asked_ma: int = 0
-
-    @property
-    def selected(self) -> Selected:
-        """The selection."""
-        return self.parametrised.selected
-
-
-class AfterPlan(msgspec.Struct, frozen=True):
-    """Base of the stages with an agreed schedule."""
-
-    planned: Planned
-
-    @property
-    def parametrised(self) -> Parametrised:
-        """The limits of vehicle and charger."""
-        return self.planned.parametrised
-
-    @property
-    def selected(self) -> Selected:
-        """The selection."""
-        return self.planned.parametrised.selected
-
-    @property
-    def vehicle(self) -> Vehicle:
-        """The vehicle's latest limits."""
-        return self.planned.parametrised.vehicle
-
-
 class Connecting(AfterPlan, frozen=True):
     """The connection device moves to the vehicle."""
 
@@ -235,74 +80,6 @@ class Disconnecting(AfterPlan, frozen=True):
     since: float
 
 
-class CableChecking(AfterPlan, frozen=True):
-    """The insulation is being tested; `passed` is None without a result."""
-
-    since: float
-    passed: bool | None = None
-
-
-class PreCharging(AfterPlan, frozen=True):
-    """The output follows the battery's voltage; `target_mv` 0 before the first request."""
-
-    target_mv: int = 0
-
-
-class Starting(AfterPlan, frozen=True):
-    """The contactors are being closed; `closed` is None without a result. `asked_mv` is the pre-charge's target."""
-
-    since: float
-    closed: bool | None = None
-    asked_mv: int = 0
-
-
-class Charging(AfterPlan, frozen=True):
-    """Energy flows, or may. `chosen` is the scheduled tuple, None in dynamic mode.
-
-    `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `sent_readings` the latest
-    MeterInfos sent, one of which a MeteringConfirmation has to repeat; `confirmed` the latest confirmed one.
-    """
-
-    chosen: OfferedTuple | None = None
-    asked_ma: int = 0
-    asked_mv: int = 0
-    asked_w: int = 0
-    """Power requested by a wireless vehicle."""
-    output: Output | None = None
-    limits: EffectiveLimits | None = None
-    """The limits that `output` results from, and their sources."""
-    output_ms: int = 0
-    """When `output` was last computed (UTC); used if a gradient limits its rise."""
-    sent_readings: tuple[MeterInfo, ...] = ()
-    confirmed: MeterInfo | None = None
-    loops: int = 0
-    alive: bool = False
-    """Whether the vehicle's loop continues: its last request is not older than the loop's timeout. If not, no power."""
-    held: bool = False
-    """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop continues."""
-    standby: bool = False
-    """Whether the vehicle stays connected without energy."""
-    violated_since: float | None = None
-    """Since when (s) the vehicle exceeds its permitted power."""
-    beside: Parametrised | Planned | None = None
-    """Result so far of a renegotiation on its side stream; energy flows by `planned` until it is complete."""
-    running: Running | None = None
-    """Cost of the energy so far, if prices are known."""
-
-
-class Stopping(AfterPlan, frozen=True):
-    """The contactors are being opened; `opened` is None without a result. Readings as in Charging."""
-
-    since: float
-    opened: bool | None = None
-    sent_readings: tuple[MeterInfo, ...] = ()
-    confirmed: MeterInfo | None = None
-
-
-class Stopped(AfterPlan, frozen=True):
-    """No energy flows any more."""
-
-
 def authorized_of(stage: Any) -> Authorized | None:
     """Return the authorization, in any phase after it; None before."""
     selected = selected_of(stage)
@@ -311,30 +88,6 @@ def authorized_of(stage: Any) -> Authorized | None:
     if isinstance(stage, Discovered):
         return stage.authorized
     return stage if isinstance(stage, Authorized) else None
-
-
-def parametrised_of(stage: Any) -> "Parametrised | None":
-    """Return the limits of vehicle and charger, in any phase after the charge parameters; None before."""
-    match stage:
-        case Parametrised():
-            return stage
-        case Planned() | Awaiting() | AfterPlan():
-            return stage.parametrised
-    return None
-
-
-def selected_of(stage: Any) -> Selected | None:
-    """Return the selection, in any phase after it; None before."""
-    if isinstance(stage, Selected):
-        return stage
-    parametrised = parametrised_of(stage)
-    return parametrised.selected if parametrised else None
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """Only closing is left. `paused` is the stored state of a session that continues later."""
-
-    paused: Paused | None = None
 
 
 def selected_again(paused: Paused) -> Selected:

@@ -8,12 +8,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.loop import apply_output, loop_event, power, report_costs, report_meter, status
+from secc.session.d20.loop import report_costs, report_meter, status
 from secc.session.d20.parameters import limits_event
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
-from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
-from secc.session.d20.stages import Charging, Parametrised, Planned, Selected, Vehicle
+from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
+from secc.session.power import apply_output, loop_event, power
+from secc.session.request_context import Wait
+from secc.session.stages import Charging, Parametrised, Planned, Selected, Vehicle
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.messages.wpt import (
     WPT_AlignmentCheckReq,

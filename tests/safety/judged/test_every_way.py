@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
-from secc.session.d20 import power, session, stop
+from secc.session import power
+from secc.session.d20 import session, stop
 from tests.safety.judged.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander
 from tests.safety.judged.steps import Step, judged, smaller
 
@@ -71,7 +72,7 @@ def keeps_power(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_limits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session.SeccSession, "_take_request", lambda self, fact: None)
+    patch.setattr(session.SeccSession, "_take_demand", lambda self, fact: None)
 
 
 def needs_no_signature(patch: pytest.MonkeyPatch) -> None:

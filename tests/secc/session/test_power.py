@@ -1,4 +1,4 @@
-"""How much power may flow (`secc.session.d20.power`): each bound by itself, to the watt, for every kind of output."""
+"""How much power may flow (`secc.session.power`): each bound by itself, to the watt, for every kind of output."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from secc.session.config import (
     WptRating,
 )
 from secc.session.d20.loop import needed
-from secc.session.d20.power import choose_output, direction, permitted
 from secc.session.d20.request_context import RequestContext
-from secc.session.d20.scheduling.offers import OfferedTuple, Span
-from secc.session.d20.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.facts import SessionFacts
+from secc.session.offers import OfferedTuple, Span
 from secc.session.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
+from secc.session.power import choose_output, direction, permitted
+from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.messages.dc import BPT_Dynamic_DC_CLReqControlMode
 from v2g.iso15118.d20.quantities import rational

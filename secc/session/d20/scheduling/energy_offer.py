@@ -1,7 +1,7 @@
 """The vehicle's price offer for discharged energy: read and checked here, answered by the back end."""
 
 from secc.session.d20.quantities import scaled, to_w
-from secc.session.d20.stages import Vehicle
+from secc.session.stages import Vehicle
 from v2g.energy.energy_offer import AskedPrice, AskedPrices, EnergyOffer, OfferedPower
 from v2g.iso15118.d20.messages.schedules import EVEnergyOffer
 from v2g.iso15118.d20.prices import Algorithm

@@ -6,13 +6,15 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode
 from secc.session.d20.quantities import to_w
-from secc.session.d20.request_context import RequestContext, Step, Wait, refuse
+from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.energy_offer import impossible, read_offer
 from secc.session.d20.scheduling.pricing import Wanted, horizon, price_schedule
 from secc.session.d20.scheduling.schedules import Request, entry_powers, offered_tuples, schedule_tuple
-from secc.session.d20.stages import Awaiting, Charging, Parametrised, Plan, Planned
 from secc.session.energy_transfer import offered
-from secc.session.ports import ChargingNeedsAnswered, ReportChargingNeeds, ReportChargingPlan
+from secc.session.needs import ACCEPTED, REJECTED, WORKING
+from secc.session.ports import ReportChargingNeeds, ReportChargingPlan
+from secc.session.request_context import Wait
+from secc.session.stages import Awaiting, Charging, Parametrised, Plan, Planned
 from v2g.energy.energy_offer import EnergyOffer
 from v2g.energy.needs import EvNeeds, Service
 from v2g.iso15118.d20.messages.common_messages import (
@@ -42,18 +44,6 @@ from v2g.observe import Observe
 
 RequestMode = Dynamic_SEReqControlMode | Scheduled_SEReqControlMode
 ResponseMode = Dynamic_SEResControlMode | Scheduled_SEResControlMode
-
-WORKING = "Processing"
-"""Status of a back end that has not decided yet (NotifyEVChargingNeedsResponse)."""
-
-ACCEPTED = "Accepted"
-"""Status of a back end that will set a profile."""
-
-PROFILE_SET = "profile_set"
-"""The profile has been set."""
-
-REJECTED = "Rejected"
-"""Status of a back end that rejects this transfer of energy, when no other service is left to offer."""
 
 
 def schedule_exchange(
@@ -89,13 +79,6 @@ def schedule_exchange(
     planned = step.stage
     renewed = replace(stage, planned=planned) if isinstance(stage, Charging) else planned
     return replace(step, stage=renewed, commands=(needs, *step.commands))
-
-
-def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
-    """Return the stage with the back end's status; a profile ends the wait as well, also before the answer."""
-    if stage.status == PROFILE_SET and fact.status != REJECTED:
-        return stage
-    return replace(stage, status=fact.status)
 
 
 def report(request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext) -> ReportChargingNeeds:

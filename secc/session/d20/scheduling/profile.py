@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from secc.session.config import ControlMode
 from secc.session.d20.request_context import RequestContext, refuse
-from secc.session.d20.scheduling.offers import OfferedTuple, Span
 from secc.session.d20.scheduling.schedules import PHASES, entry_powers
-from secc.session.d20.stages import Planned
+from secc.session.offers import OfferedTuple, Span
+from secc.session.stages import Planned
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import ResponseCode

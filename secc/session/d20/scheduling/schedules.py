@@ -7,9 +7,9 @@ import msgspec
 
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext
-from secc.session.d20.scheduling.offers import OfferedTuple, Span, Spans, merged, power_at
 from secc.session.d20.scheduling.pricing import Wanted, price_schedule
-from secc.session.d20.stages import Parametrised
+from secc.session.offers import OfferedTuple, Span, Spans, merged, power_at
+from secc.session.stages import Parametrised
 from secc.session.terms import ScheduleOffer
 from v2g.energy.limits import VEHICLE, limits_over
 from v2g.iso15118.d20.messages.common_types import RationalNumber

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischarge
-from secc.session.d20.stages import Charging
+from secc.session.stages import Charging
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint

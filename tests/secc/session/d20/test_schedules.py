@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
-from secc.session.d20.scheduling.offers import Span, merged, power_at
+from secc.session.offers import Span, merged, power_at
 from secc.session.terms import (
     AddedService,
     OverstayStep,
@@ -260,8 +260,8 @@ def test_a_profile_that_begins_later_is_checked_from_there(make_bench: MakeBench
 def test_a_profile_passes_exactly_when_no_second_of_it_is_above_the_schedule(
     schedule: list[tuple[int, int]], wanted: list[tuple[int, int]], shift: int
 ) -> None:
-    from secc.session.d20.scheduling.offers import OfferedTuple
     from secc.session.d20.scheduling.profile import _check
+    from secc.session.offers import OfferedTuple
     from v2g.errors import Iso15118Error
 
     base = 1_000_000

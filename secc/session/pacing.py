@@ -1,17 +1,33 @@
-"""Response times of both sides: delays beyond those of ISO 15118-20, and the duration of our own Ongoing."""
+"""Response times of both sides: delays beyond those of the edition, and the duration of our own Ongoing."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.timing import MESSAGES, Timing
+import msgspec
+
+from secc.session.request_context import ChargerTiming
+from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
 
 MEASURING_S: Final = 0.05
 """Allowance for our own clock and event loop in measured times, s."""
 
-LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
-"""The requests of charge loops."""
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """The times of an edition, s; those of messages by the name of the request."""
+
+    messages: Mapping[str, MessageTiming]
+    loops: Mapping[str, float]
+    """Request of a charge loop -> after which time without another one it does not continue."""
+    loop_sequence: float
+    """Maximum time to the next request after a response in such a loop."""
+    loop_performance: float
+    """The same as vehicles should keep it; a late request is logged."""
+    ongoing: float
+    """Maximum duration of a vehicle's own Ongoing."""
+    ongoing_performance: float
+    """Our own Ongoing has ended by then."""
 
 
 class Pacing:
@@ -21,9 +37,8 @@ class Pacing:
     finished).
     """
 
-    def __init__(self, time: SessionTime, timing: Timing) -> None:
-        self._time, self._timing = time, timing
-        self._loop_silence_s = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
+    def __init__(self, time: SessionTime, timing: ChargerTiming, pace: Pace) -> None:
+        self._time, self._timing, self._pace = time, timing, pace
         self._asked_at = 0.0
         self._ongoing_since: float | None = None
         self._late_at = float("inf")
@@ -48,17 +63,18 @@ class Pacing:
 
     def too_long(self, response: Any) -> bool:
         """Return whether our own Ongoing responses must end before the vehicle times out; a customer has longer."""
-        if getattr(response, "evse_processing", None) is not Processing.Ongoing:
+        processing = getattr(response, "evse_processing", None)
+        if processing is None or processing.name != "Ongoing":
             self._ongoing_since = None
             return False
         if self._ongoing_since is None:
             self._ongoing_since = self._time.now
-        return self._time.now - self._ongoing_since >= self._timing.ongoing_performance
+        return self._time.now - self._ongoing_since >= self._pace.ongoing_performance
 
     def answered(self, request: str) -> float:
         """Return the time (s) that the answer has taken if that exceeds the limit, else 0."""
         seconds = self._time.now - self._asked_at
-        return seconds if seconds > MESSAGES[request].performance + MEASURING_S else 0.0
+        return seconds if seconds > self._pace.messages[request].performance + MEASURING_S else 0.0
 
     def expect(self, request: Any, state: State) -> None:
         """Expect the next request, after the response to this one and the change to `state`."""
@@ -67,13 +83,13 @@ class Pacing:
         if processing is None or not processing.name.startswith("Ongoing"):
             time.disarm("ongoing")
         elif "ongoing" not in time.timers:
-            time.arm("ongoing", timing.ongoing)
-        in_loop = type(request).__name__ in LOOPS
-        if in_loop:
-            time.arm("silence", self._loop_silence_s)
-        if in_loop and state is not State.STANDBY:
-            time.arm("sequence", self._loop_silence_s)  # V2G20-441
-            self._late_at = time.now + timing.evcc_loop_performance + MEASURING_S
+            time.arm("ongoing", self._pace.ongoing)
+        silence_s = self._pace.loops.get(type(request).__name__)
+        if silence_s is not None:
+            time.arm("silence", silence_s)
+        if silence_s is not None and state is not State.STANDBY:
+            time.arm("sequence", self._pace.loop_sequence)
+            self._late_at = time.now + self._pace.loop_performance + MEASURING_S
         else:
             time.arm("sequence", timing.secc_sequence)
             self._late_at = time.now + timing.evcc_sequence_performance + MEASURING_S

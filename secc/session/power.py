@@ -9,11 +9,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.request_context import RequestContext
-from secc.session.d20.stages import Charging, Selected, Vehicle
-from secc.session.ports import Output, SetAcOutput, SetOutput, SetWptOutput
+from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
+from secc.session.request_context import RequestContext
+from secc.session.stages import Charging, Selected, Vehicle
 from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe, Scalar
 
 SERVICE: Final = "service"
 """The selected service lets no power flow back."""
@@ -211,3 +213,64 @@ def _output(stage: Charging, context: RequestContext, *, charge_w: int, discharg
         charge_w=charge_w,
         discharge_w=discharge_w,
     )
+
+
+_NAMES: Final = {1: "charging", 0: "idle", -1: "discharging"}
+
+
+def apply_output(stage: Charging, context: RequestContext) -> tuple[Charging, tuple[Command | Observe, ...]]:
+    """Return the stage with the present output, and the commands for the hardware.
+
+    A lower limit reaches the hardware first and the journal afterwards.
+    """
+    output, limits = choose_output(stage, context)
+    before = stage.output
+    if context.facts.response.ramp_percent:
+        stage = replace(stage, output_ms=context.utc_ms)
+    commands: list[Command | Observe] = []
+    if limits != stage.limits:
+        known, stage = stage.limits, replace(stage, limits=limits)
+        if known is None or (known.charge_source, known.discharge_source) != (
+            limits.charge_source,
+            limits.discharge_source,
+        ):
+            commands.append(ReportLimits(limits.charge_source, limits.discharge_source))
+            commands.append(Observe("power", "limited", limited(limits)))
+    if output == before:
+        return stage, tuple(commands)
+    commands.insert(0, output)
+    if direction(output) != (direction(before) if before else 0):
+        soc = stage.vehicle.soc
+        commands.append(RecordMeter("direction", power_w=power(context), soc=soc))
+        commands.append(Observe("power", "direction", {"direction": _NAMES[direction(output)]}))
+    return replace(stage, output=output), tuple(commands)
+
+
+def limited(limits: EffectiveLimits) -> dict[str, Scalar]:
+    """Return the fields of events that show the permitted power, W, and what limits it."""
+    return {
+        "charge_limit_w": limits.charge_w,
+        "charge_limited_by": limits.charge_source,
+        "discharge_limit_w": limits.discharge_w,
+        "discharge_limited_by": limits.discharge_source,
+    }
+
+
+def power(context: RequestContext) -> int:
+    """Return the present power, W, signed."""
+    return context.facts.measured.watts
+
+
+def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
+    """Return the event of one loop, if such events are configured."""
+    if not context.config.loop_events or stage.limits is None:
+        return ()
+    data: dict[str, Scalar] = {
+        "power_w": power(context),
+        "voltage_mv": context.facts.measured.voltage_mv,
+        "current_ma": context.facts.measured.current_ma,
+        **limited(stage.limits),
+        "soc": stage.vehicle.soc,
+        "notice": context.notice.notification if context.notice else None,
+    }
+    return (Observe("loop", "response", data),)

@@ -1,0 +1,122 @@
+"""The context of a request, and the result of its handler, in any edition.
+
+A handler gets a request, the stage of the session (`secc.session.stages`) and the present context, and returns a
+`Step`, or a `Wait` if the answer depends on a pending fact.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from secc.session.config import SeccConfig
+from secc.session.facts import SessionFacts
+from secc.session.identity import Connection
+from secc.session.notices import Notice
+from secc.session.paused import Paused
+from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
+from v2g.errors import Iso15118Error
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
+
+
+class ChargerTiming(Protocol):
+    """The timers that the charger's sessions of all editions have, s."""
+
+    @property
+    def secc_sequence(self) -> float:
+        """Maximum time to the vehicle's next request after a response."""
+
+    @property
+    def evcc_sequence_performance(self) -> float:
+        """The same as vehicles should keep it; a late request is logged."""
+
+    @property
+    def secc_cable_check(self) -> float:
+        """A longer cable check has failed."""
+
+    @property
+    def secc_pre_charge(self) -> float:
+        """Maximum time with voltage and without a charge loop."""
+
+    @property
+    def contactor(self) -> float:
+        """A slower contactor has failed."""
+
+    @property
+    def close(self) -> float:
+        """Maximum wait for the vehicle to close, after the end of the session."""
+
+
+class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The present state of everything outside the session."""
+
+    config: SeccConfig
+    connection: Connection
+    timing: ChargerTiming
+    facts: SessionFacts
+    """The latest facts of hardware, CSMS, grid and operator."""
+    family: Family
+    """The kind of energy transfer."""
+    now: float
+    utc_ms: int
+    station: EffectiveLimits
+    """The limits of charger, site and operator together; those of the vehicle are in the stage."""
+    limits: tuple[Limit, ...]
+    """The single limits, and known limits of later times."""
+    setpoint: Setpoint | None
+    """The set point in force."""
+    signed_w: int = 0
+    """Discharge (W) that the vehicle has signed at present."""
+    turning: int
+    """The direction (1 charge, -1 discharge) that has to wait because power has just flowed in the other one; or 0."""
+    notice: Notice | None
+    paused: Paused | None
+    """The stored state of a paused session, if any."""
+    powered: bool
+    """Whether voltage may be at the output."""
+    books_open: bool
+    """Whether the journal of this session has begun."""
+    stopping: bool
+    """Whether the end of the session has been requested: no power any more, and only ending requests are accepted."""
+    ready: bool = True
+    """Whether the vehicle is ready for energy, as one at a connection device reports on its side stream."""
+    waited: bool
+    """Whether the request must be answered now; a handler may `Wait` only while this is False."""
+    exi: bytes
+    """The request as received."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A handled request: commands are carried out before the response is sent.
+
+    `followed` is the wire name of a notification that the vehicle has followed by this request. `exi` is a response
+    that has been encoded elsewhere, and is sent unchanged.
+    """
+
+    response: Any
+    stage: Any
+    commands: tuple[Command | Observe, ...] = ()
+    followed: str = ""
+    exi: bytes = b""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """The answer has to wait for a fact, at most for this time; then the handler is called again."""
+
+    stage: Any
+    seconds: float
+    commands: tuple[Command | Observe, ...] = ()
+
+
+Handler = Callable[[Any, Any, Any], Step | Wait]
+"""(request, stage, the edition's RequestContext) -> result."""
+
+OnFact = Callable[[Any, Any], Any]
+"""(fact, stage) -> stage."""
+
+
+def refuse(code: str, why: str, *, reason: str = "") -> Iso15118Error:
+    """Return the error that answers the request with the named code and ends the session, with `reason` or the code."""
+    return Iso15118Error(why, answer=code, reason=reason)
