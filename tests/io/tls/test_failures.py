@@ -341,7 +341,7 @@ async def test_a_flood_from_one_address_pushes_out_its_own_first(tree: PkiTree) 
                 while len(result.server._handshakes) < 32:
                     await asyncio.sleep(0.001)
                 stream = await tls_stream.handshake(
-                    vehicle, reader, writer, until=asyncio.get_running_loop().time() + 4
+                    lambda _: vehicle, reader, writer, until=asyncio.get_running_loop().time() + 4
                 )
                 await stream.write(b"x")
                 assert await stream.read(1) == b"x"

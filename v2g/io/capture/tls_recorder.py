@@ -72,7 +72,7 @@ class RecordedChannel:
         return self._channel.unproven
 
     @property
-    def shown(self) -> Credentials:
+    def shown(self) -> Credentials | None:
         """See Channel."""
         return self._channel.shown
 

@@ -10,8 +10,8 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib  # groups, signature algorithms, messages and verify codes have no public way
 
 from v2g.errors import TlsError
-from v2g.io.tls.endpoint import Endpoint, TlsIdentity
-from v2g.io.tls.hello import choose
+from v2g.io.tls.endpoint import Endpoint, TlsIdentity, offer_of
+from v2g.io.tls.hello import TRUSTED_CA_KEYS, choose, trusted_ca_keys
 from v2g.io.tls.peer_verifier import VERIFY_OK, JudgedChannel, check_own_key
 from v2g.pki.certificates import load_certificate
 
@@ -35,7 +35,11 @@ class BundledChannel(JudgedChannel):
         self._verify = ffi.callback("int (*)(int, X509_STORE_CTX *)", self._on_verify, error=0)
         self._message = ffi.callback("void (*)(int, int, int, void *, size_t, SSL *, void *)", self._on_message)
         self._choose = ffi.callback("int (*)(SSL *, void *)", self._on_choose, error=0)
-        self._contexts = {id(each): self._context(each) for each in self._identities}
+        self._roots = ffi.new("unsigned char[]", b"" if endpoint.server else trusted_ca_keys(endpoint.trusted()))
+        self._add_roots = ffi.callback(
+            "int (*)(SSL *, unsigned int, const unsigned char **, size_t *, int *, void *)", self._on_add_roots, error=0
+        )
+        self._contexts = {id(each): self._context(each) for each in self._identities or (None,)}
         self._connection = SSL.Connection(self._contexts[id(self._shown)], None)
         if endpoint.server:
             self._connection.set_accept_state()
@@ -55,8 +59,7 @@ class BundledChannel(JudgedChannel):
             raise TlsError(
                 f"no OCSP answer to staple: {error}", reason="staple_unreadable", hint="see tls.ocsp"
             ) from None
-        if self.peer is None:  # no peer was verified
-            raise TlsError("the peer showed no certificate", reason="peer_certificate_missing")
+        self._verdict.check_end(self.version, self.group)
         return True
 
     def feed(self, data: bytes) -> None:
@@ -120,18 +123,22 @@ class BundledChannel(JudgedChannel):
         """The negotiated protocol version."""
         return self._connection.get_protocol_version_name()
 
-    def _context(self, identity: TlsIdentity) -> SSL.Context:
+    def _context(self, identity: TlsIdentity | None) -> SSL.Context:
         endpoint = self._endpoint
         context = _context(endpoint, identity)
-        mode = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-        lib.SSL_CTX_set_verify(context._context, mode, self._verify)
+        if endpoint.profile.mutual or not endpoint.server:
+            mode = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+            lib.SSL_CTX_set_verify(context._context, mode, self._verify)
+        if endpoint.offered[-1].version == "TLSv1.2":
+            add = lib.SSL_CTX_add_server_custom_ext if endpoint.server else lib.SSL_CTX_add_client_custom_ext
+            add(context._context, TRUSTED_CA_KEYS, self._add_roots, ffi.NULL, ffi.NULL, ffi.NULL, ffi.NULL)
         context.set_info_callback(self._on_info)
         if endpoint.server:
             context.set_ocsp_server_callback(self._on_status_request)
         else:
             context.set_ocsp_client_callback(self._on_status)
         lib.SSL_CTX_set_msg_callback(context._context, self._message)
-        if len(self._identities) > 1:
+        if len(self._identities) > 1 or endpoint.profile.marks_downgrade:  # without it, only a P-521 key could do 1.3
             lib.SSL_CTX_set_cert_cb(context._context, self._choose, ffi.NULL)
         if (key_log := endpoint.key_log) is not None:
             context.set_keylog_callback(lambda _connection, line: key_log(line))
@@ -150,8 +157,13 @@ class BundledChannel(JudgedChannel):
 
     def _on_choose(self, _connection: Any, _data: Any) -> int:
         """Before the own certificate is sent: select the chain that the peer trusts."""
-        self._shown = choose(self._identities, self._verdict.wishes)
+        self._shown = choose(self._identities, self._verdict.wishes, self._endpoint.trusted())
         self._connection.set_context(self._contexts[id(self._shown)])
+        return 1
+
+    def _on_add_roots(self, _connection: Any, _kind: int, out: Any, size: Any, _alert: Any, _data: Any) -> int:
+        """Fill in trusted_ca_keys: a client's list, or a server's empty answer (RFC 6066, 6)."""
+        out[0], size[0] = self._roots, 0 if self._endpoint.server else len(self._roots) - 1
         return 1
 
     def _on_verify(self, _ok: int, store_context: Any) -> int:
@@ -163,7 +175,7 @@ class BundledChannel(JudgedChannel):
         return int(code == VERIFY_OK)
 
     def _on_status_request(self, _connection: SSL.Connection, _data: object) -> bytes:
-        return self._shown.answer()
+        return self._shown.answer() if self._shown is not None else b""
 
     def _on_status(self, _connection: SSL.Connection, _response: bytes, _data: object) -> bool:
         return self._verdict.staples_good()
@@ -174,27 +186,31 @@ class BundledChannel(JudgedChannel):
         return self._verdict.name([str(detail[2]) for detail in details] or [str(error)], self._shown)
 
 
-def _context(endpoint: Endpoint, identity: TlsIdentity) -> SSL.Context:
-    profile = endpoint.profile
+def _context(endpoint: Endpoint, identity: TlsIdentity | None) -> SSL.Context:
+    offer = offer_of(endpoint.offered)
     context = SSL.Context(SSL.TLS_SERVER_METHOD if endpoint.server else SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_max_proto_version(SSL.TLS1_3_VERSION)
-    context.set_tls13_ciphersuites(":".join(profile.ciphers).encode())
-    if lib.SSL_CTX_set1_curves_list(context._context, ":".join(profile.groups).encode()) != 1:
-        raise ValueError(f"this OpenSSL does not support the groups {profile.groups}")
-    if lib.SSL_CTX_set1_sigalgs_list(context._context, ":".join(profile.signature_algorithms).encode()) != 1:
-        raise ValueError(f"this OpenSSL does not support the signature algorithms {profile.signature_algorithms}")
-    # No resumption: every session shows both certificates. OpenSSL before 4.1 still sends tickets,
+    context.set_min_proto_version(offer.lowest)
+    context.set_max_proto_version(offer.highest)
+    if offer.ciphersuites:
+        context.set_tls13_ciphersuites(":".join(offer.ciphersuites).encode())
+    if offer.ciphers:
+        context.set_cipher_list(":".join(offer.ciphers).encode())
+    if lib.SSL_CTX_set1_curves_list(context._context, ":".join(offer.groups).encode()) != 1:
+        raise ValueError(f"this OpenSSL does not support the groups {offer.groups}")
+    if lib.SSL_CTX_set1_sigalgs_list(context._context, ":".join(offer.signature_algorithms).encode()) != 1:
+        raise ValueError(f"this OpenSSL does not support the signature algorithms {offer.signature_algorithms}")
+    # No resumption: every session shows its certificates. OpenSSL before 4.1 still sends tickets,
     # but without the cache they are meaningless.
-    context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    leaf, *rest = map(load_certificate, identity.credentials.chain)
-    check_own_key(leaf, profile)
-    context.use_certificate(leaf)
-    for certificate in rest:
-        context.add_extra_chain_cert(certificate)
-    context.use_privatekey(identity.credentials.private_key)
-    if endpoint.server:
+    if identity is not None:
+        leaf, *rest = map(load_certificate, identity.credentials.chain)
+        check_own_key(leaf, endpoint.profile)
+        context.use_certificate(leaf)
+        for certificate in rest:
+            context.add_extra_chain_cert(certificate)
+        context.use_privatekey(identity.credentials.private_key)
+    if endpoint.server and endpoint.profile.mutual:
         for anchor in endpoint.trusted():
             context.add_client_ca(load_certificate(anchor))  # V2G20-2401
     return context

@@ -1,4 +1,4 @@
-"""TLS 1.3 of ISO 15118-20 as asyncio streams: mutual certificates, and a name for every failure.
+"""TLS of ISO 15118 as asyncio streams: verified certificates, and a name for every failure.
 
 Neither side resumes: no session is stored, no pre-shared key and no early data are accepted.
 """
@@ -29,7 +29,8 @@ async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = 
     except OSError as error:
         raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None
     try:
-        stream = await handshake(record_channel(endpoint, channel, writer), reader, writer, until=until)
+        recorded = record_channel(endpoint, channel, writer)
+        stream = await handshake(lambda _: recorded, reader, writer, until=until)
     except TlsError:
         await close_gracefully(reader, writer)
         raise

@@ -20,7 +20,7 @@ from v2g.errors import ConfigError
 from v2g.pki.credentials import Credentials
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SoftwareKey
-from v2g.pki.profiles import Role
+from v2g.pki.profiles import Generation, Role
 from v2g.pki.revocation import Fail
 from v2g.pki.verify import VerifiedChain
 
@@ -46,10 +46,18 @@ KeyLog = Annotated[
 ]
 
 
+Version = Literal["TLSv1.2", "TLSv1.3"]
+
+
 class TlsProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """Offered and accepted algorithms, each list in order of preference, by OpenSSL's names."""
+    """One version of TLS with its offered and accepted algorithms, each list in order of preference, by OpenSSL's
+    names."""
 
     name: str
+    version: Version = "TLSv1.3"
+    mutual: bool = True  # the client shows a certificate, too
+    generation: Generation = Generation.ISO15118_20  # of the certificates
+    marks_downgrade: bool = False  # a server's random shows that it could do a later version (RFC 8446, 4.1.3)
     ciphers: tuple[str, ...]
     groups: tuple[str, ...]
     signature_algorithms: tuple[str, ...]
@@ -97,7 +105,49 @@ INTEROP: Final = TlsProfile(
 )
 """For peers with -20 but the certificates and curves of -2."""
 
+ISO15118_2: Final = TlsProfile(
+    name="iso15118-2",
+    version="TLSv1.2",
+    mutual=False,
+    generation=Generation.ISO15118_2,
+    ciphers=("ECDHE-ECDSA-AES128-SHA256",),
+    groups=("prime256v1",),
+    signature_algorithms=("ecdsa_secp256r1_sha256",),
+    revocation=Fail.HARD,
+    interop=False,
+)
+"""TLS of ISO 15118-2. Its second cipher suite, with static ECDH, is gone from OpenSSL."""
+
 PROFILES: Final = {profile.name: profile for profile in (ISO15118_20, INTEROP)}
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a library is set to, for one profile or two; versions by their numbers."""
+
+    lowest: int
+    highest: int
+    ciphersuites: tuple[str, ...]  # of TLS 1.3
+    ciphers: tuple[str, ...]  # of TLS 1.2
+    groups: tuple[str, ...]
+    signature_algorithms: tuple[str, ...]
+
+
+_NUMBERS: Final[dict[Version, int]] = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+def offer_of(profiles: Sequence[TlsProfile]) -> Offer:
+    """Return the offer of all `profiles`, the first one preferred."""
+    versions = [_NUMBERS[each.version] for each in profiles]
+    highest = _NUMBERS["TLSv1.3"] if any(each.marks_downgrade for each in profiles) else max(versions)
+    return Offer(
+        min(versions),
+        highest,
+        tuple(cipher for each in profiles if each.version == "TLSv1.3" for cipher in each.ciphers),
+        tuple(cipher for each in profiles if each.version == "TLSv1.2" for cipher in each.ciphers),
+        tuple(dict.fromkeys(group for each in profiles for group in each.groups)),
+        tuple(dict.fromkeys(algorithm for each in profiles for algorithm in each.signature_algorithms)),
+    )
+
 
 Staple = bytes | Callable[[], bytes] | None
 """A server's DER OCSP answer, or a function that returns the current one (b"" for none), as it is renewed weekly."""
@@ -132,6 +182,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     crosses: tuple[bytes, ...] = ()
     """DER cross certificates, over which the peer's chain may lead to one of the anchors."""
     profile: TlsProfile = ISO15118_20
+    older: TlsProfile | None = None
+    """A profile of TLS 1.2 besides one of 1.3: a server uses it for clients that stop there, a client offers both."""
+    falls_back: bool = False
+    """Whether a server uses `older` also for a client that offers TLS 1.3 with none of the groups of `profile`."""
     backend: Backend = "auto"
     ask_responder: bool = False
     """On a client: a missing answer does not end the handshake. The caller asks the responder before it uses
@@ -143,6 +197,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     record: "Callable[[Channel, asyncio.StreamWriter], Channel] | None" = None
     """Wraps the channel of each new connection with a recorder: see v2g.io.capture.tls_recorder."""
     now: Callable[[], datetime] = utc_now
+
+    @property
+    def profiles(self) -> tuple[TlsProfile, ...]:
+        """`profile`, and `older` if there is one."""
+        return (self.profile,) if self.older is None else (self.profile, self.older)
+
+    @property
+    def offered(self) -> tuple[TlsProfile, ...]:
+        """The profiles of one connection: a server has settled on `profile`."""
+        return (self.profile,) if self.server else self.profiles
 
     def trusted(self) -> tuple[bytes, ...]:
         """Return the present roots."""
@@ -156,14 +220,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Channel(Protocol):
     """One connection in memory. `feed` received bytes, `take` bytes to send; both around every other call.
 
-    TLS 1.3 only, peer's certificate always required, no resumption, no early data. A backend passes the peer's
-    messages to `v2g.io.tls.peer_verifier.Verdict`, which verifies the chain and names failures, and lets
-    `v2g.io.tls.hello.choose` choose among the own chains.
+    No resumption, no renegotiation, no early data; the peer's certificate is always required, except a client's in
+    TLS 1.2. A backend passes the peer's messages to `v2g.io.tls.peer_verifier.Verdict`, which verifies the chain and
+    names failures, and lets `v2g.io.tls.hello.choose` choose among the own chains.
     """
 
     @property
     def peer(self) -> VerifiedChain | None:
-        """The peer's verified chain; never None after `handshake` returned True."""
+        """The peer's verified chain; after `handshake` returned True None only for a client in TLS 1.2."""
 
     @property
     def ocsp_responses(self) -> tuple[bytes, ...]:
@@ -174,8 +238,8 @@ class Channel(Protocol):
         """Why the server's revocation status is unknown although the handshake succeeded: a RevocationReason, or ""."""
 
     @property
-    def shown(self) -> Credentials:
-        """The own chain that was sent, or would be sent first."""
+    def shown(self) -> Credentials | None:
+        """The own chain that was sent, or would be sent first; None for a client that has none to send."""
 
     @property
     def cipher(self) -> str:
@@ -187,7 +251,7 @@ class Channel(Protocol):
 
     @property
     def version(self) -> str:
-        """The negotiated protocol version: TLSv1.3."""
+        """The negotiated protocol version: TLSv1.2 or TLSv1.3."""
 
     def handshake(self) -> bool:
         """Proceed as far as the received bytes allow; True when complete. Raises TlsError."""
@@ -237,7 +301,8 @@ def _system_has_openssl() -> bool:
 
 
 def open_channel(endpoint: Endpoint) -> Channel:
-    """Return a new connection of `endpoint`, before its first byte.
+    """Return a new connection of `endpoint`, before its first byte. A server's has `profile`, not `older`: see
+    `v2g.io.tls.selection`.
 
     Raises TlsError(own_certificate_unsuitable) when the profile has no signature algorithm for one of our keys,
     KeyAccessError when the backend cannot use a key, and ConfigError when this machine lacks the backend.

@@ -1,37 +1,76 @@
 """The peer's statements about certificates in the handshake, and the choice of the own chain: bytes in, choice out.
 
-A vehicle lists its trust anchors in ClientHello (V2G20-1006), a charger in CertificateRequest
+A vehicle lists its trust anchors in ClientHello (V2G20-1006, in TLS 1.2 V2G2-651), a charger in CertificateRequest
 (V2G20-2400, -2401); both send theirs in Certificate, with an OCSP answer for each (V2G20-2388). The TLS library
 reassembles and decrypts the messages; this module parses the relevant parts, bounded and without state.
 """
 
+import enum
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
+from cryptography import x509
 
 from v2g.errors import FrameError
-from v2g.io.tls.endpoint import TlsIdentity
+from v2g.io.tls.endpoint import TlsIdentity, Version
 from v2g.pki.certificates import key_kind, load_certificate
+from v2g.pki.paths import signature_matches
 from v2g.pki.profiles import KeyKind
 
 T = TypeVar("T")
 
 CLIENT_HELLO: Final = 1
+SERVER_HELLO: Final = 2
 CERTIFICATE: Final = 11
 CERTIFICATE_REQUEST: Final = 13
-"""Handshake message types (RFC 8446, 4) that are parsed here."""
+CERTIFICATE_STATUS: Final = 22
+"""Handshake message types (RFC 8446, 4; the last one of TLS 1.2: RFC 6066, 8) that are parsed here."""
+
+VERSIONS: Final[dict[int, Version]] = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+"""Version numbers of the wire (RFC 8446, 4.2.1)."""
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 MAX_AUTHORITIES: Final = 256
 MAX_CERTIFICATES: Final = 16
 """Limit of names, and certificates, in a message."""
 
+TRUSTED_CA_KEYS: Final = 3
+"""Number of the extension (RFC 6066, 6)."""
+
+_HANDSHAKE_RECORD: Final = 22  # ContentType (RFC 8446, 5.1)
 _STATUS_REQUEST: Final = 5
+_SUPPORTED_GROUPS: Final = 10
 _SIGNATURE_ALGORITHMS: Final = 13
+_SUPPORTED_VERSIONS: Final = 43
 _CERTIFICATE_AUTHORITIES: Final = 47
 _SCHEMES: Final = {KeyKind.SECP521R1: 0x0603, KeyKind.ED448: 0x0808, KeyKind.SECP256R1: 0x0403}
 """SignatureScheme (RFC 8446, 4.2.3) of each kind of key."""
+
+
+class RootForm(enum.IntEnum):
+    """How an entry of trusted_ca_keys identifies a root (IdentifierType)."""
+
+    PRE_AGREED = 0
+    KEY_SHA1 = 1
+    X509_NAME = 2
+    CERT_SHA1 = 3
+
+
+class TrustedRoot(msgspec.Struct, frozen=True):
+    """A root in trusted_ca_keys; `value` is a SHA-1 hash or a DER name, empty for PRE_AGREED."""
+
+    form: RootForm
+    value: bytes = b""
+
+
+class ClientHello(msgspec.Struct, frozen=True):
+    """What a client offers, by the numbers of the wire, best first. No groups: it leaves them to the server."""
+
+    versions: tuple[int, ...]
+    ciphers: tuple[int, ...]
+    groups: tuple[int, ...] = ()
 
 
 class PeerPreferences(msgspec.Struct, frozen=True):
@@ -41,6 +80,8 @@ class PeerPreferences(msgspec.Struct, frozen=True):
     """DER names of roots, from certificate_authorities."""
     signature_algorithms: tuple[int, ...] = ()
     """SignatureScheme codes, best first."""
+    roots: tuple[TrustedRoot, ...] = ()
+    """Roots from trusted_ca_keys, which only clients of TLS 1.2 send."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -49,6 +90,65 @@ class Entry(msgspec.Struct, frozen=True):
     der: bytes
     staple: bytes = b""
     """Its OCSP answer, DER, or b""."""
+
+
+def first_message(data: bytes) -> bytes | None:
+    """Return the first handshake message in TLS records; None while it is incomplete.
+
+    Raises FrameError for anything but records of a handshake.
+    """
+    reader, message = _Reader(data), bytearray()
+    while reader.left:
+        if reader.number(1) != _HANDSHAKE_RECORD:
+            raise FrameError("not a record of a TLS handshake")
+        if reader.left < 4:
+            return None
+        reader.number(2)  # legacy_record_version
+        size = reader.number(2)
+        message += reader.take(min(size, reader.left))
+        if len(message) >= 4 and len(message) >= (whole := 4 + int.from_bytes(message[1:4], "big")):
+            return bytes(message[:whole])
+        if len(message) > MAX_MESSAGE_BYTES or size == 0:
+            raise FrameError("not a handshake message")
+    return None
+
+
+def read_client_hello(message: bytes) -> ClientHello:
+    """Return what a complete ClientHello offers, with its 4-byte header.
+
+    Raises FrameError for any other or malformed message.
+    """
+    kind, body = _open(message)
+    if kind != CLIENT_HELLO:
+        raise FrameError(f"handshake message of type {kind}")
+    highest = body.number(2)  # legacy_version: the highest one where there is no list
+    body.take(32)  # random
+    body.vector(1)  # legacy_session_id
+    ciphers = _numbers(body.vector(2))
+    body.vector(1)  # legacy_compression_methods
+    extensions = _extensions(body) if body.left else {}
+    body.end()
+    listed = extensions.get(_SUPPORTED_VERSIONS)
+    if listed is None:
+        versions = tuple(number for number in VERSIONS if number <= min(highest, 0x0303))
+    else:
+        versions = _numbers(listed.vector(1))
+        listed.end()
+    groups = _list(extensions.get(_SUPPORTED_GROUPS), MAX_MESSAGE_BYTES, lambda codes: codes.number(2))
+    return ClientHello(versions, ciphers, groups)
+
+
+def read_version(message: bytes) -> int:
+    """Return the version that a complete ServerHello chooses. Raises FrameError for any other or malformed message."""
+    kind, body = _open(message)
+    if kind != SERVER_HELLO:
+        raise FrameError(f"handshake message of type {kind}")
+    version = body.number(2)
+    body.take(32)  # random
+    body.vector(1)  # legacy_session_id_echo
+    body.take(2 + 1)  # cipher suite, compression method
+    chosen = _extensions(body).get(_SUPPORTED_VERSIONS) if body.left else None
+    return version if chosen is None else chosen.number(2)
 
 
 def read_preferences(message: bytes) -> PeerPreferences:
@@ -70,18 +170,26 @@ def read_preferences(message: bytes) -> PeerPreferences:
     body.end()
     authorities = _list(extensions.get(_CERTIFICATE_AUTHORITIES), MAX_AUTHORITIES, lambda names: names.vector(2))
     algorithms = _list(extensions.get(_SIGNATURE_ALGORITHMS), MAX_MESSAGE_BYTES, lambda codes: codes.number(2))
-    return PeerPreferences(authorities, algorithms)
+    return PeerPreferences(authorities, algorithms, _list(extensions.get(TRUSTED_CA_KEYS), MAX_AUTHORITIES, _root))
 
 
-def read_certificates(message: bytes) -> tuple[Entry, ...]:
-    """Return the entries of a complete Certificate message of TLS 1.3, with its 4-byte header, in order.
+def trusted_ca_keys(roots: Sequence[bytes]) -> bytes:
+    """Return the extension's content that lists these roots (DER) by the hashes of their certificates (V2G2-651)."""
+    entries = b"".join(bytes((RootForm.CERT_SHA1,)) + hashlib.sha1(each).digest() for each in roots)  # noqa: S324
+    return len(entries).to_bytes(2, "big") + entries
 
-    Raises FrameError for any other or malformed message.
+
+def read_certificates(message: bytes, version: Version = "TLSv1.3") -> tuple[Entry, ...]:
+    """Return the entries of a complete Certificate message, with its 4-byte header, in order.
+
+    In TLS 1.2 the OCSP answer is a message of its own: see `read_status`. Raises FrameError for any other or
+    malformed message.
     """
     kind, body = _open(message)
     if kind != CERTIFICATE:
         raise FrameError(f"handshake message of type {kind}")
-    body.vector(1)  # certificate_request_context
+    if version == "TLSv1.3":
+        body.vector(1)  # certificate_request_context
     shown = _Reader(body.vector(3))
     body.end()
     entries: list[Entry] = []
@@ -89,19 +197,32 @@ def read_certificates(message: bytes) -> tuple[Entry, ...]:
         if len(entries) == MAX_CERTIFICATES:
             raise FrameError(f"more than {MAX_CERTIFICATES} certificates")
         der = shown.vector(3)
-        status = _extensions(shown).get(_STATUS_REQUEST)
+        status = _extensions(shown).get(_STATUS_REQUEST) if version == "TLSv1.3" else None
         entries.append(Entry(der, _ocsp_response(status) if status is not None else b""))
     return tuple(entries)
 
 
-def choose(identities: Sequence[TlsIdentity], wishes: PeerPreferences) -> TlsIdentity:
+def read_status(message: bytes) -> bytes:
+    """Return the OCSP answer of a complete CertificateStatus message of TLS 1.2, with its 4-byte header; b"" for none.
+
+    Raises FrameError for any other or malformed message.
+    """
+    kind, body = _open(message)
+    if kind != CERTIFICATE_STATUS:
+        raise FrameError(f"handshake message of type {kind}")
+    return _ocsp_response(body)
+
+
+def choose(identities: Sequence[TlsIdentity], wishes: PeerPreferences, roots: Sequence[bytes] = ()) -> TlsIdentity:
     """Return the first of `identities` (at least one) that the peer can verify and trusts.
 
-    Without certificate_authorities the choice is free (V2G20-2378): the first with an acceptable signature. If
-    none matches, the first is still sent, so that both sides see the reason.
+    `roots` (DER) are those among which the ones of trusted_ca_keys are found. Without a list of roots the choice is
+    free (V2G20-2378): the first with an acceptable signature. If none matches, the first is still sent, so that both
+    sides see the reason; in TLS 1.2 the standard wants that (V2G2-923).
     """
     usable = [each for each in identities if _signs_with(each, wishes.signature_algorithms)] or list(identities)
     trusted = [each for each in usable if _stands_under(each, wishes.authorities)]  # V2G20-1007, -2379
+    trusted = trusted or [each for each in usable if _is_trusted(each, wishes.roots, roots)]  # V2G2-871
     return (trusted or usable)[0]
 
 
@@ -112,6 +233,46 @@ def _signs_with(identity: TlsIdentity, algorithms: Sequence[int]) -> bool:
 
 def _stands_under(identity: TlsIdentity, authorities: Sequence[bytes]) -> bool:
     return any(load_certificate(each).issuer.public_bytes() in authorities for each in identity.credentials.chain)
+
+
+def _is_trusted(identity: TlsIdentity, trusted: Sequence[TrustedRoot], roots: Sequence[bytes]) -> bool:
+    """Return whether a chain ends at one of the roots that trusted_ca_keys identifies."""
+    if not trusted:
+        return False
+    top = load_certificate(identity.credentials.chain[-1])
+    above = [root for root in roots if signature_matches(load_certificate(root), top)]
+    forms = {TrustedRoot(RootForm.X509_NAME, top.issuer.public_bytes())}
+    for root in above:
+        key = x509.SubjectKeyIdentifier.from_public_key(load_certificate(root).public_key()).digest
+        forms |= {
+            TrustedRoot(RootForm.CERT_SHA1, hashlib.sha1(root).digest()),  # noqa: S324 - an identifier
+            TrustedRoot(RootForm.KEY_SHA1, key),
+        }
+    return not forms.isdisjoint(trusted)
+
+
+def _root(entries: "_Reader") -> TrustedRoot:
+    number = entries.number(1)
+    try:
+        form = RootForm(number)
+    except ValueError:
+        raise FrameError(f"trusted_ca_keys has an entry of type {number}") from None
+    match form:
+        case RootForm.PRE_AGREED:
+            return TrustedRoot(form)
+        case RootForm.X509_NAME:
+            return TrustedRoot(form, entries.vector(2))
+        case _:
+            return TrustedRoot(form, entries.take(20))
+
+
+def _numbers(data: bytes) -> tuple[int, ...]:
+    """Return the numbers of two bytes in `data`. Raises FrameError for an odd length."""
+    reader = _Reader(data)
+    found: list[int] = []
+    while reader.left:
+        found.append(reader.number(2))
+    return tuple(found)
 
 
 def _open(message: bytes) -> "tuple[int, _Reader]":

@@ -10,21 +10,21 @@ from typing import Final
 
 from v2g.errors import ConfigError, KeyAccessError, TlsError
 from v2g.io.tls import openssl
-from v2g.io.tls.endpoint import Endpoint, TlsIdentity, TlsProfile
-from v2g.io.tls.hello import choose
+from v2g.io.tls.endpoint import Endpoint, TlsIdentity, TlsProfile, offer_of
+from v2g.io.tls.hello import TRUSTED_CA_KEYS, choose, trusted_ca_keys
 from v2g.io.tls.openssl import OpenSsl, Pointer
 from v2g.io.tls.openssl_provider import AdoptedKey, provider
 from v2g.io.tls.peer_verifier import VERIFY_OK, JudgedChannel, check_own_key
 from v2g.pki.certificates import load_certificate
 
 # Constants of OpenSSL's headers that it declares as macros.
-_MIN_PROTO, _MAX_PROTO, _TLS1_3 = 123, 124, 0x0304
+_MIN_PROTO, _MAX_PROTO = 123, 124
 _GROUPS_LIST, _SIGALGS_LIST, _SESSION_CACHE_MODE = 92, 98, 44
 _STATUS_CALLBACK, _STATUS_TYPE, _SET_STATUS_RESPONSE, _OCSP = 63, 65, 71, 1
 _STATUS_OK, _STATUS_FATAL, _STATUS_NONE = 0, 2, 3
 _NEGOTIATED_GROUP: Final = 134
 _VERIFY_PEER_ALWAYS: Final = 0x01 | 0x02
-_NO_TICKET, _SERVER_PREFERENCE = 1 << 14, 1 << 22
+_NO_TICKET, _SERVER_PREFERENCE, _NO_RENEGOTIATION = 1 << 14, 1 << 22, 1 << 30
 _NO_COMPRESSION: Final = 1 << 32 | 1 << 33
 """Disables compression of certificates (RFC 8879), OpenSSL's default from 3.2 on: our verification
 parses Certificate messages, and ISO 15118-20 names no compression."""
@@ -52,9 +52,10 @@ class NativeChannel(JudgedChannel):
         self._factory = factory()
         self._lib = lib = self._factory.lib
         ffi, ssl, crypto = lib.ffi, lib.ssl, lib.crypto
+        self._roots = ffi.new("unsigned char[]", b"" if endpoint.server else trusted_ca_keys(endpoint.trusted()))
         self._buffer = ffi.new("char[]", _CHUNK)
         context = self._factory.context(
-            endpoint.server, endpoint.profile, endpoint.trusted(), key_log=endpoint.key_log is not None
+            endpoint.server, endpoint.offered, endpoint.trusted(), key_log=endpoint.key_log is not None
         )
         self._ssl = lib.own(ssl.SSL_new(context), ssl.SSL_free)
         self._in, self._out = (crypto.BIO_new(crypto.BIO_s_mem()) for _ in range(2))
@@ -67,7 +68,8 @@ class NativeChannel(JudgedChannel):
         else:
             ssl.SSL_set_connect_state(self._ssl)
             ssl.SSL_ctrl(self._ssl, _STATUS_TYPE, _OCSP, ffi.NULL)  # V2G20-2372, -2373
-        self._put_in_place(self._shown)  # report an unusable key now, not at the first peer
+        if self._shown is not None:
+            self._put_in_place(self._shown)  # report an unusable key now, not at the first peer
 
     @property
     def cipher(self) -> str:
@@ -95,8 +97,7 @@ class NativeChannel(JudgedChannel):
             if self._lib.ssl.SSL_get_error(self._ssl, result) == _WANT_READ:
                 return False
             raise self._named()
-        if self.peer is None:  # no peer was verified
-            raise TlsError("the peer showed no certificate", reason="peer_certificate_missing")
+        self._verdict.check_end(self.version, self.group)
         return True
 
     def feed(self, data: bytes) -> None:
@@ -169,7 +170,7 @@ class NativeChannel(JudgedChannel):
         """Select the chain that the peer trusts."""
         try:
             if len(self._identities) > 1:
-                self._put_in_place(choose(self._identities, self._verdict.wishes))
+                self._put_in_place(choose(self._identities, self._verdict.wishes, self._endpoint.trusted()))
         except Exception as error:  # noqa: BLE001 - no exception may pass through C
             self._raised = error
             return 0
@@ -190,7 +191,7 @@ class NativeChannel(JudgedChannel):
         if not self._endpoint.server:
             return int(self._verdict.staples_good())
         try:
-            answer = self._shown.answer()
+            answer = self._shown.answer() if self._shown is not None else b""
         except Exception as error:  # noqa: BLE001
             self._raised = error
             return _STATUS_FATAL
@@ -201,6 +202,11 @@ class NativeChannel(JudgedChannel):
         ffi.memmove(copy, answer, len(answer))
         self._lib.ssl.SSL_ctrl(self._ssl, _SET_STATUS_RESPONSE, len(answer), copy)  # transfers ownership
         return _STATUS_OK
+
+    def on_add_roots(self, out: Pointer, size: Pointer) -> int:
+        """Fill in trusted_ca_keys: a client's list, or a server's empty answer (RFC 6066, 6)."""
+        out[0], size[0] = self._roots, 0 if self._endpoint.server else len(self._roots) - 1
+        return 1
 
     def on_message(self, message: bytes) -> None:
         """Process a message of the peer."""
@@ -223,13 +229,17 @@ class Factory:
         self.lib = lib
         self.keys = provider()
         self.context = functools.lru_cache(maxsize=16)(self._context)
-        """`context(server, profile, anchors, *, key_log)` is the SSL_CTX for such connections."""
+        """`context(server, profiles, anchors, *, key_log)` is the SSL_CTX for such connections."""
         ffi = lib.ffi
         self._choose = ffi.callback("int (*)(SSL *, void *)", lambda ssl, _: self._channel(ssl).on_choose())
         self._verify = ffi.callback("int (*)(X509_STORE_CTX *, void *)", self._on_verify)
         self._status = ffi.callback("int (*)(SSL *, void *)", lambda ssl, _: self._channel(ssl).on_status())
         self._info = ffi.callback("void (*)(const SSL *, int, int)", self._on_info)
         self._message = ffi.callback("void (*)(int, int, int, const void *, size_t, SSL *, void *)", self._on_message)
+        self._add_roots = ffi.callback(
+            "int (*)(SSL *, unsigned int, const unsigned char **, size_t *, int *, void *)",
+            lambda ssl, _kind, out, size, _alert, _data: self._channel(ssl).on_add_roots(out, size),
+        )
         self._key_log = ffi.callback("void (*)(const SSL *, const char *)", self._on_key_log)
 
     def certificate(self, der: bytes) -> Pointer:
@@ -240,16 +250,21 @@ class Factory:
             raise KeyAccessError(f"{lib.version} cannot read our certificate: {'; '.join(lib.reasons())}")
         return lib.own(made[0], crypto.X509_free)
 
-    def _context(self, server: bool, profile: TlsProfile, anchors: tuple[bytes, ...], *, key_log: bool) -> Pointer:
+    def _context(
+        self, server: bool, profiles: tuple[TlsProfile, ...], anchors: tuple[bytes, ...], *, key_log: bool
+    ) -> Pointer:
         lib, ffi, ssl = self.lib, self.lib.ffi, self.lib.ssl
         method = ssl.TLS_server_method() if server else ssl.TLS_client_method()
         context = lib.own(ssl.SSL_CTX_new_ex(self.keys.context, ffi.NULL, method), ssl.SSL_CTX_free)
-        groups, algorithms = (":".join(each).encode() for each in (profile.groups, profile.signature_algorithms))
+        offer = offer_of(profiles)
+        groups, algorithms = (":".join(each).encode() for each in (offer.groups, offer.signature_algorithms))
+        suites, ciphers = (":".join(each).encode() for each in (offer.ciphersuites, offer.ciphers))
         done = context is not None and all(
             (
-                ssl.SSL_CTX_ctrl(context, _MIN_PROTO, _TLS1_3, ffi.NULL),
-                ssl.SSL_CTX_ctrl(context, _MAX_PROTO, _TLS1_3, ffi.NULL),
-                ssl.SSL_CTX_set_ciphersuites(context, ":".join(profile.ciphers).encode()),
+                ssl.SSL_CTX_ctrl(context, _MIN_PROTO, offer.lowest, ffi.NULL),
+                ssl.SSL_CTX_ctrl(context, _MAX_PROTO, offer.highest, ffi.NULL),
+                not suites or ssl.SSL_CTX_set_ciphersuites(context, suites),
+                not ciphers or ssl.SSL_CTX_set_cipher_list(context, ciphers),
                 ssl.SSL_CTX_ctrl(context, _GROUPS_LIST, 0, ffi.new("char[]", groups)),
                 ssl.SSL_CTX_ctrl(context, _SIGALGS_LIST, 0, ffi.new("char[]", algorithms)),
                 ssl.SSL_CTX_set_num_tickets(context, 0),
@@ -257,17 +272,23 @@ class Factory:
             )
         )
         if not done:
-            raise ConfigError(f"{lib.version} does not support {profile.name}: {'; '.join(lib.reasons())}")
+            names = " and ".join(each.name for each in profiles)
+            raise ConfigError(f"{lib.version} does not support {names}: {'; '.join(lib.reasons())}")
         ssl.SSL_CTX_ctrl(context, _SESSION_CACHE_MODE, 0, ffi.NULL)
-        ssl.SSL_CTX_set_options(context, _NO_TICKET | _SERVER_PREFERENCE | _NO_COMPRESSION)
-        ssl.SSL_CTX_set_verify(context, _VERIFY_PEER_ALWAYS, ffi.NULL)
+        ssl.SSL_CTX_set_options(context, _NO_TICKET | _SERVER_PREFERENCE | _NO_COMPRESSION | _NO_RENEGOTIATION)
+        mutual = not server or profiles[0].mutual
+        ssl.SSL_CTX_set_verify(context, _VERIFY_PEER_ALWAYS if mutual else 0, ffi.NULL)
         ssl.SSL_CTX_set_cert_verify_callback(context, self._verify, ffi.NULL)
         ssl.SSL_CTX_set_cert_cb(context, self._choose, ffi.NULL)
         ssl.SSL_CTX_set_info_callback(context, self._info)
         ssl.SSL_CTX_set_msg_callback(context, self._message)
         if key_log:
             ssl.SSL_CTX_set_keylog_callback(context, self._key_log)
-        ssl.SSL_CTX_set0_CA_list(context, lib.give(self._names(anchors)))  # V2G20-1006, -2401
+        if mutual:
+            ssl.SSL_CTX_set0_CA_list(context, lib.give(self._names(anchors)))  # V2G20-1006, -2401
+        if profiles[-1].version == "TLSv1.2":
+            add = ssl.SSL_CTX_add_server_custom_ext if server else ssl.SSL_CTX_add_client_custom_ext
+            add(context, TRUSTED_CA_KEYS, self._add_roots, ffi.NULL, ffi.NULL, ffi.NULL, ffi.NULL)
         return context
 
     def _names(self, anchors: tuple[bytes, ...]) -> Pointer:

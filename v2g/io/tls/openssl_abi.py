@@ -125,6 +125,12 @@ long SSL_CTX_ctrl(SSL_CTX *, int cmd, long larg, void *parg);
 long SSL_CTX_callback_ctrl(SSL_CTX *, int, void *);
 uint64_t SSL_CTX_set_options(SSL_CTX *, uint64_t);
 int SSL_CTX_set_ciphersuites(SSL_CTX *, const char *);
+int SSL_CTX_set_cipher_list(SSL_CTX *, const char *);
+typedef int (*custom_ext_add_cb)(SSL *, unsigned int, const unsigned char **out, size_t *outlen, int *al, void *);
+int SSL_CTX_add_client_custom_ext(
+    SSL_CTX *, unsigned int ext_type, custom_ext_add_cb, void *free_cb, void *arg, void *parse_cb, void *parse_arg);
+int SSL_CTX_add_server_custom_ext(
+    SSL_CTX *, unsigned int ext_type, custom_ext_add_cb, void *free_cb, void *arg, void *parse_cb, void *parse_arg);
 int SSL_CTX_set_num_tickets(SSL_CTX *, size_t);
 void SSL_CTX_set_verify(SSL_CTX *, int mode, void *callback);
 void SSL_CTX_set_cert_verify_callback(SSL_CTX *, int (*cb)(X509_STORE_CTX *, void *), void *arg);

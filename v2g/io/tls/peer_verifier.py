@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from cryptography import x509
 from cryptography.x509 import ocsp
 
@@ -16,13 +17,20 @@ from v2g.io.tls.endpoint import Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.hello import (
     CERTIFICATE,
     CERTIFICATE_REQUEST,
+    CERTIFICATE_STATUS,
     CLIENT_HELLO,
+    SERVER_HELLO,
+    VERSIONS,
     Entry,
     PeerPreferences,
     read_certificates,
+    read_client_hello,
     read_preferences,
+    read_status,
+    read_version,
 )
-from v2g.pki.certificates import key_kind
+from v2g.io.tls.selection import select
+from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.conformity import label
 from v2g.pki.credentials import Credentials
 from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation
@@ -37,7 +45,7 @@ RECEIVED: Final = {
     46: ("own_certificate_refused", "the peer rejects our certificate"),
     48: ("own_certificate_unknown_ca", "the peer does not know the root of our certificate"),
     51: ("decrypt_error", "the peer could not verify our signature"),
-    70: ("protocol_version", "the peer does not support TLS 1.3"),
+    70: ("protocol_version", "the peer supports none of our versions of TLS"),
     71: ("no_common_cipher", "the peer considers our ciphers too weak"),
     113: ("own_ocsp_refused", "the peer rejects our OCSP answer"),
     116: ("own_certificate_missing", "the peer requires a certificate"),
@@ -56,12 +64,20 @@ FOUND: Final = (
         "no signature algorithm in common with the peer",
     ),
     ("wrong signature type", "no_common_signature_algorithm", "the peer signs with an algorithm that is not allowed"),
-    ("unsupported protocol", "protocol_version", "the peer does not support TLS 1.3"),
+    ("unsupported protocol", "protocol_version", "the peer supports none of our versions of TLS"),
+    (
+        "inappropriate fallback",
+        "downgrade",
+        "the peer supports TLS 1.3 and answered with TLS 1.2: a third party may interfere",
+    ),
     ("wrong version number", "not_tls", "the peer does not use TLS"),
     ("http request", "not_tls", "the peer uses HTTP"),
     ("peer did not return a certificate", "peer_certificate_missing", "the peer has no certificate"),
 )
 """OpenSSL's texts of its own failures, our reasons and descriptions."""
+
+_GROUP_NAMES: Final = {"prime256v1": "secp256r1", "X448": "x448", "X25519": "x25519"}
+"""OpenSSL's names of groups to those of `Channel.group`."""
 
 VERIFY_OK: Final = 0
 VERIFY_REVOKED: Final = 23
@@ -103,8 +119,11 @@ class Verdict:
         """The peer's preferences about our certificates."""
         self.alert: int | None = None
         """The peer's fatal alert, set by the backend."""
+        self.profile = endpoint.profile
+        """The profile in use; on a client with two, from the ServerHello on."""
         self._endpoint = endpoint
         self._shown: tuple[Entry, ...] = ()
+        self._chain: VerifiedChain | None = None  # in TLS 1.2, before its revocation is judged
         self._refusal: TlsError | None = None
 
     def on_message(self, message: bytes) -> None:
@@ -115,20 +134,47 @@ class Verdict:
         kind = message[0] if message else None
         if kind == CERTIFICATE:
             try:
-                self._shown = read_certificates(message)
+                self._shown = read_certificates(message, self.profile.version)
             except FrameError as error:
                 self._refusal = TlsError(str(error), reason="peer_certificate_malformed")
-        elif kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
-            # An unreadable message is no preference; the library rejects it, too.
-            with contextlib.suppress(FrameError):
+            return
+        # Any other unreadable message says nothing; the library rejects it, too.
+        with contextlib.suppress(FrameError):
+            if kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
                 self.wishes = read_preferences(message)
+            if kind == CLIENT_HELLO and self._endpoint.server:
+                self._select(message)
+            elif kind == SERVER_HELLO:
+                version = VERSIONS.get(read_version(message))
+                self.profile = next((each for each in self._endpoint.profiles if each.version == version), self.profile)
+            elif kind == CERTIFICATE_STATUS and self._shown:
+                self._shown = (msgspec.structs.replace(self._shown[0], staple=read_status(message)), *self._shown[1:])
+
+    def _select(self, message: bytes) -> None:
+        """Name what the ClientHello lacks; the library only knows that nothing is in common."""
+        try:
+            select(read_client_hello(message), self._endpoint.profiles, falls_back=self._endpoint.falls_back)
+        except TlsError as error:
+            self._refusal = error
+
+    def check_end(self, version: str, group: str) -> None:
+        """Check the outcome of a complete handshake. Raises TlsError."""
+        profile = self.profile
+        if self._refusal is not None:
+            raise self._refusal
+        if version != profile.version:
+            raise TlsError(f"the handshake ended at {version}, not {profile.version}", reason="protocol_version")
+        if self.peer is None and (profile.mutual or not self._endpoint.server):
+            raise TlsError("the peer showed no certificate", reason="peer_certificate_missing")
+        if profile.version == "TLSv1.3" and group not in {_GROUP_NAMES.get(each, each) for each in profile.groups}:
+            raise TlsError(f"the peer chose {group}, which {profile.name} does not allow", reason="no_common_group")
 
     def judge(self) -> int:
         """Return the X.509 verify code for the peer's chain; 0 continues the handshake.
 
-        The verified chain is then in `peer`. Of revocation, only a revoked server is rejected here, since
-        the alert can express it. Other faults of OCSP answers have their own alert, for which the library
-        calls `staples_good`.
+        The verified chain is then in `peer`; in TLS 1.2 after `staples_good`, since the server's OCSP answer follows.
+        Of revocation, only a revoked server is rejected here, since the alert can express it. Other faults of
+        OCSP answers have their own alert, for which the library calls `staples_good`.
         """
         endpoint = self._endpoint
         if not self._shown:
@@ -141,17 +187,23 @@ class Verdict:
                 endpoint.trusted(),
                 role=endpoint.peer_role,
                 at=endpoint.now(),
-                interop=endpoint.profile.interop,
+                interop=self.profile.interop,
+                generation=self.profile.generation,
                 crosses=endpoint.crosses,
             )
         except CertificateError as error:
             reason = "unknown_ca" if error.reason == "unknown_root" else f"peer_certificate_{error.reason}"
             self._refusal = TlsError(str(error), reason=reason, hint=error.hint)
             return VERIFY_CODES[error.reason]
+        if self.profile.version == "TLSv1.2":
+            self._chain = peer
+            return VERIFY_OK
         return self._judge_revocation(peer)
 
     def staples_good(self) -> bool:
         """Return whether the server's revocation status allows the handshake, after `judge`."""
+        if self._chain is not None and self._refusal is None:
+            self._judge_revocation(self._chain)
         return self.peer is not None
 
     def _judge_revocation(self, peer: VerifiedChain) -> int:
@@ -171,7 +223,7 @@ class Verdict:
             peer,
             Evidence(ocsp=answers, crls=endpoint.crls()),
             at=endpoint.now(),
-            policy=RevocationPolicy(leaf=Fail.SOFT if lenient else endpoint.profile.revocation),
+            policy=RevocationPolicy(leaf=Fail.SOFT if lenient else self.profile.revocation),
         )
         if (refusal := revocation.refusal) is not None:
             sentence = f"{label(refusal.certificate)}: {refusal.message}"
@@ -187,19 +239,20 @@ class Verdict:
             )
         return VERIFY_OK
 
-    def name(self, details: Sequence[str], shown: TlsIdentity) -> TlsError:
+    def name(self, details: Sequence[str], shown: TlsIdentity | None) -> TlsError:
         """Return the failure with an actionable reason.
 
         `details` are the reasons in OpenSSL's error queue, `shown` is the own chain that was sent.
         """
         if self._refusal is not None:
             return self._refusal
-        offered = self._endpoint.profile
-        hint = f"offered: {', '.join((*offered.ciphers, *offered.groups, *offered.signature_algorithms))}"
+        profiles = self._endpoint.profiles
+        offered = (each for p in profiles for each in (*p.ciphers, *p.groups, *p.signature_algorithms))
+        hint = f"offered: {', '.join(dict.fromkeys(offered))}"
         if self.alert is not None:
             unknown = (f"alert_{self.alert}", f"the peer sent TLS alert {self.alert}")
             reason, sentence = RECEIVED.get(self.alert, unknown)
-            if reason == "own_ocsp_refused" and _says_revoked(shown):
+            if reason == "own_ocsp_refused" and shown is not None and _says_revoked(shown):
                 reason, sentence = RECEIVED[44]
             return TlsError(sentence, reason=reason, hint=hint)
         text = "; ".join(details)
@@ -215,8 +268,8 @@ class JudgedChannel:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._verdict = Verdict(endpoint)
-        self._identities = endpoint.current()
-        self._shown = self._identities[0]
+        self._identities = _suitable(endpoint)
+        self._shown = self._identities[0] if self._identities else None
 
     @property
     def peer(self) -> VerifiedChain | None:
@@ -234,22 +287,38 @@ class JudgedChannel:
         return self._verdict.unproven
 
     @property
-    def shown(self) -> Credentials:
-        """The own chain that was sent."""
-        return self._shown.credentials
+    def shown(self) -> Credentials | None:
+        """The own chain that was sent, None without one."""
+        return self._shown.credentials if self._shown is not None else None
 
 
-def check_own_key(leaf: x509.Certificate, profile: TlsProfile) -> None:
-    """Reject a certificate without a signature algorithm in the profile. OpenSSL would blame the peer.
+def _suitable(endpoint: Endpoint) -> tuple[TlsIdentity, ...]:
+    """Return the identities for the profile, all of them if there is none; a client in TLS 1.2 shows none."""
+    if not endpoint.server and not endpoint.profile.mutual:
+        return ()
+    present = endpoint.current()
+    suited = (each for each in present if signs_with(load_certificate(each.credentials.leaf), endpoint.profile))
+    return tuple(suited) or present
+
+
+def signs_with(leaf: x509.Certificate, profile: TlsProfile) -> bool:
+    """Return whether the profile has a signature algorithm for a certificate's key."""
+    kind = key_kind(leaf)
+    return kind is not None and any(kind.value in algorithm for algorithm in profile.signature_algorithms)
+
+
+def check_own_key(leaf: x509.Certificate, *profiles: TlsProfile) -> None:
+    """Reject a certificate without a signature algorithm in one of the profiles. OpenSSL would blame the peer.
 
     Raises TlsError(own_certificate_unsuitable).
     """
-    kind = key_kind(leaf)
-    if kind is None or not any(kind.value in algorithm for algorithm in profile.signature_algorithms):
+    if not any(signs_with(leaf, each) for each in profiles):
+        kind = key_kind(leaf)
+        names = " and ".join(each.name for each in profiles)
         raise TlsError(
-            f"our own certificate's key is {kind.value if kind else 'unknown'}, which {profile.name} does not allow",
+            f"our own certificate's key is {kind.value if kind else 'unknown'}, which {names} does not allow",
             reason="own_certificate_unsuitable",
-            hint="certificates of -2 need security_profile: interop",
+            hint='certificates of -2 are for vehicles of -2 (charger.editions), or for security_profile = "interop"',
         )
 
 

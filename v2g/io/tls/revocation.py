@@ -22,6 +22,7 @@ async def ask_responders(stream: TlsStream, endpoint: Endpoint, *, ask: Ask = as
     Certificates without responder are skipped, except the leaf. Raises TlsError(ocsp_...) by the policy of
     `endpoint`; the caller closes the connection.
     """
+    assert stream.peer is not None  # a server always shows its chain
     path = (*stream.peer.certificates, stream.peer.anchor)
 
     async def answer(place: int) -> bytes:

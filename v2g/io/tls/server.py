@@ -6,10 +6,14 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from v2g.errors import TlsError, TransportError, V2GError
-from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
+from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
+from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 
 MAX_HANDSHAKES: Final = 32
@@ -90,11 +94,21 @@ class TlsServer:
             context = {"message": "TLS connection handler failed", "exception": task.exception(), "task": task}
             task.get_loop().call_exception_handler(context)
 
+    def _open(self, writer: asyncio.StreamWriter, first: bytes) -> Channel | None:
+        """Return the channel by the client's first bytes; unusable own credentials cost this connection only."""
+        try:
+            channel = open_for(self._endpoint, first)
+        except TlsError:
+            raise
+        except V2GError as error:
+            why = f"our own credentials: {error}"
+            raise TlsError(why, reason="own_credentials_unusable", hint=error.hint) from None
+        return channel if channel is None else record_channel(self._endpoint, channel, writer)
+
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         until = asyncio.get_running_loop().time() + self._timeout
         try:
-            channel = record_channel(self._endpoint, _open(self._endpoint), writer)
-            stream = await handshake(channel, reader, writer, until=until)
+            stream = await handshake(partial(self._open, writer), reader, writer, until=until)
         except TlsError as error:
             _log.warning("TLS handshake with %s: %s: %s", _address(writer), error.reason, error)
             if self._on_failure is not None:
@@ -115,16 +129,6 @@ def _address(writer: asyncio.StreamWriter) -> str:
     return str(peer[0]) if peer else "a peer that is gone"
 
 
-def _open(endpoint: Endpoint) -> Any:
-    """Return a channel; unusable own credentials cost this connection, not the server."""
-    try:
-        return open_channel(endpoint)
-    except TlsError:
-        raise
-    except V2GError as error:
-        raise TlsError(f"our own credentials: {error}", reason="own_credentials_unusable", hint=error.hint) from None
-
-
 async def serve(
     host: str,
     port: int | range,
@@ -140,7 +144,8 @@ async def serve(
     `timeout` s goes to `on_failure` and the log. Raises TransportError when the port is in use, and as `open_channel`.
     """
     assert endpoint.server
-    open_channel(endpoint)  # report unusable credentials now, not at the first client
+    for profile in endpoint.profiles:  # report unusable credentials now, not at the first client
+        open_channel(replace(endpoint, profile=profile, older=None))
     server = TlsServer(endpoint, handler, on_failure, timeout)
     await server.listen(host, port if isinstance(port, range) else range(port, port + 1))
     return server

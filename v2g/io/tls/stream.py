@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from v2g.errors import TlsError, TransportError
@@ -13,7 +14,7 @@ HANDSHAKE_SECONDS: Final = 4.5
 """Time-out from TCP connection to finished handshake: every failure is reported within 5 s."""
 
 CLOSED_HINT: Final = "some peers close without an alert when no group is in common: see security_profile"
-SILENT_HINT: Final = "is there a TLS 1.3 peer at the other end?"
+SILENT_HINT: Final = "is there a TLS peer at the other end?"
 
 _CLOSE_SECONDS: Final = 1.0
 _DRAIN_SECONDS: Final = 0.4
@@ -24,17 +25,16 @@ class TlsStream:
     """A connection after its handshake. One reader and one writer at a time."""
 
     def __init__(self, channel: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert channel.peer is not None
         self._channel = channel
         self._reader = reader
         self._writer = writer
         self._closed = False
-        self.peer: VerifiedChain = channel.peer
-        """The peer's chain, verified for its role."""
-        self.peer_chain: tuple[bytes, ...] = channel.peer.der
+        self.peer: VerifiedChain | None = channel.peer
+        """The peer's chain, verified for its role; None for a client in TLS 1.2."""
+        self.peer_chain: tuple[bytes, ...] = channel.peer.der if channel.peer is not None else ()
         """The same as DER, leaf first, without the root."""
-        self.own: Credentials = channel.shown
-        """The own chain that was sent."""
+        self.own: Credentials | None = channel.shown
+        """The own chain that was sent; None for a client that has none to send."""
         self.cipher: str = channel.cipher
         self.group: str = channel.group
         self.version: str = channel.version
@@ -51,13 +51,13 @@ class TlsStream:
 
     @property
     def peer_name(self) -> str:
-        """The common name of the peer's certificate."""
-        return self.peer.subject_cn
+        """The common name of the peer's certificate, "" without one."""
+        return self.peer.subject_cn if self.peer is not None else ""
 
     @property
     def peer_leaf(self) -> bytes:
-        """The peer's certificate, DER."""
-        return self.peer_chain[0]
+        """The peer's certificate, DER; b"" without one."""
+        return self.peer_chain[0] if self.peer_chain else b""
 
     @property
     def ocsp_response(self) -> bytes:
@@ -115,17 +115,26 @@ class TlsStream:
 
 
 async def handshake(
-    channel: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, until: float
+    opener: Callable[[bytes], Channel | None],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    until: float,
 ) -> TlsStream:
     """Return the connection after its handshake, at the latest at `until` (s, of the loop's clock).
 
-    Raises TlsError with the cause, after sending its alert; the caller closes the connection. The time-out
-    does not depend on received bytes.
+    `opener` returns its channel by the first bytes of the peer, None until they suffice. Raises TlsError with the
+    cause, after sending its alert; the caller closes the connection. The time-out does not depend on received bytes.
     """
     began = asyncio.get_running_loop().time()
     received = sent = 0
+    first = b""
     try:
         async with asyncio.timeout_at(until):
+            while (channel := opener(first)) is None:
+                first += await _receive(reader)
+                received = len(first)
+            channel.feed(first)
             while True:
                 try:
                     done = channel.handshake()
