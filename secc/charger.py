@@ -312,13 +312,13 @@ class Charger:
             for shared in _doors([each for each in self.controllers if interface in each.config.link.interfaces]):
                 first = shared[0].config
                 recorder = self._recorders.get(first.link.record) if first.link.record is not None else None
-                endpoint = self.transport.endpoint
+                endpoint = self.transport.endpoint_of(first)
                 await doors.add(
                     listen(
                         interface,
                         address,
                         config=first,
-                        endpoint=endpoint if recorder is None else recorded(endpoint, recorder),
+                        endpoint=endpoint if recorder is None or endpoint is None else recorded(endpoint, recorder),
                         handler=lambda stream, shared=shared: self._vehicle(stream, shared, wrap),  # type: ignore[misc]
                         observe=self.observe,
                         evse_ids=[each.config.charger.evse_id for each in shared],
@@ -419,6 +419,11 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
                 raise ConfigError(
                     f"EVSEs {number} and {other} share an SDP port, which leads to one TCP port",
                     hint="give each an SDP port of its own, or leave out tls_port",
+                )
+            if set(place.charger.editions) != set(later.charger.editions):
+                raise ConfigError(
+                    f"EVSEs {number} and {other} share an SDP port, but not charger.editions",
+                    hint="give each an SDP port of its own, or both the same editions",
                 )
 
 

@@ -68,8 +68,8 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     without_tls: Annotated[
         bool,
         Meta(
-            description="accept vehicles that request no TLS, but never by contract; only with "
-            'security_profile = "interop", for laboratories'
+            description="accept vehicles that request no TLS, but never by contract: those of DIN 70121 and ISO "
+            '15118-2 (charger.editions), and with security_profile = "interop" of ISO 15118-20, for laboratories'
         ),
     ] = False
 
@@ -111,7 +111,8 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         tuple[ChainConfig, ...],
         Meta(
             max_length=8,
-            description="further chains, best first; each vehicle gets the first whose root and signature it supports",
+            description="further chains, best first; each vehicle gets the first whose root and signature it "
+            "supports; those on secp256r1 are for vehicles of ISO 15118-2",
         ),
     ] = ()
     v2g_roots: Annotated[tuple[Path, ...], Meta(min_length=1, description="V2G root certificates, PEM")]
@@ -127,6 +128,16 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = ()
     backend: Backend = "auto"
     curves: Curves = ("secp521r1", "x448")
+    falls_back: Annotated[
+        bool,
+        Meta(
+            description="give TLS 1.2 of ISO 15118-2 to a vehicle that offers TLS 1.3 with none of `curves`, instead "
+            "of refusing it"
+        ),
+    ] = False
+    iso15118_2_in_tls13: Annotated[
+        bool, Meta(description="serve ISO 15118-2 within TLS 1.3, too, if the vehicle prefers it there")
+    ] = True
     key_log: KeyLog = None
 
 
@@ -214,8 +225,10 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     )
 
     def __post_init__(self) -> None:
-        """Reject services that the hardware cannot provide."""
+        """Reject editions without transport, and services that the hardware cannot provide."""
         for place in self.places:
+            if "din" in place.charger.editions and not place.sdp.without_tls:
+                raise ValueError('charger.editions has "din", which has no TLS: set sdp.without_tls = true')
             kind = place.hardware.kind
             for service in place.charger.services:
                 needed = KIND_OF.get(service.family)

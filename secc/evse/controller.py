@@ -40,7 +40,7 @@ from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
-from v2g.iso15118.select import EditionName
+from v2g.iso15118.select import EditionName, carried
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
@@ -392,6 +392,12 @@ class EvseController:
 
     # -- the vehicle
 
+    def carried(self, version: str) -> dict[EditionName, Edition]:
+        """Return the editions for a connection with this version of TLS, "none" for TCP alone."""
+        tls, interop = self.config.tls, self.config.security_profile == "interop"
+        names = carried(version, of_2_in_tls13=tls.iso15118_2_in_tls13, without_tls=interop)
+        return {name: edition for name, edition in self.editions.items() if name in names}
+
     async def vehicle(self, stream: Stream, wrap: Wrap) -> None:
         """Serve a vehicle that has connected."""
         await self.settled()
@@ -401,10 +407,13 @@ class EvseController:
             self.observe(Observe("tls", "refused", {"reason": reason, **data}))
             return
         self.observe(Observe("tls", "accepted", {**data, "group": stream.group}))
+        if not self.carried(stream.version):
+            self.observe(Observe("tls", "refused", {"reason": "edition_disabled", **data}))
+            return
         visit = Visit(self, stream.own or self.transport.credentials[0])
         reason = "broke_down"
         try:
-            reason = await self.receive(visit, visit.conversation(stream.peer_leaf), wrap(stream))
+            reason = await self.receive(visit, visit.conversation(stream.peer_leaf, stream.version), wrap(stream))
         finally:
             self._after_conversation(reason)
 

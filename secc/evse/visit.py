@@ -48,8 +48,11 @@ class Visit:
             on_status=self._reading_status,
         )
 
-    def conversation(self, vehicle_certificate: bytes) -> NegotiatedSession:
-        """Return the core of a conversation with a vehicle of this leaf (DER, empty without TLS)."""
+    def conversation(self, vehicle_certificate: bytes, version: str) -> NegotiatedSession:
+        """Return the core of a conversation with a vehicle of this leaf (DER, empty without), over this version of TLS.
+
+        "none" is TCP alone. The connection must carry one of the charger's editions.
+        """
         controller = self._controller
         controller.grid.plugged(controller.cable_w)
         online = controller.station is not None and controller.station.online.is_set()
@@ -58,11 +61,11 @@ class Visit:
             self._identity,
             os.urandom,
             vehicle_certificate=vehicle_certificate,
-            tls=bool(vehicle_certificate),
+            tls=version != "none",
             can_plan=online,
         )
         return NegotiatedSession(
-            tuple(controller.editions.values()),
+            tuple(controller.carried(version).values()),
             controller.config.charger,
             lambda edition: self._session(edition, connection, online=online),
         )

@@ -1,5 +1,6 @@
-"""Listeners for vehicles on one network interface: SDP and TLS together, in laboratories also TCP alone."""
+"""Listeners for vehicles on one network interface: SDP with TLS, TCP alone, or both."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -22,16 +23,24 @@ Stream = TlsStream | plain.PlainStream
 
 @dataclass(frozen=True)
 class Listening:
-    """A TLS server, its SDP server, and optionally a server without TLS."""
+    """An SDP server, and a TLS server, a server without TLS, or both."""
 
-    server: TlsServer
+    server: TlsServer | None
     discovery: SdpServer
     plain: plain.PlainServer | None
+
+    @property
+    def ports(self) -> dict[str, Scalar]:
+        """The ports, as events have them."""
+        tls = {"tls_port": self.server.port} if self.server is not None else {}
+        alone = {"plain_port": self.plain.port} if self.plain is not None else {}
+        return {"sdp_port": self.discovery.port, **tls, **alone}
 
     async def close(self) -> None:
         """Stop SDP, then end the connections."""
         self.discovery.close()
-        await self.server.close()
+        if self.server is not None:
+            await self.server.close()
         if self.plain is not None:
             await self.plain.close()
 
@@ -49,7 +58,7 @@ class Doors:
     @property
     def ports(self) -> dict[str, Scalar]:
         """The ports of the first one; the event `listens` reports the others."""
-        return {"sdp_port": self._open[0].discovery.port, "tls_port": self._open[0].server.port}
+        return self._open[0].ports
 
     async def close(self) -> None:
         """Stop SDP, then end the connections."""
@@ -62,48 +71,44 @@ async def listen(
     address: IPv6Address,
     *,
     config: ProgramConfig,
-    endpoint: Endpoint,
+    endpoint: Endpoint | None,
     handler: Callable[[Stream], Awaitable[None]],
     observe: Callable[[Observe], None],
     evse_ids: Sequence[str],
 ) -> Listening:
-    """Listen at `address` of `interface` for vehicles of these EVSEs.
+    """Listen at `address` of `interface` for vehicles of these EVSEs; with `endpoint` None without TLS.
 
     Raises TransportError when a port is in use, and as `tls.serve`.
     """
     host = f"{address}%{interface}" if address.is_link_local else str(address)
-    server = await serve(
-        host,
-        config.tls.port or sdp.TCP_PORTS,
-        handler,
-        endpoint,
-        on_failure=lambda error: observe(_refused(error)),
-    )
-    insecure: plain.PlainServer | None = None
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        server: TlsServer | None = None
+        if endpoint is not None:
+            ports = config.tls.port or sdp.TCP_PORTS
+            server = await serve(host, ports, handler, endpoint, on_failure=lambda error: observe(_refused(error)))
+            stack.push_async_callback(server.close)
+        insecure: plain.PlainServer | None = None
         if config.sdp.without_tls:
             insecure = await plain.serve(host, sdp.TCP_PORTS, handler)
-        plain_port = insecure.port if insecure is not None else None
+            stack.push_async_callback(insecure.close)
+        port, plain_port = (each.port if each is not None else None for each in (server, insecure))
         couplings = frozenset(
             kind for each in config.charger.services for kind in association.COUPLINGS.get(each.family, ())
         )
-        behind = Behind(tuple(evse_ids), couplings, address, server.port, plain_port)
+        wireless = Behind(tuple(evse_ids), couplings, address, port, plain_port) if couplings and port else None
         discovery = SdpServer(
             interface,
-            tls_answer(address, server.port, plain_port=plain_port),
+            tls_answer(address, port, plain_port=plain_port),
             port=config.sdp.port,
-            wireless=behind if couplings else None,
+            wireless=wireless,
             on_flood=lambda source: observe(Observe("sdp", "flood", {"interface": interface, "source": source})),
         )
-    except BaseException:
-        await server.close()
-        if insecure is not None:
-            await insecure.close()
-        raise
+        stack.pop_all()
+    listening = Listening(server, discovery, insecure)
     data: dict[str, Scalar] = {"evse_id": config.charger.evse_id, "interface": interface}
-    observe(Observe("sdp", "listens", {**data, "sdp_port": discovery.port, "tls_port": server.port}))
-    return Listening(server, discovery, insecure)
+    observe(Observe("sdp", "listens", {**data, **listening.ports}))
+    return listening
 
 
 def _refused(error: TlsError) -> Observe:
-    return Observe("tls", "refused", {"reason": error.reason, "error": str(error)})
+    return Observe("tls", "refused", {"reason": error.reason, "error": str(error), "hint": error.hint})

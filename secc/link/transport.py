@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from secc.config import ChainConfig, ProgramConfig
 from secc.link.trust_files import TrustFiles
 from secc.station.device import certificate_folder
@@ -12,11 +14,12 @@ from v2g.errors import ConfigError
 from v2g.io.keys import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.tls.crls import CrlFiles
-from v2g.io.tls.endpoint import PROFILES, Endpoint
+from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
-from v2g.io.tls.peer_verifier import check_own_key
+from v2g.io.tls.peer_verifier import check_own_key, signs_with
 from v2g.io.tls.stapler import Stapler
 from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
+from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
@@ -40,11 +43,16 @@ class Transport:
         self.config = config
         tls_config = config.tls
         profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
+        of_2 = msgspec.structs.replace(ISO15118_2, revocation=profile.revocation, interop=profile.interop)
+        editions = {name for place in config.places for name in place.charger.editions}
+        self._profiles: dict[EditionName, TlsProfile] = {
+            name: each for name, each in (("20", profile), ("2", of_2)) if name in editions
+        }
         folder = certificate_folder(config.station) if config.station is not None else None
         self.trust = TrustFiles(tls_config, folder, observe)
         log_profile(profile, observe)
         if any(place.sdp.without_tls for place in config.places):
-            plain_tcp.permit(profile, observe)
+            plain_tcp.permit(profile, observe, editions=editions)
         key_log = open_key_log(tls_config.key_log, observe) if tls_config.key_log is not None else None
         self._stapler = _stapler(config, self.trust.of(*VEHICLES), observe)
         first = ChainConfig(chain=tls_config.chain, key=tls_config.key, ocsp=tls_config.ocsp)
@@ -52,7 +60,9 @@ class Transport:
         def files(chain: ChainConfig) -> IdentityFiles:
             def load() -> Credentials:
                 credentials = load_credentials(chain.chain, chain.key)
-                check_own_key(load_certificate(credentials.leaf), profile)
+                check_own_key(
+                    load_certificate(credentials.leaf), *((profile,) if editions == {"20"} else (profile, of_2))
+                )
                 return credentials
 
             answers = self._stapler.answer if self._stapler is not None else _answers(chain.ocsp)
@@ -60,6 +70,7 @@ class Transport:
             return IdentityFiles(load, files, answers=answers, observe=observe)
 
         self._files = tuple(files(chain) for chain in (first, *tls_config.other_chains))
+        self._check_chains()
         self.endpoint = Endpoint(
             server=True,
             identities=identities(self._files),
@@ -67,11 +78,39 @@ class Transport:
             peer_role=Role.VEHICLE,
             crosses=roots(*tls_config.cross_certificates),
             profile=profile,
+            falls_back=tls_config.falls_back,
             backend=tls_config.backend,
             crls=CrlFiles(tls_config.crls, observe),
             key_log=key_log,
         )
         log_backend(self.endpoint, observe)
+
+    def _check_chains(self) -> None:
+        """Check that each edition with TLS has a chain. Raises ConfigError.
+
+        ISO 15118-2 needs none where all vehicles may do without TLS.
+        """
+        leaves = [load_certificate(each.current().credentials.leaf) for each in self._files]
+        for name, profile in [*self._profiles.items()]:
+            if any(signs_with(leaf, profile) for leaf in leaves):
+                continue
+            if name == "2" and all(
+                each.sdp.without_tls for each in self.config.places if name in each.charger.editions
+            ):
+                del self._profiles[name]
+                continue
+            raise ConfigError(
+                f'charger.editions has "{name}", and no chain has a key for {profile.name}',
+                hint="add one to tls.other_chains" + (" or set sdp.without_tls = true" if name == "2" else ""),
+            )
+
+    def endpoint_of(self, place: ProgramConfig) -> Endpoint | None:
+        """Return the TLS end for an EVSE's editions, None if none of them has TLS."""
+        profiles = [each for name, each in self._profiles.items() if name in place.charger.editions]
+        if not profiles:
+            return None
+        older = profiles[1] if len(profiles) > 1 else None
+        return msgspec.structs.replace(self.endpoint, profile=profiles[0], older=older)
 
     @property
     def credentials(self) -> tuple[Credentials, ...]:

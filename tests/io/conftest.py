@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.io.tls.support import backend, ed448_pki, other_pki
+from tests.io.tls.support import backend, ed448_pki, other_2, other_pki, pki_2
 from v2g.io.simulation.medium import Medium
 
-__all__ = ["backend", "ed448_pki", "other_pki"]
+__all__ = ["backend", "ed448_pki", "other_2", "other_pki", "pki_2"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.app import assemble
@@ -79,13 +80,14 @@ async def test_what_cannot_work_is_refused_by_name(pki: PkiTree, tmp_path: Path,
             pass
 
 
-@pytest.mark.parametrize(("certificate", "tls"), [(b"", False), (b"leaf", True)])
+@pytest.mark.parametrize(("certificate", "version", "tls"), [(b"", "none", False), (b"leaf", "TLSv1.3", True)])
 async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_and_charge(
-    pki: PkiTree, tmp_path: Path, certificate: bytes, *, tls: bool
+    pki: PkiTree, tmp_path: Path, certificate: bytes, version: str, *, tls: bool
 ) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         (controller,) = charger.controllers
-        session = Visit(controller, controller.transport.credentials[0]).conversation(certificate).session
+        controller.config = replace(controller.config, security_profile="interop")
+        session = Visit(controller, controller.transport.credentials[0]).conversation(certificate, version).session
         session.start(0.0, 0)
         offered = session._request_context(waited=False).authorization
     assert (Authorization.PnC in offered) is tls

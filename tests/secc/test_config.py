@@ -45,9 +45,16 @@ def test_services_of_plugs_are_taken() -> None:
 
 def test_an_edition_is_named_once_and_only_one_that_is_here_is_served() -> None:
     assert [*enabled(load_config(LEAST, name="secc.toml").charger)] == ["20"]
-    for editions, said in (('["2", "2"]', "twice"), ('["15118"]', "editions"), ("[]", "editions")):
+    for editions, said in (
+        ('["2", "2"]', "twice"),
+        ('["20", "din"]', "sdp.without_tls"),
+        ('["15118"]', "editions"),
+        ("[]", "editions"),
+    ):
         with pytest.raises(ConfigError, match=said):
             load_config(f"{LEAST}[charger]\neditions = {editions}\n", name="secc.toml")
-    every = load_config(f'{LEAST}[charger]\neditions = ["din", "20", "2"]\n', name="secc.toml").charger
+    every = load_config(
+        f'{LEAST}[charger]\neditions = ["din", "20", "2"]\n[sdp]\nwithout_tls = true\n', name="secc.toml"
+    ).charger
     with pytest.raises(ConfigError, match="'din' is not served yet"):
         enabled(every)

@@ -9,18 +9,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pki_tools.tree import PkiTree
 from secc.editions import EDITIONS
 from secc.evse.controller import EvseController
 from secc.session import ports
-from tests.io.tls.support import join, serving
+from tests.io.tls.support import join, only_2, pki_2, serving
 from tests.secc import three_messages as three
 from tests.secc.test_bench_program import BENCH, made
 from v2g import exi
 from v2g.energy.limits import SITE, Limit
+from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, TlsProfile
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
+
+__all__ = ["pki_2"]
 
 FREE = BENCH + "[site]\nfree = true\ncharge_w = 9000\n"
 """A site where whoever comes may charge."""
@@ -74,13 +79,17 @@ async def charger(folder: Path, pki: PkiTree) -> AsyncIterator[tuple[EvseControl
 
 
 @contextlib.asynccontextmanager
-async def connected(controller: EvseController, pki: PkiTree) -> AsyncIterator[Vehicle]:
+async def connected(
+    controller: EvseController, pki: PkiTree, profile: TlsProfile = ISO15118_20
+) -> AsyncIterator[Vehicle]:
     """Connect a vehicle over TLS, and wait at the end until its session is settled."""
+    options = {"profile": profile}
+    ends = options if profile.mutual else options | only_2(pki)
     async with (
         asyncio.timeout(20),
-        serving(pki, lambda stream: controller.vehicle(stream, lambda same: same)) as server,
+        serving(pki, lambda stream: controller.vehicle(stream, lambda same: same), **options) as server,
     ):
-        vehicle = Vehicle(await join(server, pki))
+        vehicle = Vehicle(await join(server, pki, **ends))
         yield vehicle
         await vehicle.stream.close()
         while controller.busy:
@@ -138,3 +147,20 @@ async def test_garbage_instead_of_a_handshake_ends_the_conversation(tmp_path: Pa
                 await vehicle.stream.write(data)
                 assert await vehicle.stream.read(4096) == b""
         assert not edition.sessions
+
+
+@pytest.mark.requirement("R18")
+async def test_a_connection_carries_the_editions_that_its_transport_allows_and_no_others(
+    tmp_path: Path, pki: PkiTree, pki_2: PkiTree
+) -> None:
+    """TLS 1.2 carries the edition that stands for ISO 15118-2, and never ISO 15118-20."""
+    async with charger(tmp_path, pki) as (controller, edition):
+        async with connected(controller, pki_2, ISO15118_2) as vehicle:
+            assert (await vehicle.ask(offer(DC, three.SCHEMA.uri))).schema_id == 2
+        assert len(edition.sessions) == 1
+        async with connected(controller, pki_2, ISO15118_2) as vehicle:
+            with pytest.raises(AssertionError, match="has closed"):
+                await vehicle.ask(offer(DC))
+        controller.editions = {**EDITIONS}
+        async with connected(controller, pki_2, ISO15118_2) as vehicle:
+            assert await vehicle.stream.read(100) == b""  # nothing is left for it

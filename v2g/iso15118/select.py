@@ -18,6 +18,13 @@ if TYPE_CHECKING:  # declarations load when their schema is first used
 EditionName = Literal["20", "2", "din"]
 """ISO 15118-20, ISO 15118-2 and DIN 70121, as configurations name them."""
 
+TRANSPORTS: Final[Mapping[str, frozenset[EditionName]]] = {
+    "TLSv1.3": frozenset(("20", "2")),  # -2 there: see `carried`
+    "TLSv1.2": frozenset(("2",)),  # V2G20-1237, V2G20-2356
+    "none": frozenset(("2", "din")),
+}
+"""Editions by the version of TLS that carries them, "none" for TCP alone."""
+
 NAMESPACES: Final[Mapping[str, Schema]] = {
     schema.uri: schema
     for schema in (
@@ -26,6 +33,18 @@ NAMESPACES: Final[Mapping[str, Schema]] = {
     )
 }
 """Schema by the namespace of its documents or fragments; all but XMLDSIG's are what supportedAppProtocol negotiates."""
+
+
+def carried(version: str, *, of_2_in_tls13: bool, without_tls: bool) -> frozenset[EditionName]:
+    """Return the editions that a connection may carry; `version` is that of TLS, "none" for TCP alone.
+
+    No source says whether ISO 15118-2 may be used within TLS 1.3. `without_tls` lets laboratories use ISO 15118-20 on
+    TCP alone.
+    """
+    found = TRANSPORTS[version]
+    if version == "TLSv1.3" and not of_2_in_tls13:
+        found -= {"2"}
+    return found | {"20"} if version == "none" and without_tls else found
 
 
 def best_ranked(protocols: "Iterable[AppProtocol]", served: "Callable[[AppProtocol], bool]") -> "AppProtocol | None":

@@ -33,6 +33,15 @@ def test_the_other_profile_says_so_loudly(caplog: pytest.LogCaptureFixture) -> N
     assert [(event.stage, event.name) for event in said] == [("tls", "not_demanded")]
 
 
+def test_editions_that_may_do_without_tls_are_said_as_loudly() -> None:
+    said: list[Observe] = []
+    for editions in (("20", "2"), ("din",)):
+        plain_tcp.permit(ISO15118_20, said.append, editions=editions)
+    assert [event.name for event in said] == ["not_demanded"] * 2
+    with pytest.raises(ConfigError):
+        plain_tcp.permit(ISO15118_20, said.append, editions=("20",))
+
+
 @pytest.mark.parametrize(
     ("asked", "plain_port", "told"),
     [

@@ -11,11 +11,11 @@ import pytest
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import ConfigError, TlsError
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import Backend, Channel, Endpoint, Staple, TlsIdentity
+from v2g.io.tls.endpoint import ISO15118_2, Backend, Channel, Endpoint, Staple, TlsIdentity
 from v2g.io.tls.server import TlsServer, serve
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.credentials import Credentials
-from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.profiles import Generation, KeyKind, Role
 
 Make = Callable[..., PkiTree]
 """Makes a tree with the options of PkiOptions."""
@@ -63,6 +63,39 @@ def ed448_pki(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
 def other_pki(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
     """Return a tree with roots of other names."""
     return make_pki(tmp_path_factory.mktemp("other"), now=datetime.now(UTC), options=PkiOptions(operator="Other"))
+
+
+@pytest.fixture(scope="session")
+def pki_2(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
+    """Return a tree of ISO 15118-2."""
+    return tree_2(tmp_path_factory, operator="Operator of -2")
+
+
+@pytest.fixture(scope="session")
+def other_2(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
+    """Return another tree of ISO 15118-2."""
+    return tree_2(tmp_path_factory, operator="Other Operator of -2")
+
+
+def tree_2(folders: pytest.TempPathFactory, **options: Any) -> PkiTree:
+    made = PkiOptions(generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1, **options)
+    return make_pki(folders.mktemp("pki_2"), now=datetime.now(UTC), options=made)
+
+
+def identity(tree: PkiTree) -> TlsIdentity:
+    return TlsIdentity(tree.credentials("secc"), tree.staple())
+
+
+def both(pki: PkiTree, *of_2: PkiTree) -> dict[str, Any]:
+    """Return the options of a charger that serves both editions."""
+    identities = tuple(map(identity, (pki, *of_2)))
+    anchors = (*pki.anchors("v2g", "oem"), *(root for each in of_2 for root in each.anchors("v2g", "oem")))
+    return {"identities": identities, "anchors": anchors, "older": ISO15118_2}
+
+
+def only_2(tree: PkiTree) -> dict[str, Any]:
+    """Return the options of a vehicle of ISO 15118-2."""
+    return {"identities": (), "profile": ISO15118_2, "anchors": tree.anchors("v2g")}
 
 
 def shake(client: Channel, server: Channel, *, size: int = 1 << 20) -> None:

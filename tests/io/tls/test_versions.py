@@ -7,7 +7,6 @@ import ssl
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -16,9 +15,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from pki_tools.tree import Fault, PkiTree
 from tests.io.tls.peer import needs_openssl, openssl
-from tests.io.tls.support import BACKENDS, Serving, echo, evcc, join, secc, serving, shake, unavailable
+from tests.io.tls.support import (
+    BACKENDS,
+    Serving,
+    both,
+    echo,
+    evcc,
+    identity,
+    join,
+    only_2,
+    secc,
+    serving,
+    shake,
+    tree_2,
+    unavailable,
+)
 from tests.io.tls.test_hello import extension, message, vector
 from v2g.errors import TlsError
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
@@ -26,42 +39,8 @@ from v2g.io.tls.hello import CLIENT_HELLO, ClientHello, first_message, read_clie
 from v2g.io.tls.selection import select
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.certificates import load_certificate
-from v2g.pki.profiles import Generation, KeyKind
 
 BOTH = (ISO15118_20, ISO15118_2)
-
-
-@pytest.fixture(scope="session")
-def pki_2(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
-    """Return a tree of ISO 15118-2."""
-    return tree_2(tmp_path_factory, operator="Operator of -2")
-
-
-@pytest.fixture(scope="session")
-def other_2(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
-    """Return another tree of ISO 15118-2."""
-    return tree_2(tmp_path_factory, operator="Other Operator of -2")
-
-
-def tree_2(folders: pytest.TempPathFactory, **options: Any) -> PkiTree:
-    made = PkiOptions(generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1, **options)
-    return make_pki(folders.mktemp("pki_2"), now=datetime.now(UTC), options=made)
-
-
-def identity(tree: PkiTree) -> TlsIdentity:
-    return TlsIdentity(tree.credentials("secc"), tree.staple())
-
-
-def both(pki: PkiTree, *of_2: PkiTree) -> dict[str, Any]:
-    """Return the options of a charger that serves both editions."""
-    identities = tuple(map(identity, (pki, *of_2)))
-    anchors = (*pki.anchors("v2g", "oem"), *(root for each in of_2 for root in each.anchors("v2g", "oem")))
-    return {"identities": identities, "anchors": anchors, "older": ISO15118_2}
-
-
-def only_2(tree: PkiTree) -> dict[str, Any]:
-    """Return the options of a vehicle of ISO 15118-2."""
-    return {"identities": (), "profile": ISO15118_2, "anchors": tree.anchors("v2g")}
 
 
 # --- the choice by the ClientHello, pure -----------------------------------------------------------------------

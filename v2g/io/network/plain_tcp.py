@@ -1,18 +1,19 @@
-"""TCP without TLS, which ISO 15118-20 forbids (V2G20-1235, V2G20-1237), for peers that cannot do otherwise.
+"""TCP without TLS: DIN 70121 has nothing else, ISO 15118-2 allows it, ISO 15118-20 forbids it (V2G20-1235, V2G20-1237).
 
-Only with `security_profile = "interop"` and a warning: peers are not authenticated, everybody can read and change
-the messages, and so contracts are not used.
+Only on request, and with a warning: peers are not authenticated, everybody can read and change the messages, and so
+contracts are not used. ISO 15118-20 uses it only in laboratories, with `security_profile = "interop"`.
 """
 
 import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from v2g.errors import ConfigError, TransportError
 from v2g.io.tls.endpoint import TlsProfile
+from v2g.iso15118.select import TRANSPORTS, EditionName
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 
@@ -23,9 +24,9 @@ _CLOSE_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-def permit(profile: TlsProfile, observe: Callable[[Observe], None]) -> None:
-    """Warn about connections without TLS. Raises ConfigError for a profile that does not allow them."""
-    if not profile.interop:
+def permit(profile: TlsProfile, observe: Callable[[Observe], None], *, editions: Collection[EditionName] = ()) -> None:
+    """Warn about connections without TLS. Raises ConfigError without a profile or edition for them."""
+    if not profile.interop and TRANSPORTS["none"].isdisjoint(editions):
         raise ConfigError(
             f"sdp.without_tls: {profile.name} does not allow connections without TLS",
             hint='in a laboratory, use security_profile = "interop"',

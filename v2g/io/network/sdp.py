@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -159,19 +159,19 @@ class SdpServer:
         return None if response is None else sdp.encode_response(response)
 
 
-def tls_answer(address: IPv6Address, port: int, *, plain_port: int | None = None) -> Answer:
-    """Return an `answer` for a charger with TLS over TCP at `address`, `port`, whatever the vehicle requests.
+def tls_answer(address: IPv6Address, port: int | None, *, plain_port: int | None = None) -> Answer:
+    """Return an `answer` for a charger at `address`: with TLS at TCP `port`, without at `plain_port`, or both.
 
-    A vehicle that requests no TLS learns from the security byte that TLS is required (V2G20-1238), unless it
-    is admitted without TLS at `plain_port`.
+    A vehicle gets what it requests where both are there. The security byte is the charger's decision: where there is
+    no `plain_port`, TLS is required (V2G20-1238), and where there is no `port`, the vehicle may go on without TLS.
     """
-    secured = SdpResponse(address, port, Security.TLS, Transport.TCP)
-    plain = SdpResponse(address, plain_port, Security.NONE, Transport.TCP) if plain_port is not None else secured
+    secured = SdpResponse(address, port, Security.TLS, Transport.TCP) if port is not None else None
+    plain = SdpResponse(address, plain_port, Security.NONE, Transport.TCP) if plain_port is not None else None
 
     def answer(request: SdpRequest) -> SdpResponse | None:
         if request.transport is not Transport.TCP:
             return None
-        return plain if request.security is Security.NONE else secured
+        return plain or secured if request.security is Security.NONE else secured or plain
 
     return answer
 
@@ -180,22 +180,22 @@ async def discover(
     *interfaces: str,
     port: int = sdp.PORT,
     security: Security = Security.TLS,
+    accepted: Collection[Security] = (),
     wireless: SdpWirelessRequest | None = None,
     retry_s: float = sdp.RETRY_S,
     max_tries: int = sdp.MAX_TRIES,
     within_s: float = sdp.SETUP_S,
 ) -> Found:
-    """Send requests on all `interfaces` until a charger with the wanted security answers: every `retry_s`, at most
-    `max_tries`
-    times and `within_s`. With `wireless` that request is used, and an answer counts once the vehicle's place is known
-    or left to the session.
+    """Send requests on all `interfaces` until a charger with the requested security, or one of `accepted`, answers:
+    every `retry_s`, at most `max_tries` times and `within_s`. With `wireless` that request is used, and an answer
+    counts once the vehicle's place is known or left to the session.
 
     Garbage and answers with another security are ignored; an interface that vanishes is used again when it is back.
     Raises TimeoutExpired without a usable answer, naming others received; TransportError when an interface is
     missing at the start.
     """
     loop = asyncio.get_running_loop()
-    search = _Search(interfaces, port, security, wireless)
+    search = _Search(interfaces, port, security, frozenset((security, *accepted)), wireless)
     deadline = loop.time() + within_s
     try:
         for search.tries in range(1, max_tries + 1):
@@ -215,13 +215,19 @@ class _Search:
     """Searches on several interfaces, and stores what has been received."""
 
     def __init__(
-        self, interfaces: Sequence[str], port: int, security: Security, wireless: SdpWirelessRequest | None
+        self,
+        interfaces: Sequence[str],
+        port: int,
+        security: Security,
+        accepted: frozenset[Security],
+        wireless: SdpWirelessRequest | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.found: asyncio.Future[Found] = self._loop.create_future()
         self.tries = 0
         self._port = port
         self._security = security
+        self._accepted = accepted
         self._wireless = None if wireless is None else msgspec.structs.replace(wireless, security=security)
         self._garbage = 0
         self._elsewhere: SdpWirelessResponse | None = None
@@ -279,7 +285,7 @@ class _Search:
             return
         if response is None:
             return
-        if response.security is not self._security or response.transport is not Transport.TCP:
+        if response.security not in self._accepted or response.transport is not Transport.TCP:
             self._other = response
         elif not self.found.done():
             host = str(response.address) + (f"%{interface}" if response.address.is_link_local else "")
