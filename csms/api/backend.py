@@ -48,6 +48,15 @@ class Streams:
             each.close()
 
 
+class Exports:
+    """Files of values: one is made at a time, some wait for their readers."""
+
+    def __init__(self) -> None:
+        self.making = asyncio.Lock()
+        self.by_caller: Counter[str] = Counter()
+        """Files that are made or sent."""
+
+
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
     """The back end as the API sees it."""
 
@@ -57,8 +66,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     webhooks: Webhooks
     streams: Streams = msgspec.field(default_factory=Streams)
-    exporting: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
-    """Held by the one export that this node makes at a time."""
+    exports: Exports = msgspec.field(default_factory=Exports)
 
 
 def make_backend(services: Services, workers: IngestWorkers | None = None) -> Backend:

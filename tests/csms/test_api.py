@@ -246,6 +246,48 @@ async def test_who_reads_a_stream_too_slowly_is_cut_off_when_the_back_end_ends(
     assert not [each for each in caplog.records if each.exc_info or each.levelname == "ERROR"]
 
 
+async def test_a_client_that_reads_nothing_is_disconnected_and_a_slow_one_is_not() -> None:
+    """However long its answer: what waits for it is a piece of it and the buffers on the way."""
+    pieces: dict[str, int] = {"/never": 0, "/slowly": 0}
+    over = asyncio.Event()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        leaving = asyncio.create_task(receive())
+        while not leaving.done() and pieces[scope["path"]] < 400:
+            await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+            pieces[scope["path"]] += 1
+            await asyncio.sleep(0)
+        if scope["path"] == "/never":
+            over.set()
+        else:
+            leaving.cancel()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    connections = Connections(answer, lambda _: None, stalled_s=0.2)
+    server = await asyncio.get_running_loop().create_server(connections.new, "127.0.0.1", 0)
+    async with asyncio.timeout(30):
+        with socket.socket() as silent:
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            silent.connect(server.sockets[0].getsockname())
+            silent.sendall(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n")
+            await over.wait()
+        assert pieces["/never"] < 200
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+        writer.write(b"GET /slowly HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        size = 0
+        while piece := await reader.read(1_000_000):
+            size += len(piece)
+            if size % 7 == 0:
+                await asyncio.sleep(0.01)
+        assert pieces["/slowly"] == 400
+        assert size > 400 * 65_536
+    await connections.close()
+    server.close()
+    writer.close()
+
+
 async def test_a_request_that_nothing_ends_is_broken_off_without_a_word(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import BufferedRandom
 from typing import Any, Final, Literal
 
 from v2g.extras import extras_named
@@ -19,10 +20,9 @@ class CsvExport:
 
     media_type = CSV
 
-    def __init__(self, signals: Sequence[str]) -> None:
+    def __init__(self, signals: Sequence[str], file: BufferedRandom) -> None:
         self._signals = signals
-        self._file = io.BytesIO()  # of encoded text: a StringIO would hold four bytes for each character
-        self._text = io.TextIOWrapper(self._file, encoding="utf-8", newline="")
+        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         self._writer = csv.writer(self._text)
         self._writer.writerow(["time", *_KEY, *signals])
 
@@ -35,10 +35,9 @@ class CsvExport:
                 [at, *(each[name] for name in _KEY), *(values.get(name, "") for name in self._signals)]
             )
 
-    def content(self) -> bytes:
-        """Return the file."""
-        self._text.flush()
-        return self._file.getvalue()
+    def finish(self) -> None:
+        """Write what is left."""
+        self._text.detach()
 
 
 class ParquetExport:
@@ -46,12 +45,12 @@ class ParquetExport:
 
     media_type = PARQUET
 
-    def __init__(self, signals: Sequence[str]) -> None:
+    def __init__(self, signals: Sequence[str], file: BufferedRandom) -> None:
         """Raises ConfigError without pyarrow."""
         with extras_named():
             import pyarrow  # only for this
             from pyarrow import parquet
-        self._signals, self._file = signals, io.BytesIO()
+        self._signals = signals
         columns = {
             "time": pyarrow.timestamp("ms", tz="UTC"),
             "boot": pyarrow.int64(),
@@ -61,7 +60,7 @@ class ParquetExport:
         }
         self._schema = pyarrow.schema(columns)
         self._table = pyarrow.table
-        self._writer = parquet.ParquetWriter(self._file, self._schema)
+        self._writer = parquet.ParquetWriter(file, self._schema)
 
     def add(self, found: Sequence[dict[str, Any]]) -> None:
         """Write a page of records."""
@@ -72,12 +71,13 @@ class ParquetExport:
         }
         self._writer.write_table(self._table(columns, schema=self._schema))
 
-    def content(self) -> bytes:
-        """Return the file."""
+    def finish(self) -> None:
+        """Write what is left, and the footer."""
         self._writer.close()
-        return self._file.getvalue()
 
 
-def open_export(kind: Literal["csv", "parquet"], signals: Sequence[str]) -> CsvExport | ParquetExport:
-    """Begin a file. Raises ConfigError for Parquet without pyarrow."""
-    return CsvExport(signals) if kind == "csv" else ParquetExport(signals)
+def open_export(
+    kind: Literal["csv", "parquet"], signals: Sequence[str], file: BufferedRandom
+) -> CsvExport | ParquetExport:
+    """Begin to write to a file, which stays open. Raises ConfigError for Parquet without pyarrow."""
+    return CsvExport(signals, file) if kind == "csv" else ParquetExport(signals, file)

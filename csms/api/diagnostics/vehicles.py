@@ -4,13 +4,17 @@ A caller reads the vehicles in its `evs`, and the signals of its role (R96, R113
 """
 
 import asyncio
+import contextlib
+import tempfile
 from collections.abc import Sequence
+from io import BufferedRandom
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from csms.api.diagnostics.export import CSV, open_export
 from csms.api.http.call import Call, encode
+from csms.api.http.download import Download
 from csms.api.http.operations import Page, Reply, delete, get
 from csms.api.http.paging import pages
 from csms.api.http.parameters import Paged
@@ -20,6 +24,7 @@ from csms.domain.diagnostics.aggregates import UNAGGREGATED, WIDTHS_S
 from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
 from csms.domain.security.access import Permission, may_handle, sees
 from v2g.config import nearest
+from v2g.errors import StoreError
 from v2g.telemetry.signals import MAX_NUMBER, SIGNALS
 
 MAX_EXPORT: Final = 1_000_000
@@ -27,6 +32,10 @@ MAX_EXPORT: Final = 1_000_000
 
 EXPORT_PAGE: Final = 10_000
 """Records of an export that are read, held and written at once."""
+
+MAX_EXPORTS: Final = 8
+MAX_OF_ONE: Final = 2
+"""Exports that are made or sent at a time: by a node, and for one token or client certificate."""
 
 STATES_AT_ONCE: Final = 100
 """States that are encoded, in about 1.5 ms, before others get the event loop, which also sends power commands."""
@@ -238,36 +247,59 @@ async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Pa
     )
 
 
-@get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV, large=True)
-async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[bytes]:
+@get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV, answer=bytes)
+async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Download]:
     """Return values of signals as CSV (RFC 4180) or Apache Parquet, a column for each signal, oldest first.
 
-    At most 1,000,000 records; choose a shorter span beyond. A node makes one export at a time; meanwhile others are
-    answered 503.
+    At most 1,000,000 records; choose a shorter span beyond. A node makes one export at a time and sends at most eight,
+    two of them to one caller; meanwhile others are answered 503 or 429. A client that reads nothing for a minute is
+    disconnected.
     """
     _require_vehicle(call, parameters.ev)
     signals = _signals(call, parameters.signals)
-    exporting = call.backend.exporting
-    if exporting.locked():
-        raise ApiError(503, "another export is being made", "try again when it is done", headers={"Retry-After": "10"})
-    async with exporting:
-        return await _exported(call, parameters, signals)
+    exports, caller, later = call.backend.exports, call.caller.id, {"Retry-After": "10"}
+    if exports.making.locked():
+        raise ApiError(503, "another export is being made", "try again when it is done", headers=later)
+    if exports.by_caller.total() >= MAX_EXPORTS:
+        raise ApiError(503, f"{MAX_EXPORTS} exports are being sent", "try again when one is done", headers=later)
+    if exports.by_caller[caller] >= MAX_OF_ONE:
+        raise ApiError(429, f"{MAX_OF_ONE} of your exports are being sent", "read them first", headers=later)
+    exports.by_caller[caller] += 1
+
+    def done() -> None:
+        exports.by_caller[caller] -= 1
+        if not exports.by_caller[caller]:
+            del exports.by_caller[caller]
+
+    with contextlib.ExitStack() as unless_sent:
+        unless_sent.callback(done)
+        try:
+            async with exports.making:
+                file = unless_sent.enter_context(await asyncio.to_thread(tempfile.TemporaryFile))
+                media_type = await _export(call, parameters, signals, file)
+                download = await asyncio.to_thread(Download, file, done)
+        except OSError as error:
+            raise StoreError(f"the export cannot be written: {error}") from error
+        unless_sent.pop_all()
+    return Reply(content=download, media_type=media_type)
 
 
-async def _exported(call: Call, which: WhichExport, signals: Sequence[str]) -> Reply[bytes]:
-    file = await asyncio.to_thread(open_export, which.format, signals)
+async def _export(call: Call, which: WhichExport, signals: Sequence[str], file: BufferedRandom) -> str:
+    """Write the values to a file; return its media type."""
+    export = await asyncio.to_thread(open_export, which.format, signals, file)
     number, after, span = 0, None, (which.from_ms, which.to_ms)
     while found := await call.run(rows.values, which.ev, signals, span, EXPORT_PAGE, after):
         number += len(found)
         if number > MAX_EXPORT:
             raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")
-        await asyncio.to_thread(file.add, found)
+        await asyncio.to_thread(export.add, found)
         if len(found) < EXPORT_PAGE:
             break
         last = found[-1]
         after = last["at_ms"], last["boot"], last["seq"]
         span = last["at_ms"], which.to_ms  # by the index: what is exported is not read again
-    return Reply(content=await asyncio.to_thread(file.content), media_type=file.media_type)
+    await asyncio.to_thread(export.finish)
+    return export.media_type
 
 
 @delete("/vehicles/{ev}/telemetry", Permission.ERASE_TELEMETRY)

@@ -18,6 +18,8 @@ _GRACE_S: Final = 2.0
 _ABORTED_S: Final = 0.2
 _IDLE_S: Final = 75
 _REQUEST_S: Final = 30.0
+STALLED_S: Final = 60.0
+"""A client that reads nothing for so long, while an answer waits for it, is disconnected."""
 
 
 class _Connection(H11Protocol):
@@ -27,10 +29,13 @@ class _Connection(H11Protocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
-    def __init__(self, config: Any, state: ServerState, leave: Callable[[asyncio.BaseTransport], None]) -> None:
+    def __init__(
+        self, config: Any, state: ServerState, leave: Callable[[asyncio.BaseTransport], None], stalled_s: float
+    ) -> None:
         super().__init__(config, state, {})
-        self._leave = leave
+        self._leave, self._stalled_s = leave, stalled_s
 
     @property
     def is_busy(self) -> bool:
@@ -50,14 +55,36 @@ class _Connection(H11Protocol):
         else:
             self._forget_deadline()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_reader()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
+        self._forget_reader()
         self._leave(self.transport)
         super().connection_lost(exc)
 
     def _expect_request(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(_REQUEST_S, self.transport.abort)
+
+    def _expect_reader(self, waiting: int | None = None) -> None:
+        """Disconnect a client that has read none of the `waiting` octets."""
+        left = self.transport.get_write_buffer_size()
+        if left == waiting:
+            self.transport.abort()
+        else:
+            self._reading = self.loop.call_later(self._stalled_s, self._expect_reader, left)
+
+    def _forget_reader(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
@@ -68,8 +95,10 @@ class _Connection(H11Protocol):
 class Connections:
     """All connections; `answer` is the ASGI application, `leave` stops counting a connection as unauthenticated."""
 
-    def __init__(self, answer: Any, leave: Callable[[asyncio.BaseTransport], None]) -> None:
-        self._leave = leave
+    def __init__(
+        self, answer: Any, leave: Callable[[asyncio.BaseTransport], None], *, stalled_s: float = STALLED_S
+    ) -> None:
+        self._leave, self._stalled_s = leave, stalled_s
         self._state = ServerState()
 
         async def answered(scope: Any, receive: Any, send: Any) -> None:
@@ -91,7 +120,7 @@ class Connections:
 
     def new(self) -> asyncio.BaseProtocol:
         """Return the protocol for one client."""
-        return _Connection(self._config, self._state, self._leave)
+        return _Connection(self._config, self._state, self._leave, self._stalled_s)
 
     async def close(self) -> None:
         """Finish current requests (2 s at most) and close every connection."""

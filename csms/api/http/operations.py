@@ -31,7 +31,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """An answer with its own status or headers. `content` is a Struct, or bytes that are sent unchanged."""
+    """An answer with its own status or headers. `content` is a Struct, or bytes or a Download, sent unchanged."""
 
     content: T
     status: int = 200

@@ -12,15 +12,18 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Request, Response
+from litestar.background_tasks import BackgroundTask
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.response import Stream
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
 from csms.api.http.call import AuditContext, Call, encode, etag, matches, part
+from csms.api.http.download import Download
 from csms.api.http.operations import Operation, Page, Reply
 from csms.api.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.db.queries import access
@@ -257,19 +260,44 @@ def _response(operation: Operation, request: HttpRequest, found: Any, principal:
         found = found.items
     if status == 204:
         return Response(b"", status_code=204, headers=headers)
+    if isinstance(found, Download):
+        return _download(found, request, media_type, headers)
     body = found if isinstance(found, bytes) else encode(found)
     if media_type == "application/json" and not _may_see_tokens(operation, principal):
         body = without_tokens(body.decode()).encode()
     if operation.method == "GET" and status == 200:
-        headers["ETag"] = tag = etag(body)
-        if matches(request.headers.get("if-none-match", ""), tag):
-            return Response(b"", status_code=304, headers=headers)
-        headers["Accept-Ranges"] = "bytes"
-        wanted = request.headers.get("range", "")
-        if wanted and request.headers.get("if-range", tag) == tag and (found := part(wanted, len(body))) is not None:
-            headers["Content-Range"] = f"bytes {found[0]}-{found[1]}/{len(body)}"
-            status, body = 206, body[found[0] : found[1] + 1]
+        first, last, status = _wanted(request, etag(body), len(body), headers)
+        if status == 304:
+            return Response(b"", status_code=status, headers=headers)
+        body = body[first : last + 1] if status == 206 else body
     return Response(body, status_code=status, media_type=media_type, headers=headers)
+
+
+def _download(file: Download, request: HttpRequest, media_type: str, headers: dict[str, str]) -> Answer:
+    """Answer with a file, of which only a piece is in memory; without waiting for its reader."""
+    with contextlib.ExitStack() as unless_sent:
+        unless_sent.callback(file.close)
+        first, last, status = _wanted(request, file.tag, file.size, headers)
+        if status == 304:
+            return Response(b"", status_code=status, headers=headers)
+        unless_sent.pop_all()
+    headers["Content-Length"] = str(last + 1 - first)
+    at_end = BackgroundTask(file.close)  # a client that leaves does not end the iterator
+    pieces = file.pieces(first, last)
+    return Stream(pieces, status_code=status, media_type=media_type, headers=headers, background=at_end)
+
+
+def _wanted(request: HttpRequest, tag: str, size: int, headers: dict[str, str]) -> tuple[int, int, int]:
+    """Return the first and last octet to be sent of so many, and the status; add to the headers. Raises ApiError."""
+    headers["ETag"] = tag
+    if matches(request.headers.get("if-none-match", ""), tag):
+        return 0, -1, 304
+    headers["Accept-Ranges"] = "bytes"
+    wanted = request.headers.get("range", "")
+    if wanted and request.headers.get("if-range", tag) == tag and (found := part(wanted, size)) is not None:
+        headers["Content-Range"] = f"bytes {found[0]}-{found[1]}/{size}"
+        return *found, 206
+    return 0, size - 1, 200
 
 
 def _may_see_tokens(operation: Operation, principal: Principal | None) -> bool:

@@ -72,16 +72,19 @@ class ApiClient:
 
     async def _exchange(self, scope: Any, content: bytes) -> Answer:
         sent: list[Any] = []
+        complete = asyncio.Event()
         asked = iter([{"type": "http.request", "body": content, "more_body": False}])
 
         async def receive() -> Any:
             message = next(asked, None)
             if message is None:
-                await asyncio.Event().wait()
-            return message
+                await complete.wait()
+            return message or {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                complete.set()
 
         await self.app(scope, receive, send)
         start, *rest = sent

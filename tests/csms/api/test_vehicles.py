@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import errno
 import gc
 import io
 import json
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from csms.api.diagnostics import vehicles
+from csms.api.http import download
 from csms.db.queries import telemetry_values as rows
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
@@ -173,6 +175,61 @@ async def test_a_node_makes_one_export_at_a_time(driven: ApiClient, monkeypatch:
     assert (refused.status, refused.headers["retry-after"]) == (503, "10")
     assert (await first).status == 200
     assert (await driven("GET", "/vehicles/EV-2/export")).status == 200
+
+
+@pytest.mark.requirement("R86", "R96")
+async def test_an_export_is_sent_piece_by_piece_as_it_is_read(
+    driven: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that never reads holds one piece, and a place among its exports until it is gone."""
+    path = "/vehicles/EV-1/export?signals=battery.soc"
+    whole = await driven("GET", path)
+    assert int(whole.headers["content-length"]) == len(whole.body) > 100
+    assert (await driven("GET", path, if_none_match=whole.headers["etag"])).status == 304
+    part = await driven("GET", path, range="bytes=10-99")
+    assert (part.status, part.headers["content-range"]) == (206, f"bytes 10-99/{len(whole.body)}")
+    assert part.body == whole.body[10:100]
+    assert (await driven("GET", path, range="bytes=9999-")).status == 416
+
+    monkeypatch.setattr(download, "PIECE", 64)
+    assert (await driven("GET", path)).body == whole.body
+    sent: list[int] = []
+    gone, stalled = asyncio.Event(), asyncio.Event()
+
+    async def send(message: Any) -> None:
+        sent.append(len(message.get("body", b"")))
+        if len(sent) == 2:
+            stalled.set()
+            await asyncio.Event().wait()
+
+    readers = []
+    for _ in range(vehicles.MAX_OF_ONE):
+        sent.clear()
+        stalled.clear()
+        readers.append(asyncio.create_task(driven.stream(path, send, gone)))
+        await stalled.wait()
+        assert sent == [0, 64]
+    refused = await driven("GET", path)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "10")
+    assert (await driven("GET", path, role=Role.DRIVER)).status == 200
+    monkeypatch.setattr(vehicles, "MAX_EXPORTS", vehicles.MAX_OF_ONE)
+    assert (await driven("GET", path, role=Role.DRIVER)).status == 503
+    gone.set()
+    await asyncio.gather(*readers)
+    assert (await driven("GET", path)).body == whole.body
+
+
+async def test_an_export_without_room_on_the_disk_is_an_answer(
+    driven: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    answer = await driven("GET", "/vehicles/EV-1/export")
+    assert (answer.status, "No space left" in answer.json["detail"]) == (503, True)
+    monkeypatch.undo()
+    assert (await driven("GET", "/vehicles/EV-1/export")).status == 200
 
 
 @pytest.mark.requirement("R96")
