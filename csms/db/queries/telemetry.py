@@ -3,6 +3,7 @@
 A new record is stored with its typed values, and a row in `telemetry_pending` for each sink that has not got it.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -108,13 +109,22 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
 
 
 def store_each(connection: Connection, arrival: Arrival) -> Outcome:
-    """As `store`, element by element: a record that the database rejects goes into quarantine, or is refused."""
+    """As `store`, element by element: a record that the database rejects goes into quarantine.
+
+    One that it rejects there, too, is refused, and its number is missing for good: the gateway must not repeat what no
+    attempt can store.
+    """
     outcome = Outcome()
     for each in arrival.delivery.elements:
         try:
             outcome.add(_store_one(connection, each, arrival))
         except LASTING as error:
-            outcome.refused.append((key_of(each), _reason(error)))
+            ev, boot, seq = key = key_of(each)
+            outcome.refused.append((key, _reason(error)))
+            if seq:  # not that of a notice
+                with contextlib.suppress(*LASTING):
+                    given_up = _store_one(connection, Notice(ev, boot, ((seq, seq),)), arrival)
+                    outcome.add(msgspec.structs.replace(given_up, missing=[]))  # reported as refused
     return outcome
 
 

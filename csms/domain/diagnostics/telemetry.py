@@ -316,8 +316,9 @@ class Outcome(msgspec.Struct):
 
     `conflicts` are keys with different stored content, `missing` (ev, boot, first, last) newly reported as lost by the
     gateway, `deferred` keys not accepted because of too many gaps. `refused` are keys (a notice has seq 0) of what the
-    database rejects in any form, with the reason. `repeated` are those duplicates that are stored as records: what
-    follows from them may not have been done. `marks` is the progress of each boot.
+    database rejects in any form, with the reason; their numbers count as missing for good. `repeated` are those
+    duplicates that are stored as records: what follows from them may not have been done. `marks` is the progress of
+    each boot.
     """
 
     fresh: list[Prepared] = []

@@ -89,7 +89,10 @@ def test_a_record_that_the_quarantine_rejects_too_is_refused_alone(own: Store) -
     outcome = own.do(rows.store_each, arrival)
     ((key, reason),) = outcome.refused
     assert (key, arrival.delivery.places[key], "poison" in reason) == (("EV-1", 1, 2), 2, True)
-    assert ([each.key[2] for each in outcome.fresh], outcome.marks[0].beyond) == ([1, 3], ((3, 3),))
+    assert ([each.key[2] for each in outcome.fresh], outcome.missing) == ([1, 3], [])
+    assert outcome.marks[0].contiguous == 3, "else the gateway would repeat it for ever"
+    (mark,) = own.do(rows.marks, "EV-1", 10, None)
+    assert (mark["stored"], mark["quarantined"], mark["missing"]) == (2, 0, 1)
 
 
 @pytest.mark.requirement("R160")
