@@ -284,7 +284,7 @@ class StoreError(V2GError):
 
 
 class UnstorableError(StoreError):
-    """The database rejects values, for a constraint or their range: another attempt fails in the same way."""
+    """A database or sink rejects values, for a constraint or their range: another attempt fails in the same way."""
 
 
 class InstallError(StoreError):

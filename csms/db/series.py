@@ -40,7 +40,10 @@ _LOCK: Final = 0x7632_6773_6572
 
 
 class SeriesDatabase:
-    """The database at `url`. Blocking; every method raises StoreError. The user must be allowed to create tables."""
+    """The database at `url`. Blocking; every method raises StoreError, UnstorableError for rejected values.
+
+    The user must be allowed to create tables.
+    """
 
     def __init__(self, url: str) -> None:
         if url.startswith("sqlite:///"):
@@ -66,7 +69,7 @@ class SeriesDatabase:
                 else:
                     places = ", ".join("?" * len(_COLUMNS))
                     names = ", ".join(_COLUMNS)
-                    statement = f"INSERT OR IGNORE INTO telemetry ({names}) VALUES ({places})"  # noqa: S608 - our names
+                    statement = f"INSERT INTO telemetry ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - ours
                     if rows:
                         connection.exec_driver_sql(statement, rows)
         except SQLAlchemyError as error:

@@ -16,7 +16,7 @@ class Sink(Protocol):
     """Where records go. Its methods raise TransportError or StoreError when it cannot be reached: they are repeated."""
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
-        """Take records; when this returns, the sink has them for good."""
+        """Take records; when this returns, the sink has them for good. Raises UnstorableError if it rejects one."""
         ...
 
     async def erase(self, ev: str) -> None:

@@ -1,13 +1,14 @@
 """Feeds a sink with stored records, from the database: its failures delay no other sink and no ingest."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from csms.db.queries import telemetry_pending as rows
 from csms.db.store import Store
+from csms.domain.diagnostics.sink_records import StoredRecord
 from csms.telemetry.sinks import Sink
-from v2g.errors import StoreError, TransportError
+from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff
 from v2g.observe import Observe, Scalar
@@ -17,6 +18,9 @@ PAUSE_S: Final = 1.0
 
 LEASE_S: Final = 10.0
 """Interval in which nodes agree which of them feeds a sink."""
+
+MOST_REJECTED: Final = 10
+"""A sink that rejects so many records and takes none of their batch has another problem than a record."""
 
 
 class Feeder:
@@ -68,8 +72,34 @@ class Feeder:
         for ev in batch.erased:
             await self._sink.erase(ev)
         if batch.records:
-            await self._sink.write(batch.records)
+            await self._write(batch.records)
         await self._store.run(rows.delivered, batch.runs)
         if batch.lost:
             self._observe(Observe("telemetry", "sink_lost", {"sink": self._name, "records": batch.lost}))
         return True
+
+    async def _write(self, records: Sequence[StoredRecord]) -> None:
+        """Give the sink records, but those that it rejects: they are reported, and stay in the back end's database.
+
+        Raises UnstorableError if it rejects all: then none is passed over.
+        """
+        parts, stored = [records], 0
+        rejected: list[StoredRecord] = []
+        reason = ""
+        while parts:
+            part = parts.pop()
+            try:
+                await self._sink.write(part)
+                stored += len(part)
+            except UnstorableError as error:
+                if middle := len(part) // 2:
+                    parts += [part[middle:], part[:middle]]
+                    continue
+                rejected += part
+                reason = reason or str(error).partition("\n")[0][:200]
+                if not stored and (not parts or len(rejected) >= MOST_REJECTED):
+                    raise
+        if rejected:
+            first: dict[str, Scalar] = dict(zip(("ev", "boot", "seq"), rejected[0].key, strict=True))
+            data = {"sink": self._name, **first, "records": len(rejected), "reason": reason}
+            self._observe(Observe("telemetry", "sink_rejected", data))

@@ -13,12 +13,14 @@ import msgspec
 
 from csms.config import TelemetrySink
 from csms.domain.diagnostics.sink_records import StoredRecord, line_of
-from v2g.errors import TransferError, TransportError
+from v2g.errors import TransferError, TransportError, UnstorableError
 from v2g.io.http.client import request
 from v2g.pki.keys import read_secret
 
 TIMEOUT_S: Final = 20.0
 _MOST: Final = 65_536
+_LASTING: Final = {400, 413, 422}
+"""Answers to points that the server rejects: of another type or time than it takes, or too many octets."""
 
 
 class InfluxSink:
@@ -61,5 +63,7 @@ class InfluxSink:
         except TransferError as error:
             raise TransportError(f"InfluxDB: {error}", hint=error.hint) from error
         if not answer.ok:
-            said = answer.body.decode(errors="replace")[:200]
-            raise TransportError(f"InfluxDB answered {answer.status}: {said!r}", hint="see org, bucket and token")
+            reason = f"InfluxDB answered {answer.status}: {answer.body.decode(errors='replace')[:200]!r}"
+            if answer.status in _LASTING:
+                raise UnstorableError(reason, hint="see the bucket's schema and retention")
+            raise TransportError(reason, hint="see org, bucket and token")

@@ -5,28 +5,41 @@ a whole, by a new producer: consumers ignore (boot, seq) that they have.
 """
 
 import asyncio
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from csms.config import TelemetrySink
 from csms.domain.diagnostics.sink_records import StoredRecord, class_of
-from v2g.errors import TransportError
+from v2g.errors import TransportError, UnstorableError
 from v2g.extras import extras_named
 
 with extras_named():
-    from confluent_kafka import KafkaException, Producer
+    from confluent_kafka import KafkaError, KafkaException, Producer
 
 TIMEOUT_S: Final = 30.0
 """How long brokers may take to acknowledge a batch."""
 
+CLOSE_S: Final = 2.0
+"""How long closing waits for a batch under way."""
+
 _POLL_S: Final = 0.1
+
+_LASTING: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
+"""Errors by which brokers reject a message: another attempt fails in the same way."""
 
 
 class KafkaSink:
     """The brokers of a `kafka://host:port,host:port` URL."""
 
     def __init__(
-        self, config: TelemetrySink, classes: Mapping[str, Sequence[str]], *, timeout_s: float = TIMEOUT_S
+        self,
+        config: TelemetrySink,
+        classes: Mapping[str, Sequence[str]],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        close_s: float = CLOSE_S,
     ) -> None:
         self._prefix, self._classes, self._timeout_s = config.topic_prefix, classes, timeout_s
         self._settings = {
@@ -40,6 +53,9 @@ class KafkaSink:
             "linger.ms": 5,
         }
         self._producer: Any = None
+        self._close_s = close_s
+        self._sending = threading.Lock()  # a batch whose caller was cancelled goes on in its thread
+        self._closed, self._broken_off = threading.Event(), threading.Event()
 
     def topic_of(self, ev: str) -> str:
         """Return the topic of a vehicle: PREFIX.CLASS."""
@@ -60,34 +76,56 @@ class KafkaSink:
         await asyncio.to_thread(self._send, [(ev, None, [])])
 
     async def close(self) -> None:
-        """See Sink."""
-        await asyncio.to_thread(self._drop)
+        """See Sink. A batch under way is waited for, then broken off: its caller gets TransportError and repeats it."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._closed.set()
+        if not self._sending.acquire(timeout=self._close_s):
+            self._broken_off.set()
+            self._sending.acquire()
+        try:
+            self._drop()
+        finally:
+            self._sending.release()
 
     def _send(self, messages: Sequence[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
-        """Produce messages and wait for all. Raises TransportError."""
-        failed: list[str] = []
+        """Produce messages and wait for all. Raises TransportError, UnstorableError."""
+        with self._sending:
+            if self._closed.is_set():
+                raise TransportError("Kafka: the sink is closed")
+            self._produce(messages)
+
+    def _produce(self, messages: Sequence[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
+        failed: list[KafkaError] = []
         arrived = 0
 
-        def report(error: Any, _message: Any) -> None:
+        def report(error: KafkaError | None, _message: Any) -> None:
             nonlocal arrived
             arrived += error is None
             if error is not None:
-                failed.append(str(error))
+                failed.append(error)
 
+        until = time.monotonic() + self._timeout_s + 1
         try:
             if self._producer is None:
                 self._producer = Producer(self._settings)
             for ev, value, headers in messages:
                 while not self._offer(self.topic_of(ev), ev, value, headers, report):
-                    if failed:
+                    if failed or self._broken_off.is_set():
                         break
-            self._producer.flush(self._timeout_s + 1)
+            while self._producer.flush(_POLL_S) and time.monotonic() < until and not self._broken_off.is_set():
+                pass
         except KafkaException as error:
-            failed.append(str(error))
-        if failed or arrived != len(messages):
-            self._drop()
-            reason = failed[0] if failed else "no acknowledgement in time"
-            raise TransportError(f"Kafka: {reason}", hint="are enough brokers running?")
+            failed.append(error.args[0])
+        if not failed and arrived == len(messages):
+            return
+        lasting = next((each for each in failed if each.code() in _LASTING), None)
+        reason = failed[0] if failed else f"no acknowledgement of {len(messages) - arrived} records in time"
+        self._drop()
+        if lasting is not None:
+            raise UnstorableError(f"Kafka: {lasting}", hint="see message.max.bytes, and max.message.bytes of the topic")
+        raise TransportError(f"Kafka: {reason}", hint="are enough brokers running?")
 
     def _offer(self, topic: str, key: str, value: bytes | None, headers: Any, report: Any) -> bool:
         """Queue a message; False when the queue is full."""

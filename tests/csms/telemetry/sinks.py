@@ -16,11 +16,14 @@ Arrived = dict[Key, dict[str, float]]
 
 
 class Place(msgspec.Struct):
-    """Where a sink writes: its URL, and what has arrived."""
+    """Where a sink writes: its URL, and what has arrived. `limit` makes it reject a battery that is charged over 90 %;
+    `properties` do so for long records."""
 
     url: str
     arrived: Callable[[], Arrived]
     close: Callable[[], None] = lambda: None
+    limit: Callable[[], None] = lambda: None
+    properties: dict[str, str] = {}
 
 
 _POINT: Final = re.compile(
@@ -68,6 +71,7 @@ class InfluxServer:
     def __init__(self) -> None:
         self.points: dict[tuple[str, str, int], dict[str, Any]] = defaultdict(dict)
         self.failing = False
+        self._limited = False
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -102,9 +106,15 @@ class InfluxServer:
             points = [parse_point(line) for line in body.decode().splitlines()]
         except ValueError:
             return 400
+        if self._limited and any(fields.get("battery.soc", 0) > 90 for _, _, fields, _ in points):
+            return 422
         for measurement, tags, fields, at_ms in points:
             self.points[measurement, tags["ev"], at_ms] |= fields
         return 204
+
+    def limit(self) -> None:
+        """Reject batches with a charge of more than 90 %."""
+        self._limited = True
 
     def arrived(self) -> Arrived:
         return {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
 from tests.csms.db.test_telemetry_values import made, put
 from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point
-from v2g.errors import TransportError
+from v2g.errors import TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.telemetry.signals import EV_PATTERN, MAX_UTC_MS, SIGNALS
@@ -36,8 +37,23 @@ SINKS = ("aggregates", "lake")
 CLASSES = {"truck": ("T-*",), "bus": ("B-*", "T-9")}
 
 
+WIDE = {name: each.minimum + (each.maximum - each.minimum) / 7 for name, each in SIGNALS.items()} | {
+    "battery.soc": 99.0
+}
+"""Values of a record that no sink takes: a constraint, the type of a field or the size of a message is against it."""
+
+
 def database(url: str) -> Place:
     engine = open_engine(url)
+
+    def constrain() -> None:
+        if engine.dialect.name == "sqlite":
+            statement = "CREATE TRIGGER full BEFORE INSERT ON telemetry WHEN NEW.battery_soc > 90 "
+            statement += "BEGIN SELECT RAISE(ABORT, 'over 90 %'); END"
+        else:
+            statement = "ALTER TABLE telemetry ADD CONSTRAINT full_battery CHECK (battery_soc <= 90)"
+        with engine.begin() as connection:
+            connection.execute(text(statement))
 
     def arrived() -> Arrived:
         with engine.connect() as connection:
@@ -48,16 +64,17 @@ def database(url: str) -> Place:
                 for row in connection.execute(series.select())
             }
 
-    return Place(url, arrived, engine.dispose)
+    return Place(url, arrived, engine.dispose, constrain)
 
 
 class Topics:
     """Brokers of librdkafka's mock cluster: they are not Kafka, but speak its protocol with our producer."""
 
-    def __init__(self) -> None:
+    def __init__(self, rtt_ms: int = 0) -> None:
         kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
         self._kafka = kafka
-        self._host = kafka.Producer({"test.mock.num.brokers": "3", "bootstrap.servers": "mock"})
+        settings = {"test.mock.num.brokers": "3", "test.mock.broker.rtt": str(rtt_ms), "bootstrap.servers": "mock"}
+        self._host = kafka.Producer(settings)
         self.servers = ",".join(
             f"{each.host}:{each.port}" for each in self._host.list_topics(timeout=10).brokers.values()
         )
@@ -105,10 +122,10 @@ def topics() -> Topics:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "influx":
         server = InfluxServer()
-        found = Place(server.url, server.arrived, server.close)
+        found = Place(server.url, server.arrived, server.close, server.limit)
     elif request.param == "kafka":
         brokers: Topics = request.getfixturevalue("topics")
-        found = Place(f"kafka://{brokers.servers}", brokers.arrived)
+        found = Place(f"kafka://{brokers.servers}", brokers.arrived, properties={"message.max.bytes": "1000"})
     elif request.param == "postgresql":
         cluster: Cluster = request.getfixturevalue("cluster")
         found = database(cluster.url(cluster.create()))
@@ -126,8 +143,8 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def opened(url: str, secret: Path) -> Sink:
-    config = TelemetrySink(name="lake", url=url, secret_file=secret)
+def opened(url: str, secret: Path, properties: dict[str, str] | None = None) -> Sink:
+    config = TelemetrySink(name="lake", url=url, secret_file=secret, properties=properties or {})
     return open_sink(config, TelemetryConfig(sinks=(config,), vehicle_classes=CLASSES))
 
 
@@ -173,6 +190,78 @@ async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Stor
     assert place.arrived() == {key: each for key, each in expected.items() if key[0] != "T-2"}
     assert lake.do(pending.next_batch, "lake", 10**15) is None
     await sink.close()
+
+
+@pytest.mark.requirement("R104")
+async def test_a_record_that_a_sink_rejects_is_reported_and_the_others_arrive(
+    lake: Store, place: Place, secret: Path
+) -> None:
+    """It stays in the back end's database. A sink that takes nothing at all gets everything later."""
+    events: list[Observe] = []
+    sink = opened(place.url, secret, place.properties)
+    await sink.write([])
+    place.limit()
+    put(lake, [made(1, 1, WIDE), made(2, 2, WIDE)], sinks=SINKS)
+    with pytest.raises(UnstorableError):
+        await feeder(sink, lake, events).feed()
+    assert events == []
+    numbers = range(1, 40)
+    put(
+        lake,
+        [made(seq, seq, WIDE if seq in (1, 2, 20) else {"battery.soc": 1.0 * seq}) for seq in numbers],
+        sinks=SINKS,
+    )
+    while await feeder(sink, lake, events).feed():
+        pass
+    assert sorted(seq for _, _, seq in place.arrived()) == [seq for seq in numbers if seq not in (1, 2, 20)]
+    assert [(each.name, each.data["seq"], each.data["records"]) for each in events] == [("sink_rejected", 1, 3)]
+    assert len(lake.do(values.values, "EV-1", ("battery.soc",), (20, 21), 9, None)) == 1
+    await sink.close()
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a sink of Kafka has begun to send."""
+    kafka = pytest.importorskip("csms.telemetry.sinks.kafka", reason="needs confluent-kafka")
+    found = threading.Event()
+
+    class Producer(kafka.Producer):  # type: ignore[misc, name-defined]
+        def produce(self, *arguments: Any, **options: Any) -> None:
+            super().produce(*arguments, **options)
+            found.set()
+
+    monkeypatch.setattr(kafka, "Producer", Producer)
+    return found
+
+
+async def test_closing_kafka_waits_for_a_batch_under_way_though_its_caller_is_gone(begun: threading.Event) -> None:
+    """Nothing then begins anew: records wait in the database."""
+    from csms.telemetry.sinks.kafka import KafkaSink
+
+    topics = Topics(rtt_ms=50)
+    sink = KafkaSink(TelemetrySink(name="lake", url=f"kafka://{topics.servers}"), {}, close_s=20.0)
+    task = asyncio.create_task(sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b'{"n": 1}')]))
+    assert await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await sink.close()
+    assert [each.value() for each in topics.read()] == [b'{"n": 1}']
+    with pytest.raises(TransportError, match="closed"):
+        await sink.write([StoredRecord("EV-1", 1, 2, 1, "city", {}, b"{}")])
+
+
+async def test_closing_kafka_breaks_off_what_brokers_do_not_acknowledge(begun: threading.Event) -> None:
+    from csms.telemetry.sinks.kafka import KafkaSink
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        url = f"kafka://127.0.0.1:{silent.getsockname()[1]}"
+        sink = KafkaSink(TelemetrySink(name="lake", url=url), {}, close_s=0.05)
+        async with asyncio.timeout(20):  # less than brokers have for an acknowledgement
+            task = asyncio.create_task(sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")]))
+            assert await asyncio.to_thread(begun.wait, 10)
+            await sink.close()
+            with pytest.raises(TransportError, match="no acknowledgement of 1"):
+                await task
 
 
 @pytest.mark.requirement("R105")
