@@ -6,17 +6,25 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
 from evcc.checkpoints import line_of
-from tests.gateway.test_local_source import copies, numbers, program, taken
+from evcc.session.settings import ProgramStep, SessionConfig
+from pki_tools.tree import PkiTree
+from tests.gateway.test_local_source import copies, numbers, program, records, taken
+from tests.sessions.joined import Joined
+from tests.telemetry.brokers import access
 from v2g.energy.settlement.checkpoints import encode_copy
 from v2g.io.runtime.event_socket import MAX_WAITING
+from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
+from v2g_cli.demo.broker import Broker
 
 CONFIG = """ev = "EV-1"
 outbox = "o.db"
@@ -69,10 +77,10 @@ class Supervised:
 
 
 @contextlib.asynccontextmanager
-async def supervised(folder: Path, *command: str) -> AsyncIterator[Supervised]:
-    config = folder / "gateway.toml"
-    config.touch(mode=0o600)
-    config.write_text(CONFIG)
+async def supervised(folder: Path, *command: str, config: str = CONFIG) -> AsyncIterator[Supervised]:
+    file = folder / "gateway.toml"
+    file.touch(mode=0o600)
+    file.write_text(config)
     gateway = Supervised(folder, *command)
     task = asyncio.create_task(gateway.run())
     try:
@@ -124,3 +132,82 @@ async def test_a_stopped_gateway_delays_no_event_and_catches_up(tmp_path: Path) 
         await taken(tmp_path, 2)
     assert len(gateway.pids) == 1
     assert sorted(await numbers(tmp_path)) == [1, 2]
+
+
+class SlowLink:
+    """A TCP link between gateway and broker on which octets take `delay_s`, in either direction."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self.delay_s = port, 0.0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry a connection."""
+        with contextlib.suppress(OSError):
+            other, to_other = await asyncio.open_connection("127.0.0.1", self._port)
+            await asyncio.gather(self._carry(reader, to_other), self._carry(other, writer))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await asyncio.sleep(self.delay_s)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+async def charged(pki: PkiTree, log: EventLog) -> tuple[list[float], tuple[int, ...]]:
+    """Charge once; return what each turn of vehicle and charger took until its events were offered to the gateway, s,
+    and the numbers of turns and of each side's actions."""
+    joined = Joined(
+        pki, time.time_ns() // 1_000_000, vehicle=SessionConfig(program=(ProgramStep(do="charge", energy_wh=1500),))
+    )
+    took, logged = list[float](), 0
+    joined.start()
+    while not (joined.evcc.closed and joined.secc.closed):
+        begin = time.perf_counter()
+        joined.advance()
+        for action in joined.evcc_actions[logged:]:
+            if isinstance(action, Observe):
+                log(action)
+        logged = len(joined.evcc_actions)
+        log(Observe("metering", "reading", {"charged_wh": len(took), "discharged_wh": 0}))
+        await asyncio.sleep(0)
+        took.append(time.perf_counter() - begin)
+    assert joined.evcc_reason == joined.secc_reason == "finished"
+    return took, (len(took), logged, len(joined.secc_actions))
+
+
+@pytest.mark.requirement("R93")
+async def test_a_charge_loop_goes_on_as_ever_beside_a_slow_link_and_a_stopped_broker(
+    pki: PkiTree, broker: Broker, tmp_path: Path
+) -> None:
+    """The session is timed by a clock in the hand, so it must go the same way; what its turns take is compared."""
+    link = SlowLink(broker.port)
+    server = await asyncio.start_server(link.serve, "127.0.0.1", 0)
+    mqtt = access(broker, pki, "EV-1")
+    keys = "".join(f'{name} = "{getattr(mqtt, name)}"\n' for name in ("ca", "chain", "key"))
+    port = server.sockets[0].getsockname()[1]
+    config = CONFIG.replace("without_tls = true\n", keys).replace("port = 1\n", f"port = {port}\n")
+    async with program(tmp_path) as (local, log):
+        alone, way = await charged(pki, log)
+        async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=config) as gateway:
+            while not local.is_read:
+                await asyncio.sleep(0.02)
+            log(Observe("metering", "reading", {"charged_wh": 0, "discharged_wh": 0}))
+            await gateway.until("waiting", 1)
+            assert "no back end is connected" in gateway.events("waiting")[0]["data"]["reason"], "it reaches the broker"
+            link.delay_s = 2.0
+            slow, slow_way = await charged(pki, log)
+            broker.process.send_signal(signal.SIGSTOP)
+            try:
+                stopped, stopped_way = await charged(pki, log)
+            finally:
+                broker.process.send_signal(signal.SIGCONT)
+            assert local.is_read
+        assert len(gateway.pids) == 1
+    server.close()
+    assert way == slow_way == stopped_way
+    assert len(await records(tmp_path)) > len(slow), "the gateway has taken them meanwhile"
+    for took in (slow, stopped):
+        assert median(took) < 2 * median(alone) + 0.005
+        assert sorted(took)[len(took) * 95 // 100] < 2 * sorted(alone)[len(alone) * 95 // 100] + 0.05
