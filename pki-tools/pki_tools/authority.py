@@ -31,6 +31,7 @@ from v2g.pki.profiles import (
     Generation,
     KeyKind,
     Role,
+    profile_of,
 )
 
 CRL_DAYS: Final = 7
@@ -141,7 +142,9 @@ def sign_certificate(
 
     It has the authority's OCSP responder and CRL. `validity` defaults to the profile's days, starting an hour ago.
     """
-    not_before, not_after = validity or (at - BACKDATED, at + timedelta(days=PROFILES[role].days))
+    generation = generation_of(settings, role)
+    days = profile_of(role, generation).days
+    not_before, not_after = validity or (at - BACKDATED, at + timedelta(days=days))
     ocsp_url = crl_url = None
     if issuer.certificate is not None:
         crl_url = f"{settings.url}/{crl_path(authority, key_of(issuer.certificate))}"
@@ -159,7 +162,7 @@ def sign_certificate(
         crl_url=crl_url,
         hosts=tuple(host_of(host) for host in hosts),
         annex_b_critical=settings.annex_b_critical,
-        generation=generation_of(settings, role),
+        generation=generation,
     )
     return issue(request, issuer)
 

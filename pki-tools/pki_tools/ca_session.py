@@ -36,7 +36,7 @@ from v2g.pki.conformity import check_profile
 from v2g.pki.csr import requested_key
 from v2g.pki.issue import CertifiedKey, Issuer, Subject
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import PROFILES, KeyKind, Role
+from v2g.pki.profiles import KeyKind, Role, profile_of
 
 
 class CertificateSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class CaSession:
 
     def _validity(self, spec: CertificateSpec, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
         """Return the validity: the requested days, or the profile's, limited by the issuer's."""
-        days = spec.days or PROFILES[spec.role].days
+        days = spec.days or profile_of(spec.role, generation_of(self.index.settings, spec.role)).days
         try:
             end = self.at + timedelta(days=days)
         except OverflowError:

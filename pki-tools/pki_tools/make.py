@@ -12,6 +12,7 @@ from pki_tools.authority import (
     BACKDATED,
     chain_above,
     cross_certificate,
+    generation_of,
     new_key,
     sign_certificate,
     sign_crl,
@@ -25,7 +26,7 @@ from pki_tools.options import Fault, PkiOptions
 from v2g.errors import ConfigError
 from v2g.pki.issue import Issuer, Subject
 from v2g.pki.keys import save_key
-from v2g.pki.profiles import PROFILES, KeyKind, Role
+from v2g.pki.profiles import KeyKind, Role, profile_of
 
 FOREIGN: Final = "foreign/"
 """Folder of untrusted test authorities."""
@@ -198,7 +199,7 @@ class Maker:
         path.write_bytes(data)
 
     def _validity(self, role: Role, fault: Fault) -> tuple[datetime, datetime]:
-        span = timedelta(days=PROFILES[role].days)
+        span = timedelta(days=profile_of(role, generation_of(self._index.settings, role)).days)
         match fault:
             case Fault.EXPIRED:
                 return self._now - span, self._now - timedelta(days=1)

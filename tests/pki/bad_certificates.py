@@ -217,7 +217,7 @@ CASES: tuple[Case, ...] = (
     Case("leaf with Ed25519", "wrong_curve", EVERY, leaf(key=ed25519.Ed25519PrivateKey.generate())),
     Case("leaf with an Ed448 key of low order", "wrong_curve", ISO, leaf(key=chains.KeyOfLowOrder()), sendable=False),
     Case("sub-CA on P-256", "wrong_curve", ISO, sub(**curve(ec.SECP256R1()))),
-    Case("root on P-256", "wrong_curve", ISO, chains.root_on_p256),
+    Case("root on P-256", "wrong_curve", ISO, chains.root_on(ec.SECP256R1())),
     Case("leaf signed with SHA-256", "weak_hash", ISO, leaf(digest=hashes.SHA256())),
     Case("leaf signed with SHA-384", "weak_hash", ISO, leaf(digest=hashes.SHA384())),
     Case("leaf signed with SHA-224", "weak_hash", EVERY, leaf(digest=hashes.SHA224())),
@@ -272,7 +272,32 @@ CASES: tuple[Case, ...] = (
 """All of them."""
 
 
-def cases_for(*roles: Role, sendable: bool = False) -> Callable[[Test], Test]:
+ISO_2 = tuple(role for role in ISO if role is not Role.VEHICLE)
+_OTHERWISE_IN_2 = {
+    "leaf on P-256", "sub-CA on P-256", "root on P-256", "leaf signed with SHA-256", "sub-CA signed with SHA-256",
+    "leaf with RSA of 4096 bit",
+}  # fmt: skip
+
+CASES_2: tuple[Case, ...] = (
+    *(
+        case._replace(roles=tuple(role for role in case.roles if role in ISO_2))
+        for case in CASES
+        if case.name not in _OTHERWISE_IN_2 and not set(ISO_2).isdisjoint(case.roles)
+    ),
+    Case("leaf on P-521", "wrong_curve", ISO_2, leaf(**curve(ec.SECP521R1()))),
+    Case("sub-CA on P-521", "wrong_curve", ISO_2, sub(**curve(ec.SECP521R1()))),
+    Case("root on P-521", "wrong_curve", ISO_2, chains.root_on(ec.SECP521R1())),
+    Case("leaf signed with SHA-512", "weak_hash", ISO_2, leaf(digest=hashes.SHA512())),
+    Case("sub-CA signed with SHA-512", "weak_hash", ISO_2, sub(digest=hashes.SHA512())),
+    Case("leaf with RSA of 4096 bit", "bad_profile", ISO_2, with_rsa(4096)),  # more than 800 bytes
+    Case("charger without keyAgreement", "key_usage", (Role.SECC,), leaf(**key_usage(digital_signature=True))),
+    Case("contract without keyEncipherment", "key_usage", (Role.CONTRACT,),
+         leaf(**key_usage(digital_signature=True, content_commitment=True, key_agreement=True))),
+)  # fmt: skip
+"""Those of ISO 15118-2."""
+
+
+def cases_for(*roles: Role, sendable: bool = False, cases: Iterable[Case] = CASES) -> Callable[[Test], Test]:
     """Give a test every `case` and `role`, all of them or those that a TLS library can show."""
-    found = [(case, role) for case in CASES for role in case.roles if role in roles and (case.sendable or not sendable)]
+    found = [(case, role) for case in cases for role in case.roles if role in roles and (case.sendable or not sendable)]
     return together(("case", "role"), found, ids=lambda each: each[0].name, by=lambda each: each[1].value)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.x509.oid import NameOID
 
 from v2g.pki.issue import Issuer, Request, Subject, issue
-from v2g.pki.profiles import Role
+from v2g.pki.profiles import Generation, Role
 from v2g.pki.verify import NOTHING_SEEN, Serials
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -73,16 +73,20 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forge:
-    """Makes chains for one role."""
+    """Makes chains for one role, of one generation."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, generation: Generation = Generation.ISO15118_20) -> None:
         self.role = role
+        self.generation = generation
+        old = generation is Generation.ISO15118_2
+        self.curve: ec.EllipticCurve = ec.SECP256R1() if old else ec.SECP521R1()
+        self.digest: hashes.HashAlgorithm = hashes.SHA256() if old else hashes.SHA512()
         self.top = AUTHORITIES[role][1][0]
         """The first level below the root."""
 
     def good(self) -> dict[str, Party]:
         """Return root, sub-CAs and leaf by level, always the same."""
-        return dict(_good(self.role))
+        return dict(_good(self.role, self.generation))
 
     def made(self, **changes: Mapping[str, Any]) -> Made:
         """Return the chain with changes by level: `made(sub2={"end": NOW - DAY})`."""
@@ -99,10 +103,11 @@ class Forge:
         parties: dict[str, Party] = {}
         above: Party | None = None
         for level, role in (*AUTHORITIES[self.role], ("leaf", self.role)):
-            if level in changes or above is not _good(self.role).get(_above(self.role, level)):
+            good = _good(self.role, self.generation)
+            if level in changes or above is not good.get(_above(self.role, level)):
                 above = self.party(level, role, above, **changes.get(level, {}))
             else:
-                above = _good(self.role)[level]
+                above = good[level]
             parties[level] = above
         return parties
 
@@ -112,7 +117,7 @@ class Forge:
 
     def party(self, level: str, role: Role, above: Party | None, *, key: Any = None, **changes: Any) -> Party:
         """Return one level below `above` (None: a root)."""
-        key = key or ec.generate_private_key(ec.SECP521R1())
+        key = key or ec.generate_private_key(self.curve)
         name = _NAMES.get(
             role, f"{role.value} {level}" if level != "leaf" else "DEV2GS00000000000000000000000000000042X"
         )
@@ -130,16 +135,17 @@ class Forge:
             not_after=NOW + 30 * DAY,
             ocsp_url=None if above is None else "http://ocsp.invalid",
             hosts=("localhost",) if role is Role.CSMS_SERVER else (),
+            generation=self.generation,
         )
         plain = issue(request, Issuer(above.certificate if above else None, above.key if above else key))
         if not changes:
             return Party(plain, key)
-        return Party(remade(plain, above or Party(plain, key), **changes), key)
+        return Party(remade(plain, above or Party(plain, key), **{"digest": self.digest} | changes), key)
 
 
 @functools.cache
-def _good(role: Role) -> dict[str, Party]:
-    forge, parties = Forge(role), dict[str, Party]()
+def _good(role: Role, generation: Generation) -> dict[str, Party]:
+    forge, parties = Forge(role, generation), dict[str, Party]()
     above: Party | None = None
     for level, each in (*AUTHORITIES[role], ("leaf", role)):
         above = parties[level] = forge.party(level, each, above)

@@ -7,13 +7,13 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from msgspec.structs import replace
 
 from tests.pki.forge import CN, COUNTRY, DAY, DC, NOW, ORG, Forge, Made, Party, name
 from v2g.pki.issue import Issuer, Request, Subject, cross_certify
-from v2g.pki.profiles import Role
+from v2g.pki.profiles import Generation, Role
 
 Make = Callable[[Forge], Made]
 
@@ -81,7 +81,7 @@ def version_1(forge: Forge) -> Made:
     fields = list(_elements(_content(tbs)))
     assert (fields[0][0], fields[-1][0]) == (0xA0, 0xA3)
     tbs = _sequence(b"".join(fields[1:-1]))
-    signature = parties["sub2"].key.sign(tbs, ec.ECDSA(hashes.SHA512()))
+    signature = parties["sub2"].key.sign(tbs, ec.ECDSA(forge.digest))
     old = list(_elements(_content(parties["leaf"].der)))
     leaf = _sequence(tbs + old[1] + b"\x03" + _length(len(signature) + 1) + b"\x00" + signature)
     made = forge.shown(parties)
@@ -177,7 +177,7 @@ def root_sent_along(forge: Forge) -> Made:
     return replace(made, chain=made.chain + made.anchors, anchors=forge.made().anchors)
 
 
-def cross(root: Party, by: Party) -> bytes:
+def cross(root: Party, by: Party, generation: Generation = Generation.ISO15118_20) -> bytes:
     """Return what lets those who trust `by` believe what `root` has issued."""
     request = Request(
         role=Role.CROSS,
@@ -186,6 +186,7 @@ def cross(root: Party, by: Party) -> bytes:
         serial=x509.random_serial_number(),
         not_before=NOW - DAY,
         not_after=NOW + DAY,
+        generation=generation,
     )
     certificate = cross_certify(root.certificate, request, Issuer(by.certificate, by.key))
     return certificate.public_bytes(serialization.Encoding.DER)
@@ -193,7 +194,7 @@ def cross(root: Party, by: Party) -> bytes:
 
 def cross_by_strangers(forge: Forge) -> Made:
     parties, strangers = forge.good(), forge.parties(root={"subject": _STRANGERS})
-    made = forge.shown(parties, also=(cross(parties["root"], strangers["root"]),))
+    made = forge.shown(parties, also=(cross(parties["root"], strangers["root"], forge.generation),))
     return replace(made, anchors=forge.made(root={"subject": name((CN, "ours"), (ORG, "Ours"))}).anchors)
 
 
@@ -206,11 +207,11 @@ def other_family(forge: Forge) -> Made:
 
 
 def signed_by_another(level: str) -> Make:
-    return lambda forge: forge.made(**{level: {"signer": ec.generate_private_key(ec.SECP521R1())}})
+    return lambda forge: forge.made(**{level: {"signer": ec.generate_private_key(forge.curve)}})
 
 
 def signed_by_itself(forge: Forge) -> Made:
-    key = ec.generate_private_key(ec.SECP521R1())
+    key = ec.generate_private_key(forge.curve)
     return forge.made(leaf={"key": key, "signer": key})
 
 
@@ -251,8 +252,8 @@ def third_sub(forge: Forge) -> Made:
     return replace(made, chain=(leaf.der, third.der, *made.chain[1:]), key=leaf.key)
 
 
-def root_on_p256(forge: Forge) -> Made:
-    return forge.made(root={"key": ec.generate_private_key(ec.SECP256R1())}, sub1={"digest": hashes.SHA512()})
+def root_on(curve: ec.EllipticCurve) -> Make:
+    return lambda forge: forge.made(root={"key": ec.generate_private_key(curve)}, sub1={"digest": forge.digest})
 
 
 def below_root(forge: Forge) -> Made:

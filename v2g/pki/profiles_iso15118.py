@@ -1,8 +1,8 @@
 """Certificate profiles of ISO 15118-20 Annex B and, for peers of that generation, of ISO 15118-2 Annex F, as data.
 
 Where an annex is not public the values are the common denominator of public PKIs; each such choice is
-listed in docs/reference/open-points.md. -2 differs in curve, hash, size, the contract's key usage and its longer key
-identifier, and has no vehicle certificate.
+listed in docs/reference/open-points.md. -2 differs in curve, hash, size, validity, the key usage of charger and
+contract and the contract's longer key identifier, and has no vehicle certificate.
 """
 
 from typing import Final
@@ -198,9 +198,16 @@ def _of_2(profile: Profile) -> Profile:
     )
 
 
+_YEARS_4: Final = 4 * 365
+_DAYS_2: Final[dict[Role, int]] = dict.fromkeys(
+    (Role.CPO_SUB1, Role.OEM_SUB1, Role.OEM_SUB2, Role.MO_SUB1, Role.MO_SUB2, Role.CPS_SUB1), _YEARS_4
+) | {Role.CPO_SUB2: 2 * 365, Role.CPS_SUB2: 2 * 365, Role.CPS: 90}
+
 _DIFFERENT_2: Final[dict[Role, Profile]] = {
-    Role.CONTRACT: replace(ISO15118_20[Role.CONTRACT], usages=SIGN | LEAF_EXTRA, allowed_usages=frozenset()),
+    role: replace(ISO15118_20[role], days=days) for role, days in _DAYS_2.items()
 }
+_DIFFERENT_2[Role.SECC] = replace(ISO15118_20[Role.SECC], usages=SIGN_AND_AGREE)
+_DIFFERENT_2[Role.CONTRACT] = replace(ISO15118_20[Role.CONTRACT], usages=SIGN | LEAF_EXTRA, allowed_usages=frozenset())
 
 ISO15118_2: Final[dict[Role, Profile]] = {
     role: _of_2(profile) for role, profile in (ISO15118_20 | _DIFFERENT_2).items() if role != Role.VEHICLE

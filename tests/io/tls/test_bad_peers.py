@@ -10,12 +10,12 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from pki_tools.tree import PkiTree
-from tests.io.tls.support import evcc, secc
-from tests.pki.bad_certificates import CASES, Case, cases_for
+from tests.io.tls.support import evcc, only_2, secc
+from tests.pki.bad_certificates import CASES, CASES_2, Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from v2g.errors import CERTIFICATE_REASONS, CertificateReason, TlsError
-from v2g.io.tls.endpoint import open_channel
-from v2g.pki.profiles import Role
+from v2g.io.tls.endpoint import Channel, open_channel
+from v2g.pki.profiles import Generation, Role
 
 pytestmark = pytest.mark.requirement("R2")
 
@@ -26,6 +26,8 @@ _NO_ALGORITHM = {
     "leaf with RSA of 4096 bit", "leaf with RSA of 2048 bit",
 }  # fmt: skip
 """Keys for which the handshake has no signature algorithm in common: the certificate is not even shown."""
+_NO_ALGORITHM_2 = _NO_ALGORITHM - {"leaf on P-256"} | {"leaf on P-521", "no digitalSignature", "sub-CA before its leaf"}
+"""The same in TLS 1.2, where the rogue's library wants a curve of the groups, and digitalSignature."""
 
 
 _NO_CERTIFICATE = {
@@ -41,10 +43,11 @@ _ALERTS = {"expired": 45, "unknown_root": 48, "wrong_root": 48, "chain_too_long"
 class Rogue:
     """A TLS end that neither checks anything nor knows any profile. `told` is the alert that it gets."""
 
-    def __init__(self, made: Made, *, server: bool) -> None:
+    def __init__(self, made: Made, *, server: bool, version: int = SSL.TLS1_3_VERSION) -> None:
         self.told: int | None = None
         context = SSL.Context(SSL.TLS_SERVER_METHOD if server else SSL.TLS_CLIENT_METHOD)
-        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_min_proto_version(version)
+        context.set_max_proto_version(version)
         leaf, *rest = map(x509.load_der_x509_certificate, made.chain)
         context.use_certificate(leaf)
         for each in rest:
@@ -76,7 +79,11 @@ def handshake(pki: PkiTree, role: Role, made: Made, rogue: Rogue | None = None) 
     """Let a rogue of `role` show itself to our end. Raises TlsError, once the rogue has been told."""
     options = {"anchors": made.anchors, "now": lambda: NOW}
     end = secc(pki, staple=None, **options) if role is Role.VEHICLE else evcc(pki, **options)  # type: ignore[arg-type]
-    rogue, channel = rogue or Rogue(made, server=role is Role.SECC), open_channel(end)
+    meet(open_channel(end), rogue or Rogue(made, server=role is Role.SECC))
+
+
+def meet(channel: Channel, rogue: Rogue) -> None:
+    """Run a handshake. Raises TlsError, once the rogue has been told."""
     try:
         for _ in range(5):
             channel.handshake()
@@ -86,10 +93,34 @@ def handshake(pki: PkiTree, role: Role, made: Made, rogue: Rogue | None = None) 
         raise
 
 
+def _reason(case: Case) -> str:
+    return "unknown_ca" if case.reason == "unknown_root" else f"peer_certificate_{case.reason}"
+
+
 def refusal(pki: PkiTree, role: Role, made: Made) -> str:
     with pytest.raises(TlsError) as error:
         handshake(pki, role, made)
     return error.value.reason
+
+
+@cases_for(Role.SECC, sendable=True, cases=CASES_2)
+def test_a_bad_charger_of_2_is_refused_by_name_in_the_handshake(pki: PkiTree, case: Case, role: Role) -> None:
+    made = case.make(Forge(role, Generation.ISO15118_2))
+    client = evcc(pki, **only_2(pki) | {"anchors": made.anchors}, now=lambda: NOW)
+    with pytest.raises(TlsError) as error:
+        meet(open_channel(client), Rogue(made, server=True, version=SSL.TLS1_2_VERSION))
+    if case.name in _NO_ALGORITHM_2:
+        assert error.value.reason in _NO_CERTIFICATE
+    else:
+        assert error.value.reason == _reason(case)
+
+
+def test_the_rogue_of_2_is_believed_once_its_certificates_are_good(pki: PkiTree) -> None:
+    made = Forge(Role.SECC, Generation.ISO15118_2).made()
+    client = evcc(pki, **only_2(pki) | {"anchors": made.anchors}, now=lambda: NOW)
+    with pytest.raises(TlsError) as error:
+        meet(open_channel(client), Rogue(made, server=True, version=SSL.TLS1_2_VERSION))
+    assert error.value.reason == "ocsp_missing"  # believed so far
 
 
 @cases_for(*SIDES, sendable=True)
@@ -98,7 +129,7 @@ def test_a_bad_certificate_is_refused_by_name_in_the_handshake(pki: PkiTree, cas
     if case.name in _NO_ALGORITHM:
         assert reason in _NO_CERTIFICATE
     else:
-        assert reason == ("unknown_ca" if case.reason == "unknown_root" else f"peer_certificate_{case.reason}")
+        assert reason == _reason(case)
 
 
 def test_the_rogue_is_believed_once_its_certificates_are_good(pki: PkiTree) -> None:
