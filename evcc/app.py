@@ -13,7 +13,7 @@ import msgspec
 
 from evcc.basic_charging import BasicFallback
 from evcc.checkpoints import CheckpointStore, kept, line_of
-from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
+from evcc.config import ChainConfig, EvccConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
 from evcc.hardware.ac import OnBoardCharger
@@ -59,7 +59,7 @@ from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.tls.client import connect
 from v2g.io.tls.crls import CrlFiles
-from v2g.io.tls.endpoint import PROFILES, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.stream import TlsStream
 from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.d20.charts import Family
@@ -235,9 +235,11 @@ class Vehicle:
 
         If matching or communication fails, it waits for nominal duty, if the vehicle may charge that way.
         """
-        endpoint = tls_endpoint(self.config.tls, tls_profile(self.config), self.observe)
-        if self.config.sdp.without_tls:
-            plain_tcp.permit(tls_profile(self.config), self.observe)
+        if not {"20"}.issuperset(self.config.editions):
+            raise ConfigError("editions: only 20 is offered yet", hint='editions = ["20"]')
+        endpoint = tls_endpoint(self.config, self.observe)
+        if self.config.sdp.without_tls or self.config.sdp.accept_without_tls:
+            plain_tcp.permit(PROFILES[self.config.security_profile], self.observe, editions=self.config.editions)
         config, basic, pilot = self.config.link, self.config.basic, self.wires.pilot
         async with contextlib.AsyncExitStack() as stack:
             recorder = Recorder(config.record, application="v2g evcc") if config.record is not None else None
@@ -312,12 +314,13 @@ class Vehicle:
             *config.link.interfaces,
             port=config.sdp.port,
             security=security,
+            accepted=(Security.NONE,) if config.sdp.accept_without_tls else (),
             wireless=config.wireless_sdp,
             max_tries=config.sdp.tries,
         )
         where: dict[str, Scalar] = {"host": found.host, "port": found.port, "tries": found.tries}
         self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
-        if config.sdp.without_tls:
+        if found.response.security is Security.NONE:
             return await plain_tcp.connect(found.host, found.port, timeout=config.tls.timeout_s)
         stream = await connect(
             found.host,
@@ -402,16 +405,19 @@ def safe_rating(config: EvccConfig) -> VehicleRating:
     )
 
 
-def tls_profile(config: EvccConfig) -> TlsProfile:
-    """Return the protocols offered in the handshake, and their requirements."""
+def tls_profiles(config: EvccConfig) -> tuple[TlsProfile, ...]:
+    """Return what the handshake offers for the editions, the newest version first; that of ISO 15118-20 for none."""
     profile = PROFILES[config.security_profile].with_curves(config.tls.curves)
-    if config.tls.revocation is None:
-        return profile
-    return msgspec.structs.replace(profile, revocation=Fail(config.tls.revocation))
+    if config.tls.revocation is not None:
+        profile = msgspec.structs.replace(profile, revocation=Fail(config.tls.revocation))
+    of_2 = msgspec.structs.replace(ISO15118_2, revocation=profile.revocation, interop=profile.interop)
+    of_each = {"20": profile, "2": of_2}
+    return tuple(each for name, each in of_each.items() if name in config.editions) or (profile,)
 
 
-def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Observe], None]) -> Endpoint:
+def tls_endpoint(vehicle: EvccConfig, observe: Callable[[Observe], None]) -> Endpoint:
     """Return the vehicle's end of TLS. Raises V2GError for unusable files."""
+    config, (profile, *older) = vehicle.tls, tls_profiles(vehicle)
     log_profile(profile, observe)
     chains = (ChainConfig(chain=config.chain, key=config.key), *config.other_chains)
     endpoint = Endpoint(
@@ -421,6 +427,7 @@ def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Obse
         peer_role=Role.SECC,
         crosses=tuple(load_chain(path)[0] for path in config.cross_certificates),
         profile=profile,
+        older=older[0] if older else None,
         backend=config.backend,
         ask_responder=config.ask_responder,
         crls=CrlFiles(config.crls, observe),

@@ -47,6 +47,7 @@ from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.select import EditionName
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 
@@ -92,9 +93,12 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     without_tls: Annotated[
         bool,
         Meta(
-            description="request a charger without TLS, without paying by contract; only with "
-            'security_profile = "interop", for laboratories'
+            description="request a charger without TLS, without paying by contract: with DIN 70121 and ISO 15118-2 "
+            '(editions), and with security_profile = "interop" with ISO 15118-20, for laboratories'
         ),
+    ] = False
+    accept_without_tls: Annotated[
+        bool, Meta(description="request TLS, but use a charger that has none, with DIN 70121 or ISO 15118-2 (editions)")
     ] = False
     form: Annotated[
         Literal["auto", "plain", "wireless"],
@@ -248,6 +252,15 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
+    editions: Annotated[
+        tuple[EditionName, ...],
+        Meta(
+            min_length=1,
+            max_length=3,
+            description="editions of the protocol that are offered, best first: 20 (ISO 15118-20), 2 (ISO 15118-2), "
+            "din (DIN 70121)",
+        ),
+    ] = ("20",)
     security_profile: Annotated[
         SecurityProfile,
         Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that do not meet ISO 15118-20"),
@@ -302,7 +315,13 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     ] = None
 
     def __post_init__(self) -> None:
-        """Reject a mixture of plug, coil and pantograph: a vehicle can use only one of them."""
+        """Reject editions without transport, and a mixture of plug, coil and pantograph: a vehicle can use only one."""
+        if len(set(self.editions)) < len(self.editions):
+            raise ValueError("an edition is listed twice in editions")
+        if "din" in self.editions and not (self.sdp.without_tls or self.sdp.accept_without_tls):
+            raise ValueError('editions has "din", which has no TLS: set sdp.without_tls or sdp.accept_without_tls')
+        if self.editions == ("din",) and not self.sdp.without_tls:
+            raise ValueError('editions has only "din", which has no TLS: set sdp.without_tls = true')
         if self.without_plug is None:
             if any(family in WITHOUT_PLUG for family in self._families):
                 raise ValueError("services.energy: WPT, DC_ACDP and services of a plug exclude each other")

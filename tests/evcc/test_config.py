@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evcc.app import tls_profile
+from evcc.app import tls_profiles
 from evcc.config import EvccConfig, TlsConfig, load_config
 from v2g.errors import ConfigError
 from v2g.pki.reference import KeyReference
@@ -121,4 +121,4 @@ def test_a_stapled_answer_is_demanded_as_the_profile_says_or_as_configured(
     here = Path()
     files = TlsConfig(chain=here, key=KeyReference.of(here), anchors=(here,), revocation=revocation)
     config = EvccConfig(security_profile=profile, tls=files)
-    assert tls_profile(config).revocation.value == expected
+    assert tls_profiles(config)[0].revocation.value == expected

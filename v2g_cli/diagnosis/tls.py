@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from evcc.app import tls_endpoint, tls_profile
+from evcc.app import tls_endpoint
 from evcc.config import load_config
 from v2g.errors import TlsError, TransportError
 from v2g.io.runtime.program import read_config
@@ -26,7 +26,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 async def handshake(host: str, port: int, config: Path) -> Handshake:
     """Connect once and close. Raises ConfigError, and V2GError for unusable files."""
     vehicle = load_config(read_config(config), name=str(config))
-    endpoint = tls_endpoint(vehicle.tls, tls_profile(vehicle), lambda _event: None)
+    endpoint = tls_endpoint(vehicle, lambda _event: None)
     begin = time.monotonic()
     try:
         stream = await connect(host, port, endpoint, timeout=vehicle.tls.timeout_s)

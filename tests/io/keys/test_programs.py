@@ -2,7 +2,7 @@
 
 import pytest
 
-from evcc.app import tls_endpoint, tls_profile
+from evcc.app import tls_endpoint
 from evcc.config import load_config as load_evcc
 from pki_tools.tree import PkiTree
 from secc.config import load_config as load_secc
@@ -63,7 +63,7 @@ def test_a_vehicle_with_its_key_in_a_token_charges_at_a_charger(token: Store, pk
     seen: list[Observe] = []
     text = EVCC.format(chain=chain, key=key, pki=pki.directory)
     config = load_evcc(text, name=str(token.folder / "evcc.toml"))
-    vehicle = tls_endpoint(config.tls, tls_profile(config), seen.append)
+    vehicle = tls_endpoint(config, seen.append)
     plain = SECC.format(chain=pki.path("secc/chain.pem"), key=pki.path("secc/leaf.key"), pki=pki.directory)
     charger = Transport(load_secc(plain, name=str(token.folder / "secc.toml")), seen.append)
     ends = open_channel(vehicle), open_channel(charger.endpoint)
@@ -83,7 +83,7 @@ def test_a_charger_with_its_key_in_a_token_serves_a_vehicle(hsm: SoftHsm, pki: P
         EVCC.format(chain=pki.path("vehicle/chain.pem"), key=pki.path("vehicle/leaf.key"), pki=pki.directory),
         name=str(hsm.folder / "evcc.toml"),
     )
-    vehicle = open_channel(tls_endpoint(config.tls, tls_profile(config), lambda _: None))
+    vehicle = open_channel(tls_endpoint(config, lambda _: None))
     charger = open_channel(transport.endpoint)
     assert isinstance(charger, NativeChannel)
     shake(vehicle, charger)
@@ -96,7 +96,7 @@ def test_without_a_library_that_can_use_the_key_the_hint_says_what_to_install(
     chain, key = stored(hsm, pki, Role.VEHICLE, "WMISTORE", "oem")
     text = EVCC.format(chain=chain, key=key, pki=pki.directory)
     config = load_evcc(text, name=str(hsm.folder / "evcc.toml"))
-    endpoint = tls_endpoint(config.tls, tls_profile(config), lambda _: None)
+    endpoint = tls_endpoint(config, lambda _: None)
     monkeypatch.setattr(openssl, "NAMES", (("/nowhere/libcrypto.so", "/nowhere/libssl.so"),))
     forget()
     try:

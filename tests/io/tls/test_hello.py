@@ -1,6 +1,7 @@
 """What is read from the handshake messages of others, judged by messages that OpenSSL makes, and by arbitrary bytes."""
 
 import asyncio
+import hashlib
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,14 +20,23 @@ from v2g.io.tls.endpoint import open_channel
 from v2g.io.tls.hello import (
     CERTIFICATE,
     CERTIFICATE_REQUEST,
+    CERTIFICATE_STATUS,
     CLIENT_HELLO,
     MAX_AUTHORITIES,
     MAX_CERTIFICATES,
     MAX_MESSAGE_BYTES,
+    SERVER_HELLO,
     Entry,
     PeerPreferences,
+    RootForm,
+    TrustedRoot,
+    first_message,
     read_certificates,
+    read_client_hello,
     read_preferences,
+    read_status,
+    read_version,
+    trusted_ca_keys,
 )
 
 
@@ -42,22 +52,31 @@ def message(kind: int, body: bytes) -> bytes:
     return bytes([kind]) + vector(3, body)
 
 
-def extensions(authorities: Sequence[bytes], algorithms: Sequence[int]) -> bytes:
+def extensions(authorities: Sequence[bytes], algorithms: Sequence[int], roots: Sequence[TrustedRoot] = ()) -> bytes:
     found = extension(0xFF00, b"of a private use")
     if algorithms:
         found += extension(13, vector(2, struct.pack(f">{len(algorithms)}H", *algorithms)))
     if authorities:
         found += extension(47, vector(2, b"".join(vector(2, each) for each in authorities)))
+    if roots:
+        found += extension(3, vector(2, b"".join(map(trusted_root, roots))))
     return vector(2, found)
 
 
-def client_hello(authorities: Sequence[bytes], algorithms: Sequence[int]) -> bytes:
+def trusted_root(root: TrustedRoot) -> bytes:
+    value = vector(2, root.value) if root.form is RootForm.X509_NAME else root.value
+    return bytes([root.form]) + value
+
+
+def client_hello(authorities: Sequence[bytes], algorithms: Sequence[int], roots: Sequence[TrustedRoot] = ()) -> bytes:
     head = b"\x03\x03" + bytes(32) + vector(1, bytes(32)) + vector(2, b"\x13\x02\x13\x03") + vector(1, b"\0")
-    return message(CLIENT_HELLO, head + extensions(authorities, algorithms))
+    return message(CLIENT_HELLO, head + extensions(authorities, algorithms, roots))
 
 
-def certificate_request(authorities: Sequence[bytes], algorithms: Sequence[int]) -> bytes:
-    return message(CERTIFICATE_REQUEST, vector(1, b"") + extensions(authorities, algorithms))
+def certificate_request(
+    authorities: Sequence[bytes], algorithms: Sequence[int], roots: Sequence[TrustedRoot] = ()
+) -> bytes:
+    return message(CERTIFICATE_REQUEST, vector(1, b"") + extensions(authorities, algorithms, roots))
 
 
 def certificate(entries: Sequence[Entry]) -> bytes:
@@ -66,6 +85,23 @@ def certificate(entries: Sequence[Entry]) -> bytes:
         return vector(3, entry.der) + vector(2, status)
 
     return message(CERTIFICATE, vector(1, b"") + vector(3, b"".join(map(one, entries))))
+
+
+def certificate_2(chain: Sequence[bytes]) -> bytes:
+    """Return a Certificate message of TLS 1.2."""
+    return message(CERTIFICATE, vector(3, b"".join(vector(3, each) for each in chain)))
+
+
+def status(answer: bytes) -> bytes:
+    """Return a CertificateStatus message of TLS 1.2."""
+    return message(CERTIFICATE_STATUS, b"\x01" + vector(3, answer))
+
+
+def server_hello(chosen: int | None = None) -> bytes:
+    """Return a ServerHello, with the extension of TLS 1.3 if a version is given."""
+    body = b"\x03\x03" + bytes(32) + vector(1, b"") + b"\xc0\x23\x00"
+    more = b"" if chosen is None else vector(2, extension(43, struct.pack(">H", chosen)))
+    return message(SERVER_HELLO, body + more)
 
 
 names = st.lists(st.binary(min_size=1, max_size=200), max_size=8)
@@ -80,6 +116,45 @@ def test_what_is_written_is_read(authorities: list[bytes], algorithms: list[int]
     assert read_preferences(certificate_request(authorities, algorithms)) == wishes
 
 
+digests = st.builds(
+    TrustedRoot, st.sampled_from([RootForm.KEY_SHA1, RootForm.CERT_SHA1]), st.binary(min_size=20, max_size=20)
+)
+named = st.builds(TrustedRoot, st.just(RootForm.X509_NAME), st.binary(max_size=99))
+trusted = st.lists(digests | named | st.just(TrustedRoot(RootForm.PRE_AGREED)), max_size=6)
+
+
+@given(names, codes, trusted)
+def test_the_roots_of_trusted_ca_keys_are_read(
+    authorities: list[bytes], algorithms: list[int], roots: list[TrustedRoot]
+) -> None:
+    """In each of the four forms of RFC 6066, 6."""
+    assert read_preferences(client_hello(authorities, algorithms, roots)).roots == tuple(roots)
+    certificates = [each.value for each in roots]
+    written = message(CLIENT_HELLO, b"\x03\x03" + bytes(32) + bytes(1) + vector(2, b"") + bytes(1)
+                      + vector(2, extension(3, trusted_ca_keys(certificates))))  # fmt: skip
+    expected = tuple(TrustedRoot(RootForm.CERT_SHA1, hashlib.sha1(each).digest()) for each in certificates)
+    assert read_preferences(written).roots == expected
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.binary(min_size=1, max_size=300))
+def test_the_messages_of_tls_12_are_read(chain: list[bytes], answer: bytes) -> None:
+    assert read_certificates(certificate_2(chain), "TLSv1.2") == tuple(map(Entry, chain))
+    assert read_status(status(answer)) == answer
+    assert read_version(server_hello()) == 0x0303
+    assert read_version(server_hello(0x0304)) == 0x0304
+
+
+@given(st.binary(max_size=400), st.integers(1, 50))
+def test_the_first_message_is_found_however_it_is_cut_into_records(body: bytes, size: int) -> None:
+    whole = message(CLIENT_HELLO, body)
+    pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+    stream = b"".join(b"\x16\x03\x01" + vector(2, each) for each in pieces)
+    for end in range(len(stream)):
+        assert first_message(stream[:end]) is None
+    assert first_message(stream) == whole
+    assert first_message(stream + b"\x14\x03\x03") == whole
+
+
 @given(shown)
 def test_every_certificate_is_read_with_the_answer_beside_it(entries: list[Entry]) -> None:
     assert read_certificates(certificate(entries)) == tuple(entries)
@@ -87,7 +162,7 @@ def test_every_certificate_is_read_with_the_answer_beside_it(entries: list[Entry
 
 @given(st.binary(max_size=400), st.sampled_from([CLIENT_HELLO, CERTIFICATE_REQUEST, CERTIFICATE]), st.booleans())
 def test_arbitrary_bytes_are_read_or_refused(data: bytes, kind: int, framed: bool) -> None:
-    for read in (read_preferences, read_certificates):
+    for read in (read_preferences, read_certificates, read_client_hello, read_version, read_status, first_message):
         with suppress(FrameError):
             read(message(kind, data) if framed else data)
 
