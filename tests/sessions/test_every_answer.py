@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from evcc.session.d20.session import VehicleSession
-from evcc.session.d20.stages import Ended
 from evcc.session.ports import SAFE
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.steps import Ended
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.sessions.joined import Joined

@@ -12,8 +12,9 @@ from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.requests.ask_ac import PHASES, present_w
-from evcc.session.d20.stages import Looping, Parametrizing, Step, fail, seen
+from evcc.session.d20.stages import Looping, Parametrizing, Step, fail
 from evcc.session.ports import SetAcPower
+from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,

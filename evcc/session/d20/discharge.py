@@ -10,9 +10,10 @@ from evcc.policy.policy import Compensation, Terms
 from evcc.session import program
 from evcc.session.contracts import Contract
 from evcc.session.d20.request_context import Agreement, RequestContext
-from evcc.session.d20.stages import Looping, seen
+from evcc.session.d20.stages import Looping
 from evcc.session.ports import StoreCheckpoint
 from evcc.session.settings import SessionConfig
+from evcc.session.steps import seen
 from v2g.asn1.discharge import DecisionReason, DischargeCheckpoint, DischargeOffer, ReceiptStatus, ResultStatus
 from v2g.energy.discharge import Answered, Checkpointed, VehicleDischarge, VehicleDischargeConfig, Verdict
 from v2g.errors import RefusedError

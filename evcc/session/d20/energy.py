@@ -2,11 +2,11 @@
 
 from msgspec.structs import replace
 
+from evcc.session.context import departure_s, matched
 from evcc.session.d20.loop import ask_loop, enter_loop, resume_loop
 from evcc.session.d20.quantities import milli, to_milli, to_whole
 from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask
-from evcc.session.d20.requests.needs import departure_s
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
 from evcc.session.d20.stages import (
@@ -19,11 +19,11 @@ from evcc.session.d20.stages import (
     Starting,
     Step,
     fail,
-    seen,
 )
 from evcc.session.d20.starting import begin
 from evcc.session.d20.stop import stop
 from evcc.session.ports import CloseContactor, Reported
+from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
     ChargingSession,
     PowerDeliveryReq,
@@ -42,9 +42,6 @@ from v2g.iso15118.d20.messages.dc import (
     DC_PreChargeReq,
     DC_PreChargeRes,
 )
-
-MATCHED_MV = 10_000
-"""Maximum difference of inlet and battery voltage for closing the contactor."""
 
 
 def on_parameters(
@@ -169,12 +166,6 @@ def on_pre_charge(
     if matched(context):
         return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
     return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
-
-
-def matched(context: RequestContext) -> bool:
-    """Return whether the contactor may close: recent measurements at the inlet count, not the charger's reports."""
-    across_mv = abs(context.inlet.voltage_mv - context.battery.voltage_mv)
-    return context.fresh and not context.battery.fault and across_mv <= MATCHED_MV
 
 
 def on_closed(stage: ClosingContactor, context: RequestContext) -> Step:

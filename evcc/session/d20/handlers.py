@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from evcc.session import steps
 from evcc.session.d20 import ac, energy, installation, loop, parking, positioning, services, setup, stages, stop
 from evcc.session.d20.request_context import RequestContext
 from v2g.iso15118.d20.charts import Family
@@ -27,9 +28,9 @@ def _by_family(handlers: Mapping[Family, OnResponse]) -> OnResponse:
     return handle
 
 
-ON_RESPONSE: Final[Mapping[type[stages.Stage], OnResponse]] = MappingProxyType(
+ON_RESPONSE: Final[Mapping[type[steps.Stage], OnResponse]] = MappingProxyType(
     {
-        stages.Negotiating: setup.on_protocol,
+        steps.Negotiating: setup.on_protocol,
         stages.SettingUp: setup.on_session,
         stages.AskingAuthorization: setup.on_authorization_setup,
         stages.FetchingContracts: installation.on_installation,
@@ -74,7 +75,7 @@ ON_RESPONSE: Final[Mapping[type[stages.Stage], OnResponse]] = MappingProxyType(
 )
 """The stages that await a response."""
 
-ON_WAKE: Final[Mapping[type[stages.Stage], OnWake]] = MappingProxyType(
+ON_WAKE: Final[Mapping[type[steps.Stage], OnWake]] = MappingProxyType(
     {
         stages.FetchingContracts: installation.repeat_installation,
         stages.Authorizing: setup.repeat_authorization,
@@ -94,7 +95,7 @@ ON_WAKE: Final[Mapping[type[stages.Stage], OnWake]] = MappingProxyType(
 )
 """The stages that pause before they repeat a request."""
 
-ON_FACT: Final[Mapping[tuple[type[stages.Stage], bool], OnFact]] = MappingProxyType(
+ON_FACT: Final[Mapping[tuple[type[steps.Stage], bool], OnFact]] = MappingProxyType(
     {
         (stages.ClosingContactor, True): energy.on_closed,
         (stages.OpeningContactor, False): stop.on_opened,

@@ -13,9 +13,10 @@ from evcc.session.d20.payment import pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import Ending, FetchingContracts, Stage, Step, seen
+from evcc.session.d20.stages import Ending, FetchingContracts, Step
 from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
+from evcc.session.steps import Stage, seen
 from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
 from v2g.iso15118.d20.installation import Contract as OpenedContract
 from v2g.iso15118.d20.installation import InstallationRequest, make_request, open_contract, verify_service

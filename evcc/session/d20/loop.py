@@ -26,12 +26,12 @@ from evcc.session.d20.stages import (
     Standby,
     Step,
     fail,
-    seen,
 )
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Choice
 from evcc.session.ports import Reported, SetPowerLimits
 from evcc.session.program import PowerRequest, Progress
+from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     ChargingSession,

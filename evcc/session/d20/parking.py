@@ -6,10 +6,11 @@ from msgspec.structs import replace
 
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
-from evcc.session.d20.stages import CheckingIn, CheckingOut, Step, seen
+from evcc.session.d20.stages import CheckingIn, CheckingOut, Step
 from evcc.session.d20.stop import session_stop
 from evcc.session.paused import Choice
 from evcc.session.ports import DriveIn, DroveIn
+from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
     EvCheckOutStatus,

@@ -4,8 +4,9 @@ import msgspec
 
 from evcc.session.contracts import Contract, ranked
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.stages import Authorizing, Ending, Stage, Step, seen
+from evcc.session.d20.stages import Authorizing, Ending, Step
 from evcc.session.d20.stop import stop
+from evcc.session.steps import Stage, seen
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,

@@ -4,12 +4,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from evcc.session.context import departure_s
 from evcc.session.d20 import dynamic_planner, parking
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask, ask_wpt
-from evcc.session.d20.requests.needs import departure_s
 from evcc.session.d20.stages import (
     Aligning,
     ConnectingDevice,
@@ -20,12 +20,12 @@ from evcc.session.d20.stages import (
     Pairing,
     Parametrizing,
     Step,
-    seen,
 )
 from evcc.session.d20.starting import begin_cable_check
 from evcc.session.d20.stop import leave_place, stop
 from evcc.session.paused import Choice
 from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId
+from evcc.session.steps import seen
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,

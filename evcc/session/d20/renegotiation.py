@@ -10,7 +10,8 @@ from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import agree
-from evcc.session.d20.stages import Looping, seen
+from evcc.session.d20.stages import Looping
+from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusRes
 from v2g.iso15118.d20.messages.common_messages import (
     MeteringConfirmationReq,

@@ -7,14 +7,12 @@ import msgspec
 
 from evcc.policy.plans import ChargePlan
 from evcc.policy.policy import Owner, Terms
+from evcc.session.context import Context
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import Choice, Resume
-from evcc.session.ports import BatteryState, PresentVoltage
-from evcc.session.settings import SessionConfig
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
-from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
@@ -28,18 +26,9 @@ class Agreement(enum.Enum):
     AGREED = "agreed"
 
 
-class RequestContext(msgspec.Struct, frozen=True):
+class RequestContext(Context, frozen=True):
     """The present state except the stage."""
 
-    config: SessionConfig
-    now: float
-    utc_ms: int
-    state: State
-    session_id: bytes
-    battery: BatteryState
-    inlet: PresentVoltage
-    contactor_closed: bool
-    departure_ms: int
     contract: Contract | None = None
     """The contract that pays, or would."""
     contracts: tuple[Contract, ...] = ()
@@ -47,8 +36,6 @@ class RequestContext(msgspec.Struct, frozen=True):
     resume: Resume | None = None
     joined: bool = False
     """Whether this session is the one of `resume`, joined again."""
-    fresh: bool = True
-    """Whether battery and inlet have reported recently."""
     parked: bool = False
     """Whether the vehicle has checked in to a parking space and must check out."""
     beside: frozenset[PayloadType] = frozenset()

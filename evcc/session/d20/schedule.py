@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from evcc.policy.planner import make_plan
 from evcc.session.d20 import dynamic_planner, offers
 from evcc.session.d20.request_context import Outlook, Plan, RequestContext, Schedule
-from evcc.session.d20.stages import seen
 from evcc.session.paused import Choice
 from evcc.session.ports import NeedsChanged
+from evcc.session.steps import seen
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule, ScheduleTuple

@@ -9,10 +9,11 @@ import msgspec
 
 from evcc.session.d20 import positioning
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail, seen
+from evcc.session.d20.stages import Detailing, Discovering, Ending, Selecting, Step, fail
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Choice
 from evcc.session.settings import ServiceConfig
+from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
     ParameterSet,
     SelectedService,

@@ -5,7 +5,7 @@ inlet and contactor, `SideStreams` runs the side streams, `Discharge` signed dis
 only mutable state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -22,67 +22,47 @@ from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.side_streams import SideStreams
 from evcc.session.d20.stages import (
-    CLOSING_STAGES,
-    ENDING_STAGES,
+    KINDS,
     Authorizing,
     CheckingIn,
-    Ended,
     Ending,
     FindingPlace,
     Looping,
     OpeningContactor,
     Pairing,
-    Stage,
     Step,
-    is_powered,
 )
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Choice, Resume
 from evcc.session.ports import (
-    SAFE,
     BatteryState,
     CheckpointStored,
     ConsentChanged,
-    ContactorState,
     DeviceObserved,
     DroveIn,
-    HardwareFault,
     NeedsChanged,
-    PlugState,
-    PresentVoltage,
-    SetAcPower,
-    SetPowerLimits,
     StopRequested,
 )
-from evcc.session.program import Progress
 from evcc.session.settings import SessionConfig
-from evcc.session.watch import LOOK_S, Watch
-from v2g.errors import CertificateError, CodecError
+from evcc.session.steps import Stage
+from evcc.session.vehicle import Vehicle
+from v2g.errors import CertificateError
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, PowerDeliveryRes, SessionSetupReq, SessionStopReq
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import Command, Entropy, Fact
+from v2g.iso15118.engine.session import Entropy, Fact
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.observe import Scalar
 from v2g.pki.keys import SoftwareKey
 
-_MESSAGE: Final = "message"
-_SETUP: Final = "communication_setup"
-_PACE: Final = "pace"
-_THEN: Final = "then"
-_WATCH: Final = "watch"
 _CHECKPOINT: Final = "checkpoint"
-ON_ITS_WAY_S: Final = 0.05
-"""Time after which a request has been sent; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
-MEASURING_S: Final = 0.05
-"""Allowance for our own clock and event loop in measured times, s."""
 
 
-class VehicleSession(Session20):
+class VehicleSession(Vehicle, Session20):
     """One session of one vehicle.
 
     `battery` is the battery's present state, `secc_certificate` the leaf (DER) that the charger presented in TLS, whose
@@ -90,10 +70,14 @@ class VehicleSession(Session20):
     external identification, and contracts fetched by `provisioning`. `connected_for` is the time (s) since the data
     link was matched: the communication setup timer counts from then. `stopwatch` measures decisions (s);
     `resume` is `paused` of an earlier session. `own_policy` is the owner's, `discharged_before_mwh` the battery's
-    register when the vehicle was plugged in (None: now).
+    register when the vehicle was plugged in (None: now). `protocols` are those offered in the handshake, by default
+    those of ISO 15118-20.
 
     Raises CertificateError if a contract chain cannot be sent.
     """
+
+    kinds = KINDS
+    timing = MESSAGES
 
     def __init__(
         self,
@@ -110,64 +94,52 @@ class VehicleSession(Session20):
         price_signers: tuple[bytes, ...] = (),
         own_policy: OwnPolicy | None = None,
         discharged_before_mwh: int | None = None,
+        protocols: tuple[AppProtocol, ...] = (),
     ) -> None:
-        super().__init__(entropy=entropy)
+        super().__init__(
+            config,
+            config.timers,
+            protocols or ask.protocols(config.services),
+            battery=battery,
+            entropy=entropy,
+            connected_for=connected_for,
+        )
         for contract in contracts:
             if not 2 <= len(contract.chain) <= 4:
                 raise CertificateError(
                     f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
                 )
-        self.stage: Stage = Ended()
         self.paused: Resume | None = None
-        timing = config.timing
-        self._config = config
         self._discharge = Discharge(config, stopwatch)
         self._sides = SideStreams(self._time, config.timers)
-        self._battery_before = battery
-        self._watch = Watch(battery, sensor_s=timing.sensor_s, contactor_s=timing.contactor_s + LOOK_S)
         self._secc_certificate = secc_certificate
         self._contracts, self._provisioning = contracts, provisioning
         self._price_signers = price_signers
         self._own_policy, self._consents = own_policy, False
         self._discharged_before_mwh = battery.discharged_mwh if discharged_before_mwh is None else discharged_before_mwh
         self._contract: Contract | None = None
-        self._connected_for = connected_for
         self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
-        self._departure_ms = 0
         self._choice: Choice | None = None
-        self._requested_end: Ending | None = None
         self._replan = False
-        self._pending: Any = None  # the request that waits for its response
-        self._last: Any = None  # the latest request, for repetitions
-        self._asked_at = 0.0
         self._parked = False
-        self._progress: Progress | None = None
         self._joined = False
-        self._then: tuple[Command, ...] = ()
-        self._ac_w = 0
         self._parting: Step | None = None
         """The step that sends SessionStopReq, until the charger's last checkpoint has come."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
     def _on_start(self) -> None:
-        self._departure_ms = self._time.utc_ms + self._config.needs.departure_after_s * 1000
         preferred = self._config.installation.prioritized_emaids
         self._contract = next(iter(ranked(self._contracts, self._time.utc_ms, preferred=preferred)), None)
-        self._arm(_SETUP, max(0.0, self._config.timers.evcc_communication_setup - self._connected_for))
-        self._apply(ask.protocol(self._config.services))
+        super()._on_start()
 
     def _on_message(self, message: Any, payload_type: int) -> None:
         if payload_type in SIDE_CHARTS:
             self._on_side_message(message, PayloadType(payload_type))
             return
+        if not self._is_awaited(message):
+            return
         request, name = self._pending, type(message).__name__
-        if request is None:
-            self._fail("unexpected_message", message=name)
-            return
-        if name != type(request).__name__.removesuffix("Req") + "Res":
-            self._fail("unexpected_message", message=name, awaited=type(request).__name__)
-            return
         reacts = reaction(message)
         if reacts is Reaction.END:
             self._fail(message.response_code.name, message=name)
@@ -177,10 +149,7 @@ class VehicleSession(Session20):
         ):
             self._fail("wrong_session_id", message=name)
             return
-        self._pending = None
-        self._disarm(_MESSAGE)
-        self._follow_request()
-        self._note_answer(type(request).__name__)
+        self._answered()
         if reacts is Reaction.NOTE:
             self._observe("session", "warning", message=name, code=message.response_code.name)
         state = sequence.advance(self.state, request, message, self.chart)
@@ -193,12 +162,6 @@ class VehicleSession(Session20):
             if ending is not None:  # in the loop, the loop handles it
                 self._request_end(ending)
         self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._request_context()))
-
-    def _note_answer(self, request: str) -> None:
-        """Report a charger that answers late, but before the timeout."""
-        seconds = self._time.now - self._asked_at
-        if seconds > MESSAGES[request].performance + MEASURING_S:
-            self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
 
     def _on_discharge(self, payload: bytes) -> None:
         self._actions.extend(self._discharge.receive(payload, self._request_context(), self._looping))
@@ -220,25 +183,11 @@ class VehicleSession(Session20):
         if step is not None:
             self._apply(step)
 
-    def _on_broken(self, error: CodecError) -> None:
-        self._fail("undecodable_message", error=str(error))
-
-    def _on_eof(self) -> None:
-        self._fail("secc_vanished")
-
     def _on_timer(self, name: str) -> None:
-        if name == _PACE:
-            self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._request_context()))
-        elif name == _THEN:
-            self._follow_request()
-        elif name == _WATCH:
-            self._look()
-        elif name == _CHECKPOINT:
+        if name == _CHECKPOINT:
             self._observe("offer", "checkpoint_missing")
             self._discharge.awaits_final = False
             self._part()
-        elif name == _MESSAGE:
-            self._fail("message_timeout", request=type(self._pending).__name__)
         elif (beside := self._sides.expired(name)) is not None:
             stream, request, again = beside
             if again:
@@ -246,10 +195,10 @@ class VehicleSession(Session20):
             else:
                 self._fail("message_timeout", request=type(request).__name__)
         else:
-            self._fail(f"{name}_timeout")
+            super()._on_timer(name)
 
-    def _on_abort(self, reason: str) -> None:
-        self._fail(reason)
+    def _wake(self) -> None:
+        self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._request_context()))
 
     @property
     def _looping(self) -> Looping | None:
@@ -301,14 +250,13 @@ class VehicleSession(Session20):
         if step.contract is not None:
             self._contract = step.contract
         if step.session_id is not None:
-            self.session_id = step.session_id
-            self._disarm(_SETUP)
+            self._session_begun(step.session_id)
         self._joined = self._joined or step.joined
         if step.choice is not None:
             self._select(step.choice)
         if step.needs is not None:
             self._take_needs(step.needs)
-        if self._requested_end is not None and not (step.failure or step.end or isinstance(step.stage, ENDING_STAGES)):
+        if self._is_overtaken(step):
             ending, self._requested_end = self._requested_end, None
             self._actions.extend(step.observed)
             step = stop(step.stage, self._request_context(), ending)
@@ -332,72 +280,33 @@ class VehicleSession(Session20):
             self._actions.extend(self._discharge.command(step.discharge_w, self._request_context()))
             for payload in self._discharge.outbox():
                 self._send_discharge(payload)
-        if step.failure:
-            self._fail(step.failure)
-        elif step.end:
-            self._end(step.end)
-        elif step.request is not None:
-            self._ask(step.request)
-            if step.then:
-                self._then = step.then
-                self._arm(_THEN, ON_ITS_WAY_S)
-        elif step.wait is not None:
-            self._arm(_PACE, step.wait)
+        self._proceed(step)
         if not self._closed:
             for stream, request in step.beside:
                 self._ask_beside(stream, request)
             if step.replan:
                 self._plan_anew()
 
-    def _command(self, *commands: Command) -> None:
-        """Carry out commands, and reduce the power as soon as its limit is reduced."""
-        for command in commands:
-            if isinstance(command, SetAcPower):
-                self._ac_w = command.power_w
-            elif isinstance(command, SetPowerLimits):
-                within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
-                if within_w != self._ac_w:
-                    self._command(SetAcPower(within_w))
-            self._watch.command(command, self._time.now)
-            super()._command(command)
-
-    def _follow_request(self) -> None:
-        """Carry out the commands that follow the request."""
-        self._disarm(_THEN)
-        then, self._then = self._then, ()
-        self._command(*then)
-
-    def _ask(self, request: Any) -> None:
+    def _transmit(self, request: Any) -> None:
         assert sequence.accepts(self.state, request, self.chart), (
             f"{type(request).__name__} is out of order in {self.state}"
         )
-        self._pending = self._last = request
-        self._asked_at = self._time.now
-        self._disarm(_PACE)
         self._send(request)
-        self._arm(_MESSAGE, self._config.timers.message_timeout(type(request).__name__))
         if isinstance(request, SessionSetupReq):
             self.session_id = request.header.session_id
 
     def _enter(self, stage: Stage) -> None:
-        """Enter the next stage."""
-        if stage.chain or self.stage.chain:
-            self._time_chain(stage)
         if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
             self._parked = True
-        if is_powered(stage) and not is_powered(self.stage):
-            self._watch.begin(self._time.now)
-            self._arm(_WATCH, LOOK_S)
         if isinstance(stage, OpeningContactor) and self._progress is not None:
             self._discharge.power_stopped()
-        self.stage = stage
+        super()._enter(stage)
         if isinstance(stage, Looping):
             self._progress = stage.progress
 
-    def _time_chain(self, stage: Stage) -> None:
-        """Run the timer of a chain of stages; those that poll count from the first Ongoing."""
+    def _chains(self, stage: Stage) -> Mapping[str, float | None]:
         timers = self._config.timers
-        seconds = {
+        return {
             "installation": timers.ongoing if getattr(stage, "polls", 0) else None,
             "authorization": _authorization_s(stage, timers),
             "schedule": timers.ongoing if getattr(stage, "polls", 0) else None,
@@ -406,13 +315,6 @@ class VehicleSession(Session20):
             "contactor": self._config.timing.contactor_s,
             **dict.fromkeys(("positioning", "pairing", "alignment", "connection", "disconnection"), timers.ongoing),
         }
-        length = seconds.get(stage.chain)
-        same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
-        for chain in seconds:
-            if chain != stage.chain or length is None or not same_customer:
-                self._disarm(chain)
-        if length is not None and stage.chain not in self._time.timers:
-            self._arm(stage.chain, length)
 
     def _select(self, choice: Choice) -> None:
         self._choice = choice
@@ -466,22 +368,6 @@ class VehicleSession(Session20):
 
     def _on_fact(self, fact: Fact) -> None:
         match fact:
-            case BatteryState():
-                self._watch.take_battery(fact, self._time.now)
-                self._check_overdraw()
-                self._look()
-                self._check_battery()
-            case PresentVoltage():
-                self._watch.take_inlet(fact, self._time.now)
-                self._look()
-            case PlugState(connected=False):
-                self._fail("unplugged")
-            case HardwareFault(reason=reason):
-                self._fail(reason)
-            case StopRequested():
-                self._request_end(Ending(fact.reason, self._stop_mode(fact)))
-            case NeedsChanged():
-                self._take_needs(fact)
             case CheckpointStored(number=number, stored=stored):
                 self._actions.extend(self._discharge.stored(number, stored=stored))
                 self._send_replies()
@@ -489,12 +375,13 @@ class VehicleSession(Session20):
                 self._take_consent(given=given)
             case DroveIn() | DeviceObserved():
                 self._take_place(fact)
-            case ContactorState(closed=closed):
-                self._watch.take_contactor(fact)
-                self._look()
-                step = ON_FACT.get((type(self.stage), closed))
-                if step is not None and self._pending is None:
-                    self._apply(step(self.stage, self._request_context()))
+            case _:
+                super()._on_fact(fact)
+
+    def _contactor_moved(self, *, closed: bool) -> None:
+        step = ON_FACT.get((type(self.stage), closed))
+        if step is not None:
+            self._apply(step(self.stage, self._request_context()))
 
     def _take_place(self, fact: DroveIn | DeviceObserved) -> None:
         """Continue with the vehicle's position or observation, if the stage waits for it."""
@@ -509,26 +396,23 @@ class VehicleSession(Session20):
         elif isinstance(stage, FindingPlace):
             self._apply(positioning.on_drove(stage, fact, self._request_context()))
 
-    def _stop_mode(self, request: StopRequested) -> ChargingSession:
-        if request.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
-            return ChargingSession.ServiceRenegotiation
-        return ChargingSession.Pause if request.pause else ChargingSession.Terminate
+    def _ending(self, cause: str | StopRequested) -> Ending:
+        if isinstance(cause, str):
+            return Ending(cause, failed=True)
+        if cause.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
+            return Ending(cause.reason, ChargingSession.ServiceRenegotiation)
+        return Ending(cause.reason, ChargingSession.Pause if cause.pause else ChargingSession.Terminate)
+
+    def _staying(self) -> Step:
+        return Step(stage=self.stage)
 
     def _take_needs(self, fact: NeedsChanged) -> None:
         """Set new needs; a scheduled session in its loop makes a new plan."""
-        needs = self._config.needs
-        target = needs.target_soc if fact.target_soc is None else fact.target_soc
-        minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
-        changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
-        self._config = replace(self._config, needs=changed)
-        if fact.departure_ms is not None:
-            self._departure_ms = fact.departure_ms
-        self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
+        super()._take_needs(fact)
         if self._choice is not None and not self._choice.dynamic:
             self._replan = True
-            if isinstance(self.stage, Looping) and self._pending is None and _PACE in self._time.timers:
-                self._disarm(_PACE)
-                self._apply(Step(stage=self.stage, wait=0.0))
+            if isinstance(self.stage, Looping):
+                self._resume_pause(Step(stage=self.stage, wait=0.0))
 
     def _take_consent(self, *, given: bool) -> None:
         """Note the owner's consent; a withdrawn one ends the present agreement."""
@@ -539,52 +423,12 @@ class VehicleSession(Session20):
             for payload in self._discharge.outbox():
                 self._send_discharge(payload)
 
-    def _request_end(self, ending: Ending) -> None:
-        """Stop normally: at once if no answer is pending, else after it."""
-        if isinstance(self.stage, ENDING_STAGES) or self._requested_end is not None:
-            return
-        self._requested_end = ending
-        if self._pending is None and _PACE in self._time.timers:
-            self._disarm(_PACE)
-            self._apply(Step(stage=self.stage))
+    def _discharge_allowed_w(self) -> int:
+        """Return what was signed, too: the charger does not pay for more."""
+        return min(super()._discharge_allowed_w(), self._discharge.signed_w(self._time.utc_ms))
 
-    def _look(self) -> None:
-        """Stop at once if measurements violate a limit."""
-        if self._closed or isinstance(self.stage, Ended):
-            return
-        powered = is_powered(self.stage)
-        violation = self._watch.look(self._time.now, powered=powered, ending=isinstance(self.stage, ENDING_STAGES))
-        if violation:
-            battery, inlet = self._watch.battery, self._watch.inlet
-            shown = {"battery_mv": battery.voltage_mv, "battery_ma": battery.current_ma}
-            self._fail(violation, **shown, inlet_mv=inlet.voltage_mv, inlet_ma=inlet.current_ma)
-        elif powered:
-            self._arm(_WATCH, LOOK_S)
-        else:
-            self._disarm(_WATCH)
-
-    def _check_battery(self) -> None:
-        """A battery with a fault is not connected; a connected one is disconnected normally."""
-        fault = self._watch.battery.fault
-        if not fault or self._closed:
-            return
-        if isinstance(self.stage, CLOSING_STAGES):
-            self._fail(fault)
-        else:
-            self._request_end(Ending(fault, failed=True))
-
-    def _check_overdraw(self) -> None:
-        """Stop if more leaves the vehicle than was signed, beyond measurement error and reaction time.
-
-        With alternating current the inlet counts: the charger does not pay for the on-board charger's losses.
-        """
-        watch, config, now = self._watch, self._config.discharge, self._time.now
-        allowed_w = min(watch.limits.discharge_w, self._discharge.signed_w(self._time.utc_ms))
-        gate = watch.inlet if self.family is Family.AC else watch.battery
-        leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
-        most_w = allowed_w + config.overdraw_tolerance_w
-        if watch.overdrawn(leaving_w, most_w, seconds=config.overdraw_tolerance_s, now=now):
-            self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
+    def _is_ac(self) -> bool:
+        return self.family is Family.AC
 
     # -- ends ---------------------------------------------------------------------------------------------------
 
@@ -592,39 +436,7 @@ class VehicleSession(Session20):
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)
             self.paused = Resume(self.session_id, self._choice, charger, self._progress, self._discharge.checkpoint)
-        charged_mwh, discharged_mwh = self._measured_mwh()
-        self._observe(
-            "session",
-            "ended",
-            session_id=self.session_id.hex(),
-            reason=reason,
-            soc=self._watch.battery.soc,
-            charged_mwh=charged_mwh,
-            discharged_mwh=discharged_mwh,
-        )
-        self._close(reason)
-
-    def _measured_mwh(self) -> tuple[int, int]:
-        """Return the energy into and out of the battery in this session, as the vehicle measured it."""
-        battery, before = self._watch.battery, self._battery_before
-        return battery.charged_mwh - before.charged_mwh, battery.discharged_mwh - before.discharged_mwh
-
-    def _fail(self, reason: str, **data: Scalar) -> None:
-        """Make the vehicle safe and close. No further request is sent (V2G20-436 to -440)."""
-        charged_mwh, discharged_mwh = self._measured_mwh()
-        self._observe(
-            "session",
-            "failed",
-            session_id=self.session_id.hex(),
-            reason=reason,
-            awaiting=type(self.stage).__name__,
-            charged_mwh=charged_mwh,
-            discharged_mwh=discharged_mwh,
-            **data,
-        )
-        self._command(*SAFE)
-        self.stage = Ended()
-        self._close(reason)
+        super()._end(reason)
 
 
 def _authorization_s(stage: Stage, timers: Timing) -> float | None:

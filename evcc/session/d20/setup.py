@@ -7,9 +7,10 @@ from evcc.session.d20.payment import another, pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.stages import AskingAuthorization, Authorizing, Ending, Negotiating, SettingUp, Step, fail, seen
+from evcc.session.d20.stages import AskingAuthorization, Authorizing, Ending, SettingUp, Step, fail
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Resume
+from evcc.session.steps import Negotiating, seen
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationReq,
@@ -29,11 +30,12 @@ def on_protocol(
     stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, context: RequestContext
 ) -> Step:
     """Open the session, or join the paused one."""
-    offered = ask.families(context.config.services)
+    offered = request.app_protocol
     schema_id = response.schema_id
     if schema_id is None and len(offered) == 1:
-        schema_id = 1  # some chargers omit it if there is no choice
-    if schema_id is None or not 1 <= schema_id <= len(offered):
+        schema_id = offered[0].schema_id  # some chargers omit it if there is no choice
+    family = next((ask.family_of(each) for each in offered if each.schema_id == schema_id), None)
+    if family is None:
         return fail(stage, "unknown_schema_id", schema_id=response.schema_id)
     setup = SessionSetupReq(
         header=msgspec.structs.replace(
@@ -41,7 +43,7 @@ def on_protocol(
         ),
         evcc_id=context.config.vehicle.evcc_id,
     )
-    return Step(stage=SettingUp(), request=setup, family=offered[schema_id - 1])
+    return Step(stage=SettingUp(), request=setup, family=family)
 
 
 def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, context: RequestContext) -> Step:

@@ -1,25 +1,21 @@
-"""The vehicle's stages: each waits for a message or event, a frozen Struct with the data known so far.
-
-A handler takes the stage, the response (or the wake-up) and the `RequestContext`, and returns a `Step`. No handler
-has state of its own, so that every stage can be tested against every message.
-"""
+"""The vehicle's stages, and the steps between them; see `evcc.session.steps`."""
 
 import enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
+from evcc.session import steps
 from evcc.session.contracts import Contract
 from evcc.session.d20.request_context import Plan
 from evcc.session.paused import Choice
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
+from evcc.session.steps import Ended, Stage, StageKinds
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargingSession
 from v2g.iso15118.d20.messages.common_types import MeterInfo
-from v2g.iso15118.engine.session import Command
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.observe import Observe, Scalar
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -35,16 +31,6 @@ class Ending(msgspec.Struct, frozen=True):
         if self.failed:
             return self.cause
         return "paused" if self.mode is ChargingSession.Pause else "finished"
-
-
-class Stage(msgspec.Struct, frozen=True):
-    """Base of all stages. `chain` names the timer that runs through consecutive stages of that name."""
-
-    chain: ClassVar[str] = ""
-
-
-class Negotiating(Stage, frozen=True):
-    """SupportedAppProtocolRes."""
 
 
 class SettingUp(Stage, frozen=True):
@@ -279,10 +265,6 @@ class Stopping(Stage, frozen=True):
     ending: Ending
 
 
-class Ended(Stage, frozen=True):
-    """No message any more."""
-
-
 ENDING_STAGES = (DisconnectingDevice, CheckingOut, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
 
 
@@ -299,26 +281,19 @@ def is_powered(stage: Stage) -> bool:
     return isinstance(stage, _POWERED) and not isinstance(stage, ConnectingDevice)
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a handler: the next stage, and exactly one of `request`, `wait` (s), a pending fact, `end`, `failure`.
+KINDS: Final = StageKinds(ENDING_STAGES, CLOSING_STAGES, is_powered)
 
-    `end` closes normally, `failure` at once with everything made safe. Commands are executed before the
-    request is sent, those of `then` after it. `discharge_w` requires a valid signed command of that power
-    before the request. `contract` is the paying one from now on, `installed` one received from the charger.
+
+class Step(steps.Step, frozen=True, kw_only=True):
+    """Result of a handler; see its base.
+
+    `discharge_w` requires a valid signed command of that power before the request. `contract` is the paying one from
+    now on, `installed` one received from the charger.
     """
 
-    stage: Stage
-    request: Any = None
     beside: tuple[tuple[PayloadType, Any], ...] = ()
     """Additional requests for side streams."""
-    wait: float | None = None
-    end: str = ""
-    failure: str = ""
-    commands: tuple[Command, ...] = ()
-    then: tuple[Command, ...] = ()
-    observed: tuple[Observe, ...] = ()
     discharge_w: int | None = None
-    session_id: bytes | None = None
     choice: Choice | None = None
     joined: bool = False
     replan: bool = False
@@ -330,11 +305,4 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The driver's needs as set by the charger."""
 
 
-def fail(stage: Stage, reason: str, **data: Scalar) -> Step:
-    """Return the step that ends the session at once."""
-    return Step(stage=stage, failure=reason, observed=(seen("session", reason, **data),) if data else ())
-
-
-def seen(stage: str, name: str, **data: Scalar) -> Observe:
-    """Return an event."""
-    return Observe(stage, name, data)
+fail = Step.failing

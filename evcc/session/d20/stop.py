@@ -7,19 +7,17 @@ from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import (
     DisconnectingDevice,
-    Ended,
     Ending,
     Looping,
     OpeningContactor,
     PowerStopping,
-    Stage,
     Step,
     Stopping,
     Welding,
     fail,
-    seen,
 )
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
+from evcc.session.steps import Ended, Stage, seen
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import PARALLEL
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus

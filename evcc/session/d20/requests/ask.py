@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from evcc.session.context import departure_s
 from evcc.session.d20.quantities import milli, whole
 from evcc.session.d20.request_context import EvseLimits, Plan, RequestContext
 from evcc.session.d20.requests import ask_ac, ask_wpt
 from evcc.session.d20.requests.needs import (
-    departure_s,
     discharge_capability_w,
     discharge_limit_w,
     display,
@@ -16,22 +16,12 @@ from evcc.session.d20.requests.needs import (
     v2x_requests,
 )
 from evcc.session.d20.requests.profile import energy_offer, power_profile
-from evcc.session.d20.stages import (
-    CheckingOut,
-    Discovering,
-    Ending,
-    Looping,
-    Negotiating,
-    Parametrizing,
-    Scheduling,
-    Starting,
-    Step,
-    seen,
-)
+from evcc.session.d20.stages import CheckingOut, Discovering, Ending, Looping, Parametrizing, Scheduling, Starting, Step
 from evcc.session.paused import Choice
 from evcc.session.ports import BatteryState
 from evcc.session.program import PowerRequest
 from evcc.session.settings import ServiceConfig
+from evcc.session.steps import seen
 from v2g.exi.declare import Schema
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (
@@ -59,7 +49,7 @@ from v2g.iso15118.d20.messages.schedules import (
 )
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.app_protocol import AppProtocol
 
 MOST_POINTS: Final = 1024
 """Maximum number of schedule entries that the vehicle supports."""
@@ -70,14 +60,14 @@ _NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
 )
 
 
-def families(config: ServiceConfig) -> tuple[Family, ...]:
-    """Return the sets of messages for the vehicle's energy services, best first; SchemaIDs count them from 1."""
+def _families(config: ServiceConfig) -> tuple[Family, ...]:
+    """Return the sets of messages for the vehicle's energy services, best first."""
     return tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy))
 
 
-def protocol(config: ServiceConfig) -> Step:
-    """Offer ISO 15118-20, one protocol for each set of messages that the vehicle supports (V2G20-167)."""
-    offers = tuple(
+def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
+    """Return what is offered for ISO 15118-20: one protocol for each set of messages of the vehicle (V2G20-167)."""
+    return tuple(
         AppProtocol(
             protocol_namespace=_NAMESPACES[family].uri,
             version_number_major=1,
@@ -85,9 +75,13 @@ def protocol(config: ServiceConfig) -> Step:
             schema_id=rank,
             priority=rank,
         )
-        for rank, family in enumerate(families(config), start=1)
+        for rank, family in enumerate(_families(config), start=1)
     )
-    return Step(stage=Negotiating(), request=SupportedAppProtocolReq(app_protocol=offers))
+
+
+def family_of(protocol: AppProtocol) -> Family | None:
+    """Return the set of messages of an offered protocol, None for one of another edition."""
+    return next((each for each, schema in _NAMESPACES.items() if schema.uri == protocol.protocol_namespace), None)
 
 
 def discover(context: RequestContext) -> Step:

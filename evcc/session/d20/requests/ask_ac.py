@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from evcc.session.context import departure_s
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests.needs import (
-    departure_s,
     discharge_capability_w,
     discharge_limit_w,
     display,

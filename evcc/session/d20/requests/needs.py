@@ -1,19 +1,13 @@
 """The driver's needs and the vehicle's capabilities as values for messages of all kinds of current."""
 
-from typing import Any, Final
+from typing import Any
 
 from evcc.policy import policy
+from evcc.session.context import energy_up_to
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.program import PowerRequest
 from v2g.iso15118.d20.messages.common_types import DisplayParameters
-
-_U32: Final = 0xFFFF_FFFF
-
-
-def departure_s(context: RequestContext) -> int:
-    """Return the seconds until departure, 0 once it has passed."""
-    return max(0, min(_U32, (context.departure_ms - context.utc_ms) // 1000))
 
 
 def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> tuple[int, int, int]:
@@ -43,21 +37,18 @@ def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, Any]:
         return {}
     if not policy.pays_later(config, terms, utc_ms=context.utc_ms, departure_ms=context.departure_ms):
         return {}
+    reserve = max(config.minimum_soc, config.departure_soc or 0.0)
     fields = {
         "ev_maximum_v2x_energy_request": whole(_up_to(100.0, context)),
-        "ev_minimum_v2x_energy_request": whole(_to(max(config.minimum_soc, config.departure_soc or 0.0), context)),
+        "ev_minimum_v2x_energy_request": whole(energy_up_to(reserve, context)),
     }
     if follows:
-        fields["ev_minimum_energy_request"] = whole(_to(context.config.needs.minimum_soc, context))
+        fields["ev_minimum_energy_request"] = whole(energy_up_to(context.config.needs.minimum_soc, context))
     return fields
 
 
 def _up_to(soc: float, context: RequestContext) -> int:
-    return max(0, _to(soc, context))
-
-
-def _to(soc: float, context: RequestContext) -> int:
-    return int(context.battery.capacity_wh * (soc - context.battery.soc) / 100)
+    return max(0, energy_up_to(soc, context))
 
 
 def discharge_capability_w(context: RequestContext) -> int:

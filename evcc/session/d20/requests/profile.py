@@ -1,9 +1,10 @@
 """The vehicle's EVPowerProfile, and the EVEnergyOffer with its price for discharge."""
 
+from evcc.session.context import departure_s
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import Plan, RequestContext, Schedule
-from evcc.session.d20.requests.needs import departure_s, discharge_capability_w
+from evcc.session.d20.requests.needs import discharge_capability_w
 from evcc.session.paused import Choice
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.messages.schedules import (

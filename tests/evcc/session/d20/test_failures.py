@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evcc.session.d20.stages import Ended
 from evcc.session.ports import BatteryState, ContactorState, HardwareFault, PlugState
+from evcc.session.steps import Ended
 from tests.evcc.session.bench import SHORT, Bench, Identities
 from v2g import exi
 from v2g.iso15118.d20.messages.common_messages import ChargingSession

@@ -1,0 +1,44 @@
+"""What a handler of any edition knows beside its stage."""
+
+from typing import Final
+
+import msgspec
+
+from evcc.session.ports import BatteryState, PresentVoltage
+from evcc.session.settings import SessionConfig
+from v2g.iso15118.engine.sequence import State
+
+MATCHED_MV: Final = 10_000
+"""Maximum difference of inlet and battery voltage for closing the contactor."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The present state except the stage."""
+
+    config: SessionConfig
+    now: float
+    utc_ms: int
+    state: State
+    session_id: bytes
+    battery: BatteryState
+    inlet: PresentVoltage
+    contactor_closed: bool
+    departure_ms: int
+    fresh: bool = True
+    """Whether battery and inlet have reported recently."""
+
+
+def matched(context: Context) -> bool:
+    """Return whether the contactor may close: recent measurements at the inlet count, not the charger's reports."""
+    across_mv = abs(context.inlet.voltage_mv - context.battery.voltage_mv)
+    return context.fresh and not context.battery.fault and across_mv <= MATCHED_MV
+
+
+def departure_s(context: Context) -> int:
+    """Return the seconds until departure, 0 once it has passed."""
+    return max(0, min(0xFFFF_FFFF, (context.departure_ms - context.utc_ms) // 1000))
+
+
+def energy_up_to(soc: float, context: Context) -> int:
+    """Return the energy (Wh) that the battery lacks for a state of charge, negative above it."""
+    return int(context.battery.capacity_wh * (soc - context.battery.soc) / 100)

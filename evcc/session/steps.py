@@ -1,0 +1,67 @@
+"""Stages of a vehicle's session and the steps between them: what they have in every edition.
+
+A stage waits for a message or event, a frozen Struct with the data known so far. A handler takes the stage, the
+response (or the wake-up) and a context, and returns a `Step`. No handler has state of its own, so that every stage can
+be tested against every message.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe, Scalar
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Base of all stages. `chain` names the timer that runs through consecutive stages of that name."""
+
+    chain: ClassVar[str] = ""
+
+
+class Negotiating(Stage, frozen=True):
+    """SupportedAppProtocolRes."""
+
+
+class Ended(Stage, frozen=True):
+    """No message any more."""
+
+
+class StageKinds(msgspec.Struct, frozen=True):
+    """Which stages of an edition end the session, and in which the contactor may be about to close.
+
+    `is_powered` returns whether the vehicle has requested voltage or power in a stage.
+    """
+
+    ending: tuple[type[Stage], ...]
+    closing: tuple[type[Stage], ...]
+    is_powered: Callable[[Stage], bool]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a handler: the next stage, and exactly one of `request`, `wait` (s), a pending fact, `end`, `failure`.
+
+    `end` closes normally, `failure` at once with everything made safe. Commands are executed before the
+    request is sent, those of `then` after it.
+    """
+
+    stage: Stage
+    request: Any = None
+    wait: float | None = None
+    end: str = ""
+    failure: str = ""
+    commands: tuple[Command, ...] = ()
+    then: tuple[Command, ...] = ()
+    observed: tuple[Observe, ...] = ()
+    session_id: bytes | None = None
+
+    @classmethod
+    def failing(cls, stage: Stage, reason: str, **data: Scalar) -> Self:
+        """Return the step that ends the session at once."""
+        return cls(stage=stage, failure=reason, observed=(seen("session", reason, **data),) if data else ())
+
+
+def seen(stage: str, name: str, **data: Scalar) -> Observe:
+    """Return an event."""
+    return Observe(stage, name, data)

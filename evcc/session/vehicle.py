@@ -1,0 +1,376 @@
+"""A vehicle's side of a session in every edition: it sends requests, waits for their answers, and stops safely.
+
+`Vehicle` has the engine's events, timers, hardware and the ends of a session; `Watch` monitors battery, inlet and
+contactor. An edition has stages, handlers and messages.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Protocol
+
+from msgspec.structs import replace
+
+from evcc.session.ports import (
+    SAFE,
+    BatteryState,
+    ContactorState,
+    HardwareFault,
+    NeedsChanged,
+    PlugState,
+    PresentVoltage,
+    SetAcPower,
+    SetPowerLimits,
+    StopRequested,
+)
+from evcc.session.program import Progress
+from evcc.session.settings import SessionConfig
+from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
+from evcc.session.watch import LOOK_S, Watch
+from v2g.errors import CodecError
+from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.message_timing import MessageTiming
+from v2g.iso15118.engine.session import Command, Entropy, Fact, Session
+from v2g.observe import Scalar
+
+MESSAGE: Final = "message"
+_SETUP: Final = "communication_setup"
+PACE: Final = "pace"
+_THEN: Final = "then"
+_WATCH: Final = "watch"
+ON_ITS_WAY_S: Final = 0.05
+"""Time after which a request has been sent; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
+MEASURING_S: Final = 0.05
+"""Allowance for our own clock and event loop in measured times, s."""
+
+
+class Timers(Protocol):
+    """The timers that every edition has."""
+
+    @property
+    def evcc_communication_setup(self) -> float:
+        """From plug-in to SessionSetupRes, s."""
+
+    def message_timeout(self, request: str) -> float:
+        """Return how long the answer to the named request may take, s."""
+
+
+class Vehicle(Session):
+    """The vehicle's role in a session; subclasses add an edition.
+
+    `protocols` are offered to the charger, best first. `battery` is the battery's present state. `connected_for` is the
+    time (s) since the data link was matched: the communication setup timer counts from then.
+    """
+
+    kinds: ClassVar[StageKinds]
+    timing: ClassVar[Mapping[str, MessageTiming]]
+    """Name of the request -> its timing."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        timers: Timers,
+        protocols: tuple[AppProtocol, ...],
+        *,
+        battery: BatteryState,
+        entropy: Entropy,
+        connected_for: float,
+    ) -> None:
+        super().__init__(entropy=entropy)
+        self.stage: Stage = Ended()
+        self._config, self._timers, self._protocols = config, timers, protocols
+        self._battery_before = battery
+        contactor_s = config.timing.contactor_s + LOOK_S
+        self._watch = Watch(battery, sensor_s=config.timing.sensor_s, contactor_s=contactor_s)
+        self._connected_for = connected_for
+        self._departure_ms = 0
+        self._requested_end: Any = None
+        self._pending: Any = None  # the request that waits for its response
+        self._last: Any = None  # the latest request, for repetitions
+        self._asked_at = 0.0
+        self._progress: Progress | None = None
+        self._then: tuple[Command, ...] = ()
+        self._ac_w = 0
+
+    # -- what an edition implements -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def _transmit(self, request: Any) -> None:
+        """Encode and send a request, which is in order."""
+
+    @abstractmethod
+    def _apply(self, step: Any) -> None:
+        """Carry out a step of the edition's handlers."""
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """The pause before a repeated request is over."""
+
+    @abstractmethod
+    def _chains(self, stage: Stage) -> Mapping[str, float | None]:
+        """Return the timers of chains of stages, s; None does not run. `stage` is the next one."""
+
+    @abstractmethod
+    def _contactor_moved(self, *, closed: bool) -> None:
+        """Continue if the stage waits for the contactor."""
+
+    @abstractmethod
+    def _ending(self, cause: str | StopRequested) -> Any:
+        """Return the end that a request leads to; a text is a fault of the vehicle."""
+
+    # -- hooks of the engine ------------------------------------------------------------------------------------
+
+    def _on_start(self) -> None:
+        self._departure_ms = self._time.utc_ms + self._config.needs.departure_after_s * 1000
+        self._arm(_SETUP, max(0.0, self._timers.evcc_communication_setup - self._connected_for))
+        self._enter(Negotiating())
+        self._ask(SupportedAppProtocolReq(app_protocol=self._protocols))
+
+    def _on_broken(self, error: CodecError) -> None:
+        self._fail("undecodable_message", error=str(error))
+
+    def _on_eof(self) -> None:
+        self._fail("secc_vanished")
+
+    def _on_abort(self, reason: str) -> None:
+        self._fail(reason)
+
+    def _on_timer(self, name: str) -> None:
+        if name == PACE:
+            self._wake()
+        elif name == _THEN:
+            self._follow_request()
+        elif name == _WATCH:
+            self._look()
+        elif name == MESSAGE:
+            self._fail("message_timeout", request=type(self._pending).__name__)
+        else:
+            self._fail(f"{name}_timeout")
+
+    def _on_fact(self, fact: Fact) -> None:
+        match fact:
+            case BatteryState():
+                self._watch.take_battery(fact, self._time.now)
+                self._check_overdraw()
+                self._look()
+                self._check_battery()
+            case PresentVoltage():
+                self._watch.take_inlet(fact, self._time.now)
+                self._look()
+            case PlugState(connected=False):
+                self._fail("unplugged")
+            case HardwareFault(reason=reason):
+                self._fail(reason)
+            case StopRequested():
+                self._request_end(self._ending(fact))
+            case NeedsChanged():
+                self._take_needs(fact)
+            case ContactorState(closed=closed):
+                self._watch.take_contactor(fact)
+                self._look()
+                if self._pending is None:
+                    self._contactor_moved(closed=closed)
+
+    # -- requests and answers -----------------------------------------------------------------------------------
+
+    def _ask(self, request: Any) -> None:
+        """Send a request."""
+        self._pending = self._last = request
+        self._asked_at = self._time.now
+        self._disarm(PACE)
+        self._transmit(request)
+        self._arm(MESSAGE, self._timers.message_timeout(type(request).__name__))
+
+    def _is_awaited(self, response: Any) -> bool:
+        """Return whether a response answers the pending request; any other ends the session."""
+        request, name = self._pending, type(response).__name__
+        if request is None:
+            self._fail("unexpected_message", message=name)
+        elif name != type(request).__name__.removesuffix("Req") + "Res":
+            self._fail("unexpected_message", message=name, awaited=type(request).__name__)
+        else:
+            return True
+        return False
+
+    def _answered(self) -> None:
+        """The awaited answer has come: carry out what follows the request, and report a late answer."""
+        request, self._pending = type(self._pending).__name__, None
+        self._disarm(MESSAGE)
+        self._follow_request()
+        seconds = self._time.now - self._asked_at
+        if seconds > self.timing[request].performance + MEASURING_S:
+            self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
+
+    def _follow_request(self) -> None:
+        """Carry out the commands that follow the request."""
+        self._disarm(_THEN)
+        then, self._then = self._then, ()
+        self._command(*then)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _enter(self, stage: Stage) -> None:
+        """Enter the next stage."""
+        if stage.chain or self.stage.chain:
+            self._time_chain(stage)
+        if self.kinds.is_powered(stage) and not self.kinds.is_powered(self.stage):
+            self._watch.begin(self._time.now)
+            self._arm(_WATCH, LOOK_S)
+        self.stage = stage
+
+    def _time_chain(self, stage: Stage) -> None:
+        """Run the timer of a chain of stages; those that poll count from the first Ongoing."""
+        seconds = self._chains(stage)
+        length = seconds.get(stage.chain)
+        same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+        for chain in seconds:
+            if chain != stage.chain or length is None or not same_customer:
+                self._disarm(chain)
+        if length is not None and stage.chain not in self._time.timers:
+            self._arm(stage.chain, length)
+
+    def _proceed(self, step: Step) -> None:
+        """End the session, send the request of a step, or wait; its stage is entered, its commands are given."""
+        if step.failure:
+            self._fail(step.failure)
+        elif step.end:
+            self._end(step.end)
+        elif step.request is not None:
+            self._ask(step.request)
+            if step.then:
+                self._then = step.then
+                self._arm(_THEN, ON_ITS_WAY_S)
+        elif step.wait is not None:
+            self._arm(PACE, step.wait)
+
+    def _is_overtaken(self, step: Step) -> bool:
+        """Return whether the requested end of the session takes precedence over a step."""
+        ends = step.failure or step.end or isinstance(step.stage, self.kinds.ending)
+        return self._requested_end is not None and not ends
+
+    def _session_begun(self, session_id: bytes) -> None:
+        """The charger has given the session its id."""
+        self.session_id = session_id
+        self._disarm(_SETUP)
+
+    def _command(self, *commands: Command) -> None:
+        """Carry out commands, and reduce the power as soon as its limit is reduced."""
+        for command in commands:
+            if isinstance(command, SetAcPower):
+                self._ac_w = command.power_w
+            elif isinstance(command, SetPowerLimits):
+                within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
+                if within_w != self._ac_w:
+                    self._command(SetAcPower(within_w))
+            self._watch.command(command, self._time.now)
+            super()._command(command)
+
+    def _resume_pause(self, step: Any) -> None:
+        """Carry out a step now if the session only pauses before its next request."""
+        if self._pending is None and PACE in self._time.timers:
+            self._disarm(PACE)
+            self._apply(step)
+
+    def _take_needs(self, fact: NeedsChanged) -> None:
+        """Set new needs of the driver."""
+        needs = self._config.needs
+        target = needs.target_soc if fact.target_soc is None else fact.target_soc
+        minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
+        changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
+        self._config = replace(self._config, needs=changed)
+        if fact.departure_ms is not None:
+            self._departure_ms = fact.departure_ms
+        self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
+
+    # -- monitoring ---------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Stop at once if measurements violate a limit."""
+        if self._closed or isinstance(self.stage, Ended):
+            return
+        powered, ending = self.kinds.is_powered(self.stage), isinstance(self.stage, self.kinds.ending)
+        violation = self._watch.look(self._time.now, powered=powered, ending=ending)
+        if violation:
+            battery, inlet = self._watch.battery, self._watch.inlet
+            shown = {"battery_mv": battery.voltage_mv, "battery_ma": battery.current_ma}
+            self._fail(violation, **shown, inlet_mv=inlet.voltage_mv, inlet_ma=inlet.current_ma)
+        elif powered:
+            self._arm(_WATCH, LOOK_S)
+        else:
+            self._disarm(_WATCH)
+
+    def _check_battery(self) -> None:
+        """A battery with a fault is not connected; a connected one is disconnected normally."""
+        fault = self._watch.battery.fault
+        if not fault or self._closed:
+            return
+        if isinstance(self.stage, self.kinds.closing):
+            self._fail(fault)
+        else:
+            self._request_end(self._ending(fault))
+
+    def _check_overdraw(self) -> None:
+        """Stop if more leaves the vehicle than was agreed, beyond measurement error and reaction time."""
+        watch, config, now = self._watch, self._config.discharge, self._time.now
+        allowed_w = self._discharge_allowed_w()
+        gate = watch.inlet if self._is_ac() else watch.battery
+        leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
+        most_w = allowed_w + config.overdraw_tolerance_w
+        if watch.overdrawn(leaving_w, most_w, seconds=config.overdraw_tolerance_s, now=now):
+            self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
+
+    def _discharge_allowed_w(self) -> int:
+        """Return the power that may leave the vehicle, W."""
+        return self._watch.limits.discharge_w
+
+    @abstractmethod
+    def _is_ac(self) -> bool:
+        """Return whether the on-board charger is used; then the inlet counts for discharge, not its losses."""
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _request_end(self, ending: Any) -> None:
+        """Stop normally: at once if no answer is pending, else after it."""
+        if isinstance(self.stage, self.kinds.ending) or self._requested_end is not None:
+            return
+        self._requested_end = ending
+        self._resume_pause(self._staying())
+
+    @abstractmethod
+    def _staying(self) -> Step:
+        """Return the step that only stays in the present stage."""
+
+    def _end(self, reason: str) -> None:
+        """Close a session that has ended normally."""
+        charged_mwh, discharged_mwh = self._measured_mwh()
+        self._observe(
+            "session",
+            "ended",
+            session_id=self.session_id.hex(),
+            reason=reason,
+            soc=self._watch.battery.soc,
+            charged_mwh=charged_mwh,
+            discharged_mwh=discharged_mwh,
+        )
+        self._close(reason)
+
+    def _measured_mwh(self) -> tuple[int, int]:
+        """Return the energy into and out of the battery in this session, as the vehicle measured it."""
+        battery, before = self._watch.battery, self._battery_before
+        return battery.charged_mwh - before.charged_mwh, battery.discharged_mwh - before.discharged_mwh
+
+    def _fail(self, reason: str, **data: Scalar) -> None:
+        """Make the vehicle safe and close. No further request is sent (V2G20-436 to -440)."""
+        charged_mwh, discharged_mwh = self._measured_mwh()
+        self._observe(
+            "session",
+            "failed",
+            session_id=self.session_id.hex(),
+            reason=reason,
+            awaiting=type(self.stage).__name__,
+            charged_mwh=charged_mwh,
+            discharged_mwh=discharged_mwh,
+            **data,
+        )
+        self._command(*SAFE)
+        self.stage = Ended()
+        self._close(reason)
