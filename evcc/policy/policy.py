@@ -27,6 +27,7 @@ COMPENSATION: Final = "compensation_too_low"
 CURRENCY: Final = "wrong_currency"
 NO_POWER: Final = "no_power_offered"
 EXPIRED: Final = "terms_expired"
+NOT_BIDIRECTIONAL: Final = "not_bidirectional"
 
 
 class Compensation(msgspec.Struct, frozen=True):

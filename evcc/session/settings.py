@@ -4,6 +4,7 @@ Times of programs and drivers (departure, steps, validity) use the clock that ma
 the timers of the protocol always use real seconds.
 """
 
+import hashlib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from msgspec import Meta
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
+from v2g.iso15118.din import timing as din
 from v2g.units import MICRO
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -26,6 +28,21 @@ class VehicleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(min_length=1, max_length=255, description="EVCCID; equals the common name of the vehicle certificate"),
     ] = "WMIV1234567890ABCDEX"
+    mac_address: Annotated[
+        str,
+        Meta(
+            pattern=r"^(([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2})?\Z",
+            description="MAC address of the vehicle's modem: EVCCID of ISO 15118-2 and DIN 70121, such as "
+            "02:00:00:00:00:01; empty: an address derived from evcc_id",
+        ),
+    ] = ""
+
+    @property
+    def mac(self) -> bytes:
+        """`mac_address`; a derived one is local and of no group."""
+        if self.mac_address:
+            return bytes.fromhex(self.mac_address.replace(":", ""))
+        return b"\x02" + hashlib.sha256(self.evcc_id.encode()).digest()[:5]
 
 
 class AuthorizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -340,3 +357,4 @@ class SessionConfig(msgspec.Struct, frozen=True):
     program: tuple[ProgramStep, ...] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     timing: TimingConfig = TimingConfig()
     timers: Timing = Timing()
+    timers_din: din.Timing = din.Timing()

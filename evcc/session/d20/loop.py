@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.policy import policy
-from evcc.policy.policy import Permit, Terms
+from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit, Terms
 from evcc.session import program
 from evcc.session.d20 import dynamic_planner
 from evcc.session.d20.offers import entry_w
@@ -66,7 +66,6 @@ from v2g.iso15118.engine.signature import sign
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
-NOT_BIDIRECTIONAL: Final = "not_bidirectional"
 NOT_SIGNED: Final = "no_signed_discharge"
 NO_OFFER: Final = "no_offer"
 DECLINED: Final = "offer_declined"

@@ -1,6 +1,6 @@
 """A vehicle session on a bench: a clock in the hand, a charger that answers by the book, hardware that obeys.
 
-No sockets, no sleeping. `Charger` is scripted by its attributes; tests change what they need.
+`Charger` is scripted by its attributes; tests change what they need.
 """
 
 import itertools
@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from evcc.policy.battery import Battery, BatteryConfig
 from evcc.policy.policy import OwnPolicy
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d20.session import VehicleSession
 from evcc.session.paused import Resume
-from evcc.session.ports import SAFE, CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
+from evcc.session.ports import SetPowerLimits
 from evcc.session.settings import ProgramStep, SessionConfig
+from tests.evcc.session.vehicle_bench import T0, VehicleBench
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
@@ -42,12 +42,9 @@ from v2g.iso15118.d20.messages.common_types import (
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
-from v2g.iso15118.engine.session import Close, Command, Fact, Send
-from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
-from v2g.observe import Observe
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.pki.keys import SoftwareKey
 
-T0 = 1_700_000_000_000
 SESSION_ID = bytes.fromhex("0011223344556677")
 KWH = 1_000_000
 OK = ResponseCode.OK
@@ -355,8 +352,10 @@ class Charger:
         return cm.SessionStopRes(**self._ok())
 
 
-class Bench:
-    """A session with the clock in the hand. `scale` simulated seconds pass in a real one."""
+class Bench(VehicleBench):
+    """A bench for ISO 15118-20."""
+
+    session: VehicleSession
 
     def __init__(
         self,
@@ -372,10 +371,8 @@ class Bench:
         tls: bool = True,
         own_policy: OwnPolicy | None = None,
     ) -> None:
+        super().__init__(soc=soc, scale=scale)
         self.identities = identities
-        self.now = 1000.0
-        self.scale = scale
-        self.model = Battery(BatteryConfig(soc=soc), at_ms=T0)
         own = (identities.contract,) if contract else ()
         own = own if contracts is None else contracts
         self.session = VehicleSession(
@@ -391,52 +388,8 @@ class Bench:
         )
         self.charger = Charger(identities)
         self.charger.utc_ms = lambda: self.utc_ms
-        self.commands: list[Command] = []
-        self.observed: list[Observe] = []
-        self.requests: list[Any] = []
         self.payload_types: list[int] = []
         self.discharge: list[bytes] = []
-        self.unanswered: list[Any] = []
-        self.closed = ""
-        self.obey = True
-        self.silent = False
-        self.contactor_closed = False
-        self._framer = Framer()
-
-    @property
-    def utc_ms(self) -> int:
-        """The simulated clock."""
-        return T0 + int((self.now - 1000.0) * 1000 * self.scale)
-
-    def start(self) -> None:
-        self.session.start(self.now, self.utc_ms)
-        self.pump()
-
-    def fact(self, fact: Fact) -> None:
-        """Tell the session something."""
-        self.session.fact(fact, self.now, self.utc_ms)
-        self.pump()
-
-    def pump(self) -> None:
-        """Carry out what the session wants, as a runner does."""
-        facts: list[Fact] = []
-        for action in self.session.actions():
-            assert not self.closed, "nothing may follow Close"
-            match action:
-                case Send(data=data):
-                    for received in self._framer.feed(data):
-                        self._sent(received.payload_type, received.payload)
-                case Command():
-                    self.commands.append(action)
-                    if self.obey and isinstance(action, CloseContactor | OpenContactor):
-                        self.contactor_closed = isinstance(action, CloseContactor)
-                        facts.append(ContactorState(self.contactor_closed))
-                case Observe():
-                    self.observed.append(action)
-                case Close(reason=reason):
-                    self.closed = reason
-        for fact in facts:
-            self.fact(fact)
 
     def _sent(self, payload_type: int, payload: bytes) -> None:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
@@ -464,33 +417,9 @@ class Bench:
             kind = PayloadType.METERING_CONFIRMATION
         self.receive(frame(kind, exi.encode(response)))
 
-    def receive(self, data: bytes) -> None:
-        self.session.receive(data, self.now, self.utc_ms)
-        self.pump()
-
     def send_offer(self, payload: bytes | None = None) -> None:
         payload = self.charger.offer() if payload is None else payload
         self.receive(frame(PayloadType.SIGNED_DISCHARGE, payload))
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass; the session is woken at each of its deadlines, and battery and inlet report before."""
-        until = self.now + seconds
-        while not self.closed:
-            deadline = self.session.deadline()
-            if deadline is None or deadline > until:
-                break
-            self.now = max(self.now, deadline)
-            if not self.silent:
-                self.battery()
-            self.session.tick(self.now, self.utc_ms)
-            self.pump()
-        self.now = max(self.now, until)
-
-    def battery(self) -> None:
-        """Let the current flow until now and tell the session."""
-        self.model.advance(self.utc_ms, round(self.charger.current * 1000) if self.contactor_closed else 0)
-        self.fact(self.model.state)
-        self.fact(PresentVoltage(round(self.charger.voltage * 1000), round(self.charger.current * 1000)))
 
     def drive(self) -> None:
         """Let current flow as the vehicle's limits and its newest signed command allow."""
@@ -516,38 +445,4 @@ class Bench:
                     self.receive(frame(PayloadType.SIGNED_DISCHARGE, judged.reply))
             self.charger.judged = [j for j in self.charger.judged if isinstance(j, Decided)]
         else:
-            deadline = self.session.deadline()
-            assert deadline is not None, "the session waits for nothing"
-            self.pass_time(max(0.0, deadline - self.now))
-            self.battery()
-
-    def run(self, until: Callable[[], bool] = lambda: False, *, most: int = 5000) -> None:
-        """Go on until `until` holds or the session has closed."""
-        if not self.requests:
-            self.start()
-        for _ in range(most):
-            if self.closed or until():
-                return
-            self.step()
-        raise AssertionError(f"no end after {most} steps, in {self.session.stage}")
-
-    def run_to(self, request: str) -> None:
-        """Go on until the session has sent that request and waits for the answer."""
-        self.run(lambda: bool(self.unanswered) and type(self.unanswered[0]).__name__ == request)
-        assert not self.closed, self.closed
-
-    def assert_safe(self, reason: str) -> None:
-        """The session has closed for that reason, with current, pilot and contactor in their safe states."""
-        assert self.closed == reason
-        assert self.session.closed
-        assert self.session.deadline() is None
-        assert self.commands[-len(SAFE) :] == list(SAFE)
-        assert not self.contactor_closed
-
-    def names(self) -> list[str]:
-        """The requests sent so far, repetitions folded."""
-        return [name for name, _ in itertools.groupby(type(request).__name__ for request in self.requests)]
-
-    def seen(self, stage: str, name: str) -> list[dict[str, Any]]:
-        """The data of the observations of that kind."""
-        return [each.data for each in self.observed if (each.stage, each.name) == (stage, name)]
+            self.wait()

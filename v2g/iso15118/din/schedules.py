@@ -39,7 +39,11 @@ def power_schedules(schedules: Any) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if it sends only the abstract head."""
     if not isinstance(schedules, SAScheduleList):
         return {}
-    return offered(schedules.sa_schedule_tuple, int, interval=RelativeTimeInterval)
+    return offered(schedules.sa_schedule_tuple, _watts, interval=RelativeTimeInterval)
+
+
+def _watts(p_max: int) -> int:
+    return p_max % (1 << 16)  # a charger in the field (Tesla) sends more than int16 holds as a negative number
 
 
 def is_capped(power_w: int) -> bool:

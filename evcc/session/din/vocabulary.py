@@ -1,0 +1,94 @@
+"""The vehicle's requests of DIN 70121, and what differs in its responses: see `Vocabulary`."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.requests import DcRequests
+from evcc.session.v2g_message.stages import Ending, Plan
+from v2g.iso15118.din.charts import ENERGY, STRICT
+from v2g.iso15118.din.messages import charging, common, parameters
+from v2g.iso15118.din.messages.data_types import ServiceCategory
+from v2g.iso15118.din.quantities import VALUES
+from v2g.iso15118.din.schedules import is_capped, power_schedules
+from v2g.iso15118.engine import evse_id
+from v2g.iso15118.engine.physical_values import MOST, watts_int16
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
+from v2g.iso15118.engine.quirks import EVSEID_TEXT, Quirk
+
+
+class DinVocabulary:
+    """See Vocabulary."""
+
+    dc: Final = DcRequests(charging, parameters, VALUES)
+    delivering: Final = ENERGY | {state for state, ways in STRICT.items() if "PowerDeliveryReq" in ways}
+
+    def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
+        """See Vocabulary."""
+        text, as_text = evse_id.from_bytes(response.evse_id)
+        return text, (EVSEID_TEXT,) if as_text else ()
+
+    def session_setup(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.SessionSetupReq(evcc_id=context.config.vehicle.mac)
+
+    def discover(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.ServiceDiscoveryReq(service_category=ServiceCategory.EVCharging)
+
+    def authorize(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.ContractAuthenticationReq()
+
+    def parameters(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        assert context.choice is not None
+        return common.ChargeParameterDiscoveryReq(
+            ev_requested_energy_transfer_type=context.choice.mode,
+            ev_charge_parameter=self.dc.charge_parameter(context),
+        )
+
+    def schedules(self, response: Any) -> Mapping[int, PowerSchedule]:
+        """See Vocabulary. What int16 does not hold is left to the other limits."""
+        return {each: _uncapped(offer) for each, offer in power_schedules(response.sa_schedules).items()}
+
+    def power_start(self, plan: Plan, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.PowerDeliveryReq(
+            ready_to_charge_state=True,
+            charging_profile=_profile(plan),
+            ev_power_delivery_parameter=self.dc.delivery_parameter(context, ready=True),
+        )
+
+    def power_stop(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.PowerDeliveryReq(
+            ready_to_charge_state=False,
+            ev_power_delivery_parameter=self.dc.delivery_parameter(context, ready=False),
+        )
+
+    def session_stop(self, ending: Ending) -> Any:
+        """See Vocabulary."""
+        return common.SessionStopReq()
+
+
+def _uncapped(offer: PowerSchedule) -> PowerSchedule:
+    steps = (Step(each.start_s, MOST if is_capped(each.power_w) else each.power_w) for each in offer.steps)
+    return PowerSchedule(tuple(steps), offer.end_s)
+
+
+def _profile(plan: Plan) -> parameters.ChargingProfile | None:
+    if plan.schedule is None:
+        return None
+    return parameters.ChargingProfile(
+        sa_schedule_tuple_id=plan.schedule.tuple_id,
+        profile_entry=tuple(
+            parameters.ProfileEntry(
+                charging_profile_entry_start=step.start_s, charging_profile_entry_max_power=watts_int16(step.power_w)
+            )
+            for step in plan.schedule.power.steps
+        ),
+    )
+
+
+VOCABULARY: Final = DinVocabulary()

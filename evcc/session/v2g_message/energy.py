@@ -1,0 +1,136 @@
+"""From the charge parameters to the closed circuit, with direct current."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from evcc.session.context import departure_s, matched
+from evcc.session.ports import CloseContactor, Reported, SetCpState
+from evcc.session.steps import seen
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.loop import enter_loop
+from evcc.session.v2g_message.schedule import agree
+from evcc.session.v2g_message.stages import (
+    CableChecking,
+    ClosingContactor,
+    Ending,
+    Parametrizing,
+    Plan,
+    PreCharging,
+    Starting,
+    Step,
+    fail,
+)
+from evcc.session.v2g_message.status import dc_limits, wanted_end
+from evcc.session.v2g_message.stop import stop
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.engine.dc_status import is_sound
+from v2g.iso15118.engine.physical_values import millivolts
+from v2g.iso15118.engine.quirks import NOT_READY_BUT_FINISHED
+
+
+def on_parameters(stage: Parametrizing, request: Any, response: Any, context: MessageContext) -> Step:
+    """Wait for limits and schedule, then start the cable check if they fit the battery."""
+    parameter = response.evse_charge_parameter
+    if not hasattr(parameter, "dc_evse_status"):
+        return fail(stage, "wrong_charge_parameters", told=type(parameter).__name__)
+    ending = wanted_end(parameter.dc_evse_status)
+    if ending is not None:
+        return stop(stage, context, ending)
+    if response.evse_processing.value != "Finished":
+        return Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
+    limits, quirks = dc_limits(parameter)
+    if parameter.dc_evse_status.evse_status_code.value == "EVSE_NotReady":
+        quirks = (*quirks, NOT_READY_BUT_FINISHED)
+    exchanged = seen(
+        "parameters",
+        "exchanged",
+        evse_charge_w=limits.max_power_w,
+        ev_charge_w=context.battery.max_charge_w,
+        soc=context.battery.soc,
+    )
+    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.max_voltage_mv:
+        step = stop(stage, context, Ending("incompatible_voltage", failed=True))
+        return replace(step, observed=(exchanged, *step.observed), quirks=quirks)
+    plan = agree(context.vocabulary.schedules(response), limits, context)
+    agreed = seen(
+        "schedule",
+        "agreed",
+        tuple_id=plan.schedule.tuple_id if plan.schedule else None,
+        departure_s=departure_s(context),
+    )
+    step = begin_cable_check(plan, context)
+    return replace(step, observed=(exchanged, agreed, *step.observed), quirks=quirks)
+
+
+def repeat_parameters(stage: Parametrizing, request: Any, context: MessageContext) -> Step:
+    """Ask for limits and schedule again."""
+    return Step(stage=stage, request=context.vocabulary.parameters(context))
+
+
+def begin_cable_check(plan: Plan, context: MessageContext) -> Step:
+    """Request the insulation test, in state C, with an open contactor."""
+    if context.contactor_closed:
+        return fail(CableChecking(plan), "contactor_welded")
+    return replace(_ask_cable_check(CableChecking(plan), context), commands=(SetCpState(PilotState.C),))
+
+
+def _ask_cable_check(stage: CableChecking, context: MessageContext) -> Step:
+    return Step(stage=stage, request=context.vocabulary.dc.cable_check(context))
+
+
+def repeat_cable_check(stage: CableChecking, request: Any, context: MessageContext) -> Step:
+    """Request the state of the insulation test."""
+    return _ask_cable_check(stage, context)
+
+
+def on_cable_check(stage: CableChecking, request: Any, response: Any, context: MessageContext) -> Step:
+    """Wait for the insulation test, then request the battery's voltage."""
+    ending = wanted_end(response.dc_evse_status)
+    if ending is not None:
+        return stop(stage, context, ending)
+    if response.evse_processing.value != "Finished":
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    if not is_sound(response.dc_evse_status):
+        return stop(stage, context, Ending("insulation_fault", failed=True))
+    return replace(_ask_pre_charge(PreCharging(stage.plan), context), observed=(seen("power", "cable_checked"),))
+
+
+def _ask_pre_charge(stage: PreCharging, context: MessageContext) -> Step:
+    return Step(stage=stage, request=context.vocabulary.dc.pre_charge(stage.plan, context))
+
+
+def repeat_pre_charge(stage: PreCharging, request: Any, context: MessageContext) -> Step:
+    """Check whether the voltage is reached; it has been measured at the inlet meanwhile."""
+    return _close(stage) if matched(context) else _ask_pre_charge(stage, context)
+
+
+def on_pre_charge(stage: PreCharging, request: Any, response: Any, context: MessageContext) -> Step:
+    """Close the contactor once the voltages match."""
+    ending = wanted_end(response.dc_evse_status)
+    if ending is not None:
+        return stop(stage, context, ending)
+    if matched(context):
+        return _close(stage)
+    reported = Reported(max(0, millivolts(response.evse_present_voltage)), 0)
+    return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
+
+
+def _close(stage: PreCharging) -> Step:
+    return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
+
+
+def on_closed(stage: ClosingContactor, context: MessageContext) -> Step:
+    """The battery is connected: start the transfer of energy."""
+    observed = seen("power", "connected", inlet_mv=context.inlet.voltage_mv, battery_mv=context.battery.voltage_mv)
+    return Step(
+        stage=Starting(stage.plan),
+        request=context.vocabulary.power_start(stage.plan, context),
+        observed=(observed,),
+    )
+
+
+def on_started(stage: Starting, request: Any, response: Any, context: MessageContext) -> Step:
+    """Energy may flow, unless the charger already wants to stop."""
+    ending = wanted_end(response.evse_status)
+    return enter_loop(stage.plan, context) if ending is None else stop(stage, context, ending)

@@ -1,0 +1,50 @@
+"""Which of the charger's schedules the vehicle follows, and its profile within it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.stages import Limits, Plan, Schedule
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, merged
+
+MOST_ENTRIES: Final = 24
+"""Entries of a profile: the limit of ISO 15118-2."""
+
+
+def agree(offers: Mapping[int, PowerSchedule], limits: Limits, context: MessageContext) -> Plan:
+    """Return the plan by the schedule with the most energy until departure, the first of equals.
+
+    Without an offer only the limits count.
+    """
+    until_s = max(1, (context.departure_ms - context.utc_ms) // 1000)
+    best = max(offers, key=lambda each: energy_ws(offers[each], until_s), default=None)
+    if best is None or not offers[best].steps:
+        return Plan(limits)
+    return Plan(limits, Schedule(best, context.utc_ms, profile(offers[best], limits)))
+
+
+def energy_ws(schedule: PowerSchedule, until_s: int) -> int:
+    """Return the energy (W s) that a schedule allows from its start until a time."""
+    ends = [*(step.start_s for step in schedule.steps[1:]), until_s if schedule.end_s is None else schedule.end_s]
+    return sum(
+        step.power_w * max(0, min(end, until_s) - step.start_s) for step, end in zip(schedule.steps, ends, strict=True)
+    )
+
+
+def profile(offered: PowerSchedule, limits: Limits) -> PowerSchedule:
+    """Return an offered schedule within the charger's limits, in at most 24 steps."""
+    most = limits.max_power_w
+    steps = [Step(each.start_s, each.power_w if most is None else min(each.power_w, most)) for each in offered.steps]
+    return PowerSchedule(tuple(merged(steps, MOST_ENTRIES)), offered.end_s)
+
+
+def allowed_w(plan: Plan, context: MessageContext) -> int:
+    """Return the power that charger and schedule allow now, W; after the schedule its last power still holds."""
+    most = context.battery.max_charge_w
+    if plan.limits.max_power_w is not None:
+        most = min(most, plan.limits.max_power_w)
+    if plan.schedule is None:
+        return most
+    power, at_s = plan.schedule.power, max(0, context.utc_ms - plan.schedule.since_ms) // 1000
+    now_w = power.power_at(at_s)
+    return min(most, power.steps[-1].power_w if now_w is None else now_w)

@@ -1,0 +1,224 @@
+"""The vehicle's session of ISO 15118-2 and DIN 70121; an edition adds its handlers, vocabulary and timers."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Protocol
+
+from evcc.session.paused import Resume
+from evcc.session.ports import SAFE, BatteryState, StopRequested
+from evcc.session.settings import SessionConfig
+from evcc.session.steps import Stage
+from evcc.session.v2g_message.context import MessageContext, Vocabulary
+from evcc.session.v2g_message.handlers import Handlers
+from evcc.session.v2g_message.stages import KINDS, Choice, Ending, Plan, Step, Stopping, Welding
+from evcc.session.v2g_message.stop import stop
+from evcc.session.vehicle import MESSAGE, Timers, Vehicle
+from v2g.errors import CodecError, Iso15118Error
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.quirks import (
+    SESSION_ID_LENGTH,
+    SLOW_ANSWER,
+    SLOW_CURRENT_DEMAND,
+    WELDING_DETECTION,
+)
+from v2g.iso15118.engine.response_codes import Consequence, consequence
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Entropy
+from v2g.iso15118.engine.v2g_message import MessageSession, is_same_session
+
+_LOOP: Final = "CurrentDemandReq"
+
+
+class MessageTimers(Timers, Protocol):
+    """The timers that these editions have."""
+
+    @property
+    def evcc_ongoing(self) -> float:
+        """Maximum duration of a series of Ongoing answers, s."""
+
+    @property
+    def evcc_cable_check(self) -> float:
+        """Maximum duration of CableCheck, s."""
+
+    @property
+    def evcc_pre_charge(self) -> float:
+        """Maximum duration of PreCharge, s."""
+
+
+class MessageVehicle(Vehicle, MessageSession):
+    """One session of one vehicle. See `Vehicle` for its arguments; `timers` are the edition's.
+
+    Reasons of its own: `invalid_value` for values of the wrong unit.
+    """
+
+    kinds = KINDS
+    vocabulary: ClassVar[Vocabulary]
+    handlers: ClassVar[Handlers]
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        timers: MessageTimers,
+        protocols: tuple[AppProtocol, ...],
+        *,
+        battery: BatteryState,
+        entropy: Entropy,
+        connected_for: float = 0.0,
+    ) -> None:
+        super().__init__(config, timers, protocols, battery=battery, entropy=entropy, connected_for=connected_for)
+        self.paused: Resume | None = None
+        self._phases = timers
+        self._choice: Choice | None = None
+        self._plan: Plan | None = None
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def _transmit(self, request: Any) -> None:
+        assert sequence.accepts(self.state, request, self.chart), (
+            f"{type(request).__name__} is out of order in {self.state}"
+        )
+        if isinstance(request, SupportedAppProtocolReq):
+            self._send(request)
+        else:
+            self._send_body(request)
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        if not self._is_awaited(body):
+            return
+        request, code = self._pending, body.response_code.name
+        if sequence.is_failed(body):
+            if consequence(body) is Consequence.FINISH:
+                self._finish(code)
+            else:
+                self._fail(code, message=type(body).__name__)
+            return
+        if header is not None and not self._belongs(header.session_id):
+            self._fail("wrong_session_id", message=type(body).__name__)
+            return
+        self._answered()
+        self._note_slowness(type(request).__name__)
+        state = sequence.advance(self.state, request, body, self.chart)
+        if state is State.ENDED and type(body).__name__ != "SessionStopRes":
+            self._fail("unexpected_response_code", message=type(body).__name__, code=code)
+            return
+        self.state = state
+        session_id = self.session_id if header is None else header.session_id
+        try:
+            step = self.handlers.on_response[type(self.stage)](self.stage, request, body, self._context(session_id))
+        except Iso15118Error as error:
+            self._fail("invalid_value", message=type(body).__name__, error=str(error))
+            return
+        self._apply(step)
+
+    def _belongs(self, session_id: bytes) -> bool:
+        """Return whether a response belongs to this session; the first one names it."""
+        if self.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
+            return True
+        if session_id != self.session_id and is_same_session(self.session_id, session_id):
+            self._tolerate(SESSION_ID_LENGTH)
+            return True
+        return session_id == self.session_id
+
+    def _note_slowness(self, request: str) -> None:
+        """Report a charger whose answer came after the edition's time-out."""
+        if self._time.now - self._asked_at > self.timing[request].timeout:
+            self._tolerate(SLOW_CURRENT_DEMAND if request == _LOOP else SLOW_ANSWER)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def _context(self, session_id: bytes) -> MessageContext:
+        watch, now = self._watch, self._time.now
+        return MessageContext(
+            config=self._config,
+            now=now,
+            utc_ms=self._time.utc_ms,
+            state=self.state,
+            session_id=session_id,
+            battery=watch.battery,
+            inlet=watch.inlet,
+            contactor_closed=watch.contactor_closed,
+            departure_ms=self._departure_ms,
+            fresh=watch.fresh(now),
+            vocabulary=self.vocabulary,
+            choice=self._choice,
+            plan=self._plan,
+        )
+
+    def _apply(self, step: Step) -> None:
+        if step.session_id is not None:
+            self._session_begun(step.session_id)
+        if step.choice is not None:
+            self._choice = step.choice
+        for quirk in step.quirks:
+            self._tolerate(quirk)
+        if self._is_overtaken(step):
+            ending, self._requested_end = self._requested_end, None
+            self._actions.extend(step.observed)
+            step = stop(step.stage, self._context(self.session_id), ending)
+        self._enter(step.stage)
+        self._actions.extend(step.observed)
+        self._command(*step.commands)
+        self._proceed(step)
+
+    def _enter(self, stage: Stage) -> None:
+        self._plan = getattr(stage, "plan", self._plan)
+        super()._enter(stage)
+
+    def _wake(self) -> None:
+        context = self._context(self.session_id)
+        self._apply(self.handlers.on_wake[type(self.stage)](self.stage, self._last, context))
+
+    def _contactor_moved(self, *, closed: bool) -> None:
+        handler = self.handlers.on_fact.get((type(self.stage), closed))
+        if handler is not None:
+            self._apply(handler(self.stage, self._context(self.session_id)))
+
+    def _staying(self) -> Step:
+        return Step(stage=self.stage)
+
+    def _chains(self, stage: Stage) -> Mapping[str, float | None]:
+        timers = self._phases
+        ongoing_s = timers.evcc_ongoing if getattr(stage, "polls", 0) else None
+        return {
+            "authorization": ongoing_s,
+            "parameters": ongoing_s,
+            "cable_check": timers.evcc_cable_check,
+            "pre_charge": timers.evcc_pre_charge,
+            "contactor": self._config.timing.contactor_s,
+        }
+
+    def _is_ac(self) -> bool:
+        return False
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _ending(self, cause: str | StopRequested) -> Ending:
+        return Ending(cause, failed=True) if isinstance(cause, str) else Ending(cause.reason)
+
+    def _on_timer(self, name: str) -> None:
+        if name == MESSAGE and isinstance(self.stage, Welding | Stopping):
+            self._finish("message_timeout")
+        else:
+            super()._on_timer(name)
+
+    def _on_eof(self) -> None:
+        if isinstance(self.stage, Welding | Stopping):
+            self._finish("secc_vanished")
+        else:
+            super()._on_eof()
+
+    def _on_broken(self, error: CodecError) -> None:
+        if isinstance(self.stage, Welding | Stopping):
+            self._finish("undecodable_message")
+        else:
+            super()._on_broken(error)
+
+    def _finish(self, cause: str) -> None:
+        """End a session that is over anyway: its contactor is open, and the charger's last answers do not matter."""
+        assert isinstance(self.stage, Welding | Stopping)
+        ending = self.stage.ending
+        if isinstance(self.stage, Welding):
+            self._tolerate(WELDING_DETECTION)
+        self._observe("stop", "not_confirmed", cause=cause)
+        self._command(*SAFE)
+        self._end(ending.reason)

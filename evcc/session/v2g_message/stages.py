@@ -1,0 +1,171 @@
+"""The vehicle's stages in ISO 15118-2 and DIN 70121, and the steps between them; see `evcc.session.steps`."""
+
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from evcc.policy.plans import ChargePlan
+from evcc.session import steps
+from evcc.session.program import IDLE, PowerRequest, Progress
+from evcc.session.steps import Ended, Stage, StageKinds
+from v2g.iso15118.engine.power_schedule import PowerSchedule
+from v2g.iso15118.engine.quirks import Quirk
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Cause of the session's end, and whether it is a pause. A `failed` one has its cause as the reason."""
+
+    cause: str
+    failed: bool = False
+    pause: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The reason code in Close."""
+        if self.failed:
+            return self.cause
+        return "paused" if self.pause else "finished"
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The selected charge service: its id and the kind of energy transfer (an enumeration of the edition)."""
+
+    service_id: int
+    mode: Any
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The charger's limits, never negative; None: it sends none."""
+
+    max_current_ma: int
+    max_voltage_mv: int
+    min_voltage_mv: int = 0
+    max_power_w: int | None = None
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """The agreed power over time, which begins at `since_ms` (UTC) and exceeds neither the offer nor the limits."""
+
+    tuple_id: int
+    since_ms: int
+    power: PowerSchedule
+    plan: ChargePlan | None = None
+    """The vehicle's plan, if the program plans by prices."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Agreements before energy flows."""
+
+    limits: Limits
+    schedule: Schedule | None = None
+
+
+class SettingUp(Stage, frozen=True):
+    """SessionSetupRes."""
+
+
+class Discovering(Stage, frozen=True):
+    """ServiceDiscoveryRes."""
+
+
+class Selecting(Stage, frozen=True):
+    """The response to the selection of payment and service."""
+
+
+class Authorizing(Stage, frozen=True):
+    """The response to the request for authorisation; `customer` while the charger waits for a card or an app."""
+
+    chain: ClassVar[str] = "authorization"
+    polls: int = 0
+    customer: bool = False
+
+
+class Looping(Stage, frozen=True):
+    """The charge loop's response, or the pause before the next request."""
+
+    plan: Plan
+    progress: Progress
+    power_request: PowerRequest = IDLE
+
+
+class Parametrizing(Stage, frozen=True):
+    """ChargeParameterDiscoveryRes."""
+
+    chain: ClassVar[str] = "parameters"
+    polls: int = 0
+
+
+class CableChecking(Stage, frozen=True):
+    """CableCheckRes."""
+
+    chain: ClassVar[str] = "cable_check"
+    plan: Plan
+
+
+class PreCharging(Stage, frozen=True):
+    """PreChargeRes."""
+
+    chain: ClassVar[str] = "pre_charge"
+    plan: Plan
+
+
+class ClosingContactor(Stage, frozen=True):
+    """The contactor's state."""
+
+    chain: ClassVar[str] = "contactor"
+    plan: Plan
+
+
+class Starting(Stage, frozen=True):
+    """PowerDeliveryRes to the start of energy."""
+
+    plan: Plan
+
+
+class PowerStopping(Stage, frozen=True):
+    """PowerDeliveryRes to the end of energy."""
+
+    ending: Ending
+
+
+class OpeningContactor(Stage, frozen=True):
+    """The contactor's state."""
+
+    chain: ClassVar[str] = "contactor"
+    ending: Ending
+
+
+class Welding(Stage, frozen=True):
+    """WeldingDetectionRes; the detection times out at `until` (s)."""
+
+    ending: Ending
+    until: float
+
+
+class Stopping(Stage, frozen=True):
+    """SessionStopRes."""
+
+    ending: Ending
+
+
+_ENDING: Final = (PowerStopping, OpeningContactor, Welding, Stopping, Ended)
+_CLOSING: Final = (CableChecking, PreCharging, ClosingContactor)
+_POWERED: Final = (*_CLOSING, Starting, Looping, PowerStopping)
+
+
+def is_powered(stage: Stage) -> bool:
+    """Return whether the vehicle has requested voltage or power."""
+    return isinstance(stage, _POWERED)
+
+
+KINDS: Final = StageKinds(_ENDING, _CLOSING, is_powered)
+
+
+class Step(steps.Step, frozen=True, kw_only=True):
+    """Result of a handler; see its base. `quirks` of the charger were tolerated."""
+
+    choice: Choice | None = None
+    quirks: tuple[Quirk, ...] = ()
+
+
+fail = Step.failing

@@ -1,0 +1,63 @@
+"""What the charger demands by its status, and its limits."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from evcc.session.v2g_message.stages import Ending, Limits
+from v2g.iso15118.engine.dc_status import Demand, demand
+from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, watts
+from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
+
+_CAUSES: Final[Mapping[str, Ending]] = MappingProxyType(
+    {
+        "EVSE_EmergencyShutdown": Ending("evse_emergency_shutdown", failed=True),
+        "EVSE_Malfunction": Ending("evse_malfunction", failed=True),
+        "EVSE_UtilityInterruptEvent": Ending("evse_utility_interrupt"),
+    }
+)
+"""EVSEStatusCode -> the end that it leads to."""
+
+_TERMINATED: Final = Ending("evse_terminated")
+
+
+def wanted_end(status: Any) -> Ending | None:
+    """Return the end of session that a DC_EVSEStatus demands, None for none; a status of another kind demands none."""
+    if not hasattr(status, "evse_status_code") or demand(status) not in (Demand.STOP, Demand.STOP_NOW):
+        return None
+    return _CAUSES.get(status.evse_status_code.value, _TERMINATED)
+
+
+def dc_limits(parameter: Any) -> tuple[Limits, tuple[Quirk, ...]]:
+    """Return the limits in a DC_EVSEChargeParameter, and a quirk where fields or units are missing.
+
+    Raises Iso15118Error for values of another unit.
+    """
+    fields = (
+        parameter.evse_maximum_current_limit,
+        parameter.evse_maximum_voltage_limit,
+        parameter.evse_maximum_power_limit,
+    )
+    current, voltage, power = fields
+    limits = Limits(
+        max_current_ma=max(0, milliamperes(current)),
+        max_voltage_mv=max(0, millivolts(voltage)),
+        min_voltage_mv=max(0, millivolts(parameter.evse_minimum_voltage_limit)),
+        max_power_w=None if power is None else max(0, watts(power, Rounding.DOWN)),
+    )
+    return limits, (MISSING_FIELDS,) if any(each is None or each.unit is None for each in fields) else ()
+
+
+def present_limits(limits: Limits, response: Any) -> Limits:
+    """Return the limits by a CurrentDemandRes; those that it omits stay. Raises Iso15118Error."""
+    current, voltage, power = (
+        response.evse_maximum_current_limit,
+        response.evse_maximum_voltage_limit,
+        response.evse_maximum_power_limit,
+    )
+    return Limits(
+        max_current_ma=limits.max_current_ma if current is None else max(0, milliamperes(current)),
+        max_voltage_mv=limits.max_voltage_mv if voltage is None else max(0, millivolts(voltage)),
+        min_voltage_mv=limits.min_voltage_mv,
+        max_power_w=limits.max_power_w if power is None else max(0, watts(power, Rounding.DOWN)),
+    )

@@ -1,0 +1,77 @@
+"""The end of a session: power off, contactor open, welding detection, session stop."""
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
+from evcc.session.steps import Ended, Stage, seen
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.stages import Ending, OpeningContactor, PowerStopping, Step, Stopping, Welding, fail
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.engine.physical_values import millivolts
+from v2g.iso15118.engine.sequence import State
+
+WELDING_S: Final = 5.0
+"""Maximum duration of welding detection: policy, since the editions have no timer for it."""
+
+
+def stop(stage: Stage, context: MessageContext, ending: Ending) -> Step:
+    """Return the step that ends the session normally from any stage.
+
+    Once energy may flow PowerDelivery comes first; before the session exists no message is sent.
+    """
+    if context.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
+        return fail(stage, ending.cause)
+    observed = (seen("stop", "stopping", cause=ending.cause, session="Pause" if ending.pause else "Terminate"),)
+    if context.state in context.vocabulary.delivering:
+        request = context.vocabulary.power_stop(context)
+        return Step(stage=PowerStopping(ending), request=request, commands=(SetPowerLimits(0, 0),), observed=observed)
+    return replace(_session_stop(context, ending), commands=SAFE, observed=observed)
+
+
+def _session_stop(context: MessageContext, ending: Ending) -> Step:
+    return Step(stage=Stopping(ending), request=context.vocabulary.session_stop(ending))
+
+
+def on_power_stopped(stage: PowerStopping, request: Any, response: Any, context: MessageContext) -> Step:
+    """The charger has switched off: leave state C and open the contactor."""
+    return Step(
+        stage=OpeningContactor(stage.ending),
+        commands=(SetCpState(PilotState.B), OpenContactor()),
+        observed=(seen("power", "stopped", soc=context.battery.soc),),
+    )
+
+
+def on_opened(stage: OpeningContactor, context: MessageContext) -> Step:
+    """The contactor is open: with direct current verify that it is open (and the charger's)."""
+    if context.state is State.SESSION_STOP:
+        return _session_stop(context, stage.ending)
+    return _ask_welding(Welding(stage.ending, context.now + WELDING_S), context)
+
+
+def _ask_welding(stage: Welding, context: MessageContext) -> Step:
+    return Step(stage=stage, request=context.vocabulary.dc.welding_detection(context))
+
+
+def repeat_welding(stage: Welding, request: Any, context: MessageContext) -> Step:
+    """Check the voltage again."""
+    return _ask_welding(stage, context)
+
+
+def on_welding(stage: Welding, request: Any, response: Any, context: MessageContext) -> Step:
+    """Repeat until the voltage is gone; a remaining voltage is reported, and ends the session anyway."""
+    voltage_mv = max(millivolts(response.evse_present_voltage), context.inlet.voltage_mv)
+    if voltage_mv < SAFE_MV:
+        return _session_stop(context, stage.ending)
+    if context.now < stage.until:
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    suspected = seen("stop", "welding_suspected", voltage_mv=voltage_mv)
+    return replace(_session_stop(context, stage.ending), observed=(suspected,))
+
+
+def on_session_stopped(stage: Stopping, request: Any, response: Any, context: MessageContext) -> Step:
+    """The charger confirms: close."""
+    ending = stage.ending
+    name = "session_paused" if ending.pause else "session_stopped"
+    return Step(stage=Ended(), end=ending.reason, observed=(seen("stop", name, cause=ending.cause),))
