@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.pki.certificates import common_name, load_certificate, normalize_emaid
 from v2g.pki.crl import RevocationList
@@ -40,6 +41,17 @@ class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
 def emaid(contract: Contract) -> str:
     """Return a contract's EMAID, normalised."""
     return normalize_emaid(common_name(load_certificate(contract.chain[0])))
+
+
+def rejection(error: TrustError) -> str:
+    """Return the stable code for why a new contract is not trusted."""
+    match error:
+        case CertificateError() | EnvelopeError() | RevocationError():
+            return error.reason
+        case KeyAccessError():
+            return "key_not_usable"
+        case _:
+            return "bad_signature"
 
 
 def usable(contracts: Sequence[Contract], utc_ms: int) -> tuple[Contract, ...]:

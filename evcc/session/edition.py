@@ -11,7 +11,7 @@ import msgspec
 
 from evcc.policy.policy import OwnPolicy
 from evcc.session.contracts import Contract, Provisioning
-from evcc.session.paused import Resume
+from evcc.session.paused import PausedSession, Resume
 from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
 from v2g import exi
@@ -37,7 +37,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     contracts: tuple[Contract, ...] = ()
     provisioning: Provisioning | None = None
     stopwatch: Callable[[], float] | None = None
-    resume: Resume | None = None
+    resume: Resume | PausedSession | None = None
     price_signers: tuple[bytes, ...] = ()
     own_policy: OwnPolicy | None = None
     discharged_before_mwh: int | None = None
@@ -47,7 +47,7 @@ class EditionSession(Conversation, Protocol):
     """A vehicle's session of one edition."""
 
     @property
-    def paused(self) -> Resume | None:
+    def paused(self) -> Resume | PausedSession | None:
         """The state to resume the session, None if it has not paused."""
 
 
@@ -98,7 +98,7 @@ class NegotiatedSession:
         return edition.session(self._config, self._connection, self._protocols, self._connected_for + elapsed)
 
     @property
-    def paused(self) -> Resume | None:
+    def paused(self) -> Resume | PausedSession | None:
         """See EditionSession."""
         return self.session.paused
 

@@ -35,6 +35,18 @@ class Choice(msgspec.Struct, frozen=True):
         return ENERGY_TRANSFER[self.service_id].family
 
 
+class PausedSession(msgspec.Struct, frozen=True):
+    """State stored over a pause of ISO 15118-2: the vehicle resumes with the same id and the same values [V2G2-740].
+
+    `mode` is the energy transfer mode, `contract` whether a contract pays.
+    """
+
+    session_id: bytes
+    mode: str
+    contract: bool
+    progress: Progress | None = None
+
+
 class Resume(msgspec.Struct, frozen=True):
     """State stored over a pause: the session, its selection, and its charger.
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.iec61851.timing import PilotTiming
+from v2g.iso15118.d2 import timing as d2
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.iso15118.din import timing as din
@@ -357,4 +358,5 @@ class SessionConfig(msgspec.Struct, frozen=True):
     program: tuple[ProgramStep, ...] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     timing: TimingConfig = TimingConfig()
     timers: Timing = Timing()
+    timers_2: d2.Timing = d2.Timing()
     timers_din: din.Timing = din.Timing()

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from evcc.policy.planner import make_plan
 from evcc.policy.plans import W_MS_PER_WH, ChargePlan
-from evcc.session.d20.offers import dynamic_market, storage
+from evcc.session.d20.offers import dynamic_market
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
+from evcc.session.planning import storage
 from evcc.session.program import Planned
 
 SHORT_PERCENT: Final = 0.1
@@ -27,11 +28,6 @@ SOON_MS, LATER_MS = 60_000, 300_000
 
 ASTRAY_PERCENT: Final = 1.0
 """Tolerated difference between the battery and the plan, %."""
-
-
-def wants_plan(context: RequestContext) -> bool:
-    """Return whether the program plans by prices."""
-    return any(step.do == "plan" for step in context.config.program)
 
 
 def made_of(plan: Plan) -> ChargePlan | None:

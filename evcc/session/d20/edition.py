@@ -3,6 +3,7 @@
 from evcc.session.d20.requests import ask
 from evcc.session.d20.session import VehicleSession
 from evcc.session.edition import Connection
+from evcc.session.paused import Resume
 from evcc.session.settings import SessionConfig
 from v2g.iso15118.engine.app_protocol import AppProtocol
 
@@ -27,7 +28,7 @@ class Iso20:
             provisioning=connection.provisioning,
             stopwatch=connection.stopwatch,
             connected_for=connected_for,
-            resume=connection.resume,
+            resume=connection.resume if isinstance(connection.resume, Resume) else None,
             price_signers=connection.price_signers,
             own_policy=connection.own_policy,
             discharged_before_mwh=connection.discharged_before_mwh,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from evcc.session.contracts import Contract, Provisioning, usable
+from evcc.session.contracts import Contract, Provisioning, rejection, usable
 from evcc.session.d20.payment import pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
@@ -17,7 +17,7 @@ from evcc.session.d20.stages import Ending, FetchingContracts, Step
 from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
 from evcc.session.steps import Stage, seen
-from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
+from v2g.errors import TrustError
 from v2g.iso15118.d20.installation import Contract as OpenedContract
 from v2g.iso15118.d20.installation import InstallationRequest, make_request, open_contract, verify_service
 from v2g.iso15118.d20.messages.common_messages import (
@@ -95,7 +95,7 @@ def on_installation(
     try:
         opened = _open(response, context.provisioning, context.utc_ms)
     except TrustError as error:
-        rejected = seen("installation", "rejected", reason=_reason(error), error=str(error))
+        rejected = seen("installation", "rejected", reason=rejection(error), error=str(error))
         return _next(stage, response, context, rejected)
     new = Contract(opened.chain, SoftwareKey(opened.key))
     remaining = response.remaining_contract_certificate_chains
@@ -119,16 +119,6 @@ def _open(response: CertificateInstallationRes, own: Provisioning, utc_ms: int) 
         crls=own.crls,
         crosses=own.crosses,
     )
-
-
-def _reason(error: TrustError) -> str:
-    match error:
-        case CertificateError() | EnvelopeError() | RevocationError():
-            return error.reason
-        case KeyAccessError():
-            return "key_not_usable"
-        case _:
-            return "bad_signature"
 
 
 def _next(

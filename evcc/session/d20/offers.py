@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from evcc.policy.plans import Market, Slot, Storage
+from evcc.policy.plans import Market, Slot
 from evcc.policy.policy import Terms
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import Agreement, EvseLimits, Outlook, RequestContext
@@ -73,45 +73,6 @@ def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context
     )
 
 
-def storage(context: RequestContext) -> Storage:
-    """Return the battery and the driver's needs, with charging losses included."""
-    battery, needs, config = context.battery, context.config.needs, context.config
-
-    def energy(soc: float) -> int:
-        return int(battery.capacity_wh * soc / 100)
-
-    def drawn(soc: float) -> int:
-        """Return the energy for a state of charge including the losses of charging; present energy has no losses."""
-        missing = energy(soc) - present
-        return present + (int(missing * losses) if missing > 0 else missing)
-
-    present = energy(battery.soc)
-    losses = 1 + config.planning.losses_percent / 100
-    floor = config.discharge.minimum_soc
-    if config.discharge.departure_soc is not None:
-        floor = max(floor, config.discharge.departure_soc)
-    return Storage(
-        energy_wh=present,
-        capacity_wh=max(present, battery.capacity_wh),
-        target_wh=drawn(needs.target_soc),
-        minimum_wh=drawn(needs.minimum_soc),
-        reserve_wh=energy(floor),
-        wear=float(config.planning.wear),
-    )
-
-
-class _Offer(msgspec.Struct, frozen=True):
-    """Power and prices over time, in both directions."""
-
-    tuple_id: int
-    charge: list[_Span]
-    prices: Prices | None
-    levels: list[_Span]
-    give: list[_Span]
-    paid: Prices | None
-    available_wh: int | None = None
-
-
 def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
     now_ms, departure_ms = _bounds(context)
     charging, back = offered.charging_schedule, offered.discharging_schedule if choice.bpt else None
@@ -136,6 +97,18 @@ def _bounds(context: RequestContext) -> tuple[int, int]:
     """Return now and departure in whole seconds, as in schedules."""
     now_ms = context.utc_ms // 1000 * 1000
     return now_ms, max(now_ms + 1000, context.departure_ms // 1000 * 1000)
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    """Power and prices over time, in both directions."""
+
+    tuple_id: int
+    charge: list[_Span]
+    prices: Prices | None
+    levels: list[_Span]
+    give: list[_Span]
+    paid: Prices | None
+    available_wh: int | None = None
 
 
 def _market(offer: _Offer, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:

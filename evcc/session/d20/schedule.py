@@ -10,6 +10,7 @@ from evcc.policy.planner import make_plan
 from evcc.session.d20 import dynamic_planner, offers
 from evcc.session.d20.request_context import Outlook, Plan, RequestContext, Schedule
 from evcc.session.paused import Choice
+from evcc.session.planning import storage, wants_plan
 from evcc.session.ports import NeedsChanged
 from evcc.session.steps import seen
 from v2g.errors import SignatureError
@@ -60,7 +61,7 @@ def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) ->
             target_soc=dynamic.target_soc,
             minimum_soc=dynamic.minimum_soc,
         )
-    if dynamic is not None and dynamic_planner.wants_plan(context):
+    if dynamic is not None and wants_plan(context):
         outlook = Outlook(dynamic.absolute_price_schedule, dynamic.price_level_schedule)
         before = plan.outlook or outlook
         outlook = replace(outlook, allowed_w=before.allowed_w, probed=before.probed)
@@ -81,7 +82,7 @@ def planned_event(plan: Plan, context: RequestContext) -> Observe:
         until_ms=made.until_ms,
         energy_wh=made.energy_wh,
         cost=None if made.cost is None else float(made.cost),
-        reaches_target=made.energy_wh >= offers.storage(context).target_wh,
+        reaches_target=made.energy_wh >= storage(context).target_wh,
     )
 
 
@@ -89,9 +90,9 @@ def _choose(
     tuples: tuple[ScheduleTuple, ...], plan: Plan, context: RequestContext
 ) -> tuple[Schedule, tuple[Observe, ...]]:
     """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
-    if not dynamic_planner.wants_plan(context):
+    if not wants_plan(context):
         return pick_schedule(tuples, plan.choice, utc_ms=context.utc_ms), ()
-    made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), offers.storage(context))
+    made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), storage(context))
     chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
     schedule = replace(_schedule(chosen, context.utc_ms), plan=made)
     return schedule, (planned_event(replace(plan, schedule=schedule), context),)

@@ -33,6 +33,8 @@ class DinVehicle(MessageVehicle, SessionDin):
         {**handlers.ON_RESPONSE, stages.Discovering: services.on_services}, handlers.ON_WAKE, handlers.ON_FACT
     )
 
+    paused: None = None
+
     def __init__(
         self,
         config: SessionConfig,

@@ -1,11 +1,11 @@
 """The vehicle's requests of DIN 70121, and what differs in its responses: see `Vocabulary`."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.requests import DcRequests
-from evcc.session.v2g_message.stages import Ending, Plan
+from evcc.session.v2g_message.schedule import agree
+from evcc.session.v2g_message.stages import Ending, Limits, Plan
 from v2g.iso15118.din.charts import ENERGY, STRICT
 from v2g.iso15118.din.messages import charging, common, parameters
 from v2g.iso15118.din.messages.data_types import ServiceCategory
@@ -15,6 +15,8 @@ from v2g.iso15118.engine import evse_id
 from v2g.iso15118.engine.physical_values import MOST, watts_int16
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 from v2g.iso15118.engine.quirks import EVSEID_TEXT, Quirk
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
 
 
 class DinVocabulary:
@@ -48,9 +50,14 @@ class DinVocabulary:
             ev_charge_parameter=self.dc.charge_parameter(context),
         )
 
-    def schedules(self, response: Any) -> Mapping[int, PowerSchedule]:
+    def agree(self, response: Any, limits: Limits, context: MessageContext) -> tuple[Plan, tuple[Observe, ...]]:
         """See Vocabulary. What int16 does not hold is left to the other limits."""
-        return {each: _uncapped(offer) for each, offer in power_schedules(response.sa_schedules).items()}
+        offers = {each: _uncapped(offer) for each, offer in power_schedules(response.sa_schedules).items()}
+        return agree(offers, limits, context), ()
+
+    def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Any, tuple[Command, ...]]:
+        """See Vocabulary."""
+        return self.dc.current_demand(plan, context, power_w), ()
 
     def power_start(self, plan: Plan, context: MessageContext) -> Any:
         """See Vocabulary."""

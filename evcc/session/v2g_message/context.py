@@ -3,15 +3,18 @@
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evcc.session.context import Context
-from evcc.session.v2g_message.stages import Choice, Ending, Plan
+from evcc.session.contracts import Contract, Provisioning
+from evcc.session.paused import PausedSession
+from evcc.session.program import Progress
+from evcc.session.v2g_message.stages import Choice, Ending, Limits, Plan
 from v2g.iso15118.engine.quirks import Quirk
+from v2g.iso15118.engine.xmldsig import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from evcc.session.v2g_message.requests import DcRequests
-    from v2g.iso15118.engine.power_schedule import PowerSchedule
     from v2g.iso15118.engine.sequence import State
+    from v2g.iso15118.engine.session import Command
+    from v2g.observe import Observe
 
 
 class Vocabulary(Protocol):
@@ -40,8 +43,11 @@ class Vocabulary(Protocol):
     def parameters(self, context: "MessageContext") -> Any:
         """Return ChargeParameterDiscoveryReq."""
 
-    def schedules(self, response: Any) -> "Mapping[int, PowerSchedule]":
-        """Return the schedules on offer by their tuple ids."""
+    def agree(self, response: Any, limits: Limits, context: "MessageContext") -> "tuple[Plan, tuple[Observe, ...]]":
+        """Return the plan by the schedules in a ChargeParameterDiscoveryRes, and events about it."""
+
+    def charge_loop(self, plan: Plan, context: "MessageContext", power_w: int) -> "tuple[Any, tuple[Command, ...]]":
+        """Return the request of the loop for at most `power_w`, and commands before it."""
 
     def power_start(self, plan: Plan, context: "MessageContext") -> Any:
         """Return PowerDeliveryReq with the vehicle's profile."""
@@ -54,8 +60,29 @@ class Vocabulary(Protocol):
 
 
 class MessageContext(Context, frozen=True, kw_only=True):
-    """The present state except the stage. `plan` is the latest one."""
+    """The present state except the stage. `plan` and `progress` are the latest ones.
+
+    `signature` is that of the response. `resume` is the session that was paused before, `joined` whether this is its
+    continuation. `contract` pays, or would; `price_signers` are certificates (DER) of permitted signers of tariffs.
+    """
 
     vocabulary: Vocabulary
     choice: Choice | None = None
     plan: Plan | None = None
+    progress: Progress | None = None
+    signature: Signature | None = None
+    resume: PausedSession | None = None
+    joined: bool = False
+    replan: bool = False
+    contract: Contract | None = None
+    contracts: tuple[Contract, ...] = ()
+    provisioning: Provisioning | None = None
+    price_signers: tuple[bytes, ...] = ()
+    tls: bool = False
+
+    @property
+    def max_charge_w(self) -> int:
+        """The vehicle's present maximum charging power: that of its battery, and with AC of its own charger."""
+        most = self.battery.max_charge_w
+        ac = self.choice is not None and self.choice.phases
+        return min(most, self.config.on_board_charger.max_charge_w) if ac else most

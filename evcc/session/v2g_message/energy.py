@@ -9,7 +9,6 @@ from evcc.session.ports import CloseContactor, Reported, SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.loop import enter_loop
-from evcc.session.v2g_message.schedule import agree
 from evcc.session.v2g_message.stages import (
     CableChecking,
     ClosingContactor,
@@ -27,6 +26,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.dc_status import is_sound
 from v2g.iso15118.engine.physical_values import millivolts
 from v2g.iso15118.engine.quirks import NOT_READY_BUT_FINISHED
+from v2g.observe import Observe
 
 
 def on_parameters(stage: Parametrizing, request: Any, response: Any, context: MessageContext) -> Step:
@@ -52,15 +52,16 @@ def on_parameters(stage: Parametrizing, request: Any, response: Any, context: Me
     if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.max_voltage_mv:
         step = stop(stage, context, Ending("incompatible_voltage", failed=True))
         return replace(step, observed=(exchanged, *step.observed), quirks=quirks)
-    plan = agree(context.vocabulary.schedules(response), limits, context)
-    agreed = seen(
-        "schedule",
-        "agreed",
-        tuple_id=plan.schedule.tuple_id if plan.schedule else None,
-        departure_s=departure_s(context),
-    )
+    plan, observed = context.vocabulary.agree(response, limits, context)
     step = begin_cable_check(plan, context)
-    return replace(step, observed=(exchanged, agreed, *step.observed), quirks=quirks)
+    agreed = agreed_event(plan, context)
+    return replace(step, observed=(exchanged, *observed, agreed, *step.observed), quirks=quirks)
+
+
+def agreed_event(plan: Plan, context: MessageContext) -> Observe:
+    """Return the event of an agreed schedule."""
+    tuple_id = plan.schedule.tuple_id if plan.schedule else None
+    return seen("schedule", "agreed", tuple_id=tuple_id, departure_s=departure_s(context))
 
 
 def repeat_parameters(stage: Parametrizing, request: Any, context: MessageContext) -> Step:

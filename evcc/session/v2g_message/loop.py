@@ -4,9 +4,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from evcc.policy.plans import ChargePlan
 from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit
 from evcc.session import program
 from evcc.session.ports import Reported, SetPowerLimits
+from evcc.session.program import Planned
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.schedule import allowed_w
@@ -20,8 +22,9 @@ _NO_DISCHARGE = Permit(0, NOT_BIDIRECTIONAL)
 
 
 def enter_loop(plan: Plan, context: MessageContext) -> Step:
-    """Begin the program with the first request of the loop."""
-    step = ask_loop(Looping(plan, program.begin(context.battery, context.utc_ms)), context)
+    """Begin the program, or continue it after a renegotiation or pause, with the first request of the loop."""
+    progress = context.progress or program.begin(context.battery, context.utc_ms)
+    step = ask_loop(Looping(plan, progress), context)
     started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(started, *step.observed))
 
@@ -33,6 +36,8 @@ def repeat_loop(stage: Looping, request: Any, context: MessageContext) -> Step:
 
 def ask_loop(stage: Looping, context: MessageContext) -> Step:
     """Advance the program and request its present power, or stop when it is over."""
+    made = stage.plan.schedule.plan if stage.plan.schedule is not None else None
+    planned = planned_now(made, context)
     progress = program.advance(
         context.config.program,
         stage.progress,
@@ -41,13 +46,19 @@ def ask_loop(stage: Looping, context: MessageContext) -> Step:
         utc_ms=context.utc_ms,
         departure_ms=context.departure_ms,
         pays_later=False,
+        planned=planned,
     )
     if progress.ended:
         return stop(stage, context, Ending(progress.ended))
     if context.battery.fault:
         return stop(stage, context, Ending(context.battery.fault, failed=True))
     wanted = program.power_request(
-        context.config.program, progress, context.battery, _NO_DISCHARGE, charge_w=allowed_w(stage.plan, context)
+        context.config.program,
+        progress,
+        context.battery,
+        _NO_DISCHARGE,
+        charge_w=allowed_w(stage.plan, context),
+        planned=planned,
     )
     changed = wanted != stage.power_request
     observed: tuple[Observe, ...] = ()
@@ -55,12 +66,20 @@ def ask_loop(stage: Looping, context: MessageContext) -> Step:
         doing = context.config.program[progress.index].do
         wish = {"step": progress.index, "do": doing, "charge_w": wanted.charge_w, "discharge_w": 0}
         observed = (seen("power", "wish", **wish, held_back="", soc=context.battery.soc),)
+    request, commands = context.vocabulary.charge_loop(stage.plan, context, wanted.charge_w)
     return Step(
         stage=replace(stage, progress=progress, power_request=wanted),
-        request=context.vocabulary.dc.current_demand(stage.plan, context, wanted.charge_w),
-        commands=(SetPowerLimits(wanted.charge_w, 0),) if changed else (),
+        request=request,
+        commands=(SetPowerLimits(wanted.charge_w, 0), *commands) if changed else (),
         observed=observed,
     )
+
+
+def planned_now(made: ChargePlan | None, context: MessageContext) -> Planned:
+    """Return the present output of a plan by prices; without one a step `plan` charges until the target is reached."""
+    if made is None:
+        return Planned(over=context.battery.soc >= context.config.needs.target_soc)
+    return Planned(made.power_at(context.utc_ms), over=context.utc_ms >= made.until_ms)
 
 
 def on_loop(stage: Looping, request: Any, response: Any, context: MessageContext) -> Step:
@@ -69,10 +88,11 @@ def on_loop(stage: Looping, request: Any, response: Any, context: MessageContext
     plan = replace(stage.plan, limits=present_limits(stage.plan.limits, response))
     flow = seen("loop", "flow", voltage_mv=voltage_mv, current_ma=current_ma, soc=context.battery.soc)
     ending = wanted_end(response.dc_evse_status)
-    if ending is not None:
-        step = stop(replace(stage, plan=plan), context, ending)
-    else:
-        lowered = allowed_w(plan, context) < stage.power_request.charge_w  # then the next request does not wait
-        pause_s = 0.0 if lowered else context.config.timing.loop_pause_s
-        step = Step(stage=replace(stage, plan=plan), wait=pause_s)
+    step = follow_limits(replace(stage, plan=plan), context) if ending is None else stop(stage, context, ending)
     return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=(flow, *step.observed))
+
+
+def follow_limits(stage: Looping, context: MessageContext) -> Step:
+    """Return the pause before the next request, which does not wait where the limits are lower than the power."""
+    lowered = allowed_w(stage.plan, context) < stage.power_request.charge_w
+    return Step(stage=stage, wait=0.0 if lowered else context.config.timing.loop_pause_s)

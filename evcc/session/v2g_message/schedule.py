@@ -39,12 +39,27 @@ def profile(offered: PowerSchedule, limits: Limits) -> PowerSchedule:
 
 
 def allowed_w(plan: Plan, context: MessageContext) -> int:
-    """Return the power that charger and schedule allow now, W; after the schedule its last power still holds."""
-    most = context.battery.max_charge_w
+    """Return the power that charger and schedule allow now, W; after the schedule its last power still holds.
+
+    An on-board charger that cannot draw as little draws nothing.
+    """
+    most = context.max_charge_w
     if plan.limits.max_power_w is not None:
         most = min(most, plan.limits.max_power_w)
-    if plan.schedule is None:
+    if plan.schedule is not None:
+        now_w = _scheduled_w(plan.schedule, context)
+        most = min(most, plan.schedule.power.steps[-1].power_w if now_w is None else now_w)
+    if context.choice is None or not context.choice.phases:
         return most
-    power, at_s = plan.schedule.power, max(0, context.utc_ms - plan.schedule.since_ms) // 1000
-    now_w = power.power_at(at_s)
-    return min(most, power.steps[-1].power_w if now_w is None else now_w)
+    voltage_mv = context.inlet.voltage_mv or plan.limits.max_voltage_mv
+    most = min(most, context.choice.phases * plan.limits.max_current_ma * voltage_mv // 1_000_000)
+    return most if most >= context.config.on_board_charger.min_charge_w else 0
+
+
+def is_over(schedule: Schedule | None, context: MessageContext) -> bool:
+    """Return whether a schedule has ended, so that the vehicle has to ask for another one [V2G2-305]."""
+    return schedule is not None and _scheduled_w(schedule, context) is None
+
+
+def _scheduled_w(schedule: Schedule, context: MessageContext) -> int | None:
+    return schedule.power.power_at(max(0, context.utc_ms - schedule.since_ms) // 1000)

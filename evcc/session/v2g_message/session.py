@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Protocol
 
-from evcc.session.paused import Resume
+from msgspec.structs import replace
+
 from evcc.session.ports import SAFE, BatteryState, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
 from evcc.session.v2g_message.handlers import Handlers
-from evcc.session.v2g_message.stages import KINDS, Choice, Ending, Plan, Step, Stopping, Welding
+from evcc.session.v2g_message.stages import KINDS, Choice, Ending, Looping, Plan, Step, Stopping, Welding
 from evcc.session.v2g_message.stop import stop
 from evcc.session.vehicle import MESSAGE, Timers, Vehicle
 from v2g.errors import CodecError, Iso15118Error
@@ -25,6 +26,7 @@ from v2g.iso15118.engine.response_codes import Consequence, consequence
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2g_message import MessageSession, is_same_session
+from v2g.iso15118.engine.xmldsig import Signature
 
 _LOOP: Final = "CurrentDemandReq"
 
@@ -66,10 +68,11 @@ class MessageVehicle(Vehicle, MessageSession):
         connected_for: float = 0.0,
     ) -> None:
         super().__init__(config, timers, protocols, battery=battery, entropy=entropy, connected_for=connected_for)
-        self.paused: Resume | None = None
         self._phases = timers
         self._choice: Choice | None = None
         self._plan: Plan | None = None
+        self._signature: Signature | None = None
+        """Of the next request."""
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -77,10 +80,11 @@ class MessageVehicle(Vehicle, MessageSession):
         assert sequence.accepts(self.state, request, self.chart), (
             f"{type(request).__name__} is out of order in {self.state}"
         )
+        signature, self._signature = self._signature, None
         if isinstance(request, SupportedAppProtocolReq):
             self._send(request)
         else:
-            self._send_body(request)
+            self._send_body(request, signature)
 
     def _on_body(self, body: Any, header: Any | None) -> None:
         if not self._is_awaited(body):
@@ -102,9 +106,11 @@ class MessageVehicle(Vehicle, MessageSession):
             self._fail("unexpected_response_code", message=type(body).__name__, code=code)
             return
         self.state = state
-        session_id = self.session_id if header is None else header.session_id
+        context = self._context()
+        if header is not None:
+            context = replace(context, session_id=header.session_id, signature=header.signature)
         try:
-            step = self.handlers.on_response[type(self.stage)](self.stage, request, body, self._context(session_id))
+            step = self.handlers.on_response[type(self.stage)](self.stage, request, body, context)
         except Iso15118Error as error:
             self._fail("invalid_value", message=type(body).__name__, error=str(error))
             return
@@ -126,14 +132,14 @@ class MessageVehicle(Vehicle, MessageSession):
 
     # -- steps --------------------------------------------------------------------------------------------------
 
-    def _context(self, session_id: bytes) -> MessageContext:
+    def _context(self) -> MessageContext:
         watch, now = self._watch, self._time.now
         return MessageContext(
             config=self._config,
             now=now,
             utc_ms=self._time.utc_ms,
             state=self.state,
-            session_id=session_id,
+            session_id=self.session_id,
             battery=watch.battery,
             inlet=watch.inlet,
             contactor_closed=watch.contactor_closed,
@@ -142,6 +148,7 @@ class MessageVehicle(Vehicle, MessageSession):
             vocabulary=self.vocabulary,
             choice=self._choice,
             plan=self._plan,
+            progress=self._progress,
         )
 
     def _apply(self, step: Step) -> None:
@@ -154,7 +161,8 @@ class MessageVehicle(Vehicle, MessageSession):
         if self._is_overtaken(step):
             ending, self._requested_end = self._requested_end, None
             self._actions.extend(step.observed)
-            step = stop(step.stage, self._context(self.session_id), ending)
+            step = stop(step.stage, self._context(), ending)
+        self._signature = step.signature
         self._enter(step.stage)
         self._actions.extend(step.observed)
         self._command(*step.commands)
@@ -163,22 +171,24 @@ class MessageVehicle(Vehicle, MessageSession):
     def _enter(self, stage: Stage) -> None:
         self._plan = getattr(stage, "plan", self._plan)
         super()._enter(stage)
+        if isinstance(stage, Looping):
+            self._progress = stage.progress
 
     def _wake(self) -> None:
-        context = self._context(self.session_id)
+        context = self._context()
         self._apply(self.handlers.on_wake[type(self.stage)](self.stage, self._last, context))
 
     def _contactor_moved(self, *, closed: bool) -> None:
         handler = self.handlers.on_fact.get((type(self.stage), closed))
         if handler is not None:
-            self._apply(handler(self.stage, self._context(self.session_id)))
+            self._apply(handler(self.stage, self._context()))
 
     def _staying(self) -> Step:
         return Step(stage=self.stage)
 
     def _chains(self, stage: Stage) -> Mapping[str, float | None]:
         timers = self._phases
-        ongoing_s = timers.evcc_ongoing if getattr(stage, "polls", 0) else None
+        ongoing_s = self._ongoing_s(stage)
         return {
             "authorization": ongoing_s,
             "parameters": ongoing_s,
@@ -186,6 +196,10 @@ class MessageVehicle(Vehicle, MessageSession):
             "pre_charge": timers.evcc_pre_charge,
             "contactor": self._config.timing.contactor_s,
         }
+
+    def _ongoing_s(self, stage: Stage) -> float | None:
+        """Return how long the charger may send Ongoing."""
+        return self._phases.evcc_ongoing if getattr(stage, "polls", 0) else None
 
     def _is_ac(self) -> bool:
         return False

@@ -31,9 +31,12 @@ def on_session(stage: SettingUp, request: Any, response: Any, context: MessageCo
     evse_id, quirks = context.vocabulary.evse_id(response)
     if len(session_id) != SESSION_ID_BYTES:
         quirks = (*quirks, SESSION_ID_LENGTH)
+    joined = response.response_code.name == "OK_OldSessionJoined"
+    if joined and (context.resume is None or session_id != context.resume.session_id):
+        return fail(stage, "joined_unknown_session")
     observed = seen(
         "session",
-        "established",
+        "joined" if joined else "established",
         session_id=session_id.hex(),
         evse_id=evse_id,
         evcc_id=context.config.vehicle.mac.hex().upper(),
@@ -42,6 +45,7 @@ def on_session(stage: SettingUp, request: Any, response: Any, context: MessageCo
         stage=Discovering(),
         request=context.vocabulary.discover(context),
         session_id=session_id,
+        joined=joined,
         observed=(observed,),
         quirks=quirks,
     )

@@ -6,10 +6,12 @@ import msgspec
 
 from evcc.policy.plans import ChargePlan
 from evcc.session import steps
+from evcc.session.ports import StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
 from evcc.session.steps import Ended, Stage, StageKinds
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import Quirk
+from v2g.iso15118.engine.xmldsig import Signature
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -28,14 +30,24 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The selected charge service: its id and the kind of energy transfer (an enumeration of the edition)."""
+    """The selected charge service: its id and the kind of energy transfer (an enumeration of the edition).
+
+    `phases` are those of alternating current, 0 with direct current. `contract`: a contract pays, perhaps one that is
+    fetched by the parameter set `fetch` of the service ContractCertificate.
+    """
 
     service_id: int
     mode: Any
+    phases: int = 0
+    contract: bool = False
+    fetch: int | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The charger's limits, never negative; None: it sends none."""
+    """The charger's limits, never negative; None: it sends none.
+
+    Alternating current has a current per phase, and the nominal voltage as `max_voltage_mv`.
+    """
 
     max_current_ma: int
     max_voltage_mv: int
@@ -89,10 +101,11 @@ class Looping(Stage, frozen=True):
 
 
 class Parametrizing(Stage, frozen=True):
-    """ChargeParameterDiscoveryRes."""
+    """ChargeParameterDiscoveryRes; `again` in a renegotiation."""
 
     chain: ClassVar[str] = "parameters"
     polls: int = 0
+    again: bool = False
 
 
 class CableChecking(Stage, frozen=True):
@@ -148,9 +161,9 @@ class Stopping(Stage, frozen=True):
     ending: Ending
 
 
-_ENDING: Final = (PowerStopping, OpeningContactor, Welding, Stopping, Ended)
-_CLOSING: Final = (CableChecking, PreCharging, ClosingContactor)
-_POWERED: Final = (*_CLOSING, Starting, Looping, PowerStopping)
+ENDING: Final = (PowerStopping, OpeningContactor, Welding, Stopping, Ended)
+CLOSING: Final = (CableChecking, PreCharging, ClosingContactor)
+_POWERED: Final = (*CLOSING, Starting, Looping, PowerStopping)
 
 
 def is_powered(stage: Stage) -> bool:
@@ -158,14 +171,21 @@ def is_powered(stage: Stage) -> bool:
     return isinstance(stage, _POWERED)
 
 
-KINDS: Final = StageKinds(_ENDING, _CLOSING, is_powered)
+KINDS: Final = StageKinds(ENDING, CLOSING, is_powered)
 
 
 class Step(steps.Step, frozen=True, kw_only=True):
-    """Result of a handler; see its base. `quirks` of the charger were tolerated."""
+    """Result of a handler; see its base.
+
+    `signature` is that of the request. `quirks` of the charger were tolerated. `joined`: the charger continues the
+    session that was paused. `installed` is a contract received from the charger.
+    """
 
     choice: Choice | None = None
     quirks: tuple[Quirk, ...] = ()
+    signature: Signature | None = None
+    joined: bool = False
+    installed: StoreContract | None = None
 
 
 fail = Step.failing

@@ -22,10 +22,12 @@ _TERMINATED: Final = Ending("evse_terminated")
 
 
 def wanted_end(status: Any) -> Ending | None:
-    """Return the end of session that a DC_EVSEStatus demands, None for none; a status of another kind demands none."""
-    if not hasattr(status, "evse_status_code") or demand(status) not in (Demand.STOP, Demand.STOP_NOW):
-        return None
-    return _CAUSES.get(status.evse_status_code.value, _TERMINATED)
+    """Return the end of session that a status demands, None for none; one without a notification demands none."""
+    if hasattr(status, "evse_status_code"):
+        stops = demand(status) in (Demand.STOP, Demand.STOP_NOW)
+        return _CAUSES.get(status.evse_status_code.value, _TERMINATED) if stops else None
+    notification = getattr(status, "evse_notification", None)
+    return _TERMINATED if notification is not None and notification.value == "StopCharging" else None
 
 
 def dc_limits(parameter: Any) -> tuple[Limits, tuple[Quirk, ...]]:

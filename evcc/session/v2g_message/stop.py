@@ -23,10 +23,19 @@ def stop(stage: Stage, context: MessageContext, ending: Ending) -> Step:
     """
     if context.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
         return fail(stage, ending.cause)
+    if ending.pause and context.state not in context.vocabulary.delivering:
+        ending = replace(ending, pause=False)  # only a session that had energy can be joined again
     observed = (seen("stop", "stopping", cause=ending.cause, session="Pause" if ending.pause else "Terminate"),)
     if context.state in context.vocabulary.delivering:
         request = context.vocabulary.power_stop(context)
-        return Step(stage=PowerStopping(ending), request=request, commands=(SetPowerLimits(0, 0),), observed=observed)
+        ac = context.choice is not None and context.choice.phases
+        return Step(
+            stage=PowerStopping(ending),
+            request=request,
+            commands=(SetPowerLimits(0, 0),),
+            then=(SetCpState(PilotState.B),) if ac else (),  # within 250 ms [V2G2-848]
+            observed=observed,
+        )
     return replace(_session_stop(context, ending), commands=SAFE, observed=observed)
 
 

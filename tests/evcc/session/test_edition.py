@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from evcc.session.d2.edition import Iso2
+from evcc.session.d2.session import Vehicle2
 from evcc.session.d20.edition import Iso20
 from evcc.session.d20.session import VehicleSession
 from evcc.session.din.edition import Din
 from evcc.session.din.session import DinVehicle
 from evcc.session.edition import Connection, NegotiatedSession
 from evcc.session.ports import ContactorState, PresentVoltage, StopRequested
-from evcc.session.settings import ServiceConfig, SessionConfig
+from evcc.session.settings import AuthorizationConfig, ServiceConfig, SessionConfig
 from tests.evcc.session.message_bench import SHORT, counter
 from tests.evcc.session.vehicle_bench import T0, VehicleBench
 from v2g import exi
@@ -62,6 +64,14 @@ def test_all_protocols_are_offered_by_priority() -> None:
     assert next(name for name, *_ in offered(vehicle(Din(), Iso20()))) == "urn:din:70121:2012:MsgDef"
 
 
+def test_iso_15118_2_is_offered_where_the_vehicle_can_pay() -> None:
+    """Without TLS only external payment is left."""
+    paying = replace(BOTH, authorization=AuthorizationConfig(allow_eim=True))
+    assert [name for name, *_ in offered(vehicle(Iso2(), config=paying))] == ["urn:iso:15118:2:2013:MsgDef"]
+    assert len(offered(vehicle(Iso20(), Iso2(), tls=True))) == 3
+    assert len(offered(vehicle(Iso20(), Iso2()))) == 2
+
+
 def test_din_70121_is_not_offered_over_tls_nor_by_a_vehicle_for_alternating_current() -> None:
     assert len(offered(vehicle(Iso20(), Din(), tls=True))) == 2
     assert len(offered(vehicle(Iso20(), Din(), config=replace(SHORT, services=ServiceConfig(energy=("AC",)))))) == 1
@@ -72,10 +82,15 @@ def test_a_vehicle_without_any_protocol_is_not_configured() -> None:
         vehicle(Din(), tls=True)
 
 
-@pytest.mark.parametrize("order", [(Iso20(), Din()), (Din(), Iso20())])
+@pytest.mark.parametrize("order", [(Iso20(), Iso2(), Din()), (Din(), Iso2(), Iso20())])
 def test_the_charger_selects_the_edition(order: tuple[Any, ...]) -> None:
-    for name, kind in (("15118:-20:DC", VehicleSession), ("15118:-20:AC", VehicleSession), ("din:70121", DinVehicle)):
-        session = vehicle(*order)
+    for name, kind in (
+        ("15118:-20:DC", VehicleSession),
+        ("15118:-20:AC", VehicleSession),
+        ("din:70121", DinVehicle),
+        ("15118:2", Vehicle2),
+    ):
+        session = vehicle(*order, config=replace(BOTH, authorization=AuthorizationConfig(allow_eim=True)))
         schema_id = next(each for namespace, each, _ in offered(session) if name in namespace)
         select(session, schema_id)
         assert type(session.session) is kind

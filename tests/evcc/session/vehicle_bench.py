@@ -118,6 +118,10 @@ class VehicleBench:
     def battery(self) -> None:
         """Let the current flow until now and tell the session."""
         self.model.advance(self.utc_ms, round(self.charger.current * 1000) if self.contactor_closed else 0)
+        self.report()
+
+    def report(self) -> None:
+        """Tell the session what battery and inlet measure."""
         self.fact(self.model.state)
         self.fact(PresentVoltage(round(self.charger.voltage * 1000), round(self.charger.current * 1000)))
 

@@ -29,7 +29,7 @@ from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq
 from v2g.iso15118.d20.messages.common_types import ListOfRootCertificateIDs, MessageHeader, Processing, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
-from v2g.iso15118.engine.xmldsig import X509IssuerSerial
+from v2g.iso15118.engine.certificate_ids import issuer_serial
 from v2g.pki.certificates import common_name, emaid_of, load_certificate
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SigningKey
@@ -93,7 +93,7 @@ def make_request(
         header=msgspec.structs.replace(header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES)),
         oem_provisioning_certificate_chain=signed,
         list_of_root_certificate_ids=ListOfRootCertificateIDs(
-            root_certificate_id=tuple(_root_id(root) for root in wish.roots[:MOST_ROOTS])
+            root_certificate_id=tuple(issuer_serial(root) for root in wish.roots[:MOST_ROOTS])
         ),
         maximum_contract_certificate_chains=wish.maximum,
         prioritized_emaids=EMAIDList(emaid=wish.emaids[:MOST_EMAIDS]) if wish.emaids else None,
@@ -315,10 +315,3 @@ def _check_signature(
 
 def _subs(subs: Sequence[bytes]) -> SubCertificates | None:
     return SubCertificates(certificate=tuple(subs)) if subs else None
-
-
-def _root_id(root: bytes) -> X509IssuerSerial:
-    certificate = load_certificate(root)
-    return X509IssuerSerial(
-        x509_issuer_name=certificate.issuer.rfc4514_string(), x509_serial_number=certificate.serial_number
-    )

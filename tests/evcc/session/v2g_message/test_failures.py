@@ -5,6 +5,7 @@ current requested, pilot in B, contactor open, connection closed, nothing sent a
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -15,18 +16,41 @@ from msgspec.structs import replace
 from evcc.session.ports import BatteryState, ContactorState, HardwareFault, PlugState
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Ended
+from tests.evcc.session.d2.charger import AC, DC, Bench2
+from tests.evcc.session.d2.test_contract import CONTRACT, OWN
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import SHORT, MessageBench
 from v2g import exi
+from v2g.iso15118.d2 import timing as d2_timing
 from v2g.iso15118.din import timing as din_timing
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.message_timing import SLOW_IN_THE_FIELD, MessageTiming
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
+
+def _bench2(own: SessionConfig, config: SessionConfig, **options: Any) -> MessageBench:
+    return Bench2(replace(config, authorization=own.authorization, services=own.services), **options)
+
+
+def _by_contract(config: SessionConfig, **options: Any) -> MessageBench:
+    """Return a bench that pays by contract, and sends a receipt."""
+    bench = Bench2(config, **{"contracts": (OWN,), **options})
+    bench.charger.payment, bench.charger.receipts = (CONTRACT,), 1
+    return bench
+
+
 BENCHES: Final[Mapping[str, tuple[Callable[..., MessageBench], Mapping[str, MessageTiming]]]] = {
     "din": (DinBench, din_timing.MESSAGES),
+    "d2-dc": (partial(_bench2, DC), d2_timing.MESSAGES),
+    "d2-ac": (partial(_bench2, AC), d2_timing.MESSAGES),
+    "d2-contract": (_by_contract, d2_timing.MESSAGES),
 }
-STRICT: Final = replace(SHORT, timers_din=din_timing.Timing(tolerate_slow_chargers=False))
+DIRECT: Final = ("din", "d2-dc", "d2-contract")
+STRICT: Final = replace(
+    SHORT,
+    timers_2=d2_timing.Timing(tolerate_slow_chargers=False),
+    timers_din=din_timing.Timing(tolerate_slow_chargers=False),
+)
 OVER = ("WeldingDetectionReq", "SessionStopReq")
 """Requests after which a failure changes nothing."""
 
@@ -312,7 +336,7 @@ def test_a_battery_with_a_fault_is_not_connected(dc: MessageBench) -> None:
     dc.assert_safe("cell_overvoltage")
 
 
-@pytest.fixture(params=BENCHES)
+@pytest.fixture(params=DIRECT)
 def dc(request: pytest.FixtureRequest) -> MessageBench:
     return made(request.param)
 

@@ -1,0 +1,145 @@
+"""What ISO 15118-2 adds to the charge loop: alternating current, renegotiation, pause and metering receipts."""
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from evcc.session import program
+from evcc.session.d2.contract import SIGNED_ID
+from evcc.session.d2.stages import Confirming, Disconnecting, Renegotiating
+from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
+from evcc.session.ports import OpenContactor, SetPowerLimits
+from evcc.session.steps import seen
+from evcc.session.v2g_message import loop
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.schedule import is_over
+from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, Step
+from evcc.session.v2g_message.status import wanted_end
+from evcc.session.v2g_message.stop import stop
+from v2g.iso15118.d2.messages.charging import (
+    ChargingStatusReq,
+    ChargingStatusRes,
+    CurrentDemandReq,
+    CurrentDemandRes,
+)
+from v2g.iso15118.d2.messages.common import (
+    MeteringReceiptReq,
+    MeteringReceiptRes,
+    PowerDeliveryReq,
+    PowerDeliveryRes,
+)
+from v2g.iso15118.d2.messages.data_types import MeterInfo
+from v2g.iso15118.d2.messages.parameters import EVSENotification
+from v2g.iso15118.d2.signatures import sign
+from v2g.iso15118.engine.physical_values import milliamperes
+
+RESIDUAL_CURRENT: Final = Ending("evse_rcd_fault", failed=True)
+
+SOONEST_MS: Final = 60_000
+"""A schedule that ends sooner is followed for so long before the vehicle asks for another one."""
+
+
+def on_dc_loop(stage: Looping, request: CurrentDemandReq, response: CurrentDemandRes, context: MessageContext) -> Step:
+    """Follow limits and status, and the charger's wishes for a receipt and for other parameters."""
+    step = loop.on_loop(stage, request, response, context)
+    return _following(step, response.dc_evse_status, response, context)
+
+
+def on_ac_loop(
+    stage: Looping, request: ChargingStatusReq, response: ChargingStatusRes, context: MessageContext
+) -> Step:
+    """Draw within the charger's current per phase, and follow its status."""
+    status, limits = response.ac_evse_status, stage.plan.limits
+    if response.evse_max_current is not None:
+        limits = replace(limits, max_current_ma=max(0, milliamperes(response.evse_max_current)))
+    stage = replace(stage, plan=replace(stage.plan, limits=limits))
+    ending = RESIDUAL_CURRENT if status.rcd else wanted_end(status)
+    step = loop.follow_limits(stage, context) if ending is None else stop(stage, context, ending)
+    inlet = context.inlet
+    flow = seen("loop", "flow", voltage_mv=inlet.voltage_mv, current_ma=inlet.current_ma, soc=context.battery.soc)
+    step = replace(step, observed=(flow, *step.observed))
+    return _following(step, status, response, context)
+
+
+def _following(step: Step, status: Any, response: Any, context: MessageContext) -> Step:
+    """Return the step that the charger asks for, instead of the pause before the next request."""
+    stage = step.stage
+    if not isinstance(stage, Looping):
+        return step
+    if status.evse_notification is EVSENotification.ReNegotiation:
+        other = renegotiate(stage, context)
+    elif response.receipt_required and response.meter_info is not None and context.contract is not None:
+        other = _confirm(stage, response.meter_info, context)
+    else:
+        return step
+    return replace(other, commands=(*step.commands, *other.commands), observed=(*step.observed, *other.observed))
+
+
+def repeat_loop(stage: Looping, request: Any, context: MessageContext) -> Step:
+    """The pause is over: ask for other parameters if needs have changed or the schedule has ended, pause, or go on."""
+    schedule = stage.plan.schedule
+    over = is_over(schedule, context) and context.utc_ms - (schedule.since_ms if schedule else 0) >= SOONEST_MS
+    if context.replan or over:
+        return renegotiate(stage, context)
+    resting = context.config.program[stage.progress.index] if not stage.progress.ended else None
+    if resting is not None and resting.do == "wait" and resting.pause and not _waits_on(stage, context):
+        return stop(stage, context, Ending("program_pauses", pause=True))
+    return loop.repeat_loop(stage, request, context)
+
+
+def _waits_on(stage: Looping, context: MessageContext) -> bool:
+    """Return whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
+    before = context.resume.progress if context.resume is not None and context.joined else None
+    return before is not None and before.index == stage.progress.index
+
+
+# -- renegotiation ------------------------------------------------------------------------------------------------
+
+
+def renegotiate(stage: Looping, context: MessageContext) -> Step:
+    """Ask for other parameters, with no power requested meanwhile [V2G2-813]."""
+    return Step(
+        stage=Renegotiating(replace(stage, power_request=program.IDLE)),
+        request=VOCABULARY.renegotiate(context),
+        commands=(SetPowerLimits(0, 0),),
+        observed=(seen("schedule", "renegotiating"),),
+    )
+
+
+def on_renegotiating(
+    stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: MessageContext
+) -> Step:
+    """Send the parameters again; with direct current the cable is checked again, with an open contactor [V2G2-582]."""
+    if context.choice is not None and context.choice.phases:
+        return on_disconnected(stage, context)
+    return Step(stage=Disconnecting(), commands=(OpenContactor(),))
+
+
+def on_disconnected(stage: Renegotiating | Disconnecting, context: MessageContext) -> Step:
+    """Send the parameters."""
+    return Step(stage=Parametrizing(again=True), request=VOCABULARY.parameters(context))
+
+
+# -- receipts -----------------------------------------------------------------------------------------------------
+
+
+def _confirm(stage: Looping, meter: MeterInfo, context: MessageContext) -> Step:
+    """Confirm a reading by a signature of the contract's key [V2G2-903]."""
+    assert context.contract is not None
+    receipt = MeteringReceiptReq(
+        session_id=context.session_id,
+        sa_schedule_tuple_id=tuple_id(stage.plan),
+        meter_info=meter,
+        id=SIGNED_ID,
+    )
+    return Step(stage=Confirming(stage), request=receipt, signature=sign(receipt, context.contract.key))
+
+
+def on_confirmed(
+    stage: Confirming, request: MeteringReceiptReq, response: MeteringReceiptRes, context: MessageContext
+) -> Step:
+    """Return to the loop at once: the pause has been used up."""
+    confirmed = seen("metering", "confirmed", charged_wh=request.meter_info.meter_reading, discharged_wh=None)
+    ending = wanted_end(response.evse_status)
+    step = stop(stage, context, ending) if ending is not None else repeat_loop(stage.looping, None, context)
+    return replace(step, observed=(confirmed, *step.observed))

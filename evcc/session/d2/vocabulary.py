@@ -1,0 +1,127 @@
+"""The vehicle's requests of ISO 15118-2, and what differs in its responses: see `Vocabulary`."""
+
+from typing import Any, Final
+
+from evcc.session.context import departure_s, energy_up_to
+from evcc.session.d2 import tariffs
+from evcc.session.ports import SetAcPower
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.requests import DcRequests
+from evcc.session.v2g_message.stages import Ending, Limits, Plan
+from v2g.iso15118.d2.charts import ENERGY, STRICT
+from v2g.iso15118.d2.messages import charging, common, parameters
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession
+from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.d2.schedules import charging_profile
+from v2g.iso15118.engine.evse_id import UNKNOWN
+from v2g.iso15118.engine.physical_values import Rounding
+from v2g.iso15118.engine.power_schedule import USUAL_ENTRIES
+from v2g.iso15118.engine.quirks import Quirk
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
+
+_AC_MV: Final = 230_000
+"""Voltage between phase and neutral that the on-board charger takes."""
+
+
+class Vocabulary2:
+    """See Vocabulary."""
+
+    dc: Final = DcRequests(charging, parameters, VALUES)
+    delivering: Final = ENERGY | {
+        state for chart in STRICT.values() for state, ways in chart.items() if "PowerDeliveryReq" in ways
+    }
+
+    def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
+        """See Vocabulary."""
+        return "" if response.evse_id == UNKNOWN else response.evse_id, ()
+
+    def session_setup(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.SessionSetupReq(evcc_id=context.config.vehicle.mac)
+
+    def discover(self, context: MessageContext) -> Any:
+        """See Vocabulary. Services of all kinds."""
+        return common.ServiceDiscoveryReq()
+
+    def authorize(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return common.AuthorizationReq()
+
+    def parameters(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        assert context.choice is not None
+        departure = departure_s(context)
+        parameter: Any
+        if context.choice.phases:
+            parameter = _ac_parameter(context, departure)
+        else:
+            parameter = self.dc.charge_parameter(context, departure_time=departure)
+        return common.ChargeParameterDiscoveryReq(
+            max_entries_sa_schedule_tuple=USUAL_ENTRIES,
+            requested_energy_transfer_mode=context.choice.mode,
+            ev_charge_parameter=parameter,
+        )
+
+    def agree(self, response: Any, limits: Limits, context: MessageContext) -> tuple[Plan, tuple[Observe, ...]]:
+        """See Vocabulary."""
+        return tariffs.agree(response, limits, context)
+
+    def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Any, tuple[Command, ...]]:
+        """See Vocabulary. The on-board charger draws what it may."""
+        if context.choice is not None and context.choice.phases:
+            return charging.ChargingStatusReq(), (SetAcPower(power_w),)
+        return self.dc.current_demand(plan, context, power_w), ()
+
+    def power_start(self, plan: Plan, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        steps = plan.schedule.power.steps if plan.schedule is not None else ()
+        return self._delivery(ChargeProgress.Start, plan, context, charging_profile=charging_profile(steps))
+
+    def power_stop(self, context: MessageContext) -> Any:
+        """See Vocabulary."""
+        return self._delivery(ChargeProgress.Stop, context.plan, context)
+
+    def renegotiate(self, context: MessageContext) -> Any:
+        """Return PowerDeliveryReq that asks for other parameters."""
+        return self._delivery(ChargeProgress.Renegotiate, context.plan, context)
+
+    def session_stop(self, ending: Ending) -> Any:
+        """See Vocabulary."""
+        mode = ChargingSession.Pause if ending.pause else ChargingSession.Terminate
+        return common.SessionStopReq(charging_session=mode)
+
+    def _delivery(self, progress: ChargeProgress, plan: Plan | None, context: MessageContext, **more: Any) -> Any:
+        direct = context.choice is None or not context.choice.phases
+        ready = progress is not ChargeProgress.Stop
+        return common.PowerDeliveryReq(
+            charge_progress=progress,
+            sa_schedule_tuple_id=tuple_id(plan),
+            ev_power_delivery_parameter=self.dc.delivery_parameter(context, ready=ready) if direct else None,
+            **more,
+        )
+
+
+def tuple_id(plan: Plan | None) -> int:
+    """Return the id of the agreed schedule; the first possible one where there is none."""
+    return plan.schedule.tuple_id if plan is not None and plan.schedule is not None else 1
+
+
+def _ac_parameter(context: MessageContext, departure: int) -> parameters.AC_EVChargeParameter:
+    assert context.choice is not None
+    on_board, phases = context.config.on_board_charger, context.choice.phases
+    wanted_wh = max(0, energy_up_to(context.config.needs.target_soc, context))
+    return parameters.AC_EVChargeParameter(
+        departure_time=departure,
+        e_amount=VALUES.energy(wanted_wh, Rounding.NEAREST),
+        ev_max_voltage=VALUES.voltage(_AC_MV, Rounding.NEAREST),
+        ev_max_current=VALUES.current(_per_phase_ma(context.max_charge_w, phases), Rounding.DOWN),
+        ev_min_current=VALUES.current(_per_phase_ma(on_board.min_charge_w, phases), Rounding.UP),
+    )
+
+
+def _per_phase_ma(power_w: int, phases: int) -> int:
+    return power_w * 1_000_000 // (phases * _AC_MV)
+
+
+VOCABULARY: Final = Vocabulary2()

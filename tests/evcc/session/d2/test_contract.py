@@ -1,0 +1,184 @@
+"""Plug and charge of ISO 15118-2: the contract's chain, the signed challenge, receipts and signed tariffs."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
+
+from evcc.session.contracts import Contract
+from evcc.session.paused import PausedSession
+from evcc.session.settings import AuthorizationConfig
+from tests.evcc.session.d2.charger import AC, CHALLENGE, DC, Bench2
+from tests.evcc.session.d2.test_session import CHEAP_LATER, PLAN, offer
+from tests.evcc.session.message_bench import SESSION_ID
+from v2g.errors import SignatureError
+from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.messages import common
+from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.d2.schedules import planned
+from v2g.pki.keys import SoftwareKey
+
+CONTRACT, EXTERNAL = types.PaymentOption.Contract, types.PaymentOption.ExternalPayment
+
+
+def certificate(name: str, key: ec.EllipticCurvePrivateKey, *, days: int = 365) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime(2023, 11, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=days))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+KEY, SUB_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+OWN = Contract(
+    (certificate("DEABCC123456789", KEY), certificate("MO Sub 2", SUB_KEY), certificate("MO Sub 1", SUB_KEY)),
+    SoftwareKey(KEY),
+)
+BY_CONTRACT = replace(DC, authorization=AuthorizationConfig())
+
+
+def bench_with(config: Any = BY_CONTRACT, **options: Any) -> Bench2:
+    bench = Bench2(config, **{"scale": 20, "contracts": (OWN,), **options})
+    bench.charger.payment = (CONTRACT, EXTERNAL)
+    return bench
+
+
+def of(bench: Bench2, kind: type) -> list[Any]:
+    return [each for each in bench.requests if type(each) is kind]
+
+
+def signature(bench: Bench2, request: Any) -> Any:
+    """Return the signature in the header of a request."""
+    return bench.headers[next(n for n, each in enumerate(bench.requests) if each is request)].signature
+
+
+@pytest.mark.parametrize("config", [BY_CONTRACT, replace(AC, authorization=AuthorizationConfig())])
+def test_a_whole_session_by_contract(config: Any) -> None:
+    bench = bench_with(config)
+    bench.charger.receipts = 2
+    bench.run()
+    assert bench.closed == "finished"
+    assert bench.names()[3:7] == [
+        "PaymentServiceSelectionReq",
+        "PaymentDetailsReq",
+        "AuthorizationReq",
+        "ChargeParameterDiscoveryReq",
+    ]
+    assert of(bench, common.PaymentServiceSelectionReq)[0].selected_payment_option is CONTRACT
+    assert len(of(bench, common.MeteringReceiptReq)) == 2
+
+
+def test_the_chain_is_sent_issuer_of_the_leaf_first() -> None:
+    bench = bench_with()
+    bench.run_to("AuthorizationReq")
+    (request,) = of(bench, common.PaymentDetailsReq)
+    assert request.emaid == "DEABCC123456789"
+    assert request.contract_signature_cert_chain.certificate == OWN.chain[0]
+    assert request.contract_signature_cert_chain.sub_certificates.certificate == OWN.chain[1:]
+
+
+def test_the_challenge_is_signed_once() -> None:
+    bench = bench_with()
+    bench.charger.ongoing["AuthorizationReq"] = 3
+    bench.run_to("ChargeParameterDiscoveryReq")
+    first, *repeated = of(bench, common.AuthorizationReq)
+    assert first.gen_challenge == CHALLENGE
+    assert signatures.verify(signature(bench, first), first, KEY.public_key()) == frozenset()
+    with pytest.raises(SignatureError):
+        signatures.verify(signature(bench, first), first, SUB_KEY.public_key())
+    assert repeated == [common.AuthorizationReq()] * 3
+    assert [signature(bench, each) for each in repeated] == [None] * 3
+
+
+def test_receipts_are_signed_readings_of_this_session() -> None:
+    bench = bench_with()
+    bench.charger.receipts = 1
+    bench.run()
+    (receipt,) = of(bench, common.MeteringReceiptReq)
+    assert (receipt.session_id, receipt.sa_schedule_tuple_id) == (SESSION_ID, 1)
+    assert receipt.meter_info.meter_reading == 1234
+    assert signatures.verify(signature(bench, receipt), receipt, KEY.public_key()) == frozenset()
+    assert bench.seen("metering", "confirmed") == [{"charged_wh": 1234, "discharged_wh": None}]
+
+
+def test_without_a_contract_no_receipt_is_sent() -> None:
+    bench = Bench2(DC, scale=20)
+    bench.charger.receipts = 2
+    bench.run()
+    assert bench.closed == "finished"
+    assert of(bench, common.MeteringReceiptReq) == []
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("prefers", [True, False])
+@pytest.mark.parametrize("offered", [(CONTRACT,), (EXTERNAL,), (CONTRACT, EXTERNAL)])
+def test_a_contract_is_presented_only_over_tls(tls: bool, allowed: bool, prefers: bool, offered: Any) -> None:
+    config = replace(DC, authorization=AuthorizationConfig(allow_eim=allowed, prefer_eim=prefers))
+    bench = bench_with(config, tls=tls)
+    bench.charger.payment = offered
+    bench.run()
+    selected = [each.selected_payment_option for each in of(bench, common.PaymentServiceSelectionReq)]
+    if EXTERNAL in offered and prefers:
+        assert selected == [EXTERNAL]
+    elif CONTRACT in offered and tls:
+        assert selected == [CONTRACT]
+    elif EXTERNAL in offered and allowed:
+        assert selected == [EXTERNAL]
+    else:
+        assert bench.closed == "no_payment_option"
+    assert bool(of(bench, common.PaymentDetailsReq)) is (CONTRACT in selected)
+
+
+def test_a_contract_that_ends_soon_is_used_and_reported() -> None:
+    bench = bench_with()
+    bench.charger.codes["PaymentDetailsReq"] = types.ResponseCode.OK_CertificateExpiresSoon
+    bench.run()
+    assert bench.closed == "finished"
+    assert bench.seen("authorization", "contract_expires_soon") == [{"emaid": "DEABCC123456789"}]
+
+
+def test_a_pause_is_resumed_with_the_same_payment() -> None:
+    resume = PausedSession(SESSION_ID, "DC_extended", contract=False)
+    bench = bench_with(replace(DC, authorization=AuthorizationConfig(allow_eim=True)), resume=resume)
+    bench.charger.joins = True
+    bench.run_to("ChargeParameterDiscoveryReq")
+    assert of(bench, common.PaymentServiceSelectionReq)[0].selected_payment_option is EXTERNAL
+
+
+# -- signed tariffs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signer", ["sub_ca", "configured", "unknown", "none"])
+@pytest.mark.parametrize("refuse", [True, False])
+def test_tariffs_count_by_their_signature(signer: str, refuse: bool) -> None:
+    other = ec.generate_private_key(ec.SECP256R1())
+    keys = {"sub_ca": SUB_KEY, "configured": other, "unknown": other}
+    planning = replace(PLAN.planning, unsigned_prices="refuse" if refuse else "accept")
+    config = replace(PLAN, authorization=AuthorizationConfig(), planning=planning)
+    signers = (certificate("Prices", other),) if signer == "configured" else ()
+    bench = bench_with(config, scale=600, price_signers=signers)
+    tuples = offer(1, 11_000, CHEAP_LATER)
+    tariff = replace(tuples.sales_tariff, id="tariff1")
+    bench.charger.tuples = (replace(tuples, sales_tariff=tariff),)
+
+    def signs(body: Any) -> Any:
+        if signer == "none" or not isinstance(body, common.ChargeParameterDiscoveryRes):
+            return None
+        return signatures.sign(body, SoftwareKey(keys[signer]))
+
+    bench.charger.signs = signs
+    bench.run_to("CurrentDemandReq")
+    profile = planned(of(bench, common.PowerDeliveryReq)[0].charging_profile)
+    assert profile is not None
+    counts = signer in ("sub_ca", "configured") or (signer == "none" and not refuse)
+    assert (profile.power_at(0) == 0) is counts
+    assert bool(bench.seen("schedule", "prices_ignored")) is not counts
+    if counts:
+        assert bench.seen("schedule", "prices") == [{"schedules": 1, "signed": signer != "none"}]
