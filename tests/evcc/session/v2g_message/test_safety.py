@@ -1,0 +1,132 @@
+"""What the messages of a vehicle's session of ISO 15118-2 and DIN 70121 mean to its safety monitor."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from evcc.session.settings import SessionConfig
+from evcc.session.v2g_message.safety import V2gMessages
+from tests.evcc.session.d2.charger import AC, DC, Bench2
+from tests.evcc.session.din.charger import DinBench
+from tests.evcc.session.message_bench import MessageBench
+from v2g import exi
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.dc_status import Stop
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.safety import Ask, Phase
+
+CONFIG = SessionConfig()
+
+
+def messages(bench: MessageBench) -> V2gMessages:
+    if isinstance(bench, DinBench):
+        return V2gMessages(CONFIG, CONFIG.timers_din, DIN)
+    return V2gMessages(CONFIG, CONFIG.timers_2, ISO2)
+
+
+class Read(list[tuple[str, Ask]]):
+    """A whole session, message by message, and what each one means; the messages pass as EXI."""
+
+    def __init__(self, bench: MessageBench) -> None:
+        super().__init__()
+        self.reader = messages(bench)
+        sent, answered = bench._sent, bench.reply
+
+        def send(payload_type: int, payload: bytes) -> None:
+            sent(payload_type, payload)
+            body = self.reader.decode(payload_type, payload)
+            self.append((type(body).__name__, self.reader.sent(body, payload_type)))
+
+        def reply(body: Any) -> None:
+            handshake = type(body).__name__.startswith("SupportedApp")
+            read = self.reader.decode(PayloadType.SAP, exi.encode(body if handshake else bench.charger.message(body)))
+            assert type(read) is type(body)
+            self.append((type(body).__name__, self.reader.received(read, PayloadType.SAP)))
+            answered(body)
+
+        bench._sent, bench.reply = send, reply  # type: ignore[method-assign]
+
+    def phases(self) -> list[tuple[str, Phase]]:
+        """Return the changes of phase."""
+        found: list[tuple[str, Phase]] = []
+        for name, ask in self:
+            if ask.phase is not None and (not found or found[-1][1] is not ask.phase):
+                found.append((name, ask.phase))
+        return found
+
+
+DIRECT = [
+    ("SupportedAppProtocolReq", Phase.IDLE),
+    ("ChargeParameterDiscoveryRes", Phase.VOLTAGE),
+    ("PowerDeliveryReq", Phase.POWER),
+    ("PowerDeliveryReq", Phase.REST),
+    ("WeldingDetectionReq", Phase.IDLE),
+]
+
+
+@pytest.mark.parametrize("bench", [DinBench(scale=20), Bench2(DC, scale=20)])
+def test_a_session_of_direct_current(bench: MessageBench) -> None:
+    read = Read(bench)
+    bench.run()
+    assert read.phases() == DIRECT
+    powers = {ask.charge_w for name, ask in read if name == "CurrentDemandReq"}
+    assert max(power for power in powers if power is not None) < 1.2 * 16_000
+    assert not any(ask.stop for _, ask in read[:-6])
+    assert all(0 < ask.alive_s <= 6.5 for _, ask in read)
+
+
+def test_a_session_of_alternating_current() -> None:
+    bench = Bench2(AC, scale=20)
+    read = Read(bench)
+    bench.charger.renegotiate = 1
+    bench.run()
+    assert read.phases() == [
+        ("SupportedAppProtocolReq", Phase.IDLE),
+        ("PowerDeliveryReq", Phase.POWER),
+        ("PowerDeliveryReq", Phase.REST),
+        ("PowerDeliveryReq", Phase.POWER),
+        ("PowerDeliveryReq", Phase.REST),
+        ("SessionStopReq", Phase.IDLE),
+    ]
+
+
+def test_a_renegotiation_of_direct_current_returns_to_voltage() -> None:
+    bench = Bench2(DC, scale=20)
+    read = Read(bench)
+    bench.charger.renegotiate = 1
+    bench.run()
+    assert [phase for _, phase in read.phases()] == [
+        Phase.IDLE,
+        Phase.VOLTAGE,
+        Phase.POWER,
+        Phase.REST,
+        Phase.VOLTAGE,
+        Phase.POWER,
+        Phase.REST,
+        Phase.IDLE,
+    ]
+
+
+@pytest.mark.parametrize("bench", [DinBench(scale=20), Bench2(DC, scale=20), Bench2(AC, scale=20)])
+def test_the_charger_stops(bench: Any) -> None:
+    read = Read(bench)
+    bench.charger.stop = Stop.REQUESTED
+    bench.run()
+    assert next(name for name, ask in read if ask.stop) in ("CurrentDemandRes", "ChargingStatusRes")
+
+
+def test_failures_end_everything() -> None:
+    bench = DinBench(scale=20)
+    bench.run_to("CurrentDemandReq")
+    response = bench.answered()
+    failed = replace(response, response_code=type(response.response_code).FAILED)
+    assert messages(bench).received(failed, PayloadType.SAP) == Ask(phase=Phase.IDLE)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff" * 9])
+def test_invalid_messages_mean_nothing(payload: bytes) -> None:
+    reader = messages(DinBench())
+    assert reader.decode(PayloadType.SAP, payload) is None
+    assert reader.decode(0x8002, payload) is None
