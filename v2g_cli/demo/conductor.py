@@ -15,7 +15,7 @@ from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 from v2g_cli.demo.folder import HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
-from v2g_cli.demo.scenario import Scenario
+from v2g_cli.demo.scenario import Scenario, happened
 from v2g_cli.demo.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -225,7 +225,8 @@ class Conductor:
         bundles = sum((e.process, e.name) == ("secc", "bundle_written") for e in self.events)
         settled = sum((e.process, e.name) == ("csms", "settled") for e in self.events) >= bundles
         ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
-        return settled and ended and (self.vtn is None or bool(self.vtn.reported_kwh))
+        reported = all(happened(each, self.events) for each in self.scenario.sees if each[0] == "csms")
+        return settled and ended and reported and (self.vtn is None or bool(self.vtn.reported_kwh))
 
     # -- grid operator and faults; each method returns whether it is done
 

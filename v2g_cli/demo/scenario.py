@@ -1,6 +1,6 @@
 """Declaration of a scenario of `v2g demo`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from csms.domain.charging.fleets import Fleet
 from pki_tools.tree import Fault as CertificateFault
 from v2g_cli.demo.faults import Fault
+from v2g_cli.demo.processes import Event
 
 Ending = Literal["whole", "charged", "beside", "stopped", "interrupted", "refused", "no_session", "no_export"]
 """`whole`: everything happened. `charged`: whole, but without discharging. `beside`: vehicles
@@ -49,13 +50,28 @@ for_s = 2100
 """
 
 
+Expected = tuple[str, str, str, dict[str, str]]
+"""(process, stage, name, {field: value}) of an event."""
+
+
+def happened(expected: Expected, events: Iterable[Event]) -> list[Event]:
+    """Return the events that are as expected."""
+    process, stage, name, fields = expected
+    return [
+        each
+        for each in events
+        if (each.process, each.stage, each.name) == (process, stage, name)
+        and all(str(each.data.get(key)) == value for key, value in fields.items())
+    ]
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `sees` are (process, stage, name, {field: value}) events that must happen."""
+    """One run. `sees` are events that must happen."""
 
     name: str
     about: str
     ending: Ending
-    sees: tuple[tuple[str, str, str, dict[str, str]], ...] = ()
+    sees: tuple[Expected, ...] = ()
     secc: CertificateFault = CertificateFault.NONE
     vehicle: CertificateFault = CertificateFault.NONE
     contract: CertificateFault = CertificateFault.NONE

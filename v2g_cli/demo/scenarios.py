@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from v2g_cli.demo.scenario import CHARGE, PAUSING, PLAN, Scenario
+from v2g_cli.demo.scenario import CHARGE, PAUSING, PLAN, Expected, Scenario
 from v2g_cli.demo.scenarios_broken import FAULTS, LOST
 from v2g_cli.demo.scenarios_devices import DEVICES
 from v2g_cli.demo.scenarios_grid import GRID
 from v2g_cli.demo.scenarios_trust import TRUST
 
 _PAUSE = '[pause]\nfile = "paused.json"\n'
-_PAUSED: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
+_PAUSED: Final[tuple[Expected, ...]] = (
     ("evcc", "session", "resting", {}),
     ("secc", "session", "session_paused", {}),
     ("secc", "session", "session_joined", {}),

@@ -4,7 +4,7 @@ from typing import Final
 
 from v2g.hardware import faults
 from v2g_cli.demo.faults import Fault
-from v2g_cli.demo.scenario import Scenario
+from v2g_cli.demo.scenario import Expected, Scenario
 
 LOOP_SILENCE_S: Final = 0.5
 """V2G_SECC_Sequence_Timeout in the charge loop (V2G20-1502): the limit for missing messages and dead connections."""
@@ -15,7 +15,7 @@ LINK_LOST_S: Final = 5.0
 
 def _broken(name: str, fault: str, step: str, *, ends: str = "", flows: bool = True) -> Scenario:
     """Return the scenario of a hardware fault; `ends` is the response code to the vehicle, if any."""
-    seen: list[tuple[str, str, str, dict[str, str]]] = [
+    seen: list[Expected] = [
         ("secc", "hardware", "fault_began", {"fault": fault}),
         ("secc", "hardware", "light", {"light": "red"}),
         ("csms", "ocpp", "device_event", {"tech_code": fault}),

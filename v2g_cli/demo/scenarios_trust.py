@@ -6,14 +6,14 @@ import msgspec
 
 from pki_tools.tree import Fault as CertificateFault
 from v2g_cli.demo.faults import Fault
-from v2g_cli.demo.scenario import Scenario
+from v2g_cli.demo.scenario import Expected, Scenario
 
 _SECC_REFUSED = ("evcc", "tls", "refused")
 _VEHICLE_REFUSED = ("secc", "tls", "refused")
 _CONTRACT_REFUSED = ("secc", "authorization", "refused")
 
 
-def _trust(who: str, fault: CertificateFault, about: str, *sees: tuple[str, str, str, dict[str, str]]) -> Scenario:
+def _trust(who: str, fault: CertificateFault, about: str, *sees: Expected) -> Scenario:
     scenario = Scenario(name=f"{who}-{fault.value.replace('_', '-')}", about=about, ending="no_session", sees=sees)
     return msgspec.structs.replace(scenario, **{who: fault})
 

@@ -9,6 +9,7 @@ from v2g_cli.demo import summary_grid
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.folder import EMAID, EVCC_ID, LOWERED_LIMIT_W, SITE_LIMIT_W
 from v2g_cli.demo.run import TOLERANCE_W, Check, Run
+from v2g_cli.demo.scenario import happened
 from v2g_cli.demo.tables import evcc_id
 
 
@@ -52,12 +53,9 @@ def summarise(conductor: Conductor) -> Summary:
 
 def _seen(run: Run) -> Iterable[Check]:
     """Check the events that the scenario expects."""
-    for process, stage, name, fields in run.conductor.scenario.sees:
-        found = [
-            e
-            for e in run.all(process, stage, name)
-            if all(str(e.data.get(key)) == want for key, want in fields.items())
-        ]
+    for expected in run.conductor.scenario.sees:
+        process, stage, name, fields = expected
+        found = happened(expected, run.events)
         wanted = f"{process} {stage} {name} {' '.join(fields.values())}".strip()
         evidence = (
             f"{len(found)} times" if found else f"not among {[e.data for e in run.all(process, stage, name)][:3]}"
