@@ -3,11 +3,13 @@
 import contextlib
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages.base import DateTime
 from v2g.ocpp.times import format_time, parse_time
 
 LIMIT = 253_402_300_799_999
@@ -47,3 +49,19 @@ def test_garbage_is_refused_or_read(text: str) -> None:
 
 def test_a_leap_second_is_read_as_the_second_before() -> None:
     assert parse_time("2016-12-31T23:59:60Z") == parse_time("2016-12-31T23:59:59Z")
+
+
+def test_messages_have_days_of_the_calendar_only() -> None:
+    for year in (1, 1600, 1900, 2000, 2023, 2024, 2100, 9996):
+        for month in range(14):
+            for day in range(33):
+                text = f"{year:04}-{month:02}-{day:02}T00:00:00Z"
+                try:
+                    expected = bool(datetime.fromisoformat(text))
+                except ValueError:
+                    expected = False
+                with contextlib.suppress(msgspec.ValidationError):
+                    msgspec.convert(text, DateTime)
+                    assert expected, text
+                    continue
+                assert not expected, text

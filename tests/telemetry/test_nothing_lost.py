@@ -346,6 +346,7 @@ async def test_a_hundred_thousand_records_are_stored_each_once(
             cluster = stack.enter_context(running_cluster(fsync=True))
             url = cluster.url(cluster.create())
         async with field(tmp_path, pki, broker, url, nodes) as here:
+            supervisor = asyncio.create_task(here.supervise())
             for _ in range(4):
                 here.add_sender(25_000, per_s=250)
 
@@ -370,6 +371,7 @@ async def test_a_hundred_thousand_records_are_stored_each_once(
                 count += 1
                 await asyncio.sleep(chance.uniform(0.0, 6.0))
             await here.finish()
+            supervisor.cancel()
             assert here.judge() >= 100_000, f"seed {seed}"
             sys.stderr.write(f"{here.stored()} records, {count} misfortunes, seed {seed}\n")
 
@@ -401,7 +403,7 @@ async def kill_again_and_again(here: Field, times: int) -> None:
     boots: dict[int, list[tuple[int, int]]] = {}
     for row in rows:
         boots.setdefault(row.boot, []).append((row.seq, row.at_ms))
-    assert len(boots) > times // 4  # a life that ends at once has no records
+    assert len(boots) > times // 10  # a life that ends at once has no records
     for found in boots.values():
         assert sorted(found) == [(n, n) for n in range(1, len(found) + 1)]  # in the order of the source, without gaps
 

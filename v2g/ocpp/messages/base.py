@@ -71,10 +71,14 @@ WholeIn201 = Annotated[int | float, Meta(extra={"2.0.1": {"integer": True}})]
 OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
 """A list that is omitted instead of empty: `()` stands for omitted."""
 
+_DAY = (
+    r"(?!0000)(\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+    r"|(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)"
+)
 DateTime = Annotated[
     str,
     Meta(
-        pattern=r"^(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+        pattern=rf"^{_DAY}"
         r"[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)\Z",
         max_length=35,
     ),
