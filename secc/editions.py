@@ -6,11 +6,12 @@ from typing import Final
 
 from secc.session.config import SeccConfig
 from secc.session.d20.edition import Iso20
+from secc.session.din.edition import Din
 from secc.session.edition import Edition
 from v2g.errors import ConfigError
 from v2g.iso15118.select import EditionName
 
-EDITIONS: Final[Mapping[EditionName, Edition]] = MappingProxyType({"20": Iso20()})
+EDITIONS: Final[Mapping[EditionName, Edition]] = MappingProxyType({"20": Iso20(), "din": Din()})
 
 
 def enabled(config: SeccConfig) -> dict[EditionName, Edition]:

@@ -14,6 +14,7 @@ from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
+from v2g.iso15118.din.timing import Timing as DinTiming
 from v2g.iso15118.select import EditionName
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -78,6 +79,8 @@ class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Maximum voltage at the output."""
     min_voltage_v: Volts = 150
     """Minimum voltage at the output for current to flow."""
+    current_ripple_a: Amperes = 1
+    """Peak-to-peak ripple of the current, sent to vehicles of ISO 15118-2 and DIN 70121."""
 
 
 class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -238,6 +241,14 @@ class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     timing: PilotTiming = PilotTiming()
 
 
+class DinConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Choices for DIN 70121."""
+
+    strict: bool = False
+    """Refuse what vehicles in the field do beyond the specification: stops at any time, profiles above PMax."""
+    timing: DinTiming = DinTiming()
+
+
 class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The choices of one charge point."""
 
@@ -312,6 +323,7 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     under load may be damaged."""
     loop_events: bool = True
     """Record one event per charge loop."""
+    din: DinConfig = DinConfig()
     poll_hold_s: Annotated[float, Meta(ge=0, le=1.2)] = 0.5
     """How long a poll waits for a result before it is answered Ongoing; saves polls on slow hardware."""
     timing: Timing = Timing()

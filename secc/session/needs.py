@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from secc.session.ports import ChargingNeedsAnswered
+from secc.session.request_context import RequestContext, Wait, refuse
 from secc.session.stages import Awaiting
 from v2g.energy.needs import EvNeeds
 
@@ -48,3 +49,20 @@ def on_needs_answered(fact: ChargingNeedsAnswered, stage: Awaiting) -> Awaiting:
     if stage.status == PROFILE_SET and fact.status != REJECTED:
         return stage
     return replace(stage, status=fact.status)
+
+
+def back_end_plans(stage: Awaiting, context: RequestContext) -> Wait | bool:
+    """Return a wait for the back end's plan, or whether it is still planning although the answer is due.
+
+    A back end that is planning gets its time as long as it reports Processing; a profile that it will set
+    (K18.FR.20) is awaited briefly. Raises Iso15118Error if it rejects the transfer of energy.
+    """
+    if stage.status == REJECTED:
+        why = "the back end rejects this transfer of energy"
+        raise refuse("FAILED", why, reason="energy_transfer_rejected")
+    late = context.now - stage.since >= context.config.schedules.patience_s
+    if stage.status in (None, WORKING) and not late:
+        return context.waited or Wait(stage, context.config.poll_hold_s)
+    if stage.status == ACCEPTED and not context.waited:
+        return Wait(stage, context.config.poll_hold_s)
+    return False

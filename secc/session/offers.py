@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from v2g.energy.limits import Limit, limits_over
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 
 
@@ -47,6 +48,21 @@ def power_at(spans: Spans, utc_ms: int) -> int:
     """
     index = bisect_right(spans, utc_ms, key=lambda span: span.start_ms) - 1
     return spans[max(0, index)].power_w
+
+
+def allowed_over(
+    limits: Iterable[Limit], utc_ms: int, horizon_s: int, *, charge_w: int, discharge_w: int = 0
+) -> tuple[list[Span], list[Span]]:
+    """Return power of charge and of discharge over so many s: by the limits, as far as known, and these maxima."""
+    now = utc_ms // 1000 * 1000
+    charge, discharge = [], []
+    for start, end, allowed in limits_over(limits, now, now + horizon_s * 1000):
+        # entries have whole seconds: an edge within one is moved to its beginning
+        begin, until = start // 1000 * 1000, end // 1000 * 1000
+        if until > begin:
+            charge.append(Span(begin, until, max(0, min(charge_w, allowed.charge_w))))
+            discharge.append(Span(begin, until, max(0, min(discharge_w, allowed.discharge_w))))
+    return charge, discharge
 
 
 def merged(spans: Iterable[Span], *, at_most: int) -> Spans:

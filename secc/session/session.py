@@ -179,7 +179,7 @@ class ChargerSession(Session):
     def _brings_power(self, request: Any) -> bool:
         """Return whether a request leads to voltage or current."""
 
-    def _on_step(self, step: Step, before: State) -> None:
+    def _on_step(self, request: Any, step: Step, before: State) -> None:
         """A request was handled in the state `before`; its response is sent next."""
 
     def _on_answered(self, request: Any, before: State) -> None:
@@ -304,7 +304,7 @@ class ChargerSession(Session):
             self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
         self._notices.followed(step.followed)
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self._chart)
-        self._on_step(step, before)
+        self._on_step(request, step, before)
         if before is State.SESSION_SETUP:
             self.session_id = step.stage.session_id
         if self.state is State.PAUSED:
@@ -486,7 +486,7 @@ class ChargerSession(Session):
         """
         self._observe("power", "hardware_fault", reason=fault)
         if self._pending is not None:
-            known = FAULTS.get(fault)
+            self._doomed, known = fault, FAULTS.get(fault)
             code = self._fault_code(self._pending, fault)
             self._fail(self._pending, code, known.sentence if known else fault, fault)
             return

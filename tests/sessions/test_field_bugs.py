@@ -18,7 +18,8 @@ from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfi
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig, SignedDischarge
-from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, counter, number
+from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, number
+from tests.secc.session.shell import counter
 from tests.sessions.joined import Joined
 from v2g import exi
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint

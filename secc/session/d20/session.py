@@ -118,7 +118,7 @@ class SeccSession(ChargerSession, Session20):
             header = getattr(message, "header", None)
             self._on_request(message, same_session=header is not None and header.session_id == self.session_id)
 
-    def _on_step(self, step: CommonStep, before: State) -> None:
+    def _on_step(self, request: Any, step: CommonStep, before: State) -> None:
         if isinstance(step.stage, Fresh) and step.stage.family is not None:
             self.family = step.stage.family
             self._limits.rate(self._config.power_rating(self.family))

@@ -3,8 +3,7 @@
 No sockets, no sleeping. Tests take the automatic answers away (`auto`) or change single requests.
 """
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity, Trust
 from tests.charger_session import charger_session
+from tests.secc.session.shell import Shell, counter
 from tests.trees import known
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot
@@ -39,9 +39,8 @@ from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import NO_SESSION, Close, Command, Fact, Send
-from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
-from v2g.observe import Observe
+from v2g.iso15118.engine.session import NO_SESSION, Fact
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 DC_NAMESPACE = "urn:iso:std:iso:15118:-20:DC"
 AC_NAMESPACE = "urn:iso:std:iso:15118:-20:AC"
@@ -78,18 +77,12 @@ def number(value: float) -> RationalNumber:
     return RationalNumber(exponent=exponent, value=int(value))
 
 
-def counter(start: int = 1) -> Callable[[int], bytes]:
-    """Entropy that never repeats and is the same in every run."""
-    numbers = itertools.count(start)
-    return lambda n: next(numbers).to_bytes(n, "big")
-
-
-class Bench:
+class Bench(Shell):
     """One session, its shell and its vehicle. `responses` holds what it said, newest last."""
 
     def __init__(self, pki: PkiTree, utc_ms: int, config: SeccConfig | None = None, **options: Any) -> None:
-        pki = known(pki)
-        self.pki, self.now, self.utc_ms, self.time_scale = pki, 100.0, utc_ms, options.get("time_scale", 1.0)
+        super().__init__(utc_ms, time_scale=options.get("time_scale", 1.0))
+        self.pki = pki = known(pki)
         # one step reverses power, unless the dead time is what is tried
         self.config = msgspec.structs.replace(
             config or SeccConfig(), direction_change_s=options.pop("direction_change_s", 0.0)
@@ -121,16 +114,10 @@ class Bench:
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             **{**settings, **options},
         )
-        self.import_mwh, self.export_mwh = 5_000_000, 2_000_000
-        self.auto: dict[type, Callable[[Any], Fact | None]] = {
+        self.auto |= {
             ports.AuthorizeContract: lambda c: ports.AuthorizationDecided(
                 c.attempt, ports.AuthorizationStatus.ACCEPTED
             ),
-            ports.AuthorizeExternally: lambda c: ports.AuthorizationDecided(
-                c.attempt, ports.AuthorizationStatus.ACCEPTED
-            ),
-            ports.StartCableCheck: lambda c: ports.CableCheckFinished(passed=True),
-            ports.StartPreCharge: lambda c: ports.Measured(c.voltage_mv, 0),
             ports.StartPositioning: lambda c: self.device(in_place=True),
             ports.CheckAlignment: lambda c: self.device(
                 aligned=True, coil_ma=c.current_ma, alignment_w=c.current_ma * 3 // 1000
@@ -139,44 +126,16 @@ class Bench:
                 mechanical="EndPosition" if c.to_vehicle else "Home", connected=c.to_vehicle, insulation="Safe"
             ),
             ports.SetWptOutput: lambda c: ports.Measured(0, 0, c.power_w),
-            ports.CloseContactors: lambda c: ports.ContactorState(closed=True),
-            ports.OpenContactors: lambda c: ports.ContactorState(closed=False),
-            ports.SetOutput: self._measure,
-            ports.RecordMeter: lambda c: ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh, "METER-0001"),
         }
-        self.actions: list[Any] = []
-        self.responses: list[Any] = []
         self.payload_types: list[int] = []
-        self.reason = ""
         self.signed_frames: list[bytes] = []
         self.setup: cm.AuthorizationSetupRes | None = None
         self.selection = (6, 0, True)  # service, parameter set, signed discharge
         self.scheduled = False
         self.discharge: VehicleDischarge | None = None
-        self.framer = Framer()
-        self.session.start(self.now, self.utc_ms)
-        self.pump()
+        self.start()
 
     # -- the shell ----------------------------------------------------------------------------------------------
-
-    def pump(self) -> None:
-        """Execute actions, in order, as the runner does."""
-        while actions := self.session.actions():
-            facts: list[Fact] = []
-            for action in actions:
-                self.actions.append(action)
-                match action:
-                    case Send(data=data):
-                        self._take(data)
-                    case Close(reason=reason):
-                        self.reason = reason
-                    case Command():
-                        answer = self.auto.get(type(action))
-                        fact = answer(action) if answer else None
-                        if fact is not None:
-                            facts.append(fact)
-            for fact in facts:
-                self.session.fact(fact, self.now, self.utc_ms)
 
     def _take(self, data: bytes) -> None:
         for each in self.framer.feed(data):
@@ -186,43 +145,9 @@ class Bench:
                 self.responses.append(decode_payload(each.payload_type, each.payload, self.session.family)[0])
                 self.payload_types.append(each.payload_type)
 
-    def _measure(self, output: ports.SetOutput) -> Fact:
-        voltage_mv = min(output.voltage_mv, 400_000)
-        highest = output.charge_w * 1_000_000 // max(1, voltage_mv)
-        lowest = -output.discharge_w * 1_000_000 // max(1, voltage_mv)
-        return ports.Measured(voltage_mv, max(lowest, min(highest, output.current_ma)))
-
     def device(self, **changes: Any) -> Fact:
         """Return the fact that the device has changed in this."""
         return ports.DeviceChanged(msgspec.structs.replace(self.session.facts.device, **changes))
-
-    def fact(self, fact: Fact) -> None:
-        self.session.fact(fact, self.now, self.utc_ms)
-        self.pump()
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass, with a tick at every deadline on the way."""
-        end = self.now + seconds
-        while (deadline := self.session.deadline()) is not None and deadline <= end:
-            self._move(max(deadline, self.now))
-            self.session.tick(self.now, self.utc_ms)
-            self.pump()
-        self._move(end)
-        self.session.tick(self.now, self.utc_ms)
-        self.pump()
-
-    def _move(self, now: float) -> None:
-        self.utc_ms += round((now - self.now) * 1000 * self.time_scale)
-        self.now = now
-
-    def commands(self, type_: type | None = None) -> list[Any]:
-        return [each for each in self.actions if isinstance(each, type_ or Command)]
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        return [each.data for each in self.actions if isinstance(each, Observe) and each.name == name]
-
-    def records(self) -> list[str]:
-        return [type(each.record).__name__ for each in self.commands(ports.Journal)]
 
     # -- the vehicle --------------------------------------------------------------------------------------------
 
@@ -238,10 +163,6 @@ class Bench:
             known = {"app_protocol": 0x8001, "ac": 0x8003, "dc": 0x8004, "acdp": 0x8005, "wpt": 0x8006}
             payload_type = known.get(module, 0x8002)
         self.raw(frame(payload_type, exi.encode(request)))
-
-    def raw(self, data: bytes) -> None:
-        self.session.receive(data, self.now, self.utc_ms)
-        self.pump()
 
     def header(self, **changes: Any) -> MessageHeader:
         fields: dict[str, Any] = {"session_id": self.session.session_id, "time_stamp": self.utc_ms // 1000}

@@ -32,6 +32,8 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Vehicle: from plug-in to SessionSetupRes."""
     secc_sequence: float = 60.0
     """Charger: maximum time to the vehicle's next request after a response (V2G2-443, -536, -537, V2G-DC-432)."""
+    secc_loop_silence: float = 2.0
+    """Charger: without another CurrentDemandReq no current flows after this; policy, far above the vehicle's 0.25 s."""
     evcc_sequence_performance: float = 40.0
     """Vehicle: maximum time to its next request; a late one is logged, not disconnected."""
     evcc_ongoing: float = 60.0

@@ -11,7 +11,7 @@ from secc.session.d20.scheduling.energy_offer import impossible, read_offer
 from secc.session.d20.scheduling.pricing import Wanted, horizon, price_schedule
 from secc.session.d20.scheduling.schedules import Request, entry_powers, offered_tuples, schedule_tuple
 from secc.session.energy_transfer import offered
-from secc.session.needs import ACCEPTED, REJECTED, WORKING
+from secc.session.needs import back_end_plans
 from secc.session.ports import ReportChargingNeeds, ReportChargingPlan
 from secc.session.request_context import Wait
 from secc.session.stages import Awaiting, Charging, Parametrised, Plan, Planned
@@ -51,8 +51,7 @@ def schedule_exchange(
 ) -> Step | Wait:
     """Plan by the present state, or, before energy flows, ask the vehicle for a little time.
 
-    A back end that is planning gets its time as long as it reports Processing; a profile that it will
-    set (K18.FR.20) is awaited briefly. Limits and prices that change later are applied in the loop.
+    A back end that is planning gets its time. Limits and prices that change later are applied in the loop.
     """
     parametrised = stage.parametrised if isinstance(stage, Charging) else stage
     parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
@@ -66,15 +65,10 @@ def schedule_exchange(
     ):
         return Wait(Awaiting(parametrised, since=context.now), context.config.poll_hold_s, (needs,))
     if isinstance(stage, Awaiting):
-        if stage.status == REJECTED:
-            why = "the back end rejects this transfer of energy"
-            raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_rejected")
-        late = context.now - stage.since >= context.config.schedules.patience_s
-        if stage.status in (None, WORKING) and not late:
-            return _ongoing(request, stage, context) if context.waited else Wait(stage, context.config.poll_hold_s)
-        if stage.status == ACCEPTED and not context.waited:
-            return Wait(stage, context.config.poll_hold_s)
-        return plan(request, parametrised, context)
+        pending = back_end_plans(stage, context)
+        if isinstance(pending, Wait):
+            return pending
+        return _ongoing(request, stage, context) if pending else plan(request, parametrised, context)
     step = plan(request, parametrised, context)
     planned = step.stage
     renewed = replace(stage, planned=planned) if isinstance(stage, Charging) else planned

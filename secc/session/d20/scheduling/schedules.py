@@ -8,10 +8,10 @@ import msgspec
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling.pricing import Wanted, price_schedule
-from secc.session.offers import OfferedTuple, Span, Spans, merged, power_at
+from secc.session.offers import OfferedTuple, Span, Spans, allowed_over, merged, power_at
 from secc.session.stages import Parametrised
 from secc.session.terms import ScheduleOffer
-from v2g.energy.limits import VEHICLE, limits_over
+from v2g.energy.limits import VEHICLE
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
@@ -82,18 +82,14 @@ def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], lis
 
     The vehicle's latest limits are not used: in the loop it lowers them to its present needs.
     """
-    able, now = request.parametrised.able, context.utc_ms // 1000 * 1000
-    limits = [each for each in context.limits if each.source != VEHICLE]
-    may_give = _may_give(request.parametrised, context)
-    charge, discharge = [], []
-    for start, end, allowed in limits_over(limits, now, now + request.horizon_s * 1000):
-        # entries have whole seconds: an edge within one is moved to its beginning
-        begin, until = start // 1000 * 1000, end // 1000 * 1000
-        if until > begin:
-            charge.append(Span(begin, until, max(0, min(able.max_charge_w, allowed.charge_w))))
-            give_w = max(0, min(able.max_discharge_w, allowed.discharge_w)) if may_give else 0
-            discharge.append(Span(begin, until, give_w))
-    return charge, discharge
+    able = request.parametrised.able
+    return allowed_over(
+        [each for each in context.limits if each.source != VEHICLE],
+        context.utc_ms,
+        request.horizon_s,
+        charge_w=able.max_charge_w,
+        discharge_w=able.max_discharge_w if _may_give(request.parametrised, context) else 0,
+    )
 
 
 def _may_give(parametrised: Parametrised, context: RequestContext) -> bool:

@@ -12,8 +12,9 @@ from secc.session.config import SeccConfig
 from secc.session.d20.authorization import MOST_REFUSALS
 from secc.session.ports import AuthorizationStatus
 from tests.pki.chains import issuer_of
-from tests.secc.session.bench import Bench, counter
+from tests.secc.session.bench import Bench
 from tests.secc.session.conftest import MakeBench
+from tests.secc.session.shell import counter
 from v2g.iso15118.d20.messages.certificates import SubCertificates
 from v2g.iso15118.d20.messages.common_messages import Authorization, EIM_AReqAuthorizationMode
 from v2g.iso15118.d20.messages.common_types import Processing

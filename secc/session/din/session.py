@@ -1,0 +1,80 @@
+"""The charge point's side of a DIN 70121 session."""
+
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from secc.session.config import SeccConfig
+from secc.session.din.handlers import HANDLERS, ON_FACT
+from secc.session.din.refusal import refusal
+from secc.session.facts import SessionFacts
+from secc.session.identity import Connection
+from secc.session.limits import SessionLimits
+from secc.session.paused import Paused
+from secc.session.v2g_message.request_context import MessageSet
+from secc.session.v2g_message.session import V2gMessageSession
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.din.charts import STRICT
+from v2g.iso15118.din.messages import charging, common
+from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
+from v2g.iso15118.din.quantities import VALUES
+from v2g.iso15118.din.response_codes import NAMES_OF_2
+from v2g.iso15118.din.session import SessionDin
+from v2g.iso15118.din.status import dc_evse_status
+from v2g.iso15118.engine.sequence import Chart
+from v2g.iso15118.engine.session import OnMessage, ignored
+
+MESSAGES: Final = MessageSet(
+    responses=MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS}),
+    codes=ResponseCode,
+    processing=EVSEProcessing,
+    values=VALUES,
+    status=dc_evse_status,
+    voltage_error="FAILED_EVSEPresentVoltageToLow",
+)
+
+
+class DinSession(V2gMessageSession, SessionDin):
+    """One session of a charge point: see `ChargerSession`."""
+
+    handlers = HANDLERS
+    on_facts = ON_FACT
+    messages = MESSAGES
+    notifications: ClassVar = frozenset({"Terminate"})
+    scheduled = False
+
+    def __init__(
+        self,
+        config: SeccConfig,
+        connection: Connection,
+        limits: SessionLimits,
+        facts: SessionFacts,
+        *,
+        paused: Paused | None = None,
+        time_scale: float = 1.0,
+        on_message: OnMessage = ignored,
+    ) -> None:
+        super().__init__(
+            config,
+            connection,
+            limits,
+            facts,
+            timing=config.din.timing,
+            strict=config.din.strict,
+            paused=paused,
+            time_scale=time_scale,
+            on_message=on_message,
+        )
+
+    @property
+    def _kind(self) -> Family:
+        return Family.DC
+
+    @property
+    def _strict_chart(self) -> Chart:
+        return STRICT
+
+    def _refusal(self, request: Any, code: str) -> Any:
+        return refusal(request, NAMES_OF_2.get(code, code), evse_id=self._config.evse_id)
+
+    def _starts(self, request: Any) -> bool:
+        return bool(request.ready_to_charge_state)

@@ -1,0 +1,50 @@
+"""External identification: the vehicle repeats its request until the back end has decided."""
+
+from collections.abc import Callable
+from typing import Any
+
+from secc.session.ports import AuthorizationStatus, AuthorizeExternally, TransactionStarted
+from secc.session.request_context import Wait, refuse
+from secc.session.stages import Authorized
+from secc.session.v2g_message.request_context import RequestContext, Step
+from secc.session.v2g_message.stages import Authorizing, Paying
+from v2g.observe import Observe
+
+_ATTEMPT = 1
+
+
+def external(
+    stage: Paying | Authorizing,
+    context: RequestContext,
+    respond: Callable[[str], Any],
+    *,
+    ongoing: str,
+    patience_s: float,
+) -> Step | Wait:
+    """Ask for a decision, and answer `ongoing` until there is one, at most for `patience_s`.
+
+    `respond` returns the response with this EVSEProcessing.
+    """
+    if isinstance(stage, Paying):
+        asked = Observe("authorization", "asked", {"method": "EIM"})
+        waiting = Authorizing(attempt=_ATTEMPT, since=context.now, contract=None, opened=stage.opened)
+        return Wait(waiting, context.config.poll_hold_s, (asked, AuthorizeExternally(attempt=_ATTEMPT)))
+    if stage.status is AuthorizationStatus.ACCEPTED:
+        return _accepted(stage, context, respond)
+    if stage.status is not None:
+        raise refuse("FAILED", f"external identification was refused: {stage.status.value}")
+    if context.now - stage.since >= patience_s:
+        raise refuse("FAILED", "the customer has not identified in time", reason="ongoing_timeout")
+    if not context.waited:
+        return Wait(stage, context.config.poll_hold_s)
+    return Step(respond(ongoing), stage)
+
+
+def _accepted(stage: Authorizing, context: RequestContext, respond: Callable[[str], Any]) -> Step:
+    opened, session_id = stage.opened, stage.opened.session_id.hex()
+    data = {"session_id": session_id, "evcc_id": opened.evcc_id, "method": "EIM"}
+    commands = (
+        TransactionStarted(session_id, "", evcc_id=opened.evcc_id),
+        Observe("authorization", "authorized", {**data, "seconds": round(context.now - stage.since, 4)}),
+    )
+    return Step(respond("Finished"), Authorized(opened=opened, contract=None), commands)

@@ -1,0 +1,119 @@
+"""From the cable check to power and back, with the messages of these editions."""
+
+from functools import partial
+from typing import Any, Final
+
+from secc.session import delivery
+from secc.session.delivery import READY
+from secc.session.offers import OfferedTuple
+from secc.session.ports import Reported
+from secc.session.request_context import Step as CommonStep
+from secc.session.request_context import Wait, refuse
+from secc.session.stages import AfterPlan, CableChecking, Charging, Finished, Planned, PreCharging, Starting, Stopped
+from secc.session.v2g_message.request_context import RequestContext, Step
+from secc.session.v2g_message.status import dc_evse_status
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.engine.dc_status import Phase
+from v2g.iso15118.engine.physical_values import Rounding, millivolts
+from v2g.iso15118.engine.quirks import PRE_CHARGE_TARGET_CHANGES, PRE_CHARGE_TARGET_OUT_OF_RANGE, Quirk
+from v2g.observe import Observe
+
+NO_ERROR: Final = "NO_ERROR"
+
+
+def cable_check(request: Any, stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
+    """Test the insulation; polled until the result is available. The pilot has to be in C or D (V2G-DC-547)."""
+    return delivery.cable_check(stage, context, partial(_cable_check_response, context), pilot_s=context.pilot_s)
+
+
+def pre_charge(request: Any, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
+    """Bring the output to the vehicle's voltage; each answer reports the present one at once."""
+    wanted_mv = millivolts(request.ev_target_voltage)
+    target_mv = max(0, min(wanted_mv, context.config.rating.max_voltage_v * 1000))
+    quirks: tuple[Quirk, ...] = () if wanted_mv == target_mv else (PRE_CHARGE_TARGET_OUT_OF_RANGE,)
+    if stage.target_mv not in (0, target_mv):
+        quirks += (PRE_CHARGE_TARGET_CHANGES,)
+    step = delivery.pre_charge(stage, target_mv, context, partial(_pre_charge_response, context), at_once=True)
+    assert isinstance(step, CommonStep), "an answer at once never waits"
+    battery = Reported(target_mv, stage.vehicle.max_charge_ma, 0)
+    return Step(step.response, step.stage, (*step.commands, battery), quirks=quirks)
+
+
+def start(
+    chosen: OfferedTuple, stage: Planned | AfterPlan, context: RequestContext, *, quirks: tuple[Quirk, ...] = ()
+) -> Step | Wait:
+    """Close the contactors at the voltage of the pre-charge, and begin the charge loop by the chosen schedule."""
+    if isinstance(stage, Starting):
+        wait = delivery.await_closed(stage, context)
+        if wait is not None:
+            return wait
+        charging = Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv)
+        return Step(power_response(Phase.ENERGY, context), charging, delivery.started(stage, context), quirks=quirks)
+    assert isinstance(stage, PreCharging), "the chart allows a start after the pre-charge only"
+    wait = delivery.await_match(stage, context, code=context.messages.voltage_error)
+    if wait is not None:
+        return wait
+    return delivery.close_contactors(stage.planned, context, asked_mv=stage.target_mv, before=())
+
+
+def stop(stage: Planned | AfterPlan, context: RequestContext, error: str) -> CommonStep | Wait:
+    """Bring the output to zero and open the contactors; an EVErrorCode changes nothing."""
+    outcome = delivery.stop(stage, context, partial(power_response, Phase.STOPPED, context))
+    if error == NO_ERROR or not isinstance(outcome, CommonStep):
+        return outcome
+    event = Observe("stop", "vehicle_error", {"code": error})
+    return Step(outcome.response, outcome.stage, (*outcome.commands, event), followed=outcome.followed)
+
+
+def welding_detection(request: Any, stage: Stopped, context: RequestContext) -> Step | Wait:
+    """Report the residual voltage at the output, with the pilot in B (V2G-DC-556)."""
+    if wait := _await_b(stage, context):
+        return wait
+    voltage_mv = context.facts.measured.voltage_mv
+    response = context.messages.response(
+        "WeldingDetectionRes",
+        dc_evse_status=dc_evse_status(Phase.STOPPED, context),
+        evse_present_voltage=context.messages.values.voltage(voltage_mv, Rounding.NEAREST),
+    )
+    return Step(response, stage, (Observe("stop", "welding_detection", {"voltage_mv": voltage_mv}),))
+
+
+def session_stop(request: Any, stage: Any, context: RequestContext) -> Step | Wait:
+    """End the session, from any stage; after energy has flowed only with the pilot in B."""
+    if isinstance(stage, Stopped) and (wait := _await_b(stage, context)):
+        return wait
+    event = Observe("stop", "session_stop", {"session": "Terminate"})
+    return Step(context.messages.response("SessionStopRes"), Finished(), (event,))
+
+
+def _await_b(stage: Stopped, context: RequestContext) -> Wait | None:
+    """Return a wait for the pilot to leave C and D; late, refuse."""
+    if context.facts.pilot is None or context.facts.pilot not in READY:
+        return None
+    if not context.waited:
+        return Wait(stage, context.pilot_s)
+    raise refuse(
+        "FAILED", f"the control pilot is still in state {context.facts.pilot.value}, not in {PilotState.B.value}"
+    )
+
+
+def power_response(phase: Phase, context: RequestContext) -> Any:
+    """Return PowerDeliveryRes of direct current."""
+    return context.messages.response("PowerDeliveryRes", evse_status=dc_evse_status(phase, context))
+
+
+def _cable_check_response(context: RequestContext, processing: str) -> Any:
+    phase = Phase.CABLE_CHECK if processing == "Ongoing" else Phase.CHECKED
+    return context.messages.response(
+        "CableCheckRes",
+        dc_evse_status=dc_evse_status(phase, context),
+        evse_processing=context.messages.processing(processing),
+    )
+
+
+def _pre_charge_response(context: RequestContext) -> Any:
+    return context.messages.response(
+        "PreChargeRes",
+        dc_evse_status=dc_evse_status(Phase.PRE_CHARGE, context),
+        evse_present_voltage=context.messages.values.voltage(context.facts.measured.voltage_mv, Rounding.NEAREST),
+    )

@@ -1,0 +1,183 @@
+"""Charge parameters: the vehicle's limits in, the charger's limits and schedule out."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from secc.session.books import open_books, session_started
+from secc.session.config import ControlMode, EnergyService
+from secc.session.needs import back_end_plans
+from secc.session.offers import OfferedTuple, Spans, allowed_over
+from secc.session.ports import ReportChargingNeeds
+from secc.session.request_context import Wait, refuse
+from secc.session.stages import Authorized, Awaiting, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.v2g_message.request_context import RequestContext, Step
+from v2g.energy.limits import VEHICLE
+from v2g.energy.needs import EvNeeds
+from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, percent, watt_hours, watts
+from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, covering
+from v2g.iso15118.engine.power_schedule import Step as PowerStep
+from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
+from v2g.observe import Observe
+
+_OPTIONAL: Final = ("ev_maximum_power_limit", "ev_energy_capacity", "ev_energy_request", "full_soc", "bulk_soc")
+
+
+def dc_vehicle(parameter: Any, context: RequestContext) -> tuple[Vehicle, tuple[Quirk, ...]]:
+    """Return the limits in a DC_EVChargeParameter; a missing power is that of voltage and current.
+
+    Raises Iso15118Error for impossible ones.
+    """
+    current_ma, voltage_mv = (
+        milliamperes(parameter.ev_maximum_current_limit),
+        millivolts(parameter.ev_maximum_voltage_limit),
+    )
+    power = parameter.ev_maximum_power_limit
+    power_w = min(MOST, voltage_mv * current_ma // 1_000_000) if power is None else watts(power)
+    if min(current_ma, voltage_mv, power_w) < 0:
+        raise refuse("FAILED_WrongChargeParameter", "a limit is negative")
+    if voltage_mv < context.config.rating.min_voltage_v * 1000:
+        raise refuse("FAILED_WrongChargeParameter", "the vehicle's voltage is below the charger's")
+    vehicle = Vehicle(
+        max_charge_w=power_w,
+        max_charge_ma=current_ma,
+        max_voltage_mv=voltage_mv,
+        min_voltage_mv=0,
+        soc=percent(parameter.dc_ev_status.ev_ress_soc),
+    )
+    missing = any(getattr(parameter, name) is None for name in _OPTIONAL)
+    return vehicle, (MISSING_FIELDS,) if missing else ()
+
+
+def dc_needs(parameter: Any, vehicle: Vehicle, departure_ms: int | None = None) -> EvNeeds:
+    """Return the vehicle's needs for the back end."""
+    wanted = parameter.ev_energy_request
+    return EvNeeds(
+        service="DC",
+        control_mode="scheduled",
+        max_charge_w=vehicle.max_charge_w,
+        max_current_ma=vehicle.max_charge_ma,
+        max_voltage_mv=vehicle.max_voltage_mv,
+        departure_ms=departure_ms,
+        soc=vehicle.soc,
+        target_soc=None if parameter.full_soc is None else percent(parameter.full_soc),
+        target_energy_wh=None if wanted is None else max(0, watt_hours(wanted)),
+        available=("DC",),
+    )
+
+
+def selected(authorized: Authorized, service: EnergyService, context: RequestContext) -> Selected:
+    """Return the selection of an energy service. Raises Iso15118Error if the back end does not allow it."""
+    allowed = context.facts.allowed
+    if allowed is not None and int(service) not in allowed:
+        raise refuse("FAILED", f"the back end does not allow {service.name}", reason="energy_transfer_rejected")
+    return Selected(authorized=authorized, service=service, control_mode=ControlMode.SCHEDULED, signed_discharge=False)
+
+
+def authorized_of(stage: Authorized | Awaiting) -> Authorized:
+    """Return the authorisation."""
+    return stage.parametrised.selected.authorized if isinstance(stage, Awaiting) else stage
+
+
+def discover(
+    parametrised: Parametrised,
+    stage: Authorized | Awaiting,
+    context: RequestContext,
+    needs: EvNeeds,
+    respond: Callable[[str, PowerSchedule], Any],
+    *,
+    most_entries: int,
+    quirks: tuple[Quirk, ...] = (),
+) -> Step | Wait:
+    """Plan by the present limits; a back end that is planning gets its time before.
+
+    `respond` returns the response with this EVSEProcessing and schedule of at most `most_entries`.
+    """
+    opening = () if context.books_open else _opening(parametrised, context)
+    begin = (*opening, limits_event(parametrised.vehicle, context), ReportChargingNeeds(needs))
+    schedule = schedule_of(allowed_power(context), most_entries)
+    if isinstance(stage, Awaiting):
+        waiting, begin = replace(stage, parametrised=parametrised), ()
+        pending = back_end_plans(waiting, context)
+        if isinstance(pending, Wait):
+            return pending
+        if pending:
+            return Step(respond("Ongoing", schedule), waiting, quirks=quirks)
+    elif context.connection.can_plan and context.config.schedules.patience_s and not context.waited:
+        return Wait(Awaiting(parametrised, since=context.now), context.config.poll_hold_s, begin)
+    offered = OfferedTuple(tuple_id=1, charge=allowed_power(context))
+    planned = Planned(parametrised=parametrised, plan=Plan(tuples=(offered,)))
+    event = Observe(
+        "schedule",
+        "planned",
+        {
+            "control_mode": "Scheduled",
+            "charge_w": offered.charge_w(context.utc_ms),
+            "discharge_w": 0,
+            "tuples": 1,
+            "signed": False,
+            "tariff_version": context.facts.tariff.version if context.facts.tariff else None,
+            "departure_ms": needs.departure_ms,
+        },
+    )
+    return Step(respond("Finished", schedule), planned, (*begin, event), quirks=quirks)
+
+
+def allowed_power(context: RequestContext) -> Spans:
+    """Return the limits of charger, site and operator over the next day, as far as they are known."""
+    limits = [each for each in context.limits if each.source != VEHICLE]
+    charge_w, _ = context.config.power_rating(context.family)
+    return tuple(allowed_over(limits, context.utc_ms, DAY_S, charge_w=charge_w)[0])
+
+
+def schedule_of(spans: Spans, most_entries: int) -> PowerSchedule:
+    """Return power over the next day in at most so many entries, none above `spans`."""
+    begin_ms = spans[0].start_ms
+    steps = [PowerStep(start_s=(each.start_ms - begin_ms) // 1000, power_w=each.power_w) for each in spans]
+    return covering(steps, DAY_S, most_entries)
+
+
+def dc_limits(context: RequestContext) -> dict[str, Any]:
+    """Return the fields of DC_EVSEChargeParameter with the charger's limits; the power is the present one."""
+    rating, values = context.config.rating, context.messages.values
+    return {
+        "evse_maximum_current_limit": values.current(rating.max_charge_current_a * 1000, Rounding.DOWN),
+        "evse_maximum_power_limit": values.power(max(0, context.station.charge_w), Rounding.DOWN),
+        "evse_maximum_voltage_limit": values.voltage(rating.max_voltage_v * 1000, Rounding.DOWN),
+        "evse_minimum_current_limit": values.current(rating.min_charge_current_a * 1000, Rounding.UP),
+        "evse_minimum_voltage_limit": values.voltage(rating.min_voltage_v * 1000, Rounding.UP),
+        "evse_peak_current_ripple": values.current(rating.current_ripple_a * 1000, Rounding.UP),
+    }
+
+
+def limits_event(vehicle: Vehicle, context: RequestContext) -> Observe:
+    """Return the event with both sides' limits."""
+    charge_w, _ = context.config.power_rating(context.family)
+    return Observe(
+        "parameters",
+        "limits",
+        {
+            "ev_charge_w": vehicle.max_charge_w,
+            "ev_discharge_w": 0,
+            "ev_max_voltage_mv": vehicle.max_voltage_mv,
+            "evse_charge_w": charge_w,
+            "evse_discharge_w": 0,
+            "station_charge_w": context.station.charge_w,
+            "station_discharge_w": 0,
+        },
+    )
+
+
+def _opening(parametrised: Parametrised, context: RequestContext) -> tuple[Any, ...]:
+    authorized, connection = parametrised.selected.authorized, context.connection
+    started = session_started(
+        context.config,
+        connection.identity,
+        connection.trust.chain[0],
+        session_id=authorized.opened.session_id,
+        registers=context.facts.meter_begin,
+        discharge="none",
+    )
+    opened = authorized.opened
+    return open_books(started, connection.identity, authorized.contract, opened.evcc_id, context.facts.tariff)

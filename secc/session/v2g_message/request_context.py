@@ -1,0 +1,65 @@
+"""What these editions add to the context of a request and to the result of its handler."""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from secc.session import request_context
+from v2g.iso15118.engine.dc_status import DcStatus, Stop
+from v2g.iso15118.engine.physical_values import Writer
+from v2g.iso15118.engine.quirks import Quirk
+from v2g.iso15118.engine.xmldsig import Signature
+
+
+class MessageSet(msgspec.Struct, frozen=True, kw_only=True):
+    """An edition's responses, by which handlers of both editions write them."""
+
+    responses: Mapping[str, Any]
+    """Its messages by name."""
+    codes: type[Enum]
+    processing: type[Enum]
+    values: Writer[Any]
+    status: Callable[..., Any]
+    """Makes DC_EVSEStatus of a DcStatus and `max_delay_s`."""
+    voltage_error: str
+    """Code for a start although the output has not the requested voltage."""
+
+    def response(self, name: str, code: str = "OK", **fields: Any) -> Any:
+        """Return a response."""
+        return self.responses[name](response_code=self.codes(code), **fields)
+
+    def dc_status(self, status: DcStatus, *, max_delay_s: int) -> Any:
+        """Return DC_EVSEStatus with NotificationMaxDelay in s."""
+        return self.status(status, max_delay_s=max_delay_s)
+
+
+class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
+    """The present state of everything outside the session."""
+
+    messages: MessageSet
+    stop: Stop | None
+    """Why the charger ends the session, if it does."""
+    strict: bool
+    """Whether to refuse what vehicles in the field do beyond the edition's text."""
+    pilot_s: float
+    """How long the control pilot may take to reach the state that a request requires."""
+    ongoing_s: float
+    """Maximum duration of our own Ongoing."""
+    asked_session: bytes
+    """The SessionID in the request's header."""
+
+    @property
+    def delay_s(self) -> int:
+        """NotificationMaxDelay: how long the vehicle may take to follow the notification, s."""
+        if self.notice is None or self.stop in (Stop.EMERGENCY, Stop.MALFUNCTION):
+            return 0
+        return max(0, int(self.notice.until - self.now))
+
+
+class Step(request_context.Step, frozen=True):
+    """See `request_context.Step`; `quirks` are those that the request shows."""
+
+    quirks: tuple[Quirk, ...] = ()
+    signature: Signature | None = None

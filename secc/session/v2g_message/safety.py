@@ -1,0 +1,71 @@
+"""Translation of the messages of an ISO 15118-2 or DIN 70121 session for the safety monitor (`v2g.safety`).
+
+Nothing is shared with the handlers: the vehicle's limits and requests are read from its messages independently. Pure.
+"""
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from secc.session.config import SeccConfig
+from v2g.iso15118.d2.timing import Timing as Timing2
+from v2g.iso15118.din.timing import Timing as TimingDin
+from v2g.iso15118.engine.v2g_message import body_of
+from v2g.safety import UNBOUNDED, Output, Phase, Request
+
+LEAVING_S: Final = 4.0
+"""How long a contactor may stay closed after PowerDeliveryReq (stop): ramp-down, and the contactor's own time."""
+
+_FIELDS: Final = (
+    ("charge_w", "ev_maximum_power_limit", 0),
+    ("charge_ma", "ev_maximum_current_limit", 3),
+    ("voltage_mv", "ev_maximum_voltage_limit", 3),
+)
+"""Limit of an output, the field of the vehicle's limits that contains it, and the power of ten of its unit."""
+
+
+class V2gMessageRequests:
+    """Reads the messages of one session, in their order."""
+
+    def __init__(self, config: SeccConfig, timing: Timing2 | TimingDin) -> None:
+        self._timing, self._most_mv = timing, config.rating.max_voltage_v * 1000
+        self._bears = Output()
+
+    def read(self, message: Any, payload_type: int) -> Request:
+        """Return the meaning of a message of the vehicle."""
+        body, alive_s, closed_s = body_of(message), self._timing.secc_loop_silence, self._timing.secc_sequence
+        match type(body).__name__:
+            case "CableCheckReq":
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
+            case "PreChargeReq":
+                target_mv = max(0, min(_scaled(body.ev_target_voltage, 3), self._most_mv))
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s, target_mv=target_mv)
+            case "PowerDeliveryReq":
+                return self._delivery(body)
+            case "CurrentDemandReq":
+                self._bears = _bears(body, self._bears)
+                return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
+            case "ChargeParameterDiscoveryReq":
+                self._bears = _bears(body.ev_charge_parameter, Output(charge_w=UNBOUNDED))
+                return Request(phase=Phase.IDLE, bears=self._bears)
+        return Request(phase=Phase.IDLE)
+
+    def _delivery(self, request: Any) -> Request:
+        """Return the meaning of a PowerDeliveryReq, by ReadyToChargeState or by ChargeProgress."""
+        if getattr(request, "ready_to_charge_state", False):
+            power_s = self._timing.secc_loop_silence
+            return Request(phase=Phase.POWER, power_s=power_s, closed_s=self._timing.secc_sequence, bears=self._bears)
+        return Request(phase=Phase.REST, closed_s=LEAVING_S)
+
+
+def _scaled(number: Any, shift: int) -> int:
+    """Return a PhysicalValue x 10^shift, rounded down."""
+    power = number.multiplier + shift
+    value: int = number.value * 10**power if power >= 0 else number.value // 10**-power
+    return min(UNBOUNDED, value)
+
+
+def _bears(limits: Any, known: Output) -> Output:
+    """Return the vehicle's limits; those that it omits stay as known, and none is negative."""
+    given = ((name, getattr(limits, field, None), shift) for name, field, shift in _FIELDS)
+    return replace(known, **{name: max(0, _scaled(each, shift)) for name, each, shift in given if each is not None})

@@ -1,0 +1,207 @@
+"""The charger's session in ISO 15118-2 and DIN 70121: headers, quirks, failures and status codes that they share."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Final
+
+from msgspec import structs
+
+from secc.session.config import SeccConfig
+from secc.session.facts import SessionFacts
+from secc.session.identity import Connection
+from secc.session.limits import SessionLimits
+from secc.session.pacing import Pace
+from secc.session.paused import Paused
+from secc.session.request_context import Step as CommonStep
+from secc.session.session import CONTACTOR, ChargerSession
+from secc.session.stages import Finished
+from secc.session.v2g_message.request_context import MessageSet, RequestContext, Step
+from v2g.errors import CodecError
+from v2g.iso15118.d2.timing import Timing as Timing2
+from v2g.iso15118.din.timing import Timing as TimingDin
+from v2g.iso15118.engine import dc_status, sequence
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
+from v2g.iso15118.engine.dc_status import Phase, Stop
+from v2g.iso15118.engine.quirks import EARLY_POWER_STOP, EARLY_SESSION_STOP, SESSION_ID_LENGTH
+from v2g.iso15118.engine.sequence import Chart, State
+from v2g.iso15118.engine.session import OnMessage, ignored
+from v2g.iso15118.engine.v2g_message import MessageSession, is_request, is_same_session
+
+_CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSession"})
+"""Codes after which TCP is closed directly; after any other one a vehicle may still end the session."""
+_ENERGISING: Final = frozenset({"CableCheckReq", "PreChargeReq"})
+_EARLY: Final = {"SessionStopReq": EARLY_SESSION_STOP, "PowerDeliveryReq": EARLY_POWER_STOP}
+_STOPS: Final = {"emergency_stop": Stop.EMERGENCY}
+"""Reason for the end -> Stop; all others are requests."""
+
+
+class V2gMessageSession(ChargerSession, MessageSession):
+    """One session of a charge point in an edition of V2G_Message; energy never flows back."""
+
+    parameters = frozenset({"ChargeParameterDiscoveryReq"})
+    messages: ClassVar[MessageSet]
+    """The edition's responses."""
+
+    bidirectional = False
+
+    def __init__(
+        self,
+        config: SeccConfig,
+        connection: Connection,
+        limits: SessionLimits,
+        facts: SessionFacts,
+        *,
+        timing: Timing2 | TimingDin,
+        strict: bool,
+        paused: Paused | None = None,
+        time_scale: float = 1.0,
+        on_message: OnMessage = ignored,
+    ) -> None:
+        """`strict` refuses what vehicles in the field do beyond the edition's text."""
+        super().__init__(
+            config,
+            connection,
+            limits,
+            facts,
+            timing=timing,
+            pace=_pace(timing),
+            paused=paused,
+            time_scale=time_scale,
+            on_message=on_message,
+        )
+        self._limits_s, self._strict = timing, strict
+        self._failed = ""
+        """Why the session is over, after a negative response."""
+
+    # -- what an edition adds -----------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _strict_chart(self) -> Chart:
+        """The chart without what vehicles in the field do beyond it."""
+
+    @abstractmethod
+    def _refusal(self, request: Any, code: str) -> Any:
+        """Return the negative response to a request."""
+
+    @abstractmethod
+    def _starts(self, request: Any) -> bool:
+        """Return whether a PowerDeliveryReq starts the transfer of energy."""
+
+    # -- context ------------------------------------------------------------------------------------------------
+
+    @property
+    def _chart(self) -> Chart:
+        return self._strict_chart if self._strict else self.chart
+
+    @property
+    def _stop(self) -> Stop | None:
+        if not self._stopping:
+            return None
+        return _STOPS.get(self._stop_reason, Stop.REQUESTED)
+
+    def _request_context(self, *, waited: bool) -> RequestContext:
+        return RequestContext(
+            **self._common_context(waited=waited),
+            messages=self.messages,
+            stop=self._stop,
+            strict=self._strict,
+            pilot_s=self._limits_s.secc_cp_state,
+            ongoing_s=self._limits_s.secc_ongoing_performance,
+            asked_session=self._foreign_id,
+        )
+
+    @property
+    def _linger_s(self) -> float:
+        return self._limits_s.secc_linger
+
+    def _on_start(self) -> None:
+        charge_w, _ = self._config.power_rating(self._kind)
+        self._limits.rate((charge_w, 0))
+        super()._on_start()
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        if isinstance(self._stage, Finished):
+            self._on_late_body(body)
+        elif not is_request(body):
+            self._on_broken(CodecError(f"{type(body).__name__} is no request"))
+        else:
+            self._on_request(body, same_session=self._names_session(header))
+
+    def _names_session(self, header: Any | None) -> bool:
+        if header is None or not is_same_session(self.session_id, header.session_id):
+            return False
+        if header.session_id != self.session_id:
+            self._tolerate(SESSION_ID_LENGTH)
+        return True
+
+    def _on_late_body(self, body: Any) -> None:
+        """After a negative response a vehicle may still end the session; anything else closes the connection."""
+        if self._doomed and not self._failed and is_request(body):
+            self._close_doomed(body)
+        if not self._failed or not is_request(body):
+            return
+        if type(body).__name__ == "SessionStopReq":
+            self._send_body(self.messages.response("SessionStopRes"))
+        else:
+            self._refuse(body, "FAILED_SequenceError")
+        self._close(self._failed)
+
+    def _on_step(self, request: Any, step: CommonStep, before: State) -> None:
+        early = _EARLY.get(type(request).__name__)
+        if early is not None and not sequence.accepts(before, request, self._strict_chart):
+            self._tolerate(early)
+        for quirk in step.quirks if isinstance(step, Step) else ():
+            self._tolerate(quirk)
+
+    def _send_step(self, step: CommonStep) -> None:
+        if isinstance(step.response, SupportedAppProtocolRes):
+            self._send(step.response)
+        else:
+            self._send_body(step.response, step.signature if isinstance(step, Step) else None)
+
+    def _refuse(self, request: Any, code: str, stream: int | None = None) -> None:
+        response = self._refusal(request, code)
+        if isinstance(request, SupportedAppProtocolReq):
+            self._send(response)
+            return
+        reason = self._doomed or (self._stop_reason if self._stopping else "")
+        stop = _STOPS.get(reason, Stop.MALFUNCTION) if self._doomed else self._stop
+        status = self.messages.dc_status(dc_status.status(Phase.STOPPED, isolation="Invalid", stop=stop), max_delay_s=0)
+        kind = type(status)
+        fields = [each for each in ("dc_evse_status", "evse_status") if isinstance(getattr(response, each, None), kind)]
+        self._send_body(structs.replace(response, **dict.fromkeys(fields, status)))
+
+    def _fail_after(self, code: str, reason: str) -> None:
+        if code in _CLOSED_AT_ONCE or self.state is State.SUPPORTED_APP_PROTOCOL:
+            self._end(reason or code)
+            return
+        self._settle(reason or code)
+        self._pending, self._stage, self._failed = None, Finished(), reason or code
+        self._time.timers.clear()
+        self._arm("close", self._linger_s)
+
+    @property
+    def _finished(self) -> str:
+        return self._failed or super()._finished
+
+    def _fault_code(self, request: Any, fault: str) -> str:
+        if type(request).__name__ != "PowerDeliveryReq":
+            return "FAILED"
+        return "FAILED_ContactorError" if fault in CONTACTOR else "FAILED_PowerDeliveryNotApplied"
+
+    def _brings_power(self, request: Any) -> bool:
+        name = type(request).__name__
+        return name in _ENERGISING or (name == "PowerDeliveryReq" and self._starts(request))
+
+
+def _pace(timing: Timing2 | TimingDin) -> Pace:
+    return Pace(
+        messages=timing.messages,
+        loops={"CurrentDemandReq": timing.secc_loop_silence, "ChargingStatusReq": timing.secc_sequence},
+        loop_sequence=timing.secc_sequence,
+        loop_performance=timing.evcc_sequence_performance,
+        ongoing=timing.secc_sequence,  # vehicles of these editions have no Ongoing
+        ongoing_performance=timing.secc_ongoing_performance,
+    )

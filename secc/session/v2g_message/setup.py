@@ -1,0 +1,61 @@
+"""From the handshake to an open session."""
+
+from secc.session.ports import ForgetSession
+from secc.session.stages import Fresh, Opened
+from secc.session.v2g_message.request_context import RequestContext, Step
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import evcc_id as evcc_ids
+from v2g.iso15118.engine.session import Entropy
+from v2g.observe import Observe
+
+VERSION = (2, 0)
+"""Major and minor version of the namespaces of both editions."""
+
+
+def supported_app_protocol(
+    request: app.SupportedAppProtocolReq, served: app.AppProtocol | None, name: str, own: str
+) -> Step:
+    """Answer the handshake with the protocol that is `served`, the vehicle's best-ranked one, if any.
+
+    `name` is the edition's, `own` its namespace.
+    """
+    namespaces = [each.protocol_namespace for each in request.app_protocol]
+    offered = Observe("session", "protocols_offered", {"namespaces": " ".join(namespaces)})
+    if served is None:
+        refused = Observe("session", "protocol_refused", {"offered": " ".join(namespaces), "served": own})
+        response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+        return Step(response, Fresh(), (offered, refused))
+    code = (
+        app.ResponseCode.OK_SuccessfulNegotiation
+        if served.version_number_minor == VERSION[1]
+        else app.ResponseCode.OK_SuccessfulNegotiationWithMinorDeviation
+    )
+    picked = Observe("session", "protocol_negotiated", {"protocol": name, "schema_id": served.schema_id})
+    return Step(app.SupportedAppProtocolRes(response_code=code, schema_id=served.schema_id), Fresh(), (offered, picked))
+
+
+def opened(
+    evcc_id: bytes, context: RequestContext, *, resumed: bool
+) -> tuple[Opened, tuple[ForgetSession | Observe, ...]]:
+    """Return the stage of a new session, and its commands; a session that was paused here is forgotten."""
+    paused = context.paused
+    forget = () if paused is None else (ForgetSession(paused.session_id.hex(), "not_resumed", "Other"),)
+    stage = Opened(session_id=new_session_id(context.connection.entropy), evcc_id=evcc_ids.shown(evcc_id))
+    event = Observe(
+        "session",
+        "session_started",
+        {
+            "session_id": stage.session_id.hex(),
+            "evse_id": context.config.evse_id,
+            "evcc_id": stage.evcc_id,
+            "resumed": resumed,
+        },
+    )
+    return stage, (*forget, event)
+
+
+def new_session_id(entropy: Entropy) -> bytes:
+    """Return 8 unpredictable bytes that are not all zero [V2G2-750]."""
+    while not any(session_id := entropy(8)):
+        pass
+    return session_id
