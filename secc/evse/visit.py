@@ -68,7 +68,6 @@ class Visit:
             tuple(controller.carried(version).values()),
             controller.config.charger,
             lambda edition: self._session(edition, connection, online=online),
-            tls=connection.tls,
         )
 
     def _session(self, edition: Edition, connection: Connection, *, online: bool) -> EditionSession:

@@ -9,6 +9,7 @@ from msgspec import Meta
 from secc.session.terms import PriceTerms, ScheduleRules, SeccNeeds
 from v2g.energy.discharge import DischargeConfig
 from v2g.iec61851.timing import PilotTiming
+from v2g.iso15118.d2.timing import Timing as Iso2Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
@@ -241,6 +242,14 @@ class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     timing: PilotTiming = PilotTiming()
 
 
+class Iso2Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Choices for ISO 15118-2."""
+
+    strict: bool = False
+    """Refuse what vehicles in the field do beyond the standard: stops at any time, charging profiles above PMax."""
+    timing: Iso2Timing = Iso2Timing()
+
+
 class DinConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Choices for DIN 70121."""
 
@@ -255,8 +264,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
     """EVSEID in SessionSetupRes, journals and events."""
     editions: Annotated[tuple[EditionName, ...], Meta(min_length=1, max_length=3)] = ("20",)
-    """Editions of the protocol that are served: 20 (ISO 15118-20), 2 (ISO 15118-2), din (DIN 70121). The vehicle's
-    priorities choose; the first one answers vehicles that support none of them."""
+    """Editions of the protocol that are served: 20 (ISO 15118-20), 2 (ISO 15118-2), din (DIN 70121), the last two with
+    EIM in `authorization` only. The vehicle's priorities choose; the first one answers vehicles that support none of
+    them."""
     rating: EvseRating = EvseRating()
     ac_rating: AcRating = AcRating()
     """Rating of the AC services; `rating` is that of the DC services."""
@@ -323,6 +333,7 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     under load may be damaged."""
     loop_events: bool = True
     """Record one event per charge loop."""
+    iso2: Iso2Config = Iso2Config()
     din: DinConfig = DinConfig()
     poll_hold_s: Annotated[float, Meta(ge=0, le=1.2)] = 0.5
     """How long a poll waits for a result before it is answered Ongoing; saves polls on slow hardware."""

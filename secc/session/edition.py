@@ -39,8 +39,8 @@ class EditionSession(Conversation, Protocol):
 class Edition(Protocol):
     """What each edition provides."""
 
-    def serves(self, protocol: AppProtocol, config: SeccConfig, *, tls: bool) -> bool:
-        """Return whether this charger supports a protocol that a vehicle offers, with or without TLS."""
+    def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
+        """Return whether this charger supports a protocol that a vehicle offers."""
 
     def session(
         self,
@@ -71,14 +71,9 @@ class NegotiatedSession:
     """
 
     def __init__(
-        self,
-        editions: Sequence[Edition],
-        config: SeccConfig,
-        begin: Callable[[Edition], EditionSession],
-        *,
-        tls: bool,
+        self, editions: Sequence[Edition], config: SeccConfig, begin: Callable[[Edition], EditionSession]
     ) -> None:
-        self._editions, self._config, self._begin, self._tls = editions, config, begin, tls
+        self._editions, self._config, self._begin = editions, config, begin
         self.session = begin(editions[0])
         """The current session."""
         self._handshake = Framer() if len(editions) > 1 else None
@@ -190,4 +185,4 @@ class NegotiatedSession:
         return self._editions[0]
 
     def _serving(self, protocol: AppProtocol) -> Edition | None:
-        return next((each for each in self._editions if each.serves(protocol, self._config, tls=self._tls)), None)
+        return next((each for each in self._editions if each.serves(protocol, self._config)), None)

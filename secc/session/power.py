@@ -274,3 +274,17 @@ def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
         "notice": context.notice.notification if context.notice else None,
     }
     return (Observe("loop", "response", data),)
+
+
+def overdraw(stage: Charging, context: RequestContext) -> tuple[Charging, int, float | None]:
+    """Return the stage, how many W an AC vehicle exceeds its permitted power, and for how many s.
+
+    The time is None within the margin for measuring errors and control.
+    """
+    output = stage.output
+    assert isinstance(output, SetAcOutput)
+    above_w = max(power(context) - output.charge_w, -power(context) - output.discharge_w)
+    if above_w <= context.config.profile.margin_w:
+        return replace(stage, violated_since=None), above_w, None
+    since = context.now if stage.violated_since is None else stage.violated_since
+    return replace(stage, violated_since=since), above_w, context.now - since

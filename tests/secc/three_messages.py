@@ -172,7 +172,7 @@ class Three:
     def __init__(self) -> None:
         self.sessions: list[ThreeMessages] = []
 
-    def serves(self, protocol: app.AppProtocol, config: SeccConfig, *, tls: bool) -> bool:
+    def serves(self, protocol: app.AppProtocol, config: SeccConfig) -> bool:
         return protocol.protocol_namespace == SCHEMA.uri
 
     def session(

@@ -12,7 +12,7 @@ from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
-from secc.session.power import apply_output, loop_event, power
+from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
@@ -118,18 +118,13 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
     The charge point cannot lower the power of an on-board charger itself; it can only send targets and open its
     contactor.
     """
-    output, rules = stage.output, context.config.profile
-    assert isinstance(output, SetAcOutput)
-    above = max(power(context) - output.charge_w, -power(context) - output.discharge_w)
-    if above <= rules.margin_w:
-        return replace(stage, violated_since=None), ResponseCode.OK
-    since = context.now if stage.violated_since is None else stage.violated_since
-    stage = replace(stage, violated_since=since)
-    if context.now - since >= rules.fail_s:
-        raise refuse(ResponseCode.FAILED_EVPowerProfileViolation, f"{above} W more than allowed")
-    if context.now - since >= rules.warn_s:
-        return stage, ResponseCode.WARNING_EVPowerProfileViolation
-    return stage, ResponseCode.OK
+    rules = context.config.profile
+    stage, above_w, seconds = overdraw(stage, context)
+    if seconds is None:
+        return stage, ResponseCode.OK
+    if seconds >= rules.fail_s:
+        raise refuse(ResponseCode.FAILED_EVPowerProfileViolation, f"{above_w} W more than allowed")
+    return stage, ResponseCode.WARNING_EVPowerProfileViolation if seconds >= rules.warn_s else ResponseCode.OK
 
 
 def _response(

@@ -19,7 +19,7 @@ from v2g.safety import Request
 class Iso20:
     """See Edition."""
 
-    def serves(self, protocol: AppProtocol, config: SeccConfig, *, tls: bool) -> bool:
+    def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
         """See Edition."""
         return setup.serves(protocol, config)
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from secc.session.config import EnergyService
 from secc.session.din.setup import is_offered, transfer_type
-from secc.session.offers import OfferedTuple, Span
+from secc.session.offers import OfferedTuple
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Planned
+from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Plan, Planned
 from secc.session.v2g_message import authorization, delivery, loop, parameters
+from secc.session.v2g_message.profile import check_profile
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Paying
 from secc.session.v2g_message.status import dc_evse_status
@@ -27,7 +28,7 @@ from v2g.iso15118.din.messages.parameters import (
     DC_EVSEChargeParameter,
 )
 from v2g.iso15118.engine.dc_status import Phase
-from v2g.iso15118.engine.power_schedule import PowerSchedule, exceeds
+from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import CHARGING_PROFILE, Quirk
 
 
@@ -58,8 +59,8 @@ def charge_parameter_discovery(
         stage,
         context,
         parameters.dc_needs(parameter, vehicle),
+        Plan(tuples=(OfferedTuple(tuple_id=1, charge=parameters.allowed_power(context)),)),
         partial(_discovery_response, context),
-        most_entries=schedules.MOST_ENTRIES,
         quirks=quirks,
     )
 
@@ -68,14 +69,14 @@ def power_delivery(request: PowerDeliveryReq, stage: Planned | AfterPlan, contex
     """Start or stop the transfer of energy."""
     if request.ready_to_charge_state:
         quirks = _check_profile(request, stage, context)
-        # without renegotiation, the schedule must not outlive a limit: present limits hold by themselves
-        rating_w, _ = context.config.power_rating(context.family)
-        always = OfferedTuple(tuple_id=1, charge=(Span(context.utc_ms, context.utc_ms, rating_w),))
-        return delivery.start(always, stage, context, quirks=quirks)
+        # there is no renegotiation
+        always, respond = parameters.unbounded(1, context), partial(delivery.power_response, Phase.ENERGY, context)
+        return delivery.start(always, stage, context, respond, quirks=quirks)
+    respond = partial(delivery.power_response, Phase.STOPPED, context)
     parameter = request.ev_power_delivery_parameter
     if isinstance(parameter, DC_EVPowerDeliveryParameter):
-        return delivery.stop(stage, context, parameter.dc_ev_status.ev_error_code.value)
-    return delivery.stop(stage, context, delivery.NO_ERROR)
+        return delivery.stop(stage, context, parameter.dc_ev_status.ev_error_code.value, respond)
+    return delivery.stop(stage, context, delivery.NO_ERROR, respond)
 
 
 def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext) -> Step:
@@ -94,12 +95,7 @@ def _check_profile(request: PowerDeliveryReq, stage: Any, context: RequestContex
         raise refuse("FAILED_TariffSelectionInvalid", f"schedule {profile.sa_schedule_tuple_id} was not offered")
     allowed = parameters.schedule_of(offered.charge, schedules.MOST_ENTRIES)
     steps = tuple(each for each in allowed.steps if not schedules.is_capped(each.power_w))
-    planned = schedules.planned(profile)
-    if planned is None or exceeds(planned, PowerSchedule(steps, allowed.end_s)) is None:
-        return ()
-    if context.strict:
-        raise refuse("FAILED_ChargingProfileInvalid", "the charging profile is above PMax")
-    return (CHARGING_PROFILE,)
+    return check_profile(schedules.planned(profile), PowerSchedule(steps, allowed.end_s), context)
 
 
 def _authentication_response(context: RequestContext, processing: str) -> Any:
@@ -108,13 +104,11 @@ def _authentication_response(context: RequestContext, processing: str) -> Any:
     )
 
 
-def _discovery_response(
-    context: RequestContext, processing: str, schedule: PowerSchedule
-) -> ChargeParameterDiscoveryRes:
+def _discovery_response(context: RequestContext, processing: str, plan: Plan) -> ChargeParameterDiscoveryRes:
     response: ChargeParameterDiscoveryRes = context.messages.response(
         "ChargeParameterDiscoveryRes",
         evse_processing=context.messages.processing(processing),
-        sa_schedules=schedules.schedule_list(schedule),
+        sa_schedules=schedules.schedule_list(parameters.schedule_of(plan.tuples[0].charge, schedules.MOST_ENTRIES)),
         evse_charge_parameter=DC_EVSEChargeParameter(
             dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
         ),

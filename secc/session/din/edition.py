@@ -19,9 +19,9 @@ from v2g.safety import Request
 class Din:
     """See Edition."""
 
-    def serves(self, protocol: AppProtocol, config: SeccConfig, *, tls: bool) -> bool:
+    def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
         """See Edition."""
-        return setup.serves(protocol, config, tls=tls)
+        return setup.serves(protocol, config)
 
     def session(
         self,

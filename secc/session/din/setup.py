@@ -40,13 +40,10 @@ _CORE: Final = 1
 """Value of `charger.connector` for the DC pins of a core inlet; all others are of an extended one."""
 
 
-def serves(protocol: app.AppProtocol, config: SeccConfig, *, tls: bool) -> bool:
-    """Return whether a protocol is DIN 70121, and the charger has direct current and external identification.
-
-    It is without TLS only (V2G-DC-618).
-    """
+def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
+    """Return whether a protocol is DIN 70121, and the charger has direct current and external identification."""
     known = protocol.protocol_namespace == DIN.uri and protocol.version_number_major == setup.VERSION[0]
-    return known and not tls and Authorization.EIM in config.authorization and bool(config.offers(Family.DC))
+    return known and Authorization.EIM in config.authorization and bool(config.offers(Family.DC))
 
 
 def transfer_type(config: SeccConfig) -> str:
@@ -61,8 +58,7 @@ def is_offered(requested: EVRequestedEnergyTransferType, config: SeccConfig) -> 
 
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Accept DIN 70121."""
-    tls = context.connection.tls
-    best = best_ranked(request.app_protocol, lambda each: serves(each, context.config, tls=tls))
+    best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     return setup.supported_app_protocol(request, best, "DIN 70121", DIN.uri)
 
 

@@ -25,6 +25,8 @@ def external(
 
     `respond` returns the response with this EVSEProcessing.
     """
+    if isinstance(stage, Paying) and context.joined is not None:
+        return Step(respond("Finished"), Authorized(opened=stage.opened, contract=context.joined.contract))
     if isinstance(stage, Paying):
         asked = Observe("authorization", "asked", {"method": "EIM"})
         waiting = Authorizing(attempt=_ATTEMPT, since=context.now, contract=None, opened=stage.opened)

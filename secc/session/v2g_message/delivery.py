@@ -1,5 +1,6 @@
 """From the cable check to power and back, with the messages of these editions."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from secc.session.stages import AfterPlan, CableChecking, Charging, Finished, Pl
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.status import dc_evse_status
 from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, millivolts
 from v2g.iso15118.engine.quirks import PRE_CHARGE_TARGET_CHANGES, PRE_CHARGE_TARGET_OUT_OF_RANGE, Quirk
@@ -23,7 +25,7 @@ NO_ERROR: Final = "NO_ERROR"
 
 def cable_check(request: Any, stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
     """Test the insulation; polled until the result is available. The pilot has to be in C or D (V2G-DC-547)."""
-    return delivery.cable_check(stage, context, partial(_cable_check_response, context), pilot_s=context.pilot_s)
+    return delivery.cable_check(stage, context, partial(cable_check_response, context), pilot_s=context.pilot_s)
 
 
 def pre_charge(request: Any, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
@@ -33,14 +35,18 @@ def pre_charge(request: Any, stage: PreCharging, context: RequestContext) -> Com
     quirks: tuple[Quirk, ...] = () if wanted_mv == target_mv else (PRE_CHARGE_TARGET_OUT_OF_RANGE,)
     if stage.target_mv not in (0, target_mv):
         quirks += (PRE_CHARGE_TARGET_CHANGES,)
-    step = delivery.pre_charge(stage, target_mv, context, partial(_pre_charge_response, context), at_once=True)
+    step = delivery.pre_charge(stage, target_mv, context, partial(pre_charge_response, context), at_once=True)
     assert isinstance(step, CommonStep), "an answer at once never waits"
-    battery = Reported(target_mv, stage.vehicle.max_charge_ma, 0)
-    return Step(step.response, step.stage, (*step.commands, battery), quirks=quirks)
+    return Step(step.response, step.stage, step.commands, quirks=quirks)
 
 
 def start(
-    chosen: OfferedTuple, stage: Planned | AfterPlan, context: RequestContext, *, quirks: tuple[Quirk, ...] = ()
+    chosen: OfferedTuple,
+    stage: Planned | AfterPlan,
+    context: RequestContext,
+    respond: Callable[[], Any],
+    *,
+    quirks: tuple[Quirk, ...] = (),
 ) -> Step | Wait:
     """Close the contactors at the voltage of the pre-charge, and begin the charge loop by the chosen schedule."""
     if isinstance(stage, Starting):
@@ -48,7 +54,8 @@ def start(
         if wait is not None:
             return wait
         charging = Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv)
-        return Step(power_response(Phase.ENERGY, context), charging, delivery.started(stage, context), quirks=quirks)
+        battery = Reported(stage.asked_mv, stage.vehicle.max_charge_ma, 0)
+        return Step(respond(), charging, (*delivery.started(stage, context), battery), quirks=quirks)
     assert isinstance(stage, PreCharging), "the chart allows a start after the pre-charge only"
     wait = delivery.await_match(stage, context, code=context.messages.voltage_error)
     if wait is not None:
@@ -56,9 +63,11 @@ def start(
     return delivery.close_contactors(stage.planned, context, asked_mv=stage.target_mv, before=())
 
 
-def stop(stage: Planned | AfterPlan, context: RequestContext, error: str) -> CommonStep | Wait:
+def stop(
+    stage: Planned | AfterPlan, context: RequestContext, error: str, respond: Callable[[], Any]
+) -> CommonStep | Wait:
     """Bring the output to zero and open the contactors; an EVErrorCode changes nothing."""
-    outcome = delivery.stop(stage, context, partial(power_response, Phase.STOPPED, context))
+    outcome = delivery.stop(stage, context, respond)
     if error == NO_ERROR or not isinstance(outcome, CommonStep):
         return outcome
     event = Observe("stop", "vehicle_error", {"code": error})
@@ -79,8 +88,8 @@ def welding_detection(request: Any, stage: Stopped, context: RequestContext) -> 
 
 
 def session_stop(request: Any, stage: Any, context: RequestContext) -> Step | Wait:
-    """End the session, from any stage; after energy has flowed only with the pilot in B."""
-    if isinstance(stage, Stopped) and (wait := _await_b(stage, context)):
+    """End the session, from any stage; after direct current has flowed only with the pilot in B."""
+    if isinstance(stage, Stopped) and context.family is Family.DC and (wait := _await_b(stage, context)):
         return wait
     event = Observe("stop", "session_stop", {"session": "Terminate"})
     return Step(context.messages.response("SessionStopRes"), Finished(), (event,))
@@ -102,7 +111,8 @@ def power_response(phase: Phase, context: RequestContext) -> Any:
     return context.messages.response("PowerDeliveryRes", evse_status=dc_evse_status(phase, context))
 
 
-def _cable_check_response(context: RequestContext, processing: str) -> Any:
+def cable_check_response(context: RequestContext, processing: str) -> Any:
+    """Return CableCheckRes with this EVSEProcessing."""
     phase = Phase.CABLE_CHECK if processing == "Ongoing" else Phase.CHECKED
     return context.messages.response(
         "CableCheckRes",
@@ -111,7 +121,8 @@ def _cable_check_response(context: RequestContext, processing: str) -> Any:
     )
 
 
-def _pre_charge_response(context: RequestContext) -> Any:
+def pre_charge_response(context: RequestContext) -> Any:
+    """Return PreChargeRes with the present voltage."""
     return context.messages.response(
         "PreChargeRes",
         dc_evse_status=dc_evse_status(Phase.PRE_CHARGE, context),

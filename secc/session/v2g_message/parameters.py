@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from secc.session.books import open_books, session_started
 from secc.session.config import ControlMode, EnergyService
 from secc.session.needs import back_end_plans
-from secc.session.offers import OfferedTuple, Spans, allowed_over
+from secc.session.offers import OfferedTuple, Span, Spans, allowed_over
 from secc.session.ports import ReportChargingNeeds
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import Authorized, Awaiting, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.stages import Authorized, Awaiting, Charging, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.limits import VEHICLE
 from v2g.energy.needs import EvNeeds
@@ -75,67 +75,81 @@ def selected(authorized: Authorized, service: EnergyService, context: RequestCon
     return Selected(authorized=authorized, service=service, control_mode=ControlMode.SCHEDULED, signed_discharge=False)
 
 
-def authorized_of(stage: Authorized | Awaiting) -> Authorized:
+def authorized_of(stage: Authorized | Awaiting | Charging) -> Authorized:
     """Return the authorisation."""
-    return stage.parametrised.selected.authorized if isinstance(stage, Awaiting) else stage
+    return stage if isinstance(stage, Authorized) else stage.parametrised.selected.authorized
 
 
 def discover(
     parametrised: Parametrised,
-    stage: Authorized | Awaiting,
+    stage: Authorized | Awaiting | Charging,
     context: RequestContext,
     needs: EvNeeds,
-    respond: Callable[[str, PowerSchedule], Any],
+    plan: Plan,
+    respond: Callable[[str, Plan], Any],
     *,
-    most_entries: int,
     quirks: tuple[Quirk, ...] = (),
 ) -> Step | Wait:
-    """Plan by the present limits; a back end that is planning gets its time before.
+    """Plan by the present limits, as in `plan`; a back end that is planning gets its time before energy flows.
 
-    `respond` returns the response with this EVSEProcessing and schedule of at most `most_entries`.
+    `respond` returns the response with this EVSEProcessing and plan.
     """
     opening = () if context.books_open else _opening(parametrised, context)
     begin = (*opening, limits_event(parametrised.vehicle, context), ReportChargingNeeds(needs))
-    schedule = schedule_of(allowed_power(context), most_entries)
     if isinstance(stage, Awaiting):
         waiting, begin = replace(stage, parametrised=parametrised), ()
         pending = back_end_plans(waiting, context)
         if isinstance(pending, Wait):
             return pending
         if pending:
-            return Step(respond("Ongoing", schedule), waiting, quirks=quirks)
-    elif context.connection.can_plan and context.config.schedules.patience_s and not context.waited:
+            return Step(respond("Ongoing", plan), waiting, quirks=quirks)
+    elif (
+        isinstance(stage, Authorized)
+        and context.connection.can_plan
+        and context.config.schedules.patience_s
+        and not context.waited
+    ):
         return Wait(Awaiting(parametrised, since=context.now), context.config.poll_hold_s, begin)
-    offered = OfferedTuple(tuple_id=1, charge=allowed_power(context))
-    planned = Planned(parametrised=parametrised, plan=Plan(tuples=(offered,)))
+    planned = Planned(parametrised=parametrised, plan=plan)
     event = Observe(
         "schedule",
         "planned",
         {
             "control_mode": "Scheduled",
-            "charge_w": offered.charge_w(context.utc_ms),
+            "charge_w": plan.tuples[0].charge_w(context.utc_ms),
             "discharge_w": 0,
-            "tuples": 1,
+            "tuples": len(plan.tuples),
             "signed": False,
             "tariff_version": context.facts.tariff.version if context.facts.tariff else None,
-            "departure_ms": needs.departure_ms,
+            "departure_ms": plan.departure_ms,
         },
     )
-    return Step(respond("Finished", schedule), planned, (*begin, event), quirks=quirks)
+    renewed = replace(stage, planned=planned) if isinstance(stage, Charging) else planned
+    return Step(respond("Finished", plan), renewed, (*begin, event), quirks=quirks)
 
 
-def allowed_power(context: RequestContext) -> Spans:
-    """Return the limits of charger, site and operator over the next day, as far as they are known."""
+def _back_end_may_plan(context: RequestContext) -> bool:
+    return context.connection.can_plan and bool(context.config.schedules.patience_s) and not context.waited
+
+
+def allowed_power(context: RequestContext, horizon_s: int = DAY_S) -> Spans:
+    """Return the limits of charger, site and operator over the next `horizon_s`, as far as they are known."""
     limits = [each for each in context.limits if each.source != VEHICLE]
     charge_w, _ = context.config.power_rating(context.family)
-    return tuple(allowed_over(limits, context.utc_ms, DAY_S, charge_w=charge_w)[0])
+    return tuple(allowed_over(limits, context.utc_ms, horizon_s, charge_w=charge_w)[0])
+
+
+def unbounded(tuple_id: int, context: RequestContext) -> OfferedTuple:
+    """Return a tuple that bounds nothing: a schedule must not outlive the limits that it was made of."""
+    rating_w, _ = context.config.power_rating(context.family)
+    return OfferedTuple(tuple_id=tuple_id, charge=(Span(context.utc_ms, context.utc_ms, rating_w),))
 
 
 def schedule_of(spans: Spans, most_entries: int) -> PowerSchedule:
-    """Return power over the next day in at most so many entries, none above `spans`."""
+    """Return power over the time of `spans` in at most so many entries, none above them."""
     begin_ms = spans[0].start_ms
     steps = [PowerStep(start_s=(each.start_ms - begin_ms) // 1000, power_w=each.power_w) for each in spans]
-    return covering(steps, DAY_S, most_entries)
+    return covering(steps, max(1, (spans[-1].end_ms - begin_ms) // 1000), most_entries)
 
 
 def dc_limits(context: RequestContext) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from secc.session import request_context
+from secc.session.paused import Paused
 from v2g.iso15118.engine.dc_status import DcStatus, Stop
 from v2g.iso15118.engine.physical_values import Writer
 from v2g.iso15118.engine.quirks import Quirk
@@ -47,6 +48,8 @@ class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
     """How long the control pilot may take to reach the state that a request requires."""
     ongoing_s: float
     """Maximum duration of our own Ongoing."""
+    joined: Paused | None
+    """The stored state of the session that this one continues, if it was paused."""
     asked_session: bytes
     """The SessionID in the request's header."""
 

@@ -29,12 +29,16 @@ class V2gMessageRequests:
 
     def __init__(self, config: SeccConfig, timing: Timing2 | TimingDin) -> None:
         self._timing, self._most_mv = timing, config.rating.max_voltage_v * 1000
+        self._ac = config.ac_rating
         self._bears = Output()
+        self._alternating = self._renegotiates = False
 
     def read(self, message: Any, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
-        body, alive_s, closed_s = body_of(message), self._timing.secc_loop_silence, self._timing.secc_sequence
+        body, closed_s = body_of(message), self._timing.secc_sequence
         match type(body).__name__:
+            case "CableCheckReq" | "PreChargeReq" if self._renegotiates:
+                return Request(closed_s=closed_s)  # the contactor stays closed, and power ends by itself
             case "CableCheckReq":
                 return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
             case "PreChargeReq":
@@ -44,17 +48,39 @@ class V2gMessageRequests:
                 return self._delivery(body)
             case "CurrentDemandReq":
                 self._bears = _bears(body, self._bears)
-                return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
+                return Request(power_s=self._timing.secc_loop_silence, closed_s=closed_s, bears=self._bears)
+            case "ChargingStatusReq":
+                return Request(power_s=closed_s, closed_s=closed_s, bears=self._bears)
+            case "MeteringReceiptReq":
+                return Request(closed_s=closed_s)
             case "ChargeParameterDiscoveryReq":
-                self._bears = _bears(body.ev_charge_parameter, Output(charge_w=UNBOUNDED))
-                return Request(phase=Phase.IDLE, bears=self._bears)
+                return self._parameters(body)
         return Request(phase=Phase.IDLE)
+
+    def _parameters(self, request: Any) -> Request:
+        parameter = request.ev_charge_parameter
+        current = getattr(parameter, "ev_max_current", None)
+        self._alternating = current is not None
+        self._bears = _bears(parameter, Output(charge_w=UNBOUNDED))
+        if current is not None:
+            three = "three" in request.requested_energy_transfer_mode.value
+            lines = self._ac.phases if three else 1
+            self._bears = Output(charge_w=max(0, _scaled(current, 3)) * self._ac.nominal_voltage_v * lines // 1000)
+        if self._renegotiates:
+            return Request(closed_s=self._timing.secc_sequence, bears=self._bears)
+        return Request(phase=Phase.IDLE, bears=self._bears)
 
     def _delivery(self, request: Any) -> Request:
         """Return the meaning of a PowerDeliveryReq, by ReadyToChargeState or by ChargeProgress."""
-        if getattr(request, "ready_to_charge_state", False):
-            power_s = self._timing.secc_loop_silence
-            return Request(phase=Phase.POWER, power_s=power_s, closed_s=self._timing.secc_sequence, bears=self._bears)
+        progress = getattr(request, "charge_progress", None)
+        starts = request.ready_to_charge_state if progress is None else progress.name == "Start"
+        self._renegotiates = progress is not None and progress.name == "Renegotiate"
+        closed_s = self._timing.secc_sequence
+        if starts:
+            power_s = closed_s if self._alternating else self._timing.secc_loop_silence
+            return Request(phase=Phase.POWER, power_s=power_s, closed_s=closed_s, bears=self._bears)
+        if self._renegotiates:
+            return Request(closed_s=closed_s)
         return Request(phase=Phase.REST, closed_s=LEAVING_S)
 
 

@@ -69,6 +69,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             on_message=on_message,
         )
         self._limits_s, self._strict = timing, strict
+        self._joined = False
         self._failed = ""
         """Why the session is over, after a negative response."""
 
@@ -107,6 +108,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             strict=self._strict,
             pilot_s=self._limits_s.secc_cp_state,
             ongoing_s=self._limits_s.secc_ongoing_performance,
+            joined=self._paused if self._joined else None,
             asked_session=self._foreign_id,
         )
 
@@ -115,9 +117,16 @@ class V2gMessageSession(ChargerSession, MessageSession):
         return self._limits_s.secc_linger
 
     def _on_start(self) -> None:
+        self._rate()
+        super()._on_start()
+
+    def _rate(self) -> None:
+        """Set the rating of the present kind of energy transfer, which never flows back."""
         charge_w, _ = self._config.power_rating(self._kind)
         self._limits.rate((charge_w, 0))
-        super()._on_start()
+
+    def _on_joined(self, paused: Paused) -> None:
+        self._joined = True
 
     # -- requests -----------------------------------------------------------------------------------------------
 

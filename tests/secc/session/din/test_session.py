@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from secc.session import ports
 from secc.session.config import EnergyService
 from secc.session.din.edition import Din
-from tests.secc.session.din.bench import CONFIG, DinBench, amperes, protocol, selected, volts, watts
+from tests.secc.session.din.bench import CONFIG, DinBench, amperes, selected, volts, watts
 from tests.secc.session.din.conftest import MakeDin
+from tests.secc.session.message_bench import protocol as any_protocol
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.common_messages import Authorization
@@ -19,6 +20,10 @@ from v2g.iso15118.din.schedules import power_schedules
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+
+
+def protocol(namespace: str = DIN.uri, *numbers: int, **changes: int) -> Any:
+    return any_protocol(namespace, *numbers, **changes)
 
 
 def code(response: Any) -> str:
@@ -187,11 +192,6 @@ def test_the_handshake(din: DinBench, offered: tuple[Any, ...], answer: str) -> 
     assert din.reason == ("" if answer.startswith("OK") else "Failed_NoNegotiation")
 
 
-def test_over_tls_there_is_no_din_70121(make_din: MakeDin) -> None:
-    din = make_din(tls=True)
-    assert code(din.go("SupportedAppProtocolReq")) == "Failed_NoNegotiation"
-
-
 @pytest.mark.parametrize(
     ("changes", "served"),
     [
@@ -203,9 +203,8 @@ def test_over_tls_there_is_no_din_70121(make_din: MakeDin) -> None:
 )
 def test_which_chargers_serve_it(changes: dict[str, Any], served: bool) -> None:
     config = replace(CONFIG, **changes)
-    assert Din().serves(protocol(), config, tls=False) is served
-    assert not Din().serves(protocol(), config, tls=True)
-    assert not Din().serves(protocol("urn:iso:std:iso:15118:-20:DC"), config, tls=False)
+    assert Din().serves(protocol(), config) is served
+    assert not Din().serves(protocol("urn:iso:std:iso:15118:-20:DC"), config)
 
 
 @pytest.mark.parametrize(

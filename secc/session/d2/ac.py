@@ -1,0 +1,113 @@
+"""Alternating current in ISO 15118-2: the vehicle's own charger controls the power, the charge point bounds it."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from secc.session import delivery
+from secc.session.ports import SetAcOutput
+from secc.session.power import apply_output, loop_event, overdraw
+from secc.session.request_context import Wait, refuse
+from secc.session.stages import Charging, Planned, Vehicle
+from secc.session.v2g_message.request_context import RequestContext, Step
+from v2g.energy.needs import EvNeeds
+from v2g.iso15118.d2.messages.charging import ChargingStatusReq
+from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
+from v2g.iso15118.d2.messages.parameters import (
+    AC_EVChargeParameter,
+    AC_EVSEChargeParameter,
+    AC_EVSEStatus,
+    EVSENotification,
+)
+from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, watt_hours
+
+
+def phases(mode: EnergyTransferMode, context: RequestContext) -> int:
+    """Return the number of phases in a mode."""
+    return context.config.ac_rating.phases if mode is EnergyTransferMode.AC_three_phase_core else 1
+
+
+def vehicle(parameter: AC_EVChargeParameter, mode: EnergyTransferMode, context: RequestContext) -> Vehicle:
+    """Return the vehicle's limits; its power is that of all phases at the nominal voltage.
+
+    Raises Iso15118Error for impossible ones.
+    """
+    most_ma, least_ma = milliamperes(parameter.ev_max_current), milliamperes(parameter.ev_min_current)
+    if min(most_ma, least_ma, millivolts(parameter.ev_max_voltage), watt_hours(parameter.e_amount)) < 0:
+        raise refuse("FAILED_WrongChargeParameter", "a limit is negative")
+    if least_ma > most_ma:
+        raise refuse("FAILED_WrongChargeParameter", "the vehicle's currents contradict each other")
+    voltage, lines = context.config.ac_rating.nominal_voltage_v, phases(mode, context)
+    return Vehicle(
+        max_charge_w=min(MOST, voltage * most_ma * lines // 1000),
+        max_charge_ma=most_ma,
+        max_voltage_mv=voltage * 1000,
+        min_voltage_mv=voltage * 1000,
+        phases=lines,
+    )
+
+
+def needs(parameter: AC_EVChargeParameter, known: Vehicle, departure_ms: int | None) -> EvNeeds:
+    """Return the vehicle's needs for the back end."""
+    return EvNeeds(
+        service="AC",
+        control_mode="scheduled",
+        max_charge_w=known.max_charge_w,
+        max_current_ma=known.max_charge_ma,
+        max_voltage_mv=known.max_voltage_mv,
+        departure_ms=departure_ms,
+        target_energy_wh=watt_hours(parameter.e_amount),
+        available=("AC",),
+    )
+
+
+def limits(mode: EnergyTransferMode, context: RequestContext) -> AC_EVSEChargeParameter:
+    """Return the charge point's voltage, and the present current of one phase."""
+    voltage = context.config.ac_rating.nominal_voltage_v
+    return AC_EVSEChargeParameter(
+        ac_evse_status=status(context),
+        evse_nominal_voltage=VALUES.voltage(voltage * 1000, Rounding.NEAREST),
+        evse_max_current=_current(context.station.charge_w, phases(mode, context), context),
+    )
+
+
+def status(context: RequestContext) -> AC_EVSEStatus:
+    """Return the present notification."""
+    renegotiate = context.notice is not None and context.notice.notification == "ScheduleRenegotiation"
+    notification = "StopCharging" if context.stop else "ReNegotiation" if renegotiate else "None"
+    return AC_EVSEStatus(
+        notification_max_delay=context.delay_s, evse_notification=EVSENotification(notification), rcd=False
+    )
+
+
+def close(stage: Planned, context: RequestContext) -> Wait:
+    """Close the contactor, once the control pilot is in C or D, up to 250 ms after the request [V2G2-847]."""
+    if context.facts.pilot not in delivery.READY:
+        if context.waited:
+            raise refuse("FAILED", "the control pilot is not in state C")
+        return Wait(stage, context.pilot_s)
+    return delivery.close_contactors(stage, context, asked_mv=0, before=())
+
+
+def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: Any) -> Step:
+    """Report the present maximum current and the meter; a vehicle that draws more for long is disconnected."""
+    stage, commands = apply_output(replace(stage, alive=True), context)
+    output = stage.output
+    assert isinstance(output, SetAcOutput)
+    stage, above_w, seconds = overdraw(stage, context)
+    if seconds is not None and seconds >= context.config.profile.fail_s:
+        raise refuse("FAILED", f"{above_w} W more than allowed", reason="power_not_obeyed")
+    response = context.messages.response(
+        "ChargingStatusRes",
+        evse_max_current=_current(output.charge_w, stage.vehicle.phases, context),
+        ac_evse_status=status(context),
+        **added,
+    )
+    return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
+
+
+def _current(power_w: int, lines: int, context: RequestContext) -> Any:
+    """Return the current of one phase at a power of all."""
+    current_ma = max(0, power_w) * 1000 // (context.config.ac_rating.nominal_voltage_v * max(1, lines))
+    return VALUES.current(current_ma, Rounding.DOWN)

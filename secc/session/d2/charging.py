@@ -1,0 +1,208 @@
+"""From authorisation to the charge loop in ISO 15118-2; direct current is mostly alike in DIN 70121."""
+
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from secc.session.d2 import ac, plans
+from secc.session.d2.setup import transfer_modes
+from secc.session.offers import OfferedTuple
+from secc.session.power import apply_output
+from secc.session.request_context import Step as CommonStep
+from secc.session.request_context import Wait, refuse
+from secc.session.stages import (
+    AfterPlan,
+    Authorized,
+    Awaiting,
+    CableChecking,
+    Charging,
+    Parametrised,
+    Plan,
+    Planned,
+    PreCharging,
+)
+from secc.session.v2g_message import authorization, delivery, loop, parameters
+from secc.session.v2g_message.profile import check_profile
+from secc.session.v2g_message.request_context import RequestContext, Step
+from secc.session.v2g_message.stages import Authorizing, Paying
+from secc.session.v2g_message.status import dc_evse_status
+from v2g.iso15118.d2 import schedules
+from v2g.iso15118.d2.messages.charging import CableCheckReq, ChargingStatusReq, CurrentDemandReq, PreChargeReq
+from v2g.iso15118.d2.messages.common import AuthorizationReq, ChargeParameterDiscoveryReq, PowerDeliveryReq
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, MeterInfo
+from v2g.iso15118.d2.messages.parameters import (
+    AC_EVChargeParameter,
+    DC_EVChargeParameter,
+    DC_EVPowerDeliveryParameter,
+    DC_EVSEChargeParameter,
+)
+from v2g.iso15118.d2.timing import Timing
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import evse_id as evse_ids
+from v2g.iso15118.engine.dc_status import Phase
+from v2g.iso15118.engine.quirks import Quirk
+from v2g.observe import Observe
+
+
+def authorize(request: AuthorizationReq, stage: Paying | Authorizing, context: RequestContext) -> Step | Wait:
+    """Ask for external identification; the vehicle is asked to wait for its customer [V2G2-854]."""
+    timing = context.timing
+    assert isinstance(timing, Timing)
+    return authorization.external(
+        stage,
+        context,
+        partial(_authorization_response, context),
+        ongoing="Ongoing_WaitingForCustomerInteraction",
+        patience_s=timing.secc_customer,
+    )
+
+
+def charge_parameter_discovery(
+    request: ChargeParameterDiscoveryReq, stage: Authorized | Awaiting | Charging, context: RequestContext
+) -> Step | Wait:
+    """Store the vehicle's limits, and send the charger's with schedules; also in a renegotiation."""
+    mode, parameter = request.requested_energy_transfer_mode, request.ev_charge_parameter
+    service = dict(transfer_modes(context.config, context.facts.allowed)).get(mode)
+    known = (
+        stage.selected.service if isinstance(stage, Charging) else context.joined.service if context.joined else None
+    )
+    if service is None or known not in (None, service):  # [V2G2-476]
+        raise refuse("FAILED_WrongEnergyTransferMode", f"{mode.value} was not offered")
+    quirks: tuple[Quirk, ...] = ()
+    departure_s = parameter.departure_time
+    departure_ms = context.utc_ms + departure_s * 1000 if departure_s else None
+    if service.family is Family.AC and isinstance(parameter, AC_EVChargeParameter):
+        vehicle = ac.vehicle(parameter, mode, context)
+        needs = ac.needs(parameter, vehicle, departure_ms)
+    elif service.family is Family.DC and isinstance(parameter, DC_EVChargeParameter):
+        vehicle, quirks = parameters.dc_vehicle(parameter, context)
+        needs = parameters.dc_needs(parameter, vehicle, departure_ms)
+    else:  # [V2G2-477]
+        raise refuse("FAILED_WrongChargeParameter", f"{type(parameter).__name__} with {mode.value}")
+    selected = parameters.selected(parameters.authorized_of(stage), service, context)
+    return parameters.discover(
+        Parametrised(selected=selected, vehicle=vehicle, rated=vehicle),
+        stage,
+        context,
+        needs,
+        plans.plan(plans.horizon_s(departure_s), departure_ms, context),
+        partial(_discovery_response, request, context),
+        quirks=quirks,
+    )
+
+
+def cable_check(
+    request: CableCheckReq, stage: Planned | CableChecking | Charging, context: RequestContext
+) -> CommonStep | Wait:
+    """Test the insulation; during a renegotiation the battery is connected, and the earlier result holds."""
+    if isinstance(stage, Charging):
+        return Step(delivery.cable_check_response(context, "Finished"), stage)
+    return delivery.cable_check(request, stage, context)
+
+
+def pre_charge(request: PreChargeReq, stage: PreCharging | Charging, context: RequestContext) -> CommonStep | Wait:
+    """Bring the output to the vehicle's voltage; during a renegotiation it is there."""
+    if isinstance(stage, Charging):
+        return Step(delivery.pre_charge_response(context), stage)
+    return delivery.pre_charge(request, stage, context)
+
+
+def power_delivery(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
+    """Start, stop or renegotiate the transfer of energy."""
+    match request.charge_progress:
+        case ChargeProgress.Start:
+            return _start(request, stage, context)
+        case ChargeProgress.Renegotiate:
+            event = Observe("schedule", "renegotiation", {})
+            return Step(_power_response(Phase.ENERGY, context), stage, (event,), followed="ScheduleRenegotiation")
+        case ChargeProgress.Stop:
+            parameter = request.ev_power_delivery_parameter
+            known = parameter.dc_ev_status if isinstance(parameter, DC_EVPowerDeliveryParameter) else None
+            error = delivery.NO_ERROR if known is None else known.ev_error_code.value
+            return delivery.stop(stage, context, error, partial(_power_response, Phase.STOPPED, context))
+
+
+def _start(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
+    planned = stage if isinstance(stage, Planned) else stage.planned
+    chosen, quirks = _chosen(request, planned, context)
+    respond = partial(_power_response, Phase.ENERGY, context)
+    if isinstance(stage, Charging):  # after a renegotiation; the contactors are closed
+        renewed, commands = apply_output(replace(stage, chosen=chosen), context)
+        return Step(respond(), renewed, commands, quirks=quirks)
+    if isinstance(stage, Planned):
+        return ac.close(stage, context)
+    return delivery.start(chosen, stage, context, respond, quirks=quirks)
+
+
+def _chosen(request: PowerDeliveryReq, planned: Planned, context: RequestContext) -> tuple[OfferedTuple, Any]:
+    """Return the tuple that bounds the power, and the quirks of the vehicle's choice [V2G2-479]."""
+    tuple_id = request.sa_schedule_tuple_id
+    offered = next((each for each in planned.plan.tuples if each.tuple_id == tuple_id), None)
+    if offered is None:
+        raise refuse("FAILED_TariffSelectionInvalid", f"schedule {tuple_id} was not offered")
+    allowed = parameters.schedule_of(offered.charge, len(offered.charge) + 1)
+    quirks = check_profile(schedules.planned(request.charging_profile), allowed, context)
+    bounding = parameters.unbounded(tuple_id, context) if plans.is_whole(tuple_id, context) else offered
+    return bounding, quirks
+
+
+def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext) -> Step:
+    """Follow the vehicle's targets within all limits, and report the present output and the meter."""
+    return loop.current_demand(request, stage, context, **loop_fields(stage, context))
+
+
+def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext) -> Step:
+    """Report the present maximum current and the meter."""
+    return ac.charging_status(request, stage, context, **loop_fields(stage, context))
+
+
+def loop_fields(stage: Charging, context: RequestContext) -> dict[str, Any]:
+    """Return the fields that the responses of both charge loops have: EVSE, schedule and meter."""
+    assert stage.chosen is not None
+    return {
+        "evse_id": evse_ids.as_text(context.config.evse_id),
+        "sa_schedule_tuple_id": stage.chosen.tuple_id,
+        "meter_info": _meter_info(context) if context.config.meter_info else None,
+        "receipt_required": False,  # external payment [V2G2-691]
+    }
+
+
+def _meter_info(context: RequestContext) -> MeterInfo | None:
+    """Return the meter's reading of this session [V2G2-902]."""
+    meter = context.facts.meter
+    if meter is None:
+        return None
+    return MeterInfo(
+        meter_id=meter.meter_id[:32],
+        meter_reading=(meter.import_mwh - context.facts.meter_begin[0]) // 1000,
+        sig_meter_reading=meter.signature,
+        t_meter=meter.utc_ms // 1000,
+    )
+
+
+def _authorization_response(context: RequestContext, processing: str) -> Any:
+    return context.messages.response("AuthorizationRes", evse_processing=context.messages.processing(processing))
+
+
+def _power_response(phase: Phase, context: RequestContext) -> Any:
+    status = ac.status(context) if context.family is Family.AC else dc_evse_status(phase, context)
+    return context.messages.response("PowerDeliveryRes", evse_status=status)
+
+
+def _discovery_response(
+    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan
+) -> Any:
+    """Return the limits, and with Finished the schedules [V2G2-905]."""
+    entries = request.max_entries_sa_schedule_tuple
+    finished = processing == "Finished"
+    return context.messages.response(
+        "ChargeParameterDiscoveryRes",
+        evse_processing=context.messages.processing(processing),
+        sa_schedules=plans.schedule_list(plan, entries, context) if finished else None,
+        evse_charge_parameter=ac.limits(request.requested_energy_transfer_mode, context)
+        if context.family is Family.AC
+        else DC_EVSEChargeParameter(
+            dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
+        ),
+    )

@@ -1,0 +1,43 @@
+"""The handler of each request of ISO 15118-2."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from secc.session import ports
+from secc.session.authorization import on_decided
+from secc.session.d2 import charging, setup, stop
+from secc.session.delivery import on_cable_check
+from secc.session.request_context import Handler, OnFact
+from secc.session.stages import CableChecking
+from secc.session.v2g_message import delivery
+from secc.session.v2g_message.stages import Authorizing
+from v2g.iso15118.engine.session import Fact
+
+HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
+    {
+        "SupportedAppProtocolReq": setup.supported_app_protocol,
+        "SessionSetupReq": setup.session_setup,
+        "ServiceDiscoveryReq": setup.service_discovery,
+        "ServiceDetailReq": setup.service_detail,
+        "PaymentServiceSelectionReq": setup.payment_service_selection,
+        "AuthorizationReq": charging.authorize,
+        "ChargeParameterDiscoveryReq": charging.charge_parameter_discovery,
+        "CableCheckReq": charging.cable_check,
+        "PreChargeReq": charging.pre_charge,
+        "PowerDeliveryReq": charging.power_delivery,
+        "ChargingStatusReq": charging.charging_status,
+        "CurrentDemandReq": charging.current_demand,
+        "WeldingDetectionReq": delivery.welding_detection,
+        "SessionStopReq": stop.session_stop,
+    }
+)
+"""Name of the request -> its handler; those of contracts are out of order."""
+
+ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
+    {
+        ports.AuthorizationDecided: (Authorizing, on_decided),
+        ports.CableCheckFinished: (CableChecking, on_cable_check),
+    }
+)
+"""Facts that a stage waits for, and their handlers."""

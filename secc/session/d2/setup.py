@@ -1,0 +1,158 @@
+"""From the handshake to the selected payment in ISO 15118-2: services, and external payment."""
+
+from typing import Final
+
+from secc.session.books import change_services
+from secc.session.config import EnergyService, SeccConfig
+from secc.session.energy_transfer import offered
+from secc.session.paused import Paused
+from secc.session.ports import JoinSession
+from secc.session.request_context import refuse
+from secc.session.stages import Fresh, Opened
+from secc.session.v2g_message import setup
+from secc.session.v2g_message.request_context import RequestContext, Step
+from secc.session.v2g_message.stages import Discovered, Paying
+from v2g.iso15118.d2.messages.common import (
+    PaymentServiceSelectionReq,
+    ServiceDetailReq,
+    ServiceDiscoveryReq,
+    SessionSetupReq,
+)
+from v2g.iso15118.d2.messages.data_types import (
+    ChargeService,
+    EnergyTransferMode,
+    PaymentOption,
+    PaymentOptionList,
+    ServiceCategory,
+    SupportedEnergyTransferMode,
+)
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import evcc_id as evcc_ids
+from v2g.iso15118.engine import evse_id as evse_ids
+from v2g.iso15118.engine.quirks import EVCCID_LENGTH
+from v2g.iso15118.engine.v2g_message import asks_for_new_session, is_same_session
+from v2g.iso15118.select import best_ranked
+from v2g.observe import Observe
+
+CHARGE_SERVICE: Final = 1
+"""ServiceID of the charge service."""
+
+_CORE: Final = 1
+"""Value of `charger.connector` for the DC pins of a core inlet; all others are of an extended one."""
+
+
+def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
+    """Return whether a protocol is ISO 15118-2, and the charger has an energy service and external identification."""
+    known = protocol.protocol_namespace == ISO2.uri and protocol.version_number_major == setup.VERSION[0]
+    return known and Authorization.EIM in config.authorization and bool(transfer_modes(config, None))
+
+
+def transfer_modes(
+    config: SeccConfig, allowed: frozenset[int] | None
+) -> tuple[tuple[EnergyTransferMode, EnergyService], ...]:
+    """Return the energy transfer modes on offer and their services, in the order of the charger's services.
+
+    `allowed` are the services that the back end allows, None without a restriction.
+    """
+    found: list[tuple[EnergyTransferMode, EnergyService]] = []
+    families = dict.fromkeys(each.family for each in config.services)
+    for family in families:
+        if family is Family.AC and offered((EnergyService.AC,), allowed):
+            if config.ac_rating.phases > 1:
+                found.append((EnergyTransferMode.AC_three_phase_core, EnergyService.AC))
+            found.append((EnergyTransferMode.AC_single_phase_core, EnergyService.AC))
+        elif family is Family.DC and offered((EnergyService.DC,), allowed):
+            core = config.connector == _CORE
+            mode = EnergyTransferMode.DC_core if core else EnergyTransferMode.DC_extended
+            found.append((mode, EnergyService.DC))
+    return tuple(found)
+
+
+def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
+    """Accept ISO 15118-2."""
+    best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
+    return setup.supported_app_protocol(request, best, "ISO 15118-2", ISO2.uri)
+
+
+def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
+    """Open a session, or join the paused one: by its id alone [V2G2-753], [V2G2-754], [V2G2-756]."""
+    quirks = () if evcc_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,)
+    paused = context.paused
+    if paused is not None and _is_resumed(paused, context):
+        joined = Observe(
+            "session",
+            "session_joined",
+            {
+                "session_id": paused.session_id.hex(),
+                "evse_id": context.config.evse_id,
+                "evcc_id": evcc_ids.shown(request.evcc_id),
+            },
+        )
+        commands = (JoinSession(paused.session_id.hex()), change_services(paused.service.name, "none", "resumed"))
+        again = Opened(session_id=paused.session_id, evcc_id=evcc_ids.shown(request.evcc_id))
+        return Step(_setup_response("OK_OldSessionJoined", context), again, (*commands, joined), quirks=quirks)
+    begun, started = setup.opened(request.evcc_id, context, resumed=not asks_for_new_session(context.asked_session))
+    return Step(_setup_response("OK_NewSessionEstablished", context), begun, started, quirks=quirks)
+
+
+def _is_resumed(paused: Paused, context: RequestContext) -> bool:
+    """Return whether a request names the paused session of a vehicle of this edition."""
+    asked = context.asked_session
+    return not paused.vehicle and not asks_for_new_session(asked) and is_same_session(paused.session_id, asked)
+
+
+def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
+    """Offer the charge service; a joined session only with its earlier kind of energy transfer [V2G2-741]."""
+    modes = tuple(
+        mode for mode, service in transfer_modes(context.config, context.facts.allowed) if _fits(service, context)
+    )
+    if not modes:
+        raise refuse("FAILED", "the back end allows no energy service", reason="energy_transfer_rejected")
+    response = context.messages.response(
+        "ServiceDiscoveryRes",
+        payment_option_list=PaymentOptionList(payment_option=(PaymentOption.ExternalPayment,)),
+        charge_service=ChargeService(
+            service_id=CHARGE_SERVICE,
+            service_name="AC_DC_Charging",
+            service_category=ServiceCategory.EVCharging,
+            free_service=False,
+            supported_energy_transfer_mode=SupportedEnergyTransferMode(energy_transfer_mode=modes),
+        ),
+    )
+    return Step(response, Discovered(stage, frozenset({CHARGE_SERVICE})))
+
+
+def _fits(service: EnergyService, context: RequestContext) -> bool:
+    """Return whether a service is that of the joined session, if it is one."""
+    return context.joined is None or context.joined.service is service
+
+
+def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
+    """Describe a service: that of charging has no parameters [V2G2-464]."""
+    if request.service_id not in stage.services:
+        raise refuse("FAILED_ServiceIDInvalid", f"service {request.service_id} was not offered")
+    return Step(context.messages.response("ServiceDetailRes", service_id=request.service_id), stage)
+
+
+def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
+    """Accept external payment [V2G2-465] for the charge service [V2G2-467], [V2G2-804]."""
+    if request.selected_payment_option is not PaymentOption.ExternalPayment:
+        raise refuse("FAILED_PaymentSelectionInvalid", f"{request.selected_payment_option.value} was not offered")
+    selected = {each.service_id for each in request.selected_service_list.selected_service}
+    if CHARGE_SERVICE not in selected:
+        raise refuse("FAILED_NoChargeServiceSelected", "the charge service is not selected")
+    if not selected <= stage.services:
+        raise refuse("FAILED_ServiceSelectionInvalid", f"services {sorted(selected)} were not offered")
+    return Step(context.messages.response("PaymentServiceSelectionRes"), Paying(stage.opened))
+
+
+def _setup_response(code: str, context: RequestContext) -> object:
+    return context.messages.response(
+        "SessionSetupRes",
+        code,
+        evse_id=evse_ids.as_text(context.config.evse_id),
+        evse_time_stamp=context.utc_ms // 1000,
+    )

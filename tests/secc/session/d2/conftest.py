@@ -1,0 +1,35 @@
+"""Benches with ISO 15118-2."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.session.config import SeccConfig
+from tests.secc.session.d2.bench import CONFIG, Iso2Bench
+
+MakeIso2 = Callable[..., Iso2Bench]
+
+
+@pytest.fixture
+def make_iso2(pki: PkiTree) -> MakeIso2:
+    """Return a maker of benches: `make_iso2(config, **session_options)`."""
+
+    def make(config: SeccConfig = CONFIG, **options: Any) -> Iso2Bench:
+        return Iso2Bench(pki, time.time_ns() // 1_000_000, config, **options)
+
+    return make
+
+
+@pytest.fixture
+def dc(make_iso2: MakeIso2) -> Iso2Bench:
+    """Return a bench with direct current."""
+    return make_iso2()
+
+
+@pytest.fixture
+def ac(make_iso2: MakeIso2) -> Iso2Bench:
+    """Return a bench with alternating current."""
+    return make_iso2(alternating=True)

@@ -1,0 +1,430 @@
+"""ISO 15118-2 sessions with external payment: what is asked, answered, metered and reported."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from secc.session import ports
+from secc.session.config import EnergyService
+from secc.session.d2.edition import Iso2
+from secc.session.terms import ScheduleOffer, ScheduleRules
+from tests.secc.session.bench import make_tariff
+from tests.secc.session.d2.bench import CONFIG, Iso2Bench, amperes, selected, volts, watts
+from tests.secc.session.d2.conftest import MakeIso2
+from tests.secc.session.message_bench import protocol
+from tests.secc.session.shell import counter
+from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.d2.messages import parameters as limits
+from v2g.iso15118.d2.schedules import power_schedules
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.sequence import State
+
+MODES = types.EnergyTransferMode
+
+
+def code(response: Any) -> str:
+    return str(response.response_code.name)
+
+
+def output(bench: Iso2Bench, kind: type = ports.SetOutput) -> Any:
+    return bench.commands(kind)[-1]
+
+
+# -- up to the parameters ---------------------------------------------------------------------------------------------
+
+
+def test_a_session_of_direct_current(dc: Iso2Bench) -> None:
+    assert dc.go("SupportedAppProtocolReq").schema_id == 1
+    setup = dc.go("SessionSetupReq")
+    assert (code(setup), setup.evse_id) == ("OK_NewSessionEstablished", "DEV2GE00001")
+    services = dc.go("ServiceDiscoveryReq")
+    assert services.payment_option_list.payment_option == (types.PaymentOption.ExternalPayment,)
+    assert services.charge_service.supported_energy_transfer_mode.energy_transfer_mode == (
+        MODES.DC_extended,
+        MODES.AC_three_phase_core,
+        MODES.AC_single_phase_core,
+    )
+    assert code(dc.go("ServiceDetailReq")) == "OK"
+    dc.go("PaymentServiceSelectionReq")
+    assert dc.go("AuthorizationReq").evse_processing.value == "Finished"
+    parameters = dc.go("ChargeParameterDiscoveryReq")
+    (schedule,) = power_schedules(parameters.sa_schedules).values()
+    assert (schedule.power_at(0), schedule.end_s) == (40_000, 7200)
+    dc.go("CableCheckReq", "PreChargeReq")
+    assert dc.go("PreChargeReq").evse_present_voltage == volts(400)
+    assert code(dc.go("PowerDeliveryReq")) == "OK"
+    dc.go("CurrentDemandReq")
+    loop = dc.go("CurrentDemandReq")
+    assert loop.evse_present_current == amperes(20)
+    assert (loop.evse_id, loop.sa_schedule_tuple_id, loop.receipt_required) == ("DEV2GE00001", 1, False)
+    assert (loop.meter_info.meter_id, loop.meter_info.meter_reading) == ("METER-0001", 0)
+    assert code(dc.stop()) == "OK"
+    dc.fact(ports.PilotChanged(PilotState.B))
+    assert code(dc.go("WeldingDetectionReq")) == "OK"
+    assert code(dc.go("SessionStopReq")) == "OK"
+    dc.pass_time(2.0)
+    assert dc.reason == "finished"
+    assert dc.commands(ports.TransactionEnded)[0].stopped_reason == "Local"
+    assert [each.reason for each in dc.commands(ports.RecordMeter)] == ["begin", "direction", "direction", "stop"]
+
+
+def test_a_session_of_alternating_current(ac: Iso2Bench) -> None:
+    ac.fact(ports.PilotChanged(PilotState.B))
+    ac.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    parameters = ac.go("ChargeParameterDiscoveryReq")
+    assert parameters.evse_charge_parameter.evse_nominal_voltage == volts(230)
+    assert parameters.evse_charge_parameter.evse_max_current == amperes(31.884), "22 kW of three phases"
+    assert ac.go("PowerDeliveryReq") is None, "the pilot changes to C with the request"
+    assert not ac.commands(ports.CloseContactors)
+    ac.fact(ports.PilotChanged(PilotState.C))
+    assert code(ac.responses[-1]) == "OK"
+    status = ac.go("ChargingStatusReq")
+    assert status.evse_max_current == amperes(16), "the vehicle's own"
+    assert status.receipt_required is False
+    assert output(ac, ports.SetAcOutput).charge_w == 11_040
+    ac.fact(ports.LimitChanged(Limit(source=SITE, charge_w=6_900, discharge_w=0, version=2)))
+    assert output(ac, ports.SetAcOutput).charge_w == 6_900
+    assert ac.go("ChargingStatusReq").evse_max_current == amperes(10)
+    assert code(ac.stop()) == "OK"
+    ac.fact(ports.PilotChanged(PilotState.B))
+    assert code(ac.go("SessionStopReq")) == "OK"
+    assert not ac.session.powered
+
+
+def test_an_ac_vehicle_that_stays_in_state_b_gets_no_power(ac: Iso2Bench) -> None:
+    ac.fact(ports.PilotChanged(PilotState.B))
+    ac.reach(State.POWER_DELIVERY)
+    ac.go("PowerDeliveryReq")
+    ac.pass_time(1.5)
+    assert code(ac.responses[-1]) == "FAILED"
+    assert not ac.commands(ports.CloseContactors)
+
+
+def test_an_ac_vehicle_interrupts_by_its_pilot(ac: Iso2Bench) -> None:
+    ac.reach(State.AC_CHARGE_LOOP)
+    ac.fact(ports.PilotChanged(PilotState.B))
+    assert not ac.reason
+    assert output(ac, ports.SetAcOutput).charge_w == 0
+    assert ac.go("ChargingStatusReq").evse_max_current == amperes(0)
+    ac.fact(ports.PilotChanged(PilotState.C))
+    ac.go("ChargingStatusReq")
+    assert output(ac, ports.SetAcOutput).charge_w == 11_040
+
+
+def test_an_ac_vehicle_that_draws_too_much_is_disconnected(ac: Iso2Bench) -> None:
+    ac.reach(State.AC_CHARGE_LOOP)
+    ac.fact(ports.Measured(230_000, 60_000))
+    began = ac.now
+    while ac.now < began + 30 and code(ac.responses[-1]) == "OK":
+        ac.go("ChargingStatusReq")
+        ac.pass_time(1.0)
+    assert 14 < ac.now - began < 19
+    assert code(ac.responses[-1]) == "FAILED"
+    assert ac.commands(ports.EmergencyOff)
+
+
+def test_the_customer_has_five_minutes(dc: Iso2Bench) -> None:
+    del dc.auto[ports.AuthorizeExternally]
+    dc.reach(State.AUTHORIZATION)
+    began = dc.now
+    while dc.now < began + 400 and code(dc.responses[-1]).startswith("OK"):
+        dc.go("AuthorizationReq")
+        dc.pass_time(5.0)
+        if code(dc.responses[-1]) == "OK":
+            assert dc.responses[-1].evse_processing.name == "Ongoing_WaitingForCustomerInteraction"
+    assert 299 < dc.now - began < 311
+    assert code(dc.responses[-1]) == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"selected_payment_option": types.PaymentOption.Contract}, "FAILED_PaymentSelectionInvalid"),
+        ({"selected_service_list": selected(77)}, "FAILED_NoChargeServiceSelected"),
+        ({"selected_service_list": selected(1, 77)}, "FAILED_ServiceSelectionInvalid"),
+    ],
+)
+def test_what_may_be_selected(dc: Iso2Bench, changes: dict[str, Any], answer: str) -> None:
+    dc.reach(State.SERVICE_SELECTION)
+    assert code(dc.send(dc.ask("PaymentServiceSelectionReq", **changes))) == answer
+
+
+def test_details_of_a_service_that_was_not_offered(dc: Iso2Bench) -> None:
+    dc.reach(State.SERVICE_SELECTION)
+    assert code(dc.send(dc.ask("ServiceDetailReq", service_id=2))) == "FAILED_ServiceIDInvalid"
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_only_offered_modes_may_be_requested(dc: Iso2Bench, mode: types.EnergyTransferMode) -> None:
+    dc.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    alternating = mode.value.startswith("AC")
+    parameter = dc.ac_parameters() if alternating else dc.parameters()
+    request = dc.ask("ChargeParameterDiscoveryReq", requested_energy_transfer_mode=mode, ev_charge_parameter=parameter)
+    offered = mode in (MODES.DC_extended, MODES.AC_three_phase_core, MODES.AC_single_phase_core)
+    assert code(dc.send(request)) == ("OK" if offered else "FAILED_WrongEnergyTransferMode")
+    if offered:
+        assert dc.session.state is (State.POWER_DELIVERY if alternating else State.DC_CABLE_CHECK)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_parameters_of_the_other_kind_are_refused(make_iso2: MakeIso2, alternating: bool) -> None:
+    bench = make_iso2(alternating=alternating).reach(State.CHARGE_PARAMETER_DISCOVERY)
+    parameter = bench.parameters() if alternating else bench.ac_parameters()
+    response = bench.send(bench.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=parameter))
+    assert code(response) == "FAILED_WrongChargeParameter"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ev_max_current": amperes(-16)},
+        {"ev_min_current": amperes(20)},
+        {"ev_max_voltage": volts(-1)},
+        {"ev_max_current": watts(16)},
+    ],
+)
+def test_impossible_limits_of_alternating_current(ac: Iso2Bench, changes: dict[str, Any]) -> None:
+    ac.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    request = ac.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=ac.ac_parameters(**changes))
+    assert code(ac.send(request)) == "FAILED_WrongChargeParameter"
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_the_back_end_gets_the_vehicles_needs(make_iso2: MakeIso2, alternating: bool) -> None:
+    bench = make_iso2(can_plan=True, alternating=alternating).reach(State.CHARGE_PARAMETER_DISCOVERY)
+    bench.post(bench.ask("ChargeParameterDiscoveryReq"))
+    (report,) = bench.commands(ports.ReportChargingNeeds)
+    assert report.needs.service == ("AC" if alternating else "DC")
+    assert report.needs.target_energy_wh == 20_000
+    assert report.needs.departure_ms == bench.utc_ms + 7_200_000
+    bench.pass_time(0.5)
+    ongoing = bench.responses[-1]
+    assert (ongoing.evse_processing.value, ongoing.sa_schedules) == ("Ongoing", None)
+    bench.post(bench.ask("ChargeParameterDiscoveryReq"))
+    bench.fact(ports.ChargingNeedsAnswered("NoChargingProfile"))
+    assert bench.responses[-1].evse_processing.value == "Finished"
+
+
+# -- schedules --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_departure_a_schedule_covers_a_day(dc: Iso2Bench) -> None:
+    dc.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    request = dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=dc.parameters(departure_time=None))
+    (schedule,) = power_schedules(dc.send(request).sa_schedules).values()
+    assert schedule.end_s == 86_400
+
+
+def test_the_operators_offers_are_tuples_and_prices_levels(make_iso2: MakeIso2) -> None:
+    offers = (ScheduleOffer(), ScheduleOffer(power_percent=50), ScheduleOffer(cheapest=True))
+    bench = make_iso2(replace(CONFIG, schedules=ScheduleRules(offers=offers)))
+    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+    bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    response = bench.send(bench.ask("ChargeParameterDiscoveryReq", max_entries_sa_schedule_tuple=12))
+    offered = power_schedules(response.sa_schedules)
+    assert {number: schedule.power_at(0) for number, schedule in offered.items()} == {1: 40_000, 2: 20_000}
+    for each in response.sa_schedules.sa_schedule_tuple:
+        tariff = each.sales_tariff
+        entries = tariff.sales_tariff_entry
+        assert len(entries) + len(each.p_max_schedule.p_max_schedule_entry) <= 12
+        starts = [entry.time_interval.start for entry in entries]
+        assert starts[0] == 0
+        assert starts == sorted(set(starts))
+        assert all(1 <= entry.e_price_level <= tariff.num_e_price_levels for entry in entries)
+    bench.go("CableCheckReq", "PreChargeReq")
+    bench.send(bench.ask("PowerDeliveryReq", sa_schedule_tuple_id=2))
+    bench.send(bench.ask("CurrentDemandReq", ev_target_current=amperes(60), ev_maximum_power_limit=watts(40_000)))
+    assert output(bench).charge_w == 20_000, "the chosen share"
+
+
+def test_a_tuple_that_was_not_offered(dc: Iso2Bench) -> None:
+    dc.reach(State.DC_PRE_CHARGE_ONGOING)
+    response = dc.send(dc.ask("PowerDeliveryReq", sa_schedule_tuple_id=7))
+    assert code(response) == "FAILED_TariffSelectionInvalid"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("power_w", [40_000, 40_010])
+def test_a_profile_is_within_the_schedule(make_iso2: MakeIso2, strict: bool, power_w: int) -> None:
+    bench = make_iso2(replace(CONFIG, iso2=replace(CONFIG.iso2, strict=strict))).reach(State.DC_PRE_CHARGE_ONGOING)
+    entry = limits.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=watts(power_w))
+    response = bench.send(
+        bench.ask("PowerDeliveryReq", charging_profile=limits.ChargingProfile(profile_entry=(entry,)))
+    )
+    too_much = power_w > 40_000
+    assert code(response) == ("FAILED_ChargingProfileInvalid" if too_much and strict else "OK")
+    assert ("charging_profile" in bench.quirks()) == (too_much and not strict)
+
+
+def test_a_raised_limit_holds_for_a_vehicle_that_ignores_renegotiation(dc: Iso2Bench) -> None:
+    dc.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=5_000, discharge_w=0, version=2)))
+    dc.reach(State.DC_CHARGE_LOOP)
+    assert output(dc).charge_w == 5_000
+    dc.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=15_000, discharge_w=0, version=3)))
+    assert output(dc).charge_w == 15_000
+
+
+# -- renegotiation ----------------------------------------------------------------------------------------------------
+
+
+def test_the_charger_asks_for_a_renegotiation(dc: Iso2Bench) -> None:
+    dc.reach(State.DC_CHARGE_LOOP)
+    assert dc.session.scheduled
+    dc.fact(ports.RenegotiationRequested())
+    status = dc.go("CurrentDemandReq").dc_evse_status
+    assert (status.evse_notification.value, status.notification_max_delay) == ("ReNegotiation", 60)
+    dc.progress("Renegotiate")
+    dc.go("ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PowerDeliveryReq")
+    assert dc.go("CurrentDemandReq").dc_evse_status.evse_notification.value == "None"
+
+
+def test_direct_current_is_renegotiated_with_closed_contactors(dc: Iso2Bench) -> None:
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    closings = len(dc.commands(ports.CloseContactors))
+    dc.fact(ports.LimitChanged(Limit(source=SITE, charge_w=8_000, discharge_w=0, version=2)))
+    assert output(dc).charge_w == 8_000, "lower limits do not wait"
+    parameters = dc.send(
+        dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=dc.parameters(ev_maximum_power_limit=watts(7_000)))
+    )
+    (schedule,) = power_schedules(parameters.sa_schedules).values()
+    assert schedule.power_at(0) == 8_000
+    assert dc.go("CableCheckReq").evse_processing.value == "Finished"
+    assert len(dc.commands(ports.StartCableCheck)) == 1, "a connected battery is not tested"
+    assert dc.go("PreChargeReq").evse_present_voltage == volts(400)
+    assert code(dc.go("PowerDeliveryReq")) == "OK"
+    dc.go("CurrentDemandReq")
+    assert output(dc).charge_w == 7_000
+    assert len(dc.commands(ports.CloseContactors)) == closings
+    assert dc.records().count("SessionStarted") == 1
+
+
+def test_a_vehicle_may_open_its_contactor_for_a_renegotiation(dc: Iso2Bench) -> None:
+    dc.fact(ports.PilotChanged(PilotState.C))
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    dc.fact(ports.PilotChanged(PilotState.B))
+    assert not dc.session.powered
+    assert not dc.reason
+    dc.go("ChargeParameterDiscoveryReq")
+    dc.fact(ports.PilotChanged(PilotState.C))
+    dc.go("CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq")
+    assert len(dc.commands(ports.StartCableCheck)) == 2
+    assert output(dc).charge_w == 20_000
+
+
+def test_alternating_current_is_renegotiated_with_a_closed_contactor(ac: Iso2Bench) -> None:
+    ac.reach(State.SCHEDULE_RENEGOTIATION)
+    request = ac.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=ac.ac_parameters(ev_max_current=amperes(10)))
+    assert code(ac.send(request)) == "OK"
+    assert code(ac.go("PowerDeliveryReq")) == "OK"
+    ac.go("ChargingStatusReq")
+    assert output(ac, ports.SetAcOutput).charge_w == 6_900
+    assert len(ac.commands(ports.CloseContactors)) == 1
+
+
+def test_the_kind_of_current_is_not_renegotiated(dc: Iso2Bench) -> None:
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    request = dc.ask(
+        "ChargeParameterDiscoveryReq",
+        requested_energy_transfer_mode=MODES.AC_three_phase_core,
+        ev_charge_parameter=dc.ac_parameters(),
+    )
+    assert code(dc.send(request)) == "FAILED_WrongEnergyTransferMode"
+    assert not dc.session.powered
+
+
+def test_a_renegotiation_before_energy_is_refused(dc: Iso2Bench) -> None:
+    """V2G2-812."""
+    dc.reach(State.DC_PRE_CHARGE_ONGOING)
+    assert code(dc.progress("Renegotiate")) == "FAILED"
+
+
+def test_power_ends_in_a_renegotiation_that_does_not_go_on(dc: Iso2Bench) -> None:
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    dc.pass_time(2.1)
+    assert output(dc).charge_w == 0
+    dc.pass_time(58.0)
+    assert dc.reason == "sequence_timeout"
+
+
+# -- pause ------------------------------------------------------------------------------------------------------------
+
+
+def paused(bench: Iso2Bench) -> ports.SaveSession:
+    bench.reach(State.SESSION_STOP if bench.alternating else State.DC_WELDING_DETECTION)
+    response = bench.send(bench.ask("SessionStopReq", charging_session=types.ChargingSession.Pause))
+    assert code(response) == "OK"
+    bench.pass_time(2.0)
+    assert bench.reason == "paused"
+    (saved,) = bench.commands(ports.SaveSession)
+    assert isinstance(saved, ports.SaveSession)
+    return saved
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_a_paused_session_is_joined_by_its_id(make_iso2: MakeIso2, alternating: bool) -> None:
+    first = make_iso2(alternating=alternating)
+    saved = paused(first)
+    assert not first.commands(ports.TransactionEnded)
+    assert not first.commands(ports.CloseBooks)
+    second = make_iso2(alternating=alternating, paused=saved.paused)
+    second.go("SupportedAppProtocolReq")
+    joined = second.send(second.ask("SessionSetupReq"), session_id=saved.paused.session_id)
+    assert code(joined) == "OK_OldSessionJoined"
+    assert second.session.session_id == saved.paused.session_id
+    modes = second.go("ServiceDiscoveryReq").charge_service.supported_energy_transfer_mode.energy_transfer_mode
+    assert all(mode.value.startswith("AC") == alternating for mode in modes)
+    second.go("PaymentServiceSelectionReq")
+    assert second.go("AuthorizationReq").evse_processing.value == "Finished"
+    assert not second.commands(ports.AuthorizeExternally)
+    assert not second.commands(ports.TransactionStarted)
+    second.go("ChargeParameterDiscoveryReq")
+    assert "SessionStarted" not in second.records()
+    second.go(*(("PowerDeliveryReq",) if alternating else ("CableCheckReq", "PreChargeReq", "PowerDeliveryReq")))
+    second.go("stop", "SessionStopReq")
+    assert second.commands(ports.TransactionEnded)
+
+
+@pytest.mark.parametrize("session_id", [b"somebody", bytes(8)])
+def test_another_id_gets_a_new_session(make_iso2: MakeIso2, session_id: bytes) -> None:
+    saved = paused(make_iso2())
+    bench = make_iso2(paused=saved.paused, entropy=counter(1000))
+    bench.go("SupportedAppProtocolReq")
+    assert code(bench.send(bench.ask("SessionSetupReq"), session_id=session_id)) == "OK_NewSessionEstablished"
+    assert bench.session.session_id not in (saved.paused.session_id, session_id)
+    assert bench.commands(ports.ForgetSession)
+
+
+def test_a_session_of_another_edition_is_not_joined(make_iso2: MakeIso2) -> None:
+    saved = paused(make_iso2())
+    bench = make_iso2(paused=replace(saved.paused, vehicle=b"bound to a certificate"))
+    bench.go("SupportedAppProtocolReq")
+    response = bench.send(bench.ask("SessionSetupReq"), session_id=saved.paused.session_id)
+    assert code(response) == "OK_NewSessionEstablished"
+
+
+def test_a_session_that_was_stopped_is_not_paused(dc: Iso2Bench) -> None:
+    dc.reach(State.DC_CHARGE_LOOP)
+    dc.fact(ports.StopRequested("remote"))
+    dc.go("stop")
+    dc.send(dc.ask("SessionStopReq", charging_session=types.ChargingSession.Pause))
+    assert not dc.commands(ports.SaveSession)
+
+
+# -- which chargers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "served"),
+    [
+        ({}, True),
+        ({"authorization": (Authorization.PnC,)}, False),
+        ({"services": (EnergyService.DC_BPT,)}, True),
+        ({"services": (EnergyService.WPT,)}, False),
+    ],
+)
+def test_which_chargers_serve_it(changes: dict[str, Any], served: bool) -> None:
+    assert Iso2().serves(protocol(ISO2.uri), replace(CONFIG, **changes)) is served
