@@ -35,6 +35,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "link_lost": "EVDisconnected",
         "sequence_timeout": "Timeout",
         "ongoing_timeout": "Timeout",
+        "communication_setup_timeout": "Timeout",
         "remote": "Remote",
         "reset": "ImmediateReset",
         "energy_limit": "EnergyLimitReached",

@@ -21,9 +21,11 @@ from v2g.iso15118.d2.charts import STRICT, has_wrong_progress
 from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, EVSEProcessing, ResponseCode
 from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.d2.schedules import planned
 from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.status import dc_evse_status
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import OnMessage, ignored
 
@@ -94,6 +96,9 @@ class Iso2Session(V2gMessageSession, Session2):
     def _refusal(self, request: Any, code: str) -> Any:
         challenge = self._connection.entropy(16)
         return refusal(request, code, evse_id=self._config.evse_id, family=self.family, challenge=challenge)
+
+    def _plan(self, request: Any) -> PowerSchedule | None:
+        return planned(request.charging_profile)
 
     def _starts(self, request: Any) -> bool:
         return bool(request.charge_progress is ChargeProgress.Start)

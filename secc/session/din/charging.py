@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from secc.session.config import EnergyService
 from secc.session.din.setup import is_offered, transfer_type
 from secc.session.offers import OfferedTuple
@@ -28,6 +30,7 @@ from v2g.iso15118.din.messages.parameters import (
     DC_EVSEChargeParameter,
 )
 from v2g.iso15118.engine.dc_status import Phase
+from v2g.iso15118.engine.physical_values import MOST
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import CHARGING_PROFILE, Quirk
 
@@ -94,7 +97,7 @@ def _check_profile(request: PowerDeliveryReq, stage: Any, context: RequestContex
     if profile.sa_schedule_tuple_id != offered.tuple_id:
         raise refuse("FAILED_TariffSelectionInvalid", f"schedule {profile.sa_schedule_tuple_id} was not offered")
     allowed = parameters.schedule_of(offered.charge, schedules.MOST_ENTRIES)
-    steps = tuple(each for each in allowed.steps if not schedules.is_capped(each.power_w))
+    steps = tuple(replace(each, power_w=MOST) if schedules.is_capped(each.power_w) else each for each in allowed.steps)
     return check_profile(schedules.planned(profile), PowerSchedule(steps, allowed.end_s), context)
 
 

@@ -18,8 +18,10 @@ from v2g.iso15118.din.messages import charging, common
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
 from v2g.iso15118.din.quantities import VALUES
 from v2g.iso15118.din.response_codes import NAMES_OF_2
+from v2g.iso15118.din.schedules import planned
 from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.din.status import dc_evse_status
+from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.sequence import Chart
 from v2g.iso15118.engine.session import OnMessage, ignored
 
@@ -75,6 +77,9 @@ class DinSession(V2gMessageSession, SessionDin):
 
     def _refusal(self, request: Any, code: str) -> Any:
         return refusal(request, NAMES_OF_2.get(code, code), evse_id=self._config.evse_id)
+
+    def _plan(self, request: Any) -> PowerSchedule | None:
+        return planned(request.charging_profile)
 
     def _starts(self, request: Any) -> bool:
         return bool(request.ready_to_charge_state)

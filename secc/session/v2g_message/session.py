@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec import structs
 
+from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
@@ -13,7 +14,7 @@ from secc.session.pacing import Pace
 from secc.session.paused import Paused
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import CONTACTOR, ChargerSession
-from secc.session.stages import Finished
+from secc.session.stages import Charging, Finished
 from secc.session.v2g_message.request_context import MessageSet, RequestContext, Step
 from v2g.errors import CodecError
 from v2g.iso15118.d2.timing import Timing as Timing2
@@ -21,6 +22,7 @@ from v2g.iso15118.din.timing import Timing as TimingDin
 from v2g.iso15118.engine import dc_status, sequence
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
 from v2g.iso15118.engine.dc_status import Phase, Stop
+from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import EARLY_POWER_STOP, EARLY_SESSION_STOP, SESSION_ID_LENGTH
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import OnMessage, ignored
@@ -85,6 +87,10 @@ class V2gMessageSession(ChargerSession, MessageSession):
         """Return the negative response to a request."""
 
     @abstractmethod
+    def _plan(self, request: Any) -> PowerSchedule | None:
+        """Return the vehicle's plan in a PowerDeliveryReq, if it sends one."""
+
+    @abstractmethod
     def _starts(self, request: Any) -> bool:
         """Return whether a PowerDeliveryReq starts the transfer of energy."""
 
@@ -118,6 +124,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
 
     def _on_start(self) -> None:
         self._rate()
+        self._arm("setup", self._limits_s.secc_communication_setup)
         super()._on_start()
 
     def _rate(self) -> None:
@@ -158,11 +165,31 @@ class V2gMessageSession(ChargerSession, MessageSession):
         self._close(self._failed)
 
     def _on_step(self, request: Any, step: CommonStep, before: State) -> None:
+        if before is State.SESSION_SETUP:
+            self._disarm("setup")
         early = _EARLY.get(type(request).__name__)
         if early is not None and not sequence.accepts(before, request, self._strict_chart):
             self._tolerate(early)
         for quirk in step.quirks if isinstance(step, Step) else ():
             self._tolerate(quirk)
+
+    def _on_answered(self, request: Any, before: State) -> None:
+        """Report the plan of a vehicle that begins or continues to charge to the back end (K16.FR.05)."""
+        stage = self._stage
+        if type(request).__name__ != "PowerDeliveryReq" or not isinstance(stage, Charging) or not self._starts(request):
+            return
+        plan = self._plan(request)
+        if plan is not None:
+            duration_s = (stage.planned.plan.tuples[0].charge[-1].end_ms - self._time.utc_ms) // 1000
+            steps = tuple((each.start_s, each.power_w) for each in plan.steps)
+            self._perform((ports.ReportChargingPlan(steps, max(1, duration_s), dynamic=False),))
+
+    def _on_timer(self, name: str) -> None:
+        if name != "setup":
+            super()._on_timer(name)
+            return
+        self._observe("session", "timeout", timer="V2G_SECC_CommunicationSetup_Timeout", state=self.state.value)
+        self._on_abort("communication_setup_timeout")
 
     def _send_step(self, step: CommonStep) -> None:
         if isinstance(step.response, SupportedAppProtocolRes):

@@ -258,6 +258,7 @@ def test_a_profile_is_within_the_schedule(make_iso2: MakeIso2, strict: bool, pow
     too_much = power_w > 40_000
     assert code(response) == ("FAILED_ChargingProfileInvalid" if too_much and strict else "OK")
     assert ("charging_profile" in bench.quirks()) == (too_much and not strict)
+    assert len(bench.commands(ports.ReportChargingPlan)) == (code(response) == "OK")
 
 
 def test_a_raised_limit_holds_for_a_vehicle_that_ignores_renegotiation(dc: Iso2Bench) -> None:

@@ -387,6 +387,9 @@ def test_the_vehicle_may_plan_its_power(din: DinBench) -> None:
     din.reach(State.DC_PRE_CHARGE_ONGOING)
     assert code(din.send(din.ask("PowerDeliveryReq", charging_profile=profile(10_000)))) == "OK"
     assert not din.quirks()
+    (plan,) = din.commands(ports.ReportChargingPlan)
+    assert (plan.steps, plan.dynamic) == (((0, 10_000),), False)
+    assert 86_000 < plan.duration_s <= 86_400
 
 
 @pytest.mark.parametrize("strict", [False, True])
