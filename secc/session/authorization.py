@@ -1,9 +1,15 @@
 """The decision on a vehicle's authorisation, in any edition."""
 
+from datetime import timedelta
+from typing import Final
+
 from msgspec.structs import replace
 
 from secc.session.ports import AuthorizationDecided
 from secc.session.stages import Authorizing
+
+EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
+"""A contract that ends within this is accepted with a hint."""
 
 
 def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:

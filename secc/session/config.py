@@ -264,8 +264,8 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
     """EVSEID in SessionSetupRes, journals and events."""
     editions: Annotated[tuple[EditionName, ...], Meta(min_length=1, max_length=3)] = ("20",)
-    """Editions of the protocol that are served: 20 (ISO 15118-20), 2 (ISO 15118-2), din (DIN 70121), the last two with
-    EIM in `authorization` only. The vehicle's priorities choose; the first one answers vehicles that support none of
+    """Editions of the protocol that are served: 20 (ISO 15118-20), 2 (ISO 15118-2), din (DIN 70121, with EIM in
+    `authorization` only). The vehicle's priorities choose; the first one answers vehicles that support none of
     them."""
     rating: EvseRating = EvseRating()
     ac_rating: AcRating = AcRating()

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from secc.session.d2 import ac, plans
+from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
 from secc.session.offers import OfferedTuple
 from secc.session.power import apply_output
@@ -25,7 +25,7 @@ from secc.session.stages import (
 from secc.session.v2g_message import authorization, delivery, loop, parameters
 from secc.session.v2g_message.profile import check_profile
 from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Authorizing, Paying
+from secc.session.v2g_message.stages import Authorizing, Challenged, Paying
 from secc.session.v2g_message.status import dc_evse_status
 from v2g.iso15118.d2 import schedules
 from v2g.iso15118.d2.messages.charging import CableCheckReq, ChargingStatusReq, CurrentDemandReq, PreChargeReq
@@ -45,10 +45,18 @@ from v2g.iso15118.engine.quirks import Quirk
 from v2g.observe import Observe
 
 
-def authorize(request: AuthorizationReq, stage: Paying | Authorizing, context: RequestContext) -> Step | Wait:
-    """Ask for external identification; the vehicle is asked to wait for its customer [V2G2-854]."""
+def authorize(
+    request: AuthorizationReq, stage: Paying | Challenged | Authorizing, context: RequestContext
+) -> Step | Wait:
+    """Ask for a decision on the contract, or for external identification: then the vehicle is asked to wait for its
+    customer [V2G2-854]."""
+    if isinstance(stage, Challenged):
+        return contract.authorize(request, stage, context)
     timing = context.timing
     assert isinstance(timing, Timing)
+    if isinstance(stage, Authorizing) and stage.contract is not None:
+        respond = partial(_authorization_response, context)
+        return authorization.external(stage, context, respond, ongoing="Ongoing", patience_s=context.ongoing_s)
     return authorization.external(
         stage,
         context,
@@ -87,7 +95,7 @@ def charge_parameter_discovery(
         context,
         needs,
         plans.plan(plans.horizon_s(departure_s), departure_ms, context),
-        partial(_discovery_response, request, context),
+        partial(_discovery_response, request, context, pays=selected.contract is not None),
         quirks=quirks,
     )
 
@@ -191,15 +199,15 @@ def _power_response(phase: Phase, context: RequestContext) -> Any:
 
 
 def _discovery_response(
-    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan
+    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan, *, pays: bool
 ) -> Any:
-    """Return the limits, and with Finished the schedules [V2G2-905]."""
+    """Return the limits, and with Finished the schedules [V2G2-905]; `pays` is whether a contract does."""
     entries = request.max_entries_sa_schedule_tuple
     finished = processing == "Finished"
     return context.messages.response(
         "ChargeParameterDiscoveryRes",
         evse_processing=context.messages.processing(processing),
-        sa_schedules=plans.schedule_list(plan, entries, context) if finished else None,
+        sa_schedules=plans.schedule_list(plan, entries, context, contract=pays) if finished else None,
         evse_charge_parameter=ac.limits(request.requested_energy_transfer_mode, context)
         if context.family is Family.AC
         else DC_EVSEChargeParameter(

@@ -6,7 +6,7 @@ from typing import Final
 
 from secc.session import ports
 from secc.session.authorization import on_decided
-from secc.session.d2 import charging, setup, stop
+from secc.session.d2 import charging, contract, setup, stop
 from secc.session.delivery import on_cable_check
 from secc.session.request_context import Handler, OnFact
 from secc.session.stages import CableChecking
@@ -21,6 +21,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "ServiceDiscoveryReq": setup.service_discovery,
         "ServiceDetailReq": setup.service_detail,
         "PaymentServiceSelectionReq": setup.payment_service_selection,
+        "PaymentDetailsReq": contract.payment_details,
         "AuthorizationReq": charging.authorize,
         "ChargeParameterDiscoveryReq": charging.charge_parameter_discovery,
         "CableCheckReq": charging.cable_check,
@@ -32,7 +33,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "SessionStopReq": stop.session_stop,
     }
 )
-"""Name of the request -> its handler; those of contracts are out of order."""
+"""Name of the request -> its handler; those that install contracts, and receipts, are out of order."""
 
 ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
     {

@@ -35,10 +35,14 @@ def plan(horizon_s: int, departure_ms: int | None, context: RequestContext) -> P
     return Plan(tuples=tuple(found), departure_ms=departure_ms)
 
 
-def schedule_list(offered: Plan, max_entries: int | None, context: RequestContext) -> SAScheduleList:
-    """Return the tuples for the wire, with prices if a tariff is known; so many entries fit into each tuple."""
+def schedule_list(offered: Plan, max_entries: int | None, context: RequestContext, *, contract: bool) -> SAScheduleList:
+    """Return the tuples for the wire, with prices if a tariff is known; so many entries fit into each tuple.
+
+    Vehicles with a contract accept prices with its operator's signature only, and get none.
+    """
     entries = entries_for(max_entries)
-    tariff = context.facts.tariff if context.config.offer_prices and entries > 1 else None
+    prices = context.config.offer_prices and entries > 1 and not contract
+    tariff = context.facts.tariff if prices else None
     powers = entries if tariff is None else entries - entries // 2
     return SAScheduleList(
         sa_schedule_tuple=tuple(

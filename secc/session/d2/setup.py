@@ -1,4 +1,4 @@
-"""From the handshake to the selected payment in ISO 15118-2: services, and external payment."""
+"""From the handshake to the selected payment in ISO 15118-2."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from secc.session.request_context import refuse
 from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
 from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Discovered, Paying
+from secc.session.v2g_message.stages import Discovered, Paying, Presenting
 from v2g.iso15118.d2.messages.common import (
     PaymentServiceSelectionReq,
     ServiceDetailReq,
@@ -45,9 +45,21 @@ _CORE: Final = 1
 
 
 def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
-    """Return whether a protocol is ISO 15118-2, and the charger has an energy service and external identification."""
+    """Return whether a protocol is ISO 15118-2, and the charger has an energy service."""
     known = protocol.protocol_namespace == ISO2.uri and protocol.version_number_major == setup.VERSION[0]
-    return known and Authorization.EIM in config.authorization and bool(transfer_modes(config, None))
+    return known and bool(transfer_modes(config, None))
+
+
+def payment_options(context: RequestContext) -> tuple[PaymentOption, ...]:
+    """Return the payment options on this connection: contracts over TLS only, and in a joined session the earlier one
+    [V2G2-741], [V2G2-828]."""
+    found = []
+    for each in context.config.authorization:
+        contract = each is Authorization.PnC
+        earlier = context.joined is None or (context.joined.contract is not None) == contract
+        if earlier and (context.connection.tls or not contract):
+            found.append(PaymentOption.Contract if contract else PaymentOption.ExternalPayment)
+    return tuple(found)
 
 
 def transfer_modes(
@@ -72,8 +84,9 @@ def transfer_modes(
 
 
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
-    """Accept ISO 15118-2."""
+    """Accept ISO 15118-2, if there is a payment option on this connection."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
+    best = best if payment_options(context) else None
     return setup.supported_app_protocol(request, best, "ISO 15118-2", ISO2.uri)
 
 
@@ -113,7 +126,7 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
         raise refuse("FAILED", "the back end allows no energy service", reason="energy_transfer_rejected")
     response = context.messages.response(
         "ServiceDiscoveryRes",
-        payment_option_list=PaymentOptionList(payment_option=(PaymentOption.ExternalPayment,)),
+        payment_option_list=PaymentOptionList(payment_option=payment_options(context)),
         charge_service=ChargeService(
             service_id=CHARGE_SERVICE,
             service_name="AC_DC_Charging",
@@ -138,15 +151,17 @@ def service_detail(request: ServiceDetailReq, stage: Discovered, context: Reques
 
 
 def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
-    """Accept external payment [V2G2-465] for the charge service [V2G2-467], [V2G2-804]."""
-    if request.selected_payment_option is not PaymentOption.ExternalPayment:
+    """Accept an offered payment option [V2G2-465] for the charge service [V2G2-467], [V2G2-804]."""
+    if request.selected_payment_option not in payment_options(context):
         raise refuse("FAILED_PaymentSelectionInvalid", f"{request.selected_payment_option.value} was not offered")
     selected = {each.service_id for each in request.selected_service_list.selected_service}
     if CHARGE_SERVICE not in selected:
         raise refuse("FAILED_NoChargeServiceSelected", "the charge service is not selected")
     if not selected <= stage.services:
         raise refuse("FAILED_ServiceSelectionInvalid", f"services {sorted(selected)} were not offered")
-    return Step(context.messages.response("PaymentServiceSelectionRes"), Paying(stage.opened))
+    contract = request.selected_payment_option is PaymentOption.Contract
+    paying = Presenting(stage.opened) if contract else Paying(stage.opened)
+    return Step(context.messages.response("PaymentServiceSelectionRes"), paying)
 
 
 def _setup_response(code: str, context: RequestContext) -> object:

@@ -7,11 +7,12 @@ A challenge is used once (V2G20-2608). No message could supply another one after
 once for each contract: the same contract again, whatever the response was, has used it up.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec.structs import replace
 
+from secc.session.authorization import EXPIRES_SOON
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Authorizing, Offered
 from secc.session.identity import Contract
@@ -39,8 +40,6 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.profiles import Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
-
-EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
 
 MOST_REFUSALS: Final = 16
 """Refusals after which the session ends: some vehicles continue to poll after a refusal."""

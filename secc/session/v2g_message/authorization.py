@@ -1,4 +1,4 @@
-"""External identification: the vehicle repeats its request until the back end has decided."""
+"""Authorisation: the vehicle repeats its request until the back end has decided."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from secc.session.request_context import Wait, refuse
 from secc.session.stages import Authorized
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Paying
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 
 _ATTEMPT = 1
 
@@ -34,9 +34,9 @@ def external(
     if stage.status is AuthorizationStatus.ACCEPTED:
         return _accepted(stage, context, respond)
     if stage.status is not None:
-        raise refuse("FAILED", f"external identification was refused: {stage.status.value}")
+        raise refuse("FAILED", f"the authorisation was refused: {stage.status.value}")
     if context.now - stage.since >= patience_s:
-        raise refuse("FAILED", "the customer has not identified in time", reason="ongoing_timeout")
+        raise refuse("FAILED", "there was no decision in time", reason="ongoing_timeout")
     if not context.waited:
         return Wait(stage, context.config.poll_hold_s)
     return Step(respond(ongoing), stage)
@@ -44,9 +44,10 @@ def external(
 
 def _accepted(stage: Authorizing, context: RequestContext, respond: Callable[[str], Any]) -> Step:
     opened, session_id = stage.opened, stage.opened.session_id.hex()
-    data = {"session_id": session_id, "evcc_id": opened.evcc_id, "method": "EIM"}
-    commands = (
-        TransactionStarted(session_id, "", evcc_id=opened.evcc_id),
-        Observe("authorization", "authorized", {**data, "seconds": round(context.now - stage.since, 4)}),
-    )
-    return Step(respond("Finished"), Authorized(opened=opened, contract=None), commands)
+    contract, emaid = stage.contract, stage.contract.emaid if stage.contract is not None else ""
+    who = {"method": "PnC", "emaid": emaid} if contract is not None else {"method": "EIM"}
+    data: dict[str, Scalar] = {"session_id": session_id, "evcc_id": opened.evcc_id, **who}
+    data["seconds"] = round(context.now - stage.since, 4)
+    started = () if context.joined is not None else (TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id),)
+    commands = (*started, Observe("authorization", "authorized", data))
+    return Step(respond("Finished"), Authorized(opened=opened, contract=contract), commands)

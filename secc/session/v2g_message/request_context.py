@@ -50,6 +50,8 @@ class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
     """Maximum duration of our own Ongoing."""
     joined: Paused | None
     """The stored state of the session that this one continues, if it was paused."""
+    signature: Signature | None
+    """The signature in the request's header."""
     asked_session: bytes
     """The SessionID in the request's header."""
 

@@ -115,6 +115,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             pilot_s=self._limits_s.secc_cp_state,
             ongoing_s=self._limits_s.secc_ongoing_performance,
             joined=self._paused if self._joined else None,
+            signature=getattr(getattr(self.newest.message, "header", None), "signature", None),
             asked_session=self._foreign_id,
         )
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from secc.session import stages
+from secc.session.identity import Contract
 from secc.session.stages import Opened
 
 
@@ -17,6 +18,20 @@ class Paying(msgspec.Struct, frozen=True):
     """Payment and services are selected."""
 
     opened: Opened
+
+
+class Presenting(msgspec.Struct, frozen=True):
+    """Payment by contract is selected; the vehicle presents it next."""
+
+    opened: Opened
+
+
+class Challenged(msgspec.Struct, frozen=True):
+    """The contract's chain is valid; `challenge` waits to be signed."""
+
+    opened: Opened
+    contract: Contract
+    challenge: bytes
 
 
 class Authorizing(stages.Authorizing, frozen=True, kw_only=True):

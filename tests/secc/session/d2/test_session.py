@@ -422,7 +422,7 @@ def test_a_session_that_was_stopped_is_not_paused(dc: Iso2Bench) -> None:
     ("changes", "served"),
     [
         ({}, True),
-        ({"authorization": (Authorization.PnC,)}, False),
+        ({"authorization": (Authorization.PnC,)}, True),
         ({"services": (EnergyService.DC_BPT,)}, True),
         ({"services": (EnergyService.WPT,)}, False),
     ],

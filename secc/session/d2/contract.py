@@ -1,0 +1,92 @@
+"""Plug & Charge in ISO 15118-2: the contract's chain, a challenge, and its signature.
+
+The order of checks: chain and revocation lists with PaymentDetails, challenge and signature with Authorization, then
+the CSMS.
+"""
+
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
+
+from secc.session.authorization import EXPIRES_SOON
+from secc.session.identity import Contract
+from secc.session.ports import AuthorizeContract
+from secc.session.request_context import Wait, refuse
+from secc.session.v2g_message.request_context import RequestContext, Step
+from secc.session.v2g_message.stages import Authorizing, Challenged, Presenting
+from v2g.errors import CertificateError, RevocationError, SignatureError
+from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.emaid import is_same_contract
+from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq
+from v2g.iso15118.engine.quirks import EMAID_FORM, SIGNATURE_FORM
+from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
+from v2g.pki.profiles import Generation, Role
+from v2g.pki.revocation import refuse_revoked
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+CHALLENGE_BYTES: Final = 16
+_BY_CHAIN: Final = MappingProxyType(
+    {
+        "expired": "FAILED_CertificateExpired",
+        "not_yet_valid": "FAILED_CertificateExpired",  # [V2G2-824]
+        "revoked": "FAILED_CertificateRevoked",
+    }
+)
+"""Reason of a CertificateError or RevocationError -> response code; all others are faults of the chain."""
+
+
+def payment_details(request: PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
+    """Check the contract's chain, and send a challenge [V2G2-697], [V2G2-698]."""
+    try:
+        verified = _verify(request, context)
+    except (CertificateError, RevocationError) as error:
+        raise refuse(_BY_CHAIN.get(error.reason, "FAILED_CertChainError"), str(error), reason=error.reason) from None
+    if not is_same_contract(verified.emaid, request.emaid):
+        raise refuse("FAILED_CertChainError", f"the certificate is of {verified.emaid}, not of {request.emaid}")
+    soon = verified.leaf.not_valid_after_utc - _now(context) <= EXPIRES_SOON
+    contract = Contract(verified.emaid, verified.der, soon)
+    challenge = context.connection.entropy(CHALLENGE_BYTES)
+    response = context.messages.response(
+        "PaymentDetailsRes",
+        "OK_CertificateExpiresSoon" if soon else "OK",
+        gen_challenge=challenge,
+        evse_time_stamp=context.utc_ms // 1000,
+    )
+    quirks = () if request.emaid == verified.emaid else (EMAID_FORM,)
+    return Step(response, Challenged(stage.opened, contract, challenge), quirks=quirks)
+
+
+def authorize(request: AuthorizationReq, stage: Challenged, context: RequestContext) -> Wait:
+    """Check challenge and signature of the first AuthorizationReq, and ask the CSMS."""
+    if request.gen_challenge != stage.challenge:  # [V2G2-475]
+        raise refuse("FAILED_ChallengeInvalid", "the challenge is missing, or not the one that was sent")
+    try:
+        key = load_certificate(stage.contract.chain[0]).public_key()
+        deviations = signatures.verify(context.signature, request, key)  # type: ignore[arg-type] # judged with the chain
+    except SignatureError as error:
+        raise refuse("FAILED_SignatureError", str(error)) from None
+    seen = (Observe("session", "quirk_tolerated", {"quirk": SIGNATURE_FORM.name}),) if deviations else ()
+    asked = Observe("authorization", "asked", {"method": "PnC", "emaid": stage.contract.emaid})
+    waiting = Authorizing(attempt=1, since=context.now, contract=stage.contract, opened=stage.opened)
+    command = AuthorizeContract(attempt=1, emaid=stage.contract.emaid, chain=stage.contract.chain)
+    return Wait(waiting, context.config.poll_hold_s, (*seen, asked, command))
+
+
+def _verify(request: PaymentDetailsReq, context: RequestContext) -> VerifiedChain:
+    chain, trust = request.contract_signature_cert_chain, context.connection.trust
+    verified = verify_chain(
+        chain.certificate,
+        chain.sub_certificates.certificate if chain.sub_certificates is not None else (),
+        (*trust.mo_roots, *trust.v2g_roots),
+        role=Role.CONTRACT,
+        at=_now(context),
+        generation=Generation.ISO15118_2,
+        crosses=trust.crosses,
+    )
+    refuse_revoked(verified, trust.crls, at=_now(context))
+    return verified
+
+
+def _now(context: RequestContext) -> datetime:
+    return datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC)

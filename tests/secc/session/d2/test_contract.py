@@ -1,0 +1,168 @@
+"""Plug & Charge in ISO 15118-2: chain, challenge and signature, and the CSMS's decision."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pki_tools.tree import PkiTree
+from secc.session import ports
+from tests.io.tls.support import other_2, pki_2
+from tests.secc.session.d2.bench import CONFIG, Iso2Bench
+from tests.secc.session.d2.conftest import MakeIso2
+from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.d2.messages.common import AuthorizationReq
+from v2g.iso15118.d2.messages.header import MessageHeader
+from v2g.iso15118.d2.messages.message import V2G_Message
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.sequence import State
+from v2g.pki.certificates import emaid_of, load_certificate
+
+__all__ = ["other_2", "pki_2"]
+
+BOTH = replace(CONFIG, authorization=(Authorization.PnC, Authorization.EIM))
+OPENING = ("SupportedAppProtocolReq", "SessionSetupReq", "ServiceDiscoveryReq")
+
+
+def code(response: Any) -> str:
+    return str(response.response_code.name)
+
+
+class ContractBench(Iso2Bench):
+    """A vehicle with a contract."""
+
+    def __init__(self, pki: PkiTree, utc_ms: int, **options: Any) -> None:
+        self.tree = pki
+        super().__init__(pki, utc_ms, BOTH, **{"tls": True, **options})
+        self.auto[ports.AuthorizeContract] = lambda c: ports.AuthorizationDecided(
+            c.attempt, ports.AuthorizationStatus.ACCEPTED
+        )
+        self.key = pki.key("contract")
+
+    def wrapped(self, session_id: bytes, body: Any) -> V2G_Message:
+        message = super().wrapped(session_id, body)
+        if not isinstance(body, AuthorizationReq) or body.gen_challenge is None:
+            return message
+        signed = signatures.sign(body, self.key)
+        return replace(message, header=MessageHeader(session_id=session_id, signature=signed))
+
+    def select(self) -> "ContractBench":
+        self.go(*OPENING)
+        response = self.send(
+            self.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract)
+        )
+        assert code(response) == "OK"
+        return self
+
+    def present(self, tree: PkiTree | None = None, **changes: Any) -> Any:
+        leaf, *subs = (tree or self.tree).chain("contract")
+        chain = types.CertificateChain(
+            certificate=leaf, sub_certificates=types.SubCertificates(certificate=tuple(subs))
+        )
+        fields = {"emaid": emaid_of(load_certificate(leaf)), "contract_signature_cert_chain": chain, **changes}
+        return self.send(self.ask("PaymentDetailsReq", **fields))
+
+    def authorize(self, challenge: bytes) -> Any:
+        return self.send(self.ask("AuthorizationReq", gen_challenge=challenge, id="id1"))
+
+
+@pytest.fixture
+def bench(pki_2: PkiTree) -> ContractBench:  # the fixture above
+    import time
+
+    return ContractBench(pki_2, time.time_ns() // 1_000_000)
+
+
+def test_a_contract_charges(bench: ContractBench) -> None:
+    services = bench.go(*OPENING)
+    assert services.payment_option_list.payment_option == (
+        types.PaymentOption.Contract,
+        types.PaymentOption.ExternalPayment,
+    )
+    bench.send(bench.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract))
+    details = bench.present()
+    assert code(details) == "OK"
+    assert len(details.gen_challenge) == 16
+    response = bench.authorize(details.gen_challenge)
+    assert (code(response), response.evse_processing.value) == ("OK", "Finished")
+    (asked,) = bench.commands(ports.AuthorizeContract)
+    (started,) = bench.commands(ports.TransactionStarted)
+    assert asked.emaid == started.emaid == emaid_of(load_certificate(bench.tree.chain("contract")[0]))
+    assert not bench.quirks()
+    bench.go("ChargeParameterDiscoveryReq")
+    assert bench.records()[:2] == ["SessionStarted", "ContractAuthorized"]
+    bench.go("CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq")
+    assert bench.session.state is State.DC_CHARGE_LOOP
+
+
+def test_the_decision_is_polled(bench: ContractBench) -> None:
+    del bench.auto[ports.AuthorizeContract]
+    challenge = bench.select().present().gen_challenge
+    assert bench.authorize(challenge) is None
+    bench.pass_time(0.5)
+    assert bench.responses[-1].evse_processing.value == "Ongoing"
+    bench.post(bench.ask("AuthorizationReq"))
+    bench.fact(ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED))
+    assert bench.responses[-1].evse_processing.value == "Finished"
+    assert len(bench.commands(ports.AuthorizeContract)) == 1
+
+
+@pytest.mark.parametrize("status", [each for each in ports.AuthorizationStatus if each.value != "accepted"])
+def test_a_refused_contract_does_not_charge(bench: ContractBench, status: ports.AuthorizationStatus) -> None:
+    bench.auto[ports.AuthorizeContract] = lambda c: ports.AuthorizationDecided(c.attempt, status)
+    challenge = bench.select().present().gen_challenge
+    assert code(bench.authorize(challenge)) == "FAILED"
+    assert not bench.commands(ports.TransactionStarted)
+
+
+@pytest.mark.parametrize("challenge", [bytes(16), None])
+def test_the_challenge_must_be_the_given_one(bench: ContractBench, challenge: bytes | None) -> None:
+    bench.select().present()
+    response = bench.send(bench.ask("AuthorizationReq", gen_challenge=challenge, id="id1"))
+    assert code(response) == "FAILED_ChallengeInvalid"
+    assert not bench.commands(ports.AuthorizeContract)
+
+
+def test_another_key_is_no_signature(bench: ContractBench) -> None:
+    challenge = bench.select().present().gen_challenge
+    bench.key = bench.tree.key("provisioning")
+    assert code(bench.authorize(challenge)) == "FAILED_SignatureError"
+    assert not bench.commands(ports.AuthorizeContract)
+
+
+def test_a_chain_to_another_root(bench: ContractBench, other_2: PkiTree) -> None:  # the fixture above
+    response = bench.select().present(other_2)
+    assert code(response) == "FAILED_CertChainError"
+    assert len(response.gen_challenge) == 16, "filled also then [V2G2-825]"
+
+
+def test_broken_certificates(bench: ContractBench) -> None:
+    chain = types.CertificateChain(certificate=b"\x30\x03\x02\x01\x01")
+    assert code(bench.select().present(contract_signature_cert_chain=chain)) == "FAILED_CertChainError"
+
+
+def test_an_expired_contract(bench: ContractBench) -> None:
+    bench.utc_ms += 20 * 365 * 86_400_000
+    assert code(bench.select().present()) == "FAILED_CertificateExpired"
+
+
+@pytest.mark.parametrize(("emaid", "answer"), [("DEV2GC99999999", "FAILED_CertChainError"), (None, "OK")])
+def test_the_emaid_is_that_of_the_certificate(bench: ContractBench, emaid: str | None, answer: str) -> None:
+    own = emaid_of(load_certificate(bench.tree.chain("contract")[0]))
+    written = own.lower() if emaid is None else emaid
+    assert code(bench.select().present(emaid=written)) == answer
+    assert bench.quirks() == (["emaid_form"] if emaid is None else [])
+
+
+def test_without_tls_there_are_no_contracts(make_iso2: MakeIso2) -> None:
+    bench = make_iso2(BOTH)
+    services = bench.go(*OPENING)
+    assert services.payment_option_list.payment_option == (types.PaymentOption.ExternalPayment,)
+    request = bench.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract)
+    assert code(bench.send(request)) == "FAILED_PaymentSelectionInvalid"
+
+
+def test_without_tls_a_charger_for_contracts_only_has_nothing_to_offer(make_iso2: MakeIso2) -> None:
+    bench = make_iso2(replace(CONFIG, authorization=(Authorization.PnC,)))
+    assert code(bench.go("SupportedAppProtocolReq")) == "Failed_NoNegotiation"
