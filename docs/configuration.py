@@ -77,7 +77,9 @@ def _shared() -> tuple[type[msgspec.Struct], ...]:
     counts: Counter[type[msgspec.Struct]] = Counter()
     for root in PROGRAMS.values():
         counts.update({struct for _, struct in _inside(root, "", stop=frozenset())})
-    return tuple(sorted((each for each, count in counts.items() if count > 1), key=lambda each: each.__name__))
+    return tuple(
+        sorted((each for each, count in counts.items() if count > 1), key=lambda each: (each.__name__, each.__module__))
+    )
 
 
 @cache

@@ -16,6 +16,7 @@ from evcc.checkpoints import CheckpointStore, kept, line_of
 from evcc.config import ChainConfig, EvccConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
+from evcc.editions import edition
 from evcc.hardware.ac import OnBoardCharger
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
@@ -28,9 +29,8 @@ from evcc.own_policy import load_policy
 from evcc.pauses import PauseFile, Rest, StoredPause, rest_s
 from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy
-from evcc.session.d20.safety import Iso20Messages
-from evcc.session.d20.session import VehicleSession
-from evcc.session.paused import Resume
+from evcc.session.edition import Connection, NegotiatedSession
+from evcc.session.paused import Paused
 from evcc.session.ports import BatteryState
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
@@ -65,6 +65,7 @@ from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sdp import Security
 from v2g.iso15118.engine.session import Fact
+from v2g.iso15118.select import carried
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
@@ -235,8 +236,6 @@ class Vehicle:
 
         If matching or communication fails, it waits for nominal duty, if the vehicle may charge that way.
         """
-        if not {"20"}.issuperset(self.config.editions):
-            raise ConfigError("editions: only 20 is offered yet", hint='editions = ["20"]')
         endpoint = tls_endpoint(self.config, self.observe)
         if self.config.sdp.without_tls or self.config.sdp.accept_without_tls:
             plain_tcp.permit(PROFILES[self.config.security_profile], self.observe, editions=self.config.editions)
@@ -283,7 +282,7 @@ class Vehicle:
                 await self._rest(rest, resume, self.pauses)
                 plugged_at = self.clock.monotonic()
 
-    async def _rest(self, rest: Rest, resume: Resume, pauses: PauseFile) -> None:
+    async def _rest(self, rest: Rest, resume: Paused, pauses: PauseFile) -> None:
         """Store the session, and wait until it is time to resume."""
         assert self.config.pause is not None
         self.stored_pause = pauses.save(resume, self.hardware.battery)
@@ -338,11 +337,10 @@ class Vehicle:
         self.observe(Observe("tls", "connected", dict(data)))
         return stream
 
-    async def _session(self, stream: Stream, elapsed: float, wrap: Wrap) -> tuple[str, Resume | None]:
+    async def _session(self, stream: Stream, elapsed: float, wrap: Wrap) -> tuple[str, Paused | None]:
         """Run one session, or a part of it; return why it ended, and the state to resume it."""
         contracts = Contracts(self.config, self.observe)
-        session = VehicleSession(
-            self.config.session,
+        connection = Connection(
             battery=self.hardware.battery,
             secc_certificate=stream.peer_leaf,
             contracts=contracts.known,
@@ -350,12 +348,15 @@ class Vehicle:
             price_signers=tuple(load_chain(path)[0] for path in self.config.price_signers),
             entropy=os.urandom,
             stopwatch=self.clock.monotonic,
-            connected_for=elapsed,
             resume=self.stored_pause.resume_with(self.hardware.battery) if self.stored_pause is not None else None,
             own_policy=self.own_policy,
             discharged_before_mwh=self._discharged_before_mwh,
         )
-        watched = self.hardware.converse(stream, Iso20Messages(self.config.session))
+        lab = self.config.sdp.without_tls and PROFILES[self.config.security_profile].interop
+        possible = carried(stream.version, of_2_in_tls13=False, without_tls=lab)
+        editions = [edition(name) for name in self.config.editions if name in possible]
+        session = NegotiatedSession(editions, self.config.session, connection, connected_for=elapsed)
+        watched = self.hardware.converse(stream, session.reader())
         runner = Runner(
             self.observe.tracer()(session),
             wrap(watched, contracts.first_key),

@@ -41,12 +41,14 @@ from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
+from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.d20.association import COUPLINGS, NOT_APPLICABLE, positioning
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.din.timing import Timing as DinTiming
 from v2g.iso15118.select import EditionName
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
@@ -308,6 +310,8 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
+    timers_2: Annotated[Timing2, Meta(description="timeouts of ISO 15118-2")] = Timing2()
+    timers_din: Annotated[DinTiming, Meta(description="timeouts of DIN 70121")] = DinTiming()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
     local_events: Annotated[
@@ -372,6 +376,8 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             program=self.program,
             timing=self.timing,
             timers=self.timers,
+            timers_2=self.timers_2,
+            timers_din=self.timers_din,
         )
 
 

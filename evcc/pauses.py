@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from evcc.session.paused import Resume
+from evcc.session.paused import Paused, PausedSession, Resume
 from evcc.session.ports import BatteryState
 from evcc.session.settings import ProgramStep
 from v2g import typed_json
@@ -24,22 +24,25 @@ class StoredPause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Contents of the file: the session, and the battery's counters at the pause."""
 
     version: int = _VERSION
-    resume: Resume
+    resume: Resume | None = None
+    resume_2: PausedSession | None = None
+    """The session of ISO 15118-2; one of both is there."""
     soc: float
     charged_mwh: int
     discharged_mwh: int
 
-    def resume_with(self, battery: BatteryState) -> Resume:
+    def resume_with(self, battery: BatteryState) -> Paused | None:
         """Return the session for a battery whose counters may have restarted since."""
-        progress = self.resume.progress
-        if progress is None:
-            return self.resume
+        paused = self.resume or self.resume_2
+        progress = None if paused is None else paused.progress
+        if paused is None or progress is None:
+            return paused
         counted = replace(
             progress,
             charged_mwh=progress.charged_mwh + battery.charged_mwh - self.charged_mwh,
             discharged_mwh=progress.discharged_mwh + battery.discharged_mwh - self.discharged_mwh,
         )
-        return replace(self.resume, progress=counted)
+        return replace(paused, progress=counted)
 
 
 class PauseFile:
@@ -48,10 +51,14 @@ class PauseFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def save(self, resume: Resume, battery: BatteryState) -> StoredPause:
+    def save(self, resume: Paused, battery: BatteryState) -> StoredPause:
         """Store a session; it is on disk when this returns."""
         stored = StoredPause(
-            resume=resume, soc=battery.soc, charged_mwh=battery.charged_mwh, discharged_mwh=battery.discharged_mwh
+            resume=resume if isinstance(resume, Resume) else None,
+            resume_2=resume if isinstance(resume, PausedSession) else None,
+            soc=battery.soc,
+            charged_mwh=battery.charged_mwh,
+            discharged_mwh=battery.discharged_mwh,
         )
         write_files(self._path.parent, {self._path.name: msgspec.json.encode(stored)}, private=True)
         return stored
@@ -73,7 +80,7 @@ class PauseFile:
         remove_file(self._path)
 
 
-def rest_s(resume: Resume, program: tuple[ProgramStep, ...], after_s: float | None, clock: Clock) -> float | None:
+def rest_s(resume: Paused, program: tuple[ProgramStep, ...], after_s: float | None, clock: Clock) -> float | None:
     """Return the length of a pause, real seconds; None: until the vehicle is woken.
 
     A pause by the program ends at the program's time; any other one after `after_s` (simulated s).

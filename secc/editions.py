@@ -1,19 +1,32 @@
-"""The editions that this program has, listed only here."""
+"""The editions that this program has, listed only here; each is imported where it is enabled."""
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
 from secc.session.config import SeccConfig
-from secc.session.d2.edition import Iso2
-from secc.session.d20.edition import Iso20
-from secc.session.din.edition import Din
 from secc.session.edition import Edition
 from v2g.iso15118.select import EditionName
 
-EDITIONS: Final[Mapping[EditionName, Edition]] = MappingProxyType({"20": Iso20(), "2": Iso2(), "din": Din()})
+_CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = MappingProxyType(
+    {
+        "20": ("secc.session.d20.edition", "Iso20"),
+        "2": ("secc.session.d2.edition", "Iso2"),
+        "din": ("secc.session.din.edition", "Din"),
+    }
+)
+
+
+@cache
+def edition(name: EditionName) -> Edition:
+    """Return an edition; the messages of the others need not be loaded."""
+    module, kind = _CLASSES[name]
+    found: Edition = getattr(import_module(module), kind)()
+    return found
 
 
 def enabled(config: SeccConfig) -> dict[EditionName, Edition]:
     """Return the editions that the configuration names, in its order."""
-    return {name: EDITIONS[name] for name in config.editions}
+    return {name: edition(name) for name in config.editions}

@@ -8,10 +8,11 @@ reported to the session as faults.
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from evcc.hardware.vehicle import OnFact, VehicleHardware
 from evcc.session import ports
+from evcc.session.edition import MessageReader
 from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.errors import Asn1Error, CodecError
 from v2g.iec61851.duty import DutyReading
@@ -33,19 +34,6 @@ TICK_S: Final = 0.1
 OBEY_OFF_S: Final = 6.0
 """How long a vehicle in basic charging may stay in state C after the oscillator went off (IEC 61851-1, Annex
 A: it stops drawing within 3 s)."""
-
-
-class MessageReader(Protocol):
-    """Translates the messages of one session, in their order; each edition has its own."""
-
-    def decode(self, payload_type: int, payload: bytes) -> Any:
-        """Return the message of a V2GTP payload, None if it is invalid."""
-
-    def sent(self, message: Any, payload_type: int) -> Ask:
-        """Return the meaning of a message sent by the vehicle."""
-
-    def received(self, message: Any, payload_type: int) -> Ask:
-        """Return the meaning of a message sent by the charger."""
 
 
 class SafetyChannel:

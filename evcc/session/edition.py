@@ -4,14 +4,14 @@ A vehicle lists protocols by priority in SupportedAppProtocolReq, the charger se
 program and policies are shared by all editions. `evcc.editions` lists those that a vehicle may offer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from evcc.policy.policy import OwnPolicy
 from evcc.session.contracts import Contract, Provisioning
-from evcc.session.paused import PausedSession, Resume
+from evcc.session.paused import Paused
 from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
 from v2g import exi
@@ -22,6 +22,7 @@ from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Action, Entropy, Fact, Received, decode_padded
 from v2g.iso15118.engine.v2gtp import Framer
+from v2g.safety import Ask
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     contracts: tuple[Contract, ...] = ()
     provisioning: Provisioning | None = None
     stopwatch: Callable[[], float] | None = None
-    resume: Resume | PausedSession | None = None
+    resume: Paused | None = None
     price_signers: tuple[bytes, ...] = ()
     own_policy: OwnPolicy | None = None
     discharged_before_mwh: int | None = None
@@ -47,8 +48,21 @@ class EditionSession(Conversation, Protocol):
     """A vehicle's session of one edition."""
 
     @property
-    def paused(self) -> Resume | PausedSession | None:
+    def paused(self) -> Paused | None:
         """The state to resume the session, None if it has not paused."""
+
+
+class MessageReader(Protocol):
+    """Translates the messages of one session, in their order; each edition has its own."""
+
+    def decode(self, payload_type: int, payload: bytes) -> Any:
+        """Return the message of a V2GTP payload, None if it is invalid."""
+
+    def sent(self, message: Any, payload_type: int) -> Ask:
+        """Return the meaning of a message sent by the vehicle."""
+
+    def received(self, message: Any, payload_type: int) -> Ask:
+        """Return the meaning of a message sent by the charger."""
 
 
 class Edition(Protocol):
@@ -64,6 +78,9 @@ class Edition(Protocol):
 
         `connected_for` is the time (s) since the data link was matched.
         """
+
+    def reader(self, config: SessionConfig) -> MessageReader:
+        """Return what reads the messages of a session for the safety monitor."""
 
 
 class NegotiatedSession:
@@ -97,8 +114,12 @@ class NegotiatedSession:
     def _begin(self, edition: Edition, elapsed: float) -> EditionSession:
         return edition.session(self._config, self._connection, self._protocols, self._connected_for + elapsed)
 
+    def reader(self) -> MessageReader:
+        """Return what reads this connection's messages for the safety monitor."""
+        return _NegotiatedReader(self._editions, self._config)
+
     @property
-    def paused(self) -> Resume | PausedSession | None:
+    def paused(self) -> Paused | None:
         """See EditionSession."""
         return self.session.paused
 
@@ -191,3 +212,37 @@ class NegotiatedSession:
         self._handshake = None
         self._facts.clear()
         return self._received
+
+
+class _NegotiatedReader:
+    """Reads messages as the first edition does until the charger has selected one, then as that one."""
+
+    def __init__(self, editions: Mapping[int, Edition], config: SessionConfig) -> None:
+        self._editions, self._config = editions, config
+        self._reader = editions[1].reader(config)
+        self._selected = False
+
+    def decode(self, payload_type: int, payload: bytes) -> Any:
+        """See MessageReader."""
+        if not self._selected and payload_type == APP_PROTOCOL.payload_type:
+            self._select(payload)
+        return self._reader.decode(payload_type, payload)
+
+    def _select(self, payload: bytes) -> None:
+        try:
+            message, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), payload)
+        except CodecError:
+            return
+        if isinstance(message, SupportedAppProtocolRes):
+            self._selected = True
+            edition = self._editions.get(message.schema_id or 1)
+            if edition is not None and edition is not self._editions[1]:
+                self._reader = edition.reader(self._config)
+
+    def sent(self, message: Any, payload_type: int) -> Ask:
+        """See MessageReader."""
+        return self._reader.sent(message, payload_type)
+
+    def received(self, message: Any, payload_type: int) -> Ask:
+        """See MessageReader."""
+        return self._reader.received(message, payload_type)

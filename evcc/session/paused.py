@@ -60,3 +60,7 @@ class Resume(msgspec.Struct, frozen=True):
     """Where the vehicle's program continues; None if it had not begun."""
     checkpoint: DischargeCheckpoint | None = None
     """The last one that this vehicle countersigned."""
+
+
+Paused = Resume | PausedSession
+"""What a vehicle keeps of a paused session, by its edition."""

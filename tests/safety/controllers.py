@@ -18,7 +18,7 @@ from evcc.hardware.ac import OnBoardCharger
 from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
 from secc.config import MeterConfig, ProgramConfig, SiteConfig, TlsConfig
-from secc.editions import EDITIONS
+from secc.editions import edition
 from secc.evse.archive import Archive, Owner
 from secc.evse.controller import EvseController, Wires
 from secc.hardware import parts
@@ -323,7 +323,7 @@ async def _one(
     archive = Shelf(config.data_dir, owner, clock=clock, observe=events.append)
     controller = EvseController(
         number, config, clock, events.append, transport, owner, archive, made.meter, made.evse, made.safety,
-        Wires(made.pilot, made.medium), disk, disk, editions=EDITIONS,
+        Wires(made.pilot, made.medium), disk, disk, editions={"20": edition("20")},
     )  # fmt: skip
     desk = Desk()
     controller.backend = desk

@@ -70,7 +70,8 @@ class Stand:
         mine, theirs = Pipe.pair()
         for end, role in ((mine, "vehicle"), (theirs, "secc")):
             end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.controller.owner.chargers[0], ""  # type: ignore[attr-defined]
-            end.peer_name = end.version = end.cipher = end.group = ""  # type: ignore[attr-defined]
+            end.version = "TLSv1.3"
+            end.peer_name = end.cipher = end.group = ""  # type: ignore[attr-defined]
         self.vehicle.wires.pilot.plug()
         async with asyncio.timeout(20):
             _, (reason, _) = await asyncio.gather(

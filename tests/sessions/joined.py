@@ -29,7 +29,6 @@ from v2g.energy.settlement.checkpoints import Copy
 from v2g.energy.settlement.records import MeterReading
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
 from v2g.observe import Observe
 
@@ -132,14 +131,9 @@ class Joined:
         self.vehicle_config, self.charger_config = vehicle or SessionConfig(), charger or SeccConfig()
         self.authorized = authorized
         self.allowed_services: frozenset[int] | None = None
-        self.evcc = VehicleSession(
-            self.vehicle_config,
-            battery=self.plant.battery.state,
+        self.evcc = self.make_vehicle(
             secc_certificate=pki.chain("secc")[0] if options.get("tls", True) else b"",
             contracts=contracts or (contract or Contract(pki.chain("contract"), pki.key("contract")),),
-            entropy=counter(1 if before is None else 1 << 20),
-            stopwatch=lambda: self.now,
-            resume=before.evcc.paused if before is not None else None,
         )
         self.secc = charger_session(
             self.charger_config,
@@ -173,6 +167,19 @@ class Joined:
         self.travel_cm = 0
         self.transmitted_id: int | None = 1
         self.evcc_reason = self.secc_reason = ""
+
+    def make_vehicle(self, *, secc_certificate: bytes, contracts: tuple[Contract, ...]) -> Any:
+        """Return the vehicle's session."""
+        before = self._before
+        return VehicleSession(
+            self.vehicle_config,
+            battery=self.plant.battery.state,
+            secc_certificate=secc_certificate,
+            contracts=contracts,
+            entropy=counter(1 if before is None else 1 << 20),
+            stopwatch=lambda: self.now,
+            resume=before.evcc.paused if before is not None else None,
+        )
 
     @property
     def utc_ms(self) -> int:
@@ -256,11 +263,15 @@ class Joined:
                 return ev.DroveIn(in_place=self.travel_cm >= 400, travel_cm=self.travel_cm)
             case ev.SetPowerLimits():
                 self.plant.ev_limits = command
-            case ev.SetAcPower(power_w=power_w) if self.evcc.family is Family.AC:
+            case ev.SetAcPower(power_w=power_w) if self._is_ac():
                 self.plant.ac_w = power_w
             case ev.SetCpState(state=state):
                 self.secc.fact(se.PilotChanged(state), self.now, self.utc_ms)
         return None
+
+    def _is_ac(self) -> bool:
+        family = getattr(self.evcc, "family", None)  # of either edition
+        return family is not None and family.name == "AC"
 
     @property
     def device(self) -> se.Device:

@@ -4,6 +4,8 @@ from evcc.session.d2.session import PROTOCOL, Vehicle2
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedSession
 from evcc.session.settings import SessionConfig
+from evcc.session.v2g_message.safety import V2gMessages
+from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine.app_protocol import AppProtocol
 
 
@@ -33,3 +35,7 @@ class Iso2:
             price_signers=connection.price_signers,
             resume=resume if isinstance(resume, PausedSession) else None,
         )
+
+    def reader(self, config: SessionConfig) -> V2gMessages:
+        """See Edition."""
+        return V2gMessages(config, config.timers_2, ISO2)

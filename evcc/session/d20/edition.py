@@ -1,6 +1,7 @@
 """ISO 15118-20 as a vehicle offers it: see `evcc.session.edition.Edition`."""
 
 from evcc.session.d20.requests import ask
+from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
 from evcc.session.edition import Connection
 from evcc.session.paused import Resume
@@ -34,3 +35,7 @@ class Iso20:
             discharged_before_mwh=connection.discharged_before_mwh,
             protocols=protocols,
         )
+
+    def reader(self, config: SessionConfig) -> Iso20Messages:
+        """See Edition."""
+        return Iso20Messages(config)

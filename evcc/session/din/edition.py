@@ -3,6 +3,8 @@
 from evcc.session.din.session import PROTOCOL, DinVehicle
 from evcc.session.edition import Connection
 from evcc.session.settings import SessionConfig
+from evcc.session.v2g_message.safety import V2gMessages
+from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.app_protocol import AppProtocol
 
 
@@ -25,3 +27,7 @@ class Din:
             protocols=protocols,
             connected_for=connected_for,
         )
+
+    def reader(self, config: SessionConfig) -> V2gMessages:
+        """See Edition."""
+        return V2gMessages(config, config.timers_din, DIN)

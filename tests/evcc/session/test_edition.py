@@ -22,6 +22,7 @@ from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType, frame
+from v2g.safety import Phase
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -146,3 +147,23 @@ def test_facts_of_the_handshake_reach_the_chosen_session() -> None:
     other.fact(StopRequested("owner"), 0.1, T0)
     select(other, 3)
     assert (other.closed, other.reason) == (True, "owner")
+
+
+@pytest.mark.parametrize("order", [(Iso20(), Din()), (Din(), Iso20())])
+def test_the_safety_monitor_reads_the_messages_of_the_chosen_edition(order: tuple[Any, ...]) -> None:
+    for name, kind in (("15118:-20:DC", "d20"), ("din:70121", "din")):
+        session = vehicle(*order)
+        reader = session.reader()
+        session.start(0.0, T0)
+        (first,) = sent(session)
+        offer = reader.decode(PayloadType.SAP, first[HEADER_SIZE:])
+        assert type(offer) is app.SupportedAppProtocolReq
+        assert reader.sent(offer, PayloadType.SAP).phase is Phase.IDLE
+        schema_id = next(each.schema_id for each in offer.app_protocol if name in each.protocol_namespace)
+        response = exi.encode(app.SupportedAppProtocolRes(response_code=OK, schema_id=schema_id))
+        assert reader.decode(PayloadType.SAP, response) is not None
+        session.receive(frame(PayloadType.SAP, response), 1.0, T0)
+        (setup,) = sent(session)
+        body = reader.decode(int.from_bytes(setup[2:4]), setup[HEADER_SIZE:])
+        assert type(body).__name__ == "SessionSetupReq"
+        assert kind in type(body).__module__

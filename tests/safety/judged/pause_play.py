@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.editions import EDITIONS
+from secc.editions import edition
 from secc.evse.controller import EvseController, Wires
 from secc.hardware.parts import Assembled, HardwareConfig, Kind
 from secc.session import ports
@@ -86,7 +86,7 @@ class PausePlay(Play):
         self.controller = EvseController(
             number, place, clock, lambda event: self.observe(event), transport, owner,
             Shelf(folder, owner, clock=clock, observe=self.all_events.append), made.meter, made.evse, made.safety,
-            Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk, editions=EDITIONS,
+            Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk, editions={"20": edition("20")},
         )  # fmt: skip
         self.controller.backend = self.desk
         self.controller.connect_wires()

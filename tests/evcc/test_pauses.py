@@ -1,0 +1,32 @@
+"""The file of a paused session holds that of either edition."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from evcc.pauses import PauseFile
+from evcc.session.paused import Choice, Paused, PausedSession, Resume
+from evcc.session.program import Progress
+from tests.evcc.session.vehicle_bench import VehicleBench
+
+PROGRESS = Progress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
+
+
+@pytest.mark.parametrize(
+    "paused",
+    [
+        Resume(b"12345678", Choice(2, 1, bpt=False, dynamic=True), b"charger", PROGRESS),
+        PausedSession(b"12345678", "DC_extended", contract=True, progress=PROGRESS),
+    ],
+)
+def test_a_paused_session_is_stored_with_the_batterys_counters(tmp_path: Path, paused: Paused) -> None:
+    file = PauseFile(tmp_path / "pause.json")
+    battery = replace(VehicleBench().model.state, charged_mwh=1000, discharged_mwh=500)
+    file.save(paused, battery)
+    stored = file.load()
+    assert stored is not None
+    assert stored.resume_with(battery) == paused
+    restarted = stored.resume_with(replace(battery, charged_mwh=0, discharged_mwh=0))
+    assert restarted is not None
+    assert restarted.progress == replace(PROGRESS, charged_mwh=100 - 1000, discharged_mwh=10 - 500)

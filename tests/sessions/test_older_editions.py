@@ -1,0 +1,209 @@
+"""Vehicle and charger of DIN 70121 and ISO 15118-2 joined in memory: whole sessions, stops, random conversations."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from evcc.session import ports as ev
+from evcc.session.contracts import Contract
+from evcc.session.d2.session import Vehicle2
+from evcc.session.din.session import DinVehicle
+from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
+from pki_tools.tree import PkiTree
+from secc.session import ports as se
+from secc.session.config import EnergyService, SeccConfig
+from secc.session.d2.session import Iso2Session
+from secc.session.din.session import DinSession
+from tests.sessions.joined import Joined, counter
+from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.messages.common_messages import Authorization
+
+CHARGER = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC,))
+VEHICLE = SessionConfig(
+    program=(ProgramStep(do="charge", energy_wh=100),), authorization=AuthorizationConfig(allow_eim=True)
+)
+
+
+class MessageJoined(Joined):
+    """Two sessions of DIN 70121, or of ISO 15118-2 with direct or alternating current, and the plant."""
+
+    def __init__(
+        self, edition: str, pki: PkiTree, utc_ms: int, vehicle: SessionConfig = VEHICLE, **options: Any
+    ) -> None:
+        self.edition = edition
+        ac = edition == "2-ac"
+        services = (EnergyService.AC,) if ac else (EnergyService.DC,)
+        vehicle = replace(vehicle, services=ServiceConfig(energy=("AC",) if ac else ("DC",)))
+        site = Limit(source=SITE, charge_w=22_000, discharge_w=0)
+        operator = Limit(source=OPERATOR, charge_w=22_000, discharge_w=0, version=1)
+        given_options = {
+            "charger": replace(CHARGER, services=services),
+            "kind": DinSession if edition == "din" else Iso2Session,
+            "tls": False,
+            "limits": (site, operator),
+            **options,
+        }
+        super().__init__(pki, utc_ms, vehicle=vehicle, **given_options)
+
+    def make_vehicle(self, *, secc_certificate: bytes, contracts: tuple[Contract, ...]) -> DinVehicle | Vehicle2:
+        """Return the vehicle's session; it has no contracts."""
+        kind = DinVehicle if self.edition == "din" else Vehicle2
+        return kind(self.vehicle_config, battery=self.plant.battery.state, entropy=counter(1))
+
+    def limit(self, charge_w: int) -> None:
+        """Change the site's limit."""
+        limit = Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=2)
+        self.secc.fact(se.LimitChanged(limit), self.now, self.utc_ms)
+        self.settle()
+
+    def assert_safe(self) -> None:
+        """Both ends have closed, and nothing flows or is connected."""
+        assert self.evcc.closed
+        assert self.secc.closed
+        assert not self.plant.ev_closed
+        assert not self.plant.evse_closed
+        assert self.plant.flow() == (0, 0)
+
+
+@pytest.fixture
+def utc_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture(params=["din", "2-dc", "2-ac"])
+def edition(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def joined(edition: str, pki: PkiTree, utc_ms: int) -> MessageJoined:
+    return MessageJoined(edition, pki, utc_ms)
+
+
+def test_a_whole_session(joined: MessageJoined) -> None:
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.assert_safe()
+    assert joined.imported_mwh() >= 100_000
+    assert joined.exported_mwh() == 0
+    quirks = [each["quirk"] for each in joined.vehicle_saw("session", "quirk_tolerated")]
+    assert quirks == (["evseid_text"] if joined.edition == "din" else [])
+    assert joined.charger_saw("session", "quirk_tolerated") == []
+
+
+def test_a_lower_limit_of_the_site_is_followed(joined: MessageJoined) -> None:
+    joined.run(lambda: joined.plant.flow()[1] > 0)
+    joined.limit(5_000)
+    for _ in range(20):
+        joined.advance()
+    assert joined.plant.ev_limits.charge_w in (4_999, 5_000)  # alternating current is limited per phase
+    voltage_mv, current_ma = joined.plant.flow()
+    assert 0 < voltage_mv * current_ma <= 5_000_000_000
+
+
+def test_the_owner_stops(joined: MessageJoined) -> None:
+    joined.run(lambda: joined.plant.flow()[1] > 0)
+    joined.evcc.fact(ev.StopRequested("owner"), joined.now, joined.utc_ms)
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.assert_safe()
+
+
+def test_the_charger_stops(joined: MessageJoined) -> None:
+    joined.run(lambda: joined.plant.flow()[1] > 0)
+    joined.secc.fact(se.StopRequested("operator"), joined.now, joined.utc_ms)
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    assert joined.vehicle_saw("stop", "stopping")[0]["cause"] == "evse_terminated"
+    joined.assert_safe()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 2.0, 4.0])
+def test_a_lost_link_leaves_both_ends_safe(edition: str, pki: PkiTree, utc_ms: int, seconds: float) -> None:
+    joined = MessageJoined(edition, pki, utc_ms)
+    joined.start()
+    end = joined.now + seconds
+    joined.run(lambda: joined.now >= end)
+    joined.evcc.receive_eof(joined.now, joined.utc_ms)
+    joined.secc.receive_eof(joined.now, joined.utc_ms)
+    joined.settle()
+    joined.run()
+    joined.assert_safe()
+
+
+EVENTS = st.sampled_from(("wait", "wait", "owner", "operator", "unplug", "battery", "lose", "flip", "pilot"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    program=st.lists(
+        st.one_of(
+            st.builds(ProgramStep, do=st.just("charge"), energy_wh=st.integers(1, 80), for_s=st.just(300)),
+            st.builds(ProgramStep, do=st.just("wait"), for_s=st.integers(1, 60)),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    soc=st.sampled_from((5.0, 60.0, 99.0)),
+    events=st.lists(st.tuples(EVENTS, st.floats(0.01, 4.0), st.integers(0, 4000)), max_size=6),
+)
+def test_random_conversations_end_safely(
+    edition: str,
+    pki: PkiTree,
+    utc_ms: int,
+    program: list[ProgramStep],
+    soc: float,
+    events: list[tuple[str, float, int]],
+) -> None:
+    """Whatever happens, both ends close and are safe, and no current exceeds the battery's limit."""
+    joined = MessageJoined(edition, pki, utc_ms, replace(VEHICLE, program=tuple(program)), soc=soc)
+    joined.start()
+    for event, seconds, number in events:
+        end = joined.now + seconds
+
+        def over(end: float = end) -> bool:
+            _, current_ma = joined.plant.flow()
+            assert current_ma <= joined.plant.battery.state.max_charge_ma
+            return joined.now >= end
+
+        if joined.evcc.closed and joined.secc.closed:
+            break
+        joined.run(over)
+        happen(joined, event, number)
+    joined.wire_to_evcc = joined.wire_to_secc = lambda data: data
+    joined.run(most_s=2000.0)
+    joined.assert_safe()
+    assert joined.exported_mwh() == 0
+    assert joined.plant.battery.state.soc <= 100
+
+
+def happen(joined: MessageJoined, event: str, number: int) -> None:
+    now, utc_ms = joined.now, joined.utc_ms
+    match event:
+        case "owner":
+            joined.evcc.fact(ev.StopRequested("owner"), now, utc_ms)
+        case "operator":
+            joined.secc.fact(se.StopRequested("operator"), now, utc_ms)
+        case "unplug":
+            joined.evcc.fact(ev.PlugState(connected=False), now, utc_ms)
+            joined.secc.fact(se.PilotChanged(PilotState.A), now, utc_ms)
+        case "battery":
+            joined.evcc.fact(replace(joined.plant.battery.state, fault="cell_overvoltage"), now, utc_ms)
+        case "lose":
+            joined.wire_to_evcc = lambda data: b""
+        case "flip":
+
+            def flip(data: bytes) -> bytes:
+                octets = bytearray(data)
+                octets[8 + number % max(1, len(octets) - 8)] ^= 1 << number % 8
+                return bytes(octets)
+
+            joined.wire_to_secc = flip
+        case "pilot":
+            joined.secc.fact(se.PilotChanged(PilotState.B), now, utc_ms)
+    joined.settle()
