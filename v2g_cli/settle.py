@@ -96,7 +96,7 @@ def _verified(
     """Return the files of a bundle, and what they prove. Raises VerificationError."""
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
+    from v2g.iso15118.confirmations import read_confirmation
 
     files = read_files(directory)
     most_ms = round(most_reaction_s * 1000)
@@ -140,7 +140,7 @@ def verify(
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
     from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.d20.metering import read_confirmation
+    from v2g.iso15118.confirmations import read_confirmation
 
     files = read_files(directory)
     report = verify_bundle(
@@ -503,7 +503,7 @@ def _evidence(
     from v2g.energy.settlement.journal import verify_lines
     from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
     from v2g.energy.settlement.settle import settle
-    from v2g.iso15118.d20.metering import read_confirmation
+    from v2g.iso15118.confirmations import read_confirmation
 
     data = {name: read_file(path) for name, path in given.items() if path is not None}
     report, failure = None, None

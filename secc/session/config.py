@@ -313,8 +313,8 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meter_info: bool = True
     """Include MeterInfo in the first charge-loop response even without a request (V2G20-1833)."""
     metering_confirmation: bool = True
-    """Request a signature of the meter's reading at the end of each interval (V2G20-1083). Some vehicles abort
-    on a notification that they do not know."""
+    """Request a contract's signature of the meter's reading at the end of each interval (V2G20-1083; in -2 a
+    receipt). Some vehicles abort on a notification that they do not know."""
     profile: ProfileRules = ProfileRules()
     internet: tuple[Protocol, ...] = ()
     """Other uses of the connection beside charging (service Internet); none by default."""

@@ -16,7 +16,7 @@ from secc.session.books import SessionBooks
 from secc.session.config import ControlMode, SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.guard import OutputGuard, Use
-from secc.session.identity import Connection
+from secc.session.identity import Connection, Contract
 from secc.session.limits import SessionLimits
 from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
@@ -422,6 +422,9 @@ class ChargerSession(Session):
                 self._terminate(fact.reason)
             case ports.RenegotiationRequested():
                 self._notify("ScheduleRenegotiation")
+            case ports.MeteringConfirmationRequested():
+                if self._config.metering_confirmation and isinstance(self._stage, Charging) and self._contract():
+                    self._notify("MeteringConfirmation")
 
     def _terminate(self, reason: str) -> None:
         """Stop power, and ask the vehicle to end the session; after a timeout it is ended.
@@ -512,6 +515,10 @@ class ChargerSession(Session):
 
     def _selected(self) -> Selected | None:
         return selected_of(self._stage)
+
+    def _contract(self) -> Contract | None:
+        selected = self._selected()
+        return selected.contract if selected else None
 
     # -- commands, and the end ----------------------------------------------------------------------------------
 

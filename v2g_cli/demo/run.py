@@ -8,7 +8,7 @@ from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.report import Report
 from v2g.errors import V2GError
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.metering import read_confirmation
+from v2g.iso15118.confirmations import read_confirmation
 from v2g.pki.credentials import load_chain
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.processes import Event

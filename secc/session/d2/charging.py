@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from secc.session import metering
 from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
 from secc.session.offers import OfferedTuple
@@ -27,9 +28,15 @@ from secc.session.v2g_message.profile import check_profile
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Challenged, Paying
 from secc.session.v2g_message.status import dc_evse_status
-from v2g.iso15118.d2 import schedules
+from v2g.errors import SignatureError
+from v2g.iso15118.d2 import schedules, signatures
 from v2g.iso15118.d2.messages.charging import CableCheckReq, ChargingStatusReq, CurrentDemandReq, PreChargeReq
-from v2g.iso15118.d2.messages.common import AuthorizationReq, ChargeParameterDiscoveryReq, PowerDeliveryReq
+from v2g.iso15118.d2.messages.common import (
+    AuthorizationReq,
+    ChargeParameterDiscoveryReq,
+    MeteringReceiptReq,
+    PowerDeliveryReq,
+)
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, MeterInfo
 from v2g.iso15118.d2.messages.parameters import (
     AC_EVChargeParameter,
@@ -41,8 +48,9 @@ from v2g.iso15118.d2.timing import Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase
-from v2g.iso15118.engine.quirks import Quirk
+from v2g.iso15118.engine.quirks import SIGNATURE_FORM, Quirk
 from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
 
 
 def authorize(
@@ -157,23 +165,55 @@ def _chosen(request: PowerDeliveryReq, planned: Planned, context: RequestContext
 
 def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output and the meter."""
-    return loop.current_demand(request, stage, context, **loop_fields(stage, context))
+    stage, fields = loop_fields(stage, context)
+    return loop.current_demand(request, stage, context, **fields)
 
 
 def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext) -> Step:
     """Report the present maximum current and the meter."""
-    return ac.charging_status(request, stage, context, **loop_fields(stage, context))
+    stage, fields = loop_fields(stage, context)
+    return ac.charging_status(request, stage, context, **fields)
 
 
-def loop_fields(stage: Charging, context: RequestContext) -> dict[str, Any]:
-    """Return the fields that the responses of both charge loops have: EVSE, schedule and meter."""
+def loop_fields(stage: Charging, context: RequestContext) -> tuple[Charging, dict[str, Any]]:
+    """Return the fields that the responses of both charge loops have: EVSE, schedule and meter.
+
+    A receipt is required of contracts [V2G2-691], once an interval; the stage stores the readings for which it is.
+    """
     assert stage.chosen is not None
-    return {
+    due = context.notice is not None and context.notice.notification == "MeteringConfirmation"
+    reading = _meter_info(context) if due or context.config.meter_info else None
+    required = due and reading is not None
+    fields = {
         "evse_id": evse_ids.as_text(context.config.evse_id),
         "sa_schedule_tuple_id": stage.chosen.tuple_id,
-        "meter_info": _meter_info(context) if context.config.meter_info else None,
-        "receipt_required": False,  # external payment [V2G2-691]
+        "meter_info": reading,
+        "receipt_required": required,
     }
+    return metering.remember(stage, reading) if required else stage, fields
+
+
+def metering_receipt(request: MeteringReceiptReq, stage: Charging, context: RequestContext) -> Step:
+    """Handle the vehicle's signature of a reading that was sent in this session [V2G2-903], [V2G2-904]."""
+    contract = stage.selected.contract
+    assert contract is not None, "the chart allows receipts only where one was required"
+    try:
+        key = load_certificate(contract.chain[0]).public_key()
+        deviations = signatures.verify(context.signature, request, key)  # type: ignore[arg-type] # judged with the chain
+    except SignatureError as error:  # [V2G2-481]
+        raise refuse("FAILED_MeteringSignatureNotValid", str(error)) from None
+    chosen, schedule = stage.chosen, request.sa_schedule_tuple_id
+    elsewhere = request.session_id != stage.selected.session_id
+    if elsewhere or (chosen is not None and schedule not in (None, chosen.tuple_id)):
+        raise refuse("FAILED_MeteringSignatureNotValid", "the receipt is for another session or schedule")
+    if request.meter_info not in stage.sent_readings:
+        raise refuse("FAILED_MeteringSignatureNotValid", "no receipt was required for this reading")
+    confirmed, commands = metering.confirm(
+        stage, request.meter_info, context.exi, charged_wh=request.meter_info.meter_reading
+    )
+    response = context.messages.response("MeteringReceiptRes", evse_status=_status(Phase.ENERGY, context))
+    quirks = (SIGNATURE_FORM,) if deviations else ()
+    return Step(response, confirmed, commands, followed="MeteringConfirmation", quirks=quirks)
 
 
 def _meter_info(context: RequestContext) -> MeterInfo | None:
@@ -194,8 +234,11 @@ def _authorization_response(context: RequestContext, processing: str) -> Any:
 
 
 def _power_response(phase: Phase, context: RequestContext) -> Any:
-    status = ac.status(context) if context.family is Family.AC else dc_evse_status(phase, context)
-    return context.messages.response("PowerDeliveryRes", evse_status=status)
+    return context.messages.response("PowerDeliveryRes", evse_status=_status(phase, context))
+
+
+def _status(phase: Phase, context: RequestContext) -> Any:
+    return ac.status(context) if context.family is Family.AC else dc_evse_status(phase, context)
 
 
 def _discovery_response(

@@ -29,11 +29,12 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "PowerDeliveryReq": charging.power_delivery,
         "ChargingStatusReq": charging.charging_status,
         "CurrentDemandReq": charging.current_demand,
+        "MeteringReceiptReq": charging.metering_receipt,
         "WeldingDetectionReq": delivery.welding_detection,
         "SessionStopReq": stop.session_stop,
     }
 )
-"""Name of the request -> its handler; those that install contracts, and receipts, are out of order."""
+"""Name of the request -> its handler; those that install contracts are out of order."""
 
 ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
     {

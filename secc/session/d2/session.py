@@ -49,7 +49,7 @@ class Iso2Session(V2gMessageSession, Session2):
     handlers = HANDLERS
     on_facts = ON_FACT
     messages = MESSAGES
-    notifications: ClassVar = frozenset({"Terminate", "ScheduleRenegotiation"})
+    notifications: ClassVar = frozenset({"Terminate", "ScheduleRenegotiation", "MeteringConfirmation"})
 
     def __init__(
         self,

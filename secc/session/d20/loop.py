@@ -7,17 +7,17 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from secc.session import metering
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
 from secc.session.facts import SessionFacts
-from secc.session.ports import Journal, Reported, SetOutput
+from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power
 from secc.session.stages import Charging, Selected, Stopping, Vehicle
 from v2g import exi
-from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
 from v2g.iso15118.d20.messages.common_types import (
@@ -43,11 +43,7 @@ from v2g.iso15118.d20.messages.dc import (
 )
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
-from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
-
-REMEMBERED_READINGS: Final = 8
-"""Number of readings that a vehicle may still confirm; loops continue while it signs."""
 
 RequestMode = (
     BPT_Dynamic_DC_CLReqControlMode
@@ -115,22 +111,13 @@ def metering_confirmation(
         raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
     response = MeteringConfirmationRes(header=context.header, response_code=ResponseCode.OK)
     info = data.meter_info
-    if info == stage.confirmed:  # it is in the journal already: repetitions do not fill it
-        return Step(response, stage, followed="MeteringConfirmation")
-    commands = (
-        Journal(MeteringConfirmed(payload=exi.encode(request))),
-        Observe(
-            "metering",
-            "confirmed",
-            {
-                "charged_wh": info.charged_energy_reading_wh,
-                "discharged_wh": info.bpt_discharged_energy_reading_wh,
-                "emaid": contract.emaid,
-            },
-        ),
+    confirmed, commands = metering.confirm(
+        stage,
+        info,
+        exi.encode(request),
+        charged_wh=info.charged_energy_reading_wh,
+        discharged_wh=info.bpt_discharged_energy_reading_wh,
     )
-    left = stage.sent_readings[stage.sent_readings.index(info) :]
-    confirmed = replace(stage, sent_readings=left, confirmed=info)
     return Step(response, confirmed, commands, followed="MeteringConfirmation")
 
 
@@ -201,9 +188,7 @@ def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContex
         meter_signature=meter.signature,
         meter_timestamp=meter.utc_ms // 1000,
     )
-    if not stage.sent_readings or stage.sent_readings[-1] != info:
-        stage = replace(stage, sent_readings=(*stage.sent_readings, info)[-REMEMBERED_READINGS:])
-    return stage, info
+    return metering.remember(stage, info), info
 
 
 def account(stage: Charging, context: RequestContext) -> Charging:

@@ -19,7 +19,7 @@ from secc.session.d20.side_streams import SideStreams
 from secc.session.d20.stages import Discovered, Fresh
 from secc.session.discharge import SignedDischarge
 from secc.session.facts import SessionFacts
-from secc.session.identity import Connection, Contract
+from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICES
 from secc.session.pacing import Pace
@@ -219,9 +219,6 @@ class SeccSession(ChargerSession, Session20):
                 seen = isinstance(self._stage, Discovered) or self._selected() is not None
                 if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
                     self._reselect()  # Q02.FR.06
-            case ports.MeteringConfirmationRequested():
-                if self._config.metering_confirmation and isinstance(self._stage, Charging) and self._contract():
-                    self._notify("MeteringConfirmation")
             case ports.PauseRequested():
                 if self._config.pause:
                     self._ask_pause()
@@ -278,10 +275,6 @@ class SeccSession(ChargerSession, Session20):
         """Ask the vehicle to select services again (V2G20-1477)."""
         if self._config.service_renegotiation:
             self._notify("ServiceRenegotiation")
-
-    def _contract(self) -> Contract | None:
-        selected = self._selected()
-        return selected.contract if selected else None
 
     # -- the end ------------------------------------------------------------------------------------------------
 

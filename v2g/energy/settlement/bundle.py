@@ -43,6 +43,7 @@ from v2g.pki.certificates import (
     chain_to_pem,
     common_name,
     key_kind,
+    load_certificate,
     normalize_emaid,
 )
 from v2g.pki.keys import Algorithm, SigningKey, algorithm_of, verify_signature
@@ -143,12 +144,13 @@ def verify_bundle(
 
     `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
     verified at the start of the session; `now` (aware, UTC) only lets the report list what has expired since.
-    `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.d20.metering.read_confirmation`);
-    without it the report omits them. `most_reaction_ms`: the longest reaction time that the charger may declare for its
-    power electronics, as it extends what each command allows. With `signed_only` no energy may have been fed back by
-    the plain standard, where nothing is signed and the charger's own statement is the only evidence. With
-    `checkpoints_only` the vehicle must have countersigned all energy. `copies` are countersigned checkpoints that
-    another party kept (`checkpoints.read_copies`), none of which the bundle may lack or contradict.
+    `confirmations` reads what the vehicle signed by the plain standard
+    (`v2g.iso15118.confirmations.read_confirmation`); without it the report omits them. `most_reaction_ms`: the longest
+    reaction time that the charger may declare for its power electronics, as it extends what each command allows. With
+    `signed_only` no energy may have been fed back by the plain standard, where nothing is signed and the charger's own
+    statement is the only evidence. With `checkpoints_only` the vehicle must have countersigned all energy. `copies` are
+    countersigned checkpoints that another party kept (`checkpoints.read_copies`), none of which the bundle may lack or
+    contradict.
 
     Raises VerificationError whose `where` is `file` or `file:line`.
     """
@@ -284,12 +286,16 @@ class _Trust:
         self.interop = interop
 
     def check(self, chain: Sequence[bytes], role: Role, name: str, fingerprint: str) -> VerifiedChain:
-        """Return a chain that leads to an anchor and has the leaf that the journal names."""
+        """Return a chain that leads to an anchor and has the leaf that the journal names.
+
+        A contract of -2 has the smaller key, whatever the charger's is.
+        """
         if sha256_hex(chain[0]) != fingerprint:
             raise VerificationError("the leaf differs from the one in the journal", where=name)
         try:
             leaf, *authorities = chain
-            return verify_chain(leaf, authorities, self._anchors, role=role, at=self._at, interop=self.interop)
+            older = role is Role.CONTRACT and key_kind(load_certificate(leaf)) is KeyKind.SECP256R1
+            return verify_chain(leaf, authorities, self._anchors, role=role, at=self._at, interop=self.interop or older)
         except CertificateError as error:
             raise VerificationError(f"{error.reason}: {error}", where=name) from None
 

@@ -1,77 +1,25 @@
 """Plug & Charge in ISO 15118-2: chain, challenge and signature, and the CSMS's decision."""
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from tests.io.tls.support import other_2, pki_2
-from tests.secc.session.d2.bench import CONFIG, Iso2Bench
+from tests.secc.session.d2.bench import CONFIG
 from tests.secc.session.d2.conftest import MakeIso2
-from v2g.iso15118.d2 import signatures
+from tests.secc.session.d2.contract_bench import BOTH, OPENING, ContractBench, code
 from v2g.iso15118.d2.messages import data_types as types
-from v2g.iso15118.d2.messages.common import AuthorizationReq
-from v2g.iso15118.d2.messages.header import MessageHeader
-from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import emaid_of, load_certificate
 
 __all__ = ["other_2", "pki_2"]
 
-BOTH = replace(CONFIG, authorization=(Authorization.PnC, Authorization.EIM))
-OPENING = ("SupportedAppProtocolReq", "SessionSetupReq", "ServiceDiscoveryReq")
-
-
-def code(response: Any) -> str:
-    return str(response.response_code.name)
-
-
-class ContractBench(Iso2Bench):
-    """A vehicle with a contract."""
-
-    def __init__(self, pki: PkiTree, utc_ms: int, **options: Any) -> None:
-        self.tree = pki
-        super().__init__(pki, utc_ms, BOTH, **{"tls": True, **options})
-        self.auto[ports.AuthorizeContract] = lambda c: ports.AuthorizationDecided(
-            c.attempt, ports.AuthorizationStatus.ACCEPTED
-        )
-        self.key = pki.key("contract")
-
-    def wrapped(self, session_id: bytes, body: Any) -> V2G_Message:
-        message = super().wrapped(session_id, body)
-        if not isinstance(body, AuthorizationReq) or body.gen_challenge is None:
-            return message
-        signed = signatures.sign(body, self.key)
-        return replace(message, header=MessageHeader(session_id=session_id, signature=signed))
-
-    def select(self) -> "ContractBench":
-        self.go(*OPENING)
-        response = self.send(
-            self.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract)
-        )
-        assert code(response) == "OK"
-        return self
-
-    def present(self, tree: PkiTree | None = None, **changes: Any) -> Any:
-        leaf, *subs = (tree or self.tree).chain("contract")
-        chain = types.CertificateChain(
-            certificate=leaf, sub_certificates=types.SubCertificates(certificate=tuple(subs))
-        )
-        fields = {"emaid": emaid_of(load_certificate(leaf)), "contract_signature_cert_chain": chain, **changes}
-        return self.send(self.ask("PaymentDetailsReq", **fields))
-
-    def authorize(self, challenge: bytes) -> Any:
-        return self.send(self.ask("AuthorizationReq", gen_challenge=challenge, id="id1"))
-
 
 @pytest.fixture
 def bench(pki_2: PkiTree) -> ContractBench:  # the fixture above
-    import time
-
-    return ContractBench(pki_2, time.time_ns() // 1_000_000)
+    return ContractBench(pki_2)
 
 
 def test_a_contract_charges(bench: ContractBench) -> None:
