@@ -180,7 +180,8 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     responders and `crls`: `refuse` (C07.FR.05), or `accept`, which is reported once for each
     (`revocation_unknown`) and counted by `GET /health`. Certificates known to be revoked are always rejected."""
     profile: Literal["iso15118-20", "interop"] = "iso15118-20"
-    """Accepted certificates: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256)."""
+    """Accepted certificates: `iso15118-20` (secp521r1, SHA-512; contracts on secp256r1 by the profile of ISO 15118-2)
+    or `interop` (also P-256, SHA-256)."""
 
 
 class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

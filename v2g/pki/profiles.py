@@ -42,6 +42,7 @@ __all__ = [
     "Role",
     "SubjectPart",
     "Usage",
+    "generation_of",
     "profile_of",
 ]
 
@@ -55,3 +56,8 @@ PROFILES_2: Final[dict[Role, Profile]] = ISO15118_2 | OPERATOR
 def profile_of(role: Role, generation: Generation = Generation.ISO15118_20) -> Profile:
     """Return the profile of a role. KeyError for the vehicle certificate of -2, which does not exist."""
     return (PROFILES if generation is Generation.ISO15118_20 else PROFILES_2)[role]
+
+
+def generation_of(kind: KeyKind | None) -> Generation:
+    """Return by whose profile a contract is judged whose edition is not known: its leaf's key is of one only."""
+    return Generation.ISO15118_2 if kind is KeyKind.SECP256R1 else Generation.ISO15118_20

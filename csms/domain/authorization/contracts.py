@@ -17,10 +17,10 @@ from cryptography.x509 import ocsp
 from csms.domain.authorization.authorize import Chain, normalise
 from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
-from v2g.pki.certificates import chain_from_pem
+from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.crl import RevocationList, check_serial, is_listed
 from v2g.pki.ocsp import check_ocsp, responder_url
-from v2g.pki.profiles import Role
+from v2g.pki.profiles import Generation, Role, generation_of
 from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 
@@ -147,6 +147,7 @@ def _findings(path: VerifiedChain, evidence: Evidence, at: datetime) -> tuple[Fi
 def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Serials) -> Verdict:
     try:
         leaf, *intermediates = chain_from_pem(pem.encode())
+        kind = key_kind(load_certificate(leaf))
         verified = verify_chain(
             leaf,
             intermediates,
@@ -154,6 +155,7 @@ def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Se
             role=Role.CONTRACT,
             at=at,
             interop=anchors.interop,
+            generation=Generation.ISO15118_20 if anchors.interop else generation_of(kind),
             crosses=anchors.crosses,
             seen=seen,
         )

@@ -18,6 +18,7 @@ from csms.config import Trust
 from csms.domain.authorization.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
+from tests.io.tls.support import pki_2
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -28,6 +29,9 @@ from v2g.pki.ocsp import make_response, ocsp_request_data, responder_url
 
 EMAID = "DEV2GC00000001"
 HERE = Where("CS", None, 0)
+
+
+__all__ = ["pki_2"]
 
 
 def trust(pki: PkiTree, **changes: object) -> Trust:
@@ -78,6 +82,13 @@ async def test_a_good_chain_is_valid_however_its_emaid_is_written(pki: PkiTree, 
 async def test_a_wrong_chain_is_called_by_its_fault(tmp_path: Path, fault: Fault, expected: Chain) -> None:
     tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=fault))
     assert await judge(trust(tree), pem_of(tree)) is expected
+
+
+async def test_a_contract_of_iso_15118_2_is_judged_by_its_own_profile(pki: PkiTree, pki_2: PkiTree) -> None:
+    roots = (pki.path("mo/root.pem"), pki_2.path("mo/root.pem"))
+    assert await judge(trust(pki, roots=roots), pem_of(pki_2)) is Chain.VALID
+    assert await judge(trust(pki, roots=roots), pki_2.path("provisioning/chain.pem").read_text()) is Chain.BROKEN
+    assert await judge(trust(pki), pem_of(pki_2)) is Chain.BROKEN
 
 
 async def test_a_chain_may_lead_over_a_cross_certificate_held_here(pki: PkiTree) -> None:
