@@ -123,6 +123,24 @@ def test_the_charger_stops(joined: MessageJoined) -> None:
     joined.assert_safe()
 
 
+@pytest.mark.parametrize("edition", ["2-dc", "2-ac"])
+def test_a_renegotiation_asked_for_by_the_charger_goes_on_charging(joined: MessageJoined) -> None:
+    joined.run(lambda: joined.plant.flow()[1] > 0)
+    joined.secc.fact(se.RenegotiationRequested(), joined.now, joined.utc_ms)
+    flows: list[int] = []
+
+    def opened() -> bool:
+        flows.append(abs(joined.plant.output.current_ma) if joined.edition == "2-dc" and joined.plant.output else 0)
+        return bool(joined.vehicle_saw("schedule", "renegotiating")) and not joined.plant.ev_closed
+
+    if joined.edition == "2-dc":
+        joined.run(opened)
+        assert not flows[-1], "no current flows when the contactor opens"
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    assert joined.imported_mwh() >= 100_000
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 2.0, 4.0])
 def test_a_lost_link_leaves_both_ends_safe(edition: str, pki: PkiTree, utc_ms: int, seconds: float) -> None:
     joined = MessageJoined(edition, pki, utc_ms)

@@ -8,7 +8,7 @@ from evcc.session import program
 from evcc.session.d2.contract import SIGNED_ID
 from evcc.session.d2.stages import Confirming, Disconnecting, Renegotiating
 from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
-from evcc.session.ports import OpenContactor, SetPowerLimits
+from evcc.session.ports import OpenContactor, SetCpState, SetPowerLimits
 from evcc.session.steps import seen
 from evcc.session.v2g_message import loop
 from evcc.session.v2g_message.context import MessageContext
@@ -16,6 +16,7 @@ from evcc.session.v2g_message.schedule import is_over
 from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, Step
 from evcc.session.v2g_message.status import wanted_end
 from evcc.session.v2g_message.stop import stop
+from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages.charging import (
     ChargingStatusReq,
     ChargingStatusRes,
@@ -109,10 +110,13 @@ def renegotiate(stage: Looping, context: MessageContext) -> Step:
 def on_renegotiating(
     stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, context: MessageContext
 ) -> Step:
-    """Send the parameters again; with direct current the cable is checked again, with an open contactor [V2G2-582]."""
+    """Send the parameters again; with direct current the cable is checked again, with an open contactor [V2G2-582].
+
+    State B shows the charger that the battery is not connected.
+    """
     if context.choice is not None and context.choice.phases:
         return on_disconnected(stage, context)
-    return Step(stage=Disconnecting(), commands=(OpenContactor(),))
+    return Step(stage=Disconnecting(), commands=(SetCpState(PilotState.B), OpenContactor()))
 
 
 def on_disconnected(stage: Renegotiating | Disconnecting, context: MessageContext) -> Step:

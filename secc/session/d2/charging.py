@@ -130,13 +130,21 @@ def power_delivery(request: PowerDeliveryReq, stage: Planned | AfterPlan, contex
         case ChargeProgress.Start:
             return _start(request, stage, context)
         case ChargeProgress.Renegotiate:
-            event = Observe("schedule", "renegotiation", {})
-            return Step(_power_response(Phase.ENERGY, context), stage, (event,), followed="ScheduleRenegotiation")
+            return _renegotiate(stage, context)
         case ChargeProgress.Stop:
             parameter = request.ev_power_delivery_parameter
             known = parameter.dc_ev_status if isinstance(parameter, DC_EVPowerDeliveryParameter) else None
             error = delivery.NO_ERROR if known is None else known.ev_error_code.value
             return delivery.stop(stage, context, error, partial(_power_response, Phase.STOPPED, context))
+
+
+def _renegotiate(stage: Planned | AfterPlan, context: RequestContext) -> CommonStep:
+    """Accept new parameters; no direct current flows meanwhile, since the vehicle may open its contactor."""
+    commands: tuple[Any, ...] = ()
+    if isinstance(stage, Charging) and context.family is Family.DC:
+        stage, commands = apply_output(replace(stage, asked_ma=0), context)
+    event = Observe("schedule", "renegotiation", {})
+    return Step(_power_response(Phase.ENERGY, context), stage, (*commands, event), followed="ScheduleRenegotiation")
 
 
 def _start(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:

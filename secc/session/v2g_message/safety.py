@@ -37,9 +37,7 @@ class V2gMessageRequests:
         """Return the meaning of a message of the vehicle."""
         body, closed_s = body_of(message), self._timing.secc_sequence
         match type(body).__name__:
-            case "CableCheckReq" | "PreChargeReq" if self._renegotiates:
-                return Request(closed_s=closed_s)  # the contactor stays closed, and power ends by itself
-            case "CableCheckReq":
+            case "CableCheckReq":  # in a renegotiation the contactor may be closed, and no power flows
                 return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
             case "PreChargeReq":
                 target_mv = max(0, min(_scaled(body.ev_target_voltage, 3), self._most_mv))

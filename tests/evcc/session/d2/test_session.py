@@ -193,8 +193,8 @@ def test_direct_current_opens_the_contactor_before_the_cable_is_checked_again(dc
     dc.run_to("CurrentDemandReq")
     dc.run(lambda: dc.names().count("CableCheckReq") == 2)
     assert not dc.contactor_closed
-    pilots = [each for each in dc.commands if isinstance(each, SetCpState)]
-    assert set(pilots) == {SetCpState(PilotState.C)}
+    pilots = [each.state for each in dc.commands if isinstance(each, SetCpState)]
+    assert pilots == [PilotState.C, PilotState.B, PilotState.C]
     dc.run()
     assert dc.model.state.charged_mwh == pytest.approx(107_000, rel=0.1)  # the program goes on where it was
 

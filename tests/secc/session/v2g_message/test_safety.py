@@ -90,9 +90,12 @@ def test_a_renegotiation_keeps_the_contactor_closed_and_extends_no_power(pki: Pk
     reading = Reading(Iso2Bench(pki, NOW_MS), Iso2().reader(CONFIG_2, interop=False))
     reading.read("ChargeParameterDiscoveryReq")
     reading.read("PowerDeliveryReq")
-    for name in ("PowerDeliveryReq", "ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq"):
+    for name in ("PowerDeliveryReq", "ChargeParameterDiscoveryReq"):
         changes = {"charge_progress": ChargeProgress.Renegotiate} if name == "PowerDeliveryReq" else {}
         found = reading.read(name, **changes)
         assert (found.phase, found.power_s, found.closed_s) == (None, 0.0, 60.0)
+    for name in ("CableCheckReq", "PreChargeReq"):
+        found = reading.read(name)
+        assert (found.phase, found.power_s, found.closed_s) == (Phase.VOLTAGE, 0.0, 60.0)
     assert reading.read("PowerDeliveryReq").phase is Phase.POWER
     assert reading.read("ChargeParameterDiscoveryReq").phase is Phase.IDLE
