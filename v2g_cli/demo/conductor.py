@@ -16,6 +16,7 @@ from v2g_cli.demo.folder import HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION,
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
 from v2g_cli.demo.scenario import Scenario, happened
+from v2g_cli.demo.tables import APP
 from v2g_cli.demo.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ class Conductor:
             self._fate.append(self._publish_event)
         if self.fleet is not None:
             self._fate.append(self._fetch_plan)
+        if self.scenario.remote_start:
+            self._fate.append(self._start_transaction)
         if self.scenario.lower_limit:
             self._fate.append(self._lower_limit)
         if self.scenario.withdraw_v2g:
@@ -263,6 +266,14 @@ class Conductor:
     def _transaction(self) -> str:
         started = next(e for e in self.events if (e.process, e.name) == ("csms", "transaction_started"))
         return str(started.data["transaction"])
+
+    def _start_transaction(self) -> bool:
+        """A driver starts by an app, once the vehicle asks for authorisation."""
+        if not any((e.process, e.stage, e.name) == ("secc", "authorization", "asked") for e in self.events):
+            return False
+        self.say("operator", "the driver's app asks the back end to start the transaction")
+        self._operator.start(STATION, APP)
+        return True
 
     def _publish_event(self) -> bool:
         """The VTN publishes an event, once the vehicle charges."""

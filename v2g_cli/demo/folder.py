@@ -18,10 +18,13 @@ from csms.db.contract_pool import ContractPool
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.energy.grid_signal import GridSignal, SignalSlot
+from v2g.pki.profile import Generation
 from v2g.pki.profiles import KeyKind, Role
 from v2g.slac.timing import FAST
 from v2g_cli.demo.scenario import Scenario
 from v2g_cli.demo.tables import (
+    APP_TABLE,
+    CHAIN_2,
     CONTRACT,
     CUT,
     FETCHED,
@@ -134,6 +137,9 @@ class RunFolder:
             more_emaids=tuple(emaid(number) for number in self.evses[1:]),
         )
         self.pki = make_pki(self.path / "pki", now=datetime.now(UTC), options=options)
+        if Generation.ISO15118_2 in self.scenario.generations:
+            older = msgspec.structs.replace(options, generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
+            make_pki(self.path / "pki-2", now=datetime.now(UTC), options=older)
         if self.scenario.neighbours:
             self._prepare_neighbours()
         if self.scenario.prices:
@@ -169,6 +175,15 @@ class RunFolder:
         contract = self.pki.credentials("contract")
         pool = ContractPool(self.path / "pool", passphrase.encode())
         pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """Folders of the trees of certificates."""
+        return ("pki", "pki-2")[: len(self.scenario.generations)]
+
+    def _files(self, *names: str) -> str:
+        """Return files of all trees as members of a list, TOML."""
+        return ", ".join(f'"{tree}/{name}"' for name in names for tree in self.trees)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file with mode 0600."""
@@ -252,8 +267,8 @@ sha256 = "{digest}"
 common_name = "{PSEUDONYM}"
 
 [trust]
-roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
-crls = ["pki/mo/sub2.crl", "pki/oem/sub2.crl"]
+roots = [{self._files("mo/root.pem", "v2g/root.pem")}]
+crls = [{self._files("mo/sub2.crl", "oem/sub2.crl")}]
 
 [[stations]]
 id = "{STATION}"
@@ -262,6 +277,7 @@ id = "{STATION}"
 id_token = "{EMAID}"
 
 {token_tables(self.evses[1:])}
+{APP_TABLE if self.scenario.remote_start else ""}
 {self._grid()}
 [balancing]
 settle_s = 0.1
@@ -318,15 +334,16 @@ medium = "medium"
 {self._slac("link", "secc")}
 [sdp]
 port = {sdp_ports[0]}
+without_tls = {str("din" in self.scenario.serves or self.scenario.without_tls).lower()}
 
 [tls]
 chain = "pki/secc/chain.pem"
 key = "pki/secc/leaf.key"
 ocsp = "pki/secc/ocsp.der"
-v2g_roots = ["pki/v2g/root.pem"]
+v2g_roots = [{self._files("v2g/root.pem")}]
 oem_roots = ["pki/oem/root.pem"]
-mo_roots = ["pki/mo/root.pem"]
-
+mo_roots = [{self._files("mo/root.pem")}]
+{CHAIN_2 if len(self.trees) > 1 else ""}
 [meter]
 chain = "pki/meter/chain.pem"
 key = "pki/meter/leaf.key"
@@ -342,6 +359,7 @@ chain = "pki/csms/station/chain.pem"
 key = "pki/csms/station/leaf.key"
 
 [charger]
+editions = {list(self.scenario.serves)}
 certificate_installation = {str(self.scenario.install).lower()}
 reaction_ms = {int(REACTION_S * 1000 * self.scale)}
 {self.scenario.charger}
@@ -430,7 +448,9 @@ checkpoint_tolerance_wh = {CHECKPOINT_WH}
         """Write evcc.toml."""
         return self.write(
             "evcc.toml",
-            f"""[vehicle]
+            f"""editions = {list(self.scenario.offers)}
+
+[vehicle]
 evcc_id = "{EVCC_ID}"
 
 [link]
@@ -439,13 +459,15 @@ medium = "medium"
 {self._slac("link", "evcc")}
 [sdp]
 port = {sdp_port}
+without_tls = {str(self.scenario.without_tls).lower()}
+accept_without_tls = {str("din" in self.scenario.offers).lower()}
 
 [tls]
 chain = "pki/vehicle/chain.pem"
 key = "pki/vehicle/leaf.key"
-anchors = ["pki/v2g/root.pem"]
+anchors = [{self._files("v2g/root.pem")}]
 
-{FETCHED if self.scenario.install else CONTRACT}
+{FETCHED if self.scenario.install else CONTRACT.format(tree=self.trees[-1] if self.scenario.edition == "2" else "pki")}
 [checkpoints]
 file = "evcc/checkpoints.jsonl"
 

@@ -39,6 +39,13 @@ class Operator:
         """Set the energy transfer modes allowed for a transaction (Q02)."""
         self.command(station, "NotifyAllowedEnergyTransfer", transactionId=transaction, allowedEnergyTransfer=modes)
 
+    def start(self, station: str, token: str) -> None:
+        """Start a transaction at a station's first EVSE (F01, F02)."""
+        body = {"id_token": {"idToken": token, "type": "Central"}, "evse_id": 1}
+        status = self._ask("POST", f"/stations/{station}/transactions", body)["response"].get("status")
+        if status != "Accepted":
+            raise TransportError(f"the start of a transaction: {status}")
+
     def rest(self, station: str, transaction: str, utc_ms: int, then_w: int) -> None:
         """Block a transaction's energy for a while (K01)."""
         periods = [{"startPeriod": 0, "limit": 0}, {"startPeriod": REST_S, "limit": then_w}]

@@ -35,8 +35,8 @@ class Run:
         self.reports: list[Report] = []
         self.report_error = "no bundle was written"
         if self.bundles:
-            pki = conductor.folder.pki
-            anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
+            trees = [conductor.folder.path / tree for tree in conductor.folder.trees]
+            anchors = [der for tree in trees for root in ("v2g", "mo") for der in load_chain(tree / root / "root.pem")]
             try:
                 for bundle in self.bundles:
                     report = verify_bundle(

@@ -7,6 +7,8 @@ import msgspec
 
 from csms.domain.charging.fleets import Fleet
 from pki_tools.tree import Fault as CertificateFault
+from v2g.iso15118.select import EditionName
+from v2g.pki.profile import Generation
 from v2g_cli.demo.faults import Fault
 from v2g_cli.demo.processes import Event
 
@@ -116,6 +118,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The modems lose each other, from the charge loop on."""
     off_within_s: float | None = None
     """Limit for the charger to switch power off after the fault, real seconds."""
+    offers: tuple[EditionName, ...] = ("20",)
+    """Editions that the vehicle offers, best first."""
+    serves: tuple[EditionName, ...] = ("20",)
+    """Editions that the charger serves."""
+    without_tls: bool = False
+    """The vehicle requests no TLS."""
+    remote_start: bool = False
+    """External identification: the back end starts the transaction once the vehicle is plugged in."""
     plug: bool = True
     """Pilot and powerline through a plug; else the vehicle is positioned, and discovered on the network."""
     broker: bool = True
@@ -127,3 +137,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     program: str = PROGRAM
     """The vehicle's program, TOML."""
     ocpp: tuple[str, ...] = ("ocpp2.1", "ocpp2.0.1")
+
+    @property
+    def edition(self) -> EditionName:
+        """The edition of the session: the vehicle's first one that the charger serves."""
+        return next(each for each in self.offers if each in self.serves)
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Whose certificates charger and vehicle have."""
+        older = "2" in self.serves and not self.without_tls
+        return (Generation.ISO15118_20, Generation.ISO15118_2) if older else (Generation.ISO15118_20,)

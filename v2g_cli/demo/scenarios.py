@@ -5,6 +5,7 @@ from typing import Final
 from v2g_cli.demo.scenario import CHARGE, PAUSING, PLAN, Expected, Scenario
 from v2g_cli.demo.scenarios_broken import FAULTS, LOST
 from v2g_cli.demo.scenarios_devices import DEVICES
+from v2g_cli.demo.scenarios_editions import EDITIONS
 from v2g_cli.demo.scenarios_grid import GRID
 from v2g_cli.demo.scenarios_trust import TRUST
 
@@ -186,7 +187,7 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
 )
 """Scenarios without faults."""
 
-SCENARIOS: Final = (*SESSIONS, *GRID, *DEVICES, *TRUST, *LOST, *FAULTS)
+SCENARIOS: Final = (*SESSIONS, *EDITIONS, *GRID, *DEVICES, *TRUST, *LOST, *FAULTS)
 
 
 def find(name: str) -> Scenario | None:

@@ -13,6 +13,12 @@ def _kw(watts: float) -> str:
     return f"{watts / 1000:.1f} kW"
 
 
+def _both(data: Data, side: str) -> str:
+    """Return a side's power in both directions; in ISO 15118-2 and DIN 70121 there is only one."""
+    powers = (data.get(f"{side}_{direction}_w") for direction in ("charge", "discharge"))
+    return " / ".join(_kw(each) for each in powers if each is not None)
+
+
 def _words(text: str) -> Words:
     return lambda data: text.format_map(data)
 
@@ -46,7 +52,11 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "link", "matched"): _words("powerline matched by SLAC, {attenuation_db} dB, network {nid}"),
     ("evcc", "sdp", "found"): _words("charger found by SDP at port {port}"),
     ("evcc", "tls", "connected"): _words("{version} with {peer}: {cipher}, {group}, OCSP {ocsp}"),
-    ("secc", "tls", "accepted"): _words("vehicle {peer} accepted on {version}, {group}"),
+    ("secc", "tls", "accepted"): lambda d: (
+        "vehicle connected without TLS"
+        if d["version"] == "none"
+        else f"vehicle {d['peer'] or 'without certificate'} accepted on {d['version']}, {d['group']}"
+    ),
     ("secc", "tls", "refused"): _words("TLS refused: {reason}"),
     ("evcc", "tls", "refused"): _words("TLS refused: {reason}"),
     ("secc", "session", "protocol_negotiated"): _words("{protocol} negotiated"),
@@ -64,12 +74,17 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("secc", "authorization", "authorized"): _words("authorised in {seconds} s"),
     ("secc", "authorization", "refused"): _words("authorisation refused: {code} ({reason})"),
     ("evcc", "authorization", "denied"): _words("not authorised: {code}"),
-    ("evcc", "service", "selected"): _words("selected {service}, {control_mode}, signed discharge {signed_discharge}"),
-    ("evcc", "parameters", "exchanged"): lambda d: (
-        f"limits: charger {_kw(d['evse_charge_w'])} / {_kw(d['evse_discharge_w'])}, "
-        f"vehicle {_kw(d['ev_charge_w'])} / {_kw(d['ev_discharge_w'])}, battery {d['soc']:.0f} %"
+    ("evcc", "service", "selected"): lambda d: (
+        f"selected {d['service']}, {d['control_mode']}, signed discharge {d['signed_discharge']}"
+        if "service" in d
+        else f"selected {d['mode']}"  # ISO 15118-2, DIN 70121
     ),
-    ("evcc", "schedule", "agreed"): _words("schedule agreed, {control_mode}"),
+    ("evcc", "parameters", "exchanged"): lambda d: (
+        f"limits: charger {_both(d, 'evse')}, vehicle {_both(d, 'ev')}, battery {d['soc']:.0f} %"
+    ),
+    ("evcc", "schedule", "agreed"): lambda d: (
+        f"schedule agreed{', ' + d['control_mode'] if 'control_mode' in d else ''}"
+    ),
     ("secc", "offer", "offered"): lambda d: (
         f"offers {_kw(d['max_discharge_w'])} (vehicle {_kw(d['ev_w'])}, charger {_kw(d['evse_w'])}, "
         f"site {_kw(d['site_w'])}, operator {_kw(d['operator_w'])}), "

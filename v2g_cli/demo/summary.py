@@ -1,6 +1,7 @@
 """Checks a run against what really happened, with figures."""
 
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -112,12 +113,11 @@ def _transactions(run: Run) -> Iterable[Check]:
 
 
 MATCHED: Final = ("powerline matched by SLAC", "evcc", "link", "matched")
-CHARGED: Final = (
-    ("charger found by SDP", "evcc", "sdp", "found"),
-    ("TLS 1.3 on both sides", "evcc", "tls", "connected"),
-    ("contract authorised by the back end", "csms", "authorization", "authorize"),
-    ("meter reading signed by the vehicle", "secc", "metering", "confirmed"),
-)
+FOUND: Final = ("charger found by SDP", "evcc", "sdp", "found")
+TLS: Final = MappingProxyType({"20": "TLS 1.3 on both sides", "2": "TLS 1.2 of the charger"})
+AUTHORIZED: Final = ("contract authorised by the back end", "csms", "authorization", "authorize")
+STARTED: Final = ("started by the back end", "csms", "ocpp", "remote_start_matched")
+CONFIRMED: Final = ("meter reading signed by the vehicle", "secc", "metering", "confirmed")
 GIVEN: Final = (
     ("offer made by the charger", "secc", "offer", "offered"),
     ("signed discharge command accepted", "secc", "offer", "command_accepted"),
@@ -132,12 +132,21 @@ def _happened(run: Run, *wanted: tuple[str, str, str, str]) -> Iterable[Check]:
         )
 
 
-def _link(run: Run) -> tuple[tuple[str, str, str, str], ...]:
-    return (MATCHED,) if run.conductor.scenario.plug else ()
+def _opening(run: Run) -> Iterable[tuple[str, str, str, str]]:
+    """From the plug to the authorisation, and the vehicle's signature of what the meter shows."""
+    scenario = run.conductor.scenario
+    if scenario.plug:
+        yield MATCHED
+    yield FOUND
+    if not scenario.without_tls:
+        yield (TLS[scenario.edition], "evcc", "tls", "connected")
+    yield STARTED if scenario.remote_start else AUTHORIZED
+    if scenario.edition == "20":
+        yield CONFIRMED
 
 
 def _charged(run: Run) -> Iterable[Check]:
-    yield from _happened(run, *_link(run), *CHARGED)
+    yield from _happened(run, *_opening(run))
     energy = run.energy_wh
     yield Check("energy flowed into the vehicle only", energy[0] > 0 == energy[1], f"{energy[0]:.0f} Wh in")
     yield from _ended_well(run)
@@ -193,7 +202,7 @@ def _site_respected(run: Run) -> Check:
 
 
 def _whole(run: Run) -> Iterable[Check]:
-    yield from _happened(run, *_link(run), *CHARGED, *GIVEN)
+    yield from _happened(run, *_opening(run), *GIVEN)
     if run.first("secc", "power", "cable_check_passed") is not None:  # direct current
         yield from _happened(run, ("welding detection", "secc", "stop", "welding_detection"))
     decided = [e for e in run.all("evcc", "offer", "decided") if e.data["accepted"]]
@@ -279,7 +288,7 @@ def _interrupted(run: Run) -> Iterable[Check]:
 
 def _refused(run: Run) -> Iterable[Check]:
     """Authorised, but no energy beyond that of an alignment check."""
-    yield from _happened(run, ("contract authorised by the back end", "csms", "authorization", "authorize"))
+    yield from _happened(run, AUTHORIZED)
     yield Check("no power was delivered", run.first("secc", "power", "started") is None, f"{run.energy_wh} Wh")
     evcc = run.conductor.programs["evcc"]
     yield Check("the vehicle ended the session", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")

@@ -59,8 +59,8 @@ POLL_S: Final = {"secc": 0.2, "evcc": 0.4}
 
 CONTRACT: Final = """
 [contract]
-chain = "pki/contract/chain.pem"
-key = "pki/contract/leaf.key"
+chain = "{tree}/contract/chain.pem"
+key = "{tree}/contract/leaf.key"
 """
 
 FETCHED: Final = """
@@ -70,3 +70,20 @@ key = "pki/provisioning/leaf.key"
 store = "contracts"
 mo_roots = ["pki/mo/root.pem"]
 """
+
+APP: Final = "APP-0001"
+"""Id token of a driver's app."""
+APP_TABLE: Final = f"""
+[[tokens]]
+id_token = "{APP}"
+type = "Central"
+"""
+"""The back end's table of that token."""
+
+CHAIN_2: Final = """
+[[tls.other_chains]]
+chain = "pki-2/secc/chain.pem"
+key = "pki-2/secc/leaf.key"
+ocsp = "pki-2/secc/ocsp.der"
+"""
+"""The charger's chain for vehicles of ISO 15118-2."""
