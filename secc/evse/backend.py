@@ -126,6 +126,7 @@ class StationBackend:
         request = ContractRequest(
             schema=command.schema,
             exi=command.request_exi,
+            update=command.update,
             maximum=command.maximum,
             emaids=command.prioritized_emaids,
         )

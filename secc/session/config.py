@@ -277,7 +277,8 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supported_providers: tuple[str, ...] = ()
     """Provider ids sent to the vehicle; an empty list names none and excludes none."""
     certificate_installation: bool = False
-    """Offer to install contracts (CertificateInstallation) while the back end is reachable."""
+    """Offer to install contracts (CertificateInstallation), and in -2 to update them, while the back end is
+    reachable."""
     check_installation_request: bool = True
     """Check the vehicle's signature before the back end is asked (V2G20-461). It covers the chain of the
     provisioning certificate; sources of the standard do not all agree on that."""

@@ -14,10 +14,11 @@ from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Challenged, Presenting
-from v2g.errors import CertificateError, RevocationError, SignatureError
+from v2g.errors import CertificateError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq
+from v2g.iso15118.d2.messages.data_types import CertificateChain
 from v2g.iso15118.engine.quirks import EMAID_FORM, SIGNATURE_FORM
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
@@ -38,12 +39,17 @@ _BY_CHAIN: Final = MappingProxyType(
 
 def payment_details(request: PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
     """Check the contract's chain, and send a challenge [V2G2-697], [V2G2-698]."""
+    chain, trust = request.contract_signature_cert_chain, context.connection.trust
     try:
-        verified = _verify(request, context)
+        roots = (*trust.mo_roots, *trust.v2g_roots)
+        verified = verify(chain.certificate, sub_cas(chain), Role.CONTRACT, roots, context)
     except (CertificateError, RevocationError) as error:
-        raise refuse(_BY_CHAIN.get(error.reason, "FAILED_CertChainError"), str(error), reason=error.reason) from None
+        raise refused(error) from None
     if not is_same_contract(verified.emaid, request.emaid):
         raise refuse("FAILED_CertChainError", f"the certificate is of {verified.emaid}, not of {request.emaid}")
+    earlier = context.joined.contract if context.joined is not None else None
+    if earlier is not None and verified.der[0] != earlier.chain[0]:  # journal and transaction are the earlier one's
+        raise refuse("FAILED_CertificateNotAllowedAtThisEVSE", "another contract than before the pause")
     soon = verified.leaf.not_valid_after_utc - _now(context) <= EXPIRES_SOON
     contract = Contract(verified.emaid, verified.der, soon)
     challenge = context.connection.entropy(CHALLENGE_BYTES)
@@ -73,13 +79,29 @@ def authorize(request: AuthorizationReq, stage: Challenged, context: RequestCont
     return Wait(waiting, context.config.poll_hold_s, (*seen, asked, command))
 
 
-def _verify(request: PaymentDetailsReq, context: RequestContext) -> VerifiedChain:
-    chain, trust = request.contract_signature_cert_chain, context.connection.trust
+def refused(error: CertificateError | RevocationError) -> Iso15118Error:
+    """Return the refusal of a chain."""
+    return refuse(_BY_CHAIN.get(error.reason, "FAILED_CertChainError"), str(error), reason=error.reason)
+
+
+def sub_cas(chain: CertificateChain) -> tuple[bytes, ...]:
+    """Return the sub-CAs that a chain was sent with (DER)."""
+    return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
+
+
+def verify(
+    leaf: bytes, sub_cas: tuple[bytes, ...], role: Role, roots: tuple[bytes, ...], context: RequestContext
+) -> VerifiedChain:
+    """Return the chain from a vehicle's certificate to one of `roots`, not revoked.
+
+    Raises CertificateError, RevocationError.
+    """
+    trust = context.connection.trust
     verified = verify_chain(
-        chain.certificate,
-        chain.sub_certificates.certificate if chain.sub_certificates is not None else (),
-        (*trust.mo_roots, *trust.v2g_roots),
-        role=Role.CONTRACT,
+        leaf,
+        sub_cas,
+        roots,
+        role=role,
         at=_now(context),
         generation=Generation.ISO15118_2,
         crosses=trust.crosses,

@@ -6,8 +6,9 @@ from typing import Final
 
 from secc.session import ports
 from secc.session.authorization import on_decided
-from secc.session.d2 import charging, contract, setup, stop
+from secc.session.d2 import charging, contract, installation, setup, stop
 from secc.session.delivery import on_cable_check
+from secc.session.installation import Installing, on_installed
 from secc.session.request_context import Handler, OnFact
 from secc.session.stages import CableChecking
 from secc.session.v2g_message import delivery
@@ -21,6 +22,8 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "ServiceDiscoveryReq": setup.service_discovery,
         "ServiceDetailReq": setup.service_detail,
         "PaymentServiceSelectionReq": setup.payment_service_selection,
+        "CertificateInstallationReq": installation.certificate,
+        "CertificateUpdateReq": installation.certificate,
         "PaymentDetailsReq": contract.payment_details,
         "AuthorizationReq": charging.authorize,
         "ChargeParameterDiscoveryReq": charging.charge_parameter_discovery,
@@ -34,12 +37,13 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "SessionStopReq": stop.session_stop,
     }
 )
-"""Name of the request -> its handler; those that install contracts are out of order."""
+"""Name of the request -> its handler."""
 
 ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
     {
         ports.AuthorizationDecided: (Authorizing, on_decided),
         ports.CableCheckFinished: (CableChecking, on_cable_check),
+        ports.CertificateInstalled: (Installing, on_installed),
     }
 )
 """Facts that a stage waits for, and their handlers."""

@@ -1,10 +1,14 @@
 """From the handshake to the selected payment in ISO 15118-2."""
 
+from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import replace
 
 from secc.session.books import change_services
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.energy_transfer import offered
+from secc.session.installation import is_offered
 from secc.session.paused import Paused
 from secc.session.ports import JoinSession
 from secc.session.request_context import refuse
@@ -21,9 +25,14 @@ from v2g.iso15118.d2.messages.common import (
 from v2g.iso15118.d2.messages.data_types import (
     ChargeService,
     EnergyTransferMode,
+    Parameter,
+    ParameterSet,
     PaymentOption,
     PaymentOptionList,
+    Service,
     ServiceCategory,
+    ServiceList,
+    ServiceParameterList,
     SupportedEnergyTransferMode,
 )
 from v2g.iso15118.d2.schemas import ISO2
@@ -39,6 +48,25 @@ from v2g.observe import Observe
 
 CHARGE_SERVICE: Final = 1
 """ServiceID of the charge service."""
+
+CONTRACT_SERVICE: Final = 2
+"""ServiceID of the service ContractCertificate."""
+
+_SETS: Final = MappingProxyType({1: "Installation", 2: "Update"})
+"""Its parameter sets: what it does for the vehicle."""
+
+_CONTRACT: Final = Service(
+    service_id=CONTRACT_SERVICE,
+    service_name="Certificate",
+    service_category=ServiceCategory.ContractCertificate,
+    free_service=True,
+)
+_CONTRACT_SETS: Final = ServiceParameterList(
+    parameter_set=tuple(
+        ParameterSet(parameter_set_id=number, parameter=(Parameter(name="Service", string_value=name),))
+        for number, name in _SETS.items()
+    )
+)
 
 _CORE: Final = 1
 """Value of `charger.connector` for the DC pins of a core inlet; all others are of an extended one."""
@@ -124,6 +152,7 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     )
     if not modes:
         raise refuse("FAILED", "the back end allows no energy service", reason="energy_transfer_rejected")
+    contracts = _gives_contracts(request, context)
     response = context.messages.response(
         "ServiceDiscoveryRes",
         payment_option_list=PaymentOptionList(payment_option=payment_options(context)),
@@ -134,8 +163,17 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
             free_service=False,
             supported_energy_transfer_mode=SupportedEnergyTransferMode(energy_transfer_mode=modes),
         ),
+        service_list=ServiceList(service=(_CONTRACT,)) if contracts else None,
     )
-    return Step(response, Discovered(stage, frozenset({CHARGE_SERVICE})))
+    services = {CHARGE_SERVICE, CONTRACT_SERVICE} if contracts else {CHARGE_SERVICE}
+    return Step(response, Discovered(replace(stage, installable=contracts), frozenset(services)))
+
+
+def _gives_contracts(request: ServiceDiscoveryReq, context: RequestContext) -> bool:
+    """Return whether a vehicle is offered contracts: a joined session keeps its own, and a filter holds."""
+    wanted = request.service_category in (None, ServiceCategory.ContractCertificate) and request.service_scope is None
+    pays = PaymentOption.Contract in payment_options(context)
+    return wanted and pays and context.joined is None and is_offered(context)
 
 
 def _fits(service: EnergyService, context: RequestContext) -> bool:
@@ -144,10 +182,14 @@ def _fits(service: EnergyService, context: RequestContext) -> bool:
 
 
 def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
-    """Describe a service: that of charging has no parameters [V2G2-464]."""
+    """Describe a service [V2G2-464]: that of charging has no parameters."""
     if request.service_id not in stage.services:
         raise refuse("FAILED_ServiceIDInvalid", f"service {request.service_id} was not offered")
-    return Step(context.messages.response("ServiceDetailRes", service_id=request.service_id), stage)
+    described = _CONTRACT_SETS if request.service_id == CONTRACT_SERVICE else None
+    response = context.messages.response(
+        "ServiceDetailRes", service_id=request.service_id, service_parameter_list=described
+    )
+    return Step(response, stage)
 
 
 def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
@@ -159,6 +201,9 @@ def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discov
         raise refuse("FAILED_NoChargeServiceSelected", "the charge service is not selected")
     if not selected <= stage.services:
         raise refuse("FAILED_ServiceSelectionInvalid", f"services {sorted(selected)} were not offered")
+    for each in request.selected_service_list.selected_service:
+        if each.service_id == CONTRACT_SERVICE and each.parameter_set_id not in (None, *_SETS):
+            raise refuse("FAILED_ServiceSelectionInvalid", f"parameter set {each.parameter_set_id} was not offered")
     contract = request.selected_payment_option is PaymentOption.Contract
     paying = Presenting(stage.opened) if contract else Paying(stage.opened)
     return Step(context.messages.response("PaymentServiceSelectionRes"), paying)

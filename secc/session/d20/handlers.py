@@ -21,8 +21,9 @@ from secc.session.d20 import (
     stop,
     wpt,
 )
-from secc.session.d20.stages import Authorizing, Installing
+from secc.session.d20.stages import Authorizing
 from secc.session.delivery import on_cable_check
+from secc.session.installation import Installing, on_installed
 from secc.session.request_context import Handler, OnFact
 from secc.session.stages import CableChecking
 from v2g.iso15118.engine.session import Fact
@@ -66,7 +67,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
 ON_FACT: Final[Mapping[type[Fact], tuple[type, OnFact]]] = MappingProxyType(
     {
         ports.AuthorizationDecided: (Authorizing, on_decided),
-        ports.CertificateInstalled: (Installing, installation.on_installed),
+        ports.CertificateInstalled: (Installing, on_installed),
         ports.CableCheckFinished: (CableChecking, on_cable_check),
     }
 )

@@ -10,8 +10,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Installing, Offered
-from secc.session.ports import CertificateInstalled, InstallationStatus, InstallCertificate
+from secc.session.d20.stages import Offered
+from secc.session.installation import FOR_OTHERS, Installing, forward
+from secc.session.ports import CertificateInstalled, InstallationStatus
 from secc.session.request_context import Wait
 from secc.session.stages import Authorized
 from v2g import exi
@@ -27,9 +28,6 @@ from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.provisioning import BY_REASON
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.observe import Observe
-
-_FOR_OTHERS: Final = frozenset({"unknown_root", "wrong_root"})
-"""Reasons that the back end, which knows more vehicle makers, decides on."""
 
 _MOST_REMAINING: Final = 255
 """Maximum of the field; larger numbers of a back end are ignored."""
@@ -56,25 +54,16 @@ def certificate_installation(
     except CertificateError as error:
         code = BY_REASON.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
         return _warn(stage, context, code, error.reason, str(error))
-    opened = replace(stage.opened, fetches=stage.opened.fetches + 1)
     prioritized = request.prioritized_emaids
-    command = InstallCertificate(
-        attempt=opened.fetches,
+    return forward(
+        stage,
+        context,
+        context.config.poll_hold_s,
         schema=SCHEMA_VERSION,
-        request_exi=context.exi,
+        asked=_asked(request),
         maximum=request.maximum_contract_certificate_chains,
         prioritized_emaids=prioritized.emaid if prioritized else (),
     )
-    waiting = Installing(before=replace(stage, opened=opened), asked=_asked(request), since=context.now)
-    asked = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(context.exi)})
-    return Wait(waiting, context.config.poll_hold_s, (asked, command))
-
-
-def on_installed(fact: CertificateInstalled, stage: Installing) -> Installing:
-    """Return the stage with the back end's answer, unless it belongs to an earlier request."""
-    if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
-        return stage
-    return replace(stage, outcome=fact)
 
 
 def _check(request: CertificateInstallationReq, context: RequestContext) -> None:
@@ -97,7 +86,7 @@ def _check(request: CertificateInstallationReq, context: RequestContext) -> None
             crosses=context.connection.trust.crosses,
         )
     except CertificateError as error:
-        if error.reason not in _FOR_OTHERS:
+        if error.reason not in FOR_OTHERS:
             raise
 
 

@@ -11,6 +11,7 @@ from secc.session.books import change_services, discharge_rule
 from secc.session.config import SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Fresh, Offered, selected_again
+from secc.session.installation import is_offered
 from secc.session.paused import Paused
 from secc.session.ports import ForgetSession, JoinSession
 from secc.session.stages import Opened
@@ -135,7 +136,7 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
         raise refuse(ResponseCode.FAILED, "Plug & Charge requires TLS, and no other method is offered")
     pnc = Authorization.PnC in services
     challenge = context.connection.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
-    installable = context.config.certificate_installation and context.facts.can_install and context.connection.tls
+    installable = is_offered(context)
     response = AuthorizationSetupRes(
         header=context.header,
         response_code=ResponseCode.OK,

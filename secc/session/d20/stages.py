@@ -7,7 +7,6 @@ import msgspec
 from secc.session import stages
 from secc.session.config import ControlMode
 from secc.session.paused import Paused
-from secc.session.ports import CertificateInstalled
 from secc.session.stages import AfterPlan, Authorized, Opened, Selected, selected_of
 from v2g.iso15118.d20.charts import Family
 
@@ -37,15 +36,6 @@ class Authorizing(stages.Authorizing, frozen=True, kw_only=True):
 
     offered: Offered
     asked: Any
-
-
-class Installing(msgspec.Struct, frozen=True):
-    """The back end is processing a contract request. `asked` is it without its header, which repeats must equal."""
-
-    before: Offered | Authorized
-    asked: Any
-    since: float
-    outcome: CertificateInstalled | None = None
 
 
 class Variant(msgspec.Struct, frozen=True):

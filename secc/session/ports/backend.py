@@ -31,15 +31,16 @@ class AuthorizeExternally(Command, frozen=True):
 class InstallCertificate(Command, frozen=True):
     """Ask the back end for a contract. Outcome: CertificateInstalled with the same `attempt`.
 
-    `schema` is the namespace of its messages, `request_exi` the CertificateInstallationReq as received;
-    `maximum` and `prioritized_emaids` are values in it.
+    `schema` is the namespace of its messages, `request_exi` the CertificateInstallationReq as received, or in -2 for an
+    `update` the CertificateUpdateReq; `maximum` and `prioritized_emaids` are values in it, which -2 does not have.
     """
 
     attempt: int
     schema: str
     request_exi: bytes
-    maximum: int
-    prioritized_emaids: tuple[str, ...]
+    update: bool = False
+    maximum: int | None = None
+    prioritized_emaids: tuple[str, ...] = ()
 
 
 class Journal(Command, frozen=True):
@@ -191,8 +192,9 @@ class InstallationStatus(enum.Enum):
 class CertificateInstalled(Fact, frozen=True):
     """The answer to InstallCertificate.
 
-    `response_exi` is the CertificateInstallationRes for the vehicle; with FAILED it may contain a refusal, or nothing.
-    `remaining` is the number of contracts still to come, if the back end sent it beside the response.
+    `response_exi` is the CertificateInstallationRes or CertificateUpdateRes for the vehicle; with FAILED it may contain
+    a refusal, or nothing. `remaining` is the number of contracts still to come, if the back end sent it beside the
+    response.
     """
 
     attempt: int

@@ -195,6 +195,8 @@ class V2gMessageSession(ChargerSession, MessageSession):
     def _send_step(self, step: CommonStep) -> None:
         if isinstance(step.response, SupportedAppProtocolRes):
             self._send(step.response)
+        elif step.exi:
+            self._send(self._wrapped(step.response, None), encoded=step.exi)
         else:
             self._send_body(step.response, step.signature if isinstance(step, Step) else None)
 

@@ -123,8 +123,8 @@ def contract(answer: Any, *, update: bool) -> InstallationOutcome:
     """A vehicle wants a contract; return what it gets."""
     found = vehicle()
     found.answers["Get15118EVCertificate"] = answer
-    request = ContractRequest(schema="urn:iso:std:iso:15118:-20:CommonMessages", exi=b"wish", maximum=1)
-    found.fact(ContractWanted(evse_id=1, request=request, update=update))
+    request = ContractRequest(schema="urn:iso:std:iso:15118:-20:CommonMessages", exi=b"wish", maximum=1, update=update)
+    found.fact(ContractWanted(evse_id=1, request=request))
     asked = found.expect("Get15118EVCertificate")
     assert asked["action"] == ("Update" if update else "Install")
     assert base64.b64decode(asked["exiRequest"]) == b"wish"

@@ -11,19 +11,23 @@ from v2g.ocpp.routes import Version
 
 
 class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle's CertificateInstallationReq (EXI) of `schema`; `maximum` and `emaids` repeat its content."""
+    """A vehicle's CertificateInstallationReq (EXI) of `schema`, or for an `update` its CertificateUpdateReq.
+
+    `maximum` and `emaids` repeat its content in -20.
+    """
 
     schema: str
     exi: bytes
-    maximum: int
+    update: bool = False
+    maximum: int | None = None
     emaids: tuple[str, ...] = ()
 
-    def message(self, version: Version, *, update: bool = False) -> Get15118EVCertificateRequest:
+    def message(self, version: Version) -> Get15118EVCertificateRequest:
         """Return the OCPP request (M01.FR.01, .03; M02 for an `update`). 2.0.1 lacks `maximum` and `emaids`."""
         new = version != "2.0.1"
         return Get15118EVCertificateRequest(
             iso15118_schema_version=self.schema,
-            action="Update" if update else "Install",
+            action="Update" if self.update else "Install",
             exi_request=base64.b64encode(self.exi).decode(),
             maximum_contract_certificate_chains=self.maximum if new else None,
             prioritized_emaids=self.emaids if new else (),

@@ -65,7 +65,6 @@ class ContractWanted(Fact, frozen=True, kw_only=True):
 
     evse_id: int
     request: ContractRequest
-    update: bool = False
 
 
 class StatusWanted(Fact, frozen=True, kw_only=True):
@@ -268,7 +267,7 @@ class HighLevel:
             else:
                 give(InstallationOutcome(status="failed" if self._k.online else "unreachable"))
 
-        self._k.call(fact.request.message(self._k.version, update=fact.update), answered)
+        self._k.call(fact.request.message(self._k.version), answered)
 
     def status(self, fact: StatusWanted) -> None:
         """M06."""

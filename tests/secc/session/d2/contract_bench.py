@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
-from tests.secc.session.d2.bench import CONFIG, Iso2Bench
+from tests.secc.session.d2.bench import AC_WAY, CONFIG, DC_WAY, Iso2Bench
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.common import CertificateInstallationReq
@@ -78,9 +78,6 @@ class ContractBench(Iso2Bench):
     def charge(self) -> "ContractBench":
         """Reach the charge loop, paid by the contract."""
         assert code(self.authorize(self.select().present().gen_challenge)) == "OK"
-        way = ("CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq")
-        self.go(
-            "ChargeParameterDiscoveryReq", *(("PowerDeliveryReq", "ChargingStatusReq") if self.alternating else way)
-        )
+        self.go(*(AC_WAY if self.alternating else DC_WAY)[5:])
         assert not self.reason
         return self

@@ -1,0 +1,63 @@
+"""Contracts that a back end issues for vehicles (M01, M02): requests and answers pass the charger unchanged."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from secc.session.ports import CertificateInstalled, InstallCertificate
+from secc.session.request_context import RequestContext, Wait
+from v2g.observe import Observe
+
+FOR_OTHERS: Final = frozenset({"unknown_root", "wrong_root"})
+"""Faults of a chain that the back end, which knows more vehicle makers and providers, decides on."""
+
+
+class Installing(msgspec.Struct, frozen=True):
+    """The back end is processing a contract request of a vehicle in the stage `before`.
+
+    `asked` is the request without its header, if the vehicle repeats it: repeats must equal it.
+    """
+
+    before: Any
+    since: float
+    asked: Any = None
+    outcome: CertificateInstalled | None = None
+
+
+def is_offered(context: RequestContext) -> bool:
+    """Return whether vehicles on this connection may request contracts."""
+    return context.config.certificate_installation and context.facts.can_install and context.connection.tls
+
+
+def forward(
+    stage: Any,
+    context: RequestContext,
+    seconds: float,
+    *,
+    schema: str,
+    asked: Any = None,
+    update: bool = False,
+    maximum: int | None = None,
+    prioritized_emaids: tuple[str, ...] = (),
+) -> Wait:
+    """Return the wait of `seconds` for the back end's answer to the present request; see InstallCertificate."""
+    opened = replace(stage.opened, fetches=stage.opened.fetches + 1)
+    command = InstallCertificate(
+        attempt=opened.fetches,
+        schema=schema,
+        request_exi=context.exi,
+        update=update,
+        maximum=maximum,
+        prioritized_emaids=prioritized_emaids,
+    )
+    waiting = Installing(before=replace(stage, opened=opened), since=context.now, asked=asked)
+    event = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(context.exi)})
+    return Wait(waiting, seconds, (event, command))
+
+
+def on_installed(fact: CertificateInstalled, stage: Installing) -> Installing:
+    """Return the stage with the back end's answer, unless it belongs to an earlier request."""
+    if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
+        return stage
+    return replace(stage, outcome=fact)
