@@ -1,0 +1,255 @@
+"""Vehicle and charger of ISO 15118-2 joined in memory: contracts, receipts, contracts from a back end, and pauses."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
+
+from evcc.session import ports as ev
+from evcc.session.contracts import Contract, Provisioning
+from evcc.session.d2.session import Vehicle2
+from evcc.session.settings import AuthorizationConfig, ProgramStep, SessionConfig
+from pki_tools.tree import PkiTree
+from secc.session import ports as se
+from secc.session.config import EnergyService
+from tests.io.tls.support import other_2, pki_2
+from tests.secc.session.d2.contract_bench import chain_of
+from tests.sessions.joined import counter
+from tests.sessions.test_older_editions import CHARGER, MessageJoined
+from v2g import exi
+from v2g.energy.settlement.confirmation import Confirmed, check_confirmations
+from v2g.energy.settlement.journal import verify_lines
+from v2g.iso15118.confirmations import read_confirmation
+from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.envelope import seal
+from v2g.iso15118.d2.messages import common
+from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.d2.messages.body import Body
+from v2g.iso15118.d2.messages.header import MessageHeader
+from v2g.iso15118.d2.messages.message import V2G_Message
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.session import Command, Fact, Send
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import SoftwareKey
+
+__all__ = ["other_2", "pki_2"]
+
+PAYING = replace(CHARGER, authorization=(Authorization.PnC,), certificate_installation=True)
+VEHICLE = SessionConfig(
+    program=(ProgramStep(do="charge", energy_wh=100),), authorization=AuthorizationConfig(allow_eim=False)
+)
+KINDS = pytest.mark.parametrize("kind", ["2-dc", "2-ac"])
+
+
+class ContractJoined(MessageJoined):
+    """A vehicle that pays by contract, and a provisioning service behind the charger.
+
+    `answers` is whether it does, `signer` its key; `keeps` is what the vehicle has: a contract, or nothing yet.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        tree: PkiTree,
+        *,
+        utc_ms: int = 0,
+        keeps: bool = True,
+        **options: Any,
+    ) -> None:
+        self.tree, self.keeps = tree, keeps
+        self.answers, self.signer = True, tree.key("cps")
+        self.installed: list[bytes] = []
+        services = (EnergyService.DC,) if kind == "2-dc" else (EnergyService.AC,)
+        super().__init__(
+            kind,
+            tree,
+            utc_ms or time.time_ns() // 1_000_000,
+            VEHICLE,
+            **{
+                "charger": replace(PAYING, services=services),
+                "tls": True,
+                "can_install": True,
+                **options,
+            },
+        )
+
+    def make_vehicle(self, *, secc_certificate: bytes, contracts: tuple[Contract, ...]) -> Vehicle2:
+        before = self._before
+        return Vehicle2(
+            self.vehicle_config,
+            battery=self.plant.battery.state,
+            entropy=counter(1),
+            contracts=contracts if self.keeps else (),
+            provisioning=Provisioning(
+                chain=self.tree.chain("provisioning"),
+                key=self.tree.key("provisioning"),
+                pcid="WMIV2GENGINE00001X",
+                v2g_roots=self.tree.anchors("v2g"),
+                mo_roots=self.tree.anchors("mo"),
+            ),
+            resume=before.evcc.paused if before is not None else None,
+        )
+
+    def obey_charger(self, command: Command) -> Fact | None:
+        if not isinstance(command, se.InstallCertificate):
+            return super().obey_charger(command)
+        if not self.answers:
+            return None
+        self.installed.append(self.contract(command))
+        return se.CertificateInstalled(command.attempt, se.InstallationStatus.ANSWERED, self.installed[-1])
+
+    def contract(self, command: se.InstallCertificate) -> bytes:
+        """Return the service's answer: the tree's contract, for whoever signed the request."""
+        request: Any = exi.decode(command.request_exi, ISO2)
+        body, header = request.body.body_element, request.header
+        kind: Any = common.CertificateUpdateRes if command.update else common.CertificateInstallationRes
+        leaf = body.contract_signature_cert_chain.certificate if command.update else body.oem_provisioning_cert
+        recipient: Any = load_certificate(leaf).public_key()
+        signatures.verify(header.signature, body, recipient)
+        key = self.tree.key("contract").expose()
+        envelope = seal(key, recipient, entropy=counter(7))
+        response = kind(
+            response_code=types.ResponseCode.OK,
+            sa_provisioning_certificate_chain=chain_of(self.tree, "cps"),
+            contract_signature_cert_chain=chain_of(self.tree, "contract", "id1"),
+            contract_signature_encrypted_private_key=types.ContractSignatureEncryptedPrivateKey(
+                value=envelope.encrypted, id="id2"
+            ),
+            dh_public_key=types.DiffieHellmanPublickey(value=envelope.public_key, id="id3"),
+            emaid=types.EMAID(value="DEV2GC00000001", id="id4"),
+        )
+        signed = signatures.sign(response, self.signer)
+        answer = V2G_Message(
+            header=MessageHeader(session_id=header.session_id, signature=signed), body=Body(body_element=response)
+        )
+        return exi.encode(answer)
+
+    def close_interval(self) -> None:
+        self.secc.fact(se.MeteringConfirmationRequested(), self.now, self.utc_ms)
+        self.settle()
+
+    def charged(self, mwh: int) -> Callable[[], bool]:
+        return lambda: self.imported_mwh() > mwh
+
+    def confirmed(self) -> Confirmed:
+        """Return what the journal proves of the vehicle's receipts."""
+        key: Any = load_certificate(self.tree.chain("contract")[0]).public_key()
+        return check_confirmations(verify_lines(b"".join(self.lines)), key, read_confirmation)
+
+
+@KINDS
+def test_a_contract_pays_and_gives_receipts(pki_2: PkiTree, kind: str) -> None:
+    joined = ContractJoined(kind, pki_2)
+    for mwh in (20_000, 50_000, 80_000):
+        joined.run(joined.charged(mwh))
+        joined.close_interval()
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.assert_safe()
+    (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
+    assert authorize.chain == pki_2.chain("contract")
+    found = joined.confirmed()
+    assert (found.count, found.discharged_wh) == (3, 0)
+    assert 80 <= found.charged_wh <= joined.imported_mwh() // 1000
+    assert len(joined.vehicle_saw("metering", "confirmed")) == 3
+    assert [each["quirk"] for each in joined.charger_saw("session", "quirk_tolerated")] == []
+
+
+@KINDS
+def test_a_vehicle_that_signs_with_another_key_is_stopped(pki_2: PkiTree, other_2: PkiTree, kind: str) -> None:
+    """It presents a contract whose key it does not have."""
+    stolen = Contract(pki_2.chain("contract"), other_2.key("contract"))
+    joined = ContractJoined(kind, pki_2, contract=stolen)
+    joined.run()
+    assert joined.evcc_reason == "FAILED_SignatureError"
+    assert not [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
+    assert joined.imported_mwh() == 0
+    joined.assert_safe()
+
+
+@KINDS
+def test_a_vehicle_without_a_contract_charges_with_the_one_it_fetched(pki_2: PkiTree, kind: str) -> None:
+    joined = ContractJoined(kind, pki_2, keeps=False)
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
+    assert stored.chain == pki_2.chain("contract")
+    sent = [each.data[8:] for each in joined.secc_actions if isinstance(each, Send)]
+    assert joined.installed[0] in sent, "no byte is changed"
+    assert joined.imported_mwh() >= 100_000
+
+
+def test_a_contract_that_ends_soon_is_updated(pki_2: PkiTree) -> None:
+    end = load_certificate(pki_2.chain("contract")[0]).not_valid_after_utc - timedelta(hours=2)
+    joined = ContractJoined("2-dc", pki_2, utc_ms=int(end.timestamp() * 1000))
+    joined.run(lambda: bool(joined.installed))
+    (command,) = [each for each in joined.secc_actions if isinstance(each, se.InstallCertificate)]
+    assert command.update
+    assert datetime.fromtimestamp(joined.utc_ms / 1000, UTC) - end < timedelta(minutes=5)
+    joined.run()
+    (selected,) = joined.vehicle_saw("service", "selected")
+    assert selected["payment"] == "Contract"
+    joined.assert_safe()
+
+
+def test_a_service_that_does_not_answer_leaves_the_vehicle_in_good_order(pki_2: PkiTree) -> None:
+    joined = ContractJoined("2-dc", pki_2, keeps=False)
+    joined.answers = False
+    joined.run()
+    assert joined.evcc_reason == "FAILED_NoCertificateAvailable"
+    assert joined.imported_mwh() == 0
+    joined.assert_safe()
+
+
+def test_a_service_with_another_key_installs_nothing(pki_2: PkiTree) -> None:
+    joined = ContractJoined("2-dc", pki_2, keeps=False)
+    joined.signer = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    joined.run()
+    assert joined.evcc_reason == "no_contract"
+    assert not [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
+    joined.assert_safe()
+
+
+def paused(pki: PkiTree, kind: str) -> ContractJoined:
+    first = ContractJoined(kind, pki)
+    first.run(first.charged(30_000))
+    first.close_interval()
+    first.run(first.charged(40_000))
+    first.evcc.fact(ev.StopRequested("driver", pause=True), first.now, first.utc_ms)
+    first.run()
+    assert (first.evcc_reason, first.secc_reason) == ("paused", "paused")
+    assert first.plant.flow()[1] == 0
+    return first
+
+
+@KINDS
+def test_a_paused_session_is_joined_and_its_journal_continues(pki_2: PkiTree, kind: str) -> None:
+    first = paused(pki_2, kind)
+    second = ContractJoined(kind, pki_2, before=first)
+    second.run(second.charged(60_000))
+    second.close_interval()
+    second.run()
+    assert (second.evcc_reason, second.secc_reason) == ("finished", "finished")
+    assert second.charger_saw("session", "session_joined")
+    assert not [each for each in second.secc_actions if isinstance(each, se.TransactionStarted)]
+    assert 100_000 <= second.imported_mwh() < 135_000, "the program went on, it did not begin again"
+    found = second.confirmed()
+    assert found.count == 2
+    assert 60 <= found.charged_wh <= second.imported_mwh() // 1000
+    second.assert_safe()
+
+
+def test_another_contract_does_not_join(pki_2: PkiTree, other_2: PkiTree) -> None:
+    first = paused(pki_2, "2-dc")
+    stored = first.kept()
+    assert stored.contract is not None
+    other = replace(stored, contract=replace(stored.contract, chain=other_2.chain("contract")))
+    second = ContractJoined("2-dc", pki_2, before=first, paused=other)
+    second.run()
+    assert second.evcc_reason == "FAILED_CertificateNotAllowedAtThisEVSE"
+    second.assert_safe()
