@@ -50,7 +50,7 @@ def _first(root: type[msgspec.Struct]) -> dict[type[msgspec.Struct], str]:
 
 def shared() -> str:
     """Return the sections that several programs have."""
-    return "\n".join(_section(f"shared: {struct.__name__}", struct, _elsewhere()) for struct in _shared())
+    return "\n".join(_section(f"shared: {_title(struct)}", struct, _elsewhere()) for struct in _shared())
 
 
 def keys() -> frozenset[str]:
@@ -80,6 +80,17 @@ def _shared() -> tuple[type[msgspec.Struct], ...]:
     return tuple(
         sorted((each for each, count in counts.items() if count > 1), key=lambda each: (each.__name__, each.__module__))
     )
+
+
+_EDITIONS: Final = {"d20": "ISO 15118-20", "d2": "ISO 15118-2", "din": "DIN 70121"}
+
+
+@cache
+def _title(struct: type[msgspec.Struct]) -> str:
+    """Return the name of a shared section, with its edition if several have that name."""
+    same = [each for each in _shared() if each.__name__ == struct.__name__]
+    edition = _EDITIONS.get(struct.__module__.split(".")[-2])
+    return f"{struct.__name__} of {edition}" if len(same) > 1 and edition else struct.__name__
 
 
 @cache
@@ -132,7 +143,8 @@ def _section(
         if unit and not re.search(rf"(^|[ (,]){re.escape(unit)}(?!\w)", text):
             text = f"{text.removesuffix('.')}, {unit}"
         if inner is not None and inner[0] in elsewhere:
-            text = f"{text.removesuffix('.')}; see [{inner[0].__name__}](#{inner[0].__name__.lower()})"
+            title = _title(inner[0])
+            text = f"{text.removesuffix('.')}; see [{title}](#{title.lower().replace(' ', '-')})"
         elif inner is not None and not _stands_at(first.get(inner[0]), path, field.encode_name):
             text = f"{text.removesuffix('.')}; keys as in `[{first[inner[0]]}]`"
         cells = (f"`{field.encode_name}`", _type(info), _default(field, inner), text)

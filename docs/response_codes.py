@@ -14,17 +14,27 @@ from typing import Final
 from evcc.session.d20.response_policy import Reaction, reaction
 from v2g.iso15118.d2.response_codes import USES as USES_2
 from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.din.response_codes import NAMES_OF_2
 from v2g.iso15118.din.response_codes import USES as USES_DIN
 from v2g.iso15118.engine.app_protocol import ResponseCode as ProtocolCode
 from v2g.iso15118.engine.response_codes import EVERY, CodeUse, consequence_of
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-SAYERS: Final = (
-    *("secc/session/d20", "secc/session/delivery.py", "secc/session/session.py"),
-    *("v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py"),
-)
-"""Where response codes are said: the charger, and the back end's provisioning service whose answers it passes on."""
+_SHARED: Final = ("secc/session/delivery.py", "secc/session/session.py")
+_MESSAGE: Final = ("secc/session/v2g_message", *_SHARED)
+
+SAYERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "d20": (
+        "secc/session/d20",
+        *_SHARED,
+        *("v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py"),
+    ),
+    "d2": ("secc/session/d2", *_MESSAGE),
+    "din": ("secc/session/din", *_MESSAGE),
+}
+"""Where response codes are said, by edition: the charger, and the back end's provisioning service whose answers it
+passes on."""
 
 SHOWN: Final = 2
 """How many tests of a code the table names."""
@@ -177,11 +187,16 @@ def table() -> str:
 
 def uses_table(edition: str) -> str:
     """Return the codes of ISO 15118-2 (d2) or DIN 70121 (din) with their places and consequences."""
-    lines = ["| # | Code | Responses | When the charger sends it | What the vehicle does |", "|---|---|---|---|---|"]
-    for number, (code, use) in enumerate({"d2": USES_2, "din": USES_DIN}[edition].items()):
+    said = emitted(edition)
+    lines = [
+        "| # | Code | Responses | When the charger sends it | What the vehicle does | Said in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, (code, use) in enumerate(OLDER[edition].items()):
         names = use.responses if use.responses != EVERY else ("AuthorizationRes",)
         follows = ", ".join(dict.fromkeys(consequence_of(name, code).value for name in names))
-        lines.append(f"| {number} | `{code}` | {', '.join(use.responses)} | {use.when} | {follows} |")
+        places = ", ".join(f"`{place}`" for place in sorted(said.get(code, ())))
+        lines.append(f"| {number} | `{code}` | {', '.join(use.responses)} | {use.when} | {follows} | {places} |")
     return "\n".join(lines) + "\n"
 
 
@@ -217,10 +232,11 @@ def _linked(ids: list[str]) -> str:
 
 
 @cache
-def emitted() -> dict[str, set[str]]:
-    """Return, for every code that the charger can say, the modules that say it."""
+def emitted(edition: str = "d20") -> dict[str, set[str]]:
+    """Return, for every code that the charger can say in an edition, the modules that say it."""
     found: dict[str, set[str]] = defaultdict(set)
-    for place in SAYERS:
+    names = NAMES_OF_2 if edition == "din" else {}
+    for place in SAYERS[edition]:
         path = ROOT / place
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             tree = ast.parse(file.read_text())
@@ -228,7 +244,7 @@ def emitted() -> dict[str, set[str]]:
             for node in ast.walk(tree):
                 code = _code(node)
                 if code and id(node) not in compared:
-                    found[code].add(str(file.relative_to(ROOT)))
+                    found[names.get(code, code)].add(str(file.relative_to(ROOT)))
     return found
 
 
@@ -265,4 +281,7 @@ def _code(node: ast.AST) -> str:
     return ""
 
 
-_NAMES: Final = frozenset(each.name for each in (*ResponseCode, *ProtocolCode))
+OLDER: Final[Mapping[str, Mapping[str, CodeUse]]] = {"d2": USES_2, "din": USES_DIN}
+"""Codes of the older editions, with their uses."""
+
+_NAMES: Final = frozenset((*(each.name for each in (*ResponseCode, *ProtocolCode)), *USES_2, *USES_DIN))

@@ -3,7 +3,7 @@
 import pytest
 
 from docs import response_codes
-from docs.response_codes import USES, emitted, proofs
+from docs.response_codes import OLDER, USES, emitted, proofs
 from tests.docs.documents import ROOT
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -32,6 +32,14 @@ def test_every_code_that_a_charger_can_meet_is_said_somewhere() -> None:
 
 def test_every_code_that_is_said_somewhere_is_explained() -> None:
     assert set(emitted()) <= EXPLAINED
+
+
+@pytest.mark.parametrize("edition", sorted(OLDER))
+def test_a_code_that_is_said_in_an_older_edition_is_explained_and_tested(edition: str) -> None:
+    said = set(emitted(edition)) - {code.name for code in ProtocolCode}
+    assert len(said) > 10
+    assert said <= set(OLDER[edition])
+    assert not [code for code in said if not proofs().get(code)]
 
 
 @pytest.mark.parametrize("code", sorted(EXPLAINED))
