@@ -275,7 +275,7 @@ CASES: tuple[Case, ...] = (
 ISO_2 = tuple(role for role in ISO if role is not Role.VEHICLE)
 _OTHERWISE_IN_2 = {
     "leaf on P-256", "sub-CA on P-256", "root on P-256", "leaf signed with SHA-256", "sub-CA signed with SHA-256",
-    "leaf with RSA of 4096 bit",
+    "leaf with RSA of 4096 bit", "sub-CA with digitalSignature",
 }  # fmt: skip
 
 CASES_2: tuple[Case, ...] = (
@@ -290,6 +290,8 @@ CASES_2: tuple[Case, ...] = (
     Case("leaf signed with SHA-512", "weak_hash", ISO_2, leaf(digest=hashes.SHA512())),
     Case("sub-CA signed with SHA-512", "weak_hash", ISO_2, sub(digest=hashes.SHA512())),
     Case("leaf with RSA of 4096 bit", "bad_profile", ISO_2, with_rsa(4096)),  # more than 800 bytes
+    Case("sub-CA with keyEncipherment", "key_usage", ISO_2,
+         sub(**key_usage(key_cert_sign=True, crl_sign=True, key_encipherment=True))),
     Case("charger without keyAgreement", "key_usage", (Role.SECC,), leaf(**key_usage(digital_signature=True))),
     Case("contract without keyEncipherment", "key_usage", (Role.CONTRACT,),
          leaf(**key_usage(digital_signature=True, content_commitment=True, key_agreement=True))),

@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
-from tests.pki.forge import AUTHORITIES, DAY, ISO, NOW
+from tests.pki.forge import AUTHORITIES, DAY, ISO, NOW, Forge, Made, usage
 from tests.pki.forge_chains import rsa_key
 from tests.together import together
 from v2g.errors import CertificateError
@@ -103,6 +103,31 @@ def test_whole_chains_of_the_generation_before(role: Role) -> None:
     with pytest.raises(CertificateError) as error:
         verify(shown, role, NEW)
     assert error.value.reason == "wrong_curve"
+
+
+@pytest.mark.parametrize(
+    ("role", "tariffs", "refused"),
+    [(Role.CONTRACT, False, ""), (Role.CONTRACT, True, ""), (Role.SECC, False, ""), (Role.SECC, True, "key_usage")],
+)
+def test_sub_cas_of_the_generation_before_may_sign_data(role: Role, tariffs: bool, refused: str) -> None:
+    """Annex F as public PKIs have it: the sub-CA above contracts signs tariffs (nonRepudiation)."""
+    allowed = usage(key_cert_sign=True, crl_sign=True, digital_signature=True, content_commitment=tariffs)
+    shown = Forge(role, OLD).made(sub2={"add": [(allowed, True)]})
+    assert fault(shown, role, OLD) == refused
+
+
+def test_sub_cas_of_iso15118_20_sign_certificates_only() -> None:
+    allowed = usage(key_cert_sign=True, crl_sign=True, digital_signature=True)
+    shown = Forge(Role.CONTRACT, NEW).made(sub2={"add": [(allowed, True)]})
+    assert fault(shown, Role.CONTRACT, NEW) == "key_usage"
+
+
+def fault(shown: Made, role: Role, generation: Generation) -> str:
+    try:
+        verify([*shown.chain, *shown.anchors], role, generation)
+    except CertificateError as error:
+        return error.reason
+    return ""
 
 
 def test_the_generation_before_has_no_vehicle_certificates() -> None:

@@ -1,8 +1,8 @@
 """Certificate profiles of ISO 15118-20 Annex B and, for peers of that generation, of ISO 15118-2 Annex F, as data.
 
 Where an annex is not public the values are the common denominator of public PKIs; each such choice is
-listed in docs/reference/open-points.md. -2 differs in curve, hash, size, validity, the key usage of charger and
-contract and the contract's longer key identifier, and has no vehicle certificate.
+listed in docs/reference/open-points.md. -2 differs in curve, hash, size, validity, the key usage of sub-CAs,
+charger and contract, and the contract's longer key identifier, and has no vehicle certificate.
 """
 
 from typing import Final
@@ -36,6 +36,7 @@ MAX_CERTIFICATE_BYTES: Final = 1600
 _MAX_BYTES_2: Final = 800
 _KEYS_20: Final = frozenset({KeyKind.SECP521R1, KeyKind.ED448})  # V2G20-2674, V2G20-2319
 _HASHES_20: Final = frozenset({"sha512"})
+_COMMIT: Final = frozenset({Usage.CONTENT_COMMITMENT})
 _YEARS_12: Final = 12 * 365
 
 _CONTRACT_EXTENSIONS: Final = frozenset(
@@ -154,7 +155,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
             DOMAIN: domain("CPS", Presence.REQUIRED),
         },
         usages=SIGN,
-        allowed_usages=frozenset({Usage.CONTENT_COMMITMENT}),
+        allowed_usages=_COMMIT,
         extended_usage_allowed=False,
         days=2 * 365,
         key_kinds=_KEYS_20,
@@ -178,7 +179,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
     Role.METER: Profile(  # signs OCMF data sets, whose signature methods end at secp384r1
         subject={COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, COUNTRY: OPTIONAL, DOMAIN: OPTIONAL},
         usages=SIGN,
-        allowed_usages=frozenset({Usage.CONTENT_COMMITMENT}),
+        allowed_usages=_COMMIT,
         days=8 * 365,
         key_kinds=frozenset({KeyKind.SECP256R1, KeyKind.SECP384R1, KeyKind.SECP521R1}),
         hashes=_HASHES_20,
@@ -206,6 +207,12 @@ _DAYS_2: Final[dict[Role, int]] = dict.fromkeys(
 _DIFFERENT_2: Final[dict[Role, Profile]] = {
     role: replace(ISO15118_20[role], days=days) for role, days in _DAYS_2.items()
 }
+# public PKIs differ in whether their sub-CAs may sign data
+_DIFFERENT_2.update(
+    {role: replace(profile, allowed_usages=SIGN) for role, profile in _DIFFERENT_2.items() if profile.ca}
+)
+# it signs tariffs
+_DIFFERENT_2[Role.MO_SUB2] = replace(_DIFFERENT_2[Role.MO_SUB2], allowed_usages=SIGN | _COMMIT)
 _DIFFERENT_2[Role.SECC] = replace(ISO15118_20[Role.SECC], usages=SIGN_AND_AGREE)
 _DIFFERENT_2[Role.CONTRACT] = replace(ISO15118_20[Role.CONTRACT], usages=SIGN | LEAF_EXTRA, allowed_usages=frozenset())
 
