@@ -7,6 +7,7 @@ as on a real powerline link. Nothing of it is part of this project.
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from tests import packages
 from tests.interop import cable, environments
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
+from v2g.iso15118.select import EditionName
 from v2g_cli.demo.processes import EventFile, Program
 
 PACKAGE = "iso15118==0.28.5"
@@ -30,6 +32,12 @@ CERTIFICATES = {
     "contract": ("contractLeaf", "moSubCA2", "moSubCA1"),
 }
 """Chains of its PKI, leaf first; the leaf is also the name of the key."""
+
+PROTOCOLS: Mapping[EditionName, str] = {"20": "ISO_15118_20_{}", "2": "ISO_15118_2", "din": "DIN_SPEC_70121"}
+"""Its names of the editions; those of ISO 15118-20 have the current."""
+
+MODES = {"AC": "AC_three_phase_core", "DC": "DC_extended"}
+"""Its EnergyTransferMode of ISO 15118-2 and DIN 70121, by current."""
 
 LOOPS = 10
 """Charge loops of its vehicle."""
@@ -91,26 +99,45 @@ class Peer:
             )
 
     def charger(
-        self, where: Cable, log: Path, *, current: str = "DC", modes: str = "PNC,EIM", with_tls: bool = True
+        self,
+        where: Cable,
+        log: Path,
+        *program: str,
+        current: str = "DC",
+        edition: EditionName = "20",
+        modes: str = "PNC,EIM",
+        with_tls: bool = True,
     ) -> Program:
-        """Return its charger for AC or DC: TLS enforced unless told otherwise, Plug & Charge first."""
+        """Return its charger for AC or DC: TLS enforced unless told otherwise, Plug & Charge first.
+
+        `program` is a script and its arguments, else its own main.
+        """
+        command = program or ("-m", "iso15118.secc.main")
         return self._program(
             "charger",
-            inside(where.secc, str(self.python), "-m", "iso15118.secc.main"),
+            inside(where.secc, str(self.python), *command),
             log,
             SECC_INTERFACE,
-            PROTOCOLS=f"ISO_15118_20_{current}",
+            edition,
+            PROTOCOLS=PROTOCOLS[edition].format(current),
             SECC_ENFORCE_TLS=str(with_tls),
             AUTH_MODES=modes,
         )
 
     def vehicle(
-        self, where: Cable, log: Path, *program: str, service: str = "DC_BPT", with_tls: bool = True
+        self,
+        where: Cable,
+        log: Path,
+        *program: str,
+        service: str = "DC_BPT",
+        edition: EditionName = "20",
+        with_tls: bool = True,
     ) -> Program:
         """Return its vehicle for one session: `program` is a script and its arguments, else its own main."""
         wanted = {
-            "supportedProtocols": [f"ISO_15118_20_{service[:2]}"],
+            "supportedProtocols": [PROTOCOLS[edition].format(service[:2])],
             "supportedEnergyServices": [service],
+            "energyTransferMode": MODES[service[:2]],
             "isCertInstallNeeded": False,
             "useTls": with_tls,
             "enforceTls": with_tls,
@@ -119,16 +146,19 @@ class Peer:
         settings = log.with_suffix(".json")
         settings.write_text(json.dumps(wanted))
         command = (*program, str(settings)) if program else ("-m", "iso15118.evcc.main", str(settings))
-        return self._program("vehicle", inside(where.evcc, str(self.python), *command), log, EVCC_INTERFACE)
+        return self._program("vehicle", inside(where.evcc, str(self.python), *command), log, EVCC_INTERFACE, edition)
 
-    def _program(self, name: str, command: list[str], log: Path, interface: str, **settings: str) -> Program:
+    def _program(
+        self, name: str, command: list[str], log: Path, interface: str, edition: EditionName, **settings: str
+    ) -> Program:
         values = {
             "PYTHONPATH": str(CACHE / "extra"),
             "PKI_PATH": f"{self.folder / 'pki'}/",
             "NETWORK_INTERFACE": interface,
             "LOG_LEVEL": "INFO",
             "MESSAGE_LOG_JSON": "True",
-            "ENABLE_TLS_1_3": "True",
+            # with it, its charger requests a certificate from vehicles of ISO 15118-2 too
+            "ENABLE_TLS_1_3": str(edition == "20"),
             **settings,
         }
         environment = ["env", *(f"{key}={value}" for key, value in values.items())]

@@ -9,6 +9,7 @@ from typing import Any
 from pki_tools.tree import PkiTree
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 from tests.interop.peer import EMAID, Peer
+from v2g.iso15118.select import EditionName
 from v2g_cli.demo.processes import Event, EventFile, Program, wait_for
 
 START_S = 15
@@ -91,9 +92,10 @@ key = "{papers.meter.path("meter/leaf.key")}"
     return _program("secc", folder, where.secc, config)
 
 
-def vehicle(folder: Path, where: Cable, papers: Papers, extra: str) -> Program:
-    """Return our vehicle. `extra` is TOML of more tables."""
+def vehicle(folder: Path, where: Cable, papers: Papers, extra: str, *, edition: EditionName = "20") -> Program:
+    """Return our vehicle, which offers one edition. `extra` is TOML of more tables."""
     config = f"""security_profile = "{papers.profile}"
+editions = ["{edition}"]
 
 [link]
 interface = "{EVCC_INTERFACE}"
