@@ -115,3 +115,12 @@ async def test_the_charger_is_told_when_there_is_somebody_to_ask(csms: Backend, 
         await fixture.until(lambda: told == [True, False])
         await csms.start()
         await fixture.until(lambda: told == [True, False, True])
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize(("update", "action"), [(False, "Install"), (True, "Update")])
+def test_requests_of_the_older_edition_have_no_number_of_contracts(version: Any, update: bool, action: str) -> None:
+    request = ContractRequest(schema="urn:iso:15118:2:2013:MsgDef", exi=b"request", update=update)
+    message = request.message(version)
+    assert (message.iso15118_schema_version, message.action) == (request.schema, action)
+    assert message.maximum_contract_certificate_chains is None
