@@ -97,6 +97,8 @@ def _with_names(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
         case "session", "established" | "joined" | "session_started" | "session_joined":
             return replace(run, session=str(data.get("session_id", "")), evse=str(data.get("evse_id", "")))
         case "service", "selected":
+            if "mode" in data:  # ISO 15118-2, DIN 70121
+                return replace(run, service=str(data["mode"]))
             signed = ", signed discharge" if data.get("signed_discharge") else ""
             return replace(run, service=f"{data.get('service')} {data.get('control_mode')}{signed}")
         case "schedule", "agreed" | "planned":

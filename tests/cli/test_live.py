@@ -67,6 +67,10 @@ def test_the_panel_shows_stages_battery_power_limits_meter_price_and_schedule() 
         assert words in text, words
 
 
+def test_older_editions_name_the_mode_of_energy_transfer() -> None:
+    assert folded(("service", "selected", {"service_id": 1, "mode": "DC_extended"})).service == "DC_extended"
+
+
 def test_the_end_is_told_with_its_reason_and_the_next_arrival_begins_anew() -> None:
     over = folded(("session", "failed", {"reason": "secc_vanished"}))
     assert over.outcome == "secc_vanished"
