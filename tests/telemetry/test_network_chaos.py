@@ -31,7 +31,8 @@ from v2g_cli.demo.broker import Broker
 
 SECONDS = float(os.environ.get("V2G_CHAOS_S", "30"))
 VEHICLES = 4
-PER_S = 100
+PER_S = 25
+"""Records of a vehicle: between the 10 and 50 a second of fast charging."""
 BACK_END, VEHICLE = "10.87.0.1", "10.87.0.2"
 BAD_NETWORK = ImpairmentConfig(loss=0.01, reorder=0.05, delay_ms=20, jitter_ms=2000, seed=time.time_ns() % 2**31)
 DISK_MB = 400
@@ -162,9 +163,11 @@ async def test_the_end_state_is_the_sources_whatever_network_and_servers_did(
                 await misfortunes[count % len(misfortunes)]()
                 count += 1
                 await asyncio.sleep(chance.uniform(0.5, 4))
+            drain_from = time.monotonic()
             await here.finish()
+            drained_s = time.monotonic() - drain_from
             supervisor.cancel()
             records = here.judge()
             await has_everything(here, redis)
-            sys.stderr.write(f"{records} records, {count} misfortunes, seed {seed}\n")
+            sys.stderr.write(f"{records} records, {count} misfortunes, {drained_s:.0f} s of draining, seed {seed}\n")
         server.close()
