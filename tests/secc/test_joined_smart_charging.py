@@ -12,8 +12,8 @@ import pytest
 from secc.energy_manager.grid import Grid
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
-from secc.session.d20.scheduling.exchange import PROFILE_SET
 from secc.session.energy_transfer import services_of
+from secc.session.needs import PROFILE_SET
 from secc.session.terms import PriceTerms
 from tests.certification.station.bench import Bench as StationBench
 from tests.certification.station.test_block_k import profile, put, transaction

@@ -52,24 +52,22 @@ def about(*words: str, without: tuple[str, ...] = ()) -> set[str]:
 class AnySession(SeccSession):
     """Does not look at the SessionID."""
 
-    def _refused_at_once(self, message: Any) -> tuple[str, str] | None:
-        refused = super()._refused_at_once(message)
-        return None if refused is not None and refused[0] == "FAILED_UnknownSession" else refused
+    def _on_request(self, request: Any, *, same_session: bool) -> None:
+        super()._on_request(request, same_session=True)
 
 
 class NoSequenceError(SeccSession):
     """Has another word for what is out of order."""
 
-    def _refused_at_once(self, message: Any) -> tuple[str, str] | None:
-        refused = super()._refused_at_once(message)
-        return ("FAILED", refused[1]) if refused is not None and refused[0] == "FAILED_SequenceError" else refused
+    def _sequence_code(self, _request: Any) -> str:
+        return "FAILED"
 
 
 class SaysOk(SeccSession):
     """Answers OK where something is out of order, though it does nothing."""
 
-    def _refuse(self, request: Any, payload_type: int, code: str) -> None:
-        super()._refuse(request, payload_type, "OK" if code == "FAILED_SequenceError" else code)
+    def _refuse(self, request: Any, code: str, stream: int | None = None) -> None:
+        super()._refuse(request, "OK" if code == "FAILED_SequenceError" else code, stream)
 
 
 class NeverCloses(SeccSession):
@@ -82,7 +80,7 @@ class NeverCloses(SeccSession):
 class SilentInstead(SeccSession):
     """Closes without a word when a request is wrong."""
 
-    def _refuse(self, request: Any, payload_type: int, code: str) -> None:
+    def _refuse(self, request: Any, code: str, stream: int | None = None) -> None:
         """Say nothing."""
 
 

@@ -128,10 +128,6 @@ def discover(
     return Step(respond("Finished", plan), renewed, (*begin, event), quirks=quirks)
 
 
-def _back_end_may_plan(context: RequestContext) -> bool:
-    return context.connection.can_plan and bool(context.config.schedules.patience_s) and not context.waited
-
-
 def allowed_power(context: RequestContext, horizon_s: int = DAY_S) -> Spans:
     """Return the limits of charger, site and operator over the next `horizon_s`, as far as they are known."""
     limits = [each for each in context.limits if each.source != VEHICLE]
