@@ -43,13 +43,13 @@ async def test_a_satellite_carries_summaries_while_the_first_uplink_is_away(
         await until(events, "fallback_ended")
         send_frames(can, port, 30, 20)
         await back_end.has(len(over_satellite) + 1)
+    pipe.close()
     (stopped,) = data_of(events, "stopped")
     assert stopped["waiting"] == 0
     numbers = sorted(seq for _, _, seq in back_end.records)
     assert numbers == list(range(1, len(numbers) + 1))
     assert (back_end.duplicates, back_end.missing) == (0, set())
     await back_end.close()
-    pipe.close()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: int) -> None:
