@@ -1,0 +1,166 @@
+"""Builds a Debian package of the programs, with their services: `make package`, or `python -m deploy.debian FOLDER`.
+
+The programs come with all packages that they import, of the versions of this day, in a virtual environment below
+/usr/lib/v2g-engine; of the system they use its Python. `v2g-engine` is what a charger or vehicle needs, and
+`v2g-engine-full` the back end, too. A service starts only when it is enabled: it needs a configuration first.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parent
+HOME: Final = Path("usr/lib/v2g-engine")
+EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,postgres"}
+"""Package and extras that it has."""
+
+COMMANDS: Final = {
+    "v2g": "v2g_cli.main",
+    "v2g-diag": "v2g_cli.diag",
+    "v2g-telemetry-daemon": "v2g_cli.telemetry",
+}
+
+_INSTALLED: Final = """\
+#!/bin/sh
+set -e
+systemd-sysusers v2g-engine.conf
+systemd-tmpfiles --create v2g-engine.conf || true  # without /proc, as where an image is made, at the next start
+/usr/lib/v2g-engine/bin/python -m compileall -q /usr/lib/v2g-engine/lib || true
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl try-restart 'v2g-*.service'
+fi
+"""
+
+_REMOVING: Final = """\
+#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+    systemctl disable --now v2g-secc.service v2g-csms.service v2g-telemetry.service || true
+fi
+find /usr/lib/v2g-engine/lib -name __pycache__ -type d -prune -exec rm -r {} +
+"""
+
+
+def build(folder: Path, name: str, wheel: Path) -> Path:
+    """Build the package `name` of a wheel in `folder`; return its file."""
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        root.chmod(0o755)
+        _programs(root, f"{wheel}[{EXTRAS[name]}]")
+        _services(root)
+        _components(root, folder / f"{name}.cdx.json")
+        version, architecture = wheel.name.split("-")[1], _said("dpkg", "--print-architecture")
+        _control(root, name, version, architecture)
+        path = folder / f"{name}_{version}_{architecture}.deb"
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(root), str(path)], check=True)
+    return path
+
+
+def _programs(root: Path, requirement: str) -> None:
+    """Write the virtual environment, which moves with the package: nothing in it names the folder of the build."""
+    home, python = root / HOME, f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = home / "lib" / python / "site-packages"
+    packages.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
+    subprocess.run([*pip, "--target", str(packages), requirement], check=True)
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # their first lines name this interpreter
+    (packages / "share" / "v2g").rename(_made(root / "usr/share") / "v2g")
+    shutil.rmtree(packages / "share")
+    _made(home / "bin")
+    (home / "bin" / "python").symlink_to(f"/usr/bin/{python}")
+    (home / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
+    for command, module in COMMANDS.items():
+        path = _made(root / "usr/bin") / command
+        path.write_text(f"#!/{HOME}/bin/python -I\nfrom {module} import main\n\nmain()\n")
+        path.chmod(0o755)
+
+
+def _services(root: Path) -> None:
+    _made(root / "etc/v2g-engine/certs")
+    shutil.copytree(HERE / "systemd", root / "usr/lib/systemd/system")
+    for source, target in {
+        "sysusers.conf": "usr/lib/sysusers.d/v2g-engine.conf",
+        "tmpfiles.conf": "usr/lib/tmpfiles.d/v2g-engine.conf",
+        "logrotate.conf": "etc/logrotate.d/v2g-engine",
+        "nftables.conf": "usr/share/doc/v2g-engine/examples/nftables.conf",
+        "fail2ban.conf": "usr/share/doc/v2g-engine/examples/fail2ban.conf",
+        "../README.md": "usr/share/doc/v2g-engine/README.md",
+        "../LICENSE": "usr/share/doc/v2g-engine/copyright",
+    }.items():
+        shutil.copyfile(HERE / source, _made((root / target).parent) / Path(target).name)
+
+
+def _components(root: Path, path: Path) -> None:
+    """List what the package has, with versions and licences (SBOM, CycloneDX)."""
+    command = [str(Path(sys.executable).with_name("cyclonedx-py")), "environment", "--output-reproducible"]
+    python = root / HOME / "bin" / "python"
+    subprocess.run([*command, "--pyproject", str(ROOT / "pyproject.toml"), "-o", str(path), str(python)], check=True)
+    shutil.copyfile(path, root / "usr/share/doc/v2g-engine/sbom.cdx.json")
+
+
+def _control(root: Path, name: str, version: str, architecture: str) -> None:
+    major, minor = sys.version_info[:2]
+    description = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["description"]
+    size = sum(path.lstat().st_size for path in root.rglob("*")) // 1024
+    control = _made(root / "DEBIAN")
+    (other,) = EXTRAS.keys() - {name}
+    (control / "control").write_text(
+        textwrap.dedent(f"""\
+        Package: {name}
+        Version: {version}
+        Architecture: {architecture}
+        Maintainer: v2g-engine <v2g-engine@localhost>
+        Section: net
+        Priority: optional
+        Installed-Size: {size}
+        Depends: python3 (>= {major}.{minor}), python3 (<< {major}.{minor + 1}), libc6, procps, systemd
+        Recommends: iproute2, nftables
+        Conflicts: {other}
+        Replaces: {other}
+        Description: {description}
+         With {EXTRAS[name].replace(",", ", ")}, and services that `systemctl enable` starts once they are configured.
+        """)
+    )
+    (control / "conffiles").write_text("/etc/logrotate.d/v2g-engine\n")
+    for script, text in {"postinst": _INSTALLED, "prerm": _REMOVING}.items():
+        (control / script).write_text(text)
+        (control / script).chmod(0o755)
+    for path in root.rglob("*"):  # the mask of who builds must not decide
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    """Build a wheel and the packages."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.debian", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the packages go, such as dist")
+    parser.add_argument("--only", choices=EXTRAS, help="one of the packages")
+    options = parser.parse_args()
+    folder = _made(options.folder)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True)
+    wheel = max(folder.glob("v2g_engine-*.whl"), key=lambda path: path.stat().st_mtime)
+    for name in EXTRAS if options.only is None else (options.only,):
+        print(build(folder, name, wheel))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""`v2g csms init`, `secc init`, `evcc init`: configurations that are valid, private, and charge."""
+
+import os
+import pwd
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csms.config import check_config as check_csms
+from evcc.config import check_config as check_evcc
+from secc.config import check_config as check_secc
+from tests.cli.conftest import Run
+from v2g.io.runtime.program import read_config
+
+CHECKS = {"csms.toml": check_csms, "secc.toml": check_secc, "evcc.toml": check_evcc}
+
+
+def valid(path: Path) -> bool:
+    """Return whether a program accepts its configuration and all files in it; only its owner may read it."""
+    assert CHECKS[path.name](read_config(path), name=str(path)) == []
+    return stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.requirement("R150")
+def test_back_end_charger_and_vehicle_share_certificates(v2g: Run, tmp_path: Path) -> None:
+    back_end = v2g("csms", "init", str(tmp_path / "csms"), "--host", "localhost", "--station", "CS-7")
+    assert back_end.code == 0
+    assert "v2g secc init FOLDER --pki" in back_end.output
+    pki = str(tmp_path / "csms" / "pki")
+    url = "wss://localhost:9443/ocpp"
+    assert v2g("secc", "init", str(tmp_path / "a"), "--pki", pki, "--csms", url, "--station", "CS-7").code == 0
+    assert v2g("evcc", "init", str(tmp_path / "b"), "--pki", pki, "--medium", str(tmp_path / "a/medium")).code == 0
+    for path in ("csms/csms.toml", "a/secc.toml", "b/evcc.toml"):
+        assert valid(tmp_path / path)
+    token = (tmp_path / "csms/csms-client.toml").read_text().split('token = "')[1].split('"')[0]
+    assert len(token) > 40
+    assert token not in (tmp_path / "csms/csms.toml").read_text() + back_end.output
+    keys = list((tmp_path / "csms").rglob("*.key"))
+    assert keys
+    assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--kind", "ac", "--edition", "20", "--edition", "2", "--edition", "din"),
+        ("--interface", "eth1", "--power-kw", "22"),
+        ("--edition", "20", "--evse-id", 'DE*"A"*E1\\n'),
+    ],
+)
+def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert v2g("secc", "init", str(tmp_path), "--csms", "", *options).code == 0
+    assert valid(tmp_path / "secc.toml")
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--kind", "steam"), "'steam' is neither dc nor ac"),
+        (("--edition", "21"), "'21' is no edition"),
+        (("--owner", "nobody-at-all"), "there is no user 'nobody-at-all'"),
+        (("--pki", "."), "holds no PKI"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(
+    v2g: Run, tmp_path: Path, options: tuple[str, ...], word: str
+) -> None:
+    done = v2g("secc", "init", str(tmp_path / "new"), "--csms", "", *options)
+    assert done.code == 2
+    assert word in done.errors
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_pki_without_certificates_of_the_older_edition_serves_the_newer_one(v2g: Run, tmp_path: Path) -> None:
+    pki = str(tmp_path / "pki")
+    assert v2g("pki", "make", pki).code == 0
+    charger = ("secc", "init", str(tmp_path / "a"), "--csms", "", "--pki", pki)
+    done = v2g(*charger)
+    assert done.code == 2
+    assert "iso15118-2/secc/chain.pem is missing" in done.errors
+    assert "--generation iso15118-2" in done.errors
+    assert not (tmp_path / "a").exists()
+    assert v2g(*charger, "--edition", "20").code == 0
+    assert valid(tmp_path / "a/secc.toml")
+
+
+def test_what_exists_is_kept(v2g: Run, tmp_path: Path) -> None:
+    (tmp_path / "secc.toml").write_text("mine")
+    done = v2g("secc", "init", str(tmp_path), "--csms", "")
+    assert done.code == 2
+    assert "secc.toml exists" in done.errors
+    assert [path.name for path in tmp_path.iterdir()] == ["secc.toml"]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; below pytest's own only one may."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.requirement("R149")
+def test_the_programs_user_gets_what_it_needs_and_no_authoritys_key(v2g: Run, open_folder: Path) -> None:
+    user = pwd.getpwnam("nobody")
+    assert v2g("secc", "init", str(open_folder / "etc"), "--csms", "", "--owner", "nobody").code == 0
+    owned = {path.name for path in (open_folder / "etc").rglob("*.key") if path.stat().st_uid == user.pw_uid}
+    assert owned == {"leaf.key"}
+    certs = open_folder / "etc/certs/nobody"
+    assert {str(path.parent.relative_to(certs)) for path in certs.rglob("*.key")} == {
+        "secc",
+        "meter",
+        "iso15118-2/secc",
+    }
+    read = ["setpriv", f"--reuid={user.pw_uid}", "--clear-groups", "cat", str(open_folder / "etc/secc.toml")]
+    assert subprocess.run(read, capture_output=True, check=False).returncode == 0
+    for key in (open_folder / "etc/pki").rglob("*.key"):
+        assert key.stat().st_uid == os.geteuid()

@@ -1,0 +1,83 @@
+"""The Debian package in a clean system: `make package` builds it, this installs it."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.debian import COMMANDS
+from tests.deploy.service import Service, running
+from tests.packages import need
+
+ROOT = Path(__file__).parents[2]
+SUITE = "bookworm"
+PYTHON = (3, 11)
+"""Of that suite."""
+
+pytestmark = [pytest.mark.long, pytest.mark.hours]
+
+
+def run(*command: str | Path, **options: str | Path) -> str:
+    """Return what a command writes; it must succeed."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stdout
+    return str(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clean Debian with its Python and systemd, and nothing else."""
+    if sys.version_info[:2] != PYTHON:
+        pytest.skip(f"packages for Debian {SUITE} are built with Python {'.'.join(map(str, PYTHON))}")
+    if os.geteuid() != 0:
+        pytest.skip("a clean system needs root")
+    if importlib.util.find_spec("cyclonedx_py") is None:
+        pytest.skip("the extra [release] is not installed: make package installs it")
+    need("debootstrap")
+    root = tmp_path_factory.mktemp("system") / "root"
+    run("debootstrap", "--variant=minbase", "--include=procps,python3,systemd", SUITE, root)
+    run("mount", "-t", "proc", "proc", root / "proc")
+    run("mount", "-t", "sysfs", "sysfs", root / "sys")
+    try:
+        yield root
+    finally:
+        run("umount", "-l", root / "proc", root / "sys")
+        shutil.rmtree(root)
+
+
+@pytest.mark.requirement("R149", "R155")
+async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "deploy.debian", tmp_path, "--only", "v2g-engine", cwd=ROOT)
+    (package,) = tmp_path.glob("*.deb")
+    shutil.copyfile(package, system / "tmp" / package.name)
+    chroot = ("chroot", str(system))
+    run(*chroot, "dpkg", "--install", f"/tmp/{package.name}")
+    listed = {each["name"] for each in json.loads((tmp_path / "v2g-engine.cdx.json").read_text())["components"]}
+    assert {"cryptography", "msgspec", "websockets"} <= listed
+    assert not {"sqlalchemy", "pytest"} & listed
+    for command in COMMANDS:
+        run(*chroot, command, "--help")
+    run(*chroot, "v2g", "secc", "init", "/etc/v2g-engine", "--csms", "", "--owner", "v2g-secc")
+    config = system / "etc/v2g-engine/secc.toml"
+    assert config.stat().st_mode & 0o777 == 0o600
+    (state := system / "var/lib/v2g-engine/secc").mkdir(parents=True)  # StateDirectory
+    shutil.chown(state, *map(int, run(*chroot, "sh", "-c", "id -u v2g-secc; id -g v2g-secc").split()))
+    (notify := system / "run/test").mkdir()
+    notify.chmod(0o755)
+
+    def as_its_user(words: list[str]) -> list[str]:
+        return ["chroot", "--userspec=v2g-secc:v2g-secc", str(system), *words]
+
+    service = Service("v2g-secc", notify, as_its_user, socket_name="/run/test/notify.sock")
+    async with running(service):
+        assert (state / "registers.json").exists() or any(state.iterdir())
+    unknown = run(*chroot, "dpkg", "--remove", "v2g-engine")
+    assert "error" not in unknown.lower()
+    assert not (system / "usr/lib/v2g-engine").exists()
+    assert config.exists()
