@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Final
 
 from v2g.iso15118.d20.charts import Family
 from v2g_testkit.cases.case import Case
+from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
+from v2g_testkit.cases.v2g_message.coverage import LEFT
 
 
 def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
@@ -33,6 +36,99 @@ def table(role: str) -> str:
     else:
         parts += ["\n### Failures\n\n", markdown(("Response", "Codes"), _codes(found))]
     return "".join(parts)
+
+
+_OLDER: Final = {"2": Edition.ISO2, "din": Edition.DIN}
+
+
+def older(edition: str) -> str:
+    """Return the cases of `2` or `din`: their number, then each."""
+    from docs.generate import table as markdown
+
+    test = CHARGERS[_OLDER[edition]]
+    found = {family: test.cases(family) for family in test.families}
+    counts = [
+        (family.value, str(len(cases)), str(sum(not case.open for case in cases)), str(sum(c.quick for c in cases)))
+        for family, cases in found.items()
+    ]
+    rows = {case.id: case for cases in found.values() for case in cases}
+    header = ("Case", "ISO 15118-4", "Test", "Required", "Requirements", "Why open")
+    listed = (
+        (
+            f"`{case.id}`",
+            "the same" if case.id.startswith("TC_") else f"like `{case.mirrors}`" if case.mirrors else "",
+            case.title,
+            case.required,
+            ", ".join(case.requirements),
+            case.open,
+        )
+        for case in rows.values()
+    )
+    return f"{markdown(('Message set', 'Cases', 'Certain', 'With `--quick`'), counts)}\n{markdown(header, listed)}"
+
+
+def older_vehicles(edition: str) -> str:
+    """Return the cases for vehicles of `2` or `din`: their number, single cases, then the failures."""
+    from docs.generate import table as markdown
+
+    test = VEHICLES[_OLDER[edition]]
+    found = {family: test.cases(family) for family in test.families}
+    counts = [
+        (family.value, str(len(cases)), str(sum(not case.open for case in cases)), str(sum(c.quick for c in cases)))
+        for family, cases in found.items()
+    ]
+    rows = {case.id: case for cases in found.values() for case in cases}
+    listed = (
+        (
+            f"`{case.id}`",
+            f"`{case.mirrors}`" if case.mirrors else "",
+            case.title,
+            case.required,
+            ", ".join(case.requirements),
+            case.open,
+        )
+        for case in rows.values()
+        if case.group != "COD"
+    )
+    failures: dict[str, list[str]] = {}
+    for case in rows.values():
+        if case.group == "COD":
+            series, _, code = case.id.rpartition("-")
+            failures.setdefault(series, []).append(code)
+    header = ("Case", "Group in ISO 15118-4", "Test", "Required", "Requirements", "Why open")
+    return "\n".join(
+        (
+            markdown(("Message set", "Cases", "Certain", "With `--quick`"), counts),
+            markdown(header, listed),
+            markdown(("Failures", "Codes"), ((f"`{name}-...`", ", ".join(each)) for name, each in failures.items())),
+        )
+    )
+
+
+def left() -> str:
+    """Return the published cases that are not tested, and why."""
+    from docs.generate import table as markdown
+
+    rows = (
+        (
+            ", ".join(f"`TC_SECC_{scope}_VTB_{each.message}`" for scope in each.scopes),
+            _ranges(each.numbers),
+            each.why,
+        )
+        for each in LEFT
+    )
+    return markdown(("Group", "Numbers", "Why not"), rows)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return numbers, with those that follow each other as ranges."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]:03}" if len(run) == 1 else f"{run[0]:03} to {run[-1]:03}" for run in runs)
 
 
 def _codes(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:

@@ -28,8 +28,9 @@ from v2g.pki.credentials import Credentials
 from v2g.pki.profiles import Role
 from v2g_testkit import sdp_and_tls_probes
 from v2g_testkit.cases.case import Case, Expect, Result, Script, Seen, judge
-from v2g_testkit.cases.known import Kit, Known
-from v2g_testkit.cases.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
+from v2g_testkit.cases.editions import CHARGERS, Edition
+from v2g_testkit.cases.known import Kit
+from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ShowPilot
 
 PATIENCE_S: Final = 15.0
 """Time for a charger that is still busy with the previous session to accept a connection, s."""
@@ -45,6 +46,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
     interface: str
     family: Family
+    edition: Edition = Edition.ISO20
     identities: Mapping[str, Credentials]
     anchors: tuple[bytes, ...]
     kit: Kit = Kit()
@@ -110,7 +112,10 @@ class SeccTester:
     async def run(self, case: Case) -> Result:
         """Run a case and evaluate it."""
         began, self.lines = self._clock.monotonic(), []
-        seen = [await self._probe(case)] if case.probe else await self._scripts(case)
+        if absent := case.does_not_apply(tls=not self._bench.without_tls):
+            seen = [Seen(absent=absent)]
+        else:
+            seen = [await self._probe(case)] if case.probe else await self._scripts(case)
         verdict, found = judge(case, seen)
         seconds = round(self._clock.monotonic() - began, 3)
         return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
@@ -153,7 +158,7 @@ class SeccTester:
             await stream.close()
 
     async def _scripts(self, case: Case) -> list[Seen]:
-        memory, seen = Known(self._bench.family), []
+        memory, seen = CHARGERS[self._bench.edition].known(self._bench.family), []
         for script in case.scripts:
             # A complete session is evaluated by many cases, and run once.
             alike = msgspec.structs.replace(script, expect=Expect(closes=script.expect.closes))
@@ -169,9 +174,10 @@ class SeccTester:
                 break
         return seen
 
-    async def _play(self, script: Script, memory: Known) -> tuple[Seen, list[Line]]:
+    async def _play(self, script: Script, memory: Any) -> tuple[Seen, list[Line]]:
         lines = Memory()
-        if script.identity not in self._bench.identities and not self._bench.without_tls:
+        bench = self._bench
+        if script.identity not in bench.identities and bench.profile.mutual and not bench.without_tls:
             return Seen(absent=f"no vehicle certificate {script.identity!r} given"), lines.lines
         until = self._clock.monotonic() + PATIENCE_S
         while True:
@@ -186,9 +192,9 @@ class SeccTester:
             lines.lines.clear()
             await asyncio.sleep(_AGAIN_S)
 
-    async def _converse(self, script: Script, memory: Known, stream: Stream, lines: Memory) -> Seen:
+    async def _converse(self, script: Script, memory: Any, stream: Stream, lines: Memory) -> Seen:
         kit = msgspec.structs.replace(self._bench.kit, stops=self._stop is not None)
-        core = ReferenceVehicle(script, kit, memory, entropy=os.urandom)
+        core = CHARGERS[self._bench.edition].vehicle(script, kit, memory, entropy=os.urandom)
         place = Trace("evcc", self._clock, lines).place()
         runner = Runner(
             place.traced(core),
@@ -226,7 +232,7 @@ class SeccTester:
         bench = self._bench
         return Endpoint(
             server=False,
-            identities=(TlsIdentity(bench.identities[identity]),),
+            identities=(TlsIdentity(bench.identities[identity]),) if bench.profile.mutual else (),
             anchors=bench.anchors,
             peer_role=Role.SECC,
             # A missing staple is a separate case.

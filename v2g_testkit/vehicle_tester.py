@@ -29,7 +29,7 @@ from v2g.iso15118.trace import Line
 from v2g.pki.credentials import Credentials, save_bundle
 from v2g.pki.profiles import Role
 from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, judge
-from v2g_testkit.cases.charger import ReferenceCharger
+from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.evcc_probes import CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
 from v2g_testkit.charger_tester import Memory, Stream
 
@@ -49,6 +49,7 @@ class VehicleBench(msgspec.Struct, frozen=True, kw_only=True):
 
     interface: str
     family: Family
+    edition: Edition = Edition.ISO20
     identities: Mapping[str, TlsIdentity]
     anchors: tuple[bytes, ...]
     sdp_port: int = sdp.PORT
@@ -143,7 +144,8 @@ class EvccTester:
 
         async def talk(stream: Stream) -> None:
             came.set()
-            core = ReferenceCharger(script, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
+            charger = VEHICLES[bench.edition].charger
+            core = charger(script, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
             place = Trace("secc", self._clock, lines).place()
             runner = Runner(
                 place.traced(core),

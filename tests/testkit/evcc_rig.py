@@ -1,12 +1,15 @@
 """A vehicle of ours and the reference charger joined in memory: the clock in the hand, hardware that obeys at once."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session import ports
 from evcc.session.contracts import Contract
 from evcc.session.d20.session import VehicleSession
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.vehicle import Vehicle
 from pki_tools.tree import PkiTree
 from tests.testkit.meeting import Meeting
 from tests.testkit.rig import counter
@@ -15,7 +18,8 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Command, Fact
 from v2g_testkit.cases.case import Case, Result, Seen, judge
-from v2g_testkit.cases.charger import PilotSeen, ReferenceCharger
+from v2g_testkit.cases.editions import VEHICLES, Edition
+from v2g_testkit.cases.scripted_charger import PilotSeen, ScriptedCharger
 
 BOTH = (Authorization.PnC, Authorization.EIM)
 
@@ -40,15 +44,25 @@ class EvccRig:
         family: Family,
         *,
         config: SessionConfig | None = None,
-        kind: type[VehicleSession] = VehicleSession,
+        kind: Callable[..., Vehicle] = VehicleSession,
+        edition: Edition = Edition.ISO20,
         measures_pilot: bool = True,
     ) -> None:
         self.measures_pilot = measures_pilot
-        self.pki, self.family, self.kind = known(pki), family, kind
+        self.pki, self.family, self.kind, self.edition = known(pki), family, kind, edition
         self.config = config or settings(family)
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
         self.seen: list[Seen] = []
         self.timed: Seen | None = None
+
+    def credentials(self, pay: str) -> dict[str, Any]:
+        """Return what a vehicle of the edition knows of certificates."""
+        if self.edition is Edition.DIN:
+            return {}
+        contract = Contract(self.pki.chain("contract"), self.pki.key("contract"))
+        if self.edition is Edition.ISO2:
+            return {"contracts": (contract,)} if pay == "PnC" else {"tls": False}
+        return {"secc_certificate": self.pki.chain("secc")[0], "contracts": (contract,)}
 
     def run(self, case: Case) -> Result:
         """Play a case and judge it; `seen` is what was seen."""
@@ -58,23 +72,22 @@ class EvccRig:
                 self.seen.append(self.timed)
                 continue
             pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,), "": (Authorization.EIM,)}[script.pay]
-            charger = ReferenceCharger(script, self.family, entropy=counter(), pays=pays)
-            self.seen.append(_Visit(self, charger).run())
+            charger = VEHICLES[self.edition].charger(script, self.family, entropy=counter(), pays=pays)
+            self.seen.append(_Visit(self, charger, script.pay).run())
             self.timed = self.seen[-1] if case.group == "TIM" else self.timed
         verdict, found = judge(case, self.seen)
         return Result(case=case.id, verdict=verdict, found=found)
 
 
-class _Visit(Meeting[VehicleSession, ReferenceCharger]):
-    def __init__(self, rig: EvccRig, charger: ReferenceCharger) -> None:
+class _Visit(Meeting[Vehicle, ScriptedCharger]):
+    def __init__(self, rig: EvccRig, charger: ScriptedCharger, pay: str) -> None:
         self.rig = rig
         self.battery = Battery(BatteryConfig(soc=30), at_ms=rig.utc_ms)
         vehicle = rig.kind(
             rig.config,
             battery=self.battery.state,
-            secc_certificate=rig.pki.chain("secc")[0],
-            contracts=(Contract(rig.pki.chain("contract"), rig.pki.key("contract")),),
             entropy=counter(1 << 30),
+            **rig.credentials(pay),
         )
         super().__init__(rig, vehicle, charger, charger)
 
@@ -82,7 +95,7 @@ class _Visit(Meeting[VehicleSession, ReferenceCharger]):
         now, utc_ms = self.rig.now, self.rig.utc_ms
         self.battery.advance(utc_ms, 0)
         self.vehicle.fact(self.battery.state, now, utc_ms)
-        volts = self.charger._responses.voltage
+        volts = self.charger.output_v
         self.vehicle.fact(ports.PresentVoltage(round(volts * 1000), 0), now, utc_ms)
         self._settle()
 

@@ -5,8 +5,8 @@ from typing import Generic, Protocol, TypeVar
 
 from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
 from v2g_testkit.cases.case import Seen
-from v2g_testkit.cases.charger import ReferenceCharger
-from v2g_testkit.cases.vehicle import ReferenceVehicle
+from v2g_testkit.cases.scripted_charger import ScriptedCharger
+from v2g_testkit.cases.scripted_vehicle import ScriptedVehicle
 
 WIRE_S = 0.001
 
@@ -25,7 +25,7 @@ class Meeting(Generic[Vehicle, Charger]):
     """One vehicle at one charger, until both have ended."""
 
     def __init__(
-        self, times: Times, vehicle: Vehicle, charger: Charger, tester: ReferenceVehicle | ReferenceCharger
+        self, times: Times, vehicle: Vehicle, charger: Charger, tester: ScriptedVehicle | ScriptedCharger
     ) -> None:
         self.times, self.vehicle, self.charger, self.tester = times, vehicle, charger, tester
         self.under_way: list[tuple[float, Session, bytes | Fact | None]] = []

@@ -16,6 +16,7 @@ from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
 from secc.session.identity import Identity, Trust
 from secc.session.paused import Paused
+from secc.session.session import ChargerSession
 from tests.charger_session import charger_session
 from tests.testkit.meeting import WIRE_S, Meeting
 from tests.trees import known
@@ -24,9 +25,10 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g_cli.conform.kit import means_of_tree
-from v2g_testkit.cases.case import Case, Result, Seen, judge
-from v2g_testkit.cases.known import Kit, Known, Payer
-from v2g_testkit.cases.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
+from v2g_testkit.cases.case import Case, Result, Seen, Verdict, judge
+from v2g_testkit.cases.editions import CHARGERS, Edition
+from v2g_testkit.cases.known import Kit, Payer
+from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ScriptedVehicle, ShowPilot
 
 CABLE_CHECK_S = 1.0
 """Long enough for an Ongoing."""
@@ -45,7 +47,7 @@ def _contracts(folder: Path) -> dict[str, Payer]:
 
 def kit_of(pki: PkiTree, pay: str = "EIM") -> Kit:
     """Return what a tester has: external identification costs no signatures."""
-    return Kit(pay=pay, contracts=_contracts(pki.directory), stops=True)
+    return Kit(pay=pay, contracts=_contracts(pki.directory), stops=True, sets_pilot=True)
 
 
 class Rig:
@@ -57,13 +59,15 @@ class Rig:
         family: Family,
         *,
         config: SeccConfig | None = None,
-        kind: type[SeccSession] = SeccSession,
+        kind: type[ChargerSession] = SeccSession,
+        edition: Edition = Edition.ISO20,
+        tls: bool = True,
         kit: Kit | None = None,
         identities: dict[str, bytes] | None = None,
     ) -> None:
         self.pki, self.family = known(pki), family
         self.config = config or SeccConfig()
-        self.kind = kind
+        self.kind, self.edition, self.tls = kind, CHARGERS[edition], tls
         self.kit = kit or kit_of(self.pki)
         self.identities = identities or {"vehicle": self.pki.chain("vehicle")[0], "other-vehicle": b"another"}
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
@@ -77,17 +81,20 @@ class Rig:
 
     def run(self, case: Case) -> Result:
         """Play a case and judge it; `seen` is what was seen."""
-        memory, seen = Known(self.family), []
+        memory, seen = self.edition.known(self.family), []
         self.paused = None
+        if absent := case.does_not_apply(tls=self.tls):
+            self.seen = [Seen(absent=absent)]
+            return Result(case=case.id, verdict=Verdict.NOT_APPLICABLE, found=absent)
         if case.group == "TIM":  # one session, judged in many ways
             if self.timed is None:
-                vehicle = ReferenceVehicle(case.scripts[0], self.kit, memory, entropy=counter())
+                vehicle = self.edition.vehicle(case.scripts[0], self.kit, memory, entropy=counter())
                 self.timed = Connection(self, vehicle, self.charger(self.identities["vehicle"])).run()
             verdict, found = judge(case, [self.timed])
             self.seen = [self.timed]
             return Result(case=case.id, verdict=verdict, found=found)
         for script in case.scripts:
-            vehicle = ReferenceVehicle(script, self.kit, memory, entropy=counter())
+            vehicle = self.edition.vehicle(script, self.kit, memory, entropy=counter())
             charger = self.charger(self.identities[script.identity])
             seen.append(Connection(self, vehicle, charger).run())
             if seen[-1].absent or not seen[-1].reached:
@@ -96,7 +103,7 @@ class Rig:
         verdict, found = judge(case, seen)
         return Result(case=case.id, verdict=verdict, found=found)
 
-    def charger(self, certificate: bytes) -> SeccSession:
+    def charger(self, certificate: bytes) -> ChargerSession:
         pki = self.pki
         return charger_session(
             self.config,
@@ -114,13 +121,14 @@ class Rig:
             pilot=PilotState.B,
             vehicle_certificate=certificate,
             paused=self.paused,
+            tls=self.tls,
         )
 
 
-class Connection(Meeting[ReferenceVehicle, SeccSession]):
+class Connection(Meeting[ScriptedVehicle, ChargerSession]):
     """One vehicle that tests one charger."""
 
-    def __init__(self, rig: Rig, vehicle: ReferenceVehicle, charger: SeccSession) -> None:
+    def __init__(self, rig: Rig, vehicle: ScriptedVehicle, charger: ChargerSession) -> None:
         super().__init__(rig, vehicle, charger, vehicle)
         self.rig = rig
         self._device = ports.Device()

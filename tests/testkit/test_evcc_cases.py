@@ -245,14 +245,14 @@ KINDS: Final[tuple[tuple[type[VehicleSession], set[str]], ...]] = (
 )
 
 
-SLOW: Final = {AnySession, DoesNotListen, OwnChallenge, TakesAnyVoltage, TakesWarnings, WaitsForSchedules}
-"""They take as long as all others together."""
+BRIEF: Final = {TakesFailures, PollsForEver, SlowLoop}
+"""Tried in every run: a response, a time-out, and a pace that are wrong."""
 
 
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        pytest.param(kind, wrong, id=kind.__name__, marks=pytest.mark.long if kind in SLOW else ())
+        pytest.param(kind, wrong, id=kind.__name__, marks=() if kind in BRIEF else pytest.mark.long)
         for kind, wrong in KINDS
     ],
 )

@@ -132,7 +132,17 @@ KINDS: Final[tuple[tuple[type[SeccSession], set[str]], ...]] = (
 )
 
 
-@pytest.mark.parametrize(("kind", "wrong"), KINDS, ids=[kind.__name__ for kind, _ in KINDS])
+BRIEF: Final = {AnySession, NeverCloses, WholeFramesOnly}
+"""Tried in every run."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        pytest.param(kind, wrong, id=kind.__name__, marks=() if kind in BRIEF else pytest.mark.long)
+        for kind, wrong in KINDS
+    ],
+)
 def test_a_charger_with_one_thing_wrong_fails_in_it_alone(
     pki: PkiTree, kind: type[SeccSession], wrong: set[str]
 ) -> None:
@@ -152,8 +162,8 @@ def late(*names: str, by: float) -> Callable[[bytes], float]:
     ("answer", "by", "wrong"),
     [
         ("ServiceDetailRes", 4.4, set()),
-        ("ServiceDetailRes", 4.6, about("*ServiceDetailReq") & about("TIM")),
-        ("SessionStopRes", 1.8, about("*SessionStopReq") & about("TIM")),
+        pytest.param("ServiceDetailRes", 4.6, about("*ServiceDetailReq") & about("TIM"), marks=pytest.mark.long),
+        pytest.param("SessionStopRes", 1.8, about("*SessionStopReq") & about("TIM"), marks=pytest.mark.long),
         ("AC_ChargeLoopRes", 0.4, about("*AC_ChargeLoopReq") & about("TIM")),
     ],
 )

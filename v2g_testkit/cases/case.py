@@ -2,7 +2,7 @@
 
 A case is data: scripts for one or more connections, each with its expected end. A tester runs a script
 against a device (`v2g_testkit.cases.vehicle`, `v2g_testkit.cases.charger`) and returns `Seen`; `judge` evaluates it.
-The ids are ours; nothing here is the test suite of ISO 15118-21.
+The ids are ours, or those of ISO 15118-4; nothing here is its test suite, or that of ISO 15118-21.
 """
 
 import fnmatch
@@ -67,12 +67,16 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
 
     request: str
     change: str = ""
+    finished_s: float = 0.0
+    """How long it is repeated until the charger has finished, s; 0: once."""
 
 
 class Malformed(msgspec.Struct, frozen=True, tag=True):
     """Send the next request as other bytes (`v2g_testkit.cases.malformed`)."""
 
     form: str
+    again: bool = False
+    """Whether the request follows correctly where the bytes were not answered."""
 
 
 class Silence(msgspec.Struct, frozen=True, tag=True):
@@ -117,6 +121,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: bool | None = None
     resume: bool = False
     """Whether to resume the session of the previous script."""
+    pilot: str = ""
+    """B: the vehicle never shows C; C: it does not return to B. Empty: as the session demands."""
 
 
 class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +164,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     scripts: tuple[Script, ...] = ()
     charger_scripts: tuple[ChargerScript, ...] = ()
     """Scripts for a vehicle."""
+    mirrors: str = ""
+    """Id of ISO 15118-4 whose test of ISO 15118-2 this one repeats for another edition."""
+    transport: str = ""
+    """TLS or TCP, if the case is about one of them."""
     probe: str = ""
     """Probe used instead of scripts if no session is involved (SDP, TLS)."""
     expect: Expect = Expect()
@@ -165,8 +175,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def group(self) -> str:
-        """The second part of the id: SDP, TLS, SAP, SEQ, ..."""
-        return self.id.split("-")[1]
+        """The second part of the id: SDP, TLS, SAP, SEQ, ...; in those of ISO 15118-4 the message."""
+        return self.id.split("_")[4] if self.id.startswith("TC_") else self.id.split("-")[1]
+
+    def does_not_apply(self, *, tls: bool) -> str:
+        """Return why the case is not for a device that is tested over TLS, or over plain TCP; or nothing."""
+        if self.transport not in ("TLS" if tls else "TCP", ""):
+            return f"the device is tested {'over' if tls else 'without'} TLS"
+        return ""
 
 
 def probe_case(

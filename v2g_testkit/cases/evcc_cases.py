@@ -24,7 +24,7 @@ _COMMON: Final = (
 )
 _PLANNED: Final = ("ChargeParameterDiscoveryReq", "ScheduleExchangeReq")
 
-_MISBEHAVIOUR: Final = (
+MISBEHAVIOUR: Final = (
     "out of order*",
     "asks * with another SessionID",
     "sends *",
@@ -37,7 +37,7 @@ _MISBEHAVIOUR: Final = (
 )
 """Facts that are always faults of a vehicle."""
 
-_ENDS: Final = Expect(closes=True, no_facts=("asks on", *_MISBEHAVIOUR), state_b=True)
+_ENDS: Final = Expect(closes=True, no_facts=("asks on", *MISBEHAVIOUR), state_b=True)
 """The vehicle ends the session: it may only send its stop messages (V2G20-436 to -440)."""
 
 _NOTICED: Final = "how, and how soon, a vehicle follows this notice is not fully public"
@@ -87,7 +87,7 @@ def _whole(family: Family) -> Iterator[Case]:
     closing = Timing().close
     for pay in ("EIM", "PnC"):
         ids = ("V2G20-1216", *(("V2G20-2565", "V2G20-1063") if pay == "PnC" else ()))
-        expect = Expect(reaches=True, no_facts=_MISBEHAVIOUR)
+        expect = Expect(reaches=True, no_facts=MISBEHAVIOUR)
         yield _case(
             family, f"RUN-{pay}", f"A complete session, {pay} offered",
             "requests in order, of this session, within the offer; it ends when the charger requests it",
@@ -176,7 +176,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
             f"the vehicle ends the session after {least:g} to {most - CLOSING_S:g} s", ("Tables 215 to 218",),
             ChargerScript(
                 at=request, twist="ongoing", value="Ongoing", again=True, watch_s=most + 1.0,
-                expect=Expect(within=(least, most), no_facts=_MISBEHAVIOUR),
+                expect=Expect(within=(least, most), no_facts=MISBEHAVIOUR),
             ),
         )  # fmt: skip
     if family is Family.DC:
@@ -186,7 +186,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
             f"the vehicle ends the session after {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
             ChargerScript(
                 at="DC_PreChargeReq", twist="no voltage", again=True, watch_s=most + 1.0,
-                expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start", *_MISBEHAVIOUR)),
+                expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start", *MISBEHAVIOUR)),
             ),
         )  # fmt: skip
 
@@ -201,7 +201,7 @@ def _warnings(family: Family) -> Iterator[Case]:
             ("V2G20-2226", "V2G20-1978"),
             ChargerScript(
                 at="AuthorizationReq", twist="code", value=code, again=True, watch_s=10.0,
-                expect=Expect(no_facts=("asks ServiceDiscoveryReq", *_MISBEHAVIOUR)),
+                expect=Expect(no_facts=("asks ServiceDiscoveryReq", *MISBEHAVIOUR)),
             ),
             quick=code == "WARNING_EIMAuthorizationFailure",
         )  # fmt: skip
@@ -221,7 +221,7 @@ def _notices(family: Family) -> Iterator[Case]:
             ", then ".join(facts).replace("asks", "the vehicle sends"), ("V2G20-1960",) if not why else (),
             ChargerScript(
                 at=loop, nth=3, twist="notify", value=notice, watch_s=10.0,
-                expect=Expect(facts=facts, no_facts=_MISBEHAVIOUR),
+                expect=Expect(facts=facts, no_facts=MISBEHAVIOUR),
             ),
             open=why,
         )  # fmt: skip
@@ -231,7 +231,7 @@ def _notices(family: Family) -> Iterator[Case]:
         ("V2G20-1083",),
         ChargerScript(
             at=loop, nth=3, twist="notify", value="MeteringConfirmation", watch_s=10.0, pay="PnC",
-            expect=Expect(closes=False, facts=("asks MeteringConfirmationReq",), no_facts=_MISBEHAVIOUR),
+            expect=Expect(closes=False, facts=("asks MeteringConfirmationReq",), no_facts=MISBEHAVIOUR),
         ),
         open=_SIGNER,
     )  # fmt: skip

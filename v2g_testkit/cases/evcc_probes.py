@@ -32,19 +32,27 @@ def request_facts(times: list[float]) -> list[str]:
     return [ASKS_AGAIN] if even else [f"asks {len(times)} times, after {', '.join(f'{gap:.2f}' for gap in gaps[:5])} s"]
 
 
-def probes() -> Iterator[Case]:
-    """Return the cases before a session, the same for every message set."""
+def sdp_probes() -> Iterator[Case]:
+    """Return the cases about SDP, the same for every edition."""
 
     case = partial(probe_case, "EVCC")
 
     yield case("sdp:good", "A correct SDP response", "the vehicle connects", (), facts=(CONNECTS,))
     yield case("sdp:unanswered", "Eight requests are not answered", "the request is repeated every 250 ms", (),
                "the tolerance of the 250 ms is not public", facts=(ASKS_AGAIN,))  # fmt: skip
-    yield case("sdp:no-tls", "A response that offers no TLS", "no connection without TLS", ("V2G20-1237",),
-               facts=(STAYS_AWAY,))  # fmt: skip
     yield case("sdp:garbage", "Invalid bytes, then a response", "the vehicle connects", (), facts=(CONNECTS,))
     yield case("sdp:port-0", "A response with port 0, then a valid one", "the vehicle connects", (),
                "the reaction to an unusable response is not public", facts=(CONNECTS,))  # fmt: skip
+
+
+def probes() -> Iterator[Case]:
+    """Return the cases before a session, the same for every message set."""
+
+    case = partial(probe_case, "EVCC")
+
+    yield from sdp_probes()
+    yield case("sdp:no-tls", "A response that offers no TLS", "no connection without TLS", ("V2G20-1237",),
+               facts=(STAYS_AWAY,))  # fmt: skip
     yield case("tls:good", "A correct handshake", "the vehicle begins a session", ("V2G20-1264",),
                facts=(TALKS, "TLSv1.3"))  # fmt: skip
     for form, title, ids, why in (

@@ -14,6 +14,9 @@ from v2g.pki.keys import SigningKey
 DYNAMIC: Final = 2
 """Value of the parameter ControlMode."""
 
+NEAR_V: Final = 20.0
+"""Tolerance of the pre-charge voltage (IEC 61851-23), V."""
+
 _DEFAULTS: Final = {
     Family.AC: (ServiceId.AC, ServiceId.AC_BPT),
     Family.DC: (ServiceId.DC, ServiceId.DC_BPT),
@@ -44,6 +47,8 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     """Phases of a vehicle on alternating current, if the charger has as many."""
     without_power: bool = False
     """Whether the charger has no power electronics: it always reports 0 V."""
+    sets_pilot: bool = False
+    """Whether the tester sets the control pilot."""
     stops: bool = False
     """Whether the session can be ended at the charger, as by its operator."""
 

@@ -45,3 +45,13 @@ FORMS: Final[Mapping[str, Form]] = MappingProxyType(
     }
 )
 """Name -> modification of a V2GTP frame."""
+
+HEADERS: Final[Mapping[str, Form]] = MappingProxyType(
+    {
+        "length 0": lambda frame: (_framed(frame, b""),),
+        "payload type 7001": lambda frame: (_typed(frame, 0x7001),),
+        "version FF": lambda frame: (b"\xff" + frame[1:],),
+        "inverse version FF": lambda frame: (frame[:1] + b"\xff" + frame[2:],),
+    }
+)
+"""The faults of V2GTP headers in ISO 15118-4, by name."""

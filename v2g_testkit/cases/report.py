@@ -10,8 +10,8 @@ from v2g.text import printable
 from v2g_testkit.cases.case import Case, Result, Verdict
 
 NOTICE: Final = (
-    "These cases are this project's own, derived from requirements as publicly cited. They are not the test "
-    "suite of ISO 15118-21, and a pass is not a certificate."
+    "These cases are this project's own, derived from requirements as publicly cited. They are not the test suites "
+    "of ISO 15118-4 and ISO 15118-21, and a pass is not a certificate."
 )
 """Notice in all reports."""
 
@@ -24,11 +24,17 @@ def chosen(cases: Iterable[Case], only: Sequence[str] = (), *, quick: bool = Fal
 
     def wanted(case: Case) -> bool:
         return not only or any(
-            fnmatchcase(case.id.lower(), each.lower()) if "*" in each else f"-{each}-".lower() in f"-{case.id}-".lower()
-            for each in only
+            fnmatchcase(case.id.lower(), each.lower()) if "*" in each else _has(case.id, each) for each in only
         )
 
     return [case for case in cases if wanted(case) and (case.quick or not quick)]
+
+
+def _has(case_id: str, part: str) -> bool:
+    """Return whether whole words of an id are `part`; those of ISO 15118-4 have _ between words."""
+    if case_id.startswith("TC_"):
+        case_id, part = case_id.replace("_", "-"), part.replace("_", "-")
+    return f"-{part}-".lower() in f"-{case_id}-".lower()
 
 
 def totals(results: Iterable[Result]) -> dict[Verdict, int]:

@@ -21,7 +21,7 @@ from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.sequence import Asks, Says
-from v2g_testkit.cases.known import Kit, Known, Payer, number, value_of
+from v2g_testkit.cases.known import NEAR_V, Kit, Known, Payer, number, value_of
 
 NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
     {Family.AC: AC.uri, Family.DC: DC.uri, Family.WPT: WPT.uri, Family.ACDP: ACDP.uri}
@@ -49,9 +49,6 @@ DISPLAYED: Final = DisplayParameters(
 """The vehicle's data in the loop: all that known chargers require."""
 
 Fields = dict[str, Any]
-NEAR_V: Final = 20.0
-"""Tolerance of the pre-charge voltage (IEC 61851-23), V."""
-
 _PROGRESS: Final = MappingProxyType(
     {
         Asks.START: cm.ChargeProgress.Start,

@@ -1,6 +1,5 @@
 """Valid responses of a charger to a vehicle on direct or alternating current."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -27,8 +26,7 @@ from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
 from v2g_testkit.cases.known import number, value_of
-
-Fields = dict[str, Any]
+from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
 
 _SERVICES: Final = {
     Family.AC: (ServiceId.AC, ServiceId.AC_BPT),
@@ -39,51 +37,30 @@ _POWER_W: Final = 11_000
 _DYNAMIC, _SCHEDULED = 2, 1
 
 
-class Responses:
-    """Creates responses, and stores the vehicle's data. Its faults are added to `facts`."""
+class Responses(ScriptedResponses):
+    """Responses of ISO 15118-20."""
 
     def __init__(self, family: Family, facts: list[str], *, pays: tuple[cm.Authorization, ...]) -> None:
-        self.family, self.facts, self.pays = family, facts, pays
+        super().__init__(family, facts)
+        self.pays = pays
         self.session_id, self.challenge, self.time = NO_SESSION, bytes(16), 0
-        self.agreed = False
         self.service, self.scheduled = 0, False
-        self.voltage = self.current = 0.0
         self.energy_wh = 0
         self._contract: PublicKey | None = None
         self._meter: tuple[MeterInfo, Receipt] | None = None
-        self._polled: set[str] = set()
 
-    def make(self, request: Any) -> Any:
-        """Return the response to a request. Raises KeyError for an unsupported one."""
-        if isinstance(request, app.SupportedAppProtocolReq):
-            return self._protocol(request)
-        name = type(request).__name__
-        maker: Callable[[Any], Fields] | None = getattr(self, f"_{name}", None)
-        if maker is None:
-            raise KeyError(name)
-        kind = _RESPONSES[name.removesuffix("Req") + "Res"]
-        return kind(**{"header": self.header(), "response_code": ResponseCode.OK, **maker(request)})
+    def _response(self, name: str, fields: Fields) -> Any:
+        return _RESPONSES[name](**{"header": self.header(), "response_code": ResponseCode.OK, **fields})
+
+    def _serves(self, offered: app.AppProtocol) -> bool:
+        return offered.protocol_namespace == _NAMESPACES[self.family]
 
     def header(self) -> MessageHeader:
         """Return a header of this session."""
         return MessageHeader(session_id=self.session_id, time_stamp=self.time)
 
-    def _protocol(self, request: app.SupportedAppProtocolReq) -> app.SupportedAppProtocolRes:
-        wanted = [each for each in request.app_protocol if each.protocol_namespace == _NAMESPACES[self.family]]
-        self.agreed = bool(wanted)
-        if not wanted:
-            return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-        best = min(wanted, key=lambda each: each.priority)
-        return app.SupportedAppProtocolRes(
-            response_code=app.ResponseCode.OK_SuccessfulNegotiation, schema_id=best.schema_id
-        )
-
     def _ongoing_once(self, name: str) -> Processing:
-        """Return Ongoing the first time, so that a vehicle must repeat its request."""
-        if name in self._polled:
-            return Processing.Finished
-        self._polled.add(name)
-        return Processing.Ongoing
+        return Processing.Finished if self._asked_before(name) else Processing.Ongoing
 
     # -- common messages ----------------------------------------------------------------------------------------
 

@@ -28,6 +28,10 @@ DATAGRAMS: Final[Mapping[str, tuple[bytes, ...]]] = MappingProxyType(
         "long": (frame(PayloadType.SDP_REQ, _GOOD[8:] + b"\x00\x00"),),
         "length": (_GOOD[:4] + b"\x00\x00\x00\x20" + _GOOD[8:],),
         "empty": (b"",),
+        "length-0": (_GOOD[:4] + bytes(4) + _GOOD[8:],),
+        "type-7000": (frame(0x7000, _GOOD[8:]),),
+        "version-ff": (b"\xff" + _GOOD[1:],),
+        "inverse-ff": (_GOOD[:1] + b"\xff" + _GOOD[2:],),
         "garbage-then-good": (b"\xff" * 64, _GOOD),
     }
 )

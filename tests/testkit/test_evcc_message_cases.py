@@ -1,0 +1,205 @@
+"""Our vehicle in the cases of ISO 15118-2 and DIN 70121: it passes; with one thing wrong it fails in that alone."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from evcc.session.d2.session import Vehicle2
+from evcc.session.din.session import DinVehicle
+from evcc.session.ports import SetCpState
+from evcc.session.v2g_message.session import MessageVehicle
+from evcc.session.vehicle import Vehicle
+from pki_tools.tree import PkiTree
+from tests.io.tls.support import pki_2
+from tests.testkit.evcc_rig import EvccRig
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.session import Command
+from v2g_testkit.cases.case import Case, Verdict, complaint
+from v2g_testkit.cases.editions import VEHICLES, Edition
+from v2g_testkit.cases.report import chosen
+from v2g_testkit.cases.v2g_message.evcc_cases import EDITION_2, EDITION_DIN, requests_of
+
+__all__ = ["pki_2"]
+
+WAYS: Final = ((Edition.ISO2, Family.AC), (Edition.ISO2, Family.DC), (Edition.DIN, Family.DC))
+OWN: Final[dict[Edition, Callable[..., Vehicle]]] = {Edition.ISO2: Vehicle2, Edition.DIN: DinVehicle}
+
+
+def cases_of(edition: Edition, family: Family = Family.DC, *, quick: bool = False) -> list[Case]:
+    """Return the cases that need no socket."""
+    return [case for case in chosen(VEHICLES[edition].cases(family), quick=quick) if not case.probe]
+
+
+@pytest.mark.requirement("R16")
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.long)], ids=["quick", "all"])
+@pytest.mark.parametrize(("edition", "family"), WAYS, ids=["2-AC", "2-DC", "din-DC"])
+def test_our_vehicle_passes(pki_2: PkiTree, edition: Edition, family: Family, quick: bool) -> None:
+    rig = EvccRig(pki_2, family, edition=edition, kind=OWN[edition])
+    for case in cases_of(edition, family, quick=quick):
+        result = rig.run(case)
+        assert result.verdict is Verdict.PASS, result
+        (script,) = case.charger_scripts
+        assert not complaint(script.expect, rig.seen[0]), result
+
+
+@pytest.mark.parametrize(("edition", "family"), WAYS, ids=["2-AC", "2-DC", "din-DC"])
+def test_ids_are_unique_and_every_request_of_a_session_is_answered_wrongly_in_each_way(
+    edition: Edition, family: Family
+) -> None:
+    cases = cases_of(edition, family)
+    assert len({case.id for case in cases}) == len(cases)
+    words = EDITION_DIN if edition is Edition.DIN else EDITION_2
+    asked = {*requests_of(words, family), *(["PaymentDetailsReq"] if edition is Edition.ISO2 else [])}
+    first = {"SupportedAppProtocolReq", "SessionSetupReq"}
+    for group, left in (("COD", set()), ("SIL", set()), ("SID", first), ("TYP", {"SupportedAppProtocolReq"})):
+        assert {case.charger_scripts[0].at for case in cases if case.group == group} == asked - left, group
+
+
+# -- one thing wrong ----------------------------------------------------------------------------------------------
+
+
+class TakesFailures(Vehicle2):
+    """Takes FAILED for OK."""
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        if body.response_code.name.startswith("FAILED"):
+            body = replace(body, response_code=type(body.response_code).OK)
+        super()._on_body(body, header)
+
+
+class _AnySession(MessageVehicle):
+    """Does not look at the SessionID."""
+
+    def _belongs(self, session_id: bytes) -> bool:
+        return True
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        if header is not None and type(body).__name__ != "SessionSetupRes":
+            header = replace(header, session_id=self.session_id)
+        super()._on_body(body, header)
+
+
+class AnySession(_AnySession, Vehicle2):
+    """See there."""
+
+
+class AnySessionOfDin(_AnySession, DinVehicle):
+    """See there."""
+
+
+class WaitsForEver(Vehicle2):
+    """Waits for an answer as long as it takes."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        if name not in ("message", "communication_setup"):
+            super()._arm(name, seconds)
+
+
+class ImpatientVehicle(Vehicle2):
+    """Gives an answer one second."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        super()._arm(name, min(seconds, 1.0) if name == "message" else seconds)
+
+
+class PollsForEver(Vehicle2):
+    """Asks again as long as the charger wants."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        if name not in ("authorization", "parameters", "cable_check", "pre_charge"):
+            super()._arm(name, seconds)
+
+
+class DoesNotListen(Vehicle2):
+    """Passes over what the charger wants."""
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        status = getattr(body, "dc_evse_status", None)
+        if type(body).__name__ == "CurrentDemandRes":
+            silent = type(status.evse_notification).None_
+            ready = type(status.evse_status_code).EVSE_Ready
+            body = replace(body, dc_evse_status=replace(status, evse_notification=silent, evse_status_code=ready))
+        super()._on_body(body, header)
+
+
+class AnyInsulation(Vehicle2):
+    """Does not look at the result of the cable check."""
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        if type(body).__name__ == "CableCheckRes":
+            status = body.dc_evse_status
+            level = type(status.evse_isolation_status).Valid
+            body = replace(body, dc_evse_status=replace(status, evse_isolation_status=level))
+        super()._on_body(body, header)
+
+
+class SignsNothing(Vehicle2):
+    """Sends a contract and no signature."""
+
+    def _send_body(self, body: Any, signature: Any = None) -> None:
+        super()._send_body(body)
+
+
+class StaysInC(Vehicle2):
+    """Does not let go of the pilot."""
+
+    def _command(self, *commands: Command) -> None:
+        super()._command(*(each for each in commands if each != SetCpState(PilotState.B)))
+
+
+def about(*words: str, edition: Edition = Edition.ISO2, without: tuple[str, ...] = ()) -> set[str]:
+    """Return the ids of cases that fail a vehicle, and are about this."""
+    left = {case.id for case in chosen(cases_of(edition), without)} if without else set()
+    return {case.id for case in chosen(cases_of(edition), words) if not case.open} - left
+
+
+LAST: Final = ("*SessionStopRes*",)
+STOPPING: Final = (*LAST, "*WeldingDetectionRes*")
+"""After these only SessionStopReq follows, which is allowed."""
+
+BRIEF: Final = (TakesFailures, AnySession, AnyInsulation)
+"""They are tried in every run, with the cases of --quick."""
+
+KINDS: Final[tuple[tuple[type[Vehicle], Edition, set[str]], ...]] = (
+    (TakesFailures, Edition.ISO2, about("COD", without=("*SupportedApp*", *LAST))),
+    (AnySession, Edition.ISO2, about("SID", without=STOPPING)),
+    (AnySessionOfDin, Edition.DIN, about("SID", edition=Edition.DIN, without=STOPPING)),
+    (WaitsForEver, Edition.ISO2, about("SIL", without=("*PreChargeReq",))),  # whose seven seconds run on
+    (ImpatientVehicle, Edition.ISO2, about("SIL", without=("*CurrentDemandReq",))),
+    (PollsForEver, Edition.ISO2, about("ONG")),
+    (DoesNotListen, Edition.ISO2, about("NOT", "SAF-2-DC-emergency", "RUN")),
+    (AnyInsulation, Edition.ISO2, about("SAF-2-DC-isolation")),
+    (SignsNothing, Edition.ISO2, about("RUN-2-DC-PnC")),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "edition", "wrong", "quick"),
+    [
+        pytest.param(
+            *kind, quick, id=f"{kind[0].__name__}-{'quick' if quick else 'all'}",
+            marks=() if quick and kind[0] in BRIEF else pytest.mark.long,
+        )
+        for kind in KINDS
+        for quick in (True, False)
+    ],
+)  # fmt: skip
+def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
+    pki_2: PkiTree, kind: type[Vehicle], edition: Edition, wrong: set[str], quick: bool
+) -> None:
+    cases = [case for case in cases_of(edition, quick=quick) if not case.open]
+    expected = wrong & {case.id for case in cases}
+    assert expected
+    rig = EvccRig(pki_2, Family.DC, edition=edition, kind=kind)
+    assert {case.id for case in cases if rig.run(case).verdict is Verdict.FAIL} == expected
+
+
+@pytest.mark.parametrize("response", ["CableCheckRes", "CurrentDemandRes"])
+def test_a_vehicle_that_stays_in_state_c_after_a_failure_is_noticed(pki_2: PkiTree, response: str) -> None:
+    (case,) = chosen(cases_of(Edition.ISO2), [f"COD-2-DC-{response}-FAILED"])
+    result = EvccRig(pki_2, Family.DC, edition=Edition.ISO2, kind=StaysInC).run(case)
+    assert result.verdict is Verdict.FAIL
+    assert result.found == "does not show state B"

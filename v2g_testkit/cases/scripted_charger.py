@@ -1,0 +1,324 @@
+"""A charger that answers correctly except for one answer, and observes the vehicle; an edition adds its messages.
+
+It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and reads the
+observation in `seen`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from v2g.errors import CodecError
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.sequence import Chart, State
+from v2g.iso15118.engine.session import Entropy, Fact, Send, Session
+from v2g_testkit.cases.case import ChargerScript, Seen
+from v2g_testkit.cases.evcc_safety import EARLY_C
+from v2g_testkit.cases.malformed import HEADERS, Form
+from v2g_testkit.cases.scripted_responses import ScriptedResponses
+
+STOP_AFTER: Final = 6
+"""Exchanges of the loop after which the charger requests the end, to complete the session."""
+
+MOST_LOOPS: Final = 200
+"""Exchanges of the loop after which a vehicle has ignored a request to end."""
+
+NOTICE_AT: Final = 3
+"""The exchange of the loop in which the charger sends its notice, if configured."""
+
+HOLD_S: Final = 0.02
+"""Response time of the charger, s."""
+
+
+class PilotSeen(Fact, frozen=True):
+    """The measured state of the control pilot."""
+
+    state: PilotState
+
+
+class ScriptedCharger(Session):
+    """Runs one connection of a vehicle."""
+
+    _responses: ScriptedResponses
+    ends: ClassVar[str]
+    """The notice that demands the end of the session."""
+    sequence_s: ClassVar[float]
+    """How long a vehicle may take for its next request, s."""
+
+    def __init__(self, script: ChargerScript, family: Family, *, entropy: Entropy) -> None:
+        super().__init__(entropy=entropy)
+        self.seen = Seen(reached=False)
+        self.energy = family
+        self._script = script
+        self._counts: dict[str, int] = {}
+        self._loops = 0
+        self._looping = self._measured = False
+        self._bears = (0.0, 0.0)
+        self._stimulus_at: float | None = None
+        self._answered_at: float | None = None
+        self._answer: tuple[Any, Any] | None = None
+
+    @property
+    def output_v(self) -> float:
+        """Voltage at the output, V."""
+        return self._responses.voltage
+
+    # -- what an edition adds -----------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _chart(self) -> Chart:
+        """The sequence chart."""
+
+    @abstractmethod
+    def _made(self, request: Any) -> Any:
+        """Return the correct response. Raises KeyError for an unsupported request."""
+
+    @abstractmethod
+    def _coded(self, response: Any, code: str) -> Any:
+        """Return a response with this code."""
+
+    @abstractmethod
+    def _out(self, response: Any) -> None:
+        """Send a response."""
+
+    @abstractmethod
+    def _out_of_another_session(self, response: Any) -> None:
+        """Send a response with another SessionID."""
+
+    @abstractmethod
+    def _framed(self, response: Any) -> bytes:
+        """Return a response as V2GTP frame."""
+
+    @abstractmethod
+    def _of_another(self, name: str, response: Any) -> Any:
+        """Return the response to another request than the named one."""
+
+    @abstractmethod
+    def _twisted(self, response: Any) -> Any:
+        """Return a response with the script's fault in its content."""
+
+    @abstractmethod
+    def _with_notice(self, response: Any, notice: str) -> Any:
+        """Return a response of the loop with a notice."""
+
+    @abstractmethod
+    def _is_loop(self, name: str) -> bool:
+        """Return whether a request or response is of a charge loop."""
+
+    @abstractmethod
+    def _asked(self, request: Any) -> str:
+        """Return the name of a request, with what it asks for."""
+
+    def _counted(self) -> None:
+        """Count energy, once an exchange of the loop."""
+
+    def _look(self, request: Any) -> None:
+        """Store what later responses need of a request."""
+
+    # -- hooks of the engine ------------------------------------------------------------------------------------
+
+    def _on_start(self) -> None:
+        self._arm("sequence", self.sequence_s)
+
+    def _received(self, message: Any, session_id: bytes) -> None:
+        """Handle a message, with the SessionID in its header."""
+        name = type(message).__name__
+        if not name.endswith("Req"):
+            self.seen.facts.append(f"sends {name}")
+            self._finish()
+            return
+        self._disarm("sequence")
+        self._note(message, name, session_id)
+        if self.closed:
+            return
+        if name == "SessionSetupReq":
+            self.session_id = self._entropy(8)
+        try:
+            response = self._made(message)
+        except KeyError:
+            self._trouble(f"it sent {name}, which the tester does not support")
+            return
+        if not sequence.accepts(self.state, message, self._chart):
+            self.seen.facts.append(f"out of order: {name} in {self.state.value}")
+            response = self._coded(response, "FAILED_SequenceError")
+        self._answer = (message, response)
+        self._arm("answer", HOLD_S)
+
+    def _on_broken(self, error: CodecError) -> None:
+        self.seen.facts.append("sends an undecodable message")
+        self._finish()
+
+    def _on_eof(self) -> None:
+        if self._stimulus_at is not None:
+            self.seen.closed_s = self._time.now - self._stimulus_at
+            self._finish()
+        elif self.state in (State.ENDED, State.PAUSED) and not self._script.at:
+            assert self._answered_at is not None
+            self.seen.reached, self.seen.closed_s = True, self._time.now - self._answered_at
+            self._finish()
+        else:
+            self._trouble(f"it closed in {self.state.value}")
+
+    def _on_fact(self, fact: Fact) -> None:
+        if not isinstance(fact, PilotSeen):
+            return
+        self._measured = True
+        early = self.energy is Family.AC and not self._counts.get("PowerDeliveryReq")
+        if early and fact.state is PilotState.C:
+            self.seen.facts.append(EARLY_C)
+        if self._stimulus_at is None:
+            self.seen.pilot_c = fact.state is PilotState.C
+        elif fact.state is PilotState.B and "shows state B" not in self.seen.facts:
+            self.seen.facts.append("shows state B")
+
+    def _on_timer(self, name: str) -> None:
+        match name:
+            case "answer":
+                assert self._answer is not None
+                request, response = self._answer
+                self._give(request, response)
+            case "sequence":
+                self._trouble(f"it sent no request in {self.state.value} for {self.sequence_s:g} s")
+            case _:  # watch: the observation is over
+                self._finish()
+
+    def _on_abort(self, reason: str) -> None:
+        self._trouble(reason)
+
+    # -- requests of the vehicle --------------------------------------------------------------------------------
+
+    def _note(self, request: Any, name: str, session_id: bytes) -> None:
+        """Check a request: its SessionID, its time, and the sequence."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+        if name != "SupportedAppProtocolReq" and self._stimulus_at is None:
+            new = name == "SessionSetupReq"
+            if any(session_id) if new else session_id != self.session_id:
+                self.seen.facts.append(f"asks {name} with another SessionID")
+        self._look(request)
+        if self._answered_at is not None:
+            self.seen.times.append(("ChargeLoop" if self._looping else name, self._time.now - self._answered_at))
+        self._note_asked(request, name)
+
+    def _note_asked(self, request: Any, name: str) -> None:
+        """Record requests after the modified answer."""
+        if self._stimulus_at is None:
+            return
+        asked = f"asks {self._asked(request)}"
+        if asked not in self.seen.facts:
+            self.seen.facts.append(asked)
+        if name != "SessionStopReq" and "asks on" not in self.seen.facts:
+            self.seen.facts.append("asks on")
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def _give(self, request: Any, response: Any) -> None:
+        """Answer, correctly or modified by the script."""
+        name, script = type(request).__name__, self._script
+        response = self._notified(name, response)
+        if self.closed:
+            return
+        before = self.state
+        self.state = sequence.advance(before, request, response, self._chart)
+        twisted = script.at == name and self._counts[name] >= script.nth
+        if not twisted or (self._stimulus_at is not None and not script.again):
+            self._say(response)
+            return
+        if self._stimulus_at is None:
+            self.seen.reached, self.seen.state, self._stimulus_at = True, before.value, self._time.now
+            self._arm("watch", script.watch_s)
+        self._twist(name, response, before)
+
+    def _notified(self, name: str, response: Any) -> Any:
+        """Request the end, once energy has flowed long enough."""
+        if not self._is_loop(name):
+            return response
+        self._loops += 1
+        if self._loops > MOST_LOOPS and self._stimulus_at is None:
+            self._trouble("it ignores the request to end")
+            return response
+        self._counted()
+        if self._script.notice:
+            at = self._loops == NOTICE_AT
+            return self._with_notice(response, self._script.notice) if at else response
+        if self._loops < STOP_AFTER or self._script.twist in _BY_ITSELF:
+            return response
+        return self._with_notice(response, self.ends)
+
+    def _twist(self, name: str, response: Any, before: State) -> None:
+        value = self._script.value
+        match self._script.twist:
+            case "code":
+                self.state = State.ENDED if value.upper().startswith("FAILED") else before
+                self._say(self._coded(response, value))
+            case "other session":
+                self._answered(response)
+                self._out_of_another_session(response)
+            case "other response":
+                self._say(self._of_another(name, response))
+            case "silence":
+                pass
+            case "ongoing":
+                self.state = before
+                self._say(self._twisted(response))
+            case "notify":
+                self._say(self._with_notice(response, value))
+            case "bytes":
+                self._actions.append(Send(SPOILT[value](self._framed(response))))
+            case "close":
+                self._close("done")
+            case "":
+                self._say(response)
+            case _:
+                self._say(self._twisted(response))
+
+    def _say(self, response: Any) -> None:
+        self._answered(response)
+        self._out(response)
+
+    def _answered(self, response: Any) -> None:
+        self._looping = self._is_loop(type(response).__name__)
+        self._answered_at = self._time.now
+        if self._stimulus_at is None:
+            self._arm("sequence", self.sequence_s)
+            if self.state in (State.ENDED, State.PAUSED):
+                self._disarm("sequence")
+                self._arm("watch", self._script.watch_s)
+                self.seen.reached, self.seen.state = True, self.state.value
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        if self._script.measures_pilot and not self._measured:
+            self.seen.absent = "the control pilot is not measured"
+        self._close("done")
+
+    def _trouble(self, why: str) -> None:
+        at = self._script.at or "the end"
+        if self._responses.agreed or self.state is State.SUPPORTED_APP_PROTOCOL:
+            self.seen.reached, self.seen.trouble = False, f"the vehicle did not reach {at}: {why}"
+        else:
+            self.seen.absent = f"the vehicle does not support {self.energy.value}"
+        self._finish()
+
+
+_BY_ITSELF: Final = ("notify", "too much voltage", "too much current")
+"""Modifications for which the vehicle must or may end the loop."""
+
+
+def _joined(form: Form) -> Callable[[bytes], bytes]:
+    return lambda data: b"".join(form(data))
+
+
+SPOILT: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
+    {
+        "wrong version": lambda data: b"\x02\xfd" + data[2:],
+        "EXI of no message": lambda data: data[:4] + (17).to_bytes(4, "big") + b"\x80" + b"\xff" * 16,
+        "reserved payload type": lambda data: data[:2] + b"\x80\x07" + data[4:],
+        **{name: _joined(form) for name, form in HEADERS.items()},
+    }
+)
+"""Name -> modification of the frame of a response."""

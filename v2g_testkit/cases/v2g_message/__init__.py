@@ -1,0 +1,1 @@
+"""Cases for ISO 15118-2 and DIN 70121, whose messages are a V2G_Message."""

@@ -1,0 +1,217 @@
+"""Modifications of requests of ISO 15118-2 and DIN 70121, by name: valid variants, and faults, one each."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
+
+from v2g.errors import RefusedError
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.session import NO_SESSION
+from v2g.pki.keys import SoftwareKey
+from v2g_testkit.cases.requests import protocol
+from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MAJOR, MessageRequests
+
+Change = Callable[[Any, Any], Any]
+
+_STRANGER: Final = b"somebody"
+_UNKNOWN: Final = 4711
+INTERNET: Final = 3
+"""ServiceID of the service InternetAccess."""
+MOST_ENTRIES: Final = 12
+"""MaxEntriesSAScheduleTuple where a case limits the entries of schedules."""
+
+
+def _absent(why: str) -> RefusedError:
+    return RefusedError(why, reason="not_offered")
+
+
+def _with_id(session_id: bytes, request: Any, made: MessageRequests) -> Any:
+    """Send the request with another SessionID."""
+    made.header_id = session_id
+    return request
+
+
+def _only(request: Any, made: MessageRequests, *entries: app.AppProtocol) -> Any:
+    return app.SupportedAppProtocolReq(app_protocol=entries)
+
+
+def _unknown_protocol(request: Any, made: MessageRequests) -> Any:
+    return _only(request, made, protocol("urn:example:15118:99:MsgDef", major=MAJOR))
+
+
+def _other_minor(request: Any, made: MessageRequests) -> Any:
+    return _only(request, made, made.protocol(minor=99))
+
+
+def _best_rank_last(request: Any, made: MessageRequests) -> Any:
+    """The same protocol twice: the priority must decide, not the order in the list."""
+    return _only(request, made, made.protocol(schema=3, rank=20), made.protocol(schema=7, rank=1))
+
+
+# -- services -----------------------------------------------------------------------------------------------------
+
+
+def _service(service: int, request: Any, made: MessageRequests) -> Any:
+    if service == INTERNET and INTERNET not in made.known.added:
+        raise _absent("the charger does not offer InternetAccess")
+    return replace(request, service_id=service)
+
+
+def _added_service(request: Any, made: MessageRequests) -> Any:
+    if not made.known.added:
+        raise _absent("the charger offers no value-added service")
+    return request
+
+
+def _with_added(request: Any, made: MessageRequests) -> Any:
+    _added_service(request, made)
+    return replace(request, selected_service_list=made.selected(made.known.charge_service, *made.known.added))
+
+
+def _not_offered(request: Any, made: MessageRequests) -> Any:
+    return replace(request, selected_service_list=made.selected(made.known.charge_service, _UNKNOWN))
+
+
+def _no_charge_service(request: Any, made: MessageRequests) -> Any:
+    other = next(iter(made.known.added), _UNKNOWN)
+    return replace(request, selected_service_list=made.selected(other))
+
+
+def _payment(name: str, request: Any, made: MessageRequests) -> Any:
+    if name in made.known.payments:
+        raise _absent(f"the charger offers {name}")
+    return replace(request, selected_payment_option=made.types.PaymentOption[name])
+
+
+# -- contracts ----------------------------------------------------------------------------------------------------
+
+
+def _wrong_challenge(request: Any, made: MessageRequests) -> Any:
+    own = made.known.challenge
+    return replace(request, gen_challenge=bytes((own[0] ^ 0xFF,)) + own[1:])
+
+
+def _wrong_key(request: Any, made: MessageRequests) -> Any:
+    made.signs = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    return request
+
+
+def _changed_after_signing(request: Any, made: MessageRequests) -> Any:
+    made.signed = replace(request, id="id2")
+    return request
+
+
+# -- parameters and power -----------------------------------------------------------------------------------------
+
+
+def _mode_not_offered(request: Any, made: MessageRequests) -> Any:
+    field = "requested_energy_transfer_mode"
+    field = field if hasattr(request, field) else "ev_requested_energy_transfer_type"
+    kinds = type(getattr(request, field))
+    same = [each for each in kinds if each.value.startswith(made.known.family.value)]
+    other = next((each for each in same if each.value not in made.known.modes), None)
+    other = other or next((each for each in kinds if each.value not in made.known.modes), None)
+    if other is None:
+        raise _absent("the charger offers every energy transfer mode")
+    return replace(request, **{field: other})
+
+
+def _negative_current(request: Any, made: MessageRequests) -> Any:
+    limits, current = request.ev_charge_parameter, made.amperes(-100)
+    field = "ev_max_current" if made.known.family is Family.AC else "ev_maximum_current_limit"
+    return replace(request, ev_charge_parameter=replace(limits, **{field: current}))
+
+
+def _schedules(request: Any, made: MessageRequests, *, departs: bool = False, limited: bool = False) -> Any:
+    limits = request.ev_charge_parameter
+    if departs:
+        request = replace(request, ev_charge_parameter=replace(limits, departure_time=DEPARTURE_S))
+    return replace(request, max_entries_sa_schedule_tuple=MOST_ENTRIES) if limited else request
+
+
+def _progress(name: str, request: Any, made: MessageRequests) -> Any:
+    return replace(request, charge_progress=made.types.ChargeProgress[name], charging_profile=None)
+
+
+def _stop(request: Any, made: MessageRequests) -> Any:
+    if hasattr(request, "ready_to_charge_state"):
+        return replace(request, ready_to_charge_state=False, charging_profile=None)
+    return _progress("Stop", request, made)
+
+
+def _stop_with(error: str, request: Any, made: MessageRequests) -> Any:
+    return replace(_stop(request, made), ev_power_delivery_parameter=made.delivery(error))
+
+
+def _profile_above(request: Any, made: Any) -> Any:
+    found = made.schedule()
+    if found is None:
+        raise _absent("the charger sends no schedule")
+    most = max(each.power_w for each in found[1].steps)
+    if most >= 32_000 and made.schema.uri.startswith("urn:din"):
+        raise _absent("the schedule's power is the greatest that the edition can write")
+    return replace(request, charging_profile=made.profile(most + 1000))
+
+
+def _unknown_tuple(request: Any, made: MessageRequests) -> Any:
+    found = made.schedule()
+    other = 1 + (found[0] if found is not None else 1) % 255
+    if hasattr(request, "sa_schedule_tuple_id"):
+        return replace(request, sa_schedule_tuple_id=other)
+    return replace(request, charging_profile=replace(request.charging_profile, sa_schedule_tuple_id=other))
+
+
+def _pause(request: Any, made: MessageRequests) -> Any:
+    return replace(request, charging_session=made.types.ChargingSession.Pause)
+
+
+ERRORS: Final = (
+    "FAILED_RESSTemperatureInhibit",
+    "FAILED_EVShiftPosition",
+    "FAILED_ChargerConnectorLockFault",
+    "FAILED_EVRESSMalfunction",
+    "FAILED_ChargingCurrentdifferential",
+    "FAILED_ChargingVoltageOutOfRange",
+    "FAILED_ChargingSystemIncompatibility",
+    "NoData",
+)
+"""EVErrorCodes of the cases about a stop, in their order."""
+
+CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
+    {
+        "": lambda request, made: request,
+        "other session": partial(_with_id, _STRANGER),
+        "new session": partial(_with_id, NO_SESSION),
+        "unknown protocol": _unknown_protocol,
+        "other minor version": _other_minor,
+        "best priority last": _best_rank_last,
+        "unknown service": partial(_service, _UNKNOWN),
+        "internet": partial(_service, INTERNET),
+        "added service": _added_service,
+        "with added services": _with_added,
+        "service not offered": _not_offered,
+        "no charge service": _no_charge_service,
+        "contract not offered": partial(_payment, "Contract"),
+        "external payment not offered": partial(_payment, "ExternalPayment"),
+        "wrong challenge": _wrong_challenge,
+        "wrong key": _wrong_key,
+        "changed after signing": _changed_after_signing,
+        "mode not offered": _mode_not_offered,
+        "negative current": _negative_current,
+        "departure": partial(_schedules, departs=True),
+        "limited entries": partial(_schedules, limited=True),
+        "departure and limited entries": partial(_schedules, departs=True, limited=True),
+        "renegotiate": partial(_progress, "Renegotiate"),
+        "stop": _stop,
+        "profile above PMax": _profile_above,
+        "unknown schedule": _unknown_tuple,
+        "pause": _pause,
+        **{f"stop with {each}": partial(_stop_with, each) for each in ERRORS},
+    }
+)
+"""Name -> modification of a request that is valid in the session."""

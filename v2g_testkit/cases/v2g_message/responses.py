@@ -1,0 +1,284 @@
+"""Correct responses of a charger of ISO 15118-2 or DIN 70121, derived from the vehicle's requests."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+from v2g.errors import CertificateError, SignatureError
+from v2g.exi.declare import Schema
+from v2g.iso15118.d2 import schedules as schedules_2
+from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.messages import charging as charging_2
+from v2g.iso15118.d2.messages import common as common_2
+from v2g.iso15118.d2.messages import data_types as types_2
+from v2g.iso15118.d2.messages import parameters as parameters_2
+from v2g.iso15118.d2.messages.tariffs import SAScheduleList
+from v2g.iso15118.d2.quantities import VALUES as VALUES_2
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.status import dc_evse_status as status_2
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.din import schedules as schedules_din
+from v2g.iso15118.din.messages import charging as charging_din
+from v2g.iso15118.din.messages import common as common_din
+from v2g.iso15118.din.messages import data_types as types_din
+from v2g.iso15118.din.messages import parameters as parameters_din
+from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.din.status import dc_evse_status as status_din
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.dc_status import Phase, status
+from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
+from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step
+from v2g.iso15118.engine.xmldsig import Signature
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import PublicKey
+from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
+from v2g_testkit.cases.v2g_message.requests import MAJOR
+
+POWER_W: Final = 11_000
+MAINS_V: Final = 230.0
+EVSE_ID: Final = "DE*V2G*ECONFORM1"
+
+_PLAN: Final = PowerSchedule((Step(0, POWER_W),), DAY_S)
+
+
+class MessageResponses(ScriptedResponses):
+    """Responses of an edition. `signature` is that of the request, `challenge` what a contract's owner has to sign."""
+
+    schema: ClassVar[Schema]
+    responses: ClassVar[Mapping[str, Any]]
+    """Its responses by class name."""
+    types: ClassVar[Any]
+    limits: ClassVar[Any]
+    values: ClassVar[Writer[Any]]
+    status: ClassVar[Callable[..., Any]]
+
+    option: ClassVar[str] = "ExternalPayment"
+    """The way of payment that is offered."""
+    signature: Signature | None = None
+    challenge = bytes(16)
+
+    def _response(self, name: str, fields: Fields) -> Any:
+        return self.responses[name](**{"response_code": self.types.ResponseCode.OK, **fields})
+
+    def _serves(self, offered: app.AppProtocol) -> bool:
+        return offered.protocol_namespace == self.schema.uri and offered.version_number_major == MAJOR
+
+    def _ongoing_once(self, name: str) -> Any:
+        return self.types.EVSEProcessing.Finished if self._asked_before(name) else self.types.EVSEProcessing.Ongoing
+
+    def _selected(self, request: Any) -> Fields:
+        if request.selected_payment_option.name != self.option:
+            self.facts.append("selects a way of payment that is not offered")
+        if {each.service_id for each in request.selected_service_list.selected_service} != {1}:
+            self.facts.append("selects services that are not offered")
+        return {}
+
+    def dc_status(self, phase: Phase) -> Any:
+        """Return DC_EVSEStatus."""
+        return type(self).status(status(phase), max_delay_s=0)
+
+    def volts(self, value: float) -> Any:
+        """Return a voltage, V."""
+        return self.values.voltage(round(value * 1000), Rounding.NEAREST)
+
+    def amperes(self, value: float) -> Any:
+        """Return a current, A."""
+        return self.values.current(round(value * 1000), Rounding.NEAREST)
+
+    def _dc_limits(self) -> Any:
+        return self.limits.DC_EVSEChargeParameter(
+            dc_evse_status=self.dc_status(Phase.PARAMETERS),
+            evse_maximum_current_limit=self.amperes(30),
+            evse_maximum_power_limit=self.values.power(POWER_W, Rounding.DOWN),
+            evse_maximum_voltage_limit=self.volts(1000),
+            evse_minimum_current_limit=self.amperes(0),
+            evse_minimum_voltage_limit=self.volts(150),
+            evse_peak_current_ripple=self.amperes(1),
+        )
+
+    def _note_limits(self, request: Any) -> None:
+        direct = isinstance(request.ev_charge_parameter, self.limits.DC_EVChargeParameter)
+        if direct is not (self.family is Family.DC):
+            self.facts.append("states limits of another energy transfer than is offered")
+
+    @abstractmethod
+    def _stops(self, request: Any) -> bool:
+        """Return whether a PowerDeliveryReq ends the transfer of energy."""
+
+    def _CableCheckReq(self, request: Any) -> Fields:
+        processing = self._ongoing_once("CableCheckReq")
+        done = processing.name == "Finished"
+        found = self.dc_status(Phase.CHECKED if done else Phase.CABLE_CHECK)
+        return {"dc_evse_status": found, "evse_processing": processing}
+
+    def _PreChargeReq(self, request: Any) -> Fields:
+        self.voltage = millivolts(request.ev_target_voltage) / 1000
+        return {"dc_evse_status": self.dc_status(Phase.PRE_CHARGE), "evse_present_voltage": self.volts(self.voltage)}
+
+    def _PowerDeliveryReq(self, request: Any) -> Fields:
+        stops = self._stops(request)
+        if stops:
+            self.voltage = self.current = 0.0
+        return {"evse_status": self._any_status(Phase.STOPPED if stops else Phase.ENERGY)}
+
+    def _any_status(self, phase: Phase) -> Any:
+        return self.dc_status(phase)
+
+    def _CurrentDemandReq(self, request: Any) -> Fields:
+        return {
+            "dc_evse_status": self.dc_status(Phase.ENERGY),
+            "evse_present_voltage": self.volts(self.voltage),
+            "evse_present_current": self.amperes(self.current),
+            "evse_current_limit_achieved": False,
+            "evse_voltage_limit_achieved": False,
+            "evse_power_limit_achieved": False,
+        }
+
+    def _WeldingDetectionReq(self, request: Any) -> Fields:
+        return {"dc_evse_status": self.dc_status(Phase.STOPPED), "evse_present_voltage": self.volts(0)}
+
+    def _SessionStopReq(self, request: Any) -> Fields:
+        return {}
+
+
+class Responses2(MessageResponses):
+    """Responses of ISO 15118-2, with external payment."""
+
+    schema = ISO2
+    responses: ClassVar[Mapping[str, Any]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
+    types: ClassVar[Any] = types_2
+    limits: ClassVar[Any] = parameters_2
+    values = VALUES_2
+    status: ClassVar[Callable[..., Any]] = status_2
+
+    def _stops(self, request: Any) -> bool:
+        return bool(request.charge_progress is types_2.ChargeProgress.Stop)
+
+    def _SessionSetupReq(self, request: Any) -> Fields:
+        return {"evse_id": EVSE_ID, "response_code": types_2.ResponseCode.OK_NewSessionEstablished}
+
+    def _ServiceDiscoveryReq(self, request: Any) -> Fields:
+        kinds = types_2.EnergyTransferMode
+        mode = kinds.AC_three_phase_core if self.family is Family.AC else kinds.DC_extended
+        return {
+            "payment_option_list": types_2.PaymentOptionList(payment_option=(types_2.PaymentOption(self.option),)),
+            "charge_service": types_2.ChargeService(
+                service_id=1,
+                service_category=types_2.ServiceCategory.EVCharging,
+                free_service=True,
+                supported_energy_transfer_mode=types_2.SupportedEnergyTransferMode(energy_transfer_mode=(mode,)),
+            ),
+        }
+
+    def _PaymentServiceSelectionReq(self, request: Any) -> Fields:
+        return self._selected(request)
+
+    def _AuthorizationReq(self, request: Any) -> Fields:
+        return {"evse_processing": self._ongoing_once("AuthorizationReq")}
+
+    def _ac_status(self) -> Any:
+        notification = parameters_2.EVSENotification.None_
+        return parameters_2.AC_EVSEStatus(notification_max_delay=0, evse_notification=notification, rcd=False)
+
+    def _any_status(self, phase: Phase) -> Any:
+        return self._ac_status() if self.family is Family.AC else self.dc_status(phase)
+
+    def _ChargeParameterDiscoveryReq(self, request: Any) -> Fields:
+        self._note_limits(request)
+        processing = self._ongoing_once("ChargeParameterDiscoveryReq")
+        offered = SAScheduleList(sa_schedule_tuple=(schedules_2.schedule_tuple(1, _PLAN),))
+        ac = self.family is Family.AC
+        return {
+            "evse_processing": processing,
+            "sa_schedules": offered if processing.name == "Finished" else None,
+            "evse_charge_parameter": parameters_2.AC_EVSEChargeParameter(
+                ac_evse_status=self._ac_status(),
+                evse_nominal_voltage=self.volts(MAINS_V),
+                evse_max_current=self.amperes(16),
+            )
+            if ac
+            else self._dc_limits(),
+        }
+
+    def _CurrentDemandReq(self, request: Any) -> Fields:
+        return {**super()._CurrentDemandReq(request), **self._of_loop()}
+
+    def _ChargingStatusReq(self, request: Any) -> Fields:
+        return {"evse_max_current": self.amperes(16), "ac_evse_status": self._ac_status(), **self._of_loop()}
+
+    def _of_loop(self) -> Fields:
+        return {"evse_id": EVSE_ID, "sa_schedule_tuple_id": 1, "receipt_required": False}
+
+
+class ContractResponses2(Responses2):
+    """Responses of ISO 15118-2 with payment by contract alone."""
+
+    option = "Contract"
+    _key: PublicKey | None = None
+    _signed = False
+
+    def _PaymentDetailsReq(self, request: Any) -> Fields:
+        try:
+            self._key = load_certificate(request.contract_signature_cert_chain.certificate).public_key()  # type: ignore[assignment]
+        except (CertificateError, ValueError):
+            self.facts.append("sends a certificate that cannot be read")
+        return {"gen_challenge": self.challenge, "evse_time_stamp": 1_700_000_000}
+
+    def _AuthorizationReq(self, request: Any) -> Fields:
+        if not self._signed:  # a repeated one needs no signature
+            self._verify(request)
+            self._signed = True
+        return super()._AuthorizationReq(request)
+
+    def _verify(self, request: Any) -> None:
+        """Report a wrong challenge or signature [V2G2-475]."""
+        if request.gen_challenge != self.challenge:
+            self.facts.append("signs another challenge")
+        try:
+            if self._key is not None:
+                signatures.verify(self.signature, request, self._key)
+        except SignatureError as error:
+            self.facts.append(f"its signature is wrong: {error}")
+
+
+class ResponsesDin(MessageResponses):
+    """Responses of DIN 70121."""
+
+    schema = DIN
+    responses: ClassVar[Mapping[str, Any]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
+    types: ClassVar[Any] = types_din
+    limits: ClassVar[Any] = parameters_din
+    values = VALUES_DIN
+    status: ClassVar[Callable[..., Any]] = status_din
+
+    def _stops(self, request: Any) -> bool:
+        return not request.ready_to_charge_state
+
+    def _SessionSetupReq(self, request: Any) -> Fields:
+        return {"evse_id": b"\0", "response_code": types_din.ResponseCode.OK_NewSessionEstablished}
+
+    def _ServiceDiscoveryReq(self, request: Any) -> Fields:
+        tag = types_din.ServiceTag(service_id=1, service_category=types_din.ServiceCategory.EVCharging)
+        return {
+            "payment_options": types_din.PaymentOptions(payment_option=(types_din.PaymentOption.ExternalPayment,)),
+            "charge_service": types_din.ServiceCharge(
+                service_tag=tag,
+                free_service=True,
+                energy_transfer_type=types_din.EVSESupportedEnergyTransferType.DC_extended,
+            ),
+        }
+
+    def _ServicePaymentSelectionReq(self, request: Any) -> Fields:
+        return self._selected(request)
+
+    def _ContractAuthenticationReq(self, request: Any) -> Fields:
+        return {"evse_processing": self._ongoing_once("ContractAuthenticationReq")}
+
+    def _ChargeParameterDiscoveryReq(self, request: Any) -> Fields:
+        self._note_limits(request)
+        return {
+            "evse_processing": self._ongoing_once("ChargeParameterDiscoveryReq"),
+            "sa_schedules": schedules_din.schedule_list(_PLAN),
+            "evse_charge_parameter": self._dc_limits(),
+        }

@@ -1,0 +1,195 @@
+"""The reference vehicles of ISO 15118-2 and DIN 70121 in the test of a charger."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
+
+from v2g import exi
+from v2g.iso15118.d2.charts import LOOPS
+from v2g.iso15118.d2.charts import STRICT as STRICT_2
+from v2g.iso15118.d2.charts import Family as Family2
+from v2g.iso15118.d2.session import Session2
+from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.din.charts import STRICT as STRICT_DIN
+from v2g.iso15118.din.session import SessionDin
+from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
+from v2g.iso15118.engine.message_timing import SharedTiming
+from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
+from v2g.iso15118.engine.session import Entropy
+from v2g.iso15118.engine.v2g_message import MessageSession
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g_testkit.cases.case import Nothing, Script
+from v2g_testkit.cases.known import Kit
+from v2g_testkit.cases.routes import RENEGOTIATED
+from v2g_testkit.cases.scripted_vehicle import PRE_CHARGE_S, Exchange, ScriptedVehicle
+from v2g_testkit.cases.v2g_message.changes import CHANGES
+from v2g_testkit.cases.v2g_message.checks import faults
+from v2g_testkit.cases.v2g_message.known import MessageKnown
+from v2g_testkit.cases.v2g_message.requests import MessageRequests, Requests2, RequestsDin
+
+_STARTS = (Asks.START, Asks.READY)
+_STOPS = (Asks.STOP, Asks.NOT_READY)
+_PAYMENTS = {"EIM": "ExternalPayment", "PnC": "Contract"}
+"""Method of authorization -> PaymentOption."""
+
+
+class MessageVehicle(ScriptedVehicle, MessageSession):
+    """Runs one script against a charger. `known` is the memory of earlier connections in the same case."""
+
+    kind: ClassVar[type[MessageRequests]]
+    ongoing_s = SharedTiming().evcc_ongoing
+    loops = LOOPS
+
+    def __init__(self, script: Script, kit: Kit, known: MessageKnown, *, entropy: Entropy) -> None:
+        super().__init__(script, kit, known, entropy=entropy)
+        self._known = known
+        self._requests = self.kind(known, kit)
+
+    @property
+    @abstractmethod
+    def _chart(self) -> Chart:
+        """The sequence chart without what vehicles in the field do beyond it."""
+
+    def _on_body(self, body: Any, header: Any | None) -> None:
+        self._received(body, b"" if header is None else header.session_id)
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
+        return self._requests.make(name, asks)
+
+    def _changed(self, change: str, request: Any) -> Any:
+        for each in change.split(" + "):
+            request = CHANGES[each](request, self._requests)
+        return request
+
+    def _message(self, request: Any) -> Any:
+        """Return a request as it is sent."""
+        if isinstance(request, SupportedAppProtocolReq):
+            return request
+        made = self._requests
+        message = self._wrapped(request, made.signature(request))
+        if made.header_id is not None:
+            message = replace(message, header=replace(message.header, session_id=made.header_id))
+            made.header_id = None
+        return message
+
+    def _say(self, request: Any) -> None:
+        self._send(self._message(request))
+
+    def _framed(self, request: Any) -> bytes:
+        return frame(PayloadType.SAP, exi.encode(self._message(request)))
+
+    def _prepare(self, name: str) -> str:
+        known = self._known
+        if name == "ChargeParameterDiscoveryReq" and known.discovered and known.mode is None:
+            return f"no energy transfer mode of {known.family.value} is offered"
+        return ""
+
+    def _choose_payment(self) -> None:
+        """Take the script's method of payment, if the charger offers it."""
+        offered, (pay, _, contract) = self._known.payments, self._script.pay.partition(" ")
+        pay = pay or self._kit.pay or ("EIM" if "ExternalPayment" in offered else "PnC")
+        if _PAYMENTS[pay] not in offered:
+            self._not_here(f"the charger does not offer {_PAYMENTS[pay]}")
+        elif pay == "PnC":
+            self._requests.payer = self._kit.contracts.get(contract or "good")
+            if self._requests.payer is None:
+                self._not_here(f"no contract {contract or 'good'!r} given")
+
+    # -- on the way ---------------------------------------------------------------------------------------------
+
+    def _learn(self, request: Any, message: Any) -> None:
+        self._known.hear(message)
+        if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
+            found = faults(request, message, self._requests)
+            self.seen.facts += [each for each in found if each not in self.seen.facts]
+        if type(message).__name__ == "ServiceDiscoveryRes":
+            self._choose_payment()
+        self._note_meter(getattr(message, "meter_info", None))
+
+    def _note_meter(self, info: Any) -> None:
+        if info is not None and "sends MeterInfo" not in self.seen.facts:
+            self.seen.facts.append("sends MeterInfo")
+            self.seen.facts += ["sends MeterReading"] if info.meter_reading is not None else []
+
+    def _usual(self, state: State, name: str, edge: Edge, goal: State) -> bool:
+        if name == "SessionStopReq":
+            return edge.to is goal
+        if name in ("CertificateUpdateReq", "MeteringReceiptReq"):
+            return False
+        if edge.asks in (Asks.CONTRACT, Asks.EXTERNAL_PAYMENT):
+            contract = goal is State.PAYMENT_DETAILS or self._requests.payer is not None
+            return (edge.asks is Asks.CONTRACT) is contract
+        if name == "PowerDeliveryReq":
+            if edge.asks in _STOPS:
+                return state in self.loops
+            return edge.asks in _STARTS or goal in RENEGOTIATED
+        return True
+
+    def _stops_power(self, request: Any) -> bool:
+        if type(request).__name__ != "PowerDeliveryReq":
+            return False
+        progress = getattr(request, "charge_progress", None)
+        return progress.name == "Stop" if progress is not None else not request.ready_to_charge_state
+
+    def _asks_to_stop(self, message: Any) -> bool:
+        names = ("dc_evse_status", "ac_evse_status", "evse_status")
+        status = next((found for name in names if (found := getattr(message, name, None)) is not None), None)
+        return status is not None and status.evse_notification.name == "StopCharging"
+
+    def _charging(self, name: str, asks: Asks) -> bool:
+        return name == "CableCheckReq" or (name == "PowerDeliveryReq" and asks in (*_STARTS, Asks.ANYTHING))
+
+    def _unfinished(self, message: Any) -> bool:
+        waits = type(message).__name__ == "PreChargeRes" and not self._voltage_there and not self._kit.without_power
+        return waits or super()._unfinished(message)
+
+    def _probes_in_c(self, request: Any) -> bool:
+        name = type(request).__name__
+        return self._charging(name, Asks.ANYTHING) and not self._stops_power(request)
+
+    def _closes_contactor(self, name: str, asks: Asks, says: Says) -> bool:
+        return name == "PowerDeliveryReq" and asks in _STARTS and self.state is State.DC_PRE_CHARGE_ONGOING
+
+    def _repeated(self) -> Exchange | None:
+        waits = self.state is State.DC_PRE_CHARGE_ONGOING and not self._voltage_there
+        if waits and self._time.now - self._since < PRE_CHARGE_S and not self._kit.without_power:
+            return "PreChargeReq", Asks.ANYTHING, Says.ANYTHING
+        return super()._repeated()
+
+    def _loop_hop(self) -> Exchange:
+        name = "ChargingStatusReq" if self._known.family is Family.AC else "CurrentDemandReq"
+        return name, Asks.ANYTHING, Says.ANYTHING
+
+    def _is_of_loop(self, name: str) -> bool:
+        return name in ("ChargingStatusRes", "CurrentDemandRes")
+
+
+class Vehicle2(MessageVehicle, Session2):
+    """A vehicle of ISO 15118-2."""
+
+    kind = Requests2
+    messages = MESSAGES_2
+
+    def __init__(self, script: Script, kit: Kit, known: MessageKnown, *, entropy: Entropy) -> None:
+        super().__init__(script, kit, known, entropy=entropy)
+        self.family = Family2(known.family.value)
+
+    @property
+    def _chart(self) -> Chart:
+        return STRICT_2[self.family]
+
+
+class VehicleDin(MessageVehicle, SessionDin):
+    """A vehicle of DIN 70121."""
+
+    kind = RequestsDin
+    messages = MESSAGES_DIN
+
+    @property
+    def _chart(self) -> Chart:
+        return STRICT_DIN
