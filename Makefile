@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants interop verify fuzz bench docs clean help
+.PHONY: demo test check packages unit cover long chaos mutants interop verify fuzz bench docs package audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -44,6 +44,7 @@ mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(BIN)/pytest -n 2 --dist loadgroup -m "interop" $(ARGS)
 
+verify: export V2G_EXAMPLES = 200
 verify: test      ## everything, in short where it takes long, before a release
 	$(BIN)/pytest -n 2 --dist loadgroup -m "interop" --share 5
 	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop and not hours" --share 24
@@ -51,13 +52,21 @@ verify: test      ## everything, in short where it takes long, before a release
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick
 
-fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates and so on, five minutes each
+package: $(VENV)/dev ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
+	$(BIN)/python -m deploy.debian dist
+
+audit: $(VENV)/dev ## known flaws of the installed packages; needs the vulnerability database on the Internet
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
+	$(BIN)/pip-audit --skip-editable
+
+fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates, sessions and so on, five minutes each
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.exi stream $(or $(FUZZ_SECONDS),300)
 	$(BIN)/python -m tests.fuzz.exi text $(or $(FUZZ_SECONDS),300)
 	$(BIN)/python -m tests.fuzz.exi board $(or $(FUZZ_SECONDS),300)
 	$(BIN)/python -m tests.fuzz.exi frame $(or $(FUZZ_SECONDS),300)
-	for target in energy energy_word zvt capture serial discovery watched hello asked typed certificate pem answer crl csr envelope installation; do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
+	for target in energy energy_word zvt capture serial discovery watched hello asked typed certificate pem answer crl csr envelope installation charger_2 vehicle_2 charger_din vehicle_din; do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,10 @@ from benchmarks.figures import Figure, percentile
 from benchmarks.peers import JOSEV
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
+from v2g.iso15118.select import EditionName
+from v2g.pki.profiles import Generation, KeyKind
 from v2g_cli.demo.processes import Event, program, wait_for
+from v2g_cli.demo.tables import CHAIN_2
 
 ABOUT = "concurrent sessions in one charger process, response times, and a complete session compared with the peer's"
 REQUIREMENTS = ("R175",)
@@ -65,6 +68,15 @@ max_charge_power_w = {each_w}
 [log]
 level = "warning"
 """
+_OLDER: Final = (
+    ("[sdp]\n", "[sdp]\nwithout_tls = true\n"),
+    ('"pki/v2g/root.pem"', '"pki/v2g/root.pem", "pki-2/v2g/root.pem"'),
+    ('"pki/mo/root.pem"', '"pki/mo/root.pem", "pki-2/mo/root.pem"'),
+    ("[meter]\n", CHAIN_2 + "[meter]\n"),
+    ("[site]\n", "[site]\nfree = true\n"),
+    ("services = [6]", 'services = [6, 2]\neditions = ["20", "2", "din"]\nauthorization = ["PnC", "EIM"]'),
+)
+"""What all editions need beyond ISO 15118-20."""
 _EVSE: Final = """
 [[evses]]
 evse_id = "DEV2GE{number:05d}"
@@ -76,17 +88,12 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield response times under load, the charger's resources meanwhile, and the complete session of both."""
     vehicles = 3 if quick else VEHICLES
     with tempfile.TemporaryDirectory() as folder:
-        report, busy, rss_mib = _many(Path(folder), vehicles, 1.0 if quick else SECONDS)
+        report, busy, rss_mib = many(Path(folder), vehicles, 1.0 if quick else SECONDS)
     loops = report.answers_ms.get("DC_ChargeLoopReq", [])
     if not loops:
         raise TransportError("no vehicle reached the charge loop", hint="is the machine very busy?")
-    finished = sum(word == "finished" for word in report.ended)
     per_s = len(loops) / (report.over - report.began)
-    own_late = percentile(report.late_ms, 0.99)
-    lost = Counter(word for word in report.ended if word != "finished")
-    note = f"{vehicles} vehicles, {per_s:.0f} loops/s, {finished} finished; their own event loop {own_late:.1f} ms late"
-    note += "".join(f"; {count} ended with {word}" for word, count in lost.most_common(3))
-    note += f"; load {os.getloadavg()[0]:.1f}"
+    note = words(report, per_s)
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         yield Figure(
             name="charging",
@@ -122,6 +129,16 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     yield from _beside_peer(quick=quick)
 
 
+def words(report: Report, per_s: float) -> str:
+    """Return the circumstances of a measurement with so many loops per second."""
+    finished = sum(word == "finished" for word in report.ended)
+    own_late = percentile(report.late_ms, 0.99)
+    lost = Counter(word for word in report.ended if word != "finished")
+    note = f"{len(report.ended)} vehicles, {per_s:.0f} loops/s, {finished} finished; their own event loop"
+    note += f" {own_late:.1f} ms late" + "".join(f"; {count} ended with {word}" for word, count in lost.most_common(3))
+    return f"{note}; load {os.getloadavg()[0]:.1f}"
+
+
 def _beside_peer(*, quick: bool) -> Iterator[Figure]:
     """Yield one complete session, ours and the peer's, from the same run."""
     if not quick:
@@ -141,10 +158,19 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
         )
 
 
-def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, float]:
-    """Return the vehicles' results, the charger's share of its core, and its peak memory (MiB)."""
+def many(
+    folder: Path, vehicles: int, seconds: float, editions: Sequence[EditionName] = ("20",)
+) -> tuple[Report, float, float]:
+    """Return the vehicles' results, the charger's share of its core, and its peak memory (MiB).
+
+    The vehicles have these editions by turns.
+    """
     pki = make_pki(folder / "pki", now=datetime.now(UTC), options=PkiOptions())
-    charger = program("secc", folder, charger_config(folder, pki, vehicles))
+    older = len(editions) > 1
+    if older:
+        options = PkiOptions(generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
+        make_pki(folder / "pki-2", now=datetime.now(UTC), options=options)
+    charger = program("secc", folder, charger_config(folder, pki, vehicles, older=older))
     seen: list[Event] = []
     with ExitStack() as stack:
         charger.start()
@@ -153,13 +179,22 @@ def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, f
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(charger.process.pid, {cores[0]})
         wait_for(charger, "session", "ready", seen, seconds=START_S)
-        ports = [event.data["tls_port"] for event in seen if event.name == "listens"]
-        plan = folder / "plan.json"
-        plan.write_bytes(
-            msgspec.json.encode(Plan(pki=str(pki.directory), ports=ports, seconds=seconds, patience_s=PATIENCE_S))
+        turns = [editions[number % len(editions)] for number in range(vehicles)]
+        places = [event.data for event in seen if event.name == "listens"]
+        plan = Plan(
+            pki=str(pki.directory),
+            pki_2=str(folder / "pki-2") if older else "",
+            ports=[
+                each["plain_port" if name == "din" else "tls_port"] for each, name in zip(places, turns, strict=True)
+            ],
+            editions=turns,
+            seconds=seconds,
+            patience_s=PATIENCE_S,
         )
+        file = folder / "plan.json"
+        file.write_bytes(msgspec.json.encode(plan))
         fleet = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.charging_vehicles", str(plan)], stdout=subprocess.PIPE
+            [sys.executable, "-m", "benchmarks.charging_vehicles", str(file)], stdout=subprocess.PIPE
         )
         os.sched_setaffinity(fleet.pid, {cores[-1]})
         used, output = _watch(fleet, charger.process.pid)
@@ -188,12 +223,14 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def charger_config(folder: Path, pki: PkiTree, vehicles: int) -> Path:
-    """Write secc.toml of a charger with one EVSE for each vehicle, without a back end."""
+def charger_config(folder: Path, pki: PkiTree, vehicles: int, *, older: bool = False) -> Path:
+    """Write secc.toml of a charger with one EVSE for each vehicle, without a back end; `older`: of all editions."""
     (folder / "meters").mkdir()
     for number in range(1, vehicles + 1):  # one certificate for all meters
         shutil.copy(pki.path("meter/chain.pem"), folder / f"meters/{number}.pem")
     text = _CONFIG.format(emaid=PkiOptions().emaid, each_w=10_000_000 // max(vehicles, 50))
+    for before, after in _OLDER if older else ():
+        text = text.replace(before, after)
     path = folder / "secc.toml"
     path.touch(mode=0o600)
     path.write_text(text + "".join(_EVSE.format(number=number) for number in range(1, vehicles + 1)))

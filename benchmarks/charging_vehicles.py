@@ -1,4 +1,4 @@
-"""Many vehicles in one process, each with a complete session over TLS, run by `benchmarks.charging` with one charger.
+"""Many vehicles in one process, each with a complete session, run by `benchmarks.charging` with one charger.
 
 Run as `python -m benchmarks.charging_vehicles PLAN`; prints one JSON record. A response time is from the write of a
 request to the read of its response, in the vehicle, including kernel, TLS of both sides and the vehicle's event loop.
@@ -15,22 +15,26 @@ from typing import Any
 
 import msgspec
 
+from evcc.editions import edition
 from evcc.policy.battery import Battery, BatteryConfig
 from evcc.session.contracts import Contract
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import Looping
+from evcc.session.edition import Connection
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
-from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.v2g_message.stages import Looping as OlderLooping
 from pki_tools.tree import PkiTree
+from v2g.io.network import plain_tcp
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.runner import Runner
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import Endpoint, TlsIdentity
+from v2g.io.tls.endpoint import ISO15118_2, Endpoint, TlsIdentity
 from v2g.io.tls.stream import TlsStream
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
 from v2g.pki.profiles import Role
 
@@ -45,10 +49,16 @@ BATTERY = Battery(BatteryConfig(capacity_wh=1_000_000, soc=60), at_ms=0).state
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters: one vehicle for each of `ports`, all in the charge loop together for `seconds`."""
+    """Parameters: one vehicle for each of `ports`, all in the charge loop together for `seconds`.
+
+    Its edition is the one at the same place in `editions`, without any ISO 15118-20. Vehicles of ISO 15118-2 pay by a
+    contract of `pki_2`, those of DIN 70121 externally, at a port without TLS.
+    """
 
     pki: str
+    pki_2: str = ""
     ports: list[int]
+    editions: list[EditionName] = []
     seconds: float
     patience_s: float
     discharge: bool = False
@@ -56,7 +66,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Response times (ms) by request, while all were in the loop; `ended`: outcomes of all sessions; start and end
+    """Response times (ms) by request (for older editions with their name, as "CurrentDemandReq din"), while all were in
+    the loop; `ended`: outcomes of all sessions; start and end
     (CLOCK_MONOTONIC) of the time when all were in the loop; `limits`: when a vehicle got another limit (W)."""
 
     answers_ms: dict[str, list[float]]
@@ -71,9 +82,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Timed:
     """A stream that measures response times."""
 
-    def __init__(self, stream: TlsStream, fleet: "Fleet") -> None:
-        self._stream, self._fleet = stream, fleet
-        self.session: VehicleSession | None = None
+    def __init__(self, stream: TlsStream | plain_tcp.PlainStream, fleet: "Fleet", suffix: str) -> None:
+        self._stream, self._fleet, self._suffix = stream, fleet, suffix
+        self.session: Any = None
         self._sent: tuple[str, float] | None = None
         self._limit: RationalNumber | None = None
 
@@ -97,10 +108,9 @@ class Timed:
 
     async def write(self, data: bytes) -> None:
         """Write, and record the request."""
-        assert self.session is not None
         pending = self.session._pending
         if pending is not None and self._sent is None:
-            self._sent = type(pending).__name__, time.perf_counter()
+            self._sent = type(pending).__name__ + self._suffix, time.perf_counter()
         await self._stream.write(data)
 
     async def close(self) -> None:
@@ -150,9 +160,10 @@ class Fleet:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._pki = PkiTree.load(Path(plan.pki))
+        self._pki_2 = PkiTree.load(Path(plan.pki_2)) if plan.pki_2 else self._pki
         self._gate = asyncio.Semaphore(TOGETHER)
         self._clock = Clock()
-        self._looping: list[VehicleSession] = []
+        self._looping: list[Any] = []
         self._together = asyncio.Event()
         self._runners: list[Runner] = []
         self._answers: dict[str, list[float]] = defaultdict(list)
@@ -166,7 +177,9 @@ class Fleet:
 
     async def run(self) -> Report:
         """Bring all vehicles into the loop, measure, and end all sessions gracefully."""
-        tasks = [asyncio.create_task(self._vehicle(port)) for port in self._plan.ports]
+        names = self._plan.editions or ["20"] * len(self._plan.ports)
+        places = zip(self._plan.ports, names, strict=True)
+        tasks = [asyncio.create_task(self._vehicle(port, name)) for port, name in places]
         async with asyncio.timeout(self._plan.patience_s):
             while not self._ready(sum(each.done() for each in tasks)):  # early ends are counted by outcome
                 await asyncio.sleep(0.05)
@@ -189,7 +202,7 @@ class Fleet:
         )
 
     def _ready(self, ended: int) -> bool:
-        looping = sum(isinstance(each.stage, Looping) for each in self._looping)
+        looping = sum(isinstance(each.stage, Looping | OlderLooping) for each in self._looping)
         return looping + ended == len(self._plan.ports)
 
     async def _lateness(self) -> list[float]:
@@ -200,17 +213,27 @@ class Fleet:
             late.append((time.perf_counter() - now - 0.01) * 1000)
         return late
 
-    async def _vehicle(self, port: int) -> str:
-        pki = self._pki
+    async def _connect(self, port: int, name: EditionName) -> TlsStream | plain_tcp.PlainStream:
+        if name == "din":
+            return await plain_tcp.connect("::1", port, timeout=20.0)
         endpoint = Endpoint(
             server=False,
-            identities=(TlsIdentity(pki.credentials("vehicle")),),
-            anchors=pki.anchors("v2g"),
+            identities=(TlsIdentity(self._pki.credentials("vehicle")),),
+            anchors=self._pki.anchors("v2g"),
             peer_role=Role.SECC,
         )
+        if name == "2":
+            endpoint = msgspec.structs.replace(
+                endpoint, identities=(), anchors=self._pki_2.anchors("v2g"), profile=ISO15118_2
+            )
+        return await connect("::1", port, endpoint, timeout=20.0)
+
+    async def _vehicle(self, port: int, name: EditionName) -> str:
+        pki = self._pki_2 if name == "2" else self._pki
         hardware = StillVehicle()
         config = SessionConfig(
-            services=ServiceConfig(energy=("DC_BPT",)),
+            services=ServiceConfig(energy=("DC_BPT",) if name == "20" else ("DC",)),
+            authorization=AuthorizationConfig(allow_eim=name == "din"),
             discharge=DischargeConfig(enabled=self._plan.discharge),
             program=(ProgramStep(do="charge", until_soc=100.0),),
         )
@@ -221,15 +244,17 @@ class Fleet:
                 ended.append(f"{event.data['reason']} of {event.data['request']}")
 
         async with self._gate:
-            stream = await connect("::1", port, endpoint, timeout=20.0)
-            timed = Timed(stream, self)
-            session = timed.session = VehicleSession(
-                config,
+            stream = await self._connect(port, name)
+            timed = Timed(stream, self, "" if name == "20" else f" {name}")
+            connection = Connection(
                 battery=BATTERY,
-                secc_certificate=stream.peer_chain[0],
+                secc_certificate=stream.peer_leaf,
                 contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
                 entropy=os.urandom,
             )
+            kind = edition(name)
+            session: Any = kind.session(config, connection, kind.protocols(config, tls=name != "din"), 0.0)
+            timed.session = session
             runner = Runner(
                 session, timed, execute=hardware.execute, clock=self._clock, observe=observe
             )  # fmt: skip
@@ -239,7 +264,7 @@ class Fleet:
             running = asyncio.create_task(runner.run())
             reporting = asyncio.create_task(hardware.report(self._clock))
             running.add_done_callback(lambda _: reporting.cancel())
-            while not isinstance(session.stage, Looping) and not running.done():
+            while not isinstance(session.stage, Looping | OlderLooping) and not running.done():
                 await asyncio.sleep(0.01)
         word = await running
         return ended[0] if ended else word

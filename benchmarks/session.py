@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -92,11 +92,19 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     )  # fmt: skip
 
 
-def run_own(*, quick: bool) -> Run:
-    """Run `v2g demo` and evaluate its report."""
+def run_own(*, quick: bool, scenario: str = "discharge") -> Run:
+    """Run a scenario of `v2g demo` and evaluate its report."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from v2g_cli.main import main; main()", "demo", "--json"]
+        command = [
+            sys.executable,
+            "-c",
+            "from v2g_cli.main import main; main()",
+            "demo",
+            "--json",
+            "--scenario",
+            scenario,
+        ]
         command += ["--folder", str(Path(folder) / "run"), *(("--time-scale", str(QUICK_SCALE)) if quick else ())]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
@@ -112,7 +120,7 @@ def run_own(*, quick: bool) -> Run:
     ended = next(r["t"] for r in vehicle if (r["stage"], r["name"]) == ("session", "ended"))
     programs = summary["figures"]["programs"]
     return Run(
-        energy_s=next(r["t"] for r in flows if r["data"]["power_w"]) - plugged,
+        energy_s=next(r["t"] for r in flows if r["data"].get("power_w", r["data"].get("current_ma"))) - plugged,
         wall_s=ended - plugged,
         cpu_s=programs["secc"]["cpu_s"] + programs["evcc"]["cpu_s"],
         secc_mib=programs["secc"]["rss_mib"],
@@ -121,8 +129,9 @@ def run_own(*, quick: bool) -> Run:
     )
 
 
-def run_peer() -> tuple[Run | None, str]:
-    """Return the peer's session with itself, or why it is missing."""
+def run_peer(edition: Literal["20", "2"] = "20") -> tuple[Run | None, str]:
+    """Return the peer's session with itself, or why it is missing: direct current, plug and charge over TLS."""
+    service, loop = ("DC_BPT", "DC_ChargeLoopRes") if edition == "20" else ("DC", "CurrentDemandRes")
     if shutil.which("java") is None:
         return None, "needs Java (Debian package openjdk-17-jre-headless)"
     reason = interop.missing()
@@ -134,8 +143,12 @@ def run_peer() -> tuple[Run | None, str]:
         peer = interop.make_peer(folder / "peer")
         meters = []
         for program, ready, seconds in (
-            (peer.charger(wire, folder / "secc.log"), "UDP server started", PEER_READY_S),
-            (peer.vehicle(wire, folder / "evcc.log"), "SessionStopRes received", PEER_SESSION_S),
+            (peer.charger(wire, folder / "secc.log", edition=edition), "UDP server started", PEER_READY_S),
+            (
+                peer.vehicle(wire, folder / "evcc.log", service=service, edition=edition),
+                "SessionStopRes received",
+                PEER_SESSION_S,
+            ),
         ):
             program.start()
             assert program.process is not None
@@ -153,12 +166,12 @@ def run_peer() -> tuple[Run | None, str]:
 
     begin = at("Sending SDPRequest")
     run = Run(
-        energy_s=(at("DC_ChargeLoopRes received") - begin).total_seconds(),
+        energy_s=(at(f"{loop} received") - begin).total_seconds(),
         wall_s=(at("SessionStopRes received") - begin).total_seconds(),
         cpu_s=sum(meter.cpu_s for meter in meters),
         secc_mib=meters[0].rss_mib,
         evcc_mib=meters[1].rss_mib,
-        loops=sum("DC_ChargeLoopRes received" in text for _, text in stamps),
+        loops=sum(f"{loop} received" in text for _, text in stamps),
     )
     return run, ""
 

@@ -39,6 +39,7 @@ from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import run
+from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.growing_file import reopen_all
 from v2g.io.tls.renewal import Renewed, keep_renewed
@@ -151,6 +152,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             supervisor.keep(f"telemetry sink {each.name}", feeder.run)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         api.prepare()
+        notify("READY=1")
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
         ports = {f"ocpp_{place}": port for place, port in enumerate(others, 2)}
         yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)

@@ -184,8 +184,18 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     or `interop` (also P-256, SHA-256)."""
 
 
+class Provisioning2(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provisioning service's certificate for vehicles of ISO 15118-2, on secp256r1."""
+
+    chain: Path
+    """PEM file of its certificate, leaf first."""
+    key: KeyReference
+    """Its key: PEM file of mode 0600, or key URI."""
+
+
 class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, OCPP M01)."""
+    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, ISO 15118-2; OCPP M01,
+    M02)."""
 
     pool: KeyReference
     """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
@@ -196,6 +206,10 @@ class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Its key: PEM file of mode 0600, or key URI."""
     oem_roots: tuple[Path, ...]
     """PEM files of OEM and V2G roots of vehicles."""
+    oem_sub_cas: tuple[Path, ...] = ()
+    """PEM files of the CAs below them: vehicles of ISO 15118-2 send their provisioning certificate alone."""
+    iso15118_2: Provisioning2 | None = None
+    """The service's certificate for ISO 15118-2; none: the one above, if it is on secp256r1."""
     envelope: EnvelopeRules = RULES
     """Options of sealed keys, for vehicles that differ."""
 

@@ -35,6 +35,7 @@ from evcc.session.ports import BatteryState
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.keys import load_credentials
 from v2g.io.network import plain_tcp
@@ -257,6 +258,7 @@ class Vehicle:
     async def _converse(self, endpoint: Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
         """Match, connect and run one session of ISO 15118-20, in several parts if it pauses."""
         config = self.config.link
+        connections = ConnectionRecorder(recorder) if recorder is not None else None
         async with contextlib.AsyncExitStack() as stack:
             plugged_at = self.clock.monotonic()
             link: VehicleLink | None = None
@@ -272,7 +274,7 @@ class Vehicle:
                 await self._ready(link)
             rest = Rest(link)
             while True:
-                stream = await self._connect(endpoint)
+                stream = await self._connect(endpoint, connections)
                 reason, resume = await self._session(stream, self.clock.monotonic() - plugged_at, wrap)
                 if self.pauses is None:
                     return reason
@@ -304,7 +306,7 @@ class Vehicle:
             hint = "is the charger running, and its control pilot at 5 %?"
             raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
 
-    async def _connect(self, endpoint: Endpoint) -> Stream:
+    async def _connect(self, endpoint: Endpoint, recorder: ConnectionRecorder | None) -> Stream:
         config = self.config
         # The kernel tests a new address for duplicates first.
         await wait_usable(*config.link.interfaces, timeout=config.timers.evcc_communication_setup)
@@ -320,7 +322,7 @@ class Vehicle:
         where: dict[str, Scalar] = {"host": found.host, "port": found.port, "tries": found.tries}
         self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
         if found.response.security is Security.NONE:
-            return await plain_tcp.connect(found.host, found.port, timeout=config.tls.timeout_s)
+            return await plain_tcp.connect(found.host, found.port, timeout=config.tls.timeout_s, recorder=recorder)
         stream = await connect(
             found.host,
             found.port,

@@ -78,7 +78,7 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plc: Annotated[PlcConfig, Meta(description="powerline port for SLAC")] = PlcConfig()
     record: Annotated[
         RecordConfig | None,
-        Meta(description="record powerline frames and TLS, with its secrets if tls.key_log is set"),
+        Meta(description="record powerline frames and the connection, of TLS with its secrets if tls.key_log is set"),
     ] = None
 
     @property

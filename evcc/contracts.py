@@ -17,7 +17,7 @@ from v2g.io.keys import load_credentials
 from v2g.io.keys.secrets import read_pin
 from v2g.io.runtime.runner import Execute, Outcome
 from v2g.io.tls.crls import CrlFiles
-from v2g.iso15118.d20.installation import pcid_of
+from v2g.iso15118.engine.contracts import pcid_of
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate

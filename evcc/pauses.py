@@ -69,7 +69,7 @@ class PauseFile:
             stored = typed_json.decode(self._path.read_bytes(), StoredPause)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError) as error:
             raise StoreError(f"{self._path}: {error}", hint="delete it to start a new session") from None
         if stored.version != _VERSION:
             raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}")

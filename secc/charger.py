@@ -27,12 +27,12 @@ from secc.station.station import MeterSample, Station, StationConfig
 from v2g.energy.limits import GridResponse
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig, Recorder
-from v2g.io.capture.tls_recorder import recorded
 from v2g.io.network.interface_supervisor import Presence
 from v2g.io.network.neighbours import mac_of
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
+from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
@@ -299,6 +299,7 @@ class Charger:
             await presence.ready()
             for controller in self.controllers:
                 controller.connect_wires()
+            notify("READY=1")  # a back end that is away must not let the service manager give up
             if self.station is not None:
                 await self.station.online.wait()
             keep_responsive()
@@ -311,17 +312,16 @@ class Charger:
         try:
             for shared in _doors([each for each in self.controllers if interface in each.config.link.interfaces]):
                 first = shared[0].config
-                recorder = self._recorders.get(first.link.record) if first.link.record is not None else None
-                endpoint = self.transport.endpoint_of(first)
                 await doors.add(
                     listen(
                         interface,
                         address,
                         config=first,
-                        endpoint=endpoint if recorder is None or endpoint is None else recorded(endpoint, recorder),
+                        endpoint=self.transport.endpoint_of(first),
                         handler=lambda stream, shared=shared: self._vehicle(stream, shared, wrap),  # type: ignore[misc]
                         observe=self.observe,
                         evse_ids=[each.config.charger.evse_id for each in shared],
+                        recorder=self._recorders.get(first.link.record) if first.link.record is not None else None,
                     )
                 )
         except BaseException:

@@ -19,6 +19,9 @@ from v2g_cli.demo.processes import free_port
 
 __all__ = ["broker", "pki"]
 
+EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "50"))
+"""Of a property that does not say how many: others in each run, four times as many in `make verify`."""
+
 FEW = 4
 """So many cases of a test all run, whatever share is asked for."""
 
@@ -49,7 +52,9 @@ def pytest_configure() -> None:
     gc.disable()  # what is collected stays: looking through it for cycles is in vain
     patient.install()
     slow = [HealthCheck.too_slow]
-    settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=slow)
+    settings.register_profile(
+        "any machine", settings(), deadline=None, suppress_health_check=slow, max_examples=EXAMPLES
+    )
     settings.load_profile("any machine")
 
 

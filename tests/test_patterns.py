@@ -45,7 +45,8 @@ def test_no_pattern_ends_in_a_dollar() -> None:
         f"{file.relative_to(ROOT)}:{node.lineno}"
         for package in _PACKAGES
         for file in sorted((ROOT / package).rglob("*.py"))
-        for node in patterns(ast.parse(file.read_text()))
+        if "$" in (text := file.read_text())
+        for node in patterns(ast.parse(text))
         if any(_ENDS_IN_DOLLAR.search(text) for text in texts(node))
     ]
     assert not found

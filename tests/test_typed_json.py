@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
+
+from v2g import typed_json
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -73,3 +76,15 @@ def test_programs_decode_nowhere_else() -> None:
     assert unguarded(ast.parse(home.read_text()))
     found: dict[Path, list[int]] = {path: unguarded(ast.parse(path.read_text())) for path in files if path != home}
     assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"text":"\x80"}', b'{"\x80":1}', b"[" * 100_000, '{"text":"\ud800"}'],
+    ids=["value", "name", "depth", "surrogate"],
+)
+@pytest.mark.parametrize("type_", [object, dict[str, str], msgspec.defstruct("Text", [("text", str)])])
+def test_whatever_is_not_json_is_one_error(data: bytes | str, type_: object) -> None:
+    """msgspec has others for broken UTF-8 and for depth."""
+    with pytest.raises(msgspec.DecodeError):
+        typed_json.decode(data, type_)

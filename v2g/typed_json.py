@@ -44,7 +44,10 @@ def decode(data: bytes | str, type_: type[T]) -> T: ...
 def decode(data: bytes | str, type_: Any) -> Any: ...
 def decode(data: bytes | str, type_: Any) -> Any:
     """Return JSON as a type. Raises msgspec.DecodeError; its subclass ValidationError for JSON of another type."""
-    return decoder(type_).decode(data)
+    try:
+        return decoder(type_).decode(data)
+    except (UnicodeError, RecursionError) as error:  # msgspec raises these, too
+        raise msgspec.DecodeError(str(error)) from None
 
 
 @overload

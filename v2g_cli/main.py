@@ -21,6 +21,7 @@ from v2g_cli import board, terminal
 from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.demo.command import demo
+from v2g_cli.init import evcc_init, secc_init
 from v2g_cli.output import say
 from v2g_cli.trace import command as trace_
 from v2g_cli.vtn import vtn
@@ -98,10 +99,11 @@ def _main(name: str) -> Callable[[Path, Path | None], int]:
     return main_
 
 
-def _shown_program(name: str, what: str) -> None:
-    """Add a sub-command that runs a program with a live view, or follows a running one."""
+def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
+    """Add a sub-command that runs a program with a live view, or follows a running one; `init` configures it."""
 
     def run(
+        context: typer.Context,
         config: Annotated[
             Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs the program.")
         ] = None,
@@ -115,6 +117,8 @@ def _shown_program(name: str, what: str) -> None:
             Path | None, typer.Option("--follow", metavar="EVENTS", help="Show the events of a program instead.")
         ] = None,
     ) -> None:
+        if context.invoked_subcommand is not None:
+            return
         from v2g_cli.live import run_live, watch
 
         if (config is None) == (followed is None):
@@ -128,11 +132,14 @@ def _shown_program(name: str, what: str) -> None:
         raise typer.Exit(run_live(_main(name), config, events) if live else _main(name)(config, events))
 
     examples = f"Examples: `v2g {name} --config {name}.toml --live`, `v2g {name} --follow {name}.events.jsonl`"
-    app.command(name, help=f"{what}\n\n{examples}")(run)
+    group = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
+    group.callback(help=f"{what}\n\n{examples}, `v2g {name} init --help`")(run)
+    group.command("init")(init)
+    app.add_typer(group, name=name)
 
 
-_shown_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.")
-_shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.")
+_shown_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.", secc_init)
+_shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.", evcc_init)
 
 
 def main() -> None:

@@ -198,7 +198,7 @@ class HttpsUplink:
             if not answer.ok:
                 raise TransportError(f"HTTP status {answer.status}")
             marks = typed_json.decode(answer.body, _Answer).high_water
-        except (TransportError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (TransportError, msgspec.DecodeError) as error:
             raise TransportError(f"{redacted(self._url)}: {error}") from None
         self._on_marks(marks)
 

@@ -7,7 +7,18 @@ from v2g_station.assembly import Blocks
 from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.der.der import GridEvent
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress
-from v2g_station.blocks.evse import Bay, Contract, Fact, Power, PowerLimited, Signature, StopButton, Token, Unlocked
+from v2g_station.blocks.evse import (
+    Bay,
+    Contract,
+    Fact,
+    Power,
+    PowerLimited,
+    Signature,
+    StopButton,
+    Token,
+    Unlocked,
+    VehicleAddress,
+)
 from v2g_station.blocks.firmware import FirmwareProgress
 from v2g_station.blocks.firmware_publishing import Fetched, PublishProgress
 from v2g_station.blocks.payment.web_payment import WebPaymentRequested
@@ -25,6 +36,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
     return {
         Token: blocks.authorizer.token,
         Contract: blocks.authorizer.contract,
+        VehicleAddress: blocks.authorizer.vehicle,
         StopButton: blocks.authorizer.stop_button,
         Power: blocks.sessions.power,
         PowerLimited: blocks.sessions.limited,

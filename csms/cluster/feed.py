@@ -141,7 +141,7 @@ class Feed:
 
     def _on_announcement(self, announcement: bytes) -> None:
         try:
-            event = _decode(announcement)
+            event = typed_json.decode(announcement, FeedEvent)
         except msgspec.DecodeError as error:
             _log.warning("cannot decode an event of another node: %s", error)
         else:
@@ -149,4 +149,3 @@ class Feed:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = typed_json.decoder(FeedEvent).decode

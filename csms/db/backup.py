@@ -63,7 +63,6 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="end"):
 
 Line = Header | TableStart | Rows | End
 
-_decoder: msgspec.json.Decoder[Line] = typed_json.decoder(Line)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -169,9 +168,10 @@ def _to_text(row: tuple[Any, ...], binary: list[int]) -> tuple[Any, ...]:
 
 def _line(text_: bytes) -> Line:
     try:
-        return _decoder.decode(text_)
+        found: Line = typed_json.decode(text_, Line)
     except msgspec.DecodeError as error:
         raise CodecError(f"not a backup: {error}") from None
+    return found
 
 
 def _read(connection: Connection, file: gzip.GzipFile) -> int:

@@ -6,7 +6,7 @@ removals apply at once.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -14,11 +14,11 @@ import msgspec
 
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError, V2GError
 from v2g.io.keys.secrets import read_pin
-from v2g.iso15118.d20.installation import Contract, read_pcid
-from v2g.pki.certificates import emaid_of, load_certificate
+from v2g.iso15118.engine.contracts import Contract, read_pcid
+from v2g.pki.certificates import emaid_of, key_kind, load_certificate
 from v2g.pki.credentials import load_bundle, save_bundle
 from v2g.pki.keys import PrivateKey
-from v2g.pki.profiles import Role
+from v2g.pki.profiles import Generation, Role, generation_of
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import check_profile
 
@@ -41,8 +41,23 @@ class ContractPool:
 
     def find(self, pcid: str) -> tuple[tuple[Contract, ...], tuple[str, ...]]:
         """Return the contracts of a vehicle, with the problems of its invalid files."""
+        return self._read(self._vehicle(pcid).glob("*.pem"))
+
+    def find_successors(self, emaid: str, certificate: bytes) -> tuple[tuple[Contract, ...], tuple[str, ...]]:
+        """Return the contracts of the vehicle that has `certificate` (DER) of the contract `emaid`, and problems.
+
+        If the pool no longer has that certificate, the vehicle is the only one with this EMAID; of several, none is.
+        """
+        held = list(self._folder.glob(f"*/{_file_name(emaid, certificate)}"))
+        of_emaid = self._folder.glob(f"*/{emaid[:14]}*.pem")  # with or without check digit
+        folders = {path.parent for path in held or of_emaid}
+        if len(folders) > 1:
+            return (), (f"{emaid} is in the pool for {len(folders)} vehicles",)
+        return self._read(path for folder in folders for path in folder.glob("*.pem"))
+
+    def _read(self, paths: Iterable[Path]) -> tuple[tuple[Contract, ...], tuple[str, ...]]:
         contracts, problems = [], []
-        for path in sorted(self._vehicle(pcid).glob("*.pem")):
+        for path in sorted(paths):
             try:
                 credentials = load_bundle(path, self._passphrase)
             except V2GError as error:
@@ -58,13 +73,14 @@ class ContractPool:
         contract, StoreError when it cannot be written.
         """
         leaf = load_certificate(chain[0])
-        check_profile(leaf, Role.CONTRACT, interop=interop)
+        generation = Generation.ISO15118_20 if interop else generation_of(key_kind(leaf))
+        check_profile(leaf, Role.CONTRACT, interop=interop, generation=generation)
         if not 2 <= len(chain) <= 4:
             raise CertificateError(f"a contract comes with 1 to 3 sub-CAs, not {len(chain) - 1}", reason="malformed")
         if leaf.public_key() != key.public_key():
             raise KeyAccessError("the key does not match the contract certificate")
         emaid, folder = emaid_of(leaf), self._vehicle(read_pcid(pcid))
-        path = folder / f"{emaid}-{hashlib.sha256(chain[0]).hexdigest()[:16]}.pem"
+        path = folder / _file_name(emaid, chain[0])
         try:
             for each in (self._folder, folder):
                 each.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -93,6 +109,10 @@ class ContractPool:
 
     def _vehicle(self, pcid: str) -> Path:
         return self._folder / read_pcid(pcid)
+
+
+def _file_name(emaid: str, certificate: bytes) -> str:
+    return f"{emaid}-{hashlib.sha256(certificate).hexdigest()[:16]}.pem"
 
 
 def open_pool(reference: KeyReference) -> ContractPool:

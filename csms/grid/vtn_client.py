@@ -91,7 +91,7 @@ class VtnClient:
             pages.append(await self._request("GET", f"{self._url}{path}?{urlencode(parameters)}"))
             try:
                 count = len(typed_json.decode(pages[-1], list[msgspec.Raw]))
-            except (msgspec.DecodeError, RecursionError) as error:
+            except msgspec.DecodeError as error:
                 raise CodecError(f"{path} is answered with no list: {error}") from None
             if count < _PAGE:
                 return pages

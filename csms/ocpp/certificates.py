@@ -28,7 +28,7 @@ _AGAIN_MS = 3_600_000
 async def answer_get_15118_ev_certificate(
     context: HandlerContext, request: Get15118EVCertificateRequest
 ) -> Get15118EVCertificateResponse:
-    """Issue a contract to a vehicle (M01); -20 has no separate update (M02.FR.02)."""
+    """Issue a contract to a vehicle (M01), or renew it (M02); -20 has no separate update (M02.FR.02)."""
     provisioning = context.services.provisioning
     if provisioning is None:
         info = StatusInfo(reason_code="NotConfigured", additional_info="[provisioning] is not configured")

@@ -274,7 +274,7 @@ class _ReadStream:
         self, stream: ByteStream, sent: Callable[[int, bytes], None], received: Callable[[int, bytes], None]
     ) -> None:
         self._stream = stream
-        self._ways = (Framer(), sent), (Framer(), received)
+        self._ways = (_framer(), sent), (_framer(), received)
 
     async def read(self, n: int) -> bytes:
         """See ByteStream."""
@@ -290,6 +290,11 @@ class _ReadStream:
     async def close(self) -> None:
         """See ByteStream."""
         await self._stream.close()
+
+
+def _framer() -> Framer:
+    """Return a framer that loses its position no earlier than the session's."""
+    return Framer(skips=PayloadType.SAP)
 
 
 def _hear(data: bytes, framer: Framer, handle: Callable[[int, bytes], None]) -> None:

@@ -18,10 +18,10 @@ from v2g import exi
 from v2g.errors import CodecError, ConfigError
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolRes
 from v2g.iso15118.engine.core import Conversation
+from v2g.iso15118.engine.negotiated import Negotiated
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
-from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session import Action, Entropy, Fact, Received, decode_padded
-from v2g.iso15118.engine.v2gtp import Framer
+from v2g.iso15118.engine.session import Entropy, decode_padded
+from v2g.iso15118.engine.v2gtp import Frame
 from v2g.safety import Ask
 
 
@@ -83,10 +83,10 @@ class Edition(Protocol):
         """Return what reads the messages of a session for the safety monitor."""
 
 
-class NegotiatedSession:
+class NegotiatedSession(Negotiated[EditionSession]):
     """One connection: a session of the first edition until the charger has selected one, then of that edition.
 
-    See `v2g.iso15118.engine.core.Conversation`. Raises ConfigError if no edition has a protocol for the connection.
+    Raises ConfigError if no edition has a protocol for the connection.
     """
 
     def __init__(
@@ -103,15 +103,12 @@ class NegotiatedSession:
             for rank, (_, each) in enumerate(offers, start=1)
         )
         self._config, self._connection, self._connected_for = config, connection, connected_for
-        self.session = self._begin(offers[0][0], 0.0)
-        """The current session."""
-        self._first = offers[0][0]
-        self._handshake = Framer() if len(set(map(id, self._editions.values()))) > 1 else None
-        self._received = b""
-        self._facts: list[Fact] = []
         self._started = 0.0
+        self._first = offers[0][0]
+        others = any(edition is not self._first for edition, _ in offers)
+        super().__init__(self._session_of(self._first, 0.0), chooses=others)
 
-    def _begin(self, edition: Edition, elapsed: float) -> EditionSession:
+    def _session_of(self, edition: Edition, elapsed: float) -> EditionSession:
         return edition.session(self._config, self._connection, self._protocols, self._connected_for + elapsed)
 
     def reader(self) -> MessageReader:
@@ -123,95 +120,22 @@ class NegotiatedSession:
         """See EditionSession."""
         return self.session.paused
 
-    @property
-    def closed(self) -> bool:
-        """See Core."""
-        return self.session.closed
-
-    @property
-    def reason(self) -> str:
-        """See Core."""
-        return self.session.reason
-
-    @property
-    def state(self) -> State:
-        """See Conversation."""
-        return self.session.state
-
-    @property
-    def session_id(self) -> bytes:
-        """See Conversation."""
-        return self.session.session_id
-
-    @property
-    def newest(self) -> Received:
-        """See Conversation."""
-        return self.session.newest
-
-    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
-        """See Conversation."""
-        return self.session.decode(payload_type, payload)
-
     def start(self, now: float, utc_ms: int) -> None:
         """See Core."""
         self._started = now
-        self.session.start(now, utc_ms)
+        super().start(now, utc_ms)
 
-    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """See Core. Data before the end of the handshake is buffered."""
-        if self._handshake is not None:
-            data = self._negotiate(self._handshake, data, now, utc_ms)
-        if data:
-            self.session.receive(data, now, utc_ms)
+    def _chosen(self, first: Frame, now: float) -> EditionSession | None:
+        """Continue with the edition that the charger has selected."""
+        response, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), first.payload)
+        if self.closed or not isinstance(response, SupportedAppProtocolRes) or response.schema_id is None:
+            return None
+        edition = self._editions.get(response.schema_id, self._first)
+        return None if edition is self._first else self._session_of(edition, now - self._started)
 
-    def receive_eof(self, now: float, utc_ms: int) -> None:
-        """See Core."""
-        self.session.receive_eof(now, utc_ms)
-
-    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
-        """See Core."""
-        if self._handshake is not None:
-            self._facts.append(fact)
-        self.session.fact(fact, now, utc_ms)
-
-    def tick(self, now: float, utc_ms: int) -> None:
-        """See Core."""
-        self.session.tick(now, utc_ms)
-
-    def abort(self, reason: str, now: float, utc_ms: int) -> None:
-        """See Core."""
-        self.session.abort(reason, now, utc_ms)
-
-    def deadline(self) -> float | None:
-        """See Core."""
-        return self.session.deadline()
-
-    def actions(self) -> list[Action]:
-        """See Core."""
-        return self.session.actions()
-
-    def _negotiate(self, framer: Framer, data: bytes, now: float, utc_ms: int) -> bytes:
-        """Continue with the charger's choice; return all received data, nothing until it is known."""
-        self._received += data
-        try:
-            first = next(framer.feed(data), None)
-            if first is None:
-                return b""
-            response, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), first.payload)
-        except CodecError:
-            response = None
-        edition = self._first
-        if isinstance(response, SupportedAppProtocolRes) and response.schema_id is not None:
-            edition = self._editions.get(response.schema_id, edition)
-        if edition is not self._first and not self.session.closed:
-            self.session = self._begin(edition, now - self._started)
-            self.session.start(now, utc_ms)
-            self.session.actions()  # the same request, which the first session has sent
-            for fact in self._facts:
-                self.session.fact(fact, now, utc_ms)
-        self._handshake = None
-        self._facts.clear()
-        return self._received
+    def _begin(self, session: EditionSession, now: float, utc_ms: int) -> None:
+        super()._begin(session, now, utc_ms)
+        session.actions()  # the same request, which the first session has sent
 
 
 class _NegotiatedReader:

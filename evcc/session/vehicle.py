@@ -172,6 +172,22 @@ class Vehicle(Session):
 
     # -- requests and answers -----------------------------------------------------------------------------------
 
+    def _common_context(self) -> dict[str, Any]:
+        """Return the fields of `Context`."""
+        watch, now = self._watch, self._time.now
+        return {
+            "config": self._config,
+            "now": now,
+            "utc_ms": self._time.utc_ms,
+            "state": self.state,
+            "session_id": self.session_id,
+            "battery": watch.battery,
+            "inlet": watch.inlet,
+            "contactor_closed": watch.contactor_closed,
+            "departure_ms": self._departure_ms,
+            "fresh": watch.fresh(now),
+        }
+
     def _ask(self, request: Any) -> None:
         """Send a request."""
         self._pending = self._last = request

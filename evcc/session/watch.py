@@ -77,6 +77,8 @@ class Watch:
     def take_contactor(self, state: ContactorState) -> None:
         """The auxiliary contact reports."""
         self.contactor_closed = state.closed
+        if not state.closed:
+            self._opens_until = float("-inf")  # it has opened: from now on it has no reason to be closed
         self._arrived = self._wanted and (self._arrived or state.closed)
 
     def command(self, command: Command, now: float) -> None:

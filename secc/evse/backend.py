@@ -14,7 +14,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
-from v2g_station.blocks.evse import PowerLimited
+from v2g_station.blocks.evse import PowerLimited, VehicleAddress
 from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
@@ -48,6 +48,9 @@ class Backend(Protocol):
     def forget_start(self) -> None:
         """The request has expired."""
 
+    def vehicle_left(self) -> None:
+        """A session has ended: what was granted to its vehicle and not used is withdrawn."""
+
     def execute(self, command: Command) -> Outcome:
         """Queue durably, or request: see each command for its result."""
 
@@ -80,19 +83,29 @@ class StationBackend:
         """Discard the last remote start: the next vehicle is another one."""
         self._remote_start.clear()
 
+    def vehicle_left(self) -> None:
+        """See Backend."""
+        self._station.fact(VehicleAddress(evse_id=self._evse_id))
+
     def execute(self, command: Command) -> Outcome:
         """See Backend."""
         match command:
             case ports.AuthorizeContract():
                 return self._authorize(command)
-            case ports.AuthorizeExternally(attempt=attempt):
-                return self._await_remote_start(attempt)
+            case ports.AuthorizeExternally(attempt=attempt, mac_address=mac_address):
+                return self._await_remote_start(attempt, mac_address)
             case ports.InstallCertificate():
                 return self._install(command)
-            case ports.TransactionStarted(session_id=session_id, emaid=emaid, evcc_id=evcc_id):
+            case ports.TransactionStarted():
                 self._remote_start.clear()
-                sample = self._sample()
-                self._station.started(session_id, emaid, evse_id=self._evse_id, sample=sample, evcc_id=evcc_id)
+                self._station.started(
+                    command.session_id,
+                    command.emaid,
+                    evse_id=self._evse_id,
+                    sample=self._sample(),
+                    evcc_id=command.evcc_id,
+                    protocol=command.protocol,
+                )
                 return self._station.saving
             case ports.TransactionUpdated():
                 self._station.updated(
@@ -134,9 +147,11 @@ class StationBackend:
         status = ports.InstallationStatus(outcome.status)
         return ports.CertificateInstalled(command.attempt, status, outcome.exi, outcome.remaining)
 
-    async def _await_remote_start(self, attempt: int) -> Fact:
+    async def _await_remote_start(self, attempt: int, mac_address: str) -> Fact:
         if self._clock.monotonic() >= self._remote_until:
             self._remote_start.clear()
+        if mac_address and not self._remote_start.is_set():
+            self._station.fact(VehicleAddress(evse_id=self._evse_id, mac_address=mac_address))
         await self._remote_start.wait()
         self._remote_start.clear()
         return ports.AuthorizationDecided(attempt, ports.AuthorizationStatus.ACCEPTED)
@@ -178,6 +193,9 @@ class NoBackend:
 
     def forget_start(self) -> None:
         """Not possible without a back end."""
+
+    def vehicle_left(self) -> None:
+        """Nothing is granted to vehicles."""
 
     def execute(self, command: Command) -> Outcome:
         """See Backend."""

@@ -446,6 +446,7 @@ class EvseController:
             return await runner.run()
         finally:
             self._current = self._visit = self._session = None
+            self.backend.vehicle_left()
             unsubscribe()
             intervals.cancel()
             await asyncio.gather(intervals, return_exceptions=True)

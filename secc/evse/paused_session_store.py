@@ -43,7 +43,7 @@ class PausedSessionFile:
             stored = typed_json.decode(self._path.read_bytes(), _Stored)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError) as error:
             raise StoreError(f"{self._path}: {error}") from None
         if stored.version != _VERSION:
             raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}")

@@ -46,7 +46,7 @@ class FaultFile:
             stored = typed_json.decode(self._path.read_bytes(), _Stored)
         except FileNotFoundError:
             return ()
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError) as error:
             raise StoreError(f"{self._path}: {error}", hint=hint) from None
         if stored.version != _VERSION:
             raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}", hint=hint)

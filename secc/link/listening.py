@@ -7,6 +7,9 @@ from ipaddress import IPv6Address
 
 from secc.config import ProgramConfig
 from v2g.errors import TlsError
+from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.tcp_recorder import ConnectionRecorder
+from v2g.io.capture.tls_recorder import recorded
 from v2g.io.network import plain_tcp as plain
 from v2g.io.network.sdp import SdpServer, tls_answer
 from v2g.io.tls.endpoint import Endpoint
@@ -75,8 +78,11 @@ async def listen(
     handler: Callable[[Stream], Awaitable[None]],
     observe: Callable[[Observe], None],
     evse_ids: Sequence[str],
+    recorder: Recorder | None = None,
 ) -> Listening:
     """Listen at `address` of `interface` for vehicles of these EVSEs; with `endpoint` None without TLS.
+
+    Connections are recorded with `recorder`.
 
     Raises TransportError when a port is in use, and as `tls.serve`.
     """
@@ -85,11 +91,13 @@ async def listen(
         server: TlsServer | None = None
         if endpoint is not None:
             ports = config.tls.port or sdp.TCP_PORTS
-            server = await serve(host, ports, handler, endpoint, on_failure=lambda error: observe(_refused(error)))
+            shown = recorded(endpoint, recorder) if recorder is not None else endpoint
+            server = await serve(host, ports, handler, shown, on_failure=lambda error: observe(_refused(error)))
             stack.push_async_callback(server.close)
         insecure: plain.PlainServer | None = None
         if config.sdp.without_tls:
-            insecure = await plain.serve(host, sdp.TCP_PORTS, handler)
+            connections = ConnectionRecorder(recorder) if recorder is not None else None
+            insecure = await plain.serve(host, sdp.TCP_PORTS, handler, recorder=connections)
             stack.push_async_callback(insecure.close)
         port, plain_port = (each.port if each is not None else None for each in (server, insecure))
         couplings = frozenset(

@@ -1,7 +1,8 @@
 """Properties and choices of a charge point: the part of `secc`'s configuration that its core reads."""
 
 import enum
-from typing import Annotated, Final, Literal
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -199,6 +200,9 @@ class ProfileRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Protocol = Literal["ftp-20", "ftp-21", "http-80", "https-443"]
 
+_PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
+"""In the order of the standard's parameter sets, from 1."""
+
 
 class ParkingSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A space in which vehicles check in and out (service ParkingStatus)."""
@@ -242,12 +246,40 @@ class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     timing: PilotTiming = PilotTiming()
 
 
+ParameterTable = Annotated[
+    dict[str, bool | Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | str], Meta(min_length=1, max_length=16)
+]
+
+
+class Iso2Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A value-added service of the charger's owner (category OtherCustom)."""
+
+    service_id: Annotated[int, Meta(ge=60_000, le=65_535)]
+    """Its ServiceID."""
+    name: Annotated[str, Meta(max_length=32)] = ""
+    """Its ServiceName; empty: not sent."""
+    scope: Annotated[str, Meta(max_length=64)] = ""
+    """Its ServiceScope, by which vehicles may filter; empty: not sent."""
+    free: bool = True
+    """Whether it is free of charge."""
+    parameter_sets: Annotated[tuple[ParameterTable, ...], Meta(max_length=255)] = ()
+    """Its variants, of which a vehicle selects one: tables of names and values, numbered from 1."""
+
+
 class Iso2Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Choices for ISO 15118-2."""
 
     strict: bool = False
     """Refuse what vehicles in the field do beyond the standard: stops at any time, charging profiles above PMax."""
+    services: Annotated[tuple[Iso2Service, ...], Meta(max_length=6)] = ()
+    """Value-added services beside those for contracts and Internet access (`internet`). The charger announces them and
+    reports the selection (event `service added`)."""
     timing: Iso2Timing = Iso2Timing()
+
+    def __post_init__(self) -> None:
+        """Check that ids are unique."""
+        if len({each.service_id for each in self.services}) < len(self.services):
+            raise ValueError("a service_id is used twice")
 
 
 class DinConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,6 +306,10 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """AC only: charge a vehicle that does not match, or whose session fails, by the nominal duty cycle; none: off."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)
     """Authorisation methods in the order of the offer: PnC (contract) and EIM (card, app, terminal)."""
+    autocharge: bool = False
+    """With EIM, ask the back end whether the vehicle may charge by the MAC address that it announces in ISO 15118-2 or
+    DIN 70121 (EVCCID; idToken of type MacAddress), while it waits for a card. Not secure: the address is sent in the
+    clear and easily copied, and anyone who copies it charges at the owner's expense."""
     supported_providers: tuple[str, ...] = ()
     """Provider ids sent to the vehicle; an empty list names none and excludes none."""
     certificate_installation: bool = False
@@ -351,6 +387,12 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.wpt.max_power_w, 0
         rating = self.ac_rating if family is Family.AC else self.rating
         return rating.max_charge_power_w, rating.max_discharge_power_w
+
+    def internet_protocols(self) -> Iterator[tuple[int, str, int]]:
+        """Yield the permitted protocols of the service Internet: number of the parameter set, name, and port."""
+        for each in self.internet:
+            name, _, port = each.partition("-")
+            yield _PROTOCOLS.index(each) + 1, name, int(port)
 
     def offers(self, family: Family) -> tuple[EnergyService, ...]:
         """Return the energy services of that set of messages, in the order of the offer."""

@@ -49,6 +49,15 @@ class Notices:
         wanted = self._open["MeteringConfirmation"]
         self._open["MeteringConfirmation"] = msgspec.structs.replace(wanted, ahead_until=now + SIGNING_S)
 
+    def is_open(self, notification: str, now: float) -> bool:
+        """Return whether the vehicle still has time to follow this request."""
+        notice = self._open.get(notification)
+        return notice is not None and notice.until > now
+
+    def has_lapsed(self, notification: str, now: float) -> bool:
+        """Return whether the vehicle has not followed this request in time."""
+        return notification in self._open and not self.is_open(notification, now)
+
     def followed(self, notification: str) -> None:
         """The vehicle has followed this request; an empty name has no effect."""
         self._open.pop(notification, None)

@@ -603,7 +603,7 @@ class ChargerSession(Session):
     def _on_broken(self, error: CodecError) -> None:
         self._stop_power("undecodable")
         self._observe("session", "undecodable", error=str(error), state=self.state.value)
-        self._end("undecodable")
+        self._end(self._finished if isinstance(self._stage, Finished) else "undecodable")
 
     def _on_eof(self) -> None:
         if isinstance(self._stage, Finished):

@@ -20,11 +20,13 @@ class Fresh(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True):
     """The session has its id; `evcc_id` is the vehicle's own identification, not verified.
 
+    `mac_address` is the MAC address in it that may identify the vehicle, empty if none does.
     `installable` is whether it may request contracts, `fetches` the number of its requests.
     """
 
     session_id: bytes
     evcc_id: str
+    mac_address: str = ""
     installable: bool = False
     fetches: int = 0
 
@@ -121,7 +123,7 @@ class Parametrised(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """Result of ScheduleExchange: the tuples to choose from, none in dynamic mode, and the departure (UTC) if known.
 
-    `prices` are those of a dynamic vehicle, as its edition has them.
+    `prices` are those of a dynamic vehicle, or of all tuples, as its edition has them.
     """
 
     tuples: tuple[OfferedTuple, ...] = ()

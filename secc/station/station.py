@@ -292,6 +292,7 @@ class Station:
         remote_start_id: int | None = None,
         charging_state: ChargingState = "EVConnected",
         evcc_id: str = "",
+        protocol: str = "",
     ) -> str:
         """Open a transaction, or continue one that waits for its vehicle (E17), and return its id.
 
@@ -318,7 +319,7 @@ class Station:
             evccid=evcc_id if self._sessions.both_ways() else "",
             reservation_id=self._sessions.reserved.pop(evse_id, None),
         )
-        self.fact(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
+        self.fact(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol=protocol))
         self._lead(lambda sessions: sessions.begin(record, trigger=trigger, sample=sample))
         return record.transaction_id
 

@@ -14,7 +14,7 @@ from benchmarks.__main__ import NAMES
 from benchmarks.figures import Figure, percentile
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = ("decision", "session", "charging", "grid")
+PROCESSES = ("decision", "session", "charging", "editions", "grid")
 """They start the three programs."""
 SLOW = (*PROCESSES, "books", "csms", "exi", "gateway", "station", "telemetry", "trust", "uplink")
 """They take several seconds even when quick."""

@@ -178,10 +178,13 @@ async def test_sighup_reads_the_signal_again_and_goes_on_in_a_new_file_of_events
     program.process.send_signal(signal.SIGHUP)
     assert (await program.event("grid_signal_received"))["version"] == 4
     (tmp_path / "events").rename(tmp_path / "events.old")
-    program.process.send_signal(signal.SIGHUP)
+    version, new = 4, tmp_path / "events"
     async with asyncio.timeout(20):
-        while not (tmp_path / "events").exists():
-            await asyncio.sleep(0.01)
+        while not new.exists() or not new.read_text():  # lines go into the old one until the new one is open
+            version += 1
+            path.write_bytes(grid_signal(version).to_json())
+            program.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.05)
     assert await program.stop() == 0
     assert "stopping" in (tmp_path / "events").read_text()
 

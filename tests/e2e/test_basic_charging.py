@@ -90,6 +90,7 @@ medium = "medium"
 {link}
 [sdp]
 port = 0
+without_tls = true
 [tls]
 chain = "{pki.path("secc/chain.pem")}"
 key = "{pki.path("secc/leaf.key")}"
@@ -102,6 +103,7 @@ key = "{pki.path("meter/leaf.key")}"
 [site]
 free = true
 [charger]
+editions = ["20", "2", "din"]
 services = [1]
 [charger.basic]
 max_current_a = 16
@@ -181,6 +183,38 @@ def test_a_conversation_in_vain_ends_at_nominal_duty(programs: Programs, pki: Pk
     (fallback,) = programs.named("secc", "fallback")
     assert fallback["reason"] in ("vehicle_silent", "no_conversation")
     assert fallback["way"] == "x1"
+    check_books(programs, pki)
+
+
+@pytest.mark.long
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("editions", "table"),
+    [
+        ('["20"]', ""),  # it does not trust the charger's root: the handshake fails
+        ('["20", "2"]', ""),
+        ('["2"]', '[services]\nenergy = ["DC"]\n[authorization]\nallow_eim = true\n'),  # no common service
+        ('["din"]', '[services]\nenergy = ["DC"]\n[authorization]\nallow_eim = true\n'),
+    ],
+    ids=["untrusted-20", "untrusted-both", "service-2", "service-din"],
+)
+def test_a_failed_conversation_of_any_edition_ends_at_nominal_duty(
+    programs: Programs, pki: PkiTree, editions: str, table: str
+) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    patient = secc(pki, slac=True).replace("port = 0", f"port = {port}")
+    programs.program("secc", patient.replace("conversation_s = 1.0", "conversation_s = 8.0"))
+    programs.until(lambda: programs.named("secc", "ready"))
+    text = evcc(pki, slac=True).replace("port = 9", f"port = {port}\nwithout_tls = {str(bool(table)).lower()}")
+    text = f"editions = {editions}\n" + text.replace("[basic]", f"{table}[basic]")
+    other = str(pki.path("mo/root.pem"))
+    vehicle = programs.program("evcc", text.replace(str(pki.path("v2g/root.pem")), other))
+    programs.until(lambda: vehicle.poll() is not None, 60)
+    assert vehicle.returncode == 0, programs.logs()
+    assert bool(programs.named("secc", "accepted")) == bool(table)
+    (fallback,) = programs.named("secc", "fallback")
+    assert fallback["way"] == "x1"
+    assert max(each["power_w"] for each in programs.named("evcc", "draws")) > 5_000
     check_books(programs, pki)
 
 

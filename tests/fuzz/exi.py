@@ -17,7 +17,7 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import TARGETS
 from v2g.exi import codec
 
-FUZZED = ("v2g.exi", "v2g.hardware", "v2g.pki", "v2g.slac")
+FUZZED = ("v2g.exi", "v2g.hardware", "v2g.pki", "v2g.slac", "v2g.iso15118", "secc.session", "evcc.session")
 """Packages whose branches are counted."""
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "fuzz"

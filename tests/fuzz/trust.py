@@ -23,9 +23,7 @@ from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError, TrustError
 from v2g.iso15118.d20.envelope import Envelope, seal, unseal
 from v2g.iso15118.d20.installation import (
-    Contract,
     InstallationRequest,
-    Service,
     installation_data,
     make_request,
     make_response,
@@ -35,9 +33,10 @@ from v2g.iso15118.d20.installation import (
 from v2g.iso15118.d20.messages.certificates import EcdhCurve
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader
-from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.provisioning import ProvisioningService
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.contracts import Answer, Contract, Service
 from v2g.pki.certificates import chain_from_pem, chain_to_pem
 from v2g.pki.crl import Revoked, check_crl, load_crl, make_crl
 from v2g.pki.csr import load_csr, requested_key

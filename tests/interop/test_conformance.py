@@ -14,6 +14,7 @@ import pytest
 
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 from tests.interop.peer import Peer
+from v2g.iso15118.select import EditionName
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.long]
 
@@ -73,3 +74,47 @@ def test_the_peers_vehicle(peer: Peer, cable: Cable, tmp_path: Path) -> None:
         "EVCC-COD-DC-ServiceDiscoveryRes-FAILED": "pass",
         "EVCC-SIL-DC-ServiceDiscoveryReq": "pass",
     }
+
+
+@pytest.mark.parametrize(
+    ("edition", "expected"),
+    [
+        (
+            "din",
+            {
+                "SECC-RUN-DIN-EIM": "fail",  # its schedule ends after an hour
+                "SECC-CableCheck-DIN-session": "pass",
+                "SECC-ServiceDiscovery-DIN-sequence": "pass",
+                "SECC-ServicePaymentSelection-DIN-service_not_offered": "fail",  # it accepts any service
+            },
+        ),
+        (
+            "2",
+            {
+                "SECC-RUN-2-DC-EIM": "pass",
+                "TC_SECC_DC_VTB_CableCheck_004": "pass",
+                "TC_SECC_CMN_VTB_ServiceDiscovery_002": "pass",
+                "TC_SECC_CMN_VTB_PaymentServiceSelection_006": "pass",
+                "TC_SECC_DC_VTB_ChargeParameterDiscovery_001": "pass",
+            },
+        ),
+    ],
+    ids=["din", "2"],
+)
+def test_the_peers_charger_of_older_editions(
+    peer: Peer, cable: Cable, tmp_path: Path, edition: EditionName, expected: dict[str, str]
+) -> None:
+    charger = peer.charger(cable, tmp_path / "charger.log", edition=edition, modes="EIM", with_tls=False)
+    charger.start()
+    try:
+        deadline = time.monotonic() + READY_S
+        while "UDP server started" not in (tmp_path / "charger.log").read_text():
+            assert time.monotonic() < deadline, (tmp_path / "charger.log").read_text()
+            time.sleep(0.1)
+        only = [word for case in expected for word in ("--only", case)]
+        found = verdicts(
+            cable.evcc, "secc", "-i", EVCC_INTERFACE, "--edition", edition, "--without-tls", "--without-power", *only
+        )
+    finally:
+        charger.stop()
+    assert found == expected

@@ -81,6 +81,22 @@ TARGETS: Final[Mapping[str, Target]] = {
         tuple(f"tests/energy/settlement/test_{each}.py" for each in ("journal", "records", "settle", "proof")),
     ),
     "limits": Target("v2g/energy/limits.py", ("tests/energy/test_limits.py",)),
+    "negotiated": Target("v2g/iso15118/engine/negotiated.py", ("tests/iso15118/engine/test_negotiated.py",)),
+    "secc_2_safety": Target("secc/session/v2g_message/safety.py", ("tests/secc/session/v2g_message/test_safety.py",)),
+    "secc_2_loop": Target(
+        "secc/session/v2g_message/loop.py",
+        ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/din/test_session.py"),
+    ),
+    "secc_2_profile": Target(
+        "secc/session/v2g_message/profile.py",
+        ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/d2/test_session.py"),
+    ),
+    "secc_2_status": Target(
+        "secc/session/v2g_message/status.py",
+        ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/d2/test_receipts.py"),
+    ),
+    "evcc_2_contract": Target("evcc/session/d2/contract.py", ("tests/evcc/session/d2/test_contract.py",)),
+    "evcc_2_safety": Target("evcc/session/v2g_message/safety.py", ("tests/evcc/session/v2g_message/test_safety.py",)),
 }
 
 _TIMER = "names one timer, in one place"
@@ -274,6 +290,17 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_clock_times: 1440 -> 0": _SLOWLY,
     },
     "canonical": {"module: 'T' -> 'T?'": _NAMED},
+    "secc_2_safety": {
+        "V2gMessageRequests._parameters: 0 -> 1": "a thousandth of an ampere is no watt",
+        "_scaled: power >= 0 -> power > 0": "one is multiplied and divided by alike",
+        "_scaled: 0 -> 1": "one is multiplied and divided by alike",
+    },
+    "secc_2_loop": {"_fields: max(0, output.charge_w) -> output.charge_w": "no output is negative"},
+    "negotiated": {
+        "module: 'SessionT' -> 'SessionT?'": _NAMED,
+        "Negotiated._negotiate: return b'' -> return None": _TRUTH,
+        "Negotiated._negotiate: self._facts.clear() -> pass": "after the choice nobody looks at them",
+    },
     "conformity": {
         "module: 'T' -> 'T?'": _NAMED,
         "_check_subject.wrong: '' -> '?'": "neither is a domain component",

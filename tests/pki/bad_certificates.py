@@ -293,8 +293,8 @@ CASES_2: tuple[Case, ...] = (
     Case("sub-CA with keyEncipherment", "key_usage", ISO_2,
          sub(**key_usage(key_cert_sign=True, crl_sign=True, key_encipherment=True))),
     Case("charger without keyAgreement", "key_usage", (Role.SECC,), leaf(**key_usage(digital_signature=True))),
-    Case("contract without keyEncipherment", "key_usage", (Role.CONTRACT,),
-         leaf(**key_usage(digital_signature=True, content_commitment=True, key_agreement=True))),
+    Case("contract without nonRepudiation", "key_usage", (Role.CONTRACT,),
+         leaf(**key_usage(digital_signature=True, key_encipherment=True, key_agreement=True))),
 )  # fmt: skip
 """Those of ISO 15118-2."""
 

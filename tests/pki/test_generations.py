@@ -9,6 +9,7 @@ from tests.pki.forge import AUTHORITIES, DAY, ISO, NOW, Forge, Made, usage
 from tests.pki.forge_chains import rsa_key
 from tests.together import together
 from v2g.errors import CertificateError
+from v2g.pki.certificates import load_certificate
 from v2g.pki.conformity import check_profile
 from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
 from v2g.pki.keys import PrivateKey
@@ -114,6 +115,17 @@ def test_sub_cas_of_the_generation_before_may_sign_data(role: Role, tariffs: boo
     allowed = usage(key_cert_sign=True, crl_sign=True, digital_signature=True, content_commitment=tariffs)
     shown = Forge(role, OLD).made(sub2={"add": [(allowed, True)]})
     assert fault(shown, role, OLD) == refused
+
+
+@pytest.mark.parametrize("more", [(), ("key_agreement",), ("key_encipherment", "key_agreement")])
+def test_contracts_of_the_generation_before_have_two_key_usages_or_more(more: tuple[str, ...]) -> None:
+    """Sources disagree on Annex F: digitalSignature and nonRepudiation alone, or all four, which are issued."""
+    found = usage(digital_signature=True, content_commitment=True, **dict.fromkeys(more, True))
+    shown = Forge(Role.CONTRACT, OLD).made(leaf={"add": [(found, True)]})
+    assert fault(shown, Role.CONTRACT, OLD) == ""
+    issued = load_certificate(chain(Role.CONTRACT, KeyKind.SECP256R1, OLD)[0])
+    bits = issued.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (bits.digital_signature, bits.content_commitment, bits.key_encipherment, bits.key_agreement) == (True,) * 4
 
 
 def test_sub_cas_of_iso15118_20_sign_certificates_only() -> None:

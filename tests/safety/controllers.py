@@ -121,6 +121,9 @@ class Desk:
     def forget_start(self) -> None:
         """See Backend."""
 
+    def vehicle_left(self) -> None:
+        """See Backend."""
+
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """See Backend."""
         match command:

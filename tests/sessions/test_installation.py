@@ -20,9 +20,9 @@ from secc.session import ports as se
 from secc.session.config import SeccConfig
 from tests.iso15118.d20.contracts import PCID, drawn, new_contract, own_contract, service
 from tests.sessions.joined import Joined, counter
-from v2g.iso15118.d20.installation import Contract
-from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.provisioning import ProvisioningService
 from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Send
 from v2g.pki.profiles import KeyKind
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,25 +16,21 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService
 from tests.io.tls.support import other_2, pki_2
-from tests.secc.session.d2.contract_bench import chain_of
+from tests.iso15118.d2.contracts import contract_2
+from tests.iso15118.d20.contracts import own_contract
 from tests.sessions.joined import counter
 from tests.sessions.test_older_editions import CHARGER, MessageJoined
-from v2g import exi
 from v2g.energy.settlement.confirmation import Confirmed, check_confirmations
 from v2g.energy.settlement.journal import verify_lines
 from v2g.iso15118.confirmations import read_confirmation
-from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.envelope import seal
-from v2g.iso15118.d2.messages import common
-from v2g.iso15118.d2.messages import data_types as types
-from v2g.iso15118.d2.messages.body import Body
-from v2g.iso15118.d2.messages.header import MessageHeader
-from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.provisioning import ProvisioningService
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.contracts import Answer, Service
 from v2g.iso15118.engine.session import Command, Fact, Send
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
+
+pytestmark = pytest.mark.requirement("R1", "R15")
 
 __all__ = ["other_2", "pki_2"]
 
@@ -59,17 +54,19 @@ class ContractJoined(MessageJoined):
         *,
         utc_ms: int = 0,
         keeps: bool = True,
+        internet: bool = False,
         **options: Any,
     ) -> None:
         self.tree, self.keeps = tree, keeps
         self.answers, self.signer = True, tree.key("cps")
         self.installed: list[bytes] = []
+        self.contracts = (own_contract(tree),)
         services = (EnergyService.DC,) if kind == "2-dc" else (EnergyService.AC,)
         super().__init__(
             kind,
             tree,
             utc_ms or time.time_ns() // 1_000_000,
-            VEHICLE,
+            replace(VEHICLE, services=replace(VEHICLE.services, internet=internet)),
             **{
                 "charger": replace(PAYING, services=services),
                 "tls": True,
@@ -104,30 +101,17 @@ class ContractJoined(MessageJoined):
         return se.CertificateInstalled(command.attempt, se.InstallationStatus.ANSWERED, self.installed[-1])
 
     def contract(self, command: se.InstallCertificate) -> bytes:
-        """Return the service's answer: the tree's contract, for whoever signed the request."""
-        request: Any = exi.decode(command.request_exi, ISO2)
-        body, header = request.body.body_element, request.header
-        kind: Any = common.CertificateUpdateRes if command.update else common.CertificateInstallationRes
-        leaf = body.contract_signature_cert_chain.certificate if command.update else body.oem_provisioning_cert
-        recipient: Any = load_certificate(leaf).public_key()
-        signatures.verify(header.signature, body, recipient)
-        key = self.tree.key("contract").expose()
-        envelope = seal(key, recipient, entropy=counter(7))
-        response = kind(
-            response_code=types.ResponseCode.OK,
-            sa_provisioning_certificate_chain=chain_of(self.tree, "cps"),
-            contract_signature_cert_chain=chain_of(self.tree, "contract", "id1"),
-            contract_signature_encrypted_private_key=types.ContractSignatureEncryptedPrivateKey(
-                value=envelope.encrypted, id="id2"
-            ),
-            dh_public_key=types.DiffieHellmanPublickey(value=envelope.public_key, id="id3"),
-            emaid=types.EMAID(value="DEV2GC00000001", id="id4"),
+        """Return the answer of the provisioning service, to the very bytes that the vehicle sent."""
+        service = ProvisioningService(
+            Service(self.tree.chain("cps"), self.signer),
+            oem_roots=self.tree.anchors("oem"),
+            mo_roots=self.tree.anchors("mo"),
+            oem_sub_cas=self.tree.chain("provisioning")[1:],
         )
-        signed = signatures.sign(response, self.signer)
-        answer = V2G_Message(
-            header=MessageHeader(session_id=header.session_id, signature=signed), body=Body(body_element=response)
-        )
-        return exi.encode(answer)
+        asked = service.read(command.request_exi, self.utc_ms)
+        if isinstance(asked, Answer):
+            return asked.exi
+        return service.answer(asked, self.contracts, self.utc_ms, counter(7), most_bytes=9000).exi
 
     def close_interval(self) -> None:
         self.secc.fact(se.MeteringConfirmationRequested(), self.now, self.utc_ms)
@@ -161,6 +145,20 @@ def test_a_contract_pays_and_gives_receipts(pki_2: PkiTree, kind: str) -> None:
 
 
 @KINDS
+def test_a_charger_that_stops_gets_a_receipt_for_the_last_reading(pki_2: PkiTree, kind: str) -> None:
+    joined = ContractJoined(kind, pki_2)
+    joined.run(joined.charged(30_000))
+    joined.secc.fact(se.StopRequested("operator"), joined.now, joined.utc_ms)
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.assert_safe()
+    found = joined.confirmed()
+    assert found.count == 1
+    assert 30 <= found.charged_wh <= joined.imported_mwh() // 1000 < 100
+    assert len(joined.vehicle_saw("stop", "stopping")) == 1
+
+
+@KINDS
 def test_a_vehicle_that_signs_with_another_key_is_stopped(pki_2: PkiTree, other_2: PkiTree, kind: str) -> None:
     """It presents a contract whose key it does not have."""
     stolen = Contract(pki_2.chain("contract"), other_2.key("contract"))
@@ -184,16 +182,40 @@ def test_a_vehicle_without_a_contract_charges_with_the_one_it_fetched(pki_2: Pki
     assert joined.imported_mwh() >= 100_000
 
 
+@KINDS
+def test_a_vehicle_without_a_contract_also_selects_internet_access(pki_2: PkiTree, kind: str) -> None:
+    services = (EnergyService.DC,) if kind == "2-dc" else (EnergyService.AC,)
+    charger = replace(PAYING, services=services, internet=("http-80", "https-443"))
+    joined = ContractJoined(kind, pki_2, keeps=False, charger=charger, internet=True)
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    assert [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
+    assert [(each["service_id"], each["parameter_set"]) for each in joined.charger_saw("service", "added")] == [(3, 3)]
+
+
+def ending_soon(tree: PkiTree) -> Contract:
+    own = contract_2(tree, days=1 / 12)
+    return Contract(own.chain, SoftwareKey(own.key))
+
+
 def test_a_contract_that_ends_soon_is_updated(pki_2: PkiTree) -> None:
-    end = load_certificate(pki_2.chain("contract")[0]).not_valid_after_utc - timedelta(hours=2)
-    joined = ContractJoined("2-dc", pki_2, utc_ms=int(end.timestamp() * 1000))
-    joined.run(lambda: bool(joined.installed))
+    joined = ContractJoined("2-dc", pki_2, contract=ending_soon(pki_2))
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
     (command,) = [each for each in joined.secc_actions if isinstance(each, se.InstallCertificate)]
     assert command.update
-    assert datetime.fromtimestamp(joined.utc_ms / 1000, UTC) - end < timedelta(minutes=5)
+    (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
+    (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
+    assert authorize.chain == stored.chain == pki_2.chain("contract")
+    assert joined.imported_mwh() >= 100_000
+
+
+def test_an_update_without_a_successor_ends_the_session(pki_2: PkiTree) -> None:
+    joined = ContractJoined("2-dc", pki_2, contract=ending_soon(pki_2))
+    joined.contracts = ()
     joined.run()
-    (selected,) = joined.vehicle_saw("service", "selected")
-    assert selected["payment"] == "Contract"
+    assert joined.evcc_reason == "FAILED_NoCertificateAvailable"
+    assert not [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
     joined.assert_safe()
 
 

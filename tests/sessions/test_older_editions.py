@@ -1,10 +1,11 @@
 """Vehicle and charger of DIN 70121 and ISO 15118-2 joined in memory: whole sessions, stops, random conversations."""
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -12,7 +13,7 @@ from evcc.session import ports as ev
 from evcc.session.contracts import Contract
 from evcc.session.d2.session import Vehicle2
 from evcc.session.din.session import DinVehicle
-from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import AuthorizationConfig, ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
@@ -22,6 +23,11 @@ from tests.sessions.joined import Joined, counter
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.session import Fact, Send
+from v2g.iso15118.engine.v2g_message import body_of, decode_message
+from v2g.iso15118.engine.v2gtp import Framer
+
+pytestmark = pytest.mark.requirement("R15")
 
 CHARGER = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC,))
 VEHICLE = SessionConfig(
@@ -38,7 +44,7 @@ class MessageJoined(Joined):
         self.edition = edition
         ac = edition == "2-ac"
         services = (EnergyService.AC,) if ac else (EnergyService.DC,)
-        vehicle = replace(vehicle, services=ServiceConfig(energy=("AC",) if ac else ("DC",)))
+        vehicle = replace(vehicle, services=replace(vehicle.services, energy=("AC",) if ac else ("DC",)))
         site = Limit(source=SITE, charge_w=22_000, discharge_w=0)
         operator = Limit(source=OPERATOR, charge_w=22_000, discharge_w=0, version=1)
         given_options = {
@@ -126,6 +132,7 @@ def test_the_charger_stops(joined: MessageJoined) -> None:
 @pytest.mark.parametrize("edition", ["2-dc", "2-ac"])
 def test_a_renegotiation_asked_for_by_the_charger_goes_on_charging(joined: MessageJoined) -> None:
     joined.run(lambda: joined.plant.flow()[1] > 0)
+    joined.limit(21_000)
     joined.secc.fact(se.RenegotiationRequested(), joined.now, joined.utc_ms)
     flows: list[int] = []
 
@@ -154,74 +161,133 @@ def test_a_lost_link_leaves_both_ends_safe(edition: str, pki: PkiTree, utc_ms: i
     joined.assert_safe()
 
 
-EVENTS = st.sampled_from(("wait", "wait", "owner", "operator", "unplug", "battery", "lose", "flip", "pilot"))
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    program=st.lists(
-        st.one_of(
-            st.builds(ProgramStep, do=st.just("charge"), energy_wh=st.integers(1, 80), for_s=st.just(300)),
-            st.builds(ProgramStep, do=st.just("wait"), for_s=st.integers(1, 60)),
-        ),
-        min_size=1,
-        max_size=3,
+WISHES: dict[str, tuple[Fact, ...]] = {
+    "owner": (ev.StopRequested("owner"), ev.StopRequested("owner", pause=True)),
+    "needs": (ev.NeedsChanged(target_soc=95.0), ev.NeedsChanged(target_soc=30.0)),
+    "inlet": (ev.HardwareFault("isolation_lost"), ev.ContactorState(closed=False), ev.ContactorState(closed=True)),
+    "operator": (se.StopRequested("operator"), se.RenegotiationRequested(), se.MeteringConfirmationRequested()),
+    "evse": tuple(se.HardwareFault(word) for word in ("emergency_stop", "over_temperature", "isolation_low")),
+    "seen": (
+        *(se.PilotChanged(state) for state in (PilotState.B, PilotState.E)),
+        *(se.CableCheckFinished(passed=False), se.ContactorState(closed=True)),
     ),
-    soc=st.sampled_from((5.0, 60.0, 99.0)),
-    events=st.lists(st.tuples(EVENTS, st.floats(0.01, 4.0), st.integers(0, 4000)), max_size=6),
+}
+"""What either side is told: `owner`, `needs` and `inlet` are the vehicle's."""
+HARMS = ("lose", "flip", "cut", "double", "garbage")
+EVENTS = st.sampled_from(("wait", "wait", "limit", "unplug", "battery", "vanish", *HARMS, *WISHES))
+"""What happens, in both directions of the wire."""
+
+Events = list[tuple[str, float, int]]
+PROGRAMS = st.lists(
+    st.one_of(
+        st.builds(ProgramStep, do=st.just("charge"), energy_wh=st.integers(1, 80), for_s=st.just(300)),
+        st.builds(ProgramStep, do=st.just("wait"), for_s=st.integers(1, 60)),
+    ),
+    min_size=1,
+    max_size=3,
 )
-def test_random_conversations_end_safely(
-    edition: str,
-    pki: PkiTree,
-    utc_ms: int,
-    program: list[ProgramStep],
-    soc: float,
-    events: list[tuple[str, float, int]],
-) -> None:
-    """Whatever happens, both ends close and are safe, and no current exceeds the battery's limit."""
-    joined = MessageJoined(edition, pki, utc_ms, replace(VEHICLE, program=tuple(program)), soc=soc)
-    joined.start()
-    for event, seconds, number in events:
-        end = joined.now + seconds
 
-        def over(end: float = end) -> bool:
-            _, current_ma = joined.plant.flow()
-            assert current_ma <= joined.plant.battery.state.max_charge_ma
-            return joined.now >= end
 
-        if joined.evcc.closed and joined.secc.closed:
-            break
-        joined.run(over)
-        happen(joined, event, number)
-    joined.wire_to_evcc = joined.wire_to_secc = lambda data: data
-    joined.run(most_s=2000.0)
-    joined.assert_safe()
-    assert joined.exported_mwh() == 0
-    assert joined.plant.battery.state.soc <= 100
+def converse(edition: str, pki: PkiTree, utc_ms: int, examples: int) -> None:
+    """Try so many conversations: whatever happens, both ends close and are safe, no current exceeds a limit, and what
+    each side says is legal."""
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    )
+    @given(
+        program=PROGRAMS,
+        soc=st.sampled_from((5.0, 60.0, 99.0)),
+        events=st.lists(st.tuples(EVENTS, st.floats(0.01, 4.0), st.integers(0, 4000)), max_size=6),
+    )
+    def one(program: list[ProgramStep], soc: float, events: Events) -> None:
+        joined = MessageJoined(edition, pki, utc_ms, replace(VEHICLE, program=tuple(program)), soc=soc)
+        joined.start()
+        for event, seconds, number in events:
+            end = joined.now + seconds
+
+            def over(end: float = end) -> bool:
+                _, current_ma = joined.plant.flow()
+                assert current_ma <= joined.plant.battery.state.max_charge_ma
+                return joined.now >= end
+
+            if joined.evcc.closed and joined.secc.closed:
+                break
+            joined.run(over)
+            happen(joined, event, number)
+        joined.wire_to_evcc = joined.wire_to_secc = lambda data: data
+        joined.run(most_s=2000.0)
+        joined.assert_safe()
+        assert joined.exported_mwh() == 0
+        assert joined.plant.battery.state.soc <= 100
+        judge_messages(joined)
+
+    one()
+
+
+def judge_messages(joined: MessageJoined) -> None:
+    """Each side has said only what its role may: requests, or a response to each request with a code of its type."""
+    said = [_bodies(joined, actions) for actions in (joined.evcc_actions, joined.secc_actions)]
+    for bodies, ending in zip(said, ("Req", "Res"), strict=True):
+        assert {type(each).__name__[-3:] for each in bodies} <= {ending}
+        assert len(bodies) < 20_000
+    names = [type(each).__name__ for each in said[1]]
+    assert names.count("SessionSetupRes") <= 1
+    failed = [each.response_code.name.upper().startswith("FAILED") for each in said[1]]
+    assert not any(failed[:-2]), "only the end of a session can follow a failure"
+
+
+def _bodies(joined: MessageJoined, actions: list[Any]) -> list[Any]:
+    data = b"".join(each.data for each in actions if isinstance(each, Send))
+    schema = joined.secc.schema
+    frames = Framer().feed(data)
+    return [body_of(decode_message(each.payload, schema, handshake=n == 0)[0]) for n, each in enumerate(frames)]
+
+
+def test_random_conversations_end_safely(edition: str, pki: PkiTree, utc_ms: int) -> None:
+    converse(edition, pki, utc_ms, 25)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("edition", ["din", "2-dc", "2-ac"])
+def test_ten_thousand_conversations(edition: str, pki: PkiTree, utc_ms: int) -> None:
+    converse(edition, pki, utc_ms, 3_400)
 
 
 def happen(joined: MessageJoined, event: str, number: int) -> None:
+    """Let something happen; `number` chooses what, where and in which direction."""
     now, utc_ms = joined.now, joined.utc_ms
     match event:
-        case "owner":
-            joined.evcc.fact(ev.StopRequested("owner"), now, utc_ms)
-        case "operator":
-            joined.secc.fact(se.StopRequested("operator"), now, utc_ms)
+        case "owner" | "needs" | "inlet":
+            joined.evcc.fact(WISHES[event][number % len(WISHES[event])], now, utc_ms)
+        case "operator" | "evse" | "seen":
+            joined.secc.fact(WISHES[event][number % len(WISHES[event])], now, utc_ms)
+        case "limit":
+            joined.limit((0, 500, 5_000, 22_000)[number % 4])
         case "unplug":
             joined.evcc.fact(ev.PlugState(connected=False), now, utc_ms)
             joined.secc.fact(se.PilotChanged(PilotState.A), now, utc_ms)
         case "battery":
             joined.evcc.fact(replace(joined.plant.battery.state, fault="cell_overvoltage"), now, utc_ms)
-        case "lose":
-            joined.wire_to_evcc = lambda data: b""
-        case "flip":
-
-            def flip(data: bytes) -> bytes:
-                octets = bytearray(data)
-                octets[8 + number % max(1, len(octets) - 8)] ^= 1 << number % 8
-                return bytes(octets)
-
-            joined.wire_to_secc = flip
-        case "pilot":
-            joined.secc.fact(se.PilotChanged(PilotState.B), now, utc_ms)
+        case "vanish":
+            (joined.evcc if number % 2 else joined.secc).receive_eof(now, utc_ms)
+        case _ if event in HARMS:
+            setattr(joined, "wire_to_evcc" if number % 2 else "wire_to_secc", partial(harmed, event, number))
     joined.settle()
+
+
+def harmed(how: str, number: int, data: bytes) -> bytes:
+    """Return what arrives of a frame."""
+    at = 8 + number % max(1, len(data) - 8)
+    flipped = bytearray(data)
+    flipped[at] ^= 1 << number % 8
+    return {
+        "lose": b"",
+        "flip": bytes(flipped),
+        "cut": data[:at],
+        "double": data * 2,
+        "garbage": data + b"\x01\xfe\x80",
+    }[how]

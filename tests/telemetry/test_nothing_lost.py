@@ -308,6 +308,7 @@ async def field(
         made.close()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R100")
 async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk(
     tmp_path: Path, pki: PkiTree, broker: Broker

@@ -113,7 +113,7 @@ class _EnergyCharts(msgspec.Struct, frozen=True):
 def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
     try:
         found = typed_json.decode(data, _EnergyCharts)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise CodecError(f"prices of Energy-Charts: {error}") from None
     unit = _UNIT.match(found.unit)
     if unit is None:

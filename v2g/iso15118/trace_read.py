@@ -14,6 +14,7 @@ import msgspec
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
+from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.trace import Line
 
 VEHICLE, CHARGER = "vehicle", "charger"
@@ -61,11 +62,14 @@ class Entry(msgspec.Struct, frozen=True):
         return ours if self.line.way == "out" else theirs
 
     @property
+    def row(self) -> MessageTiming | None:
+        """The times of its exchange in its edition, None if that has none."""
+        return (_ROWS if self.line.stream == "SAP" else MESSAGES).get(_request(self.line.name))
+
+    @property
     def late(self) -> bool:
         """Whether a response exceeded the standard's limit for the charger."""
-        row = (
-            _ROWS.get(_request(self.line.name)) if self.line.stream == "SAP" else MESSAGES.get(_request(self.line.name))
-        )
+        row = self.row
         return self.answer_ms is not None and row is not None and self.answer_ms > row.performance * 1000
 
 
@@ -156,11 +160,13 @@ class Times(msgspec.Struct, frozen=True):
 def times(found: Iterable[Entry]) -> list[Times]:
     """Return the response times of each request, and the vehicle's times from a response to its next request."""
     answers: dict[str, list[float]] = {}
+    limits: dict[str, MessageTiming | None] = {}
     pauses: dict[str, list[float]] = {}
     last: dict[str, Entry] = {}
     for each in found:
         if each.answer_ms is not None:
             answers.setdefault(_request(each.line.name), []).append(each.answer_ms)
+            limits.setdefault(_request(each.line.name), each.row)
             if not parallel(each.line):
                 last[each.line.run] = each
         elif each.line.name.endswith("Req") and not parallel(each.line):
@@ -169,7 +175,7 @@ def times(found: Iterable[Entry]) -> list[Times]:
                 looping = before.line.name.endswith("ChargeLoopRes")
                 kind = "vehicle, after a loop" if looping else "vehicle, to its next request"
                 pauses.setdefault(kind, []).append(each.at_ms - before.at_ms)
-    rows = [_times(name, values, *_limits(name)) for name, values in answers.items()]
+    rows = [_times(name, values, *_limits(limits[name])) for name, values in answers.items()]
     performance = Timing()
     own = {
         "vehicle, to its next request": performance.evcc_sequence_performance,
@@ -193,8 +199,7 @@ def _times(name: str, values: list[float], performance: float | None, timeout: f
     )
 
 
-def _limits(request: str) -> tuple[float | None, float | None]:
-    row = MESSAGES.get(request)
+def _limits(row: MessageTiming | None) -> tuple[float | None, float | None]:
     return (row.performance * 1000, row.timeout * 1000) if row is not None else (None, None)
 
 

@@ -280,7 +280,7 @@ class RpcPeer:
         try:
             frame = typed_json.decode(text, list[msgspec.Raw])
             kind = typed_json.decode(frame[0], int)
-        except (msgspec.DecodeError, RecursionError, UnicodeError, IndexError):
+        except (msgspec.DecodeError, IndexError):
             self._refuse("frame is not a JSON array that begins with a message type number")
             return
         identifier = _text(frame[1]) if len(frame) > 1 else None
@@ -416,7 +416,7 @@ def _text(raw: msgspec.Raw) -> str | None:
     """Return a JSON string's content, or None for anything else."""
     try:
         return typed_json.decode(raw, str)
-    except (msgspec.DecodeError, UnicodeError):
+    except msgspec.DecodeError:
         return None
 
 

@@ -38,7 +38,7 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
         message: M = typed_json.decode(payload, type_)
     except msgspec.ValidationError as error:
         raise OcppError(_shorten(str(error)), answer=_code(str(error))) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+    except msgspec.DecodeError as error:
         raise OcppError(_shorten(str(error)), answer="FormatViolation") from None
     if b"null" in payload:
         _refuse_null(payload)

@@ -151,7 +151,7 @@ def read_events(data: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
     for raw in _read(data, list[msgspec.Raw]):
         try:
             events.append(typed_json.decode(bytes(raw), Event))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             problems.append(f"event {_id_of(bytes(raw))}: {error}")
     return tuple(events), tuple(problems)
 
@@ -174,7 +174,7 @@ def _read(data: bytes, kind: Any) -> Any:
         raise CodecError(f"the VTN's response has more than {MAX_BYTES} bytes")
     try:
         return typed_json.decode(data, kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise CodecError(f"the VTN's response: {error}", hint="is the URL that of an OpenADR 3 VTN?") from None
 
 
@@ -185,5 +185,5 @@ class _Identified(msgspec.Struct):
 def _id_of(raw: bytes) -> str:
     try:
         return typed_json.decode(raw, _Identified).id
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         return "without id"

@@ -149,7 +149,7 @@ def _extensions(request: Request, profile: Profile, issuer: Issuer) -> list[tupl
     identifier = key_identifier(request.public_key, profile.subject_key_id_bytes)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=profile.ca, path_length=profile.path_length), True),
-        (x509.KeyUsage(**{usage.value: usage in profile.usages for usage in Usage}), True),
+        (x509.KeyUsage(**{usage.value: usage in profile.usages | profile.issued_usages for usage in Usage}), True),
         (x509.SubjectKeyIdentifier(identifier), critical),
         (_authority_key_identifier(request, profile, issuer), critical),
     ]

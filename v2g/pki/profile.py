@@ -97,6 +97,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     other_parts: bool = False
     usages: frozenset[Usage]  # set when issuing, required when verifying
     allowed_usages: frozenset[Usage] = frozenset()  # accepted besides `usages`
+    issued_usages: frozenset[Usage] = frozenset()  # of `allowed_usages`, those set when issuing
     extended_usage: str | None = None  # dotted OID set when issuing
     extended_usage_required: bool = False
     extended_usage_allowed: bool = True  # False: the extension itself is rejected

@@ -214,7 +214,10 @@ _DIFFERENT_2.update(
 # it signs tariffs
 _DIFFERENT_2[Role.MO_SUB2] = replace(_DIFFERENT_2[Role.MO_SUB2], allowed_usages=SIGN | _COMMIT)
 _DIFFERENT_2[Role.SECC] = replace(ISO15118_20[Role.SECC], usages=SIGN_AND_AGREE)
-_DIFFERENT_2[Role.CONTRACT] = replace(ISO15118_20[Role.CONTRACT], usages=SIGN | LEAF_EXTRA, allowed_usages=frozenset())
+# contracts in the field have these two only; the others, which an update of the contract needs, are issued
+_DIFFERENT_2[Role.CONTRACT] = replace(
+    ISO15118_20[Role.CONTRACT], usages=SIGN | _COMMIT, allowed_usages=LEAF_EXTRA, issued_usages=LEAF_EXTRA
+)
 
 ISO15118_2: Final[dict[Role, Profile]] = {
     role: _of_2(profile) for role, profile in (ISO15118_20 | _DIFFERENT_2).items() if role != Role.VEHICLE

@@ -94,6 +94,7 @@ def verify_chain(
     interop: bool = False,
     generation: Generation = Generation.ISO15118_20,
     crosses: Sequence[bytes] = (),
+    held: Sequence[bytes] = (),
     seen: Serials = NOTHING_SEEN,
 ) -> VerifiedChain:
     """Return the chain from `leaf` (DER) over at most three of `intermediates` to one of `anchors`.
@@ -101,7 +102,8 @@ def verify_chain(
     `role` is a leaf's role, but not that of an OCSP responder (see `v2g.pki.ocsp`); `at` is aware UTC.
     Self-signed certificates among the intermediates are ignored: only `anchors` are trusted, except those whose DC
     shows another family's root. `crosses` are locally configured cross certificates, besides the received ones.
-    `seen` are the serial numbers of earlier chains.
+    `held` are locally configured sub-CAs, for peers that send a leaf alone. `seen` are the serial numbers of earlier
+    chains.
 
     The shortest valid path is returned. Raises CertificateError; without a valid path, with the
     fault of the shortest one.
@@ -112,9 +114,10 @@ def verify_chain(
         raise CertificateError(f"{len(sent)} sub-CA certificates, at most 3 are allowed", reason="chain_too_long")
     if is_authority(certificate) and not all(map(is_authority, sent)):
         raise refusal(certificate, "is a CA but comes before its leaf", "chain_out_of_order")
-    held = tuple(map(load_certificate, crosses))
-    rules = _Rules(role, generation, at, interop, held)
-    search = PathSearch(certificate, [*sent, *held], list(map(load_certificate, anchors)))
+    linking = tuple(map(load_certificate, crosses))
+    rules = _Rules(role, generation, at, interop, linking)
+    known = [*sent, *map(load_certificate, held), *linking]
+    search = PathSearch(certificate, known, list(map(load_certificate, anchors)))
     first: CertificateError | None = None
     for path in search.paths():
         try:

@@ -46,6 +46,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     alive_s: float = 0.0
     charge_w: int | None = None
     """The vehicle's requested power as sent to the charger, W: an upper bound, with a margin."""
+    limit_w: int | None = None
+    """The charger's limit of the draw, W."""
     stop: bool = False
     """The charger requests the end of the session."""
 
@@ -146,6 +148,8 @@ class VehicleMonitor:
             self._phase = ask.phase
         if ask.charge_w is not None:
             self._requested_w = ask.charge_w
+        if ask.limit_w is not None:
+            self.limit(ask.limit_w)
         if ask.alive_s:
             self._alive_until = now + ask.alive_s
         if ask.stop:

@@ -48,6 +48,6 @@ def registered(folder: Path) -> frozenset[str]:
                 found.append(typed_json.decode(file.read(MAX_BYTES), _File).id)
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: not a JSON Schema with $id: {error}") from None
     return frozenset(found)

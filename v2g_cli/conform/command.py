@@ -21,7 +21,7 @@ from rich.text import Text
 
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
-from v2g.io.tls.endpoint import PROFILES
+from v2g.io.tls.endpoint import ISO15118_2, PROFILES
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sdp
 from v2g.iso15118.trace import Line
@@ -31,10 +31,9 @@ from v2g_cli.conform import report as conform_report
 from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_testkit.cases.case import Case, Result, Verdict
-from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases
+from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import NOTICE, chosen, exit_code, totals
-from v2g_testkit.cases.secc_cases import secc_cases
 from v2g_testkit.charger_tester import Bench, SeccTester, by_command, no_stimulus, stop_by_command
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
 
@@ -54,11 +53,15 @@ InterfaceOption = Annotated[
     str, typer.Option("--interface", "-i", help="Network interface of the link; lo on one machine.")
 ]
 EnergyOption = Annotated[Family, typer.Option("--energy", help="Energy transfer mode to test.")]
+EditionOption = Annotated[Edition, typer.Option("--edition", help="Edition of the protocol to test.")]
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option(
         "--only", metavar="ID", help="Only cases whose id contains this text; * matches anything; repeatable."
     ),
+]
+WithoutTlsFlag = Annotated[
+    bool, typer.Option("--without-tls", help="Use plain TCP: with interop in edition 20; always in DIN 70121.")
 ]
 QuickFlag = Annotated[bool, typer.Option("--quick", help="Run one case of each kind instead of all.")]
 ListFlag = Annotated[bool, typer.Option("--list", help="List the cases and exit.")]
@@ -80,6 +83,7 @@ PkiOption = Annotated[
 @app.command()
 def secc(
     interface: InterfaceOption = "lo",
+    edition: EditionOption = Edition.ISO20,
     energy: EnergyOption = Family.DC,
     pki: PkiOption = None,
     vehicle_chain: Annotated[Path | None, typer.Option(help="PEM chain that the vehicle presents in TLS.")] = None,
@@ -89,7 +93,7 @@ def secc(
     contract_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
     sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
     profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
-    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: use plain TCP.")] = False,
+    without_tls: WithoutTlsFlag = False,
     pilot: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Command that sets the control pilot; {state} becomes B or C.")
     ] = None,
@@ -116,32 +120,43 @@ def secc(
     """Test a charger: the reference vehicle reaches each state, runs the case and evaluates the answer.
 
     Exit code 1 if a case failed, 3 if none was conclusive. Open points never fail a device. A pass is not a
-    certificate, and this is not the test suite of ISO 15118-21.
+    certificate, and this is not the test suite of ISO 15118-21, or that of ISO 15118-4, whose ids the cases of
+    edition 2 have.
 
     Examples:
 
     - `v2g conform secc --list --energy AC`
+    - `v2g conform secc -i eth0 --edition 2 --without-tls --quick`
     - `v2g conform secc -i eth0 --pki certs/lab --quick`
     - `v2g conform secc -i eth0 --pki certs/lab --only SEQ --only AUT --html report --junit report.xml`
     - `v2g conform secc -i eth0 --pki certs/lab --pilot 'set-pilot {state}' --voltage 380`
     - `v2g conform secc -i eth0 --profile interop --vehicle-chain v.pem --vehicle-key v.key --root root.pem`
     """
-    cases = _chosen("secc", secc_cases(energy), only or (), quick=quick)
+    test = CHARGERS[edition]
+    if energy not in test.families:
+        named = " and ".join(each.value for each in test.families)
+        raise ConfigError(f"--energy {energy.value}: chargers of {test.title} are tested with {named}")
+    cases = _chosen("secc", test.cases(energy), only or (), quick=quick)
     if listed:
         _list(cases, json=json)
         return
-    _check(interface, profile, pay, without_tls=without_tls)
+    without_tls |= edition is Edition.DIN
+    _check(interface, profile, pay, without_tls=without_tls, edition=edition)
     now = datetime.now(UTC)
     if pki is not None:
         means = means_of_tree(known_tree(pki), now)
     else:
         means = means_of_files((vehicle_chain, vehicle_key), root or [], (contract_chain, contract_key), now)
-    if not without_tls and not means.identities:
+    tls = PROFILES[profile] if edition is Edition.ISO20 else ISO15118_2
+    if not without_tls and tls.mutual and not means.identities:
         raise ConfigError("no vehicle certificate given", hint="--pki, or --vehicle-chain and --vehicle-key")
+    if not without_tls and not means.anchors:
+        raise ConfigError("no root of the charger's chain given", hint="--pki or --root, or --without-tls")
     contracts = {name: Payer(each.chain, each.key) for name, each in means.contracts.items()}
     bench = Bench(
         interface=interface,
         family=energy,
+        edition=edition,
         identities=means.identities,
         anchors=means.anchors,
         kit=Kit(
@@ -151,9 +166,10 @@ def secc(
             current=current,
             phases=phases,
             without_power=without_power,
+            sets_pilot=pilot is not None,
         ),
         sdp_port=sdp_port,
-        profile=PROFILES[profile],
+        profile=tls,
         without_tls=without_tls,
     )
     moved = no_stimulus if pilot is None else by_command(pilot, _warn)
@@ -164,6 +180,7 @@ def secc(
 @app.command()
 def evcc(
     interface: InterfaceOption = "lo",
+    edition: EditionOption = Edition.ISO20,
     energy: EnergyOption = Family.DC,
     pki: PkiOption = None,
     charger_chain: Annotated[Path | None, typer.Option(help="PEM chain that the charger presents in TLS.")] = None,
@@ -176,7 +193,7 @@ def evcc(
     wait: Annotated[float, typer.Option(min=1, max=3600, help="Seconds to wait for the vehicle to connect.")] = 120.0,
     sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
     profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
-    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: use plain TCP.")] = False,
+    without_tls: WithoutTlsFlag = False,
     pay: Annotated[
         str,
         typer.Option(metavar="EIM|PnC", help="The only authorisation method offered where a case does not fix one."),
@@ -193,25 +210,31 @@ def evcc(
 
     The vehicle must connect once for each case: by a --start command, or on its own. Exit code 1 if a case failed, 3
     if none was conclusive. Open points never fail a device. A pass is not a certificate, and this is not the test
-    suite of ISO 15118-21.
+    suite of ISO 15118-21 or ISO 15118-4.
 
     Examples:
 
     - `v2g conform evcc --list --energy AC`
+    - `v2g conform evcc -i eth0 --edition din --quick`
     - `v2g conform evcc -i eth0 --pki certs/lab --quick --start 'plug-relay on; sleep 20; plug-relay off'`
     - `v2g conform evcc --pki pki --start 'v2g evcc --config evcc.toml' --only COD --html report`
     """
-    if energy not in FAMILIES:
-        raise ConfigError(f"--energy {energy.value}: the reference charger supports AC and DC", hint="--energy DC")
-    cases = _chosen("evcc", evcc_cases(energy), only or (), quick=quick)
+    test = VEHICLES[edition]
+    if energy not in test.families:
+        named = " and ".join(each.value for each in test.families)
+        raise ConfigError(f"--energy {energy.value}: the reference charger supports {named}", hint="--energy DC")
+    cases = _chosen("evcc", test.cases(energy), only or (), quick=quick)
     if listed:
         _list(cases, json=json)
         return
-    _check(interface, profile, pay, without_tls=without_tls)
+    without_tls |= edition is Edition.DIN
+    _check(interface, profile, pay, without_tls=without_tls, edition=edition)
     now = datetime.now(UTC)
     if pki is not None:
         tree = known_tree(pki)
         identities, anchors = chargers_of_tree(tree, now), tree.anchors("oem", "v2g")
+    elif without_tls:
+        identities, anchors = {}, ()
     else:
         identities = chargers_of_files((charger_chain, charger_key), ocsp, now)
         anchors = tuple(load_chain(each)[0] for each in root or [])
@@ -220,10 +243,11 @@ def evcc(
     bench = VehicleBench(
         interface=interface,
         family=energy,
+        edition=edition,
         identities=identities,
         anchors=anchors,
         sdp_port=sdp_port,
-        profile=PROFILES[profile],
+        profile=PROFILES[profile] if edition is Edition.ISO20 else ISO15118_2,
         without_tls=without_tls,
         pay=pay,
         wait_s=wait,
@@ -240,14 +264,14 @@ def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: b
     return found
 
 
-def _check(interface: str, profile: str, pay: str, *, without_tls: bool) -> None:
+def _check(interface: str, profile: str, pay: str, *, without_tls: bool, edition: Edition = Edition.ISO20) -> None:
     """Raise ConfigError for invalid options."""
     try:
         socket.if_nametoindex(interface)
     except OSError:
         known = ", ".join(name for _, name in socket.if_nameindex())
         raise ConfigError(f"--interface {interface}: no such network interface", hint=known) from None
-    if profile not in PROFILES or (without_tls and profile != "interop"):
+    if profile not in PROFILES or (without_tls and profile != "interop" and edition is Edition.ISO20):
         raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
     if pay not in ("", "EIM", "PnC"):
         raise ConfigError(f"--pay {pay}", hint="EIM or PnC")

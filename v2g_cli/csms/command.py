@@ -37,6 +37,7 @@ from v2g_cli.csms.show import (
     show,
     show_one,
 )
+from v2g_cli.init import csms_init
 from v2g_cli.output import open_new, print_json, say, when, write_bytes
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
 app.add_typer(csms_vehicles.app)
+app.command("init")(csms_init)
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
 ScriptFile = Annotated[
     Path | None, typer.Option("--script", help="TOML or YAML script: run a back end that follows it.")

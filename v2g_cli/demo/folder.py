@@ -30,6 +30,7 @@ from v2g_cli.demo.tables import (
     FETCHED,
     POLL_S,
     PROVISIONING,
+    PROVISIONING_2,
     emaid,
     evcc_id,
     evse_tables,
@@ -172,7 +173,7 @@ class RunFolder:
         """Move the vehicle's contract to the back end's pool."""
         passphrase = secrets.token_urlsafe(24)
         self.write("pool.secret", passphrase)
-        contract = self.pki.credentials("contract")
+        contract = PkiTree(self.path / self._own_tree).credentials("contract")
         pool = ContractPool(self.path / "pool", passphrase.encode())
         pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
 
@@ -180,6 +181,18 @@ class RunFolder:
     def trees(self) -> tuple[str, ...]:
         """Folders of the trees of certificates."""
         return ("pki", "pki-2")[: len(self.scenario.generations)]
+
+    @property
+    def _own_tree(self) -> str:
+        """The tree of the session's edition."""
+        return self.trees[-1] if self.scenario.edition == "2" else "pki"
+
+    def _provisioning(self) -> str:
+        """Return the back end's provisioning service, for vehicles of the editions that have certificates."""
+        if not self.scenario.install:
+            return ""
+        first = PROVISIONING.format(oem_roots=self._files("oem/root.pem", "v2g/root.pem"))
+        return first + (PROVISIONING_2 if len(self.trees) > 1 else "")
 
     def _files(self, *names: str) -> str:
         """Return files of all trees as members of a list, TOML."""
@@ -283,7 +296,7 @@ id_token = "{EMAID}"
 settle_s = 0.1
 dispatch_duration_s = {min(86_400, int(DISPATCH_S * self.scale))}
 {mqtt}
-{PROVISIONING if self.scenario.install else ""}
+{self._provisioning()}
 {self._clock()}""",
         )
 
@@ -467,7 +480,7 @@ chain = "pki/vehicle/chain.pem"
 key = "pki/vehicle/leaf.key"
 anchors = [{self._files("v2g/root.pem")}]
 
-{FETCHED if self.scenario.install else CONTRACT.format(tree=self.trees[-1] if self.scenario.edition == "2" else "pki")}
+{(FETCHED if self.scenario.install else CONTRACT).format(tree=self._own_tree)}
 [checkpoints]
 file = "evcc/checkpoints.jsonl"
 

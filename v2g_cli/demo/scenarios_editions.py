@@ -53,6 +53,21 @@ EDITIONS: Final[tuple[Scenario, ...]] = (
         sees=(_chosen(_ISO2), ("evcc", "tls", "connected", {"version": "TLSv1.2"})),
     ),
     Scenario(
+        name="iso2-install",
+        about="a vehicle of ISO 15118-2 that has only a provisioning certificate fetches its contract and pays with it",
+        ending="charged",
+        install=True,
+        offers=("2",),
+        serves=("20", "2"),
+        evcc_tables=_DC,
+        program=CHARGE,
+        sees=(
+            _chosen(_ISO2),
+            ("csms", "provisioning", "answered", {"code": "OK", "emaid": "DEV2GC00000001"}),
+            ("evcc", "installation", "stored", {"emaid": "DEV2GC00000001"}),
+        ),
+    ),
+    Scenario(
         name="fallback",
         about="a vehicle of all three editions at a charger of ISO 15118-2 and DIN 70121: the best common one is used",
         ending="charged",

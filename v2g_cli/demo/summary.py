@@ -140,9 +140,7 @@ def _opening(run: Run) -> Iterable[tuple[str, str, str, str]]:
     yield FOUND
     if not scenario.without_tls:
         yield (TLS[scenario.edition], "evcc", "tls", "connected")
-    yield STARTED if scenario.remote_start else AUTHORIZED
-    if scenario.edition == "20":
-        yield CONFIRMED
+    yield from (STARTED,) if scenario.remote_start else (AUTHORIZED, CONFIRMED)
 
 
 def _charged(run: Run) -> Iterable[Check]:

@@ -8,8 +8,17 @@ PROVISIONING: Final = """
 pool = "file:pool?pin-source=file:pool.secret"
 chain = "pki/cps/chain.pem"
 key = "pki/cps/leaf.key"
-oem_roots = ["pki/oem/root.pem", "pki/v2g/root.pem"]
+oem_roots = [{oem_roots}]
 """
+
+PROVISIONING_2: Final = """\
+oem_sub_cas = ["pki-2/oem/sub1.pem", "pki-2/oem/sub2.pem"]
+
+[provisioning.iso15118_2]
+chain = "pki-2/cps/chain.pem"
+key = "pki-2/cps/leaf.key"
+"""
+"""What follows for vehicles of ISO 15118-2."""
 
 
 def evcc_id(number: int) -> str:
@@ -65,10 +74,10 @@ key = "{tree}/contract/leaf.key"
 
 FETCHED: Final = """
 [provisioning]
-chain = "pki/provisioning/chain.pem"
-key = "pki/provisioning/leaf.key"
+chain = "{tree}/provisioning/chain.pem"
+key = "{tree}/provisioning/leaf.key"
 store = "contracts"
-mo_roots = ["pki/mo/root.pem"]
+mo_roots = ["{tree}/mo/root.pem"]
 """
 
 APP: Final = "APP-0001"

@@ -15,7 +15,7 @@ from v2g_cli.trace import text as trace_text
 from v2g_cli.trace.source import read_entries
 
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Trace files, or recordings (pcapng) with their secrets.")
+    list[Path], typer.Argument(metavar="FILE...", help="Trace files, or recordings (pcapng, pcap) with their secrets.")
 ]
 
 

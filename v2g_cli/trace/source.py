@@ -1,12 +1,14 @@
 """Sources of conversations: traces, and recordings with the secrets of their connections."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from v2g.errors import CodecError, ConfigError
 from v2g.exi.declare import Schema
-from v2g.io.capture import pcapng, recorder
+from v2g.io.capture import pcap, pcapng, recorder
+from v2g.io.capture.tcp_segments import ACK, SYN, Direction, Segment, segment_of
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
 from v2g.io.runtime import trace
 from v2g.iso15118 import trace as lines
@@ -19,60 +21,88 @@ from v2g.iso15118.engine.v2gtp import VERSION, Framer, PayloadType
 from v2g.iso15118.trace import Described, Line, Way
 from v2g.iso15118.trace_read import Entry, entries
 
-_SECTION: Final = b"\x0a\x0d\x0d\x0a"
-"""First bytes of pcapng."""
+_CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *pcap.MAGICS)
+"""First bytes of pcapng and pcap."""
 
-_IPV6, _TCP, _SYN, _ACK = b"\x86\xdd", 6, 0x02, 0x10
+_TLS_HANDSHAKE, _CLIENT_HELLO = b"\x16", b"\x01"
 _OLDER: Final[Mapping[str, Schema]] = {each.uri: each for each in (ISO2, DIN)}
 _FAMILIES: Final = {"AC": Family.AC, "DC": Family.DC, "WPT": Family.WPT, "ACDP": Family.ACDP}
 
 
 def read_entries(path: Path) -> list[Entry]:
     """Return everything in a file. Raises TransportError, CodecError, and ConfigError for missing secrets."""
-    return entries(_recorded(path) if _begins(path, _SECTION) else trace.read(path))
+    return entries(_recorded(path) if _is_capture(path) else trace.read(path))
 
 
-def _begins(path: Path, mark: bytes) -> bool:
+def _is_capture(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(mark)) == mark
+            return file.read(4) in _CAPTURES
     except OSError:
         return False
 
 
 class _Conversation:
-    """One TCP connection of a recording: bytes in, lines out. A recording has no states.
+    """One TCP connection of a recording: segments in, lines out. A recording has no states.
 
-    TLS is decrypted; what begins as V2GTP is plain, as with DIN 70121. The answered handshake selects the edition.
+    TLS is decrypted; what begins as V2GTP is plain, as with DIN 70121. The answered handshake selects the edition;
+    where the recording begins later, or lacks something, the messages show edition and vehicle.
     """
 
-    def __init__(self, run: str, secrets: dict[bytes, dict[str, bytes]]) -> None:
+    def __init__(self, run: str, secrets: dict[bytes, dict[str, bytes]], ends: tuple[bytes, bytes]) -> None:
         self.opened = OpenedConnection(secrets)
+        self.run = run
+        self.directions = {end: Direction() for end in ends}
+        self.vehicle: bytes | None = None
+        """The vehicle's end, which has connected; None: not known yet."""
         self._plain: bool | None = None
         self._offered: dict[int, str] = {}
         self._older: Schema | None = None
-        self.run = run
-        self._framers = (Framer(), Framer())
-        self._next: list[int | None] = [None, None]
+        self._framers: dict[bytes, Framer | None] = dict.fromkeys(ends)
         self._family = Family.DC
         self._session = ""
 
-    def take(self, side: int, sequence: int, data: bytes, time_ns: int) -> Iterator[Line]:
-        """Process a segment of the client (0) or the server (1); retransmissions are ignored."""
-        if not data or sequence != (self._next[side] if self._next[side] is not None else sequence):
-            return
-        self._next[side] = (sequence + len(data)) & 0xFFFFFFFF
-        if self._plain is None:
-            self._plain = data.startswith(VERSION)
-        for plain in (data,) if self._plain else self.opened.feed(side, data):
-            for frame in self._framers[side].feed(plain):
-                yield self._line("in" if side else "out", frame.payload_type, frame.payload, time_ns)
+    def take(self, segment: Segment, time_ns: int) -> Iterator[Line]:
+        """Process a segment; an answer shows what its recording lacks."""
+        if segment.data:
+            missing = self.directions[segment.destination].answered(segment.acknowledged)
+            yield from self._lines(segment.destination, missing, time_ns)
+        yield from self._lines(segment.source, self.directions[segment.source].take(segment), time_ns)
 
-    def _line(self, way: Way, payload_type: int, payload: bytes, time_ns: int) -> Line:
+    def end(self, time_ns: int) -> Iterator[Line]:
+        """Process what still waits for something that was not recorded."""
+        for end, direction in self.directions.items():
+            yield from self._lines(end, direction.end(), time_ns)
+
+    def _lines(self, source: bytes, pieces: Iterator[tuple[bytes, bool]], time_ns: int) -> Iterator[Line]:
+        for data, gap in pieces:
+            if self._plain is None and not self._recognise(source, data):
+                continue
+            for plain in (data,) if self._plain else self.opened.feed(int(source != self.vehicle), data):
+                framer = None if gap else self._framers[source]
+                if framer is None and plain.startswith(VERSION):
+                    framer = Framer()  # within a message of which the beginning is missing there is nothing to read
+                self._framers[source] = framer
+                for frame in framer.feed(plain) if framer is not None else ():
+                    yield self._line(source, frame.payload_type, frame.payload, time_ns)
+
+    def _recognise(self, source: bytes, data: bytes) -> bool:
+        """Return whether this connection is readable from here on: as V2GTP, or by the ClientHello of TLS."""
+        if data.startswith(VERSION):
+            self._plain = True
+        elif data[:1] == _TLS_HANDSHAKE and data[5:6] == _CLIENT_HELLO:
+            self._plain, self.vehicle = False, source
+        return self._plain is not None
+
+    def _line(self, source: bytes, payload_type: int, payload: bytes, time_ns: int) -> Line:
         stream = lines.stream_name(payload_type)
         self._family = _FAMILIES.get(stream, self._family)
         described = lines.describe(payload_type, payload, self._decode)
         self._negotiate(described)
+        if self.vehicle is None:
+            asks = described.name.endswith("Req")
+            self.vehicle = source if asks else next(end for end in self.directions if end != source)
+        way: Way = "out" if source == self.vehicle else "in"
         header = described.body.get("Header") if isinstance(described.body, dict) else None
         if isinstance(header, dict) and int(header["SessionID"], 16):
             self._session = header["SessionID"].lower()
@@ -94,7 +124,17 @@ class _Conversation:
     def _decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
         if payload_type == PayloadType.SAP and self._older is not None:
             return decode_message(payload, self._older, handshake=False)
-        return decode_payload(payload_type, payload, self._family)
+        try:
+            return decode_payload(payload_type, payload, self._family)
+        except CodecError:
+            if payload_type != PayloadType.SAP:
+                raise
+            for schema in _OLDER.values():  # the handshake was not recorded
+                with contextlib.suppress(CodecError):
+                    found = decode_message(payload, schema, handshake=False)
+                    self._older = schema
+                    return found
+            raise
 
     def _negotiate(self, described: Described) -> None:
         """Note what the vehicle offers, and what the charger selects of it."""
@@ -112,34 +152,38 @@ def _recorded(path: Path) -> Iterator[Line]:
         if isinstance(record, recorder.Secrets) and record.kind == pcapng.TLS_KEY_LOG:
             for random, named in key_log(record.data).items():
                 secrets.setdefault(random, {}).update(named)
-    connections: dict[tuple[bytes, bytes], _Conversation] = {}
-    count = 0
+    connections: dict[frozenset[bytes], _Conversation] = {}
+    all_: list[_Conversation] = []
+    count = last_ns = 0
     for packet in recorder.packets(path):
-        segment = _segment(packet.data)
+        segment = segment_of(packet)
         if segment is None:
             continue
-        ends, flags, sequence, data = segment
-        if flags & _SYN and not flags & _ACK:
-            connections[ends] = _Conversation(f"connection {len(connections) + 1}", secrets)
-        for side, key in enumerate((ends, ends[::-1])):
-            if key in connections and not flags & _SYN:
-                try:
-                    for line in connections[key].take(side, sequence, data, packet.time_ns):
-                        count += 1
-                        yield line
-                except CodecError as error:
-                    raise CodecError(f"{path}, {connections[key].run}: {error}", hint="is it complete?") from None
+        ends, last_ns = frozenset((segment.source, segment.destination)), packet.time_ns
+        known = connections.get(ends)
+        if known is None or known.directions[segment.source].begins_anew(segment):
+            known = connections[ends] = _Conversation(
+                f"connection {len(all_) + 1}", secrets, (segment.source, segment.destination)
+            )
+            all_.append(known)
+            if segment.flags & SYN:
+                known.vehicle = segment.destination if segment.flags & ACK else segment.source
+        for line in _checked(path, known, known.take(segment, packet.time_ns)):
+            count += 1
+            yield line
+    for each in all_:
+        for line in _checked(path, each, each.end(last_ns)):
+            count += 1
+            yield line
     if not count:
-        why = next((each.opened.missing for each in connections.values() if each.opened.missing), "no connection")
+        why = next((each.opened.missing for each in all_ if each.opened.missing), "no connection")
         raise ConfigError(
             f"{path}: {why}", hint="record with tls.key_log set; Wireshark shows what is visible without it"
         )
 
 
-def _segment(frame: bytes) -> tuple[tuple[bytes, bytes], int, int, bytes] | None:
-    """Return ends, flags, sequence number and data of a TCP segment over IPv6 without extension headers."""
-    if frame[12:14] != _IPV6 or len(frame) < 74 or frame[20] != _TCP:
-        return None
-    segment = frame[54 : 54 + int.from_bytes(frame[18:20], "big")]
-    ends = (frame[22:38] + segment[:2], frame[38:54] + segment[2:4])
-    return ends, segment[13], int.from_bytes(segment[4:8], "big"), segment[(segment[12] >> 4) * 4 :]
+def _checked(path: Path, connection: _Conversation, found: Iterator[Line]) -> Iterator[Line]:
+    try:
+        yield from found
+    except CodecError as error:
+        raise CodecError(f"{path}, {connection.run}: {error}", hint="is it complete?") from None

@@ -43,6 +43,13 @@ class Token(Fact, frozen=True, kw_only=True):
     chosen: tuple[int, ...] = ()
 
 
+class VehicleAddress(Fact, frozen=True, kw_only=True):
+    """A vehicle waits for external identification and has this MAC address (Autocharge); empty when it has left."""
+
+    evse_id: int
+    mac_address: str = ""
+
+
 class Contract(Fact, frozen=True, kw_only=True):
     """A vehicle's contract (C07). `chain_pem` is leaf first; `hashes` are those for OCSP."""
 

@@ -238,7 +238,7 @@ def _decoded(body: bytes, kind: Any) -> Any:
         raise ApiError(400, f"body: {_NUL}", "leave it out")
     try:
         return typed_json.decode(body, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise ApiError(400, f"body: {error}"[:300], "see the body of this request in /openapi.json") from None
 
 

@@ -79,6 +79,6 @@ class MandateClient:
 def _answer(body: bytes, kind: type[T]) -> T:
     try:
         found = typed_json.decode(body, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise CodecError(f"the payment provider's answer: {error}"[:300]) from None
     return found

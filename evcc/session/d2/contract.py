@@ -7,12 +7,12 @@ from evcc.session.d2.stages import PresentingContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Step
+from v2g.iso15118.d2.certificate_chains import chain_of
 from v2g.iso15118.d2.messages.common import (
     AuthorizationReq,
     PaymentDetailsReq,
     PaymentDetailsRes,
 )
-from v2g.iso15118.d2.messages.data_types import CertificateChain, SubCertificates
 from v2g.iso15118.d2.signatures import sign
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 
@@ -26,14 +26,6 @@ def present(context: MessageContext) -> Step:
     own = context.contract
     request = PaymentDetailsReq(emaid=emaid(own), contract_signature_cert_chain=chain_of(own.chain))
     return Step(stage=PresentingContract(), request=request)
-
-
-def chain_of(chain: tuple[bytes, ...]) -> CertificateChain:
-    """Return a chain (DER, leaf first) as an element."""
-    leaf, *sub_cas = chain
-    return CertificateChain(
-        certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(sub_cas)) if sub_cas else None
-    )
 
 
 def on_details(

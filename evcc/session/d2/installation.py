@@ -11,8 +11,8 @@ from cryptography import x509
 from msgspec.structs import replace
 
 from evcc.session.contracts import Contract, Provisioning, emaid, rejection, usable
-from evcc.session.d2.contract import SIGNED_ID, chain_of, present
-from evcc.session.d2.stages import Detailing, FetchingContract
+from evcc.session.d2.contract import SIGNED_ID, present
+from evcc.session.d2.stages import FetchingContract
 from evcc.session.ports import StoreContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
@@ -20,15 +20,15 @@ from evcc.session.v2g_message.stages import Ending, Step
 from evcc.session.v2g_message.stop import stop
 from v2g.errors import CertificateError, EnvelopeError, TrustError
 from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.certificate_chains import chain_of, sub_cas
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages.common import (
     CertificateInstallationReq,
     CertificateUpdateReq,
-    ServiceDetailReq,
     ServiceDetailRes,
-    ServiceDiscoveryRes,
 )
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
+from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.engine.certificate_ids import issuer_serial
 from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
@@ -37,11 +37,8 @@ from v2g.pki.profiles import Generation, Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import verify_chain
 
-SERVICE_ID: Final = 2
-"""The service ContractCertificate."""
-
 INSTALL, UPDATE = 1, 2
-"""Its parameter sets."""
+"""Parameter sets of the service for contracts."""
 
 MOST_ROOTS: Final = 20
 """Roots that a request has room for."""
@@ -62,27 +59,20 @@ def wanted_set(context: MessageContext) -> int | None:
     return UPDATE if end - _now(context) < RENEW else None
 
 
-def is_offered(response: ServiceDiscoveryRes) -> bool:
-    """Return whether the charger offers the service."""
-    services = response.service_list.service if response.service_list is not None else ()
-    return any(each.service_id == SERVICE_ID for each in services)
-
-
-def ask_details(response: ServiceDiscoveryRes) -> Step:
-    """Ask for the parameter sets of the service."""
-    return Step(stage=Detailing(response), request=ServiceDetailReq(service_id=SERVICE_ID))
-
-
 def offered_set(response: ServiceDetailRes, context: MessageContext) -> int | None:
     """Return the parameter set to select, None if the charger has none that the vehicle wants."""
     sets = response.service_parameter_list.parameter_set if response.service_parameter_list is not None else ()
     wanted = wanted_set(context)
-    return wanted if response.service_id == SERVICE_ID and wanted in {each.parameter_set_id for each in sets} else None
+    return (
+        wanted
+        if response.service_id == CONTRACT_SERVICE and wanted in {each.parameter_set_id for each in sets}
+        else None
+    )
 
 
 def selection(parameter_set: int) -> SelectedService:
     """Return the service as selected."""
-    return SelectedService(service_id=SERVICE_ID, parameter_set_id=parameter_set)
+    return SelectedService(service_id=CONTRACT_SERVICE, parameter_set_id=parameter_set)
 
 
 def fetch(parameter_set: int, context: MessageContext) -> Step:
@@ -146,7 +136,7 @@ def _open(
     if key is None:
         raise EnvelopeError("the vehicle's key cannot be used for key agreement", reason="not_supported")
     envelope = Envelope(response.dh_public_key.value, response.contract_signature_encrypted_private_key.value)
-    return (contract.certificate, *_subs(contract)), unseal(envelope, key, contract=_key_of(leaf))
+    return (contract.certificate, *sub_cas(contract)), unseal(envelope, key, contract=_key_of(leaf))
 
 
 def _verified(
@@ -155,7 +145,7 @@ def _verified(
     """Return the leaf of a chain that leads to one of the roots. Raises CertificateError, RevocationError."""
     verified = verify_chain(
         chain.certificate,
-        _subs(chain),
+        sub_cas(chain),
         roots,
         role=role,
         at=at,
@@ -169,10 +159,6 @@ def _verified(
 
 def _key_of(certificate: x509.Certificate) -> PublicKey:
     return certificate.public_key()  # type: ignore[return-value] # verification refuses keys of other kinds
-
-
-def _subs(chain: CertificateChain) -> tuple[bytes, ...]:
-    return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
 
 
 def _with(step: Step, *observed: Observe) -> Step:

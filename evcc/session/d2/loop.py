@@ -13,7 +13,7 @@ from evcc.session.steps import seen
 from evcc.session.v2g_message import loop
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.schedule import is_over
-from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, Step
+from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, PowerStopping, Step
 from evcc.session.v2g_message.status import wanted_end
 from evcc.session.v2g_message.stop import stop
 from v2g.iec61851.pilot import PilotState
@@ -34,16 +34,14 @@ from v2g.iso15118.d2.messages.parameters import EVSENotification
 from v2g.iso15118.d2.signatures import sign
 from v2g.iso15118.engine.physical_values import milliamperes
 
-RESIDUAL_CURRENT: Final = Ending("evse_rcd_fault", failed=True)
-
 SOONEST_MS: Final = 60_000
 """A schedule that ends sooner is followed for so long before the vehicle asks for another one."""
 
 
 def on_dc_loop(stage: Looping, request: CurrentDemandReq, response: CurrentDemandRes, context: MessageContext) -> Step:
-    """Follow limits and status, and the charger's wishes for a receipt and for other parameters."""
+    """Follow limits and status, and the charger's requests for a receipt and for other parameters."""
     step = loop.on_loop(stage, request, response, context)
-    return _following(step, response.dc_evse_status, response, context)
+    return _following(stage, step, response.dc_evse_status, response, context)
 
 
 def on_ac_loop(
@@ -54,22 +52,28 @@ def on_ac_loop(
     if response.evse_max_current is not None:
         limits = replace(limits, max_current_ma=max(0, milliamperes(response.evse_max_current)))
     stage = replace(stage, plan=replace(stage.plan, limits=limits))
-    ending = RESIDUAL_CURRENT if status.rcd else wanted_end(status)
+    ending = wanted_end(status)
     step = loop.follow_limits(stage, context) if ending is None else stop(stage, context, ending)
     inlet = context.inlet
     flow = seen("loop", "flow", voltage_mv=inlet.voltage_mv, current_ma=inlet.current_ma, soc=context.battery.soc)
     step = replace(step, observed=(flow, *step.observed))
-    return _following(step, status, response, context)
+    return _following(stage, step, status, response, context)
 
 
-def _following(step: Step, status: Any, response: Any, context: MessageContext) -> Step:
-    """Return the step that the charger asks for, instead of the pause before the next request."""
-    stage = step.stage
+def _following(before: Looping, step: Step, status: Any, response: Any, context: MessageContext) -> Step:
+    """Return the step that the charger asks for, instead of the pause before the next request.
+
+    A receipt precedes an orderly stop, after which it would be out of order; power is off meanwhile.
+    """
+    stage, confirms = step.stage, response.receipt_required and response.meter_info and context.contract
+    if isinstance(stage, PowerStopping) and confirms and not stage.ending.failed:
+        other = _confirm(replace(before, power_request=program.IDLE), response.meter_info, context, stage.ending)
+        return replace(other, commands=step.commands, observed=step.observed)
     if not isinstance(stage, Looping):
         return step
     if status.evse_notification is EVSENotification.ReNegotiation:
         other = renegotiate(stage, context)
-    elif response.receipt_required and response.meter_info is not None and context.contract is not None:
+    elif confirms:
         other = _confirm(stage, response.meter_info, context)
     else:
         return step
@@ -112,8 +116,11 @@ def on_renegotiating(
 ) -> Step:
     """Send the parameters again; with direct current the cable is checked again, with an open contactor [V2G2-582].
 
-    State B shows the charger that the battery is not connected.
+    State B shows the charger that the battery is not connected. A charger may want to stop instead.
     """
+    ending = wanted_end(response.evse_status)
+    if ending is not None:
+        return stop(stage, context, ending)
     if context.choice is not None and context.choice.phases:
         return on_disconnected(stage, context)
     return Step(stage=Disconnecting(), commands=(SetCpState(PilotState.B), OpenContactor()))
@@ -127,7 +134,7 @@ def on_disconnected(stage: Renegotiating | Disconnecting, context: MessageContex
 # -- receipts -----------------------------------------------------------------------------------------------------
 
 
-def _confirm(stage: Looping, meter: MeterInfo, context: MessageContext) -> Step:
+def _confirm(stage: Looping, meter: MeterInfo, context: MessageContext, ending: Ending | None = None) -> Step:
     """Confirm a reading by a signature of the contract's key [V2G2-903]."""
     assert context.contract is not None
     receipt = MeteringReceiptReq(
@@ -136,14 +143,16 @@ def _confirm(stage: Looping, meter: MeterInfo, context: MessageContext) -> Step:
         meter_info=meter,
         id=SIGNED_ID,
     )
-    return Step(stage=Confirming(stage), request=receipt, signature=sign(receipt, context.contract.key))
+    return Step(stage=Confirming(stage, ending), request=receipt, signature=sign(receipt, context.contract.key))
 
 
 def on_confirmed(
     stage: Confirming, request: MeteringReceiptReq, response: MeteringReceiptRes, context: MessageContext
 ) -> Step:
-    """Return to the loop at once: the pause has been used up."""
+    """Return to the loop at once, since the pause has been used up; or end the session, as was reported before."""
     confirmed = seen("metering", "confirmed", charged_wh=request.meter_info.meter_reading, discharged_wh=None)
+    if stage.ending is not None:
+        return replace(stop(stage, context, stage.ending), observed=(confirmed,))
     ending = wanted_end(response.evse_status)
     step = stop(stage, context, ending) if ending is not None else repeat_loop(stage.looping, None, context)
     return replace(step, observed=(confirmed, *step.observed))

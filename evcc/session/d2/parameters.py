@@ -2,7 +2,6 @@
 
 from msgspec.structs import replace
 
-from evcc.session.d2.loop import RESIDUAL_CURRENT
 from evcc.session.ports import SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message import energy
@@ -29,8 +28,7 @@ def on_parameters(
     parameter = response.evse_charge_parameter
     if not isinstance(parameter, AC_EVSEChargeParameter):
         return fail(stage, "wrong_charge_parameters", told=type(parameter).__name__)
-    status = parameter.ac_evse_status
-    ending = RESIDUAL_CURRENT if status.rcd else wanted_end(status)
+    ending = wanted_end(parameter.ac_evse_status)
     if ending is not None:
         return stop(stage, context, ending)
     if response.evse_processing is not EVSEProcessing.Finished:

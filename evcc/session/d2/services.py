@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from evcc.session.d2 import contract, installation
 from evcc.session.d2.stages import Detailing
 from evcc.session.settings import OnBoardChargerConfig
-from evcc.session.steps import Stage, seen
+from evcc.session.steps import seen
 from evcc.session.v2g_message import setup
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Choice, Discovering, Ending, Selecting, Step
@@ -25,6 +27,7 @@ from v2g.iso15118.d2.messages.data_types import (
     SelectedService,
     SelectedServiceList,
 )
+from v2g.iso15118.d2.services import CONTRACT_SERVICE, INTERNET_SERVICE
 
 _MODES = EnergyTransferMode
 _DC: Final = (_MODES.DC_extended, _MODES.DC_combo_core, _MODES.DC_core, _MODES.DC_unique)
@@ -36,25 +39,38 @@ _ENERGY: Final = {"DC": _DC, "DC_BPT": _DC, "AC": _AC, "AC_BPT": _AC}
 def on_services(
     stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: MessageContext
 ) -> Step:
-    """Select services; before that ask for the details of the one that the vehicle gets a contract by."""
+    """Select services; before that ask for the details of those that the vehicle uses beside the charge service."""
     options, config = response.payment_option_list.payment_option, context.config.authorization
     avoided = config.prefer_eim and PaymentOption.ExternalPayment in options
-    if installation.wanted_set(context) is None or PaymentOption.Contract not in options or avoided:
-        return _select(stage, response, None, context)
-    return (
-        installation.ask_details(response)
-        if installation.is_offered(response)
-        else _select(stage, response, None, context)
-    )
+    fetches = installation.wanted_set(context) is not None and PaymentOption.Contract in options and not avoided
+    wanted = ((CONTRACT_SERVICE, fetches), (INTERNET_SERVICE, context.config.services.internet))
+    offered = {each.service_id for each in response.service_list.service} if response.service_list else set()
+    asked = () if context.joined else tuple(each for each, wants in wanted if wants and each in offered)
+    return _next(Detailing(response, asked), context)
 
 
 def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: MessageContext) -> Step:
-    """Select services, and the one for contracts if it has what the vehicle needs."""
-    return _select(stage, stage.services, installation.offered_set(response, context), context)
+    """Choose a parameter set of a service, the first of Internet access; then examine the next one."""
+    if response.service_id == request.service_id == CONTRACT_SERVICE:
+        stage = replace(stage, fetch=installation.offered_set(response, context))
+    elif response.service_id == request.service_id and response.service_parameter_list is not None:
+        first = response.service_parameter_list.parameter_set[0].parameter_set_id
+        chosen = SelectedService(service_id=response.service_id, parameter_set_id=first)
+        stage = replace(stage, added=(*stage.added, chosen))
+    return _next(stage, context)
 
 
-def _select(stage: Stage, response: ServiceDiscoveryRes, fetch: int | None, context: MessageContext) -> Step:
-    """Select payment and charge service, or end the session without a common one."""
+def _next(stage: Detailing, context: MessageContext) -> Step:
+    """Examine the next service, or select everything."""
+    if not stage.further:
+        return _select(stage, context)
+    asked, *others = stage.further
+    return Step(stage=replace(stage, further=tuple(others)), request=ServiceDetailReq(service_id=asked))
+
+
+def _select(stage: Detailing, context: MessageContext) -> Step:
+    """Select payment and services, or end the session without a common charge service."""
+    response, fetch = stage.services, stage.fetch
     service = response.charge_service
     mode = _mode(service.supported_energy_transfer_mode.energy_transfer_mode, context)
     if mode is None:
@@ -63,9 +79,8 @@ def _select(stage: Stage, response: ServiceDiscoveryRes, fetch: int | None, cont
     if by_contract is None:
         return stop(stage, context, Ending("no_payment_option", failed=True))
     option = PaymentOption.Contract if by_contract else PaymentOption.ExternalPayment
-    selected: tuple[SelectedService, ...] = (SelectedService(service_id=service.service_id),)
-    if fetch is not None:
-        selected = (*selected, installation.selection(fetch))
+    fetched = () if fetch is None else (installation.selection(fetch),)
+    selected = (SelectedService(service_id=service.service_id), *fetched, *stage.added)
     phases = phases_of(mode, context.config.on_board_charger)
     return Step(
         stage=Selecting(),

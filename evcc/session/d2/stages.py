@@ -4,14 +4,22 @@ from typing import ClassVar, Final
 
 from evcc.session.steps import Stage, StageKinds
 from evcc.session.v2g_message import stages
-from evcc.session.v2g_message.stages import Looping, Parametrizing
+from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing
 from v2g.iso15118.d2.messages.common import ServiceDiscoveryRes
+from v2g.iso15118.d2.messages.data_types import SelectedService
 
 
 class Detailing(Stage, frozen=True):
-    """ServiceDetailRes of the service ContractCertificate; `services` is what the charger offers."""
+    """ServiceDetailRes of a value-added service; `services` is what the charger offers.
+
+    `further` are the services to examine after it; `fetch` and `added` are what is selected so far: the parameter set
+    of ContractCertificate, and other services.
+    """
 
     services: ServiceDiscoveryRes
+    further: tuple[int, ...]
+    fetch: int | None = None
+    added: tuple[SelectedService, ...] = ()
 
 
 class FetchingContract(Stage, frozen=True):
@@ -35,9 +43,10 @@ class Disconnecting(Stage, frozen=True):
 
 
 class Confirming(Stage, frozen=True):
-    """MeteringReceiptRes."""
+    """MeteringReceiptRes; with `ending` the session ends afterwards."""
 
     looping: Looping
+    ending: Ending | None = None
 
 
 def _is_powered(stage: Stage) -> bool:

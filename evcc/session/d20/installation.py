@@ -18,7 +18,6 @@ from evcc.session.d20.stop import stop
 from evcc.session.ports import StoreContract
 from evcc.session.steps import Stage, seen
 from v2g.errors import TrustError
-from v2g.iso15118.d20.installation import Contract as OpenedContract
 from v2g.iso15118.d20.installation import InstallationRequest, make_request, open_contract, verify_service
 from v2g.iso15118.d20.messages.common_messages import (
     AuthorizationSetupRes,
@@ -26,6 +25,7 @@ from v2g.iso15118.d20.messages.common_messages import (
     CertificateInstallationRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.engine.contracts import Contract as OpenedContract
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 

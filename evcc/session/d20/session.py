@@ -208,24 +208,14 @@ class VehicleSession(Vehicle, Session20):
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _request_context(self) -> RequestContext:
-        watch, now = self._watch, self._time.now
         return RequestContext(
-            config=self._config,
-            now=now,
-            utc_ms=self._time.utc_ms,
-            state=self.state,
-            session_id=self.session_id,
-            battery=watch.battery,
-            inlet=watch.inlet,
-            contactor_closed=watch.contactor_closed,
-            departure_ms=self._departure_ms,
+            **self._common_context(),
             contract=self._contract,
             contracts=self._contracts,
             provisioning=self._provisioning,
             resume=self._resume,
             joined=self._joined,
             parked=self._parked,
-            fresh=watch.fresh(now),
             beside=self._sides.busy,
             family=self.family,
             price_signers=self._price_signers,
@@ -234,7 +224,7 @@ class VehicleSession(Vehicle, Session20):
             terms=self._discharge.terms,
             owner=Owner(
                 consents=self._consents,
-                fed_back_wh=(watch.battery.discharged_mwh - self._discharged_before_mwh) / 1000,
+                fed_back_wh=(self._watch.battery.discharged_mwh - self._discharged_before_mwh) / 1000,
                 policy=self._own_policy,
             ),
         )

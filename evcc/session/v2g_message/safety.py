@@ -4,6 +4,7 @@ Nothing is shared with the handlers: the vehicle's requests and the charger's re
 independently. Pure.
 """
 
+import math
 from typing import Any, Final
 
 from evcc.session.settings import SessionConfig
@@ -20,8 +21,8 @@ LATE_S: Final = 0.5
 _STOPS: Final = frozenset({"EVSE_Shutdown", "EVSE_UtilityInterruptEvent", "EVSE_EmergencyShutdown", "EVSE_Malfunction"})
 """EVSEStatusCodes with which a charger wants to stop."""
 
-_POWERED: Final = frozenset({"PowerDeliveryRes", "CurrentDemandRes", "ChargingStatusRes", "MeteringReceiptRes"})
-"""Responses whose status counts."""
+MAINS_PERCENT: Final = 110
+"""How far the voltage of the mains may be above the nominal one (EN 50160)."""
 
 
 class V2gMessages:
@@ -29,8 +30,11 @@ class V2gMessages:
 
     def __init__(self, config: SessionConfig, timers: Timers, schema: Schema) -> None:
         self._timing, self._timers, self._schema = config.timing, timers, schema
+        self._on_board_phases = config.on_board_charger.phases
         self._handshake = True
-        self._direct = True
+        self._phases = 0
+        """Those of alternating current, 0 with direct current."""
+        self._mains_v = 0.0
         self._again = False
         """Whether parameters are exchanged again, while the contactor of alternating current stays closed."""
 
@@ -62,7 +66,8 @@ class V2gMessages:
                 return self._delivery(body, alive_s)
             case "ChargeParameterDiscoveryReq":
                 mode = getattr(body, "requested_energy_transfer_mode", None)
-                self._direct = mode is None or mode.name.startswith("DC")
+                kind = "DC" if mode is None else mode.name
+                self._phases = 0 if kind.startswith("DC") else 1 if "single" in kind else self._on_board_phases
                 return Ask(phase=None if self._again else Phase.IDLE, alive_s=alive_s)
         return Ask(phase=Phase.IDLE, alive_s=alive_s)
 
@@ -79,21 +84,44 @@ class V2gMessages:
         alive_s = timing.poll_pause_s + timing.loop_pause_s + timing.contactor_s + LATE_S
         if code is not None and code.name.upper().startswith("FAILED"):
             return Ask(phase=Phase.IDLE)
-        name = type(body).__name__
-        if name == "ChargeParameterDiscoveryRes":
-            finished = body.evse_processing.name == "Finished"
-            # state C comes before CableCheckReq
-            return Ask(phase=Phase.VOLTAGE if finished and self._direct else None, alive_s=alive_s)
-        return Ask(alive_s=alive_s, stop=name in _POWERED and _stops(body))
+        if type(body).__name__ != "ChargeParameterDiscoveryRes":
+            return Ask(alive_s=alive_s, limit_w=self._limit_w(body), stop=_stops(body))
+        parameter = body.evse_charge_parameter
+        nominal = getattr(parameter, "evse_nominal_voltage", None)
+        self._mains_v = self._mains_v if nominal is None else _number(nominal)
+        # state C comes before CableCheckReq
+        soon = body.evse_processing.name == "Finished" and not self._phases
+        return Ask(
+            phase=Phase.VOLTAGE if soon else None,
+            alive_s=alive_s,
+            limit_w=self._limit_w(parameter),
+            stop=_stops(parameter),
+        )
+
+    def _limit_w(self, limits: Any) -> int | None:
+        """Return the charger's limit in a response, None without one.
+
+        Of direct current it is the power: current and voltage are the charger's own to bound. The current of a phase
+        is one of power at the highest voltage of the mains.
+        """
+        current = getattr(limits, "evse_max_current", None)
+        power = getattr(limits, "evse_maximum_power_limit", None)
+        if current is not None and self._phases:
+            return _whole(_number(current) * self._mains_v * self._phases * MAINS_PERCENT / 100)
+        return None if power is None or self._phases else _whole(_number(power))
 
 
 def _stops(body: Any) -> bool:
     fields = ("dc_evse_status", "ac_evse_status", "evse_status")
     status = next((getattr(body, field) for field in fields if hasattr(body, field)), None)
     notification, code = getattr(status, "evse_notification", None), getattr(status, "evse_status_code", None)
-    return (notification is not None and notification.name == "StopCharging") or (
-        code is not None and code.name in _STOPS
-    )
+    if notification is not None and notification.name == "StopCharging":
+        return True
+    return (code is not None and code.name in _STOPS) or bool(getattr(status, "rcd", False))
+
+
+def _whole(power_w: float) -> int:
+    return max(0, math.ceil(round(power_w, 3)))
 
 
 def _number(value: Any) -> float:

@@ -133,18 +133,8 @@ class MessageVehicle(Vehicle, MessageSession):
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _context(self) -> MessageContext:
-        watch, now = self._watch, self._time.now
         return MessageContext(
-            config=self._config,
-            now=now,
-            utc_ms=self._time.utc_ms,
-            state=self.state,
-            session_id=self.session_id,
-            battery=watch.battery,
-            inlet=watch.inlet,
-            contactor_closed=watch.contactor_closed,
-            departure_ms=self._departure_ms,
-            fresh=watch.fresh(now),
+            **self._common_context(),
             vocabulary=self.vocabulary,
             choice=self._choice,
             plan=self._plan,

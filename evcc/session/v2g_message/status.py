@@ -19,6 +19,7 @@ _CAUSES: Final[Mapping[str, Ending]] = MappingProxyType(
 """EVSEStatusCode -> the end that it leads to."""
 
 _TERMINATED: Final = Ending("evse_terminated")
+_RESIDUAL_CURRENT: Final = Ending("evse_rcd_fault", failed=True)
 
 
 def wanted_end(status: Any) -> Ending | None:
@@ -26,6 +27,8 @@ def wanted_end(status: Any) -> Ending | None:
     if hasattr(status, "evse_status_code"):
         stops = demand(status) in (Demand.STOP, Demand.STOP_NOW)
         return _CAUSES.get(status.evse_status_code.value, _TERMINATED) if stops else None
+    if getattr(status, "rcd", False):
+        return _RESIDUAL_CURRENT
     notification = getattr(status, "evse_notification", None)
     return _TERMINATED if notification is not None and notification.value == "StopCharging" else None
 

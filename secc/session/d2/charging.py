@@ -47,8 +47,8 @@ from v2g.iso15118.d2.messages.parameters import (
 from v2g.iso15118.d2.timing import Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import evse_id as evse_ids
-from v2g.iso15118.engine.dc_status import Phase
-from v2g.iso15118.engine.quirks import SIGNATURE_FORM, Quirk
+from v2g.iso15118.engine.dc_status import Phase, Stop
+from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED, SIGNATURE_FORM, Quirk
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 
@@ -102,8 +102,8 @@ def charge_parameter_discovery(
         stage,
         context,
         needs,
-        plans.plan(plans.horizon_s(departure_s), departure_ms, context),
-        partial(_discovery_response, request, context, pays=selected.contract is not None),
+        plans.plan(plans.horizon_s(departure_s), departure_ms, selected.contract, context),
+        partial(_discovery_response, request, context),
         quirks=quirks,
     )
 
@@ -113,7 +113,7 @@ def cable_check(
 ) -> CommonStep | Wait:
     """Test the insulation; during a renegotiation the battery is connected, and the earlier result holds."""
     if isinstance(stage, Charging):
-        return Step(delivery.cable_check_response(context, "Finished"), stage)
+        return Step(delivery.cable_check_response(context, "Finished"), stage, quirks=(RENEGOTIATION_IGNORED,))
     return delivery.cable_check(request, stage, context)
 
 
@@ -186,10 +186,12 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
 def loop_fields(stage: Charging, context: RequestContext) -> tuple[Charging, dict[str, Any]]:
     """Return the fields that the responses of both charge loops have: EVSE, schedule and meter.
 
-    A receipt is required of contracts [V2G2-691], once an interval; the stage stores the readings for which it is.
+    A receipt is required of contracts [V2G2-691], once an interval and together with the demand to stop, after which no
+    reading can be confirmed; the stage stores the readings for which it is.
     """
     assert stage.chosen is not None
-    due = context.notice is not None and context.notice.notification == "MeteringConfirmation"
+    asked = context.notice is not None and context.notice.notification == "MeteringConfirmation"
+    due = asked or (context.signs_last and context.stop is Stop.REQUESTED)
     reading = _meter_info(context) if due or context.config.meter_info else None
     required = due and reading is not None
     fields = {
@@ -224,10 +226,18 @@ def metering_receipt(request: MeteringReceiptReq, stage: Charging, context: Requ
     return Step(response, confirmed, commands, followed="MeteringConfirmation", quirks=quirks)
 
 
+def is_unsigned(stage: object, context: RequestContext) -> bool:
+    """Return whether energy has flowed for which there is no receipt yet."""
+    reading = _meter_info(context)
+    if not isinstance(stage, Charging) or reading is None:
+        return False
+    return bool(reading.meter_reading != (stage.confirmed.meter_reading if stage.confirmed else 0))
+
+
 def _meter_info(context: RequestContext) -> MeterInfo | None:
-    """Return the meter's reading of this session [V2G2-902]."""
+    """Return the meter's reading of this session [V2G2-902], None without one: also of a meter that went back."""
     meter = context.facts.meter
-    if meter is None:
+    if meter is None or meter.import_mwh < context.facts.meter_begin[0]:
         return None
     return MeterInfo(
         meter_id=meter.meter_id[:32],
@@ -250,15 +260,14 @@ def _status(phase: Phase, context: RequestContext) -> Any:
 
 
 def _discovery_response(
-    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan, *, pays: bool
+    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan
 ) -> Any:
-    """Return the limits, and with Finished the schedules [V2G2-905]; `pays` is whether a contract does."""
-    entries = request.max_entries_sa_schedule_tuple
+    """Return the limits, and with Finished the schedules [V2G2-905]."""
     finished = processing == "Finished"
     return context.messages.response(
         "ChargeParameterDiscoveryRes",
         evse_processing=context.messages.processing(processing),
-        sa_schedules=plans.schedule_list(plan, entries, context, contract=pays) if finished else None,
+        sa_schedules=plans.schedule_list(plan, request.max_entries_sa_schedule_tuple) if finished else None,
         evse_charge_parameter=ac.limits(request.requested_energy_transfer_mode, context)
         if context.family is Family.AC
         else DC_EVSEChargeParameter(

@@ -5,7 +5,6 @@ the CSMS.
 """
 
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Final
 
 from secc.session.authorization import EXPIRES_SOON
@@ -16,9 +15,10 @@ from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Challenged, Presenting
 from v2g.errors import CertificateError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq
-from v2g.iso15118.d2.messages.data_types import CertificateChain
+from v2g.iso15118.d2.response_codes import code_of_chain
 from v2g.iso15118.engine.quirks import EMAID_FORM, SIGNATURE_FORM
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
@@ -27,14 +27,6 @@ from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 CHALLENGE_BYTES: Final = 16
-_BY_CHAIN: Final = MappingProxyType(
-    {
-        "expired": "FAILED_CertificateExpired",
-        "not_yet_valid": "FAILED_CertificateExpired",  # [V2G2-824]
-        "revoked": "FAILED_CertificateRevoked",
-    }
-)
-"""Reason of a CertificateError or RevocationError -> response code; all others are faults of the chain."""
 
 
 def payment_details(request: PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
@@ -81,12 +73,7 @@ def authorize(request: AuthorizationReq, stage: Challenged, context: RequestCont
 
 def refused(error: CertificateError | RevocationError) -> Iso15118Error:
     """Return the refusal of a chain."""
-    return refuse(_BY_CHAIN.get(error.reason, "FAILED_CertChainError"), str(error), reason=error.reason)
-
-
-def sub_cas(chain: CertificateChain) -> tuple[bytes, ...]:
-    """Return the sub-CAs that a chain was sent with (DER)."""
-    return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
+    return refuse(code_of_chain(error.reason), str(error), reason=error.reason)
 
 
 def verify(

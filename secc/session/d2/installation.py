@@ -12,6 +12,7 @@ from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Presenting
 from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import CertificateInstallationReq, CertificateUpdateReq
 from v2g.iso15118.d2.response_codes import USES
@@ -48,17 +49,17 @@ def _check(request: Request, context: RequestContext) -> None:
     try:
         if isinstance(request, CertificateUpdateReq):
             leaf, role = request.contract_signature_cert_chain.certificate, Role.CONTRACT
-            sub_cas = contract.sub_cas(request.contract_signature_cert_chain)
+            subs = sub_cas(request.contract_signature_cert_chain)
             roots = (*trust.mo_roots, *trust.v2g_roots)
             if not is_same_contract(emaid_of(load_certificate(leaf)), request.emaid):
                 raise refuse("FAILED_CertChainError", f"the certificate is not of {request.emaid}")
         else:
-            leaf, sub_cas, role = request.oem_provisioning_cert, (), Role.OEM_PROVISIONING
+            leaf, subs, role = request.oem_provisioning_cert, (), Role.OEM_PROVISIONING
             roots = (*trust.oem_roots, *trust.v2g_roots)
         if context.config.check_installation_request:
             key = load_certificate(leaf).public_key()
             signatures.verify(context.signature, request, key)  # type: ignore[arg-type] # refuses other kinds
-        contract.verify(leaf, sub_cas, role, roots, context)
+        contract.verify(leaf, subs, role, roots, context)
     except SignatureError as error:
         raise refuse("FAILED_SignatureError", str(error)) from None
     except (CertificateError, RevocationError) as error:

@@ -9,6 +9,7 @@ from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages import parameters as limits
+from v2g.iso15118.d2.provisioning import NO_CONTRACT
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.d2.status import dc_evse_status
 from v2g.iso15118.engine import evse_id as evse_ids
@@ -18,8 +19,6 @@ from v2g.iso15118.engine.physical_values import Rounding
 _ELEMENTS: Final[Mapping[str, Any]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
-_CERTIFICATE: Final = b"\0"
-_CHAIN: Final = types.CertificateChain(certificate=_CERTIFICATE)
 
 _DC_STATUS: Final = dc_evse_status(status(Phase.STOPPED, isolation="Invalid"))
 _AC_STATUS: Final = limits.AC_EVSEStatus(
@@ -66,13 +65,7 @@ _PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
         "evse_voltage_limit_achieved": False,
         "evse_power_limit_achieved": False,
         "sa_schedule_tuple_id": 1,
-        "sa_provisioning_certificate_chain": _CHAIN,
-        "contract_signature_cert_chain": _CHAIN,
-        "contract_signature_encrypted_private_key": types.ContractSignatureEncryptedPrivateKey(
-            value=_CERTIFICATE, id="id1"
-        ),
-        "dh_public_key": types.DiffieHellmanPublickey(value=_CERTIFICATE, id="id2"),
-        "emaid": types.EMAID(value="0" * 14, id="id3"),
+        **NO_CONTRACT,
     }
 )
 """Mandatory field of a response -> its value in a negative one."""

@@ -4,15 +4,13 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from secc.session import ports
-from secc.session.config import SeccConfig
+from secc.session.config import Iso2Config, SeccConfig
+from secc.session.d2 import plans
+from secc.session.d2.charging import is_unsigned
 from secc.session.d2.handlers import HANDLERS, ON_FACT
 from secc.session.d2.refusal import refusal
 from secc.session.delivery import charging_state
-from secc.session.facts import SessionFacts
-from secc.session.identity import Connection
-from secc.session.limits import SessionLimits
-from secc.session.paused import Paused
-from secc.session.stages import Charging
+from secc.session.stages import AfterPlan, Charging, Planned
 from secc.session.v2g_message.request_context import MessageSet
 from secc.session.v2g_message.session import V2gMessageSession
 from v2g.iec61851.pilot import PilotState
@@ -26,10 +24,11 @@ from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.status import dc_evse_status
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.power_schedule import PowerSchedule
+from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED
 from v2g.iso15118.engine.sequence import Chart, State
-from v2g.iso15118.engine.session import OnMessage, ignored
 
 MESSAGES: Final = MessageSet(
+    protocol="ISO 15118-2",
     responses=MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS}),
     codes=ResponseCode,
     processing=EVSEProcessing,
@@ -51,28 +50,12 @@ class Iso2Session(V2gMessageSession, Session2):
     messages = MESSAGES
     notifications: ClassVar = frozenset({"Terminate", "ScheduleRenegotiation", "MeteringConfirmation"})
 
-    def __init__(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        paused: Paused | None = None,
-        time_scale: float = 1.0,
-        on_message: OnMessage = ignored,
-    ) -> None:
-        super().__init__(
-            config,
-            connection,
-            limits,
-            facts,
-            timing=config.iso2.timing,
-            strict=config.iso2.strict,
-            paused=paused,
-            time_scale=time_scale,
-            on_message=on_message,
-        )
+    _completed = False
+    """Whether the vehicle has announced its end (ChargingComplete)."""
+
+    @staticmethod
+    def _settings(config: SeccConfig) -> Iso2Config:
+        return config.iso2
 
     @property
     def _kind(self) -> Family:
@@ -87,7 +70,35 @@ class Iso2Session(V2gMessageSession, Session2):
             alternating = body.requested_energy_transfer_mode.value.startswith("AC")
             self.family = charts.Family.AC if alternating else charts.Family.DC
             self._rate()
+        elif isinstance(body, charging.CurrentDemandReq) and body.charging_complete and not self._completed:
+            self._completed = True
+            self._sign_last()
         super()._on_body(body, header)
+
+    def _on_answered(self, request: Any, before: State) -> None:
+        super()._on_answered(request, before)
+        if self._notices.has_lapsed("ScheduleRenegotiation", self._time.now):
+            self._tolerate(RENEGOTIATION_IGNORED)
+
+    def _notify(self, notification: str) -> None:
+        """Ask for a renegotiation only where it changes something: with direct current it may interrupt the energy."""
+        if notification == "ScheduleRenegotiation":
+            stage = self._stage
+            planned = stage.planned if isinstance(stage, AfterPlan) else stage
+            if not isinstance(planned, Planned) or not plans.is_outdated(planned, self._request_context(waited=False)):
+                return
+        super()._notify(notification)
+
+    def _terminate(self, reason: str) -> None:
+        if not self._stopping:
+            self._sign_last()
+        super()._terminate(reason)
+
+    def _sign_last(self) -> None:
+        """Ask for a receipt before the vehicle stops: afterwards the chart has none."""
+        signs = self._config.metering_confirmation and self._contract() is not None
+        if signs and is_unsigned(self._stage, self._request_context(waited=False)):
+            self._notify("MeteringConfirmation")
 
     def _sequence_code(self, request: Any) -> str:
         wrong = self.state in self.chart and has_wrong_progress(self.state, request, self.family)

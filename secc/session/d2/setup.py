@@ -1,14 +1,13 @@
 """From the handshake to the selected payment in ISO 15118-2."""
 
-from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
 
 from secc.session.books import change_services
 from secc.session.config import EnergyService, SeccConfig
+from secc.session.d2 import services
 from secc.session.energy_transfer import offered
-from secc.session.installation import is_offered
 from secc.session.paused import Paused
 from secc.session.ports import JoinSession
 from secc.session.request_context import refuse
@@ -25,17 +24,14 @@ from v2g.iso15118.d2.messages.common import (
 from v2g.iso15118.d2.messages.data_types import (
     ChargeService,
     EnergyTransferMode,
-    Parameter,
-    ParameterSet,
     PaymentOption,
     PaymentOptionList,
-    Service,
     ServiceCategory,
     ServiceList,
-    ServiceParameterList,
     SupportedEnergyTransferMode,
 )
 from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.services import CHARGE_SERVICE, CONTRACT_SERVICE
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine import app_protocol as app
@@ -45,28 +41,6 @@ from v2g.iso15118.engine.quirks import EVCCID_LENGTH
 from v2g.iso15118.engine.v2g_message import asks_for_new_session, is_same_session
 from v2g.iso15118.select import best_ranked
 from v2g.observe import Observe
-
-CHARGE_SERVICE: Final = 1
-"""ServiceID of the charge service."""
-
-CONTRACT_SERVICE: Final = 2
-"""ServiceID of the service ContractCertificate."""
-
-_SETS: Final = MappingProxyType({1: "Installation", 2: "Update"})
-"""Its parameter sets: what it does for the vehicle."""
-
-_CONTRACT: Final = Service(
-    service_id=CONTRACT_SERVICE,
-    service_name="Certificate",
-    service_category=ServiceCategory.ContractCertificate,
-    free_service=True,
-)
-_CONTRACT_SETS: Final = ServiceParameterList(
-    parameter_set=tuple(
-        ParameterSet(parameter_set_id=number, parameter=(Parameter(name="Service", string_value=name),))
-        for number, name in _SETS.items()
-    )
-)
 
 _CORE: Final = 1
 """Value of `charger.connector` for the DC pins of a core inlet; all others are of an extended one."""
@@ -115,7 +89,7 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     """Accept ISO 15118-2, if there is a payment option on this connection."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     best = best if payment_options(context) else None
-    return setup.supported_app_protocol(request, best, "ISO 15118-2", ISO2.uri)
+    return setup.supported_app_protocol(request, best, context.messages.protocol, ISO2.uri)
 
 
 def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
@@ -152,10 +126,11 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     )
     if not modes:
         raise refuse("FAILED", "the back end allows no energy service", reason="energy_transfer_rejected")
-    contracts = _gives_contracts(request, context)
+    options = payment_options(context)
+    others = services.offered(request, context, by_contract=PaymentOption.Contract in options)
     response = context.messages.response(
         "ServiceDiscoveryRes",
-        payment_option_list=PaymentOptionList(payment_option=payment_options(context)),
+        payment_option_list=PaymentOptionList(payment_option=options),
         charge_service=ChargeService(
             service_id=CHARGE_SERVICE,
             service_name="AC_DC_Charging",
@@ -163,17 +138,11 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
             free_service=False,
             supported_energy_transfer_mode=SupportedEnergyTransferMode(energy_transfer_mode=modes),
         ),
-        service_list=ServiceList(service=(_CONTRACT,)) if contracts else None,
+        service_list=ServiceList(service=tuple(each.service for each in others)) if others else None,
     )
-    services = {CHARGE_SERVICE, CONTRACT_SERVICE} if contracts else {CHARGE_SERVICE}
-    return Step(response, Discovered(replace(stage, installable=contracts), frozenset(services)))
-
-
-def _gives_contracts(request: ServiceDiscoveryReq, context: RequestContext) -> bool:
-    """Return whether a vehicle is offered contracts: a joined session keeps its own, and a filter holds."""
-    wanted = request.service_category in (None, ServiceCategory.ContractCertificate) and request.service_scope is None
-    pays = PaymentOption.Contract in payment_options(context)
-    return wanted and pays and context.joined is None and is_offered(context)
+    ids = frozenset(each.service.service_id for each in others)
+    opened = replace(stage, installable=CONTRACT_SERVICE in ids)
+    return Step(response, Discovered(opened, ids | {CHARGE_SERVICE}))
 
 
 def _fits(service: EnergyService, context: RequestContext) -> bool:
@@ -185,9 +154,10 @@ def service_detail(request: ServiceDetailReq, stage: Discovered, context: Reques
     """Describe a service [V2G2-464]: that of charging has no parameters."""
     if request.service_id not in stage.services:
         raise refuse("FAILED_ServiceIDInvalid", f"service {request.service_id} was not offered")
-    described = _CONTRACT_SETS if request.service_id == CONTRACT_SERVICE else None
     response = context.messages.response(
-        "ServiceDetailRes", service_id=request.service_id, service_parameter_list=described
+        "ServiceDetailRes",
+        service_id=request.service_id,
+        service_parameter_list=services.described(request.service_id, context.config),
     )
     return Step(response, stage)
 
@@ -196,17 +166,23 @@ def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discov
     """Accept an offered payment option [V2G2-465] for the charge service [V2G2-467], [V2G2-804]."""
     if request.selected_payment_option not in payment_options(context):
         raise refuse("FAILED_PaymentSelectionInvalid", f"{request.selected_payment_option.value} was not offered")
-    selected = {each.service_id for each in request.selected_service_list.selected_service}
+    chosen = request.selected_service_list.selected_service
+    selected = {each.service_id for each in chosen}
     if CHARGE_SERVICE not in selected:
         raise refuse("FAILED_NoChargeServiceSelected", "the charge service is not selected")
     if not selected <= stage.services:
-        raise refuse("FAILED_ServiceSelectionInvalid", f"services {sorted(selected)} were not offered")
-    for each in request.selected_service_list.selected_service:
-        if each.service_id == CONTRACT_SERVICE and each.parameter_set_id not in (None, *_SETS):
-            raise refuse("FAILED_ServiceSelectionInvalid", f"parameter set {each.parameter_set_id} was not offered")
+        raise refuse("FAILED_ServiceSelectionInvalid", f"services {sorted(selected - stage.services)} were not offered")
+    for service_id, parameter_set in services.wrong_sets(chosen, context.config):
+        what = f"parameter set {parameter_set} of service {service_id} was not offered"
+        raise refuse("FAILED_ServiceSelectionInvalid", what)
     contract = request.selected_payment_option is PaymentOption.Contract
     paying = Presenting(stage.opened) if contract else Paying(stage.opened)
-    return Step(context.messages.response("PaymentServiceSelectionRes"), paying)
+    added = tuple(
+        Observe("service", "added", {"service_id": each.service_id, "parameter_set": each.parameter_set_id})
+        for each in chosen
+        if each.service_id not in (CHARGE_SERVICE, CONTRACT_SERVICE)
+    )
+    return Step(context.messages.response("PaymentServiceSelectionRes"), paying, added)
 
 
 def _setup_response(code: str, context: RequestContext) -> object:

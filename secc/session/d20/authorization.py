@@ -159,7 +159,9 @@ def _accept(stage: Authorizing, context: RequestContext) -> Step:
     session_id = opened.session_id.hex()
     data = {"session_id": session_id, "evcc_id": opened.evcc_id, **_who(contract)}
     commands = (
-        TransactionStarted(session_id, contract.emaid if contract else "", evcc_id=opened.evcc_id),
+        TransactionStarted(
+            session_id, contract.emaid if contract else "", evcc_id=opened.evcc_id, protocol="ISO 15118-20"
+        ),
         Observe("authorization", "authorized", {**data, "seconds": round(context.now - stage.since, 4)}),
     )
     soon = contract is not None and contract.expires_soon

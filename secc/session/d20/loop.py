@@ -175,15 +175,15 @@ def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContex
     meter = context.facts.meter
     first = context.config.meter_info and stage.loops == 0  # V2G20-1833
     confirm = context.notice is not None and context.notice.notification == "MeteringConfirmation"  # V2G20-1083
-    if meter is None or not (request.meter_info_requested or first or confirm):
+    energy_wh = _energy_wh(context.facts)
+    if meter is None or energy_wh is None or not (request.meter_info_requested or first or confirm):
         return stage, None
-    import_mwh, export_mwh = context.facts.meter_begin
     # Energy discharged before services were selected again stays part of the session's reading.
-    exported_wh = (meter.export_mwh - export_mwh) // 1000
+    charged_wh, exported_wh = energy_wh
     bidirectional = stage.selected.bidirectional or exported_wh > 0
     info = MeterInfo(
         meter_id=meter.meter_id,
-        charged_energy_reading_wh=(meter.import_mwh - import_mwh) // 1000,
+        charged_energy_reading_wh=charged_wh,
         bpt_discharged_energy_reading_wh=exported_wh if bidirectional else None,
         meter_signature=meter.signature,
         meter_timestamp=meter.utc_ms // 1000,
@@ -291,10 +291,17 @@ def status(context: RequestContext) -> EVSEStatus | None:
 
 def is_unsigned(stage: object, facts: SessionFacts) -> bool:
     """Return whether energy has flowed that the vehicle has not signed yet."""
-    meter = facts.meter
-    if not isinstance(stage, Charging) or meter is None:
+    energy_wh = _energy_wh(facts)
+    if not isinstance(stage, Charging) or energy_wh is None:
         return False
-    import_mwh, export_mwh = facts.meter_begin
     signed = stage.confirmed
     known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
-    return ((meter.import_mwh - import_mwh) // 1000, (meter.export_mwh - export_mwh) // 1000) != known
+    return energy_wh != known
+
+
+def _energy_wh(facts: SessionFacts) -> tuple[int, int] | None:
+    """Return what was charged and discharged in this session; None without a meter, or of one that went back."""
+    meter, (import_mwh, export_mwh) = facts.meter, facts.meter_begin
+    if meter is None or meter.import_mwh < import_mwh or meter.export_mwh < export_mwh:
+        return None
+    return (meter.import_mwh - import_mwh) // 1000, (meter.export_mwh - export_mwh) // 1000

@@ -1,11 +1,11 @@
 """Services: the offer, its variants, and the vehicle's selection."""
 
-from typing import Final, get_args
+from typing import Final
 
 from msgspec.structs import replace
 
 from secc.session.books import change_services, discharge_rule, open_books, session_started
-from secc.session.config import ControlMode, EnergyService, Protocol, SeccConfig
+from secc.session.config import ControlMode, EnergyService, SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.pricing import pricings
 from secc.session.d20.stages import Discovered, Variant
@@ -238,13 +238,10 @@ def internet_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
     """Return one set for each permitted protocol; their numbers are the standard's."""
     return tuple(
         ParameterSet(
-            parameter_set_id=_PROTOCOLS.index(each) + 1,
-            parameter=(
-                Parameter(name="Protocol", finite_string=each.partition("-")[0]),
-                Parameter(name="Port", int_value=int(each.partition("-")[2])),
-            ),
+            parameter_set_id=number,
+            parameter=(Parameter(name="Protocol", finite_string=protocol), Parameter(name="Port", int_value=port)),
         )
-        for each in config.internet
+        for number, protocol, port in config.internet_protocols()
     )
 
 
@@ -258,9 +255,6 @@ def parking_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
         ParameterSet(parameter_set_id=each, parameter=_integers(IntendedService=each, ParkingStatusType=kind))
         for each in intended
     )
-
-
-_PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 
 def _signed_discharge_offered(context: RequestContext, authorized: Authorized) -> bool:

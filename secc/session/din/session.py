@@ -3,13 +3,9 @@
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from secc.session.config import SeccConfig
+from secc.session.config import DinConfig, SeccConfig
 from secc.session.din.handlers import HANDLERS, ON_FACT
 from secc.session.din.refusal import refusal
-from secc.session.facts import SessionFacts
-from secc.session.identity import Connection
-from secc.session.limits import SessionLimits
-from secc.session.paused import Paused
 from secc.session.v2g_message.request_context import MessageSet
 from secc.session.v2g_message.session import V2gMessageSession
 from v2g.iso15118.d20.charts import Family
@@ -23,9 +19,9 @@ from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.din.status import dc_evse_status
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.sequence import Chart
-from v2g.iso15118.engine.session import OnMessage, ignored
 
 MESSAGES: Final = MessageSet(
+    protocol="DIN 70121",
     responses=MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS}),
     codes=ResponseCode,
     processing=EVSEProcessing,
@@ -44,28 +40,9 @@ class DinSession(V2gMessageSession, SessionDin):
     notifications: ClassVar = frozenset({"Terminate"})
     scheduled = False
 
-    def __init__(
-        self,
-        config: SeccConfig,
-        connection: Connection,
-        limits: SessionLimits,
-        facts: SessionFacts,
-        *,
-        paused: Paused | None = None,
-        time_scale: float = 1.0,
-        on_message: OnMessage = ignored,
-    ) -> None:
-        super().__init__(
-            config,
-            connection,
-            limits,
-            facts,
-            timing=config.din.timing,
-            strict=config.din.strict,
-            paused=paused,
-            time_scale=time_scale,
-            on_message=on_message,
-        )
+    @staticmethod
+    def _settings(config: SeccConfig) -> DinConfig:
+        return config.din
 
     @property
     def _kind(self) -> Family:

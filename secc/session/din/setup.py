@@ -59,7 +59,7 @@ def is_offered(requested: EVRequestedEnergyTransferType, config: SeccConfig) -> 
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Accept DIN 70121."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
-    return setup.supported_app_protocol(request, best, "DIN 70121", DIN.uri)
+    return setup.supported_app_protocol(request, best, context.messages.protocol, DIN.uri)
 
 
 def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:

@@ -23,9 +23,13 @@ class AuthorizeContract(Command, frozen=True):
 
 
 class AuthorizeExternally(Command, frozen=True):
-    """Wait for a card, an app or the operator. Outcome: AuthorizationDecided with the same `attempt`."""
+    """Wait for a card, an app or the operator. Outcome: AuthorizationDecided with the same `attempt`.
+
+    `mac_address` (12 hexadecimal digits) is the vehicle's, to ask about meanwhile (Autocharge); empty: there is none.
+    """
 
     attempt: int
+    mac_address: str = ""
 
 
 class InstallCertificate(Command, frozen=True):
@@ -79,6 +83,8 @@ class TransactionStarted(Command, frozen=True):
     emaid: str
     evcc_id: str = ""
     """The vehicle's id as it reported it."""
+    protocol: str = ""
+    """The edition, such as "ISO 15118-2"."""
 
 
 class TransactionUpdated(Command, frozen=True):

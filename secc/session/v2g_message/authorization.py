@@ -30,7 +30,9 @@ def external(
     if isinstance(stage, Paying):
         asked = Observe("authorization", "asked", {"method": "EIM"})
         waiting = Authorizing(attempt=_ATTEMPT, since=context.now, contract=None, opened=stage.opened)
-        return Wait(waiting, context.config.poll_hold_s, (asked, AuthorizeExternally(attempt=_ATTEMPT)))
+        mac_address = stage.opened.mac_address if context.config.autocharge else ""
+        command = AuthorizeExternally(attempt=_ATTEMPT, mac_address=mac_address)
+        return Wait(waiting, context.config.poll_hold_s, (asked, command))
     if stage.status is AuthorizationStatus.ACCEPTED:
         return _accepted(stage, context, respond)
     if stage.status is not None:
@@ -48,6 +50,6 @@ def _accepted(stage: Authorizing, context: RequestContext, respond: Callable[[st
     who = {"method": "PnC", "emaid": emaid} if contract is not None else {"method": "EIM"}
     data: dict[str, Scalar] = {"session_id": session_id, "evcc_id": opened.evcc_id, **who}
     data["seconds"] = round(context.now - stage.since, 4)
-    started = () if context.joined is not None else (TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id),)
-    commands = (*started, Observe("authorization", "authorized", data))
+    started = TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id, protocol=context.messages.protocol)
+    commands = (*(() if context.joined is not None else (started,)), Observe("authorization", "authorized", data))
     return Step(respond("Finished"), Authorized(opened=opened, contract=contract), commands)

@@ -125,7 +125,8 @@ def discover(
         },
     )
     renewed = replace(stage, planned=planned) if isinstance(stage, Charging) else planned
-    return Step(respond("Finished", plan), renewed, (*begin, event), quirks=quirks)
+    response = respond("Finished", plan)
+    return Step(response, renewed, (*begin, event), quirks=quirks, followed="ScheduleRenegotiation")
 
 
 def allowed_power(context: RequestContext, horizon_s: int = DAY_S) -> Spans:

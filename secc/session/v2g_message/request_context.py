@@ -17,6 +17,8 @@ from v2g.iso15118.engine.xmldsig import Signature
 class MessageSet(msgspec.Struct, frozen=True, kw_only=True):
     """An edition's responses, by which handlers of both editions write them."""
 
+    protocol: str
+    """Its name, such as "ISO 15118-2"."""
     responses: Mapping[str, Any]
     """Its messages by name."""
     codes: type[Enum]
@@ -42,6 +44,8 @@ class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
     messages: MessageSet
     stop: Stop | None
     """Why the charger ends the session, if it does."""
+    signs_last: bool
+    """Whether the last reading of the session has to be signed, before or while it stops."""
     strict: bool
     """Whether to refuse what vehicles in the field do beyond the edition's text."""
     pilot_s: float

@@ -46,7 +46,8 @@ class V2gMessageRequests:
                 return self._delivery(body)
             case "CurrentDemandReq":
                 self._bears = _bears(body, self._bears)
-                return Request(power_s=self._timing.secc_loop_silence, closed_s=closed_s, bears=self._bears)
+                bears = self._bears.within(_asked(body))
+                return Request(power_s=self._timing.secc_loop_silence, closed_s=closed_s, bears=bears)
             case "ChargingStatusReq":
                 return Request(power_s=closed_s, closed_s=closed_s, bears=self._bears)
             case "MeteringReceiptReq":
@@ -65,8 +66,13 @@ class V2gMessageRequests:
             lines = self._ac.phases if three else 1
             self._bears = Output(charge_w=max(0, _scaled(current, 3)) * self._ac.nominal_voltage_v * lines // 1000)
         if self._renegotiates:
-            return Request(closed_s=self._timing.secc_sequence, bears=self._bears)
+            return Request(closed_s=self._timing.secc_sequence, bears=self._resting)
         return Request(phase=Phase.IDLE, bears=self._bears)
+
+    @property
+    def _resting(self) -> Output:
+        """The vehicle's limits outside of the loop, in which it asks for direct current."""
+        return self._bears if self._alternating else replace(self._bears, charge_ma=0)
 
     def _delivery(self, request: Any) -> Request:
         """Return the meaning of a PowerDeliveryReq, by ReadyToChargeState or by ChargeProgress."""
@@ -76,9 +82,9 @@ class V2gMessageRequests:
         closed_s = self._timing.secc_sequence
         if starts:
             power_s = closed_s if self._alternating else self._timing.secc_loop_silence
-            return Request(phase=Phase.POWER, power_s=power_s, closed_s=closed_s, bears=self._bears)
+            return Request(phase=Phase.POWER, power_s=power_s, closed_s=closed_s, bears=self._resting)
         if self._renegotiates:
-            return Request(closed_s=closed_s)
+            return Request(closed_s=closed_s, bears=self._resting)
         return Request(phase=Phase.REST, closed_s=LEAVING_S)
 
 
@@ -87,6 +93,13 @@ def _scaled(number: Any, shift: int) -> int:
     power = number.multiplier + shift
     value: int = number.value * 10**power if power >= 0 else number.value // 10**-power
     return min(UNBOUNDED, value)
+
+
+def _asked(request: Any) -> Output:
+    """Return what a CurrentDemandReq asks for: its target current, and nothing from a vehicle that reports an error."""
+    if request.dc_ev_status.ev_error_code.value != "NO_ERROR":
+        return Output(charge_ma=0)
+    return Output(charge_w=UNBOUNDED, charge_ma=max(0, _scaled(request.ev_target_current, 3)))
 
 
 def _bears(limits: Any, known: Output) -> Output:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from msgspec import structs
 
 from secc.session import ports
-from secc.session.config import SeccConfig
+from secc.session.config import DinConfig, Iso2Config, SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
@@ -52,13 +52,12 @@ class V2gMessageSession(ChargerSession, MessageSession):
         limits: SessionLimits,
         facts: SessionFacts,
         *,
-        timing: Timing2 | TimingDin,
-        strict: bool,
         paused: Paused | None = None,
         time_scale: float = 1.0,
         on_message: OnMessage = ignored,
     ) -> None:
-        """`strict` refuses what vehicles in the field do beyond the edition's text."""
+        settings = self._settings(config)
+        timing = settings.timing
         super().__init__(
             config,
             connection,
@@ -70,12 +69,17 @@ class V2gMessageSession(ChargerSession, MessageSession):
             time_scale=time_scale,
             on_message=on_message,
         )
-        self._limits_s, self._strict = timing, strict
+        self._limits_s, self._strict = timing, settings.strict
         self._joined = False
         self._failed = ""
         """Why the session is over, after a negative response."""
 
     # -- what an edition adds -----------------------------------------------------------------------------------
+
+    @staticmethod
+    @abstractmethod
+    def _settings(config: SeccConfig) -> Iso2Config | DinConfig:
+        """Return the edition's settings."""
 
     @property
     @abstractmethod
@@ -111,6 +115,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             **self._common_context(waited=waited),
             messages=self.messages,
             stop=self._stop,
+            signs_last=self._notices.is_open("MeteringConfirmation", self._time.now),
             strict=self._strict,
             pilot_s=self._limits_s.secc_cp_state,
             ongoing_s=self._limits_s.secc_ongoing_performance,

@@ -40,7 +40,11 @@ def opened(
     """Return the stage of a new session, and its commands; a session that was paused here is forgotten."""
     paused = context.paused
     forget = () if paused is None else (ForgetSession(paused.session_id.hex(), "not_resumed", "Other"),)
-    stage = Opened(session_id=new_session_id(context.connection.entropy), evcc_id=evcc_ids.shown(evcc_id))
+    stage = Opened(
+        session_id=new_session_id(context.connection.entropy),
+        evcc_id=evcc_ids.shown(evcc_id),
+        mac_address=evcc_ids.mac_address(evcc_id) or "",
+    )
     event = Observe(
         "session",
         "session_started",

@@ -13,7 +13,7 @@ from csms.db.contract_pool import ContractPool, open_pool
 from pki_tools.tree import PkiTree
 from tests.iso15118.d20.contracts import NOW, PCID, new_contract, new_key, own_contract
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError
-from v2g.iso15118.d20.installation import Contract
+from v2g.iso15118.engine.contracts import Contract
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.reference import KeyReference
 

@@ -24,7 +24,6 @@ from tests.iso15118.d20.contracts import NOW, PCID, new_contract, own_contract
 from v2g import exi
 from v2g.iso15118.d20.installation import (
     SCHEMA_VERSION,
-    Contract,
     InstallationRequest,
     make_request,
     open_contract,
@@ -33,6 +32,7 @@ from v2g.iso15118.d20.installation import (
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.contracts import Contract
 from v2g.pki.certificates import load_certificate
 from v2g.pki.reference import KeyReference
 
@@ -212,7 +212,8 @@ def _crl(pki: PkiTree, serial: int, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": "urn:iso:15118:2:2013:MsgDef"}, "SchemaVersion"),
+        ({"schema": "urn:iso:15118:2:2010:MsgDef"}, "SchemaVersion"),
+        ({"schema": "urn:iso:15118:2:2013:MsgDef"}, "NotConfigured"),
         ({"exi_request": "not base64!"}, "InvalidExi"),
         ({"exi_request": "bäse64"}, "InvalidExi"),
         ({"exi_request": ""}, "InvalidExi"),

@@ -1,7 +1,7 @@
 """A bench for the editions of V2G_Message: ISO 15118-2 and DIN 70121."""
 
 import itertools
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
@@ -11,6 +11,8 @@ from evcc.session.v2g_message.session import MessageVehicle
 from tests.evcc.session.vehicle_bench import VehicleBench
 from v2g import exi
 from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.dc_status import Phase, Stop
+from v2g.iso15118.engine.physical_values import Rounding, Writer
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
@@ -24,17 +26,95 @@ def counter() -> Any:
     return lambda n: next(numbers).to_bytes(n, "big")
 
 
-class ScriptedCharger(Protocol):
-    """Answers every request by the book; tests change its attributes. It has a method for each request."""
+class ScriptedCharger:
+    """Answers every request by the book; tests change its attributes. It has a method for each request.
 
-    session_id: bytes
-    voltage: float
-    current: float
-    ongoing: dict[str, int]
-    codes: dict[str, Any]
+    `stop` and `stop_in` are why and in which responses its status demands a stop.
+    """
+
+    types: ClassVar[Any]
+    """The edition's module of data types, and those of its messages."""
+    common: ClassVar[Any]
+    charging: ClassVar[Any]
+    values: ClassVar[Writer[Any]]
+
+    def __init__(self) -> None:
+        self.session_id = SESSION_ID
+        self.payment: tuple[Any, ...] = (self.types.PaymentOption.ExternalPayment,)
+        self.ongoing: dict[str, int] = {}
+        self.codes: dict[str, Any] = {}
+        self.stop: Stop | None = None
+        self.stop_in: frozenset[str] = frozenset({"CurrentDemandReq"})
+        self.isolation = "Valid"
+        self.max_power_w: int | None = 50_000
+        self.max_current_ma = 125_000
+        self.max_voltage_mv, self.min_voltage_mv = 500_000, 150_000
+        self.voltage = self.current = 0.0
 
     def message(self, body: Any) -> Any:
         """Return a body as V2G_Message of the edition."""
+        raise NotImplementedError
+
+    def status(self, phase: Phase, name: str) -> Any:
+        """Return the edition's DC_EVSEStatus in the response to the request `name`."""
+        raise NotImplementedError
+
+    def ok(self, name: str, **fields: Any) -> Any:
+        """Return the positive response to the request `name`."""
+        kind = name.removesuffix("Req") + "Res"
+        found = getattr(self.charging, kind, None) or getattr(self.common, kind)
+        return found(response_code=self.types.ResponseCode.OK, **fields)
+
+    def processing(self, name: str) -> Any:
+        """Return EVSEProcessing in the response to a repeated request."""
+        return self.types.EVSEProcessing["Finished" if finished(self, name) else "Ongoing"]
+
+    def present(self) -> Any:
+        """Return the present voltage."""
+        return self.values.voltage(round(self.voltage * 1000), Rounding.NEAREST)
+
+    def limits(self) -> dict[str, Any]:
+        """Return the limits in DC_EVSEChargeParameter."""
+        power_w = self.max_power_w
+        return {
+            "evse_maximum_current_limit": self.values.current(self.max_current_ma, Rounding.DOWN),
+            "evse_maximum_power_limit": None if power_w is None else self.values.power(power_w, Rounding.DOWN),
+            "evse_maximum_voltage_limit": self.values.voltage(self.max_voltage_mv, Rounding.DOWN),
+            "evse_minimum_current_limit": self.values.current(0, Rounding.UP),
+            "evse_minimum_voltage_limit": self.values.voltage(self.min_voltage_mv, Rounding.UP),
+            "evse_peak_current_ripple": self.values.current(1000, Rounding.UP),
+        }
+
+    def CableCheckReq(self, request: Any) -> Any:
+        processing = self.processing("CableCheckReq")
+        done = processing is self.types.EVSEProcessing.Finished
+        found = self.status(Phase.CHECKED if done else Phase.CABLE_CHECK, "CableCheckReq")
+        return self.ok("CableCheckReq", dc_evse_status=found, evse_processing=processing)
+
+    def PreChargeReq(self, request: Any) -> Any:
+        if finished(self, "PreChargeReq"):
+            self.voltage = request.ev_target_voltage.value * 10.0**request.ev_target_voltage.multiplier
+        found = self.status(Phase.PRE_CHARGE, "PreChargeReq")
+        return self.ok("PreChargeReq", dc_evse_status=found, evse_present_voltage=self.present())
+
+    def CurrentDemandReq(self, request: Any, **metered: Any) -> Any:
+        return self.ok(
+            "CurrentDemandReq",
+            dc_evse_status=self.status(Phase.ENERGY, "CurrentDemandReq"),
+            evse_present_voltage=self.present(),
+            evse_present_current=self.values.current(round(self.current * 1000), Rounding.NEAREST),
+            evse_current_limit_achieved=False,
+            evse_voltage_limit_achieved=False,
+            evse_power_limit_achieved=False,
+            **metered,
+        )
+
+    def WeldingDetectionReq(self, request: Any) -> Any:
+        found = self.status(Phase.STOPPED, "WeldingDetectionReq")
+        return self.ok("WeldingDetectionReq", dc_evse_status=found, evse_present_voltage=self.present())
+
+    def SessionStopReq(self, request: Any) -> Any:
+        return self.ok("SessionStopReq")
 
 
 def answer(charger: ScriptedCharger, request: Any) -> Any:

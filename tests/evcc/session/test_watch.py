@@ -6,9 +6,10 @@ Each of these the vehicle once bore: it charged on at 600 A, 520 V, without a re
 import msgspec
 import pytest
 
-from evcc.session.ports import BatteryState, CloseContactor, PresentVoltage
+from evcc.session.ports import BatteryState, CloseContactor, ContactorState, PresentVoltage
 from evcc.session.settings import ProgramStep, SessionConfig
 from tests.evcc.session.bench import Bench, Identities, number
+from tests.evcc.session.d2.charger import DC, Bench2
 
 
 def flow(bench: Bench, seconds: float, *, volts: float | None = None, amps: float | None = None) -> None:
@@ -149,3 +150,14 @@ def test_voltage_that_nobody_has_asked_for_ends_the_session(bench: Bench) -> Non
     bench.now += 1.1
     bench.battery()
     bench.assert_safe("voltage_not_asked_for")
+
+
+def test_a_contactor_that_has_opened_may_not_close_again() -> None:
+    """It has time to open, which a contactor that closes by itself does not get."""
+    bench = Bench2(DC, scale=20)
+    bench.charger.renegotiate = 1
+    bench.run_to("CurrentDemandReq")
+    bench.run_to("ChargeParameterDiscoveryReq")
+    bench.fact(ContactorState(closed=True))
+    bench.pass_time(0.2)
+    bench.assert_safe("contactor_welded")

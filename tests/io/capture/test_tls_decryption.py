@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from tests.io.capture.test_tls_recorder import MESSAGE, _converse
+from tests.io.tls.support import only_2, pki_2
 from v2g.errors import ConfigError, FrameError
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
+from v2g.io.tls.endpoint import ISO15118_2
 from v2g_cli.trace.source import read_entries
+
+__all__ = ["pki_2"]
 
 
 @pytest.mark.parametrize("who", ["secc", "evcc"])
@@ -35,14 +39,19 @@ async def test_without_its_secrets_a_recording_stays_closed(pki: PkiTree, tmp_pa
 
 
 @pytest.mark.parametrize("size", [1, 17_000])
-def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int) -> None:
-    """The standard library's OpenSSL at both ends, joined in memory."""
+@pytest.mark.parametrize("older", [False, True], ids=["1.3", "1.2"])
+def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int, older: bool) -> None:
+    """The standard library's OpenSSL at both ends, joined in memory; TLS 1.2 with the suite of ISO 15118-2."""
     log = tmp_path / "keys"
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     shutil.copy(pki.path("csms/server/leaf.key"), tmp_path / "key")
     server.load_cert_chain(pki.path("csms/server/chain.pem"), tmp_path / "key")
     client.load_verify_locations(pki.path("csms/root.pem"))
     client.check_hostname = False
+    if older:
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+        for each in (client, server):
+            each.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
     client.keylog_filename = str(log)
     wires = [ssl.MemoryBIO() for _ in range(4)]
     ends = (
@@ -77,6 +86,16 @@ def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int) -> 
             heard[side] += b"".join(opened.feed(side, data[cut : cut + 1000]))
     assert heard == said
     assert opened.missing == ""
+
+
+@pytest.mark.parametrize("who", ["secc", "evcc"])
+async def test_a_connection_of_iso_15118_2_is_read_too(pki_2: PkiTree, tmp_path: Path, who: str) -> None:
+    path = tmp_path / "tls12.pcapng"
+    of_2 = {"profile": ISO15118_2}
+    await _converse(path, pki_2, key_log=True, who=who, pieces=2, secc_options=of_2, evcc_options=only_2(pki_2))
+    found = read_entries(path)
+    assert [each.speaker for each in found] == ["vehicle", "charger"] * 2
+    assert {each.line.exi for each in found} == {MESSAGE[8:].hex()}
 
 
 @given(data=st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=200)), max_size=6), lines=st.binary(max_size=200))

@@ -1,7 +1,10 @@
 """A recorded TLS connection: Wireshark decrypts it with the secrets in the file, and cannot without."""
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -19,19 +22,28 @@ MESSAGE = v2gtp.frame(
 )
 
 
-async def _converse(path: Path, pki: PkiTree, *, key_log: bool, who: str, pieces: int = 1) -> list[bytes]:
+async def _converse(
+    path: Path,
+    pki: PkiTree,
+    *,
+    key_log: bool,
+    who: str,
+    pieces: int = 1,
+    secc_options: Mapping[str, Any] = MappingProxyType({}),
+    evcc_options: Mapping[str, Any] = MappingProxyType({}),
+) -> list[bytes]:
     """Exchange MESSAGE and its echo; the charger or the vehicle records. Return the lines of the key log."""
     lines: list[bytes] = []
     recorder = Recorder(RecordConfig(file=path), application="v2g test")
     options = {"key_log": lines.append} if key_log else {}
-    server_options = {}
+    server_options = dict(secc_options)
     if who == "secc":
         from tests.io.tls.support import secc
 
         endpoint = recorded(secc(pki, **options), recorder)
-        server_options = {"record": endpoint.record, "key_log": endpoint.key_log}
+        server_options |= {"record": endpoint.record, "key_log": endpoint.key_log}
     async with serving(pki, echo, **server_options) as server:
-        endpoint = evcc(pki, **(options if who == "evcc" else {}))
+        endpoint = evcc(pki, **(options if who == "evcc" else {}), **evcc_options)
         stream = await connect("::1", server.port, recorded(endpoint, recorder) if who == "evcc" else endpoint)
         for _ in range(pieces):
             await stream.write(MESSAGE)

@@ -11,7 +11,7 @@ from pki_tools.tree import PkiTree
 from tests.io.tls.peer import needs_openssl, openssl, s_client
 from tests.io.tls.support import evcc, join, secc, serving, shake
 from v2g.errors import ConfigError
-from v2g.io.tls.endpoint import INTEROP, ISO15118_20, open_channel
+from v2g.io.tls.endpoint import INTEROP, ISO15118_2, ISO15118_20, open_channel
 from v2g.io.tls.warnings import log_profile, open_key_log
 from v2g.observe import Observe
 
@@ -96,6 +96,17 @@ def test_the_profile_for_peers_is_told_and_the_standard_is_not(caplog: pytest.Lo
     assert events == [Observe("tls", "weakened", {"profile": "interop", "also_accepted": also})]
     assert caplog.records[0].levelno == logging.WARNING
     assert also in caplog.text
+
+
+def test_an_older_edition_is_not_taken_for_the_setting(caplog: pytest.LogCaptureFixture) -> None:
+    """The algorithms of ISO 15118-2 are no weakness of its own profile."""
+    events: list[Observe] = []
+    log_profile(ISO15118_2, events.append)
+    assert not caplog.records
+    log_profile(replace(ISO15118_2, interop=True), events.append)
+    assert events[0].data == {"profile": "interop", "also_accepted": "certificates of other profiles"}
+    assert "security_profile is interop: " in caplog.text
+    assert "iso15118-2" not in caplog.text
 
 
 @pytest.mark.usefixtures("backend")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki_tools.tree import PkiTree
-from v2g.iso15118.d20.installation import Contract, Service
+from v2g.iso15118.engine.contracts import Contract, Service
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, new_ed448_contract_key
 from v2g.pki.profiles import Role

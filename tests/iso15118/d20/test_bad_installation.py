@@ -25,7 +25,8 @@ from v2g.iso15118.d20.messages.certificates import (
     SubCertificates,
 )
 from v2g.iso15118.d20.messages.common_types import MessageHeader
-from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.provisioning import ProvisioningService
+from v2g.iso15118.engine.contracts import Answer
 from v2g.pki.certificates import key_kind
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.profiles import KeyKind, Role

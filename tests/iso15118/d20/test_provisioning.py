@@ -14,20 +14,19 @@ from tests.iso15118.d20.contracts import NOW, PCID, drawn, new_contract, new_key
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError
 from v2g.iso15118.d20.installation import (
-    Contract,
     InstallationRequest,
     installation_data,
     make_request,
     make_response,
     open_contract,
-    pcid_of,
     refusal,
     verify_service,
 )
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.d20.provisioning import MOST_SESSIONS, PATIENCE_MS, Answer, Asked, ProvisioningService
+from v2g.iso15118.d20.provisioning import MOST_SESSIONS, PATIENCE_MS, Asked, ProvisioningService
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.contracts import Answer, Contract, pcid_of
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SoftwareKey, load_private_key

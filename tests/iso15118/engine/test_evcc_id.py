@@ -17,6 +17,7 @@ from v2g.iso15118.engine.evcc_id import is_regular, mac_address, shown
         ("0000000000000000", None, ""),
         ("FFFFFFFFFFFF", None, "FFFFFFFFFFFF"),
         ("01005E000001", None, "01005E000001"),
+        ("02AB12CD34EF", None, "02AB12CD34EF"),
         ("98ED5C1A2B3C0000", None, "98ED5C1A2B3C"),
         ("000098ED5C1A2B3C", None, "98ED5C1A2B3C"),
         ("98ED5C1A2B3C4D5E", None, "98ED5C1A2B3C4D5E"),

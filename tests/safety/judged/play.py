@@ -7,10 +7,10 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
@@ -78,15 +78,26 @@ class Play(Rig):
 
     judge: Judge
     looking: "asyncio.Task[None]"
+    renegotiating = "ScheduleExchangeReq"
+    requests: ClassVar[Collection[str]] = REQUESTS
+
+    @property
+    def variants(self) -> "Mapping[str, Mapping[str, Variant]]":
+        """See VARIANTS."""
+        return VARIANTS
 
     def watch(self) -> None:
         """Let the judge look from now on."""
-        self.judge = Judge(mains=self.kind == "ac", alignment_w=self.config.wpt.alignment_power_w)
+        self.judge = self.judging()
         for each in self.limits:
             self.judge.limit(each)
         self._answers = 0
         self._pilot = PilotState.B
         self.looking = self.loop.create_task(self._look())
+
+    def judging(self) -> Judge:
+        """Return the judge of this charger."""
+        return Judge(mains=self.kind == "ac", alignment_w=self.config.wpt.alignment_power_w)
 
     async def _look(self) -> None:
         while True:
@@ -170,16 +181,13 @@ class Play(Rig):
         if self.running.done():
             await self.do_again()
             return
-        state = self.session.state
-        way = ALL_WAYS[self.kind][_LOOP[self.kind]]
-        nexts = {
-            each: way[len(known)] for each, known in ALL_WAYS[self.kind].items() if known == way[: len(known)] != way
-        }
+        state, way = self.session.state, self.ways[_LOOP[self.kind]]
+        nexts = {each: way[len(known)] for each, known in self.ways.items() if known == way[: len(known)] != way}
         name = nexts.get(state, self.loop_request)
         if state in (State.STANDBY, State.POWER_DELIVERY_RENEGOTIATED):
             name = "PowerDeliveryReq"
         elif state in (State.SCHEDULE_RENEGOTIATION, State.STANDBY_RENEGOTIATION):
-            name = "ScheduleExchangeReq"
+            name = self.renegotiating
         await self._by_the_book(name)
 
     async def do_charge(self) -> None:
@@ -190,14 +198,14 @@ class Play(Rig):
             await self.do_onward()
 
     async def _by_the_book(self, name: str) -> None:
-        if name in ("DC_CableCheckReq", "PowerDeliveryReq") and self.kind != "wpt":
+        if name in ("DC_CableCheckReq", "CableCheckReq", "PowerDeliveryReq") and self.kind != "wpt":
             self._show(PilotState.C)
             await asyncio.sleep(0.05)
         if name == "PowerDeliveryReq":
             self.car.switch(closed=True)
         for _ in range(30):
             response = await self.say(name)
-            if getattr(response, "evse_processing", None) is not Processing.Ongoing:
+            if not self.goes_on(response):
                 break
             await asyncio.sleep(0.05)
         if name == "AuthorizationSetupReq":
@@ -206,12 +214,16 @@ class Play(Rig):
             await self.say(name, service_id=0xF000)
         self._follow(response)
 
+    def goes_on(self, response: Any) -> bool:
+        """Return whether the vehicle has to ask once more."""
+        return getattr(response, "evse_processing", None) is Processing.Ongoing
+
     def _show(self, state: PilotState) -> None:
         if self.car.pilot.plugged:
             self.car.pilot.set_state(state)
 
     async def do_say(self, name: str, variant: str = "") -> None:
-        changes, stream = VARIANTS.get(name, {}).get(variant, lambda _: ({}, None))(self)
+        changes, stream = self.variants.get(name, {}).get(variant, lambda _: ({}, None))(self)
         response = await self.say(name, within=1.0, stream=stream, **changes)
         self._follow(response)
 
@@ -222,7 +234,7 @@ class Play(Rig):
         chart = self.session.chart
         fitting = [
             (name, variant)
-            for _, name, variant in SAID
+            for _, name, variant in said(type(self).requests, self.variants)
             if name in chart.get(self.session.state, {})
             and not (name == "SessionStopReq" and number % 3)
             and not (variant in ("Stop", "beside, Stop") and number % 2)
@@ -404,9 +416,13 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
 }
 """Request -> word -> what is changed in the request by the book, and the stream that it goes on."""
 
-SAID: Final[tuple[Step, ...]] = tuple(
-    ("say", name, variant) for name in sorted(REQUESTS) for variant in VARIANTS.get(name, {"": None})
-)
+
+def said(requests: Collection[str], variants: Mapping[str, Mapping[str, Variant]]) -> tuple[Step, ...]:
+    """Return every request, in every variant."""
+    return tuple(("say", name, variant) for name in sorted(requests) for variant in variants.get(name, ("",)))
+
+
+SAID: Final = said(REQUESTS, VARIANTS)
 """Every request, in every variant."""
 
 LIMITS: Final = ((0, 0), (3_000, 1_000), (40_000, 9_000))
@@ -462,11 +478,12 @@ async def perform(
     scheduled: bool = False,
     guarded: bool = True,
     made: Callable[..., "Play"] | None = None,
+    config: SeccConfig | None = None,
 ) -> list[str]:
     """Play steps to a new charger, and return what was wrong. `guarded` False: one without a safety monitor; `made`
     makes the rig."""
     modes = (ControlMode.SCHEDULED,) if scheduled else (ControlMode.DYNAMIC,)
-    config = SeccConfig(services=tuple(EnergyService), control_modes=modes)
+    config = config or SeccConfig(services=tuple(EnergyService), control_modes=modes)
     async with rig(pki, folder, kind, config=config, made=made or Play, guarded=guarded) as found:
         assert isinstance(found, Play)
         found.scheduled = scheduled

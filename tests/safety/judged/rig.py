@@ -5,9 +5,9 @@ over simulated parts, and a vehicle that asks for whatever the test wants. What 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -22,7 +22,9 @@ from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.d20.safety import Iso20Requests
+from secc.session.d20.session import SeccSession
 from secc.session.identity import Identity, Trust
+from secc.session.session import ChargerSession
 from tests.charger_session import charger_session
 from tests.secc.session.bench import (
     AC_BPT,
@@ -163,6 +165,9 @@ class Car:
 class Rig(Bench):
     """One charger and one vehicle. `disk_s` is how long the journal takes, `faults` what can go wrong."""
 
+    edition: ClassVar[type[ChargerSession]] = SeccSession
+    tls: ClassVar = True
+
     def __init__(
         self, pki: PkiTree, kind: Kind, config: SeccConfig, made: Assembled, car: Car, clock: Clock, faults: Any
     ) -> None:
@@ -208,13 +213,19 @@ class Rig(Bench):
             pilot=self.pilot.state if self.pilot is not None else None,
             vehicle_certificate=b"a certificate",
             paused=paused,
-            on_message=self.channel.converse(Iso20Requests(self.config).read),
+            on_message=self.channel.converse(self.reader()),
+            kind=self.edition,
+            tls=self.tls,
         )
         self.pipe = Pipe(self._take)
         self.runner = Runner(self.session, self.pipe, execute=self._execute, clock=self.clock, observe=self.observe)
         self.channel.fact(ports.GridChanged(self.limits, self.tariff))
-        self._unsubscribe = self.evse.subscribe(self.runner.fact)
+        self._unsubscribe = self.evse.subscribe(self._measured)
         self.running = self.loop.create_task(self.runner.run())
+
+    def reader(self) -> Callable[[Any, int], Any]:
+        """Return what reads the messages of a session for the monitor."""
+        return Iso20Requests(self.config).read
 
     # -- the shell
 
@@ -254,6 +265,13 @@ class Rig(Bench):
         self.loop.call_later(self.disk_s, lambda: done.done() or done.set_result(fact))
         return done
 
+    def _measured(self, fact: Fact) -> None:
+        """Pass on what the hardware reports; its meter continues the one that the session began with."""
+        if isinstance(fact, ports.MeterRead):
+            self.import_mwh, self.export_mwh = 5_000_000 + fact.import_mwh, 2_000_000 + fact.export_mwh
+            fact = msgspec.structs.replace(fact, import_mwh=self.import_mwh, export_mwh=self.export_mwh)
+        self.runner.fact(fact)
+
     def tell(self, *facts: Fact) -> None:
         """Tell session and monitor, as an EVSE does."""
         for fact in facts:
@@ -272,9 +290,13 @@ class Rig(Bench):
         return self.responses[-1] if len(self.responses) > count else None
 
     def post_bytes(self, request: Any, stream: int | None = None) -> None:
+        self.pipe.incoming.put_nowait(self.framed(request, stream))
+
+    def framed(self, request: Any, stream: int | None = None) -> bytes:
+        """Return a request as it is sent."""
         module = type(request).__module__.rpartition(".")[2]
         types = {"app_protocol": 0x8001, "ac": 0x8003, "dc": 0x8004, "acdp": 0x8005, "wpt": 0x8006}
-        self.pipe.incoming.put_nowait(frame(stream or types.get(module, 0x8002), exi.encode(request)))
+        return frame(stream or types.get(module, 0x8002), exi.encode(request))
 
     async def signed_offer(self, power_w: int) -> None:
         """Accept the offer and sign for a discharge."""
@@ -287,9 +309,14 @@ class Rig(Bench):
     async def deliver(self, progress: str, **changes: Any) -> Any:
         return await self.say("PowerDeliveryReq", charge_progress=cm.ChargeProgress[progress], **changes)
 
+    @property
+    def ways(self) -> Mapping[State, tuple[str, ...]]:
+        """How to get to each state."""
+        return {"dc": WAYS, "ac": AC_WAYS, "wpt": WPT_WAYS, "acdp": ACDP_WAYS}[self.kind]
+
     async def to(self, state: State) -> "Rig":
         """Drive the session to a state by the shortest way."""
-        ways = {"dc": WAYS, "ac": AC_WAYS, "wpt": WPT_WAYS, "acdp": ACDP_WAYS}[self.kind][state]
+        ways = self.ways[state]
         progress = {"renegotiate": "ScheduleRenegotiation", "standby": "Standby", "stop": "Stop"}
         for name in ways:
             if name in progress:

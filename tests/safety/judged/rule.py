@@ -44,8 +44,8 @@ _SIDE_STREAMS: Final = frozenset({0x8101, 0x8102, 0x8103, 0x8104})
 class Judge:
     """One EVSE's. `said`, `answered`, `told` and `signed` as things happen, `measured` as often as one likes."""
 
-    def __init__(self, *, mains: bool = False, alignment_w: int = 1_000) -> None:
-        self._mains, self._alignment_w = mains, alignment_w
+    def __init__(self, *, mains: bool = False, alignment_w: int = 1_000, loop_s: float = LOOP_S) -> None:
+        self._mains, self._alignment_w, self._loop_s = mains, alignment_w, loop_s
         self._since = Since()
         self._faults: set[str] = set()
         self._ready = True
@@ -223,7 +223,7 @@ class Judge:
     def _power(self, now: float) -> tuple[float, float]:
         if self._stop_at is not None or self._wants != "power":
             return 0.0, 0.0
-        if now > self._looped_at + (SILENT_S if self._aligning else LOOP_S):
+        if now > self._looped_at + (SILENT_S if self._aligning else self._loop_s):
             return 0.0, 0.0
         charge, discharge = self._bears.get("charge", 0.0), self._bears.get("discharge", 0.0)
         charge = min(charge, self._alignment_w) if self._aligning else charge

@@ -89,13 +89,16 @@ def vouches_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Grid, "_operator", lambda self: replace(known(self), valid_until_ms=None))
 
 
+UNSURE = "what is no longer vouched for is fed back"
+"""On a very busy machine its vehicles may have gone before: not in every run."""
+
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {
     "each draws what the site may": (
         shares_nothing,
         ((0, "signal", 20_000, 9_000), ("all", "loop", 3.0)),
         "20000 allowed",
     ),
-    "what nobody vouches for any more is fed back": (
+    UNSURE: (
         vouches_for_ever,
         (
             *((0, "signal", 40_000, 10_000, 40), *BACK, ("all", "loop", 40.0)),
@@ -121,7 +124,9 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
 }
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    "harm", [pytest.param(each, marks=pytest.mark.long if each == UNSURE else ()) for each in HARMS]
+)
 def test_the_judge_sees_what_is_wrong(pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     """Monitors cannot: each of them knows one EVSE, and what that is allowed."""
     undo, steps, word = HARMS[harm]

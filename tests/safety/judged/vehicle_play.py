@@ -148,6 +148,7 @@ class Charger(Station):
 
     def __init__(self, kind: Kind, medium: Medium) -> None:
         super().__init__(kind, medium)
+        self.ways: Mapping[str, Callable[[Any], Said]] = WRONGS
         self.responses: PlaceResponses = Answers(kind, medium)
         self.wrongs: dict[str, tuple[str, int]] = {}
         self.heard: Callable[[Any, int], None] = lambda _request, _stream: None
@@ -203,7 +204,7 @@ class Charger(Station):
             del self.wrongs[label]
         elif times:
             self.wrongs[label] = how, times - 1
-        for answer, seconds in WRONGS[how](response) if how else [(response, ANSWER_S)]:
+        for answer, seconds in self.ways[how](response) if how else [(response, ANSWER_S)]:
             asyncio.get_running_loop().call_later(seconds, self._say, answer, response, payload_type)
         if self.gate is not None and self.label.endswith("ChargeLoopReq") and not self.wrongs:
             self._offer(self.gate)
@@ -471,11 +472,16 @@ class Play(VehicleRig):
 
     station: Charger
     looking: "asyncio.Task[None]"
+    judging: Callable[..., VehicleJudge] = VehicleJudge
+    loops: Mapping[str, str] = LOOPS
+    wrongs: Mapping[str, Callable[[Any], Said]] = WRONGS
+    closing: Any = cm.SessionStopRes(header=_HEADER, response_code=ResponseCode.OK)
+    """What is said out of order."""
 
     def __init__(self, kind: Kind, station: Charger, *others: Any) -> None:
         super().__init__(kind, station, *others)
         discharge = self.config.discharge
-        self.judge = judge = VehicleJudge(mains=kind in ("ac", "basic"), signed=discharge.require_signed)
+        self.judge = judge = self.judging(mains=kind in ("ac", "basic"), signed=discharge.require_signed)
         self._identities: Identities | None = None
         self._silent: dict[str, float] = {}
         self._over = False
@@ -601,7 +607,7 @@ class Play(VehicleRig):
         self.station.awaited = None
 
     async def _loops(self) -> None:
-        await self._reached(LOOPS[self.kind])
+        await self._reached(self.loops[self.kind])
 
     async def do_charge(self) -> None:
         """Be in the loop, in another session where this one is over."""
@@ -619,7 +625,7 @@ class Play(VehicleRig):
 
     async def do_say(self, how: str) -> None:
         """Say something that nobody has asked for."""
-        for answer, _ in WRONGS[how](cm.SessionStopRes(header=_HEADER, response_code=ResponseCode.OK)):
+        for answer, _ in self.wrongs[how](self.closing):
             self.station.say(answer)
 
     async def do_force(self, above_v: float, amperes: float) -> None:
@@ -802,12 +808,19 @@ def settings(kind: Kind, mode: Mode) -> SessionConfig:
 
 
 async def perform(
-    kind: Kind, mode: Mode, steps: Sequence[Step], *, guarded: bool = True, made: "type[Play]" = Play
+    kind: Kind,
+    mode: Mode,
+    steps: Sequence[Step],
+    *,
+    guarded: bool = True,
+    made: "type[Play]" = Play,
+    charger: type[Charger] = Charger,
+    config: SessionConfig | None = None,
 ) -> list[str]:
     """Play steps to a new vehicle, and return what was wrong. `guarded` False: one without a safety monitor."""
-    config = settings(kind, mode)
+    config = config or settings(kind, mode)
     async with vehicle_rig(
-        kind, config=config, battery=BATTERY, made=made, charger=Charger, guarded=guarded, step_s=REPORTS_S
+        kind, config=config, battery=BATTERY, made=made, charger=charger, guarded=guarded, step_s=REPORTS_S
     ) as found:
         assert isinstance(found, Play)
         found.watch()
@@ -822,7 +835,7 @@ async def perform(
         return found.judge.wrong
 
 
-def play(kind: Kind, mode: Mode, steps: Sequence[Step], **how: bool) -> list[str]:
+def play(kind: Kind, mode: Mode, steps: Sequence[Step], **how: Any) -> list[str]:
     """See `perform`; in simulated time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(perform(kind, mode, steps, **how))

@@ -28,6 +28,7 @@ from evcc.session.basic_charging import BasicVehicle
 from evcc.session.contracts import Contract
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.session import VehicleSession
+from evcc.session.edition import MessageReader
 from evcc.session.paused import Resume
 from evcc.session.settings import (
     AuthorizationConfig,
@@ -178,6 +179,10 @@ class Station:
                 self._wanted_w = 0
         self.act()
 
+    def wanted_ma(self, vehicle: VehicleDc) -> int:
+        """Return the current that the vehicle on the line wants."""
+        return min(MOST_MA, vehicle.max_charge_ma) or -min(MOST_MA, vehicle.max_discharge_ma)
+
     def _pilot_changed(self, state: PilotState) -> None:
         if state in (PilotState.C, PilotState.D):
             if self.saw_c_after is None:
@@ -192,7 +197,7 @@ class Station:
         if self.force is not None:
             self.driven = self.force
         elif self._target_mv:
-            ma = _wanted_ma(vehicle) if self._powered and vehicle is not None else 0
+            ma = self.wanted_ma(vehicle) if self._powered and vehicle is not None else 0
             self.responses.current = ma / 1000
             self.driven = self._target_mv, ma
         else:
@@ -208,10 +213,6 @@ class Station:
             closed = self.pilot.state in (PilotState.C, PilotState.D) or self.force is not None
             self.ac_mv = MAINS_MV if closed else 0
             self.ac.publish(self.ac_mv, 3, contactor_closed=closed)
-
-
-def _wanted_ma(vehicle: VehicleDc) -> int:
-    return min(MOST_MA, vehicle.max_charge_ma) or -min(MOST_MA, vehicle.max_discharge_ma)
 
 
 class VehicleRig:
@@ -260,20 +261,28 @@ class VehicleRig:
             )
             self.channel.signal(self.pilot.duty, phases=self.config.on_board_charger.phases)
         else:
-            self.session = VehicleSession(
-                self.config,
-                battery=self.channel.battery,
-                secc_certificate=self.station.leaf,
-                contracts=self.contracts,
-                entropy=entropy,
-                resume=resume,
-            )
-            stream = self.channel.converse(pipe, Iso20Messages(self.config))
+            self.session = self.begun(entropy, resume)
+            stream = self.channel.converse(pipe, self.reader())
         self.runner = Runner(self.session, stream, execute=self._execute, clock=self.clock, observe=self.events.append)
         self._unsubscribe = self.channel.subscribe(self.runner.fact)
         if self.kind == "basic":
             self.pilot.on_duty(lambda duty: self.tell(ports.DutyRead(duty)))
         self.running = self.loop.create_task(self._run())
+
+    def begun(self, entropy: Callable[[int], bytes], resume: Resume | None) -> Any:
+        """Return a session of this vehicle."""
+        return VehicleSession(
+            self.config,
+            battery=self.channel.battery,
+            secc_certificate=self.station.leaf,
+            contracts=self.contracts,
+            entropy=entropy,
+            resume=resume,
+        )
+
+    def reader(self) -> MessageReader:
+        """Return what reads the messages of a session for the monitor."""
+        return Iso20Messages(self.config)
 
     async def _run(self) -> str:
         try:

@@ -122,6 +122,15 @@ class Hands(Clock):
         return self.now
 
 
+@pytest.mark.parametrize("protocol", ["ISO 15118-20", "ISO 15118-2", "DIN 70121"])
+def test_the_station_learns_the_vehicle_and_its_edition(protocol: str) -> None:
+    recorder = Recorder()
+    backend = station_backend(recorder)
+    backend.execute(ports.TransactionStarted("s", "E", evcc_id="V", protocol=protocol))
+    (named,) = (named for name, _, named in recorder.calls if name == "started")
+    assert (named["evcc_id"], named["protocol"]) == ("V", protocol)
+
+
 @pytest.mark.parametrize("begun", ["too late", "by somebody else", "given up", "in time"])
 async def test_a_remote_start_is_for_the_vehicle_that_comes_in_time_and_for_no_other(begun: str) -> None:
     backend = station_backend(Recorder())

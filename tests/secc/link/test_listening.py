@@ -14,6 +14,7 @@ from secc.link.transport import Transport
 from tests.io.tls.support import evcc, only_2, pki_2
 from tests.secc.link.test_transport import config
 from v2g.errors import ConfigError, TlsError
+from v2g.io.capture.recorder import RecordConfig, Recorder, packets
 from v2g.io.network import plain_tcp
 from v2g.io.network.sdp import discover
 from v2g.io.tls.client import connect
@@ -65,7 +66,9 @@ class Charger:
 
 
 @contextlib.asynccontextmanager
-async def charger(folder: Path, tree: PkiTree, editions: str, more: str = "", *, plain: bool) -> AsyncIterator[Charger]:
+async def charger(
+    folder: Path, tree: PkiTree, editions: str, more: str = "", *, plain: bool, recorder: Recorder | None = None
+) -> AsyncIterator[Charger]:
     """Run the listeners of a charger; `more` stands in its TLS section."""
     top = f"charger = {{ editions = {editions} }}\nsdp = {{ port = 0, without_tls = {str(plain).lower()} }}\n"
     found = Charger()
@@ -79,11 +82,25 @@ async def charger(folder: Path, tree: PkiTree, editions: str, more: str = "", *,
         handler=found.greet,
         observe=found.observe,
         evse_ids=["DEV2GE00001"],
+        recorder=recorder,
     )
     try:
         yield found
     finally:
         await found.listening.close()
+
+
+async def test_connections_with_and_without_tls_are_recorded(tmp_path: Path, pki: PkiTree, pki_2: PkiTree) -> None:
+    path = tmp_path / "secc.pcapng"
+    recorder = Recorder(RecordConfig(file=path), application="v2g test")
+    async with charger(tmp_path, pki, ALL, second(pki_2), plain=True, recorder=recorder) as found:
+        for endpoint in (None, evcc(pki)):
+            _, port = await found.answer(TLS if endpoint else NONE)
+            await found.greeted(port, endpoint)
+    recorder.close()
+    sent = [packet.data[74:] for packet in packets(path) if packet.data[74:]]
+    assert sent[0] == b"hello"
+    assert sent[1][:3] == b"\x16\x03\x01", "the ClientHello of the second vehicle"
 
 
 def second(tree: PkiTree) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
@@ -15,6 +17,7 @@ from v2g import exi
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.exi.declare import Schema
 from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.physical_values import Rounding, Writer
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
@@ -26,6 +29,9 @@ class MessageBench(Shell):
     kind: ClassVar[type[V2gMessageSession]]
     schema: ClassVar[Schema]
     requests: ClassVar[Mapping[str, Any]]
+    limits: ClassVar[Any]
+    """The edition's module of charge parameters."""
+    values: ClassVar[Writer[Any]]
     session: V2gMessageSession
 
     def __init__(self, pki: PkiTree, utc_ms: int, config: SeccConfig, **options: Any) -> None:
@@ -43,7 +49,10 @@ class MessageBench(Shell):
         }
         self.session = charger_session(
             config,
-            trust=Trust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
+            trust=Trust(
+                *(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
+                crls=options.pop("crls", ()),
+            ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             kind=self.kind,
             **{**settings, **options},
@@ -110,6 +119,55 @@ class MessageBench(Shell):
 
     def _SessionSetupReq(self) -> dict[str, Any]:
         return {"evcc_id": b"\x04ee\x00d\xc3"}
+
+    # -- requests with direct current, alike in both editions ---------------------------------------------------
+
+    def volts(self, value: float) -> Any:
+        return self.values.voltage(round(value * 1000), Rounding.NEAREST)
+
+    def amperes(self, value: float) -> Any:
+        return self.values.current(round(value * 1000), Rounding.NEAREST)
+
+    def status(self) -> Any:
+        code = self.limits.DC_EVErrorCode(self.error)
+        return self.limits.DC_EVStatus(ev_ready=True, ev_error_code=code, ev_ress_soc=self.soc)
+
+    def parameters(self, **changes: Any) -> Any:
+        known = self.limits.DC_EVChargeParameter(
+            dc_ev_status=self.status(),
+            ev_maximum_current_limit=self.amperes(60),
+            ev_maximum_power_limit=self.values.power(20_000, Rounding.NEAREST),
+            ev_maximum_voltage_limit=self.volts(450),
+            ev_energy_capacity=self.values.energy(50_000, Rounding.DOWN),
+            ev_energy_request=self.values.energy(20_000, Rounding.DOWN),
+            full_soc=100,
+            bulk_soc=80,
+        )
+        return msgspec.structs.replace(known, **changes)
+
+    def _ServiceDetailReq(self) -> dict[str, Any]:
+        return {"service_id": 1}
+
+    def _CableCheckReq(self) -> dict[str, Any]:
+        return {"dc_ev_status": self.status()}
+
+    def _WeldingDetectionReq(self) -> dict[str, Any]:
+        return {"dc_ev_status": self.status()}
+
+    def _PreChargeReq(self) -> dict[str, Any]:
+        target = {"ev_target_voltage": self.volts(400), "ev_target_current": self.amperes(1)}
+        return {"dc_ev_status": self.status(), **target}
+
+    def _delivery(self) -> Any:
+        return self.limits.DC_EVPowerDeliveryParameter(dc_ev_status=self.status(), charging_complete=False)
+
+    def _CurrentDemandReq(self) -> dict[str, Any]:
+        return {
+            "dc_ev_status": self.status(),
+            "ev_target_current": self.amperes(20),
+            "ev_target_voltage": self.volts(420),
+            "charging_complete": False,
+        }
 
 
 def protocol(namespace: str, major: int = 2, minor: int = 0, schema: int = 1, rank: int = 1) -> Any:

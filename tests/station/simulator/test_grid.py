@@ -182,7 +182,7 @@ def spread(values: Iterable[float]) -> float:
 
 
 @pytest.mark.requirement("R46")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     r_ohm=st.floats(0.05, 0.5), x_ohm=st.floats(0.0, 0.4), between_ohm=st.floats(0.0, 0.3),
     load_w=st.floats(-5_000, 5_000), head_v=st.floats(225, 242), volt_var=st.booleans(),

@@ -90,7 +90,7 @@ def read_copy(data: bytes, charger: Settlement, *, name: str) -> Settlement:
             found = typed_json.decode(data, _Stored).document
         else:
             found = typed_json.decode(data, Settlement)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise VerificationError(f"no settlement: {error}", where=name) from None
     if (found.station_id, found.session_id) != (charger.station_id, charger.session_id):
         raise VerificationError(
@@ -127,7 +127,7 @@ def read_vehicle(lines: Iterable[bytes], session_id: str, *, name: str) -> Figur
             if event.stage == "session" and event.name in ("ended", "failed"):
                 ended = typed_json.decode(bytes(event.data), _Ended)
                 parts += [ended] if ended.session_id == session_id else []
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             raise VerificationError(f"no event of a vehicle: {error}", where=f"{name}:{number}") from None
     if not parts:
         raise VerificationError(f"no end of session {session_id}", where=name, hint="give the vehicle's event log")

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import FrameError, TransportError
-from v2g.io.capture import pcapng
+from v2g.io.capture import pcap, pcapng
 from v2g.io.capture.pcapng import Packet, Record, Secrets
 from v2g.io.runtime.clock import wall_ns
 
@@ -25,7 +25,7 @@ _MIB: Final = 1024 * 1024
 
 
 class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A recording that Wireshark opens: HomePlug frames of the powerline port and the TLS connection."""
+    """A recording that Wireshark opens: HomePlug frames of the powerline port, and the connection."""
 
     file: Annotated[Path, Meta(description="pcapng file; later recordings are appended, a full one becomes FILE.1")]
     network_keys: Annotated[bool, Meta(description="keep network keys (NMK) in recorded frames; else blanked")] = False
@@ -125,17 +125,19 @@ def _whole(fd: int, path: Path) -> int:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a capture. Raises TransportError when it cannot be read, FrameError for invalid pcapng.
+    """Yield the records of a capture, pcapng or pcap.
 
-    An incomplete last block is skipped: the program that wrote it was killed, or is still writing.
+    An incomplete last block is skipped: the program that wrote it was killed, or is still writing. Raises
+    TransportError when it cannot be read, FrameError for an invalid one.
     """
-    reader = pcapng.Reader()
     try:
         with path.open("rb") as file:
+            reader = pcap.Reader() if file.read(4) in pcap.MAGICS else pcapng.Reader()
+            file.seek(0)
             while data := file.read(_CHUNK):
                 yield from reader.feed(data)
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng file") from None
+        raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng or pcap file") from None
 
 
 def packets(path: Path) -> Iterator[Packet]:

@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from v2g.io.capture.recorder import Recorder
-from v2g.io.capture.tcp_frames import Socket, TcpFrames
+from v2g.io.capture.tcp_recorder import ConnectionRecorder, RecordedConnection
 from v2g.io.tls.endpoint import Channel, Endpoint
 from v2g.pki.credentials import Credentials
 from v2g.pki.verify import VerifiedChain
@@ -16,15 +16,13 @@ from v2g.pki.verify import VerifiedChain
 def recorded(endpoint: Endpoint, recorder: Recorder) -> Endpoint:
     """Return `endpoint` with its connections written into `recorder`; their secrets, too, if it keeps a key log.
 
-    The connection's frames must not also be recorded at the port: in their order, the secrets would come too
-    late for readers that do not look ahead.
+    Frames recorded at the port would come before the secrets, too early for readers that do not look ahead.
     """
-    number = recorder.interface("tcp", "bytes of the TLS connection, in synthetic TCP")
-    recorder.has_connections = True
+    connections = ConnectionRecorder(recorder, "bytes of the TLS connection, in synthetic TCP")
     key_log = endpoint.key_log
     return msgspec.structs.replace(
         endpoint,
-        record=partial(_record, recorder, number, server=endpoint.server),
+        record=partial(_record, connections, server=endpoint.server),
         key_log=partial(_log_key, recorder, key_log) if key_log is not None else None,
     )
 
@@ -35,26 +33,19 @@ def _log_key(recorder: Recorder, key_log: Callable[[bytes], None], line: bytes) 
 
 
 def _record(
-    recorder: Recorder, number: int, channel: Channel, writer: asyncio.StreamWriter, *, server: bool
+    connections: ConnectionRecorder, channel: Channel, writer: asyncio.StreamWriter, *, server: bool
 ) -> Channel:
-    local, peer = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
-    if local is None or peer is None:  # gone already
-        return channel
-    ends = (Socket(*peer[:2]), Socket(*local[:2])) if server else (Socket(*local[:2]), Socket(*peer[:2]))
-    return RecordedChannel(channel, TcpFrames(*ends), partial(recorder.packet, number), server=server)
+    recording = connections.open(writer, server=server)
+    return channel if recording is None else RecordedChannel(channel, recording)
 
 
 class RecordedChannel:
-    """A Channel that passes frames with the connection's bytes to `packet`."""
+    """A Channel whose connection is recorded."""
 
-    def __init__(self, channel: Channel, frames: TcpFrames, packet: Callable[[bytes], None], *, server: bool) -> None:
-        self._channel = channel
-        self._frames = frames
-        self._packet = packet
-        self._server = server
+    def __init__(self, channel: Channel, recording: RecordedConnection) -> None:
+        self._channel, self._recording = channel, recording
         self._fed = bytearray()
         self._ending = False
-        self._put(frames.open())
 
     @property
     def peer(self) -> VerifiedChain | None:
@@ -107,10 +98,9 @@ class RecordedChannel:
         """See Channel."""
         self._received()
         data = self._channel.take()
-        self._put(self._frames.data(data, from_client=not self._server))
+        self._recording.sent(data)
         if self._ending:
-            self._put(self._frames.close())
-            self._ending = False
+            self._recording.closed()
         return data
 
     def read(self, n: int) -> bytes | None:
@@ -131,9 +121,5 @@ class RecordedChannel:
 
     def _received(self) -> None:
         if self._fed:
-            self._put(self._frames.data(bytes(self._fed), from_client=self._server))
+            self._recording.received(bytes(self._fed))
             self._fed.clear()
-
-    def _put(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            self._packet(frame)

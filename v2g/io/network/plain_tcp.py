@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from typing import Final, Protocol
 
 from v2g.errors import ConfigError, TransportError
 from v2g.io.tls.endpoint import TlsProfile
@@ -35,11 +35,33 @@ def permit(profile: TlsProfile, observe: Callable[[Observe], None], *, editions:
     observe(Observe("tls", "not_demanded", {"profile": profile.name}))
 
 
+class Recording(Protocol):
+    """What is told of a connection that is recorded."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the peer."""
+
+    def sent(self, data: bytes) -> None:
+        """Our own bytes."""
+
+    def closed(self) -> None:
+        """The end; idempotent."""
+
+
+class Recorder(Protocol):
+    """What begins a recording: `v2g.io.capture.tcp_recorder.ConnectionRecorder`."""
+
+    def open(self, writer: asyncio.StreamWriter, *, server: bool) -> Recording | None:
+        """A connection, `server` at its server; None: it is not recorded."""
+
+
 class PlainStream:
     """A TCP connection with an unauthenticated peer. One reader and one writer at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, recording: Recording | None = None
+    ) -> None:
+        self._reader, self._writer, self._recording = reader, writer, recording
         self.own: Credentials | None = None
         """Empty: there are no certificates."""
         self.peer_leaf = b""
@@ -51,12 +73,17 @@ class PlainStream:
     async def read(self, n: int) -> bytes:
         """Return 1 to `n` bytes, or b"" at the end. Raises TransportError."""
         try:
-            return await self._reader.read(n)
+            data = await self._reader.read(n)
         except OSError as error:
             raise TransportError(f"connection lost: {error}") from None
+        if self._recording is not None:
+            self._recording.received(data)
+        return data
 
     async def write(self, data: bytes) -> None:
         """Send everything. Raises TransportError."""
+        if self._recording is not None:
+            self._recording.sent(data)
         try:
             self._writer.write(data)
             await self._writer.drain()
@@ -65,6 +92,8 @@ class PlainStream:
 
     async def close(self) -> None:
         """Close; never longer than a second, idempotent."""
+        if self._recording is not None:
+            self._recording.closed()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 self._writer.close()
@@ -76,8 +105,8 @@ class PlainStream:
 class PlainServer:
     """A listening server; made by `serve`."""
 
-    def __init__(self, handler: Callable[[PlainStream], Awaitable[None]]) -> None:
-        self._handler = handler
+    def __init__(self, handler: Callable[[PlainStream], Awaitable[None]], recorder: Recorder | None) -> None:
+        self._handler, self._recorder = handler, recorder
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -109,7 +138,8 @@ class PlainServer:
         if len(self._tasks) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
-        task = asyncio.create_task(self._serve_one(PlainStream(reader, writer)))
+        recording = self._recorder.open(writer, server=True) if self._recorder is not None else None
+        task = asyncio.create_task(self._serve_one(PlainStream(reader, writer, recording)))
         self._tasks.add(task)
         task.add_done_callback(lambda _: writer.transport.abort())
         task.add_done_callback(self._done)
@@ -127,19 +157,26 @@ class PlainServer:
             await stream.close()
 
 
-async def serve(host: str, ports: range, handler: Callable[[PlainStream], Awaitable[None]]) -> PlainServer:
+async def serve(
+    host: str,
+    ports: range,
+    handler: Callable[[PlainStream], Awaitable[None]],
+    *,
+    recorder: Recorder | None = None,
+) -> PlainServer:
     """Listen at a free one of `ports` and run `handler` for every client. Raises TransportError."""
-    server = PlainServer(handler)
+    server = PlainServer(handler, recorder)
     await server.listen(host, ports)
     return server
 
 
-async def connect(host: str, port: int, *, timeout: float) -> PlainStream:
+async def connect(host: str, port: int, *, timeout: float, recorder: Recorder | None = None) -> PlainStream:
     """Connect within `timeout` s. Raises TransportError."""
     try:
         async with asyncio.timeout(timeout):
-            return PlainStream(*await asyncio.open_connection(host, port))
+            reader, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         raise TransportError(f"cannot reach {host} port {port} in {timeout:g} s") from None
     except OSError as error:
         raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None
+    return PlainStream(reader, writer, recorder.open(writer, server=False) if recorder is not None else None)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from v2g.errors import ConfigError, V2GError
 from v2g.extras import extras_named
 from v2g.io.runtime.config_files import expired
+from v2g.io.runtime.service_manager import feed_watchdog, notify
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles, reopen_all
 from v2g.text import printable, redacted
 
@@ -138,6 +138,7 @@ def run(
 ) -> int:
     """Load a configuration, log as `log` says (level, files), run the program to its end, and return its exit code.
 
+    A service manager's watchdog is fed meanwhile; the program itself notifies that it is ready.
     SIGHUP reopens log and event files, except in a terminal or where a program handles it otherwise.
     SIGTERM and SIGINT cancel it, which is how a server ends; `interrupted` is the exit code then. With `end` the first
     one ends it gracefully if possible. An error of `v2g.errors` becomes one log line with its hint and the
@@ -162,6 +163,7 @@ async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, 
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
+        notify("STOPPING=1")
         if not end.ask():
             task.cancel()
 
@@ -169,6 +171,10 @@ async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, 
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(0):
         loop.add_signal_handler(signal.SIGHUP, reopen_all)
-    with contextlib.suppress(asyncio.CancelledError):
+    feeding = asyncio.create_task(feed_watchdog())
+    try:
         return await task
-    return interrupted
+    except asyncio.CancelledError:
+        return interrupted
+    finally:
+        feeding.cancel()

@@ -7,21 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from v2g.errors import ConfigError
-from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsProfile, backend_of
+from v2g.io.tls.endpoint import INTEROP, ISO15118_2, ISO15118_20, Endpoint, TlsProfile, backend_of
 from v2g.observe import Observe
 
 _log = logging.getLogger(__name__)
 
 
 def log_profile(profile: TlsProfile, observe: Callable[[Observe], None]) -> None:
-    """Warn when handshakes accept more than ISO 15118-20 allows."""
+    """Warn when handshakes accept more than the profile's edition allows: other algorithms, or only certificates."""
     if not profile.interop:
         return
+    standard = ISO15118_2 if profile.generation is ISO15118_2.generation else ISO15118_20
     accepted = (*profile.ciphers, *profile.groups, *profile.signature_algorithms)
-    required = (*ISO15118_20.ciphers, *ISO15118_20.groups, *ISO15118_20.signature_algorithms)
-    also = ", ".join(each for each in accepted if each not in required)
-    _log.warning("security_profile is %s: TLS and signatures also accept %s; not for public use", profile.name, also)
-    observe(Observe("tls", "weakened", {"profile": profile.name, "also_accepted": also}))
+    required = (*standard.ciphers, *standard.groups, *standard.signature_algorithms)
+    also = ", ".join(each for each in accepted if each not in required) or "certificates of other profiles"
+    _log.warning("security_profile is %s: TLS and signatures also accept %s; not for public use", INTEROP.name, also)
+    observe(Observe("tls", "weakened", {"profile": INTEROP.name, "also_accepted": also}))
 
 
 def log_backend(endpoint: Endpoint, observe: Callable[[Observe], None]) -> None:

@@ -68,3 +68,16 @@ USES: Final[Mapping[str, CodeUse]] = MappingProxyType(
     }
 )
 """Code -> its use, in the order of the schema."""
+
+_BY_CHAIN: Final = MappingProxyType(
+    {
+        "expired": "FAILED_CertificateExpired",
+        "not_yet_valid": "FAILED_CertificateExpired",  # [V2G2-824]
+        "revoked": "FAILED_CertificateRevoked",
+    }
+)
+
+
+def code_of_chain(reason: str) -> str:
+    """Return the code that refuses a chain, by the reason of its CertificateError or RevocationError."""
+    return _BY_CHAIN.get(reason, "FAILED_CertChainError")

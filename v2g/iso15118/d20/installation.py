@@ -5,7 +5,6 @@ certificate, whose private key is sealed for the vehicle (`v2g.iso15118.d20.enve
 charger between them forwards the messages unchanged.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -30,9 +29,10 @@ from v2g.iso15118.d20.messages.common_types import ListOfRootCertificateIDs, Mes
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.certificate_ids import issuer_serial
-from v2g.pki.certificates import common_name, emaid_of, load_certificate
+from v2g.iso15118.engine.contracts import Contract, Service, pcid_of
+from v2g.pki.certificates import load_certificate
 from v2g.pki.crl import RevocationList
-from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SigningKey
+from v2g.pki.keys import AgreementKey, PublicKey, SigningKey
 from v2g.pki.profiles import Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, check_profile, verify_chain
@@ -46,24 +46,6 @@ SIGNED_ID: Final = "id1"
 MOST_ROOTS: Final = 20
 MOST_EMAIDS: Final = 8
 """Maximum length of the lists of a request."""
-
-_PCID: Final = re.compile(r"[A-Z0-9]{17,18}")
-
-
-class Contract(msgspec.Struct, frozen=True):
-    """A contract to install: its certificate and sub-CAs (DER, leaf first, no root) and its private key."""
-
-    chain: tuple[bytes, ...]
-    key: PrivateKey
-
-    @property
-    def emaid(self) -> str:
-        """The normalised EMAID. Raises CertificateError(wrong_subject) without one."""
-        return emaid_of(load_certificate(self.chain[0]))
-
-    def __repr__(self) -> str:
-        """Return a form without the key."""
-        return f"Contract({len(self.chain)} certificates)"
 
 
 # -- the request --------------------------------------------------------------------------------------------------
@@ -134,30 +116,7 @@ def verify_provisioning_chain(
     return verified
 
 
-def pcid_of(provisioning: x509.Certificate) -> str:
-    """Return the PCID of a provisioning certificate, as it authenticates a contract key (Annex C.2).
-
-    Raises CertificateError(wrong_subject).
-    """
-    return read_pcid(common_name(provisioning))
-
-
-def read_pcid(text: str) -> str:
-    """Return a PCID without separators, in upper case. Raises CertificateError(wrong_subject) for an invalid one."""
-    pcid = text.replace("-", "").upper()
-    if not text.isascii() or not _PCID.fullmatch(pcid):  # a letter outside ASCII may have a capital inside
-        raise CertificateError(f"{text!r} is not a PCID", reason="wrong_subject", hint="17 or 18 letters and digits")
-    return pcid
-
-
 # -- the response -------------------------------------------------------------------------------------------------
-
-
-class Service(msgspec.Struct, frozen=True):
-    """A certificate provisioning service: its chain (DER, leaf first, no root) and the key that signs."""
-
-    chain: tuple[bytes, ...]
-    key: SigningKey
 
 
 def make_response(

@@ -17,21 +17,19 @@ from v2g.errors import CertificateError, CodecError, RevocationError, SignatureE
 from v2g.iso15118.d20.envelope import Entropy
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.installation import (
-    Contract,
-    Service,
     check_request_signature,
     installation_data,
     make_response,
-    pcid_of,
     refusal,
     verify_provisioning_chain,
 )
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
-from v2g.pki.certificates import load_certificate, normalize_emaid
+from v2g.iso15118.engine.contracts import Answer, Contract, Service, pcid_of
+from v2g.pki.certificates import key_kind, load_certificate, normalize_emaid
 from v2g.pki.keys import PublicKey
-from v2g.pki.profiles import Role
+from v2g.pki.profiles import Generation, KeyKind, Role, generation_of
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 PATIENCE_MS: Final = 300_000
@@ -58,17 +56,6 @@ class Asked(msgspec.Struct, frozen=True):
     request: CertificateInstallationReq
     chain: VerifiedChain
     pcid: str
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The encoded response, the number of remaining contracts, and a reason for logs."""
-
-    code: ResponseCode
-    exi: bytes
-    remaining: int = 0
-    pcid: str = ""
-    emaid: str = ""
-    reason: str = ""
 
 
 class _Delivery(msgspec.Struct, frozen=True):
@@ -174,7 +161,8 @@ class ProvisioningService:
         found: dict[str, Contract] = {}
         why = ""
         for contract in sorted(contracts, key=lambda each: load_certificate(each.chain[0]).not_valid_after_utc):
-            if isinstance(contract.key, ed448.Ed448PrivateKey) is not edwards:
+            kind = key_kind(contract.key.public_key())
+            if (kind is KeyKind.ED448) is not edwards or generation_of(kind) is not Generation.ISO15118_20:
                 why = "wrong_curve"
                 continue
             leaf, *subs = contract.chain

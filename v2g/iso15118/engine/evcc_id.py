@@ -1,17 +1,20 @@
 """EVCCID of ISO 15118-2 and DIN 70121: the MAC address of the vehicle's modem, and what vehicles send instead.
 
-It identifies a vehicle only where it is a whole MAC address: never where it is empty, padded to 8 bytes, zero,
-broadcast or of a group. Even then it is easily copied, a known weakness of authorisation by it (Autocharge).
+It identifies a vehicle only where it is a whole MAC address that a maker has assigned: never where it is empty, padded
+to 8 bytes, zero, broadcast, of a group, or local, which several vehicles may have. Even then it is easily copied, a
+known weakness of authorisation by it (Autocharge).
 """
 
 from typing import Final
 
 MAC_BYTES: Final = 6
+_GROUP_OR_LOCAL: Final = 0b11
+"""Bits of the first byte: of groups, set in broadcast, too, and of local administration."""
 
 
 def mac_address(evcc_id: bytes) -> str | None:
     """Return the MAC address that identifies a vehicle, as 12 upper-case hexadecimal digits; None if nothing does."""
-    if len(evcc_id) != MAC_BYTES or not any(evcc_id) or evcc_id[0] & 1:  # the bit of groups, set in broadcast, too
+    if len(evcc_id) != MAC_BYTES or not any(evcc_id) or evcc_id[0] & _GROUP_OR_LOCAL:
         return None
     return evcc_id.hex().upper()
 

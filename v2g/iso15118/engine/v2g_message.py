@@ -21,14 +21,15 @@ from v2g.iso15118.engine.session import (
     decode_padded,
     ignored,
 )
-from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, PayloadType
+from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
 SESSION_ID_BYTES: Final = 8
 """Maximum length of a SessionID; chargers in the field give 4 bytes, vehicles begin with 0, 1 or 8 zeros."""
 
 MOST_BAD_FRAMES: Final = 3
-"""A frame without payload, or of a type without a place here, is ignored; the third ends the session."""
+"""A frame without payload, of another version, or of a type without a place here, is ignored; the third ends the
+session."""
 
 EXCEEDED: Final = frozenset({(0, 100), (14, 15)})
 """Bounds that vehicles in the field exceed: of the state of charge in percent, and of the eMAID with hyphens in -2."""
@@ -91,6 +92,7 @@ class MessageSession(Session):
         time_scale: float = 1.0,
     ) -> None:
         super().__init__(entropy=entropy, max_payload=max_payload, on_message=on_message, time_scale=time_scale)
+        self._framer = Framer(max_payload, skips=PayloadType.SAP)
         self._quirks = SeenQuirks()
         self._bad_frames = 0
 

@@ -76,10 +76,13 @@ class Framer:
 
     Holds at most one incomplete frame (8 + `max_payload` bytes) besides its input. A stream that lost its position
     cannot be resynchronised: after the first FrameError every further `feed` raises it, too.
+
+    With `skips`, a payload type, a wrong version before that type and an acceptable length is no such loss: the frame
+    comes without its payload, as another version's cannot be read.
     """
 
-    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
-        self._max_payload = max_payload
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, *, skips: int | None = None) -> None:
+        self._max_payload, self._skips = max_payload, skips
         self._buffer = bytearray()
         self._error: FrameError | None = None
 
@@ -103,8 +106,10 @@ class Framer:
             raise self._error
         buffer = self._buffer
         while len(buffer) >= HEADER_SIZE:
+            foreign = self._is_foreign(buffer)
             try:
-                payload_type, length = read_header(buffer, max_payload=self._max_payload)
+                header = VERSION + buffer[2:HEADER_SIZE] if foreign else buffer
+                payload_type, length = read_header(header, max_payload=self._max_payload)
             except FrameError as error:
                 self._error = error
                 buffer.clear()
@@ -114,7 +119,11 @@ class Framer:
                 return
             payload = bytes(buffer[HEADER_SIZE:end])
             del buffer[:end]
-            yield Frame(payload_type, payload)
+            yield Frame(payload_type, b"" if foreign else payload)
+
+    def _is_foreign(self, header: bytearray) -> bool:
+        """Return whether a header is that of another version, and to be skipped."""
+        return self._skips is not None and header[:2] != VERSION and header[2:4] == self._skips.to_bytes(2, "big")
 
 
 def parse(data: bytes, *, max_payload: int = DEFAULT_MAX_PAYLOAD) -> Frame:

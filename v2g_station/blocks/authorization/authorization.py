@@ -1,14 +1,14 @@
 """Who may start and stop a transaction (functional block C): by the CSMS, the local list or the cache."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message, OCSPRequestData
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g_station.blocks.authorization.cache import Cache, Known
 from v2g_station.blocks.authorization.local_list import LocalList
-from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token
+from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token, VehicleAddress
 from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
@@ -30,6 +30,9 @@ class Verdict(NamedTuple):
 
 
 REFUSED = Verdict(accepted=False)
+
+_ADDRESS: Final = "MacAddress"
+"""Type of the identifier that a vehicle announces by itself."""
 
 
 class Authorizer:
@@ -53,6 +56,8 @@ class Authorizer:
         self._reservations = reservations
         self._web_payments = web_payments
         self._floating: Authorization | None = None
+        self._vehicles: dict[int, VehicleAddress] = {}
+        """EVSE -> vehicle whose address is being checked there."""
         self.on_floating: list[Callable[[], None]] = []
         """Called when the authorization that waits for a plug changes or is gone."""
 
@@ -220,12 +225,15 @@ class Authorizer:
         if verdict.accepted and verdict.group == self._master():
             self._master_pass(Token(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
             return
-        allowed, _ = self.usable(evse, id_token, verdict.group)
-        elsewhere = bool(verdict.evse_ids) and evse.number not in verdict.evse_ids
-        if not verdict.accepted or elsewhere or not allowed or evse.authorization is not None:
+        if self._permits(evse, id_token, verdict):
+            self._grant(evse, id_token, verdict)
+        else:
             self._show(evse.number, "rejected")
-            return
-        self._grant(evse, id_token, verdict)
+
+    def _permits(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> bool:
+        allowed, _ = self.usable(evse, id_token, verdict.group)
+        here = not verdict.evse_ids or evse.number in verdict.evse_ids
+        return verdict.accepted and here and allowed and evse.authorization is None
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
@@ -329,9 +337,36 @@ class Authorizer:
         if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
             return Verdict(found.status == "Accepted", found.group, source, found.evse_ids)
         unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
-        return Verdict(accepted=unknown and id_token.type != "NoAuthorization", source="offline")  # C15.FR.08
+        presented = id_token.type not in ("NoAuthorization", _ADDRESS)  # every vehicle has an address
+        return Verdict(accepted=unknown and presented, source="offline")  # C15.FR.08
 
-    # -- plug and charge
+    # -- the vehicle's own identifiers
+
+    def vehicle(self, fact: VehicleAddress) -> None:
+        """Check the address of a vehicle that waits for identification (Autocharge), or forget it when it has left.
+
+        It may start a transaction, and ends none. A refusal is not shown: the driver may still present a card.
+        """
+        evse = self._evses[fact.evse_id]
+        self._vehicles.pop(evse.number, None)
+        found = evse.authorization
+        if not fact.mac_address:
+            if found is not None and found.id_token.type == _ADDRESS and evse.record is None:
+                self._sessions.end_authorization(evse, "StopAuthorized", "Local")  # for this vehicle, not for the next
+            return
+        if found is not None:
+            return
+        self._vehicles[evse.number] = fact
+        token = IdToken(id_token=fact.mac_address, type=_ADDRESS)
+
+        def decided(verdict: Verdict) -> None:
+            if self._vehicles.get(evse.number) is not fact:
+                return
+            del self._vehicles[evse.number]
+            if verdict.group != self._master() and self._permits(evse, token, verdict):
+                self._grant(evse, token, verdict)
+
+        self.judge(token, decided)
 
     def contract(self, fact: Contract, hashes: tuple[OCSPRequestData, ...] = ()) -> None:
         """Authorize a vehicle's contract (C07)."""

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from evcc.session.d2.session import Vehicle2
 from evcc.session.ports import SetAcPower
 from evcc.session.settings import AuthorizationConfig, ServiceConfig, SessionConfig
-from tests.evcc.session.message_bench import SESSION_ID, SHORT, MessageBench, finished
+from tests.evcc.session.message_bench import SHORT, MessageBench, ScriptedCharger
 from v2g.iso15118.d2.messages import charging, common, parameters, tariffs
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.body import Body
@@ -16,7 +16,7 @@ from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.d2.schedules import schedule_tuple
 from v2g.iso15118.d2.status import dc_evse_status
-from v2g.iso15118.engine.dc_status import Phase, Stop, status
+from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 
@@ -28,40 +28,34 @@ AC = replace(DC, services=ServiceConfig(energy=("AC",)))
 MODES = (types.EnergyTransferMode.DC_extended, types.EnergyTransferMode.AC_three_phase_core)
 
 
-class Charger2:
-    """Tests change its attributes.
+class Charger2(ScriptedCharger):
+    """See ScriptedCharger.
 
-    `stop` and `stop_in` are why and in which responses its status demands a stop, `renegotiate` counts the loop's
-    responses that ask for other parameters. `signs` returns the signature of a response.
+    `renegotiate` counts the loop's responses that ask for other parameters. `signs` returns the signature of a
+    response.
     """
 
+    types, common, charging, values = types, common, charging, VALUES
+
     def __init__(self) -> None:
-        self.session_id = SESSION_ID
+        super().__init__()
         self.modes = MODES
-        self.payment: tuple[types.PaymentOption, ...] = (types.PaymentOption.ExternalPayment,)
         offer = PowerSchedule((Step(0, 16_000), Step(3600, 8_000)), 86_400)
         self.tuples: tuple[Any, ...] = (schedule_tuple(1, offer),)
-        self.ongoing: dict[str, int] = {}
-        self.codes: dict[str, Any] = {}
         self.customer = False
         self.joins = False
-        self.stop: Stop | None = None
-        self.stop_in: frozenset[str] = frozenset({"CurrentDemandReq", "ChargingStatusReq"})
+        self.stop_in = frozenset({"CurrentDemandReq", "ChargingStatusReq"})
         self.renegotiate = 0
         self.rcd = False
-        self.isolation = "Valid"
         self.receipts = 0
         self.signs: Any = lambda body: None
-        self.max_power_w, self.max_current_ma = 50_000, 125_000
-        self.max_voltage_mv, self.min_voltage_mv = 500_000, 150_000
         self.ac_ma, self.ac_mv = 16_000, 230_000
-        self.voltage = self.current = 0.0
 
     def message(self, body: Any) -> V2G_Message:
         header = MessageHeader(session_id=self.session_id, signature=self.signs(body))
         return V2G_Message(header=header, body=Body(body_element=body))
 
-    def _status(self, phase: Phase, name: str) -> parameters.DC_EVSEStatus:
+    def status(self, phase: Phase, name: str) -> parameters.DC_EVSEStatus:
         stop = self.stop if name in self.stop_in else None
         return dc_evse_status(status(phase, isolation=self.isolation, stop=stop, renegotiate=self._again(name)))
 
@@ -78,14 +72,10 @@ class Charger2:
         self.renegotiate -= 1
         return True
 
-    def _processing(self, name: str) -> types.EVSEProcessing:
-        if finished(self, name):
-            return types.EVSEProcessing.Finished
-        customer = self.customer and name == "AuthorizationReq"
-        return types.EVSEProcessing.Ongoing_WaitingForCustomerInteraction if customer else types.EVSEProcessing.Ongoing
-
-    def _present(self) -> types.PhysicalValue:
-        return VALUES.voltage(round(self.voltage * 1000), Rounding.NEAREST)
+    def processing(self, name: str) -> types.EVSEProcessing:
+        found: types.EVSEProcessing = super().processing(name)
+        customer = self.customer and name == "AuthorizationReq" and found is types.EVSEProcessing.Ongoing
+        return types.EVSEProcessing.Ongoing_WaitingForCustomerInteraction if customer else found
 
     def SessionSetupReq(self, request: Any) -> Any:
         codes = types.ResponseCode
@@ -111,11 +101,11 @@ class Charger2:
         return common.PaymentDetailsRes(response_code=OK, gen_challenge=CHALLENGE, evse_time_stamp=1)
 
     def AuthorizationReq(self, request: Any) -> Any:
-        return common.AuthorizationRes(response_code=OK, evse_processing=self._processing("AuthorizationReq"))
+        return common.AuthorizationRes(response_code=OK, evse_processing=self.processing("AuthorizationReq"))
 
     def ChargeParameterDiscoveryReq(self, request: Any) -> Any:
         name = "ChargeParameterDiscoveryReq"
-        done = self._processing(name)
+        done = self.processing(name)
         offered = tariffs.SAScheduleList(sa_schedule_tuple=self.tuples) if self.tuples else None
         parameter: Any
         if request.requested_energy_transfer_mode.name.startswith("AC"):
@@ -126,34 +116,13 @@ class Charger2:
             )
         else:
             parameter = parameters.DC_EVSEChargeParameter(
-                dc_evse_status=self._status(Phase.PARAMETERS, name),
-                evse_maximum_current_limit=VALUES.current(self.max_current_ma, Rounding.DOWN),
-                evse_maximum_power_limit=VALUES.power(self.max_power_w, Rounding.DOWN),
-                evse_maximum_voltage_limit=VALUES.voltage(self.max_voltage_mv, Rounding.DOWN),
-                evse_minimum_current_limit=VALUES.current(0, Rounding.UP),
-                evse_minimum_voltage_limit=VALUES.voltage(self.min_voltage_mv, Rounding.UP),
-                evse_peak_current_ripple=VALUES.current(1000, Rounding.UP),
+                dc_evse_status=self.status(Phase.PARAMETERS, name), **self.limits()
             )
         return common.ChargeParameterDiscoveryRes(
             response_code=OK,
             evse_processing=done,
             sa_schedules=offered if done is types.EVSEProcessing.Finished else None,
             evse_charge_parameter=parameter,
-        )
-
-    def CableCheckReq(self, request: Any) -> Any:
-        processing = self._processing("CableCheckReq")
-        done = processing is types.EVSEProcessing.Finished
-        found = self._status(Phase.CHECKED if done else Phase.CABLE_CHECK, "CableCheckReq")
-        return charging.CableCheckRes(response_code=OK, dc_evse_status=found, evse_processing=processing)
-
-    def PreChargeReq(self, request: Any) -> Any:
-        if finished(self, "PreChargeReq"):
-            self.voltage = request.ev_target_voltage.value * 10.0**request.ev_target_voltage.multiplier
-        return charging.PreChargeRes(
-            response_code=OK,
-            dc_evse_status=self._status(Phase.PRE_CHARGE, "PreChargeReq"),
-            evse_present_voltage=self._present(),
         )
 
     def PowerDeliveryReq(self, request: Any) -> Any:
@@ -165,7 +134,7 @@ class Charger2:
         else:
             if stops:
                 self.voltage = self.current = 0.0
-            found = self._status(Phase.STOPPED if stops else Phase.ENERGY, name)
+            found = self.status(Phase.STOPPED if stops else Phase.ENERGY, name)
         return common.PowerDeliveryRes(response_code=OK, evse_status=found)
 
     def _metered(self) -> dict[str, Any]:
@@ -175,16 +144,7 @@ class Charger2:
         return {"evse_id": "DE*ABC*E1", "sa_schedule_tuple_id": 1, "meter_info": meter, "receipt_required": due}
 
     def CurrentDemandReq(self, request: Any) -> Any:
-        return charging.CurrentDemandRes(
-            response_code=OK,
-            dc_evse_status=self._status(Phase.ENERGY, "CurrentDemandReq"),
-            evse_present_voltage=self._present(),
-            evse_present_current=VALUES.current(round(self.current * 1000), Rounding.NEAREST),
-            evse_current_limit_achieved=False,
-            evse_voltage_limit_achieved=False,
-            evse_power_limit_achieved=False,
-            **self._metered(),
-        )
+        return super().CurrentDemandReq(request, **self._metered())
 
     def ChargingStatusReq(self, request: Any) -> Any:
         return charging.ChargingStatusRes(
@@ -195,18 +155,8 @@ class Charger2:
         )
 
     def MeteringReceiptReq(self, request: Any) -> Any:
-        found = self._status(Phase.ENERGY, "MeteringReceiptReq")
+        found = self.status(Phase.ENERGY, "MeteringReceiptReq")
         return common.MeteringReceiptRes(response_code=OK, evse_status=found)
-
-    def WeldingDetectionReq(self, request: Any) -> Any:
-        return charging.WeldingDetectionRes(
-            response_code=OK,
-            dc_evse_status=self._status(Phase.STOPPED, "WeldingDetectionReq"),
-            evse_present_voltage=self._present(),
-        )
-
-    def SessionStopReq(self, request: Any) -> Any:
-        return common.SessionStopRes(response_code=OK)
 
 
 class Bench2(MessageBench):

@@ -22,7 +22,10 @@ from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.schedules import planned
+from v2g.iso15118.engine.dc_status import Stop
 from v2g.pki.keys import SoftwareKey
+
+pytestmark = pytest.mark.requirement("R1", "R15")
 
 CONTRACT, EXTERNAL = types.PaymentOption.Contract, types.PaymentOption.ExternalPayment
 
@@ -107,6 +110,22 @@ def test_receipts_are_signed_readings_of_this_session() -> None:
     assert bench.seen("metering", "confirmed") == [{"charged_wh": 1234, "discharged_wh": None}]
 
 
+@pytest.mark.parametrize("stop", Stop)
+@pytest.mark.parametrize("config", [BY_CONTRACT, replace(AC, authorization=AuthorizationConfig())], ids=["dc", "ac"])
+def test_a_receipt_precedes_an_orderly_stop_only(config: Any, stop: Stop) -> None:
+    bench = bench_with(config)
+    bench.charger.receipts, bench.charger.stop = 1, stop
+    bench.run()
+    signed = len(of(bench, common.MeteringReceiptReq))
+    alternating = config is not BY_CONTRACT  # its status has no codes
+    assert signed == (alternating or stop in (Stop.REQUESTED, Stop.UTILITY))
+    assert len(bench.seen("stop", "stopping")) == 1
+    names = bench.names()
+    assert "PowerDeliveryReq" in names[-3:]
+    if signed:
+        assert names[names.index("MeteringReceiptReq") + 1] == "PowerDeliveryReq"
+
+
 def test_without_a_contract_no_receipt_is_sent() -> None:
     bench = Bench2(DC, scale=20)
     bench.charger.receipts = 2
@@ -182,3 +201,9 @@ def test_tariffs_count_by_their_signature(signer: str, refuse: bool) -> None:
     assert bool(bench.seen("schedule", "prices_ignored")) is not counts
     if counts:
         assert bench.seen("schedule", "prices") == [{"schedules": 1, "signed": signer != "none"}]
+
+
+def test_the_signed_element_has_an_id_that_xml_takes() -> None:
+    bench = bench_with()
+    bench.run_to("AuthorizationReq")
+    assert bench.requests[-1].id.isidentifier()

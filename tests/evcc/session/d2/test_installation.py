@@ -20,6 +20,7 @@ from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.envelope import seal
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
+from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.profiles import Generation, KeyKind
 
@@ -142,16 +143,20 @@ def test_a_vehicle_without_a_contract_gets_one_and_pays_with_it(tree: PkiTree) -
     assert bench.seen("installation", "installed")[0]["emaid"] == contract.emaid
 
 
-def test_a_contract_that_is_about_to_end_is_updated_by_its_own_key(tree: PkiTree) -> None:
+def updating(tree: PkiTree) -> tuple[Bench2, Contract]:
+    """Return a bench shortly before the vehicle's contract ends, and that contract."""
     old = Contract(tree.chain("contract"), tree.key("contract"))
-    from v2g.pki.certificates import load_certificate
-
     end = load_certificate(old.chain[0]).not_valid_after_utc
     bench = bench_with(tree, contracts=(old,))
     shift = int((end - NOW - timedelta(hours=2)).total_seconds())
     bench.now += shift / bench.scale
     assert isinstance(bench.charger, Provisioner)
     bench.charger.recipient = old.key.public_key
+    return bench, old
+
+
+def test_a_contract_that_is_about_to_end_is_updated_by_its_own_key(tree: PkiTree) -> None:
+    bench, old = updating(tree)
     bench.run_to("PaymentDetailsReq")
     (request,) = of(bench, common.CertificateUpdateReq)
     header = bench.headers[bench.requests.index(request)]
@@ -212,3 +217,60 @@ def test_no_contract_is_requested_where_it_is_not_wanted_or_possible(tree: PkiTr
     bench.run()
     assert bench.closed == "no_payment_option"
     assert of(bench, common.CertificateInstallationReq) == []
+
+
+# -- every answer in every state ------------------------------------------------------------------------------------
+
+
+UPDATES = "CertificateUpdateReq"
+FETCHING = ("ServiceDetailReq", "CertificateInstallationReq", UPDATES, "PaymentDetailsReq")
+
+
+def reach(tree: PkiTree, stage: str) -> Bench2:
+    """Return a bench whose session has sent that request and awaits the answer."""
+    bench = updating(tree)[0] if stage == UPDATES else bench_with(tree)
+    bench.run_to(stage)
+    return bench
+
+
+def exchanges(tree: PkiTree) -> dict[str, tuple[Any, Any]]:
+    """Return a request and its response of each kind."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for stage in (*FETCHING, "SessionSetupReq", "AuthorizationReq", "CurrentDemandReq", "SessionStopReq"):
+        bench = reach(tree, stage)
+        found[stage] = (bench.unanswered[0], bench.answered())
+    return found
+
+
+@pytest.mark.requirement("R15")
+@pytest.mark.parametrize("stage", FETCHING)
+def test_every_message_but_the_awaited_one_ends_the_session(tree: PkiTree, stage: str) -> None:
+    for name, (request, response) in exchanges(tree).items():
+        for message in (request, *([response] if name != stage else [])):
+            bench = reach(tree, stage)
+            before = len(bench.requests)
+            bench.reply(message)
+            bench.assert_safe("unexpected_message")
+            assert len(bench.requests) == before
+            assert not stored(bench) or stage == "PaymentDetailsReq"
+
+
+@pytest.mark.requirement("R15")
+@pytest.mark.parametrize("stage", FETCHING)
+def test_every_failure_ends_the_session_without_a_contract(tree: PkiTree, stage: str) -> None:
+    for code in types.ResponseCode:
+        if not code.name.startswith("FAILED"):
+            continue
+        bench = reach(tree, stage)
+        before = stored(bench)
+        bench.altered(response_code=code)
+        bench.assert_safe(code.name)
+        assert stored(bench) == before
+
+
+@pytest.mark.requirement("R15")
+@pytest.mark.parametrize("stage", FETCHING)
+def test_a_silent_charger_ends_the_session(tree: PkiTree, stage: str) -> None:
+    bench = reach(tree, stage)
+    bench.pass_time(5.5)
+    bench.assert_safe("message_timeout")

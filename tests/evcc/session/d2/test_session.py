@@ -26,6 +26,8 @@ from v2g.iso15118.engine.dc_status import Stop
 from v2g.iso15118.engine.physical_values import milliamperes, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, exceeds
 
+pytestmark = pytest.mark.requirement("R15")
+
 OPENING = [
     "SupportedAppProtocolReq",
     "SessionSetupReq",
@@ -314,6 +316,27 @@ def test_the_other_kind_of_parameters_ends_the_session(bench: Bench2, mode: type
     other = request.requested_energy_transfer_mode.name[:2] != mode.name[:2]
     bench.reply(bench.charger.ChargeParameterDiscoveryReq(replace(request, requested_energy_transfer_mode=mode)))
     assert bench.closed == ("wrong_charge_parameters" if other else "")
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_a_charger_may_stop_instead_of_a_renegotiation(bench: Bench2, fault: bool) -> None:
+    """It says so in the answer to PowerDeliveryReq (Renegotiate), and only there."""
+    bench.charger.renegotiate = 1
+    again = types.ChargeProgress.Renegotiate
+    bench.run(lambda: bool(bench.unanswered) and getattr(bench.unanswered[0], "charge_progress", None) is again)
+    alternating = bench.session.family.value.startswith("AC")
+    if fault and alternating:
+        bench.charger.rcd = True
+    else:
+        bench.charger.stop = Stop.EMERGENCY if fault else Stop.REQUESTED
+    bench.charger.stop_in = frozenset({"PowerDeliveryReq"})
+    bench.step()
+    bench.charger.stop, bench.charger.rcd = None, False
+    bench.run()
+    reason = "evse_rcd_fault" if alternating else "evse_emergency_shutdown"
+    assert bench.closed == (reason if fault else "finished")
+    assert bench.names()[-2:] == ["PowerDeliveryReq" if alternating else "WeldingDetectionReq", "SessionStopReq"]
+    assert bench.requests[-1 - (not alternating) - 1].charge_progress is types.ChargeProgress.Stop
 
 
 # -- prices ----------------------------------------------------------------------------------------------------------

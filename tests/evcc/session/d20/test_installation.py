@@ -18,12 +18,13 @@ from tests.pki.chains import issuer_of
 from v2g import exi
 from v2g.errors import KeyAccessError
 from v2g.iso15118.d20.envelope_rules import EnvelopeRules
-from v2g.iso15118.d20.installation import Contract as Installable
 from v2g.iso15118.d20.installation import check_request_signature, refusal
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.provisioning import ProvisioningService
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.contracts import Answer
+from v2g.iso15118.engine.contracts import Contract as Installable
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.crl import Revoked, load_crl, make_crl

@@ -19,6 +19,8 @@ from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivol
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, exceeds
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
+pytestmark = pytest.mark.requirement("R15")
+
 WHOLE = [
     "SupportedAppProtocolReq",
     "SessionSetupReq",

@@ -27,6 +27,8 @@ from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.message_timing import SLOW_IN_THE_FIELD, MessageTiming
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
+pytestmark = pytest.mark.requirement("R15")
+
 
 def _bench2(own: SessionConfig, config: SessionConfig, **options: Any) -> MessageBench:
     return Bench2(replace(config, authorization=own.authorization, services=own.services), **options)

@@ -11,13 +11,21 @@ from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
 from v2g import exi
+from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.dc_status import Phase as StatusPhase
 from v2g.iso15118.engine.dc_status import Stop
+from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.safety import Ask, Phase
 
+pytestmark = pytest.mark.requirement("R15")
+
 CONFIG = SessionConfig()
+_TIMING = CONFIG.timing
+ANSWER_S = _TIMING.poll_pause_s + _TIMING.loop_pause_s + _TIMING.contactor_s + 0.5
+"""How long the vehicle may take to its next request, with half a second of tolerance."""
 
 
 def messages(bench: MessageBench) -> V2gMessages:
@@ -130,3 +138,71 @@ def test_invalid_messages_mean_nothing(payload: bytes) -> None:
     reader = messages(DinBench())
     assert reader.decode(PayloadType.SAP, payload) is None
     assert reader.decode(0x8002, payload) is None
+
+
+def answers(bench: Any, name: str) -> tuple[V2gMessages, Any]:
+    """Return a reader that has read everything before the response to `name`, and that response."""
+    read = Read(bench)
+    bench.run_to(name)
+    return read.reader, bench.answered()
+
+
+@pytest.mark.parametrize("bench", [DinBench(), Bench2(DC)])
+def test_the_chargers_power_of_direct_current_is_a_limit(bench: MessageBench) -> None:
+    reader, response = answers(bench, "CurrentDemandReq")
+    assert reader.received(response, PayloadType.SAP).limit_w is None
+    for watts, limit_w in ((9_000, 9_000), (0, 0), (-5, 0)):
+        lower = replace(response, evse_maximum_power_limit=bench.charger.values.power(watts, Rounding.DOWN))
+        assert reader.received(lower, PayloadType.SAP).limit_w == limit_w
+    odd = replace(bench.charger.values.power(1, Rounding.DOWN), value=2_905, multiplier=-2)
+    assert reader.received(replace(response, evse_maximum_power_limit=odd), PayloadType.SAP).limit_w == 30
+
+
+@pytest.mark.parametrize("bench", [DinBench(), Bench2(DC)])
+def test_the_chargers_parameters_are_limits(bench: MessageBench) -> None:
+    reader, response = answers(bench, "ChargeParameterDiscoveryReq")
+    found = reader.received(response, PayloadType.SAP)
+    assert (found.limit_w, found.phase) == (50_000, Phase.VOLTAGE)
+
+
+@pytest.mark.parametrize(("mode", "phases"), [("AC_single_phase_core", 1), ("AC_three_phase_core", 3)])
+def test_the_chargers_current_is_a_limit_of_all_phases_at_the_highest_voltage(mode: str, phases: int) -> None:
+    bench = Bench2(AC)
+    reader, response = answers(bench, "ChargeParameterDiscoveryReq")
+    request = replace(bench.requests[-1], requested_energy_transfer_mode=EnergyTransferMode[mode])
+    reader.sent(request, PayloadType.SAP)
+    assert reader.received(response, PayloadType.SAP) == Ask(alive_s=ANSWER_S, limit_w=phases * 16 * 253)
+    bench.reply(response)
+    bench.run_to("ChargingStatusReq")
+    response = bench.answered()
+    lower = replace(response, evse_max_current=bench.charger.values.current(6_000, Rounding.DOWN))
+    assert reader.received(lower, PayloadType.SAP).limit_w == phases * 6 * 253
+    assert reader.received(replace(response, evse_max_current=None), PayloadType.SAP).limit_w is None
+
+
+@pytest.mark.parametrize("stop", Stop)
+@pytest.mark.parametrize("name", ["ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PowerDeliveryReq"])
+def test_a_stop_in_any_answer_counts(name: str, stop: Stop) -> None:
+    bench = Bench2(DC)
+    reader, response = answers(bench, name)
+    assert not reader.received(response, PayloadType.SAP).stop
+    bench.charger.stop, bench.charger.stop_in = stop, frozenset({name})
+    status = bench.charger.status(StatusPhase.ENERGY, name)
+    quiet = replace(status, evse_notification=type(status.evse_notification)("None"))
+    for each in (status, quiet):
+        assert reader.received(_with(response, dc_evse_status=each, evse_status=each), PayloadType.SAP).stop
+
+
+def test_a_residual_current_is_a_stop() -> None:
+    bench = Bench2(AC)
+    reader, response = answers(bench, "ChargingStatusReq")
+    faulty = replace(response.ac_evse_status, rcd=True)
+    assert not reader.received(response, PayloadType.SAP).stop
+    assert reader.received(replace(response, ac_evse_status=faulty), PayloadType.SAP).stop
+
+
+def _with(response: Any, **changes: Any) -> Any:
+    """Return a response, or its parameter, with those of the fields that it has."""
+    if hasattr(response, "evse_charge_parameter"):
+        return replace(response, evse_charge_parameter=_with(response.evse_charge_parameter, **changes))
+    return replace(response, **{name: value for name, value in changes.items() if hasattr(response, name)})

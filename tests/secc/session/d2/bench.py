@@ -85,6 +85,8 @@ class Iso2Bench(MessageBench):
     kind = Iso2Session
     schema = ISO2
     requests = REQUESTS
+    limits = limits
+    values = VALUES
 
     def __init__(
         self, pki: PkiTree, utc_ms: int, config: SeccConfig = CONFIG, *, alternating: bool = False, **options: Any
@@ -114,14 +116,8 @@ class Iso2Bench(MessageBench):
 
     # -- requests by the book -----------------------------------------------------------------------------------
 
-    def status(self) -> limits.DC_EVStatus:
-        return limits.DC_EVStatus(ev_ready=True, ev_error_code=limits.DC_EVErrorCode(self.error), ev_ress_soc=self.soc)
-
     def _PaymentServiceSelectionReq(self) -> dict[str, Any]:
         return {"selected_payment_option": types.PaymentOption.ExternalPayment, "selected_service_list": selected(1)}
-
-    def _ServiceDetailReq(self) -> dict[str, Any]:
-        return {"service_id": 1}
 
     def _ChargeParameterDiscoveryReq(self) -> dict[str, Any]:
         kind = types.EnergyTransferMode
@@ -141,43 +137,14 @@ class Iso2Bench(MessageBench):
         )
         return msgspec.structs.replace(known, **changes)
 
-    def parameters(self, **changes: Any) -> limits.DC_EVChargeParameter:
-        known = limits.DC_EVChargeParameter(
-            departure_time=7200,
-            dc_ev_status=self.status(),
-            ev_maximum_current_limit=amperes(60),
-            ev_maximum_power_limit=watts(20_000),
-            ev_maximum_voltage_limit=volts(450),
-            ev_energy_capacity=VALUES.energy(50_000, Rounding.DOWN),
-            ev_energy_request=VALUES.energy(20_000, Rounding.DOWN),
-            full_soc=100,
-            bulk_soc=80,
-        )
-        return msgspec.structs.replace(known, **changes)
-
-    def _CableCheckReq(self) -> dict[str, Any]:
-        return {"dc_ev_status": self.status()}
-
-    def _WeldingDetectionReq(self) -> dict[str, Any]:
-        return {"dc_ev_status": self.status()}
-
-    def _PreChargeReq(self) -> dict[str, Any]:
-        return {"dc_ev_status": self.status(), "ev_target_voltage": volts(400), "ev_target_current": amperes(1)}
+    def parameters(self, **changes: Any) -> Any:
+        return super().parameters(**{"departure_time": 7200, **changes})
 
     def _PowerDeliveryReq(self) -> dict[str, Any]:
-        parameter = limits.DC_EVPowerDeliveryParameter(dc_ev_status=self.status(), charging_complete=False)
         return {
             "charge_progress": types.ChargeProgress.Start,
             "sa_schedule_tuple_id": 1,
-            "ev_power_delivery_parameter": None if self.alternating else parameter,
-        }
-
-    def _CurrentDemandReq(self) -> dict[str, Any]:
-        return {
-            "dc_ev_status": self.status(),
-            "ev_target_current": amperes(20),
-            "ev_target_voltage": volts(420),
-            "charging_complete": False,
+            "ev_power_delivery_parameter": None if self.alternating else self._delivery(),
         }
 
     def _SessionStopReq(self) -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """Plug & Charge in ISO 15118-2: chain, challenge and signature, and the CSMS's decision."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from tests.io.tls.support import other_2, pki_2
+from tests.pki.chains import issuer_of
+from tests.secc.session.bench import make_tariff
 from tests.secc.session.d2.bench import CONFIG
 from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.d2.contract_bench import BOTH, OPENING, ContractBench, code
@@ -13,6 +17,9 @@ from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import emaid_of, load_certificate
+from v2g.pki.crl import Revoked, load_crl, make_crl
+
+pytestmark = pytest.mark.requirement("R1", "R15")
 
 __all__ = ["other_2", "pki_2"]
 
@@ -42,6 +49,18 @@ def test_a_contract_charges(bench: ContractBench) -> None:
     assert bench.records()[:2] == ["SessionStarted", "ContractAuthorized"]
     bench.go("CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq")
     assert bench.session.state is State.DC_CHARGE_LOOP
+
+
+@pytest.mark.parametrize("payment", ["Contract", "ExternalPayment"])
+def test_a_contract_gets_no_prices_since_its_operator_has_not_signed_them(bench: ContractBench, payment: str) -> None:
+    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+    if payment == "Contract":
+        bench.authorize(bench.select().present().gen_challenge)
+    else:
+        bench.go(*OPENING, "PaymentServiceSelectionReq", "AuthorizationReq")
+    (offered,) = bench.go("ChargeParameterDiscoveryReq").sa_schedules.sa_schedule_tuple
+    assert (offered.sales_tariff is None) is (payment == "Contract")
+    assert bench.headers[-1].signature is None
 
 
 def test_the_decision_is_polled(bench: ContractBench) -> None:
@@ -114,3 +133,21 @@ def test_without_tls_there_are_no_contracts(make_iso2: MakeIso2) -> None:
 def test_without_tls_a_charger_for_contracts_only_has_nothing_to_offer(make_iso2: MakeIso2) -> None:
     bench = make_iso2(replace(CONFIG, authorization=(Authorization.PnC,)))
     assert code(bench.go("SupportedAppProtocolReq")) == "Failed_NoNegotiation"
+
+
+@pytest.mark.requirement("R2", "R15")
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_contract_on_a_revocation_list_is_refused_before_the_back_end_is_asked(pki_2: PkiTree, place: int) -> None:
+    """The contract itself, or one of its sub-CAs."""
+    serial = load_certificate(pki_2.chain("contract")[place]).serial_number
+    issuer = issuer_of(pki_2, ("mo/sub2", "mo/sub1", "mo/root")[place])
+    at = datetime.now(UTC)
+
+    def presented(revoked: int) -> str:
+        crl = make_crl(issuer, [Revoked(revoked, at)], number=1, at=at, validity=timedelta(days=30))
+        bench = ContractBench(pki_2, crls=(load_crl(crl),)).select()
+        found = code(bench.present())
+        assert not bench.commands(ports.AuthorizeContract)
+        return found
+
+    assert (presented(serial), presented(serial + 1)) == ("FAILED_CertificateRevoked", "OK")

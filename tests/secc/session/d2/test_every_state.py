@@ -4,7 +4,7 @@ import pytest
 
 from secc.session import ports
 from tests.secc.session.d2.bench import AC_WAYS, DC_WAYS, REQUESTS
-from tests.secc.session.d2.conftest import MakeIso2
+from tests.secc.session.d2.conftest import MakeSwept
 from tests.together import together
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
@@ -13,29 +13,37 @@ from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.session import Close, Send
 
+PAID = (
+    *(State.PAYMENT_DETAILS, State.CONTRACT_INSTALLED, State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY),
+    *(State.DC_METERING_RECEIPT, State.AC_METERING_RECEIPT),
+)
+"""States that contracts add, or in which they are treated otherwise."""
+pytestmark = pytest.mark.requirement("R15")
+
 LIVE = [
-    (alternating, state)
+    ("external", alternating, state)
     for alternating, ways in ((False, DC_WAYS), (True, AC_WAYS))
     for state in ways
     if state is not State.ENDED
-]
+] + [("contract", state is State.AC_METERING_RECEIPT, state) for state in PAID]
+IDS = [f"{paid}-{'ac' if kind else 'dc'}-{state.value}" for paid, kind, state in LIVE]
 CONTRACTS = {"PaymentDetailsReq", "CertificateInstallationReq", "CertificateUpdateReq", "MeteringReceiptReq"}
-EVERYWHERE = pytest.mark.parametrize(
-    ("alternating", "state"), LIVE, ids=[f"{'ac' if kind else 'dc'}-{state.value}" for kind, state in LIVE]
-)
+EVERYWHERE = pytest.mark.parametrize(("paid", "alternating", "state"), LIVE, ids=IDS)
 STOPPING = sorted(word for word, kind in FAULTS.items() if kind.stops)
 
 
 @together(
-    ("alternating", "state", "name"),
-    [(kind, state, name) for kind, state in LIVE for name in sorted(REQUESTS)],
-    by=lambda each: f"{'ac' if each[0] else 'dc'}-{each[1].value}",
+    ("paid", "alternating", "state", "name"),
+    [(*each, name) for each in LIVE for name in sorted(REQUESTS)],
+    by=lambda each: f"{each[0]}-{'ac' if each[1] else 'dc'}-{each[2].value}",
 )
-def test_every_message_in_every_state(make_iso2: MakeIso2, alternating: bool, state: State, name: str) -> None:
-    bench = make_iso2(alternating=alternating).reach(state)
+def test_every_message_in_every_state(
+    make_swept: MakeSwept, paid: str, alternating: bool, state: State, name: str
+) -> None:
+    bench = make_swept(paid, alternating).reach(state)
     request = bench.ask(name)
     chart = CHARTS[bench.session.family]
-    served = accepts(state, request, chart) and name not in CONTRACTS
+    served = accepts(state, request, chart) and (paid == "contract" or name not in CONTRACTS)
     powered, before = bench.session.powered, len(bench.actions)
     response = bench.send(request)
     actions = bench.actions[before:]
@@ -63,9 +71,9 @@ def test_every_message_in_every_state(make_iso2: MakeIso2, alternating: bool, st
 
 
 @EVERYWHERE
-def test_a_silent_vehicle_ends_every_state(make_iso2: MakeIso2, alternating: bool, state: State) -> None:
+def test_a_silent_vehicle_ends_every_state(make_swept: MakeSwept, paid: str, alternating: bool, state: State) -> None:
     """V2G2-443; until SessionSetupRes, the communication set-up [V2G2-714]."""
-    bench = make_iso2(alternating=alternating).reach(state)
+    bench = make_swept(paid, alternating).reach(state)
     powered, opened = bench.session.powered, bool(bench.headers)
     bench.pass_time(59.9 if opened else 17.9)
     assert not bench.reason
@@ -77,9 +85,9 @@ def test_a_silent_vehicle_ends_every_state(make_iso2: MakeIso2, alternating: boo
 @EVERYWHERE
 @pytest.mark.parametrize("how", ["eof", "abort", "unplugged", "other_session"])
 def test_whatever_ends_a_session_stops_power_and_closes_the_books(
-    make_iso2: MakeIso2, alternating: bool, state: State, how: str
+    make_swept: MakeSwept, paid: str, alternating: bool, state: State, how: str
 ) -> None:
-    bench = make_iso2(alternating=alternating).reach(state)
+    bench = make_swept(paid, alternating).reach(state)
     powered, booked = bench.session.powered, "SessionStarted" in bench.records()
     traded, opened = bool(bench.commands(ports.TransactionStarted)), bool(bench.headers)
     match how:
@@ -102,8 +110,10 @@ def test_whatever_ends_a_session_stops_power_and_closes_the_books(
 
 @EVERYWHERE
 @pytest.mark.parametrize("word", [*STOPPING[:2], "emergency_stop"])
-def test_faults_stop_power_at_once(make_iso2: MakeIso2, alternating: bool, state: State, word: str) -> None:
-    bench = make_iso2(alternating=alternating).reach(state)
+def test_faults_stop_power_at_once(
+    make_swept: MakeSwept, paid: str, alternating: bool, state: State, word: str
+) -> None:
+    bench = make_swept(paid, alternating).reach(state)
     powered, before = bench.session.powered, len(bench.actions)
     bench.fact(ports.HardwareFault(word))
     actions = bench.actions[before:]
@@ -118,8 +128,10 @@ def test_faults_stop_power_at_once(make_iso2: MakeIso2, alternating: bool, state
 
 @EVERYWHERE
 @pytest.mark.parametrize("pilot", [PilotState.E, PilotState.F])
-def test_a_pilot_error_stops_power(make_iso2: MakeIso2, alternating: bool, state: State, pilot: PilotState) -> None:
-    bench = make_iso2(alternating=alternating).reach(state)
+def test_a_pilot_error_stops_power(
+    make_swept: MakeSwept, paid: str, alternating: bool, state: State, pilot: PilotState
+) -> None:
+    bench = make_swept(paid, alternating).reach(state)
     powered = bench.session.powered
     bench.fact(ports.PilotChanged(pilot))
     assert bench.reason == ("pilot_lost" if powered else "")

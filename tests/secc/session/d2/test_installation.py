@@ -1,7 +1,5 @@
 """Contracts of ISO 15118-2: requests and answers pass the charger unchanged; one that comes late is none."""
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
@@ -9,23 +7,26 @@ from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.ports import CertificateInstalled, InstallationStatus
 from tests.io.tls.support import other_2, pki_2
-from tests.secc.session.d2.bench import roots
-from tests.secc.session.d2.contract_bench import BOTH, OPENING, ContractBench, chain_of, code
+from tests.secc.session.d2.contract_bench import (
+    BOTH,
+    INSTALL,
+    OFFERING,
+    OPENING,
+    UPDATE,
+    ContractBench,
+    answer,
+    code,
+    request,
+)
 from v2g import exi
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
-from v2g.iso15118.d2.messages.body import Body
-from v2g.iso15118.d2.messages.header import MessageHeader
-from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
-from v2g.pki.certificates import emaid_of, load_certificate
 
 __all__ = ["other_2", "pki_2"]
 
-OFFERING = replace(BOTH, certificate_installation=True)
-INSTALL, UPDATE = "CertificateInstallationReq", "CertificateUpdateReq"
 NOTHING = "FAILED_NoCertificateAvailable"
 KINDS = pytest.mark.parametrize("name", [INSTALL, UPDATE])
 
@@ -33,31 +34,6 @@ KINDS = pytest.mark.parametrize("name", [INSTALL, UPDATE])
 @pytest.fixture
 def bench(pki_2: PkiTree) -> ContractBench:  # the fixture above
     return ContractBench(pki_2, OFFERING, can_install=True)
-
-
-def request(bench: ContractBench, name: str, tree: PkiTree | None = None, **changes: Any) -> Any:
-    tree = tree or bench.tree
-    fields: dict[str, Any] = {"list_of_root_certificate_ids": roots(), "id": "id1"}
-    if name == INSTALL:
-        fields["oem_provisioning_cert"] = tree.chain("provisioning")[0]
-    else:
-        fields["emaid"] = emaid_of(load_certificate(tree.chain("contract")[0]))
-        fields["contract_signature_cert_chain"] = chain_of(tree, "contract")
-    return bench.ask(name, **{**fields, **changes})
-
-
-def answer(bench: ContractBench, name: str, session: bytes | None = None, answered: str = "OK") -> bytes:
-    """Return the answer of a back end."""
-    response = getattr(common, name.replace("Req", "Res"))(
-        response_code=types.ResponseCode(answered),
-        sa_provisioning_certificate_chain=chain_of(bench.tree, "cps"),
-        contract_signature_cert_chain=chain_of(bench.tree, "contract", "id1"),
-        contract_signature_encrypted_private_key=types.ContractSignatureEncryptedPrivateKey(value=bytes(48), id="id2"),
-        dh_public_key=types.DiffieHellmanPublickey(value=bytes(65), id="id3"),
-        emaid=types.EMAID(value="DEV2GC00000001", id="id4"),
-    )
-    header = MessageHeader(session_id=bench.session.session_id if session is None else session)
-    return exi.encode(V2G_Message(header=header, body=Body(body_element=response)))
 
 
 def installed(

@@ -16,6 +16,8 @@ from v2g.iso15118.confirmations import read_confirmation
 from v2g.iso15118.d2.messages.data_types import MeterInfo
 from v2g.iso15118.engine.sequence import State
 
+pytestmark = pytest.mark.requirement("R15")
+
 __all__ = ["pki_2"]
 
 WRONG = "FAILED_MeteringSignatureNotValid"
@@ -35,12 +37,19 @@ def loop(bench: ContractBench) -> Any:
     return bench.go("ChargingStatusReq" if bench.alternating else "CurrentDemandReq")
 
 
+def metered(bench: ContractBench, import_mwh: int) -> None:
+    bench.import_mwh = import_mwh
+    bench.fact(ports.MeterRead(bench.utc_ms, import_mwh, 2_000_000, "METER-0001"))
+
+
 def asked(bench: ContractBench, import_mwh: int = 6_234_000) -> MeterInfo:
     """Return the reading for which a receipt is required."""
-    bench.fact(ports.MeterRead(bench.utc_ms, import_mwh, 2_000_000, "METER-0001"))
+    metered(bench, import_mwh)
     bench.fact(ports.MeteringConfirmationRequested())
     response = loop(bench)
     assert response.receipt_required
+    status = response.ac_evse_status if bench.alternating else response.dc_evse_status
+    assert status.evse_notification.value == "None", "a receipt is no renegotiation"
     info = response.meter_info
     assert isinstance(info, MeterInfo)
     return info
@@ -159,10 +168,51 @@ def test_a_charger_may_be_configured_without_receipts(pki_2: PkiTree, alternatin
     assert loop(bench).receipt_required is False
 
 
-def test_a_vehicle_that_is_to_stop_is_not_asked(bench: ContractBench) -> None:
-    bench.fact(ports.MeteringConfirmationRequested())
+def test_a_vehicle_that_is_to_stop_confirms_the_last_reading(bench: ContractBench) -> None:
+    """No message after the loop carries a receipt."""
+    metered(bench, 6_234_000)
     bench.fact(ports.StopRequested("operator"))
+    response = loop(bench)
+    assert response.receipt_required
+    status = response.ac_evse_status if bench.alternating else response.dc_evse_status
+    assert status.evse_notification.value == "StopCharging"
+    assert code(receipt(bench, response.meter_info)) == "OK"
     assert loop(bench).receipt_required is False
+    assert code(bench.stop()) == "OK"
+    (payload,) = confirmed(bench)
+    assert read_confirmation(payload, bench.tree.key("contract").public_key)[1] == 1_234
+
+
+def test_a_vehicle_that_is_to_stop_may_do_so_at_once(bench: ContractBench) -> None:
+    metered(bench, 6_234_000)
+    bench.fact(ports.StopRequested("operator"))
+    assert loop(bench).receipt_required
+    assert code(bench.stop()) == "OK"
+    assert not bench.reason
+
+
+def test_a_stop_asks_for_no_second_receipt_and_an_emergency_for_none(
+    pki_2: PkiTree, alternating: bool, subtests: pytest.Subtests
+) -> None:
+    for reason, signed in (("operator", True), ("emergency_stop", False)):
+        with subtests.test(reason=reason):
+            bench = ContractBench(pki_2, alternating=alternating).charge()
+            info = asked(bench)
+            if signed:
+                assert code(receipt(bench, info)) == "OK"
+            bench.fact(ports.StopRequested(reason))
+            assert loop(bench).receipt_required is False
+
+
+def test_a_vehicle_that_has_finished_is_asked_once(pki_2: PkiTree) -> None:
+    """ChargingComplete announces the end."""
+    bench = ContractBench(pki_2).charge()
+    metered(bench, 6_234_000)
+    response = bench.send(bench.ask("CurrentDemandReq", charging_complete=True))
+    assert response.receipt_required
+    assert code(receipt(bench, response.meter_info)) == "OK"
+    metered(bench, 6_300_000)
+    assert not bench.send(bench.ask("CurrentDemandReq", charging_complete=True)).receipt_required
 
 
 def test_what_is_no_receipt_of_this_key_is_no_evidence(bench: ContractBench, pki_2: PkiTree) -> None:
@@ -172,3 +222,13 @@ def test_what_is_no_receipt_of_this_key_is_no_evidence(bench: ContractBench, pki
         read_confirmation(payload, pki_2.key("provisioning").public_key)
     with pytest.raises((CodecError, SignatureError)):
         read_confirmation(payload[:-40], pki_2.key("contract").public_key)
+
+
+def test_a_meter_that_goes_back_ends_no_session(bench: ContractBench) -> None:
+    """It was changed, or set back: its reading of this session is unknown."""
+    metered(bench, 4_999_999)
+    bench.fact(ports.MeteringConfirmationRequested())
+    response = loop(bench)
+    assert (code(response), response.meter_info, response.receipt_required) == ("OK", None, False)
+    metered(bench, 5_000_000)
+    assert loop(bench).meter_info.meter_reading == 0

@@ -21,7 +21,10 @@ from v2g.iso15118.d2.messages import parameters as limits
 from v2g.iso15118.d2.schedules import power_schedules
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.schedules import PriceLevelSchedule, PriceLevelScheduleEntry, PriceLevelScheduleEntryList
 from v2g.iso15118.engine.sequence import State
+
+pytestmark = pytest.mark.requirement("R15")
 
 MODES = types.EnergyTransferMode
 
@@ -241,6 +244,47 @@ def test_the_operators_offers_are_tuples_and_prices_levels(make_iso2: MakeIso2) 
     assert output(bench).charge_w == 20_000, "the chosen share"
 
 
+def levels(anchor_s: int, *entries: tuple[int, int]) -> PriceLevelSchedule:
+    made = tuple(PriceLevelScheduleEntry(duration=duration, price_level=level) for duration, level in entries)
+    return PriceLevelSchedule(
+        time_anchor=anchor_s,
+        price_schedule_id=1,
+        number_of_price_levels=5,
+        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=made),
+    )
+
+
+@pytest.mark.parametrize(("anchor_s", "holds"), [(-600, True), (-20_000, False), (600, False)])
+def test_levels_that_the_csms_sent_come_before_the_tariff_while_they_hold(
+    make_iso2: MakeIso2, anchor_s: int, holds: bool
+) -> None:
+    bench = make_iso2()
+    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+    bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    sent = levels(bench.utc_ms // 1000 + anchor_s, (1800, 2), (3600, 0), (7200, 4))
+    bench.fact(ports.CsmsPricesChanged(sent))
+    (offered,) = bench.go("ChargeParameterDiscoveryReq").sa_schedules.sa_schedule_tuple
+    entries = offered.sales_tariff.sales_tariff_entry
+    found = [(each.time_interval.start, each.e_price_level) for each in entries]
+    assert (found == [(0, 3), (1200, 1), (4800, 5)]) is holds
+    assert any(each.consumption_cost for each in entries) is not holds, "levels are not prices"
+    if holds:
+        assert (offered.sales_tariff.num_e_price_levels, entries[-1].time_interval.duration) == (5, 2400), (
+            "until the departure"
+        )
+
+
+def test_other_levels_ask_for_a_renegotiation(make_iso2: MakeIso2) -> None:
+    bench = make_iso2()
+    begin_s = bench.utc_ms // 1000
+    bench.fact(ports.CsmsPricesChanged(levels(begin_s, (86_400, 1))))
+    bench.reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.CsmsPricesChanged(levels(begin_s - 5, (86_405, 1))))
+    assert notification(bench) == "None"
+    bench.fact(ports.CsmsPricesChanged(levels(begin_s, (3600, 1), (82_800, 2))))
+    assert notification(bench) == "ReNegotiation"
+
+
 def test_a_tuple_that_was_not_offered(dc: Iso2Bench) -> None:
     dc.reach(State.DC_PRE_CHARGE_ONGOING)
     response = dc.send(dc.ask("PowerDeliveryReq", sa_schedule_tuple_id=7))
@@ -272,15 +316,78 @@ def test_a_raised_limit_holds_for_a_vehicle_that_ignores_renegotiation(dc: Iso2B
 # -- renegotiation ----------------------------------------------------------------------------------------------------
 
 
+def limit(bench: Iso2Bench, charge_w: int, version: int) -> None:
+    """Change the site's limit, as an energy manager does."""
+    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=version)))
+    bench.fact(ports.RenegotiationRequested())
+
+
+def notification(bench: Iso2Bench) -> str:
+    response = bench.go("ChargingStatusReq" if bench.alternating else "CurrentDemandReq")
+    status = response.ac_evse_status if bench.alternating else response.dc_evse_status
+    return str(status.evse_notification.value)
+
+
 def test_the_charger_asks_for_a_renegotiation(dc: Iso2Bench) -> None:
     dc.reach(State.DC_CHARGE_LOOP)
     assert dc.session.scheduled
-    dc.fact(ports.RenegotiationRequested())
+    limit(dc, 8_000, 2)
     status = dc.go("CurrentDemandReq").dc_evse_status
     assert (status.evse_notification.value, status.notification_max_delay) == ("ReNegotiation", 60)
     dc.progress("Renegotiate")
+    limit(dc, 9_000, 3)  # still in time for the parameters
     dc.go("ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PowerDeliveryReq")
-    assert dc.go("CurrentDemandReq").dc_evse_status.evse_notification.value == "None"
+    assert notification(dc) == "None"
+
+
+def test_what_changes_no_schedule_asks_for_nothing(make_iso2: MakeIso2, subtests: pytest.Subtests) -> None:
+    """With direct current a renegotiation interrupts the energy."""
+    for alternating in (False, True):
+        with subtests.test(alternating=alternating):
+            bench = make_iso2(alternating=alternating)
+            bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
+            limit(bench, 15_000, 2)  # the first schedule has it already
+            bench.go(*bench.ways[State.AC_CHARGE_LOOP if alternating else State.DC_CHARGE_LOOP][5:])
+            bench.pass_time(1.5)
+            assert notification(bench) == "None"
+            limit(bench, 15_000, 3)
+            assert notification(bench) == "None"
+            bench.fact(ports.CsmsPricesChanged(None))
+            assert notification(bench) == "None"
+            limit(bench, 14_999, 4)
+            assert notification(bench) == "ReNegotiation"
+
+
+def test_prices_ask_only_vehicles_that_got_some(make_iso2: MakeIso2, subtests: pytest.Subtests) -> None:
+    for priced in (False, True):
+        with subtests.test(priced=priced):
+            bench = make_iso2(replace(CONFIG, offer_prices=priced))
+            bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+            bench.reach(State.DC_CHARGE_LOOP)
+            tariff = make_tariff(bench.utc_ms, version=2)
+            slots = tuple(replace(each, import_price=each.import_price + 1) for each in tariff.slots)
+            bench.fact(ports.TariffChanged(replace(tariff, slots=slots)))
+            assert notification(bench) == ("ReNegotiation" if priced else "None")
+
+
+def test_a_vehicle_that_ignores_a_renegotiation_is_named_once(dc: Iso2Bench) -> None:
+    dc.reach(State.DC_CHARGE_LOOP)
+    limit(dc, 8_000, 2)
+    asked_at = dc.now
+    while "renegotiation_ignored" not in dc.quirks():
+        dc.pass_time(0.25)
+        assert dc.now < asked_at + 61
+        dc.go("CurrentDemandReq")
+    assert dc.now >= asked_at + 60
+    assert notification(dc) == "None"
+    assert dc.quirks().count("renegotiation_ignored") == 1
+
+
+def test_a_vehicle_that_stays_connected_in_a_renegotiation_is_named(dc: Iso2Bench) -> None:
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    assert "renegotiation_ignored" not in dc.quirks()
+    dc.go("ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq")
+    assert "renegotiation_ignored" in dc.quirks()
 
 
 def test_direct_current_is_renegotiated_with_closed_contactors(dc: Iso2Bench) -> None:
@@ -430,3 +537,50 @@ def test_a_session_that_was_stopped_is_not_paused(dc: Iso2Bench) -> None:
 )
 def test_which_chargers_serve_it(changes: dict[str, Any], served: bool) -> None:
     assert Iso2().serves(protocol(ISO2.uri), replace(CONFIG, **changes)) is served
+
+
+@pytest.mark.parametrize(("how", "reason"), [("Pause", "paused"), ("Terminate", "finished")])
+def test_bytes_after_the_end_change_no_reason(dc: Iso2Bench, how: str, reason: str) -> None:
+    """The data link of a paused vehicle is not matched anew because of them."""
+    dc.reach(State.DC_WELDING_DETECTION)
+    dc.send(dc.ask("SessionStopReq", charging_session=types.ChargingSession[how]))
+    dc.raw(b"no frame of anybody's")
+    assert dc.reason == reason
+    assert not dc.session.powered
+
+
+def alternating(bench: Iso2Bench, mode: str, **changes: Any) -> Any:
+    """Return the answer to parameters of alternating current."""
+    bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    parameter, kind = bench.ac_parameters(**changes), types.EnergyTransferMode
+    return bench.send(
+        bench.ask(
+            "ChargeParameterDiscoveryReq",
+            requested_energy_transfer_mode=kind[f"AC_{mode}_phase_core"],
+            ev_charge_parameter=parameter,
+        )
+    )
+
+
+@pytest.mark.parametrize(("mode", "charge_w"), [("single", 3_680), ("three", 11_040)])
+def test_power_of_alternating_current_is_that_of_its_phases(ac: Iso2Bench, mode: str, charge_w: int) -> None:
+    alternating(ac, mode)
+    known = ac.session.vehicle
+    assert known is not None
+    assert (known.max_charge_w, known.max_voltage_mv, known.min_voltage_mv) == (charge_w, 230_000, 230_000)
+    ac.fact(ports.LimitChanged(Limit(source=SITE, charge_w=2_300, discharge_w=0, version=7)))
+    ac.go("PowerDeliveryReq")
+    current = ac.go("ChargingStatusReq").evse_max_current
+    assert current.value * 10**current.multiplier == pytest.approx(2_300 / (charge_w / 16), abs=0.1)
+
+
+@pytest.mark.parametrize("field", ["ev_max_current", "ev_min_current", "ev_max_voltage", "e_amount"])
+@pytest.mark.parametrize(("value", "code"), [(-1, "FAILED_WrongChargeParameter"), (0, "OK")])
+def test_no_limit_of_alternating_current_is_negative(ac: Iso2Bench, field: str, value: int, code: str) -> None:
+    changes = {"ev_min_current": amperes(0), field: replace(getattr(ac.ac_parameters(), field), value=value)}
+    assert alternating(ac, "three", **changes).response_code.value == code
+
+
+@pytest.mark.parametrize(("least", "code"), [(16, "OK"), (17, "FAILED_WrongChargeParameter")])
+def test_the_least_current_is_at_most_the_greatest(ac: Iso2Bench, least: int, code: str) -> None:
+    assert alternating(ac, "three", ev_min_current=amperes(least)).response_code.value == code

@@ -267,6 +267,17 @@ def test_a_meter_that_was_never_read_tells_nothing(make_bench: MakeBench) -> Non
     assert bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True)).meter_info is None
 
 
+@pytest.mark.parametrize("registers", [(4_999_999, 2_000_000), (5_000_000, 1_999_999)], ids=["import", "export"])
+def test_a_meter_that_goes_back_ends_no_session(looping: Bench, registers: tuple[int, int]) -> None:
+    """It was changed, or set back: its reading of this session is unknown."""
+    looping.fact(ports.MeterRead(looping.utc_ms, *registers, "METER-0001", b"signature"))
+    response = looping.send(looping.ask("DC_ChargeLoopReq", meter_info_requested=True))
+    assert (response.response_code.name, response.meter_info) == ("OK", None)
+    looping.fact(ports.MeterRead(looping.utc_ms, 5_000_000, 2_000_000, "METER-0001", b"signature"))
+    info = looping.send(looping.ask("DC_ChargeLoopReq", meter_info_requested=True)).meter_info
+    assert (info.charged_energy_reading_wh, info.bpt_discharged_energy_reading_wh) == (0, 0)
+
+
 def test_the_first_reading_is_where_the_session_begins(make_bench: MakeBench) -> None:
     bench = make_bench(meter=None)
     bench.fact(ports.MeterRead(bench.utc_ms, 4_000_000, 2_000_000, "METER-0001"))

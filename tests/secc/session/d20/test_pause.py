@@ -156,6 +156,14 @@ def test_a_vehicle_that_does_not_sign_is_asked_to_pause_all_the_same(make_bench:
     assert 11 <= notices.count(EvseNotification.MeteringConfirmation) <= 13
 
 
+def test_a_meter_that_went_back_delays_no_pause(make_bench: Make) -> None:
+    """No message can name its reading, so there is nothing to sign."""
+    bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.MeterRead(bench.utc_ms, 4_999_999, 2_000_000, "METER-0001"))
+    bench.fact(ports.PauseRequested())
+    assert bench.go("DC_ChargeLoopReq").evse_status.evse_notification is EvseNotification.Pause
+
+
 def test_a_reading_that_is_asked_for_again_still_goes_before_the_pause(make_bench: Make) -> None:
     """A quarter hour that ends just then asks for a signature, too."""
     bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.din.session import DinSession
@@ -75,6 +73,8 @@ class DinBench(MessageBench):
     kind = DinSession
     schema = DIN
     requests = REQUESTS
+    limits = limits
+    values = VALUES
     ways = WAYS
 
     def __init__(self, pki: PkiTree, utc_ms: int, config: SeccConfig = CONFIG, **options: Any) -> None:
@@ -88,9 +88,6 @@ class DinBench(MessageBench):
 
     # -- requests by the book -----------------------------------------------------------------------------------
 
-    def status(self) -> limits.DC_EVStatus:
-        return limits.DC_EVStatus(ev_ready=True, ev_error_code=limits.DC_EVErrorCode(self.error), ev_ress_soc=self.soc)
-
     def _ServicePaymentSelectionReq(self) -> dict[str, Any]:
         return {
             "selected_payment_option": types.PaymentOption.ExternalPayment,
@@ -103,44 +100,10 @@ class DinBench(MessageBench):
             "ev_charge_parameter": self.parameters(),
         }
 
-    def parameters(self, **changes: Any) -> limits.DC_EVChargeParameter:
-        known = limits.DC_EVChargeParameter(
-            dc_ev_status=self.status(),
-            ev_maximum_current_limit=amperes(60),
-            ev_maximum_power_limit=watts(20_000),
-            ev_maximum_voltage_limit=volts(450),
-            ev_energy_capacity=VALUES.energy(50_000, Rounding.DOWN),
-            ev_energy_request=VALUES.energy(20_000, Rounding.DOWN),
-            full_soc=100,
-            bulk_soc=80,
-        )
-        return msgspec.structs.replace(known, **changes)
-
-    def _CableCheckReq(self) -> dict[str, Any]:
-        return {"dc_ev_status": self.status()}
-
-    def _WeldingDetectionReq(self) -> dict[str, Any]:
-        return {"dc_ev_status": self.status()}
-
-    def _PreChargeReq(self) -> dict[str, Any]:
-        return {"dc_ev_status": self.status(), "ev_target_voltage": volts(400), "ev_target_current": amperes(1)}
-
     def _PowerDeliveryReq(self) -> dict[str, Any]:
-        parameter = limits.DC_EVPowerDeliveryParameter(dc_ev_status=self.status(), charging_complete=False)
-        return {"ready_to_charge_state": True, "ev_power_delivery_parameter": parameter}
-
-    def _CurrentDemandReq(self) -> dict[str, Any]:
-        return {
-            "dc_ev_status": self.status(),
-            "ev_target_current": amperes(20),
-            "ev_target_voltage": volts(420),
-            "charging_complete": False,
-        }
+        return {"ready_to_charge_state": True, "ev_power_delivery_parameter": self._delivery()}
 
     # those that no session uses
-
-    def _ServiceDetailReq(self) -> dict[str, Any]:
-        return {"service_id": 1}
 
     def _PaymentDetailsReq(self) -> dict[str, Any]:
         return {"contract_id": "x", "contract_signature_cert_chain": types.CertificateChain(certificate=b"\0")}

@@ -14,6 +14,8 @@ from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.session import Close, Send
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
+pytestmark = pytest.mark.requirement("R15")
+
 LIVE = [state for state in WAYS if state is not State.ENDED]
 POWERED = [State.DC_PRE_CHARGE, State.DC_PRE_CHARGE_ONGOING, State.DC_CHARGE_LOOP]
 STOPPING = sorted(word for word, kind in FAULTS.items() if kind.stops)
@@ -146,6 +148,11 @@ def test_more_voltage_than_the_vehicle_bears_is_cut_off(din: DinBench, percent: 
     assert bool(din.commands(ports.EmergencyOff)) == (percent > 110)
     din.pass_time(0.41)
     assert bool(din.commands(ports.EmergencyOff)) == (percent > 100)
+
+
+def test_the_transaction_names_the_edition(din: DinBench) -> None:
+    din.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    assert [each.protocol for each in din.commands(ports.TransactionStarted)] == ["DIN 70121"]
 
 
 def test_a_contactor_that_opens_by_itself_ends_the_session(din: DinBench) -> None:

@@ -8,18 +8,36 @@ from typing import Any
 import pytest
 
 from secc.session import ports
-from tests.iso15118.din.test_recordings import ABB, ALPITRONIC, NAMES, TESLA_CHARGER, recording, requests
+from tests.iso15118.din.test_recordings import (
+    ABB,
+    ALPITRONIC,
+    BULB,
+    COMPLEO,
+    IONIQ,
+    MODEL_Y,
+    NAMES,
+    TESLA_CHARGER,
+    recording,
+    requests,
+)
 from tests.secc.session.din.bench import DinBench
 from tests.secc.session.din.conftest import MakeDin
+from v2g import exi
 from v2g.iso15118.din.charts import CHART
-from v2g.iso15118.engine.sequence import accepts
+from v2g.iso15118.din.messages.parameters import DC_EVErrorCode
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
+from v2g.iso15118.engine.sequence import State, accepts
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 POLLS = ("ContractAuthenticationReq", "ChargeParameterDiscoveryReq", "CableCheckReq")
 CONNECTIONS = [(name, number) for name in NAMES for number in sorted({each.connection for each in recording(name)})]
 
 
-def replayed(din: DinBench, name: str, connection: int) -> list[tuple[Any, Any]]:
-    """Return the recorded requests, each with our response, up to the first that is out of order here."""
+def replayed(din: DinBench, name: str, connection: int, padding: int = 0) -> list[tuple[Any, Any]]:
+    """Return the recorded requests, each with our response, up to the first that is out of order here.
+
+    So many zero octets follow each message.
+    """
     found: list[tuple[Any, Any]] = []
     for each in requests(name):
         if each.connection != connection or din.reason:
@@ -28,7 +46,12 @@ def replayed(din: DinBench, name: str, connection: int) -> list[tuple[Any, Any]]
         if polls and not accepts(din.session.state, each.body, CHART):
             continue  # our charger has answered with Finished at once
         din.pass_time(0.05)
-        response = din.send(each.body)
+        count = len(din.responses)
+        message = each.body
+        if not isinstance(message, SupportedAppProtocolReq):
+            message = din.wrapped(din.session.session_id if din.headers else b"\0", message)
+        din.raw(frame(PayloadType.SAP, exi.encode(message) + bytes(padding)))
+        response = din.responses[-1] if len(din.responses) > count else None
         if response is None:
             din.pass_time(0.5)
             response = din.responses[-1]
@@ -65,3 +88,40 @@ def test_a_loop_after_its_stop_is_refused_as_by_the_real_charger(din: DinBench) 
     assert response.response_code.name == "FAILED_SequenceError"
     assert din.reason == "FAILED_SequenceError"
     assert not din.session.powered
+
+
+GAPS = {"evccid_length", "missing_fields"}
+"""Quirks of the experimental vehicle."""
+QUIRKS = {
+    (ABB, 0): {"evccid_length"},
+    (COMPLEO, 0): {"evccid_length"},
+    (COMPLEO, 1): GAPS,
+    (BULB, 0): GAPS,
+    (ALPITRONIC, 0): GAPS,
+    (TESLA_CHARGER, 0): GAPS,
+    (TESLA_CHARGER, 1): set(),
+    (TESLA_CHARGER, 2): GAPS,
+    (TESLA_CHARGER, 3): set(),
+    (IONIQ, 0): {"charging_profile", "pre_charge_target_changes"},
+    (MODEL_Y, 0): {"early_session_stop", "missing_fields"},
+}
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4])
+def test_the_quirks_of_recorded_vehicles_are_named_each_once(make_din: MakeDin, padding: int) -> None:
+    found = {}
+    for name, connection in CONNECTIONS:
+        din = make_din()
+        replayed(din, name, connection, padding)
+        found[name, connection] = set(din.quirks())
+        assert len(din.quirks()) == len(set(din.quirks()))
+    assert found == QUIRKS
+
+
+@pytest.mark.parametrize("code", DC_EVErrorCode)
+def test_whatever_error_a_vehicle_stops_with_is_answered_ok(din: DinBench, code: DC_EVErrorCode) -> None:
+    din.reach(State.DC_CHARGE_LOOP)
+    din.error = code.value
+    assert din.go("CurrentDemandReq").response_code.name == "OK"
+    assert din.stop().response_code.name == "OK"
+    assert din.go("WeldingDetectionReq", "SessionStopReq").response_code.name == "OK"

@@ -21,6 +21,8 @@ from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
+pytestmark = pytest.mark.requirement("R15")
+
 
 def protocol(namespace: str = DIN.uri, *numbers: int, **changes: int) -> Any:
     return any_protocol(namespace, *numbers, **changes)

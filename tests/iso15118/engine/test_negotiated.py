@@ -1,0 +1,94 @@
+"""A connection whose session is chosen by the peer's first frame: nothing is lost, and everything is passed on."""
+
+from typing import Any
+
+import pytest
+
+from v2g.errors import CodecError
+from v2g.iso15118.engine.negotiated import Negotiated
+from v2g.iso15118.engine.session import Fact
+from v2g.iso15118.engine.v2gtp import Frame, PayloadType, frame
+
+pytestmark = pytest.mark.requirement("R15")
+
+
+class Heard:
+    """A session that notes what it is told."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.calls = name, list[Any]()
+        self.closed, self.reason, self.state, self.session_id, self.newest = False, name, name, name, name
+
+    def __getattr__(self, word: str) -> Any:
+        def call(*arguments: Any) -> str:
+            self.calls.append((word, *arguments))
+            return f"{self.name} {word}"
+
+        return call
+
+
+class Either(Negotiated[Any]):
+    """Chosen by the payload: `b`, or what cannot be read, otherwise `a` goes on."""
+
+    def __init__(self, *, chooses: bool = True) -> None:
+        self.a, self.b = Heard("a"), Heard("b")
+        super().__init__(self.a, chooses=chooses)
+
+    def _chosen(self, first: Frame, now: float) -> Any:
+        if first.payload == b"?":
+            raise CodecError("unreadable")
+        return self.b if first.payload == b"b" else None
+
+
+FACT = Fact()
+
+
+@pytest.mark.parametrize(("payload", "chosen"), [(b"a", "a"), (b"b", "b"), (b"?", "a")])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_the_first_frame_chooses_and_nothing_is_lost(payload: bytes, chosen: str, pieces: int) -> None:
+    found, data = Either(), frame(PayloadType.SAP, payload) + b"more"
+    found.start(1.0, 2)
+    found.fact(FACT, 1.5, 3)
+    size = -(-len(data) // pieces)
+    for at in range(0, len(data), size):
+        found.receive(data[at : at + size], 2.0, 4)
+    assert found.session.name == chosen
+    got = b"".join(call[1] for call in found.session.calls if call[0] == "receive")
+    assert got == data
+    assert [call for call in found.session.calls if call[0] in ("start", "fact")] == [
+        ("start", *((2.0, 4) if chosen == "b" else (1.0, 2))),
+        ("fact", FACT, *((2.0, 4) if chosen == "b" else (1.5, 3))),
+    ]
+    found.receive(b"later", 3.0, 5)
+    assert found.session.calls[-1] == ("receive", b"later", 3.0, 5)
+
+
+def test_nothing_is_passed_on_before_the_frame_is_whole() -> None:
+    found = Either()
+    found.receive(frame(PayloadType.SAP, b"a")[:5], 2.0, 4)
+    assert found.a.calls == []
+
+
+def test_without_a_choice_everything_goes_to_the_only_session() -> None:
+    found = Either(chooses=False)
+    found.receive(frame(PayloadType.SAP, b"b")[:5], 2.0, 4)
+    assert found.a.calls == [("receive", frame(PayloadType.SAP, b"b")[:5], 2.0, 4)]
+
+
+def test_everything_else_is_passed_on() -> None:
+    found = Either()
+    assert (found.closed, found.reason, found.state, found.session_id, found.newest) == (False, "a", "a", "a", "a")
+    assert found.decode(1, b"x") == "a decode"  # type: ignore[comparison-overlap]
+    assert found.deadline() == "a deadline"  # type: ignore[comparison-overlap]
+    assert found.actions() == "a actions"  # type: ignore[comparison-overlap]
+    found.receive_eof(1.0, 2)
+    found.tick(3.0, 4)
+    found.abort("why", 5.0, 6)
+    assert found.a.calls == [
+        ("decode", 1, b"x"),
+        ("deadline",),
+        ("actions",),
+        ("receive_eof", 1.0, 2),
+        ("tick", 3.0, 4),
+        ("abort", "why", 5.0, 6),
+    ]

@@ -1,0 +1,124 @@
+"""The charge loop of direct current in ISO 15118-2 and DIN 70121: what the response says of limits and output."""
+
+import time
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pki_tools.tree import PkiTree
+from secc.session import ports
+from tests.secc.session.d2.bench import CONFIG, Iso2Bench
+from tests.secc.session.din.bench import DinBench
+from tests.secc.session.message_bench import MessageBench
+from v2g.energy.limits import SITE, Limit
+from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, watts
+from v2g.iso15118.engine.sequence import State
+from v2g.observe import Observe
+
+pytestmark = pytest.mark.requirement("R15")
+
+
+@pytest.fixture(params=[DinBench, Iso2Bench])
+def bench(request: pytest.FixtureRequest, pki: PkiTree) -> MessageBench:
+    made: MessageBench = request.param(pki, time.time_ns() // 1_000_000).reach(State.DC_CHARGE_LOOP)
+    return made
+
+
+def loop(bench: MessageBench, **changes: Any) -> Any:
+    return bench.send(bench.ask("CurrentDemandReq", **changes))
+
+
+@pytest.mark.parametrize(
+    ("voltage_mv", "current_ma", "achieved"),
+    [
+        (400_000, 19_599, (False, False, False)),
+        (400_000, 19_600, (True, False, False)),
+        (419_999, 0, (False, False, False)),
+        (420_000, 0, (False, True, False)),
+        (400_000, 48_997, (True, False, False)),
+        (400_000, 49_000, (True, False, True)),
+    ],
+)
+def test_a_limit_is_achieved_from_98_percent_of_current_and_power_on(
+    bench: MessageBench, voltage_mv: int, current_ma: int, achieved: tuple[bool, bool, bool]
+) -> None:
+    """The vehicle asks for 20 A at 420 V, and takes 20 kW at most."""
+    bench.fact(ports.Measured(voltage_mv, current_ma))
+    found = loop(bench)
+    assert achieved == (
+        found.evse_current_limit_achieved,
+        found.evse_voltage_limit_achieved,
+        found.evse_power_limit_achieved,
+    )
+    assert millivolts(found.evse_present_voltage) == pytest.approx(voltage_mv, abs=100)
+    assert milliamperes(found.evse_present_current) == pytest.approx(current_ma, abs=100)
+
+
+@pytest.mark.parametrize(("charge_w", "told_w"), [(40_000, 20_000), (9_000, 9_000), (0, 0)])
+def test_the_maxima_are_those_of_the_rating_and_of_the_present_limit(
+    bench: MessageBench, charge_w: int, told_w: int
+) -> None:
+    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=7)))
+    found, rating = loop(bench), bench.config.rating
+    assert millivolts(found.evse_maximum_voltage_limit) == rating.max_voltage_v * 1000
+    assert milliamperes(found.evse_maximum_current_limit) == rating.max_charge_current_a * 1000
+    assert watts(found.evse_maximum_power_limit) == told_w
+
+
+def test_targets_that_nobody_can_drive(bench: MessageBench) -> None:
+    loop(bench, ev_target_voltage=bench.volts(-5))
+    assert bench.commands(ports.SetOutput)[-1].voltage_mv == 0
+    assert "target_current_out_of_range" not in bench.quirks()
+    most_a = bench.config.rating.max_charge_current_a
+    loop(bench, ev_target_current=bench.amperes(most_a + 0.1))
+    assert "target_current_out_of_range" in bench.quirks()
+
+
+@pytest.mark.parametrize(("value", "expected"), [(-5, 0), (0, 0), (30, 30)])
+def test_limits_of_the_vehicle_in_the_loop(bench: MessageBench, value: int, expected: int) -> None:
+    loop(
+        bench,
+        ev_maximum_power_limit=bench.values.power(value, Rounding.NEAREST),
+        ev_maximum_current_limit=bench.amperes(value),
+        ev_maximum_voltage_limit=bench.volts(value),
+    )
+    known = bench.session.vehicle
+    assert known is not None
+    assert (known.max_charge_w, known.max_charge_ma, known.max_voltage_mv) == (
+        expected,
+        expected * 1000,
+        expected * 1000,
+    )
+
+
+def test_loops_are_counted_and_errors_reported(bench: MessageBench) -> None:
+    before = bench.session.stage.loops
+    bench.error = "FAILED_RESSTemperatureInhibit"
+    loop(bench)
+    assert bench.session.stage.loops == before + 1
+    errors = [each for each in bench.actions if isinstance(each, Observe) and each.name == "vehicle_error"]
+    assert [(each.stage, each.data) for each in errors] == [("loop", {"code": bench.error})]
+    assert bench.commands(ports.SetOutput)[-1].current_ma == 0
+
+
+def test_a_strict_charger_accepts_a_vehicle_without_a_plan(pki: PkiTree) -> None:
+    strict = replace(CONFIG, iso2=replace(CONFIG.iso2, strict=True))
+    bench = Iso2Bench(pki, time.time_ns() // 1_000_000, strict).reach(State.DC_CHARGE_LOOP)
+    assert bench.quirks() == ["charging_profile"]
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+@pytest.mark.parametrize(("fact", "told"), [(None, "None"), ("again", "ReNegotiation"), ("stop", "StopCharging")])
+def test_what_the_status_asks_for(pki: PkiTree, alternating: bool, fact: str | None, told: str) -> None:
+    bench = Iso2Bench(pki, time.time_ns() // 1_000_000, alternating=alternating)
+    bench.reach(State.AC_CHARGE_LOOP if alternating else State.DC_CHARGE_LOOP)
+    if fact == "again":
+        bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=5_000, discharge_w=0, version=7)))
+        bench.fact(ports.RenegotiationRequested())
+    elif fact == "stop":
+        bench.fact(ports.StopRequested("remote"))
+    found = bench.go("ChargingStatusReq") if alternating else loop(bench)
+    status = found.ac_evse_status if alternating else found.dc_evse_status
+    assert status.evse_notification.value == told
+    assert not getattr(status, "rcd", False)

@@ -1,0 +1,122 @@
+"""One connection of a role with several editions: a session of the first edition until the handshake has chosen one."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+from v2g.errors import CodecError
+from v2g.iso15118.engine.core import Conversation
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Action, Fact, Received
+from v2g.iso15118.engine.v2gtp import Frame, Framer
+
+SessionT = TypeVar("SessionT", bound=Conversation)
+
+
+class Negotiated(ABC, Generic[SessionT]):
+    """See `v2g.iso15118.engine.core.Conversation`.
+
+    `first` is a session of the first edition; `chooses` is whether there are others. The peer's first frame decides.
+    """
+
+    def __init__(self, first: SessionT, *, chooses: bool) -> None:
+        self.session = first
+        """The current session."""
+        self._handshake = Framer() if chooses else None
+        self._received = b""
+        self._facts: list[Fact] = []
+
+    @abstractmethod
+    def _chosen(self, first: Frame, now: float) -> SessionT | None:
+        """Return a session of the edition that the peer's first frame chooses; None: the first one continues.
+
+        Raises CodecError, with which the first one deals, too.
+        """
+
+    def _begin(self, session: SessionT, now: float, utc_ms: int) -> None:
+        """Start the chosen session."""
+        session.start(now, utc_ms)
+
+    @property
+    def closed(self) -> bool:
+        """See Core."""
+        return self.session.closed
+
+    @property
+    def reason(self) -> str:
+        """See Core."""
+        return self.session.reason
+
+    @property
+    def state(self) -> State:
+        """See Conversation."""
+        return self.session.state
+
+    @property
+    def session_id(self) -> bytes:
+        """See Conversation."""
+        return self.session.session_id
+
+    @property
+    def newest(self) -> Received:
+        """See Conversation."""
+        return self.session.newest
+
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+        """See Conversation."""
+        return self.session.decode(payload_type, payload)
+
+    def start(self, now: float, utc_ms: int) -> None:
+        """See Core."""
+        self.session.start(now, utc_ms)
+
+    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
+        """See Core. Data before the end of the handshake is buffered."""
+        if self._handshake is not None:
+            data = self._negotiate(self._handshake, data, now, utc_ms)
+        if data:
+            self.session.receive(data, now, utc_ms)
+
+    def receive_eof(self, now: float, utc_ms: int) -> None:
+        """See Core."""
+        self.session.receive_eof(now, utc_ms)
+
+    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
+        """See Core."""
+        if self._handshake is not None:
+            self._facts.append(fact)
+        self.session.fact(fact, now, utc_ms)
+
+    def tick(self, now: float, utc_ms: int) -> None:
+        """See Core."""
+        self.session.tick(now, utc_ms)
+
+    def abort(self, reason: str, now: float, utc_ms: int) -> None:
+        """See Core."""
+        self.session.abort(reason, now, utc_ms)
+
+    def deadline(self) -> float | None:
+        """See Core."""
+        return self.session.deadline()
+
+    def actions(self) -> list[Action]:
+        """See Core."""
+        return self.session.actions()
+
+    def _negotiate(self, framer: Framer, data: bytes, now: float, utc_ms: int) -> bytes:
+        """Continue with the chosen edition; return all received data, nothing until it is known."""
+        self._received += data
+        try:
+            first = next(framer.feed(data), None)
+            if first is None:
+                return b""
+            chosen = self._chosen(first, now)
+        except CodecError:
+            chosen = None
+        if chosen is not None:
+            self.session = chosen
+            self._begin(chosen, now, utc_ms)
+            for fact in self._facts:
+                chosen.fact(fact, now, utc_ms)
+        self._handshake = None
+        self._facts.clear()
+        return self._received
