@@ -7,6 +7,7 @@ Received values are clamped to plausible magnitudes. Negative ones stay negative
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -138,10 +139,14 @@ _Value = TypeVar("_Value")
 
 
 class Writer(Generic[_Value]):
-    """Makes the PhysicalValue of one edition; `make` takes multiplier, unit and value."""
+    """Makes the PhysicalValue of one edition; `make` takes multiplier, unit and value.
+
+    Limits and maxima repeat in each response of the charge loop, so the latest values are kept.
+    """
 
     def __init__(self, make: Callable[[int, str, int], _Value]) -> None:
         self._make = make
+        self._fit = lru_cache(256)(self._fitted)
 
     def voltage(self, millivolts: int, rounding: Rounding) -> _Value:
         """Return V from mV."""
@@ -163,6 +168,6 @@ class Writer(Generic[_Value]):
         """Return s, rounded down."""
         return self._fit(seconds, 0, "s", Rounding.DOWN)
 
-    def _fit(self, amount: int, exponent: int, unit: str, rounding: Rounding) -> _Value:
+    def _fitted(self, amount: int, exponent: int, unit: str, rounding: Rounding) -> _Value:
         value, multiplier = fitted(amount, exponent, rounding)
         return self._make(multiplier, unit, value)
