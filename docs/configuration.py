@@ -18,6 +18,7 @@ from msgspec import inspect as types
 from csms.config import CsmsConfig
 from evcc.config import EvccConfig
 from secc.config import ProgramConfig
+from secc.status import ChargerStatus
 from v2g.pki.reference import KeyReference
 from v2g_gateway.config import GatewayConfig
 
@@ -31,7 +32,18 @@ PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {
 
 def program(name: str) -> str:
     """Return the sections of one program's file; sections that several programs share are only pointed to."""
-    root = PROGRAMS[name]
+    return _sections(PROGRAMS[name])
+
+
+def status() -> str:
+    """Return the members of the JSON of a charger's status page."""
+    text = _sections(ChargerStatus).replace("| Key |", "| Member |")
+    return re.sub(
+        r"^(\| [^|]* \| [^|]* \| )[^|]* \| ", r"\1", text.replace("|---|---|---|---|", "|---|---|---|"), flags=re.M
+    )
+
+
+def _sections(root: type[msgspec.Struct]) -> str:
     first = _first(root)
     parts = [_section("", root, _elsewhere(), first)]
     for path, struct in _inside(root, "", stop=_elsewhere()):

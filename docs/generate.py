@@ -395,6 +395,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "sequence-table": sequence_table,
     "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,
+    "status": configuration.status,
     "telemetry-signals": telemetry_signals,
     "error-codes": error_codes,
     "local-events": local_events,

@@ -15,6 +15,7 @@ from secc.evse.restarting import AGAIN, restart_device, start_anew
 from secc.hardware.fault_file import FaultFile, FaultKeeper
 from secc.hardware.parts import Assembly
 from secc.link.transport import Transport, roots
+from secc.status import StatusKeeper
 from v2g.errors import ConfigError
 from v2g.io.keys import load_credentials, open_key
 from v2g.io.runtime.clock import Clock
@@ -22,6 +23,7 @@ from v2g.io.runtime.disk import DiskThread, disk_threads
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, run
+from v2g.io.runtime.supervision import Supervisor
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.observe import Observe
@@ -63,6 +65,8 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     """Build the charger from its configuration and shut it down again: power off first, back end last."""
     check_places(config.places)
     async with contextlib.AsyncExitStack() as stack:
+        status = StatusKeeper(config, clock)
+        observe.on_event.append(status.saw)
         transport, bundles = Transport(config, observe), DiskThread()
         disks = disk_threads(len(config.places))
         watchdog = Watchdog(hung_s=config.places[0].hardware.watch.hung_s)
@@ -87,6 +91,13 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
         for controller in controllers:
             stack.push_async_callback(controller.settled)
             stack.push_async_callback(controller.hardware.close)
+        supervisor = Supervisor(observe)
+        stack.push_async_callback(supervisor.close)
+        supervisor.keep("status", lambda: status.run(controllers))
+        if config.status_page is not None:
+            from secc.status_page import StatusPage  # only where there is one
+
+            supervisor.keep("status page", StatusPage(config.status_page, lambda: status.latest, observe).run)
         yield charger
 
 

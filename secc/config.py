@@ -1,6 +1,7 @@
 """Configuration of the charger program: one typed file, TOML or YAML. Relative paths are relative to its folder."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -172,6 +173,35 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     free: Annotated[bool, Meta(description="external identification always succeeds (no back end; laboratory)")] = False
 
 
+class StatusPageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Status page for commissioning, read-only: HTML at `/`, JSON at `/status.json`.
+
+    Clients send the token as password of HTTP Basic authentication (any user) or as Bearer token. Beyond this machine
+    it needs TLS: `chain` and `key`.
+    """
+
+    host: Annotated[str, Meta(min_length=2, max_length=45, description="address to listen at, not all addresses")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one")] = 8018
+    token_file: Annotated[Path, Meta(description="file of mode 0600 with the token, at least 20 characters")]
+    chain: Annotated[Path | None, Meta(description="certificate for TLS and its sub-CAs, PEM")] = None
+    key: Annotated[Path | None, Meta(description="its private key: PEM file of mode 0600")] = None
+
+    def __post_init__(self) -> None:
+        """Reject a listener that others could read from or reach by accident."""
+        try:
+            address = ip_address(self.host)
+        except ValueError:
+            raise ValueError(f"{self.host!r} is not an IP address") from None
+        if address.is_unspecified:
+            raise ValueError(f"{self.host} is every address, also the vehicle's side: name one")
+        if (self.chain is None) is not (self.key is None):
+            raise ValueError("chain and key belong together")
+        if self.chain is None and not address.is_loopback:
+            raise ValueError(f"{self.host} needs TLS, as the token would be readable: set chain and key")
+
+
 class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One of several EVSEs. Tables left out are the program's; within a table, keys left out have their defaults."""
 
@@ -219,6 +249,9 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
     local_events: Annotated[
         EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
+    ] = None
+    status_page: Annotated[
+        StatusPageConfig | None, Meta(description="status page for commissioning; none: there is no page")
     ] = None
     retention: Annotated[RetentionConfig, Meta(description="how long data of ended sessions is stored")] = (
         RetentionConfig()

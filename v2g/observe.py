@@ -11,6 +11,7 @@ Scalar = str | int | float | bool | None
 
 _ROUTINE = frozenset(
     {
+        ("hardware", "status"),
         ("loop", "flow"),
         ("loop", "response"),
         ("ocpp", "transaction_updated"),

@@ -106,6 +106,9 @@ kind = "{kind}"                             # pilot = "board", stage = "can", me
 charge_w = {charge_w}
 discharge_w = 0                         # until the grid operator permits feeding back
 {alone}
+[status_page]                           # http://127.0.0.1:{status_port}/, to look at; the password is the token
+port = {status_port}
+token_file = {token_file}
 """
 
 _CHAIN_2: Final = """
@@ -225,6 +228,9 @@ def secc_init(
     interface: Annotated[
         str, typer.Option("--interface", help="Network interface of the powerline modem; none: simulated wires.")
     ] = "",
+    status_port: Annotated[
+        int, typer.Option("--status-port", min=1, max=65535, help="Port of the status page, on this machine only.")
+    ] = 8018,
     pki: Pki = None,
     data: Data = None,
     owner: Owner = "",
@@ -235,7 +241,7 @@ def secc_init(
     `v2g secc init /etc/v2g-engine --pki pki --csms wss://csms.example.org:9443/ocpp --interface eth1 --owner v2g-secc`
     """
     made = _Files(folder, owner)
-    config = made.new("secc.toml")
+    config, token = made.new("secc.toml"), made.new("status.token")
     url = _asked("URL of the back end (wss://HOST:9443/ocpp), or nothing", "") if csms is None else csms
     kind = kind or _asked("Current: dc or ac", "dc")
     if kind not in ("dc", "ac"):
@@ -271,7 +277,9 @@ def secc_init(
         meter_key=path("meter/leaf.key"),
         kind=kind,
         charge_w=power_kw * 1000,
-        alone="" if url else f"contracts = [{_text(contract)}]",
+        alone="" if url else f"contracts = [{_text(contract)}]\n",
+        status_port=status_port,
+        token_file=_text(token.name),
     )
     if url:
         written += _STATION.format(
@@ -283,8 +291,9 @@ def secc_init(
             key=path("csms/station/leaf.key"),
         )
     made.write(config, written)
+    made.write(token, secrets.token_urlsafe(32) + "\n")
     made.hand_over()
-    say(f"{config}: the charger")
+    say(f"{config}: the charger; {token}: the password of its status page, http://127.0.0.1:{status_port}/")
     say(f"check it: v2g secc --config {config} --check-config")
     say(f"start it: v2g secc --config {config} --live")
 

@@ -159,7 +159,7 @@ def _panel(run: Run) -> Panel:
     title.append(f" session {run.session}" if run.session else "", "not bold")
     ended = f" ended: {run.outcome} " if run.outcome else f" {run.now:.1f} s "
     return Panel(
-        Group(_stages(run), _figures(run), *_notices(run)),
+        Group(_stages(run), _figures(run), _parts(run), *_notices(run)),
         title=title,
         subtitle=Text(ended),
         border_style="cyan" if not run.outcome else "green" if run.outcome in _GOOD else "red",
@@ -206,6 +206,18 @@ def _figures(run: Run) -> Table:
     for label, value in rows:
         if value:
             table.add_row(Text(label, "dim"), value)
+    return table
+
+
+_PARTS: Final = ("state", "board", "pilot", "modem", "meter", "interlock", "faults", "csms")
+"""Parts of a charger that are shown, of those that it reports."""
+
+
+def _parts(run: Run) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for name in _PARTS:
+        if name in run.parts:
+            table.add_row(Text(name, "dim"), Text(run.parts[name]))
     return table
 
 

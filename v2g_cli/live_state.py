@@ -65,15 +65,19 @@ class Run(msgspec.Struct, frozen=True):
     notices: tuple[tuple[float, str, bool], ...] = ()
     """(seconds since the start, text, whether it is a problem), newest last."""
     outcome: str = ""
+    parts: Mapping[str, str] = {}
+    """What a charger says of its parts, also between sessions: see `secc.status`."""
 
 
 def fold(run: Run, event: Event) -> Run:
     """Return the run after an event. An arrival begins a new one."""
     data = event.data
     if run.outcome and event.name in _BEGINS:
-        run = Run(evse=run.evse)
+        run = Run(evse=run.evse, parts=run.parts)
     since = event.t if run.since is None else run.since
     run = replace(run, process=event.process, since=since, now=event.t - since)
+    if (event.stage, event.name) == ("hardware", "status"):
+        return replace(run, parts={name: str(text) for name, text in data.items()})
     if event.stage in STAGES:
         run = replace(run, stage=event.stage, done=run.done | {event.stage})
     figure_names = _FIGURES.get((event.stage, event.name), {})

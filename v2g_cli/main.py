@@ -110,7 +110,10 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
         events: EventsFile = None,
         live: Annotated[
             bool,
-            typer.Option("--live", help="Show stages, battery, power, limits and prices live; event lines in a pipe."),
+            typer.Option(
+                "--live",
+                help="Show stages, battery, power, limits, prices and a charger's parts live; event lines in a pipe.",
+            ),
         ] = False,
         check: CheckFlag = False,
         followed: Annotated[

@@ -60,6 +60,10 @@ class EvseHardware(Protocol):
         """Active codes of `v2g.hardware.faults.FAULTS`, the oldest first."""
 
     @property
+    def blocked(self) -> str:
+        """Why the contactor may not be closed now, as `v2g.hardware.interlock` names it; empty if it may."""
+
+    @property
     def light(self) -> Light:
         """The lamp's signal."""
 
@@ -202,6 +206,11 @@ class Evse(abc.ABC):
     def faults(self) -> tuple[str, ...]:
         """See EvseHardware."""
         return self._interlock.faults
+
+    @property
+    def blocked(self) -> str:
+        """See EvseHardware."""
+        return self._interlock.blocked
 
     @property
     def light(self) -> Light:

@@ -12,7 +12,9 @@ import pytest
 
 from csms.config import check_config as check_csms
 from evcc.config import check_config as check_evcc
+from secc.config import StatusPageConfig
 from secc.config import check_config as check_secc
+from secc.config import load_config as load_secc
 from tests.cli.conftest import Run
 from v2g.io.runtime.program import read_config
 
@@ -42,6 +44,16 @@ def test_back_end_charger_and_vehicle_share_certificates(v2g: Run, tmp_path: Pat
     keys = list((tmp_path / "csms").rglob("*.key"))
     assert keys
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+def test_a_charger_gets_a_status_page_with_a_token_of_its_own(v2g: Run, tmp_path: Path) -> None:
+    assert v2g("secc", "init", str(tmp_path / "a"), "--csms", "", "--status-port", "8099").code == 0
+    assert v2g("secc", "init", str(tmp_path / "b"), "--csms", "", "--pki", str(tmp_path / "a/pki")).code == 0
+    tokens = [tmp_path / each / "status.token" for each in "ab"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tokens} == {0o600}
+    assert len({path.read_text() for path in tokens}) == 2
+    config = load_secc(read_config(tmp_path / "a/secc.toml"), name=str(tmp_path / "a/secc.toml"))
+    assert config.status_page == StatusPageConfig(port=8099, token_file=tokens[0])
 
 
 @pytest.mark.parametrize(

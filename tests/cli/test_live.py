@@ -79,6 +79,20 @@ def test_the_end_is_told_with_its_reason_and_the_next_arrival_begins_anew() -> N
     assert (again.outcome, again.figures, again.session) == ("", {}, "")
 
 
+def test_an_idle_charger_shows_its_parts_and_goes_on_with_a_session() -> None:
+    parts = {
+        "board": "/dev/ttyACM0: acme", "pilot": "A: no vehicle", "modem": "raw eth1: ready",
+        "meter": "modbus M1: 7 kWh",
+        "csms": "not connected: certificate verify failed", "faults": "none", "power": "0 V",
+    }  # fmt: skip
+    run = fold(Run(), Event(1.0, 0, "secc", "hardware", "status", parts))
+    text = shown(run)
+    for words in ("charger", *(text for name, text in parts.items() if name != "power")):
+        assert words in text, words
+    over = fold(run, Event(2.0, 0, "secc", "session", "session_ended", {"reason": "vehicle"}))
+    assert fold(over, Event(3.0, 0, "secc", "tls", "accepted", {})).parts == parts
+
+
 def test_several_evses_have_a_panel_each() -> None:
     view = View(live=False)
     view.take(Event(0.5, 0, "secc", "session", "ready", {"sdp_port": 1, "tls_port": 2}))

@@ -79,6 +79,28 @@ class Listener:
     def on_link(self, up: bool, now: float) -> None:
         """It sees another modem in its network, or none (any longer)."""
 
+    def on_version(self, chip: str, firmware: str) -> None:
+        """It has told its chip and firmware, which are not those told before."""
+
+
+def version_of(message: Mme) -> tuple[str, str] | None:
+    """Return chip and firmware in an answer of a modem, each empty if not in it; None for other messages."""
+    match message:
+        case vendor.VsOpAttributesCnf():
+            return (
+                _text(message.platform),
+                f"{message.major}.{message.minor}.{message.composite}.{message.build}",
+            )
+        case lumissil.NscmGetVersionCnf():
+            return "Lumissil", f"{message.major}.{message.minor}.{message.patch}.{message.build}"
+        case vendor.VsSwVerCnf():
+            return "", _text(message.version)
+    return None
+
+
+def _text(value: bytes) -> str:
+    return value.split(b"\0")[0].decode("ascii", "backslashreplace")
+
 
 class ModemControl:
     """Call `receive` with possible answers, and `on_timer` for the timers of TIMERS in `timers`."""
@@ -112,6 +134,7 @@ class ModemControl:
         self._received_at = 0.0
         self._answering: set[bytes] = set()
         self._misses = 0
+        self._version = ("", "")
 
     @property
     def busy(self) -> bool:
@@ -272,6 +295,7 @@ class ModemControl:
         if message.MMTYPE & 3 != 1 or not (message.OUI or isinstance(message, mme.CmNwStatsCnf)):
             return False
         self._learn(message)
+        self._learn_version(message)
         if isinstance(message, vendor.VsSwVerCnf | lumissil.NscmGetVersionCnf):
             self._version_answered(source, now)
         up = self._link_of(message)
@@ -284,6 +308,13 @@ class ModemControl:
         if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, lumissil.LUMISSIL):
             self.vendor = Vendor.QUALCOMM if message.OUI == vendor.QUALCOMM else Vendor.LUMISSIL
             self._timers.pop("detect", None)
+
+    def _learn_version(self, message: Mme) -> None:
+        version = version_of(message)
+        if version is None or version == self._version or self._config.link_detection == "count":
+            return  # there the peer's modem answers, too
+        self._version = version
+        self._listener.on_version(*version)
 
     def _version_answered(self, source: bytes, now: float) -> None:
         if self._timers.pop("restart", None) is not None:

@@ -101,6 +101,10 @@ class Host(Listener):
     def _on_timer(self, name: str, now: float) -> None:
         raise NotImplementedError
 
+    def on_version(self, chip: str, firmware: str) -> None:
+        """See Listener."""
+        self._observe("modem_found", chip=chip, firmware=firmware)
+
     def _on_ready(self, now: float) -> None:
         """The link is up and the amplitude maps are exchanged."""
         raise NotImplementedError

@@ -10,7 +10,7 @@ import msgspec
 from v2g.errors import FrameError
 from v2g.slac import lumissil, mme, pib, vendor
 from v2g.slac.actions import Send
-from v2g.slac.control import Vendor
+from v2g.slac.control import Vendor, version_of
 from v2g.slac.layout import Mme
 
 _FIRST: Final[tuple[Mme, ...]] = (vendor.VsOpAttributesReq(), lumissil.NscmGetVersionReq(), mme.CmNwStatsReq())
@@ -110,16 +110,13 @@ class ModemInspector:
 
     def _learn(self, message: Mme) -> None:
         match message:
-            case vendor.VsOpAttributesCnf():
-                firmware = f"{message.major}.{message.minor}.{message.composite}.{message.build}"
-                self._change(chip=_text(message.platform), firmware=firmware)
-                self._is(Vendor.QUALCOMM, _QUALCOMM)
-            case lumissil.NscmGetVersionCnf():
-                version = f"{message.major}.{message.minor}.{message.patch}.{message.build}"
-                self._change(chip="Lumissil", firmware=version)
-                self._is(Vendor.LUMISSIL, _LUMISSIL)
-            case vendor.VsSwVerCnf():
-                self._change(firmware=_text(message.version) or self.report.firmware)
+            case vendor.VsOpAttributesCnf() | lumissil.NscmGetVersionCnf() | vendor.VsSwVerCnf():
+                chip, firmware = version_of(message) or ("", "")
+                self._change(chip=chip or self.report.chip, firmware=firmware or self.report.firmware)
+                if isinstance(message, vendor.VsOpAttributesCnf):
+                    self._is(Vendor.QUALCOMM, _QUALCOMM)
+                elif isinstance(message, lumissil.NscmGetVersionCnf):
+                    self._is(Vendor.LUMISSIL, _LUMISSIL)
             case vendor.VsPlLinkStatusCnf() | lumissil.NscmGetDLinkStatusCnf():
                 self._change(link=message.link_status == 1)
             case mme.CmNwStatsCnf():
@@ -143,7 +140,3 @@ class ModemInspector:
             return
         self._parts[offset] = data
         self._change(name=pib.user_name(self._parts), settings=pib.findings(self._parts, self._role))
-
-
-def _text(value: bytes) -> str:
-    return value.split(b"\0")[0].decode("ascii", "backslashreplace")

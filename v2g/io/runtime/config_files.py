@@ -27,6 +27,7 @@ _READ: Final = frozenset(
         "ocsp",
         "password_file",
         "policy",
+        "token_file",
     }
 )
 """Keys of other files that must exist at the start."""

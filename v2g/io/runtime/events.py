@@ -50,6 +50,8 @@ class EventLog:
         self._clock = clock
         self._file = GrowingFile(path, max_bytes=files.max_mib * MIB, keep=files.keep) if path else None
         self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
+        self.on_event: list[Callable[[Observe], None]] = []
+        """Called with each event, in the event loop."""
 
     def __call__(self, event: Observe) -> None:
         """Record one event."""
@@ -59,6 +61,8 @@ class EventLog:
             _log.log(level, "%s %s%s", event.stage, event.name, details)
         if self._trace is not None:
             self._trace.event(event)
+        for callback in self.on_event:
+            callback(event)
         now, utc_ms = self._clock.monotonic(), self._clock.utc_ms()
         is_read = self.local is not None and self.local.is_read
         line = self._line(now, utc_ms, event) + b"\n" if is_read or self._file is not None else b""

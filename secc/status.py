@@ -1,0 +1,651 @@
+"""What whoever commissions a charger looks at: one picture of all its parts, taken once a second.
+
+The status page (`secc.status_page`) and `v2g secc --live` show it; `SUMMARY` says it in words. Taking it only reads
+what is known anyway: parts of the charger, and its own events, from which the connection to the CSMS, the last matching
+and the last sessions follow. A reader in another thread takes `StatusKeeper.latest`, which never changes once made.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from secc.config import ProgramConfig
+from v2g.errors import V2GError
+from v2g.hardware.faults import FAULTS
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe, Scalar
+from v2g.pki.certificates import load_certificate
+from v2g.text import printable, redacted
+
+if TYPE_CHECKING:
+    from secc.evse.controller import EvseController
+
+EVERY_S: Final = 1.0
+"""Interval of pictures."""
+
+SESSIONS: Final = 10
+"""Remembered sessions of an EVSE."""
+
+_LONGEST: Final = 200
+"""Characters of a text of others."""
+
+_METER_MS: Final = 60_000
+"""Interval of events in which only figures have changed."""
+
+Tone = Literal["good", "busy", "bad", "plain"]
+
+
+class Csms(msgspec.Struct, frozen=True):
+    """The connection to the back end."""
+
+    state: Literal["none", "connecting", "registering", "connected", "disconnected"] = "none"
+    """`none`: no back end is configured; `registering`: connected, but not (yet) accepted."""
+    since_ms: int = 0
+    """Since when, ms of UTC."""
+    reason: str = ""
+    """Why it is not connected: the TLS error, the refusal, the answer to the boot notification."""
+    attempts: int = 0
+    """Failed attempts since the last connection."""
+    url: str = ""
+    """Configured URL; the CSMS may have set another one."""
+    identity: str = ""
+    """This station's identity there."""
+    version: str = ""
+    """Negotiated version of OCPP."""
+
+
+class Board(msgspec.Struct, frozen=True):
+    """The control board."""
+
+    source: str = "simulated"
+    """Its serial port, or `simulated`."""
+    state: Literal["answers", "lost"] = "answers"
+    name: str = ""
+    """What it calls itself."""
+    serial: str = ""
+    """Its serial number."""
+    firmware: str = ""
+    """Version of its firmware."""
+    reason: str = ""
+    """Why it is lost."""
+
+
+class Pilot(msgspec.Struct, frozen=True):
+    """The control pilot of IEC 61851-1, and the plug."""
+
+    state: str = ""
+    """A to F."""
+    duty_percent: float | None = None
+    """Duty cycle set; null while the oscillator is off."""
+    proximity: str = ""
+    """Contact of the plug: open, seated, half-open and so on."""
+    fault: str = ""
+    """Why the state is E."""
+
+
+class Modem(msgspec.Struct, frozen=True):
+    """The powerline modem and its matching (SLAC)."""
+
+    port: str = ""
+    """Backend and interface or device; empty: no SLAC."""
+    state: Literal["none", "starting", "ready", "matching", "matched", "lost"] = "none"
+    """`ready`: it has a network key and waits for a vehicle."""
+    chip: str = ""
+    """As the modem tells; empty if it does not."""
+    firmware: str = ""
+    """As the modem tells; empty if it does not."""
+    attenuation_db: float | None = None
+    """Of the last match, averaged over carrier groups and sounds."""
+    matched_ms: int = 0
+    """When that was, ms of UTC; 0: never."""
+    reason: str = ""
+    """Why the last matching failed or the link went down."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Power electronics."""
+
+    source: str = "simulated"
+    """`simulated`, `can` or `bench`."""
+    kind: str = ""
+    """dc, ac, wpt or acdp."""
+    voltage_mv: int = 0
+    """At the output."""
+    current_ma: int = 0
+    """Positive into the vehicle."""
+    power_w: int = 0
+    """Positive into the vehicle."""
+    rating_w: tuple[int, int] = (0, 0)
+    """Most power into the vehicle, and out of it."""
+
+
+class Meter(msgspec.Struct, frozen=True):
+    """The meter, and what it signs with."""
+
+    source: str = "simulated"
+    """`simulated` or `modbus`."""
+    serial: str = ""
+    """Serial number, of its certificate."""
+    answers: bool = True
+    """Whether the last reading succeeded."""
+    import_mwh: int = 0
+    """Register of energy into the vehicle."""
+    export_mwh: int = 0
+    """Register of energy out of it."""
+    read_ms: int = 0
+    """When it last answered, ms of UTC."""
+    certificate_until: str = ""
+    """Last day of its certificate, `YYYY-MM-DD`."""
+    signature: Literal["none", "signed", "failed", "expired"] = "none"
+    """Of the last session; `expired`: the certificate is."""
+    reason: str = ""
+    """Why the last session was not signed."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """An active fault."""
+
+    code: str
+    """See the reference of hardware faults."""
+    text: str
+    """What it means."""
+    stops: bool
+    """Whether it stops energy."""
+    until: str
+    """`cleared`, `unplugged` or `serviced` (latched, across restarts)."""
+
+
+class Interlock(msgspec.Struct, frozen=True):
+    """The contactor, and what keeps it open."""
+
+    contactor: Literal["open", "closed"] = "open"
+    blocked: str = ""
+    """Why it must not close: a fault, `not_authorised`, `pilot_A` and so on; empty: nothing forbids it."""
+    light: str = ""
+    """Signal of the lamp."""
+    faults: tuple[Fault, ...] = ()
+
+
+class Safety(msgspec.Struct, frozen=True):
+    """Last verdict of the safety monitor."""
+
+    verdict: Literal["none", "lowered", "opened"] = "none"
+    reason: str = ""
+    """The rule."""
+    at_ms: int = 0
+    """When, ms of UTC."""
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One session with a vehicle."""
+
+    session_id: str
+    started_ms: int
+    """ms of UTC."""
+    edition: str = ""
+    """Protocol of the handshake; `IEC 61851-1` for basic charging."""
+    authorisation: str = ""
+    """PnC (contract) or EIM (others); followed by the reason of a refusal."""
+    energy_in_wh: int = 0
+    """Into the vehicle."""
+    energy_out_wh: int = 0
+    """Out of the vehicle."""
+    ended_ms: int = 0
+    """ms of UTC; 0 while it runs."""
+    reason: str = ""
+    """Why it ended."""
+
+
+class Evse(msgspec.Struct, frozen=True):
+    """One EVSE."""
+
+    number: int
+    """OCPP's, from 1."""
+    evse_id: str
+    """As sent to vehicles."""
+    state: str = ""
+    """Available, Occupied, Faulted or Unavailable."""
+    board: Board = Board()
+    pilot: Pilot | None = None
+    """null: a bench, or a device without one."""
+    modem: Modem = Modem()
+    stage: Stage = Stage()
+    meter: Meter = Meter()
+    interlock: Interlock = Interlock()
+    safety: Safety = Safety()
+    refused: str = ""
+    """Why the last vehicle was refused before a session began."""
+    sessions: tuple[Session, ...] = ()
+    """The last ones, newest first."""
+
+
+class ChargerStatus(msgspec.Struct, frozen=True):
+    """The whole charger at one moment."""
+
+    utc_ms: int
+    """When, ms of UTC."""
+    started_ms: int = 0
+    """When the program started, ms of UTC."""
+    program: str = ""
+    """Version of the program."""
+    csms: Csms = Csms()
+    evses: tuple[Evse, ...] = ()
+
+
+class Line(NamedTuple):
+    """What is said of one part, and how it looks."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+class StatusKeeper:
+    """Takes the pictures. Give `saw` every event of the charger, from before its parts are made, and run `run`."""
+
+    def __init__(self, config: ProgramConfig, clock: Clock) -> None:
+        self._clock, self._many = clock, len(config.places) > 1
+        self._numbers = {place.charger.evse_id: place_number for place_number, place in enumerate(config.places)}
+        now = clock.utc_ms()
+        csms = Csms()
+        if config.station is not None:
+            url = printable(redacted(config.station.url))
+            csms = Csms("connecting", now, url=url, identity=config.station.identity)
+        places = enumerate(config.places, 1)
+        evses = tuple(_configured(number, place) for number, place in places)
+        self.latest = ChargerStatus(now, now, version("v2g-engine"), csms, evses)
+        """The last picture."""
+        self._evses = list(evses)
+        self._sessions: list[deque[Session]] = [deque(maxlen=SESSIONS) for _ in evses]
+        self._edition = [""] * len(evses)
+        self._registers: list[tuple[int, int]] = [(0, 0)] * len(evses)
+        self._reported: list[tuple[int, dict[str, Scalar]]] = [(0, {})] * len(evses)
+
+    async def run(self, controllers: Sequence["EvseController"]) -> None:
+        """Take pictures until cancelled."""
+        while True:
+            self.take(controllers)
+            await asyncio.sleep(EVERY_S)
+
+    def take(self, controllers: Sequence["EvseController"]) -> None:
+        """Take one picture, and report what it shows of each EVSE when that is new."""
+        now = self._clock.utc_ms()
+        evses = tuple(self._seen(index, each, now) for index, each in enumerate(controllers))
+        self.latest = replace(self.latest, utc_ms=now, evses=evses)
+        for index, controller in enumerate(controllers):
+            said: dict[str, Scalar] = {name: line.text for name, line in summary(self.latest, evses[index]).items()}
+            at, before = self._reported[index]
+            steady = {name: text for name, text in said.items() if name not in _FIGURES}
+            if any(before.get(name) != text for name, text in steady.items()) or (
+                said != before and now - at >= _METER_MS and not controller.busy
+            ):
+                self._reported[index] = now, said
+                controller.observe(Observe("hardware", "status", said))
+
+    # -- from events
+
+    def saw(self, event: Observe) -> None:
+        """Process an event of the charger."""
+        if event.stage == "ocpp":
+            self._csms(event)
+            return
+        index = self._numbers.get(str(event.data.get("evse_id")), None if self._many else 0)
+        if index is not None:
+            self._evse(index, event)
+
+    def _csms(self, event: Observe) -> None:
+        now, csms, data = self._clock.utc_ms(), self.latest.csms, event.data
+        match event.name:
+            case "csms_connected":
+                csms = replace(
+                    csms, state="registering", since_ms=now, reason="", attempts=0, version=_text(data.get("version"))
+                )
+            case "boot" if data.get("status") != "Accepted":
+                csms = replace(csms, reason=f"the CSMS answered {_text(data.get('status'))} to the boot notification")
+            case "boot_refused":
+                csms = replace(csms, reason=_text(data.get("reason")))
+            case "csms_online":
+                csms = replace(csms, state="connected", reason="")
+            case "csms_disconnected":
+                csms = replace(csms, state="disconnected", since_ms=now, reason=_text(data.get("reason")))
+            case "csms_unreachable":
+                since = now if csms.state in ("registering", "connected") else csms.since_ms
+                attempts = int(each) if isinstance(each := data.get("attempt"), int) else 0
+                reason = _text(data.get("reason"))
+                csms = replace(csms, state="disconnected", since_ms=since, reason=reason, attempts=attempts)
+            case "station_failed":
+                csms = replace(csms, state="disconnected", since_ms=now, reason=_text(data.get("error")))
+            case _:
+                return
+        self.latest = replace(self.latest, csms=csms)
+
+    def _evse(self, index: int, event: Observe) -> None:
+        evse, now, data = self._evses[index], self._clock.utc_ms(), event.data
+        said = {key: _text(value) for key, value in data.items()}
+        match event.stage, event.name:
+            case "link", _:
+                evse = replace(evse, modem=_modem(evse.modem, event.name, said, now))
+            case "hardware", "board_found":
+                found = {key: said.get(field, "") for key, field in _BOARD.items()}
+                evse = replace(evse, board=replace(evse.board, state="answers", reason="", **found))
+            case "hardware", "board_lost":
+                evse = replace(evse, board=replace(evse.board, state="lost", reason=said.get("why", "")))
+            case "safety", "lowered" | "opened":
+                verdict: Literal["lowered", "opened"] = "lowered" if event.name == "lowered" else "opened"
+                evse = replace(evse, safety=Safety(verdict, said.get("reason", ""), now))
+            case "settlement", "bundle_written":
+                evse = replace(evse, meter=replace(evse.meter, signature="signed", reason=""))
+            case "settlement", "bundle_failed":
+                evse = replace(evse, meter=replace(evse.meter, signature="failed", reason=said.get("error", "")))
+            case "tls", "refused":
+                at = datetime.fromtimestamp(now / 1000, UTC)
+                evse = replace(evse, refused=f"{said.get('reason', '')} ({at:%Y-%m-%d %H:%M:%S} UTC)")
+            case (("session" | "authorization" | "basic"), _):
+                self._session(index, event.name, said, now)
+        self._evses[index] = evse
+
+    def _session(self, index: int, name: str, said: dict[str, str], now: int) -> None:
+        sessions = self._sessions[index]
+        match name:
+            case "protocol_negotiated":
+                self._edition[index] = _EDITIONS.get(said.get("protocol", ""), said.get("protocol", ""))
+            case "session_started" | "session_joined" | "started":
+                edition = "IEC 61851-1" if name == "started" else self._edition[index]
+                session_id = said.get("session_id", "")
+                if sessions and session_id and sessions[0].session_id == session_id:  # goes on after a pause
+                    sessions[0] = replace(sessions[0], ended_ms=0, reason="")
+                    return
+                self._registers[index] = _registers(self.latest.evses[index].meter)
+                sessions.appendleft(Session(session_id, now, edition))
+            case "session_ended" | "session_paused" if sessions:
+                reason = said.get("reason", "paused" if name == "session_paused" else "")
+                sessions[0] = replace(sessions[0], ended_ms=now, reason=reason)
+            case "asked" if sessions:
+                sessions[0] = replace(sessions[0], authorisation=said.get("method", ""))
+            case "refused" if sessions:
+                method = sessions[0].authorisation.partition(" ")[0]
+                sessions[0] = replace(sessions[0], authorisation=f"{method} refused: {said.get('reason', '')}".strip())
+
+    # -- from the parts
+
+    def _seen(self, index: int, controller: "EvseController", now: int) -> Evse:
+        """Return an EVSE as it is now."""
+        evse, hardware = self._evses[index], controller.hardware
+        reading, present = controller.meter.read(now), hardware.present
+        meter = replace(
+            evse.meter,
+            serial=_text(controller.meter.serial),
+            answers=reading.answered,
+            import_mwh=reading.import_mwh,
+            export_mwh=reading.export_mwh,
+            read_ms=now if reading.answered else evse.meter.read_ms,
+        )
+        if not meter.certificate_until:
+            meter = _certified(meter, controller.owner.meter.leaf)
+        if meter.certificate_until < f"{datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d}":
+            meter = replace(meter, signature="expired")
+        pilot = None
+        if controller.wires is not None:
+            wire = controller.wires.pilot
+            pilot = Pilot(wire.state.value, wire.duty_percent, wire.proximity.state, wire.fault)
+        self._count(index, meter)
+        evse = self._evses[index] = replace(
+            evse,
+            state="Unavailable" if not controller.in_service else controller.status or "Unavailable",
+            pilot=pilot,
+            stage=replace(
+                evse.stage,
+                voltage_mv=present.voltage_mv,
+                current_ma=present.current_ma,
+                power_w=present.watts,
+                rating_w=controller.rating,
+            ),
+            meter=meter,
+            interlock=Interlock(
+                "closed" if hardware.contactors_closed else "open",
+                hardware.blocked,
+                hardware.light,
+                tuple(
+                    Fault(word, FAULTS[word].sentence, FAULTS[word].stops, FAULTS[word].until)
+                    for word in hardware.faults
+                ),
+            ),
+            sessions=tuple(self._sessions[index]),
+        )
+        return evse
+
+    def _count(self, index: int, meter: Meter) -> None:
+        """Add up the energy of the running session, and once more after its end."""
+        sessions, began = self._sessions[index], self._registers[index]
+        if sessions and (not sessions[0].ended_ms or sessions[0].ended_ms >= self.latest.utc_ms):
+            used = [max(0, new - old) // 1000 for new, old in zip(_registers(meter), began, strict=True)]
+            sessions[0] = replace(sessions[0], energy_in_wh=used[0], energy_out_wh=used[1])
+
+
+_BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
+_EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}
+_FIGURES: Final = frozenset({"power", "meter"})
+"""Parts whose words change with every reading."""
+
+
+def _registers(meter: Meter) -> tuple[int, int]:
+    return meter.import_mwh, meter.export_mwh
+
+
+def _configured(number: int, place: ProgramConfig) -> Evse:
+    """Return what a configuration says of an EVSE."""
+    hardware, link = place.hardware, place.link
+    board = hardware.board.device if hardware.pilot == "board" and hardware.board is not None else "simulated"
+    bench = hardware.backend == "bench"
+    modem = Modem()
+    if link.slac is not None:
+        where = link.plc.interface or link.plc.device
+        modem = Modem(port=f"{link.plc.backend} {where}".strip(), state="starting")
+    return Evse(
+        number,
+        place.charger.evse_id,
+        board=Board("none" if bench else board),
+        modem=modem,
+        stage=Stage("bench" if bench else hardware.stage, hardware.kind),
+        meter=Meter("simulated" if bench else hardware.meter),
+    )
+
+
+def _modem(modem: Modem, name: str, said: dict[str, str], now: int) -> Modem:
+    match name:
+        case "modem_found":
+            return replace(modem, chip=said.get("chip") or modem.chip, firmware=said.get("firmware", ""))
+        case "key_set":
+            return replace(modem, state="ready")  # a fresh one, also after each vehicle
+        case "matching_started":
+            return replace(modem, state="matching", reason="")
+        case "matched":
+            db = said.get("attenuation_db", "")
+            return replace(
+                modem, state="matched", matched_ms=now, attenuation_db=float(db) if _is_number(db) else None, reason=""
+            )
+        case "down":
+            reason = said.get("reason", "")
+            state: Literal["ready", "lost"] = "lost" if reason in ("modem_silent", "port_lost") else "ready"
+            return replace(modem, state=state, reason=reason)
+        case "run_failed" | "link_failed":
+            return replace(modem, reason=said.get("reason", ""))
+        case "port_lost":
+            return replace(modem, state="lost", reason=said.get("error", "port_lost"))
+        case "port_back":
+            return replace(modem, state="starting")
+    return modem
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
+
+
+def _certified(meter: Meter, leaf: bytes) -> Meter:
+    try:
+        return replace(meter, certificate_until=f"{load_certificate(leaf).not_valid_after_utc:%Y-%m-%d}")
+    except V2GError as error:
+        return replace(meter, certificate_until="unreadable", signature="failed", reason=_text(error))
+
+
+def _text(value: object) -> str:
+    """Return a text of others in a form that pages and terminals may show."""
+    return "" if value is None else printable(redacted(str(value)))[:_LONGEST]
+
+
+# -- in words ---------------------------------------------------------------------------------------------------------
+
+
+def summary(status: ChargerStatus, evse: Evse) -> dict[str, Line]:
+    """Return a line for each part of an EVSE and for the CSMS, in the order of commissioning."""
+    return {name: say(status, evse) for name, say in SUMMARY.items()}
+
+
+_STATES: Final[dict[str, Line]] = {
+    "Available": Line("available", "good"),
+    "Occupied": Line("occupied", "busy"),
+    "Faulted": Line("faulted", "bad"),
+    "Unavailable": Line("not available", "bad"),
+}
+_PILOT: Final = {
+    "A": "no vehicle", "B": "vehicle connected", "C": "vehicle ready", "D": "vehicle ready, needs ventilation",
+    "E": "error: no usable level", "F": "charger shows that it is not available",
+}  # fmt: skip
+
+
+def _state(_: ChargerStatus, evse: Evse) -> Line:
+    return _STATES.get(evse.state, Line(evse.state))
+
+
+def _board(_: ChargerStatus, evse: Evse) -> Line:
+    board = evse.board
+    if board.state == "lost":
+        return Line(f"{board.source}: lost: {board.reason}", "bad")
+    if board.source in ("simulated", "none"):
+        return Line(board.source)
+    known = (board.name, board.serial and f"serial {board.serial}", board.firmware and f"firmware {board.firmware}")
+    return Line(f"{board.source}: {', '.join(filter(None, known)) or 'not found yet'}", "good" if board.name else "bad")
+
+
+def _pilot(_: ChargerStatus, evse: Evse) -> Line:
+    pilot = evse.pilot
+    if pilot is None:
+        return Line("none")
+    duty = "oscillator off" if pilot.duty_percent is None else f"duty {pilot.duty_percent:g} %"
+    parts = [f"{pilot.state}: {_PILOT.get(pilot.state, '')}", duty, f"plug {pilot.proximity.replace('_', ' ')}"]
+    bad = pilot.state in ("E", "F")
+    return Line(", ".join((*parts, pilot.fault) if pilot.fault else parts), "bad" if bad else "plain")
+
+
+def _modem_line(_: ChargerStatus, evse: Evse) -> Line:
+    modem = evse.modem
+    if not modem.port:
+        return Line("none: no matching (SLAC)")
+    parts = [f"{modem.port}: {_MODEM[modem.state]}"]
+    if modem.chip or modem.firmware:
+        parts.append(f"{modem.chip} firmware {modem.firmware}".strip())
+    if modem.attenuation_db is not None:
+        parts.append(f"last match {modem.attenuation_db:g} dB")
+    if modem.reason and modem.state != "matched":
+        parts.append(f"last failure: {modem.reason}")
+    tones: dict[str, Tone] = {"ready": "good", "matched": "good", "matching": "busy", "lost": "bad"}
+    return Line(", ".join(parts), tones.get(modem.state, "plain"))
+
+
+_MODEM: Final = {
+    "none": "", "starting": "no network key yet", "ready": "ready for a vehicle", "matching": "matching a vehicle",
+    "matched": "link up", "lost": "does not answer",
+}  # fmt: skip
+
+
+def _power(_: ChargerStatus, evse: Evse) -> Line:
+    stage = evse.stage
+    measured = f"{stage.voltage_mv / 1000:.1f} V, {stage.current_ma / 1000:.1f} A, {stage.power_w / 1000:.2f} kW"
+    charge, discharge = (each / 1000 for each in stage.rating_w)
+    return Line(f"{stage.source} ({stage.kind}): {measured}; at most {charge:g} kW in, {discharge:g} kW out")
+
+
+def _meter(_: ChargerStatus, evse: Evse) -> Line:
+    meter = evse.meter
+    registers = f"{meter.import_mwh / 1e6:.3f} kWh in, {meter.export_mwh / 1e6:.3f} kWh out"
+    if not meter.answers:
+        return Line(f"{meter.source} {meter.serial}: does not answer; last {registers}", "bad")
+    return Line(f"{meter.source} {meter.serial}: {registers}", "good")
+
+
+def _signature(_: ChargerStatus, evse: Evse) -> Line:
+    meter = evse.meter
+    words = {
+        "none": "no session signed since the start",
+        "signed": "last session signed",
+        "failed": f"last session not signed: {meter.reason}",
+        "expired": "the certificate has expired",
+    }
+    tone: Tone = {"signed": "good", "failed": "bad", "expired": "bad"}.get(meter.signature, "plain")  # type: ignore[assignment]
+    return Line(f"{words[meter.signature]}; certificate until {meter.certificate_until or 'unknown'}", tone)
+
+
+def _interlock(_: ChargerStatus, evse: Evse) -> Line:
+    lock = evse.interlock
+    why = f", may not close: {lock.blocked.replace('_', ' ')}" if lock.blocked and lock.contactor == "open" else ""
+    return Line(f"contactor {lock.contactor}{why}", "busy" if lock.contactor == "closed" else "plain")
+
+
+def _faults(_: ChargerStatus, evse: Evse) -> Line:
+    faults = evse.interlock.faults
+    if not faults:
+        return Line("none", "good")
+    words = "; ".join(f"{each.code}: {each.text}" + _UNTIL.get(each.until, "") for each in faults)
+    return Line(words, "bad")
+
+
+_UNTIL: Final = {
+    "unplugged": " (until the vehicle has left)",
+    "serviced": " (latched: `v2g hardware clear` after service)",
+}
+
+
+def _safety(_: ChargerStatus, evse: Evse) -> Line:
+    safety = evse.safety
+    if safety.verdict == "none":
+        return Line("watches, nothing lowered or opened", "good")
+    at = datetime.fromtimestamp(safety.at_ms / 1000, UTC)
+    tone: Tone = "bad" if safety.verdict == "opened" else "plain"
+    return Line(f"last {safety.verdict} by rule {safety.reason}, {at:%Y-%m-%d %H:%M:%S} UTC", tone)
+
+
+def _csms(status: ChargerStatus, _: Evse) -> Line:
+    csms = status.csms
+    if csms.state == "none":
+        return Line("none configured")
+    since = f"{datetime.fromtimestamp(csms.since_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    match csms.state:
+        case "connected":
+            return Line(f"connected to {csms.url} as {csms.identity}, OCPP {csms.version}, since {since}", "good")
+        case "registering":
+            return Line(f"connected since {since}, not accepted yet: {csms.reason or 'no answer'}", "busy")
+        case "connecting":
+            return Line(f"connecting to {csms.url}", "busy")
+    tries = f", {csms.attempts} failed attempts" if csms.attempts > 1 else ""
+    return Line(f"not connected since {since}{tries}: {csms.reason or 'unknown'}", "bad")
+
+
+SUMMARY: Final[dict[str, Callable[[ChargerStatus, Evse], Line]]] = {
+    "state": _state,
+    "board": _board,
+    "pilot": _pilot,
+    "modem": _modem_line,
+    "power": _power,
+    "meter": _meter,
+    "signature": _signature,
+    "interlock": _interlock,
+    "faults": _faults,
+    "safety": _safety,
+    "csms": _csms,
+}
+"""Part -> what is said of it."""

@@ -1,0 +1,249 @@
+"""The status page of a charger: `secc.status` as HTML and JSON, for who commissions it (`[status_page]`).
+
+It has threads of its own and reads the last picture only, so it cannot delay charging, and it takes no commands. The
+page has no script and nothing of other servers, and its policy says so (CSP level 3); it loads itself anew.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from html import escape
+from typing import Final
+
+import msgspec
+
+from secc.config import StatusPageConfig
+from secc.status import ChargerStatus, Evse, Line, Session, summary
+from v2g.errors import ConfigError, KeyAccessError, TransportError
+from v2g.io.http.server import BoundedServer, Handler
+from v2g.observe import Observe
+from v2g.pki.keys import read_secret
+
+MOST_CLIENTS: Final = 8
+PER_S: Final = 20.0
+"""Accepted connections a second: what they cost cannot add up."""
+
+PATIENCE_S: Final = 5.0
+"""Time limit of a client for each part of its request, and for reading the answer."""
+
+SHORTEST_TOKEN: Final = 20
+RELOAD_S: Final = 5
+REPORT_S: Final = 60.0
+"""Interval of events about refused clients."""
+
+
+class StatusPage:
+    """Serves the picture that `latest` returns."""
+
+    def __init__(
+        self, config: StatusPageConfig, latest: Callable[[], ChargerStatus], observe: Callable[[Observe], None]
+    ) -> None:
+        self._config, self._latest, self._observe = config, latest, observe
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises ConfigError, KeyAccessError and TransportError."""
+        config, loop = self._config, asyncio.get_running_loop()
+        token = read_secret(config.token_file).strip()
+        if len(token) < SHORTEST_TOKEN:
+            raise ConfigError(f"{config.token_file} has fewer than {SHORTEST_TOKEN} characters", hint="v2g secc init")
+
+        def refused(peer: str) -> None:
+            loop.call_soon_threadsafe(self._observe, Observe("program", "status_page_refused", {"peer": peer}))
+
+        try:
+            server = _PageServer(config, token, self._latest, refused)
+        except OSError as error:
+            where = f"{config.host} port {config.port}"
+            raise TransportError(f"cannot listen on {where}: {error.strerror or error}") from None
+        scheme, host = "http" if config.chain is None else "https", config.host
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}/"
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="status page")
+        thread.start()
+        self._observe(Observe("program", "status_page", {"url": url}))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(server.shutdown)
+            server.server_close()
+
+
+class _PageServer(BoundedServer):
+    def __init__(
+        self,
+        config: StatusPageConfig,
+        token: bytes,
+        latest: Callable[[], ChargerStatus],
+        refused: Callable[[str], None],
+    ) -> None:
+        super().__init__(config.host, config.port, _Page, most_clients=MOST_CLIENTS, per_s=PER_S, tls=_context(config))
+        self.latest = latest
+        self._token, self._refused, self._reported_s = token, refused, -REPORT_S
+
+    def admits(self, header: str, peer: str) -> bool:
+        """Return whether a request has the token; report others, one a minute."""
+        if hmac.compare_digest(_given(header), self._token):
+            return True
+        now = time.monotonic()
+        if now - self._reported_s >= REPORT_S:
+            self._reported_s = now
+            self._refused(peer)
+        return False
+
+
+def _context(config: StatusPageConfig) -> ssl.SSLContext | None:
+    if config.chain is None or config.key is None:
+        return None
+    read_secret(config.key)  # that only its owner may read it
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.chain, config.key)
+    except (OSError, ssl.SSLError) as error:
+        raise KeyAccessError(f"{config.chain} and {config.key} are not usable: {error}") from None
+    return context
+
+
+def _given(header: str) -> bytes:
+    """Return the token in an Authorization header: Bearer, or the password of Basic (RFC 6750, RFC 7617)."""
+    scheme, _, value = header.strip().partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return value.strip().encode(errors="replace")
+        case "basic":
+            try:
+                return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+            except ValueError:
+                return b""
+    return b""
+
+
+class _Page(Handler):
+    timeout = PATIENCE_S
+    server: _PageServer
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """Answer a request."""
+        if not self.server.admits(self.headers.get("Authorization", ""), str(self.client_address[0])):
+            wanted = {"WWW-Authenticate": 'Basic realm="charger", charset="UTF-8"'}
+            self.answer(401, b"token required, as password or Bearer token\n", wanted | HEADERS)
+        elif self.path == "/":
+            self.answer(200, page(self.server.latest()).encode(), HEADERS, "text/html; charset=utf-8")
+        elif self.path == "/status.json":
+            self.answer(200, msgspec.json.encode(self.server.latest()), HEADERS, "application/json")
+        else:
+            self.answer(404, b"/ or /status.json\n", HEADERS)
+
+
+# -- HTML -------------------------------------------------------------------------------------------------------------
+
+_STYLE: Final = """
+:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--text:#1b1f24;--dim:#5c6570;--line:#e1e4e8;
+--good:#1a7f37;--busy:#9a6700;--bad:#c0262d}
+@media (prefers-color-scheme:dark){:root{--back:#0e1116;--card:#171b22;--text:#e6e9ee;--dim:#98a2ae;--line:#2a313b;
+--good:#4ac26b;--busy:#e0b341;--bad:#ff7b72}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--back);color:var(--text);font:16px/1.45 system-ui,sans-serif}
+main{max-width:68rem;margin:0 auto;padding:1rem}
+h1{font-size:1.35rem;margin:.4rem 0 0}h2{font-size:1.1rem;margin:0 0 .6rem}h3{font-size:1rem;margin:1.2rem 0 .4rem}
+p.when{color:var(--dim);margin:.2rem 0 1rem}
+section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1rem;margin:0 0 1rem}
+dl{display:grid;grid-template-columns:7.5rem 1fr;margin:0}
+dt,dd{padding:.32rem 0;margin:0;border-top:1px solid var(--line);overflow-wrap:anywhere}
+dt{color:var(--dim)}
+dt:first-of-type,dt:first-of-type+dd{border-top:0}
+dd::before{content:"";display:inline-block;width:.6rem;height:.6rem;border-radius:50%;margin-right:.55rem;
+background:var(--line)}
+dd.good::before{background:var(--good)}dd.busy::before{background:var(--busy)}dd.bad::before{background:var(--bad)}
+dd.bad{color:var(--bad);font-weight:600}
+table{border-collapse:collapse;width:100%;font-size:.9rem}
+th,td{text-align:left;padding:.35rem .8rem .35rem 0;border-top:1px solid var(--line);vertical-align:top;
+overflow-wrap:break-word}
+th{color:var(--dim);font-weight:400;border-top:0}td{font-variant-numeric:tabular-nums}
+@media (max-width:44rem){dl{grid-template-columns:1fr}dt{padding-bottom:0}dd{border-top:0;padding-top:0}
+.heads{display:none}tr{display:block;border-top:1px solid var(--line);padding:.4rem 0}
+td{display:grid;grid-template-columns:7.5rem 1fr;border:0;padding:.1rem 0}
+td::before{content:attr(data-name);color:var(--dim)}}
+"""
+_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+HEADERS: Final = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+_SHARED: Final = frozenset({"csms"})
+"""Parts that all EVSEs share."""
+
+
+def page(status: ChargerStatus) -> str:
+    """Return the page."""
+    title = f"Charger {status.csms.identity or (status.evses[0].evse_id if status.evses else '')}".strip()
+    back_end = summary(status, status.evses[0]) if status.evses else {}
+    parts = [f"<section><h2>CSMS</h2>{_list({'connection': back_end['csms']})}</section>"] if back_end else []
+    parts += [_evse(status, each) for each in status.evses]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="refresh" content="{RELOAD_S}">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        f'<h1>{escape(title)}</h1><p class="when">{_time(status.utc_ms)}, v2g-engine {escape(status.program)}, '
+        f"running since {_time(status.started_ms)}</p>\n" + "\n".join(parts) + "\n</main></body></html>\n"
+    )
+
+
+def _evse(status: ChargerStatus, evse: Evse) -> str:
+    lines = {name: line for name, line in summary(status, evse).items() if name not in _SHARED}
+    refused = f"<p>Last vehicle refused: {escape(evse.refused)}</p>" if evse.refused else ""
+    return (
+        f"<section><h2>EVSE {evse.number}: {escape(evse.evse_id)}</h2>{_list(lines)}{refused}"
+        f"<h3>Last sessions</h3>{_sessions(evse.sessions)}</section>"
+    )
+
+
+def _list(lines: dict[str, Line]) -> str:
+    return (
+        "<dl>"
+        + "".join(
+            f'<dt>{escape(name)}</dt><dd class="{each.tone}">{escape(each.text)}</dd>' for name, each in lines.items()
+        )
+        + "</dl>"
+    )
+
+
+def _sessions(sessions: tuple[Session, ...]) -> str:
+    if not sessions:
+        return "<p>None since the program started.</p>"
+    heads = "".join(f"<th>{name}</th>" for name in _COLUMNS)
+    rows = [f'<tr class="heads">{heads}</tr>']
+    for each in sessions:
+        cells = (
+            _time(each.started_ms),
+            f"{(each.ended_ms - each.started_ms) // 1000} s" if each.ended_ms else "runs",
+            each.edition,
+            each.authorisation or "none",
+            f"{each.energy_in_wh / 1000:.3f} kWh",
+            f"{each.energy_out_wh / 1000:.3f} kWh",
+            each.reason.replace("_", " "),
+            each.session_id,
+        )
+        named = zip(_COLUMNS, cells, strict=True)
+        rows.append("<tr>" + "".join(f'<td data-name="{name}">{escape(cell)}</td>' for name, cell in named) + "</tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+_COLUMNS: Final = ("begun", "lasted", "edition", "authorised by", "in", "out", "ended by", "session")
+
+
+def _time(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

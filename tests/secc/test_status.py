@@ -1,0 +1,157 @@
+"""What a charger shows of itself: from its parts and its own events, in words that nothing can break."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiTree
+from secc.app import assemble
+from secc.config import ProgramConfig, load_config
+from secc.status import ChargerStatus, StatusKeeper, summary
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe
+
+STATION = """[station]
+url = "ws://u:secret@localhost:1/ocpp"
+identity = "CS-1"
+store = "s.db"
+"""
+HOSTILE = "\x1b[2J<script>alert(1)</script>\u202e\n" * 50
+
+
+NAMES = (
+    *("csms_unreachable", "csms_connected", "boot", "boot_refused", "csms_disconnected", "station_failed", "matched"),
+    *("down", "modem_found", "port_lost", "run_failed", "session_started", "session_ended", "protocol_negotiated"),
+    *("asked", "refused", "board_found", "board_lost", "opened", "lowered", "bundle_failed", "key_set", "started"),
+)
+CONFIG = load_config(
+    f"""data_dir = "d"
+[tls]
+chain = "a"
+key = "b"
+v2g_roots = ["c"]
+[meter]
+chain = "d"
+key = "e"
+{STATION}""",
+    name="secc.toml",
+)
+
+
+def configured(folder: Path, pki: PkiTree, extra: str = "") -> ProgramConfig:
+    text = f"""data_dir = "data"
+[tls]
+chain = "{pki.path("secc/chain.pem")}"
+key = "{pki.path("secc/leaf.key")}"
+v2g_roots = ["{pki.path("v2g/root.pem")}"]
+[meter]
+chain = "{pki.path("meter/chain.pem")}"
+key = "{pki.path("meter/leaf.key")}"
+[hardware]
+backend = "bench"
+{extra}"""
+    return load_config(text, name=str(folder / "secc.toml"))
+
+
+@pytest.fixture
+def keeper(pki: PkiTree, tmp_path: Path) -> StatusKeeper:
+    return StatusKeeper(configured(tmp_path, pki, STATION), Clock())
+
+
+def said(keeper: StatusKeeper, part: str) -> str:
+    return summary(keeper.latest, keeper.latest.evses[0])[part].text
+
+
+def saw(keeper: StatusKeeper, stage: str, name: str, **data: Any) -> None:
+    keeper.saw(Observe(stage, name, data))
+
+
+def test_the_connection_to_the_csms_is_told_with_the_reason(keeper: StatusKeeper) -> None:
+    assert said(keeper, "csms") == "connecting to ws://u:***@localhost:1/ocpp"
+    saw(keeper, "ocpp", "csms_unreachable", reason="wss://h: unable to get local issuer certificate", attempt=3)
+    assert "3 failed attempts: wss://h: unable to get local issuer certificate" in said(keeper, "csms")
+    since = keeper.latest.csms.since_ms
+    saw(keeper, "ocpp", "csms_unreachable", reason="refused", attempt=4)
+    assert keeper.latest.csms.since_ms == since
+    saw(keeper, "ocpp", "csms_connected", version="2.1", slot=1)
+    saw(keeper, "ocpp", "boot", status="Pending", interval=9)
+    assert "not accepted yet: the CSMS answered Pending" in said(keeper, "csms")
+    saw(keeper, "ocpp", "csms_online")
+    assert "connected to ws://u:***@localhost:1/ocpp as CS-1, OCPP 2.1" in said(keeper, "csms")
+    saw(keeper, "ocpp", "csms_disconnected", reason="no close frame")
+    assert said(keeper, "csms").endswith(": no close frame")
+
+
+async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: Path) -> None:
+    config, clock = configured(tmp_path, pki), Clock()
+    seen: list[Observe] = []
+    log = EventLog("secc", clock)
+    log.on_event.append(seen.append)
+    async with assemble(config, clock, log) as charger:
+        keeper = StatusKeeper(config, clock)
+        keeper.take(charger.controllers)
+        evse = keeper.latest.evses[0]
+        assert evse.meter.serial == "METER-0001"
+        assert evse.meter.certificate_until > "2026"
+        assert evse.stage.rating_w == charger.controllers[0].rating
+        assert evse.interlock.blocked == "not_authorised"
+        assert evse.pilot is None
+        for name, data in (
+            ("protocol_negotiated", {"protocol": "ISO 15118-20 DC"}),
+            ("session_started", {"session_id": "ab", "evse_id": config.charger.evse_id}),
+            ("session_ended", {"session_id": "ab", "reason": "vehicle"}),
+        ):
+            keeper.saw(Observe("session", name, data))
+        keeper.saw(Observe("hardware", "board_lost", {"why": "the port is gone"}))
+        charger.controllers[0].hardware.fault("meter_jump", active=True)  # type: ignore[attr-defined]
+        keeper.take(charger.controllers)
+        (session,) = keeper.latest.evses[0].sessions
+        assert (session.session_id, session.edition, session.reason) == ("ab", "ISO 15118-20 DC", "vehicle")
+        assert "latched" in said(keeper, "faults")
+        keeper.take(charger.controllers)
+    mine = [each for each in seen if (each.stage, each.name) == ("hardware", "status")]
+    assert [set(each.data) for each in mine].count(set(summary(keeper.latest, evse))) == len(mine) >= 2
+    assert all(first.data != second.data for first, second in pairwise(mine))
+    assert json.loads(msgspec.json.encode(keeper.latest))["evses"][0]["sessions"][0]["session_id"] == "ab"
+
+
+def test_matching_and_modem(keeper: StatusKeeper) -> None:
+    for name, data in (
+        ("key_set", {"nid": "ab"}),
+        ("modem_found", {"chip": "QCA7000", "firmware": "1.1.0.730"}),
+        ("matched", {"attenuation_db": 11.5}),
+        ("down", {"reason": "unplugged"}),
+    ):
+        saw(keeper, "link", name, **data)
+    saw(keeper, "link", "port_lost", error="gone")
+    saw(keeper, "link", "matched", attenuation_db="much")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ocpp", "link", "session", "hardware", "safety", "settlement", "tls", "authorization"]),
+            st.sampled_from(NAMES),
+            st.dictionaries(
+                st.sampled_from(["reason", "status", "attempt", "session_id", "error", "board", "firmware", "why"]),
+                st.one_of(st.none(), st.integers(), st.floats(), st.just(HOSTILE), st.text(max_size=20)),
+            ),
+        ),
+        max_size=30,
+    )
+)
+def test_no_event_breaks_it_or_reaches_a_reader_raw(events: list[tuple[str, str, dict[str, Any]]]) -> None:
+    keeper = StatusKeeper(CONFIG, Clock())
+    for stage, name, data in events:
+        keeper.saw(Observe(stage, name, data))
+    text = "".join(line.text for line in summary(keeper.latest, keeper.latest.evses[0]).values())
+    assert text.isprintable()
+    assert len(msgspec.json.encode(keeper.latest)) < 10_000
+    assert isinstance(keeper.latest, ChargerStatus)
