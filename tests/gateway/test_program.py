@@ -18,6 +18,7 @@ from evcc.checkpoints import line_of
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from tests.gateway.test_local_source import copies, numbers, program, records, taken
+from tests.proxy import Proxy
 from tests.sessions.joined import Joined
 from tests.telemetry.brokers import access
 from v2g.energy.settlement.checkpoints import encode_copy
@@ -134,27 +135,6 @@ async def test_a_stopped_gateway_delays_no_event_and_catches_up(tmp_path: Path) 
     assert sorted(await numbers(tmp_path)) == [1, 2]
 
 
-class SlowLink:
-    """A TCP link between gateway and broker on which octets take `delay_s`, in either direction."""
-
-    def __init__(self, port: int) -> None:
-        self._port, self.delay_s = port, 0.0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry a connection."""
-        with contextlib.suppress(OSError):
-            other, to_other = await asyncio.open_connection("127.0.0.1", self._port)
-            await asyncio.gather(self._carry(reader, to_other), self._carry(other, writer))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                await asyncio.sleep(self.delay_s)
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-
 async def charged(pki: PkiTree, log: EventLog) -> tuple[list[float], tuple[int, ...]]:
     """Charge once; return what each turn of vehicle and charger took until its events were offered to the gateway, s,
     and the numbers of turns and of each side's actions."""
@@ -182,12 +162,11 @@ async def test_a_charge_loop_goes_on_as_ever_beside_a_slow_link_and_a_stopped_br
     pki: PkiTree, broker: Broker, tmp_path: Path
 ) -> None:
     """The session is timed by a clock in the hand, so it must go the same way; what its turns take is compared."""
-    link = SlowLink(broker.port)
-    server = await asyncio.start_server(link.serve, "127.0.0.1", 0)
+    link = Proxy(broker.port)
+    await link.start()
     mqtt = access(broker, pki, "EV-1")
     keys = "".join(f'{name} = "{getattr(mqtt, name)}"\n' for name in ("ca", "chain", "key"))
-    port = server.sockets[0].getsockname()[1]
-    config = CONFIG.replace("without_tls = true\n", keys).replace("port = 1\n", f"port = {port}\n")
+    config = CONFIG.replace("without_tls = true\n", keys).replace("port = 1\n", f"port = {link.port}\n")
     async with program(tmp_path) as (local, log):
         alone, way = await charged(pki, log)
         async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=config) as gateway:
@@ -196,7 +175,7 @@ async def test_a_charge_loop_goes_on_as_ever_beside_a_slow_link_and_a_stopped_br
             log(Observe("metering", "reading", {"charged_wh": 0, "discharged_wh": 0}))
             await gateway.until("waiting", 1)
             assert "no back end is connected" in gateway.events("waiting")[0]["data"]["reason"], "it reaches the broker"
-            link.delay_s = 2.0
+            link.late_s = 2.0
             slow, slow_way = await charged(pki, log)
             broker.process.send_signal(signal.SIGSTOP)
             try:
@@ -205,7 +184,7 @@ async def test_a_charge_loop_goes_on_as_ever_beside_a_slow_link_and_a_stopped_br
                 broker.process.send_signal(signal.SIGCONT)
             assert local.is_read
         assert len(gateway.pids) == 1
-    server.close()
+    await link.close()
     assert way == slow_way == stopped_way
     assert len(await records(tmp_path)) > len(slow), "the gateway has taken them meanwhile"
     for took in (slow, stopped):

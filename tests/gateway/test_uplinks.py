@@ -8,6 +8,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.gateway.test_gateway import EV, data_of, gateway, send_frames, until
+from tests.proxy import Proxy
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from v2g.io.mqtt.config import MqttConfig
@@ -37,30 +38,18 @@ async def test_a_satellite_carries_summaries_while_the_first_uplink_is_away(
         await asyncio.sleep(0.5)
         over_satellite = [decode_record(json.dumps(each).encode()) for each in back_end.records.values()]
         assert {each.keyframe for each in over_satellite} <= {True}  # one summary, whatever else has changed
-        pipe = await asyncio.start_server(
-            lambda reader, writer: _pass(reader, writer, broker.port), "127.0.0.1", port_of_first
-        )
+        link = Proxy(broker.port)
+        await link.start(port_of_first)
         await until(events, "fallback_ended")
         send_frames(can, port, 30, 20)
         await back_end.has(len(over_satellite) + 1)
-    pipe.close()
+    await link.close()
     (stopped,) = data_of(events, "stopped")
     assert stopped["waiting"] == 0
     numbers = sorted(seq for _, _, seq in back_end.records)
     assert numbers == list(range(1, len(numbers) + 1))
     assert (back_end.duplicates, back_end.missing) == (0, set())
     await back_end.close()
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: int) -> None:
-    behind, ahead = await asyncio.open_connection("127.0.0.1", to)
-
-    async def one_way(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            target.write(data)
-        target.close()
-
-    await asyncio.gather(one_way(reader, ahead), one_way(behind, writer), return_exceptions=True)
 
 
 @pytest.mark.requirement("R103")

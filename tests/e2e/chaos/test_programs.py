@@ -22,8 +22,8 @@ from csms.db.tables import transactions as table
 from csms.domain.authorization.authorize import Token
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
-from tests.e2e.chaos.proxy import WAYS, Proxy
 from tests.kills import Progress
+from tests.proxy import WAYS, Proxy
 from v2g_station.kernel.kernel import Keep
 from v2g_station.simulator.fleet import METERS
 from v2g_station.store import StationStore

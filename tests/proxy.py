@@ -13,23 +13,23 @@ MOST = 4096
 class Proxy:
     """Passes connections on to `target`, a port. `late_s` is how long each way takes; `deaf` ways are not read."""
 
-    def __init__(self, target: int, chance: random.Random) -> None:
+    def __init__(self, target: int, chance: random.Random | None = None) -> None:
         self.port = 0
         self.late_s = 0.0
         self.cutting = False
         """Whether connections end with the next piece, half of which still arrives."""
         self.connections = 0
         self._target = target
-        self._chance = chance
+        self._chance = chance or random.Random(0)
         self._deaf: set[Way] = set()
         self._hearing = asyncio.Event()
         self._hearing.set()
         self._server: asyncio.Server
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def be_deaf(self, way: Way) -> None:
