@@ -95,6 +95,10 @@ TARGETS: Final[Mapping[str, Target]] = {
         "secc/session/v2g_message/status.py",
         ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/d2/test_receipts.py"),
     ),
+    "secc_2_contract": Target(
+        "secc/session/d2/contract.py",
+        ("tests/secc/session/d2/test_contract.py", "tests/secc/session/d2/test_installation.py"),
+    ),
     "evcc_2_contract": Target("evcc/session/d2/contract.py", ("tests/evcc/session/d2/test_contract.py",)),
     "evcc_2_safety": Target("evcc/session/v2g_message/safety.py", ("tests/evcc/session/v2g_message/test_safety.py",)),
 }

@@ -4,10 +4,19 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tests.exi.instances import draw
-from tests.iso15118.engine.signing import ELEMENTS_2, P256, P521, SIMPLE, replace, resigned, with_reference, with_value
+from tests.iso15118.engine.signing import (
+    ELEMENTS_2,
+    P256,
+    P521,
+    SIMPLE,
+    as_der,
+    replace,
+    resigned,
+    with_reference,
+    with_value,
+)
 from tests.iso15118.engine.test_signature_vectors import J_ELEMENT, J_PRIVATE, J_VALUE
 from tests.together import together
 from v2g.errors import SignatureError
@@ -19,7 +28,6 @@ from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.signatures import KEYS, sign, signed_elements, verify
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 from v2g.iso15118.engine.signature import Deviation
-from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.keys import SoftwareKey
 
 OTHER = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
@@ -127,12 +135,6 @@ def test_the_example_of_the_standard() -> None:
 def test_a_key_of_20_is_refused() -> None:
     with pytest.raises(SignatureError, match="not allowed"):
         verify(sign(J_ELEMENT, P521), J_ELEMENT, P521.public_key)
-
-
-def as_der(signature: Signature) -> Signature:
-    value = signature.signature_value.value
-    der = encode_dss_signature(int.from_bytes(value[:32], "big"), int.from_bytes(value[32:], "big"))
-    return with_value(signature, der)
 
 
 @pytest.mark.parametrize("name", sorted(KEYS))

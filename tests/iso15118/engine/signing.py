@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tests.exi.instances import draw, signed
 from tests.exi.strategies import UNSPACED, Wishes
@@ -55,3 +56,10 @@ def with_reference(info: SignedInfo, **change: Any) -> SignedInfo:
 
 def with_value(signature: Signature, value: bytes) -> Signature:
     return replace(signature, signature_value=SignatureValue(value=value))
+
+
+def as_der(signature: Signature) -> Signature:
+    """Return an ECDSA signature over P-256 with its value in DER, as some vehicles send it."""
+    value = signature.signature_value.value
+    der = encode_dss_signature(int.from_bytes(value[:32], "big"), int.from_bytes(value[32:], "big"))
+    return with_value(signature, der)

@@ -1,6 +1,7 @@
 """Plug & Charge in ISO 15118-2: chain, challenge and signature, and the CSMS's decision."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -8,14 +9,17 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from tests.io.tls.support import other_2, pki_2
+from tests.iso15118.engine.signing import as_der
 from tests.pki.chains import issuer_of
 from tests.secc.session.bench import make_tariff
 from tests.secc.session.d2.bench import CONFIG
 from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.d2.contract_bench import BOTH, OPENING, ContractBench, code
 from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.sequence import State
+from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.crl import Revoked, load_crl, make_crl
 
@@ -39,11 +43,13 @@ def test_a_contract_charges(bench: ContractBench) -> None:
     details = bench.present()
     assert code(details) == "OK"
     assert len(details.gen_challenge) == 16
+    assert details.evse_time_stamp == bench.utc_ms // 1000
     response = bench.authorize(details.gen_challenge)
     assert (code(response), response.evse_processing.value) == ("OK", "Finished")
     (asked,) = bench.commands(ports.AuthorizeContract)
     (started,) = bench.commands(ports.TransactionStarted)
     assert asked.emaid == started.emaid == emaid_of(load_certificate(bench.tree.chain("contract")[0]))
+    assert Observe("authorization", "asked", {"method": "PnC", "emaid": asked.emaid}) in bench.actions
     assert not bench.quirks()
     bench.go("ChargeParameterDiscoveryReq")
     assert bench.records()[:2] == ["SessionStarted", "ContractAuthorized"]
@@ -112,6 +118,53 @@ def test_broken_certificates(bench: ContractBench) -> None:
 def test_an_expired_contract(bench: ContractBench) -> None:
     bench.utc_ms += 20 * 365 * 86_400_000
     assert code(bench.select().present()) == "FAILED_CertificateExpired"
+
+
+@pytest.mark.parametrize(("seconds", "answer"), [(0, "OK_CertificateExpiresSoon"), (-1, "OK")])
+def test_a_contract_that_ends_within_two_weeks_charges_and_is_told(
+    bench: ContractBench, seconds: int, answer: str
+) -> None:
+    end = load_certificate(bench.tree.chain("contract")[0]).not_valid_after_utc
+    bench.utc_ms = round((end - timedelta(days=14, seconds=-seconds)).timestamp() * 1000)
+    details = bench.select().present()
+    assert code(details) == answer
+    assert code(bench.authorize(details.gen_challenge)) == "OK"
+
+
+@pytest.mark.parametrize(("same", "answer"), [(True, "OK"), (False, "FAILED_CertificateNotAllowedAtThisEVSE")])
+def test_a_paused_session_goes_on_with_its_own_contract(pki_2: PkiTree, same: bool, answer: str) -> None:
+    first = ContractBench(pki_2).charge()
+    first.go("stop")
+    first.send(first.ask("SessionStopReq", charging_session=types.ChargingSession.Pause))
+    first.pass_time(2.0)
+    paused = first.commands(ports.SaveSession)[0].paused
+    if not same:
+        other = replace(paused.contract, chain=(b"another leaf", *paused.contract.chain[1:]))
+        paused = replace(paused, contract=other)
+    second = ContractBench(pki_2, paused=paused)
+    second.go("SupportedAppProtocolReq")
+    joined = second.send(second.ask("SessionSetupReq"), session_id=paused.session_id)
+    assert code(joined) == "OK_OldSessionJoined"
+    second.go("ServiceDiscoveryReq")
+    second.send(second.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract))
+    assert code(second.present()) == answer
+
+
+class DerBench(ContractBench):
+    """A vehicle that writes the values of its signatures in DER."""
+
+    def wrapped(self, session_id: bytes, body: Any) -> V2G_Message:
+        message = super().wrapped(session_id, body)
+        signature = message.header.signature
+        if signature is None:
+            return message
+        return replace(message, header=replace(message.header, signature=as_der(signature)))
+
+
+def test_a_signature_value_in_der_is_taken_and_named(pki_2: PkiTree) -> None:
+    bench = DerBench(pki_2)
+    assert code(bench.authorize(bench.select().present().gen_challenge)) == "OK"
+    assert Observe("session", "quirk_tolerated", {"quirk": "signature_form"}) in bench.actions
 
 
 @pytest.mark.parametrize(("emaid", "answer"), [("DEV2GC99999999", "FAILED_CertChainError"), (None, "OK")])
