@@ -19,6 +19,7 @@ from csms.config import CsmsConfig
 from evcc.config import EvccConfig
 from secc.config import ProgramConfig
 from secc.status import ChargerStatus
+from v2g.config import Table
 from v2g.pki.reference import KeyReference
 from v2g_gateway.config import GatewayConfig
 
@@ -242,6 +243,8 @@ def _type(info: types.Type) -> str:
             return " or ".join(f'`"{each}"`' for each in info.values)
         case types.CustomType() if info.cls is Path:
             return "path"
+        case types.CustomType() if info.cls is Table:
+            return "section"
         case types.CustomType() if info.cls is KeyReference:
             return "path or key URI"
         case types.VarTupleType():

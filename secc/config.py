@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from secc.hardware.parts import HardwareConfig, ignored_hardware
+from secc.hardware.parts import HardwareConfig, hardware_flaws
 from secc.retention import RetentionConfig
 from secc.session.config import SeccConfig
 from secc.station.station import StationConfig
@@ -320,7 +320,7 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
     if config.charger.reaction_ms > longest:
         why = f"is more than {longest}, the most that verifiers of a settlement accept"
         yield ("charger", "reaction_ms"), why, "set the time in which the power electronics follow a lower limit, ms"
-    yield from ignored_hardware(config.hardware, ("hardware",))
+    yield from hardware_flaws(config.hardware, ("hardware",))
     for place, each in enumerate(config.evses):
         if each.hardware is not None:
-            yield from ignored_hardware(each.hardware, ("evses", str(place), "hardware"))
+            yield from hardware_flaws(each.hardware, ("evses", str(place), "hardware"))

@@ -25,6 +25,8 @@ Tree = dict[str, Any]
 Flaw = tuple[tuple[str, ...], str, str]
 """A key by its path, its error, and a hint."""
 
+UNKNOWN: Final = "unknown key"
+
 
 def parse_config(
     text: str,
@@ -78,32 +80,45 @@ def _read(
     tree: dict[str, Any], type_: type[T], text: str, name: str, look: Callable[[T], Iterable[Flaw]]
 ) -> tuple[T | None, list[ConfigError]]:
     """Return the configuration, None if invalid, and all errors."""
-    folder = Path(name).parent
-    found = []
-    for path, unknown, hint in _unknown_keys(tree, type_, ()):
-        shown = ".".join(key for key in (*path, unknown) if not key.isdigit())
-        where = f"{name}:{locate(text, (*path, unknown))}"
-        found.append(ConfigError(f"{where}: unknown key {shown!r}", hint=hint))
+    config, flaws = Table(tree, Path(name).parent).read(type_)
+    if config is not None and not flaws:
+        flaws = list(look(config))
+    return config, [fault(text, name, *flaw) for flaw in flaws]
+
+
+class Table:
+    """A table that is not read yet. As the type of a field: one whose Struct is known later only. Paths in it are
+    relative to `folder`."""
+
+    def __init__(self, tree: Tree, folder: Path = Path()) -> None:
+        self.tree: Final = tree
+        self.folder: Final = folder
+
+    def read(self, type_: type[T]) -> tuple[T | None, list[Flaw]]:
+        """Return the table as a `type_`, None if it is invalid, and its errors."""
+        return _convert(self.tree, type_, self.folder)
+
+
+def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[Flaw]]:
+    found = list(_unknown_keys(tree, type_, ()))
     try:
         config = typed_json.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
     except msgspec.ValidationError as error:  # it reports only the first of possibly several errors
         for path, why in _misfits(tree, type_, (), folder):
             allowed = _allowed(type_, path) if "enum value" in why else []
-            found.append(
-                fault(text, name, path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else "")
-            )
-        return None, found or [fault(text, name, (), reworded(str(error)), "")]
+            found.append((path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else ""))
+        return None, found or [((), reworded(str(error)), "")]
     if not found:
         for path, least, most in upside_down(config):
-            found.append(fault(text, name, path, f"is above {most}", f"{least} must not exceed {most}"))
-        found += [fault(text, name, *flaw) for flaw in look(config)]
+            found.append((path, f"is above {most}", f"{least} must not exceed {most}"))
     return config, found
 
 
 def fault(text: str, name: str, path: tuple[str, ...], why: str, hint: str) -> ConfigError:
     """Return the error of a key, with its place in the file."""
     shown = ".".join(key for key in path if not key.isdigit())
-    return ConfigError(f"{name}:{locate(text, path)}: {f'{shown}: ' if shown else ''}{why}", hint=hint)
+    about = f"{why} {shown!r}" if why == UNKNOWN else f"{shown}: {why}" if shown else why
+    return ConfigError(f"{name}:{locate(text, path)}: {about}", hint=hint)
 
 
 def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -211,6 +226,10 @@ _PAIRS: Final = (("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lo
 def _located(folder: Path, kind: type, value: Any) -> Any:
     if isinstance(value, str) and (read := getattr(kind, "from_text", None)) is not None:
         return read(value, folder)
+    if kind is Table:
+        if not isinstance(value, dict):
+            raise ValueError("Expected a table")
+        return Table(value, folder)
     if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("Expected the name of a file or folder")
     return folder / value
@@ -269,17 +288,15 @@ def _words(type_: Any) -> list[Any]:
     return [word for each in get_args(type_) for word in _words(each)]
 
 
-def _unknown_keys(
-    tree: dict[str, Any], type_: type[msgspec.Struct], path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Yield the section of each unknown key, the key, and a hint; `renamed` of a type: former key -> key."""
+def _unknown_keys(tree: dict[str, Any], type_: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield each unknown key; `renamed` of a type: former key -> key."""
     hints = get_type_hints(type_)
     types = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(type_)}
     for key, value in tree.items():
         if key not in types:
             now = getattr(type_, "renamed", {}).get(key)
             name = str(key)  # YAML allows keys that are not text
-            yield path, name, f"renamed to {now!r}" if now else nearest(name, types)
+            yield (*path, name), UNKNOWN, f"renamed to {now!r}" if now else nearest(name, types)
             continue
         inner = _struct_types(types[key])
         for place, item in enumerate(value if isinstance(value, list) else [value]):

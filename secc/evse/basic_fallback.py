@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 from secc.evse.visit import Visit
 from secc.session.basic_charging import Way
 from secc.session.config import BasicConfig
+from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.datalink import ChargerLink
-from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.null_stream import NullStream
 from v2g.observe import Observe
 from v2g.slac.actions import FAILURES, Matched

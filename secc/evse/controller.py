@@ -29,11 +29,11 @@ from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError
 from v2g.hardware.faults import FAULTS
+from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
 from v2g.io.capture.recorder import Recorder
 from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.link import PlcLink, open_link
-from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, Runner

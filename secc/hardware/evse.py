@@ -18,7 +18,7 @@ from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS, Light
-from v2g.hardware.interfaces import Cabinet, Contactor, OnFault
+from v2g.hardware.interfaces import Cabinet, ChargerPilot, Contactor, OnFault
 from v2g.hardware.interlock import (
     FaultChanged,
     Interlock,
@@ -30,7 +30,6 @@ from v2g.hardware.interlock import (
 )
 from v2g.hardware.metering import MeterGuard
 from v2g.iec61851.timing import STANDARD, PilotTiming
-from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.watchdog import HUNG_S

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from v2g.errors import StoreError
-from v2g.hardware.interfaces import OnFault
+from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.io.simulation.power import Faults
 
 PER_MWH: Final = 3_600_000_000
@@ -100,6 +100,7 @@ class SimulatedMeter:
         self._frozen: MeterReading | None = None
         self._offset_mwh = 0
         self._on_fault: list[OnFault] = []
+        self._on_change: list[Callable[[], None]] = []
         self._path = path
         self._descriptor: int | None = None
         if path is not None:
@@ -109,6 +110,8 @@ class SimulatedMeter:
         """Set the present flow from `now_ms` on; the previous one counts until then. Current > 0: into the vehicle."""
         self._advance(now_ms)
         self._voltage_mv, self._current_ma = voltage_mv, current_ma
+        for callback in self._on_change:
+            callback()
 
     def read(self, utc_ms: int) -> MeterReading:
         """Return the present registers, stamped with `utc_ms`."""
@@ -116,14 +119,39 @@ class SimulatedMeter:
         if self._frozen is not None:
             return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
         import_mwh, export_mwh = self._import // PER_MWH, self._export // PER_MWH
-        silent = self._faults is not None and "meter_silent" in self._faults
         import_mwh = max(0, import_mwh + self._offset_mwh)
         return MeterReading(
-            utc_ms, import_mwh, export_mwh, self._rolled(import_mwh), self._rolled(export_mwh), answered=not silent
+            utc_ms, import_mwh, export_mwh, self._rolled(import_mwh), self._rolled(export_mwh), answered=not self.lost
         )
 
     def _rolled(self, register_mwh: int) -> int:
         return 0 if self.rollover_mwh is None else register_mwh - register_mwh % self.rollover_mwh
+
+    @property
+    def values(self) -> MeterValues:
+        """See EnergyMeter."""
+        shown = self.read(0)
+        power_w = self._voltage_mv * self._current_ma // 1_000_000
+        return MeterValues(
+            shown.import_mwh - shown.rolled_import_mwh,
+            shown.export_mwh - shown.rolled_export_mwh,
+            self._voltage_mv,
+            power_w,
+        )
+
+    @property
+    def lost(self) -> bool:
+        """See EnergyMeter."""
+        return self._faults is not None and "meter_silent" in self._faults
+
+    @property
+    def has_voltage(self) -> bool:
+        """See EnergyMeter."""
+        return True
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """See EnergyMeter."""
+        self._on_change.append(callback)
 
     async def refresh(self) -> None:
         """See Meter: the registers are always exact."""

@@ -6,15 +6,13 @@ from typing import Final
 from secc.hardware.meter import MeterReading
 from secc.session import ports
 from v2g.energy.settlement.registers import MARGIN_MWH
-from v2g.hardware.interfaces import OnFault
-from v2g.hardware.meter_registers import MeterValues
-from v2g.io.hardware.modbus import ModbusMeter
+from v2g.hardware.interfaces import EnergyMeter, MeterValues, OnFault
 
 
 class RemoteMeter:
     """A polled meter. See Meter: a reading is at most one poll old, and fresh after `refresh`."""
 
-    def __init__(self, serial: str, meter: ModbusMeter) -> None:
+    def __init__(self, serial: str, meter: EnergyMeter) -> None:
         self.serial: Final = serial
         self._meter = meter
         self._registers = _Rollover(meter.rollover_mwh)
@@ -92,7 +90,7 @@ class _Rollover:
 class MeterMains:
     """The mains behind an AC contactor, as the meter measures them. See Mains."""
 
-    def __init__(self, meter: ModbusMeter, nominal_mv: int) -> None:
+    def __init__(self, meter: EnergyMeter, nominal_mv: int) -> None:
         self._meter, self._nominal_mv = meter, nominal_mv
 
     @property

@@ -1,4 +1,4 @@
-"""Builds the power hardware from its configuration: each part by its configured backend."""
+"""Builds the power hardware from its configuration: each part by its configured driver."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,6 +13,7 @@ from secc.hardware.ac import OVERDRAW_S, AcEvse, Mains
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.dc import DcEvse
+from secc.hardware.drivers import BUILT_IN, KINDS, find, opened
 from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.meter import Meter, SimulatedMeter
@@ -21,13 +22,14 @@ from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig, SimulatedMains, make_faults
 from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
-from v2g.config import Flaw
-from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import Cabinet, Contactor, IsolationMonitor, PowerStage
+from v2g.config import Flaw, Table
+from v2g.errors import ConfigError
+from v2g.hardware.interfaces import BoardParts, ChargerPilot, Contactor, IsolationMonitor, PowerStage, StageParts
 from v2g.hardware.power_modules import ModulesConfig
-from v2g.io.hardware.board import BoardConfig, SerialBoard
-from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
-from v2g.io.plc.pilot import ChargerPilot, SimulatedChargerPilot
+from v2g.io.hardware.board import BoardConfig
+from v2g.io.hardware.driver import DriverContext
+from v2g.io.hardware.driver import Kind as PartKind
+from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.ac_line import ChargerAcLine
@@ -35,14 +37,12 @@ from v2g.io.simulation.coil import SimulatedPrimary
 from v2g.io.simulation.coil_line import ChargerCoilLine
 from v2g.io.simulation.contact import SimulatedConnection
 from v2g.io.simulation.contact_line import ChargerContactLine
-from v2g.io.simulation.dc_line import ChargerDcLine
 from v2g.io.simulation.medium import Medium
-from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
+from v2g.io.simulation.power import Simulation
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
 
-Front = tuple[ChargerPilot | None, Contactor, Cabinet]
 Power = tuple[PowerStage, IsolationMonitor]
 
 Kind = Literal["dc", "ac", "wpt", "acdp"]
@@ -54,13 +54,12 @@ _FAMILIES: Final[dict[Kind, Family]] = {
     "acdp": Family.ACDP,
 }
 
-BOARD_S: Final = 2.0
-"""Time for a control board to answer at the start."""
+DriverName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The power electronics. Every part is simulated unless another backend is configured; simulated parts are
-    connected to the vehicle by `link.medium`."""
+    """The power electronics. Every part is simulated unless another driver is configured; simulated parts are
+    connected to the vehicle by `link.medium`. `v2g hardware list` lists the drivers."""
 
     backend: Annotated[
         Literal["simulated", "bench"],
@@ -74,15 +73,19 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         ),
     ] = "dc"
     pilot: Annotated[
-        Literal["simulated", "board"],
-        Meta(description="control pilot, contactor, lock, lamp: simulated, or a control board"),
+        DriverName,
+        Meta(description='control pilot, contactor, lock, lamp: "simulated", "board", or another driver'),
     ] = "simulated"
     stage: Annotated[
-        Literal["simulated", "can"], Meta(description="power stage and isolation monitor: simulated, or modules on CAN")
+        DriverName,
+        Meta(description='power stage and isolation monitor: "simulated", "can" (modules on CAN), or another driver'),
     ] = "simulated"
-    meter: Annotated[Literal["simulated", "modbus"], Meta(description="meter: simulated, or on a Modbus RTU line")] = (
-        "simulated"
-    )
+    meter: Annotated[
+        DriverName, Meta(description='meter: "simulated", "modbus" (a Modbus RTU line), or another driver')
+    ] = "simulated"
+    drivers: Annotated[
+        dict[str, Table], Meta(description="other drivers by name, each with the keys that it knows")
+    ] = {}
     simulated: Annotated[SimulatedEvseConfig, Meta(description="behaviour of the simulation")] = SimulatedEvseConfig()
     board: Annotated[BoardConfig | None, Meta(description="control board")] = None
     can: Annotated[ModulesConfig | None, Meta(description="power modules")] = None
@@ -99,17 +102,53 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = 0
 
 
-def ignored_hardware(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
-    """Yield the keys of real parts that a charger would not use although they are configured."""
-    parts = (("pilot", config.pilot, "board"), ("stage", config.stage, "can"), ("meter", config.meter, "modbus"))
-    for name, chosen, table in parts:
-        given = getattr(config, table) is not None
-        if config.backend == "bench":
-            wrong = [key for key, is_there in ((name, chosen != "simulated"), (table, given)) if is_there]
-            for key in wrong:
-                yield (*path, key), "is ignored by the bench", 'remove it, or remove backend = "bench"'
-        elif given and chosen != table:
-            yield (*path, table), f"is ignored while {name} is {chosen!r}", f'{name} = "{table}" uses it'
+def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield drivers that are not installed, their invalid keys, and keys that a charger would not use."""
+    chosen: dict[PartKind, str] = {kind: getattr(config, kind) for kind in KINDS}
+    bench = config.backend == "bench"
+    for kind, name in chosen.items():
+        if bench and name != "simulated":
+            yield (*path, kind), "is ignored by the bench", 'remove it, or remove backend = "bench"'
+        elif not bench:
+            for key, why, hint in _settings(config, kind)[1]:
+                yield (*path, *key), why, hint
+    for kind, name in BUILT_IN:
+        if name != "simulated" and getattr(config, name, None) is not None:
+            if bench:
+                yield (*path, name), "is ignored by the bench", 'remove it, or remove backend = "bench"'
+            elif chosen[kind] != name:
+                yield (*path, name), f"is ignored while {kind} is {chosen[kind]!r}", f'{kind} = "{name}" uses it'
+    for name in config.drivers:
+        if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
+            yield (*path, "drivers", name), "is ignored", f'{", ".join(KINDS)} = "{name}" would use it'
+
+
+def _has_own_table(kind: PartKind, name: str) -> bool:
+    """Return whether a driver's configuration is `[hardware.NAME]`; otherwise it is `[hardware.drivers.NAME]`."""
+    return (kind, name) in BUILT_IN and name in HardwareConfig.__struct_fields__
+
+
+def _settings(config: HardwareConfig, kind: PartKind) -> tuple[msgspec.Struct | None, list[Flaw]]:
+    """Return the configuration of a part's driver, None if it is invalid, and its errors."""
+    name = getattr(config, kind)
+    if _has_own_table(kind, name):
+        own: msgspec.Struct | None = getattr(config, name)
+        return own, [((name,), "is missing", f'{kind} = "{name}" needs it')] if own is None else []
+    try:
+        type_ = find(kind, name).config
+    except ConfigError as error:
+        return None, [((kind,), str(error), error.hint)]
+    found, flaws = config.drivers.get(name, Table({})).read(type_)
+    return found, [(("drivers", name, *key), why, hint) for key, why, hint in flaws]
+
+
+def settings_of(config: HardwareConfig, kind: PartKind) -> msgspec.Struct:
+    """Return the configuration of a part's driver. Raises ConfigError if it is missing or invalid."""
+    settings, found = _settings(config, kind)
+    if settings is None or found:
+        key, why, hint = found[0]
+        raise ConfigError(f"hardware.{'.'.join(key)}: {why}", hint=hint)
+    return settings
 
 
 @dataclass
@@ -166,16 +205,33 @@ class Assembly:
             return Assembled(dc, simulated, safety)
         self._faults = make_faults(config.simulated, self.clock)
         self.stack.callback(self._faults.close)
-        self._medium = await self._attach()
         self._evse: Evse | None = None
-        meter = await METERS[config.meter](self)
-        pilot, contactor, cabinet = await PILOTS[config.pilot](self)
-        parts = Parts(safety.contactor(contactor), cabinet, meter, pilot, self.service)
-        self._contactor = contactor
-        self._evse = evse = KINDS[config.kind](self, parts)
-        if isinstance(meter, SimulatedMeter):
-            meter.obey(self._faults)
-        return Assembled(evse, meter, safety, pilot, self._medium)
+        if config.kind == "wpt" and config.pilot != "simulated":
+            raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
+        self._simulation = Simulation(
+            faults=self._faults,
+            medium=await self._attach(),
+            connector=self.connector,
+            plug=config.kind != "wpt",
+            current_ma=lambda: 0 if self._evse is None else self._evse.present.current_ma,
+            folder=self.folder,
+            serial=self.meter_serial,
+        )
+        measuring = await self._open("meter")
+        meter = measuring if isinstance(measuring, SimulatedMeter) else RemoteMeter(self.meter_serial, measuring)
+        board: BoardParts = await self._open("pilot")
+        self._contactor = board.contactor
+        parts = Parts(safety.contactor(board.contactor), board.cabinet, meter, board.pilot, self.service)
+        self._evse = evse = await EVSES[config.kind](self, parts)
+        return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
+
+    async def _open(self, kind: PartKind, contactor: Contactor | None = None) -> Any:
+        """Open a part with its driver. Raises ConfigError or TransportError."""
+        settings = settings_of(self.config, kind)
+        context = DriverContext(
+            clock=self.clock, observe=self.observe, contactor=contactor, simulation=self._simulation
+        )
+        return await self.stack.enter_async_context(opened(kind, getattr(self.config, kind), settings, context))
 
     def _safe_rating(self) -> ChargerRating:
         """Return the safety monitor's limits for this charger."""
@@ -192,15 +248,15 @@ class Assembly:
 
     # -- kinds of current
 
-    def _dc(self, parts: Parts) -> DcEvse:
-        stage, isolation = self._power(parts)
+    async def _dc(self, parts: Parts) -> DcEvse:
+        stage, isolation = await self._power(parts)
         return DcEvse(parts, stage, isolation, self.clock, self.config.watch, **self._reports(*self._dc_rating))
 
-    def _acdp(self, parts: Parts) -> AcdpEvse:
-        stage, isolation = self._power(parts)
+    async def _acdp(self, parts: Parts) -> AcdpEvse:
+        stage, isolation = await self._power(parts)
         window = self.charger.acdp
         device = SimulatedConnection(
-            ChargerContactLine(self._wires("the connection device"), connector=self.connector),
+            ChargerContactLine(self._simulation.wires("the connection device"), connector=self.connector),
             self._faults,
             self.clock,
             self.config.simulated.pantograph,
@@ -211,12 +267,12 @@ class Assembly:
             parts, stage, isolation, device, self.clock, self.config.watch, **self._reports(*self._dc_rating)
         )
 
-    def _wpt(self, parts: Parts) -> WptEvse:
+    async def _wpt(self, parts: Parts) -> WptEvse:
         if self.config.stage != "simulated":
-            raise ConfigError("a primary device has no power stage on CAN", hint="remove hardware.stage")
+            raise ConfigError("a primary device has no power stage for direct current", hint="remove hardware.stage")
         rating = self.charger.wpt
         device = SimulatedPrimary(
-            ChargerCoilLine(self._wires("the air above the primary device"), connector=self.connector),
+            ChargerCoilLine(self._simulation.wires("the air above the primary device"), connector=self.connector),
             self._contactor,
             self._faults,
             self.config.simulated.coil,
@@ -240,16 +296,17 @@ class Assembly:
         """Return the common settings of all kinds: the report interval, and the meter's maximum rate."""
         return {"report_s": self.config.simulated.report_s, "most_w": max(powers_w)}
 
-    def _power(self, parts: Parts) -> Power:
+    async def _power(self, parts: Parts) -> Power:
         """Return the direct-current stage, metered if the meter is simulated."""
-        stage, isolation = STAGES[self.config.stage](self, self._contactor)
+        made: StageParts = await self._open("stage", self._contactor)
+        stage, isolation = made.stage, made.isolation
         if isinstance(parts.meter, SimulatedMeter):
             meter = parts.meter
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
         offset_mv = self.config.voltmeter_offset_mv
         return self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage), isolation
 
-    def _ac(self, parts: Parts) -> AcEvse:
+    async def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":
             raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
         rating = self.charger.ac_rating
@@ -261,7 +318,7 @@ class Assembly:
             raise ConfigError(f"the meter {self.config.meter} does not measure the mains", hint="use another meter")
         else:
             mains = SimulatedMains(
-                ChargerAcLine(self._wires("the AC line"), connector=self.connector), self._contactor, rating
+                ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector), self._contactor, rating
             )
 
             def flow() -> None:
@@ -282,93 +339,15 @@ class Assembly:
         self.stack.callback(medium.close)
         return medium
 
-    def _wires(self, what: str) -> Medium:
-        if self._medium is None:
-            raise ConfigError(
-                f"link.medium is missing: {what} is simulated",
-                hint='set it to the folder of the simulated wires, or set hardware.backend = "bench"',
-            )
-        return self._medium
-
-    async def _simulated_pilot(self) -> Front:
-        simulated = self.config.simulated
-        pilot = None
-        if self.config.kind != "wpt":
-            pilot = SimulatedChargerPilot(self._wires("the control pilot"), connector=self.connector)
-        contactor = SimulatedContactor(self._faults, simulated.contactor_s)
-        self.stack.callback(contactor.close)
-        return pilot, contactor, SimulatedCabinet(self._faults, self.clock, self._current_ma, latch=simulated.latch)
-
-    async def _board(self) -> Front:
-        if self.config.kind == "wpt":
-            raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
-        if self.config.board is None:
-            raise ConfigError("hardware.board is missing", hint="set `device` to the control board's serial port")
-        board = SerialBoard(self.config.board, self.clock, self.observe)
-        self.stack.callback(board.close)
-        if not await board.ready(BOARD_S):
-            raise TransportError(
-                f"the control board on {self.config.board.device} does not answer",
-                hint="device and baud_rate of [hardware.board] must match the board",
-            )
-        if not board.has_contactor:
-            raise ConfigError(f"the control board on {self.config.board.device} has no contactor")
-        return board, board.contactor, board
-
-    def _current_ma(self) -> int:
-        return 0 if self._evse is None else self._evse.present.current_ma
-
-    def _simulated_stage(self, contactor: Contactor) -> Power:
-        simulated = self.config.simulated
-        line = ChargerDcLine(self._wires("the DC line"), connector=self.connector)
-        stage = SimulatedStage(line, contactor, self._faults, self.clock, simulated.stage)
-        self.stack.callback(stage.close)
-        return stage, SimulatedIsolation(self._faults, simulated.insulation_ohm, simulated.cable_check_s)
-
-    def _can_stage(self, _: Contactor) -> Power:
-        from v2g.io.hardware.modules import CanStage  # python-can is slow to import
-
-        if self.config.can is None:
-            raise ConfigError("hardware.can is missing", hint="configure the bus of the power modules")
-        if not self.config.can.isolation:
-            raise ConfigError("hardware.can.isolation is missing", hint="no direct current without isolation monitor")
-        modules = CanStage(self.config.can, self.clock)
-        self.stack.push_async_callback(modules.close)
-        return modules, modules
-
-    async def _meter_in_memory(self) -> Meter:
-        return self._simulated_meter()
-
-    async def _modbus_meter(self) -> Meter:
-        if self.config.modbus is None:
-            raise ConfigError("hardware.modbus is missing", hint="set `device` to the meter's serial port")
-        modbus = ModbusMeter(self.config.modbus, self.clock)
-        await modbus.open()
-        self.stack.push_async_callback(modbus.stop)
-        return RemoteMeter(self.meter_serial, modbus)
-
     def _simulated_meter(self) -> SimulatedMeter:
         meter = SimulatedMeter(self.meter_serial, self.folder / "meter", now_ms=self.clock.elapsed_ms)
         self.stack.callback(meter.close)
         return meter
 
 
-KINDS: Final[dict[Kind, Callable[[Assembly, Parts], Evse]]] = {
+EVSES: Final[dict[Kind, Callable[[Assembly, Parts], Awaitable[Evse]]]] = {
     "dc": Assembly._dc,
     "ac": Assembly._ac,
     "wpt": Assembly._wpt,
     "acdp": Assembly._acdp,
 }
-PILOTS: Final[dict[str, Callable[[Assembly], Awaitable[Front]]]] = {
-    "simulated": Assembly._simulated_pilot,
-    "board": Assembly._board,
-}
-STAGES: Final[dict[str, Callable[[Assembly, Contactor], Power]]] = {
-    "simulated": Assembly._simulated_stage,
-    "can": Assembly._can_stage,
-}
-METERS: Final[dict[str, Callable[[Assembly], Awaitable[Meter]]]] = {
-    "simulated": Assembly._meter_in_memory,
-    "modbus": Assembly._modbus_meter,
-}
-"""Configured name -> factory of the part. Another backend needs one more line here, and its section."""

@@ -14,10 +14,9 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
-from v2g.hardware.interfaces import Contactor
+from v2g.hardware.interfaces import ChargerPilot, Contactor
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
-from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAc
 from v2g.io.simulation.coil import CoilConfig

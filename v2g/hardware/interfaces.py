@@ -5,11 +5,14 @@ Power and current are positive from charger to vehicle. Voltages mV, currents mA
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
 from v2g.hardware.faults import Light
+from v2g.iec61851.pilot import PilotFault, PilotState
+from v2g.iec61851.proximity import Proximity
 
 OnFault = Callable[[str, bool], None]
 """Called with a code of `v2g.hardware.faults.FAULTS`, and whether it began (True) or ended."""
@@ -127,6 +130,98 @@ class Cabinet(Protocol):
 
     def on_fault(self, callback: OnFault) -> None:
         """Call `callback` when the emergency stop is pressed or released, or its board is lost or back."""
+
+
+class ChargerPilot(Protocol):
+    """The charger's end of the control pilot."""
+
+    @property
+    def state(self) -> PilotState:
+        """The present state of the wire."""
+
+    @property
+    def fault(self) -> PilotFault:
+        """Why the state is E, if known."""
+
+    @property
+    def proximity(self) -> Proximity:
+        """The state of the plug's proximity contact."""
+
+    @property
+    def duty_percent(self) -> float | None:
+        """The duty cycle set, None while the oscillator is off."""
+
+    def on_state(self, callback: Callable[[PilotState], None]) -> None:
+        """Call `callback` with each new state."""
+
+    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
+        """Call `callback` with each change of the proximity contact."""
+
+    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback` when the oscillator is switched on or off."""
+
+    def set_duty(self, percent: float | None) -> None:
+        """Run the oscillator at `percent` (0..100), or switch it off with None (X1); ends a fault."""
+
+    def set_error(self, state: PilotState) -> None:
+        """Force E or F."""
+
+
+@dataclass(frozen=True)
+class BoardParts:
+    """A control board. `pilot` is None where there is no plug."""
+
+    pilot: ChargerPilot | None
+    contactor: Contactor
+    cabinet: Cabinet
+
+
+@dataclass(frozen=True)
+class StageParts:
+    """A direct-current output."""
+
+    stage: PowerStage
+    isolation: IsolationMonitor
+
+
+class MeterValues(msgspec.Struct, frozen=True):
+    """One reading of a meter: energies in mWh, voltage in mV, power in W, frequency in mHz; None if not available.
+    Import is energy into the vehicle; power is positive while energy flows into it."""
+
+    import_mwh: int
+    export_mwh: int
+    voltage_mv: int | None = None
+    power_w: int | None = None
+    frequency_mhz: int | None = None
+
+
+class EnergyMeter(Protocol):
+    """A meter with registers of its own, which it stores itself."""
+
+    @property
+    def values(self) -> MeterValues:
+        """The last good reading. Its registers never fall, except to 0 at `rollover_mwh`."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it does not answer."""
+
+    @property
+    def rollover_mwh(self) -> int | None:
+        """Where its registers start again at 0; None if they do not."""
+
+    @property
+    def has_voltage(self) -> bool:
+        """Whether `values` have a voltage."""
+
+    async def refresh(self) -> None:
+        """Return when `values` include all energy until now, or the meter is lost."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` with each new reading."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` when the meter stops responding or responds again (`meter_lost`)."""
 
 
 class PrimaryReport(msgspec.Struct, frozen=True):

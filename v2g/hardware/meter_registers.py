@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import FrameError
+from v2g.hardware.interfaces import MeterValues
 
 Kind = Literal["float32", "float64", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 
@@ -92,17 +93,6 @@ MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(
     }
 )
 """Configured name -> map."""
-
-
-class MeterValues(msgspec.Struct, frozen=True):
-    """Result of one poll: energies in mWh, voltage in mV, power in W, frequency in mHz; None if not
-    available."""
-
-    import_mwh: int
-    export_mwh: int
-    voltage_mv: int | None = None
-    power_w: int | None = None
-    frequency_mhz: int | None = None
 
 
 def values_of(registers: RegisterMap, read: Mapping[str, Sequence[int]]) -> MeterValues:

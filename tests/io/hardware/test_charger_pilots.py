@@ -11,10 +11,11 @@ import pytest_asyncio
 
 from v2g.errors import TransportError
 from v2g.hardware.board import LOST_S
+from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import Proximity
 from v2g.io.hardware.board import BoardConfig, SerialBoard
-from v2g.io.plc.pilot import ChargerPilot, SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g.io.simulation.medium import Medium

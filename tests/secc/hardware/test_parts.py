@@ -170,11 +170,12 @@ async def test_whatever_breaks_no_current_flows_and_the_contactor_opens(
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (HardwareConfig(pilot="board"), "hardware.board is missing"),
-        (HardwareConfig(stage="can"), "hardware.can is missing"),
-        (HardwareConfig(meter="modbus"), "hardware.modbus is missing"),
+        (HardwareConfig(pilot="board"), "hardware.board: is missing"),
+        (HardwareConfig(stage="can"), "hardware.can: is missing"),
+        (HardwareConfig(meter="modbus"), "hardware.modbus: is missing"),
         (HardwareConfig(kind="ac", stage="can"), "has no power stage"),
         (HardwareConfig(stage="can", can=ModulesConfig(isolation="")), "isolation is missing"),
+        (HardwareConfig(stage="cam"), "hardware.stage: no driver 'cam' is installed"),
     ],
 )
 async def test_what_is_not_there_is_named(config: HardwareConfig, said: str, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ async def test_a_board_without_a_contactor_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_board_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secc.hardware.parts.BOARD_S", 0.2)
+    monkeypatch.setattr("v2g.io.hardware.board.READY_S", 0.2)
     board = BoardSimulator(Clock())
     board.firmware.silent = True
     config = HardwareConfig(pilot="board", board=BoardConfig(device=board.device))

@@ -2,26 +2,30 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import TransportError
+from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board import BAUD_RATE, LOST_S, OFF, Set, Status, Temperatures
 from v2g.hardware.board_host import BoardDown, BoardHost, BoardUp
 from v2g.hardware.faults import Light
-from v2g.hardware.interfaces import OnFault
+from v2g.hardware.interfaces import BoardParts, OnFault
 from v2g.iec61851.duty import read_duty
 from v2g.iec61851.pilot import PilotFault, PilotState, read_levels
 from v2g.iec61851.proximity import Coding, Proximity, read_proximity
+from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.io.serial_port import SerialPort
 from v2g.observe import Observe, Scalar
 
 REOPEN_S: Final = 0.5
 """Interval of attempts to reopen a lost port."""
+
+READY_S: Final = 2.0
+"""Time for a board to answer at the start."""
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -320,3 +324,21 @@ class BoardContactor:
     def on_change(self, callback: Callable[[bool], None]) -> None:
         """See Contactor."""
         self._board._on_contactor.append(callback)
+
+
+@contextlib.asynccontextmanager
+async def _open(config: BoardConfig, context: DriverContext) -> AsyncIterator[BoardParts]:
+    """Open a board that has answered. Raises TransportError for one that does not, ConfigError for one without a
+    contactor."""
+    with contextlib.closing(SerialBoard(config, context.clock, context.observe)) as board:
+        if not await board.ready(READY_S):
+            raise TransportError(
+                f"the control board on {config.device} does not answer",
+                hint="device and baud_rate of [hardware.board] must match the board",
+            )
+        if not board.has_contactor:
+            raise ConfigError(f"the control board on {config.device} has no contactor")
+        yield BoardParts(board, board.contactor, board)
+
+
+DRIVER = Driver("pilot", BoardConfig, _open)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import OnFault
-from v2g.hardware.meter_registers import MAPS, MeterValues, Register, RegisterMap, values_of
+from v2g.hardware.interfaces import MeterValues, OnFault
+from v2g.hardware.meter_registers import MAPS, Register, RegisterMap, values_of
+from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.units import MWH_PER_KWH
 
@@ -56,7 +57,7 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class ModbusMeter:
-    """The last good reading, kept fresh. Invalid and late readings are discarded."""
+    """See EnergyMeter: the last good reading is kept fresh; invalid and late ones are discarded."""
 
     def __init__(self, config: ModbusConfig, clock: Clock) -> None:
         """Raises ConfigError for an unknown map."""
@@ -217,3 +218,16 @@ class ModbusMeter:
             self._lost = lost
             for callback in self._on_fault:
                 callback("meter_lost", lost)
+
+
+@contextlib.asynccontextmanager
+async def _open(config: ModbusConfig, context: DriverContext) -> AsyncIterator[ModbusMeter]:
+    meter = ModbusMeter(config, context.clock)
+    await meter.open()
+    try:
+        yield meter
+    finally:
+        await meter.stop()
+
+
+DRIVER = Driver("meter", ModbusConfig, _open)

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
-from v2g.errors import TransportError
-from v2g.hardware.interfaces import OFF, Demand, OnFault, StageReport
+from v2g.errors import ConfigError, TransportError
+from v2g.hardware.interfaces import OFF, Demand, OnFault, StageParts, StageReport
 from v2g.hardware.power_modules import ModuleGroup, ModulesConfig, load_database
 from v2g.io.can import CanConfig, CanPort
+from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 
 LEAST_WAIT_S = 0.001
@@ -118,3 +119,17 @@ class CanStage:
         if self._timer is None and not self._closed:
             delay = max(LEAST_WAIT_S, self._group.deadline() - self._clock.monotonic())
             self._timer = self._loop.call_later(delay, self._tick)
+
+
+@contextlib.asynccontextmanager
+async def _open(config: ModulesConfig, context: DriverContext) -> AsyncIterator[StageParts]:
+    if not config.isolation:
+        raise ConfigError("hardware.can.isolation is missing", hint="no direct current without isolation monitor")
+    modules = CanStage(config, context.clock)
+    try:
+        yield StageParts(modules, modules)
+    finally:
+        await modules.close()
+
+
+DRIVER = Driver("stage", ModulesConfig, _open)

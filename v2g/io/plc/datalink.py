@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable
 
 from v2g.errors import SlacError
+from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.duty import HLC_DUTY, DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import Proximity
 from v2g.iec61851.toggles import toggles
 from v2g.io.plc.link import PlcLink
-from v2g.io.plc.pilot import ChargerPilot, VehiclePilot
+from v2g.io.plc.pilot import VehiclePilot
 from v2g.io.plc.pilot_steps import PilotSteps, start_over
 from v2g.io.plc.runner import SlacRunner
 from v2g.observe import Observe, Scalar

@@ -26,41 +26,6 @@ from v2g.io.simulation.medium import Channel, Medium
 from v2g.io.simulation.wire import Wire
 
 
-class ChargerPilot(Protocol):
-    """The charger's end of the control pilot."""
-
-    @property
-    def state(self) -> PilotState:
-        """The present state of the wire."""
-
-    @property
-    def fault(self) -> PilotFault:
-        """Why the state is E, if known."""
-
-    @property
-    def proximity(self) -> Proximity:
-        """The state of the plug's proximity contact."""
-
-    @property
-    def duty_percent(self) -> float | None:
-        """The duty cycle set, None while the oscillator is off."""
-
-    def on_state(self, callback: Callable[[PilotState], None]) -> None:
-        """Call `callback` with each new state."""
-
-    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
-        """Call `callback` with each change of the proximity contact."""
-
-    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
-        """Call `callback` when the oscillator is switched on or off."""
-
-    def set_duty(self, percent: float | None) -> None:
-        """Run the oscillator at `percent` (0..100), or switch it off with None (X1); ends a fault."""
-
-    def set_error(self, state: PilotState) -> None:
-        """Force E or F."""
-
-
 class VehiclePilot(Protocol):
     """The vehicle's end of the control pilot."""
 

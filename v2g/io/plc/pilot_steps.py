@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.duty import HLC_DUTY
 from v2g.iec61851.pilot import PilotState
-from v2g.io.plc.pilot import ChargerPilot
 
 
 class Show(msgspec.Struct, frozen=True):

@@ -6,8 +6,11 @@ a tripped stage gives no current. Software above gets only what real parts would
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from v2g.errors import ConfigError
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import OFF, Contactor, Demand, OnFault, StageReport
 from v2g.hardware.simulation import (
@@ -22,6 +25,7 @@ from v2g.hardware.simulation import (
 )
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.dc_line import VehicleDc
+from v2g.io.simulation.medium import Medium
 
 STEP_S = 0.01
 """Real seconds between two steps of a model that moves."""
@@ -77,6 +81,30 @@ class Faults:
         at = self._script.deadline(now)
         if at is not None:
             self._timer = self._loop.call_later(at - now + 0.001, self._run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What joins the simulated parts of one charger. `medium` has the wires to the vehicle, at the plug number
+    `connector`; `plug` is False for a primary device. `folder` and `serial` are the meter's; without a folder it
+    forgets its registers."""
+
+    faults: Faults
+    medium: Medium | None = None
+    connector: int = 1
+    plug: bool = True
+    current_ma: Callable[[], int] = lambda: 0
+    folder: Path | None = None
+    serial: str = ""
+
+    def wires(self, what: str) -> Medium:
+        """Return the medium. Raises ConfigError if there is none."""
+        if self.medium is None:
+            raise ConfigError(
+                f"link.medium is missing: {what} is simulated",
+                hint='set it to the folder of the simulated wires, or set hardware.backend = "bench"',
+            )
+        return self.medium
 
 
 class SimulatedContactor:

@@ -1,0 +1,139 @@
+"""Drivers of the power hardware by kind and name: ours, and those that other distributions install as entry points."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Final, get_args
+
+import msgspec
+
+from v2g.errors import ConfigError, TransportError, V2GError
+from v2g.extras import extras_named
+from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind
+
+_log = logging.getLogger(__name__)
+
+OURS: Final = "v2g-engine"
+
+BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType(
+    {
+        ("pilot", "simulated"): "secc.hardware.simulated_drivers:PILOT",
+        ("pilot", "board"): "v2g.io.hardware.board:DRIVER",
+        ("stage", "simulated"): "secc.hardware.simulated_drivers:STAGE",
+        ("stage", "can"): "v2g.io.hardware.modules:DRIVER",
+        ("meter", "simulated"): "secc.hardware.simulated_drivers:METER",
+        ("meter", "modbus"): "v2g.io.hardware.modbus:DRIVER",
+    }
+)
+"""Kind and name -> the driver. Another one needs a line here; its table is `[hardware.drivers.NAME]`."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+OPEN_S: Final = 30.0
+CLOSE_S: Final = 5.0
+"""Time for a driver to open its part, and to release it."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A driver that a configuration may name. `kind` and `driver` are None if it cannot be used because of `error`."""
+
+    name: str
+    distribution: str
+    version: str
+    kind: Kind | None = None
+    driver: Driver | None = None
+    error: str = ""
+
+
+def find(kind: Kind, name: str) -> Driver:
+    """Return the driver of this kind. Raises ConfigError if there is none, or several, or it cannot be imported."""
+    if (kind, name) in BUILT_IN:
+        return _ours(kind, name)
+    named = [each for entry in entry_points(group=GROUP, name=name) for each in _offers(entry)]
+    found = [each for each in named if each.kind == kind and each.driver is not None]
+    if len(found) > 1:
+        raise ConfigError(
+            f"driver {name!r} is installed by {' and by '.join(each.distribution for each in found)}",
+            hint="uninstall all but one",
+        )
+    if found and found[0].driver is not None:
+        return found[0].driver
+    for each in named:
+        why = each.error or f"is a driver for {each.kind!r}"
+        raise ConfigError(f"{name!r} of {each.distribution} {each.version} {why}")
+    known = sorted({each.name for each in installed() if each.kind == kind})
+    raise ConfigError(f"no driver {name!r} is installed", hint=f"installed: {', '.join(known)}")
+
+
+def installed() -> list[Installed]:
+    """Return all drivers, ours first. Those that cannot be used have an `error`."""
+    from importlib.metadata import version
+
+    found = []
+    for kind, name in BUILT_IN:
+        try:
+            found.append(Installed(name, OURS, version(OURS), kind, _ours(kind, name)))
+        except ConfigError as error:
+            found.append(Installed(name, OURS, version(OURS), kind, error=f"{error} ({error.hint})"))
+    for entry in entry_points(group=GROUP):
+        for each in _offers(entry):
+            if each.kind is not None and (each.kind, each.name) in BUILT_IN:
+                each = Installed(each.name, each.distribution, each.version, error=f"has a name of {OURS}: never used")
+            found.append(each)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverContext) -> AsyncIterator[Any]:
+    """Open a part. Raises ConfigError or TransportError; leaving raises nothing, and takes at most CLOSE_S."""
+    about = f"the driver {name!r} of hardware.{kind}"
+    manager = find(kind, name).open(config, context)
+    try:
+        async with asyncio.timeout(OPEN_S):
+            part = await manager.__aenter__()
+    except V2GError:
+        raise
+    except TimeoutError:
+        raise TransportError(f"{about} has not opened its part within {OPEN_S:g} s") from None
+    except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
+        _log.exception("%s has failed", about)
+        raise TransportError(f"{about} failed: {_said(error)}") from None
+    try:
+        yield part
+    finally:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await manager.__aexit__(None, None, None)
+        except Exception:  # noqa: BLE001 - the other parts still have to be closed
+            _log.exception("%s has not closed its part", about)
+
+
+def _ours(kind: Kind, name: str) -> Driver:
+    with extras_named():
+        driver = EntryPoint(name, BUILT_IN[kind, name], GROUP).load()
+    assert isinstance(driver, Driver)
+    return driver
+
+
+def _offers(entry: EntryPoint) -> Iterator[Installed]:
+    """Yield what an entry point names."""
+    distribution, version = (entry.dist.name, entry.dist.version) if entry.dist is not None else ("", "")
+    try:
+        loaded = entry.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others
+        yield Installed(entry.name, distribution, version, error=f"cannot be imported: {_said(error)}")
+        return
+    for each in loaded if isinstance(loaded, tuple) else (loaded,):
+        if isinstance(each, Driver) and each.kind in KINDS:
+            yield Installed(entry.name, distribution, version, each.kind, each)
+        else:
+            yield Installed(entry.name, distribution, version, error=f"is not a driver: {entry.value}")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,58 @@
+"""Drivers of the simulated parts, which a `Simulation` joins."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+from secc.hardware.meter import SimulatedMeter
+from secc.hardware.simulated import SimulatedEvseConfig
+from v2g.hardware.interfaces import BoardParts, StageParts
+from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.io.plc.pilot import SimulatedChargerPilot
+from v2g.io.simulation.dc_line import ChargerDcLine
+from v2g.io.simulation.power import (
+    SimulatedCabinet,
+    SimulatedContactor,
+    SimulatedIsolation,
+    SimulatedStage,
+    Simulation,
+)
+
+
+@asynccontextmanager
+async def _pilot(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIterator[BoardParts]:
+    with_ = _simulation(context)
+    pilot = None
+    if with_.plug:
+        pilot = SimulatedChargerPilot(with_.wires("the control pilot"), connector=with_.connector)
+    cabinet = SimulatedCabinet(with_.faults, context.clock, with_.current_ma, latch=config.latch)
+    with closing(SimulatedContactor(with_.faults, config.contactor_s)) as contactor:
+        yield BoardParts(pilot, contactor, cabinet)
+
+
+@asynccontextmanager
+async def _stage(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIterator[StageParts]:
+    with_ = _simulation(context)
+    assert context.contactor is not None
+    line = ChargerDcLine(with_.wires("the DC line"), connector=with_.connector)
+    made = SimulatedStage(line, context.contactor, with_.faults, context.clock, config.stage)
+    with closing(made) as stage:
+        yield StageParts(stage, SimulatedIsolation(with_.faults, config.insulation_ohm, config.cable_check_s))
+
+
+@asynccontextmanager
+async def _meter(_: SimulatedEvseConfig, context: DriverContext) -> AsyncIterator[SimulatedMeter]:
+    with_ = _simulation(context)
+    path = None if with_.folder is None else with_.folder / "meter"
+    with closing(SimulatedMeter(with_.serial, path, now_ms=context.clock.elapsed_ms)) as meter:
+        meter.obey(with_.faults)
+        yield meter
+
+
+def _simulation(context: DriverContext) -> Simulation:
+    assert context.simulation is not None  # the program and the contract test give one
+    return context.simulation
+
+
+PILOT = Driver("pilot", SimulatedEvseConfig, _pilot)
+STAGE = Driver("stage", SimulatedEvseConfig, _stage)
+METER = Driver("meter", SimulatedEvseConfig, _meter)
