@@ -95,7 +95,9 @@ def await_match(stage: PreCharging, context: RequestContext, *, code: str) -> Wa
     raise refuse(code, why, reason="pre_charge_not_reached")
 
 
-def close_contactors(planned: Planned, context: RequestContext, *, asked_mv: int, before: tuple[Command, ...]) -> Wait:
+def close_contactors(
+    planned: Planned, context: RequestContext, *, asked_mv: int = 0, before: tuple[Command, ...] = ()
+) -> Wait:
     """Close the contactors, after the commands `before`; `asked_mv` is the pre-charge's target."""
     starting = Starting(planned=planned, since=context.now, asked_mv=asked_mv)
     return Wait(starting, context.timing.contactor, (*before, CloseContactors()))

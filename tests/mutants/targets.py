@@ -99,6 +99,11 @@ TARGETS: Final[Mapping[str, Target]] = {
         "secc/session/d2/contract.py",
         ("tests/secc/session/d2/test_contract.py", "tests/secc/session/d2/test_installation.py"),
     ),
+    "secc_2_ac": Target("secc/session/d2/ac.py", ("tests/secc/session/d2/test_session.py",)),
+    "secc_2_delivery": Target(
+        "secc/session/v2g_message/delivery.py",
+        ("tests/secc/session/v2g_message/test_delivery.py", "tests/secc/session/din/test_session.py"),
+    ),
     "evcc_2_contract": Target("evcc/session/d2/contract.py", ("tests/evcc/session/d2/test_contract.py",)),
     "evcc_2_safety": Target("evcc/session/v2g_message/safety.py", ("tests/evcc/session/v2g_message/test_safety.py",)),
 }

@@ -34,7 +34,7 @@ def vehicle(parameter: AC_EVChargeParameter, mode: EnergyTransferMode, context: 
     Raises Iso15118Error for impossible ones.
     """
     most_ma, least_ma = milliamperes(parameter.ev_max_current), milliamperes(parameter.ev_min_current)
-    if min(most_ma, least_ma, millivolts(parameter.ev_max_voltage), watt_hours(parameter.e_amount)) < 0:
+    if min(least_ma, millivolts(parameter.ev_max_voltage), watt_hours(parameter.e_amount)) < 0:
         raise refuse("FAILED_WrongChargeParameter", "a limit is negative")
     if least_ma > most_ma:
         raise refuse("FAILED_WrongChargeParameter", "the vehicle's currents contradict each other")
@@ -74,8 +74,7 @@ def limits(mode: EnergyTransferMode, context: RequestContext) -> AC_EVSEChargePa
 
 def status(context: RequestContext) -> AC_EVSEStatus:
     """Return the present notification."""
-    renegotiate = context.notice is not None and context.notice.notification == "ScheduleRenegotiation"
-    notification = "StopCharging" if context.stop else "ReNegotiation" if renegotiate else "None"
+    notification = "StopCharging" if context.stop else "ReNegotiation" if context.renegotiate else "None"
     return AC_EVSEStatus(
         notification_max_delay=context.delay_s, evse_notification=EVSENotification(notification), rcd=False
     )
@@ -87,7 +86,7 @@ def close(stage: Planned, context: RequestContext) -> Wait:
         if context.waited:
             raise refuse("FAILED", "the control pilot is not in state C")
         return Wait(stage, context.pilot_s)
-    return delivery.close_contactors(stage, context, asked_mv=0, before=())
+    return delivery.close_contactors(stage, context)
 
 
 def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: Any) -> Step:
@@ -104,10 +103,10 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
         ac_evse_status=status(context),
         **added,
     )
-    return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
+    return Step(response, stage, (*commands, *loop_event(stage, context)))
 
 
 def _current(power_w: int, lines: int, context: RequestContext) -> Any:
     """Return the current of one phase at a power of all."""
-    current_ma = max(0, power_w) * 1000 // (context.config.ac_rating.nominal_voltage_v * max(1, lines))
+    current_ma = power_w * 1000 // (context.config.ac_rating.nominal_voltage_v * lines)
     return VALUES.current(current_ma, Rounding.DOWN)

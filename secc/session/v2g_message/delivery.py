@@ -60,7 +60,7 @@ def start(
     wait = delivery.await_match(stage, context, code=context.messages.voltage_error)
     if wait is not None:
         return wait
-    return delivery.close_contactors(stage.planned, context, asked_mv=stage.target_mv, before=())
+    return delivery.close_contactors(stage.planned, context, asked_mv=stage.target_mv)
 
 
 def stop(

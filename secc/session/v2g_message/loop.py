@@ -36,7 +36,7 @@ def current_demand(request: Any, stage: Charging, context: RequestContext, **add
     errors = () if error == NO_ERROR else (Observe("loop", "vehicle_error", {"code": error}),)
     return Step(
         response,
-        replace(stage, loops=stage.loops + 1),
+        stage,
         (*commands, *errors, *loop_event(stage, context)),
         quirks=() if wanted_ma == asked_ma else (TARGET_CURRENT_OUT_OF_RANGE,),
     )

@@ -60,6 +60,11 @@ class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
     """The SessionID in the request's header."""
 
     @property
+    def renegotiate(self) -> bool:
+        """Whether the vehicle is asked to negotiate its schedule again."""
+        return self.notice is not None and self.notice.notification == "ScheduleRenegotiation"
+
+    @property
     def delay_s(self) -> int:
         """NotificationMaxDelay: how long the vehicle may take to follow the notification, s."""
         if self.notice is None or self.stop in (Stop.EMERGENCY, Stop.MALFUNCTION):

@@ -9,6 +9,5 @@ from v2g.iso15118.engine.dc_status import Phase
 
 def dc_evse_status(phase: Phase, context: RequestContext) -> Any:
     """Return the edition's DC_EVSEStatus, with the present notification."""
-    renegotiate = context.notice is not None and context.notice.notification == "ScheduleRenegotiation"
-    status = dc_status.status(phase, stop=context.stop, renegotiate=renegotiate)
+    status = dc_status.status(phase, stop=context.stop, renegotiate=context.renegotiate)
     return context.messages.dc_status(status, max_delay_s=context.delay_s)
