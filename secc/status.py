@@ -64,7 +64,7 @@ class Board(msgspec.Struct, frozen=True):
     """The control board."""
 
     source: str = "simulated"
-    """Its serial port, or `simulated`."""
+    """Its serial port, `simulated`, or the driver of the pilot."""
     state: Literal["answers", "lost"] = "answers"
     name: str = ""
     """What it calls itself."""
@@ -112,7 +112,7 @@ class Stage(msgspec.Struct, frozen=True):
     """Power electronics."""
 
     source: str = "simulated"
-    """`simulated`, `can` or `bench`."""
+    """`simulated`, `can`, `bench`, or another driver."""
     kind: str = ""
     """dc, ac, wpt or acdp."""
     voltage_mv: int = 0
@@ -129,7 +129,7 @@ class Meter(msgspec.Struct, frozen=True):
     """The meter, and what it signs with."""
 
     source: str = "simulated"
-    """`simulated` or `modbus`."""
+    """`simulated`, `modbus`, or another driver."""
     serial: str = ""
     """Serial number, of its certificate."""
     answers: bool = True
@@ -440,7 +440,7 @@ def _registers(meter: Meter) -> tuple[int, int]:
 def _configured(number: int, place: ProgramConfig) -> Evse:
     """Return what a configuration says of an EVSE."""
     hardware, link = place.hardware, place.link
-    board = hardware.board.device if hardware.pilot == "board" and hardware.board is not None else "simulated"
+    board = hardware.board.device if hardware.pilot == "board" and hardware.board is not None else hardware.pilot
     bench = hardware.backend == "bench"
     modem = Modem()
     if link.slac is not None:
@@ -526,10 +526,10 @@ def _board(_: ChargerStatus, evse: Evse) -> Line:
     board = evse.board
     if board.state == "lost":
         return Line(f"{board.source}: lost: {board.reason}", "bad")
-    if board.source in ("simulated", "none"):
+    if not board.name:  # simulated, or a driver that tells none
         return Line(board.source)
     known = (board.name, board.serial and f"serial {board.serial}", board.firmware and f"firmware {board.firmware}")
-    return Line(f"{board.source}: {', '.join(filter(None, known)) or 'not found yet'}", "good" if board.name else "bad")
+    return Line(f"{board.source}: {', '.join(filter(None, known))}", "good")
 
 
 def _pilot(_: ChargerStatus, evse: Evse) -> Line:

@@ -2,15 +2,19 @@
 
 import contextlib
 import enum
+import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from v2g.config import parse_config
+from v2g.config import faults, locate, parse_config
 from v2g.errors import ConfigError
 
 
@@ -86,6 +90,69 @@ def test_any_text_gives_a_configuration_or_one_configuration_error(text: str, na
 def test_text_that_upsets_the_parser_is_still_one_configuration_error(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=r"^c\.(yaml|toml): not "):
         parse_config(text, Config, name=name)
+
+
+FRAGMENTS = (
+    *("[{}]", "[ {} . {} ]", "[[{}]]", "[[{}.{}]]", "{} = #", "  {}=# # {} = 1", "{}.{} = #", "{} = [#, #]"),
+    *("{} = [ # list\n  #,\n  [#, {{{} = #}}],\n]", "{} = {{ {} = #, {}.{} = # }}", "{} = 1979-05-27 07:32:00"),
+    *('{} = """\n{} = 7\n[{}]\\""""""', "{} = '''\n[{}]\n{} = 7'''''", '{} = "[{}] \\" 7"', "# [{}]", ""),
+)
+"""Pieces of TOML; each sole # stands for a number."""
+KEYS = ("a", "port", "tls", "'x.y'", '"q\\" ="', "7")
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path, value
+    for key, each in items or ():
+        yield from leaves(each, (*path, str(key)))
+
+
+@pytest.mark.requirement("R157")
+@given(st.lists(st.tuples(st.sampled_from(FRAGMENTS), st.permutations(KEYS)), max_size=12))
+@example([(each, list(KEYS)) for each in ("{} = #", "[ {} . {} ]", FRAGMENTS[8], "[[{}.{}]]", FRAGMENTS[9])])
+def test_the_line_of_every_key_of_a_toml_file_is_found(parts: list[tuple[str, list[str]]]) -> None:
+    """Each number is there once, so its line is known: whatever tables, keys, strings and comments are around it."""
+    numbers = iter(range(100, 1000))
+    text = "\n".join(re.sub(r"#(?! )", lambda _: str(next(numbers)), form.format(*keys)) for form, keys in parts)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return
+    lines = text.split("\n")
+    for path, value in leaves(tree):
+        if isinstance(value, int):
+            assert str(value) in lines[locate(text, path, "c.toml") - 1], (path, text)
+
+
+@pytest.mark.requirement("R157")
+def test_the_line_of_every_key_of_a_yaml_file_is_found() -> None:
+    text = """# port: 1
+station:
+  tls: {port: 100, "a b": 101}
+  text: |
+    port: 7
+tls:
+  port: 102
+  list: &again
+    - 103
+    - {port: 104}
+    -
+      port: 105
+"""
+    lines = text.split("\n")
+    for path, value in leaves(yaml.safe_load(text)):
+        if isinstance(value, int):
+            assert str(value) in lines[locate(text, path, "c.yaml") - 1], path
+    assert locate(text, ("tls", "gone"), "c.yaml") == 6  # its table
+    assert locate("a: &a\n  - *a\n", ("a", "0", "0", "b"), "c.yaml") == 1
+
+
+def test_a_key_of_another_table_is_not_taken_for_it() -> None:
+    text = 'evcc_id = "X"\n[other.battery]\ncapacity_w = 1\n[battery]\ncapacity_w = 5\n'
+    found = [str(each) for each in faults(text, Config, name="c.toml")]
+    assert "c.toml:5: unknown key 'battery.capacity_w'" in found
 
 
 def test_files_are_relative_to_the_folder_of_the_configuration() -> None:

@@ -8,6 +8,7 @@ import enum
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -114,11 +115,24 @@ def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[F
     return config, found
 
 
+def schema_of(type_: type[msgspec.Struct], title: str) -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of a file that is read as `type_`: its keys, types, ranges and defaults.
+
+    What concerns several keys, names of files, and drivers, only `faults` checks.
+    """
+
+    def other(kind: type) -> dict[str, Any]:  # else paths, and references to keys
+        return {"type": "object" if kind is Table else "string"}
+
+    schema = msgspec.json.schema(type_, schema_hook=other)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
 def fault(text: str, name: str, path: tuple[str, ...], why: str, hint: str) -> ConfigError:
     """Return the error of a key, with its place in the file."""
     shown = ".".join(key for key in path if not key.isdigit())
     about = f"{why} {shown!r}" if why == UNKNOWN else f"{shown}: {why}" if shown else why
-    return ConfigError(f"{name}:{locate(text, path)}: {about}", hint=hint)
+    return ConfigError(f"{name}:{locate(text, path, name)}: {about}", hint=hint)
 
 
 def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -305,35 +319,140 @@ def _unknown_keys(tree: dict[str, Any], type_: type[msgspec.Struct], path: tuple
                 yield from _unknown_keys(item, inner[0], (*path, key, *place_))
 
 
-def locate(text: str, path: tuple[str, ...]) -> int:
-    """Return the line of the last key of `path`, searching section by section; 1 if not found.
+def locate(text: str, path: tuple[str, ...], name: str) -> int:
+    """Return the line of the key at `path` in the valid text of a file `name`, else of the innermost table known.
 
     A number in `path` is the index of an item in the preceding list.
     """
-    line, lines = 0, [line.split("#")[0] for line in text.splitlines()]
-    for key, before in zip(path, ("", *path), strict=False):
-        pattern = re.compile(rf"(^|[\s{{,.\[\"']){re.escape(key)}[\"']?\s*([=:\].]|\Z)")
-        if key.isdigit():
-            line = _item(lines, line, before, int(key))
+    if name.endswith(".toml"):
+        lines = _toml_lines(text)
+        return next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
+    return _yaml_line(text, path)
+
+
+@lru_cache(maxsize=1)
+def _toml_lines(text: str) -> Mapping[tuple[str, ...], int]:
+    try:
+        return _TomlLines(text).lines
+    except RecursionError:
+        return {}
+
+
+def _yaml_line(text: str, path: tuple[str, ...]) -> int:
+    import yaml
+
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), 0
+    for key in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
+            found = (node.value[int(key)],) * 2
         else:
-            found = [number for number in range(line, len(lines)) if pattern.search(lines[number])]
-            outermost = [number for number in found if not before and not _indent(lines[number])]
-            line = (outermost or found or [line])[0]
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line, found[1]
     return line + 1
 
 
-def _item(lines: list[str], line: int, name: str, place: int) -> int:
-    """Return the line of an item of the list that starts on `line`: `[[name]]` of TOML, a dash of YAML."""
-    headers = [number for number, text in enumerate(lines) if re.match(rf"\s*\[\[[\w.]*\b{re.escape(name)}\]\]", text)]
-    if not headers:
-        dashes = [number for number in range(line + 1, len(lines)) if lines[number].lstrip().startswith("- ")]
-        indent = _indent(lines[dashes[0]]) if dashes else 0
-        headers = [number for number in dashes if _indent(lines[number]) == indent]
-    return headers[place] if place < len(headers) else line
+_SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_STRING: Final = re.compile(r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\]|\\.)*"|\'[^\']*\'', re.DOTALL)
+_SCALAR: Final = re.compile(r"[^,\]}#\n]*")
 
 
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
+class _TomlLines:
+    """The line of each key of a valid TOML document (TOML 1.0), by its path; items of lists by their index."""
+
+    def __init__(self, text: str) -> None:
+        self.lines: dict[tuple[str, ...], int] = {}
+        self._text, self._at = text, 0
+        self._line, self._counted = 1, 0
+        self._counts: dict[tuple[str, ...], int] = {}
+        """Tables of each array of tables so far."""
+        table: tuple[str, ...] = ()
+        while self._skip():
+            if self._take("[["):
+                array = self._resolved(self._key())
+                self._counts[array] = self._counts.get(array, 0) + 1
+                table = self._note((*array, str(self._counts[array] - 1)))
+                self._take("]]")
+            elif self._take("["):
+                table = self._note(self._resolved(self._key()))
+                self._take("]")
+            else:
+                self._pair(table)
+
+    def _pair(self, table: tuple[str, ...]) -> None:
+        path = (*table, *self._key())
+        self._note(path)
+        self._take("=")
+        self._value(path)
+
+    def _note(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """Note the line of a key, and of tables that only its path names."""
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        for size in range(1, len(path) + 1):
+            self.lines.setdefault(path[:size], self._line)
+        return path
+
+    def _resolved(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a header's path: within an array of tables it means its last one."""
+        path: tuple[str, ...] = ()
+        for part in key:
+            path = (*self._inside(path), part)
+        return path
+
+    def _inside(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        return (*path, str(self._counts[path] - 1)) if path in self._counts else path
+
+    def _key(self) -> tuple[str, ...]:
+        parts = []
+        while True:
+            self._skip()
+            if (bare := _BARE.match(self._text, self._at)) is not None:
+                self._at = bare.end()
+                parts.append(bare[0])
+            else:
+                parts.append(tomllib.loads(f"key = {self._string()}")["key"])
+            if not self._take("."):
+                return tuple(parts)
+
+    def _value(self, path: tuple[str, ...]) -> None:
+        self._skip()
+        if self._take("["):
+            place = 0
+            while not self._take("]"):
+                self._note((*path, str(place)))
+                self._value((*path, str(place)))
+                self._take(",")
+                place += 1
+        elif self._take("{"):
+            while not self._take("}"):
+                self._pair(path)
+                self._take(",")
+        elif not self._string():
+            self._at = _SCALAR.match(self._text, self._at).end()  # type: ignore[union-attr] # it matches nothing, too
+
+    def _string(self) -> str:
+        found = _STRING.match(self._text, self._at)
+        if found is None:
+            return ""
+        self._at = found.end()
+        return found[0]
+
+    def _take(self, mark: str) -> bool:
+        self._skip()
+        if not self._text.startswith(mark, self._at):
+            return False
+        self._at += len(mark)
+        return True
+
+    def _skip(self) -> bool:
+        """Skip space and comments; return whether something follows."""
+        self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
+        return self._at < len(self._text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

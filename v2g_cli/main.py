@@ -55,6 +55,7 @@ def _group(name: str, module: str, what: str) -> None:
 
 
 _group("diag", "v2g_cli.diag", "Diagnose links, logs and the machine.")
+_group("config", "v2g_cli.config", "Describe the configuration files of the programs.")
 _group("conform", "v2g_cli.conform.command", "Run conformance cases against any charger or vehicle.")
 _group(
     "contracts",
@@ -105,7 +106,8 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
     def run(
         context: typer.Context,
         config: Annotated[
-            Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs the program.")
+            Path | None,
+            typer.Option("--config", help=f"TOML or YAML, mode 0600; default: /etc/v2g-engine/{name}.toml."),
         ] = None,
         events: EventsFile = None,
         live: Annotated[
@@ -122,14 +124,15 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
     ) -> None:
         if context.invoked_subcommand is not None:
             return
+        from v2g.io.runtime.program import config_path
         from v2g_cli.live import run_live, watch
 
-        if (config is None) == (followed is None):
+        if config is not None and followed is not None:
             raise ConfigError("give either --config or --follow", hint=f"v2g {name} --help shows examples")
         if followed is not None:
             watch(followed)
             return
-        assert config is not None
+        config = config_path(config, name)
         if check:
             check_config(name, config)
         raise typer.Exit(run_live(_main(name), config, events) if live else _main(name)(config, events))

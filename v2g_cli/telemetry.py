@@ -12,13 +12,15 @@ from v2g_cli.output import say
 
 _MAX_VIN: Final = 100
 
-app = typer.Typer(invoke_without_command=True, no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
 
 
 @app.callback()
 def telemetry(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="TOML or YAML configuration, mode 0600.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML or YAML, mode 0600; default: /etc/v2g-engine/telemetry.toml.")
+    ] = None,
     events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
     check: CheckFlag = False,
 ) -> None:
@@ -28,8 +30,9 @@ def telemetry(
     """
     if context.invoked_subcommand is not None:
         return
-    if config is None:
-        raise ConfigError("no configuration given", hint="add --config FILE")
+    from v2g.io.runtime.program import config_path
+
+    config = config_path(config, "telemetry")
     if check:
         check_config("v2g_gateway", config)
     from v2g_gateway.app import main as run

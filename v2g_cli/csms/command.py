@@ -57,7 +57,10 @@ app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
 app.add_typer(csms_vehicles.app)
 app.command("init")(csms_init)
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML or YAML, mode 0600; runs it. Default: /etc/v2g-engine/csms.toml."),
+]
 ScriptFile = Annotated[
     Path | None, typer.Option("--script", help="TOML or YAML script: run a back end that follows it.")
 ]
@@ -84,13 +87,15 @@ def csms(
 ) -> None:
     """Run a back end, or administer a running one."""
     if context.invoked_subcommand is None:
-        if (config is None) == (script is None):
+        if config is not None and script is not None:
             raise ConfigError("give --config, --script or a command", hint="v2g csms --help shows them")
         if script is not None:
             from v2g_cli.csms.script import run_script
 
             raise typer.Exit(run_script(script, official=official, as_json=json))
-        assert config is not None
+        from v2g.io.runtime.program import config_path
+
+        config = config_path(config, "csms")
         if check:
             check_config("csms", config)
         raise typer.Exit(_run(config, events))
@@ -105,14 +110,16 @@ def _run(config: Path, events: Path | None) -> int:
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Option("--config", help="TOML or YAML configuration, mode 0600.")],
+    config: ConfigFile = None,
     events: EventsFile = None,
 ) -> None:
     """Run a back end: OCPP central system, grid signals, settlement, telemetry ingest.
 
     Example: `v2g csms run --config /etc/v2g-engine/csms.toml`
     """
-    raise typer.Exit(_run(config, events))
+    from v2g.io.runtime.program import config_path
+
+    raise typer.Exit(_run(config_path(config, "csms"), events))
 
 
 @app.command()

@@ -132,7 +132,7 @@ def read_script(text: str, name: str) -> Script:
     script = parse_config(text, Script, name=name)
     for wrong in _problems(script):
         place = ".".join(wrong.where)
-        raise ConfigError(f"{name}:{locate(text, wrong.where)}: {place}: {wrong.what}", hint=wrong.hint)
+        raise ConfigError(f"{name}:{locate(text, wrong.where, name)}: {place}: {wrong.what}", hint=wrong.hint)
     return script
 
 

@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from v2g.errors import ConfigError, V2GError
 from v2g.extras import extras_named
@@ -25,6 +25,27 @@ EXIT_CODES = """exit codes: 0 done, 1 failure, 2 configuration, 3 protocol, 4 tr
 8 storage, 130 interrupted"""
 
 
+CONFIG_FOLDER: Final = Path("/etc/v2g-engine")
+"""Where an installed program has its configuration: `secc.toml`, `csms.toml`, `telemetry.toml`."""
+
+
+def config_path(given: Path | None, program: str) -> Path:
+    """Return a program's configuration file (R157): `given`, else its own in CONFIG_FOLDER, `.toml` before `.yaml`.
+
+    Each program has a file of its own there, so a `config.yaml`, which names none, is only read if it is given. Raises
+    ConfigError if there is no file.
+    """
+    if given is not None:
+        return given
+    usual = [CONFIG_FOLDER / f"{program}.{suffix}" for suffix in ("toml", "yaml")]
+    found = next((path for path in usual if os.access(path, os.F_OK)), None)
+    if found is None:
+        raise ConfigError(
+            f"no configuration given, and there is no {usual[0]} or {usual[1].name}", hint="add --config FILE"
+        )
+    return found
+
+
 def arguments(name: str, description: str, argv: Sequence[str] | None = None) -> tuple[Path, Path | None]:
     """Return `(config, events)` of a program's command line; `--help` and errors end the process."""
     parser = argparse.ArgumentParser(
@@ -33,10 +54,15 @@ def arguments(name: str, description: str, argv: Sequence[str] | None = None) ->
         epilog=f"example: python -m {name} --config /etc/v2g-engine/{name}.toml\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, required=True, help="TOML or YAML file of mode 0600")
+    program = "telemetry" if name == "v2g_gateway" else name
+    usual = CONFIG_FOLDER / f"{program}.toml"
+    parser.add_argument("--config", type=Path, help=f"TOML or YAML file of mode 0600; default: {usual}")
     parser.add_argument("--events", type=Path, help="append one JSON line per event to this file")
     options = parser.parse_args(argv)
-    return options.config, options.events
+    try:
+        return config_path(options.config, program), options.events
+    except ConfigError as error:
+        parser.error(f"{error} ({error.hint})")
 
 
 def read_config(path: Path) -> str:

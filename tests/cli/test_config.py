@@ -1,0 +1,85 @@
+"""JSON schemas of the configuration files, as an independent validator reads them; and where the files are."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from pki_tools.tree import PkiTree
+from tests.cli.conftest import Run
+from v2g.errors import ConfigError
+from v2g.io.runtime import program
+from v2g.io.runtime.program import arguments, config_path
+
+PROGRAMS = ("secc", "evcc", "csms", "telemetry")
+
+
+def schema(v2g: Run, name: str) -> Any:
+    done = v2g("config", "schema", name)
+    assert (done.code, done.errors) == (0, "")
+    found = json.loads(done.output)
+    jsonschema.Draft202012Validator.check_schema(found)
+    return jsonschema.Draft202012Validator(found)
+
+
+@pytest.mark.requirement("R157")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_each_schema_is_valid_and_refuses_unknown_keys(v2g: Run, name: str) -> None:
+    validator = schema(v2g, name)
+    assert any("'colour' was unexpected" in each.message for each in validator.iter_errors({"colour": 1}))
+
+
+@pytest.mark.requirement("R157")
+def test_configurations_of_init_fit_their_schema_and_faults_do_not(v2g: Run, pki: PkiTree, tmp_path: Path) -> None:
+    shared = ("--pki", str(pki.directory))
+    for name, options in (
+        ("csms", ("--host", "localhost", "--station", "CS-7", "--contract", "DEV2GC00000001", *shared)),
+        ("secc", ("--csms", "wss://localhost:9443/ocpp", "--station", "CS-7", "--edition", "20", *shared)),
+        ("evcc", shared),
+    ):
+        assert v2g(name, "init", str(tmp_path / name), *options).code == 0
+        text = (tmp_path / name / f"{name}.toml").read_text()
+        assert list(schema(v2g, name).iter_errors(tomllib.loads(text))) == []
+    tree = tomllib.loads((tmp_path / "secc/secc.toml").read_text())
+    validator = schema(v2g, "secc")
+    for change in (
+        {"tls": {**tree["tls"], "port": 65_536}},
+        {"hardware": {"kind": "steam"}},
+        {"sdp": {"prot": 1}},
+        {"meter": {}},
+        {"status_page": {"port": 1}},
+    ):
+        assert list(validator.iter_errors({**tree, **change})), change
+
+
+def test_another_program_has_none(v2g: Run) -> None:
+    done = v2g("config", "schema", "secx")
+    assert done.code == 2
+    assert "did you mean 'secc'?" in done.errors
+
+
+@pytest.mark.requirement("R157")
+@pytest.mark.parametrize(("name", "module"), list(zip(PROGRAMS, ("secc", "evcc", "csms", "v2g_gateway"), strict=True)))
+def test_without_config_a_program_reads_its_own_file(
+    v2g: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, module: str
+) -> None:
+    monkeypatch.setattr(program, "CONFIG_FOLDER", tmp_path)
+    none = v2g(name, "--check-config")
+    assert none.code == 2
+    assert f"there is no {tmp_path / name}.toml or {name}.yaml" in none.errors
+    with pytest.raises(SystemExit):
+        arguments(module, "", [])
+    given = tmp_path / "config.yaml"
+    given.touch(mode=0o600)  # whose would it be?
+    with pytest.raises(ConfigError):
+        config_path(None, name)
+    assert config_path(given, name) == given
+    for suffix, text, line in (("yaml", "colour: 1\n", 1), ("toml", "\ncolour = 1\n", 2)):
+        path = tmp_path / f"{name}.{suffix}"
+        path.touch(mode=0o600)
+        path.write_text(text)
+        assert f"{path}:{line}: unknown key 'colour'" in v2g(name, "--check-config").output
+        assert arguments(module, "", []) == (path, None)
