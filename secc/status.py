@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib import metadata
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -258,7 +258,7 @@ class StatusKeeper:
             csms = Csms("connecting", now, url=url, identity=config.station.identity)
         places = enumerate(config.places, 1)
         evses = tuple(_configured(number, place) for number, place in places)
-        self.latest = ChargerStatus(now, now, version("v2g-engine"), csms, evses)
+        self.latest = ChargerStatus(now, now, _program(), csms, evses)
         """The last picture."""
         self._evses = list(evses)
         self._sessions: list[deque[Session]] = [deque(maxlen=SESSIONS) for _ in evses]
@@ -431,6 +431,13 @@ _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
 _EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}
 _FIGURES: Final = frozenset({"power", "meter"})
 """Parts whose words change with every reading."""
+
+
+def _program() -> str:
+    try:
+        return metadata.version("v2g-engine")
+    except metadata.PackageNotFoundError:  # an image without descriptions of its packages
+        return ""
 
 
 def _registers(meter: Meter) -> tuple[int, int]:

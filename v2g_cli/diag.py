@@ -257,7 +257,7 @@ def tls(
 
 @app.command()
 def prereq(json: JsonFlag = False) -> None:
-    """Check kernel, Python, OpenSSL and capabilities of this machine.
+    """Check kernel, Python, OpenSSL, libraries with their versions, time synchronisation and capabilities.
 
     Examples: `v2g diag prereq`, `v2g diag prereq --json`
 

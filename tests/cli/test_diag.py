@@ -4,6 +4,8 @@ at their ports."""
 import json
 import socket
 import threading
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import can
@@ -11,6 +13,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
@@ -20,11 +24,12 @@ from v2g.io.network.tcp_info import Connection
 from v2g_cli.diag import spelled
 from v2g_cli.diagnosis.log import explain
 from v2g_cli.diagnosis.net import judge
-from v2g_cli.diagnosis.prereq import Machine, checks
+from v2g_cli.diagnosis.prereq import EXTRAS, Library, Machine, checks, fits
 from v2g_cli.diagnosis.tls import handshake
 
 __all__ = ["other_pki"]
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 PACK = "(1700000000.000000) can0 100#A00F9CFF8813C805\n"
 LOG = PACK + (
     "(1700000000.100000) can0 7DF#02010C\n"
@@ -173,25 +178,60 @@ def test_any_log_is_explained_or_not(text: str) -> None:
     assert len(explain(text.splitlines())) <= len(text)
 
 
-NEW = Machine(kernel="6.1.0-13-amd64", python=(3, 12, 1), openssl=(3, 0, 11), capabilities=1 << 13, can=True, ip=True)
+LIBRARIES = (Library("msgspec", ">=0.20", "0.20.0"), Library("numpy", ">=2", "2.1", "csms"))
+GOOD = {"can": True, "ip": True, "tls": "3.5.1", "clock": True, "libraries": LIBRARIES}
+NEW = Machine("6.1.0-13-amd64", (3, 12, 1), (3, 0, 11), 1 << 13, **GOOD)
+OLD_LIBRARIES = (
+    Library("msgspec", ">=0.20", "0.19.9"),
+    Library("websockets", "<18,>=14", "18.0"),
+    Library("typer", ">=0.12", ""),
+    Library("numpy", ">=2", "1.26", "csms"),
+)
 
 
-@pytest.mark.requirement("R90")
+@pytest.mark.requirement("R90", "R165")
 @pytest.mark.parametrize(
     ("machine", "missing"),
     [
         (NEW, {"CAP_NET_ADMIN"}),
-        (Machine("5.15.0", (3, 11, 0), (3, 0, 0), 3 << 12, can=True, ip=True), set()),
-        (Machine("5.14.99", (3, 10, 9), (1, 1, 1), 0, can=False, ip=False),
-         {"Linux", "Python", "OpenSSL", "CAP_NET_ADMIN", "CAP_NET_RAW", "AF_CAN", "ip"}),
-        (Machine("unknown", (3, 11, 0), (3, 0, 0), 3 << 12, can=True, ip=True), {"Linux"}),
+        (Machine("5.15.0", (3, 11, 0), (3, 0, 0), 3 << 12, **GOOD), set()),
+        (Machine("5.14.99", (3, 10, 9), (1, 1, 1), 0, can=False, ip=False, tls="1.1.1", libraries=OLD_LIBRARIES),
+         {"Linux", "Python", "OpenSSL", "OpenSSL of cryptography", "msgspec", "websockets", "typer", "extra csms",
+          "clock synchronised", "CAP_NET_ADMIN", "CAP_NET_RAW", "AF_CAN", "ip"}),
+        (Machine("unknown", (3, 11, 0), (3, 0, 0), 3 << 12, **GOOD), {"Linux"}),
+        (Machine("6.1", (3, 11, 0), (3, 0, 0), 3 << 12, **{**GOOD, "clock": False}), {"clock synchronised"}),
+        (Machine("6.1", (3, 11, 0), (3, 0, 0), 3 << 12, **{**GOOD, "tls": ""}), {"OpenSSL of cryptography"}),
     ],
 )  # fmt: skip
 def test_prerequisites(machine: Machine, missing: set[str]) -> None:
     found = list(checks(machine))
     assert {each.name for each in found if not each.met} == missing
     assert all(each.hint for each in found if not each.met)
-    assert {each.name for each in found if each.required} == {"Linux", "Python", "OpenSSL"}
+    required = {each.name for each in machine.libraries if not each.extra}
+    required |= {"Linux", "Python", "OpenSSL", "OpenSSL of cryptography"}
+    assert {each.name for each in found if each.required} == required
+
+
+RELEASES = st.lists(st.integers(0, 30), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
+
+
+@pytest.mark.requirement("R165")
+@given(RELEASES, st.lists(st.tuples(st.sampled_from([">=", "<", "<=", ">", "==", "!="]), RELEASES), max_size=3))
+def test_versions_are_compared_as_packaging_does(version: str, bounds: list[tuple[str, str]]) -> None:
+    specifier = ",".join(map("".join, bounds))
+    assert fits(version, specifier) == SpecifierSet(specifier).contains(version)
+
+
+@pytest.mark.requirement("R165")
+def test_every_library_of_the_distribution_is_checked(v2g: Run) -> None:
+    demanded = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {Requirement(each).name.lower() for each in demanded["dependencies"]}
+    found = {each["name"]: each for each in map(json.loads, v2g("diag", "prereq", "--json").output.splitlines())}
+    assert wanted <= set(found)
+    assert all(found[name]["found"] == metadata.version(name) and found[name]["met"] for name in wanted)
+    assert {f"extra {name}" for name in EXTRAS} <= set(found)
+    assert set(EXTRAS) == set(demanded["optional-dependencies"]) - {"all", "dev", "fuzz", "release"}
+    assert found["Python"]["needed"] in demanded["requires-python"]
 
 
 @pytest.mark.requirement("R90")
