@@ -49,10 +49,12 @@ mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(call pytest,-n 2 -m "interop" $(ARGS))
 
-verify: export V2G_EXAMPLES = 200
+verify: export V2G_EXAMPLES = 100
+verify: export V2G_WORLDS = 300
+verify: export V2G_KILLS = 100
 verify: test      ## everything, in short where it takes long, before a release
 	$(call pytest,-n 2 -m "interop" --share 5)
-	$(call pytest,-n 2 -m "long and not interop and not hours" --share 24)
+	$(call pytest,-n 2 -m "long and not interop and not hours" --share 48)
 	$(BIN)/python -m tests.mutants --share 20
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick
