@@ -293,6 +293,7 @@ class StatusKeeper:
         """Process an event of the charger."""
         if event.stage == "ocpp":
             self._csms(event)
+        if event.stage not in _READ:
             return
         index = self._numbers.get(str(event.data.get("evse_id")), None if self._many else 0)
         if index is not None:
@@ -348,6 +349,7 @@ class StatusKeeper:
             case (("session" | "authorization" | "basic"), _):
                 self._session(index, event.name, said, now)
         self._evses[index] = evse
+        self.latest = replace(self.latest, evses=tuple(self._evses))
 
     def _session(self, index: int, name: str, said: dict[str, str], now: int) -> None:
         sessions = self._sessions[index]
@@ -427,6 +429,8 @@ class StatusKeeper:
             sessions[0] = replace(sessions[0], energy_in_wh=used[0], energy_out_wh=used[1])
 
 
+_READ: Final = frozenset({"link", "hardware", "safety", "settlement", "tls", "session", "authorization", "basic"})
+"""Stages of events that say something of an EVSE."""
 _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
 _EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}
 _FIGURES: Final = frozenset({"power", "meter"})

@@ -57,7 +57,7 @@ class StatusPage:
             loop.call_soon_threadsafe(self._observe, Observe("program", "status_page_refused", {"peer": peer}))
 
         try:
-            server = _PageServer(config, token, self._latest, refused)
+            server = PageServer(config, token, self._latest, refused)
         except OSError as error:
             where = f"{config.host} port {config.port}"
             raise TransportError(f"cannot listen on {where}: {error.strerror or error}") from None
@@ -73,7 +73,9 @@ class StatusPage:
             server.server_close()
 
 
-class _PageServer(BoundedServer):
+class PageServer(BoundedServer):
+    """The listener: `refused` is called with the address of a client without the token, once a minute."""
+
     def __init__(
         self,
         config: StatusPageConfig,
@@ -125,7 +127,7 @@ def _given(header: str) -> bytes:
 
 class _Page(Handler):
     timeout = PATIENCE_S
-    server: _PageServer
+    server: PageServer
 
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """Answer a request."""

@@ -76,10 +76,14 @@ class View:
 def _place(event: Event, known: dict[str, Run]) -> str:
     """Return the EVSE of an event: a charger with several adds the id to each of their events.
 
-    One with a single EVSE reports its id only when a session begins.
+    One with a single EVSE reports its id only when it begins to listen, and when a session begins.
     """
     evse = event.data.get("evse_id")
-    if event.process != "secc" or not isinstance(evse, str) or (event.stage == "session" and evse not in known):
+    if (
+        event.process != "secc"
+        or not isinstance(evse, str)
+        or (event.stage in ("session", "sdp") and evse not in known)
+    ):
         return ""
     return evse
 

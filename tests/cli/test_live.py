@@ -105,6 +105,9 @@ def test_several_evses_have_a_panel_each() -> None:
 
 def test_a_charger_with_one_evse_has_one_panel(tmp_path: Path) -> None:
     view = View(live=False)
+    view.take(Event(0.5, 0, "secc", "sdp", "listens", {"evse_id": "DEV2GE00001", "interface": "lo"}))
+    view.take(Event(0.6, 0, "secc", "hardware", "status", {"pilot": "A: no vehicle"}))
+    assert "A: no vehicle" in shown(*view.shown)
     view.take(Event(1.0, 0, "secc", "tls", "accepted", {"peer": "WMI"}))
     view.take(Event(2.0, 0, "secc", "session", "session_started", {"session_id": "ab", "evse_id": "DEV2GE00001"}))
     assert [each.evse for each in view.runs.values()] == ["DEV2GE00001"]

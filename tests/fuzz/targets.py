@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
-from tests.fuzz import links, payment, pki, sessions, tls, trust
+from tests.fuzz import links, pages, payment, pki, sessions, tls, trust
 from tests.fuzz.hardware import board, board_seeds, energy, energy_seeds, energy_word, energy_word_seeds
 from tests.fuzz.slac import frame, frame_seeds
 from v2g.errors import ExiDecodeError, ExiEncodeError
@@ -110,6 +110,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
         "asked": (pki.asked, pki.asked_seeds),
         "typed": (pki.typed, pki.typed_seeds),
     }
+    | pages.TARGETS
     | payment.TARGETS
     | trust.TARGETS
     | sessions.TARGETS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.config import ProgramConfig, load_config
-from secc.status import ChargerStatus, StatusKeeper, summary
+from secc.status import ChargerStatus, Line, StatusKeeper, summary
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
@@ -31,8 +31,7 @@ NAMES = (
     *("down", "modem_found", "port_lost", "run_failed", "session_started", "session_ended", "protocol_negotiated"),
     *("asked", "refused", "board_found", "board_lost", "opened", "lowered", "bundle_failed", "key_set", "started"),
 )
-CONFIG = load_config(
-    f"""data_dir = "d"
+TEXT = """data_dir = "d"
 [tls]
 chain = "a"
 key = "b"
@@ -40,9 +39,8 @@ v2g_roots = ["c"]
 [meter]
 chain = "d"
 key = "e"
-{STATION}""",
-    name="secc.toml",
-)
+"""
+CONFIG = load_config(TEXT + STATION, name="secc.toml")
 
 
 def configured(folder: Path, pki: PkiTree, extra: str = "") -> ProgramConfig:
@@ -122,16 +120,33 @@ async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: 
     assert json.loads(msgspec.json.encode(keeper.latest))["evses"][0]["sessions"][0]["session_id"] == "ab"
 
 
-def test_matching_and_modem(keeper: StatusKeeper) -> None:
-    for name, data in (
-        ("key_set", {"nid": "ab"}),
-        ("modem_found", {"chip": "QCA7000", "firmware": "1.1.0.730"}),
-        ("matched", {"attenuation_db": 11.5}),
-        ("down", {"reason": "unplugged"}),
-    ):
-        saw(keeper, "link", name, **data)
-    saw(keeper, "link", "port_lost", error="gone")
-    saw(keeper, "link", "matched", attenuation_db="much")
+def test_each_evse_shows_its_own_matching() -> None:
+    """Events of a charger with several EVSEs name theirs; those of the whole charger concern none."""
+    ids = ("DE*V2G*E1", "DE*V2G*E2")
+    evses = "".join(f'[[evses]]\nevse_id = "{name}"\nmeter = {{chain = "{name}", key = "k"}}\n' for name in ids)
+    config = load_config(f'{TEXT}[link]\nmedium = "m"\n[link.slac]\n{evses}', name="secc.toml")
+    keeper = StatusKeeper(config, Clock())
+
+    def modem(name: str, **data: Any) -> Line:
+        keeper.saw(Observe("link", name, {"evse_id": ids[1], **data}))
+        first, second = keeper.latest.evses
+        assert summary(keeper.latest, first)["modem"].text == "loopback: no network key yet"
+        return summary(keeper.latest, second)["modem"]
+
+    assert modem("key_set", nid="ab") == ("loopback: ready for a vehicle", "good")
+    ready = "loopback: ready for a vehicle, QCA7000 firmware 1.1.0.730"
+    assert modem("modem_found", chip="QCA7000", firmware="1.1.0.730").text == ready
+    assert modem("matching_started").tone == "busy"
+    assert modem("run_failed", reason="sounds_missing").text.endswith("last failure: sounds_missing")
+    assert modem("matched", attenuation_db=11.5).text.endswith(
+        "link up, QCA7000 firmware 1.1.0.730, last match 11.5 dB"
+    )
+    assert modem("key_set", nid="cd").text == f"{ready}, last match 11.5 dB"
+    assert modem("down", reason="modem_silent").tone == "bad"
+    assert modem("port_lost", error="gone").text.endswith("last failure: gone")
+    assert modem("port_back").text.startswith("loopback: no network key yet")
+    keeper.saw(Observe("link", "key_set", {"nid": "ab"}))
+    assert keeper.latest.evses[0].modem.state == "starting"
 
 
 @given(

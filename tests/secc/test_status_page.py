@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import socket
 import ssl
@@ -134,6 +135,16 @@ def test_text_of_others_stays_text(text: str) -> None:
     assert shown.names.isdisjoint({"script", "img", "link", "iframe", "form", "a", "object"})
     assert "src" not in shown.attributes
     assert "href" not in shown.attributes
+
+
+def test_the_policy_allows_the_pages_own_style_and_nothing_else() -> None:
+    style = page(STATUS).split("<style>")[1].split("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    allowed = {"default-src": "'none'", "style-src": f"'sha256-{digest}'"}
+    policy = dict(each.split(" ", 1) for each in HEADERS["Content-Security-Policy"].split("; "))
+    assert policy == allowed | dict.fromkeys(("base-uri", "form-action", "frame-ancestors"), "'none'")
+    assert "url(" not in style
+    assert "@import" not in style
 
 
 async def test_slow_and_many_clients_keep_no_one_out(tmp_path: Path) -> None:
