@@ -10,7 +10,7 @@ from v2g.hardware.interfaces import EnergyMeter, MeterValues, OnFault
 
 
 class RemoteMeter:
-    """A polled meter. See Meter: a reading is at most one poll old, and fresh after `refresh`."""
+    """A meter on a line. See Meter: a reading is at most one poll or telegram old, and fresh after `refresh`."""
 
     def __init__(self, serial: str, meter: EnergyMeter) -> None:
         self.serial: Final = serial

@@ -80,9 +80,7 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         DriverName,
         Meta(description='power stage and isolation monitor: "simulated", "can" (modules on CAN), or another driver'),
     ] = "simulated"
-    meter: Annotated[
-        DriverName, Meta(description='meter: "simulated", "modbus" (a Modbus RTU line), or another driver')
-    ] = "simulated"
+    meter: Annotated[DriverName, Meta(description='meter: "simulated", "modbus", or another driver')] = "simulated"
     drivers: Annotated[
         dict[str, Table], Meta(description="other drivers by name, each with the keys that it knows")
     ] = {}

@@ -1,8 +1,10 @@
 """The charger's configuration: what it refuses, and in which words."""
 
+from pathlib import Path
+
 import pytest
 
-from secc.config import load_config
+from secc.config import check_config, load_config
 from secc.editions import enabled
 from v2g.errors import ConfigError
 
@@ -57,3 +59,40 @@ def test_an_edition_is_named_once_and_only_one_that_is_here_is_served() -> None:
         f'{LEAST}[charger]\neditions = ["din", "20", "2"]\n[sdp]\nwithout_tls = true\n', name="secc.toml"
     ).charger
     assert [*enabled(every)] == ["din", "20", "2"]
+
+
+METER = LEAST + '[hardware]\nmeter = "modbus"\n[hardware.modbus]\n'
+
+
+OWN_MAP = "[hardware.modbus.registers]\nimport_wh = { address = 0 }\nexport_wh = { address = 2 }"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("", "needs either device"),
+        ('device = "/dev/ttyUSB0"\nhost = "meter"', "needs either device"),
+        ('device = "/dev/ttyUSB0"\nunit = 0', "unit must be 1 to 247"),
+        (f'host = "meter"\nmap_file = "m.toml"\n{OWN_MAP}', "give one of them"),
+    ],
+)
+def test_a_meter_has_one_way_to_it_and_one_map(keys: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(f"{METER}{keys}\n", name="secc.toml")
+
+
+def test_a_meter_as_configured_before_maps_were_files_is_still_taken() -> None:
+    keys = 'device = "/dev/ttyUSB0"\nmap = "generic"\nunit = 7\n'
+    own = "[hardware.modbus.registers]\nimport_wh = { address = 0, scale = 1000.0 }\nexport_wh = { address = 2 }\n"
+    meter = load_config(f"{METER}{keys}{own}", name="secc.toml").hardware.modbus
+    assert meter is not None
+    assert (meter.place, meter.register_map().import_wh.scale) == ("/dev/ttyUSB0", 1000.0)
+
+
+def test_an_own_map_is_checked_with_the_configuration(tmp_path: Path) -> None:
+    """Its path is relative to the configuration, and its wrong key is named with file and line."""
+    (tmp_path / "meter.toml").write_text("[import_wh]\naddress = 0\n[export_wh]\naddres = 2\n")
+    keys = 'host = "meter"\nmap_file = "meter.toml"\n'
+    found = [str(each) for each in check_config(f"{METER}{keys}", name=str(tmp_path / "secc.toml"))]
+    (said,) = [each for each in found if "map_file" in each]
+    assert f"{tmp_path / 'meter.toml'}:4: unknown key 'export_wh.addres'" in said

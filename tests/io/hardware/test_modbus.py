@@ -1,15 +1,15 @@
-"""A Modbus meter over a serial cable: pymodbus' server at the other end, and everything that a line can do to it."""
+"""A Modbus meter: over a serial cable with pymodbus' server at the other end, and over TCP with our own."""
 
 import asyncio
+import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
-from hypothesis import given
-from hypothesis import strategies as st
 from pymodbus.client import AsyncModbusSerialClient
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusSerialServer
@@ -17,8 +17,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from tests.io.conftest import PtyPair
-from v2g.errors import ConfigError, FrameError, TransportError
-from v2g.hardware.meter_registers import MAPS, Register, RegisterMap
+from v2g.errors import FrameError, TransportError
+from v2g.hardware.modbus_server import ILLEGAL_ADDRESS, ModbusConversation, ModbusRefused
 from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
 from v2g.io.runtime.clock import Clock
 
@@ -50,7 +50,7 @@ class Bench:
     def __init__(self) -> None:
         self.cable = Cable()
         self.registers = [0] * 200
-        self.refuses = False
+        self.refuses, self.delay_s = False, 0.0
         self.set(import_kwh=1234.5, export_kwh=6.25, volts=231.5, watts=-4_600.0)
         blank = SimData(address=0, count=200, values=0, datatype=DataType.REGISTERS)
         device = SimDevice(id=1, simdata=[blank], action=self.answer)
@@ -71,6 +71,7 @@ class Bench:
         self, function: int, start: int, address: int, count: int, current: list[int], wanted: object
     ) -> ExcCodes | None:
         """Put what the meter shows into the server's registers; only input registers (function 4) are there."""
+        await asyncio.sleep(self.delay_s)
         current[address - start : address - start + count] = self.registers[address : address + count]
         return ExcCodes.ILLEGAL_ADDRESS if self.refuses or function != 4 else None
 
@@ -178,7 +179,7 @@ async def test_a_meter_that_never_answers_is_named_at_the_start(monkeypatch: pyt
     monkeypatch.setattr("v2g.io.hardware.modbus.START_S", 0.3)
     cable = PtyPair()
     meter = ModbusMeter(ModbusConfig(device=cable.devices[0], timeout_s=0.05), CLOCK)
-    with pytest.raises(TransportError, match="does not answer") as caught:
+    with pytest.raises(TransportError, match="it does not answer") as caught:
         await meter.open()
     assert "hardware.modbus" in caught.value.hint
     cable.close()
@@ -190,30 +191,147 @@ async def test_a_refusal_of_the_meter_is_no_reading(bench: Bench, until: Callabl
     assert bench.meter.values.import_mwh == 1_234_500_000
 
 
-def test_an_unknown_map_is_named() -> None:
-    with pytest.raises(ConfigError, match="unknown register map 'sdm999'"):
-        ModbusMeter(ModbusConfig(device="x", map="sdm999"), CLOCK)
+async def test_a_late_answer_is_not_taken_for_that_of_the_next_request(bench: Bench, until: Callable[..., Any]) -> None:
+    """Answers on a serial line have no numbers: one that comes after its time-out must not become another value."""
+    seen = set()
+    bench.meter.on_change(lambda: seen.add((bench.meter.values.import_mwh, bench.meter.values.export_mwh)))
+    errors = bench.meter.errors
+    for delay_s in (0.12, 0.15, 0.19):
+        bench.delay_s = delay_s
+        reached = bench.meter.errors + 2
+        await until(lambda reached=reached: bench.meter.errors >= reached)
+        bench.delay_s = 0.0
+        await bench.meter.refresh()
+    assert bench.meter.errors > errors
+    assert seen == {(1_234_500_000, 6_250_000)}
 
 
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.booleans())
-def test_words_come_in_either_order(value: float, low_first: bool) -> None:
-    words = floats(value)
-    register = Register(address=0, words="low_first" if low_first else "high_first")
-    assert register.read(words[::-1] if low_first else words) == value
+# -- Modbus TCP
 
 
-@given(st.integers(-(2**63), 2**63 - 1))
-def test_integers_of_every_width(value: int) -> None:
-    for kind, size in (("int16", 2), ("int32", 4), ("int64", 8)):
-        wrapped = int.from_bytes((value & (2 ** (8 * size) - 1)).to_bytes(size, "big"), "big", signed=True)
-        data = wrapped.to_bytes(size, "big", signed=True)
-        words = [int.from_bytes(data[at : at + 2], "big") for at in range(0, size, 2)]
-        assert Register(address=0, kind=kind).read(words) == float(wrapped)  # type: ignore[arg-type]
+class TcpMeter:
+    """Our server as a meter: `registers` holds what there is, `broken` sends other octets than the right ones."""
+
+    def __init__(self, registers: dict[int, int]) -> None:
+        self.registers = registers
+        self.asked: list[tuple[str, int, int]] = []
+        self.broken: Callable[[bytes], bytes] = lambda answer: answer
+        self.connections: dict[Any, asyncio.StreamWriter] = {}
+
+    def read(self, table: str, address: int, count: int) -> list[int]:
+        self.asked.append((table, address, count))
+        if not all(address + at in self.registers for at in range(count)):
+            raise ModbusRefused(ILLEGAL_ADDRESS)
+        return [self.registers[address + at] for at in range(count)]
+
+    def refuse(self, *_: object) -> None:
+        raise ModbusRefused(ILLEGAL_ADDRESS)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = ModbusConversation(self.read, self.refuse)
+        self.connections[asyncio.current_task()] = writer
+        try:
+            while data := await reader.read(4096):
+                for answer in conversation.receive(data):
+                    writer.write(self.broken(answer))
+        except (FrameError, OSError):
+            pass
+        writer.close()
 
 
-def test_every_map_is_whole() -> None:
-    for registers in MAPS.values():
-        assert isinstance(registers, RegisterMap)
-        assert registers.import_wh.address != registers.export_wh.address
-    with pytest.raises(FrameError):
-        Register(address=1).read(floats(float("nan")))
+@contextlib.asynccontextmanager
+async def tcp(registers: dict[int, int], **config: Any) -> AsyncIterator[tuple[TcpMeter, ModbusMeter]]:
+    """Serve these registers and yield the meter that reads them, not yet opened."""
+    server = TcpMeter(registers)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    settings = {"host": "127.0.0.1", "port": port, "poll_s": 0.02, "timeout_s": 0.1, "lost_s": 0.4} | config
+    meter = ModbusMeter(msgspec.convert(settings, ModbusConfig), CLOCK)
+    try:
+        yield server, meter
+    finally:
+        await meter.stop()
+        listening.close()
+        for writer in server.connections.values():
+            writer.transport.abort()
+        await asyncio.gather(*server.connections, return_exceptions=True)
+
+
+def sunspec(start: int, values: dict[int, int]) -> dict[int, int]:
+    """Return the registers of a device with the models 1 (66 long) and 203 (105 long), from a marker on."""
+    found = dict.fromkeys(range(start, start + 180), 0)
+    words = {0: 0x5375, 1: 0x6E53, 2: 1, 3: 66, 70: 203, 71: 105, 177: 0xFFFF, 178: 0}
+    return found | {start + at: word for at, word in words.items()} | {start + 70 + at: v for at, v in values.items()}
+
+
+SUNSPEC_VALUES = {46: 18, 47: 54_927, 38: 0, 39: 625, 54: 0x10000 - 1, 7: 2_315, 15: 0xFFFF, 18: 0x10000 - 460, 22: 1}
+"""1234.567 kWh import and 62.5 Wh export by 10^-1 Wh, 231.5 V by 10^-1, -4600 W by 10."""
+
+
+@pytest.mark.parametrize("start", [40_000, 50_000, 0])
+async def test_a_meter_of_sunspec_is_found_and_read_in_one_request(start: int) -> None:
+    async with tcp(sunspec(start, SUNSPEC_VALUES), map="sunspec") as (server, meter):
+        await meter.open()
+        values = meter.values
+        assert (values.import_mwh, values.export_mwh) == (123_457_500, 62_500)
+        assert (values.voltage_mv, values.power_w, values.frequency_mhz) == (231_500, -4_600, 0)
+        asked = len(server.asked)
+        await meter.refresh()
+        assert set(server.asked[asked:]) == {("holding", start + 77, 48)}
+
+
+async def test_a_device_without_the_model_is_named_with_those_it_has() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("v2g.io.hardware.modbus.START_S", 0.3)
+        async with tcp(sunspec(40_000, {0: 103}), map="sunspec") as (_, meter):
+            with pytest.raises(TransportError, match=r"has the SunSpec models \[1, 103\], but none of \[201"):
+                await meter.open()
+
+
+async def test_a_meter_counts_by_network_as_by_line(until: Callable[..., Any]) -> None:
+    """Registers of another map, with import and export exchanged."""
+    registers = dict.fromkeys(range(8), 0) | {0: 1, 3: 500, 5: 40_000, 7: 10}
+    async with tcp(registers, map="generic", swap=True) as (server, meter):
+        await meter.open()
+        assert (meter.values.export_mwh, meter.values.import_mwh) == (65_536_000, 500_000)
+        assert (meter.values.voltage_mv, meter.values.power_w) == (40_000, -10)
+        assert set(server.asked) == {("holding", 0, 8)}
+
+
+REFUSED = b"\x83\x02"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda answer: answer[:7] + REFUSED,
+        lambda answer: answer[:5] + b"\x03" + answer[6:7] + REFUSED,
+        lambda answer: answer[:5] + bytes((answer[5] - 2, answer[6], answer[7], answer[8] - 2)) + answer[9:-2],
+        lambda answer: answer[:-3],
+        lambda _: b"",
+        lambda answer: b"\xff\xff" + answer[2:],
+        lambda answer: answer[:2] + b"\x00\x07" + answer[4:],
+        lambda answer: answer[:7] + b"\x04" + answer[8:],
+        lambda answer: answer[:6] + b"\x55" + answer[7:],
+    ],
+    ids=["exception cut", "exception", "short", "cut", "none", "number", "protocol", "function", "unit"],
+)
+async def test_no_broken_answer_becomes_a_reading(broken: Callable[[bytes], bytes], until: Callable[..., Any]) -> None:
+    """The last good values stay, the loss is told, and the next whole answer ends it."""
+    async with tcp(dict.fromkeys(range(8), 0) | {1: 7}, map="generic") as (server, meter):
+        await meter.open()
+        faults: list[tuple[str, bool]] = []
+        meter.on_fault(lambda word, active: faults.append((word, active)))
+        server.broken = broken
+        await until(lambda: faults == [("meter_lost", True)])
+        assert meter.values.import_mwh == 7_000
+        server.broken = lambda answer: answer
+        await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
+
+
+async def test_a_refused_map_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("v2g.io.hardware.modbus.START_S", 0.2)
+    async with tcp({}, map="abb_b23") as (_, meter):
+        with pytest.raises(TransportError, match="refuses 8 registers from holding 20480 with exception 2") as caught:
+            await meter.open()
+        assert "host, port, unit and map" in caught.value.hint

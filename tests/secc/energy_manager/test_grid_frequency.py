@@ -12,7 +12,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.meter_remote import RemoteMeter
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import MeterValues
-from v2g.hardware.meter_registers import MAPS, values_of
+from v2g.hardware.meter_registers import shipped_map, values_of
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
@@ -101,6 +101,6 @@ def test_source_and_file_belong_together() -> None:
 
 
 def test_an_sdm630_tells_the_frequency() -> None:
-    registers = MAPS["sdm630"]
-    words = dict.fromkeys(("import_wh", "export_wh", "voltage", "power"), (0, 0)) | {"frequency": (0x4248, 0)}
-    assert values_of(registers, words).frequency_mhz == 50_000
+    registers = shipped_map("sdm630")
+    words = {(table, first + at): 0 for table, first, count in registers.requests() for at in range(count)}
+    assert values_of(registers, words | {("input", 0x46): 0x4248}).frequency_mhz == 50_000

@@ -1,24 +1,27 @@
-"""A meter on a Modbus RTU line, by pymodbus: polled, since each query takes time."""
+"""A meter on Modbus RTU or TCP, by pymodbus: polled, since each query takes time."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import MeterValues, OnFault
-from v2g.hardware.meter_registers import MAPS, Register, RegisterMap, values_of
+from v2g.errors import TransportError
+from v2g.hardware.interfaces import MeterValues
+from v2g.hardware.meter_registers import RegisterMap, load_map, shipped_map, values_of
+from v2g.hardware.modbus_server import Table
+from v2g.hardware.sunspec import find_model
 from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
-from v2g.units import MWH_PER_KWH
 
 if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusSerialClient
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
 _log = logging.getLogger(__name__)
 
@@ -27,22 +30,28 @@ START_S: Final = 5.0
 
 
 class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A meter on a serial line."""
+    """A meter on a serial line, or on a network."""
 
-    device: Annotated[str, Meta(min_length=1)]
-    """The serial port, such as /dev/ttyUSB0."""
+    device: str = ""
+    """The serial port of a meter on Modbus RTU, such as /dev/ttyUSB0."""
+    host: str = ""
+    """Name or address of a meter, or its gateway, on Modbus TCP, instead of `device`."""
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 502
+    """Port of `host`."""
     baud_rate: Annotated[int, Meta(ge=300, le=1_000_000)] = 9_600
     """Speed of the serial port, bit/s."""
     parity: Literal["N", "E", "O"] = "N"
     """Parity of the serial port: none, even or odd."""
     stop_bits: Literal[1, 2] = 1
     """Stop bits of the serial port."""
-    unit: Annotated[int, Meta(ge=1, le=247)] = 1
-    """The meter's address on the line."""
+    unit: Annotated[int, Meta(ge=0, le=255)] = 1
+    """The meter's address on the line, from 1 to 247; behind `host` also 0 or 255."""
     map: str = "sdm630"
-    """Kind of meter, with known registers: `sdm630` or `generic`."""
+    """Kind of meter whose registers are known: a file of v2g/hardware/meter_maps, without its extension."""
+    map_file: Path | None = None
+    """Registers of another kind of meter, TOML or YAML; it replaces `map`."""
     registers: RegisterMap | None = None
-    """Registers of another kind of meter; they replace `map`."""
+    """Registers of another kind of meter, given here; they replace `map`."""
     rollover_kwh: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     """Where the meter's registers start again at 0, kWh, such as 1000000; without it a register that falls is a
     fault."""
@@ -55,80 +64,62 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     lost_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     """Time without a reading after which no energy flows."""
 
+    def __post_init__(self) -> None:
+        """Reject a meter with two ways to it, or none, or with two maps."""
+        if bool(self.device) == bool(self.host):
+            raise ValueError("needs either device (Modbus RTU) or host (Modbus TCP)")
+        if self.device and not 1 <= self.unit <= 247:
+            raise ValueError("unit must be 1 to 247 on a serial line")
+        if self.map_file is not None and self.registers is not None:
+            raise ValueError("has map_file and registers: give one of them")
 
-class ModbusMeter:
-    """See EnergyMeter: the last good reading is kept fresh; invalid and late ones are discarded."""
+    @property
+    def place(self) -> str:
+        """Where the meter is, for people."""
+        return self.device or f"{self.host}:{self.port}"
+
+    def register_map(self) -> RegisterMap:
+        """Return the meter's registers. Raises ConfigError for an unknown map, or an invalid file."""
+        if self.registers is not None:
+            return self.registers
+        return shipped_map(self.map) if self.map_file is None else load_map(self.map_file)
+
+
+class ModbusMeter(MeterReadings):
+    """See EnergyMeter: polls a meter on Modbus RTU or TCP."""
 
     def __init__(self, config: ModbusConfig, clock: Clock) -> None:
-        """Raises ConfigError for an unknown map."""
-        registers = config.registers or MAPS.get(config.map)
-        if registers is None:
-            raise ConfigError(f"unknown register map {config.map!r}", hint=f"one of {', '.join(MAPS)}")
-        self._config, self._clock, self._registers = config, clock, registers
-        self._client: AsyncModbusSerialClient | None = None
-        self._values: MeterValues | None = None
-        self._taken = 0.0
-        self._lost = self._stopping = False
-        self._polled = asyncio.Condition()
+        """Raises ConfigError for an unknown map, or an invalid file."""
+        super().__init__(config.place, clock, lost_s=config.lost_s, rollover_kwh=config.rollover_kwh, swap=config.swap)
+        self._config, self._registers = config, config.register_map()
+        self._requests = self._registers.requests()
+        self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
+        self._model_at: int | None = None if self._registers.sunspec else 0
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self._on_fault: list[OnFault] = []
-        self._on_change: list[Callable[[], None]] = []
-        self.errors = 0
-        """Polls that gave no reading."""
-
-    @property
-    def rollover_mwh(self) -> int | None:
-        """Where its registers start again at 0, mWh; None if they do not."""
-        return None if self._config.rollover_kwh is None else self._config.rollover_kwh * MWH_PER_KWH
-
-    @property
-    def lost(self) -> bool:
-        """Whether it does not answer."""
-        return self._lost
 
     @property
     def has_voltage(self) -> bool:
         """Whether it has voltage registers."""
         return self._registers.voltage is not None
 
-    @property
-    def values(self) -> MeterValues:
-        """The last good reading. Raises TransportError before `open`."""
-        if self._values is None:
-            raise TransportError(f"the meter on {self._config.device} has not answered")
-        return self._values
-
     async def open(self) -> None:
         """Open the line and wait for the first reading. Raises TransportError without one."""
-        from pymodbus.client import AsyncModbusSerialClient  # only for chargers with such a meter
-
         # it logs every missing answer; relevant losses are reported as `meter_lost`
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
         config = self._config
-        self._client = AsyncModbusSerialClient(
-            config.device,
-            baudrate=config.baud_rate,
-            parity=config.parity,
-            stopbits=config.stop_bits,
-            timeout=config.timeout_s,
-            retries=0,
-            reconnect_delay=0.1,
-            reconnect_delay_max=2.0,
-        )
-        if not Path(config.device).exists():
+        if config.device and not Path(config.device).exists():
             hint = "is the adapter plugged in, and is the name right? ls /dev/serial/by-id"
             raise TransportError(f"the meter's port {config.device} does not exist", hint=hint)
+        self._client = _client(config)
         await self._client.connect()
         self._task = asyncio.create_task(self._poll_forever(), name="meter")
+        way = "device, baud_rate, parity" if config.device else "host, port"
         try:
-            async with asyncio.timeout(START_S), self._polled:
-                await self._polled.wait_for(lambda: self._values is not None)
-        except TimeoutError:
+            await self._first(START_S, f"{way}, unit and map of [hardware.modbus] must match the meter")
+        except TransportError:
             await self.stop()
-            raise TransportError(
-                f"the meter on {config.device} does not answer",
-                hint="device, baud_rate, parity, unit and map of [hardware.modbus] must match the meter",
-            ) from None
+            raise
 
     async def stop(self) -> None:
         """Stop polling and close the line."""
@@ -140,84 +131,71 @@ class ModbusMeter:
         if self._client is not None:
             self._client.close()
 
-    async def refresh(self) -> None:
-        """Return when a poll that began after this call has ended, or the meter is lost."""
-        began = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(self._config.lost_s), self._polled:
-                await self._polled.wait_for(lambda: self._taken >= began)
-        except TimeoutError:
-            return
-
-    def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when the meter stops responding or responds again (`meter_lost`)."""
-        self._on_fault.append(callback)
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` with each new reading."""
-        self._on_change.append(callback)
-
     # -- inside
 
     async def _poll_forever(self) -> None:
-        received = self._clock.monotonic()
         while (
             not self._stopping
         ):  # before Python 3.12 a cancellation may be lost in asyncio.wait_for, which pymodbus uses
-            began = self._clock.monotonic()
+            began, pause_s = self._clock.monotonic(), self._config.poll_s
             try:
                 values = await self._poll()
             except Exception as error:  # noqa: BLE001 - any error of the library on garbage is a missing reading
-                self.errors += 1
+                # a late answer must not be taken for that of the next request: a serial line has no numbers
+                pause_s = max(pause_s, self._clock.monotonic() - began + self._config.timeout_s)
                 _log.debug("meter: %s", error)
-                if began - received >= self._config.lost_s:
-                    self._notify(lost=True)
+                self._missed(str(error))
             else:
-                received = began
-                self._values, self._taken = values, began
-                self._notify(lost=False)
-                for callback in self._on_change:
-                    callback()
-                async with self._polled:
-                    self._polled.notify_all()
-            await asyncio.sleep(max(0.01, self._config.poll_s - (self._clock.monotonic() - began)))
+                await self._take(values, began)
+            await asyncio.sleep(max(0.01, pause_s - (self._clock.monotonic() - began)))
 
     async def _poll(self) -> MeterValues:
-        """Read every register of the map. Raises TransportError for no answer, FrameError for an invalid one."""
+        """Read the whole map. Raises TransportError for no answer, FrameError for an invalid one."""
+        if self._model_at is None:
+            self._model_at = await find_model(partial(self._read, "holding"), self._registers.sunspec)
         read = {}
-        for name in self._registers.__struct_fields__:
-            register = getattr(self._registers, name)
-            if register is not None:
-                read[name] = await self._read(register)
-        values = values_of(self._registers, read)
-        if not self._config.swap:
-            return values
-        power_w = None if values.power_w is None else -values.power_w
-        return MeterValues(values.export_mwh, values.import_mwh, values.voltage_mv, power_w, values.frequency_mhz)
+        for table, first, count in self._requests:
+            words = await self._read(table, self._model_at + first, count)
+            read.update({(table, first + at): word for at, word in enumerate(words)})
+        return values_of(self._registers, read)
 
-    async def _read(self, register: Register) -> Sequence[int]:
+    async def _read(self, table: Table, address: int, count: int) -> Sequence[int]:
         from pymodbus.exceptions import ModbusException
 
         assert self._client is not None
         if not self._client.connected:
             raise TransportError("the line is not open")
-        ask: Any = self._client.read_input_registers
-        if register.table == "holding":
-            ask = self._client.read_holding_registers
+        ask: Any = self._client.read_holding_registers if table == "holding" else self._client.read_input_registers
         try:
-            answer = await ask(register.address, count=register.count, device_id=self._config.unit)
-        except ModbusException as error:
-            raise TransportError(str(error)) from None
-        if answer.isError() or len(answer.registers) != register.count:
-            raise TransportError(f"register {register.address}: {answer}")
+            answer = await ask(address, count=count, device_id=self._config.unit)
+        except ModbusException:
+            raise TransportError("it does not answer") from None
+        if answer.isError():
+            code = getattr(answer, "exception_code", 0)
+            raise TransportError(f"it refuses {count} registers from {table} {address} with exception {code}")
+        if answer.function_code != (3 if table == "holding" else 4):  # pymodbus does not compare it
+            raise TransportError(f"it answers function {answer.function_code} instead")
+        if len(answer.registers) != count:
+            raise TransportError(
+                f"it sends {len(answer.registers)} of {count} registers from {table} register {address}"
+            )
         words: Sequence[int] = answer.registers
         return words
 
-    def _notify(self, *, lost: bool) -> None:
-        if lost is not self._lost:
-            self._lost = lost
-            for callback in self._on_fault:
-                callback("meter_lost", lost)
+
+def _client(config: ModbusConfig) -> "AsyncModbusSerialClient | AsyncModbusTcpClient":
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient  # only for chargers with such a meter
+
+    again = {"timeout": config.timeout_s, "retries": 0, "reconnect_delay": 0.1, "reconnect_delay_max": 2.0}
+    if config.host:
+        return AsyncModbusTcpClient(config.host, port=config.port, **again)  # type: ignore[arg-type]
+    return AsyncModbusSerialClient(
+        config.device,
+        baudrate=config.baud_rate,
+        parity=config.parity,
+        stopbits=config.stop_bits,
+        **again,  # type: ignore[arg-type]
+    )
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Files named in a configuration: whether they exist, and whether own certificates are valid."""
+"""Files named in a configuration: whether they exist, and whether own certificates and register maps are valid."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import msgspec
 
 from v2g.config import Flaw, fault, values_in
 from v2g.errors import ConfigError, V2GError
+from v2g.hardware.meter_registers import load_map
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 
@@ -32,6 +33,9 @@ _READ: Final = frozenset(
 )
 """Keys of other files that must exist at the start."""
 
+_MAP: Final = "map_file"
+"""Key of a meter's registers."""
+
 
 def file_faults(text: str, config: msgspec.Struct, *, name: str) -> list[ConfigError]:
     """Return the faults of the files named in a configuration."""
@@ -47,6 +51,11 @@ def _flaws(config: Any) -> Iterator[Flaw]:
     for where, value, _ in values_in(config):
         if where[-1] in _OWN and isinstance(value, Path):
             yield from _certificate(value, where)
+        elif where[-1] == _MAP and isinstance(value, Path):
+            try:
+                load_map(value)
+            except ConfigError as error:
+                yield where, str(error), error.hint
         elif where[-1] in _READ:
             for each in value if isinstance(value, tuple) else (value,):
                 if isinstance(each, Path) and not each.is_file():

@@ -1,0 +1,105 @@
+"""The last good reading of a meter on a line: kept, waited for, and lost when no other follows."""
+
+import asyncio
+from collections.abc import Callable
+
+from v2g.errors import TransportError
+from v2g.hardware.interfaces import MeterValues, OnFault
+from v2g.hardware.meter_registers import swapped
+from v2g.io.runtime.clock import Clock
+from v2g.units import MWH_PER_KWH
+
+
+class MeterReadings:
+    """See EnergyMeter: what meters on all lines have in common.
+
+    Each subclass opens its line, calls `_take` with every good reading, and `_missed` while there is none. Invalid and
+    late readings are discarded.
+    """
+
+    def __init__(self, place: str, clock: Clock, *, lost_s: float, rollover_kwh: int | None, swap: bool) -> None:
+        self._place, self._clock, self._lost_s, self._swap = place, clock, lost_s, swap
+        self._rollover_kwh = rollover_kwh
+        self._values: MeterValues | None = None
+        self._taken = self._received = clock.monotonic()
+        self._lost = False
+        self._changed = asyncio.Condition()
+        self._on_fault: list[OnFault] = []
+        self._on_change: list[Callable[[], None]] = []
+        self.errors = 0
+        """Polls and telegrams that gave no reading."""
+        self.failure = "it does not answer"
+        """Why the last one gave none."""
+
+    @property
+    def rollover_mwh(self) -> int | None:
+        """Where its registers start again at 0, mWh; None if they do not."""
+        return None if self._rollover_kwh is None else self._rollover_kwh * MWH_PER_KWH
+
+    @property
+    def lost(self) -> bool:
+        """Whether it gives no readings."""
+        return self._lost
+
+    @property
+    def has_voltage(self) -> bool:
+        """Whether it measures a voltage."""
+        return self._values is not None and self._values.voltage_mv is not None
+
+    @property
+    def values(self) -> MeterValues:
+        """The last good reading. Raises TransportError before `open`."""
+        if self._values is None:
+            raise TransportError(f"the meter on {self._place} has not answered")
+        return self._values
+
+    async def refresh(self) -> None:
+        """Return when a reading that began after this call has come, or the meter is lost."""
+        began = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._lost_s), self._changed:
+                await self._changed.wait_for(lambda: self._taken >= began)
+        except TimeoutError:
+            return
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` when the meter stops responding or responds again (`meter_lost`)."""
+        self._on_fault.append(callback)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` with each new reading."""
+        self._on_change.append(callback)
+
+    # -- for subclasses
+
+    async def _first(self, timeout_s: float, hint: str) -> None:
+        """Wait for the first reading. Raises TransportError with the hint and the last failure without one."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: self._values is not None)
+        except TimeoutError:
+            raise TransportError(f"no reading of the meter on {self._place}: {self.failure}", hint=hint) from None
+
+    async def _take(self, values: MeterValues, began: float) -> None:
+        """Keep a reading that began at this time."""
+        self._values = swapped(values) if self._swap else values
+        self._taken = self._received = began
+        self._notify(lost=False)
+        for callback in self._on_change:
+            callback()
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _missed(self, why: str = "") -> None:
+        """Note that a reading is invalid (`why`), or has not come."""
+        if why:
+            self.errors += 1
+            self.failure = why
+        if self._clock.monotonic() - self._received >= self._lost_s:
+            self._notify(lost=True)
+
+    def _notify(self, *, lost: bool) -> None:
+        if lost is not self._lost:
+            self._lost = lost
+            for callback in self._on_fault:
+                callback("meter_lost", lost)
