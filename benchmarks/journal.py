@@ -12,10 +12,11 @@ from benchmarks.settlement import finished
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import MeterReading
 from v2g.io.storage.journal_file import JournalFile
+from v2g.io.storage.record_keys import RecordKeys
 
 ABOUT = "append chained entries, in memory and durably, and verify them"
 
-REQUIREMENTS = ("R32",)
+REQUIREMENTS = ("R32", "R145")
 
 _BATCH = 500
 """Entries in a batch."""
@@ -92,6 +93,8 @@ def _rates(head: bytes, *, quick: bool) -> Iterator[Figure]:
         ):
             path = Path(folder) / f"{batch}.jsonl"
             ours, lines = _append(head, path, count, batch)
+            RecordKeys.rotate(keys := Path(folder) / "journal.keys")
+            sealed, _ = _append(head, path.with_suffix(".sealed"), count, batch, RecordKeys(keys))
             yield Figure(
                 name="journal",
                 figure=f"append durably, {name}",
@@ -101,6 +104,16 @@ def _rates(head: bytes, *, quick: bool) -> Iterator[Figure]:
                 peer="SQLite, WAL, synchronous=FULL",
                 peer_value=_sqlite(Path(folder) / f"{batch}.db", lines, batch),
                 note="chain, encode, write, fdatasync; depends on the disk",
+            )
+            yield Figure(
+                name="journal",
+                figure=f"append durably and sealed, {name}",
+                unit="µs/entry",
+                value=sealed,
+                target=target,
+                peer="plain",
+                peer_value=ours,
+                note="AES-256-GCM a line; depends on the disk",
             )
     data = head + b"".join(lines)
     spans = microseconds(lambda: verify_lines(data), calls=1 if quick else 5)
@@ -114,10 +127,12 @@ def _rates(head: bytes, *, quick: bool) -> Iterator[Figure]:
     )
 
 
-def _append(head: bytes, path: Path, count: int, batch: int) -> tuple[float, list[bytes]]:
+def _append(
+    head: bytes, path: Path, count: int, batch: int, keys: RecordKeys | None = None
+) -> tuple[float, list[bytes]]:
     """Return µs for each of `count` entries, each batch durable before the next, and their lines."""
     journal = Journal.resume(head)
-    state, file, lines = journal.state, JournalFile.open(path), list[bytes]()
+    state, file, lines = journal.state, JournalFile.open(path, keys), list[bytes]()
     file.append([head])
     start, first_ms = time.perf_counter_ns(), state.utc_ms
     for at in range(0, count, batch):

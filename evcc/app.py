@@ -58,6 +58,7 @@ from v2g.io.simulation.coil_line import VehicleCoilLine
 from v2g.io.simulation.contact_line import VehicleContactLine
 from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium import Medium
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.client import connect
 from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsIdentity, TlsProfile
@@ -101,14 +102,16 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, 
 
 async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: OrderlyEnd) -> int:
     clock = Clock(config.clock)
-    local = None if config.local_events is None else EventSocket(config.local_events, partial(kept, config.checkpoints))
+    keys = RecordKeys.read(config.journal_keys)
+    stored = partial(kept, config.checkpoints, keys)
+    local = None if config.local_events is None else EventSocket(config.local_events, stored)
     trace = open_trace(config.log, "evcc", clock)
     observe = EventLog("evcc", clock, events, trace=trace, files=config.log, local=local)
     vehicle: Vehicle | None = None
     try:
         if local is not None:
             await local.open()
-        async with assemble(config, clock, observe) as vehicle:
+        async with assemble(config, clock, observe, keys) as vehicle:
             end.by(vehicle.driver.end)
             reason = await vehicle.drive(wrap)
     except TlsError as error:
@@ -127,10 +130,12 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
 
 
 @contextlib.asynccontextmanager
-async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "AsyncIterator[Vehicle]":
-    """Build the vehicle from its configuration and shut it down again, hardware last."""
+async def assemble(
+    config: EvccConfig, clock: Clock, observe: EventLog, keys: RecordKeys | None = None
+) -> "AsyncIterator[Vehicle]":
+    """Build the vehicle from its configuration and shut it down again, hardware last; `keys` seal its files."""
     async with contextlib.AsyncExitStack() as stack:
-        pauses = PauseFile(config.pause.file) if config.pause is not None else None
+        pauses = PauseFile(config.pause.file, keys) if config.pause is not None else None
         stored_pause = pauses.load() if pauses is not None else None
         driver = Driver(config.driver, clock)
         stack.callback(driver.close)
@@ -167,7 +172,7 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
         disk = DiskThread()
         stack.push_async_callback(disk.close)
-        checkpoints = CheckpointStore(config.checkpoints, disk, observe, partial(_publish, observe.local))
+        checkpoints = CheckpointStore(config.checkpoints, disk, observe, partial(_publish, observe.local), keys)
         yield Vehicle(config, clock, observe, hardware, wires, driver, checkpoints, pauses, stored_pause, own)
 
 

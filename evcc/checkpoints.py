@@ -1,6 +1,5 @@
 """The vehicle's copies of countersigned checkpoints: evidence against a charger that rewrites its journal."""
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +10,12 @@ from msgspec import Meta
 
 from evcc.session.ports import CheckpointStored, StoreCheckpoint
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
-from v2g.errors import StoreError
+from v2g.errors import StoreError, VerificationError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import Execute, Outcome
 from v2g.io.storage.journal_file import write_files
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import is_sealed, open_lines, seal_line
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 
@@ -32,7 +33,10 @@ class CheckpointsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class CheckpointStore:
-    """Stores copies in a file, if one is configured, and passes them to `publish`, each before its receipt is sent."""
+    """Stores copies in a file, if one is configured, and passes them to `publish`, each before its receipt is sent.
+
+    With `keys` the lines of a new file are sealed; a plain one becomes sealed when it is full and written anew.
+    """
 
     def __init__(
         self,
@@ -40,8 +44,10 @@ class CheckpointStore:
         disk: DiskThread,
         observe: Callable[[Observe], None],
         publish: Callable[[Copy], None],
+        keys: RecordKeys | None = None,
     ) -> None:
         self._config, self._disk, self._observe, self._publish = config, disk, observe, publish
+        self._keys = keys
 
     def execute(self, command: Command, others: Execute) -> Outcome | None:
         """Store a checkpoint, beside everything else; other commands go to `others`."""
@@ -57,7 +63,7 @@ class CheckpointStore:
         config = self._config
         if config is not None:
             try:
-                await self._disk.do(lambda: _append(config, encode_copy(copy)), lambda: None)
+                await self._disk.do(lambda: _append(config, encode_copy(copy), self._keys), lambda: None)
             except StoreError as error:
                 failed = Observe("offer", "checkpoint_not_stored", {"number": command.number, "error": str(error)})
                 self._observe(failed)
@@ -66,14 +72,25 @@ class CheckpointStore:
         return CheckpointStored(command.number)
 
 
-def kept(config: CheckpointsConfig | None) -> Iterator[bytes]:
-    """Yield stored copies as lines of the event socket, for readers that were away."""
-    if config is None:
+def kept(config: CheckpointsConfig | None, keys: RecordKeys | None = None) -> Iterator[bytes]:
+    """Yield stored copies as lines of the event socket, for readers that were away. Raises StoreError."""
+    if config is None or not config.file.exists():
         return
-    with contextlib.suppress(FileNotFoundError), config.file.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):  # or torn by a power cut, and never countersigned
-                yield line_of(line)
+    for line in _read(config.file, keys).splitlines(keepends=True):
+        yield line_of(line)
+
+
+def _read(path: Path, keys: RecordKeys | None) -> bytes:
+    """Return stored lines; one torn by a power cut was never countersigned."""
+    data = path.read_bytes()
+    return _opened(data[: data.rfind(b"\n") + 1], keys, path)
+
+
+def _opened(whole: bytes, keys: RecordKeys | None, path: Path) -> bytes:
+    try:
+        return open_lines(whole, keys, path.name)
+    except VerificationError as error:
+        raise StoreError(f"{path.parent}: {error}", hint=error.hint) from None
 
 
 def line_of(copy: bytes) -> bytes:
@@ -81,7 +98,7 @@ def line_of(copy: bytes) -> bytes:
     return b'{"checkpoint":' + copy.rstrip() + b"}\n"
 
 
-def _append(config: CheckpointsConfig, line: bytes) -> None:
+def _append(config: CheckpointsConfig, line: bytes, keys: RecordKeys | None) -> None:
     """Append a line durably; called in the disk's thread. Raises StoreError."""
     path = config.file
     try:
@@ -89,15 +106,24 @@ def _append(config: CheckpointsConfig, line: bytes) -> None:
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]  # a line torn by a power cut was never countersigned
         limit = config.max_kib * 1024
-        if whole and whole == data and len(data) + len(line) <= limit:
+        added = line
+        if is_sealed(data) and keys is not None:
+            added = seal_line(keys, line, path.name, whole.count(b"\n"))
+        if whole and whole == data and len(data) + len(added) <= limit and (keys is not None or not is_sealed(data)):
             with path.open("ab") as file:
-                file.write(line)
+                file.write(added)
                 file.flush()
                 os.fdatasync(file.fileno())
             return
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
-    if len(whole) + len(line) > limit:
+    full = len(whole) + len(added) > limit
+    whole = _opened(whole, keys, path)
+    if full:
         whole = whole[-int(limit * _KEPT) :]
         whole = whole[whole.find(b"\n") + 1 :]
-    write_files(path.parent, {path.name: whole + line}, private=True)
+    whole += line
+    if keys is not None:
+        lines = enumerate(whole.splitlines(keepends=True))
+        whole = b"".join(seal_line(keys, each, path.name, position) for position, each in lines)
+    write_files(path.parent, {path.name: whole}, private=True)

@@ -307,6 +307,13 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     checkpoints: Annotated[
         CheckpointsConfig | None, Meta(description="store countersigned checkpoints; none: they are not stored")
     ] = None
+    journal_keys: Annotated[
+        Path | None,
+        Meta(
+            description="keys that seal checkpoints and the paused session in their files: a file of `v2g settle key`; "
+            "none: they are plain files of mode 0600"
+        ),
+    ] = None
     driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()

@@ -16,6 +16,8 @@ from v2g.errors import StoreError, TimeoutExpired
 from v2g.io.plc.datalink import VehicleLink
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.journal_file import remove_file, write_files
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import read_sealed
 
 _VERSION: Final = 1
 
@@ -46,10 +48,13 @@ class StoredPause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class PauseFile:
-    """The file (mode 0600) of a paused session, which survives a restart. All methods raise StoreError."""
+    """The file (mode 0600) of a paused session, which survives a restart, sealed with `keys`, if any.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    All methods raise StoreError.
+    """
+
+    def __init__(self, path: Path, keys: RecordKeys | None = None) -> None:
+        self._path, self._keys = path, keys
 
     def save(self, resume: Paused, battery: BatteryState) -> StoredPause:
         """Store a session; it is on disk when this returns."""
@@ -60,13 +65,14 @@ class PauseFile:
             charged_mwh=battery.charged_mwh,
             discharged_mwh=battery.discharged_mwh,
         )
-        write_files(self._path.parent, {self._path.name: msgspec.json.encode(stored)}, private=True)
+        data = msgspec.json.encode(stored)
+        write_files(self._path.parent, {self._path.name: data}, private=True, keys=self._keys)
         return stored
 
     def load(self) -> StoredPause | None:
         """Return the stored session, None if there is none."""
         try:
-            stored = typed_json.decode(self._path.read_bytes(), StoredPause)
+            stored = typed_json.decode(read_sealed(self._path, self._keys), StoredPause)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:

@@ -26,6 +26,7 @@ from v2g.io.runtime.program import read_config, run
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 
 
@@ -123,7 +124,8 @@ async def _controller(
         roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
         prices=open_key(config.price_key) if config.price_key is not None else None,
     )
-    archive = Archive(config.data_dir, owner, clock=clock, observe=observed)
+    keys = RecordKeys.read(config.journal_keys)
+    archive = Archive(config.data_dir, owner, clock=clock, observe=observed, keys=keys)
     if config.hardware.backend == "bench" and config.link.slac is not None:
         raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
     if config.charger.basic is not None and config.hardware.kind != "ac":
@@ -136,6 +138,7 @@ async def _controller(
         observed,
         folder=config.data_dir,
         meter_serial=archive.meter_serial,
+        keys=keys,
         medium_folder=config.link.medium,
         name=config.link.name,
         connector=config.link.connector,

@@ -191,6 +191,7 @@ class Charger:
             self.observe,
             taken=station.journals_taken if station is not None else _nothing_taken,
             forget=station.forget_taken if station is not None else _forget,
+            keys=first.archive.keys,
         )
 
     def recover(self) -> None:

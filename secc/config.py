@@ -239,6 +239,13 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         ),
     ] = None
     meter: Annotated[MeterConfig, Meta(description="meter")]
+    journal_keys: Annotated[
+        Path | None,
+        Meta(
+            description="keys that seal journals, settlement bundles, paused sessions and meter registers in data_dir: "
+            "a file of `v2g settle key`; none: they are plain files of mode 0600"
+        ),
+    ] = None
     hardware: Annotated[HardwareConfig, Meta(description="power electronics")] = HardwareConfig()
     site: Annotated[SiteConfig, Meta(description="limits and contracts without a back end")] = SiteConfig()
     evses: Annotated[

@@ -20,6 +20,8 @@ from v2g.io.runtime.clock import wall_ns
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.growing_file import MIB
 from v2g.io.storage.journal_file import remove_folder
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import read_sealed
 from v2g.observe import Observe, Scalar
 
 YOUNG_S: Final = 3600
@@ -95,7 +97,7 @@ Forget = Callable[[Sequence[str]], Awaitable[None]]
 
 
 class Retention:
-    """Removes bundles of all EVSEs; `folders` contain them."""
+    """Removes bundles of all EVSEs; `folders` contain them, perhaps sealed with `keys`."""
 
     def __init__(
         self,
@@ -106,8 +108,10 @@ class Retention:
         *,
         taken: Taken,
         forget: Forget,
+        keys: RecordKeys | None = None,
     ) -> None:
         self._config, self._folders, self._disk, self._observe = config, folders, disk, observe
+        self._keys = keys
         self._taken, self._forget = taken, forget
         self._full = False
 
@@ -122,7 +126,7 @@ class Retention:
         """Remove all removable bundles, one at a time, and report them. Raises StoreError if the disk fails."""
         taken = await self._taken()
         bundles = await self._disk.ask(partial(_find, self._folders))
-        chosen = await self._disk.ask(lambda: list(choose(bundles, self._config, lambda each: _has(taken, each))))
+        chosen = await self._disk.ask(lambda: list(choose(bundles, self._config, lambda each: self._has(taken, each))))
         gone = set()
         for bundle, reason in chosen:
             await self._disk.ask(partial(remove_folder, bundle.path, bundle.path.with_name(_GOING + bundle.session_id)))
@@ -133,6 +137,17 @@ class Retention:
             await self._forget(sorted(gone))
         self._tell_full(sum(each.size for each in bundles if each.session_id not in gone), len(bundles) - len(gone))
 
+    def _has(self, taken: Mapping[str, int], bundle: Bundle) -> bool:
+        """Return whether the back end has every line of a bundle's journal."""
+        lines = taken.get(bundle.session_id)
+        if lines is None:
+            return False
+        try:
+            manifest = typed_json.decode(read_sealed(bundle.path / MANIFEST, self._keys), Manifest)
+        except (OSError, StoreError, msgspec.MsgspecError):  # an unreadable bundle must not be removed unnoticed
+            return False
+        return lines >= manifest.journal_entries
+
     def _tell_full(self, size: int, bundles: int) -> None:
         """Report once that bundles exceed their limit although the rest is undelivered."""
         most = self._config.max_mib
@@ -140,18 +155,6 @@ class Retention:
         if full and not self._full:
             self._observe(Observe("settlement", "bundles_too_large", {"mib": size // MIB, "bundles": bundles}))
         self._full = full
-
-
-def _has(taken: Mapping[str, int], bundle: Bundle) -> bool:
-    """Return whether the back end has every line of a bundle's journal."""
-    lines = taken.get(bundle.session_id)
-    if lines is None:
-        return False
-    try:
-        manifest = typed_json.decode((bundle.path / MANIFEST).read_bytes(), Manifest)
-    except (OSError, msgspec.MsgspecError):  # an unreadable bundle must not be removed unnoticed
-        return False
-    return lines >= manifest.journal_entries
 
 
 def _find(folders: Sequence[Path]) -> list[Bundle]:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
 from tests import patient
+from tests.sealing import Keys, new_keys
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 from v2g_cli.demo.processes import free_port
 
@@ -105,3 +106,9 @@ def broker(pki: PkiTree, tmp_path: Path) -> Iterator[Broker]:
     )
     yield running
     running.stop()
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Run a test of stored files twice: without keys, and with (R145)."""
+    return None if request.param == "plain" else new_keys(tmp_path_factory.mktemp("keys") / "journal.keys")

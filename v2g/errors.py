@@ -283,6 +283,10 @@ class StoreError(V2GError):
     exit_code = 8
 
 
+class SealedError(StoreError):
+    """A file has sealed records, and none of the given keys is theirs."""
+
+
 class UnstorableError(StoreError):
     """A database or sink rejects values, for a constraint or their range: another attempt fails in the same way."""
 

@@ -53,7 +53,9 @@ _ANY_REACTION_S = 3600.0
 """For showing, which does not verify against it."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
-
+Keys = Annotated[
+    Path | None, typer.Option("--keys", metavar="FILE", help="Keys of sealed files: `journal_keys` of the program.")
+]
 
 Corrections = Annotated[
     Path | None,
@@ -90,15 +92,30 @@ Reaction = Annotated[
 ]
 
 
+def _files(directory: Path, keys: Path | None) -> Mapping[str, bytes]:
+    """Return the files of a bundle, opened if they are sealed."""
+    from v2g.io.storage.journal_file import read_files
+    from v2g.io.storage.record_keys import RecordKeys
+
+    return read_files(directory, RecordKeys.read(keys))
+
+
+def _file(path: Path, keys: Path | None) -> bytes:
+    """Return the content of a file, opened if it is sealed."""
+    from v2g.io.storage.record_keys import RecordKeys
+    from v2g.io.storage.sealed_lines import open_lines
+
+    return open_lines(read_file(path), RecordKeys.read(keys), path.name)
+
+
 def _verified(
-    directory: Path, root: list[Path] | None, most_reaction_s: float = _ANY_REACTION_S
+    directory: Path, root: list[Path] | None, keys: Path | None, most_reaction_s: float = _ANY_REACTION_S
 ) -> tuple[Mapping[str, bytes], "Report"]:
     """Return the files of a bundle, and what they prove. Raises VerificationError."""
     from v2g.energy.settlement.bundle import verify_bundle
-    from v2g.io.storage.journal_file import read_files
     from v2g.iso15118.confirmations import read_confirmation
 
-    files = read_files(directory)
+    files = _files(directory, keys)
     most_ms = round(most_reaction_s * 1000)
     report = verify_bundle(files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=most_ms)
     return files, report
@@ -129,6 +146,7 @@ def verify(
     independent: Annotated[
         bool, typer.Option("--independent", help="Also decode every signed message with asn1tools (extra [verify]).")
     ] = False,
+    keys: Keys = None,
     json: JsonFlag = False,
 ) -> None:
     """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
@@ -139,10 +157,9 @@ def verify(
     """
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
-    from v2g.io.storage.journal_file import read_files
     from v2g.iso15118.confirmations import read_confirmation
 
-    files = read_files(directory)
+    files = _files(directory, keys)
     report = verify_bundle(
         files,
         anchors=_anchors(root),
@@ -151,7 +168,7 @@ def verify(
         most_reaction_ms=round(reaction * 1000),
         signed_only=require is not Required.NOTHING,
         checkpoints_only=require is Required.CHECKPOINTS,
-        copies=None if checkpoints is None else read_copies(read_file(checkpoints), name=str(checkpoints)),
+        copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
     )
     read_twice = _read_independently(files) if independent else None
     if json:
@@ -185,12 +202,12 @@ def _read_independently(files: Mapping[str, bytes]) -> int:
 
 
 @app.command()
-def show(directory: Bundle, json: JsonFlag = False) -> None:
+def show(directory: Bundle, keys: Keys = None, json: JsonFlag = False) -> None:
     """Verify a bundle and show its intervals and priced lines.
 
     Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
     """
-    settlement = _verified(directory, None)[1].settlement
+    settlement = _verified(directory, None, keys)[1].settlement
     if json:
         for line in settlement.lines:
             print_json(line)
@@ -220,6 +237,7 @@ def receipt(
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     corrections: Corrections = None,
+    keys: Keys = None,
 ) -> None:
     """Verify a bundle and write its receipt for the driver, as a page (HTML) to read, print or send.
 
@@ -232,7 +250,7 @@ def receipt(
         place = zone_of(zone)
     except ValueError as error:
         raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    files, report = _verified(directory, root, reaction)
+    files, report = _verified(directory, root, keys, reaction)
     entries, settlement = _standing(files, report.settlement, corrections)
     page = receipt(entries, settlement, report=report, language=language.value, zone=place)
     _write(page.encode(), out)
@@ -266,6 +284,7 @@ def export(
         str | None,
         typer.Option("--credited", metavar="ID", help="For ocpi: the CDR that the credit CDR cancels; default: first."),
     ] = None,
+    keys: Keys = None,
 ) -> None:
     """Verify a bundle and write it for other programs.
 
@@ -279,7 +298,7 @@ def export(
         raise ConfigError("--format ocpi and --facts belong together", hint="the facts name location and authorisation")
     if credited is not None and form is not Exported.OCPI:
         raise ConfigError("--credited is for --format ocpi")
-    files, report = _verified(directory, root)
+    files, report = _verified(directory, root, keys)
     entries, settlement = _standing(files, report.settlement, corrections)
     if form is Exported.CSV:
         _write(to_csv(settlement).encode(), out)
@@ -314,6 +333,7 @@ def reprice(
     ],
     root: Roots = None,
     corrections: Corrections = None,
+    keys: Keys = None,
     json: JsonFlag = False,
 ) -> None:
     """Verify a bundle and show what the session costs under another tariff, beside what was charged.
@@ -325,7 +345,7 @@ def reprice(
     from v2g.energy.settlement.tariff_comparison import compare_tariff
 
     other = parse_config(read_text(tariff), Tariff, name=str(tariff))
-    files, report = _verified(directory, root)
+    files, report = _verified(directory, root, keys)
     found = compare_tariff(*_standing(files, report.settlement, corrections), other)
     if json:
         print_json(found)
@@ -404,6 +424,7 @@ def reconcile(
     alarm: Annotated[float, typer.Option("--alarm", min=0, max=100, help="Difference that fails, %.")] = 5.0,
     root: Roots = None,
     corrections: Corrections = None,
+    keys: Keys = None,
     json: JsonFlag = False,
 ) -> None:
     """Verify a bundle and compare it with what back end and vehicle have of the session; exit code 1 for an alarm.
@@ -416,7 +437,7 @@ def reconcile(
         raise ConfigError("nothing to compare with", hint="give --csms, --vehicle or both")
     if aim > alarm:
         raise ConfigError(f"--aim {aim:g} is above --alarm {alarm:g}")
-    files, report = _verified(directory, root)
+    files, report = _verified(directory, root, keys)
     _, settlement = _standing(files, report.settlement, corrections)
     others, failed = [], False
     if csms is not None:
@@ -465,6 +486,7 @@ def dispute(
     language: Annotated[Spoken, typer.Option("--language", help="Language of the page.")] = Spoken.EN,
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
+    keys: Keys = None,
 ) -> None:
     """Write the dispute file of a session: the untouched bundle, a page that explains it, and its content as tables.
 
@@ -473,12 +495,12 @@ def dispute(
     Example: `v2g settle dispute DIR -o dispute --csms settlement.json --vehicle evcc.events.jsonl --ocsp`
     """
     from v2g.energy.settlement.dispute import dispute_files
-    from v2g.io.storage.journal_file import read_files
 
     evidence, failure = _evidence(
-        read_files(directory),
+        _files(directory, keys),
         _anchors(root),
         round(reaction * 1000),
+        keys,
         given={"csms": csms, "vehicle": vehicle, "corrections": corrections, "checkpoints": checkpoints},
         ocsp=ocsp,
     )
@@ -492,6 +514,7 @@ def _evidence(
     files: Mapping[str, bytes],
     anchors: tuple[bytes, ...] | None,
     reaction_ms: int,
+    keys: Path | None,
     *,
     given: Mapping[str, Path | None],
     ocsp: bool,
@@ -505,7 +528,7 @@ def _evidence(
     from v2g.energy.settlement.settle import settle
     from v2g.iso15118.confirmations import read_confirmation
 
-    data = {name: read_file(path) for name, path in given.items() if path is not None}
+    data = {name: _file(path, keys) for name, path in given.items() if path is not None}
     report, failure = None, None
     entries: tuple[Entry, ...] = ()
     settlement: Settlement | None = None
@@ -570,6 +593,31 @@ async def _ask_responders(files: Mapping[str, bytes]) -> list["OcspAnswer"]:
         subject = common_name(certificate)
         found.append(OcspAnswer(chain=chain, subject=subject, responder=url, verdict=verdict, der=answer))
     return found
+
+
+@app.command("key")
+def new_key(file: Annotated[Path, typer.Argument(help="File of the keys, mode 0600; created when missing.")]) -> None:
+    """Append a key that seals what a charger or vehicle stores (`journal_keys`). Older keys open older files.
+
+    Example: `v2g settle key journal.keys`
+    """
+    from v2g.io.storage.record_keys import RecordKeys
+
+    say(f"{file}: key {RecordKeys.rotate(file)}, from the charger's next session on")
+
+
+@app.command()
+def unseal(
+    directory: Bundle,
+    keys: Annotated[Path, typer.Option("--keys", metavar="FILE", help="Keys of the sealed files.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="New folder.")],
+) -> None:
+    """Write a sealed bundle as a plain one, as third parties verify it.
+
+    Example: `v2g settle unseal DIR --keys journal.keys -o bundle`
+    """
+    _write_folder(out, _files(directory, keys))
+    say(f"{out}: plain")
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

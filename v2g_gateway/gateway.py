@@ -122,7 +122,7 @@ class Gateway:
                 config.ev,
                 clock.utc_ms() // 1000,
                 max_bytes=config.max_outbox_bytes,
-                keys=None if config.outbox_keys is None else RecordKeys.read(config.outbox_keys),
+                keys=RecordKeys.read(config.outbox_keys),
             )
             stack.push_async_callback(box.close)
             disk = DiskThread()

@@ -20,9 +20,11 @@ from v2g.energy.settlement.records import SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.signed_meter import DIRECTIONS, data_sets, sign_meter
-from v2g.errors import CertificateError, StoreError, VerificationError
+from v2g.errors import CertificateError, SealedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.journal_file import JournalFile, read_files, write_files
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import open_lines
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
 from v2g.pki.credentials import Credentials
@@ -49,9 +51,18 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Archive:
-    """The folder. Everything raises StoreError when the disk fails."""
+    """The folder, with `keys` sealed from the next session on. Everything raises StoreError when the disk fails."""
 
-    def __init__(self, directory: Path, owner: Owner, *, clock: Clock, observe: Callable[[Observe], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        owner: Owner,
+        *,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        keys: RecordKeys | None = None,
+    ) -> None:
+        self.keys = keys
         self._journals, self.settlements = directory / "journals", directory / "settlements"
         self._directory, self._owner, self._clock, self._observe = directory, owner, clock, observe
         try:
@@ -67,9 +78,17 @@ class Archive:
 
     def open_journal(self, session_id: str, contract: Sequence[bytes]) -> JournalFile:
         """Return a new journal file; the contract chain (DER, perhaps empty) is stored beside it first."""
+        self._renew_keys()
         chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
-        write_files(self._journals, chain, sync_names=False)  # the journal synchronises the names of both
-        return JournalFile.open(self._path(session_id))
+        write_files(self._journals, chain, sync_names=False, keys=self.keys)  # the journal synchronises both names
+        return JournalFile.open(self._path(session_id), self.keys)
+
+    def _renew_keys(self) -> None:
+        try:
+            if self.keys is not None:
+                self.keys.renew()  # (R152)
+        except V2GError as error:
+            self._note("keys_kept", error=str(error))
 
     def finish(self, session_id: str, charger: Credentials | None = None) -> None:
         """Make the settlement bundle of a session whose journal has ended, and report it.
@@ -90,10 +109,12 @@ class Archive:
 
     def make_bundle(self, session_id: str, charger: Credentials | None = None) -> int:
         """Do as `finish` without reporting; return the number of journal entries."""
-        journal = self._path(session_id).read_bytes()
-        entries = verify_lines(journal, name=f"{session_id}.jsonl")
+        path = self._path(session_id)
+        journal = open_lines(path.read_bytes(), self.keys, path.name)
+        entries = verify_lines(journal, name=path.name)
         contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
-        contract = chain_from_pem(contract_file.read_bytes()) if contract_file.stat().st_size else ()
+        pem = open_lines(contract_file.read_bytes(), self.keys, contract_file.name)
+        contract = chain_from_pem(pem) if pem else ()
         charger = charger or self._charger(entries)
         signed = self._sign(settle(entries), entries)
         files = write_bundle(
@@ -110,8 +131,8 @@ class Archive:
             created_ms=self._clock.utc_ms(),
         )
         directory = self.settlements / session_id
-        write_files(directory, files)
-        self._path(session_id).unlink()  # it is in the bundle now
+        write_files(directory, files, keys=self.keys)
+        path.unlink()  # it is in the bundle now
         contract_file.unlink()
         return len(entries)
 
@@ -122,7 +143,7 @@ class Archive:
         """
         if not self._path(session_id).exists():
             return None
-        file = JournalFile.open(self._path(session_id))
+        file = JournalFile.open(self._path(session_id), self.keys)
         if not file.recovered or SessionJournal.resume(file.recovered).state.ended:
             file.close()
             return None
@@ -133,16 +154,19 @@ class Archive:
 
         The session `keep` is paused: its lines are passed on, and it stays open.
 
-        An invalid journal is renamed to `<name>.damaged`: it is evidence, but does not prevent charging.
+        An invalid journal is renamed to `<name>.damaged`: it is evidence, but does not prevent charging. One whose key
+        is missing waits for a start with that key.
         """
         recovered = []
         for path in sorted(self._journals.glob("*.jsonl")):
             session_id = path.stem
             if session_id == keep:
-                on_journal(session_id, path.read_text().splitlines(keepends=True))
+                on_journal(session_id, self._lines(path))
                 continue
             try:
                 self._recover_one(path, meter, on_journal)
+            except SealedError as error:
+                self._note("journal_sealed", session_id=session_id, reason=str(error))
             except (VerificationError, CertificateError, FileNotFoundError) as error:
                 path.rename(path.with_suffix(".damaged"))
                 self._note("journal_damaged", session_id=session_id, reason=str(error))
@@ -152,7 +176,7 @@ class Archive:
         return recovered
 
     def _recover_one(self, path: Path, meter: Meter, on_journal: Callable[[str, list[str]], None]) -> None:
-        file = JournalFile.open(path)
+        file = JournalFile.open(path, self.keys)
         if not file.recovered:  # killed before its first line: nothing has happened
             file.close()
             path.unlink()
@@ -162,15 +186,18 @@ class Archive:
             reading = meter.read(self._clock.utc_ms())
             file.append(journal.end("aborted", reading.utc_ms, **reading.shown))
         file.close()
-        on_journal(path.stem, path.read_text().splitlines(keepends=True))
+        on_journal(path.stem, self._lines(path))
         self.finish(path.stem)
+
+    def _lines(self, path: Path) -> list[str]:
+        return open_lines(path.read_bytes(), self.keys, path.name).decode().splitlines(keepends=True)
 
     def signed(self, session_id: str) -> dict[Direction, str]:
         """Return the meter's signed begin and end of a settled session; none of an unsettled one."""
         directory = self.settlements / session_id
         if not directory.is_dir():
             return {}
-        files = read_files(directory)
+        files = read_files(directory, self.keys)
         return {direction: files[name].decode().partition("\n")[0] for direction, name in OCMF_FILES.items()}
 
     def _charger(self, entries: Sequence[Entry]) -> Credentials:

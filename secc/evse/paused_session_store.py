@@ -13,6 +13,8 @@ from secc.session.paused import Paused
 from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.io.storage.journal_file import remove_file, write_files
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import read_sealed
 
 FILE: Final = "paused.json"
 _VERSION: Final = 1
@@ -24,15 +26,16 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PausedSessionFile:
-    """The file of one EVSE. Everything raises StoreError when the disk fails."""
+    """The file of one EVSE, sealed with `keys`, if any. Everything raises StoreError when the disk fails."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, keys: RecordKeys | None = None) -> None:
+        self._directory, self._keys = directory, keys
         self._path = directory / FILE
 
     def save(self, paused: Paused) -> None:
         """Store a session durably."""
-        write_files(self._directory, {FILE: msgspec.json.encode(_Stored(_VERSION, paused))}, private=True)
+        data = msgspec.json.encode(_Stored(_VERSION, paused))
+        write_files(self._directory, {FILE: data}, private=True, keys=self._keys)
 
     def load(self) -> Paused | None:
         """Return the stored session, None when there is none.
@@ -40,7 +43,7 @@ class PausedSessionFile:
         Raises StoreError for an invalid file: its session is unknown.
         """
         try:
-            stored = typed_json.decode(self._path.read_bytes(), _Stored)
+            stored = typed_json.decode(read_sealed(self._path, self._keys), _Stored)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:

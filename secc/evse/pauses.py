@@ -22,7 +22,7 @@ class Pauses:
 
     def __init__(self, controller: "EvseController") -> None:
         self._controller = controller
-        self._file = PausedSessionFile(controller.config.data_dir)
+        self._file = PausedSessionFile(controller.config.data_dir, controller.archive.keys)
         self.paused_visit: Visit | None = None
         self._keeping = False
         self._unwanted: tuple[str, str] | None = None

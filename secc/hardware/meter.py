@@ -14,15 +14,20 @@ from typing import Final, Protocol
 
 import msgspec
 
-from v2g.errors import StoreError
+from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.io.simulation.power import Faults
+from v2g.io.storage.journal_file import write_files
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
 
 PER_MWH: Final = 3_600_000_000
 """mV x mA x ms in one mWh."""
 
 _SLOT: Final = struct.Struct(">8sQ16s16sI")  # magic, generation, import, export, CRC-32 of what precedes
 _MAGIC: Final = b"V2GMETR1"
+_SEALED_BYTES: Final = 160
+"""Size of a sealed slot, filled with spaces."""
 
 
 class MeterReading(msgspec.Struct, frozen=True):
@@ -82,13 +87,19 @@ class Meter(Protocol):
 
 class SimulatedMeter:
     """Integrates voltage and current over the time of `now_ms`, which must not be a settable clock:
-    a jump of UTC is not energy. Without a path the registers are in memory only.
+    a jump of UTC is not energy. Without a path the registers are in memory only; with `keys` the file is sealed.
 
     Raises StoreError when the file cannot be used or has no valid slot.
     """
 
     def __init__(
-        self, serial: str, path: Path | None = None, *, now_ms: Callable[[], int], rollover_mwh: int | None = None
+        self,
+        serial: str,
+        path: Path | None = None,
+        *,
+        now_ms: Callable[[], int],
+        rollover_mwh: int | None = None,
+        keys: RecordKeys | None = None,
     ) -> None:
         self.serial: Final = serial
         self.rollover_mwh: Final = rollover_mwh
@@ -101,7 +112,7 @@ class SimulatedMeter:
         self._offset_mwh = 0
         self._on_fault: list[OnFault] = []
         self._on_change: list[Callable[[], None]] = []
-        self._path = path
+        self._path, self._keys = path, keys
         self._descriptor: int | None = None
         if path is not None:
             self._open(path)
@@ -181,17 +192,23 @@ class SimulatedMeter:
         if self._descriptor is None:
             return
         self._generation += 1
-        body = struct.pack(
-            ">8sQ16s16s", _MAGIC, self._generation, self._import.to_bytes(16, "big"), self._export.to_bytes(16, "big")
-        )
-        slot = body + zlib.crc32(body).to_bytes(4, "big")
+        slot, place = self._slot(), self._generation % 2
         try:
             # two slots in turn: an interrupted write leaves the other one intact
-            os.pwrite(self._descriptor, slot, self._generation % 2 * _SLOT.size)
+            os.pwrite(self._descriptor, slot, place * len(slot))
         except OSError as error:
             raise StoreError(f"{self._path}: {error}", hint="energy transfer stops without stored registers") from None
         if sync:
             self.sync()
+
+    def _slot(self) -> bytes:
+        body = struct.pack(
+            ">8sQ16s16s", _MAGIC, self._generation, self._import.to_bytes(16, "big"), self._export.to_bytes(16, "big")
+        )
+        slot = body + zlib.crc32(body).to_bytes(4, "big")
+        if self._path is None or self._keys is None:
+            return slot
+        return seal_line(self._keys, slot, self._path.name, self._generation % 2).ljust(_SEALED_BYTES)
 
     def sync(self) -> None:
         """See Meter."""
@@ -220,19 +237,36 @@ class SimulatedMeter:
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            data = path.read_bytes() if path.exists() else b""
+            plain = [slot for place in (0, 1) if (slot := _read_slot(_part(data, place, _SLOT.size)))]
+            slots = plain or [slot for place in (0, 1) if (slot := self._open_slot(data, place))]
+            if data and not slots:
+                hint = "a meter that lost its registers must not be used again"
+                raise StoreError(f"{path} has no valid registers", hint=hint)
+            if slots:
+                self._generation, self._import, self._export = max(slots)
+            if plain and self._keys is not None:
+                stored = self._slot().rjust(_SEALED_BYTES * (1 + self._generation % 2))
+                write_files(path.parent, {path.name: stored}, private=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            data = os.pread(self._descriptor, 2 * _SLOT.size, 0)
         except OSError as error:
             raise StoreError(f"{path}: {error}") from None
-        slots = [slot for begin in (0, _SLOT.size) if (slot := _read_slot(data[begin : begin + _SLOT.size]))]
-        if slots:
-            self._generation, self._import, self._export = max(slots)
-        elif data:
-            os.close(self._descriptor)
-            self._descriptor = None
-            raise StoreError(
-                f"{path} has no valid registers", hint="a meter that lost its registers must not be used again"
-            )
+
+    def _open_slot(self, data: bytes, place: int) -> tuple[int, int, int] | None:
+        assert self._path is not None
+        line = _part(data, place, _SEALED_BYTES).rstrip(b" ").removesuffix(b"\n")
+        if not is_sealed(line):
+            return None
+        if self._keys is None:
+            raise SealedError(f"{self._path} is sealed", hint="set journal_keys to the file of its keys")
+        try:
+            return _read_slot(open_line(self._keys, line, self._path.name, place))
+        except VerificationError:
+            return None
+
+
+def _part(data: bytes, place: int, size: int) -> bytes:
+    return data[place * size : (place + 1) * size]
 
 
 def _read_slot(data: bytes) -> tuple[int, int, int] | None:

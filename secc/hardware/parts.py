@@ -39,6 +39,7 @@ from v2g.io.simulation.contact import SimulatedConnection
 from v2g.io.simulation.contact_line import ChargerContactLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.power import Simulation
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
@@ -176,6 +177,8 @@ class Assembly:
     meter_serial: str
     medium_folder: Path | None
     name: str
+    keys: RecordKeys | None = None
+    """Seal a simulated meter's registers."""
     connector: int = 1
     watchdog: Watchdog | None = None
     service: FaultKeeper | None = None
@@ -214,6 +217,7 @@ class Assembly:
             current_ma=lambda: 0 if self._evse is None else self._evse.present.current_ma,
             folder=self.folder,
             serial=self.meter_serial,
+            keys=self.keys,
         )
         measuring = await self._open("meter")
         meter = measuring if isinstance(measuring, SimulatedMeter) else RemoteMeter(self.meter_serial, measuring)
@@ -338,7 +342,7 @@ class Assembly:
         return medium
 
     def _simulated_meter(self) -> SimulatedMeter:
-        meter = SimulatedMeter(self.meter_serial, self.folder / "meter", now_ms=self.clock.elapsed_ms)
+        meter = SimulatedMeter(self.meter_serial, self.folder / "meter", now_ms=self.clock.elapsed_ms, keys=self.keys)
         self.stack.callback(meter.close)
         return meter
 

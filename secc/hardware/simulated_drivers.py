@@ -43,7 +43,7 @@ async def _stage(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIt
 async def _meter(_: SimulatedEvseConfig, context: DriverContext) -> AsyncIterator[SimulatedMeter]:
     with_ = _simulation(context)
     path = None if with_.folder is None else with_.folder / "meter"
-    with closing(SimulatedMeter(with_.serial, path, now_ms=context.clock.elapsed_ms)) as meter:
+    with closing(SimulatedMeter(with_.serial, path, now_ms=context.clock.elapsed_ms, keys=with_.keys)) as meter:
         meter.obey(with_.faults)
         yield meter
 

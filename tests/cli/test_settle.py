@@ -17,9 +17,12 @@ from tests.cli.conftest import Run
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
 from tests.energy.settlement.test_ocpi import SCHEMA
 from tests.pki.test_ocsp import signer
+from tests.sealing import new_keys
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import LineCorrected, TariffSet
 from v2g.errors import RevocationError
+from v2g.io.storage.journal_file import read_files, write_files
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.pki.ocsp import make_response, responder_url
 
 
@@ -277,3 +280,46 @@ def test_an_edited_bundle_is_written_as_it_is_and_fails(v2g: Run, bundle: Path, 
         assert v2g("settle", "dispute", str(bundle), "-o", str(tmp_path / "e"), *wrong).code == code
         assert not (tmp_path / "e").exists()
     assert v2g("settle", "dispute", str(tmp_path / "none"), "-o", str(tmp_path / "e")).code == 8
+
+
+@pytest.mark.requirement("R145")
+def test_a_sealed_bundle_is_read_with_its_keys_and_written_plain_for_others(
+    v2g: Run, bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "journal.keys"
+    assert "key 1" in v2g("settle", "key", str(file)).output
+    assert "key 2" in v2g("settle", "key", str(file)).output
+    sealed, plain = tmp_path / "sealed", tmp_path / "plain"
+    write_files(sealed, read_files(bundle), keys=RecordKeys(file))
+    refused = v2g("settle", "verify", str(sealed))
+    assert (refused.code, "is sealed" in refused.errors, "--keys" in refused.errors) == (8, True, True)
+    keys = ("--keys", str(file))
+    assert v2g("settle", "verify", str(sealed), *keys).output.endswith("verified\n")
+    for command in (("show",), ("receipt",), ("export", "--format", "csv")):
+        assert v2g("settle", command[0], str(sealed), *command[1:], *keys).output == (
+            v2g("settle", command[0], str(bundle), *command[1:]).output
+        )
+    assert v2g("settle", "unseal", str(sealed), *keys, "--out", str(plain)).code == 0
+    assert read_files(plain) == read_files(bundle)
+    other = tmp_path / "other.keys"
+    v2g("settle", "key", str(other))
+    v2g("settle", "key", str(other))
+    wrong = v2g("settle", "verify", str(sealed), "--keys", str(other))
+    assert (wrong.code, "does not open" in wrong.errors) == (9, True)
+
+
+@pytest.mark.requirement("R145")
+def test_a_sealed_file_of_another_bundle_does_not_verify(
+    v2g: Run,
+    bundle: Path,
+    pki: PkiTree,
+    start_ms: int,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """It opens, for it has the same name and keys; the manifest does not know it."""
+    keys = new_keys(tmp_path / "journal.keys")
+    write_files(tmp_path / "a", read_files(bundle), keys=keys)
+    write_files(tmp_path / "b", run_whole_session(Session(pki, start_ms + 1000)).bundle(), keys=keys)
+    (tmp_path / "a" / "journal.jsonl").write_bytes((tmp_path / "b" / "journal.jsonl").read_bytes())
+    found = v2g("settle", "verify", str(tmp_path / "a"), "--keys", str(tmp_path / "journal.keys"))
+    assert (found.code, "the file differs from the signed one" in found.errors) == (9, True)

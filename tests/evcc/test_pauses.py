@@ -9,6 +9,7 @@ from evcc.pauses import PauseFile
 from evcc.session.paused import Choice, Paused, PausedSession, Resume
 from evcc.session.program import Progress
 from tests.evcc.session.vehicle_bench import VehicleBench
+from tests.sealing import Keys
 
 PROGRESS = Progress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
 
@@ -20,10 +21,12 @@ PROGRESS = Progress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
         PausedSession(b"12345678", "DC_extended", contract=True, progress=PROGRESS),
     ],
 )
-def test_a_paused_session_is_stored_with_the_batterys_counters(tmp_path: Path, paused: Paused) -> None:
-    file = PauseFile(tmp_path / "pause.json")
+@pytest.mark.requirement("R145")
+def test_a_paused_session_is_stored_with_the_batterys_counters(tmp_path: Path, paused: Paused, keys: Keys) -> None:
+    file = PauseFile(tmp_path / "pause.json", keys)
     battery = replace(VehicleBench().model.state, charged_mwh=1000, discharged_mwh=500)
     file.save(paused, battery)
+    assert (b"charged_mwh" in (tmp_path / "pause.json").read_bytes()) is (keys is None)
     stored = file.load()
     assert stored is not None
     assert stored.resume_with(battery) == paused

@@ -24,9 +24,12 @@ SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR"
 
 
 @contextlib.asynccontextmanager
-async def made(folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None) -> AsyncIterator[Charger]:
-    """Return a charger with `extra` tables in its configuration."""
+async def made(
+    folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None, keys: Path | None = None
+) -> AsyncIterator[Charger]:
+    """Return a charger with `extra` tables in its configuration, and perhaps `keys` for its files."""
     text = f"""data_dir = "data"
+{"" if keys is None else f'journal_keys = "{keys}"'}
 
 [tls]
 chain = "{pki.path("secc/chain.pem")}"

@@ -11,11 +11,13 @@ import msgspec
 import pytest
 
 from secc.retention import Bundle, Retention, RetentionConfig, choose
+from tests.sealing import Keys
 from tests.virtual_time import VirtualLoop
 from v2g.energy.settlement.bundle import Manifest
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import wall_ns
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe
 
 DAY_S = 86_400
@@ -57,7 +59,8 @@ def test_what_is_young_stays_however_full_the_folder_is() -> None:
 class Shelf:
     """The folders of a charger with two EVSEs, and a back end that has some of what is in them."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, keys: Keys = None, **settings: Any) -> None:
+        self.keys = keys
         self.folders = [folder / "evse-1", folder / "evse-2"]
         for each in self.folders:
             each.mkdir()
@@ -71,6 +74,7 @@ class Shelf:
             self.events.append,
             taken=self.taken,
             forget=self.forget,
+            keys=keys,
         )
 
     async def taken(self) -> Mapping[str, int]:
@@ -84,7 +88,7 @@ class Shelf:
         path = self.folders[evse - 1] / session_id
         path.mkdir()
         manifest = Manifest(format="v2g-bundle/1", created_ms=1, files={}, journal_entries=entries, journal_head="00")
-        (path / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+        write_files(path, {"manifest.json": msgspec.json.encode(manifest)}, keys=self.keys)
         (path / "journal.jsonl").write_bytes(os.urandom(int(mib * MIB)))
         then = wall_ns() / 1e9 - age_d * DAY_S
         os.utime(path, (then, then))
@@ -97,8 +101,8 @@ class Shelf:
         return [dict(event.data) for event in self.events if (event.stage, event.name) == ("settlement", name)]
 
 
-async def test_bundles_of_all_evses_that_the_back_end_has_go_the_oldest_first(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, max_mib=1)
+async def test_bundles_of_all_evses_that_the_back_end_has_go_the_oldest_first(tmp_path: Path, keys: Keys) -> None:
+    shelf = Shelf(tmp_path, keys, max_mib=1)
     for number in range(1, 6):
         shelf.put(f"session-{number}", age_d=10 - number, evse=1 + number % 2)
         shelf.lines[f"session-{number}"] = 10

@@ -5,15 +5,18 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.journal_start import START
+from tests.sealing import Keys, new_keys
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import MeterReading
-from v2g.errors import StoreError, VerificationError
+from v2g.errors import ConfigError, SealedError, StoreError, VerificationError
 from v2g.io.storage.journal_file import JournalFile, read_files, write_files
+from v2g.io.storage.record_keys import RecordKeys
 
 
 def lines(count: int) -> list[bytes]:
@@ -22,57 +25,75 @@ def lines(count: int) -> list[bytes]:
     return [first, *(journal.append(MeterReading(import_mwh=n, export_mwh=0), n) for n in range(1, count))]
 
 
-def written(path: Path, count: int = 4) -> bytes:
-    file = JournalFile.open(path)
+Change = Callable[[list[bytes], list[bytes]], list[bytes]]
+
+
+def written(path: Path, keys: Keys = None, count: int = 4) -> bytes:
+    file = JournalFile.open(path, keys)
     file.append(lines(count))
     file.close()
     return path.read_bytes()
 
 
-def test_lines_are_appended_and_found_again(tmp_path: Path) -> None:
+def recovered(path: Path, keys: Keys) -> bytes:
+    file = JournalFile.open(path, keys)
+    file.close()
+    return file.recovered
+
+
+def test_lines_are_appended_and_found_again(tmp_path: Path, keys: Keys) -> None:
     """Opening says what is there already."""
     path = tmp_path / "journal.jsonl"
     first, *rest = lines(4)
-    file = JournalFile.open(path)
+    file = JournalFile.open(path, keys)
     assert file.recovered == b""
     file.append([first])
-    file.append(rest, sync=False)
+    file.append(rest[:2], sync=False)
+    file.close()
+    file = JournalFile.open(path, keys)
+    file.append(rest[2:], sync=False)
     assert file.read() == b"".join([first, *rest])
     file.close()
     file.close()
-    assert JournalFile.open(path).recovered == b"".join([first, *rest])
+    assert recovered(path, keys) == b"".join([first, *rest])
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(StoreError, match="closed"):
         file.append([first])
 
 
 @pytest.mark.parametrize("lost", range(1, 40))
-def test_a_torn_last_line_is_put_aside_and_no_whole_line_is_lost(tmp_path: Path, lost: int) -> None:
+def test_a_torn_last_line_is_put_aside_and_no_whole_line_is_lost(tmp_path: Path, keys: Keys, lost: int) -> None:
     """Cut at any place in the last line; when only the line feed is missing the line is whole."""
     path = tmp_path / "journal.jsonl"
-    data = written(path)
+    data = written(path, keys)
     path.write_bytes(data[:-lost])
-    file = JournalFile.open(path)
+    file = JournalFile.open(path, keys)
     if lost == 1:
-        assert file.recovered == path.read_bytes() == data
+        assert file.recovered == b"".join(lines(4))
+        assert path.read_bytes() == data
         assert not (tmp_path / "journal.jsonl.torn").exists()
     else:
-        whole = b"".join(lines(3))
-        assert file.recovered == path.read_bytes() == whole
+        whole = data[: data.rfind(b"\n", 0, -1) + 1]
+        assert file.recovered == b"".join(lines(3))
+        assert path.read_bytes() == whole
         torn = (tmp_path / "journal.jsonl.torn").read_bytes()
         assert torn == data[len(whole) : -lost] + b"\n"
         file.append(lines(4)[3:])
-        assert file.read() == data
+        assert file.read() == b"".join(lines(4))
     file.close()
+    assert recovered(path, keys) == b"".join(lines(4))
 
 
-def test_a_file_with_nothing_but_a_torn_line_is_empty_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [1, 7, 9, 50])
+def test_a_file_with_nothing_but_a_torn_line_is_empty_again(tmp_path: Path, keys: Keys, length: int) -> None:
     """Killed while the very first line was written."""
     path = tmp_path / "journal.jsonl"
-    path.write_bytes(lines(1)[0][:50])
-    file = JournalFile.open(path)
+    path.write_bytes(written(path, keys)[:length])
+    file = JournalFile.open(path, keys)
     assert file.recovered == path.read_bytes() == b""
+    file.append(lines(4))
     file.close()
+    assert recovered(path, keys) == b"".join(lines(4))
 
 
 def test_a_journal_that_was_edited_is_not_opened(tmp_path: Path) -> None:
@@ -100,12 +121,14 @@ CHILD = """
 import sys
 from pathlib import Path
 from v2g.io.storage.journal_file import JournalFile
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.energy.settlement.journal import Journal
 from v2g.energy.settlement.records import MeterReading, SessionStarted
 
 start = SessionStarted(station_id="CS", evse_id="DE*V2G*E1", session_id="00" * 8, meter_serial="M",
     meter_certificate="ab" * 32, charger_certificate="cd" * 32, import_mwh=0, export_mwh=0)
-file, journal = JournalFile.open(Path(sys.argv[1])), Journal()
+keys = RecordKeys(Path(sys.argv[2])) if sys.argv[2] else None
+file, journal = JournalFile.open(Path(sys.argv[1]), keys), Journal()
 file.append([journal.append(start, 0)])
 for number in range(1, 100_000):
     file.append([journal.append(MeterReading(import_mwh=number, export_mwh=0), number)], sync=False)
@@ -116,10 +139,15 @@ for number in range(1, 100_000):
 
 @pytest.mark.requirement("R27")
 @pytest.mark.parametrize("acknowledged", [1, 10, 57, 200])
-def test_a_process_killed_with_9_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged: int) -> None:
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+def test_a_process_killed_with_9_loses_nothing_that_it_acknowledged(
+    tmp_path: Path, acknowledged: int, sealed: bool
+) -> None:
     """Killed at an arbitrary place after so many acknowledgements."""
     path = tmp_path / "journal.jsonl"
-    with subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, cwd=Path.cwd()) as child:
+    keys = new_keys(tmp_path / "journal.keys") if sealed else None
+    arguments = [str(path), str(tmp_path / "journal.keys") if sealed else ""]
+    with subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, cwd=Path.cwd()) as child:
         assert child.stdout is not None
         said = 0
         while said < acknowledged:
@@ -128,11 +156,104 @@ def test_a_process_killed_with_9_loses_nothing_that_it_acknowledged(tmp_path: Pa
         rest = child.stdout.read().split()
         child.wait()
     said = max([said, *(int(each) for each in rest)])
-    file = JournalFile.open(path)
-    entries = verify_lines(file.recovered)
-    file.close()
+    assert (b"DE*V2G" in path.read_bytes()) is not sealed
+    entries = verify_lines(recovered(path, keys))
     assert len(entries) - 1 >= said
     assert [e.data.import_mwh for e in entries] == list(range(len(entries)))  # type: ignore[union-attr]
+
+
+@pytest.mark.requirement("R145")
+def test_a_sealed_journal_shows_no_value(tmp_path: Path) -> None:
+    data = written(tmp_path / "journal.jsonl", new_keys(tmp_path / "keys"))
+    for secret in (*START.__struct_fields__, START.evse_id, "import_mwh", "sequence"):
+        assert secret.encode() not in data
+    assert data.count(b"\n") == 4
+
+
+@pytest.mark.requirement("R145")
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda made, other: [made[0], made[2], made[1], made[3]], 2),
+        (lambda made, other: [made[0], *made[2:]], 2),
+        (lambda made, other: made[1:], 1),
+        (lambda made, other: [*made[:2], made[1], *made[2:]], 3),
+        (lambda made, other: [made[0], other[1], *made[2:]], 2),
+        (lambda made, other: other, 1),
+        (lambda made, other: [made[0], made[1][:-20] + b"\n", *made[2:]], 2),
+        (lambda made, other: [made[0], made[1].replace(b"sealed 1 ", b"sealed 2 "), *made[2:]], 2),
+        (lambda made, other: [made[0], lines(2)[1], *made[2:]], 2),
+    ],
+    ids=["swapped", "missing", "first missing", "repeated", "of another", "renamed", "cut", "other key", "plain"],
+)
+def test_what_is_done_to_sealed_lines_is_found(tmp_path: Path, change: Change, line: int) -> None:
+    """Both journals hold the same lines: without seals, each of these files would be a journal, or part of one."""
+    keys = new_keys(tmp_path / "journal.keys", 2)
+    (tmp_path / "journal.keys").write_text((tmp_path / "journal.keys").read_text().splitlines()[0])
+    first = RecordKeys(tmp_path / "journal.keys")
+    path = tmp_path / "a.jsonl"
+    made, other = (written(tmp_path / f"{name}.jsonl", first).splitlines(keepends=True) for name in "ab")
+    path.write_bytes(b"".join(change(made, other)))
+    with pytest.raises(VerificationError) as error:
+        JournalFile.open(path, keys)
+    assert error.value.where == f"a.jsonl:{line}"
+
+
+@pytest.mark.requirement("R145")
+def test_a_file_of_another_key_or_without_one_is_refused_and_stays(tmp_path: Path) -> None:
+    data = written(tmp_path / "a.jsonl", new_keys(tmp_path / "keys"))
+    with pytest.raises(SealedError, match="is sealed"):
+        JournalFile.open(tmp_path / "a.jsonl")
+    rotated = new_keys(tmp_path / "keys")
+    (tmp_path / "keys").write_text((tmp_path / "keys").read_text().splitlines()[1])
+    with pytest.raises(SealedError, match="has no key 1"):
+        JournalFile.open(tmp_path / "a.jsonl", RecordKeys(tmp_path / "keys"))
+    with pytest.raises(VerificationError, match="sealed with other keys"):
+        JournalFile.open(tmp_path / "a.jsonl", new_keys(tmp_path / "others"))
+    assert (tmp_path / "a.jsonl").read_bytes() == data
+    assert recovered(tmp_path / "a.jsonl", rotated) == b"".join(lines(4))
+
+
+@pytest.mark.requirement("R145")
+def test_a_plain_journal_goes_on_in_plain_lines(tmp_path: Path) -> None:
+    """Sealing begins with the next session's file."""
+    written(tmp_path / "journal.jsonl", count=2)
+    file = JournalFile.open(tmp_path / "journal.jsonl", new_keys(tmp_path / "keys"))
+    file.append(lines(4)[2:])
+    file.close()
+    assert (tmp_path / "journal.jsonl").read_bytes() == b"".join(lines(4))
+
+
+@pytest.mark.requirement("R145")
+@pytest.mark.requirement("R152")
+def test_keys_rotate_while_a_journal_is_open(tmp_path: Path) -> None:
+    """Each line names its key, and old ones stay readable."""
+    keys = new_keys(tmp_path / "keys")
+    path = tmp_path / "journal.jsonl"
+    file = JournalFile.open(path, keys)
+    file.append(lines(4)[:2])
+    assert not keys.renew()
+    RecordKeys.rotate(tmp_path / "keys")
+    assert keys.renew()
+    file.append(lines(4)[2:])
+    file.close()
+    assert [line.split()[1] for line in path.read_bytes().splitlines()] == [b"1", b"1", b"2", b"2"]
+    assert recovered(path, RecordKeys(tmp_path / "keys")) == b"".join(lines(4))
+    (tmp_path / "keys").write_text("nonsense")
+    with pytest.raises(ConfigError):
+        keys.renew()
+    assert recovered(path, keys) == b"".join(lines(4))
+
+
+def test_sealing_asks_the_disk_for_no_more_synchronisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("fsync", "fdatasync"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda each, name=name, real=real: (asked.append(name), real(each))[1])
+    written(tmp_path / "plain.jsonl")
+    plain, asked[:] = list(asked), []
+    written(tmp_path / "sealed.jsonl", new_keys(tmp_path / "keys"))
+    assert [each for each in asked if each == "fdatasync"] == [each for each in plain if each == "fdatasync"]
 
 
 def test_a_bundle_directory_is_written_whole_and_read_back(tmp_path: Path) -> None:
@@ -143,14 +264,27 @@ def test_a_bundle_directory_is_written_whole_and_read_back(tmp_path: Path) -> No
     assert read_files(tmp_path / "deep" / "bundle") == files | {"a.json": b"[]"}
 
 
-def test_a_file_that_failed_takes_nothing_after_the_gap(tmp_path: Path) -> None:
+@pytest.mark.requirement("R145")
+def test_a_sealed_folder_is_read_back(tmp_path: Path) -> None:
+    keys, files = new_keys(tmp_path / "keys"), {"a.json": b'{"amount":12}', "b.pem": b"", "c.bin": bytes(range(256))}
+    write_files(tmp_path / "bundle", files, keys=keys)
+    assert read_files(tmp_path / "bundle", keys) == files
+    assert not any(b"amount" in path.read_bytes() for path in (tmp_path / "bundle").iterdir())
+    with pytest.raises(SealedError):
+        read_files(tmp_path / "bundle")
+    (tmp_path / "bundle" / "a.json").write_bytes((tmp_path / "bundle" / "b.pem").read_bytes())
+    with pytest.raises(VerificationError, match=r"a\.json:1"):
+        read_files(tmp_path / "bundle", keys)
+
+
+def test_a_file_that_failed_takes_nothing_after_the_gap(tmp_path: Path, keys: Keys) -> None:
     """The disk was full for one entry and had room for the next: what follows a torn line would be lost with it."""
     path = tmp_path / "journal.jsonl"
     first, second, third, fourth = lines(4)
-    file = JournalFile.open(path)
+    file = JournalFile.open(path, keys)
     file.append([first, second])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first + second) + 20, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
     try:
         with pytest.raises(StoreError):
             file.append([third])
@@ -159,7 +293,7 @@ def test_a_file_that_failed_takes_nothing_after_the_gap(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         file.append([fourth])
     file.close()
-    assert JournalFile.open(path).recovered == first + second
+    assert recovered(path, keys) == first + second
 
 
 def test_what_is_no_plain_file_is_not_read_as_part_of_a_bundle(tmp_path: Path) -> None:

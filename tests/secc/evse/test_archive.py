@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from secc.evse.archive import Archive, Owner
 from secc.hardware.meter import PER_MWH, SimulatedMeter
+from tests.sealing import Keys, new_keys
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.journal import verify_lines
@@ -21,7 +22,8 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.storage.journal_file import read_files
+from v2g.io.storage.journal_file import JournalFile, read_files
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 
 SESSION = "0011223344556677"
@@ -30,14 +32,14 @@ SESSION = "0011223344556677"
 class Desk:
     """An archive, a meter, and a session's ledger on a clock that runs a thousand times too fast."""
 
-    def __init__(self, folder: Path, pki: PkiTree) -> None:
-        self.folder, self.pki, self.events = folder, pki, list[Observe]()
+    def __init__(self, folder: Path, pki: PkiTree, keys: Keys = None) -> None:
+        self.folder, self.pki, self.keys, self.events = folder, pki, keys, list[Observe]()
         self.clock = Clock(ClockConfig(scale=1000))
-        owner = Owner(
+        self.owner = Owner(
             chargers=(pki.credentials("secc"),), meter=pki.credentials("meter"), roots=pki.anchors("v2g", "mo")
         )
-        self.archive = Archive(folder, owner, clock=self.clock, observe=self.events.append)
-        self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter", now_ms=self.clock.utc_ms)
+        self.archive = Archive(folder, self.owner, clock=self.clock, observe=self.events.append, keys=keys)
+        self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter", now_ms=self.clock.utc_ms, keys=keys)
         self.ledger = SessionJournal()
 
     def begin(self, session: str = SESSION) -> None:
@@ -70,19 +72,22 @@ class Desk:
         reading = self.meter.read(self.clock.utc_ms())
         path = self.folder / "journals" / f"{SESSION}.jsonl"
         lines = self.ledger.end("vehicle", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
-        with path.open("ab") as file:
-            file.writelines(lines)
+        file = JournalFile.open(path, self.keys)
+        file.append(lines)
+        file.close()
 
     def verify(self, session: str = SESSION) -> None:
-        verify_bundle(read_files(self.folder / "settlements" / session), anchors=self.pki.anchors("v2g", "mo"))
+        verify_bundle(
+            read_files(self.folder / "settlements" / session, self.keys), anchors=self.pki.anchors("v2g", "mo")
+        )
 
     def names(self) -> list[str]:
         return [event.name for event in self.events]
 
 
 @pytest.fixture
-def desk(tmp_path: Path, pki: PkiTree) -> Desk:
-    return Desk(tmp_path, pki)
+def desk(tmp_path: Path, pki: PkiTree, keys: Keys) -> Desk:
+    return Desk(tmp_path, pki, keys)
 
 
 def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_stays(desk: Desk) -> None:
@@ -100,7 +105,7 @@ def test_the_meters_page_numbers_never_repeat_even_after_a_restart(desk: Desk, p
     desk.end()
     desk.archive.finish(SESSION)
     first = desk.archive.signed(SESSION)["export"]
-    again = Desk(desk.folder, pki)
+    again = Desk(desk.folder, pki, desk.keys)
     again.begin("8899aabbccddeeff")
     assert again.archive.recover(again.meter, lambda *_: None) == ["8899aabbccddeeff"]
     assert '"PG":"T2"' in first
@@ -117,6 +122,61 @@ def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_told
     assert entries[-1].data.reason == "aborted"  # type: ignore[union-attr]
     assert desk.meter.read(desk.clock.utc_ms()).import_mwh >= entries[-1].data.import_mwh > 0  # type: ignore[union-attr]
     assert desk.archive.recover(desk.meter, told.__setitem__) == []  # once
+
+
+@pytest.mark.requirement("R145")
+def test_with_keys_nothing_of_a_session_is_readable_on_the_disk(tmp_path: Path, pki: PkiTree) -> None:
+    """Neither while it runs nor in its bundle; without keys all of it is."""
+    secrets = (b"DEV2GE00001", b"CS-V2G-0001", b"DEV2GC00000001", b"import_mwh", b"BEGIN CERTIFICATE", b"OCMF")
+
+    def stored(folder: Path) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+    found = []
+    for name in ("plain", "sealed"):
+        desk = Desk(tmp_path / name, pki, new_keys(tmp_path / "keys") if name == "sealed" else None)
+        desk.begin()
+        running = stored(desk.folder)
+        desk.end()
+        desk.archive.finish(SESSION)
+        desk.meter.close()
+        found.append({secret for secret in secrets if secret in running + stored(desk.folder)})
+    assert found == [set(secrets), set()]
+
+
+@pytest.mark.requirement("R145")
+@pytest.mark.requirement("R152")
+def test_keys_renewed_between_sessions_seal_the_next_one(tmp_path: Path, pki: PkiTree) -> None:
+    desk = Desk(tmp_path / "data", pki, new_keys(tmp_path / "keys"))
+    desk.begin()
+    RecordKeys.rotate(tmp_path / "keys")
+    desk.ledger = SessionJournal()
+    desk.begin("8899aabbccddeeff")
+    assert {path.read_bytes()[:9] for path in (desk.folder / "journals").glob("*.jsonl")} == {
+        b"sealed 1 ",
+        b"sealed 2 ",
+    }
+    (tmp_path / "keys").write_text("nonsense")
+    desk.ledger = SessionJournal()
+    desk.begin("a" * 16)  # the former keys are still in use
+    assert desk.names() == ["keys_kept"]
+    assert len(desk.archive.recover(desk.meter, lambda *_: None)) == 3
+    desk.verify("a" * 16)
+
+
+@pytest.mark.requirement("R145")
+def test_a_journal_whose_key_is_missing_waits_for_it(tmp_path: Path, pki: PkiTree) -> None:
+    first = Desk(tmp_path, pki, new_keys(tmp_path / "keys"))
+    first.begin()
+    (tmp_path / "others").write_text(f"2 {'ab' * 32}")
+    (tmp_path / "others").chmod(0o600)
+    other = Archive(
+        tmp_path, first.owner, clock=first.clock, observe=first.events.append, keys=RecordKeys(tmp_path / "others")
+    )
+    assert other.recover(first.meter, lambda *_: None) == []
+    assert first.names() == ["journal_sealed"]
+    again = Desk(tmp_path, pki, RecordKeys(tmp_path / "keys"))
+    assert again.archive.recover(again.meter, lambda *_: None) == [SESSION]
 
 
 def test_a_kill_between_the_end_and_the_bundle_is_made_good(desk: Desk) -> None:

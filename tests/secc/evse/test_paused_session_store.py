@@ -27,6 +27,7 @@ from pki_tools.tree import DEFAULTS, PkiTree
 from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
+from tests.sealing import new_keys
 from tests.secc.hardware.test_faults import until
 from tests.secc.runner_pair import Pipe
 from tests.secc.test_bench_program import BENCH, made
@@ -40,6 +41,7 @@ from v2g.io.runtime.runner import Runner
 from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.storage.journal_file import read_files
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.metering import read_confirmation
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later
@@ -105,10 +107,10 @@ async def talk(
 
 @asynccontextmanager
 async def outlet_of(
-    folder: Path, pki: PkiTree, extra: str = BENCH
+    folder: Path, pki: PkiTree, extra: str = BENCH, keys: Path | None = None
 ) -> AsyncIterator[tuple[EvseController, list[Observe]]]:
     """Return the EVSE of a charger that has just been started, and what it tells from then on."""
-    async with made(folder, pki, extra + SITE) as charger:
+    async with made(folder, pki, extra + SITE, keys=keys) as charger:
         (controller,) = charger.controllers
         seen: list[Observe] = []
         controller.observe = seen.append
@@ -116,11 +118,19 @@ async def outlet_of(
         await controller.leave()
 
 
-def bill(folder: Path, pki: PkiTree) -> Report:
+def bill(folder: Path, pki: PkiTree, keys: RecordKeys | None = None) -> Report:
     """Return the one settlement there is, after it was verified."""
     (bundle,) = (folder / "data" / "settlements").iterdir()
     anchors = [*pki.anchors("v2g"), *pki.anchors("mo")]
-    return verify_bundle(read_files(bundle), anchors=anchors, confirmations=read_confirmation)
+    return verify_bundle(read_files(bundle, keys), anchors=anchors, confirmations=read_confirmation)
+
+
+def readable(folder: Path) -> bool:
+    """Return whether a file shows the contract, the energy, or a certificate."""
+    data = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    found = [secret in data for secret in (DEFAULTS.emaid.encode(), b"import_mwh", b"BEGIN CERTIFICATE", b"evse_id")]
+    assert any(found) is all(found)
+    return any(found)
 
 
 def charged_mwh(report: Report) -> int:
@@ -136,8 +146,13 @@ def reasons(seen: list[Observe]) -> list[Any]:
     return [event.data["reason"] for event in seen if event.name == "session_ended"]
 
 
-async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path, pki: PkiTree) -> None:
-    async with outlet_of(tmp_path, pki) as (controller, _):
+@pytest.mark.requirement("R145")
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path, pki: PkiTree, sealed: bool) -> None:
+    """Sealed, no file of the charger ever shows the contract or what was charged."""
+    file = tmp_path / "journal.keys" if sealed else None
+    keys = None if file is None else new_keys(file)
+    async with outlet_of(tmp_path, pki, keys=file) as (controller, _):
         reason, resume = await talk(controller, pki)
         assert reason == "paused"
         assert controller.paused_visit is not None
@@ -146,14 +161,16 @@ async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path
     kept = tmp_path / "data" / FILE
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert not list((tmp_path / "data" / "settlements").iterdir())
-    async with outlet_of(tmp_path, pki) as (controller, seen):
+    assert readable(tmp_path / "data") is not sealed
+    async with outlet_of(tmp_path, pki, keys=file) as (controller, seen):
         assert controller.paused_visit is not None
         reason, _ = await talk(controller, pki, resume=resume)
         assert reason == "finished"
         assert "session_joined" in [event.name for event in seen]
     assert not kept.exists()
     assert not list((tmp_path / "data" / "journals").iterdir())
-    report = bill(tmp_path, pki)
+    assert readable(tmp_path / "data") is not sealed
+    report = bill(tmp_path, pki, keys)
     assert report.settlement.reason == "vehicle"
     assert 0 < first_mwh < charged_mwh(report)  # one bill for both parts
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secc.hardware.meter import PER_MWH, MeterReading, SimulatedMeter
-from v2g.errors import StoreError
+from tests.sealing import Keys, new_keys
+from v2g.errors import SealedError, StoreError
 
 HOUR = 3_600_000
 
@@ -81,15 +82,15 @@ def test_time_that_goes_back_counts_as_no_time() -> None:
     assert meter.read(0).import_mwh == 10_000_000
 
 
-def test_registers_and_what_is_not_yet_a_whole_mwh_survive(tmp_path: Path) -> None:
+def test_registers_and_what_is_not_yet_a_whole_mwh_survive(tmp_path: Path, keys: Keys) -> None:
     path = tmp_path / "sub" / "meter.bin"
     dial = Dial()
-    meter = SimulatedMeter("M", path, now_ms=dial)
+    meter = SimulatedMeter("M", path, now_ms=dial, keys=keys)
     meter.flow(0, 400_000, 25_001)
     dial.ms = HOUR + 1
     meter.read(HOUR + 1)
     meter.save(sync=False)  # killed here: nothing is closed
-    again = SimulatedMeter("M", path, now_ms=Dial())
+    again = SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
     assert again.read(0) == MeterReading(0, *(meter.read(HOUR + 1).import_mwh, 0))
     assert again._import == meter._import
     again.close()
@@ -97,9 +98,9 @@ def test_registers_and_what_is_not_yet_a_whole_mwh_survive(tmp_path: Path) -> No
     meter.close()
 
 
-def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path: Path, keys: Keys) -> None:
     path = tmp_path / "meter.bin"
-    meter = SimulatedMeter("M", path, now_ms=Dial())
+    meter = SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
     for hour in range(3):
         meter.flow(hour * HOUR, 400_000, 25_000)
         meter.save()
@@ -107,7 +108,28 @@ def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path: Path) -> None:
     generation = meter._generation % 2
     data[generation * len(data) // 2 + 20] ^= 0xFF
     path.write_bytes(data)
-    assert SimulatedMeter("M", path, now_ms=Dial()).read(0).import_mwh == 10_000_000
+    assert SimulatedMeter("M", path, now_ms=Dial(), keys=keys).read(0).import_mwh == 10_000_000
+
+
+@pytest.mark.requirement("R145")
+@pytest.mark.parametrize("saves", [1, 2])
+def test_sealed_registers_need_their_key_and_go_on_from_a_plain_file(tmp_path: Path, saves: int) -> None:
+    path, keys = tmp_path / "meter.bin", new_keys(tmp_path / "keys")
+    meter = SimulatedMeter("M", path, now_ms=Dial())
+    meter.flow(0, 400_000, 25_000)
+    for hour in range(1, saves + 1):
+        meter.flow(hour * HOUR, 400_000, 25_000)
+        meter.save()
+    for _ in range(2):
+        sealed = SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
+        assert sealed.read(0).import_mwh == saves * 10_000_000
+        assert b"V2GMETR1" not in path.read_bytes()
+        assert path.stat().st_mode & 0o777 == 0o600
+        sealed.close()
+    with pytest.raises(SealedError, match="is sealed"):
+        SimulatedMeter("M", path, now_ms=Dial())
+    with pytest.raises(StoreError, match="has no valid registers"):
+        SimulatedMeter("M", path, now_ms=Dial(), keys=new_keys(tmp_path / "others"))
 
 
 @pytest.mark.parametrize("data", [b"x", bytes(120), b"V2GMETR1" * 15])

@@ -27,6 +27,7 @@ _READ: Final = frozenset(
         "crls",
         "ocsp",
         "password_file",
+        "journal_keys",
         "policy",
         "token_file",
     }

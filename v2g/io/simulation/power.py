@@ -26,6 +26,7 @@ from v2g.hardware.simulation import (
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.dc_line import VehicleDc
 from v2g.io.simulation.medium import Medium
+from v2g.io.storage.record_keys import RecordKeys
 
 STEP_S = 0.01
 """Real seconds between two steps of a model that moves."""
@@ -86,8 +87,8 @@ class Faults:
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
     """What joins the simulated parts of one charger. `medium` has the wires to the vehicle, at the plug number
-    `connector`; `plug` is False for a primary device. `folder` and `serial` are the meter's; without a folder it
-    forgets its registers."""
+    `connector`; `plug` is False for a primary device. `folder`, `serial` and `keys` are the meter's; without a folder
+    it forgets its registers, with keys it seals them."""
 
     faults: Faults
     medium: Medium | None = None
@@ -96,6 +97,7 @@ class Simulation:
     current_ma: Callable[[], int] = lambda: 0
     folder: Path | None = None
     serial: str = ""
+    keys: RecordKeys | None = None
 
     def wires(self, what: str) -> Medium:
         """Return the medium. Raises ConfigError if there is none."""

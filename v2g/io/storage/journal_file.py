@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from v2g.energy.settlement.journal import verify_lines
-from v2g.errors import StoreError, VerificationError
+from v2g.errors import StoreError, V2GError, VerificationError
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import is_sealed, open_lines, seal_line
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 
@@ -16,34 +18,39 @@ class JournalFile:
 
     Each `append` is one write and, by default, one fsync: when it returns, the lines survive `kill -9`
     and a power cut. Opening a file of a killed process keeps every complete line; a torn one at its
-    end is moved to `<name>.torn`, never deleted.
+    end is moved to `<name>.torn`, never deleted. With keys, the lines of a new file are sealed (R145); a file that has
+    lines stays as it is, plain or sealed.
     """
 
-    def __init__(self, path: Path, descriptor: int, data: bytes) -> None:
+    def __init__(self, path: Path, descriptor: int, data: bytes, stored: int, keys: RecordKeys | None) -> None:
+        """Called by `open`; `stored` is the number of lines in it, `keys` those of a sealed file."""
         self.path: Final = path
         self.recovered: Final = data
         self._descriptor: int | None = descriptor
         self._owes_sync = False
+        self._keys, self._count = keys, stored
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open or create a journal file; `recovered` then holds its complete lines.
+    def open(cls, path: Path, keys: RecordKeys | None = None) -> Self:
+        """Open or create a journal file; `recovered` then holds its complete lines, opened if they are sealed.
 
-        Raises StoreError when the file cannot be used, VerificationError for invalid lines.
+        Raises StoreError when the file cannot be used, SealedError for missing keys, VerificationError for invalid
+        lines.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            data = _whole_lines(path, descriptor)
-            _sync_directory(path.parent)
+            try:
+                stored = _whole_lines(path, descriptor, keys)
+                _sync_directory(path.parent)
+                data = open_lines(stored, keys, path.name)
+                if data:
+                    verify_lines(data, name=path.name)
+            except (OSError, V2GError):
+                os.close(descriptor)
+                raise
         except OSError as error:
             raise StoreError(f"{path}: {error}") from None
-        try:
-            if data:
-                verify_lines(data, name=path.name)
-        except VerificationError:
-            os.close(descriptor)
-            raise
-        return cls(path, descriptor, data)
+        return cls(path, descriptor, data, stored.count(b"\n"), keys if is_sealed(stored) or not stored else None)
 
     def append(self, lines: Iterable[bytes], *, sync: bool = True) -> None:
         """Write lines in one call; with `sync` they are on the disk afterwards, without they survive the process only.
@@ -53,7 +60,12 @@ class JournalFile:
         """
         if self._descriptor is None:
             raise StoreError(f"{self.path} is closed")
-        data = b"".join(lines)
+        made = list(lines)
+        if self._keys is not None:
+            keys, name = self._keys, self.path.name
+            made = [seal_line(keys, line, name, self._count + place) for place, line in enumerate(made)]
+        self._count += len(made)
+        data = b"".join(made)
         try:
             written = os.write(self._descriptor, data)
             while written < len(data):
@@ -67,8 +79,8 @@ class JournalFile:
             raise StoreError(f"{self.path}: {error}", hint="energy transfer stops without a journal") from None
 
     def read(self) -> bytes:
-        """Return everything in the file."""
-        return self.path.read_bytes()
+        """Return everything in the file, opened if it is sealed."""
+        return open_lines(self.path.read_bytes(), self._keys, self.path.name)
 
     def close(self) -> None:
         """Synchronise the file and close it."""
@@ -79,8 +91,8 @@ class JournalFile:
             self._descriptor = None
 
 
-def _whole_lines(path: Path, descriptor: int) -> bytes:
-    """Return the file up to its last line feed, after repairing the rest.
+def _whole_lines(path: Path, descriptor: int, keys: RecordKeys | None) -> bytes:
+    """Return the file, as stored, up to its last line feed, after repairing the rest.
 
     A last line without only its line feed is complete; anything else is moved to `<name>.torn`.
     """
@@ -90,7 +102,7 @@ def _whole_lines(path: Path, descriptor: int) -> bytes:
     if not torn:
         return data
     try:
-        verify_lines(data + b"\n", name=path.name)
+        verify_lines(open_lines(data + b"\n", keys, path.name), name=path.name)
     except VerificationError:
         with path.with_name(path.name + ".torn").open("ab") as aside:
             aside.write(torn + b"\n")
@@ -112,12 +124,21 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = False, sync_names: bool = True) -> None:
+def write_files(
+    directory: Path,
+    files: Mapping[str, bytes],
+    *,
+    private: bool = False,
+    sync_names: bool = True,
+    keys: RecordKeys | None = None,
+) -> None:
     """Write a bundle: each file is complete and on the disk on return; `private` for their owner only.
 
-    Without `sync_names` their names are durable only once the directory is, which is up to the caller. Raises
-    StoreError.
+    With `keys` each file is sealed. Without `sync_names` their names are durable only once the directory is, which is
+    up to the caller. Raises StoreError.
     """
+    if keys is not None:
+        files = {name: seal_line(keys, data, name) for name, data in files.items()}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
@@ -160,8 +181,12 @@ def remove_folder(directory: Path, going: Path) -> None:
         raise StoreError(f"{directory}: {error}") from None
 
 
-def read_files(directory: Path) -> dict[str, bytes]:
-    """Return the files of a bundle by name. Raises StoreError unless it is a directory of plain files."""
+def read_files(directory: Path, keys: RecordKeys | None = None) -> dict[str, bytes]:
+    """Return the files of a bundle by name, opened if they are sealed.
+
+    A file of another bundle opens, too: the signed manifest says which files belong together. Raises StoreError unless
+    it is a directory of regular files, SealedError for missing keys, VerificationError for files that do not open.
+    """
     try:
         files = {}
         for path in sorted(directory.iterdir()):
@@ -169,7 +194,7 @@ def read_files(directory: Path) -> dict[str, bytes]:
                 raise StoreError(f"{path} is not a regular file", hint="give the directory of a settlement bundle")
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise StoreError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-            files[path.name] = path.read_bytes()
+            files[path.name] = open_lines(path.read_bytes(), keys, path.name)
     except OSError as error:
         raise StoreError(f"{directory}: {error.strerror}", hint="give the directory of a settlement bundle") from None
     return files

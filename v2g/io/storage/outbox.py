@@ -192,8 +192,7 @@ class Outbox:
         size = self._bytes
         for each in entries:
             boot = self.boot if each.boot is None else each.boot
-            body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else each.body
-            key = self._keys.newest if self._keys else 0
+            key, body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else (0, each.body)
             row = boot, each.seq, each.priority, each.utc_ms, key, body
             added = self._db.execute(_PUT, row).rowcount
             size += len(body) * added
@@ -212,6 +211,19 @@ class Outbox:
             self._islands += important and not self._on_island
             self._on_island = important
         return gone
+
+    async def renew_keys(self) -> bool:
+        """Read the keys again if their file has changed; return whether it has (R152). Raises as `RecordKeys`."""
+
+        def renew() -> bool:
+            if self._keys is None or not self._keys.renew():
+                return False
+            self._db.execute("BEGIN IMMEDIATE")
+            _set_owner(self._db, self._ev, self._keys)
+            self._db.execute("COMMIT")
+            return True
+
+        return await self._run(renew)
 
     def _name(self, boot: int, seq: int) -> bytes:
         return f"{self._ev}/{boot}/{seq}".encode()
@@ -433,10 +445,17 @@ def _check_owner(database: sqlite3.Connection, path: Path, ev: str, keys: Record
     found = database.execute("SELECT ev FROM owner").fetchone()
     if found is not None and (owner := _owner(str(found[0]), path, keys)) != ev:
         raise StoreError(f"{path} is the outbox of {owner!r}, not of {ev!r}", hint="give each vehicle its own file")
-    text = ev if keys is None else f"{_SEALED}{keys.newest}:{keys.seal(ev.encode(), _OWNER).hex()}"
     oldest = database.execute("SELECT key FROM outbox ORDER BY boot, seq LIMIT 1").fetchone()
     if oldest is not None and oldest[0] and keys is not None and not keys.has(oldest[0]):
         raise keys.missing(oldest[0])
+    _set_owner(database, ev, keys)
+
+
+def _set_owner(database: sqlite3.Connection, ev: str, keys: RecordKeys | None) -> None:
+    text = ev
+    if keys is not None:
+        number, sealed = keys.seal(ev.encode(), _OWNER)
+        text = f"{_SEALED}{number}:{sealed.hex()}"
     database.execute("DELETE FROM owner")
     database.execute("INSERT INTO owner VALUES (?)", (text,))
 

@@ -1,7 +1,8 @@
 """Keys that seal stored records: AES-256-GCM, several keys in one file, the last one for new records (R145).
 
 A line of the file (mode 0600) is a key: its number, rising from 1 to 2^31 - 1, and 64 hexadecimal digits. To rotate,
-append a line (`RecordKeys.rotate`); an old key may be deleted once no stored record needs it.
+append a line (`RecordKeys.rotate`); programs read it again while they run (`RecordKeys.renew`, R152). An old key may be
+deleted once no stored record needs it.
 """
 
 import secrets
@@ -11,7 +12,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from v2g.errors import ConfigError, StoreError
+from v2g.errors import ConfigError, SealedError, StoreError
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.pki.keys import read_secret, save_secret
 
 _KEY_BYTES: Final = 32
@@ -21,23 +23,36 @@ _MAX_NUMBER: Final = 2**31 - 1
 
 
 class RecordKeys:
-    """Seals records with the newest key, and opens them with the key whose number is beside them."""
+    """Seals records with the newest key, and opens them with the key whose number is beside them. For any thread."""
 
-    def __init__(self, keys: dict[int, bytes], source: str) -> None:
-        """`keys` by rising number; `source` names them in errors."""
-        self._ciphers = {number: AESGCM(key) for number, key in keys.items()}
-        self._source = source
-        self.newest: Final = max(keys)
-        """The number of the key for new records."""
+    def __init__(self, path: Path) -> None:
+        """Read the keys of a file. Raises ConfigError, and KeyAccessError for a file that others may read."""
+        self._path, self._watch = path, FileWatch((path,))
+        self._ciphers = _ciphers(path)
 
     @classmethod
-    def read(cls, path: Path) -> "RecordKeys":
-        """Return the keys of a file. Raises ConfigError, and KeyAccessError for a file that others may read."""
-        return cls(_read(path), str(path))
+    def read(cls, path: Path | None) -> "RecordKeys | None":
+        """Return the keys of a file, None without one. Raises as the constructor."""
+        return None if path is None else cls(path)
+
+    def renew(self) -> bool:
+        """Read the file again if it has changed; return whether it has.
+
+        Raises as the constructor, once for each change: the keys stay as they were.
+        """
+        if not self._watch.changed():
+            return False
+        self._ciphers = _ciphers(self._path)
+        return True
+
+    @property
+    def newest(self) -> int:
+        """The number of the key for new records."""
+        return max(self._ciphers)
 
     @staticmethod
     def rotate(path: Path) -> int:
-        """Append a new key to a file, created when missing; return its number. Raises as `read`."""
+        """Append a new key to a file, created when missing; return its number. Raises as the constructor."""
         keys = _read(path) if path.exists() else {}
         number = max(keys, default=0) + 1
         keys[number] = secrets.token_bytes(_KEY_BYTES)
@@ -48,29 +63,37 @@ class RecordKeys:
         """Return whether there is a key of this number."""
         return number in self._ciphers
 
-    def missing(self, number: int) -> StoreError:
+    def missing(self, number: int) -> SealedError:
         """Return the error of a missing key."""
-        return StoreError(
-            f"{self._source} has no key {number}, which seals stored records",
-            hint="restore the line of that key; delete a key only once its records are delivered",
+        return SealedError(
+            f"{self._path} has no key {number}, which seals stored records",
+            hint="restore the line of that key; delete a key only once no record needs it",
         )
 
-    def seal(self, record: bytes, name: bytes) -> bytes:
-        """Return a record sealed with the newest key; it opens only under the same `name`."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._ciphers[self.newest].encrypt(nonce, record, name)
+    def seal(self, record: bytes, name: bytes) -> tuple[int, bytes]:
+        """Return the number of the newest key, and a record sealed with it; it opens only under the same `name`."""
+        nonce, (number, cipher) = secrets.token_bytes(_NONCE_BYTES), max(self._ciphers.items())
+        return number, nonce + cipher.encrypt(nonce, record, name)
 
     def open(self, number: int, sealed: bytes, name: bytes) -> bytes:
-        """Return a record that was sealed with the key of this number. Raises StoreError: key missing or wrong."""
-        if number not in self._ciphers:
+        """Return a record that was sealed with the key of this number.
+
+        Raises SealedError when that key is missing, StoreError when it does not open the record.
+        """
+        cipher = self._ciphers.get(number)
+        if cipher is None:
             raise self.missing(number)
         try:
-            return self._ciphers[number].decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name)
+            return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name)
         except (InvalidTag, ValueError):  # ValueError: shorter than a nonce
             raise StoreError(
-                f"key {number} of {self._source} does not open a stored record",
-                hint="is this the key file of the gateway that wrote the records, or is the outbox damaged?",
+                f"key {number} of {self._path} does not open a stored record",
+                hint="is this the key file of the program that wrote the records, or are they damaged?",
             ) from None
+
+
+def _ciphers(path: Path) -> dict[int, AESGCM]:
+    return {number: AESGCM(key) for number, key in _read(path).items()}
 
 
 def _read(path: Path) -> dict[int, bytes]:
