@@ -137,6 +137,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             )
             stack.push_async_callback(subscriber.close)
             await subscriber.start()
+            renewed.append(subscriber)
         await stack.enter_async_context(background(services))
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)

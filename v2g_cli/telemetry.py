@@ -77,7 +77,7 @@ def new_key(file: Annotated[Path, typer.Argument(help="File of the keys, mode 06
     """
     from v2g.io.storage.record_keys import RecordKeys
 
-    say(f"{file}: key {RecordKeys.rotate(file)}, from the gateway's next start on")
+    say(f"{file}: key {RecordKeys.rotate(file)}, used by a running gateway within 5 s")
 
 
 @app.command()

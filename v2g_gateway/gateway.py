@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import UNSET
 
 from v2g.energy.settlement.checkpoints import Copy
-from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.errors import ConfigError, StoreError, TransportError, V2GError
 from v2g.hardware.can_errors import CanFault
 from v2g.io.can import CanPort
 from v2g.io.can_link import complaints, read_link
@@ -24,6 +24,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.tls.renewal import POLL_S
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
@@ -43,7 +44,7 @@ from v2g_gateway.delivery import Delivery
 from v2g_gateway.local_source import LocalSource
 from v2g_gateway.recorder import Recorder
 from v2g_gateway.taken import TakenCheckpoints
-from v2g_gateway.uplink import HttpsUplink, MqttUplink, OnMarks, Uplink
+from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 GATHER_S: Final = 0.005
 """Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
@@ -62,23 +63,25 @@ GAPS_S: Final = 60.0
 """Minimum interval of records about dropped records."""
 
 
-def make_uplink(config: GatewayConfig, which: GatewayConfig | FallbackConfig, boot: int, on_marks: OnMarks) -> Uplink:
+def make_uplink(
+    config: GatewayConfig, which: GatewayConfig | FallbackConfig, boot: int, on_marks: OnMarks, observe: Observer
+) -> Uplink:
     """Return the configured first uplink, or the fallback (`which`).
 
     Raises ConfigError if there is none, TransportError for unusable files.
     """
     low_rate = isinstance(which, FallbackConfig) and which.class_ == "satellite"
     if which.mqtt is not None:
-        return MqttUplink(which.mqtt, config.prefix, config.ev, on_marks, boot=boot, low_rate=low_rate)
+        return MqttUplink(which.mqtt, config.prefix, config.ev, on_marks, boot=boot, low_rate=low_rate, observe=observe)
     if which.http is not None:
-        return HttpsUplink(which.http, on_marks, low_rate=low_rate)
+        return HttpsUplink(which.http, on_marks, low_rate=low_rate, observe=observe)
     raise ConfigError("an uplink has neither an mqtt nor an http section", hint="add [mqtt] with host and ca")
 
 
 class Gateway:
     """Runs from `open` to `close`, in tasks that restart after a failure: `telemetry bus` receives CAN frames,
     `telemetry changes` makes due records, `telemetry records` brings them into the outbox, `telemetry delivery` sends
-    them to the back end, `telemetry gaps` reports dropped ones."""
+    them to the back end, `telemetry gaps` reports dropped ones, `telemetry keys` renews certificates and keys."""
 
     def __init__(
         self,
@@ -106,7 +109,8 @@ class Gateway:
         self._blur = PositionBlur(config.position_noise_m, random.SystemRandom().random)
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
-        self._uplink = make_uplink(config, config, outbox.boot, self._delivery.on_marks)
+        self._uplink = make_uplink(config, config, outbox.boot, self._delivery.on_marks, observe)
+        self._uplinks = [self._uplink]
         self._port: CanPort | None = None
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
         self._stack = contextlib.AsyncExitStack()
@@ -145,6 +149,7 @@ class Gateway:
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
         self._intake.keep("telemetry gaps", self._report_gaps)
+        self._intake.keep("telemetry keys", self._renew_keys)
         self._outflow.keep("telemetry delivery", self._deliver)
         data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
         self._observe(Observe("telemetry", "started", data))
@@ -254,6 +259,18 @@ class Gateway:
                     self._recorder.add(self._batcher.event(event, self._clock.utc_ms()), gap)
             await asyncio.sleep(GAPS_S)
 
+    async def _renew_keys(self) -> None:
+        """Use renewed certificates and keys of the outbox; unusable ones are reported, and the former stay (R152)."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            for each in self._uplinks:
+                each.poll()
+            try:
+                if await self._outbox.renew_keys():
+                    self._observe(Observe("telemetry", "outbox_keys_renewed", {}))
+            except V2GError as error:
+                self._observe(Observe("telemetry", "outbox_keys_kept", {"error": str(error)}))
+
     async def _deliver(self) -> None:
         """Deliver over the first uplink, and over the fallback while that one fails."""
         fallback = self._config.fallback
@@ -262,7 +279,8 @@ class Gateway:
             return
         while True:
             await self._delivery.run(self._uplink, patience_s=fallback.after_s)
-            second = make_uplink(self._config, fallback, self._outbox.boot, self._delivery.on_marks)
+            second = make_uplink(self._config, fallback, self._outbox.boot, self._delivery.on_marks, self._observe)
+            self._uplinks = [self._uplink, second]
             second.start()
             self._observe(Observe("telemetry", "fallback_began", {"class": fallback.class_}))
             try:
@@ -277,6 +295,7 @@ class Gateway:
                     if not task.cancelled():
                         task.result()
             finally:
+                self._uplinks = [self._uplink]
                 await second.close()
             self._observe(Observe("telemetry", "fallback_ended", {}))
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.io.mqtt.config import MqttConfig
+from v2g.observe import Observe
 from v2g.telemetry.columns import COMPACT_TYPE, is_compact
 from v2g.telemetry.delivery import (
     MAX_DELIVERY_BYTES,
@@ -38,6 +39,7 @@ _PACKET_REST: Final = 1024
 """Maximum overhead of a packet, octets."""
 
 OnMarks = Callable[[Sequence[Mark]], None]
+Observer = Callable[[Observe], None]
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,9 @@ class Uplink(Protocol):
     async def send(self, delivery: bytes) -> None:
         """Send a delivery. Raises TransportError; it may have arrived all the same."""
 
+    def poll(self) -> None:
+        """Connect again with a renewed certificate, if there is one; one that cannot be used is reported (R152)."""
+
     async def close(self) -> None:
         """Release the connection."""
 
@@ -91,6 +96,7 @@ class MqttUplink:
         *,
         boot: int,
         low_rate: bool = False,
+        observe: Observer = lambda _: None,
     ) -> None:
         """`boot` is part of the status that readers of `status_topic` see."""
         from v2g.io.mqtt.client import MqttClient  # 11 ms to import: only a vehicle with a broker pays
@@ -105,6 +111,7 @@ class MqttUplink:
             on_connection=self._connection,
             will=(self._status, self._offline),
             will_delay_s=WILL_DELAY_S,
+            observe=observe,
         )
         self._client.subscribe(marks_topic(prefix, ev))
         self._announcing: asyncio.Task[None] | None = None
@@ -117,6 +124,10 @@ class MqttUplink:
     def start(self) -> None:
         """See Uplink."""
         self._client.start()
+
+    def poll(self) -> None:
+        """See Uplink."""
+        self._client.poll()
 
     async def ready(self) -> None:
         """See Uplink."""
@@ -164,10 +175,18 @@ class HttpsUplink:
     parallel = 1
     max_bytes = MAX_DELIVERY_BYTES
 
-    def __init__(self, config: HttpConfig, on_marks: OnMarks, *, low_rate: bool = False) -> None:
+    def __init__(
+        self,
+        config: HttpConfig,
+        on_marks: OnMarks,
+        *,
+        low_rate: bool = False,
+        observe: Observer = lambda _: None,
+    ) -> None:
         import ssl
 
         from v2g.io.http.client import HttpSession  # only a vehicle with this uplink pays for loading it
+        from v2g.io.tls.renewal import RenewedContext
 
         self.low_rate, self._on_marks = low_rate, on_marks
         context = ssl.create_default_context(cafile=str(config.ca))
@@ -179,9 +198,18 @@ class HttpsUplink:
         if config.token:
             self._headers["Authorization"] = f"Bearer {config.token}"
         self._session = HttpSession(config.url, most=MAX_DELIVERY_BYTES, timeout_s=_ANSWER_S, context=context)
+        self._renewed: RenewedContext | None = None
+        if config.chain is not None:
+            key = config.key or config.chain
+            self._renewed = RenewedContext(context, config.chain, key, observe, self._session.renew)
 
     def start(self) -> None:
         """See Uplink: the first delivery connects."""
+
+    def poll(self) -> None:
+        """See Uplink."""
+        if self._renewed is not None:
+            self._renewed.poll()
 
     async def ready(self) -> None:
         """See Uplink."""

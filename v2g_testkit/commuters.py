@@ -148,6 +148,10 @@ class Reception:
         await self.ready()
         await self._uplink.send(delivery)
 
+    def poll(self) -> None:
+        """See Uplink."""
+        self._uplink.poll()
+
     async def close(self) -> None:
         """See Uplink."""
         await self._uplink.close()

@@ -45,7 +45,11 @@ class TelemetrySubscriber:
         self._config, self._ingest, self._observe = config, ingest, observe
         self._before, self._behind = records_topic(config.prefix, "+").split("+")
         self._client = MqttClient(
-            config, client_id=client_id, on_message=self._take, on_unmarked=self._refuse_older_protocol
+            config,
+            client_id=client_id,
+            on_message=self._take,
+            on_unmarked=self._refuse_older_protocol,
+            observe=observe,
         )
         self._client.subscribe(f"$share/{group}/{records_topic(config.prefix, '+')}")
         self._tasks = Supervisor(observe)
@@ -67,6 +71,10 @@ class TelemetrySubscriber:
             self._observe(Observe("telemetry", "subscribed"))
         except TimeoutError:
             self._observe(Observe("telemetry", "broker_unreachable", {"reason": self._client.problem}))
+
+    def poll(self) -> None:
+        """Connect again with a renewed certificate (`v2g.io.tls.renewal.Renewed`)."""
+        self._client.poll()
 
     async def close(self) -> None:
         """Publish pending marks, and disconnect; unstored deliveries are repeated."""

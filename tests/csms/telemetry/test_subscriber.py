@@ -2,24 +2,30 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
+import shutil
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from csms import app
 from csms.db.store import Store
 from csms.domain.security.access import Role
+from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
 from v2g.io.http.client import HttpSession
 from v2g.io.mqtt.client import MqttClient
+from v2g.io.tls.renewal import keep_renewed
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.demo.broker import Broker
@@ -346,3 +352,28 @@ async def test_a_broker_that_is_away_does_not_keep_the_back_end_from_starting(
     async with start(mqtt=source(broker, pki)) as csms:
         assert "no connection" in (await csms.event("broker_unreachable"))["reason"]
         assert (await csms.event("ready"))["ocpp_port"]
+
+
+@pytest.mark.requirement("R152")
+async def test_a_renewed_certificate_is_shown_to_the_broker_and_deliveries_go_on(
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "keep_renewed", functools.partial(keep_renewed, interval_s=0.02))
+    tree = PkiTree(Path(shutil.copytree(pki.directory, tmp_path / "tree")))
+    async with start(mqtt=source(broker, tree)) as csms, vehicle(broker, pki) as ev:
+        await ev.deliver(record(1))
+        await ev.reaches(1)
+        renew_certificate(tree.directory, "csms/ingest", Renewal(), at=datetime.now(UTC))
+        assert (await csms.event("credentials_renewed"))["certificate"] == "csms-ingest"
+        while (broker.folder / "mosquitto.log").read_text().count("as csms-ingest (") < 2:
+            await asyncio.sleep(0.02)
+
+        async def deliver() -> None:
+            while True:
+                await ev.deliver(record(2))
+                await asyncio.sleep(0.05)
+
+        delivering = asyncio.create_task(deliver())
+        await ev.reaches(2)
+        delivering.cancel()
+        assert await stored(csms) == [1, 2]

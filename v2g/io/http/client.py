@@ -146,6 +146,10 @@ class HttpSession:
         """Connect if there is no connection. Raises TransferError(unreachable)."""
         await self._run(self._connected)
 
+    def renew(self) -> None:
+        """Let the next request connect again, with what the context has by then; one under way is not disturbed."""
+        self._thread.submit(self._drop)
+
     async def request(self, method: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """Send a request and return the answer, of any status. A request over a connection that turns out to be closed
         is repeated over a new one, so it must be idempotent. Raises TransferError: too_large, unreachable."""

@@ -28,6 +28,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.supervision import Backoff
+from v2g.io.tls.renewal import RenewedContext
+from v2g.observe import Observe
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,12 @@ class _Client(paho.Client):
     def __init__(self, client_id: str, broken: Callable[[Exception], None], *, manual_ack: bool) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack)
         self._broken = broken
-        self._ending = threading.Event()
+        self._ending, self._renewing = threading.Event(), threading.Event()
+
+    def renew(self) -> None:
+        """Disconnect; the network thread then connects again."""
+        self._renewing.set()
+        self.disconnect()
 
     def end(self) -> None:
         """Disconnect, and wait for the network thread."""
@@ -81,14 +88,17 @@ class _Client(paho.Client):
         self._broken = lambda _error: None
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
-        """Run until `disconnect`; paho's thread calls this."""
+        """Run until `end`; paho's thread calls this."""
         while True:
             try:
-                return super().loop_forever(timeout, retry_first_connection)
+                code = super().loop_forever(timeout, retry_first_connection)
+                if self._ending.is_set() or not self._renewing.is_set():
+                    return code
+                self._renewing.clear()
             except Exception as error:  # noqa: BLE001 - paho does not wrap errors of its packet decoder
                 self._broken(error)
-            if self._ending.wait(_BROKEN_PAUSE_S):
-                return MQTTErrorCode.MQTT_ERR_CONN_LOST
+                if self._ending.wait(_BROKEN_PAUSE_S):
+                    return MQTTErrorCode.MQTT_ERR_CONN_LOST
             with contextlib.suppress(Exception):  # the next iteration reports it
                 self.reconnect()
 
@@ -115,8 +125,9 @@ class MqttClient:
         will: tuple[str, bytes] | None = None,
         will_delay_s: int = 0,
         on_unmarked: Callable[[str], None] | None = None,
+        observe: Callable[[Observe], None] = lambda _: None,
     ) -> None:
-        """Raises TransportError for unreadable files."""
+        """`observe` hears of renewed certificates. Raises TransportError for unreadable files."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_connection = on_message, on_connection
@@ -145,8 +156,12 @@ class MqttClient:
         client.on_message = self._received
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.max_inflight_messages_set(_ANY_NUMBER)  # `publish` waits instead
+        self._renewed: RenewedContext | None = None
         if not config.without_tls:
-            client.tls_set_context(_tls_context(config))
+            client.tls_set_context(context := _tls_context(config))
+            if config.chain is not None:
+                key = config.key or config.chain
+                self._renewed = RenewedContext(context, config.chain, key, observe, client.renew)
         if config.username is not None:
             client.username_pw_set(config.username, _password(config))
         if will is not None:
@@ -176,6 +191,14 @@ class MqttClient:
             properties=properties,
         )
         self._client.loop_start()
+
+    def poll(self) -> None:
+        """Connect again if the own certificate was renewed; an unusable one is reported, and the connection stays.
+
+        What the broker has not acknowledged by then fails, and is for its sender to send again.
+        """
+        if self._renewed is not None:
+            self._renewed.poll()
 
     def subscribe(self, topic: str) -> None:
         """Subscribe with QoS 1 at every connect; to be called before `start`. Retained messages are not delivered."""

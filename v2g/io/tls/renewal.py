@@ -1,6 +1,7 @@
 """Renewal of certificates in `ssl` contexts while the program runs: later handshakes use the new one.
 
-For connections outside ISO 15118: OCPP at both ends, and the HTTP API. Open connections are not affected.
+For connections outside ISO 15118: OCPP at both ends, the HTTP API, telemetry. Open connections are not affected, unless
+their owner begins new ones (`then`).
 """
 
 import asyncio
@@ -20,10 +21,17 @@ POLL_S: Final = 5.0
 
 
 class RenewedContext:
-    """A context, and the files of its chain and key; both PEM."""
+    """A context, and the files of its chain and key; both PEM. `then` is called after each renewal."""
 
-    def __init__(self, context: ssl.SSLContext, chain: Path, key: Path, observe: Callable[[Observe], None]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        chain: Path,
+        key: Path,
+        observe: Callable[[Observe], None],
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._context, self._then = context, then
         self._chain = chain
         self._key = key
         self._observe = observe
@@ -43,6 +51,7 @@ class RenewedContext:
             return
         data = {"certificate": common_name(leaf), "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}
         self._observe(Observe("tls", "credentials_renewed", dict(data)))
+        self._then()
 
 
 class Renewed(Protocol):
