@@ -61,7 +61,7 @@ verify: test      ## everything, in short where it takes long, before a release
 
 package: $(VENV)/dev ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
-	$(BIN)/python -m deploy.debian dist
+	$(BIN)/python -m deploy.debian dist $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMBER),0)
 
 audit: $(VENV)/dev ## known flaws of the installed packages; needs the vulnerability database on the Internet
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'

@@ -16,9 +16,16 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from v2g.io.keys import open_key
+from v2g.io.runtime.attestation import make_manifest
+from v2g.pki.attestation import SIGNATURE, sign_manifest
+from v2g.pki.keys import SigningKey
+from v2g.pki.reference import KeyReference
+
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
 HOME: Final = Path("usr/lib/v2g-engine")
+MANIFEST: Final = Path("usr/share/v2g-engine/manifest.json")
 EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,postgres"}
 """Package and extras that it has."""
 
@@ -33,25 +40,37 @@ _INSTALLED: Final = """\
 set -e
 systemd-sysusers v2g-engine.conf
 systemd-tmpfiles --create v2g-engine.conf || true  # without /proc, as where an image is made, at the next start
-/usr/lib/v2g-engine/bin/python -m compileall -q /usr/lib/v2g-engine/lib || true
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
-    systemctl try-restart 'v2g-*.service'
+    if [ -e /run/v2g-engine.stopped ]; then
+        xargs systemctl start --no-block < /run/v2g-engine.stopped
+        rm /run/v2g-engine.stopped
+    fi
 fi
 """
 
 _REMOVING: Final = """\
 #!/bin/sh
 set -e
-if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-    systemctl disable --now v2g-secc.service v2g-csms.service v2g-telemetry.service || true
+units="v2g-secc.service v2g-csms.service v2g-telemetry.service"
+if [ -d /run/systemd/system ]; then
+    case "$1" in
+    remove)
+        systemctl disable --now $units || true
+        ;;
+    upgrade)  # no program runs while its files change: a charger that attests itself would lock
+        for unit in $units; do
+            if systemctl --quiet is-active $unit; then echo $unit; fi
+        done > /run/v2g-engine.stopped
+        systemctl stop $units || true
+        ;;
+    esac
 fi
-find /usr/lib/v2g-engine/lib -name __pycache__ -type d -prune -exec rm -r {} +
 """
 
 
-def build(folder: Path, name: str, wheel: Path) -> Path:
-    """Build the package `name` of a wheel in `folder`; return its file."""
+def build(folder: Path, name: str, wheel: Path, *, signer: SigningKey | None = None, number: int = 0) -> Path:
+    """Build the package `name` of a wheel in `folder`; return its file. With a signer it has a manifest (R148)."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         root.chmod(0o755)
@@ -60,6 +79,8 @@ def build(folder: Path, name: str, wheel: Path) -> Path:
         _components(root, folder / f"{name}.cdx.json")
         version, architecture = wheel.name.split("-")[1], _said("dpkg", "--print-architecture")
         _control(root, name, version, architecture)
+        if signer is not None:
+            _manifest(root, version, signer, number)
         path = folder / f"{name}_{version}_{architecture}.deb"
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(root), str(path)], check=True)
     return path
@@ -77,6 +98,8 @@ def _programs(root: Path, requirement: str) -> None:
     shutil.rmtree(packages / "share")
     _made(home / "bin")
     (home / "bin" / "python").symlink_to(f"/usr/bin/{python}")
+    compiled = [sys.executable, "-m", "compileall", "-q", "-s", str(root), "-p", "/", str(packages)]
+    subprocess.run(compiled, check=False)  # some packages have files for other versions of Python
     (home / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
     for command, module in COMMANDS.items():
         path = _made(root / "usr/bin") / command
@@ -97,6 +120,21 @@ def _services(root: Path) -> None:
         "../LICENSE": "usr/share/doc/v2g-engine/copyright",
     }.items():
         shutil.copyfile(HERE / source, _made((root / target).parent) / Path(target).name)
+
+
+def _manifest(root: Path, version: str, signer: SigningKey, number: int) -> None:
+    """List all that the package installs, but not what an operator may change."""
+    paths = (
+        root / HOME,
+        *(root / "usr/bin").iterdir(),
+        *(root / "usr/lib/systemd/system").iterdir(),
+        root / "usr/share/v2g",
+    )
+    made = make_manifest(paths, release=version, version=number, system=("/lib", "/lib64", "/usr/lib"), root=root)
+    path = _made(root / MANIFEST.parent) / MANIFEST.name
+    for each, content in zip((path, path.with_name(path.name + SIGNATURE)), sign_manifest(made, signer), strict=True):
+        each.write_bytes(content)
+        each.chmod(0o644)
 
 
 def _components(root: Path, path: Path) -> None:
@@ -153,13 +191,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.debian", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the packages go, such as dist")
     parser.add_argument("--only", choices=EXTRAS, help="one of the packages")
+    parser.add_argument("--key", help="private key that signs the manifest of the files: PEM file, or key URI")
+    parser.add_argument("--number", type=int, default=0, help="of the manifest; chargers refuse lower ones later")
     options = parser.parse_args()
+    signer = None if not options.key else open_key(KeyReference.from_text(options.key, Path()))
     folder = _made(options.folder)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True)
     wheel = max(folder.glob("v2g_engine-*.whl"), key=lambda path: path.stat().st_mtime)
     for name in EXTRAS if options.only is None else (options.only,):
-        print(build(folder, name, wheel))
+        print(build(folder, name, wheel, signer=signer, number=options.number))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
 from secc.energy_manager.grid_frequency import GridWatch
 from secc.evse.controller import EvseController, Wrap
@@ -41,7 +42,7 @@ from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
-from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.evse import Restart, SecurityEvent
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit
@@ -76,6 +77,10 @@ class Charger:
     def __post_init__(self) -> None:
         self.station: Station | None = None
         self.restarting = Restarting(self.controllers, self.observe)
+        self.attestation = None
+        if self.config.attestation is not None:
+            folder, lock = self.config.data_dir, self.lock_down
+            self.attestation = SelfAttestation(self.config.attestation, folder, observe=self.observe, lock=lock)
         self._recorders: dict[RecordConfig, Recorder] = {}
         if len(self.controllers) > 1:
             ratings = [controller.rating for controller in self.controllers]
@@ -194,6 +199,13 @@ class Charger:
             keys=first.archive.keys,
         )
 
+    def lock_down(self, why: str) -> None:
+        """Remove power, and serve no vehicle until the charger is serviced: its program may not be ours (R148)."""
+        for controller in self.controllers:
+            controller.hardware.fault("program_changed", active=True)
+        if self.station is not None:
+            self.station.fact(SecurityEvent(type="InvalidFirmwareSignature", info=why))
+
     def recover(self) -> None:
         """Settle what a killed process left open, and continue paused sessions."""
         for controller in self.controllers:
@@ -279,7 +291,10 @@ class Charger:
     async def serve(self, wrap: Wrap) -> None:
         """Serve vehicles at every EVSE, one at a time at each, until cancelled or a restart is due."""
         async with contextlib.AsyncExitStack() as stack:
-            for controller in self.controllers:  # first: with link.plc.tap this creates the interfaces
+            if self.attestation is not None:
+                stack.push_async_callback(self.attestation.close)
+                await self.attestation.begin()
+            for controller in self.controllers:  # before: with link.plc.tap this creates the interfaces
                 controller.open_port(self._recorder(controller, stack))
                 stack.callback(controller.close_port)
             listening: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
@@ -297,6 +312,8 @@ class Charger:
             stack.push_async_callback(supervisor.close)
             supervisor.keep("ocsp answers", self.transport.run)
             supervisor.keep("retention", self.retention().run)
+            if self.attestation is not None:
+                supervisor.keep("attestation", self.attestation.run)
             await presence.ready()
             for controller in self.controllers:
                 controller.connect_wires()

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from secc.attestation import AttestationConfig
 from secc.hardware.parts import HardwareConfig, hardware_flaws
 from secc.retention import RetentionConfig
 from secc.session.config import SeccConfig
@@ -259,6 +260,10 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = None
     status_page: Annotated[
         StatusPageConfig | None, Meta(description="status page for commissioning; none: there is no page")
+    ] = None
+    attestation: Annotated[
+        AttestationConfig | None,
+        Meta(description="comparison of the program's files with a signed manifest; none: they are not compared"),
     ] = None
     retention: Annotated[RetentionConfig, Meta(description="how long data of ended sessions is stored")] = (
         RetentionConfig()

@@ -54,6 +54,7 @@ def _group(name: str, module: str, what: str) -> None:
     app.add_typer(typer.Typer(cls=Group), name=name, help=what)
 
 
+_group("attest", "v2g_cli.attest", "Make and check the signed manifest of a program's files.")
 _group("diag", "v2g_cli.diag", "Diagnose links, logs and the machine.")
 _group("config", "v2g_cli.config", "Describe the configuration files of the programs.")
 _group("conform", "v2g_cli.conform.command", "Run conformance cases against any charger or vehicle.")

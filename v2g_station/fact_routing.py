@@ -13,6 +13,7 @@ from v2g_station.blocks.evse import (
     Fact,
     Power,
     PowerLimited,
+    SecurityEvent,
     Signature,
     StopButton,
     Token,
@@ -56,6 +57,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         PublishProgress: blocks.publishing.progress,
         Fetched: blocks.publishing.fetched,
         LogProgress: blocks.diagnostics.progress,
+        SecurityEvent: lambda fact: blocks.diagnostics.security_event(fact.type, fact.info),
         Restarted: blocks.resumption.restarted,
         Unlocked: blocks.remote_control.unlocked,
     }

@@ -69,6 +69,9 @@ class EvseHardware(Protocol):
     def on_fault(self, callback: OnFault) -> None:
         """Call `callback` with each fault that begins (True) or ends."""
 
+    def fault(self, word: str, active: bool) -> None:
+        """A fault begins or ends; repetitions are ignored."""
+
     def on_light(self, callback: Callable[[Light], None]) -> None:
         """Call `callback` when the lamp changes."""
 
@@ -312,7 +315,7 @@ class Evse(abc.ABC):
         self._drain()
 
     def fault(self, word: str, active: bool) -> None:
-        """A fault begins or ends; repetitions are ignored."""
+        """See EvseHardware."""
         if self._interlock.stands(word) is active:
             return  # as in most reports
         self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))

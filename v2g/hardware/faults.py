@@ -48,6 +48,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             "Controller",
             until="unplugged",
         ),
+        "program_changed": FaultKind(
+            "the program's files are not those of its signed manifest", "Controller", until="serviced"
+        ),
         "modem_lost": FaultKind(
             "the powerline modem does not answer, or its port is gone", "ISO15118Ctrlr", stops=False
         ),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
@@ -225,6 +226,26 @@ def parse_private_key(
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError(f"{name} is neither an EC nor an Ed448 key")
     return key
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Return the public key in a PEM file, or that of the first certificate in it.
+
+    Raises KeyAccessError when the file is unreadable, or its key is of a kind that `verify_signature` does not support.
+    """
+    hint = "a public key or a certificate in PEM, on secp256r1, secp521r1 or Ed448"
+    try:
+        pem = path.read_bytes()[:_MAX_SECRET_BYTES]
+        if b"-----BEGIN CERTIFICATE-----" in pem:
+            key = x509.load_pem_x509_certificate(pem).public_key()
+        else:
+            key = serialization.load_pem_public_key(pem)  # type: ignore[assignment]
+        algorithm_of(key)  # type: ignore[arg-type]
+    except OSError as error:
+        raise KeyAccessError(f"{path}: {error.strerror}", hint=hint) from None
+    except (ValueError, UnsupportedAlgorithm, SignatureError) as error:
+        raise KeyAccessError(f"{path}: {error}", hint=hint) from None
+    return key  # type: ignore[return-value]
 
 
 def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:

@@ -101,6 +101,13 @@ class Fault(Fact, frozen=True, kw_only=True):
     info: str = ""
 
 
+class SecurityEvent(Fact, frozen=True, kw_only=True):
+    """What the charger itself has found; `type` is one of OCPP's list of security events (part 2, appendix 1)."""
+
+    type: str
+    info: str = ""
+
+
 class LockFailure(Fact, frozen=True, kw_only=True):
     """A connector could not be locked or unlocked (G05)."""
 

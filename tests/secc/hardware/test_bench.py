@@ -150,3 +150,24 @@ async def test_an_open_contactor_lets_no_vehicle_draw(mains: BenchAcEvse) -> Non
     assert await outcome == ports.ContactorState(closed=False)
     mains.execute(ports.SetAcOutput(11_500, 0))
     assert mains.present == ports.Measured(0, 0)
+
+
+@pytest.mark.requirement("R148")
+async def test_a_changed_program_ends_a_running_discharge_at_once(evse: BenchEvse) -> None:
+    facts: list[Fact] = []
+    evse.subscribe(facts.append)
+    closing = evse.execute(ports.CloseContactors())
+    assert closing is not None
+    assert await closing == ports.ContactorState(closed=True)
+    evse.execute(ports.SetOutput(450_000, -60_000, 0, 8_000))
+    evse.execute(BATTERY)
+    assert evse.present.watts == -8_000
+    evse.fault("program_changed", active=True)
+    assert evse.present.current_ma == 0
+    assert ports.HardwareFault("program_changed") in facts
+    async with asyncio.timeout(60):
+        while evse.contactors_closed:
+            await asyncio.sleep(0.01)
+    evse.execute(ports.SetOutput(450_000, -60_000, 0, 8_000))
+    evse.execute(BATTERY)
+    assert evse.present.current_ma == 0

@@ -26,9 +26,11 @@ _READ: Final = frozenset(
         "cross_certificates",
         "crls",
         "ocsp",
+        "manifest",
         "password_file",
         "journal_keys",
         "policy",
+        "public_key",
         "token_file",
     }
 )

@@ -1,0 +1,127 @@
+"""The charger's attestation of itself: files that differ from their signed manifest lock it until serviced (R148)."""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g import typed_json
+from v2g.errors import StoreError
+from v2g.io.runtime.attestation import Attestation, Difference
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.journal_file import write_files
+from v2g.observe import Observe
+from v2g.pki.keys import load_public_key
+from v2g.text import printable
+
+FILE: Final = "attestation.json"
+"""In data_dir: the highest version of a manifest so far."""
+
+
+class AttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Comparison of the program's files with their signed manifest, at each start and ever after."""
+
+    public_key: Annotated[Path, Meta(description="public key, or certificate, of the manifest's signer, PEM")]
+    manifest: Annotated[Path, Meta(description="the manifest; its signature has the same name and `.sig`")] = Path(
+        "/usr/share/v2g-engine/manifest.json"
+    )
+    kib_per_s: Annotated[
+        int, Meta(ge=64, le=1_048_576, description="how much of the files is read per second, KiB")
+    ] = 512
+
+
+class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+
+
+class _Ended(Exception):
+    """The program ends."""
+
+
+class SelfAttestation:
+    """Compares in a thread of its own. `lock` is called once, in the event loop, with the first difference."""
+
+    def __init__(
+        self,
+        config: AttestationConfig,
+        folder: Path,
+        *,
+        observe: Callable[[Observe], None],
+        lock: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`folder` has the highest version so far. Raises KeyAccessError, and StoreError for an unreadable file."""
+        self._config, self._folder, self._observe, self._lock = config, folder, observe, lock
+        self._monotonic = monotonic
+        self._attestation = Attestation(config.manifest, load_public_key(config.public_key))
+        self._least = _highest(folder)
+        self._ending = threading.Event()
+        self._thread = DiskThread()
+        self._locked = False
+
+    async def begin(self) -> None:
+        """Compare everything once, as fast as possible: no vehicle is served before."""
+        await self._once(self._stop_if_ending)
+
+    async def run(self) -> None:
+        """Compare at the configured speed, again and again, until there is a difference or the program ends."""
+        while not self._locked:
+            await self._once(self._pace())
+
+    async def close(self) -> None:
+        """End a comparison."""
+        self._ending.set()
+        await self._thread.close()
+
+    async def _once(self, pause: Callable[[int], None]) -> None:
+        try:
+            found = await self._thread.ask(partial(self._first, pause))
+        except _Ended:
+            return
+        if found is not None and not self._locked:
+            self._locked = True
+            self._observe(Observe("program", "changed", {"difference": found.kind, "file": printable(found.path)}))
+            self._lock(f"{found.kind}: {printable(found.path)}")
+
+    def _first(self, pause: Callable[[int], None]) -> Difference | None:
+        """Return the first difference; without any the version counts as seen."""
+        for difference in self._attestation.differences(self._least, pause):
+            return difference
+        manifest = self._attestation.manifest()
+        if isinstance(manifest, Difference):
+            return manifest
+        if manifest.version > self._least:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_files(self._folder, {FILE: msgspec.json.encode(_Seen(manifest.version))}, private=True)
+            self._least = manifest.version
+        return None
+
+    def _stop_if_ending(self, _read: int) -> None:
+        if self._ending.is_set():
+            raise _Ended
+
+    def _pace(self) -> Callable[[int], None]:
+        """Return what waits so that no more than the configured amount is read per second."""
+        due = self._monotonic()
+
+        def pause(read: int) -> None:
+            nonlocal due
+            due = max(due, self._monotonic() - 1) + read / (self._config.kib_per_s * 1024)
+            if self._ending.wait(max(0.0, due - self._monotonic())):
+                raise _Ended
+
+        return pause
+
+
+def _highest(folder: Path) -> int:
+    try:
+        return typed_json.decode((folder / FILE).read_bytes(), _Seen).version
+    except FileNotFoundError:
+        return 0
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(f"{folder / FILE}: {error}", hint="was the file replaced? Service the charger") from None
