@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants interop verify fuzz bench docs package audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants interop verify fuzz bench docs package release soak audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -59,9 +59,18 @@ verify: test      ## everything, in short where it takes long, before a release
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick
 
+SIGNED = $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMBER),0)
+
 package: $(VENV)/dev ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
-	$(BIN)/python -m deploy.debian dist $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMBER),0)
+	$(BIN)/python -m deploy.debian dist $(SIGNED)
+
+release: $(VENV)/dev ## wheel, sdist, packages, notes, checksums in dist/VERSION; SIGNING_KEY signs them
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
+	$(BIN)/python -m deploy.release dist/$$($(BIN)/v2g --version | cut -d' ' -f2) $(SIGNED)
+
+soak: $(VENV)/dev  ## an hour of vehicles that come, go, vanish and send garbage (SOAK_SECONDS): nothing may grow
+	$(BIN)/python -m benchmarks.soak $(or $(SOAK_SECONDS),3600)
 
 audit: $(VENV)/dev ## known flaws of the installed packages; needs the vulnerability database on the Internet
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -213,7 +213,8 @@ class Fleet:
             late.append((time.perf_counter() - now - 0.01) * 1000)
         return late
 
-    async def _connect(self, port: int, name: EditionName) -> TlsStream | plain_tcp.PlainStream:
+    async def connect(self, port: int, name: EditionName) -> TlsStream | plain_tcp.PlainStream:
+        """Connect as vehicles of an edition do."""
         if name == "din":
             return await plain_tcp.connect("::1", port, timeout=20.0)
         endpoint = Endpoint(
@@ -229,6 +230,22 @@ class Fleet:
         return await connect("::1", port, endpoint, timeout=20.0)
 
     async def _vehicle(self, port: int, name: EditionName) -> str:
+        ended: list[str] = []
+
+        def observe(event: Observe) -> None:
+            if event.name == "failed" and "request" in event.data:
+                ended.append(f"{event.data['reason']} of {event.data['request']}")
+
+        async with self._gate:
+            vehicle = await self.arrive(port, name, observe)
+            self._looping.append(vehicle.session)
+            self._runners.append(vehicle.runner)
+            await vehicle.loops()
+        word = await vehicle.running
+        return ended[0] if ended else word
+
+    async def arrive(self, port: int, name: EditionName, observe: Callable[[Observe], None]) -> "Vehicle":
+        """Connect a vehicle of an edition, and begin its session."""
         pki = self._pki_2 if name == "2" else self._pki
         hardware = StillVehicle()
         config = SessionConfig(
@@ -237,37 +254,37 @@ class Fleet:
             discharge=DischargeConfig(enabled=self._plan.discharge),
             program=(ProgramStep(do="charge", until_soc=100.0),),
         )
-        ended: list[str] = []
+        stream = await self.connect(port, name)
+        timed = Timed(stream, self, "" if name == "20" else f" {name}")
+        connection = Connection(
+            battery=BATTERY,
+            secc_certificate=stream.peer_leaf,
+            contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
+            entropy=os.urandom,
+        )
+        kind = edition(name)
+        session: Any = kind.session(config, connection, kind.protocols(config, tls=name != "din"), 0.0)
+        timed.session = session
+        runner = Runner(session, timed, execute=hardware.execute, clock=self._clock, observe=observe)
+        hardware.tell = runner.fact
+        running = asyncio.create_task(runner.run())
+        reporting = asyncio.create_task(hardware.report(self._clock))
+        running.add_done_callback(lambda _: reporting.cancel())
+        return Vehicle(session, timed, runner, running)
 
-        def observe(event: Observe) -> None:
-            if event.name == "failed" and "request" in event.data:
-                ended.append(f"{event.data['reason']} of {event.data['request']}")
 
-        async with self._gate:
-            stream = await self._connect(port, name)
-            timed = Timed(stream, self, "" if name == "20" else f" {name}")
-            connection = Connection(
-                battery=BATTERY,
-                secc_certificate=stream.peer_leaf,
-                contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
-                entropy=os.urandom,
-            )
-            kind = edition(name)
-            session: Any = kind.session(config, connection, kind.protocols(config, tls=name != "din"), 0.0)
-            timed.session = session
-            runner = Runner(
-                session, timed, execute=hardware.execute, clock=self._clock, observe=observe
-            )  # fmt: skip
-            hardware.tell = runner.fact
-            self._looping.append(session)
-            self._runners.append(runner)
-            running = asyncio.create_task(runner.run())
-            reporting = asyncio.create_task(hardware.report(self._clock))
-            running.add_done_callback(lambda _: reporting.cancel())
-            while not isinstance(session.stage, Looping | OlderLooping) and not running.done():
-                await asyncio.sleep(0.01)
-        word = await running
-        return ended[0] if ended else word
+class Vehicle(NamedTuple):
+    """A vehicle in its session; `running` returns how that ended."""
+
+    session: Any
+    stream: Timed
+    runner: Runner
+    running: "asyncio.Task[str]"
+
+    async def loops(self) -> None:
+        """Wait for the charge loop, or the end."""
+        while not isinstance(self.session.stage, Looping | OlderLooping) and not self.running.done():
+            await asyncio.sleep(0.01)
 
 
 async def main() -> None:

@@ -46,11 +46,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def sign_manifest(manifest: Manifest, key: SigningKey) -> tuple[bytes, bytes]:
     """Return a manifest as bytes, and their signature."""
     data = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+    return data, signed_for_openssl(data, key)
+
+
+def signed_for_openssl(data: bytes, key: SigningKey) -> bytes:
+    """Return a signature as openssl has it: of ECDSA in DER."""
     raw = key.sign(data)
     if not isinstance(key.public_key, ec.EllipticCurvePublicKey):
-        return data, raw
+        return raw
     half = len(raw) // 2
-    return data, encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+    return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
 
 def parse_manifest(data: bytes, signature: bytes, key: PublicKey) -> Manifest:
