@@ -27,6 +27,7 @@ BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType(
         ("stage", "can"): "v2g.io.hardware.modules:DRIVER",
         ("meter", "simulated"): "secc.hardware.simulated_drivers:METER",
         ("meter", "modbus"): "v2g.io.hardware.modbus:DRIVER",
+        ("meter", "d0"): "v2g.io.hardware.d0:DRIVER",
     }
 )
 """Kind and name -> the driver. Another one needs a line here; its table is `[hardware.drivers.NAME]`."""

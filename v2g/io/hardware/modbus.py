@@ -146,7 +146,7 @@ class ModbusMeter(MeterReadings):
                 _log.debug("meter: %s", error)
                 self._missed(str(error))
             else:
-                await self._take(values, began)
+                self._take(values, began)
             await asyncio.sleep(max(0.01, pause_s - (self._clock.monotonic() - began)))
 
     async def _poll(self) -> MeterValues:

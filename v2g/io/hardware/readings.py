@@ -23,7 +23,7 @@ class MeterReadings:
         self._values: MeterValues | None = None
         self._taken = self._received = clock.monotonic()
         self._lost = False
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._on_fault: list[OnFault] = []
         self._on_change: list[Callable[[], None]] = []
         self.errors = 0
@@ -57,8 +57,9 @@ class MeterReadings:
         """Return when a reading that began after this call has come, or the meter is lost."""
         began = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._lost_s), self._changed:
-                await self._changed.wait_for(lambda: self._taken >= began)
+            async with asyncio.timeout(self._lost_s):
+                while self._taken < began or self._values is None:
+                    await self._changed.wait()
         except TimeoutError:
             return
 
@@ -75,20 +76,21 @@ class MeterReadings:
     async def _first(self, timeout_s: float, hint: str) -> None:
         """Wait for the first reading. Raises TransportError with the hint and the last failure without one."""
         try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(lambda: self._values is not None)
+            async with asyncio.timeout(timeout_s):
+                while self._values is None:
+                    await self._changed.wait()
         except TimeoutError:
             raise TransportError(f"no reading of the meter on {self._place}: {self.failure}", hint=hint) from None
 
-    async def _take(self, values: MeterValues, began: float) -> None:
+    def _take(self, values: MeterValues, began: float) -> None:
         """Keep a reading that began at this time."""
         self._values = swapped(values) if self._swap else values
         self._taken = self._received = began
         self._notify(lost=False)
         for callback in self._on_change:
             callback()
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _missed(self, why: str = "") -> None:
         """Note that a reading is invalid (`why`), or has not come."""
