@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from secc.energy_manager.config import EnergyManagerConfig, check_sources
 from secc.energy_manager.grid_frequency import FrequencyConfig
+from v2g.io.hardware.card_reader import CardReaderConfig
 from v2g.io.websocket.client import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -98,6 +99,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Firmware for other stations of the site; without it the charger publishes none."""
     terminal: TerminalConfig | None = None
     """Payment terminal; without one drivers cannot pay at the charger."""
+    card_readers: Annotated[tuple[CardReaderConfig, ...], Meta(max_length=16)] = ()
+    """Readers of RFID cards; without one cards must come from elsewhere, such as a payment terminal."""
     restart: tuple[str, ...] = ()
     """Command (and its arguments, no shell) that restarts the device when the CSMS requests a Reset; without one, or if
     it fails, the program restarts."""

@@ -94,6 +94,11 @@ def charger_machine(
         )  # only chargers with a terminal need it
 
         terminal = PaymentTerminal(config.terminal, clock, notify=notify, observe=observe)
+    readers = None
+    if config.card_readers:
+        from v2g_station.device.card_readers import CardReaders  # only chargers with a reader need it
+
+        readers = CardReaders(config.card_readers, clock, notify=notify, observe=observe)
     return Machine(
         logs=logs,
         firmware=firmware,
@@ -102,6 +107,7 @@ def charger_machine(
         display=Display(config.display, observe),
         sleeping=Sleeping(config.sleep, config.evses, notify, observe) if config.sleep is not None else None,
         terminal=terminal,
+        readers=readers,
     )
 
 

@@ -1,16 +1,22 @@
 """What must hold for any octets on the wires of the hardware: a value, or the one documented error."""
 
+import contextlib
 import struct
+from pathlib import Path
 
 import msgspec
 
 from v2g.errors import CodecError, FrameError
+from v2g.hardware import iec62056, pn532, sml
 from v2g.hardware.board import Line, Set, Status, Temperatures, encode
 from v2g.hardware.board_firmware import BoardFirmware
 from v2g.hardware.board_host import BoardHost
 from v2g.hardware.energy_manager import EnergyCommand, read_command
 from v2g.hardware.energy_registers import EnergyRegisters
+from v2g.hardware.iec62056 import MOST_TELEGRAM, ReadoutFramer
 from v2g.hardware.modbus_server import ModbusConversation
+from v2g.hardware.pn532 import FrameReader, Pn532
+from v2g.hardware.sml import MOST_FILE, SmlFramer
 
 
 def board(data: bytes) -> None:
@@ -81,3 +87,60 @@ def energy_word_seeds() -> list[bytes]:
         b'{"limit_w": 11000, "discharge_w": 5000, "setpoint_w": -3000, "valid_s": 60}',
         b'{"schedule": [{"start_s": 0, "limit_w": 5000}, {"start_s": 900, "setpoint_w": -1}], "load_w": 1}',
     ]
+
+
+METERS = Path(__file__).parent.parent / "vectors" / "meters"
+
+
+def meter(data: bytes) -> None:
+    """A meter's line takes anything; the first octet says how it is cut, and which protocol it is."""
+    if not data:
+        return
+    framers = (SmlFramer(), ReadoutFramer(parity=True), ReadoutFramer(parity=False))
+    framer, cut = framers[data[0] % 3], data[0] // 3 + 1
+    for at in range(1, len(data), cut):
+        for telegram in framer.receive(data[at : at + cut]):
+            assert len(telegram) <= max(MOST_FILE, MOST_TELEGRAM)
+            try:
+                found = sml.codes(telegram) if isinstance(telegram, bytes) else iec62056.codes(telegram)
+            except FrameError:
+                continue
+            assert all(abs(value) < 1e45 for value in found.values())
+    payloads = (data[1:], data[1:].decode("latin-1"))
+    for decode, payload in zip((sml.codes, iec62056.codes), payloads, strict=True):
+        with contextlib.suppress(FrameError):
+            decode(payload)  # type: ignore[operator]
+
+
+def meter_seeds() -> list[bytes]:
+    """Return telegrams of real meters, and what is in one."""
+    files = [b"\x60" + bytes.fromhex(each.read_text()) for each in sorted(METERS.glob("*.hex"))]
+    lines = [each.read_bytes() for each in sorted(METERS.glob("*.txt"))]
+    inner = [b"\x01" + payload for each in files for payload in SmlFramer().receive(each)]
+    return [
+        *files,
+        *inner,
+        *(b"\x61" + iec62056.with_parity(each) for each in lines),
+        *(b"\x62" + each for each in lines),
+    ]
+
+
+def cards(data: bytes) -> None:
+    """A card reader's line takes anything, and goes on; the first octet says how it is cut."""
+    if not data:
+        return
+    reader, frames, cut, now = Pn532(0.0), FrameReader(), data[0] + 1, 0.0
+    for at in range(1, len(data), cut):
+        now += 0.05
+        reader.tick(now)
+        reader.output()
+        part = data[at : at + cut]
+        assert all(len(uid) in (8, 14, 20) and set(uid) <= set("0123456789ABCDEF") for uid in reader.receive(part, now))
+        assert all(len(payload) <= 255 for payload in frames.receive(part))
+        assert now <= reader.deadline() <= now + 2.0
+
+
+def cards_seeds() -> list[bytes]:
+    """Return what a reader answers: acknowledgements, its setup, no card, and a card."""
+    answers = (b"\xd5\x15", b"\xd5\x33", b"\xd5\x4b\x00", b"\xd5\x4b\x01\x01\x00\x04\x08\x04\xde\xad\xbe\xef")
+    return [bytes((cut,)) + b"".join(pn532.ACK + pn532.frame(each) for each in answers) for cut in (3, 90)]

@@ -5,7 +5,18 @@ from typing import Any
 
 from tests.exi.vectors import load
 from tests.fuzz import links, pages, payment, pki, sessions, tls, trust
-from tests.fuzz.hardware import board, board_seeds, energy, energy_seeds, energy_word, energy_word_seeds
+from tests.fuzz.hardware import (
+    board,
+    board_seeds,
+    cards,
+    cards_seeds,
+    energy,
+    energy_seeds,
+    energy_word,
+    energy_word_seeds,
+    meter,
+    meter_seeds,
+)
 from tests.fuzz.slac import frame, frame_seeds
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
@@ -101,6 +112,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
         "board": (board, board_seeds),
         "energy": (energy, energy_seeds),
         "energy_word": (energy_word, energy_word_seeds),
+        "meter": (meter, meter_seeds),
+        "cards": (cards, cards_seeds),
         "frame": (frame, frame_seeds),
         "capture": (links.capture, links.capture_seeds),
         "serial": (links.serial, links.serial_seeds),

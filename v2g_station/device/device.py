@@ -25,6 +25,7 @@ from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.kernel import Command
 
 if TYPE_CHECKING:
+    from v2g_station.device.card_readers import CardReaders
     from v2g_station.device.payment_terminal import PaymentTerminal
 
 
@@ -39,6 +40,7 @@ class Machine:
     display: Display | None = None
     sleeping: Sleeping | None = None
     terminal: "PaymentTerminal | None" = None
+    readers: "CardReaders | None" = None
 
     @property
     def able(self) -> frozenset[str]:
@@ -58,6 +60,8 @@ class Machine:
         """Start the parts, in an event loop."""
         if self.terminal is not None:
             self.terminal.start()
+        if self.readers is not None:
+            self.readers.start()
         if self.sleeping is not None:
             self.sleeping.start()
 
@@ -101,6 +105,7 @@ class Machine:
             self.certificates,
             self.display,
             self.terminal,
+            self.readers,
             self.sleeping,
         )
         for part in parts:
