@@ -48,8 +48,8 @@ async def serving(folder: Path, pki: PkiTree, config: AttestationConfig, more: s
         try:
             yield charger
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            charger.restarting.due.set()  # once it listens: what is cancelled while it opens a socket leaves it open
+            await task
 
 
 async def until_locked(charger: Charger) -> None:
