@@ -13,6 +13,7 @@ import msgspec
 
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.extras import extras_named
+from v2g.hardware.interfaces import BoardParts, StageParts
 from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType(
 """Kind and name -> the driver. Another one needs a line here; its table is `[hardware.drivers.NAME]`."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_OPENED: Final[Mapping[Kind, type]] = MappingProxyType({"pilot": BoardParts, "stage": StageParts, "meter": object})
+"""What a driver opens."""
 
 OPEN_S: Final = 30.0
 CLOSE_S: Final = 5.0
@@ -93,8 +97,9 @@ def installed() -> list[Installed]:
 async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverContext) -> AsyncIterator[Any]:
     """Open a part. Raises ConfigError or TransportError; leaving raises nothing, and takes at most CLOSE_S."""
     about = f"the driver {name!r} of hardware.{kind}"
-    manager = find(kind, name).open(config, context)
+    driver = find(kind, name)
     try:
+        manager = driver.open(config, context)
         async with asyncio.timeout(OPEN_S):
             part = await manager.__aenter__()
     except V2GError:
@@ -105,6 +110,8 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
         _log.exception("%s has failed", about)
         raise TransportError(f"{about} failed: {_said(error)}") from None
     try:
+        if not isinstance(part, _OPENED[kind]):
+            raise TransportError(f"{about} has opened {type(part).__name__}, not {_OPENED[kind].__name__}")
         yield part
     finally:
         try:

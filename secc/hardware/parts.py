@@ -24,7 +24,16 @@ from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
 from v2g.config import Flaw, Table
 from v2g.errors import ConfigError
-from v2g.hardware.interfaces import BoardParts, ChargerPilot, Contactor, IsolationMonitor, PowerStage, StageParts
+from v2g.hardware.interfaces import (
+    BoardParts,
+    Cabinet,
+    ChargerPilot,
+    Contactor,
+    EnergyMeter,
+    IsolationMonitor,
+    PowerStage,
+    StageParts,
+)
 from v2g.hardware.power_modules import ModulesConfig
 from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.driver import DriverContext
@@ -220,12 +229,19 @@ class Assembly:
             keys=self.keys,
         )
         measuring = await self._open("meter")
-        meter = measuring if isinstance(measuring, SimulatedMeter) else RemoteMeter(self.meter_serial, measuring)
+        meter: Meter = (
+            measuring
+            if isinstance(measuring, SimulatedMeter)
+            else RemoteMeter(self.meter_serial, safety.guard(measuring, EnergyMeter))
+        )
         board: BoardParts = await self._open("pilot")
-        self._contactor = board.contactor
-        parts = Parts(safety.contactor(board.contactor), board.cabinet, meter, board.pilot, self.service)
+        if board.pilot is None and self._simulation.plug:
+            raise ConfigError(f"the driver {config.pilot!r} has no control pilot", hint="a plug needs one")
+        pilot = None if board.pilot is None else safety.guard(board.pilot, ChargerPilot)
+        contactor = safety.contactor(safety.guard(board.contactor, Contactor))
+        parts = Parts(contactor, safety.guard(board.cabinet, Cabinet), meter, pilot, self.service)
         self._evse = evse = await EVSES[config.kind](self, parts)
-        return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
+        return Assembled(evse, meter, safety, pilot, self._simulation.medium)
 
     async def _open(self, kind: PartKind, contactor: Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""
@@ -275,7 +291,7 @@ class Assembly:
         rating = self.charger.wpt
         device = SimulatedPrimary(
             ChargerCoilLine(self._simulation.wires("the air above the primary device"), connector=self.connector),
-            self._contactor,
+            parts.contactor,
             self._faults,
             self.config.simulated.coil,
             max_coil_ma=rating.max_coil_current_a * 1000,
@@ -300,8 +316,9 @@ class Assembly:
 
     async def _power(self, parts: Parts) -> Power:
         """Return the direct-current stage, metered if the meter is simulated."""
-        made: StageParts = await self._open("stage", self._contactor)
-        stage, isolation = made.stage, made.isolation
+        made: StageParts = await self._open("stage", parts.contactor)
+        stage = self._safety.guard(made.stage, PowerStage)
+        isolation = self._safety.guard(made.isolation, IsolationMonitor)
         if isinstance(parts.meter, SimulatedMeter):
             meter = parts.meter
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
@@ -320,7 +337,7 @@ class Assembly:
             raise ConfigError(f"the meter {self.config.meter} does not measure the mains", hint="use another meter")
         else:
             mains = SimulatedMains(
-                ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector), self._contactor, rating
+                ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector), parts.contactor, rating
             )
 
             def flow() -> None:

@@ -6,10 +6,12 @@ themselves and reported as faults of the hardware.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+from secc.hardware.driver_guard import guarded
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
 from v2g.energy.limits import GridResponse, Limit
@@ -42,9 +44,17 @@ from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
 
 Said = TypeVar("Said")
+Part = TypeVar("Part")
 
 TICK_S: Final = 0.1
 """Interval of the monitor's checks."""
+
+SILENT_TICKS: Final = 10
+"""Checks without a report of a driven power stage, after which its driver has failed. Counted, not timed: a late event
+loop has late reports, too."""
+
+CUT_S: Final = 0.2
+"""Time for a part's `cut`; the others do not wait for it."""
 
 
 _NEWEST: Final = frozenset(
@@ -97,6 +107,9 @@ class SafetyChannel:
         self._basic = False
         self._last: Verdict | None = None
         self._parts: list[Cut] = []
+        self._stage: _Stage | None = None
+        self._failure = ""
+        self._silent = 0
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
 
     def close(self) -> None:
@@ -104,6 +117,18 @@ class SafetyChannel:
         self._timer.cancel()
 
     # -- drivers
+
+    def guard(self, part: object, interface: type[Part]) -> Part:
+        """Return a driver's part behind its interface: what the driver fails to do is a fault that opens. Raises
+        TransportError if it lacks something."""
+        return guarded(part, interface, self._driver_failed)
+
+    def _driver_failed(self, why: str) -> None:
+        run_all(part.cut for part in self._parts)
+        if why != self._failure:
+            self._observe(Observe("hardware", "driver_failed", {"why": why}))
+        self._failure = why
+        self._report("charger_failed")
 
     def contactor(self, contactor: Contactor) -> Contactor:
         """Return the wrapped contactor for the EVSE."""
@@ -115,12 +140,16 @@ class SafetyChannel:
 
     def stage(self, stage: PowerStage) -> PowerStage:
         """Return the wrapped power stage for the EVSE."""
-        guarded = _Stage(stage, self)
+        self._stage = _Stage(stage, self)
         self._parts.append(stage)
-        self._lower.append(guarded.lower)
+        self._lower.append(self._stage.lower)
         self._watch(lambda: (stage.present.voltage_mv, stage.present.power_w))
-        stage.on_report(lambda _: self._look())
-        return guarded
+        stage.on_report(self._reported)
+        return self._stage
+
+    def _reported(self, _: StageReport) -> None:
+        self._silent = 0
+        self._look()
 
     def primary(self, device: PrimaryDevice) -> PrimaryDevice:
         """Return the wrapped primary device for the EVSE."""
@@ -158,6 +187,8 @@ class SafetyChannel:
         """Report violations found by the monitor as faults of this hardware, whose faults forbid energy here, too."""
         self._hardware = evse
         evse.on_fault(self._fault)
+        if self._failure:
+            evse.fault("charger_failed", active=True)
         for word in evse.faults:
             self._fault(word, active=True)
 
@@ -285,11 +316,18 @@ class SafetyChannel:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._look()
+        self._silent = self._silent + 1 if self._stage is not None and self._stage.driven else 0
+        if self._silent == SILENT_TICKS:
+            self._driver_failed(f"PowerStage: no report for {SILENT_TICKS * TICK_S:g} s")
         self._feed()
 
     def _cut(self) -> None:
         """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
-        run_all(part.cut for part in self._parts)
+        cutting = [threading.Thread(target=run_all, args=((part.cut,),), daemon=True) for part in self._parts]
+        for each in cutting:
+            each.start()
+        for each in cutting:
+            each.join(CUT_S)
         self._loop.call_soon_threadsafe(self._hung)
 
     def _hung(self) -> None:
@@ -371,6 +409,11 @@ class _Stage:
     def max_var(self) -> int:
         """See PowerStage."""
         return self._stage.max_var
+
+    @property
+    def driven(self) -> bool:
+        """Whether it is commanded to do anything."""
+        return self._demand != OFF
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""

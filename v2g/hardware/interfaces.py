@@ -6,9 +6,10 @@ Power and current are positive from charger to vehicle. Voltages mV, currents mA
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from v2g.hardware.faults import Light
 from v2g.iec61851.pilot import PilotFault, PilotState
@@ -54,11 +55,15 @@ class Demand(msgspec.Struct, frozen=True):
 OFF: Final = Demand(0)
 
 
+REPORT_S: Final = 0.5
+"""Longest time between two reports of a power stage that is driven."""
+
+
 class StageReport(msgspec.Struct, frozen=True):
     """Voltage and current at the output of a power stage."""
 
-    voltage_mv: int
-    current_ma: int
+    voltage_mv: Annotated[int, Meta(ge=-2_000_000, le=2_000_000)]
+    current_ma: Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
 
     @property
     def power_w(self) -> int:
@@ -74,7 +79,7 @@ class PowerStage(Cut, Protocol):
         """The last measurement of the output."""
 
     @property
-    def max_var(self) -> int:
+    def max_var(self) -> Annotated[int, Meta(ge=0)]:
         """Maximum reactive power, injected or absorbed; 0: none."""
 
     def drive(self, demand: Demand) -> None:
@@ -84,7 +89,8 @@ class PowerStage(Cut, Protocol):
         """Provide this reactive power: injected is positive, within `max_var`."""
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        """Call `callback` with each new measurement."""
+        """Call `callback` with each new measurement: while the stage is driven at least every REPORT_S, also without a
+        change. A stage that does not is at fault."""
 
     def on_fault(self, callback: OnFault) -> None:
         """Call `callback` when the stage trips, stops responding, or recovers."""
@@ -93,11 +99,11 @@ class PowerStage(Cut, Protocol):
 class IsolationMonitor(Protocol):
     """Measures the insulation between output and earth."""
 
-    async def measure(self, voltage_mv: int) -> int | None:
+    async def measure(self, voltage_mv: int) -> Annotated[int, Meta(ge=0)] | None:
         """Return the resistance (ohm) with the output at this voltage, None when the monitor does not answer."""
 
     @property
-    def resistance_ohm(self) -> int | None:
+    def resistance_ohm(self) -> Annotated[int, Meta(ge=0)] | None:
         """The resistance while energy flows; None when the monitor does not answer."""
 
 
@@ -109,11 +115,11 @@ class Cabinet(Protocol):
         """Whether there is a plug lock."""
 
     @property
-    def temperatures(self) -> dict[str, float | None]:
+    def temperatures(self) -> dict[str, Annotated[float, Meta(ge=-100, le=1_000)] | None]:
         """Degrees C by sensor; None for a failed one."""
 
     @property
-    def fan_rpm(self) -> int | None:
+    def fan_rpm(self) -> Annotated[int, Meta(ge=0)] | None:
         """The fan's speed; None without one."""
 
     def set_light(self, light: Light) -> None:
@@ -188,8 +194,8 @@ class MeterValues(msgspec.Struct, frozen=True):
     """One reading of a meter: energies in mWh, voltage in mV, power in W, frequency in mHz; None if not available.
     Import is energy into the vehicle; power is positive while energy flows into it."""
 
-    import_mwh: int
-    export_mwh: int
+    import_mwh: Annotated[int, Meta(ge=0)]
+    export_mwh: Annotated[int, Meta(ge=0)]
     voltage_mv: int | None = None
     power_w: int | None = None
     frequency_mhz: int | None = None

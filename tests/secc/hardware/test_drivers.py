@@ -15,6 +15,7 @@ from secc.hardware.parts import settings_of
 from tests.driver_packages import install
 from v2g.config import faults
 from v2g.errors import ConfigError, TransportError
+from v2g.hardware.interfaces import StageParts
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock
 
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import Literal
 import msgspec
 from v2g.errors import TransportError
+from v2g.hardware.interfaces import StageParts
 from v2g.io.hardware.driver import Driver
 
 class AcmeConfig(msgspec.Struct, frozen=True):
@@ -54,7 +56,7 @@ async def opens(config, context):
         1 / 0
     if config.device == "missing":
         raise TransportError("no such port")
-    yield config
+    yield config if config.device == "another part" else StageParts(config.device, None)
     released.append(config.device)
     if config.device == "raises at the end":
         1 / 0
@@ -157,11 +159,12 @@ async def test_a_driver_that_fails_at_the_start_is_named(acme: Path, monkeypatch
         ("hangs", "has not opened its part within 0.01 s"),
         ("raises", "ZeroDivisionError"),
         ("missing", "no such port"),
+        ("another part", "has opened AcmeConfig, not StageParts"),
     ):
         with pytest.raises(TransportError, match=said):
             await enter(device)
     for device in ("works", "raises at the end", "hangs at the end"):
-        assert msgspec.structs.asdict(await enter(device))["device"] == device
+        assert await enter(device) == StageParts(device, None)  # type: ignore[arg-type]
 
 
 async def test_a_part_is_released_when_the_program_fails_or_is_cancelled(acme: Path) -> None:

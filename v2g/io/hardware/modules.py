@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import OFF, Demand, OnFault, StageParts, StageReport
+from v2g.hardware.interfaces import OFF, REPORT_S, Demand, OnFault, StageParts, StageReport
 from v2g.hardware.power_modules import ModuleGroup, ModulesConfig, load_database
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
@@ -26,7 +26,7 @@ class CanStage:
         self._off = self._group.frames()
         self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
         self._started = clock.monotonic()
-        self._reported = StageReport(0, 0)
+        self._reported, self._reported_at = StageReport(0, 0), 0.0
         self._on_report: list[Callable[[StageReport], None]] = []
         self._on_fault: list[OnFault] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -111,9 +111,9 @@ class CanStage:
             for fault, active in self._group.faults():
                 for on_fault in self._on_fault:
                     on_fault(fault, active)
-        report = self._group.report
-        if report != self._reported:
-            self._reported = report
+        report, now = self._group.report, self._clock.monotonic()
+        if report != self._reported or (self._group.working and now - self._reported_at >= REPORT_S / 2):
+            self._reported, self._reported_at = report, now
             for on_report in self._on_report:
                 on_report(report)
         if self._timer is None and not self._closed:

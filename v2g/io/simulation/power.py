@@ -12,7 +12,7 @@ from typing import Protocol
 
 from v2g.errors import ConfigError
 from v2g.hardware.faults import Light
-from v2g.hardware.interfaces import OFF, Contactor, Demand, OnFault, StageReport
+from v2g.hardware.interfaces import OFF, REPORT_S, Contactor, Demand, OnFault, StageReport
 from v2g.hardware.simulation import (
     FaultScript,
     FaultStep,
@@ -279,6 +279,13 @@ class SimulatedStage:
             self._timer = None
         if self._model.moving and not last:
             self._timer = self._loop.call_later(STEP_S, self._act)
+        elif self._model.demand != OFF and not last:
+            self._timer = self._loop.call_later(REPORT_S / 2, self._repeat)
+
+    def _repeat(self) -> None:
+        for callback in self._on_report:
+            callback(self._present)
+        self._act()
 
     def _step(self) -> bool:
         """Take one step; return whether its result requires another one."""

@@ -1,0 +1,152 @@
+"""Between a driver and the charger: whatever a driver raises, reports wrongly or leaves hanging becomes a fault.
+
+A part is guarded by the declaration of its interface in `v2g.hardware.interfaces`: what it returns and reports has to
+be of the declared types, within their ranges. The charger gets the last valid value instead.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import TransportError
+from v2g.hardware.faults import FAULTS
+from v2g.io.runtime.run_all import run_all
+from v2g.text import printable
+
+Part = TypeVar("Part")
+
+LONGEST_S: Final[Mapping[str, float]] = MappingProxyType({"measure": 30.0, "refresh": 5.0})
+"""Time for methods that a driver may take time for."""
+
+OnFailure = Callable[[str], None]
+"""Called with what a driver has done, in a sentence."""
+
+
+def guarded(part: object, interface: type[Part], failed: OnFailure) -> Part:
+    """Return the part behind the guard. Raises TransportError if it lacks something of its interface, or has an invalid
+    value at the start."""
+    guard = _Guard(part, interface, failed)
+    for each, member in _members(interface).items():
+        if isinstance(member, _Value):
+            guard.read(each, member, at_start=True)
+        elif not callable(getattr(part, each, None)):
+            raise TransportError(f"the driver's {interface.__name__} has no method {each!r}")
+    return cast(Part, guard)
+
+
+class _Value(msgspec.Struct, frozen=True):
+    """A property, and the type of its value."""
+
+    type: Any
+
+
+class _Listener(msgspec.Struct, frozen=True):
+    """A method that takes a callback, and the types of what it is called with."""
+
+    types: tuple[Any, ...]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """A method that takes time, and the type of its result."""
+
+    type: Any
+
+
+class _Command(msgspec.Struct, frozen=True):
+    """A method that returns nothing."""
+
+
+@cache
+def _members(interface: type[Any]) -> Mapping[str, _Value | _Listener | _Answer | _Command]:
+    return {
+        name: _member(name, inspect.getattr_static(interface, name))
+        for name in dir(interface)
+        if not name.startswith("_")
+    }
+
+
+def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command:
+    if isinstance(declared, property):
+        return _Value(get_type_hints(declared.fget, include_extras=True)["return"])
+    hints = get_type_hints(declared, include_extras=True)
+    if inspect.iscoroutinefunction(declared):
+        return _Answer(hints["return"])
+    if name.startswith("on_"):
+        return _Listener(tuple(get_args(hints["callback"])[0]))
+    return _Command()
+
+
+class _Guard:
+    """A part. Its members are those of the interface."""
+
+    def __init__(self, part: object, interface: type[Any], failed: OnFailure) -> None:
+        self._part, self._interface, self._failed = part, interface, failed
+        self._last: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        member = _members(self._interface).get(name)
+        match member:
+            case None:
+                raise AttributeError(name)
+            case _Command() if name == "cut":  # the watchdog's thread calls it
+                return lambda: run_all((lambda: self._part.cut(),))  # type: ignore[attr-defined]
+            case _Value():
+                return self.read(name, member)
+            case _Listener(types=types):
+                return lambda callback: self._call(name, partial(self._heard, name, types, callback))
+            case _Answer(type=type_):
+                return partial(self._answer, name, type_)
+            case _Command():
+                return partial(self._call, name)
+
+    def read(self, name: str, member: _Value, *, at_start: bool = False) -> Any:
+        """Return a property; the last valid value if it has none now."""
+        try:
+            self._last[name] = _checked(getattr(self._part, name), member.type)
+        except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
+            why = f"{self._interface.__name__}.{name}: {_said(error)}"
+            if at_start:
+                raise TransportError(f"the driver's {why}") from None
+            self._failed(why)
+        return self._last[name]
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            getattr(self._part, name)(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001
+            self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
+
+    async def _answer(self, name: str, type_: Any, *args: Any) -> Any:
+        try:
+            async with asyncio.timeout(LONGEST_S[name]):
+                return _checked(await getattr(self._part, name)(*args), type_)
+        except TimeoutError:
+            self._failed(f"{self._interface.__name__}.{name}: no result within {LONGEST_S[name]:g} s")
+        except Exception as error:  # noqa: BLE001
+            self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
+
+    def _heard(self, name: str, types: tuple[Any, ...], callback: Callable[..., None], *reported: Any) -> None:
+        """Pass on what a driver reports."""
+        try:
+            values = [_checked(value, type_) for value, type_ in zip(reported, types, strict=True)]
+            if name == "on_fault" and values[0] not in FAULTS:
+                raise ValueError(f"{values[0]!r} is not a fault")
+        except Exception as error:  # noqa: BLE001
+            self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
+        else:
+            callback(*values)
+
+
+def _checked(value: Any, type_: Any) -> Any:
+    """Return a value of the declared type. Raises an exception otherwise."""
+    return typed_json.convert(msgspec.to_builtins(value), type_)
+
+
+def _said(error: BaseException) -> str:
+    return printable(f"{type(error).__name__}: {error}")[:200]

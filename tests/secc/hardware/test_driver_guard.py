@@ -1,0 +1,247 @@
+"""Drivers that raise, report nonsense, or stop working while a vehicle charges: a fault, and the contactor opens."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.hardware import driver_guard
+from secc.hardware.driver_guard import guarded
+from secc.hardware.safety import SafetyChannel
+from tests.safety.judged.rig import Rig, rig
+from tests.safety.test_channels import RATING, Told
+from tests.virtual_time import VirtualLoop
+from v2g.errors import TransportError
+from v2g.hardware.interfaces import Contactor, EnergyMeter, IsolationMonitor, MeterValues, OnFault, StageReport
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
+from v2g.iso15118.d20.charts import State
+
+Patch = pytest.MonkeyPatch
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario)
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    """Raise what nobody has foreseen."""
+    raise ZeroDivisionError("a driver's own \x1b[31m error")
+
+
+def shows(kind: type, name: str, value: Any) -> Callable[[Patch, Rig], None]:
+    """Let a property of a driver have this value, or raise."""
+    read = value if callable(value) else lambda _: value
+    return lambda patch, _: patch.setattr(kind, name, property(read))
+
+
+def takes_no(kind: type, name: str) -> Callable[[Patch, Rig], None]:
+    """Let a method of a driver raise."""
+    return lambda patch, _: patch.setattr(kind, name, fails)
+
+
+def says(listeners: str, *values: Any) -> Callable[[Patch, Rig], None]:
+    """Let the stage report these values, the next time that it is looked at."""
+
+    def tell(patch: Patch, _: Rig) -> None:
+        before: Any = SimulatedStage.present
+
+        def read(self: Any) -> Any:
+            patch.setattr(SimulatedStage, "present", before)
+            for callback in getattr(self, listeners):
+                callback(*values)
+            return before.fget(self)
+
+        patch.setattr(SimulatedStage, "present", property(read))
+
+    return tell
+
+
+FLAWS = {
+    "present raises": shows(SimulatedStage, "present", fails),
+    "present is nothing": shows(SimulatedStage, "present", None),
+    "present has no number": shows(SimulatedStage, "present", StageReport("400 V", 0)),  # type: ignore[arg-type]
+    "present is not finite": shows(SimulatedStage, "present", StageReport(float("nan"), 0)),  # type: ignore[arg-type]
+    "present is impossible": shows(SimulatedStage, "present", StageReport(400_000, 10**12)),
+    "no report": lambda patch, _: patch.setattr(SimulatedStage, "_repeat", lambda _: None),
+    "report is nothing": says("_on_report", None),
+    "report has two values": says("_on_report", 400_000, 10_000),
+    "unknown fault": says("_on_fault", "burns", *(True,)),
+    "closed raises": shows(SimulatedContactor, "closed", fails),
+    "closed is text": shows(SimulatedContactor, "closed", "yes"),
+    "temperatures raise": shows(SimulatedCabinet, "temperatures", fails),
+    "temperature is not finite": shows(SimulatedCabinet, "temperatures", {"plug": float("nan")}),
+    "temperature is a list": shows(SimulatedCabinet, "temperatures", [20.0]),
+    "fan raises": shows(SimulatedCabinet, "fan_rpm", fails),
+    "fan takes no command": takes_no(SimulatedCabinet, "set_fan"),
+    "insulation raises": shows(SimulatedIsolation, "resistance_ohm", fails),
+    "insulation is negative": shows(SimulatedIsolation, "resistance_ohm", -5),
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_driver_that_fails_while_energy_flows_is_a_fault_that_opens(pki: PkiTree, tmp_path: Path, flaw: str) -> None:
+    async def scenario() -> None:
+        async with rig(pki, tmp_path) as found:
+            await found.charge(settle_s=2.0)
+            FLAWS[flaw](patch, found)
+            await found.off(1.6, looping=True)
+            assert "charger_failed" in found.evse.faults
+            (why,) = {each.data["why"] for each in found.named("hardware", "driver_failed")}
+            assert "\x1b" not in str(why)
+            await found.stays_off(5.0, looping=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        run(scenario())
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [takes_no(SimulatedStage, "drive"), takes_no(SimulatedContactor, "set"), takes_no(SimulatedCabinet, "set_light")],
+    ids=["drive", "set", "light"],
+)
+def test_a_driver_that_takes_no_command_is_cut_at_the_next_one(pki: PkiTree, tmp_path: Path, flaw: Any) -> None:
+    async def scenario() -> None:
+        async with rig(pki, tmp_path) as found:
+            await found.charge(settle_s=2.0)
+            flaw(patch, found)
+            found.evse.fault("emergency_stop", active=True)
+            await found.off(0.5)
+            assert "charger_failed" in found.evse.faults
+            await found.stays_off(5.0)
+            patch.undo()
+
+    with pytest.MonkeyPatch.context() as patch:
+        run(scenario())
+
+
+@pytest.mark.parametrize("flaw", ["hangs", "raises", "nonsense"])
+def test_a_measurement_of_the_insulation_that_fails_lets_no_energy_flow(
+    pki: PkiTree, tmp_path: Path, flaw: str
+) -> None:
+    async def measure(_: Any, _voltage_mv: int) -> Any:
+        if flaw == "hangs":
+            await asyncio.sleep(1_000)
+        return fails() if flaw == "raises" else "1 Mohm"
+
+    async def scenario() -> None:
+        async with rig(pki, tmp_path) as found:
+            await found.to(State.DC_CABLE_CHECK)
+            asking = asyncio.create_task(found.step("DC_CableCheckReq"))
+            await asyncio.sleep(35.0)
+            assert "charger_failed" in found.evse.faults
+            assert not found.evse.contactors_closed
+            await found.stays_off(5.0)
+            asking.cancel()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver_guard, "LONGEST_S", {"measure": 5.0})
+        patch.setattr(SimulatedIsolation, "measure", measure)
+        run(scenario())
+
+
+class Held:
+    """A contactor whose `cut` never returns."""
+
+    closed = False
+
+    def set(self, *, closed: bool) -> None:
+        """Ignore it."""
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """It never changes."""
+
+    def cut(self) -> None:
+        import threading
+
+        threading.Event().wait()
+
+
+def test_a_part_that_hangs_does_not_keep_others_from_being_cut(monkeypatch: Patch) -> None:
+    async def scenario() -> None:
+        watchdog = Watchdog()
+        clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
+        channel = SafetyChannel(RATING, clock, lambda _: None, watchdog=watchdog)
+        channel.stand_over(Told())
+        other = Cut()
+        channel.contactor(other)
+        channel.contactor(Held())
+        for _ in range(20):
+            watchdog.check()
+        assert other.was_cut
+        channel.close()
+
+    run(scenario())
+
+
+class Cut(Held):
+    was_cut = False
+
+    def cut(self) -> None:
+        self.was_cut = True
+
+
+GOOD = MeterValues(1, 2)
+
+
+class Meter:
+    """A meter with one flaw."""
+
+    lost = False
+    rollover_mwh = None
+    has_voltage = True
+
+    def __init__(self, values: Any = GOOD, *, hangs: bool = False) -> None:
+        self._values, self._hangs = values, hangs
+
+    @property
+    def values(self) -> MeterValues:
+        return self._values() if callable(self._values) else self._values
+
+    async def refresh(self) -> None:
+        await asyncio.sleep(1_000 if self._hangs else 0)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """It never changes."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        callback("meter_lost", "perhaps")  # type: ignore[arg-type]
+
+
+def test_a_meter_that_hangs_or_reports_nonsense_is_named() -> None:
+    failures: list[str] = []
+
+    async def scenario() -> None:
+        meter = guarded(Meter(hangs=True), EnergyMeter, failures.append)
+        await meter.refresh()
+        meter.on_fault(lambda *_: failures.append("passed on"))
+        assert meter.values == GOOD
+
+    run(scenario())
+    assert failures == [
+        "EnergyMeter.refresh: no result within 5 s",
+        "EnergyMeter.on_fault: ValidationError: Expected `bool`, got `str`",
+    ]
+
+
+@pytest.mark.parametrize("values", [None, fails, MeterValues(-1, 0), MeterValues(1.5, 0)])  # type: ignore[arg-type]
+def test_a_part_that_is_wrong_at_the_start_is_refused(values: Any) -> None:
+    with pytest.raises(TransportError, match=r"the driver's EnergyMeter\.values: "):
+        guarded(Meter(values), EnergyMeter, fails)
+
+
+def test_a_part_without_a_method_is_refused() -> None:
+    with pytest.raises(TransportError, match="the driver's Contactor has no method 'set'"):
+        guarded(type("Half", (), {"closed": False, "cut": fails, "on_change": fails})(), Contactor, fails)
+    with pytest.raises(TransportError, match="IsolationMonitor has no method 'measure'"):
+        guarded(object(), IsolationMonitor, fails)
+
+
+def test_what_is_not_of_an_interface_is_not_behind_the_guard() -> None:
+    meter = guarded(Meter(), EnergyMeter, fails)
+    assert not hasattr(meter, "_values")
