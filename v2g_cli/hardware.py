@@ -1,20 +1,211 @@
-"""`v2g hardware`: latched hardware faults of a charger."""
+"""`v2g hardware`: drivers of a charger's hardware, their contract test, and latched faults."""
 
+import asyncio
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from v2g.errors import ConfigError
 from v2g.hardware.faults import FAULTS
 from v2g_cli.output import print_json, print_table, say, when
 
 if TYPE_CHECKING:
+    import msgspec
+
     from secc.config import ProgramConfig
+    from secc.hardware.drivers import Installed
     from secc.hardware.fault_file import FaultFile, LatchedFault
+    from v2g_testkit.cases.case import Result
+    from v2g_testkit.driver_cases import Bench, DriverCase
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 ConfigFile = Annotated[Path, typer.Option("--config", help="The charger's configuration.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+
+
+@app.command("list")
+def list_(json: JsonFlag = False) -> None:
+    """List the installed drivers, and those that cannot be used.
+
+    Example: `v2g hardware list`
+    """
+    from secc.hardware.drivers import installed
+
+    found = installed()
+    if json:
+        for each in found:
+            fields = ("name", "kind", "distribution", "version", "error")
+            print_json({field: getattr(each, field) for field in fields})
+        return
+    rows = [(each.name, each.kind or "?", f"{each.distribution} {each.version}", each.error) for each in found]
+    print_table("drivers", ("name", "hardware.", "distribution", "error"), rows)
+
+
+@app.command("test")
+def run_test(
+    driver: Annotated[str, typer.Argument(help="Name of an installed driver: v2g hardware list.")],
+    kind: Annotated[str, typer.Option(help="pilot, stage or meter, if there are several of that name.")] = "",
+    config: Annotated[Path | None, typer.Option(help="A charger's configuration that has the driver's keys.")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the driver; repeatable.")
+    ] = None,
+    energised: Annotated[
+        bool, typer.Option("--energised", help="Close the contactor and drive the output. Nobody may touch it.")
+    ] = False,
+    discharge: Annotated[bool, typer.Option("--discharge", help="Also discharge the load.")] = False,
+    voltage: Annotated[float, typer.Option(min=60, max=1500, help="Voltage to drive, V.")] = 400.0,
+    current: Annotated[float, typer.Option(min=2, max=1000, help="Current to drive into a load, A.")] = 10.0,
+    load: Annotated[
+        float | None, typer.Option(min=60, max=1500, help="Voltage of the source and sink at the output, V.")
+    ] = None,
+    pilot: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Command that sets the control pilot; {state} becomes B or C.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ID", help="Only cases whose id contains this; repeatable.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the cases and exit.")] = False,
+    json: JsonFlag = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for build servers.")] = None,
+) -> None:
+    """Test a driver: whether it keeps the contract of its interface.
+
+    Without `--energised` no contactor closes and the output stays off. Exit code 1 if a case failed, 3 if none was
+    conclusive. Vehicle and load of simulated drivers are simulated.
+
+    Examples:
+
+    - `v2g hardware test simulated --kind stage --energised --load 400 --voltage 420 --discharge`
+    - `v2g hardware test board --set device=/dev/ttyACM0 --pilot 'set-pilot {state}' --energised`
+    - `v2g hardware test acme --config secc.toml --junit report.xml`
+    """
+    from v2g_cli.conform import report
+    from v2g_cli.conform.command import describe, list_cases
+    from v2g_testkit.cases.report import chosen, exit_code
+    from v2g_testkit.charger_tester import by_command
+    from v2g_testkit.driver_cases import Bench, cases
+
+    found = _driver(driver, kind)
+    assert found.kind is not None
+    wanted = {case.id for case in chosen((each.case for each in cases(found.kind)), only or ())}
+    selected = [each for each in cases(found.kind) if each.case.id in wanted]
+    if not selected:
+        raise ConfigError(f"no case named {' or '.join(only or ())}", hint=f"v2g hardware test {driver} --list")
+    if listed:
+        list_cases([each.case for each in selected], json=json)
+        return
+    settings = _settings(found, config, values or [])
+    report.prepare(junit, None)
+    bench = Bench(
+        energised=energised,
+        discharge=discharge,
+        voltage_mv=round(voltage * 1000),
+        current_ma=round(current * 1000),
+        load_mv=None if load is None else round(load * 1000),
+        vehicle=None if pilot is None else by_command(pilot, lambda event: say(f"{event.name} {event.data}", err=True)),
+    )
+    about = describe(f"driver {driver} of {found.distribution} {found.version}")
+    results = asyncio.run(_run(found, settings, bench, selected, about, json=json))
+    if junit is not None:
+        report.write_junit(junit, "hardware", about, [each.case for each in selected], results)
+    raise typer.Exit(exit_code(results))
+
+
+def _driver(name: str, kind: str) -> "Installed":
+    """Return the only driver of this name, and kind if given. Raises ConfigError."""
+    from secc.hardware.drivers import KINDS, find, installed
+
+    if kind and kind not in KINDS:
+        raise ConfigError(f"--kind {kind}", hint=f"one of {', '.join(KINDS)}")
+    found = [each for each in installed() if each.name == name and kind in ("", each.kind)]
+    usable = [each for each in found if each.driver is not None]
+    if len({each.kind for each in usable}) > 1:
+        kinds = ", ".join(sorted(str(each.kind) for each in usable))
+        raise ConfigError(f"there are several drivers {name!r}: {kinds}", hint=f"--kind {usable[0].kind}")
+    if not usable and found and found[0].error:
+        raise ConfigError(f"{name!r} of {found[0].distribution} {found[0].version} {found[0].error}")
+    if not usable:
+        known = ", ".join(sorted({each.name for each in installed()}))
+        raise ConfigError(f"no driver {name!r} is installed", hint=f"installed: {known}")
+    assert usable[0].kind is not None
+    find(usable[0].kind, name)  # raises if two distributions have it
+    return usable[0]
+
+
+def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -> "msgspec.Struct":
+    """Return a driver's configuration: from a charger's, or from keys and values. Raises ConfigError."""
+    from v2g.config import Table
+
+    assert driver.driver is not None
+    assert driver.kind is not None
+    if config is not None:
+        from secc.config import load_config
+        from secc.hardware.parts import settings_of
+        from v2g.io.runtime.program import read_config
+
+        if values:
+            raise ConfigError("--config and --set", hint="use one of them")
+        for place in load_config(read_config(config), name=str(config)).places:
+            if getattr(place.hardware, driver.kind) == driver.name:
+                return settings_of(place.hardware, driver.kind)
+        raise ConfigError(f"{config}: hardware.{driver.kind} is not {driver.name!r}")
+    tree: dict[str, Any] = {}
+    for each in values:
+        key, separator, text = each.partition("=")
+        table, *rest = key.split(".")
+        if not separator or not all([table, *rest]):
+            raise ConfigError(f"--set {each}", hint="KEY=VALUE, such as device=/dev/ttyUSB0")
+        inner = tree
+        for further in rest:
+            inner, table = inner.setdefault(table, {}), further
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {each}: another --set gives {key.rpartition('.')[0]} a value")
+        inner[table] = _value(text)
+    found, flaws = Table(tree).read(driver.driver.config)
+    if found is None or flaws:
+        path, why, hint = flaws[0]
+        raise ConfigError(f"{' '.join(filter(None, ('--set', '.'.join(path))))}: {why}", hint=hint)
+    return found
+
+
+def _value(text: str) -> Any:
+    """Return a value as in TOML, or the text itself if it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+async def _run(
+    driver: "Installed",
+    settings: "msgspec.Struct",
+    bench: "Bench",
+    cases: "Sequence[DriverCase]",
+    about: dict[str, str],
+    *,
+    json: bool,
+) -> "list[Result]":
+    from v2g.io.hardware.driver import DriverContext
+    from v2g.io.runtime.clock import Clock
+    from v2g_cli.conform.command import Reporter
+    from v2g_testkit.driver_tester import DriverTester, simulated
+
+    assert driver.kind is not None
+    clock, results = Clock(), []
+    reporter = Reporter([each.case for each in cases], about, json=json, notice="")
+    async with simulated(bench, clock) as (simulation, context):
+        if driver.name != "simulated":
+            simulation, context = bench, DriverContext(clock=clock)
+        tester = DriverTester(driver.kind, driver.name, settings, simulation, context)
+        for case in cases:
+            reporter.begins(case.case)
+            results.append(await tester.run(case))
+            reporter.ended(case.case, results[-1])
+    reporter.done(results)
+    return results
 
 
 @app.command()

@@ -138,7 +138,7 @@ def secc(
         raise ConfigError(f"--energy {energy.value}: chargers of {test.title} are tested with {named}")
     cases = _chosen("secc", test.cases(energy), only or (), quick=quick)
     if listed:
-        _list(cases, json=json)
+        list_cases(cases, json=json)
         return
     without_tls |= edition is Edition.DIN
     _check(interface, profile, pay, without_tls=without_tls, edition=edition)
@@ -225,7 +225,7 @@ def evcc(
         raise ConfigError(f"--energy {energy.value}: the reference charger supports {named}", hint="--energy DC")
     cases = _chosen("evcc", test.cases(energy), only or (), quick=quick)
     if listed:
-        _list(cases, json=json)
+        list_cases(cases, json=json)
         return
     without_tls |= edition is Edition.DIN
     _check(interface, profile, pay, without_tls=without_tls, edition=edition)
@@ -289,8 +289,8 @@ def _play(
 ) -> NoReturn:
     """Run the cases, report, and exit with the exit code; 130 when interrupted."""
     conform_report.prepare(junit, html)
-    about = _about(device)
-    teller = _Reporter(cases, about, json=json)
+    about = describe(device)
+    teller = Reporter(cases, about, json=json)
     results, lines = asyncio.run(_run(tester, cases, teller))
     if isinstance(tester, SeccTester) and tester.device:
         about["address"] = tester.device
@@ -303,7 +303,7 @@ def _play(
     raise typer.Exit(exit_code(results) if len(results) == len(cases) else _INTERRUPTED)
 
 
-def _about(device: str) -> dict[str, str]:
+def describe(device: str) -> dict[str, str]:
     """Return the metadata of a report: device, time, versions, command with its options."""
     versions = (
         f"v2g-engine {version('v2g-engine')}",
@@ -320,7 +320,7 @@ def _about(device: str) -> dict[str, str]:
 
 
 async def _run(
-    tester: SeccTester | EvccTester, cases: Sequence[Case], report: "_Reporter"
+    tester: SeccTester | EvccTester, cases: Sequence[Case], report: "Reporter"
 ) -> tuple[list[Result], dict[str, list[Line]]]:
     results: list[Result] = []
     lines: dict[str, list[Line]] = {}
@@ -361,11 +361,11 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-class _Reporter:
+class Reporter:
     """Shows progress: colours at a terminal, lines in a pipe, records with --json."""
 
-    def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool) -> None:
-        self._about = about
+    def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool, notice: str = NOTICE) -> None:
+        self._about, self._notice = about, notice
         self._count, self._number, self._json = len(cases), 0, json
         self._console = terminal() if sys.stdout.isatty() and not json else None
         self._status = self._console.status("") if self._console is not None else None
@@ -397,15 +397,17 @@ class _Reporter:
         counted = totals(results)
         if self._json:
             counts = {verdict.value: n for verdict, n in counted.items()}
-            print_json({"totals": counts, "about": self._about, "notice": NOTICE})
+            print_json({"totals": counts, "about": self._about, "notice": self._notice})
         else:
             if len(results) < self._count:
                 say(f"interrupted after {len(results)} of {self._count} cases")
             say(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()))
-            say(NOTICE)
+            if self._notice:
+                say(self._notice)
 
 
-def _list(cases: Sequence[Case], *, json: bool) -> None:
+def list_cases(cases: Sequence[Case], *, json: bool) -> None:
+    """List cases."""
     if json:
         for case in cases:
             print_json({**msgspec.to_builtins(case), "group": case.group})

@@ -30,7 +30,7 @@ class CanStage:
         self._on_report: list[Callable[[StageReport], None]] = []
         self._on_fault: list[OnFault] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self._cut = False
         self._port = CanPort(
             CanConfig(interface=config.interface, channel=config.channel, bitrate=config.bitrate), self._received
         )
@@ -66,12 +66,14 @@ class CanStage:
 
     def cut(self) -> None:
         """See Cut: modules without messages switch off on their own, others get a command."""
+        self._cut = True
         for frame_id, data in self._off:
             with contextlib.suppress(TransportError):
                 self._port.send(frame_id, data)
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""
+        self._cut = self._cut and demand != OFF
         self._group.drive(demand, self._clock.monotonic())
         self._exchange()
 
@@ -104,7 +106,8 @@ class CanStage:
 
     def _exchange(self) -> None:
         """Send pending messages, report changes, and schedule the next call."""
-        for frame_id, data in self._group.frames():
+        frames = self._group.frames()
+        for frame_id, data in self._off if self._cut and frames else frames:
             with contextlib.suppress(TransportError):  # a failing bus shows as missing messages, which are a fault
                 self._port.send(frame_id, data)
         if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still starting

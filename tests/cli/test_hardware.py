@@ -1,0 +1,118 @@
+"""`v2g hardware`: drivers listed and tested, by name."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.cli.test_csms import run
+from tests.driver_packages import install
+
+SOURCE = """
+from contextlib import asynccontextmanager
+import msgspec
+from v2g.errors import TransportError
+from v2g.io.hardware.driver import Driver
+
+class Config(msgspec.Struct):
+    device: str
+    size: int = 1
+    inner: dict[str, str] = {}
+
+@asynccontextmanager
+async def opens(config, context):
+    raise TransportError(f"{config.device} \\x1b[31m is not there")
+    yield
+
+DRIVER = Driver("meter", Config, opens)
+"""
+CHARGER = """data_dir = "data"
+[tls]
+chain = "chain.pem"
+key = "leaf.key"
+v2g_roots = ["root.pem"]
+[meter]
+chain = "meter.pem"
+key = "meter.key"
+[hardware]
+meter = "cli-acme"
+drivers.cli-acme.device = "/dev/acme"
+"""
+
+
+@pytest.fixture(autouse=True)
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers of another distribution."""
+    entries = {"cli-acme": "cli_acme:DRIVER", "cli-broken": "cli_acme_broken:DRIVER"}
+    install(tmp_path / "site", monkeypatch, entries, {"cli_acme": SOURCE, "cli_acme_broken": "import no_such_library"})
+
+
+def test_drivers_are_listed_with_where_they_come_from() -> None:
+    code, output, _ = run("hardware", "list")
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert code == 0
+    assert ["cli-acme", "meter", "acme 1.2", ""] in rows
+    assert ["can", "stage"] in [row[:2] for row in rows]
+    assert next(row for row in rows if row[0] == "cli-broken")[3].startswith("cannot be imported: ModuleNotFound")
+    records = [json.loads(line) for line in run("hardware", "list", "--json")[1].splitlines()]
+    assert {"name": "cli-acme", "kind": "meter", "distribution": "acme", "version": "1.2", "error": ""} in records
+
+
+def test_the_cases_of_a_driver_are_listed_without_opening_it() -> None:
+    code, output, _ = run("hardware", "test", "cli-acme", "--list")
+    assert code == 0
+    assert "HW-METER-registers" in output
+
+
+def test_a_simulated_driver_is_tested() -> None:
+    code, output, _ = run("hardware", "test", "simulated", "--kind", "stage", "--only", "opens", "--only", "voltage")
+    assert code == 0
+    lines = output.splitlines()
+    assert lines[0].startswith("pass\tHW-STAGE-opens")
+    assert lines[1].startswith("inconclusive\tHW-STAGE-voltage\tenergises the part: --energised")
+    assert lines[2].startswith("1 pass, 0 fail, 1 inconclusive")
+
+
+def test_a_driver_that_fails_is_reported_for_people_and_build_servers(tmp_path: Path) -> None:
+    """Whatever a driver says cannot reach the terminal as a control sequence."""
+    report = tmp_path / "report.xml"
+    words = ("hardware", "test", "cli-acme", "--set", "device=/dev/x", "--set", "inner.a=b", "--only", "opens")
+    code, output, _ = run(*words, "--junit", str(report))
+    assert code == 1
+    assert output.startswith("fail\tHW-METER-opens\t/dev/x")
+    assert "\x1b" not in output
+    (case,) = ElementTree.parse(report).getroot().iter("testcase")
+    assert case.find("failure") is not None
+    code, output, _ = run(*words, "--json")
+    assert json.loads(output.splitlines()[0])["verdict"] == "fail"
+
+
+def test_the_keys_of_a_charger_are_used(tmp_path: Path) -> None:
+    file = tmp_path / "secc.toml"
+    file.touch(mode=0o600)
+    file.write_text(CHARGER)
+    code, output, _ = run("hardware", "test", "cli-acme", "--config", str(file), "--only", "opens")
+    assert (code, output.split()[2]) == (1, "/dev/acme")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["simulated"], "there are several drivers 'simulated': meter, pilot, stage"),
+        (["simulated", "--kind", "engine"], "--kind engine"),
+        (["no-such"], "no driver 'no-such' is installed"),
+        (["cli-broken"], "'cli-broken' of acme 1.2 cannot be imported: ModuleNotFoundError"),
+        (["cli-acme"], "--set: the key device is missing"),
+        (["cli-acme", "--set", "device"], "--set device"),
+        (["cli-acme", "--set", "device=a", "--set", "sise=1"], "--set sise: unknown key"),
+        (["cli-acme", "--set", "device=a", "--set", "size=x"], "--set size: must be a whole number, but is text"),
+        (["cli-acme", "--set", "device=a", "--set", "device.b=c"], "another --set gives device a value"),
+        (["cli-acme", "--only", "no-such-case"], "no case named no-such-case"),
+    ],
+)
+def test_a_wrong_command_is_explained(words: list[str], error: str) -> None:
+    code, _, errors = run("hardware", "test", *words)
+    assert code == 2
+    assert error in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,263 @@
+"""The contract test of drivers: simulated ones pass, and each of many broken ones fails the case that is about it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from secc.hardware.drivers import find
+from secc.hardware.meter import SimulatedMeter
+from tests.virtual_time import VirtualLoop
+from v2g.hardware.interfaces import Demand, StageReport
+from v2g.io.hardware.driver import Kind
+from v2g.io.plc.pilot import SimulatedChargerPilot
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.driver_cases import Bench, cases
+from v2g_testkit.driver_tester import DriverTester, simulated
+
+Patch = pytest.MonkeyPatch
+OPEN = Bench(energised=True)
+LOADED = Bench(energised=True, discharge=True, voltage_mv=420_000, load_mv=400_000)
+
+
+def outcome(kind: Kind, bench: Bench, **settings: Any) -> dict[str, Result]:
+    """Return the results of the simulated driver of a kind, by the last part of the case's id."""
+
+    async def scenario() -> dict[str, Result]:
+        clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
+        async with simulated(bench, clock) as (joined, context):
+            with_ = bench if bench.vehicle is not None else replace(joined, energised=bench.energised)
+            config = find(kind, "simulated").config(**settings)
+            tester = DriverTester(kind, "simulated", config, with_, context)
+            return {each.case.id.split("-", 2)[2]: await tester.run(each) for each in cases(kind)}
+
+    return run(scenario())
+
+
+def run(scenario: Coroutine[Any, Any, dict[str, Result]]) -> dict[str, Result]:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(scenario)
+
+
+def named(results: dict[str, Result], verdict: Verdict) -> set[str]:
+    return {name for name, each in results.items() if each.verdict is verdict}
+
+
+@pytest.mark.parametrize(
+    ("kind", "bench", "passes"),
+    [("pilot", OPEN, 15), ("stage", OPEN, 9), ("stage", LOADED, 10), ("meter", OPEN, 7)],
+)
+def test_simulated_drivers_pass(kind: Kind, bench: Bench, passes: int) -> None:
+    results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
+    assert not named(results, Verdict.FAIL), results
+    assert len(named(results, Verdict.PASS)) == passes, results
+
+
+def test_nothing_is_energised_unless_asked_for() -> None:
+    moved: list[Any] = []
+    with Patch.context() as patch:
+        close, drive = SimulatedContactor.set, SimulatedStage.drive
+        patch.setattr(
+            SimulatedContactor, "set", lambda self, *, closed: (moved.append(closed), close(self, closed=closed))
+        )
+        patch.setattr(SimulatedStage, "drive", lambda self, demand: (moved.append(demand), drive(self, demand)))
+        board = outcome("pilot", Bench())
+        assert moved == [True, False, False]  # the first is the surroundings'
+        stage = outcome("stage", Bench())
+    assert {each for each in moved if isinstance(each, Demand)} == {Demand(0)}
+    assert "cut" in named(board, Verdict.INCONCLUSIVE)
+    assert {"charges", "voltage", "cut", "reports"} <= named(stage, Verdict.INCONCLUSIVE)
+
+
+def late(kind: type, name: str, seconds: float) -> Callable[[Patch], None]:
+    """Let a method take effect later."""
+    before = getattr(kind, name)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> None:
+        asyncio.get_running_loop().call_later(seconds, lambda: before(self, *args, **kwargs))
+
+    return lambda patch: patch.setattr(kind, name, call)
+
+
+def driven(change: Callable[[Demand], Demand]) -> Callable[[Patch], None]:
+    """Let a power stage follow another command."""
+    before = SimulatedStage.drive
+    return lambda patch: patch.setattr(SimulatedStage, "drive", lambda self, demand: before(self, change(demand)))
+
+
+def seen(change: Callable[[StageReport], StageReport]) -> Callable[[Patch], None]:
+    """Let a power stage report another output."""
+    before: Any = SimulatedStage.present
+    return lambda patch: patch.setattr(SimulatedStage, "present", property(lambda self: change(before.fget(self))))
+
+
+def nothing(kind: type, name: str) -> Callable[[Patch], None]:
+    """Let a method do nothing."""
+    return lambda patch: patch.setattr(kind, name, lambda *_, **__: None)
+
+
+def closed_twice(patch: Patch) -> None:
+    """Report each command as a movement."""
+    before = SimulatedContactor.set
+
+    def set_(self: Any, *, closed: bool) -> None:
+        again = closed and closed is self.closed
+        before(self, closed=closed)
+        for callback in self._callbacks if again else ():
+            callback(closed)
+
+    patch.setattr(SimulatedContactor, "set", set_)
+
+
+def only_opens_when_told_twice(patch: Patch) -> None:
+    before = SimulatedContactor.set
+
+    def set_(self: Any, *, closed: bool) -> None:
+        if closed or not self.closed:
+            before(self, closed=closed)
+
+    patch.setattr(SimulatedContactor, "set", set_)
+
+
+def slow_isolation(patch: Patch) -> None:
+    async def measure(_: Any, _voltage_mv: int) -> int:
+        await asyncio.sleep(1_000)
+        return 1
+
+    patch.setattr(SimulatedIsolation, "measure", measure)
+
+
+def comes_back(patch: Patch) -> None:
+    """After `cut` the command before is repeated, as by a loop that does not know of it."""
+    before = SimulatedStage.cut
+
+    def cut(self: Any) -> None:
+        demand = self._model.demand
+        before(self)
+        self._loop.call_soon_threadsafe(self._loop.call_later, 0.5, self.drive, demand)
+
+    patch.setattr(SimulatedStage, "cut", cut)
+
+
+def keeps_a_task(patch: Patch) -> None:
+    before = SimulatedContactor.close
+
+    def close(self: Any) -> None:
+        before(self)
+        self._loop.create_task(asyncio.sleep(1_000))
+
+    patch.setattr(SimulatedContactor, "close", close)
+
+
+def flaps(kind: type, word: str) -> Callable[[Patch], None]:
+    """Let a part report one fault twice."""
+
+    def on_fault(self: Any, callback: Any) -> None:
+        for _again in range(2):
+            asyncio.get_running_loop().call_soon(callback, word, *(True,))
+        asyncio.get_running_loop().call_later(1.0, callback, word, *(False,))
+
+    return lambda patch: patch.setattr(kind, "on_fault", on_fault)
+
+
+def register(values: Callable[[int], int]) -> Callable[[Patch], None]:
+    """Let the import register have these values, one after the other."""
+    before: Any = SimulatedMeter.values
+
+    def patched(patch: Patch) -> None:
+        count = 0
+
+        def read(self: Any) -> Any:
+            nonlocal count
+            count += 1
+            from msgspec.structs import replace as with_
+
+            found = with_(before.fget(self), import_mwh=values(count))
+            for callback in self._on_change if values(count) != values(count - 1) else ():
+                callback()
+            return found
+
+        patch.setattr(SimulatedMeter, "values", property(read))
+
+    return patched
+
+
+def volts(report: StageReport) -> StageReport:
+    return StageReport(report.voltage_mv // 1000, report.current_ma)
+
+
+def unsigned(report: StageReport) -> StageReport:
+    return StageReport(report.voltage_mv, abs(report.current_ma))
+
+
+def always(kind: type, name: str, *, value: Any) -> Callable[[Patch], None]:
+    """Let a property have one value."""
+    return lambda patch: patch.setattr(kind, name, value)
+
+
+Mutant = tuple[Kind, Bench, Callable[[Patch], None], str]
+"""What is broken, how, and the cases that fail."""
+
+BOARDS: dict[str, Mutant] = {
+    name: ("pilot", OPEN, break_, fails)
+    for name, break_, fails in (
+        (
+            "closed at the start",
+            always(SimulatedContactor, "closed", value=True),
+            "open-at-start open-again opens-contactor cut",
+        ),
+        ("closes late", late(SimulatedContactor, "_move", 5.0), "closes opens-contactor cut"),
+        ("reports commands", closed_twice, "closes"),
+        ("does not open", only_opens_when_told_twice, "opens-contactor"),
+        ("cannot be cut", nothing(SimulatedContactor, "cut"), "cut"),
+        ("F is not shown", nothing(SimulatedChargerPilot, "set_error"), "error"),
+        ("states are not reported", nothing(SimulatedChargerPilot, "on_state"), "follows"),
+        ("the oscillator is not reported", nothing(SimulatedChargerPilot, "on_oscillator"), "duty"),
+        ("the lock does not move", nothing(SimulatedCabinet, "set_latch"), "lock"),
+        ("the fan does not turn", nothing(SimulatedCabinet, "set_fan"), "fan"),
+        ("the emergency stop is reported twice", flaps(SimulatedCabinet, "emergency_stop"), "faults"),
+        ("a task stays", keeps_a_task, "releases"),
+    )
+}
+STAGES: dict[str, Mutant] = {
+    name: ("stage", OPEN, break_, fails)
+    for name, break_, fails in (
+        ("the voltage is in V", seen(volts), "voltage off cut insulation"),
+        ("the voltage is too high", driven(lambda d: Demand(d.voltage_mv * 11 // 10)), "voltage"),
+        ("changes only are reported", nothing(SimulatedStage, "_repeat"), "reports"),
+        ("voltage stays", driven(lambda d: d if d.voltage_mv else Demand(100_000)), "off off-at-start"),
+        ("comes back after cut", comes_back, "cut"),
+        ("the insulation takes for ever", slow_isolation, "insulation"),
+        ("a fault is reported twice", flaps(SimulatedStage, "stage_tripped"), "faults"),
+    )
+}
+LOADED_STAGES: dict[str, Mutant] = {
+    "the sign of the current is lost": ("stage", LOADED, seen(unsigned), "discharges"),
+    "the power limit is ignored": (
+        "stage", LOADED, driven(lambda d: Demand(d.voltage_mv, d.current_ma, 1_000_000)), "power",
+    ),
+    "a lower current is followed late": ("stage", LOADED, late(SimulatedStage, "drive", 1.0), "lowers"),
+}  # fmt: skip
+METERS: dict[str, Mutant] = {
+    name: ("meter", OPEN, break_, fails)
+    for name, break_, fails in (
+        ("a register falls", register(lambda count: 1_000 - count // 30), "registers"),
+        ("there is no voltage", always(SimulatedMeter, "has_voltage", value=False), "voltage"),
+        ("the meter is lost", always(SimulatedMeter, "lost", value=True), "refresh"),
+        ("the meter flaps", flaps(SimulatedMeter, "meter_lost"), "faults"),
+    )
+}
+MUTANTS = BOARDS | STAGES | LOADED_STAGES | METERS
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_driver_fails_the_cases_that_are_about_it_and_no_others(name: str) -> None:
+    kind, bench, break_, case = MUTANTS[name]
+    with Patch.context() as patch:
+        break_(patch)
+        results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
+    assert named(results, Verdict.FAIL) == set(case.split()), results

@@ -1,0 +1,105 @@
+"""The contract test with real drivers: a board on a pseudo-terminal, modules on a CAN bus, a meter on a serial line."""
+
+import asyncio
+import threading
+import uuid
+
+import msgspec
+import pytest
+
+from tests.io.hardware.test_can_modules import Modules
+from tests.io.hardware.test_modbus import Bench as MeterBench
+from v2g.hardware.board_firmware import BoardFirmware
+from v2g.hardware.power_modules import ModulesConfig
+from v2g.hardware.simulation import Load
+from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
+from v2g.iec61851.proximity import SEATED_OHM
+from v2g.io.hardware.board import BoardConfig
+from v2g.io.hardware.driver import DriverContext, Kind
+from v2g.io.hardware.modbus import ModbusConfig
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.board import BoardSimulator
+from v2g_testkit import driver_cases
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.driver_cases import Bench, cases
+from v2g_testkit.driver_tester import DriverTester
+
+
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watch parts for less time: these are not under test."""
+    monkeypatch.setattr(driver_cases, "WATCH_S", 0.9)
+    monkeypatch.setattr(driver_cases, "STEADY_S", 0.1)
+
+
+async def failures(kind: Kind, name: str, config: msgspec.Struct, bench: Bench) -> tuple[list[Result], set[str]]:
+    """Return the results of all cases that do not pass, and the names of those that do."""
+    tester = DriverTester(kind, name, config, bench, DriverContext(clock=Clock()))
+    results = [await tester.run(each) for each in cases(kind)]
+    wrong = [each for each in results if each.verdict is Verdict.FAIL]
+    return wrong, {each.case.split("-", 2)[2] for each in results if each.verdict is Verdict.PASS}
+
+
+class BoardThread(threading.Thread):
+    """A board that runs when the charger's event loop does not, as a real one."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._made = threading.Event()
+        self.start()
+        self._made.wait()
+
+    def run(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
+        self._board = BoardSimulator(Clock(), firmware=BoardFirmware(lost_s=0.5))
+        self.device = self._board.device
+        self._made.set()
+        await self._ending.wait()
+        self._board.close()
+
+    async def show(self, state: PilotState) -> None:
+        """Be a vehicle in this state."""
+        inputs = {"resistance_ohm": VEHICLE_OHM[state], "proximity_ohm": SEATED_OHM}
+        self._loop.call_soon_threadsafe(lambda: self._board.set(**inputs))
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._ending.set)
+        self.join()
+
+
+async def test_the_control_board_passes() -> None:
+    board = BoardThread()
+    config = BoardConfig(device=board.device, lost_s=0.5)
+    wrong, passed = await failures("pilot", "board", config, Bench(energised=True, vehicle=board.show))
+    board.close()
+    assert wrong == []
+    assert len(passed) == 15
+
+
+@pytest.mark.parametrize(
+    ("load_mv", "passes"), [(400_000, 10), pytest.param(None, 9, marks=pytest.mark.long)], ids=["loaded", "open"]
+)
+async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
+    config = ModulesConfig(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, isolation_s=0.05)
+    modules = Modules(config)
+    modules.bank.load = None if load_mv is None else Load(load_mv, *(True,), 200_000, 200_000)
+    bench = Bench(energised=True, discharge=True, voltage_mv=420_000, load_mv=load_mv)
+    wrong, passed = await failures("stage", "can", config, bench)
+    await modules.close()
+    assert wrong == []
+    assert len(passed) == passes
+
+
+async def test_the_modbus_meter_passes() -> None:
+    meter = MeterBench()
+    serving = asyncio.create_task(meter.server.serve_forever())
+    config = ModbusConfig(device=meter.cable.devices[0], baud_rate=19_200, poll_s=0.05, timeout_s=0.2)
+    wrong, passed = await failures("meter", "modbus", config, Bench())
+    await meter.server.shutdown()
+    await asyncio.gather(serving, return_exceptions=True)
+    meter.cable.close()
+    assert wrong == []
+    assert len(passed) == 7

@@ -1,0 +1,640 @@
+"""Contract test of drivers (`v2g.io.hardware.driver`): what a charger expects of a control board, a power stage and a
+meter, beyond the types that `secc.hardware.driver_guard` checks. The cases of each kind; `driver_tester` runs them."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from v2g.hardware.faults import Light
+from v2g.hardware.interfaces import (
+    OFF,
+    REPORT_S,
+    BoardParts,
+    ChargerPilot,
+    Demand,
+    EnergyMeter,
+    OnFault,
+    PowerStage,
+    StageParts,
+    StageReport,
+)
+from v2g.hardware.interlock import TOUCH_MV
+from v2g.iec61851.pilot import PilotState
+from v2g.io.hardware.driver import Kind
+from v2g_testkit.cases.case import Case
+
+OFF_MA: Final = 1_000
+"""Current that counts as none."""
+
+LOWER_S: Final = 0.5
+"""Time for a power stage to follow a lower current, or `cut`."""
+
+RAMP_S: Final = 10.0
+"""Time for a power stage to reach a voltage or a current."""
+
+PILOT_S: Final = 1.0
+"""Time for a pilot to show a new state."""
+
+STEADY_S: Final = 1.0
+WATCH_S: Final = 3.0
+"""How long an output has to keep what it has reached, and how long a part is watched."""
+
+HUNG_S: Final = 1.0
+"""Time for which the event loop stops after `cut`, so that a part whose own watchdog switches it off does."""
+
+REFRESH_S: Final = 5.0
+
+Stimulus = Callable[[PilotState], Awaitable[None]]
+"""Lets a vehicle, or its simulator, show B or C."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What is connected to the driver's part, and what the test may do with it. Voltages mV, currents mA.
+
+    `load_mv` is the voltage of a battery, or of another source and sink, at the output of a power stage; None leaves
+    the output open. Nothing gets voltage or current, and no contactor closes, unless it is `energised`.
+    """
+
+    energised: bool = False
+    discharge: bool = False
+    voltage_mv: int = 400_000
+    current_ma: int = 10_000
+    load_mv: int | None = None
+    contactor_s: float = 3.0
+    discharge_s: float = 5.0
+    isolation_s: float = 30.0
+    vehicle: Stimulus | None = None
+
+
+class Failed(Exception):
+    """The driver does not do what a case requires."""
+
+
+class Inapplicable(Exception):
+    """The driver's part has nothing that a case is about."""
+
+
+Open = Callable[[], AbstractAsyncContextManager[Any]]
+"""Opens the part."""
+
+Check = Callable[[Open, Bench], Awaitable[str]]
+"""Does what a case says; returns what it found. Raises Failed, Inapplicable."""
+
+
+@dataclass(frozen=True)
+class DriverCase:
+    """A case, what it needs of the bench, and its check."""
+
+    case: Case
+    check: Check
+    energises: bool = False
+    load: bool | None = None
+    """Whether a load has to be connected, or must not be; None does not matter."""
+    vehicle: bool = False
+    discharges: bool = False
+
+    def obstacle(self, bench: Bench) -> str:
+        """Return why the case cannot run at this bench, or nothing."""
+        if self.energises and not bench.energised:
+            return "energises the part: --energised"
+        if self.vehicle and bench.vehicle is None:
+            return "needs a vehicle that shows B and C: --pilot COMMAND"
+        if self.load is True and bench.load_mv is None:
+            return "needs a source and sink at the output: --load VOLT"
+        if self.load is False and bench.load_mv is not None:
+            return "needs an open output: without --load"
+        if self.discharges and not bench.discharge:
+            return "discharges the load: --discharge"
+        return ""
+
+
+CASES: Final[dict[Kind, list[DriverCase]]] = {"pilot": [], "stage": [], "meter": []}
+
+_LETTERS: Final[dict[Kind, str]] = {"pilot": "PILOT", "stage": "STAGE", "meter": "METER"}
+
+
+def _case(
+    kind: Kind, name: str, title: str, required: str, **needs: bool | None
+) -> Callable[[Callable[[Any, Bench], Awaitable[str]]], Check]:
+    """Register the check of an open part as a case."""
+
+    def register(check: Callable[[Any, Bench], Awaitable[str]]) -> Check:
+        async def run(open_: Open, bench: Bench) -> str:
+            async with open_() as part:
+                return await check(part, bench)
+
+        case = Case(id=f"HW-{_LETTERS[kind]}-{name}", title=title, required=required)
+        CASES[kind].append(DriverCase(case, run, **needs))  # type: ignore[arg-type]
+        return run
+
+    return register
+
+
+# -- helpers
+
+
+async def _until(holds: Callable[[], bool], seconds: float, what: str) -> float:
+    """Wait for a condition; return how long that took. Raises Failed when it does not come."""
+    began = asyncio.get_running_loop().time()
+    while not holds():
+        if asyncio.get_running_loop().time() - began > seconds:
+            raise Failed(f"{what} within {seconds:g} s")
+        await asyncio.sleep(0.01)
+    return asyncio.get_running_loop().time() - began
+
+
+async def _stays(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        _require(holds(), what)
+        await asyncio.sleep(0.02)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise Failed(what)
+
+
+async def _cut(part: Any) -> None:
+    """Cut as the watchdog does: from a thread."""
+    thread = threading.Thread(target=part.cut)
+    thread.start()
+    while thread.is_alive():  # joining would stop the event loop
+        await asyncio.sleep(0.01)
+
+
+async def _faults_once(watch: Callable[[OnFault], None]) -> str:
+    """Watch the faults that a part reports."""
+    heard: list[tuple[str, bool]] = []
+    watch(lambda word, active: heard.append((word, active)))
+    await asyncio.sleep(WATCH_S)
+    active: set[str] = set()
+    for word, begins in heard:
+        _require(begins is not (word in active), f"{word} is reported {'again' if begins else 'as ended'}")
+        active ^= {word}
+    _require(not active, f"reports {', '.join(sorted(active))}")
+    return "no fault"
+
+
+# -- all kinds: what opening and closing leave behind
+
+
+def _everywhere(name: str, title: str, required: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        for kind, cases in CASES.items():
+            cases.append(DriverCase(Case(id=f"HW-{_LETTERS[kind]}-{name}", title=title, required=required), check))
+        return check
+
+    return register
+
+
+@_everywhere("opens", "open the part, and close it", "the part answers, and all its values are valid")
+async def _opens(open_: Open, _: Bench) -> str:
+    async with open_():
+        return "opened"
+
+
+@_everywhere("releases", "open and close the part again", "closing leaves no task, thread or descriptor behind")
+async def _releases(open_: Open, _: Bench) -> str:
+    async with open_():  # what stays for the process, such as loaded libraries, is there after the first time
+        pass
+    await asyncio.sleep(0.1)
+    before = _held()
+    async with open_():
+        pass
+    await asyncio.sleep(0.1)
+    left = {kind: count - before[kind] for kind, count in _held().items() if count > before[kind]}
+    _require(not left, f"leaves {', '.join(f'{count} {kind}' for kind, count in left.items())}")
+    return "everything released"
+
+
+def _held() -> dict[str, int]:
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+    }
+
+
+# -- a control board
+
+
+async def _ready(parts: BoardParts, bench: Bench) -> ChargerPilot:
+    """Let a vehicle be ready for energy."""
+    pilot = _pilot(parts)
+    assert bench.vehicle is not None
+    pilot.set_duty(5.0)
+    for state in (PilotState.B, PilotState.C):
+        await bench.vehicle(state)
+        await _until(lambda state=state: pilot.state is state, PILOT_S, f"pilot does not show {state.value}")  # type: ignore[misc]
+    return pilot
+
+
+def _pilot(parts: BoardParts) -> ChargerPilot:
+    if parts.pilot is None:
+        raise Inapplicable("no control pilot")
+    return parts.pilot
+
+
+async def _closed(parts: BoardParts, bench: Bench) -> list[bool]:
+    """Close the contactor; return where its changes are reported."""
+    await _ready(parts, bench)
+    moved: list[bool] = []
+    parts.contactor.on_change(moved.append)
+    parts.contactor.set(closed=True)
+    await _until(lambda: parts.contactor.closed, bench.contactor_s, "contactor does not report that it is closed")
+    return moved
+
+
+@_case("pilot", "open-at-start", "open the board", "the contactor is open, and no pilot signal is a charging one")
+async def _open_at_start(parts: BoardParts, _: Bench) -> str:
+    _require(not parts.contactor.closed, "contactor is closed")
+    _require(parts.pilot is None or parts.pilot.duty_percent is None, "oscillator runs")
+    return "contactor open, oscillator off"
+
+
+@_case("pilot", "open-again", "open the open contactor, twice", "it stays open, and reports no change")
+async def _open_again(parts: BoardParts, _: Bench) -> str:
+    moved: list[bool] = []
+    parts.contactor.on_change(moved.append)
+    for _again in range(2):
+        parts.contactor.set(closed=False)
+    await asyncio.sleep(0.2)
+    _require(not parts.contactor.closed and not moved, "contactor reports a change")
+    return "no change"
+
+
+@_case(
+    "pilot", "closes", "close the contactor while the vehicle is ready, twice",
+    "its auxiliary contact reports it once, within its time", energises=True, vehicle=True,
+)  # fmt: skip
+async def _closes(parts: BoardParts, bench: Bench) -> str:
+    moved = await _closed(parts, bench)
+    parts.contactor.set(closed=True)
+    await asyncio.sleep(0.2)
+    _require(moved == [True], f"{moved.count(True)} reports that it closes, {moved.count(False)} that it opens")
+    return "closed"
+
+
+@_case(
+    "pilot", "opens-contactor", "open the closed contactor", "its auxiliary contact reports it, within its time",
+    energises=True, vehicle=True,
+)  # fmt: skip
+async def _opens_contactor(parts: BoardParts, bench: Bench) -> str:
+    moved = await _closed(parts, bench)
+    parts.contactor.set(closed=False)
+    await _until(lambda: moved[-1:] == [False], bench.contactor_s, "contactor does not report that it is open")
+    _require(not parts.contactor.closed, "contactor reports a change, and stays closed")
+    return "open"
+
+
+@_case(
+    "pilot", "cut", "cut while the contactor is closed, then stop the event loop",
+    "the contactor is open without the event loop", energises=True, vehicle=True,
+)  # fmt: skip
+async def _contactor_cut(parts: BoardParts, bench: Bench) -> str:
+    await _closed(parts, bench)
+    await _cut(parts.contactor)
+    if parts.contactor.closed:  # its own watchdog has to notice
+        threading.Event().wait(HUNG_S)
+    await _until(lambda: not parts.contactor.closed, LOWER_S, "contactor is not open")
+    return "open"
+
+
+@_case(
+    "pilot", "duty", "switch the oscillator on, to another duty cycle, and off", "it follows, and reports on and off"
+)
+async def _duty(parts: BoardParts, _: Bench) -> str:
+    pilot, heard = _pilot(parts), list[bool]()
+    pilot.on_oscillator(heard.append)
+    for percent in (5.0, 50.0, None):
+        pilot.set_duty(percent)
+        await asyncio.sleep(0.1)
+        got = pilot.duty_percent
+        same = got is None if percent is None else got is not None and abs(got - percent) < 0.5
+        _require(same, f"{percent} % set, {got} % reported")
+    _require(heard == [True, False], f"oscillator reported {heard}")
+    return "5 %, 50 %, off"
+
+
+@_case("pilot", "error", "force F, and end it", "the pilot shows F, then not any more")
+async def _error(parts: BoardParts, _: Bench) -> str:
+    pilot = _pilot(parts)
+    pilot.set_error(PilotState.F)
+    await _until(lambda: pilot.state is PilotState.F, PILOT_S, "pilot does not show F")
+    pilot.set_duty(None)
+    await _until(lambda: pilot.state is not PilotState.F, PILOT_S, "pilot still shows F")
+    return "F"
+
+
+@_case("pilot", "follows", "let the vehicle show B, C, B", "each state is reported", vehicle=True)
+async def _follows(parts: BoardParts, bench: Bench) -> str:
+    heard: list[PilotState] = []
+    _pilot(parts).on_state(heard.append)
+    pilot = await _ready(parts, bench)
+    assert bench.vehicle is not None
+    await bench.vehicle(PilotState.B)
+    await _until(lambda: pilot.state is PilotState.B, PILOT_S, "pilot does not show B")
+    _require(heard[-2:] == [PilotState.C, PilotState.B], f"reported {' '.join(each.value for each in heard) or 'none'}")
+    return "B, C, B"
+
+
+@_case("pilot", "lock", "lock and release the plug", "each movement is reported")
+async def _lock(parts: BoardParts, bench: Bench) -> str:
+    if not parts.cabinet.has_latch:
+        raise Inapplicable("no plug lock")
+    heard: list[bool] = []
+    parts.cabinet.on_latch(heard.append)
+    for locked in (True, False):
+        parts.cabinet.set_latch(locked=locked)
+        what = f"lock does not report that it is {'locked' if locked else 'released'}"
+        await _until(lambda locked=locked: heard[-1:] == [locked], bench.contactor_s, what)  # type: ignore[misc]
+    return "locked, released"
+
+
+@_case("pilot", "fan", "switch the fan on and off", "its speed follows")
+async def _fan(parts: BoardParts, _: Bench) -> str:
+    cabinet = parts.cabinet
+    if cabinet.fan_rpm is None:
+        raise Inapplicable("no fan")
+    cabinet.set_fan(100)
+    await _until(lambda: bool(cabinet.fan_rpm), WATCH_S, "fan does not turn")
+    rpm = cabinet.fan_rpm
+    cabinet.set_fan(0)
+    return f"{rpm} rpm"
+
+
+@_case("pilot", "temperatures", "read the temperatures", "each sensor works, and is at room temperature")
+async def _temperatures(parts: BoardParts, _: Bench) -> str:
+    await asyncio.sleep(STEADY_S)
+    measured = parts.cabinet.temperatures
+    for name, celsius in measured.items():
+        _require(celsius is not None, f"sensor {name} has failed")
+        _require(celsius is not None and -30 <= celsius <= 60, f"sensor {name} reports {celsius} degrees C")
+    return ", ".join(f"{name} {celsius:g} °C" for name, celsius in measured.items()) or "no sensor"
+
+
+@_case("pilot", "lamp", "show each signal of the lamp", "each is accepted")
+async def _lamp(parts: BoardParts, _: Bench) -> str:
+    for light in get_args(Light):
+        parts.cabinet.set_light(light)
+    return f"{len(get_args(Light))} signals"
+
+
+@_case("pilot", "faults", "watch the board at rest", "it reports no fault, and none again and again")
+async def _board_faults(parts: BoardParts, _: Bench) -> str:
+    return await _faults_once(parts.cabinet.on_fault)
+
+
+# -- a power stage
+
+
+def _off(stage: PowerStage, bench: Bench) -> bool:
+    """Return whether the output is off: without current, and if nothing else is connected without voltage."""
+    present = stage.present
+    return abs(present.current_ma) <= OFF_MA and (bench.load_mv is not None or present.voltage_mv < TOUCH_MV)
+
+
+def _tolerance(value: int, least: int) -> int:
+    return max(least, value // 20)
+
+
+def _demand(bench: Bench, current_ma: int, power_w: int | None = None) -> Demand:
+    watts = bench.voltage_mv * abs(current_ma) // 1_000_000
+    return Demand(bench.voltage_mv, current_ma, watts if power_w is None else power_w)
+
+
+async def _flows(stage: PowerStage, current_ma: int) -> float:
+    """Wait for a current; return the seconds."""
+    margin = _tolerance(abs(current_ma), OFF_MA)
+    return await _until(
+        lambda: abs(stage.present.current_ma - current_ma) <= margin, RAMP_S, f"does not reach {current_ma} mA"
+    )
+
+
+async def _reach(stage: PowerStage, voltage_mv: int) -> float:
+    margin = _tolerance(voltage_mv, 5_000)
+    return await _until(
+        lambda: abs(stage.present.voltage_mv - voltage_mv) <= margin, RAMP_S, f"does not reach {voltage_mv} mV"
+    )
+
+
+@_case("stage", "off-at-start", "command off, twice", "there is no current, and no voltage at an open output")
+async def _off_at_start(parts: StageParts, bench: Bench) -> str:
+    for _again in range(2):
+        parts.stage.drive(OFF)
+        await _stays(lambda: _off(parts.stage, bench), STEADY_S, "the output is not off")
+    return "off"
+
+
+@_case(
+    "stage", "voltage", "drive the open output", "the voltage is reached, not exceeded, and no current is reported",
+    energises=True, load=False,
+)  # fmt: skip
+async def _voltage(parts: StageParts, bench: Bench) -> str:
+    stage, most = parts.stage, 0
+
+    def heard(report: StageReport) -> None:
+        nonlocal most
+        most = max(most, report.voltage_mv)
+
+    stage.on_report(heard)
+    stage.drive(Demand(bench.voltage_mv))
+    seconds = await _reach(stage, bench.voltage_mv)
+    await _stays(
+        lambda: abs(stage.present.voltage_mv - bench.voltage_mv) <= _tolerance(bench.voltage_mv, 5_000),
+        STEADY_S,
+        "does not keep the voltage",
+    )
+    _require(abs(stage.present.current_ma) <= OFF_MA, f"reports {stage.present.current_ma} mA into nothing")
+    _require(most <= bench.voltage_mv + _tolerance(bench.voltage_mv, 5_000), f"exceeds the voltage: {most} mV")
+    return f"{stage.present.voltage_mv / 1000:g} V after {seconds:.1f} s"
+
+
+@_case(
+    "stage", "off", "switch the driven, open output off", "the voltage is safe to touch within its time",
+    energises=True, load=False,
+)  # fmt: skip
+async def _switches_off(parts: StageParts, bench: Bench) -> str:
+    parts.stage.drive(Demand(bench.voltage_mv))
+    await _reach(parts.stage, bench.voltage_mv)
+    parts.stage.drive(OFF)
+    seconds = await _until(lambda: _off(parts.stage, bench), bench.discharge_s, "the output is not off")
+    return f"below 60 V after {seconds:.1f} s"
+
+
+@_case("stage", "reports", "drive without a change", f"it reports at least every {REPORT_S:g} s", energises=True)
+async def _reports(parts: StageParts, bench: Bench) -> str:
+    loop, at = asyncio.get_running_loop(), list[float]()
+    parts.stage.drive(Demand(bench.voltage_mv))
+    await asyncio.sleep(STEADY_S)
+    began = loop.time()
+    parts.stage.on_report(lambda _: at.append(loop.time()))
+    await asyncio.sleep(WATCH_S)
+    gap = max(after - before for before, after in zip([began, *at], [*at, loop.time()], strict=True))
+    _require(gap <= 1.5 * REPORT_S, f"no report for {gap:.2f} s")
+    return f"longest interval {gap:.2f} s"
+
+
+@_case(
+    "stage", "charges", "drive a current into the load", "it is reached, and reported as positive",
+    energises=True, load=True,
+)  # fmt: skip
+async def _charges(parts: StageParts, bench: Bench) -> str:
+    parts.stage.drive(_demand(bench, bench.current_ma))
+    seconds = await _flows(parts.stage, bench.current_ma)
+    return f"{parts.stage.present.current_ma / 1000:g} A after {seconds:.1f} s"
+
+
+@_case(
+    "stage", "discharges", "drive a current out of the load", "it is reached, and reported as negative",
+    energises=True, load=True, discharges=True,
+)  # fmt: skip
+async def _discharges(parts: StageParts, bench: Bench) -> str:
+    parts.stage.drive(_demand(bench, -bench.current_ma))
+    seconds = await _flows(parts.stage, -bench.current_ma)
+    return f"{parts.stage.present.current_ma / 1000:g} A after {seconds:.1f} s"
+
+
+@_case(
+    "stage", "lowers", "halve the current, then command none", f"each is followed within {LOWER_S:g} s",
+    energises=True, load=True,
+)  # fmt: skip
+async def _lowers(parts: StageParts, bench: Bench) -> str:
+    parts.stage.drive(_demand(bench, bench.current_ma))
+    await _flows(parts.stage, bench.current_ma)
+    took = []
+    for current_ma in (bench.current_ma // 2, 0):
+        parts.stage.drive(_demand(bench, current_ma))
+        most = current_ma + _tolerance(current_ma, OFF_MA)
+        what = f"{current_ma} mA are exceeded"
+        took.append(await _until(lambda most=most: parts.stage.present.current_ma <= most, LOWER_S, what))  # type: ignore[misc]
+    return f"within {max(took):.2f} s"
+
+
+@_case(
+    "stage", "power", "limit the power to half of what the current would be", "the limit is kept, and used",
+    energises=True, load=True,
+)  # fmt: skip
+async def _power(parts: StageParts, bench: Bench) -> str:
+    assert bench.load_mv is not None
+    limit_w = bench.load_mv * bench.current_ma // 2_000_000
+    parts.stage.drive(_demand(bench, bench.current_ma, limit_w))
+    await _flows(parts.stage, bench.current_ma // 2)
+    await _stays(
+        lambda: parts.stage.present.power_w <= limit_w + _tolerance(limit_w, 500), STEADY_S, "exceeds its power limit"
+    )
+    return f"{parts.stage.present.power_w} W"
+
+
+@_case(
+    "stage", "cut", "cut the driven output", "it is off without the event loop, and stays off until commanded off",
+    energises=True,
+)  # fmt: skip
+async def _stage_cut(parts: StageParts, bench: Bench) -> str:
+    stage = parts.stage
+    if bench.load_mv is None:
+        stage.drive(Demand(bench.voltage_mv))
+        await _reach(stage, bench.voltage_mv)
+    else:
+        stage.drive(_demand(bench, bench.current_ma))
+        await _flows(stage, bench.current_ma)
+    await _cut(stage)
+    within_s = bench.discharge_s if bench.load_mv is None else LOWER_S
+    await _until(lambda: _off(stage, bench), within_s, "the output is not off")
+    await _stays(lambda: _off(stage, bench), STEADY_S, "the output comes back by itself")
+    return "off"
+
+
+@_case(
+    "stage", "insulation", "measure the insulation of the driven, open output", "there is a result within its time",
+    energises=True, load=False,
+)  # fmt: skip
+async def _insulation(parts: StageParts, bench: Bench) -> str:
+    parts.stage.drive(Demand(bench.voltage_mv))
+    await _reach(parts.stage, bench.voltage_mv)
+    try:
+        async with asyncio.timeout(bench.isolation_s):
+            ohm = await parts.isolation.measure(bench.voltage_mv)
+    except TimeoutError:
+        raise Failed(f"no result within {bench.isolation_s:g} s") from None
+    _require(ohm is not None, "the monitor does not answer")
+    return f"{ohm} ohm"
+
+
+@_case("stage", "faults", "watch the power stage at rest", "it reports no fault, and none again and again")
+async def _stage_faults(parts: StageParts, _: Bench) -> str:
+    return await _faults_once(parts.stage.on_fault)
+
+
+# -- a meter
+
+
+@_case("meter", "registers", "read the meter for a while", "its registers do not fall, and stay below their rollover")
+async def _registers(meter: EnergyMeter, _: Bench) -> str:
+    last = meter.values
+    end = asyncio.get_running_loop().time() + WATCH_S
+    while asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.05)
+        now = meter.values
+        for name in ("import_mwh", "export_mwh"):
+            register, most = getattr(now, name), meter.rollover_mwh
+            _require(register >= getattr(last, name), f"{name} falls from {getattr(last, name)} to {register}")
+            _require(most is None or register < most, f"{name} is not below {most}")
+        last = now
+    return f"import {last.import_mwh / 1e6:g} kWh, export {last.export_mwh / 1e6:g} kWh"
+
+
+@_case("meter", "changes", "read the meter for a while", "each new reading is reported")
+async def _changes(meter: EnergyMeter, _: Bench) -> str:
+    reported, last, missed = 0, meter.values, 0
+
+    def heard() -> None:
+        nonlocal reported, last
+        reported, last = reported + 1, meter.values
+
+    meter.on_change(heard)
+    end = asyncio.get_running_loop().time() + WATCH_S
+    while asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.05)
+        missed += meter.values != last
+    _require(not missed, "new readings are not reported")
+    return f"{reported} readings in {WATCH_S:g} s"
+
+
+@_case("meter", "refresh", "ask for a fresh reading", f"it is there within {REFRESH_S:g} s, and the meter is not lost")
+async def _refresh(meter: EnergyMeter, _: Bench) -> str:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        async with asyncio.timeout(REFRESH_S):
+            await meter.refresh()
+    except TimeoutError:
+        raise Failed("no fresh reading") from None
+    _require(not meter.lost, "the meter is lost")
+    return f"after {loop.time() - began:.2f} s"
+
+
+@_case("meter", "voltage", "read the voltage", "there is one if and only if the meter says so, in mV")
+async def _meter_voltage(meter: EnergyMeter, _: Bench) -> str:
+    voltage_mv = meter.values.voltage_mv
+    _require((voltage_mv is not None) is meter.has_voltage, f"has_voltage is {meter.has_voltage}, it is {voltage_mv}")
+    if voltage_mv is None:
+        raise Inapplicable("no voltage")
+    _require(voltage_mv == 0 or 10_000 <= voltage_mv <= 1_500_000, f"{voltage_mv} mV")
+    return f"{voltage_mv / 1000:g} V"
+
+
+@_case("meter", "faults", "watch the meter", "it reports no fault, and none again and again")
+async def _meter_faults(meter: EnergyMeter, _: Bench) -> str:
+    return await _faults_once(meter.on_fault)
+
+
+def cases(kind: Kind) -> Sequence[DriverCase]:
+    """Return the cases of drivers of a kind."""
+    return CASES[kind]

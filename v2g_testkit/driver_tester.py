@@ -1,0 +1,95 @@
+"""Runs the contract test of a driver; simulated surroundings for simulated drivers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from secc.hardware.driver_guard import guarded
+from secc.hardware.drivers import opened
+from v2g.errors import V2GError
+from v2g.hardware.interfaces import (
+    BoardParts,
+    Cabinet,
+    ChargerPilot,
+    Contactor,
+    EnergyMeter,
+    IsolationMonitor,
+    PowerStage,
+    StageParts,
+)
+from v2g.iec61851.pilot import PilotState
+from v2g.io.hardware.driver import DriverContext, Kind
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.medium import Room
+from v2g.io.simulation.power import Faults, SimulatedContactor, Simulation
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.driver_cases import Bench, DriverCase, Failed, Inapplicable
+
+
+class DriverTester:
+    """Runs cases in sequence, each with a part of its own."""
+
+    def __init__(self, kind: Kind, name: str, config: msgspec.Struct, bench: Bench, context: DriverContext) -> None:
+        self._kind, self._name, self._config, self._bench, self._context = kind, name, config, bench, context
+
+    async def run(self, case: DriverCase) -> Result:
+        """Run a case and evaluate it."""
+        loop = asyncio.get_running_loop()
+        began, wrong = loop.time(), list[str]()
+
+        @contextlib.asynccontextmanager
+        async def open_() -> AsyncIterator[Any]:
+            async with opened(self._kind, self._name, self._config, self._context) as part:
+                yield _guarded(part, wrong)
+
+        verdict, found = Verdict.INCONCLUSIVE, case.obstacle(self._bench)
+        if not found:
+            try:
+                verdict, found = Verdict.PASS, await case.check(open_, self._bench)
+            except Inapplicable as why:
+                verdict, found = Verdict.NOT_APPLICABLE, str(why)
+            except (Failed, V2GError) as why:
+                verdict, found = Verdict.FAIL, str(why)
+            if wrong and verdict is Verdict.PASS:
+                verdict, found = Verdict.FAIL, wrong[0]
+        return Result(case=case.case.id, verdict=verdict, found=found, seconds=round(loop.time() - began, 3))
+
+
+def _guarded(part: Any, wrong: list[str]) -> Any:
+    """Return a part as the charger has it; what the driver fails to do is added to `wrong`."""
+    match part:
+        case BoardParts():
+            pilot = None if part.pilot is None else guarded(part.pilot, ChargerPilot, wrong.append)
+            contactor = guarded(part.contactor, Contactor, wrong.append)
+            return BoardParts(pilot, contactor, guarded(part.cabinet, Cabinet, wrong.append))
+        case StageParts():
+            stage = guarded(part.stage, PowerStage, wrong.append)
+            return StageParts(stage, guarded(part.isolation, IsolationMonitor, wrong.append))
+    return guarded(part, EnergyMeter, wrong.append)
+
+
+@contextlib.asynccontextmanager
+async def simulated(bench: Bench, clock: Clock) -> AsyncIterator[tuple[Bench, DriverContext]]:
+    """Join simulated parts with a simulated vehicle, whose battery is the load."""
+    room = Room()
+    car = room.attach("evcc")
+    pilot, line, faults = SimulatedVehiclePilot(car), VehicleDcLine(car), Faults((), clock)
+    contactor = SimulatedContactor(faults)
+    contactor.set(closed=True)
+    if bench.load_mv is not None:
+        line.publish(bench.load_mv, contactor_closed=True, max_charge_ma=1_000_000, max_discharge_ma=1_000_000)
+
+    async def vehicle(state: PilotState) -> None:
+        if not pilot.plugged:
+            pilot.plug()
+        pilot.set_state(state)
+
+    simulation = Simulation(faults=faults, medium=room.attach("evse"), serial="TEST")
+    yield replace(bench, vehicle=vehicle), DriverContext(clock=clock, contactor=contactor, simulation=simulation)
+    faults.close()
