@@ -1,10 +1,11 @@
-"""`v2g hardware`: drivers of a charger's hardware, their contract test, and latched faults."""
+"""`v2g hardware`: a charger's parts, shown and moved by hand; their drivers and the test of these; latched faults."""
 
 import asyncio
+import contextlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from secc.config import ProgramConfig
     from secc.hardware.drivers import Installed
     from secc.hardware.fault_file import FaultFile, LatchedFault
+    from secc.hardware.maintenance import Maintenance
     from v2g_testkit.cases.case import Result
     from v2g_testkit.driver_cases import Bench, DriverCase
 
@@ -42,6 +44,91 @@ def list_(json: JsonFlag = False) -> None:
         return
     rows = [(each.name, each.kind or "?", f"{each.distribution} {each.version}", each.error) for each in found]
     print_table("drivers", ("name", "hardware.", "distribution", "error"), rows)
+
+
+@app.command()
+def show(config: ConfigFile, json: JsonFlag = False) -> None:
+    """Show what each part of the hardware reports right now. The charger must not be running.
+
+    Example: `v2g hardware show --config secc.toml`
+    """
+    import msgspec
+
+    async def look(place: "ProgramConfig") -> None:
+        async with _maintenance(place) as hardware:
+            found = {"evse_id": place.charger.evse_id, **msgspec.to_builtins(await hardware.report())}
+        if json:
+            print_json(found)
+            return
+        shown = {
+            **{name: value for name, value in found.items() if not isinstance(value, dict)},
+            **{f"temperature {name}": value for name, value in found["temperatures_c"].items()},
+            "faults": ", ".join(found["faults"]) or "none",
+        }
+        rows = [(name, "-" if value is None else str(value)) for name, value in shown.items()]
+        print_table(place.charger.evse_id, ("part", "reports"), rows)
+
+    for place in _places(config):
+        asyncio.run(look(place))
+
+
+@app.command()
+def exercise(
+    part: Annotated[str, typer.Argument(help="contactor, lock, fan or lamp.")],
+    config: ConfigFile,
+    evse: Annotated[int, typer.Option(min=1, help="Number of the EVSE.")] = 1,
+) -> None:
+    """Move a part by hand. The charger must not be running, and no vehicle be connected.
+
+    Refused (exit code 5) while a vehicle is connected, the output has a voltage, or a part reports a fault. Many
+    control boards close their contactor only for a vehicle.
+
+    Example: `v2g hardware exercise contactor --config secc.toml`
+    """
+    from secc.hardware.maintenance import PartName
+
+    names: tuple[PartName, ...] = get_args(PartName)
+    if part not in names:
+        raise ConfigError(f"{part!r} is not a part that moves", hint=f"one of {', '.join(names)}")
+    places = _places(config)
+    if evse > len(places):
+        raise ConfigError(f"--evse {evse}", hint=f"{config} has {len(places)}")
+
+    async def move() -> None:
+        async with _maintenance(places[evse - 1]) as hardware:
+            async for line in hardware.exercise(part):
+                say(line)
+
+    asyncio.run(move())
+
+
+@contextlib.asynccontextmanager
+async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
+    """Open the parts of an EVSE. Raises ConfigError, TransportError, StoreError."""
+    from secc.hardware.fault_file import FaultFile
+    from secc.hardware.maintenance import Maintenance
+    from secc.hardware.parts import Assembly
+    from v2g.io.runtime.clock import Clock
+    from v2g.io.runtime.watchdog import Watchdog
+
+    async with contextlib.AsyncExitStack() as stack:
+        watchdog = Watchdog(hung_s=place.hardware.watch.hung_s)
+        stack.callback(watchdog.close)
+        bare = await Assembly(
+            place.hardware,
+            place.charger,
+            Clock(place.clock),
+            stack,
+            lambda event: say(f"{event.name}: {event.data}", err=True),
+            folder=place.data_dir,
+            meter_serial="",
+            medium_folder=place.link.medium,
+            name=place.link.name,
+            connector=place.link.connector,
+            watchdog=watchdog,
+        ).make_bare()
+        watchdog.start()
+        yield Maintenance(bare, tuple(each.word for each in FaultFile(place.data_dir).load()))
 
 
 @app.command("test")
@@ -142,13 +229,11 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
     assert driver.driver is not None
     assert driver.kind is not None
     if config is not None:
-        from secc.config import load_config
         from secc.hardware.parts import settings_of
-        from v2g.io.runtime.program import read_config
 
         if values:
             raise ConfigError("--config and --set", hint="use one of them")
-        for place in load_config(read_config(config), name=str(config)).places:
+        for place in _places(config):
             if getattr(place.hardware, driver.kind) == driver.name:
                 return settings_of(place.hardware, driver.kind)
         raise ConfigError(f"{config}: hardware.{driver.kind} is not {driver.name!r}")
@@ -235,13 +320,17 @@ def serviced(config: ConfigFile, json: JsonFlag = False) -> None:
     _show(cleared, json=json)
 
 
-def _files(config: Path) -> "list[tuple[str, FaultFile]]":
+def _places(config: Path) -> "tuple[ProgramConfig, ...]":
     from secc.config import load_config
-    from secc.hardware.fault_file import FaultFile
     from v2g.io.runtime.program import read_config
 
-    loaded: ProgramConfig = load_config(read_config(config), name=str(config))
-    return [(place.charger.evse_id, FaultFile(place.data_dir)) for place in loaded.places]
+    return load_config(read_config(config), name=str(config)).places
+
+
+def _files(config: Path) -> "list[tuple[str, FaultFile]]":
+    from secc.hardware.fault_file import FaultFile
+
+    return [(place.charger.evse_id, FaultFile(place.data_dir)) for place in _places(config)]
 
 
 def _show(found: "list[tuple[str, LatchedFault]]", *, json: bool) -> None:

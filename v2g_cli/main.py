@@ -65,7 +65,7 @@ _group(
 )
 _group("csms", "v2g_cli.csms.command", "Run a back end, or administer a running one.")
 _group("exi", "v2g_cli.exi.command", "Read, write and explain EXI messages.")
-_group("hardware", "v2g_cli.hardware", "List and test drivers of charger hardware; show and clear latched faults.")
+_group("hardware", "v2g_cli.hardware", "Show, move and test a charger's hardware; list its drivers and faults.")
 _group(
     "pki",
     "v2g_cli.pki.command",

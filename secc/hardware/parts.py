@@ -1,6 +1,8 @@
 """Builds the power hardware from its configuration: each part by its configured driver."""
 
 import contextlib
+import fcntl
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig,
 from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
 from v2g.config import Flaw, Table
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.interfaces import (
     BoardParts,
     Cabinet,
@@ -63,6 +65,9 @@ _FAMILIES: Final[dict[Kind, Family]] = {
     "wpt": Family.WPT,
     "acdp": Family.ACDP,
 }
+
+LOCK: Final = "hardware.lock"
+"""File in an EVSE's folder that the program holds whose hardware it is."""
 
 DriverName = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -171,6 +176,17 @@ class Assembled:
     medium: Medium | None = None
 
 
+@dataclass(frozen=True)
+class BareParts:
+    """The parts alone, each behind the guard, and the contactor and power stage behind the safety channel. `stage` is
+    None without direct current."""
+
+    safety: SafetyChannel
+    board: BoardParts
+    meter: Meter
+    stage: StageParts | None = None
+
+
 @dataclass
 class Assembly:
     """Creates parts, and registers their cleanup in `stack`. `folder` stores a simulated meter's registers;
@@ -194,12 +210,45 @@ class Assembly:
     """Where latched faults are stored; None does not store them."""
 
     async def make(self) -> Assembled:
-        """Return everything. Raises ConfigError for invalid combinations, TransportError for missing hardware."""
-        self._safety = safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
-        self.stack.callback(safety.close)
+        """Return everything. Raises ConfigError for invalid combinations, TransportError for missing hardware, or if
+        another program uses it."""
+        safety = self._begin()
         assembled = await self._assembled()
         safety.stand_over(assembled.evse)
         return assembled
+
+    async def make_bare(self) -> BareParts:
+        """Return the parts without the hardware of a session above them, for maintenance. Raises as `make` does."""
+        if self.config.backend == "bench":
+            raise ConfigError("a bench has no parts", hint="remove hardware.backend")
+        safety = self._begin()
+        meter, board = await self._open_parts()
+        stage = None
+        if self.config.kind in ("dc", "acdp"):
+            stage = StageParts(*await self._power(board.contactor, meter))
+        return BareParts(safety, board, meter, stage)
+
+    def _begin(self) -> SafetyChannel:
+        self._hold()
+        self._evse: Evse | None = None
+        self._safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
+        self.stack.callback(self._safety.close)
+        return self._safety
+
+    def _hold(self) -> None:
+        """Keep other programs from this EVSE's hardware until the end."""
+        path = self.folder / LOCK
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TransportError(
+                f"another program uses this hardware ({path} is locked)", hint="stop the charger program"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"{path}: {error}") from None
 
     async def _assembled(self) -> Assembled:
         config, safety = self.config, self._safety
@@ -213,9 +262,16 @@ class Assembly:
                 return Assembled(ac, simulated, safety)
             dc = BenchEvse(simulated, self.clock, config.simulated, safety=safety, service=self.service)
             return Assembled(dc, simulated, safety)
+        meter, board = await self._open_parts()
+        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service)
+        self._evse = evse = await EVSES[config.kind](self, parts)
+        return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
+
+    async def _open_parts(self) -> tuple[Meter, BoardParts]:
+        """Open what all kinds have."""
+        config, safety = self.config, self._safety
         self._faults = make_faults(config.simulated, self.clock)
         self.stack.callback(self._faults.close)
-        self._evse: Evse | None = None
         if config.kind == "wpt" and config.pilot != "simulated":
             raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
         self._simulation = Simulation(
@@ -239,9 +295,7 @@ class Assembly:
             raise ConfigError(f"the driver {config.pilot!r} has no control pilot", hint="a plug needs one")
         pilot = None if board.pilot is None else safety.guard(board.pilot, ChargerPilot)
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
-        parts = Parts(contactor, safety.guard(board.cabinet, Cabinet), meter, pilot, self.service)
-        self._evse = evse = await EVSES[config.kind](self, parts)
-        return Assembled(evse, meter, safety, pilot, self._simulation.medium)
+        return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet))
 
     async def _open(self, kind: PartKind, contactor: Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""
@@ -267,11 +321,11 @@ class Assembly:
     # -- kinds of current
 
     async def _dc(self, parts: Parts) -> DcEvse:
-        stage, isolation = await self._power(parts)
+        stage, isolation = await self._power(parts.contactor, parts.meter)
         return DcEvse(parts, stage, isolation, self.clock, self.config.watch, **self._reports(*self._dc_rating))
 
     async def _acdp(self, parts: Parts) -> AcdpEvse:
-        stage, isolation = await self._power(parts)
+        stage, isolation = await self._power(parts.contactor, parts.meter)
         window = self.charger.acdp
         device = SimulatedConnection(
             ChargerContactLine(self._simulation.wires("the connection device"), connector=self.connector),
@@ -314,13 +368,12 @@ class Assembly:
         """Return the common settings of all kinds: the report interval, and the meter's maximum rate."""
         return {"report_s": self.config.simulated.report_s, "most_w": max(powers_w)}
 
-    async def _power(self, parts: Parts) -> Power:
+    async def _power(self, contactor: Contactor, meter: Meter) -> Power:
         """Return the direct-current stage, metered if the meter is simulated."""
-        made: StageParts = await self._open("stage", parts.contactor)
+        made: StageParts = await self._open("stage", contactor)
         stage = self._safety.guard(made.stage, PowerStage)
         isolation = self._safety.guard(made.isolation, IsolationMonitor)
-        if isinstance(parts.meter, SimulatedMeter):
-            meter = parts.meter
+        if isinstance(meter, SimulatedMeter):
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
         offset_mv = self.config.voltmeter_offset_mv
         return self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage), isolation

@@ -204,6 +204,14 @@ class SafetyChannel:
         self._tell(self._monitor.begin)
         return lambda message, stream: self._ask(read(message, stream))
 
+    def maintain(self, *, seconds: float, voltage_mv: int) -> None:
+        """No session: the contactor may close by hand for so long, as long as no power flows, and no more voltage is
+        there. 0 s ends that."""
+        self._tell(self._monitor.begin)
+        self._tell(lambda now: self._monitor.authorise(now, allowed=seconds > 0))
+        phase = Phase.VOLTAGE if seconds else Phase.IDLE
+        self._ask(Request(phase=phase, closed_s=seconds, bears=Output(voltage_mv=voltage_mv)))
+
     def signal(self, pilot: PilotState, *, most_w: int, interval_s: float) -> None:
         """A session without messages begins, controlled by the pilot (IEC 61851-1); `interval_s`: of duty cycles."""
         self._basic = True

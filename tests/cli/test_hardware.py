@@ -116,3 +116,34 @@ def test_a_wrong_command_is_explained(words: list[str], error: str) -> None:
     assert code == 2
     assert error in errors
     assert "Traceback" not in errors
+
+
+def simulated(folder: Path) -> str:
+    """Write a charger of simulated parts; return its configuration."""
+    file = folder / "secc.toml"
+    file.touch(mode=0o600)
+    file.write_text(CHARGER.partition("[hardware]")[0] + '[link]\nmedium = "copper"\n')
+    return str(file)
+
+
+def test_the_parts_are_shown_and_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secc.hardware.maintenance.SETTLE_S", 0.1)
+    config = simulated(tmp_path)
+    code, output, _ = run("hardware", "show", "--config", config)
+    rows = dict(line.split("\t") for line in output.splitlines())
+    assert code == 0
+    assert (rows["contactor"], rows["pilot"], rows["voltage_v"], rows["faults"]) == ("open", "A", "0.0", "none")
+    record = json.loads(run("hardware", "show", "--config", config, "--json")[1])
+    assert (record["contactor"], record["faults"], record["import_wh"]) == ("open", [], 0.0)
+    assert run("hardware", "exercise", "fan", "--config", config)[:2] == (0, "fan turns after 0.0 s, 3000 rpm\n")
+    code, _, errors = run("hardware", "exercise", "lock", "--config", config)
+    assert (code, "there is no plug lock" in errors) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [(["brake"], "'brake' is not a part that moves"), (["fan", "--evse", "2"], "--evse 2")],
+)
+def test_a_part_that_is_not_there_is_not_moved(tmp_path: Path, words: list[str], error: str) -> None:
+    code, _, errors = run("hardware", "exercise", *words, "--config", simulated(tmp_path))
+    assert (code, error in errors) == (2, True)
