@@ -28,9 +28,9 @@ OnFailure = Callable[[str], None]
 """Called with what a driver has done, in a sentence."""
 
 
-def guarded(part: object, interface: type[Part], failed: OnFailure) -> Part:
-    """Return the part behind the guard. Raises TransportError if it lacks something of its interface, or has an invalid
-    value at the start."""
+def guarded(part: Part, interface: Any, failed: OnFailure) -> Part:
+    """Return the part behind the guard; `interface` is its protocol. Raises TransportError if the part lacks something
+    of it, or has an invalid value at the start."""
     guard = _Guard(part, interface, failed)
     for each, member in _members(interface).items():
         if isinstance(member, _Value):
@@ -63,7 +63,7 @@ class _Command(msgspec.Struct, frozen=True):
 
 
 @cache
-def _members(interface: type[Any]) -> Mapping[str, _Value | _Listener | _Answer | _Command]:
+def _members(interface: Any) -> Mapping[str, _Value | _Listener | _Answer | _Command]:
     return {
         name: _member(name, inspect.getattr_static(interface, name))
         for name in dir(interface)
@@ -85,7 +85,7 @@ def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command
 class _Guard:
     """A part. Its members are those of the interface."""
 
-    def __init__(self, part: object, interface: type[Any], failed: OnFailure) -> None:
+    def __init__(self, part: object, interface: Any, failed: OnFailure) -> None:
         self._part, self._interface, self._failed = part, interface, failed
         self._last: dict[str, Any] = {}
 

@@ -118,7 +118,7 @@ class SafetyChannel:
 
     # -- drivers
 
-    def guard(self, part: object, interface: type[Part]) -> Part:
+    def guard(self, part: Part, interface: Any) -> Part:
         """Return a driver's part behind its interface: what the driver fails to do is a fault that opens. Raises
         TransportError if it lacks something."""
         return guarded(part, interface, self._driver_failed)

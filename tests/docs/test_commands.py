@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,8 +105,25 @@ class Reader:
             (self._folder / step.name).write_text(self._adapt(step.text))
         elif step.ready is not None:
             self._begin(step, *step.ready)
+        elif step.text == "pip install -e .":
+            self._install()
         else:
             self._run(step)
+
+    def _install(self) -> None:
+        """Install the package in the folder as pip would, but for this reader only, and without an index."""
+        project = tomllib.loads((self._folder / "pyproject.toml").read_text())["project"]
+        metadata = self._folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        )
+        groups = project["entry-points"].items()
+        lines = [
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in each.items()) for group, each in groups
+        ]
+        (metadata / "entry_points.txt").write_text("".join(lines))
+        self._environment["PYTHONPATH"] = str(self._folder)
 
     def leave(self) -> None:
         """End what runs in the background, the youngest first, and see that it ends well."""
