@@ -110,6 +110,7 @@ async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
     from secc.hardware.parts import Assembly
     from v2g.io.runtime.clock import Clock
     from v2g.io.runtime.watchdog import Watchdog
+    from v2g.io.storage.record_keys import RecordKeys
 
     async with contextlib.AsyncExitStack() as stack:
         watchdog = Watchdog(hung_s=place.hardware.watch.hung_s)
@@ -126,6 +127,7 @@ async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
             name=place.link.name,
             connector=place.link.connector,
             watchdog=watchdog,
+            keys=RecordKeys.read(place.journal_keys),
         ).make_bare()
         watchdog.start()
         yield Maintenance(bare, tuple(each.word for each in FaultFile(place.data_dir).load()))
