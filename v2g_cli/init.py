@@ -56,7 +56,7 @@ sha256 = "{sha256}"
 
 [trust]                                 # contracts are valid under these roots, unless revoked
 roots = [{mo_roots}, {v2g_root}]
-crls = [{mo_crl}]
+crls = [{mo_crls}]
 
 [[stations]]                            # admitted stations; `v2g csms admit` admits others
 id = {station}
@@ -193,9 +193,9 @@ def csms_init(
             server_chain=path("csms/server/chain.pem"),
             server_key=path("csms/server/leaf.key"),
             operator_root=path("csms/root.pem"),
-            mo_roots=", ".join(path(name) for name in made.roots("mo/root.pem")),
+            mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
             v2g_root=path("v2g/root.pem"),
-            mo_crl=path("mo/sub2.crl"),
+            mo_crls=", ".join(path(name) for name in made.both("mo/sub2.crl")),
             sha256=hashlib.sha256(token.encode()).hexdigest(),
             station=_text(station),
             contract=_text(contract),
@@ -269,7 +269,7 @@ def secc_init(
         ocsp=path("secc/ocsp.der"),
         v2g_root=path("v2g/root.pem"),
         oem_root=path("oem/root.pem"),
-        mo_roots=", ".join(path(name) for name in made.roots("mo/root.pem")),
+        mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
         older=_CHAIN_2.format(**{name: path(f"{OLDER}/secc/{file}") for name, file in _CHAIN_FILES.items()})
         if "2" in editions
         else "",
@@ -390,8 +390,8 @@ class _Files:
         self.made_pki = source
         return lambda name: _text(self._shown(source, name))
 
-    def roots(self, name: str) -> tuple[str, ...]:
-        """Return the root of this name in the PKI, and the one of the older edition where there is one."""
+    def both(self, name: str) -> tuple[str, ...]:
+        """Return the file of this name in the PKI, and the one of the older edition where there is one."""
         return tuple(each for each in (name, f"{OLDER}/{name}") if each == name or (self.made_pki / each).exists())
 
     def _shown(self, source: Path, name: str) -> Path:

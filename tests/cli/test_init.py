@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from csms.config import check_config as check_csms
+from csms.config import load_config as load_csms
+from csms.domain.authorization.authorize import Chain
 from evcc.config import check_config as check_evcc
 from secc.config import StatusPageConfig
 from secc.config import check_config as check_secc
 from secc.config import load_config as load_secc
 from tests.cli.conftest import Run
+from tests.csms.support import contract_judge
 from v2g.io.runtime.program import read_config
 
 CHECKS = {"csms.toml": check_csms, "secc.toml": check_secc, "evcc.toml": check_evcc}
@@ -44,6 +47,15 @@ def test_back_end_charger_and_vehicle_share_certificates(v2g: Run, tmp_path: Pat
     keys = list((tmp_path / "csms").rglob("*.key"))
     assert keys
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+@pytest.mark.requirement("R1", "R15")
+@pytest.mark.parametrize("tree", ["", "iso15118-2"])
+async def test_the_back_end_accepts_contracts_of_each_edition(v2g: Run, tmp_path: Path, tree: str) -> None:
+    assert v2g("csms", "init", str(tmp_path)).code == 0
+    judge = contract_judge(load_csms(tmp_path / "csms.toml").trust)
+    chain = (tmp_path / "pki" / tree / "contract/chain.pem").read_text()
+    assert (await judge.judge("DEV2GC00000001", chain, ())).chain is Chain.VALID
 
 
 def test_a_charger_gets_a_status_page_with_a_token_of_its_own(v2g: Run, tmp_path: Path) -> None:
