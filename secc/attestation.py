@@ -23,12 +23,16 @@ FILE: Final = "attestation.json"
 """In data_dir: the highest version of a manifest so far."""
 
 
+MANIFEST: Final = Path("/usr/share/v2g-engine/manifest.json")
+"""Where packages install it."""
+
+
 class AttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Comparison of the program's files with their signed manifest, at each start and ever after."""
 
     public_key: Annotated[Path, Meta(description="public key, or certificate, of the manifest's signer, PEM")]
-    manifest: Annotated[Path, Meta(description="the manifest; its signature has the same name and `.sig`")] = Path(
-        "/usr/share/v2g-engine/manifest.json"
+    manifest: Annotated[Path, Meta(description="the manifest; its signature has the same name and `.sig`")] = (
+        msgspec.field(default_factory=lambda: MANIFEST)  # a JSON schema holds no Path
     )
     kib_per_s: Annotated[
         int, Meta(ge=64, le=1_048_576, description="how much of the files is read per second, KiB")
@@ -70,7 +74,7 @@ class SelfAttestation:
 
     async def run(self) -> None:
         """Compare at the configured speed, again and again, until there is a difference or the program ends."""
-        while not self._locked:
+        while not (self._locked or self._ending.is_set()):
             await self._once(self._pace())
 
     async def close(self) -> None:

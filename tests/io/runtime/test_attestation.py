@@ -40,9 +40,10 @@ def program(tmp_path: Path) -> Path:
 
 
 def everything(path: str) -> tuple[str, ...]:
-    """Return SYSTEM for a site-packages folder of this environment, too."""
-    found = next(Path(sys.prefix, "lib").glob("python*/site-packages"))
-    return (*SYSTEM, str(found), path)
+    """Return SYSTEM with this environment's packages, and with what other tests have loaded from elsewhere."""
+    packages = next(Path(sys.prefix, "lib").glob("python*/site-packages"))
+    loaded = {os.path.dirname(os.path.realpath(each)) for each in loaded_files()}  # noqa: PTH120 - text, as paths in it
+    return (*SYSTEM, str(packages), *loaded, path)
 
 
 def sign(program: Path, *, version: int = 1, key: SoftwareKey = KEY) -> Path:
