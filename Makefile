@@ -31,14 +31,14 @@ packages: $(VENV)/dev
 pytest = $(BIN)/pytest --dist loadgroup $(1) || { [ $$? = 1 ] && $(BIN)/pytest $(1) $(ALONE); }
 ALONE := -n 0 --last-failed --last-failed-no-failures none --maxfail 2
 
-unit: $(VENV)/dev # three on two cores: a third of their time they wait for programs and for time limits
-	$(call pytest,-n 3 $(ARGS))
+unit: $(VENV)/dev # four on two cores: half of their time they wait for programs and for time limits
+	$(call pytest,-n 4 $(ARGS))
 
 cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
 long: $(VENV)/dev  ## what takes too long for every change: 10,000 schedules and conversations, all demo scenarios
-	$(call pytest,-n 2 -m "long and not interop" $(ARGS))
+	$(call pytest,-n 4 -m "long and not interop" $(ARGS))
 
 chaos: $(VENV)/dev ## vehicles behind a bad network, and servers that fail, for ten minutes (CHAOS_SECONDS); needs root
 	V2G_CHAOS_S=$(or $(CHAOS_SECONDS),600) $(BIN)/pytest -n 0 -rs -m long tests/telemetry/test_network_chaos.py
@@ -54,7 +54,7 @@ verify: export V2G_WORLDS = 300
 verify: export V2G_KILLS = 100
 verify: test      ## everything, in short where it takes long, before a release
 	$(call pytest,-n 2 -m "interop" --share 5)
-	$(call pytest,-n 2 -m "long and not interop and not hours" --share 48)
+	$(call pytest,-n 4 -m "long and not interop and not hours" --share 48)
 	$(BIN)/python -m tests.mutants --share 20
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick

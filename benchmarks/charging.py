@@ -1,10 +1,10 @@
 """Many vehicles at one charger process, and one complete session compared with the peer's.
 
 One `python -m secc` with as many EVSEs as vehicles, on one core: TLS, EXI, session, limits, journal on disk, meter and
-settlement of each; on another core `benchmarks.charging_vehicles`. Their charge loops run every 100 ms. Response times
-are measured at the vehicles, and include the kernel, both ends of TLS and their own event loop. The complete session
-is that of `benchmarks.session`: ours with back end, telemetry and an hour of simulated time, the peer's with ten
-charge loops.
+settlement of each; on another core `benchmarks.load.charging_vehicles`. Their charge loops run every 100 ms. Response
+times are measured at the vehicles, and include the kernel, both ends of TLS and their own event loop. The complete
+session is that of `benchmarks.session`: ours with back end, telemetry and an hour of simulated time, the peer's with
+ten charge loops.
 """
 
 import os
@@ -23,9 +23,9 @@ from typing import Final
 import msgspec
 
 from benchmarks import session
-from benchmarks.charging_vehicles import Plan, Report
 from benchmarks.figures import Figure, percentile
-from benchmarks.peers import JOSEV
+from benchmarks.load.charging_vehicles import Plan, Report
+from benchmarks.peers.peers import JOSEV
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
 from v2g.iso15118.select import EditionName
@@ -194,7 +194,7 @@ def many(
         file = folder / "plan.json"
         file.write_bytes(msgspec.json.encode(plan))
         fleet = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.charging_vehicles", str(file)], stdout=subprocess.PIPE
+            [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(file)], stdout=subprocess.PIPE
         )
         os.sched_setaffinity(fleet.pid, {cores[-1]})
         used, output = _watch(fleet, charger.process.pid)

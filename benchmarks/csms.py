@@ -22,9 +22,9 @@ import msgspec
 import pytest
 import uvloop
 
-from benchmarks import csms_load
-from benchmarks.csms_load import BOOT, HEARTBEAT, STATUS, Load, Station
 from benchmarks.figures import Figure, percentile
+from benchmarks.load import csms_load
+from benchmarks.load.csms_load import BOOT, HEARTBEAT, STATUS, Load, Station
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.databases import running_cluster
 from v2g_cli.demo.processes import free_port
@@ -38,11 +38,20 @@ FRAMES = Callable[[str], Iterator[bytes]]
 
 
 class Server:
-    """A server of `benchmarks.csms_server` on the first core."""
+    """A server of `benchmarks.load.csms_server` on the first core."""
 
     def __init__(self, kind: str, folder: Path, root: Path, store_url: str = "") -> None:
         core = min(os.sched_getaffinity(0))
-        command = [sys.executable, "-m", "benchmarks.csms_server", kind, str(folder), str(core), str(root), store_url]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.load.csms_server",
+            kind,
+            str(folder),
+            str(core),
+            str(root),
+            store_url,
+        ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(cast(IO[bytes], self._process.stdout).readline())
 

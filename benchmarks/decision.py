@@ -1,6 +1,6 @@
 """Offer to decision, and plug-in to energy, over many complete sessions between real processes.
 
-Back end and charger are the real programs; the vehicle is `benchmarks.vehicle`. Every session has plug, SLAC,
+Back end and charger are the real programs; the vehicle is `benchmarks.load.vehicle`. Every session has plug, SLAC,
 SDP, TLS, ISO 15118-20 in EXI, authorisation over OCPP, an offer and a decision in signed DER, signed discharge
 commands, power both ways, journal and settlement bundle on disk.
 """
@@ -21,10 +21,10 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.charging_vehicles import Report
 from benchmarks.figures import Figure, percentile
 from benchmarks.grid import SmallCsms, connected_charger, start_vehicles
-from benchmarks.vehicle import REFUSE
+from benchmarks.load.charging_vehicles import Report
+from benchmarks.load.vehicle import REFUSE
 from v2g.energy.grid_signal import PriceSignal, SignalSlot
 from v2g.errors import TimeoutExpired, TransportError
 from v2g_cli.demo.folder import RunFolder
@@ -203,7 +203,7 @@ def _drive(
 ) -> tuple[list[Event], list[str], float]:
     """Run so many sessions of the vehicle; each time the charger is free again, with a new key."""
     events = EventFile(folder / "evcc.events.jsonl")
-    command = [sys.executable, "-m", "benchmarks.vehicle", "--config", str(config), "--events", str(events.path)]
+    command = [sys.executable, "-m", "benchmarks.load.vehicle", "--config", str(config), "--events", str(events.path)]
     log_path = folder / "evcc.log"
     reasons: list[str] = []
     with log_path.open("ab") as log:

@@ -13,7 +13,7 @@ from typing import Final
 
 from benchmarks import charging, session
 from benchmarks.figures import Figure, percentile
-from benchmarks.peers import JOSEV
+from benchmarks.peers.peers import JOSEV
 from v2g.errors import TransportError
 from v2g.iso15118.select import EditionName
 

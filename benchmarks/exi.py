@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.figures import Figure, digits, median, microseconds
-from benchmarks.peers import JOSEV, codec_python, environment
+from benchmarks.peers.peers import JOSEV, codec_python, environment
 from v2g.exi import decode, encode
 from v2g.iso15118.select import NAMESPACES
 

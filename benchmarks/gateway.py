@@ -20,7 +20,7 @@ import pytest
 from redis import Redis
 
 from benchmarks.figures import Figure, median, microseconds, percentile
-from benchmarks.gateway_vehicles import record
+from benchmarks.load.gateway_vehicles import record
 from csms.app import running
 from csms.config import IngestionWorker, MqttSource
 from csms.db.queries import telemetry as rows
@@ -334,7 +334,7 @@ async def _fleet(place: Path, vehicles: int, rounds: int) -> list[Figure]:
             before = time.process_time()
             arguments = [str(each) for each in (port, vehicles, records, rounds)]
             fleet = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "benchmarks.gateway_vehicles", *arguments, stdout=subprocess.PIPE
+                sys.executable, "-m", "benchmarks.load.gateway_vehicles", *arguments, stdout=subprocess.PIPE
             )
             found = json.loads((await fleet.communicate())[0])
             spent = (time.process_time() - before) / (vehicles * rounds * records) * 1e6

@@ -1,13 +1,13 @@
 """A grid signal's way to the plug: from the HTTP API to 1,000 stations, and from a station to its vehicles.
 
-The back end is the real program on one core, `benchmarks.grid_stations` runs the stations on the other: TLS, passwords,
-a vehicle in a transaction at each. Every round posts another set-point; a time is from the request until the station's
-hardware has the new value. Some rounds run while gateways deliver telemetry as fast as it is answered.
+The back end is the real program on one core, `benchmarks.load.grid_stations` runs the stations on the other: TLS,
+passwords, a vehicle in a transaction at each. Every round posts another set-point; a time is from the request until the
+station's hardware has the new value. Some rounds run while gateways deliver telemetry as fast as it is answered.
 
-The charger is the real program (`benchmarks.grid_charger` adds a stop-watch) with 200 vehicles in the charge loop on
-the other core (`benchmarks.charging_vehicles`), 100 ms between two requests. A small back end sends each EVSE another
-set-point, each as soon as the one before is answered. A time is from the station's receipt of the request until the
-power stage has the new value, and until a vehicle has read a response with it. A value that never arrives counts as
+The charger is the real program (`benchmarks.load.grid_charger` adds a stop-watch) with 200 vehicles in the charge loop
+on the other core (`benchmarks.load.charging_vehicles`), 100 ms between two requests. A small back end sends each EVSE
+another set-point, each as soon as the one before is answered. A time is from the station's receipt of the request until
+the power stage has the new value, and until a vehicle has read a response with it. A value that never arrives counts as
 the slowest.
 """
 
@@ -31,9 +31,10 @@ from typing import IO, Any, Final, cast
 
 import msgspec
 
-from benchmarks import charging, charging_vehicles, grid_stations
+from benchmarks import charging
 from benchmarks.figures import Figure, percentile
-from benchmarks.grid_charger import Times
+from benchmarks.load import charging_vehicles, grid_stations
+from benchmarks.load.grid_charger import Times
 from benchmarks.station import ANSWERS
 from csms.db.queries import admission
 from csms.db.store import open_store
@@ -145,7 +146,7 @@ def _to_stations(folder: Path, count: int, rounds: int) -> tuple[list[float], li
         )
         path = folder / "plan.json"
         path.write_bytes(msgspec.json.encode(plan))
-        command = [sys.executable, "-m", "benchmarks.grid_stations", str(path)]
+        command = [sys.executable, "-m", "benchmarks.load.grid_stations", str(path)]
         stations = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         stack.callback(stations.kill)
         os.sched_setaffinity(stations.pid, {cores[-1]})
@@ -345,7 +346,7 @@ async def _to_plugs(folder: Path, vehicles: int, rounds: int) -> tuple[list[floa
     csms = SmallCsms()
     server, port = await csms.listen()
     pki, config = connected_charger(folder, vehicles, port)
-    charger = program("secc", folder, config, module="benchmarks.grid_charger")
+    charger = program("secc", folder, config, module="benchmarks.load.grid_charger")
     sent: dict[int, str] = {}
     with ExitStack() as stack:
         charger.start()
@@ -403,6 +404,8 @@ def start_vehicles(
     )
     path = folder / "plan.json"
     path.write_bytes(msgspec.json.encode(plan))
-    fleet = subprocess.Popen([sys.executable, "-m", "benchmarks.charging_vehicles", str(path)], stdout=subprocess.PIPE)
+    fleet = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(path)], stdout=subprocess.PIPE
+    )
     os.sched_setaffinity(fleet.pid, {cores[-1]})
     return fleet

@@ -22,13 +22,13 @@ from typing import Any, Literal
 import msgspec
 
 from benchmarks.figures import Figure, median
-from benchmarks.peers import JOSEV, TreeMeter
+from benchmarks.peers.peers import JOSEV, TreeMeter
 from tests.interop import peer as interop
 from tests.interop.cable import cable
 from v2g.errors import TransportError
 
 ABOUT = "plug-in to energy, CPU and memory of charger and vehicle, complete processes"
-REQUIREMENTS = ("R8",)
+REQUIREMENTS = ("R8", "R168")
 
 RUNS = 3
 TARGET_START_S = 1.0

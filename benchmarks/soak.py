@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from benchmarks.charging_vehicles import Fleet, Plan
+from benchmarks.load.charging_vehicles import Fleet, Plan
 from evcc.session.ports import StopRequested
 from v2g.errors import V2GError
 from v2g.iso15118.select import EditionName

@@ -29,7 +29,6 @@ from v2g.telemetry.delivery import TOPIC_PREFIX, Mark, encode_delivery
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import TAGGED_SCHEMA, Record, encode_record
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_cli.demo.processes import free_port
 from v2g_gateway.delivery import Delivery
 from v2g_gateway.uplink import MqttUplink
 
@@ -52,14 +51,12 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on disk, not in memory
         place = Path(folder)
         pki = make_pki(place / "pki", now=datetime.now(UTC))
-        files = {"ca": "csms/root.pem", "chain": "csms/broker/chain.pem", "key": "csms/broker/leaf.key"}
-        paths = {name: pki.path(path) for name, path in files.items()}
-        broker = start_broker(program, place / "broker", free_port(), **paths)
+        broker = start_broker(program, place / "broker", pki)
         try:
             yield from asyncio.run(_wire(place, pki, broker, 20 if quick else 300))
         finally:
             broker.stop()
-        broker = start_broker(program, place / "second", free_port(), **paths)
+        broker = start_broker(program, place / "second", pki)
         yield from asyncio.run(_drain(place, pki, broker, 1 if quick else DRAIN_MB))
 
 

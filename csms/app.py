@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from v2g.energy.grid_signal import GridSignal
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.io.runtime.program import run
+from v2g.io.runtime.program import allow_many_files, fast_loop, run
 from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.growing_file import reopen_all
@@ -256,31 +256,13 @@ async def open_services(
 
 def main(config_path: Path, events: Path | None) -> int:
     """Run a back end until SIGTERM or SIGINT; return the exit code."""
-    _allow_many_files()
+    allow_many_files()
     return run(
         lambda: load_config(config_path),
         lambda config: (config.log_level, config.log),
         lambda config: serve(config, events or config.log.events),
-        loop_factory=_fast_loop(),
+        loop_factory=fast_loop(),
     )
-
-
-def _allow_many_files() -> None:
-    """Allow this process as many connections as the system permits: the default suffices for 1,000 stations."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
-        import resource
-
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's factory of event loops, or None where it is not available (Windows)."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return None
-    return new_event_loop
 
 
 async def serve(config: CsmsConfig, events: Path | None) -> int:

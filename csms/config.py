@@ -25,6 +25,7 @@ from v2g.io.runtime.config_files import file_faults
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
 
@@ -254,8 +255,8 @@ class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         "NotAtThisTime", "Unknown",
     ] = "Accepted"  # fmt: skip
     """Status in Authorize responses (OCPP AuthorizationStatusEnumType)."""
-    energy_transfer: tuple[str, ...] = ()
-    """Energy transfer that the contract covers, as OCPP 2.1's EnergyTransferModeEnumType; empty: any."""
+    energy_transfer: tuple[EnergyTransferMode, ...] = ()
+    """Modes of energy transfer that the token allows (OCPP 2.1 EnergyTransferModeEnumType); empty: any."""
     terms: Terms = Terms()
     """Group, expiry, places, allowances, and text for the driver."""
 

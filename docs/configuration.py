@@ -18,6 +18,7 @@ from msgspec import inspect as types
 from csms.config import CsmsConfig
 from evcc.config import EvccConfig
 from secc.config import ProgramConfig
+from secc.hardware.drivers import BUILT_IN, POWER_KINDS, find
 from secc.status import ChargerStatus
 from v2g.config import Table
 from v2g.pki.reference import KeyReference
@@ -33,7 +34,22 @@ PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {
 
 def program(name: str) -> str:
     """Return the sections of one program's file; sections that several programs share are only pointed to."""
-    return _sections(PROGRAMS[name])
+    return "\n".join([_sections(PROGRAMS[name]), *(_section(*each, _elsewhere()) for each in _drivers(name))])
+
+
+def _drivers(name: str) -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    """Yield the tables of our drivers that have none of their own in a program's file."""
+    if name != "secc":
+        return
+    own = set(_first(ProgramConfig))
+    for kind, driver in BUILT_IN:
+        struct = find(kind, driver).config
+        if struct not in own:
+            table = f"hardware.drivers.{driver}" if kind in POWER_KINDS else f"station.{_SIDE_TABLES[kind]}.settings"
+            yield table, struct
+
+
+_SIDE_TABLES: Final = {"card_reader": "card_readers", "display": "display"}
 
 
 def status() -> str:
@@ -69,8 +85,8 @@ def shared() -> str:
 def keys() -> frozenset[str]:
     """Return every key of every program as a dotted path, sections among them."""
     found = set()
-    for root in PROGRAMS.values():
-        for path, struct in (("", root), *_inside(root, "", stop=frozenset())):
+    for name, root in PROGRAMS.items():
+        for path, struct in (("", root), *_inside(root, "", stop=frozenset()), *_drivers(name)):
             section = path.strip("[]")
             found |= {f"{section}.{each.encode_name}".strip(".") for each in msgspec.structs.fields(struct)}
     return frozenset(found)
@@ -298,6 +314,8 @@ def _default(field: msgspec.structs.FieldInfo, inner: tuple[type[msgspec.Struct]
         return "**required**"
     if value is None:
         return "none"
+    if isinstance(value, Table):
+        return "`{}`"
     if inner is not None and not inner[1]:
         return "its defaults" if value == inner[0]() else f"`{_plain(value)}`"
     return f"`{_toml(value)}`"

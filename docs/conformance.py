@@ -7,7 +7,8 @@ from typing import Final
 from v2g.iso15118.d20.charts import Family
 from v2g_testkit.cases.case import Case
 from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
-from v2g_testkit.cases.v2g_message.coverage import LEFT
+from v2g_testkit.cases.published import GROUPS, LEFT
+from v2g_testkit.cases.v2g_message.secc_cases import Scope, published_id
 
 
 def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
@@ -29,8 +30,8 @@ def table(role: str) -> str:
         for family, cases in found.items()
     ]
     parts = [markdown(("Message set", "Cases", "Certain", "With `--quick`"), counts)]
-    header = ("Case", "Test", "Required", "Requirements", "Why open")
-    parts += ["\n", markdown(header, _rows(found))]
+    header = ("Case", *(("ISO 15118-4",) if role == "secc" else ()), "Test", "Required", "Requirements", "Why open")
+    parts += ["\n", markdown(header, _rows(found, with_published=role == "secc"))]
     if role == "secc":
         parts += ["\n### Out of order\n\n", markdown(("State", "Requests", "Open"), _orders(found))]
     else:
@@ -56,7 +57,7 @@ def older(edition: str) -> str:
     listed = (
         (
             f"`{case.id}`",
-            "the same" if case.id.startswith("TC_") else f"like `{case.mirrors}`" if case.mirrors else "",
+            "the same" if case.id in case.published else ", ".join(f"like `{each}`" for each in case.published),
             case.title,
             case.required,
             ", ".join(case.requirements),
@@ -81,7 +82,7 @@ def older_vehicles(edition: str) -> str:
     listed = (
         (
             f"`{case.id}`",
-            f"`{case.mirrors}`" if case.mirrors else "",
+            ", ".join(f"`{each}`" for each in case.published),
             case.title,
             case.required,
             ", ".join(case.requirements),
@@ -103,6 +104,27 @@ def older_vehicles(edition: str) -> str:
             markdown(("Failures", "Codes"), ((f"`{name}-...`", ", ".join(each)) for name, each in failures.items())),
         )
     )
+
+
+def published() -> str:
+    """Return which numbers of each published group are tested in each edition, and which are not tested at all."""
+    from docs.generate import table as markdown
+
+    tested = {
+        edition: {name for family in test.families for case in test.cases(family) for name in case.published}
+        for edition, test in CHARGERS.items()
+    }
+    not_tested = {name for each in LEFT for name in each.ids()}
+
+    def row(scopes: Sequence[Scope], message: str, count: int) -> Iterator[str]:
+        names = [f"`{published_id(scope, message, 1)[:-4]}`" for scope in scopes]
+        yield ", ".join(names)
+        yield str(count)
+        for found in (*(tested[edition] for edition in (Edition.ISO2, Edition.DIN, Edition.ISO20)), not_tested):
+            yield _ranges([n for n in range(1, count + 1) if any(published_id(s, message, n) in found for s in scopes)])
+
+    rows = (tuple(row(scopes, *group)) for scopes, groups in GROUPS for group in groups.items())
+    return markdown(("Group", "Published", "ISO 15118-2", "DIN 70121", "ISO 15118-20", "Not tested"), rows)
 
 
 def left() -> str:
@@ -141,21 +163,22 @@ def _codes(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
             yield (f"`EVCC-COD-{family.value}-{response}-...`", listed)
 
 
-def _rows(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
+def _rows(found: dict[Family, tuple[Case, ...]], *, with_published: bool) -> Iterator[Sequence[str]]:
     """Yield a row for each case that is not about order; those that differ in the set of messages alone share one."""
-    rows: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[str, ...], tuple[list[str], set[str]]] = {}
     for family, cases in found.items():
         for case in cases:
             if case.group in ("SEQ", "COD"):
                 continue
             name = case.id.replace(f"-{family.value}-", "-*-", 1)
             key = (name, case.title, case.required, ", ".join(case.requirements), case.open)
-            families = rows.setdefault(key, [])
+            families, ids = rows.setdefault(key, ([], set()))
+            ids |= set(case.published)
             if f"-{family.value}-" in case.id:
                 families.append(family.value)
-    for (name, *rest), families in rows.items():
+    for (name, *rest), (families, ids) in rows.items():
         shown = name.replace("-*-", f"-{families[0] if len(families) == 1 else '{' + ','.join(families) + '}'}-", 1)
-        yield (f"`{shown}`", *rest)
+        yield (f"`{shown}`", *((", ".join(f"`{each}`" for each in sorted(ids)),) if with_published else ()), *rest)
 
 
 def _orders(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:

@@ -298,7 +298,7 @@ def board_fields() -> str:
     """Return every line of the control board's protocol with its fields."""
     import msgspec
 
-    from v2g.hardware import board
+    from v2g.hardware.board import protocol as board
 
     rows = []
     for kind in (board.Hello, board.Set, board.Status, board.Refused):
@@ -371,10 +371,14 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "board-fields": board_fields,
     "certificate-reasons": certificate_reasons,
     "certification": certification.table,
+    "certification-lab": certification.lab_table,
+    "certification-steps": certification.steps,
+    "certification-lab-missing": certification.lab_missing,
     "code-uses": response_codes.uses_table,
     "configuration": configuration.program,
     "conformance": conformance.table,
     "conformance-left": conformance.left,
+    "conformance-published": conformance.published,
     "conformance-older": conformance.older,
     "conformance-older-vehicles": conformance.older_vehicles,
     "connection-faults": connection_faults,

@@ -80,7 +80,6 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
         )
         for thread in {*disks, bundles}:
             stack.push_async_callback(thread.close)
-        watchdog.start()
         charger = Charger(config, clock, observe, transport, controllers)
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
@@ -99,6 +98,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
             from secc.status_page import StatusPage  # only where there is one
 
             supervisor.keep("status page", StatusPage(config.status_page, lambda: status.latest, observe).run)
+        watchdog.start()  # not before: a slow machine takes seconds to start, and nothing can close a contactor yet
         yield charger
 
 

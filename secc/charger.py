@@ -58,7 +58,7 @@ from v2g_station.kernel.kernel import Command
 
 if TYPE_CHECKING:
     from secc.energy_manager.managers import EnergyManager
-    from v2g.hardware.energy_manager import EvseState
+    from v2g.hardware.energy_manager.commands import EvseState
 
 DRAIN_S = 3.0
 """Time for sending queued messages to the back end at a graceful shutdown."""
@@ -113,6 +113,7 @@ class Charger:
             boot_id=_boot_id(),
             meter_public_key=_public_key(self.controllers[0].owner.meter),
             premises=self._premises(),
+            keys=self.controllers[0].archive.keys,
         )
         watch = None
         if self.config.station.frequency is not None:
@@ -245,8 +246,8 @@ class Charger:
                 controller.grid_changed(controller.grid.suspend(suspended))
             case Serve(evse_id=evse_id, operative=operative):
                 self._at(evse_id).serve(operative)
-            case RemoteStartRequested(evse_id=evse_id):
-                self._at(evse_id).backend.remote_start()
+            case RemoteStartRequested(evse_id=evse_id, energy_transfer=modes):
+                self._at(evse_id).backend.remote_start(modes)
             case RemoteStartExpired(evse_id=evse_id):
                 self._at(evse_id).backend.forget_start()
             case GridSignalReceived(signal=signal):
@@ -389,7 +390,7 @@ async def _forget(_sessions: Sequence[str]) -> None:
 
 def _energy_state(controller: EvseController) -> "EvseState":
     """Return an EVSE's state for an energy manager."""
-    from v2g.hardware.energy_manager import EvseState
+    from v2g.hardware.energy_manager.commands import EvseState
 
     reading = controller.meter.read(0)
     charge, discharge = controller.rating

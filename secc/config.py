@@ -13,7 +13,7 @@ from secc.attestation import AttestationConfig
 from secc.hardware.parts import HardwareConfig, hardware_flaws
 from secc.retention import RetentionConfig
 from secc.session.config import SeccConfig
-from secc.station.station import StationConfig
+from secc.station.config import StationConfig, station_flaws
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError
@@ -243,8 +243,8 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     journal_keys: Annotated[
         Path | None,
         Meta(
-            description="keys that seal journals, settlement bundles, paused sessions and meter registers in data_dir: "
-            "a file of `v2g settle key`; none: they are plain files of mode 0600"
+            description="keys that seal journals, settlement bundles, paused sessions and meter registers in data_dir, "
+            "and the station's queue and settings: a file of `v2g settle key`; none: they are plain files of mode 0600"
         ),
     ] = None
     hardware: Annotated[HardwareConfig, Meta(description="power electronics")] = HardwareConfig()
@@ -259,7 +259,7 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
     ] = None
     status_page: Annotated[
-        StatusPageConfig | None, Meta(description="status page for commissioning; none: there is no page")
+        StatusPageConfig | None, Meta(description="status page for commissioning; none: no page")
     ] = None
     attestation: Annotated[
         AttestationConfig | None,
@@ -332,6 +332,8 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
     if config.charger.reaction_ms > longest:
         why = f"is more than {longest}, the most that verifiers of a settlement accept"
         yield ("charger", "reaction_ms"), why, "set the time in which the power electronics follow a lower limit, ms"
+    if config.station is not None:
+        yield from station_flaws(config.station, ("station",))
     yield from hardware_flaws(config.hardware, ("hardware",))
     for place, each in enumerate(config.evses):
         if each.hardware is not None:

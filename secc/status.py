@@ -1,4 +1,4 @@
-"""What whoever commissions a charger looks at: one picture of all its parts, taken once a second.
+"""The state of all parts of a charger, for commissioning: one picture, taken once a second.
 
 The status page (`secc.status_page`) and `v2g secc --live` show it; `SUMMARY` says it in words. Taking it only reads
 what is known anyway: parts of the charger, and its own events, from which the connection to the CSMS, the last matching
@@ -97,9 +97,9 @@ class Modem(msgspec.Struct, frozen=True):
     state: Literal["none", "starting", "ready", "matching", "matched", "lost"] = "none"
     """`ready`: it has a network key and waits for a vehicle."""
     chip: str = ""
-    """As the modem tells; empty if it does not."""
+    """As the modem reports; empty if it does not."""
     firmware: str = ""
-    """As the modem tells; empty if it does not."""
+    """As the modem reports; empty if it does not."""
     attenuation_db: float | None = None
     """Of the last match, averaged over carrier groups and sounds."""
     matched_ms: int = 0
@@ -537,7 +537,7 @@ def _board(_: ChargerStatus, evse: Evse) -> Line:
     board = evse.board
     if board.state == "lost":
         return Line(f"{board.source}: lost: {board.reason}", "bad")
-    if not board.name:  # simulated, or a driver that tells none
+    if not board.name:  # simulated, or a driver that reports none
         return Line(board.source)
     known = (board.name, board.serial and f"serial {board.serial}", board.firmware and f"firmware {board.firmware}")
     return Line(f"{board.source}: {', '.join(filter(None, known))}", "good")

@@ -6,6 +6,7 @@ page has no script and nothing of other servers, and its policy says so (CSP lev
 
 import asyncio
 import base64
+import errno
 import hashlib
 import hmac
 import ssl
@@ -59,8 +60,11 @@ class StatusPage:
         try:
             server = PageServer(config, token, self._latest, refused)
         except OSError as error:
-            where = f"{config.host} port {config.port}"
-            raise TransportError(f"cannot listen on {where}: {error.strerror or error}") from None
+            where = f"{config.host} port {config.port}: {error.strerror or error}"
+            change = "; each charger of a machine needs a port of its own: change status_page.port"
+            raise TransportError(
+                f"cannot listen on {where}{change if error.errno == errno.EADDRINUSE else ''}"
+            ) from None
         scheme, host = "http" if config.chain is None else "https", config.host
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}/"
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="status page")

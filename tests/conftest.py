@@ -16,7 +16,6 @@ from pki_tools.tree import PkiTree
 from tests import patient
 from tests.sealing import Keys, new_keys
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_cli.demo.processes import free_port
 
 __all__ = ["broker", "pki"]
 
@@ -96,14 +95,7 @@ def broker(pki: PkiTree, tmp_path: Path) -> Iterator[Broker]:
     program = find_mosquitto()
     if program is None:
         pytest.skip("mosquitto is not installed (Debian package mosquitto)")
-    running = start_broker(
-        program,
-        tmp_path / "broker",
-        free_port(),
-        ca=pki.path("csms/root.pem"),
-        chain=pki.path("csms/broker/chain.pem"),
-        key=pki.path("csms/broker/leaf.key"),
-    )
+    running = start_broker(program, tmp_path / "broker", pki)
     yield running
     running.stop()
 

@@ -54,6 +54,7 @@ def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r"c\.toml:5: unknown key 'battery\.capacity_w'") as caught:
         parse_config(text, Config, name="c.toml")
     assert caught.value.hint == "did you mean 'capacity_wh'?"
+    assert len(faults(text, Config, name="c.toml")) == 1
 
 
 def test_an_unknown_key_inside_a_list_is_found() -> None:

@@ -1,5 +1,9 @@
 """Chargers and vehicles that start pay for what they need, not for what only some configurations or moments need."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from tests.loading import loaded
 
 LATER = (
@@ -13,10 +17,10 @@ LATER = (
     "aiohttp",
     "pycparser",  # OpenSSL's interface is compiled
     "secc.energy_manager.managers",  # with [[station.energy_managers]]
-    "v2g.hardware.energy_manager",
+    "v2g.hardware.energy_manager.commands",
     "v2g_station.device.payment_terminal",  # with [station.terminal]
     "v2g_station.device.terminal_translation",
-    "v2g.hardware.zvt",
+    "v2g.hardware.zvt.commands",
     "can",  # with [telemetry]
     "cantools",
     "paho",  # with [telemetry.mqtt]
@@ -36,3 +40,14 @@ def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_
 
 def test_the_command_line_loads_what_a_command_needs_when_it_is_called() -> None:
     assert loaded("v2g_cli.main", OF_A_COMMAND) == []
+
+
+def test_a_program_goes_on_without_the_command_line_and_never_from_the_current_folder(tmp_path: Path) -> None:
+    """Only secc.app logs, before it says that there is no such file; typer's errors begin with `v2g:`."""
+    (tmp_path / "secc").mkdir()
+    (tmp_path / "secc" / "__main__.py").write_text("print('not ours')")
+    command = [sys.executable, "-P", "-c", "from v2g_cli.main import main; main()"]
+    done = subprocess.run([*command, "secc", "--config", "none.toml"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "ERROR v2g: none.toml: No such file" in done.stderr
+    assert "Traceback" not in done.stderr

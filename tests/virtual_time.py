@@ -2,14 +2,28 @@
 
 Everything that reads the time from `v2g.io.runtime.clock` or from its loop goes by it (`tests.patient` has seen to the
 former), so hours of programs that mostly wait take moments, and the same things happen in the same order each time.
-Work in threads is not waited for: whatever runs here must do without them.
+Work in threads is not waited for while there is anything else to wait for: what runs here must do without them, or ask
+for a loop that `waits` for it.
 """
 
 import asyncio
+import contextlib
 import selectors
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from v2g.io.runtime.disk import DiskThread
 
 TURN_S = 1e-9
 """What a turn of the loop takes: whoever is woken a rounding error too early, and goes on waiting, is woken later."""
+
+
+THREAD_S = 10.0
+"""How long a thread may take whose end is all that is waited for, s of real time."""
+
+
+HELD_S = 2.0
+"""After what real time a thread that is waited for is taken to wait itself, for something that needs simulated time."""
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
@@ -18,24 +32,62 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self.working: set[asyncio.Future[Any]] = set()
+        """What threads do that is waited for."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
             self.now += TURN_S
             return ready
-        assert timeout is not None, "everybody waits for somebody else"
+        if timeout is None:  # for a thread that ends, or for ever
+            ready = super().select(THREAD_S)
+            assert ready, "everybody waits for somebody else"
+            return ready
+        if self.working and (ready := super().select(HELD_S)):
+            return ready
         self.now += max(0.0, timeout)
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """See above."""
+    """See above. With `waits` no time passes while its executor works, or a `DiskThread` (see `threads_counted`)."""
 
-    def __init__(self) -> None:
-        self._timed = _Selector()
+    def __init__(self, *, waits: bool = False) -> None:
+        self._timed, self._waits = _Selector(), waits
         super().__init__(self._timed)
+
+    def count(self, work: "asyncio.Future[Any]") -> None:
+        """Wait for what a thread does, if that is wanted."""
+        if self._waits and not work.done():
+            self._timed.working.add(work)
+            work.add_done_callback(self._timed.working.discard)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """See the base class."""
+        work = super().run_in_executor(executor, func, *args)
+        self.count(work)
+        return work
 
     def time(self) -> float:
         """Return the simulated seconds."""
         return self._timed.now
+
+
+@contextlib.contextmanager
+def threads_counted() -> Iterator[None]:
+    """Let loops that wait for threads wait for the disk's, too."""
+    do = DiskThread.do
+
+    def counted(self: DiskThread, work: Callable[[], object], then: Callable[[], Any]) -> Any:
+        future = do(self, work, then)
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualLoop):
+            loop.count(future)
+        return future
+
+    DiskThread.do = counted  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        DiskThread.do = do  # type: ignore[method-assign]

@@ -106,6 +106,8 @@ def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[F
         config = typed_json.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
     except msgspec.ValidationError as error:  # it reports only the first of possibly several errors
         for path, why in _misfits(tree, type_, (), folder):
+            if found and why.startswith("Object contains unknown field"):
+                continue
             allowed = _allowed(type_, path) if "enum value" in why else []
             found.append((path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else ""))
         return None, found or [((), reworded(str(error)), "")]

@@ -12,6 +12,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "can": "gateway",
     "cantools": "gateway",
     "confluent_kafka": "kafka",
+    "gpiod": "gpio",
     "jsonschema": "testkit",
     "litestar": "csms",
     "numpy": "csms",

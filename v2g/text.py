@@ -1,9 +1,9 @@
-"""Makes external text safe to display."""
+"""Makes external text safe to display, and names in series."""
 
 import re
 from typing import Final
 
-__all__ = ["printable", "redacted"]
+__all__ = ["numbered", "printable", "redacted"]
 
 _BASIC: Final = 0xFFFF
 
@@ -29,6 +29,11 @@ _PASSWORD: Final = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*
 def redacted(text: str) -> str:
     """Return text with passwords in URLs replaced by three asterisks: others read what is printed."""
     return _PASSWORD.sub(r"\g<before>***", text) if "://" in text else text
+
+
+def numbered(prefix: str, count: int) -> tuple[str, ...]:
+    """Return that many names: the prefix and a number from 1, all of the same length."""
+    return tuple(f"{prefix}{number:0{len(str(count))}d}" for number in range(1, count + 1))
 
 
 def _escaped(code: int) -> str:

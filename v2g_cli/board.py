@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from v2g.errors import ConfigError
-from v2g.hardware.board import LOST_S
-from v2g.hardware.board_firmware import BoardFirmware
+from v2g.hardware.board.firmware import BoardFirmware
+from v2g.hardware.board.protocol import LOST_S
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from secc.hardware.drivers import Installed
     from secc.hardware.fault_file import FaultFile, LatchedFault
     from secc.hardware.maintenance import Maintenance
+    from v2g.observe import Observe
     from v2g_testkit.cases.case import Result
     from v2g_testkit.driver_cases import Bench, DriverCase
 
@@ -43,7 +44,7 @@ def list_(json: JsonFlag = False) -> None:
             print_json({field: getattr(each, field) for field in fields})
         return
     rows = [(each.name, each.kind or "?", f"{each.distribution} {each.version}", each.error) for each in found]
-    print_table("drivers", ("name", "hardware.", "distribution", "error"), rows)
+    print_table("drivers", ("name", "kind", "distribution", "error"), rows)
 
 
 @app.command()
@@ -136,13 +137,13 @@ async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
 @app.command("test")
 def run_test(
     driver: Annotated[str, typer.Argument(help="Name of an installed driver: v2g hardware list.")],
-    kind: Annotated[str, typer.Option(help="pilot, stage or meter, if there are several of that name.")] = "",
+    kind: Annotated[str, typer.Option(help="Kind of the driver, if there are several of that name.")] = "",
     config: Annotated[Path | None, typer.Option(help="A charger's configuration that has the driver's keys.")] = None,
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the driver; repeatable.")
     ] = None,
     energised: Annotated[
-        bool, typer.Option("--energised", help="Close the contactor and drive the output. Nobody may touch it.")
+        bool, typer.Option("--energised", help="Close the contactor and drive the output. Keep people away from it.")
     ] = False,
     discharge: Annotated[bool, typer.Option("--discharge", help="Also discharge the load.")] = False,
     voltage: Annotated[float, typer.Option(min=60, max=1500, help="Voltage to drive, V.")] = 400.0,
@@ -152,6 +153,13 @@ def run_test(
     ] = None,
     pilot: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Command that sets the control pilot; {state} becomes B or C.")
+    ] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Command that holds a card to the reader, or takes it away; {card} becomes on or off.",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="ID", help="Only cases whose id contains this; repeatable.")
@@ -170,11 +178,12 @@ def run_test(
     - `v2g hardware test simulated --kind stage --energised --load 400 --voltage 420 --discharge`
     - `v2g hardware test board --set device=/dev/ttyACM0 --pilot 'set-pilot {state}' --energised`
     - `v2g hardware test acme --config secc.toml --junit report.xml`
+    - `v2g hardware test pn532 --set device=/dev/ttyUSB1 --card 'read -p "card {card}? "'`
     """
     from v2g_cli.conform import report
-    from v2g_cli.conform.command import describe, list_cases
+    from v2g_cli.conform.running import describe, list_cases
     from v2g_testkit.cases.report import chosen, exit_code
-    from v2g_testkit.charger_tester import by_command
+    from v2g_testkit.charger_tester import by_command, card_by_command
     from v2g_testkit.driver_cases import Bench, cases
 
     found = _driver(driver, kind)
@@ -188,13 +197,18 @@ def run_test(
         return
     settings = _settings(found, config, values or [])
     report.prepare(junit, None)
+
+    def noted(event: "Observe") -> None:
+        say(f"{event.name} {event.data}", err=True)
+
     bench = Bench(
         energised=energised,
         discharge=discharge,
         voltage_mv=round(voltage * 1000),
         current_ma=round(current * 1000),
         load_mv=None if load is None else round(load * 1000),
-        vehicle=None if pilot is None else by_command(pilot, lambda event: say(f"{event.name} {event.data}", err=True)),
+        vehicle=None if pilot is None else by_command(pilot, noted),
+        card=None if card is None else card_by_command(card, noted),
     )
     about = describe(f"driver {driver} of {found.distribution} {found.version}")
     results = asyncio.run(_run(found, settings, bench, selected, about, json=json))
@@ -229,16 +243,10 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
     from v2g.config import Table
 
     assert driver.driver is not None
-    assert driver.kind is not None
     if config is not None:
-        from secc.hardware.parts import settings_of
-
         if values:
             raise ConfigError("--config and --set", hint="use one of them")
-        for place in _places(config):
-            if getattr(place.hardware, driver.kind) == driver.name:
-                return settings_of(place.hardware, driver.kind)
-        raise ConfigError(f"{config}: hardware.{driver.kind} is not {driver.name!r}")
+        return _configured(driver, config)
     tree: dict[str, Any] = {}
     for each in values:
         key, separator, text = each.partition("=")
@@ -256,6 +264,28 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
         path, why, hint = flaws[0]
         raise ConfigError(f"{' '.join(filter(None, ('--set', '.'.join(path))))}: {why}", hint=hint)
     return found
+
+
+def _configured(driver: "Installed", config: Path) -> "msgspec.Struct":
+    """Return a driver's configuration from a charger's. Raises ConfigError."""
+    from secc.hardware.drivers import settings_from
+    from secc.hardware.parts import settings_of
+
+    places = _places(config)
+    station = places[0].station
+    match driver.kind:
+        case "pilot" | "stage" | "meter" as kind:
+            for place in places:
+                if getattr(place.hardware, kind) == driver.name:
+                    return settings_of(place.hardware, kind)
+            raise ConfigError(f"{config}: hardware.{kind} is not {driver.name!r}")
+        case "card_reader" if station is not None:
+            for reader in station.card_readers:
+                if reader.driver == driver.name:
+                    return settings_from("card_reader", driver.name, reader.settings)
+        case "display" if station is not None and station.display.driver == driver.name:
+            return settings_from("display", driver.name, station.display.settings)
+    raise ConfigError(f"{config}: no {driver.kind} has the driver {driver.name!r}")
 
 
 def _value(text: str) -> Any:
@@ -277,7 +307,7 @@ async def _run(
 ) -> "list[Result]":
     from v2g.io.hardware.driver import DriverContext
     from v2g.io.runtime.clock import Clock
-    from v2g_cli.conform.command import Reporter
+    from v2g_cli.conform.running import Reporter
     from v2g_testkit.driver_tester import DriverTester, simulated
 
     assert driver.kind is not None

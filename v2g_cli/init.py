@@ -1,5 +1,6 @@
 """`v2g csms init`, `v2g secc init`, `v2g evcc init`: a first configuration, its certificates and credentials."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import secrets
 import shutil
 import socket
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -29,6 +31,7 @@ Station = Annotated[str, typer.Option("--station", help="OCPP identity of the ch
 
 EMAID: Final = "DEV2GC00000001"
 STATION: Final = "CS-V2G-0001"
+STATUS_PORT: Final = 8018
 OLDER: Final = "iso15118-2"
 """Folder in a PKI of ours: another one, on secp256r1, for vehicles of ISO 15118-2."""
 
@@ -229,8 +232,11 @@ def secc_init(
         str, typer.Option("--interface", help="Network interface of the powerline modem; none: simulated wires.")
     ] = "",
     status_port: Annotated[
-        int, typer.Option("--status-port", min=1, max=65535, help="Port of the status page, on this machine only.")
-    ] = 8018,
+        int | None,
+        typer.Option(
+            "--status-port", min=1, max=65535, help="Port of the status page, on this machine only. Default: free one."
+        ),
+    ] = None,
     pki: Pki = None,
     data: Data = None,
     owner: Owner = "",
@@ -242,6 +248,7 @@ def secc_init(
     """
     made = _Files(folder, owner)
     config, token = made.new("secc.toml"), made.new("status.token")
+    status_port = status_port or _free_port(folder)
     url = _asked("URL of the back end (wss://HOST:9443/ocpp), or nothing", "") if csms is None else csms
     kind = kind or _asked("Current: dc or ac", "dc")
     if kind not in ("dc", "ac"):
@@ -326,6 +333,26 @@ def evcc_init(
     )
     say(f"{config}: the vehicle")
     say(f"plug it in: v2g evcc --config {config} --live")
+
+
+def _free_port(folder: Path) -> int:
+    """Return a port for the status page that nothing listens on, nor a charger beside `folder` will."""
+    taken = {found for path in folder.absolute().parent.glob("*/secc.toml") if (found := _status_port_of(path))}
+    for port in range(STATUS_PORT, STATUS_PORT + 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            if port not in taken:
+                return port
+    raise ConfigError("no port is free for the status page", hint="name one: --status-port")
+
+
+def _status_port_of(path: Path) -> int | None:
+    try:
+        port = tomllib.loads(path.read_text()).get("status_page", {}).get("port", STATUS_PORT)
+    except (OSError, ValueError, AttributeError):  # a file of somebody else
+        return None
+    return port if isinstance(port, int) else None
 
 
 def _link(interface: str, medium: str) -> str:

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -60,46 +60,72 @@ def station(
     behaviour: Annotated[
         Path | None, typer.Option("--behaviour", help="TOML: arrivals, vehicles, offline spells, faults.")
     ] = None,
+    fleet_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--fleet",
+            metavar="FILE",
+            help="CSV or JSON Lines of charging sessions to repeat, with station, evse, plugged_in, plugged_out, "
+            "energy_kwh, max_kw, token. Replaces --count, --prefix and --evses; ends after the last session.",
+        ),
+    ] = None,
     message_timeout: Annotated[
         int, typer.Option("--message-timeout", min=1, max=3600, help="Seconds to wait for an answer.")
     ] = 30,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random drivers.")] = 0,
     store: Annotated[Path | None, typer.Option("--store", help="Folder for the stations' persistent stores.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="File for the JSON report.")] = None,
+    control: Annotated[
+        int | None,
+        typer.Option(
+            "--control",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Take steps by hand at 127.0.0.1:PORT, a line each: plug 1, present 1 TOKEN. Nobody else comes.",
+        ),
+    ] = None,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,
 ) -> None:
     """Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.
 
-    Example: `v2g station --url ws://127.0.0.1:9000/ocpp --count 100 --speed 60 --duration 60 --report report.json`
+    Examples:
+
+    - `v2g station --url ws://127.0.0.1:9000/ocpp --count 100 --speed 60 --duration 60 --report report.json`
+    - `v2g station --url ws://127.0.0.1:9000/ocpp --fleet sessions.csv --speed 60`
+    - `v2g station --url ws://127.0.0.1:9000/ocpp --control 9100`
     """
     from v2g_cli.passwords import read_passwords
     from v2g_station.simulator.fleet import Simulator
+    from v2g_station.simulator.sessions import read_sessions
 
+    sessions = {} if fleet_file is None else read_sessions(fleet_file)
     fleet = _fleet(
         {
             "url": url,
-            "count": count,
+            "count": len(sessions) or count,
             "prefix": prefix,
-            "evses": evses,
+            "evses": max((each.evse for all_of in sessions.values() for each in all_of), default=evses),
+            "sessions": sessions,
             "password": password,
             "passwords": {} if passwords is None else read_passwords(passwords),
-            "with_certificates": certificate is not None,
+            "certificate": certificate,
             "speed": speed,
             "message_timeout_s": message_timeout,
             "seed": seed,
             "store": store,
             "ca": ca,
-            "behaviour": _behaviour(behaviour),
+            "behaviour": _behaviour(behaviour, quiet=control is not None or fleet_file is not None),
         }
         | ({"versions": tuple(version)} if version else {})
     )
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report}: no such folder", hint="create it first")
-    simulator = Simulator(fleet, _contexts(fleet, ca, certificate, key))
+    simulator = Simulator(fleet, contexts_of(fleet.url, fleet.identities, ca, certificate, key))
     shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
     with shown or contextlib.nullcontext():
-        asyncio.run(_run(simulator, duration, look))
+        asyncio.run(_run(simulator, fleet.planned_s if duration is None else duration, look, control))
     _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
     if not simulator.tally.boot_s:
         ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("no answer from the back end yet", 1)]
@@ -108,14 +134,26 @@ def station(
         )
 
 
-async def _run(simulator: "Simulator", duration: float | None, look: Callable[["Simulator"], None]) -> None:
+async def _run(
+    simulator: "Simulator", duration: float | None, look: Callable[["Simulator"], None], control: int | None
+) -> None:
     """Run until the time is over, SIGINT or SIGTERM."""
+    from v2g_station.simulator.control import Control
+
+    steps = Control({each.identity: each for each in simulator.stations})
+    if control is not None:
+        try:
+            port = await steps.listen(control)
+        except OSError as error:
+            raise TransportError(f"--control {control}: {error.strerror}", hint="choose another port") from None
+        say(f"steps at 127.0.0.1:{port}", err=True)
     running = asyncio.create_task(simulator.run(duration, look))
     with contextlib.suppress(ValueError, RuntimeError):  # signals come to the main thread only
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await running
+    await steps.close()
 
 
 def _told_once() -> Callable[["Simulator"], None]:
@@ -144,25 +182,25 @@ def _write(text: str, file: Path | None) -> None:
         raise StoreError(f"{file}: {error.strerror}", hint="the report is on standard output instead") from None
 
 
-def _contexts(
-    fleet: "Fleet", ca: Path | None, certificate: str | None, key: str | None
+def contexts_of(
+    url: str, identities: Sequence[str], ca: Path | None, certificate: str | None, key: str | None
 ) -> Callable[[str], ssl.SSLContext | None]:
     """Return each station's TLS context. Raises ConfigError, KeyAccessError for any that is missing."""
     if (certificate is None) != (key is None):
         raise ConfigError("--cert and --key belong together", hint="give both or neither")
-    if not fleet.url.startswith("wss:"):
+    if not url.startswith("wss:"):
         if certificate is not None:
             raise ConfigError("--cert needs TLS", hint="wss://host:port/ocpp")
         return lambda _: None
     if certificate is None or key is None:
         shared = _context(ca)
         return lambda _: shared
-    if fleet.count > 1 and "{identity}" not in certificate:
+    if len(identities) > 1 and "{identity}" not in certificate:
         hint = "--cert 'certs/{identity}/chain.pem'"
         raise ConfigError("each station needs its own certificate with its identity as common name", hint=hint)
     made = {
         identity: _context(ca, *(Path(each.replace("{identity}", identity)) for each in (certificate, key)))
-        for identity in fleet.identities
+        for identity in identities
     }
     return made.__getitem__
 
@@ -210,11 +248,11 @@ def _fleet(fields: dict[str, Any]) -> "Fleet":
     return fleet
 
 
-def _behaviour(path: Path | None) -> "Behaviour":
-    from v2g_station.simulator.behaviour import Behaviour
+def _behaviour(path: Path | None, *, quiet: bool) -> "Behaviour":
+    from v2g_station.simulator.behaviour import QUIET, Behaviour
 
     if path is None:
-        return Behaviour()
+        return QUIET if quiet else Behaviour()
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Behaviour)
     except (OSError, msgspec.DecodeError) as error:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from v2g.errors import ConfigError
-from v2g.hardware.zvt_sim import Card
+from v2g.hardware.zvt.terminal_sim import Card
 from v2g.io.hardware.zvt_terminal import ZvtSimulator
 from v2g_cli.typed import obey_until_stopped
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import ConfigError, StoreError, TransportError, V2GError
-from v2g.hardware.can_errors import CanFault
+from v2g.hardware.power_modules.can_errors import CanFault
 from v2g.io.can import CanPort
 from v2g.io.can_link import complaints, read_link
 from v2g.io.runtime.clock import Clock

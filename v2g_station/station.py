@@ -81,7 +81,7 @@ class ChargingStation(Blocks):
         self.availability.refresh()
         if isinstance(self.sessions, ManagedSessions):
             self.sessions.load()
-        if self._boot_text == "RemoteReset":
+        if self._boot_text in ("RemoteReset", "ScheduledReset"):
             self.resumption.restore("ImmediateReset", "ResetCommand", commanded=self.resuming)
         else:
             reason: Reason = "Reboot" if self.settings.same_boot else "PowerLoss"

@@ -2,7 +2,8 @@
 
 Every change is one committed transaction, so that a kill at any moment loses nothing that was reported as stored and
 repeats no sequence number. It is synced to disk, except where a power failure only causes something to be sent twice.
-An unreadable file is set aside, and the station starts with an empty one instead of failing.
+An unreadable file is set aside, and the station starts with an empty one instead of failing. With `RecordKeys` what is
+stored is sealed (R145); plain entries are read as well, and sealed when they change.
 """
 
 import contextlib
@@ -15,7 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from v2g import typed_json
-from v2g.errors import StoreError
+from v2g.errors import SealedError, StoreError, VerificationError
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
 from v2g_station import store_migration
 from v2g_station.kernel.kernel import Keep
 
@@ -31,8 +34,14 @@ CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT 
 """
 
 
+_SEALED: Final = b"\0"
+"""Begins a sealed document; no document of the core begins so."""
+
 _TAKEN: Final = "journal_taken"
 """The collection with the number of lines accepted by the CSMS, by session."""
+
+
+_QUEUE: Final = "INSERT INTO journal (session_id, line) VALUES (?, ?)"
 
 
 class _Line(msgspec.Struct):
@@ -48,10 +57,14 @@ class QueuedLines(msgspec.Struct, frozen=True):
 
 
 class StationStore:
-    """The file. One process may open it at a time, and one thread use it; disk errors are StoreError."""
+    """The file. One process may open it at a time, and one thread use it; disk errors are StoreError.
 
-    def __init__(self, path: Path) -> None:
+    What `keys` sealed and they do not open is a StoreError, too: SealedError if the key is missing.
+    """
+
+    def __init__(self, path: Path, keys: RecordKeys | None = None) -> None:
         self._path = path
+        self._keys = keys
         self.commits = 0
         """Number of changes synced to disk."""
         try:
@@ -98,7 +111,7 @@ class StationStore:
         """Return all documents of the core."""
         found: dict[str, dict[str, bytes]] = {}
         for collection, key, body in self._rows("SELECT drawer, key, body FROM kept WHERE drawer != ?", (_TAKEN,)):
-            found.setdefault(collection, {})[key] = body
+            found.setdefault(collection, {})[key] = self._opened(f"{collection}/{key}", body)
         return found
 
     def keep(self, changes: Iterable[Keep]) -> None:
@@ -114,7 +127,7 @@ class StationStore:
         else:
             self._db.execute(
                 "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
-                (change.collection, change.key, change.body),
+                (change.collection, change.key, self._sealed(f"{change.collection}/{change.key}", change.body)),
             )
 
     # -- journal copies
@@ -122,22 +135,21 @@ class StationStore:
     def add_line(self, session_id: str, line: str) -> None:
         """Queue a line that the journal's own file holds; after a power failure the whole journal is queued again."""
         with self._change(durable=False):
-            self._db.execute("INSERT INTO journal (session_id, line) VALUES (?, ?)", (session_id, line))
+            self._db.execute(_QUEUE, (session_id, self._sealed_line(session_id, line)))
 
     def replace_lines(self, session_id: str, lines: Iterable[str]) -> None:
         """Queue a whole journal, replacing its lines still in the queue."""
         with self._change():
             self._db.execute("DELETE FROM journal WHERE session_id = ?", (session_id,))
-            self._db.executemany(
-                "INSERT INTO journal (session_id, line) VALUES (?, ?)", ((session_id, line) for line in lines)
-            )
+            self._db.executemany(_QUEUE, ((session_id, self._sealed_line(session_id, line)) for line in lines))
 
     def next_lines(self, limit: int, max_characters: int) -> QueuedLines | None:
         """Return the oldest lines: of one session, at most `limit`, at least one."""
         rows = self._rows("SELECT id, session_id, line FROM journal ORDER BY id LIMIT ?", (limit,))
         lines: list[str] = []
         last_id = size = 0
-        for identifier, session_id, line in rows:
+        for identifier, session_id, stored in rows:
+            line = self._opened_line(session_id, stored)
             size += len(line)
             if lines and (session_id != rows[0][1] or size > max_characters):
                 break
@@ -157,7 +169,8 @@ class StationStore:
 
     def taken(self) -> dict[str, int]:
         """Return how many lines of each session's journal the CSMS has accepted, from the first one without a gap."""
-        return {key: int(body) for key, body in self._rows("SELECT key, body FROM kept WHERE drawer = ?", (_TAKEN,))}
+        rows = self._rows("SELECT key, body FROM kept WHERE drawer = ?", (_TAKEN,))
+        return {key: int(self._opened(f"{_TAKEN}/{key}", body)) for key, body in rows}
 
     def forget_taken(self, sessions: Iterable[str]) -> None:
         """Forget the accepted counts of these sessions, which are no longer needed."""
@@ -167,12 +180,34 @@ class StationStore:
 
     def _taken(self, session_id: str) -> int:
         rows = self._rows("SELECT body FROM kept WHERE drawer = ? AND key = ?", (_TAKEN, session_id))
-        return int(rows[0][0]) if rows else 0
+        return int(self._opened(f"{_TAKEN}/{session_id}", rows[0][0])) if rows else 0
 
     def waiting(self) -> int:
         """Return the number of queued lines."""
         count: int = self._rows("SELECT COUNT(*) FROM journal")[0][0]
         return count
+
+    # -- sealing
+
+    def _sealed(self, name: str, body: bytes) -> bytes:
+        return body if self._keys is None else _SEALED + seal_line(self._keys, body, name)
+
+    def _opened(self, name: str, body: bytes) -> bytes:
+        return body if not body.startswith(_SEALED) else self._open_line(name, body.removeprefix(_SEALED))
+
+    def _sealed_line(self, session_id: str, line: str) -> str:
+        return line if self._keys is None else seal_line(self._keys, line.encode(), session_id).decode()
+
+    def _opened_line(self, session_id: str, line: str) -> str:
+        return line if not is_sealed(line.encode()) else self._open_line(session_id, line.encode()).decode()
+
+    def _open_line(self, name: str, line: bytes) -> bytes:
+        if self._keys is None:
+            raise SealedError(f"{self._path} is sealed", hint="set journal_keys to the file of its keys")
+        try:
+            return open_line(self._keys, line.removesuffix(b"\n"), name)
+        except VerificationError as error:
+            raise StoreError(f"{self._path}: {error}", hint=error.hint) from None
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()

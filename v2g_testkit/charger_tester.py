@@ -265,6 +265,15 @@ def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
     return show
 
 
+def card_by_command(template: str, observe: Callable[[Observe], None]) -> Callable[[bool], Awaitable[None]]:
+    """Return what holds a card to a reader, or takes it away, by a program: {card} becomes on or off."""
+
+    async def hold(there: bool) -> None:
+        await _run(template.replace("{card}", "on" if there else "off"), "card", observe)
+
+    return hold
+
+
 def stop_by_command(command: str, observe: Callable[[Observe], None]) -> Stop:
     """Return a function that stops a session at the charger by a program."""
 

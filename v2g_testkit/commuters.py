@@ -189,7 +189,10 @@ class Commuters:
         self.progress = Progress(self._begin_ms)
 
     async def run(self, look: Callable[[Progress], None]) -> Progress:
-        """Simulate, deliver what remains for at most a minute, and return the counts. Raises StoreError."""
+        """Simulate, deliver what remains (all have a connection then; at most a minute), and return the counts.
+
+        Raises StoreError.
+        """
         config = self.config
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             fleet = [await self._vehicle(number, stack, group) for number in range(1, config.count + 1)]
@@ -221,7 +224,10 @@ class Commuters:
         stack.push_async_callback(box.close)
         vehicle = Commuter(config.seed * 1_000_003 + number, self._begin_ms)
         delivery = Delivery(ev, box, lambda _event: None)
-        uplink = Reception(self._uplink(delivery.on_marks), lambda: vehicle.lost(self.progress.at_ms))
+        uplink = Reception(
+            self._uplink(delivery.on_marks),
+            lambda: self.progress.at_ms < config.end_ms and vehicle.lost(self.progress.at_ms),
+        )
         stack.push_async_callback(uplink.close)
         uplink.start()
         stack.callback(group.create_task(delivery.run(uplink), name=f"telemetry of {ev}").cancel)

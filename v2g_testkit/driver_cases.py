@@ -1,5 +1,5 @@
-"""Contract test of drivers (`v2g.io.hardware.driver`): what a charger expects of a control board, a power stage and a
-meter, beyond the types that `secc.hardware.driver_guard` checks. The cases of each kind; `driver_tester` runs them."""
+"""Contract test of drivers (`v2g.io.hardware.driver`): what a charger expects of each part, beyond the types that
+`secc.hardware.driver_guard` checks. The cases of each kind; `driver_tester` runs them."""
 
 import asyncio
 import threading
@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from secc.hardware.drivers import KINDS
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import (
+    FRESH_S,
     OFF,
     REPORT_S,
     BoardParts,
+    CardReader,
     ChargerPilot,
     Demand,
+    DriverDisplay,
     EnergyMeter,
     OnFault,
     PowerStage,
@@ -25,6 +29,7 @@ from v2g.hardware.interfaces import (
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.driver import Kind
+from v2g.ocpp.messages.base import MessageFormat
 from v2g_testkit.cases.case import Case
 
 OFF_MA: Final = 1_000
@@ -48,8 +53,14 @@ HUNG_S: Final = 1.0
 
 REFRESH_S: Final = 5.0
 
+CARD_S: Final = 2.0
+"""Time for a reader to report a card."""
+
 Stimulus = Callable[[PilotState], Awaitable[None]]
 """Lets a vehicle, or its simulator, show B or C."""
+
+CardStimulus = Callable[[bool], Awaitable[None]]
+"""Holds a card to the reader (True), or takes it away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +68,8 @@ class Bench:
     """What is connected to the driver's part, and what the test may do with it. Voltages mV, currents mA.
 
     `load_mv` is the voltage of a battery, or of another source and sink, at the output of a power stage; None leaves
-    the output open. Nothing gets voltage or current, and no contactor closes, unless it is `energised`.
+    the output open. Nothing gets voltage or current, and no contactor closes, unless it is `energised`. A card is away
+    for `away_s` before it counts again.
     """
 
     energised: bool = False
@@ -69,6 +81,8 @@ class Bench:
     discharge_s: float = 5.0
     isolation_s: float = 30.0
     vehicle: Stimulus | None = None
+    card: CardStimulus | None = None
+    away_s: float = 3.0
 
 
 class Failed(Exception):
@@ -97,6 +111,7 @@ class DriverCase:
     """Whether a load has to be connected, or must not be; None does not matter."""
     vehicle: bool = False
     discharges: bool = False
+    card: bool = False
 
     def obstacle(self, bench: Bench) -> str:
         """Return why the case cannot run at this bench, or nothing."""
@@ -104,6 +119,8 @@ class DriverCase:
             return "energises the part: --energised"
         if self.vehicle and bench.vehicle is None:
             return "needs a vehicle that shows B and C: --pilot COMMAND"
+        if self.card and bench.card is None:
+            return "needs a card: --card COMMAND"
         if self.load is True and bench.load_mv is None:
             return "needs a source and sink at the output: --load VOLT"
         if self.load is False and bench.load_mv is not None:
@@ -113,9 +130,11 @@ class DriverCase:
         return ""
 
 
-CASES: Final[dict[Kind, list[DriverCase]]] = {"pilot": [], "stage": [], "meter": []}
+CASES: Final[dict[Kind, list[DriverCase]]] = {kind: [] for kind in KINDS}
 
-_LETTERS: Final[dict[Kind, str]] = {"pilot": "PILOT", "stage": "STAGE", "meter": "METER"}
+_LETTERS: Final[dict[Kind, str]] = {
+    "pilot": "PILOT", "stage": "STAGE", "meter": "METER", "card_reader": "READER", "display": "DISPLAY",
+}  # fmt: skip
 
 
 def _case(
@@ -320,6 +339,17 @@ async def _duty(parts: BoardParts, _: Bench) -> str:
         _require(same, f"{percent} % set, {got} % reported")
     _require(heard == [True, False], f"oscillator reported {heard}")
     return "5 %, 50 %, off"
+
+
+@_case("pilot", "fresh", "watch the board at rest", f"its state is never older than {FRESH_S:g} s")
+async def _fresh(parts: BoardParts, _: Bench) -> str:
+    pilot, oldest = _pilot(parts), 0.0
+    end = asyncio.get_running_loop().time() + WATCH_S
+    while asyncio.get_running_loop().time() < end:
+        oldest = max(oldest, pilot.age_s)
+        _require(oldest <= FRESH_S, f"{oldest:.2f} s old")
+        await asyncio.sleep(0.02)
+    return f"at most {oldest:.2f} s old"
 
 
 @_case("pilot", "error", "force F, and end it", "the pilot shows F, then not any more")
@@ -633,6 +663,115 @@ async def _meter_voltage(meter: EnergyMeter, _: Bench) -> str:
 @_case("meter", "faults", "watch the meter", "it reports no fault, and none again and again")
 async def _meter_faults(meter: EnergyMeter, _: Bench) -> str:
     return await _faults_once(meter.on_fault)
+
+
+# -- a card reader
+
+
+_ELSEWHERE: Final = "reports a card in another thread than that of the event loop"
+
+
+def _cards(reader: CardReader) -> list[str]:
+    """Return where the reader's cards are reported. They have to be, in the event loop."""
+    heard: list[str] = []
+    loop = threading.current_thread()
+
+    def card(uid: str, _: str) -> None:
+        heard.append(uid if threading.current_thread() is loop else _ELSEWHERE)
+
+    reader.on_card(card)
+    return heard
+
+
+@_case("card_reader", "rest", "watch the reader without a card", "it reports no card, and stays")
+async def _rest(reader: CardReader, _: Bench) -> str:
+    cards, lost = _cards(reader), list[str]()
+    reader.on_lost(lost.append)
+    await asyncio.sleep(WATCH_S)
+    _require(not cards, f"reports {', '.join(cards)}")
+    _require(not lost, f"is lost: {', '.join(lost)}")
+    return "no card"
+
+
+async def _uid(bench: Bench, cards: list[str]) -> str:
+    """Hold a card to the reader; return its identifier."""
+    assert bench.card is not None
+    del cards[:]
+    await bench.card(True)  # noqa: FBT003
+    await _until(lambda: bool(cards), CARD_S, "the card is not reported")
+    _require(_ELSEWHERE not in cards, _ELSEWHERE)
+    return cards[0]
+
+
+@_case("card_reader", "card", "hold a card to the reader", "it is reported once, in the event loop", card=True)
+async def _card(reader: CardReader, bench: Bench) -> str:
+    assert bench.card is not None
+    cards = _cards(reader)
+    uid = await _uid(bench, cards)
+    await asyncio.sleep(WATCH_S)
+    await bench.card(False)  # noqa: FBT003
+    _require(cards == [uid], f"reports {', '.join(cards)}")
+    return uid
+
+
+@_case("card_reader", "again", "take the card away, and hold it again", "it is reported again, the same", card=True)
+async def _card_again(reader: CardReader, bench: Bench) -> str:
+    assert bench.card is not None
+    cards, found = _cards(reader), list[str]()
+    for _again in range(2):
+        found.append(await _uid(bench, cards))
+        await bench.card(False)  # noqa: FBT003
+        await asyncio.sleep(bench.away_s)
+    _require(found[0] == found[1], f"reports {' and then '.join(found)}")
+    return f"{found[0]}, twice"
+
+
+# -- a display
+
+_MESSAGE: Final = {
+    "id": 1, "priority": "NormalCycle", "format": "UTF8", "language": "en", "content": "Half price until six",
+    "extra": [{"format": "UTF8", "language": "de", "content": "Bis sechs zum halben Preis"}],
+}  # fmt: skip
+_CODE: Final = {"evse": 1, "url": "https://pay.example/CS1/1?otp=46728113", "quality": "Medium"}
+_NOTICE: Final = {"evse": 1, "word": "accepted", "text": ""}
+
+
+@_case("display", "message", "show a message in each format, also without a language", "each is shown")
+async def _message(display: DriverDisplay, _: Bench) -> str:
+    formats = get_args(get_args(MessageFormat)[0])
+    for each in formats:
+        await display.show({**_MESSAGE, "format": each, "language": None if each == formats[0] else "en"})
+    return ", ".join(formats)
+
+
+@_case("display", "clears", "show a message, and then none", "both are shown, also twice")
+async def _clears(display: DriverDisplay, _: Bench) -> str:
+    for shown in (_MESSAGE, {}, {}, _MESSAGE, _MESSAGE):
+        await display.show(shown)
+    return "cleared"
+
+
+@_case("display", "beside", "show codes and notices, with and without a message", "each is shown")
+async def _beside(display: DriverDisplay, _: Bench) -> str:
+    for message in ({}, _MESSAGE):
+        for more in ({"qr_codes": [_CODE]}, {"notice": _NOTICE}, {"qr_codes": [_CODE, _CODE], "notice": _NOTICE}):
+            await display.show({**message, **more})
+    return "codes and notices"
+
+
+@_case("display", "any-text", "show long text, and text with controls and many scripts", "each is shown")
+async def _any_text(display: DriverDisplay, _: Bench) -> str:
+    texts = (
+        "",
+        "x" * 1024,
+        "\x1b[2J\x00\r\n\t",
+        "</p><script>alert(1)</script>",
+        "充电 \u202eشحن 🔌",
+        "$(reboot) %s {0}",
+    )
+    for text in texts:
+        await display.show({**_MESSAGE, "content": text})
+    return f"{len(texts)} texts"
 
 
 def cases(kind: Kind) -> Sequence[DriverCase]:

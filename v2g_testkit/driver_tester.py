@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 
 from secc.hardware.driver_guard import guarded
-from secc.hardware.drivers import opened
+from secc.hardware.drivers import INTERFACES, opened
 from v2g.errors import V2GError
 from v2g.hardware.interfaces import (
     BoardParts,
     Cabinet,
     ChargerPilot,
     Contactor,
-    EnergyMeter,
     IsolationMonitor,
     PowerStage,
     StageParts,
@@ -46,7 +45,7 @@ class DriverTester:
         @contextlib.asynccontextmanager
         async def open_() -> AsyncIterator[Any]:
             async with opened(self._kind, self._name, self._config, self._context) as part:
-                yield _guarded(part, wrong)
+                yield _guarded(self._kind, part, wrong)
 
         verdict, found = Verdict.INCONCLUSIVE, case.obstacle(self._bench)
         if not found:
@@ -61,7 +60,7 @@ class DriverTester:
         return Result(case=case.case.id, verdict=verdict, found=found, seconds=round(loop.time() - began, 3))
 
 
-def _guarded(part: Any, wrong: list[str]) -> Any:
+def _guarded(kind: Kind, part: Any, wrong: list[str]) -> Any:
     """Return a part as the charger has it; what the driver fails to do is added to `wrong`."""
     match part:
         case BoardParts():
@@ -71,7 +70,7 @@ def _guarded(part: Any, wrong: list[str]) -> Any:
         case StageParts():
             stage = guarded(part.stage, PowerStage, wrong.append)
             return StageParts(stage, guarded(part.isolation, IsolationMonitor, wrong.append))
-    return guarded(part, EnergyMeter, wrong.append)
+    return guarded(part, INTERFACES[kind], wrong.append)
 
 
 @contextlib.asynccontextmanager

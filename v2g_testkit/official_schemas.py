@@ -11,7 +11,7 @@ import jsonschema
 from v2g.ocpp.routes import Version
 
 _FOLDERS: Final = {"2.0.1": "v201", "2.1": "v21"}
-_CALLS: Final = {2: "Request", 6: "Request"}  # CALL, and SEND of 2.1
+_CALLS: Final = {2: "Request", 6: ""}  # CALL, and SEND of 2.1, whose schemas have the name of the message alone
 _MOST_OPEN: Final = 1000
 """Maximum number of stored requests of one side without a response."""
 

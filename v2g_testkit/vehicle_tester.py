@@ -15,6 +15,7 @@ import msgspec
 from v2g.errors import TlsError
 from v2g.io.network import plain_tcp
 from v2g.io.network.sdp import SdpServer, link_local_address
+from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
 from v2g.io.runtime.trace import Trace
@@ -31,6 +32,7 @@ from v2g.pki.profiles import Role
 from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, judge
 from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.evcc_probes import CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
+from v2g_testkit.cases.scripted_charger import ScriptedCharger
 from v2g_testkit.charger_tester import Memory, Stream
 
 UNANSWERED: Final = 8
@@ -107,6 +109,8 @@ class EvccTester:
         self._bench, self._clock, self._starter = bench, clock, starter
         self._played: dict[ChargerScript, tuple[Seen, list[Line]]] = {}
         self.lines: list[Line] = []
+        self._latest: ScriptedCharger | None = None
+        """The charger of the latest connection."""
 
     async def run(self, case: Case) -> Result:
         """Run a case and evaluate it. Raises TransportError if the SDP port is in use."""
@@ -115,12 +119,28 @@ class EvccTester:
             kind, _, form = case.probe.partition(":")
             seen = [await (self._discovery(form) if kind == "sdp" else self._handshake(form))]
         else:
-            seen = [await self._play(script) for script in case.charger_scripts]
+            several = len(case.charger_scripts) > 1
+            seen = await (self._series if several else self._single)(case.charger_scripts)
         verdict, found = judge(case, seen)
         seconds = round(self._clock.monotonic() - began, 3)
         return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
 
     # -- sessions -----------------------------------------------------------------------------------------------
+
+    async def _single(self, scripts: tuple[ChargerScript, ...]) -> list[Seen]:
+        return [await self._play(each) for each in scripts]
+
+    async def _series(self, scripts: tuple[ChargerScript, ...]) -> list[Seen]:
+        """Play scripts between which the vehicle is not started again."""
+        seen, lines = [], []
+        async with self._starter.going():
+            for script in scripts:
+                seen.append(await self._meet(script, "secc", started=True))
+                lines += self.lines
+                if seen[-1].absent or not seen[-1].reached:
+                    break
+        self.lines = lines
+        return seen
 
     async def _play(self, script: ChargerScript) -> Seen:
         alike = msgspec.structs.replace(script, expect=Expect())
@@ -132,7 +152,7 @@ class EvccTester:
             self._played[alike] = seen, self.lines
         return seen
 
-    async def _meet(self, script: ChargerScript, identity: str) -> Seen:
+    async def _meet(self, script: ChargerScript, identity: str, *, started: bool = False) -> Seen:
         bench, lines = self._bench, Memory()
         pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,)}.get(
             script.pay or bench.pay, (Authorization.PnC, Authorization.EIM)
@@ -146,6 +166,9 @@ class EvccTester:
             came.set()
             charger = VEHICLES[bench.edition].charger
             core = charger(script, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
+            if script.resume and self._latest is not None:
+                core.follow(self._latest)
+            self._latest = core
             place = Trace("secc", self._clock, lines).place()
             runner = Runner(
                 place.traced(core),
@@ -164,13 +187,13 @@ class EvccTester:
                 found.set_result(Seen(facts=[REFUSES, str(error)], reached=False, trouble=f"TLS failed: {error}"))
 
         async with self._listening(talk, refused, identity) as port, self._answering(self._book(port)):
-            seen = await self._patiently(came, found)
+            seen = await self._patiently(came, found, started=started)
         self.lines = lines.lines
         return seen
 
-    async def _patiently(self, came: asyncio.Event, found: "asyncio.Future[Seen]") -> Seen:
-        """Wait for a vehicle, then for its behaviour, timed by the core."""
-        async with self._starter.going():
+    async def _patiently(self, came: asyncio.Event, found: "asyncio.Future[Seen]", *, started: bool = False) -> Seen:
+        """Wait for a vehicle, which may be `started` already, then for its behaviour, timed by the core."""
+        async with contextlib.nullcontext() if started else self._starter.going():
             try:
                 async with asyncio.timeout(self._bench.wait_s):
                     await came.wait()
@@ -287,7 +310,7 @@ class EvccTester:
         self, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     ) -> AsyncIterator[int]:
         """Listen without TLS; yield the port."""
-        server = await asyncio.start_server(handler, self._host(), 0)
+        server = await start_server(handler, self._host(), 0)
         try:
             yield int(server.sockets[0].getsockname()[1])
         finally:

@@ -15,7 +15,7 @@ from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
 from v2g.energy.limits import MOST_W
-from v2g.hardware.energy_manager import EnergyCommand, EvseState, StationState
+from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 

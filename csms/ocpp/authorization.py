@@ -30,11 +30,10 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
         certificate=answer.certificate_status,
         reason=reason[:200],
     )
-    contract = token.type == CONTRACT and context.version == "2.1"
     return AuthorizeResponse(
         id_token_info=token_info(answer),
         certificate_status=answer.certificate_status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
-        allowed_energy_transfer=answer.energy_transfer if contract else (),  # type: ignore[arg-type]
+        allowed_energy_transfer=answer.energy_transfer if context.version == "2.1" else (),  # type: ignore[arg-type]
         tariff=await driver_tariff(context, token) if answer.status == "Accepted" else None,
     )
 

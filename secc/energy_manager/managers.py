@@ -6,7 +6,14 @@ from typing import Final
 
 from secc.energy_manager.config import EnergyManagerConfig
 from secc.energy_manager.facts import EnergyManagerWatch
-from v2g.hardware.energy_manager import EnergyCommand, EnergyManagerLink, EvseState, Refused, StationState, Take
+from v2g.hardware.energy_manager.commands import (
+    EnergyCommand,
+    EnergyManagerLink,
+    EvseState,
+    Refused,
+    StationState,
+    Take,
+)
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor
 from v2g.observe import Observe

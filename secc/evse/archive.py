@@ -4,8 +4,9 @@
 `settlements/<session>/` is a bundle that anyone can verify (`v2g settle verify`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -33,7 +34,14 @@ from v2g.pki.keys import LeafKey, SoftwareKey
 CONTRACT_SUFFIX: Final = ".contract.pem"
 COUNTER: Final = "pagination"
 
-END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "reset": "R", "aborted": "P"}
+END_REASONS: Final[Mapping[str, EndReason]] = MappingProxyType(
+    {
+        **dict.fromkeys(("vehicle", "local", "master_pass", "unplugged"), "L"),
+        **dict.fromkeys(("remote", "deauthorized", "reset"), "R"),
+        **dict.fromkeys(("cost_limit", "energy_limit", "time_limit", "soc_limit"), "E"),
+        "aborted": "P",
+    }
+)
 """Reason of a session's end -> OCMF's (table 7); anything else is an abort by an error."""
 
 

@@ -1,7 +1,7 @@
 """Back-end commands of a session's core, executed by the charging station, or without one."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -20,10 +20,13 @@ from v2g_station.blocks.transactions.transactions import MeterSample, SignedRead
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
     "Local": "StopAuthorized",
+    "MasterPass": "StopAuthorized",
+    "DeAuthorized": "Deauthorized",
     "EVDisconnected": "EVCommunicationLost",
     "Timeout": "EVCommunicationLost",
     "Remote": "RemoteStop",
     "ImmediateReset": "ResetCommand",
+    "LocalOutOfCredit": "CostLimitReached",
     "EnergyLimitReached": "EnergyLimitReached",
     "TimeLimitReached": "TimeLimitReached",
     "SOCLimitReached": "SoCLimitReached",
@@ -42,8 +45,8 @@ Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
 class Backend(Protocol):
     """Executes the commands of `secc.session.ports` for the back end; others are ignored."""
 
-    def remote_start(self) -> None:
-        """The back end requests a transaction."""
+    def remote_start(self, modes: Sequence[str] = ()) -> None:
+        """The back end requests a transaction, with these energy transfer modes only; empty for any."""
 
     def forget_start(self) -> None:
         """The request has expired."""
@@ -70,12 +73,14 @@ class StationBackend:
         self._evse_id = evse_id
         self._remote_start = asyncio.Event()
         self._remote_until = 0.0
+        self._remote_modes: Sequence[str] = ()
 
-    def remote_start(self) -> None:
-        """The back end requests a transaction (F02): a vehicle waiting for external identification may continue.
+    def remote_start(self, modes: Sequence[str] = ()) -> None:
+        """See Backend (F02): a vehicle waiting for external identification may continue.
 
         Or the next vehicle, until EVConnectionTimeOut.
         """
+        self._remote_modes = modes
         self._remote_until = self._clock.monotonic() + CONNECTION_S
         self._remote_start.set()
 
@@ -131,9 +136,7 @@ class StationBackend:
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
         outcome = await self._station.requests.authorize(command.emaid, command.chain, evse_id=self._evse_id)
-        modes = outcome.energy_transfer
-        services = services_of(modes) if modes else None  # Q01.FR.08: without a list there is no restriction
-        return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision), services)
+        return _decided(command.attempt, ports.AuthorizationStatus(outcome.decision), outcome.energy_transfer)
 
     async def _install(self, command: ports.InstallCertificate) -> Fact:
         request = ContractRequest(
@@ -154,7 +157,7 @@ class StationBackend:
             self._station.fact(VehicleAddress(evse_id=self._evse_id, mac_address=mac_address))
         await self._remote_start.wait()
         self._remote_start.clear()
-        return ports.AuthorizationDecided(attempt, ports.AuthorizationStatus.ACCEPTED)
+        return _decided(attempt, ports.AuthorizationStatus.ACCEPTED, self._remote_modes)
 
     def _ended(self, command: ports.TransactionEnded) -> None:
         self._station.fact(PowerLimited(evse_id=self._evse_id))
@@ -188,7 +191,7 @@ class NoBackend:
         self._contracts = {normalize_emaid(emaid) for emaid in contracts}
         self._free = free
 
-    def remote_start(self) -> None:
+    def remote_start(self, modes: Sequence[str] = ()) -> None:
         """Not possible without a back end."""
 
     def forget_start(self) -> None:
@@ -209,3 +212,8 @@ class NoBackend:
     async def _decide(self, attempt: int, *, allowed: bool) -> Fact:
         status = ports.AuthorizationStatus.ACCEPTED if allowed else ports.AuthorizationStatus.UNKNOWN
         return ports.AuthorizationDecided(attempt, status)
+
+
+def _decided(attempt: int, status: ports.AuthorizationStatus, modes: Sequence[str]) -> Fact:
+    services = services_of(modes) if modes else None  # Q01.FR.08: without a list there is no restriction
+    return ports.AuthorizationDecided(attempt, status, services)

@@ -22,6 +22,7 @@ from secc.link.modem_watch import ModemWatch
 from secc.link.pairing import Plug
 from secc.link.transport import Transport
 from secc.session import ports
+from secc.session.books import STOPPED_REASONS
 from secc.session.edition import Edition, NegotiatedSession
 from secc.session.energy_transfer import services_of
 from secc.station.station import Station
@@ -171,10 +172,10 @@ class EvseController:
     def stop(self, reference: str, reason: str) -> None:
         """The back end stops this transaction, even if paused."""
         if self.paused_visit is not None and self.paused_visit.session_id == reference:
-            self.pauses.forget(reason, "Remote")
+            self.pauses.forget(reason, STOPPED_REASONS.get(reason, "Remote"))
         elif self._visit is not None and self._visit.reference == reference:
             self.tell(ports.StopRequested(reason))
-            self.pauses.forget(reason, "Remote")  # while it is being stored
+            self.pauses.forget(reason, STOPPED_REASONS.get(reason, "Remote"))  # while it is being stored
 
     def end(self, reason: str, stopped: str) -> None:
         """End a running or paused session gracefully; `stopped` is OCPP's reason for a paused one."""

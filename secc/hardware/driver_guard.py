@@ -16,16 +16,14 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import TransportError
 from v2g.hardware.faults import FAULTS
+from v2g.io.hardware.driver import OnFailure
 from v2g.io.runtime.run_all import run_all
 from v2g.text import printable
 
 Part = TypeVar("Part")
 
-LONGEST_S: Final[Mapping[str, float]] = MappingProxyType({"measure": 30.0, "refresh": 5.0})
+LONGEST_S: Final[Mapping[str, float]] = MappingProxyType({"measure": 30.0, "refresh": 5.0, "show": 10.0})
 """Time for methods that a driver may take time for."""
-
-OnFailure = Callable[[str], None]
-"""Called with what a driver has done, in a sentence."""
 
 
 def guarded(part: Part, interface: Any, failed: OnFailure) -> Part:

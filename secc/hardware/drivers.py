@@ -1,4 +1,4 @@
-"""Drivers of the power hardware by kind and name: ours, and those that other distributions install as entry points."""
+"""Drivers of the hardware by kind and name: ours, and those that other distributions install as entry points."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,12 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from secc.hardware.driver_guard import guarded
+from v2g.config import Flaw, Table
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.extras import extras_named
-from v2g.hardware.interfaces import BoardParts, StageParts
-from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind
+from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EnergyMeter, StageParts
+from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind, OnFailure, OpenSide, PowerKind, SideKind
 
 _log = logging.getLogger(__name__)
 
@@ -24,19 +26,29 @@ BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType(
     {
         ("pilot", "simulated"): "secc.hardware.simulated_drivers:PILOT",
         ("pilot", "board"): "v2g.io.hardware.board:DRIVER",
+        ("pilot", "linux"): "v2g.io.hardware.linux_board:DRIVER",
         ("stage", "simulated"): "secc.hardware.simulated_drivers:STAGE",
         ("stage", "can"): "v2g.io.hardware.modules:DRIVER",
+        ("stage", "infypower"): "v2g.io.hardware.modules:INFYPOWER",
         ("meter", "simulated"): "secc.hardware.simulated_drivers:METER",
         ("meter", "modbus"): "v2g.io.hardware.modbus:DRIVER",
         ("meter", "d0"): "v2g.io.hardware.d0:DRIVER",
+        ("card_reader", "pn532"): "v2g.io.hardware.pn532:DRIVER",
+        ("display", "escpos"): "v2g.io.hardware.line_display:DRIVER",
     }
 )
 """Kind and name -> the driver. Another one needs a line here; its table is `[hardware.drivers.NAME]`."""
 
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+POWER_KINDS: Final[tuple[PowerKind, ...]] = get_args(PowerKind)
+KINDS: Final[tuple[Kind, ...]] = (*POWER_KINDS, *get_args(SideKind))
 
-_OPENED: Final[Mapping[Kind, type]] = MappingProxyType({"pilot": BoardParts, "stage": StageParts, "meter": object})
-"""What a driver opens."""
+INTERFACES: Final[Mapping[Kind, Any]] = MappingProxyType(
+    {"meter": EnergyMeter, "card_reader": CardReader, "display": DriverDisplay}
+)
+"""What a driver opens, if it is one part."""
+
+_OPENED: Final[Mapping[Kind, type]] = MappingProxyType({"pilot": BoardParts, "stage": StageParts})
+"""What a driver opens; the guard checks the others."""
 
 OPEN_S: Final = 30.0
 CLOSE_S: Final = 5.0
@@ -96,7 +108,7 @@ def installed() -> list[Installed]:
 @contextlib.asynccontextmanager
 async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverContext) -> AsyncIterator[Any]:
     """Open a part. Raises ConfigError or TransportError; leaving raises nothing, and takes at most CLOSE_S."""
-    about = f"the driver {name!r} of hardware.{kind}"
+    about = f"the driver {name!r} of kind {kind}"
     driver = find(kind, name)
     try:
         manager = driver.open(config, context)
@@ -110,8 +122,9 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
         _log.exception("%s has failed", about)
         raise TransportError(f"{about} failed: {_said(error)}") from None
     try:
-        if not isinstance(part, _OPENED[kind]):
-            raise TransportError(f"{about} has opened {type(part).__name__}, not {_OPENED[kind].__name__}")
+        expected = _OPENED.get(kind, object)
+        if not isinstance(part, expected):
+            raise TransportError(f"{about} has opened {type(part).__name__}, not {expected.__name__}")
         yield part
     finally:
         try:
@@ -119,6 +132,33 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
                 await manager.__aexit__(None, None, None)
         except Exception:  # noqa: BLE001 - the other parts still have to be closed
             _log.exception("%s has not closed its part", about)
+
+
+def read_settings(kind: Kind, name: str, table: Table | None) -> tuple[msgspec.Struct | None, list[Flaw]]:
+    """Return a driver's configuration from its table, None if it is invalid, and its errors. Raises ConfigError as
+    `find` does."""
+    return (table or Table({})).read(find(kind, name).config)
+
+
+def settings_from(kind: Kind, name: str, table: Table | None) -> msgspec.Struct:
+    """Return a driver's configuration from its table. Raises ConfigError if it is invalid, and as `find` does."""
+    config, flaws = read_settings(kind, name, table)
+    if config is None or flaws:
+        key, why, hint = flaws[0]
+        raise ConfigError(f"driver {name!r}: {' '.join(filter(None, ('.'.join(key), why)))}", hint=hint)
+    return config
+
+
+def side_opener(kind: SideKind, name: str, table: Table | None, context: DriverContext) -> OpenSide[Any]:
+    """Return what opens a part that charging does not need, behind its guard. Raises ConfigError."""
+    config = settings_from(kind, name, table)
+
+    @contextlib.asynccontextmanager
+    async def open_(failed: OnFailure) -> AsyncIterator[Any]:
+        async with opened(kind, name, config, context) as part:
+            yield guarded(part, INTERFACES[kind], failed)
+
+    return open_
 
 
 def _ours(kind: Kind, name: str) -> Driver:

@@ -28,7 +28,7 @@ from v2g.hardware.interlock import (
     ShowLight,
     StopOutput,
 )
-from v2g.hardware.metering import MeterGuard
+from v2g.hardware.meters.plausibility import MeterGuard
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all

@@ -1,4 +1,4 @@
-"""A charger's parts without a session, for whoever commissions it: what they report, and each of them moved by hand.
+"""A charger's parts outside of sessions, for commissioning: what they report, and each of them moved by hand.
 
 Nothing moves while a vehicle is there, a voltage is present, or a part reports a fault; what begins meanwhile opens the
 contactor. The safety channel is in between: no power may flow. See `v2g hardware show` and `exercise`.
@@ -30,7 +30,7 @@ PartName = Literal["contactor", "lock", "fan", "lamp"]
 
 
 class PartsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parts report right now. None: there is no such part, or it does not answer."""
+    """What the parts report right now. None: the part is missing, or does not answer."""
 
     contactor: Literal["open", "closed"]
     pilot: str | None
@@ -165,7 +165,7 @@ class Maintenance:
     async def _lock(self) -> AsyncIterator[str]:
         cabinet, moved = self._parts.board.cabinet, list[bool]()
         if not cabinet.has_latch:
-            raise RefusedError("there is no plug lock", reason="missing")
+            raise RefusedError("the charger has no plug lock", reason="missing")
         cabinet.on_latch(moved.append)
         for locked, word in ((True, "locked"), (False, "released")):
             cabinet.set_latch(locked=locked)
@@ -175,7 +175,7 @@ class Maintenance:
     async def _fan(self) -> AsyncIterator[str]:
         cabinet = self._parts.board.cabinet
         if cabinet.fan_rpm is None:
-            raise RefusedError("there is no fan", reason="missing")
+            raise RefusedError("the charger has no fan", reason="missing")
         cabinet.set_fan(100)
         took = await self._until(lambda: bool(cabinet.fan_rpm), "the fan does not turn")
         await self._hold()

@@ -15,7 +15,7 @@ from secc.hardware.ac import OVERDRAW_S, AcEvse, Mains
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.dc import DcEvse
-from secc.hardware.drivers import BUILT_IN, KINDS, find, opened
+from secc.hardware.drivers import BUILT_IN, POWER_KINDS, opened, read_settings
 from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.meter import Meter, SimulatedMeter
@@ -36,10 +36,10 @@ from v2g.hardware.interfaces import (
     PowerStage,
     StageParts,
 )
-from v2g.hardware.power_modules import ModulesConfig
+from v2g.hardware.power_modules.bank import ModulesConfig
+from v2g.iec61851.proximity import Coding
 from v2g.io.hardware.board import BoardConfig
-from v2g.io.hardware.driver import DriverContext
-from v2g.io.hardware.driver import Kind as PartKind
+from v2g.io.hardware.driver import DriverContext, PowerKind
 from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.watchdog import Watchdog
@@ -93,8 +93,18 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ] = "simulated"
     stage: Annotated[
         DriverName,
-        Meta(description='power stage and isolation monitor: "simulated", "can" (modules on CAN), or another driver'),
+        Meta(
+            description='power stage and isolation monitor: "simulated", "can" (modules on CAN), "infypower", or '
+            "another driver"
+        ),
     ] = "simulated"
+    plug: Annotated[
+        Coding | None,
+        Meta(
+            description="plug or socket, as the back end sees it: type1 (SAE J1772, CCS1) or type2 (IEC 62196, CCS2); "
+            "none: that of `board.proximity`, else type2"
+        ),
+    ] = None
     meter: Annotated[DriverName, Meta(description='meter: "simulated", "modbus", or another driver')] = "simulated"
     drivers: Annotated[
         dict[str, Table], Meta(description="other drivers by name, each with the keys that it knows")
@@ -117,7 +127,7 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
     """Yield drivers that are not installed, their invalid keys, and keys that a charger would not use."""
-    chosen: dict[PartKind, str] = {kind: getattr(config, kind) for kind in KINDS}
+    chosen: dict[PowerKind, str] = {kind: getattr(config, kind) for kind in POWER_KINDS}
     bench = config.backend == "bench"
     for kind, name in chosen.items():
         if bench and name != "simulated":
@@ -125,7 +135,7 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
         elif not bench:
             for key, why, hint in _settings(config, kind)[1]:
                 yield (*path, *key), why, hint
-    for kind, name in BUILT_IN:
+    for kind, name in ((kind, name) for kind in POWER_KINDS for each, name in BUILT_IN if each == kind):
         if name != "simulated" and getattr(config, name, None) is not None:
             if bench:
                 yield (*path, name), "is ignored by the bench", 'remove it, or remove backend = "bench"'
@@ -133,29 +143,28 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
                 yield (*path, name), f"is ignored while {kind} is {chosen[kind]!r}", f'{kind} = "{name}" uses it'
     for name in config.drivers:
         if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
-            yield (*path, "drivers", name), "is ignored", f'{", ".join(KINDS)} = "{name}" would use it'
+            yield (*path, "drivers", name), "is ignored", f'{", ".join(POWER_KINDS)} = "{name}" would use it'
 
 
-def _has_own_table(kind: PartKind, name: str) -> bool:
+def _has_own_table(kind: PowerKind, name: str) -> bool:
     """Return whether a driver's configuration is `[hardware.NAME]`; otherwise it is `[hardware.drivers.NAME]`."""
     return (kind, name) in BUILT_IN and name in HardwareConfig.__struct_fields__
 
 
-def _settings(config: HardwareConfig, kind: PartKind) -> tuple[msgspec.Struct | None, list[Flaw]]:
+def _settings(config: HardwareConfig, kind: PowerKind) -> tuple[msgspec.Struct | None, list[Flaw]]:
     """Return the configuration of a part's driver, None if it is invalid, and its errors."""
     name = getattr(config, kind)
     if _has_own_table(kind, name):
         own: msgspec.Struct | None = getattr(config, name)
         return own, [((name,), "is missing", f'{kind} = "{name}" needs it')] if own is None else []
     try:
-        type_ = find(kind, name).config
+        found, flaws = read_settings(kind, name, config.drivers.get(name))
     except ConfigError as error:
         return None, [((kind,), str(error), error.hint)]
-    found, flaws = config.drivers.get(name, Table({})).read(type_)
     return found, [(("drivers", name, *key), why, hint) for key, why, hint in flaws]
 
 
-def settings_of(config: HardwareConfig, kind: PartKind) -> msgspec.Struct:
+def settings_of(config: HardwareConfig, kind: PowerKind) -> msgspec.Struct:
     """Return the configuration of a part's driver. Raises ConfigError if it is missing or invalid."""
     settings, found = _settings(config, kind)
     if settings is None or found:
@@ -294,10 +303,12 @@ class Assembly:
         if board.pilot is None and self._simulation.plug:
             raise ConfigError(f"the driver {config.pilot!r} has no control pilot", hint="a plug needs one")
         pilot = None if board.pilot is None else safety.guard(board.pilot, ChargerPilot)
+        if pilot is not None:
+            safety.pilot(pilot)
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
         return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet))
 
-    async def _open(self, kind: PartKind, contactor: Contactor | None = None) -> Any:
+    async def _open(self, kind: PowerKind, contactor: Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""
         settings = settings_of(self.config, kind)
         context = DriverContext(

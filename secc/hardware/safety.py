@@ -25,7 +25,9 @@ from v2g.energy.settlement.records import (
 from v2g.errors import Asn1Error
 from v2g.hardware.faults import FAULTS as KINDS
 from v2g.hardware.interfaces import (
+    FRESH_S,
     OFF,
+    ChargerPilot,
     Contactor,
     Cut,
     Demand,
@@ -48,6 +50,9 @@ Part = TypeVar("Part")
 
 TICK_S: Final = 0.1
 """Interval of the monitor's checks."""
+
+STALE_TICKS: Final = 2
+"""Checks after which a pilot is stale: after the first one the event loop may only have been busy."""
 
 SILENT_TICKS: Final = 10
 """Checks without a report of a driven power stage, after which its driver has failed. Counted, not timed: a late event
@@ -109,7 +114,8 @@ class SafetyChannel:
         self._parts: list[Cut] = []
         self._stage: _Stage | None = None
         self._failure = ""
-        self._silent = 0
+        self._silent = self._stale = 0
+        self._pilot: ChargerPilot | None = None
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
 
     def close(self) -> None:
@@ -129,6 +135,10 @@ class SafetyChannel:
             self._observe(Observe("hardware", "driver_failed", {"why": why}))
         self._failure = why
         self._report("charger_failed")
+
+    def pilot(self, pilot: ChargerPilot) -> None:
+        """Watch that this pilot's state is measured."""
+        self._pilot = pilot
 
     def contactor(self, contactor: Contactor) -> Contactor:
         """Return the wrapped contactor for the EVSE."""
@@ -327,6 +337,11 @@ class SafetyChannel:
         self._silent = self._silent + 1 if self._stage is not None and self._stage.driven else 0
         if self._silent == SILENT_TICKS:
             self._driver_failed(f"PowerStage: no report for {SILENT_TICKS * TICK_S:g} s")
+        pilot = self._pilot
+        stale = pilot is not None and pilot.state is not PilotState.F and pilot.age_s > FRESH_S
+        self._stale = self._stale + 1 if stale else 0
+        if self._stale == STALE_TICKS:
+            self._driver_failed(f"ChargerPilot: state not measured for {FRESH_S:g} s")
         self._feed()
 
     def _cut(self) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from secc.session import ports
-from secc.session.books import session_started
+from secc.session.books import STOPPED_REASONS, session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
 from v2g.energy.grid_signal import Tariff
@@ -34,18 +34,6 @@ longer; so is one that was opened only briefly."""
 
 ASK_S: Final = 5.0
 """Interval of requests for external authorisation."""
-
-STOPPED: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "unplugged": "EVDisconnected",
-        "pilot_lost": "EVDisconnected",
-        "remote": "Remote",
-        "reset": "ImmediateReset",
-        "energy_limit": "EnergyLimitReached",
-        "time_limit": "TimeLimitReached",
-    }
-)
-"""Reason of the end of charging -> OCPP's ReasonEnum; all others are Other."""
 
 Way = Literal["at_once", "x1", "f"]
 """`at_once`: no attempt to match before. `x1`: the vehicle had begun to match, X1 ends that (V2G3-M06-06). `f`: it had
@@ -401,6 +389,6 @@ class BasicSession(BasicFallback):
         if self._authorized:
             self._command(
                 ports.CloseBooks(reason),
-                ports.TransactionEnded(self.session_id.hex(), reason, STOPPED.get(reason, "Other"), None),
+                ports.TransactionEnded(self.session_id.hex(), reason, STOPPED_REASONS.get(reason, "Other"), None),
             )
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())

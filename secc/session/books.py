@@ -37,7 +37,11 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "ongoing_timeout": "Timeout",
         "communication_setup_timeout": "Timeout",
         "remote": "Remote",
+        "local": "Local",
+        "master_pass": "MasterPass",
+        "deauthorized": "DeAuthorized",
         "reset": "ImmediateReset",
+        "cost_limit": "LocalOutOfCredit",  # 2.1 has no newer one: its trigger says CostLimitReached (E16.FR.06)
         "energy_limit": "EnergyLimitReached",
         "time_limit": "TimeLimitReached",
         "soc_limit": "SOCLimitReached",

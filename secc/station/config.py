@@ -1,5 +1,6 @@
 """Configuration of a charging station."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,10 @@ from msgspec import Meta
 
 from secc.energy_manager.config import EnergyManagerConfig, check_sources
 from secc.energy_manager.grid_frequency import FrequencyConfig
-from v2g.io.hardware.card_reader import CardReaderConfig
+from secc.hardware.drivers import read_settings
+from v2g.config import Flaw, Table
+from v2g.errors import ConfigError
+from v2g.io.hardware.driver import SideKind
 from v2g.io.websocket.client import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -33,6 +37,17 @@ class InverterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Version of their software."""
     hw_version: Annotated[str, Meta(max_length=50)] = "unknown"
     """Version of their hardware."""
+
+
+class CardReaderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A reader of RFID cards."""
+
+    driver: Annotated[str, Meta(min_length=1, max_length=64)] = "pn532"
+    """Its driver: "pn532", or another one of `v2g hardware list`."""
+    settings: Table | None = None
+    """The driver's keys."""
+    evse: Annotated[int, Meta(ge=0, le=64)] = 0
+    """EVSE at the reader; 0: all, and the driver plugs in at one of them."""
 
 
 class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,3 +139,21 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         if self.tls is None:
             return 1
         return 2 if self.tls.own is None else 3
+
+
+def station_flaws(config: StationConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield drivers that are not installed, and their invalid keys."""
+    for place, reader in enumerate(config.card_readers):
+        yield from _driver_flaws("card_reader", reader.driver, reader.settings, (*path, "card_readers", str(place)))
+    if config.display.driver is not None:
+        yield from _driver_flaws("display", config.display.driver, config.display.settings, (*path, "display"))
+    elif config.display.settings is not None:
+        yield (*path, "display", "settings"), "is ignored without driver", "set driver"
+
+
+def _driver_flaws(kind: SideKind, name: str, table: Table | None, path: tuple[str, ...]) -> Iterator[Flaw]:
+    try:
+        for key, why, hint in read_settings(kind, name, table)[1]:
+            yield (*path, "settings", *key), why, hint
+    except ConfigError as error:
+        yield (*path, "driver"), str(error), error.hint

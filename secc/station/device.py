@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secc.hardware.drivers import side_opener
 from secc.station.config import StationConfig
+from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -15,6 +17,7 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import Stored
+from v2g_station.device.card_readers import CardReaders, Reader
 from v2g_station.device.certificates import CertificateFiles, Own, seeds
 from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display
@@ -94,20 +97,23 @@ def charger_machine(
         )  # only chargers with a terminal need it
 
         terminal = PaymentTerminal(config.terminal, clock, notify=notify, observe=observe)
-    readers = None
-    if config.card_readers:
-        from v2g_station.device.card_readers import CardReaders  # only chargers with a reader need it
-
-        readers = CardReaders(config.card_readers, clock, notify=notify, observe=observe)
+    drivers = DriverContext(clock=clock, observe=observe)
+    panel = None
+    if config.display.driver is not None:
+        panel = side_opener("display", config.display.driver, config.display.settings, drivers)
+    readers = [
+        Reader(each.driver, each.evse, side_opener("card_reader", each.driver, each.settings, drivers))
+        for each in config.card_readers
+    ]
     return Machine(
         logs=logs,
         firmware=firmware,
         publisher=publisher,
         certificates=certificates,
-        display=Display(config.display, observe),
+        display=Display(config.display, observe, panel=panel),
         sleeping=Sleeping(config.sleep, config.evses, notify, observe) if config.sleep is not None else None,
         terminal=terminal,
-        readers=readers,
+        readers=CardReaders(readers, clock, notify=notify, observe=observe) if readers else None,
     )
 
 

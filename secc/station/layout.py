@@ -12,7 +12,7 @@ def evse_layout(config: ProgramConfig, *, rating: tuple[int, int], latch: bool) 
     """Return the layout of one EVSE. `rating` is W of charging and of discharging; with alternating current a `latch`
     of ours locks the driver's own cable in a socket."""
     hardware, charger = config.hardware, config.charger
-    coding = hardware.board.proximity if hardware.board is not None else "type2"
+    coding = hardware.plug or (hardware.board.proximity if hardware.board is not None else "type2")
     match hardware.kind:
         case "ac":
             connector = ConnectorLayout(connector_type="sType2" if latch else CABLE[coding], fixed_cable=not latch)

@@ -20,6 +20,7 @@ from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.provisioning import BootReason
@@ -66,9 +67,10 @@ class Station:
         boot_id: str = "",
         meter_public_key: bytes = b"",
         premises: Premises = PREMISES,
+        keys: RecordKeys | None = None,
     ) -> None:
-        """Open the store. `boot_id` identifies the machine's current boot (Linux: /proc/sys/kernel/random/boot_id),
-        `premises` is what the station knows of its charger.
+        """Open the store, sealed with `keys`. `boot_id` identifies the machine's current boot (Linux:
+        /proc/sys/kernel/random/boot_id), `premises` is what the station knows of its charger.
 
         Raises StoreError, and KeyAccessError for unusable TLS files.
         """
@@ -79,7 +81,7 @@ class Station:
         self._charger = charger
         self._tls = CsmsTls(config.tls, certificate_folder(config), observe) if config.tls else None
         tls = self._tls
-        self._store, self._disk = StationStore(config.store), DiskThread()
+        self._store, self._disk = StationStore(config.store, keys), DiskThread()
         self._supervisor = Supervisor(observe)
         saved = self._store.saved()
         notes = saved.get("program", {})

@@ -16,7 +16,10 @@ from benchmarks.figures import Figure, percentile
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = ("decision", "session", "charging", "editions", "grid")
 """They start the three programs."""
-SLOW = (*PROCESSES, "books", "csms", "exi", "gateway", "station", "telemetry", "trust", "uplink")
+SLOW = (
+    *PROCESSES, "books", "broker", "csms", "exi", "gateway", "links", "settlement", "station", "telemetry", "tls",
+    "trust", "uplink",
+)  # fmt: skip
 """They take several seconds even when quick."""
 MARKS = {"e2e": PROCESSES, "long": SLOW}
 

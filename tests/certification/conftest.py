@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from csms.config import StationEntry
+from csms.config import StationAuthority, StationEntry
 from csms.domain.security import passwords
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
 from tests.csms.support import make_config
+from v2g.pki.reference import KeyReference
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Backend]]
 
@@ -36,7 +37,11 @@ def backend(memory_dir: Path, pki: PkiTree, empty_database: Path, monkeypatch: p
     """Start a back end of a test's own; keyword arguments go to `make_config`. Its passwords are hashed cheaply."""
     monkeypatch.setattr(passwords, "_COST", 16)
 
-    def begin(**changes: Any) -> contextlib.AbstractAsyncContextManager[Backend]:
+    def begin(*, signs: bool = False, **changes: Any) -> contextlib.AbstractAsyncContextManager[Backend]:
+        """`signs`: it has an authority for stations' certificates."""
+        if signs:
+            key = KeyReference.from_text(str(pki.path("csms/root.key")), folder=memory_dir)
+            changes["station_ca"] = StationAuthority(chain=pki.path("csms/root.pem"), key=key, organization="Operator")
         changes.setdefault("stations", (StationEntry(id="CS-V2G-0001"), StationEntry(id="CS-V2G-0002")))
         config = make_config(memory_dir, pki, **changes)
         return running_backend(config, empty_database, int(datetime.now(UTC).timestamp() * 1000))

@@ -1,6 +1,8 @@
 """Runs `v2g` in this process."""
 
 import io
+import os
+import runpy
 import sys
 from collections.abc import Callable
 
@@ -22,6 +24,16 @@ class Done(msgspec.Struct, frozen=True):
 Run = Callable[..., Done]
 
 
+def become_here(patch: pytest.MonkeyPatch) -> None:
+    """Let `v2g` run in this process what it becomes."""
+
+    def become(_python: str, arguments: list[str]) -> None:
+        patch.setattr(sys, "argv", arguments[arguments.index("-m") + 1 :])
+        runpy.run_module(sys.argv[0], run_name="__main__")
+
+    patch.setattr(os, "execv", become)
+
+
 @pytest.fixture
 def v2g(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
     """Return a function that runs `v2g` with arguments and standard input."""
@@ -29,6 +41,7 @@ def v2g(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     def run(*arguments: str, given: bytes = b"") -> Done:
         monkeypatch.setattr(sys, "argv", ["v2g", *arguments])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        become_here(monkeypatch)
         capfdbinary.readouterr()
         code = 0
         try:

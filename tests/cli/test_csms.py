@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.security.access import Role
+from tests.cli.conftest import become_here
 from tests.csms.conftest import Start, start
 from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started, transfer
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
@@ -81,6 +82,7 @@ def run(*words: str, at_terminal: bool = False) -> tuple[int, str, str]:
         patch.setattr(sys, "argv", ["v2g", *words])
         patch.setattr(sys, "stdout", output)
         patch.setattr(sys, "stderr", errors)
+        become_here(patch)
         try:
             main()
         except SystemExit as end:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.test_csms import run
 from tests.driver_packages import install
+from tests.secc_toml import SECC
 
 SOURCE = """
 from contextlib import asynccontextmanager
@@ -27,15 +28,7 @@ async def opens(config, context):
 
 DRIVER = Driver("meter", Config, opens)
 """
-CHARGER = """data_dir = "data"
-[tls]
-chain = "chain.pem"
-key = "leaf.key"
-v2g_roots = ["root.pem"]
-[meter]
-chain = "meter.pem"
-key = "meter.key"
-[hardware]
+HARDWARE = """[hardware]
 meter = "cli-acme"
 drivers.cli-acme.device = "/dev/acme"
 """
@@ -91,7 +84,7 @@ def test_a_driver_that_fails_is_reported_for_people_and_build_servers(tmp_path: 
 def test_the_keys_of_a_charger_are_used(tmp_path: Path) -> None:
     file = tmp_path / "secc.toml"
     file.touch(mode=0o600)
-    file.write_text(CHARGER)
+    file.write_text(SECC + HARDWARE)
     code, output, _ = run("hardware", "test", "cli-acme", "--config", str(file), "--only", "opens")
     assert (code, output.split()[2]) == (1, "/dev/acme")
 
@@ -122,7 +115,7 @@ def simulated(folder: Path) -> str:
     """Write a charger of simulated parts; return its configuration."""
     file = folder / "secc.toml"
     file.touch(mode=0o600)
-    file.write_text(CHARGER.partition("[hardware]")[0] + '[link]\nmedium = "copper"\n')
+    file.write_text(SECC + '[link]\nmedium = "copper"\n')
     return str(file)
 
 
@@ -137,7 +130,7 @@ def test_the_parts_are_shown_and_moved(tmp_path: Path, monkeypatch: pytest.Monke
     assert (record["contactor"], record["faults"], record["import_wh"]) == ("open", [], 0.0)
     assert run("hardware", "exercise", "fan", "--config", config)[:2] == (0, "fan turns after 0.0 s, 3000 rpm\n")
     code, _, errors = run("hardware", "exercise", "lock", "--config", config)
-    assert (code, "there is no plug lock" in errors) == (5, True)
+    assert (code, "the charger has no plug lock" in errors) == (5, True)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """`v2g csms init`, `secc init`, `evcc init`: configurations that are valid, private, and charge."""
 
+import contextlib
 import os
 import pwd
+import socket
 import stat
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from secc.config import load_config as load_secc
 from tests.cli.conftest import Run
 from tests.csms.support import contract_judge
 from v2g.io.runtime.program import read_config
+from v2g_cli.init import STATUS_PORT
 
 CHECKS = {"csms.toml": check_csms, "secc.toml": check_secc, "evcc.toml": check_evcc}
 
@@ -66,6 +70,22 @@ def test_a_charger_gets_a_status_page_with_a_token_of_its_own(v2g: Run, tmp_path
     assert len({path.read_text() for path in tokens}) == 2
     config = load_secc(read_config(tmp_path / "a/secc.toml"), name=str(tmp_path / "a/secc.toml"))
     assert config.status_page == StatusPageConfig(port=8099, token_file=tokens[0])
+
+
+def test_chargers_of_one_machine_get_status_pages_of_their_own(v2g: Run, tmp_path: Path) -> None:
+    """Also before the first one runs, and beside other programs."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else listens there
+            other.bind(("127.0.0.1", STATUS_PORT))
+            other.listen()
+        (tmp_path / "strange").mkdir()
+        (tmp_path / "strange/secc.toml").write_text("status_page = 5")
+        for name in "ab":
+            pki = ("--pki", str(tmp_path / "a/pki")) if name == "b" else ()
+            assert v2g("secc", "init", str(tmp_path / name), "--csms", "", *pki).code == 0
+    pages = [tomllib.loads((tmp_path / name / "secc.toml").read_text())["status_page"]["port"] for name in "ab"]
+    assert STATUS_PORT < pages[0] < pages[1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pki_tools.tree import PkiTree
 from tests.cli.test_csms import run
 from tests.csms.support import make_config
 from tests.secc.backend import backend
-from v2g_cli.station import _contexts
+from v2g_cli.station import contexts_of
 from v2g_station.simulator.fleet import Fleet, Simulator
 
 NOBODY = "ws://127.0.0.1:1/ocpp"
@@ -64,9 +64,9 @@ def test_a_key_that_is_missing_or_of_another_certificate_is_said(pki: PkiTree, t
 async def test_a_station_comes_in_with_its_certificate(tmp_path: Path, pki: PkiTree) -> None:
     async with running(make_config(tmp_path, pki)) as csms:
         url = f"wss://127.0.0.1:{csms.ports['ocpp']}/ocpp"
-        fleet = Fleet(url=url, prefix="CS-V2G-000", with_certificates=True)
         files = (str(pki.path("csms/station/chain.pem")), str(pki.path("csms/station/leaf.key")))
-        simulator = Simulator(fleet, _contexts(fleet, pki.path("csms/root.pem"), *files))
+        fleet = Fleet(url=url, prefix="CS-V2G-000", certificate=files[0])
+        simulator = Simulator(fleet, contexts_of(url, fleet.identities, pki.path("csms/root.pem"), *files))
         going = asyncio.create_task(simulator.run(None))
         async with asyncio.timeout(60):
             while "CS-V2G-0001" not in csms.connected():

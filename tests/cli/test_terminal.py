@@ -3,8 +3,8 @@
 import pytest
 
 from v2g.errors import ConfigError
-from v2g.hardware import zvt
-from v2g.hardware.zvt import Command
+from v2g.hardware.zvt import commands as zvt
+from v2g.hardware.zvt.commands import Command
 from v2g.io.hardware.zvt_terminal import ZvtSimulator
 from v2g_cli.terminal import obey
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.typing import Subprotocol
 
-from benchmarks import csms_load
+from benchmarks.load import csms_load
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 
@@ -134,7 +134,7 @@ FRAMES = st.one_of(
 def hostile(backend: BackendProcess, frames: list[bytes]) -> None:
     """Send anything on one connection, then be an ordinary station on another."""
     with socket.create_connection(("127.0.0.1", backend.port), timeout=20) as enemy:
-        enemy.sendall(csms_load.UPGRADE.format(name="CS-HOSTILE").encode())
+        enemy.sendall(csms_load.upgrade_of("CS-HOSTILE"))
         while b"\r\n\r\n" not in enemy.recv(4096):
             pass
         with contextlib.suppress(OSError):  # it may be put out before it is done

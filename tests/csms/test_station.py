@@ -226,6 +226,20 @@ async def test_a_contract_chain_is_authorised_and_2_1_hears_what_it_covers(csms:
     assert [each["result"] for each in csms.events("authorize")] == ["Accepted", "Invalid"]
 
 
+@pytest.mark.parametrize(("version", "heard"), [("ocpp2.1", ["DC"]), ("ocpp2.0.1", None)])
+async def test_what_energy_a_card_may_transfer_is_answered_too(
+    start: Start, version: str, heard: list[str] | None
+) -> None:
+    """Q01.FR.01; 2.0.1 has no such list."""
+    card = TokenEntry(id_token="04AABBCC", type="ISO14443", energy_transfer=("DC",))
+    async with start(tokens=(card,)) as csms, station(csms, version) as point:
+        await boot(point, version)
+        request = messages(version).Authorize(id_token={"id_token": "04AABBCC", "type": "ISO14443"})
+        answer = await point.call(request, suppress=False)
+    assert answer.id_token_info["status"] == "Accepted"
+    assert getattr(answer, "allowed_energy_transfer", None) == heard
+
+
 async def test_a_valid_certificate_of_a_blocked_contract_is_a_cancelled_contract(start: Start) -> None:
     async with start(tokens=(TokenEntry(id_token=EMAID, status="Blocked"),)) as csms:
         chain = csms.pki.path("contract/chain.pem").read_text()

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.debian import COMMANDS
 from tests.deploy.service import Service, running
 from tests.packages import need
+from v2g.pki.keys import save_key
 
 ROOT = Path(__file__).parents[2]
 SUITE = "bookworm"
@@ -51,9 +53,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.rmtree(root)
 
 
-@pytest.mark.requirement("R149", "R155")
+@pytest.mark.requirement("R148", "R149", "R155")
 async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "deploy.debian", tmp_path, "--only", "v2g-engine", cwd=ROOT)
+    key = tmp_path / "signer.key"
+    save_key(key, ec.generate_private_key(ec.SECP256R1()))
+    run("openssl", "pkey", "-in", key, "-pubout", "-out", system / "tmp/signer.pem")
+    run(sys.executable, "-m", "deploy.debian", tmp_path, "--only", "v2g-engine", "--key", key, cwd=ROOT)
     (package,) = tmp_path.glob("*.deb")
     shutil.copyfile(package, system / "tmp" / package.name)
     chroot = ("chroot", str(system))
@@ -63,6 +68,8 @@ async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path
     assert not {"sqlalchemy", "pytest"} & listed
     for command in COMMANDS:
         run(*chroot, command, "--help")
+    manifest = "/usr/share/v2g-engine/manifest.json"
+    run(*chroot, "v2g", "attest", "check", manifest, "--public-key", "/tmp/signer.pem")
     run(*chroot, "v2g", "secc", "init", "/etc/v2g-engine", "--csms", "", "--owner", "v2g-secc")
     config = system / "etc/v2g-engine/secc.toml"
     assert config.stat().st_mode & 0o777 == 0o600

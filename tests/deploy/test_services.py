@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -150,3 +151,24 @@ async def test_a_back_end_is_ready_and_feeds_its_watchdog(tmp_path: Path) -> Non
     async with running(service):
         await service.until("WATCHDOG=1", 3)
     assert len(service.ready_at) == 1
+
+
+@pytest.mark.requirement("R145")
+def test_the_lines_for_an_encrypted_disk_are_what_systemd_reads(tmp_path: Path) -> None:
+    """docs/how-to/encrypt-the-disk.md: the key comes from the TPM, and /var is no file system without it."""
+    need("systemd", program="systemd-analyze")
+    page = (DEPLOY.parent / "docs/how-to/encrypt-the-disk.md").read_text()
+    crypttab, fstab = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    (swap,) = re.findall(r"`(swap /dev/.*?)`", page)
+    (tmp_path / "crypttab").write_text(f"{crypttab}{swap}\n")
+    (tmp_path / "fstab").write_text(fstab)
+    (tmp_path / "units").mkdir()
+    for name, variable in (("cryptsetup", "SYSTEMD_CRYPTTAB"), ("fstab", "SYSTEMD_FSTAB")):
+        generator = Path(f"/usr/lib/systemd/system-generators/systemd-{name}-generator")
+        table = tmp_path / variable.removeprefix("SYSTEMD_").lower()
+        output(generator, *([tmp_path / "units"] * 3), **{variable: str(table)})
+    units = {path.name: path.read_text() for path in (tmp_path / "units").iterdir() if path.is_file()}
+    assert "attach 'var' '/dev/mmcblk0p3' 'none' 'tpm2-device=auto,discard'" in units["systemd-cryptsetup@var.service"]
+    assert "size=512" in units["systemd-cryptsetup@swap.service"]
+    assert "What=/dev/mapper/var\nWhere=/var\n" in units["var.mount"]
+    assert (tmp_path / "units/local-fs.target.requires/var.mount").is_symlink()

@@ -23,6 +23,13 @@ def test_no_case_has_both_a_test_and_a_reason_for_none(role: str) -> None:
     assert why - known == set()
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_every_case_is_in_the_command_or_has_a_reason_why_not(role: str) -> None:
+    known = {case["id"] for case in certification.cases(role)}
+    there = {case.id for case in certification.lab(role)}
+    assert set(certification.without(role)) == known - there
+
+
 def test_a_test_that_is_always_skipped_is_none(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     source = "@pytest.mark.skip(reason='x')\ndef test_tc_a_01_csms_x(): ...\ndef test_tc_a_02_csms(): ...\n"
     monkeypatch.setattr("docs.certification.Path.read_text", lambda _self: source)

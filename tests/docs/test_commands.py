@@ -21,7 +21,7 @@ from tests.packages import need
 SCALE = 1000
 """Simulated seconds a second in the demos of these tests; 300 is what a person watches."""
 
-PORTS = ("5020", "9443", "8443", "8883", "15118", "20007", "8081", "8088", "8018")
+PORTS = ("5020", "9000", "9100", "9443", "8443", "8883", "15118", "20007", "8081", "8088", "8018")
 """Ports in the documents; every test takes free ones instead, so that documents can run side by side."""
 
 PATIENCE_S = 60

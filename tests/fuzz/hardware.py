@@ -7,16 +7,17 @@ from pathlib import Path
 import msgspec
 
 from v2g.errors import CodecError, FrameError
-from v2g.hardware import iec62056, pn532, sml
-from v2g.hardware.board import Line, Set, Status, Temperatures, encode
-from v2g.hardware.board_firmware import BoardFirmware
-from v2g.hardware.board_host import BoardHost
-from v2g.hardware.energy_manager import EnergyCommand, read_command
-from v2g.hardware.energy_registers import EnergyRegisters
-from v2g.hardware.iec62056 import MOST_TELEGRAM, ReadoutFramer
-from v2g.hardware.modbus_server import ModbusConversation
-from v2g.hardware.pn532 import FrameReader, Pn532
-from v2g.hardware.sml import MOST_FILE, SmlFramer
+from v2g.hardware.board.firmware import BoardFirmware
+from v2g.hardware.board.host import BoardHost
+from v2g.hardware.board.protocol import Line, Set, Status, Temperatures, encode
+from v2g.hardware.energy_manager.commands import EnergyCommand, read_command
+from v2g.hardware.energy_manager.modbus_server import ModbusConversation
+from v2g.hardware.energy_manager.registers import EnergyRegisters
+from v2g.hardware.meters import iec62056, sml
+from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer
+from v2g.hardware.meters.sml import MOST_FILE, SmlFramer
+from v2g.hardware.readers import pn532
+from v2g.hardware.readers.pn532 import FrameReader, Pn532
 
 
 def board(data: bytes) -> None:

@@ -1,10 +1,10 @@
 """What must hold for any octets between a till and its payment terminal."""
 
 from v2g.errors import FrameError
-from v2g.hardware import zvt
-from v2g.hardware.zvt import Command
-from v2g.hardware.zvt_sim import SimulatedZvtTerminal
-from v2g.hardware.zvt_till import ReadCard, Register, Reserve, Settle, Till, TillConfig
+from v2g.hardware.zvt import commands as zvt
+from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.terminal_sim import SimulatedZvtTerminal
+from v2g.hardware.zvt.till import ReadCard, Register, Reserve, Settle, Till, TillConfig
 
 
 def zvt_stream(data: bytes) -> None:

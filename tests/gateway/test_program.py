@@ -183,6 +183,8 @@ async def test_a_charge_loop_goes_on_as_ever_beside_a_slow_link_and_a_stopped_br
             finally:
                 broker.process.send_signal(signal.SIGCONT)
             assert local.is_read
+            local.publish(line_of(encode_copy(copies([1])[0])))
+            await taken(tmp_path, 1)  # and so all that came before it
         assert len(gateway.pids) == 1
     await link.close()
     assert way == slow_way == stopped_way

@@ -62,6 +62,19 @@ async def driving(can: CanConfig, port: CanPort) -> AsyncIterator[None]:
     await asyncio.gather(task, return_exceptions=True)
 
 
+@contextlib.asynccontextmanager
+async def reporting(
+    pki: PkiTree, broker: Broker, tree: PkiTree, folder: Path
+) -> AsyncIterator[tuple[ReferenceBackEnd, Path, list[Observe]]]:
+    """A gateway that sends records through the broker, a back end that stores them, and the keys of the outbox."""
+    back_end = ReferenceBackEnd()
+    await back_end.connect(broker, pki)
+    keys = folder / "outbox.keys"
+    new_keys(keys)
+    async with gateway(folder, access(broker, tree, EV), outbox_keys=keys) as (can, port, events), driving(can, port):
+        yield back_end, keys, events
+
+
 def check_stored_once(back_end: ReferenceBackEnd, events: list[Observe]) -> None:
     """Each record of the one boot is there, and nothing waits. A notice may name what is stored: its mark was lost."""
     (stopped,) = data_of(events, "stopped")
@@ -100,14 +113,7 @@ async def test_a_gateway_renews_its_connection_to_the_broker_and_its_outbox_keys
     pki: PkiTree, broker: Broker, tree: PkiTree, tmp_path: Path
 ) -> None:
     """Records are on their way all the time. In the end the broker refuses the former certificate."""
-    back_end = ReferenceBackEnd()
-    await back_end.connect(broker, pki)
-    keys = tmp_path / "outbox.keys"
-    new_keys(keys)
-    async with (
-        gateway(tmp_path, access(broker, tree, EV), outbox_keys=keys) as (can, port, events),
-        driving(can, port),
-    ):
+    async with reporting(pki, broker, tree, tmp_path) as (back_end, keys, events):
         await back_end.has(5)
         former = renew(tree)
         assert (await until(events, "credentials_renewed"))["certificate"] == EV
@@ -129,14 +135,7 @@ async def test_a_gateway_renews_its_connection_to_the_broker_and_its_outbox_keys
 async def test_what_cannot_be_used_is_reported_and_the_former_goes_on(
     pki: PkiTree, broker: Broker, tree: PkiTree, tmp_path: Path
 ) -> None:
-    back_end = ReferenceBackEnd()
-    await back_end.connect(broker, pki)
-    keys = tmp_path / "outbox.keys"
-    new_keys(keys)
-    async with (
-        gateway(tmp_path, access(broker, tree, EV), outbox_keys=keys) as (can, port, events),
-        driving(can, port),
-    ):
+    async with reporting(pki, broker, tree, tmp_path) as (back_end, keys, events):
         await back_end.has(2)
         shutil.copyfile(tree.path("csms/broker/leaf.key"), files(tree, EV)["key"])
         assert "is not the key of" in (await until(events, "credentials_kept"))["error"]

@@ -3,8 +3,6 @@
 import asyncio
 import itertools
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from csms.db.queries import device_model
 from csms.services.stations import device_model as model
 from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
+from tests.interop.npm import installed
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData
 from v2g.ocpp.routes import Version
@@ -155,13 +154,7 @@ server.listen(0, '127.0.0.1').then((http) => say({ port: http.address().port }))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package in it."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed (Debian packages nodejs, npm)")
-    path = tmp_path_factory.mktemp("ocpp-rpc")
-    install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE]
-    done = subprocess.run(install, cwd=path, capture_output=True, text=True, timeout=120)
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install {PACKAGE}: {done.stderr[-200:]}")
+    path = installed(tmp_path_factory.mktemp("ocpp-rpc"), PACKAGE)
     (path / "station.js").write_text(STATION)
     (path / "server.js").write_text(SERVER)
     return path

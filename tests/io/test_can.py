@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
-from v2g.hardware.can_errors import CanFault
+from v2g.hardware.power_modules.can_errors import CanFault
 from v2g.io.can import MOST_AT_ONCE, CanConfig, CanFrame, CanPort
 from v2g.io.can_link import complaints, read_link
 from v2g.io.can_recordings import recorded

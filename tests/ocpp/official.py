@@ -75,8 +75,7 @@ def _instances(hint: Any, version: Version, limits: dict[str, Any]) -> st.Search
             merged |= {
                 k: getattr(meta, k) for k in ("ge", "le", "min_length", "max_length") if getattr(meta, k) is not None
             }
-            if version == "2.0.1":
-                merged |= (meta.extra or {}).get("2.0.1", {})
+            merged |= (meta.extra or {}).get(version, {})
         return _instances(inner, version, merged)
     if origin in (Union, UnionType):
         kinds = [a for a in get_args(hint) if a is not NoneType]
@@ -99,7 +98,7 @@ def _plain(hint: Any, version: Version, limits: dict[str, Any]) -> st.SearchStra
     if hint is bool:
         return st.booleans()
     if hint is int:
-        return st.integers(limits.get("ge", -(2**31)), limits.get("le", 2**31 - 1))
+        return st.integers(limits.get("ge", limits.get("least", -(2**31))), limits.get("le", 2**31 - 1))
     if hint is float:
         return st.floats(limits.get("ge", -1e6), limits.get("le", 1e6))
     assert hint is str, hint

@@ -115,7 +115,7 @@ class Desk:
         """Of the transaction that runs."""
         self._asked: asyncio.Future[ports.AuthorizationStatus] | None = None
 
-    def remote_start(self) -> None:
+    def remote_start(self, modes: Sequence[str] = ()) -> None:
         """See Backend."""
 
     def forget_start(self) -> None:

@@ -25,7 +25,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware.ac import OVERDRAW_S
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
-from v2g.hardware.power_module_sim import SILENCE_S
+from v2g.hardware.power_modules.bank import HOLDS_S
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d20.services import ServiceId
@@ -285,7 +285,7 @@ async def test_hardware_and_vehicle_let_go_of_a_charger_that_is_stopped_or_kille
     told(record_property, charger=off_s, vehicle=vehicle_s, voltage=low_s)
     assert off_s <= place.allowed(LOST_S)
     assert vehicle_s <= place.allowed(VEHICLE_S)
-    assert low_s <= place.allowed(SILENCE_S + DISCHARGE_S)
+    assert low_s <= place.allowed(HOLDS_S + DISCHARGE_S)
     if how == signal.SIGSTOP:  # it comes back, and takes nothing up again
         place.go_on("secc")
         await place.until(lambda: place.named("secc", "session_ended"))
@@ -299,7 +299,7 @@ async def test_the_boards_dead_man_opens_when_nobody_else_can(place: Place, reco
     off_s, low_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.volts >= LOW_V)
     told(record_property, charger=off_s, voltage=low_s)
     assert off_s <= place.allowed(LOST_S)
-    assert low_s <= place.allowed(SILENCE_S + DISCHARGE_S)
+    assert low_s <= place.allowed(HOLDS_S + DISCHARGE_S)
 
 
 @pytest.mark.long
@@ -313,7 +313,7 @@ async def test_modules_and_vehicle_are_what_is_left_when_the_contactor_is_welded
     told(record_property, current=current_s, voltage=low_s)
     assert place.line.now.closed
     assert current_s <= place.allowed(VEHICLE_S)
-    assert low_s <= place.allowed(SILENCE_S + DISCHARGE_S)
+    assert low_s <= place.allowed(HOLDS_S + DISCHARGE_S)
 
 
 @pytest.mark.parametrize("hardware", [pytest.param(True, marks=pytest.mark.long), False])

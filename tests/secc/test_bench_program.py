@@ -1,6 +1,8 @@
 """The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from secc.hardware.simulated import BenchEvse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.trace import open_trace
 from v2g.iso15118.d20.messages.common_messages import Authorization
 
 SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 40000,
@@ -44,8 +47,11 @@ key = "{pki.path("meter/leaf.key")}"
 {extra}"""
     clock = clock or Clock()
     config = load_config(text, name=str(folder / "secc.toml"))
-    async with assemble(config, clock, EventLog("secc", clock)) as charger:
+    trace = open_trace(config.log, "secc", clock)
+    observe = EventLog("secc", clock, config.log.events, trace=trace, files=config.log)
+    async with assemble(config, clock, observe) as charger:
         yield charger
+    observe.close()
 
 
 BENCH = '[hardware]\nbackend = "bench"\n'
@@ -94,3 +100,21 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
         session.start(0.0, 0)
         offered = session._request_context(waited=False).authorization
     assert (Authorization.PnC in offered) is tls
+
+
+@pytest.mark.requirement("R166", "R168")
+async def test_a_slow_start_is_no_hang_and_a_hang_after_it_is(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small computer imports for seconds before it serves."""
+    recover = Charger.recover
+    monkeypatch.setattr(Charger, "recover", lambda charger: (time.sleep(0.5), recover(charger)))
+    async with made(tmp_path, pki, BENCH + "watch.hung_s = 0.2\n") as charger:
+        hardware = charger.controllers[0].hardware
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not hardware.faults
+        time.sleep(0.5)
+        async with asyncio.timeout(5):
+            while tuple(hardware.faults) != ("charger_failed",):
+                await asyncio.sleep(0.001)

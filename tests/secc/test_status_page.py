@@ -249,7 +249,10 @@ async def test_what_prevents_the_page_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fewer than 20"):
         await failed(StatusPageConfig(token_file=file))
     file.write_text(TOKEN)
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(TransportError, match="cannot listen"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(TransportError, match=r"cannot listen .*: change status_page\.port"),
+    ):
         await failed(StatusPageConfig(port=taken.getsockname()[1], token_file=file))
     file.chmod(0o644)
     with pytest.raises(KeyAccessError, match="mode 0644"):

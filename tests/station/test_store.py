@@ -7,13 +7,16 @@ import msgspec
 import pytest
 
 from secc.station.station import Station, StationConfig
+from tests.sealing import new_keys
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.charger_port import NoCharger
+from v2g_station.kernel.kernel import Keep
 from v2g_station.store import StationStore
 
 FORMAT_1 = """
@@ -93,3 +96,67 @@ def test_a_memory_of_a_newer_format_is_not_touched(tmp_path: Path) -> None:
         StationStore(path)
     assert raised.value.hint
     assert path.exists()
+
+
+# -- sealed
+
+
+@pytest.mark.requirement("R145")
+def test_a_sealed_store_shows_nothing_and_opens_with_its_keys(tmp_path: Path) -> None:
+    path, keys = tmp_path / "station.db", new_keys(tmp_path / "keys")
+    store = StationStore(path, keys)
+    store.keep([Keep("outbox", "1", b'{"idToken":"0A1B2C3D"}'), Keep("variables", "v", b"sealed 1 AAAA")])
+    store.add_line("s-1", '{"sequence":0,"kind":"PRIVATE"}')
+    store.replace_lines("s-2", ['{"sequence":0,"kind":"PRIVATE"}'])
+    store.close()
+    stored = b"".join(each.read_bytes() for each in tmp_path.glob("station.db*"))
+    assert b"0A1B2C3D" not in stored
+    assert b"PRIVATE" not in stored
+    RecordKeys.rotate(tmp_path / "keys")
+    again = StationStore(path, RecordKeys(tmp_path / "keys"))
+    assert again.saved() == {"outbox": {"1": b'{"idToken":"0A1B2C3D"}'}, "variables": {"v": b"sealed 1 AAAA"}}
+    queued = again.next_lines(10, 10_000)
+    assert queued is not None
+    assert queued.lines == ('{"sequence":0,"kind":"PRIVATE"}',)
+    again.lines_over(queued, accepted=True)
+    assert again.taken() == {"s-1": 1}
+    again.close()
+
+
+@pytest.mark.requirement("R145")
+def test_plain_entries_are_read_and_sealed_when_they_change(tmp_path: Path) -> None:
+    path, keys = tmp_path / "station.db", new_keys(tmp_path / "keys")
+    plain = StationStore(path)
+    plain.keep([Keep("outbox", "1", b"one"), Keep("outbox", "2", b"two")])
+    plain.add_line("s-1", "{}")
+    plain.close()
+    store = StationStore(path, keys)
+    store.keep([Keep("outbox", "2", b"TWO")])
+    assert store.saved() == {"outbox": {"1": b"one", "2": b"TWO"}}
+    queued = store.next_lines(1, 1)
+    assert queued is not None
+    assert queued.lines == ("{}",)
+    store.close()
+
+
+@pytest.mark.requirement("R145")
+@pytest.mark.parametrize("other", ["none", "wrong", "moved"])
+def test_what_does_not_open_is_said_and_kept(other: str, tmp_path: Path) -> None:
+    path, keys = tmp_path / "station.db", new_keys(tmp_path / "keys")
+    store = StationStore(path, keys)
+    store.keep([Keep("outbox", "1", b"one"), Keep("outbox", "2", b"two")])
+    store.add_line("s-1", "{}")
+    store.close()
+    if other == "moved":
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE kept SET body = (SELECT body FROM kept WHERE key = '2') WHERE key = '1'")
+            db.execute("UPDATE journal SET session_id = 's-2'")
+        db.close()
+    known = {"none": None, "wrong": new_keys(tmp_path / "others"), "moved": keys}[other]
+    before = path.read_bytes()
+    again = StationStore(path, known)
+    for look in (again.saved, lambda: again.next_lines(1, 1)):
+        with pytest.raises(StoreError, match=r"station\.db"):
+            look()
+    again.close()
+    assert path.read_bytes() == before

@@ -47,7 +47,10 @@ class EvccRig:
         kind: Callable[..., Vehicle] = VehicleSession,
         edition: Edition = Edition.ISO20,
         measures_pilot: bool = True,
+        keeps: bool = True,
     ) -> None:
+        self.keeps = keeps
+        """Whether vehicles remember what they have paused."""
         self.measures_pilot = measures_pilot
         self.pki, self.family, self.kind, self.edition = known(pki), family, kind, edition
         self.config = config or settings(family)
@@ -67,20 +70,25 @@ class EvccRig:
     def run(self, case: Case) -> Result:
         """Play a case and judge it; `seen` is what was seen."""
         self.seen = []
+        visit: _Visit | None = None
         for script in case.charger_scripts:
             if case.group == "TIM" and self.timed is not None:
                 self.seen.append(self.timed)
                 continue
             pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,), "": (Authorization.EIM,)}[script.pay]
-            charger = VEHICLES[self.edition].charger(script, self.family, entropy=counter(), pays=pays)
-            self.seen.append(_Visit(self, charger, script.pay).run())
+            entropy = counter(1 + 1000 * len(self.seen))  # another session on each connection
+            charger = VEHICLES[self.edition].charger(script, self.family, entropy=entropy, pays=pays)
+            if visit is not None:
+                charger.follow(visit.charger)
+            visit = _Visit(self, charger, script.pay, visit)
+            self.seen.append(visit.run())
             self.timed = self.seen[-1] if case.group == "TIM" else self.timed
         verdict, found = judge(case, self.seen)
         return Result(case=case.id, verdict=verdict, found=found)
 
 
 class _Visit(Meeting[Vehicle, ScriptedCharger]):
-    def __init__(self, rig: EvccRig, charger: ScriptedCharger, pay: str) -> None:
+    def __init__(self, rig: EvccRig, charger: ScriptedCharger, pay: str, before: "_Visit | None") -> None:
         self.rig = rig
         self.battery = Battery(BatteryConfig(soc=30), at_ms=rig.utc_ms)
         vehicle = rig.kind(
@@ -88,6 +96,7 @@ class _Visit(Meeting[Vehicle, ScriptedCharger]):
             battery=self.battery.state,
             entropy=counter(1 << 30),
             **rig.credentials(pay),
+            **({} if before is None or not rig.keeps else {"resume": before.vehicle.paused}),
         )
         super().__init__(rig, vehicle, charger, charger)
 

@@ -18,16 +18,21 @@ from secc.session.identity import Identity, Trust
 from secc.session.paused import Paused
 from secc.session.session import ChargerSession
 from tests.charger_session import charger_session
+from tests.iso15118.d20.contracts import drawn, own_contract, service
 from tests.testkit.meeting import WIRE_S, Meeting
 from tests.trees import known
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d2 import provisioning as provisioning_2
+from v2g.iso15118.d20 import provisioning as provisioning_20
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.installation import SCHEMA_VERSION
+from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Session
-from v2g_cli.conform.kit import means_of_tree
+from v2g_cli.conform.kit import Means, means_of_tree, payers
 from v2g_testkit.cases.case import Case, Result, Seen, Verdict, judge
 from v2g_testkit.cases.editions import CHARGERS, Edition
-from v2g_testkit.cases.known import Kit, Payer
+from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ScriptedVehicle, ShowPilot
 
 CABLE_CHECK_S = 1.0
@@ -40,14 +45,43 @@ def counter(start: int = 1) -> Callable[[int], bytes]:
 
 
 @functools.cache
-def _contracts(folder: Path) -> dict[str, Payer]:
-    found = means_of_tree(PkiTree(folder), datetime.now(UTC)).contracts
-    return {name: Payer(each.chain, each.key) for name, each in found.items()}
+def _means(folder: Path) -> Means:
+    return means_of_tree(PkiTree(folder), datetime.now(UTC))
 
 
 def kit_of(pki: PkiTree, pay: str = "EIM") -> Kit:
     """Return what a tester has: external identification costs no signatures."""
-    return Kit(pay=pay, contracts=_contracts(pki.directory), stops=True, sets_pilot=True)
+    means = _means(pki.directory)
+    return Kit(
+        pay=pay,
+        contracts=payers(means.contracts),
+        provisioning=payers(means.provisioning),
+        roots=means.anchors,
+        stops=True,
+        sets_pilot=True,
+    )
+
+
+class BackEnd:
+    """Issues `contracts` after `seconds`, by the edition of the request; None: it does not answer."""
+
+    def __init__(self, pki: PkiTree, contracts: tuple[Contract, ...] | None = None) -> None:
+        self.pki, self.contracts = pki, (own_contract(pki),) if contracts is None else contracts
+        self.seconds: float | None = 2.0
+
+    def answer(self, command: ports.InstallCertificate, utc_ms: int) -> ports.CertificateInstalled:
+        old = command.schema != SCHEMA_VERSION
+        options: dict[str, Any] = {"oem_sub_cas": self.pki.chain("provisioning")[1:]} if old else {}
+        issuer: Any = (provisioning_2 if old else provisioning_20).ProvisioningService(
+            service(self.pki), oem_roots=self.pki.anchors("oem"), mo_roots=self.pki.anchors("mo"), **options
+        )
+        asked = issuer.read(command.request_exi, utc_ms)
+        found = (
+            asked
+            if isinstance(asked, Answer)
+            else issuer.answer(asked, self.contracts, utc_ms, drawn(), most_bytes=20_000)
+        )
+        return ports.CertificateInstalled(command.attempt, ports.InstallationStatus.ANSWERED, found.exi)
 
 
 class Rig:
@@ -73,6 +107,7 @@ class Rig:
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
         self.entropy = counter(1 << 40)
         self.paused: Paused | None = None
+        self.back_end = BackEnd(self.pki)
         self.delay: Callable[[bytes], float] = lambda data: WIRE_S
         self.most_mv = 1_000_000
         """What the charger's pre-charge comes to at most, mV."""
@@ -122,6 +157,7 @@ class Rig:
             vehicle_certificate=certificate,
             paused=self.paused,
             tls=self.tls,
+            can_install=True,
         )
 
 
@@ -182,6 +218,9 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
                 return ports.ContactorState(closed=closed)
             case ports.RecordMeter() | ports.CloseBooks():
                 return self._read()
+            case ports.InstallCertificate():
+                if rig.back_end.seconds is not None:
+                    self._post(rig.back_end.seconds, self.charger, rig.back_end.answer(command, rig.utc_ms))
             case ports.SaveSession(paused=paused):
                 rig.paused = paused
             case _:

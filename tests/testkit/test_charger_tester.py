@@ -20,11 +20,13 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.trace import Line
+from v2g.iso15118.trace_read import entries
 from v2g.observe import Observe
 from v2g_cli.conform.kit import means_of_tree
 from v2g_cli.conform.report import write_pages
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
+from v2g_cli.trace.html import page
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import chosen
@@ -107,7 +109,14 @@ async def test_sessions_with_our_charger(pki: PkiTree, tmp_path: Path) -> None:
     assert len(results) == 4
     said = [each.name for each in lines["SECC-SVC-DC-detail"] if each.way == "out"]
     assert said[:2] == ["SupportedAppProtocolReq", "SessionSetupReq"]
-    write_pages(tmp_path, "secc", {"device": "X <1>"}, chosen(CASES, only), list(results.values()), lines)
+    write_pages(
+        tmp_path,
+        "secc",
+        {"device": "X <1>"},
+        chosen(CASES, only),
+        list(results.values()),
+        lambda case, title: page(title, entries(lines[case])) if lines.get(case) else None,
+    )
     index = (tmp_path / "index.html").read_text()
     assert all(name in index for name in results)
     assert "<dt>device</dt><dd>X &lt;1&gt;</dd>" in index

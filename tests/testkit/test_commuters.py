@@ -73,7 +73,9 @@ async def test_what_a_fleet_reports_arrives_whole_also_what_it_recorded_without_
     csms: Backend, tmp_path: Path
 ) -> None:
     async with serving(csms) as ask:
-        end_ms = csms.clock.utc_ms()
+        way_home_ms = round(17.5 * HOUR_MS)  # of both: without a connection until the end
+        end_ms = csms.clock.utc_ms() // DAY_MS * DAY_MS + way_home_ms - DAY_MS
+        assert all(fleet_vehicle(number, end_ms).lost(end_ms) for number in (1, 2))
         fleet = Commuters(
             CommutersConfig(folder=tmp_path, end_ms=end_ms, count=2, speed=200_000, step_s=30),
             lambda on_marks: ApiUplink(ask, on_marks),

@@ -1,17 +1,20 @@
 """The contract test of drivers: simulated ones pass, and each of many broken ones fails the case that is about it."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from secc.hardware.drivers import find
 from secc.hardware.meter import SimulatedMeter
+from tests.driver_packages import install
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import Demand, StageReport
-from v2g.io.hardware.driver import Kind
+from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
@@ -49,7 +52,7 @@ def named(results: dict[str, Result], verdict: Verdict) -> set[str]:
 
 @pytest.mark.parametrize(
     ("kind", "bench", "passes"),
-    [("pilot", OPEN, 15), ("stage", OPEN, 9), ("stage", LOADED, 10), ("meter", OPEN, 7)],
+    [("pilot", OPEN, 16), ("stage", OPEN, 9), ("stage", LOADED, 10), ("meter", OPEN, 7)],
 )
 def test_simulated_drivers_pass(kind: Kind, bench: Bench, passes: int) -> None:
     results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
@@ -153,6 +156,24 @@ def keeps_a_task(patch: Patch) -> None:
     patch.setattr(SimulatedContactor, "close", close)
 
 
+def grows_old(patch: Patch) -> None:
+    """The state is that of the start, for ever."""
+    began = 0.0
+
+    def age(_: Any) -> float:
+        return asyncio.get_running_loop().time() - began
+
+    before = SimulatedChargerPilot.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        nonlocal began
+        before(self, *args, **kwargs)
+        began = asyncio.get_running_loop().time()
+
+    patch.setattr(SimulatedChargerPilot, "__init__", init)
+    patch.setattr(SimulatedChargerPilot, "age_s", property(age))
+
+
 def flaps(kind: type, word: str) -> Callable[[Patch], None]:
     """Let a part report one fault twice."""
 
@@ -214,6 +235,7 @@ BOARDS: dict[str, Mutant] = {
         ("reports commands", closed_twice, "closes"),
         ("does not open", only_opens_when_told_twice, "opens-contactor"),
         ("cannot be cut", nothing(SimulatedContactor, "cut"), "cut"),
+        ("its samples grow old", grows_old, "fresh"),
         ("F is not shown", nothing(SimulatedChargerPilot, "set_error"), "error"),
         ("states are not reported", nothing(SimulatedChargerPilot, "on_state"), "follows"),
         ("the oscillator is not reported", nothing(SimulatedChargerPilot, "on_oscillator"), "duty"),
@@ -261,3 +283,127 @@ def test_a_broken_driver_fails_the_cases_that_are_about_it_and_no_others(name: s
         break_(patch)
         results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
     assert named(results, Verdict.FAIL) == set(case.split()), results
+
+
+# -- what charging does not need: drivers of a maker, right but for one flaw
+
+SIDE = """
+import asyncio
+from contextlib import asynccontextmanager
+import msgspec
+from v2g.io.hardware.driver import Driver
+
+class Config(msgspec.Struct, forbid_unknown_fields=True):
+    flaw: str = ""
+
+class Reader:
+    opened = None
+
+    def __init__(self, flaw):
+        self.flaw, self.cards, self.lost = flaw, [], []
+
+    def on_card(self, callback):
+        self.cards.append(callback)
+        if self.flaw == "reports at rest":
+            callback("04A1B2C3", "ISO14443")
+
+    def on_lost(self, callback):
+        self.lost.append(callback)
+        if self.flaw == "is lost":
+            asyncio.get_running_loop().call_later(1, callback, "loose cable")
+
+    def hold(self, count):
+        uid = "04A1B2C3"
+        if self.flaw == "another identifier each time":
+            uid = f"{count:08X}"
+        if self.flaw == "lower case":
+            uid = uid.lower()
+        if self.flaw == "reports the first card only" and count > 1:
+            return
+        report = lambda: [callback(uid, "ISO14443") for callback in self.cards]
+        if self.flaw == "reports in a thread":
+            import threading
+            thread = threading.Thread(target=report)
+            thread.start()
+            thread.join()
+            return
+        report()
+        if self.flaw == "repeats":
+            asyncio.get_running_loop().call_later(1, report)
+
+class Display:
+    def __init__(self, flaw):
+        self.flaw, self.before = flaw, None
+
+    async def show(self, shown):
+        if self.flaw == "needs a language" and shown.get("content") and not shown["language"]:
+            raise ValueError("no language")
+        if self.flaw == "cannot be empty" and not shown:
+            raise KeyError("content")
+        if self.flaw == "needs a message" and shown and "content" not in shown:
+            raise KeyError("content")
+        if self.flaw == "knows ASCII":
+            shown.get("content", "").encode("ascii")
+        if self.flaw == "hangs with codes" and len(shown.get("qr_codes", ())) > 1:
+            await asyncio.sleep(1_000)
+
+@asynccontextmanager
+async def reader(config, context):
+    Reader.opened = Reader(config.flaw)
+    yield Reader.opened
+    if config.flaw == "leaves a task":
+        asyncio.get_running_loop().create_task(asyncio.sleep(1_000))
+
+@asynccontextmanager
+async def display(config, context):
+    yield Display(config.flaw)
+
+DRIVERS = (Driver("card_reader", Config, reader), Driver("display", Config, display))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "flaw", "fails"),
+    [
+        ("card_reader", "", ""),
+        ("card_reader", "leaves a task", "releases"),
+        ("card_reader", "reports at rest", "rest"),
+        ("card_reader", "is lost", "rest"),
+        ("card_reader", "reports the first card only", "again"),
+        ("card_reader", "repeats", "card"),
+        ("card_reader", "another identifier each time", "again"),
+        ("card_reader", "lower case", "card again"),
+        ("card_reader", "reports in a thread", "card again"),
+        ("display", "", ""),
+        ("display", "needs a language", "message"),
+        ("display", "cannot be empty", "clears"),
+        ("display", "needs a message", "beside"),
+        ("display", "hangs with codes", "beside"),
+        ("display", "knows ASCII", "any-text"),
+    ],
+)
+def test_drivers_of_card_readers_and_displays(
+    kind: Kind, flaw: str, fails: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    name = f"side_{tmp_path.name.replace('-', '_')}"  # a module is imported once in a process
+    install(tmp_path, monkeypatch, {"acme": f"{name}:DRIVERS"}, {name: SIDE})
+    driver, held = find(kind, "acme"), 0
+
+    async def card(there: bool) -> None:
+        nonlocal held
+        held += there
+        if there:
+            inspect.unwrap(driver.open).__globals__["Reader"].opened.hold(held)
+
+    async def scenario() -> dict[str, Result]:
+        nonlocal held
+        tester = DriverTester(kind, "acme", driver.config(flaw=flaw), Bench(card=card), DriverContext(clock=Clock()))
+        found = {}
+        for each in cases(kind):
+            held = 0
+            found[each.case.id.split("-", 2)[2]] = await tester.run(each)
+        return found
+
+    results = run(scenario())
+    assert named(results, Verdict.FAIL) == set(fails.split()), results
+    assert not named(results, Verdict.INCONCLUSIVE)

@@ -1,22 +1,32 @@
-"""The contract test with real drivers: a board on a pseudo-terminal, modules on a CAN bus, a meter on a serial line."""
+"""The contract test with real drivers: a board, a meter and a card reader on pseudo-terminals, modules on a CAN bus."""
 
 import asyncio
 import threading
 import uuid
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.io.hardware.linux_machine import Machine
 from tests.io.hardware.test_can_modules import Modules
+from tests.io.hardware.test_line_display import wired
 from tests.io.hardware.test_modbus import Bench as MeterBench
-from v2g.hardware.board_firmware import BoardFirmware
-from v2g.hardware.power_modules import ModulesConfig
+from tests.station.device.test_card_readers import Cable
+from v2g.config import Table
+from v2g.hardware.board.firmware import BoardFirmware
+from v2g.hardware.power_modules.bank import ModulesConfig
+from v2g.hardware.power_modules.infypower import InfypowerConfig
 from v2g.hardware.simulation import Load
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.iec61851.proximity import SEATED_OHM
+from v2g.io.hardware import linux_board
 from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.driver import DriverContext, Kind
+from v2g.io.hardware.line_display import LineDisplayConfig
+from v2g.io.hardware.linux_board import LinuxBoardConfig
 from v2g.io.hardware.modbus import ModbusConfig
+from v2g.io.hardware.pn532 import Pn532Config
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g_testkit import driver_cases
@@ -76,7 +86,18 @@ async def test_the_control_board_passes() -> None:
     wrong, passed = await failures("pilot", "board", config, Bench(energised=True, vehicle=board.show))
     board.close()
     assert wrong == []
-    assert len(passed) == 15
+    assert len(passed) == 16
+
+
+async def test_the_board_of_a_computers_own_parts_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path)
+    monkeypatch.setattr(linux_board, "GpiodLines", machine.lines)
+    config, _ = Table(machine.config(lost_s=2.0)).read(LinuxBoardConfig)
+    assert config is not None
+    wrong, passed = await failures("pilot", "linux", config, Bench(energised=True, vehicle=machine.show))
+    machine.stop()
+    assert wrong == []
+    assert len(passed) == 15  # its fan shows no speed
 
 
 @pytest.mark.parametrize(
@@ -93,6 +114,22 @@ async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
     assert len(passed) == passes
 
 
+@pytest.mark.parametrize(
+    ("load_mv", "passes"), [(400_000, 9), pytest.param(None, 9, marks=pytest.mark.long)], ids=["loaded", "open"]
+)
+async def test_infypower_modules_pass(load_mv: int | None, passes: int) -> None:
+    config = InfypowerConfig(
+        interface="virtual", channel=uuid.uuid4().hex, bitrate=500_000, modules=(0, 1), send_s=0.05, isolation_s=0.05
+    )
+    modules = Modules(config)
+    modules.bank.load = None if load_mv is None else Load(load_mv, *(True,), 200_000, 200_000)
+    bench = Bench(energised=True, discharge=False, voltage_mv=420_000, load_mv=load_mv)
+    wrong, passed = await failures("stage", "infypower", config, bench)
+    await modules.close()
+    assert wrong == []
+    assert len(passed) == passes
+
+
 async def test_the_modbus_meter_passes() -> None:
     meter = MeterBench()
     serving = asyncio.create_task(meter.server.serve_forever())
@@ -103,3 +140,29 @@ async def test_the_modbus_meter_passes() -> None:
     meter.cable.close()
     assert wrong == []
     assert len(passed) == 7
+
+
+async def test_the_card_reader_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("v2g.hardware.readers.pn532.POLL_S", 0.02)
+    reader = Cable(tmp_path / "reader")
+
+    async def card(there: bool) -> None:
+        reader.core.card = bytes.fromhex("04A1B2C3D4E5F6") if there else None
+
+    config = Pn532Config(device=str(reader.link), away_s=0.1)
+    wrong, passed = await failures("card_reader", "pn532", config, Bench(card=card, away_s=0.5))
+    reader.unplug()
+    assert wrong == []
+    assert passed == {"opens", "releases", "rest", "card", "again"}
+    wrong, passed = await failures("card_reader", "pn532", config, Bench())
+    assert {each.case for each in wrong} == {"HW-READER-opens", "HW-READER-releases", "HW-READER-rest"}
+    assert "reader: " in wrong[0].found
+
+
+async def test_the_line_display_passes() -> None:
+    async with wired() as (cable, screen):
+        config = LineDisplayConfig(device=cable.devices[0], baud_rate=115_200)
+        wrong, passed = await failures("display", "escpos", config, Bench())
+    assert wrong == []
+    assert passed == {"opens", "releases", "message", "clears", "beside", "any-text"}
+    assert screen.text == ["", ""], "the driver clears it"

@@ -138,7 +138,11 @@ def test_junit_holds_what_anybody_may_say_and_counts_failures_alone() -> None:
 def test_wrong_certificates_are_wrong_in_what_they_are_called_after(pki: PkiTree) -> None:
     now = datetime.now(UTC)
     means = means_of_tree(pki, now)
-    for found, role, root in ((means.contracts, Role.CONTRACT, "mo"), (means.identities, Role.VEHICLE, "oem")):
+    for found, role, root in (
+        (means.contracts, Role.CONTRACT, "mo"),
+        (means.identities, Role.VEHICLE, "oem"),
+        (means.provisioning, Role.OEM_PROVISIONING, "oem"),
+    ):
         reasons = {}
         for name, each in found.items():
             try:
@@ -146,7 +150,7 @@ def test_wrong_certificates_are_wrong_in_what_they_are_called_after(pki: PkiTree
                 reasons[name] = ""
             except CertificateError as error:
                 reasons[name] = error.reason
-        assert reasons.pop("good" if role is Role.CONTRACT else "vehicle") == ""
+        assert reasons.pop("vehicle" if role is Role.VEHICLE else "good") == ""
         assert reasons.pop("other-vehicle", "") == ""
         assert reasons == {
             "expired": "expired",
@@ -156,6 +160,6 @@ def test_wrong_certificates_are_wrong_in_what_they_are_called_after(pki: PkiTree
             "forged": "bad_signature",
         }
     files = (pki.path("vehicle/chain.pem"), pki.path("vehicle/leaf.key"))
-    alone = means_of_files(files, [pki.path("v2g/root.pem")], (None, None), now)
+    alone = means_of_files(files, [pki.path("v2g/root.pem")], (None, None), (None, None), now)
     assert alone.identities.keys() == {"vehicle", "unknown-root", "forged"}
     assert not alone.contracts

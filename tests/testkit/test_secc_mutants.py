@@ -20,11 +20,10 @@ from tests.safety.test_charger_findings import (
 )
 from tests.testkit.rig import WIRE_S, Rig, kit_of
 from tests.testkit.test_secc_cases import EVERYTHING
-from v2g import exi
 from v2g.errors import CodecError
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.d20.session import decode_payload
 from v2g.iso15118.d20.timing import Timing
 from v2g_testkit.cases.case import Case, Verdict, complaint
 from v2g_testkit.cases.report import chosen
@@ -152,7 +151,7 @@ def test_a_charger_with_one_thing_wrong_fails_in_it_alone(
 
 def late(*names: str, by: float) -> Callable[[bytes], float]:
     def delay(data: bytes) -> float:
-        message = exi.decode(data[8:], SCHEMAS[int.from_bytes(data[2:4], "big")])
+        message, _ = decode_payload(int.from_bytes(data[2:4], "big"), data[8:], Family.AC)
         return by if type(message).__name__ in names else WIRE_S
 
     return delay

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -180,6 +181,30 @@ def test_an_interrupted_run_reports_what_it_has_found(monkeypatch: pytest.Monkey
     assert done.exit_code == 130
     assert "interrupted after 1 of 2 cases" in done.output
     assert report.read_text().count("<testcase") == 1
+
+
+def test_an_interrupted_run_is_continued_by_its_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run: list[str] = []
+
+    class Interrupted(EvccTester):
+        async def run(self, case: Case) -> Result:
+            run.append(case.id)
+            if len(run) == 3:
+                raise asyncio.CancelledError
+            verdict = Verdict.INCONCLUSIVE if len(run) == 2 else Verdict.PASS
+            return Result(case=case.id, verdict=verdict, found="ends")
+
+    monkeypatch.setattr("v2g_cli.conform.command.EvccTester", Interrupted)
+    records = tmp_path / "run.jsonl"
+    words = ["conform", "evcc", "--profile", "interop", "--without-tls", "--only", "SID-DC", "--json"]
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 130
+    records.write_text(first.output)
+    again = CliRunner().invoke(app, [*words, "--resume", str(records)])
+    assert again.exit_code == 0
+    cases = [case.id for case in chosen(CASES, ["SID-DC"])]
+    assert run == [*cases[:3], *cases[1:]]  # what was inconclusive, and what was not run
+    assert json.loads(again.output.splitlines()[-1])["totals"]["pass"] == len(cases)
 
 
 def test_a_report_that_has_no_place_is_told_before_anything_is_run(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""Interfaces of a charger's power hardware: small protocols, implemented by simulators and real
-parts. All methods and callbacks are called in one event loop.
+"""Interfaces of a charger's hardware: small protocols, implemented by simulators and real parts. All methods and
+callbacks are called in one event loop.
 
 Power and current are positive from charger to vehicle. Voltages mV, currents mA, power W.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -138,12 +138,22 @@ class Cabinet(Protocol):
         """Call `callback` when the emergency stop is pressed or released, or its board is lost or back."""
 
 
+FRESH_S: Final = 1.0
+"""Longest age of a pilot's state while it is not F."""
+
+
 class ChargerPilot(Protocol):
     """The charger's end of the control pilot."""
 
     @property
     def state(self) -> PilotState:
         """The present state of the wire."""
+
+    @property
+    def age_s(self) -> Annotated[float, Meta(ge=0)]:
+        """Time since the board last measured `state`, whether or not it changed. A board that has stopped repeats its
+        last state for ever: only this shows it. While it is above FRESH_S, and the state not F, the board is at
+        fault."""
 
     @property
     def fault(self) -> PilotFault:
@@ -298,3 +308,33 @@ class ConnectionDevice(Protocol):
 
     def on_report(self, callback: Callable[[ContactReport], None]) -> None:
         """Call `callback` with each new report."""
+
+
+CardId = Annotated[str, Meta(pattern=r"^([0-9A-F]{2}){4,10}\Z")]
+"""The identifier (UID) of a card, 4 to 10 octets in hexadecimal digits, in the order in which the card sends them."""
+
+CardType = Literal["ISO14443", "ISO15693"]
+"""The standard of a card: its token type in OCPP."""
+
+
+class CardReader(Protocol):
+    """A reader of RFID cards."""
+
+    def on_card(self, callback: Callable[[CardId, CardType], None]) -> None:
+        """Call `callback` with each new card: once, however long it stays, and again when it was away."""
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the reason when the reader stops responding: the charger closes it, and opens it
+        again."""
+
+
+class DriverDisplay(Protocol):
+    """A display for the drivers of vehicles."""
+
+    async def show(self, shown: Mapping[str, Any]) -> None:
+        """Show this instead of what was there, and return when it can be read. Raise TransportError for a display that
+        does not respond: the charger closes it, and opens it again.
+
+        `shown` is the object of `[station.display]`. It is never called while it is at work: a slow display gets the
+        newest next.
+        """

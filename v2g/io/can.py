@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
-from v2g.hardware.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
+from v2g.hardware.power_modules.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
 
 _log = logging.getLogger(__name__)
 

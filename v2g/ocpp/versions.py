@@ -237,6 +237,8 @@ def _is_allowed(value: Any, rule: Mapping[str, Any]) -> bool:
         return False
     if "max_length" in rule and len(value) > rule["max_length"]:
         return False
+    if "least" in rule and value < rule["least"]:
+        return False
     return value not in rule.get("without", ()) and ("values" not in rule or value in rule["values"])
 
 
@@ -258,6 +260,9 @@ def _check(value: msgspec.Struct, version: Version, path: str) -> None:
 def _check_value(value: Any, rule: Mapping[str, Any], path: str) -> None:
     if rule.get("integer") and not isinstance(value, int):
         raise OcppError(f"2.0.1 requires an integer - at `{path}`", answer="TypeConstraintViolation")
+    if "least" in rule and value < rule["least"]:
+        least = rule["least"]
+        raise OcppError(f"Expected `int` >= {least} - at `{path}`", answer="PropertyConstraintViolation")
     too_long = isinstance(value, str) and len(value) > rule.get("max_length", len(value))
     if too_long or value in rule.get("without", ()) or value not in rule.get("values", (value,)):
         raise OcppError(f"2.0.1 does not allow this value - at `{path}`", answer="PropertyConstraintViolation")

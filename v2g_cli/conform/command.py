@@ -1,78 +1,76 @@
 """`v2g conform`: tests a charger's SECC or a vehicle's EVCC of any vendor, case by case."""
 
 import asyncio
-import contextlib
-import logging
-import platform
-import shlex
-import signal
 import socket
-import ssl
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import msgspec
 import typer
-from rich.text import Text
+from msgspec.structs import replace
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sdp
 from v2g.iso15118.trace import Line
+from v2g.iso15118.trace_read import entries
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
 from v2g_cli.conform import report as conform_report
-from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
-from v2g_cli.output import print_json, print_table, say, say_row, terminal
-from v2g_testkit.cases.case import Case, Result, Verdict
+from v2g_cli.conform.comparison import badge, diff
+from v2g_cli.conform.csms import csms
+from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree, payers
+from v2g_cli.conform.options import (
+    DeviceOption,
+    HtmlOption,
+    JsonFlag,
+    JunitOption,
+    ListFlag,
+    OnlyOption,
+    ParallelOption,
+    QuickFlag,
+    ResumeOption,
+    TargetOption,
+)
+from v2g_cli.conform.running import (
+    Reporter,
+    combined,
+    describe,
+    ending,
+    list_cases,
+    quiet,
+    read_results,
+    run_cases,
+    run_devices,
+    write_reports,
+)
+from v2g_cli.conform.station import station
+from v2g_cli.conform.targets import Reports, Target, targets_of
+from v2g_cli.output import say
+from v2g_cli.trace import html as trace_html
+from v2g_testkit.cases.case import Case, Result
 from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
-from v2g_testkit.cases.known import Kit, Payer
-from v2g_testkit.cases.report import NOTICE, chosen, exit_code, totals
+from v2g_testkit.cases.known import Kit
+from v2g_testkit.cases.report import chosen
 from v2g_testkit.charger_tester import Bench, SeccTester, by_command, no_stimulus, stop_by_command
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
 
 app = typer.Typer(no_args_is_help=True)
-
-_INTERRUPTED = 130
-
-_COLOURS = {
-    Verdict.PASS: "green",
-    Verdict.FAIL: "bold red",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.OPEN: "cyan",
-    Verdict.NOT_APPLICABLE: "dim",
-}
+app.command()(station)
+app.command()(csms)
+app.command()(diff)
+app.command()(badge)
 
 InterfaceOption = Annotated[
     str, typer.Option("--interface", "-i", help="Network interface of the link; lo on one machine.")
 ]
 EnergyOption = Annotated[Family, typer.Option("--energy", help="Energy transfer mode to test.")]
 EditionOption = Annotated[Edition, typer.Option("--edition", help="Edition of the protocol to test.")]
-OnlyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only", metavar="ID", help="Only cases whose id contains this text; * matches anything; repeatable."
-    ),
-]
 WithoutTlsFlag = Annotated[
     bool, typer.Option("--without-tls", help="Use plain TCP: with interop in edition 20; always in DIN 70121.")
-]
-QuickFlag = Annotated[bool, typer.Option("--quick", help="Run one case of each kind instead of all.")]
-ListFlag = Annotated[bool, typer.Option("--list", help="List the cases and exit.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per case, then the totals.")]
-JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for build servers.")]
-DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="TEXT", help="Device under test, for reports: make, model, serial number.")
-]
-HtmlOption = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FOLDER", help="Folder for an HTML report: results, and the messages of each case."),
 ]
 PkiOption = Annotated[
     Path | None,
@@ -83,6 +81,8 @@ PkiOption = Annotated[
 @app.command()
 def secc(
     interface: InterfaceOption = "lo",
+    target: TargetOption = None,
+    parallel: ParallelOption = 4,
     edition: EditionOption = Edition.ISO20,
     energy: EnergyOption = Family.DC,
     pki: PkiOption = None,
@@ -91,6 +91,8 @@ def secc(
     root: Annotated[list[Path] | None, typer.Option(help="V2G root (PEM) of the charger's chain; repeatable.")] = None,
     contract_chain: Annotated[Path | None, typer.Option(help="PEM chain of a contract.")] = None,
     contract_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    provisioning_chain: Annotated[Path | None, typer.Option(help="PEM chain of the vehicle's provisioning.")] = None,
+    provisioning_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
     sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
     profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
     without_tls: WithoutTlsFlag = False,
@@ -109,6 +111,7 @@ def secc(
     without_power: Annotated[
         bool, typer.Option("--without-power", help="The charger has no power electronics and always reports 0 V.")
     ] = False,
+    resume: ResumeOption = None,
     device: DeviceOption = "",
     only: OnlyOption = None,
     quick: QuickFlag = False,
@@ -141,18 +144,20 @@ def secc(
         list_cases(cases, json=json)
         return
     without_tls |= edition is Edition.DIN
-    _check(interface, profile, pay, without_tls=without_tls, edition=edition)
+    targets = targets_of(target or (), Target(interface=interface, sdp_port=sdp_port))
+    for each in targets:
+        _check(each.interface, profile, pay, without_tls=without_tls, edition=edition)
     now = datetime.now(UTC)
     if pki is not None:
         means = means_of_tree(known_tree(pki), now)
     else:
-        means = means_of_files((vehicle_chain, vehicle_key), root or [], (contract_chain, contract_key), now)
+        contract, own = (contract_chain, contract_key), (provisioning_chain, provisioning_key)
+        means = means_of_files((vehicle_chain, vehicle_key), root or [], contract, own, now)
     tls = PROFILES[profile] if edition is Edition.ISO20 else ISO15118_2
     if not without_tls and tls.mutual and not means.identities:
         raise ConfigError("no vehicle certificate given", hint="--pki, or --vehicle-chain and --vehicle-key")
     if not without_tls and not means.anchors:
         raise ConfigError("no root of the charger's chain given", hint="--pki or --root, or --without-tls")
-    contracts = {name: Payer(each.chain, each.key) for name, each in means.contracts.items()}
     bench = Bench(
         interface=interface,
         family=energy,
@@ -160,7 +165,9 @@ def secc(
         identities=means.identities,
         anchors=means.anchors,
         kit=Kit(
-            contracts=contracts,
+            contracts=payers(means.contracts),
+            provisioning=payers(means.provisioning),
+            roots=means.anchors,
             pay=pay,
             voltage=voltage,
             current=current,
@@ -172,14 +179,24 @@ def secc(
         profile=tls,
         without_tls=without_tls,
     )
-    moved = no_stimulus if pilot is None else by_command(pilot, _warn)
-    tester = SeccTester(bench, Clock(), pilot=moved, stop=None if stop is None else stop_by_command(stop, _warn))
-    _play("secc", device, tester, cases, junit=junit, html=html, json=json)
+
+    def tester(at: Target) -> SeccTester:
+        return SeccTester(
+            replace(bench, interface=at.interface, sdp_port=at.sdp_port),
+            Clock(),
+            pilot=no_stimulus if pilot is None else by_command(at.named(pilot), _warn),
+            stop=None if stop is None else stop_by_command(at.named(stop), _warn),
+        )
+
+    reports = Reports(junit=junit, html=html, json=json, resume=resume)
+    _play("secc", device, tester, targets, cases, reports, parallel)
 
 
 @app.command()
 def evcc(
     interface: InterfaceOption = "lo",
+    target: TargetOption = None,
+    parallel: ParallelOption = 4,
     edition: EditionOption = Edition.ISO20,
     energy: EnergyOption = Family.DC,
     pki: PkiOption = None,
@@ -198,6 +215,7 @@ def evcc(
         str,
         typer.Option(metavar="EIM|PnC", help="The only authorisation method offered where a case does not fix one."),
     ] = "",
+    resume: ResumeOption = None,
     device: DeviceOption = "",
     only: OnlyOption = None,
     quick: QuickFlag = False,
@@ -228,7 +246,9 @@ def evcc(
         list_cases(cases, json=json)
         return
     without_tls |= edition is Edition.DIN
-    _check(interface, profile, pay, without_tls=without_tls, edition=edition)
+    targets = targets_of(target or (), Target(interface=interface, sdp_port=sdp_port))
+    for each in targets:
+        _check(each.interface, profile, pay, without_tls=without_tls, edition=edition)
     now = datetime.now(UTC)
     if pki is not None:
         tree = known_tree(pki)
@@ -252,8 +272,13 @@ def evcc(
         pay=pay,
         wait_s=wait,
     )
-    tester = EvccTester(bench, Clock(), starter=Starter(start))
-    _play("evcc", device, tester, cases, junit=junit, html=html, json=json)
+
+    def tester(at: Target) -> EvccTester:
+        place = replace(bench, interface=at.interface, sdp_port=at.sdp_port)
+        return EvccTester(place, Clock(), starter=Starter(None if start is None else at.named(start)))
+
+    reports = Reports(junit=junit, html=html, json=json, resume=resume)
+    _play("evcc", device, tester, targets, cases, reports, parallel)
 
 
 def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: bool) -> list[Case]:
@@ -280,143 +305,88 @@ def _check(interface: str, profile: str, pay: str, *, without_tls: bool, edition
 def _play(
     kind: str,
     device: str,
-    tester: SeccTester | EvccTester,
+    tester: Callable[[Target], SeccTester | EvccTester],
+    targets: Sequence[Target],
     cases: Sequence[Case],
-    *,
-    junit: Path | None,
-    html: Path | None,
-    json: bool,
+    reports: Reports,
+    parallel: int,
 ) -> NoReturn:
-    """Run the cases, report, and exit with the exit code; 130 when interrupted."""
-    conform_report.prepare(junit, html)
-    about = describe(device)
-    teller = Reporter(cases, about, json=json)
-    results, lines = asyncio.run(_run(tester, cases, teller))
-    if isinstance(tester, SeccTester) and tester.device:
-        about["address"] = tester.device
-    if junit is not None:
-        conform_report.write_junit(junit, kind, about, cases, results)
-    if html is not None:
-        conform_report.write_pages(html, kind, about, cases, results, lines)
-        if not json:
-            say(f"{html / 'index.html'}")
-    raise typer.Exit(exit_code(results) if len(results) == len(cases) else _INTERRUPTED)
+    """Run the cases with each device, report, and exit with the exit code of all; 130 when interrupted."""
+    runs = [_Run(kind, device, tester(each), each, cases, reports) for each in targets]
+    if len(runs) == 1:
+        asyncio.run(runs[0].alone())
+    else:
+        asyncio.run(run_devices([each.beside for each in runs], parallel))
+    for each in runs:
+        each.report()
+    raise typer.Exit(combined([each.code for each in runs]))
 
 
-def describe(device: str) -> dict[str, str]:
-    """Return the metadata of a report: device, time, versions, command with its options."""
-    versions = (
-        f"v2g-engine {version('v2g-engine')}",
-        f"Python {platform.python_version()}",
-        ssl.OPENSSL_VERSION,
-        platform.platform(),
-    )
-    return {
-        "device": device or "not named (--device)",
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "versions": ", ".join(versions),
-        "command": shlex.join(["v2g", *sys.argv[1:]]),
-    }
+class _Run:
+    """The run of one device."""
 
+    def __init__(
+        self,
+        kind: str,
+        device: str,
+        tester: SeccTester | EvccTester,
+        target: Target,
+        cases: Sequence[Case],
+        reports: Reports,
+    ) -> None:
+        self._kind, self._tester, self._cases = kind, tester, cases
+        self._name, self._reports = target.name, reports.of(target.name)
+        conform_report.prepare(self._reports.junit, self._reports.html)
+        self._about = describe(" ".join(filter(None, (device, target.name))))
+        resume = self._reports.resume
+        self._done = [] if resume is None else read_results(resume, target.name)
+        self._lines: dict[str, list[Line]] = {}
+        self._results: list[Result] = []
+        self._absent = False
 
-async def _run(
-    tester: SeccTester | EvccTester, cases: Sequence[Case], report: "Reporter"
-) -> tuple[list[Result], dict[str, list[Line]]]:
-    results: list[Result] = []
-    lines: dict[str, list[Line]] = {}
-    with _quiet():
-        if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
-            await tester.find()  # without a device the error is the whole result
-        # also report results after Ctrl-C
-        with _ended_by_sigterm(), contextlib.suppress(asyncio.CancelledError):
-            for case in cases:
-                report.begins(case)
-                results.append(await tester.run(case))
-                lines[case.id] = tester.lines
-                report.ended(case, results[-1])
-    report.done(results)
-    return results, lines
+    @property
+    def code(self) -> int:
+        """The exit code: 3 if the device was not there."""
+        return 3 if self._absent else ending(self._results, self._cases)
 
+    async def alone(self) -> None:
+        """Run the cases. Raises V2GError if there is no device: that is the whole result."""
+        with quiet():
+            await self._find()
+        await self._run(alone=True)
 
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+    async def beside(self) -> None:
+        """Run the cases beside other devices, whose runs go on if this one's cannot."""
+        try:
+            await self._find()
+            await self._run(alone=False)
+        except V2GError as error:
+            self._absent = True
+            say(f"{self._name}: {error}", err=True)
 
+    async def _find(self) -> None:
+        if isinstance(self._tester, SeccTester) and any(case.scripts for case in self._cases):
+            await self._tester.find()
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Log errors only: failing handshakes are part of the test."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+    async def _run(self, *, alone: bool) -> None:
+        shown = Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
+        self._results = await run_cases(self._one, self._cases, shown, self._done, alone=alone)
 
+    async def _one(self, case: Case) -> Result:
+        result = await self._tester.run(case)
+        self._lines[case.id] = self._tester.lines
+        return result
 
-class Reporter:
-    """Shows progress: colours at a terminal, lines in a pipe, records with --json."""
+    def report(self) -> None:
+        """Write the reports. Raises StoreError."""
+        if isinstance(self._tester, SeccTester) and self._tester.device:
+            self._about["address"] = self._tester.device
+        to = self._reports
+        found = self._about, self._cases, self._results, self._page
+        write_reports(self._kind, *found, junit=to.junit, html=to.html, json=to.json)
 
-    def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool, notice: str = NOTICE) -> None:
-        self._about, self._notice = about, notice
-        self._count, self._number, self._json = len(cases), 0, json
-        self._console = terminal() if sys.stdout.isatty() and not json else None
-        self._status = self._console.status("") if self._console is not None else None
-
-    def begins(self, case: Case) -> None:
-        """A case begins."""
-        self._number += 1
-        if self._status is not None:
-            self._status.update(f"{self._number} of {self._count}  {case.id}  {case.title}")
-            self._status.start()
-
-    def ended(self, case: Case, result: Result) -> None:
-        """The result of a case."""
-        if self._json:
-            print_json(
-                {"title": case.title, "required": case.required, "requirements": case.requirements}
-                | msgspec.to_builtins(result)
-            )
-        elif self._console is not None:
-            colour = _COLOURS[result.verdict]
-            self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}")
-        else:
-            say_row(result.verdict.value, case.id, result.found)
-
-    def done(self, results: Sequence[Result]) -> None:
-        """End of the run."""
-        if self._status is not None:
-            self._status.stop()
-        counted = totals(results)
-        if self._json:
-            counts = {verdict.value: n for verdict, n in counted.items()}
-            print_json({"totals": counts, "about": self._about, "notice": self._notice})
-        else:
-            if len(results) < self._count:
-                say(f"interrupted after {len(results)} of {self._count} cases")
-            say(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()))
-            if self._notice:
-                say(self._notice)
-
-
-def list_cases(cases: Sequence[Case], *, json: bool) -> None:
-    """List cases."""
-    if json:
-        for case in cases:
-            print_json({**msgspec.to_builtins(case), "group": case.group})
-        return
-    print_table(
-        "Cases",
-        ("Case", "What is done", "Required", "Requirements", "Open"),
-        ((case.id, case.title, case.required, " ".join(case.requirements), case.open) for case in cases),
-    )
+    def _page(self, case: str, title: str) -> str | None:
+        return trace_html.page(title, entries(self._lines[case])) if self._lines.get(case) else None
 
 
 def _warn(event: Observe) -> None:

@@ -14,16 +14,18 @@ from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.pki.keys import PrivateKey, load_private_key
 from v2g.pki.profiles import Role
 from v2g_testkit.cases.identities import variants
+from v2g_testkit.cases.known import Payer
 
 Files = tuple[Path | None, Path | None]
 """Chain and key."""
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
-    """Vehicle certificates and contracts by name (`vehicle`, `good`: the valid ones), and roots of chargers."""
+    """Certificates of vehicles, contracts and provisioning by name (`vehicle`, `good`: the valid ones); V2G roots."""
 
     identities: dict[str, Credentials] = {}
     contracts: dict[str, Credentials] = {}
+    provisioning: dict[str, Credentials] = {}
     anchors: tuple[bytes, ...] = ()
 
 
@@ -36,7 +38,8 @@ def means_of_tree(tree: PkiTree, now: datetime) -> Means:
     """Return everything from a tree of `v2g pki make`. Raises V2GError."""
     vehicle = variants(tree.credentials("vehicle"), Role.VEHICLE, now, _key(tree.path("oem/sub2.key")))
     contract = variants(tree.credentials("contract"), Role.CONTRACT, now, _key(tree.path("mo/sub2.key")))
-    return Means(identities=_identities(vehicle), contracts=contract, anchors=tree.anchors("v2g"))
+    own = variants(tree.credentials("provisioning"), Role.OEM_PROVISIONING, now, _key(tree.path("oem/sub2.key")))
+    return Means(identities=_identities(vehicle), contracts=contract, provisioning=own, anchors=tree.anchors("v2g"))
 
 
 def chargers_of_tree(tree: PkiTree, now: datetime) -> dict[str, TlsIdentity]:
@@ -70,14 +73,21 @@ def chargers_of_files(charger: Files, ocsp: Path | None, now: datetime) -> dict[
     return shown | ({"no-staple": TlsIdentity(found["good"])} if ocsp is not None else {})
 
 
-def means_of_files(vehicle: Files, roots: list[Path], contract: Files, now: datetime) -> Means:
+def means_of_files(vehicle: Files, roots: list[Path], contract: Files, provisioning: Files, now: datetime) -> Means:
     """Return the credentials in single files: without certificates that need the CA. Raises V2GError."""
     shown, paid = _loaded(vehicle, "--vehicle"), _loaded(contract, "--contract")
+    own = _loaded(provisioning, "--provisioning")
     return Means(
         identities=_identities(variants(shown, Role.VEHICLE, now, None)) if shown is not None else {},
         contracts=variants(paid, Role.CONTRACT, now, None) if paid is not None else {},
+        provisioning=variants(own, Role.OEM_PROVISIONING, now, None) if own is not None else {},
         anchors=tuple(load_chain(each)[0] for each in roots),
     )
+
+
+def payers(found: dict[str, Credentials]) -> dict[str, Payer]:
+    """Return credentials as the reference vehicle holds them."""
+    return {name: Payer(each.chain, each.key) for name, each in found.items()}
 
 
 def _identities(found: dict[str, Credentials]) -> dict[str, Credentials]:

@@ -1,16 +1,13 @@
 """Reports of a conformance test: JUnit XML, and pages with every case and the messages of its sessions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
 from v2g.errors import StoreError
-from v2g.iso15118.trace import Line
-from v2g.iso15118.trace_read import entries
 from v2g.text import printable
-from v2g_cli.trace import html as trace_html
-from v2g_testkit.cases.case import Case, Result, Verdict
+from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, failures_first, junit, totals
 
 _STYLE: Final = """
@@ -22,6 +19,7 @@ font-weight:bold}.open{color:var(--open)}.inconclusive{color:var(--warn)}.not{co
 small{color:var(--dim)}td:first-child{white-space:nowrap}td:nth-child(2){overflow-wrap:anywhere;min-width:12em}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em}dt{color:var(--dim)}dd{margin:0;
 overflow-wrap:anywhere}.wide{overflow-x:auto}
+body:has(#open:checked) #cases tr:has(td.pass,td.not){display:none}
 @media (max-width:45em){th{display:none}tr{display:block;border-bottom:1px solid var(--line);padding:.4em 0}
 td{display:block;border:0;padding:.1em 0}td:nth-child(n+3)::before{content:attr(data-of) " ";color:var(--dim)}}
 @media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--pass:#81c784;--fail:#ff6b5e;
@@ -29,11 +27,24 @@ td{display:block;border:0;padding:.1em 0}td:nth-child(n+3)::before{content:attr(
 """
 
 
+_DEVICES: Final = {
+    "secc": "a charger (SECC)",
+    "evcc": "a vehicle (EVCC)",
+    "station": "a charging station (OCPP)",
+    "csms": "a back end (CSMS)",
+}
+
+
 def write_junit(
-    file: Path, device: str, about: Mapping[str, str], cases: Iterable[Case], results: Iterable[Result]
+    file: Path,
+    device: str,
+    about: Mapping[str, str],
+    cases: Iterable[Described],
+    results: Iterable[Result],
+    notice: str = NOTICE,
 ) -> None:
     """Write JUnit's XML. Raises StoreError."""
-    _write(file, junit(f"v2g conform {device}", about, cases, results))
+    _write(file, junit(f"v2g conform {device}", about, cases, results, notice))
 
 
 def prepare(junit_file: Path | None, pages: Path | None) -> None:
@@ -57,53 +68,73 @@ def write_pages(
     folder: Path,
     device: str,
     about: Mapping[str, str],
-    cases: Sequence[Case],
+    cases: Sequence[Described],
     results: Sequence[Result],
-    lines: dict[str, list[Line]],
+    page: Callable[[str, str], str | None],
+    notice: str = NOTICE,
 ) -> None:
     """Write the table, failures first, and a page for each case in which messages were exchanged. Raises StoreError.
 
-    `about` describes the test: device, time, versions.
+    `about` describes the test: device, time, versions. `page` returns a case's page by its id and title, if any.
     """
     by_id = {case.id: case for case in cases}
+    linked = set()
     for each in results:
-        if lines.get(each.case):
-            title = f"{each.case}: {by_id[each.case].title}"
-            _write(folder / f"{each.case}.html", trace_html.page(title, entries(lines[each.case])))
-    _write(folder / "index.html", _index(device, about, by_id, results, lines))
+        text = page(each.case, f"{each.case}: {by_id[each.case].title}")
+        if text is not None:
+            _write(folder / f"{each.case}.html", text)
+            linked.add(each.case)
+    _write(folder / "index.html", _index(device, about, by_id, results, linked, notice))
 
 
 def _index(
     device: str,
     about: Mapping[str, str],
-    cases: dict[str, Case],
+    cases: Mapping[str, Described],
     results: Sequence[Result],
-    lines: dict[str, list[Line]],
+    linked: Collection[str],
+    notice: str,
 ) -> str:
-    title = f"Conformance test of a {device.upper()}"
+    title = f"Conformance test of {_DEVICES[device]}"
     counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
-    rows = "\n".join(
-        _row(cases[each.case], each, linked=bool(lines.get(each.case))) for each in failures_first(results)
-    )
+    rows = "\n".join(_row(cases[each.case], each, linked=each.case in linked) for each in failures_first(results))
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in about.items())
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>"
-        f"<dl>{facts}</dl><p>{escape(counted)}</p><p>{escape(NOTICE)}</p>\n<div class=wide><table>"
+        f"<dl>{facts}</dl><p>{escape(counted)}</p><p>{escape(notice)}</p>\n{_by_group(cases, results)}"
+        "<p><label><input type=checkbox id=open> only what did not pass</label></p><div class=wide><table id=cases>"
         f"<tr><th>Verdict</th><th>Case</th><th>Required</th>"
         f"<th>Seen</th></tr>\n{rows}\n</table></div></body></html>\n"
     )
 
 
-def _row(case: Case, result: Result, *, linked: bool) -> str:
+def _by_group(cases: Mapping[str, Described], results: Sequence[Result]) -> str:
+    """Return how many cases of each group have which verdict, if there are several groups."""
+    groups: dict[str, list[Result]] = {}
+    for each in results:
+        groups.setdefault(cases[each.case].group, []).append(each)
+    if len(groups) < 2:
+        return ""
+    header = "".join(f"<th>{verdict.value}</th>" for verdict in Verdict)
+    rows = "".join(
+        f"<tr><td>{escape(group)}</td>" + "".join(f"<td>{n or ''}</td>" for n in totals(found).values()) + "</tr>"
+        for group, found in sorted(groups.items())
+    )
+    return f"<div class=wide><table><tr><th>Group</th>{header}</tr>{rows}</table></div>\n"
+
+
+def _row(case: Described, result: Result, *, linked: bool) -> str:
     name = escape(case.id)
     shown = f'<a href="{name}.html">{name}</a>' if linked else name
     ids = f" <small>{escape(', '.join(case.requirements))}</small>" if case.requirements else ""
+    others = [each for each in case.published if each != case.id]
+    also = f"<br><small>{escape(', '.join(others))}</small>" if others else ""
     why = f"<br><small>open: {escape(case.open)}</small>" if case.open and result.verdict is Verdict.OPEN else ""
     return (
         f'<tr><td class="{result.verdict.value.partition(" ")[0]}">{result.verdict.value}</td>'
-        f"<td>{shown}<br>{escape(case.title)}</td><td data-of=required>{escape(case.required)}{ids}</td>"
+        f"<td>{shown}<br>{escape(case.title)}{also}</td><td data-of=required>{escape(case.required)}{ids}</td>"
         f"<td data-of=seen>{escape(result.found)}{why}</td></tr>"
     )
 

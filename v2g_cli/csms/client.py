@@ -72,6 +72,17 @@ def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file
     return access
 
 
+def context_of(access: Access) -> ssl.SSLContext:
+    """Return the TLS settings of an access. Raises ConfigError."""
+    try:
+        context = ssl.create_default_context(cafile=str(access.ca) if access.ca else None)
+        if access.certificate is not None:
+            context.load_cert_chain(access.certificate, access.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
+    return context
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A response: the body, decoded if it is JSON, else its bytes; the next page's URL, if any."""
 
@@ -113,17 +124,8 @@ class CsmsClient:
         except TransferError as error:
             raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint=str(error)) from None
         self._base = parts.path.rstrip("/")
-        context = self._context() if parts.scheme == "https" else None
+        context = context_of(access) if parts.scheme == "https" else None
         self._connection = HttpConnection(parts, context=context, timeout_s=self._timeout_s)
-
-    def _context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=str(self._access.ca) if self._access.ca else None)
-            if self._access.certificate is not None:
-                context.load_cert_chain(self._access.certificate, self._access.key)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
-        return context
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,6 +7,7 @@ import typer
 
 from csms.domain.security.passwords import MAX_PASSWORDS
 from v2g.errors import ConfigError
+from v2g.text import numbered
 from v2g_cli.csms.show import client_of
 from v2g_cli.output import say
 from v2g_cli.passwords import PasswordFile, read_passwords
@@ -37,7 +38,7 @@ def password(
     Examples: `v2g csms password --generate passwords.csv --count 20 --admit`,
     `v2g csms password --generate new.csv CS-1 CS-2 --replace`, `v2g csms password --import passwords.csv`
     """
-    stations = [*(names or ()), *(f"{prefix}{number:0{len(str(count))}d}" for number in range(1, count + 1))]
+    stations = [*(names or ()), *numbered(prefix, count)]
     if (file is None) == (generate is None):
         raise ConfigError("give either --import or --generate", hint="v2g csms password --help shows examples")
     body: dict[str, Any] = {"replace": replace, "admit": admit}

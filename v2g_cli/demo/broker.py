@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pki_tools.tree import PkiTree
 from v2g.errors import TransportError
+from v2g_cli.demo.processes import free_port
 
 LISTENER: Final = """\
 listener {port}{address}
@@ -92,9 +94,10 @@ class Broker:
             self.process.wait()
 
 
-def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path, key: Path) -> Broker:
-    """Start mosquitto in `folder` (created if missing) and return when it accepts connections.
+def start_broker(program: str, folder: Path, pki: PkiTree, *, ca: Path | None = None) -> Broker:
+    """Start mosquitto in `folder` (created if missing) and return when it accepts connections, at a free port.
 
+    Its certificate is that of `pki`; `ca` has the roots of its clients, by default the back end's.
     Raises TransportError with its log when it does not start within five seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,15 @@ def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path
     user = "user root" if os.geteuid() == 0 else ""
     acl.write_text(ACL)
     acl.chmod(0o600)
-    listener = LISTENER.format(port=port, address=" 127.0.0.1", ca=ca, chain=chain, key=key, acl=acl)
+    port = free_port()
+    listener = LISTENER.format(
+        port=port,
+        address=" 127.0.0.1",
+        ca=ca or pki.path("csms/root.pem"),
+        chain=pki.path("csms/broker/chain.pem"),
+        key=pki.path("csms/broker/leaf.key"),
+        acl=acl,
+    )
     if _version(program) >= (2, 1):
         listener += MQTT_5_ONLY
     config.write_text(listener + _REST.format(log=log, user=user))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from csms.domain.charging.fleets import Fleet
     from v2g_cli.demo.vtn import DemoVtn
 
-START_S: Final = 30.0
+START_S: Final = 120.0
 SESSION_S: Final = 90.0
 SETTLE_S: Final = 20.0
 POLL_S: Final = 0.02
@@ -96,15 +96,7 @@ class Conductor:
             why = "mosquitto is not installed" if self.scenario.broker else "no broker in this scenario"
             self.say("telemetry", f"{why}: telemetry goes over HTTPS")
             return
-        pki = self.folder.pki
-        self.broker = start_broker(
-            mosquitto,
-            self.folder.path / "broker",
-            free_port(),
-            ca=pki.path("csms/root.pem"),
-            chain=pki.path("csms/broker/chain.pem"),
-            key=pki.path("csms/broker/leaf.key"),
-        )
+        self.broker = start_broker(mosquitto, self.folder.path / "broker", self.folder.pki)
         self.folder.mqtt_port = self.broker.port
         self.transport = "mqtt"
         self.say("telemetry", f"mosquitto listens on port {self.broker.port}, TLS 1.3")

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from v2g.config import parse_config
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.can_errors import BusHealth, CanFault, least_bits
+from v2g.hardware.power_modules.can_errors import BusHealth, CanFault, least_bits
 from v2g.io.can import CanConfig, CanFrame, frame_of, open_bus
 from v2g.io.can_link import CanLink, complaints
 from v2g.telemetry.mapping import CanMapping, Mapped

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.hardware.can_errors import FaultName, fault
+from v2g.hardware.power_modules.can_errors import FaultName, fault
 from v2g.telemetry.error_codes import CODES
 
 LONGEST_LINE: Final = 65536

@@ -20,12 +20,13 @@ CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 EXTRAS: Final = {
     "gateway": "CAN buses: power modules, telemetry",
+    "gpio": '`pilot = "linux"`: GPIO lines of the charger',
     "csms": "a back end",
     "postgres": "a back end of several nodes",
     "kafka": "telemetry to Kafka",
     "parquet": "exports as Parquet",
     "verify": "`v2g settle verify --independent`",
-    "testkit": "`v2g csms --script --official`",
+    "testkit": "`v2g conform station`, `v2g conform csms`, `v2g csms --script --official`",
 }
 """Extra -> what needs it."""
 

@@ -174,6 +174,8 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     """The driver's preferred language (RFC 5646), if the CSMS has sent it."""
     message: str = ""
     """A message from the CSMS for the driver, e.g. the price (I01)."""
+    energy_transfer: tuple[str, ...] = ()
+    """The only energy transfer modes (EnergyTransferModeEnum) that the CSMS allows (Q01); empty for any."""
 
     limit: TransactionLimit | None = None
     """Limits of the transaction due to its payment (C18.FR.06, C25.FR.04 to .06)."""

@@ -56,6 +56,8 @@ class Provisioning:
         self._can_reset = can_reset
         self._close = close
         """Closes the station to new users."""
+        self._scheduled = False
+        """Whether the reset waits, or waited, for the end of transactions."""
         self.resetting: int | Literal["no"] | None = "no"
         """The EVSE whose restart is pending, None for the station's."""
         self.answers: dict[str, Handler] = {
@@ -143,9 +145,11 @@ class Provisioning:
             at_once = request.type != "OnIdle"
             self._close(closed=True)
             self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
-            return ResetResponse(status="Scheduled" if busy and not at_once else "Accepted")
+            self._scheduled = bool(busy) and not at_once
+            return ResetResponse(status="Scheduled" if self._scheduled else "Accepted")
         self.resetting = evse_id
-        if busy and request.type == "OnIdle":
+        self._scheduled = bool(busy) and request.type == "OnIdle"
+        if self._scheduled:
             return ResetResponse(status="Scheduled")  # B12.FR.01
         self._k.after("reset.begin", 0, lambda: (self._hold_all if self._sessions.keeping else self._end_all)(evse_id))
         return ResetResponse(status="Accepted")
@@ -158,7 +162,7 @@ class Provisioning:
 
     def restarting(self) -> None:
         """Store for the next boot that a restart was commanded (B01.FR.01), and whether transactions resume."""
-        self._k.keep_text("boot", "reason", "RemoteReset")
+        self._k.keep_text("boot", "reason", "ScheduledReset" if self._scheduled else "RemoteReset")
         if self._sessions.keeping:
             self._k.keep_text("boot", "resume", "yes")
 

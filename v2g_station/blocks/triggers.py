@@ -44,7 +44,7 @@ class Triggers:
         self._sessions = sessions
         self._availability = availability
         self._send: dict[str, Callable[[EVSE | None], None]] = {
-            "BootNotification": lambda _: kernel.connection.boot(),
+            "BootNotification": lambda _: kernel.connection.boot(triggered=True),
             "LogStatusNotification": diagnostics.trigger,
             "FirmwareStatusNotification": firmware.trigger,
             "PublishFirmwareStatusNotification": publishing.trigger,

@@ -62,6 +62,8 @@ class Machine:
             self.terminal.start()
         if self.readers is not None:
             self.readers.start()
+        if self.display is not None:
+            self.display.start()
         if self.sleeping is not None:
             self.sleeping.start()
 

@@ -8,15 +8,20 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from v2g.config import Table
+from v2g.hardware.interfaces import DriverDisplay
+from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
+from v2g.text import printable
 from v2g_station.blocks.display import Show
 from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.device.installer import Argv
@@ -37,25 +42,71 @@ class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Replaced on each new message."""
     command: Argv | None = None
     """Run on each new message; the object is its standard input."""
+    driver: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    """Driver of a display: "escpos", or another one of `v2g hardware list`."""
+    settings: Table | None = None
+    """The driver's keys."""
     draws_qr_codes: bool = False
     """The display shows the codes of `qr_codes`: drivers may pay on the web (C25)."""
     turn_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
     """How long each of several messages is displayed."""
 
 
-class Display:
-    """Displays messages; `observe` gets each one that is displayed next."""
+class _Newest:
+    """Gives what is shown to a slow receiver: the newest next."""
 
-    def __init__(self, config: DisplayConfig, observe: Callable[[Observe], None]) -> None:
-        self._config, self._observe = config, observe
+    def __init__(self, give: Callable[[Mapping[str, Any]], Awaitable[None]], failed: OnFailure) -> None:
+        self._give, self._failed = give, failed
+        self._waiting: Mapping[str, Any] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def put(self, shown: Mapping[str, Any]) -> None:
+        self._waiting = shown
+        if self._running is None or self._running.done():
+            self._running = asyncio.get_running_loop().create_task(self._run(), name="display")
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._waiting is not None:
+            shown, self._waiting = self._waiting, None
+            try:
+                await self._give(shown)
+            except (OSError, TimeoutError) as error:
+                self._failed(str(error))
+
+
+class Display:
+    """Displays messages; `observe` gets each one that is displayed next. `panel` opens the display of a driver."""
+
+    def __init__(
+        self,
+        config: DisplayConfig,
+        observe: Callable[[Observe], None],
+        *,
+        panel: OpenSide[DriverDisplay] | None = None,
+    ) -> None:
+        self._config, self._observe, self._open_panel = config, observe, panel
+        self._panel: DriverDisplay | None = None
+        self._panel_failure = ""
+        self._keeping: asyncio.Task[None] | None = None
+        self._to_panel = _Newest(self._draw, self._failed)
+        self._to_command = _Newest(partial(_give, config.command or ()), self._failed)
         self._turn: asyncio.TimerHandle | None = None
         self._order: itertools.cycle[MessageInfo] = itertools.cycle(())
         self._shown: dict[str, Any] = {}
         self._codes: dict[int, dict[str, Any]] = {}
         self._notice: dict[str, Any] | None = None
         self._fading: asyncio.TimerHandle | None = None
-        self._waiting: bytes | None = None
-        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Open the display of a driver, and keep it open."""
+        if self._open_panel is not None:
+            run = keep_open(self._open_panel, self._use_panel, self._panel_lost)
+            self._keeping = asyncio.get_running_loop().create_task(run, name="display driver")
 
     def show(self, command: Show) -> None:
         """Display these in turn; if empty, the charger's own screen."""
@@ -103,9 +154,11 @@ class Display:
         for timer in (self._turn, self._fading):
             if timer is not None:
                 timer.cancel()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await self._to_panel.close()
+        await self._to_command.close()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
 
     def _next(self, *, many: bool) -> None:
         info = next(self._order)
@@ -137,41 +190,60 @@ class Display:
         if many:
             self._turn = asyncio.get_running_loop().call_later(self._config.turn_s, lambda: self._next(many=True))
 
-    def _put(self) -> None:
+    def _content(self) -> Mapping[str, Any]:
         shown = dict(self._shown)
         if self._codes:
             shown["qr_codes"] = [self._codes[number] for number in sorted(self._codes)]
         if self._notice is not None:
             shown["notice"] = self._notice
-        data = msgspec.json.encode(shown) + b"\n"
+        return shown
+
+    def _put(self) -> None:
+        shown = self._content()
         if (file := self._config.file) is not None:
             part = file.with_name(f".{file.name}.part")
             try:
-                part.write_bytes(data)
+                part.write_bytes(_encoded(shown))
                 part.replace(file)
             except OSError as error:
-                self._observe(Observe("display", "failed", {"error": str(error)[:200]}))
+                self._failed(str(error))
         if self._config.command is not None:
-            self._waiting = data  # a slow display gets the newest next
-            if self._running is None or self._running.done():
-                self._running = asyncio.get_running_loop().create_task(self._run(self._config.command))
+            self._to_command.put(shown)
+        if self._panel is not None:
+            self._to_panel.put(shown)
 
-    async def _run(self, argv: tuple[str, ...]) -> None:
-        while self._waiting is not None:
-            data, self._waiting = self._waiting, None
-            try:
-                await _give(argv, data)
-            except (OSError, TimeoutError) as error:
-                words = str(error) or f"{argv[0]} did not finish within {COMMAND_S:g} s"
-                self._observe(Observe("display", "failed", {"error": words[:200]}))
+    def _failed(self, why: str) -> None:
+        self._observe(Observe("display", "failed", {"error": printable(why)[:200]}))
+
+    # -- the display of a driver
+
+    async def _draw(self, shown: Mapping[str, Any]) -> None:
+        if self._panel is not None:
+            await self._panel.show(shown)
+
+    def _use_panel(self, panel: DriverDisplay, _: OnFailure) -> None:
+        self._panel = panel
+        self._to_panel.put(self._content())
+
+    def _panel_lost(self, why: str) -> None:
+        self._panel = None
+        if why != self._panel_failure:
+            self._failed(why)
+        self._panel_failure = why
 
 
-async def _give(argv: tuple[str, ...], data: bytes) -> None:
+def _encoded(shown: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(shown) + b"\n"
+
+
+async def _give(argv: Argv, shown: Mapping[str, Any]) -> None:
     pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=none, stderr=none, start_new_session=True)
     try:
         async with asyncio.timeout(COMMAND_S):
-            await process.communicate(data)
+            await process.communicate(_encoded(shown))
+    except TimeoutError:
+        raise TimeoutError(f"{argv[0]} did not finish within {COMMAND_S:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from v2g.hardware.zvt_till import Ended, Job, ReadCard, Register, Reserve
+from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Reserve
 from v2g.io.hardware.zvt_terminal import ZvtTerminal
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe

@@ -12,8 +12,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from v2g.errors import FrameError
-from v2g.hardware import zvt
-from v2g.hardware.zvt_till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
+from v2g.hardware.zvt import commands as zvt
+from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.payment.terminal import (
     AuthorizationIncreased,

@@ -106,8 +106,8 @@ class Connection(Protocol):
     def notify(self, message: Message) -> None:
         """Send a message without a response, when registered."""
 
-    def boot(self) -> None:
-        """Send a boot notification (B01)."""
+    def boot(self, *, triggered: bool = False) -> None:
+        """Send a boot notification (B01); `triggered` by the CSMS (F06)."""
 
     def reconnect(self) -> None:
         """Close the connection and open a new one at once, e.g. after a change of security or network (B10)."""

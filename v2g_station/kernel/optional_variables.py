@@ -47,17 +47,17 @@ MaxChargeRateVA decimal r - VA - 21,o
 VNom decimal r - V - 21,o
 MaxV decimal r - V - 21,o
 MinV decimal r - V - 21,o
-ModesSupported MemberList r - - - 21,o
+ModesSupported MemberList r - - $DER 21,o
 InverterManufacturer string r - - - 21,o
 InverterModel string r - - - 21,o
 InverterSerialNumber string r - - - 21,o
 InverterSwVersion string r - - - 21,o
 InverterHwVersion string r - - - 21,o
-IslandingDetectionMethod OptionList r - - - 21,o
+IslandingDetectionMethod OptionList r - - $ISLANDING 21,o
 IslandingDetectionTripTime decimal r - s - 21,o
 ReactiveSusceptance decimal r - s - 21,o
 [ACDERCtrlr]
-ModesSupported MemberList r - - - 21,o
+ModesSupported MemberList r - - $DER 21,o
 [BatterySwapCtrlr]
 TargetSoC integer r - Percent - 21,o
 MaxSoc integer r - Percent - 21,o

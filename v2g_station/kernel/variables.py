@@ -21,6 +21,14 @@ WORDS: Final = {
     "$MODES": "Idle,ChargingOnly,CentralSetpoint,ExternalSetpoint,ExternalLimits,CentralFrequency,LocalFrequency,"
     "LocalLoadBalancing",
     "$STATES": "Available,Occupied,Reserved,Unavailable,Faulted",
+    "$TRANSFERS": "AC_single_phase,AC_two_phase,AC_three_phase,DC,AC_BPT,AC_BPT_DER,AC_DER,DC_BPT,DC_ACDP,DC_ACDP_BPT,"
+    "WPT",
+    "$ISLANDING": "NoAntiIslandingSupport,RoCoF,UVP_OVP,UFP_OFP,VoltageVectorShift,ZeroCrossingDetection,OtherPassive,"
+    "ImpedanceMeasurement,ImpedanceAtFrequency,SlipModeFrequencyShift,SandiaFrequencyShift,SandiaVoltageShift,"
+    "FrequencyJump,RCLQFactor,OtherActive",
+    "$DER": "EnterService,FreqDroop,FreqWatt,FixedPFAbsorb,FixedPFInject,FixedVar,Gradients,HFMustTrip,HFMayTrip,"
+    "HVMustTrip,HVMomCess,HVMayTrip,LimitMaxDischarge,LFMustTrip,LVMustTrip,LVMomCess,LVMayTrip,"
+    "PowerMonitoringMustTrip,VoltVar,VoltWatt,WattPF,WattVar",
 }
 
 DECLARED: Final = """
@@ -101,12 +109,12 @@ Available boolean r true - - -
 ChargeProtocol string r - - - -
 ConnectorType string r - - - -
 SupplyPhases integer r 3 - - -
-SlotStatus OptionList r - - - 21,o
+SlotStatus OptionList r - - Open,Locked,Faulted 21,o
 Problem boolean r false - - m
 [CPPWMController]
 State string r - - - -
 [CustomizationCtrlr]
-CustomTriggers MemberList r - - - 21
+CustomTriggers MemberList r - - NotifyChargingLimit 21
 [DeviceDataCtrlr]
 BytesPerMessage[GetReport] integer r 65536 - - -
 BytesPerMessage[GetVariables] integer r 65536 - - -
@@ -151,7 +159,7 @@ CentralContractValidationAllowed boolean rw true - - -
 ContractValidationOffline boolean rw false - - -
 SeccId string rw - - - -
 MaxScheduleEntries integer r 1024 - - -
-RequestedEnergyTransferMode OptionList r - - - -
+RequestedEnergyTransferMode OptionList r - - $TRANSFERS -
 RequestMeteringReceipt boolean rw false - - -
 CountryName string rw - - - -
 OrganizationName string rw - - - -
@@ -292,7 +300,7 @@ HandleFailedTariff[Tariff] OptionList rw Deauthorize - Deauthorize,UseDefaultTar
 Problem boolean r false - - 21,m
 [TokenReader]
 Token string w - - - -
-TokenType OptionList r - - - -
+TokenType OptionList r - - Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization -
 [TxCtrlr]
 ChargingTime decimal r 0 s - -
 EVConnectionTimeOut integer rw 120 s 0..86400 -
@@ -305,7 +313,7 @@ TxStopPoint MemberList rw EVConnected,Authorized - $POINTS -
 ResumptionTimeout integer rw 0 s 0..86400 21
 AllowEnergyTransferResumption boolean rw true - - 21
 EnergyTransferResumptionRandomRange integer rw 0 s 0..86400 21
-SupportedLimits MemberList r Cost,Energy,SoC,Time - = 21
+SupportedLimits MemberList r maxCost,maxEnergy,maxSoC,maxTime - = 21
 [V2XChargingCtrlr]
 Enabled boolean rw true - - 21
 SupportedEnergyTransferModes MemberList r AC_BPT,DC_BPT - AC_BPT,AC_BPT_DER,DC_BPT 21

@@ -4,30 +4,62 @@ Pure: `chance()` returns numbers from 0 to 1, times are ms of a clock that is ne
 that hardware would report.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.needs import EvNeeds
+from v2g import typed_json
+from v2g.energy.needs import EvNeeds, Service
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
-from v2g_station.blocks.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
+from v2g_station.blocks.evse import (
+    AllowPower,
+    Contract,
+    Fact,
+    Fault,
+    Lock,
+    Plug,
+    Power,
+    Restart,
+    StopButton,
+    Token,
+    Unlocked,
+)
+from v2g_station.blocks.evse import Bay as ParkingBay
 from v2g_station.blocks.payment.terminal import CardPresented
-from v2g_station.blocks.smart_charging.high_level import Needs
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.high_level import (
+    Needs,
+    OfferSchedules,
+    Plan,
+    Renegotiate,
+    RenegotiateServices,
+    VehicleKnown,
+)
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Command
 from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
+from v2g_station.simulator.sessions import PlannedSession
+from v2g_station.simulator.steps import chosen, reported
 from v2g_station.simulator.terminal import Share, SimulatedTerminal, TerminalFaults
 
 HOUR_MS: Final = 3_600_000
+STAY_MS: Final = 10 * HOUR_MS
+"""How long a bidirectional vehicle stays that came by hand, as it announces."""
 VOLTS: Final = 400
+EVCCID: Final = "WMISIM0001"
+"""Of vehicles that come by hand."""
+PROTOCOL: Final = "urn:iso:std:iso:15118:-20:DC"
 _HEX: Final = MappingProxyType({"ISO14443": (8, 14), "ISO15693": (16,)})
 """Lengths of identifiers in hex (OCPP 2.0.1, IdTokenEnumType)."""
 _DIGITS: Final = 6
@@ -90,6 +122,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"{self.token_prefix}{number:0{digits}d}"
 
 
+QUIET: Final = Behaviour(arrivals_per_hour=0, offline_per_day=0, faults_per_day=0)
+"""Nobody comes, nothing fails: for steps by hand (`Site.do`)."""
+
+
 class Battery(msgspec.Struct, kw_only=True):
     """The battery of a bidirectional vehicle, mWh."""
 
@@ -135,9 +171,17 @@ class Bay(msgspec.Struct, kw_only=True):
     contract: bool = False
     pays: bool = False
     """Whether the driver pays at the terminal."""
+    by_hand: bool = False
+    """Whether the vehicle came by `Site.do`, and leaves by it."""
     metered_ms: int = 0
     battery: Battery | None = None
     """Of a bidirectional vehicle."""
+    service: Service = "DC_BPT"
+    control: Literal["dynamic", "scheduled"] = "dynamic"
+    token_type: IdTokenType | None = None
+    """Of a planned session's token."""
+    planned: bool = False
+    """Whether the vehicle came by a planned session, and stays until `leaves_ms`."""
     leaves_ms: int = 0
     discharge_limit_w: float | None = None
     setpoint_w: float | None = None
@@ -178,10 +222,10 @@ def needs_of(bay: Bay) -> EvNeeds:
     assert bay.battery is not None
     watts = min(bay.max_w, bay.vehicle_w)
     return EvNeeds(
-        service="DC_BPT",
-        control_mode="dynamic",
+        service=bay.service,
+        control_mode=bay.control,
         max_charge_w=watts,
-        max_discharge_w=watts,
+        max_discharge_w=watts if bay.service == "DC_BPT" else 0,
         max_current_ma=watts * 1000 // VOLTS,
         max_voltage_mv=VOLTS * 1000,
         soc=bay.battery.soc,
@@ -204,15 +248,23 @@ class Site:
         chance: Callable[[], float],
         name: str = "sim",
         grid: SimulatedGrid | None = None,
+        planned: Sequence[PlannedSession] | None = None,
     ) -> None:
+        """Create it; with `planned` only these vehicles come, the first one of the file now."""
         self.behaviour = behaviour
         self._chance = chance
+        self._began_ms = now_ms
+        self._planned: dict[int, deque[PlannedSession]] | None = None
+        if planned is not None:
+            self._planned = {
+                number: deque(each for each in planned if each.evse == number) for number in range(1, len(powers) + 1)
+            }
         self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=name)
         self.bays = {
             number: Bay(
                 number=number,
                 max_w=power,
-                due_ms=now_ms + self._arrival(),
+                due_ms=self._comes_ms(number, now_ms),
                 metered_ms=now_ms,
                 grid=GridControl(rated_w=power),
             )
@@ -241,6 +293,10 @@ class Site:
             frequency_hz=None if self.grid is None else self.grid.at(now_ms, self._place).hz,
         )
 
+    def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
+        """Return whether the vehicle at an EVSE can change to one of these energy transfer modes."""
+        return self.bays[evse_id].battery is not None and not {"DC", "DC_BPT"}.isdisjoint(modes)
+
     def _drawn(self) -> complex:
         """Return what the station draws from the grid, W + j var."""
         return complex(sum(bay.power_w for bay in self.bays.values()), -sum(bay.grid.var for bay in self.bays.values()))
@@ -265,6 +321,14 @@ class Site:
                 yield from self._follow(self.bays[evse_id], command, now_ms)
             case React(evse_id=evse_id, var=var):
                 self.bays[evse_id].grid.var = var
+            case OfferSchedules(evse_id=evse_id):
+                yield from self._plan(self.bays[evse_id])
+            case Renegotiate(evse_id=evse_id):
+                yield from self._needs(self.bays[evse_id], now_ms)
+            case RenegotiateServices(evse_id=evse_id):
+                yield from self._select(self.bays[evse_id], "DC", now_ms)
+            case AllowEnergyTransfer(evse_id=evse_id, modes=modes):
+                yield from self._select(self.bays[evse_id], "DC_BPT" if "DC_BPT" in modes else "DC", now_ms)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
             case Restart(evse_id=int(evse_id)):
@@ -303,17 +367,40 @@ class Site:
         bay.allowed = allowed
         if allowed and (bay.phase == "plugged" or (bay.phase == "ended" and bay.wanted_mwh > 0)):
             bay.phase = "charging"
+            if bay.by_hand and bay.wanted_mwh <= 0:
+                yield from self._fill(bay)
+                return
             yield from self._flowing(bay, now_ms)
             yield from self._needs(bay, now_ms)
         elif not allowed and bay.phase in ("charging", "full"):
             bay.phase = "ended"
-            bay.due_ms = now_ms + self._minutes((0.0, 1.0))
+            bay.due_ms = bay.leaves_ms if bay.planned else now_ms + self._minutes((0.0, 1.0))
             yield Power(evse_id=bay.number, state="EVConnected")
+
+    @staticmethod
+    def _fill(bay: Bay) -> Iterator[Fact]:
+        """Let a vehicle that is charging take no more."""
+        if bay.phase == "charging":
+            bay.phase, bay.due_ms = "full", NEVER_MS
+            yield Power(evse_id=bay.number, state="SuspendedEV")
 
     def _needs(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         """Yield the needs of a bidirectional vehicle."""
         if bay.battery is not None:
             yield Departing(evse_id=bay.number, needs=needs_of(bay), in_ms=max(0, bay.leaves_ms - now_ms))
+
+    def _select(self, bay: Bay, service: Service, now_ms: int) -> Iterator[Fact]:
+        """Let a bidirectional vehicle select an energy service, and yield its needs."""
+        if bay.battery is not None and bay.service != service:
+            bay.service = service
+            yield from self._needs(bay, now_ms)
+
+    @staticmethod
+    def _plan(bay: Bay) -> Iterator[Fact]:
+        """Yield the plan of a vehicle in scheduled mode: to charge as fast as it may."""
+        if bay.battery is not None and bay.control == "scheduled":
+            watts = int(bay.vehicle_w if bay.limit_w is None else min(bay.vehicle_w, bay.limit_w))
+            yield Plan(evse_id=bay.number, schedule=plan_schedule(((0, watts),), 3600))
 
     def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         if bay.phase != "charging" or not bay.allowed:
@@ -321,9 +408,70 @@ class Site:
         power = bay.power_w
         rest_mwh = max(0, bay.wanted_mwh) if bay.battery is None else bay.battery.rest_mwh(power)
         bay.due_ms = now_ms + (int(rest_mwh * 3600 / abs(power)) + 1 if power else HOUR_MS)
-        if bay.battery is not None:
+        if bay.battery is not None or bay.planned:
             bay.due_ms = max(now_ms, min(bay.due_ms, bay.leaves_ms))
         yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE")
+
+    # -- by hand
+
+    def do(self, line: str, now_ms: int) -> Iterator[Fact]:
+        """Carry out `present EVSE TOKEN [TYPE]`, `vehicle EVSE dynamic` (or scheduled, one-way), `ACTION EVSE`: plug,
+        unplug, pull, needs, suspend, arrive, depart, stop, fault, clear; or what `steps` knows.
+
+        Raises ValueError for anything else, LookupError for what cannot be done now.
+        """
+        match line.split():
+            case [action, number, *rest] if number.isdecimal() and int(number) in self.bays:
+                bay = self.bays[int(number)]
+            case _:
+                raise ValueError(f"not a step, or no such EVSE: {line}")
+        match action, rest:
+            case "plug", []:
+                if bay.phase not in ("free", "identified"):
+                    raise LookupError(f"EVSE {number} is {bay.phase}")
+                self._bring(bay)
+                yield from self._plug(bay, now_ms)
+            case "vehicle", [("dynamic" | "scheduled" | "one-way") as kind]:
+                if bay.phase not in ("free", "identified") or not self.behaviour.bidirectional:
+                    raise LookupError(f"EVSE {number} is {bay.phase}, or the station takes no such vehicles")
+                self._bring(bay)
+                capacity = int(self.behaviour.battery_kwh[1] * 1_000_000)
+                bay.battery, bay.leaves_ms = Battery(capacity_mwh=capacity, energy_mwh=capacity // 2), now_ms + STAY_MS
+                bay.service = "DC" if kind == "one-way" else "DC_BPT"
+                bay.control = "scheduled" if kind == "scheduled" else "dynamic"
+                yield VehicleKnown(evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL)
+                yield from self._plug(bay, now_ms)
+            case "frequency", [hertz] if self.grid is not None:
+                yield GridFrequency(hz=float(hertz), volt=self.grid.plan.voltage_v)
+            case "needs", [] if bay.battery is not None:
+                bay.leaves_ms += HOUR_MS
+                yield from self._needs(bay, now_ms)
+            case (("unplug" | "pull"), []):  # the cable is fixed
+                self._meter(bay, now_ms)
+                yield from self._leave(bay, now_ms)
+            case "suspend", []:
+                self._meter(bay, now_ms)
+                bay.wanted_mwh = 0
+                yield from self._fill(bay)
+            case (("arrive" | "depart"), []):
+                yield ParkingBay(evse_id=bay.number, occupied=action == "arrive")
+            case "present", [token, *kind] if len(kind) <= 1:
+                identifier = typed_json.convert({"idToken": token, "type": (*kind, "ISO14443")[0]}, IdToken)
+                yield Token(id_token=identifier, evse_id=bay.number)
+            case "stop", []:
+                yield StopButton(evse_id=bay.number)
+            case (("fault" | "clear"), []):
+                yield Fault(evse_id=bay.number, word="simulated", active=action == "fault")
+            case (("most-time" | "most-energy" | "most-cost"), [_]) if not bay.allowed:
+                yield from chosen(action, bay.number, rest[0])
+            case _:
+                yield from reported(action, bay.number, rest)
+
+    def _bring(self, bay: Bay) -> None:
+        """Let a vehicle come by hand."""
+        bay.by_hand, bay.battery, bay.contract = True, None, False
+        bay.wanted_mwh = int(self.behaviour.energy_kwh[1] * 1_000_000)
+        bay.vehicle_w = int(self.behaviour.vehicle_kw[1] * 1000)
 
     # -- time
 
@@ -351,6 +499,18 @@ class Site:
     def _next(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         self._meter(bay, now_ms)
         match bay.phase:
+            case "plugged" | "full" | "ended" if bay.by_hand:
+                bay.due_ms = NEVER_MS
+            case "free" if self._planned is not None:
+                yield from self._come(bay, self._planned[bay.number].popleft())
+            case "plugged" | "charging" | "full" | "ended" if bay.planned and now_ms >= bay.leaves_ms:
+                self.refused += bay.phase == "plugged" and bool(bay.token)
+                yield from self._leave(bay, now_ms)
+            case "charging" if bay.planned and bay.wanted_mwh > 0:
+                yield from self._flowing(bay, now_ms)  # waits for another limit
+            case "charging" if bay.planned:
+                bay.phase, bay.due_ms = "full", bay.leaves_ms
+                yield Power(evse_id=bay.number, state="SuspendedEV")
             case "free":
                 yield from self._arrive(bay, now_ms)
             case "identified":
@@ -370,8 +530,24 @@ class Site:
             case "full" | "ended":
                 yield from self._leave(bay, now_ms)
             case "faulted":
-                bay.phase, bay.due_ms = "free", now_ms + self._arrival()
+                bay.phase, bay.due_ms = "free", self._comes_ms(bay.number, now_ms)
                 yield Fault(evse_id=bay.number, word="simulated", active=False)
+
+    def _come(self, bay: Bay, session: PlannedSession) -> Iterator[Fact]:
+        """Let a planned session begin: the driver plugs in, and presents the token."""
+        bay.leaves_ms = self._began_ms + session.ends_ms
+        if session.fault:
+            bay.phase, bay.due_ms = "faulted", bay.leaves_ms
+            yield Fault(evse_id=bay.number, word="simulated", active=True)
+            return
+        self.sessions += 1
+        bay.planned, bay.battery, bay.contract, bay.pays = True, None, False, False
+        bay.wanted_mwh, bay.vehicle_w = session.energy_mwh, session.max_w
+        bay.token, bay.token_type = session.token, session.token_type
+        bay.phase, bay.due_ms = "plugged", bay.leaves_ms
+        yield Plug(evse_id=bay.number, vehicle=True)
+        if bay.token:
+            yield self._identify(bay)
 
     def _arrive(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         faults = self.behaviour.faults_per_day / 24 / max(self.behaviour.arrivals_per_hour, 0.01)
@@ -412,13 +588,16 @@ class Site:
             yield from self._allow(bay, now_ms, allowed=True)
 
     def _leave(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
-        bay.phase, bay.due_ms, bay.contract = "free", now_ms + self._arrival(), False
+        bay.phase, bay.due_ms, bay.contract, bay.by_hand = "free", self._comes_ms(bay.number, now_ms), False, False
+        bay.planned, bay.token_type = False, None
         yield Plug(evse_id=bay.number, vehicle=False)
 
     def _identify(self, bay: Bay) -> Fact:
         if bay.pays:
             return CardPresented(evse_id=bay.number, card=bay.token)
-        return Token(id_token=IdToken(id_token=bay.token, type=self.behaviour.token_type), evse_id=bay.number)
+        return Token(
+            id_token=IdToken(id_token=bay.token, type=bay.token_type or self.behaviour.token_type), evse_id=bay.number
+        )
 
     def _meter(self, bay: Bay, now_ms: int) -> None:
         power, passed_ms = bay.power_w, max(0, now_ms - bay.metered_ms)
@@ -433,6 +612,12 @@ class Site:
         else:
             bay.export_mwh += energy
         bay.grid.rise(power, passed_ms)
+
+    def _comes_ms(self, number: int, now_ms: int) -> int:
+        """Return when the next vehicle comes to an EVSE."""
+        if self._planned is None:
+            return now_ms + self._arrival()
+        return self._began_ms + self._planned[number][0].starts_ms if self._planned[number] else NEVER_MS
 
     def _arrival(self) -> int:
         """Return when the next vehicle arrives (ms): up to twice the mean."""

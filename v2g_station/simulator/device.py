@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import ssl
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,13 +14,16 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
+from v2g_station.blocks.security.signing import UseCertificate
 from v2g_station.blocks.settings import MOST_VERSION
-from v2g_station.device.certificates import CertificateFiles, Own
+from v2g_station.device.certificates import CertificateFiles, Own, root_file
 from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display, DisplayConfig
 from v2g_station.device.firmware import Firmware, UpdateConfig
 from v2g_station.device.firmware_publisher import PublishConfig, Publisher
 from v2g_station.device.logs import LogsConfig, LogSources, LogUploads
+from v2g_station.kernel.kernel import Command
 
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
@@ -95,7 +99,9 @@ class SimulatedMachine:
         restart: Callable[[], None],
         observe: Callable[[Observe], None],
         ca: Path | None = None,
+        roots: tuple[Stored, ...] = (),
     ) -> None:
+        """`ca`: root of file servers; `roots`: delivered with the station."""
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self.installer = SimulatedInstaller(restart)
         context = web_context(lambda: (ca,) if ca is not None else ())
@@ -112,6 +118,10 @@ class SimulatedMachine:
         def own() -> Mapping[CertificateSigningUse, Own]:
             return {use: Own(folder() / f"{use}.pem", KeyReference.of(folder() / f"{use}.key")) for use in USES}
 
+        self._folder, self._roots = folder, roots
+        self._changed = store is not None
+        """Whether the CSMS may have changed roots or certificates."""
+
         self.parts = Machine(
             logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), notify=notify, context=context),
             firmware=Firmware(
@@ -127,6 +137,30 @@ class SimulatedMachine:
             certificates=CertificateFiles(folder, own, notify=notify, observe=observe),
             display=Display(DisplayConfig(), observe),
         )
+
+    def carry_out(self, command: Command) -> None:
+        """Begin to carry out a command. Files that a whole fleet would begin with are not written."""
+        if isinstance(command, RootsChanged) and not self._changed:
+            if command.pem == tuple(each.pem for each in self._roots if each.use == command.use):
+                return
+            self._changed = True
+        self._changed = self._changed or isinstance(command, UseCertificate)
+        self.parts.carry_out(command)
+
+    def csms_context(self, delivered: ssl.SSLContext | None) -> ssl.SSLContext:
+        """Return the TLS context for the CSMS: the delivered one, with the roots and the certificate set since then."""
+        if delivered is not None and not self._changed:
+            return delivered
+        context = delivered or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if delivered is None:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2  # A00.FR.313
+        roots = root_file(self._folder(), "CSMSRootCertificate")
+        chain, key = (self._folder() / f"{USES[0]}.{each}" for each in ("pem", "key"))
+        if roots.exists() and roots.stat().st_size:
+            context.load_verify_locations(roots)
+        if chain.exists():
+            context.load_cert_chain(chain, key)
+        return context
 
     async def close(self) -> None:
         """Cancel what is in progress, and discard the machine."""

@@ -5,7 +5,7 @@ import os
 import random
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
@@ -13,26 +13,34 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.frequency_trace import load_grid_trace
+from v2g.errors import KeyAccessError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
+from v2g.text import numbered
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import Fact, Restart
 from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.device.certificates import seeds
 from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
 from v2g_station.runner import Memory, StationRunner
 from v2g_station.simulator.behaviour import Behaviour, Departing, Site
 from v2g_station.simulator.device import SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
+from v2g_station.simulator.sessions import PlannedSession
 from v2g_station.simulator.terminal import TERMINAL
 from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
 
 REBOOT_S: Final = 2.0
+LEAD_S: Final = 2.0
+"""Time for a station to connect before the first planned session, and to report the last one, real s."""
 METERS: Final = "simulated_meters"
 MOST_REASONS: Final = 20
 MOST_STATIONS: Final = 20
@@ -51,8 +59,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     password: str | None = None
     passwords: Mapping[str, str] = {}
     """By identity, for stations with their own."""
-    with_certificates: bool = False
-    """Stations present their own certificates: security profile 3."""
+    certificate: str | None = None
+    """PEM file of each station's certificate and chain, for security profile 3; {identity} is replaced."""
     speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
     ramp_per_s: Annotated[float, Meta(gt=0)] = 50.0
     """Number of connections per second at the start."""
@@ -62,21 +70,33 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     store: Path | None = None
     """Folder of the stations' stores; without it they lose their state when the simulator ends."""
     ca: Path | None = None
-    """PEM file with the root of file servers for logs and firmware."""
+    """PEM file with the root of the CSMS, and of file servers for logs and firmware."""
     behaviour: Behaviour = Behaviour()
+    sessions: Mapping[str, tuple[PlannedSession, ...]] = {}
+    """By station: only these stations and vehicles are simulated, the first one once all had time to connect."""
 
     @property
     def security_profile(self) -> int:
         """The security profile that results from URL and certificates (A00)."""
         if not self.url.startswith("wss:"):
             return 1
-        return 3 if self.with_certificates else 2
+        return 3 if self.certificate is not None else 2
 
     @property
     def identities(self) -> tuple[str, ...]:
         """The stations' identities."""
-        width = len(str(self.count))
-        return tuple(f"{self.prefix}{number:0{width}d}" for number in range(1, self.count + 1))
+        return tuple(self.sessions) or numbered(self.prefix, self.count)
+
+    @property
+    def lead_ms(self) -> int:
+        """Simulated ms until the first planned session."""
+        return round((len(self.sessions) / self.ramp_per_s + LEAD_S) * 1000 * self.speed)
+
+    @property
+    def planned_s(self) -> float | None:
+        """How long the planned sessions take, real s; None without any."""
+        ends = [each.ends_ms for sessions in self.sessions.values() for each in sessions]
+        return (self.lead_ms + max(ends)) / 1000 / self.speed + LEAD_S if ends else None
 
 
 class LongMemory(Memory, Protocol):
@@ -170,7 +190,9 @@ class SimulatedStation:
         self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
         powers = (int(fleet.power_kw * 1000),) * fleet.evses
         name = f"{identity}{clock.utc_ms()}"
-        self.site = Site(fleet.behaviour, powers, clock.elapsed_ms(), self._random.random, name, grid)
+        planned = fleet.sessions[identity] if fleet.sessions else None
+        begins_ms = clock.elapsed_ms() + (fleet.lead_ms if planned is not None else 0)
+        self.site = Site(fleet.behaviour, powers, begins_ms, self._random.random, name, grid, planned)
         self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
@@ -191,6 +213,13 @@ class SimulatedStation:
         )
         self._facts: list[Fact] = []
         self._restart: asyncio.Event = asyncio.Event()
+        self._boot_reason: BootReason = "RemoteReset"
+        self._roots: tuple[Stored, ...] = ()
+        if fleet.ca is not None and fleet.url.startswith("wss:"):
+            self._roots = seeds({"CSMSRootCertificate": (fleet.ca,)})
+        self._chains: dict[CertificateSigningUse, str] = {}
+        if fleet.certificate is not None:
+            self._chains["ChargingStationCertificate"] = _text(fleet.certificate.replace("{identity}", identity))
         self._machine = SimulatedMachine(
             identity,
             fleet.store,
@@ -199,6 +228,7 @@ class SimulatedStation:
             restart=self._restart.set,
             observe=self._observe,
             ca=fleet.ca,
+            roots=self._roots,
         )
         self._known = asyncio.Event()
         """Set once the CSMS has accepted the station: drivers come only then."""
@@ -228,6 +258,8 @@ class SimulatedStation:
             nominal_hz=grid.nominal_hz if grid is not None else 50.0,
             nominal_v=grid.nominal_v if grid is not None else 230.0,
             frequency_response=grid.response if grid is not None else None,
+            roots=self._roots,
+            chains=self._chains,
             values={} if password is None else {"SecurityCtrlr.BasicAuthPassword": password},
         )
         core = ChargingStation(
@@ -236,7 +268,7 @@ class SimulatedStation:
             Moment(self._clock.monotonic(), self._clock.utc_ms()),
             entropy=os.urandom,
             read=self._read,
-            serves=_no_other_service,
+            serves=self.site.serves,
         )
         return StationRunner(
             core,
@@ -253,7 +285,7 @@ class SimulatedStation:
         return None if sample is None else msgspec.structs.replace(sample, utc_ms=self._clock.utc_ms())
 
     def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
-        return self._context if wanted.url.startswith("wss:") else None
+        return self._machine.csms_context(self._context) if wanted.url.startswith("wss:") else None
 
     # -- lifecycle
 
@@ -262,7 +294,8 @@ class SimulatedStation:
         while True:
             await self.live()
             await asyncio.sleep(REBOOT_S)
-            self.start_again("RemoteReset")
+            self.start_again(self._boot_reason)
+            self._boot_reason = "RemoteReset"
 
     def start_again(self, reason: BootReason) -> None:
         """Restart the program from its store; it has ended before."""
@@ -335,6 +368,15 @@ class SimulatedStation:
 
     # -- hardware
 
+    def do(self, line: str) -> None:
+        """Carry out a step by hand: `reboot`, or see `Site.do`. Raises ValueError, LookupError."""
+        if line.split() == ["reboot"]:
+            self._boot_reason = "PowerUp"
+            self._restart.set()
+            return
+        for fact in list(self.site.do(line, self._clock.elapsed_ms())):
+            self._notify(fact)
+
     def _command(self, command: Command) -> None:
         for fact in self.site.command(command, self._clock.elapsed_ms()):
             asyncio.get_running_loop().call_soon(self._notify, fact)
@@ -345,7 +387,7 @@ class SimulatedStation:
             case ShowQrCode(evse_id=evse_id, url=url):
                 self.codes[evse_id] = url
             case _:
-                self._machine.parts.carry_out(command)
+                self._machine.carry_out(command)
 
     # -- observation
 
@@ -368,9 +410,11 @@ class SimulatedStation:
                 self._tally.events["call_errors"] += 1
 
 
-def _no_other_service(_evse_id: int, _modes: Sequence[str]) -> bool:
-    """Return False: a simulated vehicle does not change its selected service."""
-    return False
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyAccessError(f"{file} is not usable: {error}", hint="a certificate in PEM") from None
 
 
 def _inverter(layout: Layout, max_var: int) -> Inverter:
@@ -387,15 +431,21 @@ def _inverter(layout: Layout, max_var: int) -> Inverter:
 class Simulator:
     """All stations."""
 
-    def __init__(self, fleet: Fleet, contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None) -> None:
-        """Create them; `contexts` returns the TLS context of a station, by its identity.
+    def __init__(
+        self,
+        fleet: Fleet,
+        contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Create them; `contexts` returns the TLS context delivered with a station, by its identity. The station adds
+        roots and certificates that its CSMS sets. `clock`: other than real time.
 
-        Raises CodecError for an invalid grid trace.
+        Raises CodecError for an invalid grid trace, KeyAccessError for an unreadable certificate.
         """
         self.fleet = fleet
         self.tally = Tally()
         self._ended: dict[str, Any] | None = None
-        self._clock = Clock(ClockConfig(scale=fleet.speed))
+        self._clock = clock or Clock(ClockConfig(scale=fleet.speed))
         plan = fleet.behaviour.grid
         trace = load_grid_trace(Path(plan.trace)) if plan is not None and plan.trace is not None else None
         grid = SimulatedGrid(plan, trace, self._clock.elapsed_ms()) if plan is not None else None

@@ -8,12 +8,13 @@ The ids are ours, or those of ISO 15118-4; nothing here is its test suite, or th
 import fnmatch
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import Asks, State
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 MEASURING_S: Final = 0.05
 """Tolerance of measured times for the network and the own event loop, s."""
@@ -69,6 +70,8 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
     change: str = ""
     finished_s: float = 0.0
     """How long it is repeated until the charger has finished, s; 0: once."""
+    unless: tuple[str, ...] = ()
+    """Response codes that say that the device's back end has not what the case needs."""
 
 
 class Malformed(msgspec.Struct, frozen=True, tag=True):
@@ -89,7 +92,19 @@ class Nothing(msgspec.Struct, frozen=True, tag=True):
     """Do nothing more: reaching the goal is the test."""
 
 
-Do = Ask | Malformed | Silence | Nothing
+class Beside(msgspec.Struct, frozen=True, tag=True):
+    """Send requests on a side stream of ISO 15118-20, each beside one of the charge loop where that runs."""
+
+    stream: PayloadType
+    requests: tuple[str, ...]
+    """In order; the last is judged, those before must be answered positively."""
+    change: str = ""
+    """Change of the last (`v2g_testkit.cases.changes`)."""
+    form: str = ""
+    """The last as other bytes (`v2g_testkit.cases.malformed`)."""
+
+
+Do = Ask | Malformed | Silence | Nothing | Beside
 
 
 class Detour(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +136,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: bool | None = None
     resume: bool = False
     """Whether to resume the session of the previous script."""
+    installs: bool = False
+    """Whether the vehicle of ISO 15118-2 selects the service for contracts, so that the charger must offer it."""
     pilot: str = ""
     """B: the vehicle never shows C; C: it does not return to B. Empty: as the session demands."""
 
@@ -132,7 +149,7 @@ class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     nth: int = 1
     twist: str = ""
     """`code`, `other session`, `other response`, `silence`, `ongoing`, `no voltage`, `less voltage`, `too much
-    voltage`, `too much current`, `notify`, `bytes`, `close`."""
+    voltage`, `too much current`, `notify`, `forgets`, `bytes`, `close`."""
     value: str = ""
     again: bool = False
     """Whether every later answer to that request is modified as well."""
@@ -143,12 +160,50 @@ class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     """EIM or PnC: the only method offered, if relevant."""
     notice: str = ""
     """The charger's notice in the third answer of the loop, so that the vehicle comes to `at`."""
+    resume: bool = False
+    """Whether the vehicle may join the session that it paused in the script before."""
     measures_pilot: bool = False
     """Whether the control pilot must be measured."""
 
 
+class Described(Protocol):
+    """What selection and reports need to know of a case, whatever it tests."""
+
+    @property
+    def id(self) -> str:
+        """Its id, unique among the cases of a device."""
+
+    @property
+    def title(self) -> str:
+        """What is done."""
+
+    @property
+    def required(self) -> str:
+        """The requirement, in our own words."""
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Public numbers of the requirement."""
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """Published ids of another suite to which it corresponds."""
+
+    @property
+    def open(self) -> str:
+        """Why the case cannot fail a device."""
+
+    @property
+    def group(self) -> str:
+        """The part of the id that names a group of cases."""
+
+    @property
+    def quick(self) -> bool:
+        """Whether it belongs to the selection of `--quick`."""
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One test case."""
+    """One test case of a device that speaks ISO 15118, or of a driver."""
 
     id: str
     title: str
@@ -164,8 +219,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     scripts: tuple[Script, ...] = ()
     charger_scripts: tuple[ChargerScript, ...] = ()
     """Scripts for a vehicle."""
-    mirrors: str = ""
-    """Id of ISO 15118-4 whose test of ISO 15118-2 this one repeats for another edition."""
+    published: tuple[str, ...] = ()
+    """Ids of ISO 15118-4 to whose tests it corresponds; of vehicles, whose numbers are not public, the group."""
     transport: str = ""
     """TLS or TCP, if the case is about one of them."""
     probe: str = ""

@@ -1,18 +1,25 @@
 """Invalid modifications of requests, by name: each violates exactly one rule."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.installation import InstallationRequest, make_request
 from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.certificates import SubCertificates
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION
+from v2g.iso15118.engine.signature import sign
 from v2g.iso15118.engine.xmldsig import SignatureValue
+from v2g.pki.keys import SoftwareKey
 from v2g_testkit.cases.known import number, value_of
 from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
 
@@ -99,6 +106,44 @@ def _broken_signature(request: Any, made: Requests) -> Any:
 
 def _no_signature(request: Any, made: Requests) -> Any:
     return replace(request, header=replace(request.header, signature=None))
+
+
+def _provisioning(name: str, request: Any, made: Requests) -> Any:
+    """Send another provisioning certificate, validly signed."""
+    return made.installation(name)
+
+
+def _other_key(request: Any, made: Requests) -> Any:
+    """Sign with a key that is not that of the certificate."""
+    chain = request.oem_provisioning_certificate_chain
+    key = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))
+    return replace(request, header=replace(request.header, signature=sign(chain, key, schema=COMMON_MESSAGES)))
+
+
+def _changed_chain(request: Any, made: Requests) -> Any:
+    """Change what is signed: the sub-CAs in another order, or absent if there is one."""
+    chain = request.oem_provisioning_certificate_chain
+    subs = chain.sub_certificates.certificate
+    other = SubCertificates(certificate=subs[::-1]) if len(subs) > 1 else None
+    return replace(request, oem_provisioning_certificate_chain=replace(chain, sub_certificates=other))
+
+
+def _no_sub_cas(request: Any, made: Requests) -> Any:
+    own = made.kit.provisioning["good"]
+    wish = InstallationRequest(roots=made.kit.roots, maximum=255)
+    return make_request(made.header(), own.chain[:1], own.key, wish)
+
+
+def _one_contract(request: Any, made: Requests) -> Any:
+    return made.installation(maximum=1)
+
+
+def _other_reading(request: Any, made: Requests) -> Any:
+    """Sign a reading that the charger has not sent."""
+    data = request.signed_metering_data
+    info = replace(data.meter_info, charged_energy_reading_wh=data.meter_info.charged_energy_reading_wh + 1_000)
+    data = replace(data, meter_info=info)
+    return replace(request, header=made.header(data), signed_metering_data=data)
 
 
 def _method_not_offered(request: Any, made: Requests) -> Any:
@@ -241,6 +286,15 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "challenge of an earlier session": _old_challenge,
         "broken signature": _broken_signature,
         "no signature": _no_signature,
+        "expired provisioning": partial(_provisioning, "expired"),
+        "future provisioning": partial(_provisioning, "not-yet-valid"),
+        "unknown maker": partial(_provisioning, "unknown-root"),
+        "forged provisioning": partial(_provisioning, "forged"),
+        "other key": _other_key,
+        "changed chain": _changed_chain,
+        "no sub-CAs": _no_sub_cas,
+        "one contract": _one_contract,
+        "other reading": _other_reading,
         "method not offered": _method_not_offered,
         "unknown service": _unknown_service,
         "unknown selection": _unknown_selection,

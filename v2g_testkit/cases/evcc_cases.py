@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec.structs import replace
+
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
 from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety
+from v2g_testkit.cases.scripted_charger import JOINS
 
 FAMILIES: Final = (Family.AC, Family.DC)
 """Message sets of the reference charger."""
@@ -64,7 +67,19 @@ def requests_of(family: Family) -> tuple[str, ...]:
 def evcc_cases(family: Family) -> tuple[Case, ...]:
     """Return every case for a vehicle with this message set, in the order of execution."""
     assert family in FAMILIES
-    parts = (_whole, _timing, _failures, _strange, _silence, _ongoing, _warnings, _notices, _unreadable, safety)
+    parts = (
+        _whole,
+        _timing,
+        _failures,
+        _strange,
+        _silence,
+        _ongoing,
+        _warnings,
+        _notices,
+        _pauses,
+        _unreadable,
+        safety,
+    )
     return (*probes(), *(case for part in parts for case in part(family)))
 
 
@@ -235,6 +250,24 @@ def _notices(family: Family) -> Iterator[Case]:
         ),
         open=_SIGNER,
     )  # fmt: skip
+
+
+def _pauses(family: Family) -> Iterator[Case]:
+    """The session after a pause for which the charger asked."""
+    pause = ChargerScript(at=f"{family.value}_ChargeLoopReq", nth=3, twist="notify", value="Pause", watch_s=10.0)
+    setup = "SessionSetupReq"
+    whole = Expect(reaches=True, facts=(JOINS,), no_facts=MISBEHAVIOUR)
+    anew = Expect(facts=(JOINS, "asks AuthorizationSetupReq"), no_facts=MISBEHAVIOUR)
+    for name, title, required, again in (
+        ("resume", "A paused session is resumed", "the vehicle joins it, and continues with its charge parameters",
+         ChargerScript(resume=True, expect=whole)),
+        ("forgotten", "The charger has forgotten the paused session", "the vehicle continues in the new session",
+         ChargerScript(at=setup, twist="forgets", watch_s=5.0, resume=True, expect=anew)),
+        ("other-session", "The charger joins a session with another SessionID", "the vehicle ends the session",
+         ChargerScript(at=setup, twist="other session", resume=True, expect=_ENDS)),
+    ):  # fmt: skip
+        case = _case(family, f"PAU-{name}", title, required, ("V2G20-2545", "V2G20-1032"), pause)
+        yield replace(case, charger_scripts=(pause, again))
 
 
 def _unreadable(family: Family) -> Iterator[Case]:

@@ -29,13 +29,14 @@ _VALIDITY: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 _ABOVE: Final = {
     Role.CONTRACT: ((Role.MO_SUB2, "MO"), (Role.MO_ROOT, "MO")),
     Role.VEHICLE: ((Role.OEM_SUB2, "OEM"), (Role.OEM_ROOT, "OEM")),
+    Role.OEM_PROVISIONING: ((Role.OEM_SUB2, "OEM"), (Role.OEM_ROOT, "OEM")),
     Role.SECC: ((Role.CPO_SUB2, "V2G"), (Role.V2G_ROOT, "V2G")),
 }
 """Role of a leaf -> roles of its CA and of its root, with the DC of each."""
 
 
 def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | None) -> dict[str, Credentials]:
-    """Return `good` (of a contract, a vehicle or a charger) and its invalid variants, by name.
+    """Return `good` (of a contract, a vehicle, its provisioning or a charger) and its invalid variants, by name.
 
     `now` is aware. Those with another validity need `ca_key`, the key of the leaf's issuer; one under an
     unknown root, and one with a forged signature, need nothing.

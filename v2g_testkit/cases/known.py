@@ -26,7 +26,7 @@ _DEFAULTS: Final = {
 
 
 class Payer(msgspec.Struct, frozen=True):
-    """A contract: its chain (DER, leaf first, without the root) and its key."""
+    """A contract, or a provisioning certificate: its chain (DER, leaf first, without the root) and its key."""
 
     chain: tuple[bytes, ...]
     key: SigningKey
@@ -36,6 +36,10 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     """The tester's equipment. `contracts` are by name: `good`, and invalid ones such as `expired`."""
 
     contracts: dict[str, Payer] = {}
+    provisioning: dict[str, Payer] = {}
+    """Provisioning certificates by name, as `contracts`."""
+    roots: tuple[bytes, ...] = ()
+    """Roots (DER) that the vehicle trusts, to verify contracts that it receives."""
     pay: str = ""
     """EIM or PnC, if a case leaves it open; default: contract if possible."""
     evcc_id: str = "WMIV2GENGINE0000001X"

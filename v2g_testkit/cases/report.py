@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, TypeVar
 from xml.sax.saxutils import escape, quoteattr
 
 from v2g.text import printable
-from v2g_testkit.cases.case import Case, Result, Verdict
+from v2g_testkit.cases.case import Described, Result, Verdict
+
+C = TypeVar("C", bound=Described)
 
 NOTICE: Final = (
     "These cases are this project's own, derived from requirements as publicly cited. They are not the test suites "
@@ -16,15 +18,17 @@ NOTICE: Final = (
 """Notice in all reports."""
 
 
-def chosen(cases: Iterable[Case], only: Sequence[str] = (), *, quick: bool = False) -> list[Case]:
-    """Return the cases whose id has one of `only` as a part, or matches it if it contains a *.
+def chosen(cases: Iterable[C], only: Sequence[str] = (), *, quick: bool = False) -> list[C]:
+    """Return the cases of which an id, own or published, has one of `only` as a part, or matches it if it contains a *.
 
     `quick` selects the representative ones.
     """
 
-    def wanted(case: Case) -> bool:
+    def wanted(case: C) -> bool:
         return not only or any(
-            fnmatchcase(case.id.lower(), each.lower()) if "*" in each else _has(case.id, each) for each in only
+            fnmatchcase(name.lower(), each.lower()) if "*" in each else _has(name, each)
+            for name in (case.id, *case.published)
+            for each in only
         )
 
     return [case for case in cases if wanted(case) and (case.quick or not quick)]
@@ -57,7 +61,9 @@ def failures_first(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=lambda each: order.index(each.verdict) if each.verdict in order else len(order))
 
 
-def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: Iterable[Result]) -> str:
+def junit(
+    name: str, about: Mapping[str, str], cases: Iterable[Described], results: Iterable[Result], notice: str = NOTICE
+) -> str:
     """Return the results in JUnit's format, failures first; inconclusive ones count as skipped.
 
     `about` describes the test: device, time, versions.
@@ -74,7 +80,7 @@ def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: I
         "<properties>",
         *(
             f"<property name={quoteattr(each)} value={quoteattr(printable(text))}/>"
-            for each, text in {**about, "notice": NOTICE}.items()
+            for each, text in {**about, "notice": notice}.items()
         ),
         "</properties>",
     ]
@@ -84,6 +90,9 @@ def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: I
             f"<testcase classname={quoteattr(f'{name}.{case.group}')} name={quoteattr(f'{each.case} {case.title}')} "
             f'time="{each.seconds:.3f}">'
         )
+        if case.published:
+            ids = quoteattr(" ".join(case.published))
+            lines.append(f'<properties><property name="ISO 15118-4" value={ids}/></properties>')
         found_text = quoteattr(printable(each.found))
         if each.verdict is Verdict.FAIL:
             needed = f"Required: {case.required} ({', '.join(case.requirements) or 'no public number'})"

@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
+from v2g.errors import RefusedError
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.installation import InstallationRequest, make_request
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
@@ -131,6 +135,22 @@ class Requests:
                 certificate=chain[0], sub_certificates=SubCertificates(certificate=chain[1:])
             ),
         )
+
+    def _CertificateInstallationReq(self) -> Fields:
+        return asdict(self.installation())
+
+    def installation(self, name: str = "good", *, maximum: int = 255) -> cm.CertificateInstallationReq:
+        """Return the request for at most `maximum` contracts, with the provisioning certificate of this name.
+
+        Raises RefusedError without it, or if the charger does not offer contracts.
+        """
+        own, setup = self.kit.provisioning.get(name), self.known.setup
+        if own is None:
+            raise RefusedError(f"no provisioning certificate {name!r} given", reason="not_offered")
+        if setup is not None and not setup.certificate_installation_service:
+            raise RefusedError("the charger does not offer to install contracts", reason="not_offered")
+        wish = InstallationRequest(roots=self.kit.roots, maximum=maximum)
+        return make_request(self.header(), own.chain, own.key, wish)
 
     def _ServiceDetailReq(self) -> Fields:
         return {"service_id": self.known.service}
@@ -385,6 +405,9 @@ class Requests:
 
     def _ACDP_VehiclePositioningReq(self) -> Fields:
         return {"ev_mobility_status": False, "ev_positioning_support": True}
+
+    def _ACDP_SystemStatusReq(self) -> Fields:
+        return {"ev_technical_status": acdp.EVTechnicalStatus(ev_ready_to_charge=True, ev_immobilization_request=False)}
 
     def _ACDP_ConnectReq(self) -> Fields:
         return {"ev_electrical_charging_device_status": acdp.ElectricalChargingDeviceStatus.State_B}

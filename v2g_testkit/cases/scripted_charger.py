@@ -33,6 +33,10 @@ HOLD_S: Final = 0.02
 """Response time of the charger, s."""
 
 
+PAUSES: Final = "stops the session: Pause"
+JOINS: Final = "names the session before the pause"
+
+
 class PilotSeen(Fact, frozen=True):
     """The measured state of the control pilot."""
 
@@ -60,6 +64,14 @@ class ScriptedCharger(Session):
         self._stimulus_at: float | None = None
         self._answered_at: float | None = None
         self._answer: tuple[Any, Any] | None = None
+        self._paused_id = b""
+        """The session that the vehicle may join."""
+
+    def follow(self, before: "ScriptedCharger") -> None:
+        """Continue after another connection of the same vehicle, on which it paused its session or did not."""
+        self._paused_id = before.session_id if PAUSES in before.seen.facts else b""
+        self._responses = before._responses
+        self._responses.facts, self._responses.voltage = self.seen.facts, 0.0
 
     @property
     def output_v(self) -> float:
@@ -135,10 +147,12 @@ class ScriptedCharger(Session):
         self._note(message, name, session_id)
         if self.closed:
             return
-        if name == "SessionSetupReq":
-            self.session_id = self._entropy(8)
+        joined = self._joins(session_id) if name == "SessionSetupReq" else False
+        if joined is None:
+            return
         try:
             response = self._made(message)
+            response = self._coded(response, "OK_OldSessionJoined") if joined else response
         except KeyError:
             self._trouble(f"it sent {name}, which the tester does not support")
             return
@@ -147,6 +161,22 @@ class ScriptedCharger(Session):
             response = self._coded(response, "FAILED_SequenceError")
         self._answer = (message, response)
         self._arm("answer", HOLD_S)
+
+    def _joins(self, asked: bytes) -> bool | None:
+        """Begin a session, or join the paused one if the vehicle asks for it; return whether it was joined.
+
+        None: it had to be, but the vehicle does not ask for it.
+        """
+        joins = bool(self._paused_id) and asked == self._paused_id
+        if joins:
+            self.seen.facts.append(JOINS)
+        elif self._script.resume:
+            self.seen.absent = "the vehicle begins a new session" if self._paused_id else "the vehicle does not pause"
+            self._finish()
+            return None
+        joined = joins and self._script.twist != "forgets"
+        self.session_id = self._paused_id if joined else self._entropy(8)
+        return joined
 
     def _on_broken(self, error: CodecError) -> None:
         self.seen.facts.append("sends an undecodable message")
@@ -194,9 +224,11 @@ class ScriptedCharger(Session):
     def _note(self, request: Any, name: str, session_id: bytes) -> None:
         """Check a request: its SessionID, its time, and the sequence."""
         self._counts[name] = self._counts.get(name, 0) + 1
-        if name != "SupportedAppProtocolReq" and self._stimulus_at is None:
+        judged = self._stimulus_at is None or self._script.twist == "forgets"
+        if name != "SupportedAppProtocolReq" and judged:
             new = name == "SessionSetupReq"
-            if any(session_id) if new else session_id != self.session_id:
+            other = session_id != self._paused_id and any(session_id)
+            if other if new else session_id != self.session_id:
                 self.seen.facts.append(f"asks {name} with another SessionID")
         self._look(request)
         if self._answered_at is not None:

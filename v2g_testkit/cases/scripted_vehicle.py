@@ -15,7 +15,7 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Command, Entropy, Fact, Send, Session
-from v2g_testkit.cases.case import CLOSING_S, Ask, Detour, Malformed, Nothing, Script, Seen, Silence
+from v2g_testkit.cases.case import CLOSING_S, Ask, Beside, Detour, Malformed, Nothing, Script, Seen, Silence
 from v2g_testkit.cases.known import NEAR_V, Kit
 from v2g_testkit.cases.malformed import FORMS, HEADERS, MOST_S, Form
 from v2g_testkit.cases.routes import next_hop, usual
@@ -44,11 +44,11 @@ DEAD_V: Final = 60.0
 _MOST_EXCHANGES: Final = 2000
 
 
-SERVES: Final = "answers the next request"
-"""Fact about a charger after bytes that it must ignore."""
-
 UNFINISHED: Final = "does not finish in time"
 """Fact about a charger that keeps a vehicle waiting."""
+
+SERVES: Final = "answers the next request"
+"""Fact about a charger after bytes that it must ignore."""
 
 Exchange = tuple[str, Asks, Says]
 """Name of a request, its intent and the desired result."""
@@ -462,8 +462,14 @@ class ScriptedVehicle(Session):
                 self._arm("end", seconds)
             case Ask(request=name, change=change):
                 self._put(name, change)
+            case Beside():
+                self._begin_beside(do)
             case Malformed(form=form):
                 self._spoil({**FORMS, **HEADERS}[form])
+
+    def _begin_beside(self, do: Beside) -> None:
+        """Begin the exchange on a side stream."""
+        self._not_here("the edition has no side streams")
 
     def _rest(self) -> None:
         """Do nothing more; if the device must close, wait for it."""
@@ -522,17 +528,18 @@ class ScriptedVehicle(Session):
 
     def _judged(self, message: Any, name: str, session_id: bytes) -> None:
         """Process the answer to the case's request, and observe whether the device closes."""
-        if self.seen.answer or self._script.do == Nothing():
-            self.seen.facts.append(f"sends {name} unasked")
-            return
         if self._follows:
             served = not sequence.is_failed(message)
             self.seen.facts.append(SERVES if served else f"answers the next request {message.response_code.name}")
             self._finish()
             return
+        if self.seen.answer or self._script.do == Nothing():
+            self.seen.facts.append(f"sends {name} unasked")
+            return
         assert self._stimulus_at is not None
         self.seen.answer, self.seen.code = name, message.response_code.name
         self.seen.answer_s = self._time.now - self._stimulus_at
+        self.seen.times.append((self.seen.request, self.seen.answer_s))
         if isinstance(self._script.do, Silence):
             return
         if name == "SupportedAppProtocolRes" and message.schema_id is not None:
@@ -546,6 +553,9 @@ class ScriptedVehicle(Session):
                     return
         if self.seen.code == "FAILED_PauseNotAllowed" and self._script.detour is None:
             self._not_here("the charger does not allow pauses")
+            return
+        if isinstance(self._script.do, Ask) and self.seen.code in self._script.do.unless:
+            self._not_here(f"the charger's back end has nothing for this vehicle: {self.seen.code}")
             return
         self._disarm("answer")
         if isinstance(self._script.do, Ask) and self._script.do.finished_s and self._unfinished(message):

@@ -7,16 +7,21 @@ unrequested power in `secc_safety`.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.sequence import Asks, Edges, State
 from v2g_testkit.cases.case import Ask, Case, Expect, Malformed, Nothing, Script, Silence
 from v2g_testkit.cases.malformed import FORMS
+from v2g_testkit.cases.published import repeated
 from v2g_testkit.cases.requests import REQUESTS
 from v2g_testkit.cases.routes import RESTING, reachable
 from v2g_testkit.cases.secc_contents import ENERGY, ask, contents, loop_of
+from v2g_testkit.cases.secc_installation import installation
 from v2g_testkit.cases.secc_probes import probes
 from v2g_testkit.cases.secc_safety import safety
+from v2g_testkit.cases.secc_side_streams import side_streams
 
 _CHART_OPEN: Final = "the order of these messages follows from their schema alone"
 _ORDER_OPEN: Final = "sources disagree on where this message is allowed"
@@ -32,10 +37,10 @@ _DEBATED: Final = frozenset(
 
 def secc_cases(family: Family) -> tuple[Case, ...]:
     """Return every case for a charger with this message set, in the order of execution."""
-    parts = (probes, _handshake, _sessions, _whole, _timing, contents, safety, _endings)
+    parts = (probes, _handshake, _sessions, _whole, _timing, contents, installation, side_streams, safety, _endings)
     found = [case for part in parts for case in part(family)]
     found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
-    return tuple(found)
+    return tuple(replace(case, published=repeated(case)) for case in found)
 
 
 # -- order --------------------------------------------------------------------------------------------------------

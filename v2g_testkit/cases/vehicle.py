@@ -1,22 +1,38 @@
 """The reference vehicle of ISO 15118-20 in the test of a charger."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from v2g import exi
+from v2g.errors import RefusedError, TrustError
 from v2g.exi.declare import schema_of
-from v2g.iso15118.d20.charts import LOOPS
+from v2g.iso15118.d20.charts import FETCHING, LOOPS, SIDE_CHARTS
+from v2g.iso15118.d20.installation import open_contract, verify_service
 from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages.common_types import EvseNotification
+from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
-from v2g.iso15118.engine.sequence import Asks, Chart, Says
-from v2g.iso15118.engine.session import Entropy
+from v2g.iso15118.engine.contracts import pcid_of
+from v2g.iso15118.engine.sequence import Asks, Chart, Says, is_failed
+from v2g.iso15118.engine.session import Entropy, Send
 from v2g.iso15118.engine.v2gtp import frame
-from v2g_testkit.cases.case import Script
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import SoftwareKey
+from v2g_testkit.cases.case import CLOSING_S, Beside, Script
 from v2g_testkit.cases.changes import CHANGES
 from v2g_testkit.cases.known import Kit, Known
+from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.requests import Requests
-from v2g_testkit.cases.scripted_vehicle import PRE_CHARGE_S, Exchange, ScriptedVehicle
+from v2g_testkit.cases.scripted_vehicle import (
+    ANSWER_S,
+    POLL_S,
+    PRE_CHARGE_S,
+    UNFINISHED,
+    Exchange,
+    ScriptedVehicle,
+)
+from v2g_testkit.cases.secc_installation import DELIVERS, MORE, UNUSABLE
+from v2g_testkit.cases.secc_side_streams import MEANWHILE
 
 _CHARGING = frozenset({"DC_CableCheckReq", "WPT_AlignmentCheckReq"})
 
@@ -33,13 +49,25 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         self._known = known
         self.family = known.family
         self._requests = Requests(known, kit)
+        self._beside: list[str] = []
+        """Requests that are left on a side stream."""
+        self._side: Any = None
+        """The request on a side stream that is not answered yet."""
+        self._on_main = False
+        """Whether a request of the loop beside it is not answered yet."""
 
     @property
     def _chart(self) -> Chart:
         return self.chart
 
     def _on_message(self, message: Any, payload_type: int) -> None:
-        self._received(message, message.header.session_id if hasattr(message, "header") else b"")
+        session_id = message.header.session_id if hasattr(message, "header") else b""
+        if payload_type in SIDE_CHARTS:
+            self._answered_beside(message, session_id, payload_type)
+        elif self._on_main:
+            self._answered_on_main(message)
+        else:
+            self._received(message, session_id)
 
     def _on_discharge(self, payload: bytes) -> None:
         """Signed discharge was not requested."""
@@ -76,6 +104,116 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
 
     def _is_of_loop(self, name: str) -> bool:
         return name.endswith("ChargeLoopRes")
+
+    # -- side streams -------------------------------------------------------------------------------------------
+
+    def _begin_beside(self, do: Beside) -> None:
+        self._beside = list(do.requests)
+        self._probe_from(self._time.now)
+        self._put_beside()
+
+    def _put_beside(self) -> None:
+        """Send the next request on the side stream, and one of the loop beside it."""
+        do = self._script.do
+        assert isinstance(do, Beside)
+        name = self._beside[0]
+        last = len(self._beside) == 1
+        try:
+            self._side = self._changed(do.change if last else "", self._make(name))
+        except RefusedError as error:
+            self._not_here(str(error))
+            return
+        self._loop_beside()
+        self.seen.request, self._stimulus_at = name, self._time.now
+        self.seen.answer = self.seen.code = ""
+        whole = frame(do.stream, exi.encode(self._side))
+        pieces = FORMS[do.form](whole) if last and do.form else (whole,)
+        self._actions += [Send(each) for each in pieces]
+        self._arm("beside", self.messages[name].timeout + ANSWER_S)
+
+    def _loop_beside(self) -> None:
+        """Continue the charge loop, if it runs."""
+        if self.state in self.loops:
+            self._on_main = True
+            self._say(self._make(*self._loop_hop()))
+
+    def _answered_beside(self, message: Any, session_id: bytes, payload_type: int) -> None:
+        """Take an answer on a side stream; the next request waits for that on the main stream."""
+        name, do = type(message).__name__, self._script.do
+        if self._side is None or not isinstance(do, Beside) or payload_type != do.stream:
+            self.seen.facts.append(f"sends {name} unasked")
+            return
+        self._side = None
+        assert self._stimulus_at is not None
+        self.seen.answer, self.seen.code = name, message.response_code.name
+        self.seen.answer_s = self._time.now - self._stimulus_at
+        if session_id != self._known.session_id:
+            self.seen.facts.append("answers with another SessionID")
+        if is_failed(message):
+            if len(self._beside) > 1:
+                self._not_here(f"{self.seen.request} on the side stream was answered {self.seen.code}")
+                return
+            self._stimulus_at = self._time.now
+            self._disarm("beside")
+            self._disarm("loop beside")
+            self._arm("end", CLOSING_S)
+            return
+        self._known.hear(message)
+        if self._unfinished(message):
+            if self._time.now - self._answered_at > self.ongoing_s:
+                self.seen.facts.append(UNFINISHED)
+                self._finish()
+                return
+        elif self.seen.code.startswith("WARNING"):
+            self._not_here(f"{self.seen.request} on the side stream was answered {self.seen.code}")
+            return
+        else:
+            self._beside.pop(0)
+        self._go_on_beside()
+
+    def _answered_on_main(self, message: Any) -> None:
+        self._on_main = False
+        self._known.hear(message)
+        fact = f"answers the main stream {message.response_code.name}" if is_failed(message) else MEANWHILE
+        self.seen.facts += [fact] if fact not in self.seen.facts else []
+        if self._side is not None and not is_failed(message):
+            self._arm("loop beside", POLL_S)
+        self._go_on_beside()
+
+    def _go_on_beside(self) -> None:
+        """Make the next exchange once both streams are answered; after the last, continue the main stream."""
+        if self._on_main or self._side is not None or self.seen.code.startswith("FAILED"):
+            return
+        self._disarm("beside")
+        self._disarm("loop beside")
+        if self._beside:
+            self._arm("next beside", POLL_S)
+            return
+        self._follows = True
+        self._pending = self._make(*(self._loop_hop() if self.state in self.loops else self._ordinary()))
+        self._say(self._pending)
+        self._arm("answer", ANSWER_S)
+
+    def _on_timer(self, name: str) -> None:
+        if name == "next beside":
+            self._put_beside()
+        elif name == "loop beside":
+            self._loop_beside()
+        elif name == "beside":
+            do = self._script.do
+            assert isinstance(do, Beside)
+            if self._side is not None and not do.form and len(self._beside) == len(do.requests):
+                self._not_here("the charger does not answer on this side stream")
+            else:
+                self._finish()
+        else:
+            super()._on_timer(name)
+
+    def _repeated(self) -> Exchange | None:
+        goal = self._script.goal if self._detour is None else self._detour.at
+        if self.state in FETCHING - {goal} and self.state.name.startswith("CERTIFICATE_"):
+            return "CertificateInstallationReq", Asks.ANYTHING, Says.ANYTHING
+        return super()._repeated()
 
     def _prepare(self, name: str) -> str:
         known, script = self._known, self._script
@@ -119,7 +257,26 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         known.hear(message)
         if name == "AuthorizationSetupRes":
             self._note_setup(message)
+        if name == "CertificateInstallationRes":
+            self._note_contract(message)
         known.pre_charged = name == "DC_PreChargeRes"
+
+    def _note_contract(self, response: cm.CertificateInstallationRes) -> None:
+        """Record whether the vehicle can use the contract in a response, and whether more are left."""
+        if not response.response_code.name.startswith("OK") or response.evse_processing is Processing.Ongoing:
+            return
+        if response.remaining_contract_certificate_chains:
+            self.seen.facts.append(MORE)
+        own, at = self._kit.provisioning["good"], datetime.fromtimestamp(self._time.utc_ms / 1000, tz=UTC)
+        try:
+            verify_service(response, self._kit.roots, at=at, interop=True)
+            if isinstance(own.key, SoftwareKey):  # keys in tokens are for signatures only
+                pcid = pcid_of(load_certificate(own.chain[0]))
+                open_contract(response.signed_installation_data, own.key, pcid, at=at, interop=True)
+        except TrustError as error:
+            self.seen.facts.append(f"{UNUSABLE}: {error}")
+        else:
+            self.seen.facts.append(DELIVERS)
 
     def _note_setup(self, setup: cm.AuthorizationSetupRes) -> None:
         """Record facts about the authorization methods (V2G20-1219, -1220, -697)."""

@@ -16,6 +16,7 @@ from csms.domain.authorization.authorize import Group, Terms, Token, normalise
 from csms.domain.security.access import Permission
 from csms.services.authorization import tokens as service
 from v2g.ocpp.messages.authorization import ClearCacheStatus
+from v2g.ocpp.messages.base import EnergyTransferMode
 
 TokenType = Annotated[str, msgspec.Meta(min_length=1, max_length=20, examples=["ISO14443"])]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["04A1B2C3"])]
@@ -27,12 +28,10 @@ Status = Literal[
 
 
 class TokenContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token's status, the energy that its contract covers (2.1), and its terms."""
+    """A token's status, the modes of energy transfer that it allows (2.1; empty: any), and its terms."""
 
     status: Status = "Accepted"
-    energy_transfer: Annotated[
-        tuple[Annotated[str, msgspec.Meta(max_length=30)], ...], msgspec.Meta(max_length=30)
-    ] = ()
+    energy_transfer: Annotated[tuple[EnergyTransferMode, ...], msgspec.Meta(max_length=30)] = ()
     terms: Terms = Terms()
 
 

@@ -201,9 +201,11 @@ class ScriptedLine:
 
     def _receive_request(self, frame: list[Any], now: float, *, answered: bool) -> None:
         identifier, action, payload = (*frame[1:4], None, None, None)[:3]
-        if len(frame) != 4 or not isinstance(identifier, str) or not 0 < len(identifier) <= MAX_ID:
+        readable = isinstance(identifier, str) and 0 < len(identifier) <= MAX_ID
+        if len(frame) != 4 or not readable:
             self._wrong(f"a request that is not [2, id, action, payload]: {short(frame)}")
-            self._error("-1", "RpcFrameworkError", "not a CALL", now, 0.0)
+            # OCPP-J 4.2.3: -1 only where the message id cannot be read
+            self._error(str(identifier) if readable else "-1", "RpcFrameworkError", "not a CALL", now, 0.0)
             return
         self._log("<", f"{action} {short(payload)}")
         try:

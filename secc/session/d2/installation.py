@@ -52,7 +52,7 @@ def _check(request: Request, context: RequestContext) -> None:
             subs = sub_cas(request.contract_signature_cert_chain)
             roots = (*trust.mo_roots, *trust.v2g_roots)
             if not is_same_contract(emaid_of(load_certificate(leaf)), request.emaid):
-                raise refuse("FAILED_CertChainError", f"the certificate is not of {request.emaid}")
+                raise refuse(_NOTHING, f"the certificate is not of {request.emaid}")
         else:
             leaf, subs, role = request.oem_provisioning_cert, (), Role.OEM_PROVISIONING
             roots = (*trust.oem_roots, *trust.v2g_roots)

@@ -13,19 +13,14 @@ from csms.services.background import background
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.stations import device_model as model
 from tests.certification.backend import BOOT, Backend
-from tests.certification.charging import TOKENS, VALID, Charging
+from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
 from tests.certification.network import knocking, listening
-from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.certification.scripted import Payload, ScriptedStation
 from v2g.errors import RefusedError
-from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.messages.provisioning import (
-    ComponentCriterion,
-    ComponentVariable,
-    GetReportRequest,
-    GetReportResponse,
     GetVariableData,
     ReportBase,
     SetVariableData,
@@ -70,12 +65,6 @@ async def boots(station: ScriptedStation, reason: str = "PowerUp", status: str =
     return answer
 
 
-async def test_tc_b_01_csms_cold_boot_accepted(csms: Backend) -> None:
-    station = await csms.join()
-    answer = await boots(station)
-    assert answer["interval"] > 0
-
-
 async def test_tc_b_02_csms_cold_boot_pending(backend: Start) -> None:
     async with backend(stations=PENDING) as csms:
         station = await csms.join()
@@ -89,30 +78,6 @@ async def test_tc_b_02_csms_cold_boot_pending(backend: Start) -> None:
         await station.call("NotifyReport", report(asked.request_id, 0, ["A"], last=True))  # B02.FR.02
         station.answers["TriggerMessage"] = {"status": "Accepted"}
         await csms.services.admissions.decide(CS, "Accepted", "tests")
-        await boots(station, "Triggered")
-
-
-@pytest.mark.parametrize(("stations", "status"), [(PENDING, "Pending"), (REJECTED, "Rejected")])
-async def test_tc_b_30_csms_security_error_before_it_is_accepted(
-    backend: Start, stations: tuple[StationEntry, ...], status: str
-) -> None:
-    async with backend(stations=stations) as csms:
-        station = await csms.join()
-        await boots(station, status=status)
-        for action, payload in (("StatusNotification", AVAILABLE), ("NotifyEvent", available())):
-            with pytest.raises(Refused) as caught:  # B01.FR.10, B02.FR.09, B03.FR.07
-                await station.call(action, payload)
-            assert caught.value.code == "SecurityError"
-
-
-async def test_tc_b_31_csms_trigger_of_a_boot(backend: Start) -> None:
-    async with backend(stations=PENDING) as csms:
-        station = await csms.join()
-        await boots(station, status="Pending")
-        await csms.services.admissions.decide(CS, "Accepted", "tests")
-        trigger = await station.expect("TriggerMessage")
-        assert trigger.payload == {"requestedMessage": "BootNotification"}
-        trigger.reply({"status": "Accepted"})
         await boots(station, "Triggered")
 
 
@@ -165,34 +130,6 @@ async def test_tc_b_06_csms_get_variables_single(csms: Backend) -> None:
     ]
     assert found.attribute_value == "OfflineThreshold"
     assert await value(csms, "OCPPCommCtrlr", "OfflineThreshold") == ["OfflineThreshold"]
-
-
-async def test_tc_b_07_csms_get_variables_multiple(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["GetVariables"] = read
-    data = [wanted("OCPPCommCtrlr", "OfflineThreshold"), wanted("AuthCtrlr", "AuthorizeRemoteStart")]
-    assert len(await model.get_variables(csms.services, CS, data)) == 2
-    (payload,) = station.payloads("GetVariables")
-    assert [each["component"]["name"] for each in payload["getVariableData"]] == ["OCPPCommCtrlr", "AuthCtrlr"]
-
-
-async def test_tc_b_08_csms_get_variables_limited_to_the_most_that_the_station_takes(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["GetVariables"] = lambda payload: {
-        "getVariableResult": [
-            {**each, "attributeStatus": "Accepted", "attributeValue": "4"} for each in payload["getVariableData"]
-        ]
-    }
-    await model.get_variables(csms.services, CS, [wanted("DeviceDataCtrlr", "ItemsPerMessage", "GetVariables")])
-    data = [
-        wanted("DeviceDataCtrlr", "ItemsPerMessage", "GetReport"),
-        wanted("DeviceDataCtrlr", "ItemsPerMessage", "GetVariables"),
-        wanted("DeviceDataCtrlr", "BytesPerMessage", "GetReport"),
-        wanted("AuthCtrlr", "AuthorizeRemoteStart"),
-        wanted("AuthCtrlr", "OfflineTxForUnknownIdEnabled"),
-    ]
-    assert len(await model.get_variables(csms.services, CS, data)) == 5
-    assert [len(each["getVariableData"]) for each in station.payloads("GetVariables")] == [1, 4, 1]
 
 
 def setting(component: str, variable: str, text: str) -> SetVariableData:
@@ -282,28 +219,6 @@ async def test_tc_b_14_csms_base_report_summary_inventory(csms: Backend) -> None
     await base_report(csms, "SummaryInventory")
 
 
-async def test_tc_b_18_csms_custom_report(csms: Backend) -> None:
-    station = await csms.booted()
-    evse = ComponentVariable(
-        component=Component(name="EVSE", evse=EVSE(id=1)), variable=Variable(name="AvailabilityState")
-    )
-    station.answers["GetReport"] = {"status": "EmptyResultSet"}
-
-    async def ask(number: int, criterion: ComponentCriterion) -> Message:
-        request = GetReportRequest(request_id=number, component_criteria=(criterion,), component_variable=(evse,))
-        return await csms.services.connections.call(CS, request)
-
-    assert await ask(1, "Problem") == GetReportResponse(status="EmptyResultSet")
-    station.answers["GetReport"] = {"status": "Accepted"}
-    assert await ask(2, "Available") == GetReportResponse(status="Accepted")
-    for payload, criterion in zip(station.payloads("GetReport"), ("Problem", "Available"), strict=True):
-        assert payload["componentCriteria"] == [criterion]
-        (named,) = payload["componentVariable"]
-        assert named["component"] == {"name": "EVSE", "evse": {"id": 1}}
-        assert named["variable"] == {"name": "AvailabilityState"}
-    assert await station.call("NotifyReport", report(2, 0, ["A"], last=True)) == {}
-
-
 async def test_a_new_station_is_asked_for_its_device_model_and_events_keep_it_up_to_date(backend: Start) -> None:
     async with backend(ocpp={"read_device_model": True}) as csms:
         station = await csms.join()
@@ -323,55 +238,6 @@ async def test_a_new_station_is_asked_for_its_device_model_and_events_keep_it_up
 
 
 # -- reset
-
-
-async def test_tc_b_20_csms_reset_without_transaction_on_idle(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["Reset"] = {"status": "Accepted"}
-    assert (await model.reset(csms.services, CS, "OnIdle")).status == "Accepted"
-    assert station.payloads("Reset") == [{"type": "OnIdle"}]
-    await boots(station, "RemoteReset")
-
-
-async def reset_while_charging(backend: Start, kind: Any, evse_id: int | None, status: str) -> None:
-    """Reset with an ongoing transaction, on idle or at once, of the station or of its EVSE."""
-    async with backend(tokens=TOKENS) as csms:
-        station = await csms.booted()
-        charging = Charging(csms, station)
-        await charging.started()
-        station.answers["Reset"] = {"status": status}
-        assert (await model.reset(csms.services, CS, kind, evse_id)).status == status
-        assert station.payloads("Reset") == [{"type": kind} if evse_id is None else {"type": kind, "evseId": evse_id}]
-        if kind == "OnIdle":
-            await charging.event("Updated", "StopAuthorized", state="EVConnected", token=VALID)
-            await charging.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected")
-        else:
-            await charging.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
-        if evse_id is None:
-            await boots(station, "ScheduledReset" if kind == "OnIdle" else "RemoteReset")
-
-
-async def test_tc_b_21_csms_reset_with_transaction_on_idle(backend: Start) -> None:
-    await reset_while_charging(backend, "OnIdle", None, "Scheduled")
-
-
-async def test_tc_b_22_csms_reset_with_transaction_immediate(backend: Start) -> None:
-    await reset_while_charging(backend, "Immediate", None, "Accepted")
-
-
-async def test_tc_b_25_csms_reset_of_an_evse(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["Reset"] = {"status": "Accepted"}
-    await model.reset(csms.services, CS, "OnIdle", 1)
-    assert station.payloads("Reset") == [{"type": "OnIdle", "evseId": 1}]
-
-
-async def test_tc_b_26_csms_reset_of_an_evse_with_transaction_on_idle(backend: Start) -> None:
-    await reset_while_charging(backend, "OnIdle", 1, "Scheduled")
-
-
-async def test_tc_b_27_csms_reset_of_an_evse_with_transaction_immediate(backend: Start) -> None:
-    await reset_while_charging(backend, "Immediate", 1, "Accepted")
 
 
 # -- network profiles
@@ -470,14 +336,6 @@ async def test_tc_b_116_csms_reset_and_resume_with_a_charging_profile(backend: S
                 await asyncio.sleep(0.001)
         again = station.payloads("SetChargingProfile")[-1]["chargingProfile"]
         assert again["transactionId"] == charging.id
-
-
-async def test_tc_b_104_csms_reset_and_resume_without_transaction(csms: Backend) -> None:
-    station = await csms.booted(version="2.1")
-    station.answers["Reset"] = {"status": "Accepted"}
-    await model.reset(csms.services, CS, "ImmediateAndResume")
-    assert station.payloads("Reset") == [{"type": "ImmediateAndResume"}]
-    await boots(station, "RemoteReset")
 
 
 async def test_tc_b_105_csms_new_network_configuration_by_set_variables(csms: Backend) -> None:

@@ -9,24 +9,22 @@ from csms.services.authorization import local_lists
 from csms.services.authorization import tokens as service
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
-from tests.certification.charging import INVALID, VALID, Charging
+from tests.certification.charging import VALID, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, ScriptedStation
 from tests.csms.trust.test_contracts import hash_data, responder
 
 CS = "CS-V2G-0001"
 SECOND = {"idToken": "0A1B2C3E", "type": "ISO14443"}
-MASTER = {"idToken": "AAAA0001", "type": "ISO14443"}
 EMAID = {"idToken": "DEV2GC00000001", "type": "eMAID"}
 FAMILY = Group(group_id="family")
-MASTERS = Group(group_id="masters", master_pass=True)
 
 
 def entry(token: Payload, status: Any = "Accepted", **terms: Any) -> TokenEntry:
     return TokenEntry(id_token=token["idToken"], type=token["type"], status=status, terms=Terms(**terms))
 
 
-GROUPED = (entry(VALID, group_id="family"), entry(SECOND, group_id="family"), entry(MASTER, group_id="masters"))
+GROUPED = (entry(VALID, group_id="family"), entry(SECOND, group_id="family"))
 
 
 async def authorize(station: ScriptedStation, token: Payload, **more: Any) -> Payload:
@@ -34,15 +32,6 @@ async def authorize(station: ScriptedStation, token: Payload, **more: Any) -> Pa
     answer = await station.call("Authorize", {"idToken": token, **more})
     info: Payload = answer["idTokenInfo"]
     return info
-
-
-async def test_tc_c_02_csms_authorization_invalid_or_unknown(csms: Backend) -> None:
-    assert (await authorize(await csms.booted(), INVALID))["status"] in ("Invalid", "Unknown")
-
-
-async def test_tc_c_06_csms_authorization_blocked(backend: Start) -> None:
-    async with backend(tokens=(entry(VALID, "Blocked"),)) as csms:
-        assert (await authorize(await csms.booted(), VALID))["status"] in ("Blocked", "Invalid")
 
 
 async def test_tc_c_07_csms_authorization_expired(backend: Start) -> None:
@@ -55,54 +44,7 @@ async def test_tc_c_07_csms_authorization_expired(backend: Start) -> None:
         assert (await authorize(station, VALID))["status"] == "Expired"
 
 
-async def test_tc_c_08_csms_authorization_by_cache_accepted(backend: Start) -> None:
-    async with backend(tokens=(entry(VALID),)) as csms:
-        charging = Charging(csms, await csms.booted())
-        await charging.plugged()
-        answer = await charging.event("Updated", "Authorized", token=VALID)
-        assert answer["idTokenInfo"]["status"] == "Accepted"
-
-
-async def test_tc_c_20_csms_authorization_by_cache_invalid(csms: Backend) -> None:
-    charging = Charging(csms, await csms.booted())
-    await charging.plugged()
-    answer = await charging.event("Updated", "Authorized", token=INVALID)
-    assert answer["idTokenInfo"]["status"] in ("Invalid", "Unknown")
-
-
-async def cleared(csms: Backend, status: str) -> None:
-    station = await csms.booted()
-    station.answers["ClearCache"] = {"status": status}
-    assert await service.clear_cache(csms.services, CS) == status
-    assert station.payloads("ClearCache") == [{}]
-
-
-async def test_tc_c_37_csms_clear_cache_accepted(csms: Backend) -> None:
-    await cleared(csms, "Accepted")
-
-
-async def test_tc_c_38_csms_clear_cache_rejected(csms: Backend) -> None:
-    await cleared(csms, "Rejected")
-
-
 # -- groups
-
-
-async def test_tc_c_39_csms_authorization_by_group(backend: Start) -> None:
-    async with backend(tokens=GROUPED, token_groups=(FAMILY,)) as csms:
-        station = await csms.booted()
-        charging = Charging(csms, station)
-        await charging.plugged()
-        info = await authorize(station, SECOND)
-        assert info["status"] == "Accepted"
-        assert info["groupIdToken"]["idToken"] == "family"
-        first = await charging.event("Updated", "Authorized", token=VALID)
-        assert first["idTokenInfo"]["groupIdToken"] == info["groupIdToken"]
-        await charging.event("Updated", "ChargingStateChanged", state="Charging")
-        assert (await authorize(station, SECOND))["groupIdToken"]["idToken"] == "family"
-        stop = await charging.event("Updated", "StopAuthorized", token=SECOND, state="EVConnected")
-        assert stop["idTokenInfo"]["status"] == "Accepted"
-        await charging.unplugged()
 
 
 async def listed(csms: Backend) -> ScriptedStation:
@@ -139,40 +81,6 @@ async def test_tc_c_43_csms_invalid_status_with_local_list(backend: Start) -> No
         stop = await charging.event("Updated", "StopAuthorized", token=SECOND)
         assert stop["idTokenInfo"]["groupIdToken"]["idToken"] == "family"
         await charging.unplugged()
-
-
-async def master_stops(backend: Start, evses: tuple[int, ...]) -> None:
-    """Authorize with a master pass, and end transactions with it."""
-    async with backend(tokens=GROUPED, token_groups=(FAMILY, MASTERS)) as csms:
-        station = await csms.booted()
-        running = [Charging(csms, station, evse_id=number) for number in (1, 2)]
-        for charging in running:
-            await charging.started()
-        info = await authorize(station, MASTER)
-        assert (info["status"], info["groupIdToken"]["idToken"]) == ("Accepted", "masters")
-        for charging in (running[number - 1] for number in evses):
-            ended = await charging.event("Ended", "StopAuthorized", token=MASTER, stopped="MasterPass")
-            assert ended["idTokenInfo"]["status"] == "Accepted"
-            assert ended["idTokenInfo"]["groupIdToken"]["idToken"] == "masters"
-
-
-async def test_tc_c_47_csms_master_pass_stops_all(backend: Start) -> None:
-    await master_stops(backend, (1, 2))
-
-
-async def test_tc_c_48_csms_master_pass_stops_a_specific_one(backend: Start) -> None:
-    await master_stops(backend, (2,))
-
-
-async def test_tc_c_49_csms_master_pass_without_user_interface(backend: Start) -> None:
-    await master_stops(backend, (1, 2))
-
-
-async def test_a_master_pass_starts_nothing(backend: Start) -> None:
-    async with backend(tokens=GROUPED, token_groups=(MASTERS,)) as csms:
-        charging = Charging(csms, await csms.booted())
-        answer = await charging.event("Started", "Authorized", token=MASTER)
-        assert answer["idTokenInfo"]["status"] == "Invalid"
 
 
 # -- contract certificates

@@ -8,7 +8,7 @@ from csms.db.queries import commands
 from csms.services.stations import remote_control
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
-from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, connector_is
+from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.base import EVSE
@@ -84,14 +84,6 @@ async def test_tc_f_04_csms_remote_start_first_cable_timeout(backend: Start) -> 
         assert await matched(csms, number) == charging.id
 
 
-async def test_tc_f_06_csms_unlock_connector(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["UnlockConnector"] = {"status": "Unlocked"}
-    response = await remote_control.unlock(csms.services, station.id, 1, 1)
-    assert response.status == "Unlocked"
-    assert station.payloads("UnlockConnector") == [{"evseId": 1, "connectorId": 1}]
-
-
 async def trigger(
     csms: Backend, station: ScriptedStation, message: MessageTrigger, evse: EVSE | None = None, status: str = "Accepted"
 ) -> None:
@@ -102,26 +94,6 @@ async def trigger(
     sent = station.payloads("TriggerMessage")[-1]
     assert sent["requestedMessage"] == message
     assert sent.get("evse", {}).get("id") == (evse.id if evse else None)
-
-
-def reading(charging: Charging) -> Payload:
-    """Return a triggered meter value."""
-    return charging.reading("Trigger")
-
-
-async def test_tc_f_11_csms_trigger_meter_values_of_an_evse(csms: Backend) -> None:
-    station = await csms.booted()
-    await trigger(csms, station, "MeterValues", EVSE(id=1))
-    value = reading(Charging(csms, station))
-    assert await station.call("MeterValues", {"evseId": 1, "meterValue": [value]}) == {}
-
-
-async def test_tc_f_12_csms_trigger_meter_values_of_all_evses(csms: Backend) -> None:
-    station = await csms.booted()
-    await trigger(csms, station, "MeterValues")
-    for evse_id in (1, 2):
-        value = reading(Charging(csms, station))
-        assert await station.call("MeterValues", {"evseId": evse_id, "meterValue": [value]}) == {}
 
 
 async def test_tc_f_13_csms_trigger_transaction_event_of_an_evse(backend: Start) -> None:
@@ -140,37 +112,6 @@ async def test_tc_f_14_csms_trigger_transaction_event_of_all_evses(backend: Star
         await trigger(csms, charging.station, "TransactionEvent")
         await charging.event("Updated", "Trigger", state="Charging", context="Trigger", placed=False)
         assert (await charging.stored())["active"]
-
-
-async def test_tc_f_15_csms_trigger_log_status(csms: Backend) -> None:
-    station = await csms.booted()
-    await trigger(csms, station, "LogStatusNotification")
-    assert await station.call("LogStatusNotification", {"status": "Idle"}) == {}
-
-
-async def test_tc_f_18_csms_trigger_firmware_status(csms: Backend) -> None:
-    station = await csms.booted()
-    await trigger(csms, station, "FirmwareStatusNotification")
-    assert await station.call("FirmwareStatusNotification", {"status": "Idle"}) == {}
-
-
-async def test_tc_f_20_csms_trigger_heartbeat(csms: Backend) -> None:
-    station = await csms.booted()
-    await trigger(csms, station, "Heartbeat")
-    assert "currentTime" in await station.call("Heartbeat")
-
-
-async def test_tc_f_23_csms_trigger_status_available(csms: Backend) -> None:
-    station = await csms.booted()
-    await trigger(csms, station, "StatusNotification", EVSE(id=1, connector_id=1))
-    await connector_is(csms, station, "Available")
-
-
-async def test_tc_f_24_csms_trigger_status_occupied(csms: Backend) -> None:
-    station = await csms.booted()
-    await connector_is(csms, station, "Occupied")
-    await trigger(csms, station, "StatusNotification", EVSE(id=1, connector_id=1))
-    await connector_is(csms, station, "Occupied")
 
 
 async def test_tc_f_27_csms_trigger_not_implemented(csms: Backend) -> None:

@@ -48,12 +48,6 @@ async def clock_aligned(charging: Charging, evse_id: int) -> None:
     assert await charging.station.call("MeterValues", {"evseId": evse_id, "meterValue": [reading]}) == {}
 
 
-async def test_tc_j_01_csms_clock_aligned_without_transaction(charging: Charging) -> None:
-    for _ in range(3):
-        for evse_id in (0, 1):
-            await clock_aligned(charging, evse_id)
-
-
 async def test_tc_j_02_csms_clock_aligned_in_transaction(charging: Charging) -> None:
     await charging.started()
     for _ in range(2):

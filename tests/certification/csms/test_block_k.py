@@ -24,7 +24,7 @@ from tests.certification.scripted import Payload, Refused, ScriptedStation
 from tests.csms.support import grid_signal
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.charging_profiles import ChargingProfile, LimitAtSoC
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
 
 ACCEPTED = {"status": "Accepted"}
@@ -453,19 +453,6 @@ async def new_station(csms: Backend) -> ScriptedStation:
     return station
 
 
-async def test_tc_k_100_csms_max_offline_duration(csms: Backend) -> None:
-    station = await new_station(csms)
-    wanted = msgspec.structs.replace(profile(csms), max_offline_duration=60, invalid_after_offline_duration=True)
-    heard = await set_one(csms, station, 1, wanted)
-    assert (heard["maxOfflineDuration"], heard["invalidAfterOfflineDuration"]) == (60, True)
-
-
-async def test_tc_k_104_csms_priority_profile(csms: Backend) -> None:
-    station = await new_station(csms)
-    wanted = profile(csms, purpose="PriorityCharging")
-    assert (await set_one(csms, station, 0, wanted))["chargingProfilePurpose"] == "PriorityCharging"
-
-
 async def test_tc_k_118_csms_priority_charging_by_remote(csms: Backend) -> None:
     station = await new_station(csms)
     charge = Charging(csms, station)
@@ -684,19 +671,6 @@ async def test_tc_k_101_csms_change_of_operation_mode(csms: Backend) -> None:
 def with_schedule(wanted: ChargingProfile, **changes: Any) -> ChargingProfile:
     schedule = msgspec.structs.replace(wanted.charging_schedule[0], **changes)
     return msgspec.structs.replace(wanted, charging_schedule=(schedule,))
-
-
-async def test_tc_k_102_csms_limit_at_state_of_charge(csms: Backend) -> None:
-    station = await new_station(csms)
-    wanted = with_schedule(profile(csms), limit_at_soc=LimitAtSoC(soc=80, limit=6.0))
-    heard = await set_one(csms, station, 1, wanted)
-    assert heard["chargingSchedule"][0]["limitAtSoC"] == {"soc": 80, "limit": 6.0}
-
-
-async def test_tc_k_106_csms_randomized_delay(csms: Backend) -> None:
-    station = await new_station(csms)
-    heard = await set_one(csms, station, 1, with_schedule(profile(csms), randomized_delay=30))
-    assert heard["chargingSchedule"][0]["randomizedDelay"] == 30
 
 
 async def test_what_201_does_not_know_is_left_out_for_it(csms: Backend, station: ScriptedStation) -> None:

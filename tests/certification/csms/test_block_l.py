@@ -214,26 +214,6 @@ async def test_tc_l_24_csms_publish_download_failed(csms: Backend) -> None:
     await ended(csms, await published(csms, "Downloading", "DownloadFailed"), "DownloadFailed")
 
 
-async def unpublished(csms: Backend, status: str) -> None:
-    """Have a local controller give up an image."""
-    station = await csms.booted()
-    station.answers["UnpublishFirmware"] = {"status": status}
-    assert (await firmware.unpublish(csms.services, station.id, CHECKSUM)).status == status
-    assert station.payloads("UnpublishFirmware") == [{"checksum": CHECKSUM}]
-
-
-async def test_tc_l_21_csms_unpublished(csms: Backend) -> None:
-    await unpublished(csms, "Unpublished")
-
-
-async def test_tc_l_22_csms_unpublish_no_firmware(csms: Backend) -> None:
-    await unpublished(csms, "NoFirmware")
-
-
-async def test_tc_l_23_csms_unpublish_download_ongoing(csms: Backend) -> None:
-    await unpublished(csms, "DownloadOngoing")
-
-
 # -- campaigns
 
 PLAN = CampaignPlan(image=IMAGE, cohorts=(0.34, 1.0), retries=0)

@@ -15,7 +15,7 @@ from csms.services.security import certificates as service
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start
-from tests.certification.scripted import Payload, ScriptedStation
+from tests.certification.scripted import Payload
 from tests.csms.trust.test_contracts import responder
 from tests.csms.trust.test_provisioning import PCID, asking, provisioning
 from tests.iso15118.d20.contracts import own_contract
@@ -27,37 +27,6 @@ from v2g.pki.ocsp import ocsp_request_data
 
 CS = "CS-V2G-0001"
 HASH = {"hashAlgorithm": "SHA256", "issuerNameHash": "aa" * 32, "issuerKeyHash": "bb" * 32, "serialNumber": "1f"}
-
-
-async def installed(csms: Backend, pki: PkiTree, use: Any, status: str = "Accepted") -> ScriptedStation:
-    """Reusable state CertificateInstalled."""
-    station = await csms.booted()
-    station.answers["InstallCertificate"] = {"status": status}
-    pem = pki.path("v2g/root.pem").read_text()
-    assert (await service.install(csms.services, CS, use, pem)).status == status
-    assert station.payloads("InstallCertificate") == [{"certificateType": use, "certificate": pem}]
-    return station
-
-
-async def test_tc_m_01_csms_install_csms_root(csms: Backend, pki: PkiTree) -> None:
-    await installed(csms, pki, "CSMSRootCertificate")
-
-
-async def test_tc_m_02_csms_install_manufacturer_root(csms: Backend, pki: PkiTree) -> None:
-    await installed(csms, pki, "ManufacturerRootCertificate")
-
-
-async def test_tc_m_03_csms_install_v2g_root(csms: Backend, pki: PkiTree) -> None:
-    await installed(csms, pki, "V2GRootCertificate")
-
-
-async def test_tc_m_04_csms_install_mo_root(csms: Backend, pki: PkiTree) -> None:
-    await installed(csms, pki, "MORootCertificate")
-
-
-async def test_tc_m_05_csms_install_failed(csms: Backend, pki: PkiTree) -> None:
-    station = await installed(csms, pki, "CSMSRootCertificate", "Failed")
-    assert (await station.call("Heartbeat"))["currentTime"]
 
 
 async def test_only_roots_are_installed(csms: Backend, pki: PkiTree) -> None:
@@ -82,26 +51,6 @@ async def test_tc_m_12_csms_retrieve_csms_root(csms: Backend) -> None:
         await ids(csms, "CSMSRootCertificate", algorithm=algorithm)
 
 
-async def test_tc_m_13_csms_retrieve_manufacturer_root(csms: Backend) -> None:
-    await ids(csms, "ManufacturerRootCertificate")
-
-
-async def test_tc_m_14_csms_retrieve_v2g_root(csms: Backend) -> None:
-    await ids(csms, "V2GRootCertificate")
-
-
-async def test_tc_m_15_csms_retrieve_v2g_chain(csms: Backend) -> None:
-    await ids(csms, "V2GCertificateChain")
-
-
-async def test_tc_m_16_csms_retrieve_mo_root(csms: Backend) -> None:
-    await ids(csms, "MORootCertificate")
-
-
-async def test_tc_m_17_csms_retrieve_two_kinds(csms: Backend) -> None:
-    await ids(csms, "CSMSRootCertificate", "ManufacturerRootCertificate")
-
-
 async def test_tc_m_18_csms_retrieve_all(csms: Backend) -> None:
     station = await csms.booted()
     kinds = ("CSMSRootCertificate", "V2GRootCertificate")
@@ -116,27 +65,6 @@ async def test_tc_m_19_csms_retrieve_none(csms: Backend) -> None:
     station.answers["GetInstalledCertificateIds"] = {"status": "NotFound"}
     assert await service.installed(csms.services, CS, ["ManufacturerRootCertificate"]) == ()
     assert station.payloads("GetInstalledCertificateIds") == [{"certificateType": ["ManufacturerRootCertificate"]}]
-
-
-async def deleted(csms: Backend, pki: PkiTree, status: str) -> None:
-    """Install, retrieve, delete by what was retrieved, with every kind of hash."""
-    station = await installed(csms, pki, "CSMSRootCertificate")
-    for algorithm in ("SHA256", "SHA384", "SHA512"):
-        data = {**HASH, "hashAlgorithm": algorithm}
-        chain = [{"certificateType": "CSMSRootCertificate", "certificateHashData": data}]
-        station.answers["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashDataChain": chain}
-        station.answers["DeleteCertificate"] = {"status": status}
-        (found,) = await service.installed(csms.services, CS, ["CSMSRootCertificate"])
-        assert (await service.delete(csms.services, CS, found.certificate_hash_data)).status == status
-        assert station.payloads("DeleteCertificate")[-1] == {"certificateHashData": data}
-
-
-async def test_tc_m_20_csms_delete(csms: Backend, pki: PkiTree) -> None:
-    await deleted(csms, pki, "Accepted")
-
-
-async def test_tc_m_21_csms_delete_failed(csms: Backend, pki: PkiTree) -> None:
-    await deleted(csms, pki, "Failed")
 
 
 # -- status

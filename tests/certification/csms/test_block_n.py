@@ -10,23 +10,17 @@ from csms.services.authorization import local_lists
 from csms.services.diagnostics import diagnostics, monitoring
 from tests.certification.backend import Backend
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, device_event, parts_of, request_of
-from tests.certification.monitors import EVSE_1, NOW, POWER, STATE, STATION, install
+from tests.certification.monitors import EVSE_1, NOW, STATE, STATION, install
 from tests.certification.scripted import Payload, ScriptedStation
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import CertificateHashData
-from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.monitoring import MonitoringCriterion, SetMonitoringData
-from v2g.ocpp.messages.provisioning import ComponentVariable
 
 WIRE: dict[str, Payload] = {
     "EVSE": {"name": "EVSE", "evse": {"id": 1}},
     "ChargingStation": {"name": "ChargingStation"},
 }
-
-
-def about(component: Component, variable: Variable) -> ComponentVariable:
-    """Return a component's variable."""
-    return ComponentVariable(component=component, variable=variable)
 
 
 def wire(component: str, variable: str) -> Payload:
@@ -41,12 +35,11 @@ async def report(
     csms: Backend,
     station: ScriptedStation,
     status: str,
-    criteria: tuple[MonitoringCriterion, ...] = (),
-    variables: tuple[ComponentVariable, ...] = (),
+    criteria: tuple[MonitoringCriterion, ...],
 ) -> Payload:
     """Have the back end ask for a report; unless it is empty, send it in two parts. Return the request."""
     station.answers["GetMonitoringReport"] = {"status": status}
-    asked = await monitoring.report(csms.services, station.id, criteria, variables)
+    asked = await monitoring.report(csms.services, station.id, criteria)
     sent = station.payloads("GetMonitoringReport")[-1]
     assert sent.pop("requestId") == asked.request_id
     if status == "Accepted":
@@ -78,47 +71,7 @@ async def test_tc_n_01_csms_report_by_criteria(csms: Backend) -> None:
     assert sent == {"monitoringCriteria": ["ThresholdMonitoring"]}
 
 
-async def test_tc_n_02_csms_report_by_variable(csms: Backend) -> None:
-    station = await csms.booted()
-    sent = await report(csms, station, "EmptyResultSet", variables=(about(STATION, POWER),))
-    assert sent == {"componentVariable": [wire("ChargingStation", "Power")]}
-    sent = await report(csms, station, "Accepted", variables=(about(EVSE_1, STATE),))
-    assert sent == {"componentVariable": [wire("EVSE", "AvailabilityState")]}
-
-
-async def test_tc_n_03_csms_report_by_criteria_and_variable(csms: Backend) -> None:
-    station = await csms.booted()
-    sent = await report(csms, station, "EmptyResultSet", ("DeltaMonitoring",), (about(EVSE_1, STATE),))
-    assert sent["componentVariable"] == [wire("EVSE", "AvailabilityState")]
-    sent = await report(csms, station, "Accepted", ("ThresholdMonitoring",), (about(STATION, POWER),))
-    assert sent["monitoringCriteria"] == ["ThresholdMonitoring"]
-
-
-async def test_tc_n_60_csms_report_by_criteria_and_variables(csms: Backend) -> None:
-    station = await csms.booted()
-    both = (about(STATION, POWER), about(EVSE_1, POWER))
-    sent = await report(csms, station, "EmptyResultSet", ("ThresholdMonitoring",), both)
-    assert sent["componentVariable"] == [wire("ChargingStation", "Power"), wire("EVSE", "Power")]
-    both = (about(STATION, STATE), about(EVSE_1, STATE))
-    sent = await report(csms, station, "Accepted", ("DeltaMonitoring",), both)
-    assert len(sent["componentVariable"]) == 2
-
-
-async def test_tc_n_47_csms_report_all(csms: Backend) -> None:
-    assert await report(csms, await csms.booted(), "Accepted") == {}
-
-
 # -- setting and clearing monitors
-
-
-async def test_tc_n_05_csms_set_monitoring_base(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["SetMonitoringBase"] = accepted
-    for base in ("All", "FactoryDefault", "HardWiredOnly"):
-        response = await monitoring.set_base(csms.services, station.id, base)  # type: ignore[arg-type]
-        assert response.status == "Accepted"
-    bases = [each["monitoringBase"] for each in station.payloads("SetMonitoringBase")]
-    assert bases == ["All", "FactoryDefault", "HardWiredOnly"]
 
 
 def delta(component: Component, severity: int = 8) -> SetMonitoringData:
@@ -145,19 +98,6 @@ async def test_tc_n_09_csms_set_monitors_of_two_components(csms: Backend) -> Non
     assert [each.status for each in results] == ["Accepted"] * 2
     (sent,) = station.payloads("SetVariableMonitoring")
     assert [each["component"]["name"] for each in sent["setMonitoringData"]] == ["EVSE", "ChargingStation"]
-
-
-async def test_tc_n_16_csms_set_monitoring_level(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["SetMonitoringLevel"] = accepted
-    assert (await monitoring.set_level(csms.services, station.id, 4)).status == "Accepted"
-    assert station.payloads("SetMonitoringLevel") == [{"severity": 4}]
-
-
-async def test_tc_n_17_csms_set_monitoring_level_rejected(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["SetMonitoringLevel"] = {"status": "Rejected"}
-    assert (await monitoring.set_level(csms.services, station.id, 4)).status == "Rejected"
 
 
 def clearing(station: ScriptedStation, status: str = "Accepted") -> None:
@@ -333,14 +273,6 @@ async def test_tc_n_29_csms_customer_not_accepted(csms: Backend) -> None:
 
 async def test_tc_n_30_csms_clear_and_report(csms: Backend) -> None:
     await customer(csms, await csms.booted(), data="gone", clear=True)
-
-
-async def test_tc_n_31_csms_clear_and_report_without_data(csms: Backend) -> None:
-    await customer(csms, await csms.booted(), data="", clear=True)
-
-
-async def test_tc_n_32_csms_clear_without_report(csms: Backend) -> None:
-    await customer(csms, await csms.booted(), data="", report=False, clear=True)
 
 
 async def test_tc_n_46_csms_clear_updates_the_local_list(backend: Start) -> None:

@@ -83,12 +83,6 @@ async def test_tc_o_04_csms_clear_message(csms: Backend) -> None:
     assert await shown(csms, station) == []
 
 
-async def test_tc_o_05_csms_clear_message_unknown(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["ClearDisplayMessage"] = {"status": "Unknown"}
-    assert (await display.clear(csms.services, station.id, 77)).status == "Unknown"
-
-
 async def charging_at(csms: Backend) -> Charging:
     """Return a transaction that runs."""
     charging = Charging(csms, await csms.booted())
@@ -104,23 +98,6 @@ async def test_tc_o_06_csms_message_of_a_transaction(backend: Start) -> None:
         await charging.post_session()
         await charging.unplugged()
         assert await shown(csms, charging.station) == []  # O02.FR.02
-
-
-async def test_tc_o_07_csms_get_a_message_by_id(csms: Backend) -> None:
-    station = await csms.booted()
-    assert await report(csms, station, "Accepted", on_display(3), ids=[3]) == {"id": [3]}
-
-
-async def test_tc_o_08_csms_get_messages_by_priority(csms: Backend) -> None:
-    station = await csms.booted()
-    found = on_display(3, priority="InFront")
-    assert await report(csms, station, "Accepted", found, priority="InFront") == {"priority": "InFront"}
-
-
-async def test_tc_o_09_csms_get_messages_by_state(csms: Backend) -> None:
-    station = await csms.booted()
-    found = on_display(3, state="Charging")
-    assert await report(csms, station, "Accepted", found, state="Charging") == {"state": "Charging"}
 
 
 async def test_tc_o_10_csms_message_of_an_unknown_transaction(csms: Backend) -> None:
@@ -142,11 +119,6 @@ async def test_tc_o_12_csms_replace_a_message(csms: Backend) -> None:
     assert await show(csms, station, replaces=number, message=content, priority="InFront") == number
     (kept,) = await csms.services.store.run(rows.list_messages, station.id)
     assert kept["document"]["message"]["content"] == "Good bye"
-
-
-async def test_tc_o_13_csms_message_from_a_time_on(csms: Backend) -> None:
-    station = await csms.booted()
-    await show(csms, station, start_date_time=format_time(csms.clock.utc_ms() + 60_000))
 
 
 async def expires(csms: Backend, station: ScriptedStation, **changes: Any) -> None:
@@ -184,19 +156,8 @@ async def test_tc_o_19_csms_format_not_supported(csms: Backend) -> None:
     await refused(csms, "NotSupportedMessageFormat", message=MessageContent(format="HTML", content="<b>Hello</b>"))
 
 
-async def test_tc_o_25_csms_message_in_a_state(csms: Backend) -> None:
-    await show(csms, await csms.booted(), state="Charging")
-
-
 async def test_tc_o_26_csms_message_rejected(csms: Backend) -> None:
     await refused(csms, "Rejected")
-
-
-async def test_tc_o_27_csms_message_of_a_transaction_from_a_time_on(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = await charging_at(csms)
-        begin = format_time(csms.clock.utc_ms() + 60_000)
-        await show(csms, charging.station, transaction_id=charging.id, start_date_time=begin)
 
 
 async def test_tc_o_28_csms_message_of_a_transaction_until_a_time(backend: Start) -> None:

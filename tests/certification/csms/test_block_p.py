@@ -1,35 +1,10 @@
-"""Functional block P, data transfer: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block P, data transfer, beyond the cases of OCPP 2.0.1 part 6."""
 
 from csms.config import Vendor
 from csms.db.queries import payments
 from csms.services.stations.remote_control import transfer_data
 from tests.certification.backend import Backend
 from tests.certification.fleet import Start
-
-CUSTOM = {"vendorId": "com.example", "tariff": {"id": 7}}
-
-
-async def test_tc_p_02_csms_unknown_vendor(csms: Backend) -> None:
-    station = await csms.booted()
-    answer = await station.call("DataTransfer", {"vendorId": "com.example", "messageId": "Weather"})
-    assert answer == {"status": "UnknownVendorId"}
-
-
-async def test_tc_p_03_csms_custom_data(csms: Backend) -> None:
-    station = await csms.booted()
-    status = {
-        "evseId": 1, "connectorId": 1, "connectorStatus": "Occupied", "timestamp": "2026-01-01T00:00:00Z",
-        "customData": CUSTOM,
-    }  # fmt: skip
-    assert await station.call("StatusNotification", status) == {}
-    event = {
-        "eventType": "Started", "triggerReason": "CablePluggedIn", "timestamp": "2026-01-01T00:00:00Z", "seqNo": 0,
-        "transactionInfo": {"transactionId": "tx-custom", "customData": CUSTOM}, "customData": CUSTOM,
-    }  # fmt: skip
-    assert await station.call("TransactionEvent", event) == {}
-
-
-# -- beyond the cases
 
 
 async def test_what_vendors_send_who_are_known_is_kept(backend: Start) -> None:

@@ -28,34 +28,6 @@ def test_tc_f_01_cs_remote_start_cable_first() -> None:
     assert found.allowed()
 
 
-def test_tc_f_02_cs_remote_start_first() -> None:
-    found = Bench()
-    assert start(found)["status"] == "Accepted"
-    found.expect("Authorize", idToken=TOKEN)
-    found.plug()
-    event = found.expect("TransactionEvent", eventType="Started")
-    assert event["transactionInfo"]["remoteStartId"] == 42
-    assert found.allowed()
-
-
-def test_tc_f_03_cs_remote_start_without_authorization() -> None:
-    found = Bench(variables={"AuthCtrlr.AuthorizeRemoteStart": "false"})
-    assert start(found)["status"] == "Accepted"
-    found.nothing("Authorize")
-    found.plug()
-    assert found.allowed()
-
-
-def test_tc_f_04_cs_remote_start_timeout() -> None:
-    found = Bench(variables={"TxCtrlr.TxStartPoint": "Authorized"})
-    start(found)
-    found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart")
-    found.wait(121)
-    found.expect("TransactionEvent", eventType="Ended", triggerReason="EVConnectTimeout")
-    found.plug()
-    assert not found.allowed()
-
-
 def test_a_remote_start_takes_no_evse_that_is_busy_or_out_of_service() -> None:
     found = charging()
     assert start(found)["status"] == "Rejected"
@@ -107,19 +79,6 @@ def test_tc_f_10_cs_unlock_unknown_connector() -> None:
     assert unlock(Bench(), 7)()["status"] == "UnknownConnector"
 
 
-def test_tc_f_08_cs_remote_stop() -> None:
-    found = charging()
-    identifier = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
-    assert found.ask("RequestStopTransaction", transactionId=identifier)["status"] == "Accepted"
-    event = found.expect("TransactionEvent", triggerReason="RemoteStop")
-    assert event["transactionInfo"]["stoppedReason"] == "Remote"
-    assert not found.allowed()
-
-
-def test_tc_f_09_cs_remote_stop_rejected() -> None:
-    assert charging().ask("RequestStopTransaction", transactionId="no-such")["status"] == "Rejected"
-
-
 def trigger(found: Bench, message: str, **place: int) -> str:
     """Ask for a message."""
     evse = {"evse": {"id": place["id"]} | ({"connectorId": place["c"]} if "c" in place else {})} if place else {}
@@ -128,62 +87,8 @@ def trigger(found: Bench, message: str, **place: int) -> str:
     return status
 
 
-def test_tc_f_11_cs_trigger_meter_values_of_one() -> None:
-    found = Bench()
-    assert trigger(found, "MeterValues", id=1) == "Accepted"
-    values = found.expect("MeterValues", evseId=1)
-    assert values["meterValue"][0]["sampledValue"][0]["context"] == "Trigger"
-    found.nothing("MeterValues")
-
-
-def test_tc_f_12_cs_trigger_meter_values_of_all() -> None:
-    found = Bench()
-    assert trigger(found, "MeterValues") == "Accepted"
-    found.expect("MeterValues", evseId=1)
-    found.expect("MeterValues", evseId=2)
-
-
-def test_tc_f_13_cs_trigger_transaction_event_of_one() -> None:
-    found = charging()
-    assert trigger(found, "TransactionEvent", id=1) == "Accepted"
-    event = found.expect("TransactionEvent", triggerReason="Trigger")
-    assert event["transactionInfo"]["chargingState"] == "Charging"
-    assert event["meterValue"]
-
-
-def test_tc_f_14_cs_trigger_transaction_event_of_all() -> None:
-    found = charging()
-    assert trigger(found, "TransactionEvent") == "Accepted"
-    found.expect("TransactionEvent", triggerReason="Trigger", evse={"id": 1, "connectorId": 1})
-
-
 def test_a_trigger_of_an_event_needs_a_transaction() -> None:
     assert trigger(Bench(), "TransactionEvent") == "Rejected"
-
-
-def test_tc_f_20_cs_trigger_heartbeat() -> None:
-    found = Bench()
-    assert trigger(found, "Heartbeat") == "Accepted"
-    found.expect("Heartbeat")
-
-
-def test_tc_f_23_cs_trigger_status_available() -> None:
-    found = Bench()
-    assert trigger(found, "StatusNotification", id=1, c=1) == "Accepted"
-    found.expect("StatusNotification", evseId=1, connectorId=1, connectorStatus="Available")
-
-
-def test_tc_f_24_cs_trigger_status_occupied() -> None:
-    found = Bench()
-    found.plug()
-    assert trigger(found, "StatusNotification", id=1, c=1) == "Accepted"
-    found.expect("StatusNotification", evseId=1, connectorId=1, connectorStatus="Occupied")
-
-
-def test_tc_f_26_cs_trigger_boot_rejected() -> None:
-    found = Bench()
-    assert trigger(found, "BootNotification") == "Rejected"
-    found.nothing("BootNotification")
 
 
 def test_tc_f_27_cs_trigger_not_implemented() -> None:

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from tests.certification.station.bench import FIXED, START_MS, Bench, Payload, Refused, at
 from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_k import transaction
-from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
 from v2g_station.blocks.cost.tariffs import ShowTariff
-from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 
 HOUR = 3600
 VAT = [{"type": "vat", "tax": 20.0}]
@@ -378,15 +376,6 @@ def change(found: Bench, wanted: Payload, identifier: str | None = None) -> Payl
     )
 
 
-@pytest.mark.parametrize("instance", ["Tariff", "Cost"])
-def test_tc_i_112_cs_change_without_local_cost(instance: str) -> None:
-    found = station(variables={f"TariffCostCtrlr.Enabled[{instance}]": "false"})
-    begin(found)
-    with pytest.raises(Refused) as caught:
-        change(found, tariff())
-    assert caught.value.code == "NotSupported"
-
-
 def test_tc_i_113_cs_change_to_too_many_elements() -> None:
     found = station(tariff(), variables={MAX: "2"})
     begin(found)
@@ -677,68 +666,3 @@ def test_without_a_meter_the_cost_is_not_known() -> None:
 
 
 # -- cost limits (E16) and ad hoc payment (C24)
-
-
-def test_tc_e_103_cs_cost_limit_with_costs_of_the_station() -> None:
-    found = station(tariff("T1", 1.0))
-    begin(found)
-    found.answers["TransactionEvent"] = {"transactionLimit": {"maxCost": 6.0}, "totalCost": 100.0}
-    found.flow("SuspendedEV")
-    found.answers.clear()
-    found.flow("Charging")
-    found.expect("TransactionEvent", triggerReason="LimitSet", transactionInfo__transactionLimit={"maxCost": 6.0})
-    found.ask("CostUpdated", totalCost=50.0, transactionId=transaction(found))
-    charge(found, 10, 4900)
-    assert found.allowed()  # E16.FR.16: what the CSMS tells does not count
-    charge(found, 1, 200)
-    found.expect("TransactionEvent", triggerReason="CostLimitReached", transactionInfo__chargingState="SuspendedEVSE")
-    assert not found.allowed()
-    found.fact(DriverLimit(evse_id=1, limit=TransactionLimit(max_cost=50.0)))
-    assert not found.allowed(), "never above the limit of the CSMS (E16.FR.04)"
-
-
-def remote(found: Bench) -> Payload:
-    """Somebody has paid at a terminal beside the station (C24.FR.01)."""
-    paid = [
-        {"additionalIdToken": "Visa", "type": "PaymentBrand"},
-        {"additionalIdToken": "CC", "type": "PaymentRecognition"},
-    ]
-    token = {"idToken": "psp-4711", "type": "DirectPayment", "additionalInfo": paid}
-    answer = found.ask("RequestStartTransaction", remoteStartId=1, evseId=1, idToken=token)
-    assert answer["status"] == "Accepted"
-    found.answers["TransactionEvent"] = lambda event: (
-        {"transactionLimit": {"maxCost": 12.0}} if event["eventType"] == "Started" else {}
-    )
-    found.plug()
-    event = found.expect("TransactionEvent", eventType="Started")
-    found.expect("TransactionEvent", transactionInfo__transactionLimit={"maxCost": 12.0})  # C24.FR.03
-    found.flow("Charging")
-    return event
-
-
-def stopped(found: Bench) -> Payload:
-    found.unplug()
-    return found.expect("TransactionEvent", eventType="Ended")
-
-
-def test_tc_c_123_cs_payment_terminal_with_local_cost() -> None:
-    fees = [{"priceFixed": 3.0, "conditions": {"paymentRecognition": "CC"}}, {"priceFixed": 2.5}]
-    found = station(tariff("adhoc", 0.5, fixedFee={"prices": fees}))
-    assert tariff_of(remote(found)) == "adhoc"
-    charge(found, 5, 4000)
-    event = stopped(found)
-    assert event["costDetails"]["totalCost"]["fixed"]["exclTax"] == 3.0
-    assert total(event) == (5.0, 5.4)
-    assert [c.total for c in found.commands if isinstance(c, ShowCost) and c.final] == [5.4]
-
-
-def test_tc_c_124_cs_payment_terminal_with_central_cost() -> None:
-    found = station(variables={"TariffCostCtrlr.Enabled[Tariff]": "false"})
-    assert tariff_of(remote(found)) is None
-    found.answers["TransactionEvent"] = {
-        "totalCost": 7.5,
-        "updatedPersonalMessage": {"format": "UTF8", "content": "4 kWh: 7.50"},
-    }
-    assert "costDetails" not in stopped(found)
-    shown = [(c.total, c.final, c.text) for c in found.commands if isinstance(c, ShowCost)]
-    assert shown == [(7.5, True, "4 kWh: 7.50")]

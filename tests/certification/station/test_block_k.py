@@ -59,134 +59,7 @@ def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) 
     return [(p["startPeriod"], p["limit"]) for p in answer["schedule"]["chargingSchedulePeriod"]]
 
 
-def test_tc_k_01_cs_default_profile_of_one_evse() -> None:
-    found = Bench()
-    assert put(found) == "Accepted"
-    assert composite(found) == [(0, 6000)]
-
-
-def test_tc_k_02_cs_tx_profile_without_transaction() -> None:
-    assert put(Bench(), purpose="TxProfile", transactionId="none") == "Rejected"
-
-
-def test_tc_k_03_cs_station_max_profile() -> None:
-    found = Bench()
-    assert put(found, 0, purpose="ChargingStationMaxProfile") == "Accepted"
-    assert put(found, 1, purpose="ChargingStationMaxProfile", number=2) == "Rejected"
-
-
-def test_tc_k_04_cs_replaced_by_its_id() -> None:
-    found = Bench()
-    put(found)
-    assert put(found, limit=9000.0, stackLevel=1) == "Accepted"
-    assert composite(found) == [(0, 9000)]
-
-
-def test_tc_k_05_cs_cleared_by_its_id() -> None:
-    found = Bench()
-    put(found)
-    assert found.ask("ClearChargingProfile", chargingProfileId=1)["status"] == "Accepted"
-    assert composite(found) == [(0, 22_000)]
-
-
 CRITERIA = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
-
-
-def test_tc_k_06_cs_cleared_by_criteria() -> None:
-    found = Bench()
-    put(found)
-    assert found.ask("ClearChargingProfile", chargingProfileCriteria=CRITERIA)["status"] == "Accepted"
-
-
-def test_tc_k_07_cs_clear_by_other_criteria() -> None:
-    found = Bench()
-    put(found)
-    answer = found.ask("ClearChargingProfile", chargingProfileCriteria=CRITERIA | {"stackLevel": 5})
-    assert answer["status"] == "Unknown"
-
-
-def test_tc_k_08_cs_clear_without_profile() -> None:
-    assert Bench().ask("ClearChargingProfile", chargingProfileCriteria=CRITERIA)["status"] == "Unknown"
-
-
-def test_tc_k_09_cs_cleared_while_charging() -> None:
-    found = charging()
-    put(found)
-    assert limit(found) == 6000
-    assert found.ask("ClearChargingProfile", chargingProfileId=1)["status"] == "Accepted"
-    assert limit(found) is None
-
-
-def test_tc_k_10_cs_default_profile_of_all_evses() -> None:
-    found = Bench()
-    assert put(found, 0) == "Accepted"
-    assert composite(found, 1) == composite(found, 2) == [(0, 6000)]
-
-
-def test_tc_k_11_cs_tx_profile_of_all_evses() -> None:
-    found = charging()
-    assert put(found, 0, purpose="TxProfile", transactionId=transaction(found)) == "Rejected"
-
-
-def test_tc_k_12_cs_other_unit() -> None:
-    assert put(Bench(evses=(FIXED,)), unit="A") == "Rejected"
-    assert put(Bench(), unit="A", limit=16.0) == "Accepted", "alternating current knows both"
-
-
-def test_tc_k_13_cs_survives_a_reboot() -> None:
-    found = Bench()
-    put(found)
-    found.power_loss()
-    assert composite(found) == [(0, 6000)]
-
-
-def test_tc_k_14_cs_unknown_evse() -> None:
-    assert put(Bench(), 9) == "Rejected"
-
-
-def test_tc_k_16_cs_unknown_transaction() -> None:
-    assert put(charging(), purpose="TxProfile", transactionId="other") == "Rejected"
-
-
-def test_tc_k_19_cs_recurring() -> None:
-    found = Bench()
-    periods = [{"startPeriod": 0, "limit": 1000.0}, {"startPeriod": 43_200, "limit": 2000.0}]
-    daily = {"chargingProfileKind": "Recurring", "recurrencyKind": "Daily", "periods": periods}
-    assert put(found, **daily, schedule={"duration": 86_400, "startSchedule": at(START_MS)}) == "Accepted"
-    assert composite(found, duration=172_800) == [(0, 1000), (43_200, 2000), (86_400, 1000), (129_600, 2000)]
-
-
-def test_tc_k_21_cs_valid_from() -> None:
-    found = Bench()
-    put(found, validFrom=at(START_MS + 300_000))
-    assert composite(found) == [(0, 22_000), (300, 6000)]
-
-
-def test_tc_k_22_cs_valid_to() -> None:
-    found = Bench()
-    put(found, validTo=at(START_MS + 300_000))
-    assert composite(found) == [(0, 6000), (300, 22_000)]
-
-
-def test_tc_k_23_cs_start_schedule() -> None:
-    found = Bench()
-    put(found, schedule={"startSchedule": at(START_MS + 120_000), "duration": 60})
-    assert composite(found) == [(0, 22_000), (120, 6000), (180, 22_000)]
-
-
-def test_tc_k_24_cs_several_cleared() -> None:
-    found = Bench()
-    put(found, 1, number=1)
-    put(found, 2, number=2)
-    answer = found.ask("ClearChargingProfile", chargingProfileCriteria={"chargingProfilePurpose": "TxDefaultProfile"})
-    assert answer["status"] == "Accepted"
-    assert found.ask("GetChargingProfiles", requestId=1, chargingProfile={})["status"] == "NoProfiles"
-
-
-def test_tc_k_28_cs_default_profile_while_charging() -> None:
-    found = charging()
-    assert put(found) == "Accepted"
-    assert limit(found) == 6000
 
 
 def three() -> Bench:
@@ -222,54 +95,12 @@ def test_profiles_are_reported(evse_id: int | None, criterion: dict[str, Any], i
     assert [report.get("tbc", False) for report in reports] == [True] * (len(reports) - 1) + [False] * bool(reports)
 
 
-def test_tc_k_29_cs_get_of_the_station() -> None:
-    test_profiles_are_reported(0, {"chargingProfilePurpose": "ChargingStationMaxProfile"}, [1])
-
-
-def test_tc_k_30_cs_get_of_an_evse() -> None:
-    test_profiles_are_reported(1, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3])
-
-
-def test_tc_k_31_cs_get_of_all() -> None:
-    test_profiles_are_reported(None, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3])
-
-
-def test_tc_k_32_cs_get_by_id() -> None:
-    test_profiles_are_reported(None, {"chargingProfileId": [3]}, [3])
-
-
-def test_tc_k_33_cs_get_by_level() -> None:
-    test_profiles_are_reported(1, {"stackLevel": 1}, [3])
-
-
-def test_tc_k_34_cs_get_by_source() -> None:
-    test_profiles_are_reported(1, {"chargingLimitSource": ["CSO"]}, [2, 3])
-
-
-def test_tc_k_35_cs_get_by_purpose() -> None:
-    test_profiles_are_reported(1, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3])
-
-
-def test_tc_k_36_cs_get_by_purpose_and_level() -> None:
-    test_profiles_are_reported(1, {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}, [2])
-
-
 TOKEN = {"idToken": "APP-1", "type": "Central"}
 
 
 def relative(purpose: str = "TxProfile", **more: Any) -> dict[str, Any]:
     """A profile that begins with its transaction."""
     return profile(purpose, chargingProfileKind="Relative", **more)
-
-
-def test_tc_k_37_cs_remote_start_with_profile() -> None:
-    found = Bench()
-    found.plug()
-    answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=relative())
-    assert answer["status"] == "Accepted"
-    found.expect("TransactionEvent", eventType="Started")
-    assert limit(found) == 6000
-    assert composite(found) == [(0, 6000)]
 
 
 def test_a_remote_start_with_a_bad_profile_is_rejected() -> None:
@@ -285,48 +116,6 @@ def test_tc_k_38_cs_remote_start_whose_profile_is_ignored() -> None:
     answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=relative())
     assert answer["status"] == "Accepted"
     assert limit(found) is None
-
-
-def test_tc_k_39_cs_composite_without_profiles() -> None:
-    assert composite(Bench()) == [(0, 22_000)]
-    assert composite(Bench(), 0) == [(0, 44_000)]
-
-
-def test_tc_k_40_cs_composite_of_stacked_profiles() -> None:
-    found = Bench()
-    put(found, number=1, limit=6000.0)
-    put(found, number=2, stackLevel=1, limit=3000.0, schedule={"duration": 300, "startSchedule": at(START_MS)})
-    assert composite(found) == [(0, 3000), (300, 6000)]
-
-
-def test_tc_k_41_cs_composite_of_purposes() -> None:
-    found = charging()
-    put(found, 0, number=1, purpose="ChargingStationMaxProfile", limit=10_000.0)
-    put(found, number=2, limit=6000.0)
-    periods = [{"startPeriod": 0, "limit": 8000.0}, {"startPeriod": 120, "limit": 12_000.0}]
-    more = {"schedule": {"startSchedule": at(START_MS)}, "transactionId": transaction(found)}
-    assert put(found, number=3, purpose="TxProfile", periods=periods, **more) == "Accepted"
-    assert composite(found) == [(0, 8000), (120, 10_000)]
-
-
-def test_tc_k_42_cs_composite_in_another_unit() -> None:
-    assert composite(Bench(evses=(FIXED,)), chargingRateUnit="A") == "Rejected"
-    found = Bench()
-    put(found, unit="A", limit=16.0)
-    assert composite(found) == [(0, 16 * 230 * 3)]
-    assert composite(found, chargingRateUnit="A") == [(0, 16)]
-
-
-def test_tc_k_47_cs_composite_of_an_unknown_evse() -> None:
-    assert composite(Bench(), 9) == "Rejected"
-
-
-def test_tc_k_60_cs_tx_profile_while_charging() -> None:
-    found = charging()
-    assert put(found, purpose="TxProfile", transactionId=transaction(found)) == "Accepted"
-    assert limit(found) == 6000
-    found.present()
-    assert found.ask("GetChargingProfiles", requestId=1, chargingProfile={})["status"] == "NoProfiles"
 
 
 def test_limits_follow_the_schedule_while_nobody_speaks() -> None:
@@ -393,3 +182,10 @@ def test_each_evse_always_has_what_all_profiles_together_allow(steps: list[tuple
         for number in (1, 2, 3):
             expected = allowance(smart.installed, found.utc_ms, smart.where.at(number))
             assert limit(found, number) == expected.charge_w, (step, number)
+
+
+def test_alternating_current_knows_both_units() -> None:
+    found = Bench()
+    assert put(found, unit="A", limit=16.0) == "Accepted"
+    assert composite(found, chargingRateUnit="A") == [(0, 16)]
+    assert composite(found)[0] == (0, 16 * 230 * 3)

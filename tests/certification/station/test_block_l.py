@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.certification.station.bench import Bench, at
-from tests.certification.station.test_block_e import charging
 from tests.certification.station.test_block_m import ROOT, Authority, install, pem
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
 
@@ -59,7 +58,7 @@ def installing(found: Bench) -> bool:
 
 
 @pytest.mark.requirement("R141")
-def test_tc_l_01_cs_installed() -> None:
+def test_an_update_survives_losses_of_power() -> None:
     found = Bench()
     assert update(found) == "Accepted"
     fetched(found)
@@ -103,17 +102,6 @@ def test_what_was_written_is_started_once_no_transaction_runs() -> None:
     assert Activate(request_id=1) in found.commands
 
 
-def test_tc_l_02_cs_install_scheduled() -> None:
-    found = Bench()
-    update(found, install_s=600)
-    fetched(found)
-    told(found, "Downloading", "Downloaded", "SignatureVerified", "InstallScheduled")
-    assert not installing(found)
-    found.wait(601)
-    told(found, "Installing")
-    assert installing(found)
-
-
 def test_tc_l_03_cs_download_scheduled() -> None:
     found = Bench()
     update(found, in_s=600)
@@ -129,32 +117,6 @@ def test_tc_l_05_cs_invalid_certificate() -> None:
     found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate")
 
 
-def test_tc_l_06_cs_invalid_signature() -> None:
-    found = Bench()
-    update(found)
-    fetched(found, hashlib.sha256(b"something else").digest())
-    found.expect("FirmwareStatusNotification", status="InvalidSignature")
-    found.expect("SecurityEventNotification", type="InvalidFirmwareSignature")
-    assert not installing(found)
-
-
-def test_tc_l_07_cs_download_failed() -> None:
-    found = Bench()
-    update(found)
-    found.fact(FirmwareProgress(status="DownloadFailed"))
-    told(found, "Downloading", "DownloadFailed")
-
-
-@pytest.mark.parametrize("status", ["InstallVerificationFailed", "InstallationFailed"])
-def test_tc_l_08_cs_installation_failed(status: Any) -> None:
-    found = Bench()
-    update(found)
-    fetched(found)
-    found.clear()
-    found.fact(FirmwareProgress(status=status))
-    told(found, status)
-
-
 def test_tc_l_10_cs_cancelled_by_another() -> None:
     found = Bench()
     update(found)
@@ -168,33 +130,6 @@ def test_tc_l_11_cs_cannot_be_cancelled() -> None:
     update(found)
     fetched(found)
     assert update(found, 2) == "Rejected"
-
-
-def waits(*, allowed: bool) -> Bench:
-    """An installation that waits for a transaction."""
-    word = "true" if allowed else "false"
-    found = charging(variables={"ChargingStation.AllowNewSessionsPendingFirmwareUpdate": word})
-    update(found)
-    fetched(found)
-    assert not installing(found)
-    found.plug(2)
-    found.present("TAG-2", 2)
-    assert found.allowed(2) is allowed
-    return found
-
-
-def test_tc_l_14_cs_waits_and_lets_others_begin() -> None:
-    found = waits(allowed=True)
-    found.present()
-    assert not installing(found)
-    found.present("TAG-2", 2)
-    assert installing(found)
-
-
-def test_tc_l_15_cs_waits_and_lets_nobody_begin() -> None:
-    found = waits(allowed=False)
-    found.present()
-    assert installing(found)
 
 
 def test_tc_l_18_cs_without_signature() -> None:
@@ -219,10 +154,3 @@ def test_tc_f_18_cs_trigger_firmware_status_idle() -> None:
     found = Bench()
     trigger(found)
     assert "requestId" not in found.expect("FirmwareStatusNotification", status="Idle")
-
-
-def test_tc_f_19_cs_trigger_firmware_status_downloading() -> None:
-    found = Bench()
-    update(found)
-    trigger(found)
-    found.expect("FirmwareStatusNotification", status="Downloading", requestId=1)

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from tests.certification.station.bench import START_MS, Bench
 from tests.certification.station.test_block_b import PROFILE
 from v2g_station.blocks.security.certificate_store import RootsChanged
-from v2g_station.blocks.security.signing import MakeRequest, RequestMade, UseCertificate
+from v2g_station.blocks.security.signing import MakeRequest, RequestMade
 
 NOW = datetime.datetime.fromtimestamp(START_MS / 1000, datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -219,22 +219,6 @@ def give(found: Bench, chain: str, use: str = "ChargingStationCertificate") -> s
     return status
 
 
-def test_tc_a_11_cs_new_station_certificate() -> None:
-    found = Bench()
-    key = asked(found)
-    chain = key.signed()
-    assert give(found, chain) == "Accepted"
-    assert UseCertificate(use="ChargingStationCertificate", chain=chain) in found.commands
-
-
-def test_tc_a_12_cs_new_v2g_certificate() -> None:
-    found = Bench()
-    key = asked(found, "SignV2GCertificate")
-    chain = key.signed()
-    assert give(found, chain, "V2GCertificate") == "Accepted"
-    assert UseCertificate(use="V2GCertificate", chain=chain) in found.commands
-
-
 def test_tc_m_15_cs_list_v2g_chain() -> None:
     found = Bench()
     assert installed(found, "V2GCertificateChain") == "NotFound"
@@ -242,68 +226,6 @@ def test_tc_m_15_cs_list_v2g_chain() -> None:
     (entry,) = installed(found, "V2GCertificateChain")
     assert entry["certificateType"] == "V2GCertificateChain"
     assert installed(found, "MORootCertificate") == "NotFound"
-
-
-def test_tc_a_13_cs_new_combined_certificate() -> None:
-    found = Bench()
-    key = asked(found, "SignCombinedCertificate")
-    assert give(found, key.signed()) == "Accepted"
-
-
-@pytest.mark.parametrize("kind", ["expired", "other key", "other root", "no chain"])
-def test_tc_a_14_cs_invalid_certificate(kind: str) -> None:
-    found = Bench()
-    key = asked(found)
-    chain = {
-        "expired": key.signed(days=-1),
-        "other key": Key().signed(),
-        "other root": key.signed(Authority("Stranger")),
-        "no chain": "-----BEGIN",
-    }[kind]
-    assert give(found, chain) == "Rejected"
-    found.expect("SecurityEventNotification", type="InvalidChargingStationCertificate")
-
-
-def test_tc_a_15_cs_request_refused() -> None:
-    found = Bench()
-    found.answers["SignCertificate"] = {"status": "Rejected"}
-    asked(found)
-    found.wait(400)
-    found.nothing("SignCertificate")
-
-
-def test_tc_a_23_cs_asks_again() -> None:
-    variables = {"SecurityCtrlr.CertSigningWaitMinimum": "60", "SecurityCtrlr.CertSigningRepeatTimes": "2"}
-    found = Bench(variables=variables)
-    key = asked(found)
-    found.wait(59)
-    found.nothing("SignCertificate")
-    found.wait(2)
-    found.expect("SignCertificate")
-    found.wait(118)
-    found.nothing("SignCertificate")
-    found.wait(2)
-    found.expect("SignCertificate")
-    found.wait(1000)
-    found.nothing("SignCertificate")
-    assert give(found, key.signed()) == "Accepted"
-
-
-def test_tc_m_23_cs_the_stations_own_certificate_is_not_deleted() -> None:
-    from v2g_station.blocks.security.certificate_store import hash_data
-
-    found = Bench()
-    key = asked(found)
-    chain = key.signed()
-    give(found, chain)
-    names = hash_data(x509.load_pem_x509_certificate(chain.encode()), None)
-    own = {
-        "hashAlgorithm": "SHA256",
-        "issuerNameHash": names.issuer_name_hash,
-        "issuerKeyHash": names.issuer_key_hash,
-        "serialNumber": names.serial_number,
-    }
-    assert delete(found, own) == "Failed"
 
 
 def test_tc_a_09_cs_new_password() -> None:
@@ -326,30 +248,6 @@ def upgrade(found: Bench, level: int) -> str:
     return found.set("OCPPCommCtrlr", "NetworkConfigurationPriority", "2")
 
 
-def test_tc_a_19_cs_security_profile_upgrade() -> None:
-    found = Bench()
-    install(found)
-    assert upgrade(found, 2) in ("Accepted", "RebootRequired")
-    found.connects.clear()
-    found.ask("Reset", type="OnIdle")
-    assert found.connects[-1].security_profile == 2
-    assert found.get("SecurityCtrlr", "SecurityProfile")["attributeValue"] == "2"
-    assert found.ask("SetNetworkProfile", configurationSlot=3, connectionData=PROFILE)["status"] == "Rejected"
-
-
-def test_tc_b_50_cs_migrate_to_a_csms_with_another_root() -> None:
-    found = Bench()
-    install(found)
-    install(found, text=Authority("New root").pem)
-    (roots,) = [each.pem for each in found.commands if isinstance(each, RootsChanged)][-1:]
-    assert len(roots) == 2, "both are believed: the old CSMS can still be gone back to"
-    upgrade(found, 2)
-    found.connects.clear()
-    found.ask("Reset", type="OnIdle")
-    assert [connect.slot for connect in found.connects] == [2]
-    found.expect("BootNotification", reason="RemoteReset")
-
-
 def test_tc_b_47_cs_falls_back_to_the_csms_with_the_old_root() -> None:
     found = Bench(variables={"OCPPCommCtrlr.NetworkProfileConnectionAttempts": "2"})
     install(found)
@@ -361,21 +259,3 @@ def test_tc_b_47_cs_falls_back_to_the_csms_with_the_old_root() -> None:
     found.wait(60)
     assert [connect.slot for connect in found.connects] == [2, 2, 1]
     found.expect("BootNotification", reason="RemoteReset")
-
-
-def test_tc_a_20_cs_security_profile_upgrade_without_root() -> None:
-    assert upgrade(Bench(), 2) == "Rejected"
-
-
-def test_tc_a_21_cs_security_profile_upgrade_without_certificate() -> None:
-    found = Bench()
-    install(found)
-    assert upgrade(found, 3) == "Rejected"
-
-
-def test_tc_a_22_cs_security_profile_downgrade() -> None:
-    found = Bench()
-    install(found)
-    upgrade(found, 2)
-    found.ask("Reset", type="OnIdle")
-    assert found.ask("SetNetworkProfile", configurationSlot=1, connectionData=PROFILE)["status"] == "Rejected"

@@ -281,48 +281,11 @@ def values(found: Bench) -> list[tuple[int, list[float], int]]:
     return [(m["id"], [element["t"] for element in m["data"]], m["pending"]) for m in messages]
 
 
-def test_tc_n_105_cs_a_stream_of_a_periodic_monitor() -> None:
-    found = charging()
-    number = stream(found, interval=10)
-    opened = found.expect("OpenPeriodicEventStream")["constantStreamData"]
-    assert opened == {"id": number, "variableMonitoringId": number, "params": {"interval": 10}}
-    found.wait(21)
-    assert values(found) == [(number, [0, 2, 4, 6], 0), (number, [0, 2, 4, 6, 8], 0)], "N15.FR.06"
-    assert not [e for e in found.all("NotifyEvent") if e["eventData"][0].get("variableMonitoringId") == number]
-
-
 def test_a_stream_tells_as_soon_as_there_are_enough_values() -> None:
     found = charging()
     number = stream(found, values=3)
     found.wait(7)
     assert values(found) == [(number, [0, 2, 4], 0)], "N15.FR.08"
-
-
-def test_tc_n_106_cs_the_csms_rejects_a_stream() -> None:
-    found = charging()
-    found.answers["OpenPeriodicEventStream"] = {"status": "Rejected"}
-    number = stream(found, interval=10)
-    found.expect("OpenPeriodicEventStream")
-    found.wait(5)
-    event = found.expect("NotifyEvent")["eventData"][0]
-    assert (event["trigger"], event["variableMonitoringId"]) == ("Periodic", number), "N11.FR.07"
-    assert values(found) == []
-    assert found.ask("GetPeriodicEventStream") == {}
-
-
-def test_tc_n_108_cs_streams_are_closed() -> None:
-    found = charging()
-    number = stream(found, interval=60)
-    other = monitors(found, POWER | {"type": "Periodic", "value": 5, "severity": 6})[0]["id"]
-    found.wait(5)
-    assert len(found.ask("GetPeriodicEventStream")["constantStreamData"]) == 1, "N12.FR.01"
-    found.clear()
-    assert found.ask("ClearVariableMonitoring", id=[number, other])["clearMonitoringResult"][0]["status"] == "Accepted"
-    found.expect("NotifyPeriodicEventStream", id=number, pending=0)  # N13.FR.03
-    found.expect("ClosePeriodicEventStream", id=number)
-    assert found.ask("GetPeriodicEventStream") == {}
-    found.wait(120)
-    found.nothing("NotifyPeriodicEventStream")
 
 
 def test_a_monitor_that_is_set_again_without_a_stream_has_none() -> None:

@@ -43,50 +43,6 @@ def transaction(found: Bench) -> str:
     return identifier
 
 
-def test_tc_o_01_cs_set() -> None:
-    found = Bench()
-    assert put(found) == "Accepted"
-    assert shown(found) == [1]
-
-
-def test_tc_o_02_cs_get_all() -> None:
-    found = Bench()
-    put(found, 1)
-    put(found, 2)
-    assert get(found) == [1, 2]
-
-
-def test_tc_o_03_cs_get_none() -> None:
-    assert get(Bench()) == "Unknown"
-
-
-def test_tc_o_33_cs_get_one_of_none() -> None:
-    assert get(Bench(), id=[1]) == "Unknown"
-
-
-def test_tc_o_04_cs_clear() -> None:
-    found = Bench()
-    put(found)
-    assert found.ask("ClearDisplayMessage", id=1)["status"] == "Accepted"
-    assert shown(found) == []
-
-
-def test_tc_o_05_cs_clear_unknown() -> None:
-    assert Bench().ask("ClearDisplayMessage", id=1)["status"] == "Unknown"
-
-
-def test_tc_o_06_cs_of_a_transaction() -> None:
-    found = charging()
-    assert put(found, transactionId=transaction(found)) == "Accepted"
-    assert shown(found) == [1]
-    found.present()
-    assert shown(found) == []
-
-
-def test_tc_o_10_cs_of_an_unknown_transaction() -> None:
-    assert put(Bench(), transactionId="none") == "UnknownTransaction"
-
-
 def three() -> Bench:
     """A station with messages of different kinds."""
     found = Bench()
@@ -109,38 +65,6 @@ def three() -> Bench:
 )
 def test_messages_are_chosen(wanted: dict[str, Any], ids: list[int] | str) -> None:
     assert get(three(), **wanted) == ids
-
-
-def test_tc_o_07_cs_get_by_id() -> None:
-    assert get(three(), id=[2]) == [2]
-
-
-def test_tc_o_08_cs_get_by_priority() -> None:
-    assert get(three(), priority="AlwaysFront") == [3]
-
-
-def test_tc_o_09_cs_get_by_state() -> None:
-    assert get(three(), state="Charging") == [2]
-
-
-def test_tc_o_11_cs_get_unknown() -> None:
-    assert get(three(), id=[9]) == "Unknown"
-
-
-def test_tc_o_34_cs_get_by_id_and_another_state() -> None:
-    assert get(three(), id=[2], state="Idle") == "Unknown"
-
-
-def test_tc_o_35_cs_get_by_id_and_another_priority() -> None:
-    assert get(three(), id=[2], priority="AlwaysFront") == "Unknown"
-
-
-def test_tc_o_12_cs_replace() -> None:
-    found = Bench()
-    put(found)
-    assert put(found, message={"format": "UTF8", "content": "Better"}) == "Accepted"
-    get(found)
-    assert found.all("NotifyDisplayMessages")[-1]["messageInfo"][0]["message"]["content"] == "Better"
 
 
 def starts(found: Bench, **more: Any) -> None:
@@ -178,31 +102,6 @@ def test_tc_o_28_cs_of_a_transaction_ends_at_its_time() -> None:
     ends(found, transactionId=transaction(found))
 
 
-def test_tc_o_15_cs_in_the_drivers_language() -> None:
-    found = Bench()
-    for number, language in ((1, "en"), (2, "nl"), (3, "de")):
-        put(found, number, message={"format": "UTF8", "language": language, "content": "x"})
-    assert shown(found) == [1, 2, 3]
-    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted", "language1": "nl"}}
-    found.plug()
-    found.present()
-    assert shown(found) == [2]
-
-
-def test_tc_o_30_cs_of_a_transaction_several_in_front() -> None:
-    found = charging()
-    for number in (1, 2):
-        put(found, number, priority="InFront", transactionId=transaction(found))
-    assert shown(found) == [1, 2]
-
-
-def test_tc_o_32_cs_of_a_transaction_second_always_in_front() -> None:
-    found = charging()
-    for number in (1, 2):
-        put(found, number, priority="AlwaysFront", transactionId=transaction(found))
-    assert shown(found) == [2]
-
-
 def test_tc_o_17_cs_priority_not_supported() -> None:
     variables = {"DisplayMessageCtrlr.SupportedPriorities": "NormalCycle"}
     assert put(Bench(variables=variables), priority="InFront") == "NotSupportedPriority"
@@ -211,18 +110,6 @@ def test_tc_o_17_cs_priority_not_supported() -> None:
 def test_tc_o_18_cs_state_not_supported() -> None:
     variables = {"DisplayMessageCtrlr.SupportedStates": "Idle"}
     assert put(Bench(variables=variables), state="Faulted") == "NotSupportedState"
-
-
-def test_tc_o_19_cs_format_not_supported() -> None:
-    assert put(Bench(), message={"format": "HTML", "content": "<b>x</b>"}) == "NotSupportedMessageFormat"
-
-
-def test_tc_o_20_cs_survives_a_reboot() -> None:
-    found = Bench()
-    put(found)
-    found.power_loss()
-    assert get(found) == [1]
-    assert shown(found) == [1]
 
 
 def test_tc_o_22_cs_several_in_front() -> None:

@@ -19,26 +19,6 @@ PRICES = {
 EXPORT = {**PRICES, "export_limit_w": 4, "valid_until_ms": 9}
 
 
-def test_tc_p_01_cs_unknown_vendor_and_message() -> None:
-    found = Bench()
-    assert found.ask("DataTransfer", vendorId="com.example")["status"] == "UnknownVendorId"
-    assert found.ask("DataTransfer", vendorId=VENDOR, messageId="Nothing")["status"] == "UnknownMessageId"
-
-
-def test_tc_p_03_cs_custom_data_is_received() -> None:
-    custom = {"vendorId": "com.example", "anything": {"more": [1, 2]}}
-    answer = Bench().ask("GetTransactionStatus", {"customData": custom})
-    assert answer["messagesInQueue"] is False
-
-
-def test_tc_p_04_cs_custom_data_of_a_profile_is_received() -> None:
-    from tests.certification.station.test_block_k import profile
-
-    custom = {"vendorId": "com.example", "more": "things"}
-    answer = Bench().ask("SetChargingProfile", evseId=1, chargingProfile=profile(customData=custom))
-    assert answer["status"] == "Accepted"
-
-
 @pytest.mark.parametrize(("version", "good", "bad"), [("2.1", PRICES, EXPORT), ("2.0.1", EXPORT, PRICES)])
 def test_a_grid_signal_has_no_limit_that_a_profile_carries(version: Version, good: Payload, bad: Payload) -> None:
     """In 2.1 all limits are in profiles; those of 2.0.1 have no word for what may flow back."""

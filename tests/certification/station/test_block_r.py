@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.certification.station.bench import Bench, at
-from v2g_station.blocks.der.der import ApplyControls, GridEvent
+from v2g_station.blocks.der.der import ApplyControls
 
 CONTROLS = ("FreqDroop", "FixedVar", "VoltVar", "EnterService", "Gradients", "FixedPFInject", "LimitMaxDischarge")
 
@@ -36,54 +36,6 @@ def held(found: Bench, **wanted: Any) -> Any:
     return {each["id"]: each["isSuperseded"] for each in found.expect("ReportDERControl")["fixedVar"]}
 
 
-def test_tc_r_100_cs_controls_persist() -> None:
-    found = bench()
-    put(found, "A")
-    found.power_loss()
-    assert held(found) == {"A": False}
-    assert force(found) == ["A"]
-
-
-def test_tc_r_102_cs_clear_by_type() -> None:
-    found = bench()
-    put(found, "A")
-    assert found.ask("ClearDERControl", isDefault=True, controlType="FreqDroop")["status"] == "NotFound"
-    assert found.ask("ClearDERControl", isDefault=True, controlType="HVMustTrip")["status"] == "NotSupported"
-    assert found.ask("ClearDERControl", isDefault=True, controlType="FixedVar")["status"] == "Accepted"
-    assert held(found) == "NotFound"
-    assert force(found) == []
-
-
-def test_tc_r_103_cs_validations() -> None:
-    found = bench()
-    unsupported = found.ask("SetDERControl", isDefault=True, controlId="X", controlType="HVMustTrip")
-    assert unsupported["status"] == "NotSupported"
-    empty = found.ask("SetDERControl", isDefault=True, controlId="X", controlType="FixedVar")
-    assert empty["status"] == "Rejected"
-    assert held(found, controlId="X") == "NotFound"
-    assert held(found, controlType="HVMustTrip") == "NotSupported"
-
-
-def test_tc_r_104_cs_a_better_control_supersedes_a_future_one() -> None:
-    found = bench()
-    put(found, "A", 5, start=60)
-    assert put(found, "B", 3, start=90) == {"status": "Accepted", "supersededIds": ["A"]}
-    assert held(found) == {"A": True, "B": False}
-    found.wait(61)
-    found.nothing("NotifyDERStartStop")
-    found.wait(30)
-    found.expect("NotifyDERStartStop", controlId="B", started=True)
-    assert force(found) == ["B"]
-
-
-def test_tc_r_105_cs_a_better_control_supersedes_an_active_one() -> None:
-    found = bench()
-    put(found, "A", 5, start=0)
-    assert force(found) == ["A"]
-    assert put(found, "B", 3, start=0)["supersededIds"] == ["A"]
-    assert force(found) == ["B"]
-
-
 def test_a_better_control_that_starts_later_waits_for_its_start() -> None:
     """R04.FR.07, .21."""
     found = bench()
@@ -97,14 +49,6 @@ def test_a_better_control_that_starts_later_waits_for_its_start() -> None:
     assert told["supersededIds"] == ["A"]
     assert force(found) == ["B"]
     assert held(found) == {"A": True, "B": False}
-
-
-def test_tc_r_106_cs_an_active_control_holds_against_a_worse_one() -> None:
-    found = bench()
-    put(found, "A", 3, start=0)
-    assert put(found, "B", 5, start=0) == {"status": "Accepted"}
-    assert force(found) == ["A"]
-    assert held(found) == {"A": False, "B": True}
 
 
 def test_a_scheduled_control_stands_in_for_the_default_while_it_runs() -> None:
@@ -139,11 +83,3 @@ def test_every_kind_of_control_is_reported() -> None:
     found.ask("GetDERControl", requestId=1)
     report = found.expect("ReportDERControl")
     assert set(report) >= {"curve", "enterService", "freqDroop", "gradient", "fixedPFInject", "limitMaxDischarge"}
-
-
-def test_tc_r_108_cs_grid_event() -> None:
-    found = bench()
-    found.fact(GridEvent(control_type="FreqDroop", fault="OverFrequency"))
-    found.expect("NotifyDERAlarm", controlType="FreqDroop", gridEventFault="OverFrequency")
-    found.fact(GridEvent(control_type="FreqDroop", ended=True))
-    found.expect("NotifyDERAlarm", alarmEnded=True)

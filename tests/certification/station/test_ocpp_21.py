@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import Bench, EvseLayout, at
+from tests.certification.station.bench import Bench, EvseLayout
 from tests.certification.station.test_block_e import charging as charging_any
 from tests.certification.station.test_block_k import limit, profile, put, transaction
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
@@ -26,97 +26,15 @@ def charging(**more: Any) -> Bench:
 # -- E16: limits of a transaction
 
 
-def limited(**wanted: Any) -> Bench:
-    """The CSMS limits a transaction when it answers an event."""
-    found = charging()
-    found.answers["TransactionEvent"] = {"transactionLimit": wanted}
-    found.flow("SuspendedEV")
-    found.answers.clear()
-    found.flow("Charging")
-    event = found.expect("TransactionEvent", triggerReason="LimitSet")
-    assert event["transactionInfo"]["transactionLimit"] == wanted
-    return found
-
-
 def reached(found: Bench, trigger: str) -> None:
     """The limit is reached: no more energy."""
     found.expect("TransactionEvent", triggerReason=trigger, transactionInfo__chargingState="SuspendedEVSE")
     assert not found.allowed()
 
 
-def test_tc_e_100_cs_energy_limit_of_the_csms() -> None:
-    found = limited(maxEnergy=2000.0)
-    found.meter_mwh[1] += 1_900_000
-    found.wait(6)
-    assert found.allowed()
-    found.meter_mwh[1] += 200_000
-    found.wait(6)
-    reached(found, "EnergyLimitReached")
-
-
-def test_tc_e_101_cs_cost_limit_of_the_csms() -> None:
-    found = limited(maxCost=5.0)
-    found.ask("CostUpdated", totalCost=4.9, transactionId=transaction(found))
-    assert found.allowed()
-    found.ask("CostUpdated", totalCost=5.0, transactionId=transaction(found))
-    reached(found, "CostLimitReached")
-
-
-def test_tc_e_104_cs_cost_in_the_answer_to_an_event() -> None:
-    found = limited(maxCost=5.0)
-    found.answers["TransactionEvent"] = {"totalCost": 6.0}
-    found.wait(61)
-    reached(found, "CostLimitReached")
-
-
-def test_tc_e_105_cs_time_limit_of_the_csms() -> None:
-    found = limited(maxTime=600)
-    found.wait(590)
-    assert found.allowed()
-    found.wait(15)
-    reached(found, "TimeLimitReached")
-
-
 def driver(found: Bench, **wanted: Any) -> None:
     """The driver limits his transaction."""
     found.fact(DriverLimit(evse_id=1, limit=TransactionLimit(**wanted)))
-
-
-def test_tc_e_106_cs_energy_limit_of_the_driver() -> None:
-    found = charging()
-    driver(found, max_energy=1000.0)
-    event = found.expect("TransactionEvent", triggerReason="LimitSet")
-    assert event["transactionInfo"]["transactionLimit"] == {"maxEnergy": 1000.0}
-    found.meter_mwh[1] += 1_000_000
-    found.wait(6)
-    reached(found, "EnergyLimitReached")
-
-
-def test_tc_e_107_cs_time_limit_of_the_driver() -> None:
-    found = charging()
-    driver(found, max_time=60)
-    found.wait(66)
-    reached(found, "TimeLimitReached")
-
-
-def test_tc_e_108_cs_cost_limit_of_the_driver() -> None:
-    found = charging()
-    driver(found, max_cost=2.0)
-    found.ask("CostUpdated", totalCost=2.5, transactionId=transaction(found))
-    reached(found, "CostLimitReached")
-
-
-def test_tc_e_102_cs_limits_of_both() -> None:
-    found = limited(maxEnergy=2000.0)
-    driver(found, max_energy=9000.0)
-    found.nothing("TransactionEvent", triggerReason="LimitSet")
-    driver(found, max_energy=500.0)
-    found.expect("TransactionEvent", triggerReason="LimitSet", transactionInfo__transactionLimit={"maxEnergy": 500.0})
-    found.meter_mwh[1] += 600_000
-    found.wait(6)
-    reached(found, "EnergyLimitReached")
-    driver(found, max_energy=1500.0)
-    assert found.allowed(), "a higher limit lets it go on (E16.FR.14)"
 
 
 def test_a_limit_ends_the_transaction_where_energy_ends_it() -> None:
@@ -138,10 +56,6 @@ def ends_by_power_loss(timeout: str | None) -> None:
 
 def test_tc_e_114_cs_no_resumption_timeout() -> None:
     ends_by_power_loss(None)
-
-
-def test_tc_e_115_cs_resumption_timeout_of_zero() -> None:
-    ends_by_power_loss("0")
 
 
 # -- F06
@@ -197,55 +111,12 @@ def test_an_external_limit_is_obeyed_told_once_and_ended() -> None:
     assert limit(found) is None
 
 
-def test_tc_k_124_cs_dynamic_limit_of_an_external_system() -> None:
-    found = charging()
-    for watts in (9000.0, 4000.0):
-        found.fact(ExternalLimit(source="EMS", limit_w=watts))
-        found.expect("NotifyChargingLimit")
-        assert limit(found) == watts
-
-
 def dynamic(found: Bench, **more: Any) -> str:
     """Set a dynamic profile."""
     wanted = profile("TxProfile", transactionId=transaction(found), chargingProfileKind="Dynamic", **more)
     del wanted["chargingSchedule"][0]["startSchedule"]
     status: str = found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)["status"]
     return status
-
-
-def test_tc_k_121_cs_dynamic_profile_pulled() -> None:
-    found = charging()
-    found.answers["PullDynamicScheduleUpdate"] = {"status": "Accepted", "scheduleUpdate": {"limit": 3000.0}}
-    assert dynamic(found, dynUpdateInterval=60) == "Accepted"
-    assert limit(found) == 6000
-    found.wait(61)
-    found.expect("PullDynamicScheduleUpdate", chargingProfileId=1)
-    assert limit(found) == 3000
-    found.wait(60)
-    found.expect("PullDynamicScheduleUpdate")
-
-
-def test_tc_k_122_cs_dynamic_profile_pushed() -> None:
-    found = charging()
-    dynamic(found)
-    answer = found.ask("UpdateDynamicSchedule", chargingProfileId=1, scheduleUpdate={"limit": 2500.0})
-    assert answer["status"] == "Accepted"
-    assert limit(found) == 2500
-    found.ask("GetChargingProfiles", requestId=1, chargingProfile={"chargingProfileId": [1]})
-    report = found.expect("ReportChargingProfiles")
-    assert report["chargingProfile"][0]["dynUpdateTime"] == at(found.utc_ms)
-
-
-def test_tc_k_123_cs_dynamic_profile_validations() -> None:
-    found = charging()
-    assert dynamic(found, periods=[{"startPeriod": 0, "limit": 1.0}, {"startPeriod": 9, "limit": 2.0}]) == "Rejected"
-    assert (
-        found.ask("UpdateDynamicSchedule", chargingProfileId=1, scheduleUpdate={"limit": 1.0})["status"] == "Rejected"
-    )
-    put(found)
-    assert (
-        found.ask("UpdateDynamicSchedule", chargingProfileId=1, scheduleUpdate={"limit": 1.0})["status"] == "Rejected"
-    )
 
 
 # -- Q
@@ -273,21 +144,6 @@ def power(found: Bench) -> float | None:
     """What the hardware was told last."""
     told = [each for each in found.commands if isinstance(each, SetPower)]
     return told[-1].power_w if told else None
-
-
-@pytest.mark.parametrize(
-    ("period", "code"),
-    [
-        ({"v2xBaseline": None}, "NoFreqWattCurve"),
-        ({"v2xFreqWattCurve": None}, "NoFreqWattCurve"),
-        ({"v2xFreqWattCurve": CURVE[:1]}, "NoFreqWattCurve"),
-        ({"limit": 1.0}, "InvalidSchedule"),
-        ({"setpoint": 1.0}, "InvalidSchedule"),
-    ],
-)
-def test_tc_q_119_cs_local_frequency_validations(period: dict[str, Any], code: str) -> None:
-    answer = local(charging(evses=(V2X,)), **period)
-    assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", code)
 
 
 def test_power_follows_a_frequency_trace_while_the_csms_is_away() -> None:
@@ -325,26 +181,6 @@ def test_small_changes_of_frequency_are_not_followed() -> None:
     assert power(found) == pytest.approx(2500)
     found.fact(GridFrequency(hz=50.3))
     assert power(found) == pytest.approx(5000)
-
-
-def test_tc_q_120_cs_afrr_signal() -> None:
-    found = charging(evses=(V2X,))
-    now = at(found.utc_ms)
-    assert found.ask("AFRRSignal", timestamp=now, signal=5)["status"] == "Rejected"
-    local(found, v2xSignalWattCurve=[{"signal": -10, "power": -5000.0}, {"signal": 10, "power": 5000.0}])
-    found.fact(GridFrequency(hz=50.0))
-    assert found.ask("AFRRSignal", timestamp=at(found.utc_ms), signal=5)["status"] == "Accepted"
-    assert power(found) == 2500
-
-
-def test_tc_q_127_cs_idle_validations() -> None:
-    found = charging(evses=(V2X,))
-    for bad in ({"limit": 1.0}, {"setpoint": 1.0}, {"dischargeLimit": -1.0}):
-        wanted = [{"startPeriod": 0, "operationMode": "Idle"} | bad]
-        assert put(found, purpose="TxProfile", transactionId=transaction(found), periods=wanted) == "Rejected"
-    wanted = [{"startPeriod": 0, "operationMode": "Idle"}]
-    assert put(found, purpose="TxProfile", transactionId=transaction(found), periods=wanted) == "Accepted"
-    assert limit(found) == 0
 
 
 def test_facts_of_places_that_are_none_change_nothing() -> None:

@@ -7,34 +7,13 @@ import pytest
 from csms.domain.billing.qr_payment import decode, is_valid
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import bench
-from tests.certification.station.test_block_i_tariffs import charge, tariff, total
-from tests.certification.station.test_block_i_tariffs import station as priced_station
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
-from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.payment.web_payment import ShowQrCode, WebPaymentRequested
 
 PAID = {"idToken": "psp-7", "type": "DirectPayment"}
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
 SECRET = "a secret of both"
-
-
-def test_tc_c_100_cs_authorized_first_and_nobody_plugs_in() -> None:
-    found = bench("PowerPathClosed", version="2.1")
-    found.present()
-    found.expect("Authorize")
-    found.wait(121)
-    found.nothing("TransactionEvent")
-    assert found.shown()[-1] != "rejected"
-    found.plug()
-    found.nothing("TransactionEvent")
-    assert not found.allowed()
-    found = bench("Authorized", version="2.1")
-    found.present()
-    found.expect("TransactionEvent", eventType="Started", triggerReason="Authorized")
-    found.wait(121)
-    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="EVConnectTimeout")
-    assert event["transactionInfo"]["stoppedReason"] == "Timeout"
 
 
 # -- C17: prepaid cards
@@ -52,39 +31,6 @@ def prepaid(status: str, limit: float | None = None) -> Bench:
     return found
 
 
-def test_tc_c_103_cs_prepaid_card() -> None:
-    found = prepaid("Accepted", 8.5)
-    found.plug()
-    found.present()
-    found.expect("Authorize")
-    found.expect("TransactionEvent", eventType="Started")
-    event = found.expect("TransactionEvent", triggerReason="LimitSet")
-    assert event["transactionInfo"]["transactionLimit"] == {"maxCost": 8.5}
-    assert found.allowed()
-    transaction_id = event["transactionInfo"]["transactionId"]
-    found.flow()
-    found.ask("CostUpdated", totalCost=8.5, transactionId=transaction_id)
-    found.expect("TransactionEvent", triggerReason="CostLimitReached", transactionInfo__chargingState="SuspendedEVSE")
-    assert not found.allowed()
-    found.present()
-    found.unplug()
-    found.plug()
-    found.clear()
-    found.present()
-    found.expect("Authorize")  # the balance is asked for each time
-
-
-def test_tc_c_104_cs_prepaid_card_without_credit() -> None:
-    found = prepaid("NoCredit")
-    found.plug()
-    for _ in range(2):
-        found.present()
-        found.expect("Authorize")
-        found.nothing("TransactionEvent")
-        assert not found.allowed()
-        assert found.shown()[-1] == "rejected"
-
-
 # -- C24, C25: the CSMS starts what was paid for elsewhere
 
 
@@ -92,40 +38,6 @@ def start(found: Bench, **more: Any) -> None:
     """The CSMS starts what somebody has paid for."""
     answer = found.ask("RequestStartTransaction", {"idToken": PAID, "remoteStartId": 7, "evseId": 1} | more)
     assert answer["status"] == "Accepted"
-
-
-def test_tc_c_124_cs_stand_alone_terminal_with_central_cost() -> None:
-    found = bench(version="2.1")
-    found.answers["TransactionEvent"] = lambda event: {
-        "Started": {"transactionLimit": {"maxCost": 20.0}},
-        "Updated": {},
-        "Ended": {"totalCost": 4.2, "updatedPersonalMessage": {"format": "UTF8", "content": "4.20 EUR for 10 kWh"}},
-    }[event["eventType"]]
-    found.plug()
-    start(found)
-    event = found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart", idToken=PAID)
-    found.expect("TransactionEvent", triggerReason="LimitSet", transactionInfo__transactionLimit={"maxCost": 20.0})
-    found.flow(wh=10_000)
-    found.ask("RequestStopTransaction", transactionId=event["transactionInfo"]["transactionId"])
-    found.expect("TransactionEvent", eventType="Ended", triggerReason="RemoteStop")
-    cost = next(c for c in found.commands if isinstance(c, ShowCost))
-    assert (cost.total, cost.text, cost.final) == (4.2, "4.20 EUR for 10 kWh", True)
-    found.nothing("NotifySettlement")
-
-
-def test_tc_c_123_cs_stand_alone_terminal_with_local_cost() -> None:
-    found = priced_station(tariff(price=0.5))
-    found.plug()
-    start(found)
-    event = found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart", idToken=PAID)
-    found.flow()
-    charge(found, 10, 10_000)
-    found.ask("RequestStopTransaction", transactionId=event["transactionInfo"]["transactionId"])
-    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="RemoteStop")
-    cost = next(c for c in reversed(found.commands) if isinstance(c, ShowCost))
-    assert (cost.total, cost.final) == (total(event)[1], True)
-    assert total(event)[0] == 5.0
-    found.nothing("NotifySettlement")
 
 
 def web(template: str = TEMPLATE, *, code: bool = True, **more: Any) -> Bench:

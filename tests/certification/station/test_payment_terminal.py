@@ -108,32 +108,6 @@ def test_tc_c_105_cs_the_csms_rejects() -> None:
     assert till.state() == "released"
 
 
-def test_tc_c_106_cs_the_terminal_alone_authorizes() -> None:
-    till = Till()
-    found = till.open()
-    found.plug()
-    till.present(found)
-    found.nothing("Authorize")
-    event = found.expect("TransactionEvent", eventType="Started", triggerReason="Authorized", idToken=PAID)
-    assert event["transactionInfo"]["transactionLimit"] == {"maxCost": 50.0}
-    assert found.allowed()
-    found.flow()
-    event = found.expect("TransactionEvent", triggerReason="ChargingStateChanged")
-    assert "transactionLimit" not in event["transactionInfo"], "once"
-    assert till.state() == "reserved"
-
-
-def test_tc_c_107_cs_terminal_and_csms_authorize() -> None:
-    till = Till()
-    found = till.open(variables=ASKING)
-    till.present(found)
-    found.expect("Authorize", idToken=PAID)
-    found.plug()
-    event = found.expect("TransactionEvent", eventType="Started", triggerReason="CablePluggedIn", idToken=PAID)
-    assert event["transactionInfo"]["transactionLimit"] == {"maxCost": 50.0}
-    assert found.allowed()
-
-
 @pytest.mark.parametrize("first", [True, False])
 def test_tc_c_108_cs_vat_number(first: bool) -> None:
     company = {"name": "ACME", "address1": "Road 1", "city": "Arnhem", "country": "NL"}
@@ -359,19 +333,6 @@ def test_tc_c_121_cs_more_is_reserved_by_local_cost() -> None:
     assert found.allowed()
     end(till, found)
     assert till.state() == "taken"
-
-
-def test_tc_c_122_cs_no_more_is_reserved() -> None:
-    till = Till()
-    found = charging(till)
-    running(found, 49.0)
-    till.serve(found)
-    assert found.allowed()
-    running(found, 50.0)
-    till.serve(found)
-    found.expect("TransactionEvent", triggerReason="CostLimitReached", transactionInfo__chargingState="SuspendedEVSE")
-    assert not found.allowed()
-    assert till.terminal.reserved[PSP].amount == 50
 
 
 def test_energy_flows_again_when_more_was_reserved_late_and_not_when_declined() -> None:

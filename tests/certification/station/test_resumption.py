@@ -45,52 +45,6 @@ def reset(found: Bench, evse_id: int | None = None) -> str:
     return status
 
 
-def test_tc_b_101_cs_reset_and_resume_without_timeout() -> None:
-    found = charging(0)
-    assert reset(found) == "Rejected"
-    found.nothing("TransactionEvent")
-    assert found.allowed()
-
-
-def test_tc_b_102_cs_reset_and_resume_without_energy() -> None:
-    found = charging(energy=False)
-    name = transaction(found)
-    assert reset(found) == "Accepted"
-    found.expect("TransactionEvent", eventType="Updated", triggerReason="ResetCommand")
-    assert found.restarts == 1
-    found.expect("BootNotification", reason="RemoteReset")
-    assert not found.allowed()
-    assert not found.locked(), "B13.FR.20"
-    found.plug()
-    resumed(found, "SuspendedEVSE", name)
-    assert not found.allowed()
-    assert found.locked(), "B13.FR.22"
-
-
-def test_tc_b_103_cs_reset_and_resume_with_energy() -> None:
-    found = charging(1)
-    name = transaction(found)
-    assert reset(found) == "Accepted"
-    found.expect("TransactionEvent", eventType="Updated", triggerReason="ResetCommand")
-    assert not found.allowed()
-    found.wait(10)
-    found.plug()
-    resumed(found, "Charging", name)
-    assert found.allowed(), "however long the restart took (B13.FR.23)"
-    found.present()
-    event = found.expect("TransactionEvent", eventType="Ended")
-    assert event["transactionInfo"]["stoppedReason"] == "Local", "its driver ends it"
-
-
-def test_tc_b_104_cs_reset_and_resume_without_transaction() -> None:
-    found = Bench("2.1", variables={TIMEOUT: "300"})
-    assert reset(found) == "Accepted"
-    assert found.restarts == 1
-    found.expect("BootNotification", reason="RemoteReset")
-    found.wait(60)
-    found.nothing("TransactionEvent")
-
-
 def test_an_evse_restarts_and_its_transaction_goes_on() -> None:
     found = charging()
     name = transaction(found)
@@ -110,43 +64,6 @@ def test_an_evse_that_never_tells_that_it_is_back_is_not_waited_for_forever() ->
     reset(found, 1)
     found.wait(20)
     found.expect("TransactionEvent", triggerReason="TxResumed", transactionInfo__chargingState="Charging")
-
-
-def test_tc_e_112_cs_power_loss_without_energy() -> None:
-    found = charging(energy=False)
-    name = transaction(found)
-    found.power_loss(away_s=60)
-    found.nothing("TransactionEvent")
-    found.plug()
-    resumed(found, "SuspendedEVSE", name)
-    assert not found.allowed()
-
-
-def test_tc_e_113_cs_power_loss_with_energy() -> None:
-    found = charging()
-    name = transaction(found)
-    found.power_loss(away_s=60)
-    assert not found.allowed(), "nothing flows before the hardware has told of the cable"
-    found.plug()
-    resumed(found, "Charging", name)
-    assert found.allowed()
-    found.flow(wh=500)
-    found.wait(61)
-    found.expect("TransactionEvent", triggerReason="MeterValuePeriodic", transactionInfo__transactionId=name)
-    found.unplug()
-    event = found.expect("TransactionEvent", eventType="Ended", transactionInfo__transactionId=name)
-    assert numbers(found) == list(range(event["seqNo"] + 1))
-    contexts = [v["sampledValue"][0]["context"] for v in event["meterValue"]]
-    assert contexts == ["Transaction.Begin", "Transaction.End"]
-
-
-def test_tc_e_116_cs_power_loss_for_too_long() -> None:
-    found = charging(60)
-    found.power_loss(away_s=200)
-    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="AbnormalCondition")
-    assert event["transactionInfo"]["stoppedReason"] == "PowerLoss"
-    found.plug()
-    found.nothing("TransactionEvent", triggerReason="TxResumed")
 
 
 def test_a_crash_for_too_long_is_a_reboot() -> None:

@@ -322,6 +322,14 @@ async def test_u0000_is_no_text(ask: ApiClient, method: str, path: str, body: by
     assert (answer.status, "U+0000" in answer.json["detail"]) == (400, True), answer.json
 
 
+async def test_a_mode_that_ocpp_lacks_is_no_mode_of_a_token(ask: ApiClient) -> None:
+    """Its Authorize response could not be sent."""
+    path = "/tokens/ISO14443/04A1"
+    answer = await ask("PUT", path, {"status": "Accepted", "energy_transfer": ["DC", "Induction"]})
+    assert (answer.status, "energy_transfer" in answer.json["detail"]) == (400, True), answer.json
+    assert (await ask("PUT", path, {"energy_transfer": ["DC", "DC_BPT"]})).json["energy_transfer"] == ["DC", "DC_BPT"]
+
+
 async def test_answers_are_kept_by_token_and_not_by_the_name_on_it(ask: ApiClient) -> None:
     tokens = [
         (await ask("POST", "/access/tokens", {"name": "console", "role": "admin"})).json["secret"] for _ in range(2)

@@ -15,7 +15,7 @@ from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
-from v2g.hardware.energy_registers import NOTHING
+from v2g.hardware.energy_manager.registers import NOTHING
 
 NOW_MS = 1_795_161_600_000
 

@@ -1,6 +1,7 @@
 """Power modules over a CAN bus of python-can: the same group, with a real port and a real clock."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,10 +10,13 @@ import can
 import pytest_asyncio
 
 from v2g.hardware.interfaces import Demand
-from v2g.hardware.power_module_sim import ModuleBank
-from v2g.hardware.power_modules import ModulesConfig, load_database
+from v2g.hardware.power_modules.bank import ModulesConfig, load_database
+from v2g.hardware.power_modules.bank_sim import ModuleBank
+from v2g.hardware.power_modules.infypower import InfypowerConfig
+from v2g.hardware.power_modules.infypower_sim import InfypowerBank
 from v2g.hardware.simulation import Load
-from v2g.io.hardware.modules import CanStage
+from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.io.hardware.modules import DRIVER, INFYPOWER, CanStage
 from v2g.io.runtime.clock import Clock
 
 BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000)
@@ -21,8 +25,12 @@ BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discha
 class Modules:
     """Modules on the other end of the bus, told and heard by python-can alone."""
 
-    def __init__(self, config: ModulesConfig) -> None:
-        self.bank = ModuleBank(config, load_database(None))
+    def __init__(self, config: ModulesConfig | InfypowerConfig) -> None:
+        self.bank = (
+            InfypowerBank(config, load_database(None))
+            if isinstance(config, InfypowerConfig)
+            else ModuleBank(config, load_database(None))
+        )
         self.bank.load = BATTERY
         self.bus = can.Bus(interface=config.interface, channel=config.channel)
         self._loop = asyncio.get_running_loop()
@@ -34,7 +42,7 @@ class Modules:
             while (message := self.bus.recv(0)) is not None:
                 self.bank.receive(message.arbitration_id, bytes(message.data), now)
             for frame_id, data in self.bank.tick(now):
-                self.bus.send(can.Message(arbitration_id=frame_id, data=data, is_extended_id=False))
+                self.bus.send(can.Message(arbitration_id=frame_id, data=data, is_extended_id=frame_id > 0x7FF))
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
@@ -43,15 +51,21 @@ class Modules:
         self.bus.shutdown()
 
 
+@contextlib.asynccontextmanager
+async def opened(driver: Driver, config: ModulesConfig | InfypowerConfig) -> AsyncIterator[tuple[CanStage, Modules]]:
+    modules = Modules(config)
+    async with driver.open(config, DriverContext(clock=Clock())) as parts:
+        yield parts.stage, modules
+    await modules.close()
+
+
 @pytest_asyncio.fixture
 async def joined() -> AsyncIterator[tuple[CanStage, Modules]]:
     config = ModulesConfig(
         interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.25, isolation_s=0.05
     )
-    modules, stage = Modules(config), CanStage(config, Clock())
-    yield stage, modules
-    await stage.close()
-    await modules.close()
+    async with opened(DRIVER, config) as pair:
+        yield pair
 
 
 async def test_demand_report_loss_and_return(joined: tuple[CanStage, Modules], until: Callable[..., Any]) -> None:
@@ -84,3 +98,21 @@ async def test_a_stage_that_is_closed_leaves_its_modules_off(
     await until(lambda: modules.bank.current_ma > 0)
     stage.drive(Demand(0))
     await until(lambda: modules.bank.current_ma == 0)
+
+
+async def test_infypower_modules_charge_and_a_silent_one_ends_it(until: Callable[..., Any]) -> None:
+    """A silent module may go on for 10 s: the others do not carry on, and the contactor has to open."""
+    config = InfypowerConfig(
+        interface="virtual", channel=uuid.uuid4().hex, bitrate=500_000, modules=(0, 5), send_s=0.05, lost_s=0.25
+    )
+    async with opened(INFYPOWER, config) as (stage, modules):
+        faults: list[tuple[str, bool]] = []
+        stage.on_fault(lambda word, active: faults.append((word, active)))
+        stage.drive(Demand(450_000, 40_000, 100_000))
+        await until(lambda: stage.present.current_ma == 40_000)
+        assert stage.present.voltage_mv == 400_000
+        assert {unit.model.current_ma for unit in modules.bank.units.values()} == {20_000}
+        assert stage.resistance_ohm == 1_000_000
+        modules.bank.units[5].mute = True
+        await until(lambda: ("stage_lost", True) in faults)
+        await until(lambda: modules.bank.units[0].model.current_ma == 0)

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from v2g.errors import TransportError
-from v2g.hardware.board import LOST_S
+from v2g.hardware.board.protocol import LOST_S
 from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import Proximity
@@ -85,6 +85,7 @@ async def test_f_is_seen_by_the_vehicle_and_ends_with_the_next_duty(rig: Rig, un
     await until(lambda: rig.vehicle.duty.meaning == "no_charging" and rig.pilot.state is F)
     rig.pilot.set_duty(5.0)
     await until(lambda: rig.vehicle.duty.meaning == "digital" and rig.pilot.state is B)
+    assert rig.oscillator == [True, False, True], "F is a constant level"
     for bad in (A, C):
         with pytest.raises(ValueError, match="not a fault"):
             rig.pilot.set_error(bad)

@@ -11,12 +11,12 @@ import pytest_asyncio
 
 from secc.hardware.drivers import find, opened
 from secc.hardware.meter_remote import RemoteMeter
-from tests.hardware.test_iec62056 import sent as readout
-from tests.hardware.test_sml import file, list_of, number, sent, value
+from tests.hardware.meters.test_iec62056 import sent as readout
+from tests.hardware.meters.test_sml import file, list_of, number, sent, value
 from tests.io.conftest import PtyPair
 from v2g.errors import TransportError
-from v2g.hardware.iec62056 import with_parity
 from v2g.hardware.interfaces import MeterValues
+from v2g.hardware.meters.iec62056 import with_parity
 from v2g.io.hardware.d0 import D0Config, D0Meter
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock

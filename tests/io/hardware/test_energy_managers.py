@@ -13,7 +13,7 @@ import pytest_asyncio
 from pymodbus.client import AsyncModbusTcpClient
 
 from v2g.errors import TransportError
-from v2g.hardware.energy_manager import EnergyCommand, EvseState, StationState
+from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
 from v2g.io.hardware import energy_modbus
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager

@@ -18,7 +18,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from tests.io.conftest import PtyPair
 from v2g.errors import FrameError, TransportError
-from v2g.hardware.modbus_server import ILLEGAL_ADDRESS, ModbusConversation, ModbusRefused
+from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ModbusConversation, ModbusRefused
 from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
 from v2g.io.runtime.clock import Clock
 

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from v2g.errors import TransportError
-from v2g.hardware.zvt_sim import Card
-from v2g.hardware.zvt_till import Ended, Register, Reserve, Settle
+from v2g.hardware.zvt.terminal_sim import Card
+from v2g.hardware.zvt.till import Ended, Register, Reserve, Settle
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.hardware.zvt_terminal import ZvtSimulator, ZvtTerminal
 from v2g.io.runtime.clock import Clock

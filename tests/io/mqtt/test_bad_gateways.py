@@ -15,7 +15,6 @@ from tests.pki.forge_chains import pem, rsa_key
 from tests.pki.test_openssl_verify import ALSO, KNOWN, OURS_ONLY
 from v2g.pki.profiles import Role
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_cli.demo.processes import free_port
 
 _FORGE = Forge(Role.GATEWAY)
 _TRUSTED_HERE = {
@@ -47,14 +46,7 @@ def mosquitto(pki: PkiTree, made: dict[str, Made], tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("broker")
     roots = {pem(anchor) for each in (*made.values(), _FORGE.made()) for anchor in each.anchors}
     (folder / "roots.pem").write_bytes(b"".join(sorted(roots)))
-    running = start_broker(
-        program,
-        folder,
-        free_port(),
-        ca=folder / "roots.pem",
-        chain=pki.path("csms/broker/chain.pem"),
-        key=pki.path("csms/broker/leaf.key"),
-    )
+    running = start_broker(program, folder, pki, ca=folder / "roots.pem")
     yield running
     running.stop()
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -143,6 +144,36 @@ def test_a_module_that_is_loaded_later_from_elsewhere_is_found(program: Path, tm
         assert list(attestation.loaded(listed)) == []
     finally:
         del sys.modules["stranger_here"]
+
+
+@pytest.mark.requirement("R148")
+def test_a_link_of_the_system_is_of_the_system_wherever_it_leads(program: Path, tmp_path: Path) -> None:
+    """As Debian's sitecustomize. A link below the program's own folder is not, and is reported once; nor is a file
+    elsewhere that a link and `..` lead to."""
+    (program / "more").write_bytes(bytes(3 * 1024 * 1024))  # the loaded modules are examined several times
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/sitecustomize.py").touch()
+    (system := tmp_path / "lib").mkdir()
+    (tmp_path / "else/where").mkdir(parents=True)
+    (tmp_path / "else/lib").mkdir()
+    (tmp_path / "else/lib/sitecustomize.py").touch()
+    (tmp_path / "jump").symlink_to(tmp_path / "else/where")
+    winding = tmp_path / "jump/../lib/sitecustomize.py"
+    (program / "own.py").symlink_to(tmp_path / "etc/sitecustomize.py")
+    (system / "sitecustomize.py").symlink_to(tmp_path / "etc/sitecustomize.py")
+    manifest = make_manifest([program], release="1.0", version=1, system=everything(str(system)))
+    attestation = Attestation(write(tmp_path / "manifest.json", manifest), KEY.public_key)
+    for name, extra in (
+        (system / "sitecustomize.py", []),
+        (program / "own.py", [Difference("extra", str(program / "own.py"))]),
+        (winding, [Difference("extra", str(winding))]),
+    ):
+        sys.modules["sitecustomize_here"] = module = ModuleType("sitecustomize_here")
+        module.__file__ = str(name)
+        try:
+            assert list(attestation.differences(0, lambda _: None)) == extra
+        finally:
+            del sys.modules["sitecustomize_here"]
 
 
 def test_what_was_installed_into_the_systems_python_is_not_of_the_system(program: Path) -> None:

@@ -30,7 +30,7 @@ from tests.safety.judged.rule import FOLLOW_S, POWER_S
 from tests.safety.judged.steps import Chances, Since, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
-from v2g.hardware.energy_manager import EnergyCommand
+from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout

@@ -12,7 +12,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.meter_remote import RemoteMeter
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import MeterValues
-from v2g.hardware.meter_registers import shipped_map, values_of
+from v2g.hardware.meters.registers import shipped_map, values_of
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.frequency import GridFrequency

@@ -1,6 +1,7 @@
 """What a charger keeps: bundles that verify, and what a killed process left."""
 
 import hashlib
+import json
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
@@ -68,10 +69,10 @@ class Desk:
         file.append(self.ledger.record(record, reading.utc_ms))
         file.close()
 
-    def end(self) -> None:
+    def end(self, reason: str = "vehicle") -> None:
         reading = self.meter.read(self.clock.utc_ms())
         path = self.folder / "journals" / f"{SESSION}.jsonl"
-        lines = self.ledger.end("vehicle", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
+        lines = self.ledger.end(reason, reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
         file = JournalFile.open(path, self.keys)
         file.append(lines)
         file.close()
@@ -98,6 +99,22 @@ def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_st
     assert list((desk.folder / "journals").iterdir()) == []
     assert set(desk.archive.signed(SESSION)) == {"import", "export"}
     assert desk.archive.signed("ffff") == {}
+
+
+@pytest.mark.parametrize(("reason", "code"), [
+    ("vehicle", "L"), ("local", "L"), ("master_pass", "L"), ("unplugged", "L"),
+    ("remote", "R"), ("deauthorized", "R"), ("reset", "R"),
+    ("cost_limit", "E"), ("energy_limit", "E"), ("time_limit", "E"), ("soc_limit", "E"),
+    ("isolation_low", "A"),
+])  # fmt: skip
+def test_the_meter_signs_how_a_session_ended_and_calls_only_errors_an_abort(desk: Desk, reason: str, code: str) -> None:
+    """OCMF, table 7."""
+    desk.begin()
+    desk.end(reason)
+    desk.archive.finish(SESSION)
+    for line in desk.archive.signed(SESSION).values():
+        (_, end) = json.loads(line.split("|")[1])["RD"]
+        assert end["TX"] == code
 
 
 def test_the_meters_page_numbers_never_repeat_even_after_a_restart(desk: Desk, pki: PkiTree) -> None:

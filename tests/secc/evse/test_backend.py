@@ -8,11 +8,14 @@ import pytest
 from secc.evse.backend import CONNECTION_S, NoBackend, StationBackend
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
+from secc.session.books import SessionBooks
 from secc.session.config import EnergyService
 from v2g.energy.needs import EvNeeds
 from v2g.io.runtime.clock import Clock
+from v2g.ocpp.messages.transactions import TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, Decision
 from v2g_station.blocks.evse import PowerLimited
+from v2g_station.blocks.transactions.managed import LIMITS
 from v2g_station.blocks.transactions.transactions import SignedReading
 
 NEEDS = EvNeeds(
@@ -74,6 +77,11 @@ async def test_the_energy_services_that_an_authorization_allows_reach_the_core()
     decided = await asked
     assert isinstance(decided, ports.AuthorizationDecided)
     assert decided.services == {EnergyService.AC, EnergyService.DC, EnergyService.MCS}
+    asked = backend.execute(ports.AuthorizeExternally(attempt=2))
+    assert asked is not None
+    backend.remote_start(("DC",))
+    services = frozenset({int(EnergyService.DC), int(EnergyService.MCS)})
+    assert await asked == ports.AuthorizationDecided(2, ports.AuthorizationStatus.ACCEPTED, services)
 
 
 async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signed_ones() -> None:
@@ -92,6 +100,20 @@ async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signe
     assert (updated[2]["sample"].power_w, updated[2]["sample"].soc) == (9_000, 55)
     assert (ended[2]["trigger"], ended[2]["reason"]) == ("StopAuthorized", "Local")
     assert ended[2]["sample"].signed[0].register == "import"
+
+
+@pytest.mark.parametrize(("trigger", "reason"), [
+    ("CostLimitReached", "LocalOutOfCredit"), ("EnergyLimitReached", "EnergyLimitReached"),
+    ("TimeLimitReached", "TimeLimitReached"), ("SoCLimitReached", "SOCLimitReached"),
+])  # fmt: skip
+def test_a_session_that_a_limit_ends_is_no_failure(trigger: TriggerReason, reason: str) -> None:
+    """E16.FR.06. In both versions of OCPP `Other` would count as failed."""
+    books, recorder = SessionBooks(), Recorder()
+    books.watch(ports.TransactionStarted("51", "E"))
+    (ended,) = books.close(b"Q", LIMITS[trigger], 60)
+    station_backend(recorder).execute(ended)
+    _, told = recorder.calls
+    assert (told[2]["trigger"], told[2]["reason"]) == (trigger, reason)
 
 
 async def test_needs_are_passed_on_as_they_are() -> None:

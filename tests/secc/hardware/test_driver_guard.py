@@ -16,6 +16,7 @@ from tests.safety.test_channels import RATING, Told
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import Contactor, EnergyMeter, IsolationMonitor, MeterValues, OnFault, StageReport
+from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
@@ -72,6 +73,7 @@ FLAWS = {
     "report is nothing": says("_on_report", None),
     "report has two values": says("_on_report", 400_000, 10_000),
     "unknown fault": says("_on_fault", "burns", *(True,)),
+    "state is not measured": shows(SimulatedChargerPilot, "age_s", 1.1),
     "closed raises": shows(SimulatedContactor, "closed", fails),
     "closed is text": shows(SimulatedContactor, "closed", "yes"),
     "temperatures raise": shows(SimulatedCabinet, "temperatures", fails),

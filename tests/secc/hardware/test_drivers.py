@@ -13,21 +13,12 @@ from secc.hardware import drivers
 from secc.hardware.drivers import find, installed, opened
 from secc.hardware.parts import settings_of
 from tests.driver_packages import install
+from tests.secc_toml import SECC
 from v2g.config import faults
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import StageParts
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock
-
-SECC = """data_dir = "secc"
-[tls]
-chain = "chain.pem"
-key = "leaf.key"
-v2g_roots = ["root.pem"]
-[meter]
-chain = "meter.pem"
-key = "meter.key"
-"""
 
 SOURCE = """
 import asyncio
@@ -96,7 +87,7 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "hint"),
     [
-        ('stage = "acne"', "stage: no driver 'acne' is installed", "installed: acme, acme-all, can, simulated"),
+        ('stage = "acne"', "stage: no driver 'acne' is installed", "installed: acme, acme-all, can"),
         ('stage = "acme-meter"', "stage: 'acme-meter' of acme 1.2 is a driver for 'meter'", ""),
         ('stage = "text"', "stage: 'text' of acme 1.2 is not a driver", ""),
         ('stage = "gone"', "stage: 'gone' of acme 1.2 cannot be imported: AttributeError", ""),
@@ -114,6 +105,33 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
 )
 def test_a_configuration_is_checked_with_its_drivers(acme: Path, text: str, error: str, hint: str) -> None:
     (found,) = told(f"[hardware]\n{text}\n", acme)
+    assert error in found[0]
+    assert hint in found[1]
+
+
+STATION = """[station]
+url = "ws://127.0.0.1:9000"
+identity = "CS1"
+store = "station.db"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "hint"),
+    [
+        ("[[station.card_readers]]", "station.card_readers.settings: the key device is missing", ""),
+        (
+            '[[station.card_readers]]\nsettings = {device = "d", away = 1}',
+            "unknown key 'station.card_readers.settings.away'",
+            "away_s",
+        ),
+        ('[[station.card_readers]]\ndriver = "acne"', "card_readers.driver: no driver 'acne'", "installed: pn532"),
+        ('[station.display]\ndriver = "acme"', "display.driver: 'acme' of acme 1.2 is a driver for 'stage'", ""),
+        ('[station.display]\nsettings = {device = "d"}', "station.display.settings: is ignored", "set driver"),
+    ],
+)
+def test_readers_and_displays_are_checked_with_their_drivers(acme: Path, text: str, error: str, hint: str) -> None:
+    (found,) = told(STATION + text + "\n", acme)
     assert error in found[0]
     assert hint in found[1]
 

@@ -17,9 +17,9 @@ from tests.io.hardware.test_can_modules import BATTERY, Modules
 from tests.io.hardware.test_modbus import Bench
 from tests.secc.asking import ask_for_everything
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.board import Hello
-from v2g.hardware.board_firmware import BoardFirmware
-from v2g.hardware.power_modules import ModulesConfig
+from v2g.hardware.board.firmware import BoardFirmware
+from v2g.hardware.board.protocol import Hello
+from v2g.hardware.power_modules.bank import ModulesConfig
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.modbus import ModbusConfig
@@ -151,7 +151,7 @@ async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -
         (lambda rig: rig.board.set(estop=True), "emergency_stop"),
         (lambda rig: rig.board.set(temperatures=(("plug", 99.0),)), "over_temperature"),
         (lambda rig: [setattr(each, "dead", True) for each in rig.modules.bank.units.values()], "stage_lost"),
-        (lambda rig: setattr(rig.modules.bank, "monitor_dead", True), "isolation_lost"),
+        (lambda rig: setattr(rig.modules.bank.monitor, "dead", True), "isolation_lost"),
         (lambda rig: rig.vehicle.plug(proximity_ohm=None), "plug_not_seated"),
     ],
     ids=["board", "estop", "hot", "modules", "monitor", "plug"],

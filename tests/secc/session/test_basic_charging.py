@@ -214,16 +214,17 @@ def test_a_vehicle_that_stays_in_b_is_woken_once_by_f() -> None:
     assert desk.of(ports.TransactionUpdated)[-1].charging_state == "SuspendedEV"
 
 
-def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first() -> None:
+@pytest.mark.parametrize(("reason", "told"), [("remote", "Remote"), ("cost_limit", "LocalOutOfCredit")])
+def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first(reason: str, told: str) -> None:
     desk = Desk()
     desk.charging()
-    desk.fact(ports.StopRequested("remote"))
+    desk.fact(ports.StopRequested(reason))
     assert desk.session.duty is None
     assert ports.OpenContactors() not in desk.commands
     desk.pilot(B)
     assert ports.OpenContactors() in desk.commands
     desk.fact(ports.ContactorState(closed=False))
-    assert desk.of(ports.TransactionEnded)[0].stopped_reason == "Remote"
+    assert desk.of(ports.TransactionEnded)[0].stopped_reason == told
     assert not desk.session.closed
     desk.pilot(C)
     assert len(desk.of(ports.CloseContactors)) == 1  # it is over until the vehicle leaves

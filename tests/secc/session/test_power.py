@@ -17,13 +17,15 @@ from secc.session.config import (
 from secc.session.d20.loop import needed
 from secc.session.d20.request_context import RequestContext
 from secc.session.facts import SessionFacts
+from secc.session.notices import Notice
 from secc.session.offers import OfferedTuple, Span
-from secc.session.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.power import choose_output, direction, permitted
+from secc.session.ports import Device, Measured, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
+from secc.session.power import apply_output, choose_output, direction, loop_event, overdraw, permitted
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.messages.dc import BPT_Dynamic_DC_CLReqControlMode
 from v2g.iso15118.d20.quantities import rational
+from v2g.observe import Observe
 
 CONFIG = SeccConfig(
     rating=EvseRating(
@@ -546,3 +548,136 @@ def test_needs_say_whether_the_charger_decides() -> None:
     assert needed(mode(-1_000, -500)) == {"cycled": True}
     assert needed(mode(-1_000, None)) == needed(mode(0, -500)) == {"cycled": False}
     assert needed(mode(1_000, 1_000)) == {"cycled": False, "max_discharge_w": 0}
+
+
+# -- what the hardware, the books and the log are told ----------------------------------------------------------------
+
+
+def limits(charge_source: str = "vehicle", discharge_source: str = "signature", *, charge_w: int = 18_000) -> Any:
+    return EffectiveLimits(
+        charge_w=charge_w, discharge_w=0, charge_source=charge_source, discharge_source=discharge_source
+    )
+
+
+def test_a_new_output_reaches_the_hardware_first_then_the_books_then_the_log() -> None:
+    case = Case("ac", setpoint_w=-3_000, measured=Measured(230_000, -13_000), vehicle=vehicle(soc=70))
+    stage, commands = apply_output(case.stage, case.context)
+    output, found = choose_output(case.stage, case.context)
+    assert (stage.output, stage.limits) == (output, found)
+    limited_by = (found.charge_source, found.discharge_source)
+    shown = {
+        "charge_limit_w": found.charge_w,
+        "charge_limited_by": limited_by[0],
+        "discharge_limit_w": found.discharge_w,
+        "discharge_limited_by": limited_by[1],
+    }
+    assert commands == (
+        output,
+        ReportLimits(*limited_by),
+        Observe("power", "limited", shown),
+        RecordMeter("direction", power_w=-2_990, soc=70),
+        Observe("power", "direction", {"direction": "discharging"}),
+    )
+    again, repeated = apply_output(stage, case.context)
+    assert (again, repeated) == (stage, ())
+
+
+@pytest.mark.parametrize(
+    ("before_w", "changes", "told"),
+    [
+        (5_000, {"setpoint_w": -3_000}, ["discharging"]),
+        (-5_000, {"setpoint_w": 4_000}, ["charging"]),
+        (5_000, {"setpoint_w": 4_000}, []),
+        (-5_000, {"setpoint_w": -3_000}, []),
+        (5_000, {"alive": False}, ["idle"]),
+        (None, {"setpoint_w": 4_000}, ["charging"]),
+        (None, {"alive": False}, []),
+    ],
+)
+def test_the_meter_is_read_where_the_direction_changes(
+    before_w: int | None, changes: dict[str, Any], told: list[str]
+) -> None:
+    before = None
+    if before_w is not None:
+        before = SetAcOutput(charge_w=max(0, before_w), discharge_w=max(0, -before_w), power_w=before_w)
+    case = Case("ac", **changes, output=before)
+    _, commands = apply_output(case.stage, case.context)
+    events = [each for each in commands if isinstance(each, Observe) and each.name == "direction"]
+    assert [each.data["direction"] for each in events] == told
+    assert len([each for each in commands if isinstance(each, RecordMeter)]) == len(told)
+
+
+@pytest.mark.parametrize(
+    ("known", "reported"),
+    [
+        (None, True),
+        (limits(), False),
+        (limits(charge_w=17_000), False),
+        (limits("site"), True),
+        (limits(discharge_source="site"), True),
+    ],
+)
+def test_what_limits_is_reported_when_it_changes_and_amounts_are_kept(known: Any, reported: bool) -> None:
+    case = Case("ac", signed_w=0, limits=known)
+    stage, commands = apply_output(case.stage, case.context)
+    assert stage.limits == limits()
+    assert (ReportLimits("vehicle", "signature") in commands) is reported
+    assert any(isinstance(each, Observe) and each.name == "limited" for each in commands) is reported
+
+
+@pytest.mark.parametrize(("percent", "ms"), [(None, 0), (10, NOW)])
+def test_the_time_of_the_output_is_kept_while_power_rises_by_a_gradient(percent: int | None, ms: int) -> None:
+    case = Case("ac", response=GridResponse(ramp_percent=percent))
+    stage, _ = apply_output(case.stage, case.context)
+    assert stage.output_ms == ms
+
+
+@pytest.mark.parametrize("notice", [None, Notice("StopCharging", 10.0)])
+def test_the_event_of_a_loop_shows_what_flows_and_what_limits_it(notice: Notice | None) -> None:
+    case = Case("ac", limits=limits(), notice=notice, measured=Measured(230_000, 20_000), vehicle=vehicle(soc=55))
+    assert loop_event(case.stage, case.context) == (
+        Observe(
+            "loop",
+            "response",
+            {
+                "power_w": 4_600,
+                "voltage_mv": 230_000,
+                "current_ma": 20_000,
+                "charge_limit_w": 18_000,
+                "charge_limited_by": "vehicle",
+                "discharge_limit_w": 0,
+                "discharge_limited_by": "signature",
+                "soc": 55,
+                "notice": None if notice is None else "StopCharging",
+            },
+        ),
+    )
+
+
+def test_there_is_no_such_event_where_none_is_wanted_or_nothing_is_known() -> None:
+    silent = msgspec.structs.replace(CONFIG, loop_events=False)
+    without = Case("ac", limits=limits(), notice=None, config=silent)
+    unknown = Case("ac", limits=None, notice=None)
+    assert loop_event(without.stage, without.context) == loop_event(unknown.stage, unknown.context) == ()
+
+
+@pytest.mark.parametrize(
+    ("watts", "above_w", "violated"),
+    [
+        (10_000, 0, False),
+        (10_500, 500, False),
+        (10_501, 501, True),
+        (-4_500, 500, False),
+        (-4_501, 501, True),
+        (0, -4_000, False),
+    ],
+)
+def test_an_ac_vehicle_may_exceed_its_power_by_the_margin(watts: int, above_w: int, violated: bool) -> None:
+    allowed = SetAcOutput(charge_w=10_000, discharge_w=4_000, power_w=None)
+    case = Case("ac", output=allowed, violated_since=70.0, now=80.0, measured=Measured(0, 0, power_w=watts))
+    stage, above, seconds = overdraw(case.stage, case.context)
+    assert (above, seconds, stage.violated_since) == (above_w, *((10.0, 70.0) if violated else (None, None)))
+    if violated:
+        first = Case("ac", output=allowed, now=80.0, measured=Measured(0, 0, power_w=watts))
+        stage, _, seconds = overdraw(first.stage, first.context)
+        assert (seconds, stage.violated_since) == (0.0, 80.0)

@@ -23,8 +23,8 @@ class Charger(Recorder):
 
     def carry_out(self, command: Command) -> bool:
         match command:
-            case RemoteStartRequested():
-                self.backend.remote_start()
+            case RemoteStartRequested(energy_transfer=modes):
+                self.backend.remote_start(modes)
             case RemoteStartExpired():
                 self.backend.forget_start()
         return super().carry_out(command)

@@ -706,7 +706,7 @@ async def test_a_transaction_is_allowed_other_ways_to_transfer_energy(tmp_path: 
                 )
                 assert answer.status == status
             await fixture.until(lambda: bool(fixture.charger.all(AllowEnergyTransfer)))
-        allowed = AllowEnergyTransfer(transaction_id=transaction, reference="a", modes=("DC", "DC_BPT"))
+        allowed = AllowEnergyTransfer(evse_id=1, transaction_id=transaction, reference="a", modes=("DC", "DC_BPT"))
         assert fixture.charger.all(AllowEnergyTransfer) == [allowed]
 
 

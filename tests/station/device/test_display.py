@@ -3,13 +3,21 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from secc.hardware.driver_guard import guarded
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_payment import TEMPLATE
 from tests.secc.backend import backend
 from tests.secc.station.test_station import Fixture, sample
+from tests.virtual_time import VirtualLoop
+from v2g.hardware.interfaces import DriverDisplay
+from v2g.io.hardware.driver import OnFailure
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
@@ -58,14 +66,91 @@ async def test_a_display_may_be_a_command_that_gets_the_message_and_no_shell(tmp
     file = tmp_path / "shown"
     display = Display(DisplayConfig(command=(sys.executable, "-c", code, str(file))), told.append)
     display.show(Show(messages=(message(1, "$(reboot)"),)))
-    assert display._running is not None
-    await display._running
+    async with asyncio.timeout(30):
+        while not file.exists() or not file.read_text():
+            await asyncio.sleep(0.001)
     assert shown(file)["content"] == "$(reboot)"
+    await display.close()
     broken = Display(DisplayConfig(command=("false",)), told.append)
     broken.show(Show(messages=(message(1),)))
-    assert broken._running is not None
-    await broken._running
-    assert told[-1].name == "failed"
+    async with asyncio.timeout(30):
+        while told[-1].name != "failed":
+            await asyncio.sleep(0.001)
+    assert told[-1].data == {"error": "false exited with code 1"}
+
+
+class Panel:
+    """A display in the hand of its driver's maker."""
+
+    def __init__(self) -> None:
+        self.shown: list[Any] = []
+        self.at_work, self.opened = asyncio.Event(), 0
+        self.at_work.set()
+        self.fails: Exception | None = None
+
+    async def show(self, shown: Any) -> None:
+        self.shown.append(shown.get("content"))
+        if self.fails is not None:
+            raise self.fails
+        await self.at_work.wait()
+
+    @asynccontextmanager
+    async def open(self, failed: OnFailure) -> AsyncIterator[DriverDisplay]:
+        self.opened += 1
+        yield guarded(self, DriverDisplay, failed)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario)
+
+
+def test_a_slow_display_of_a_driver_gets_the_newest_next() -> None:
+    async def scenario() -> None:
+        panel = Panel()
+        display = Display(DisplayConfig(driver="acme"), lambda _: None, panel=panel.open)
+        display.show(Show(messages=(message(1),)))
+        display.start()
+        await asyncio.sleep(0.1)
+        panel.at_work.clear()
+        for number in (2, 3, 4):
+            display.show(Show(messages=(message(number),)))
+            await asyncio.sleep(0.1)
+        panel.at_work.set()
+        await asyncio.sleep(0.1)
+        assert panel.shown == ["text 1", "text 2", "text 4"]
+        await display.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
+def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> None:
+    async def scenario() -> None:
+        told: list[Observe] = []
+        panel = Panel()
+        display = Display(DisplayConfig(driver="acme"), told.append, panel=panel.open)
+        display.start()
+        display.show(Show(messages=(message(1),)))
+        if hangs:
+            panel.at_work.clear()
+        else:
+            panel.fails = ZeroDivisionError("\x1b[31m")
+        await asyncio.sleep(60)
+        assert panel.opened > 2
+        (failed,) = [each.data["error"] for each in told if each.name == "failed"]
+        said = "no result within 10 s" if hangs else "ZeroDivisionError: \\u001b[31m"
+        assert failed == f"DriverDisplay.show: {said}"
+        panel.fails = None
+        panel.at_work.set()
+        await asyncio.sleep(30)
+        del panel.shown[:]
+        display.show(Show(messages=(message(2),)))
+        await asyncio.sleep(0.1)
+        assert panel.shown == ["text 2"]
+        await display.close()
+
+    run(scenario())
 
 
 async def test_a_file_that_cannot_be_written_is_told_and_no_more(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.board import BAUD_RATE, LOST_S, OFF, Set, Status, Temperatures
-from v2g.hardware.board_host import BoardDown, BoardHost, BoardUp
+from v2g.hardware.board.host import BoardDown, BoardHost, BoardUp
+from v2g.hardware.board.protocol import BAUD_RATE, LOST_S, OFF, Set, Status, Temperatures
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
-from v2g.iec61851.duty import read_duty
-from v2g.iec61851.pilot import PilotFault, PilotState, read_levels
-from v2g.iec61851.proximity import Coding, Proximity, read_proximity
+from v2g.hardware.pilot import ReportingPilot
+from v2g.iec61851.pilot import PilotState, read_levels
+from v2g.iec61851.proximity import Coding, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.io.serial_port import SerialPort
@@ -41,23 +41,21 @@ class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Time without a message after which the board counts as lost; more than 0.1 s is for test machines only."""
 
 
-class SerialBoard:
+class SerialBoard(ReportingPilot):
     """One board, behind the interfaces ChargerPilot, Contactor and Cabinet. A lost board shows F, an open
     contactor and the fault `board_lost`; it reconnects automatically, in the safe state."""
 
     def __init__(self, config: BoardConfig, clock: Clock, observe: Callable[[Observe], None]) -> None:
         """Open the port. Raises TransportError when it is missing or in use; later losses are handled."""
+        super().__init__(PilotState.F)
         self._config, self._clock, self._observe_to = config, clock, observe
         self._loop = asyncio.get_running_loop()
         self._host = BoardHost(config.lost_s)
         self._status: Status | None = None
-        self._state, self._fault, self._proximity = PilotState.F, "", Proximity("open")
+        self._status_at = clock.monotonic()
         self._temperatures: dict[str, float | None] = {}
         self._down = "board_lost"
         self._estop = False
-        self._on_state: list[Callable[[PilotState], None]] = []
-        self._on_proximity: list[Callable[[Proximity], None]] = []
-        self._on_oscillator: list[Callable[[bool], None]] = []
         self._on_contactor: list[Callable[[bool], None]] = []
         self._on_latch: list[Callable[[bool], None]] = []
         self._on_fault: list[OnFault] = []
@@ -86,19 +84,9 @@ class SerialBoard:
     # -- the control pilot: ChargerPilot
 
     @property
-    def state(self) -> PilotState:
+    def age_s(self) -> float:
         """See ChargerPilot."""
-        return self._state
-
-    @property
-    def fault(self) -> PilotFault:
-        """See ChargerPilot."""
-        return self._fault  # type: ignore[return-value] # always one of these literals
-
-    @property
-    def proximity(self) -> Proximity:
-        """See ChargerPilot."""
-        return self._proximity
+        return max(0.0, self._clock.monotonic() - self._status_at)
 
     @property
     def duty_percent(self) -> float | None:
@@ -106,34 +94,10 @@ class SerialBoard:
         duty = self._host.wanted.duty
         return None if duty == OFF else duty / 100
 
-    def on_state(self, callback: Callable[[PilotState], None]) -> None:
-        """See ChargerPilot."""
-        self._on_state.append(callback)
-
-    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
-        """See ChargerPilot."""
-        self._on_proximity.append(callback)
-
-    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
-        """See ChargerPilot."""
-        self._on_oscillator.append(callback)
-
-    def set_duty(self, percent: float | None) -> None:
-        """See ChargerPilot. Raises ValueError outside 0..100."""
-        if percent is not None:
-            read_duty(percent)
-        before = self._host.wanted.duty != OFF
+    def _drive(self, percent: float | None, error: PilotState | None) -> None:
         duty = OFF if percent is None else int(percent * 100 + 1e-6)
-        self._change(duty=duty, pilot="run")
-        if (duty != OFF) is not before:
-            for callback in self._on_oscillator:
-                callback(duty != OFF)
-
-    def set_error(self, state: PilotState) -> None:
-        """See ChargerPilot. Raises ValueError for another state."""
-        if state not in (PilotState.E, PilotState.F):
-            raise ValueError(f"{state} is not a fault that a charger shows")
-        self._change(duty=OFF, pilot=state.value)
+        self._change(duty=duty, pilot="run" if error is None else error.value)
+        self._report_oscillator(on=duty != OFF)
 
     # -- the contactor: Contactor
 
@@ -260,10 +224,11 @@ class SerialBoard:
         self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
         self._report_fault(fault, active=True)
         self._report_contactor(closed=False)
-        self._report_state(PilotState.F, "")
+        self._report_wire(PilotState.F, "", self._proximity)
 
     def _take(self, status: Status) -> None:
         before, self._status = self._status, status
+        self._status_at = self._clock.monotonic()
         if before is None:
             self._came.set()
             for word in ("board_lost", "board_incompatible"):
@@ -271,25 +236,14 @@ class SerialBoard:
         if status.estop is not self._estop:
             self._estop = status.estop
             self._report_fault("emergency_stop", active=status.estop)
-        proximity = read_proximity(status.pp, self._config.proximity)
-        if proximity != self._proximity:
-            self._proximity = proximity
-            for on_proximity in self._on_proximity:
-                on_proximity(proximity)
         state = PilotState(status.cp)
         fault = read_levels(status.high, status.low).fault if state is PilotState.E else ""
-        self._report_state(state, fault)
+        self._report_wire(state, fault, read_proximity(status.pp, self._config.proximity))
         if before is None or before.contactor is not status.contactor:
             self._report_contactor(closed=status.contactor)
         if before is None or before.latch is not status.latch:
             for on_latch in self._on_latch:
                 on_latch(status.latch)
-
-    def _report_state(self, state: PilotState, fault: PilotFault) -> None:
-        before, self._state, self._fault = self._state, state, fault
-        if state is not before:
-            for callback in self._on_state:
-                callback(state)
 
     def _report_contactor(self, *, closed: bool) -> None:
         for callback in self._on_contactor:

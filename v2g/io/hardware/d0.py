@@ -1,17 +1,15 @@
 """A meter with an optical interface (D0) on a serial port: SML, or readouts of IEC 62056-21."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from v2g.errors import FrameError, TransportError
-from v2g.hardware import iec62056, sml
-from v2g.hardware.obis import values_of_codes
-from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.hardware.meters import iec62056, sml
+from v2g.hardware.meters.obis import values_of_codes
+from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
 from v2g.io.serial_port import SerialPort
@@ -166,14 +164,4 @@ class D0Meter(MeterReadings):
         self._port.write(iec62056.with_parity(text) if self._config.parity else text)
 
 
-@contextlib.asynccontextmanager
-async def _open(config: D0Config, context: DriverContext) -> AsyncIterator[D0Meter]:
-    meter = D0Meter(config, context.clock)
-    await meter.open()
-    try:
-        yield meter
-    finally:
-        await meter.stop()
-
-
-DRIVER = Driver("meter", D0Config, _open)
+DRIVER = Driver("meter", D0Config, lambda config, context: D0Meter(config, context.clock).opened())

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from v2g.errors import FrameError, TransportError
-from v2g.hardware.energy_manager import Refused, StationState, Take
-from v2g.hardware.energy_registers import EnergyRegisters
-from v2g.hardware.modbus_server import ModbusConversation, ModbusRefused
+from v2g.hardware.energy_manager.commands import Refused, StationState, Take
+from v2g.hardware.energy_manager.modbus_server import ModbusConversation, ModbusRefused
+from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.io.hardware.energy_config import EnergyModbusConfig
+from v2g.io.network.tcp_listener import start_server
 
 MOST_CONNECTIONS: Final = 8
 """Limit of connections: beyond it the oldest idle one is closed; if there is none, the new one."""
@@ -39,7 +40,7 @@ class ModbusEnergyManager:
         """See EnergyManagerLink."""
         host, port = self._config.host, self._config.port
         try:
-            self._server = await asyncio.start_server(self._serve, host, port)
+            self._server = await start_server(self._serve, host, port)
         except OSError as error:
             raise TransportError(
                 f"Modbus TCP at {host}, port {port}: {error.strerror or error}",

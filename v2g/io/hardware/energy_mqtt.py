@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from v2g.errors import CodecError, TransportError
-from v2g.hardware.energy_manager import Refused, StationState, Take, read_command
+from v2g.hardware.energy_manager.commands import Refused, StationState, Take, read_command
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
 

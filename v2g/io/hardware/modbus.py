@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
+from v2g.hardware.energy_manager.modbus_server import Table
 from v2g.hardware.interfaces import MeterValues
-from v2g.hardware.meter_registers import RegisterMap, load_map, shipped_map, values_of
-from v2g.hardware.modbus_server import Table
-from v2g.hardware.sunspec import find_model
-from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.hardware.meters.registers import RegisterMap, load_map, shipped_map, values_of
+from v2g.hardware.meters.sunspec import find_model
+from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
 
@@ -47,7 +47,7 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     unit: Annotated[int, Meta(ge=0, le=255)] = 1
     """The meter's address on the line, from 1 to 247; behind `host` also 0 or 255."""
     map: str = "sdm630"
-    """Kind of meter whose registers are known: a file of v2g/hardware/meter_maps, without its extension."""
+    """Kind of meter whose registers are known: a file of v2g/hardware/meters/maps, without its extension."""
     map_file: Path | None = None
     """Registers of another kind of meter, TOML or YAML; it replaces `map`."""
     registers: RegisterMap | None = None
@@ -198,14 +198,4 @@ def _client(config: ModbusConfig) -> "AsyncModbusSerialClient | AsyncModbusTcpCl
     )
 
 
-@contextlib.asynccontextmanager
-async def _open(config: ModbusConfig, context: DriverContext) -> AsyncIterator[ModbusMeter]:
-    meter = ModbusMeter(config, context.clock)
-    await meter.open()
-    try:
-        yield meter
-    finally:
-        await meter.stop()
-
-
-DRIVER = Driver("meter", ModbusConfig, _open)
+DRIVER = Driver("meter", ModbusConfig, lambda config, context: ModbusMeter(config, context.clock).opened())

@@ -1,12 +1,24 @@
-"""Power modules on a CAN bus, by python-can: `v2g.hardware.power_modules` with a port and a clock."""
+"""Power modules on a CAN bus, by python-can: `v2g.hardware.power_modules.bank` with a port and a clock.
+
+Another family of modules is a `ModuleProtocol`, a driver here, and a line in `secc.hardware.drivers`.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OFF, REPORT_S, Demand, OnFault, StageParts, StageReport
-from v2g.hardware.power_modules import ModuleGroup, ModulesConfig, load_database
+from v2g.hardware.power_modules.bank import (
+    Frame,
+    ModuleBusConfig,
+    ModuleGroup,
+    ModulesConfig,
+    dbc_group,
+    load_database,
+)
+from v2g.hardware.power_modules.infypower import InfypowerConfig, infypower_group
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
@@ -17,13 +29,11 @@ LEAST_WAIT_S = 0.001
 class CanStage:
     """Modules in parallel behind the interface PowerStage, and their isolation monitor behind IsolationMonitor."""
 
-    def __init__(self, config: ModulesConfig, clock: Clock) -> None:
-        """Attach to the bus. Raises ConfigError for an incomplete DBC, TransportError for a missing
-        bus."""
-        self._clock, self._loop = clock, asyncio.get_running_loop()
-        self._group = ModuleGroup(config, load_database(config.dbc), clock.monotonic())
+    def __init__(self, config: ModuleBusConfig, group: ModuleGroup, clock: Clock) -> None:
+        """Attach to the bus. Raises TransportError for a missing one."""
+        self._clock, self._loop, self._group = clock, asyncio.get_running_loop(), group
         self._group.tick(clock.monotonic())
-        self._off = self._group.frames()
+        self._off: list[Frame] = self._group.frames()  # commands, and what asks for states: that goes on
         self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
         self._started = clock.monotonic()
         self._reported, self._reported_at = StageReport(0, 0), 0.0
@@ -74,7 +84,7 @@ class CanStage:
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""
         self._cut = self._cut and demand != OFF
-        self._group.drive(demand, self._clock.monotonic())
+        self._group.drive(demand)
         self._exchange()
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
@@ -125,14 +135,25 @@ class CanStage:
 
 
 @contextlib.asynccontextmanager
-async def _open(config: ModulesConfig, context: DriverContext) -> AsyncIterator[StageParts]:
+async def _opened(config: ModuleBusConfig, group: ModuleGroup, clock: Clock) -> AsyncIterator[StageParts]:
     if not config.isolation:
-        raise ConfigError("hardware.can.isolation is missing", hint="no direct current without isolation monitor")
-    modules = CanStage(config, context.clock)
+        raise ConfigError("the key isolation is missing", hint="no direct current without isolation monitor")
+    modules = CanStage(config, group, clock)
     try:
         yield StageParts(modules, modules)
     finally:
         await modules.close()
 
 
-DRIVER = Driver("stage", ModulesConfig, _open)
+def _described(config: ModulesConfig, context: DriverContext) -> AbstractAsyncContextManager[StageParts]:
+    group = dbc_group(config, load_database(config.dbc), context.clock.monotonic())
+    return _opened(config, group, context.clock)
+
+
+def _infypower(config: InfypowerConfig, context: DriverContext) -> AbstractAsyncContextManager[StageParts]:
+    group = infypower_group(config, load_database(config.dbc), context.clock.monotonic())
+    return _opened(config, group, context.clock)
+
+
+DRIVER = Driver("stage", ModulesConfig, _described)
+INFYPOWER = Driver("stage", InfypowerConfig, _infypower)

@@ -1,21 +1,41 @@
 """The last good reading of a meter on a line: kept, waited for, and lost when no other follows."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from typing import Self
 
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues, OnFault
-from v2g.hardware.meter_registers import swapped
+from v2g.hardware.meters.registers import swapped
 from v2g.io.runtime.clock import Clock
 from v2g.units import MWH_PER_KWH
 
 
-class MeterReadings:
+class MeterReadings(ABC):
     """See EnergyMeter: what meters on all lines have in common.
 
     Each subclass opens its line, calls `_take` with every good reading, and `_missed` while there is none. Invalid and
     late readings are discarded.
     """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Open the line and wait for the first reading. Raises TransportError without one."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Close the line."""
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """Open the meter, and close it at the end. Raises as `open` does."""
+        await self.open()
+        try:
+            yield self
+        finally:
+            await self.stop()
 
     def __init__(self, place: str, clock: Clock, *, lost_s: float, rollover_kwh: int | None, swap: bool) -> None:
         self._place, self._clock, self._lost_s, self._swap = place, clock, lost_s, swap

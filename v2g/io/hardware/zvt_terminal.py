@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Final
 
 from v2g.errors import FrameError, TransportError
-from v2g.hardware.zvt_sim import Card, SimulatedZvtTerminal
-from v2g.hardware.zvt_till import Ended, Job, Register, Till, TillConfig
+from v2g.hardware.zvt.terminal_sim import Card, SimulatedZvtTerminal
+from v2g.hardware.zvt.till import Ended, Job, Register, Till, TillConfig
 from v2g.io.hardware.zvt_config import ZvtConfig
+from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.clock import Clock
 
 CONNECT_S: Final = 5.0
@@ -121,7 +122,7 @@ class ZvtSimulator:
     async def open(self) -> None:
         """Listen. Raises TransportError."""
         try:
-            self._server = await asyncio.start_server(self._serve, self._host, self._port)
+            self._server = await start_server(self._serve, self._host, self._port)
         except OSError as error:
             raise TransportError(f"ZVT at {self._host}, port {self._port}: {error.strerror or error}") from None
 

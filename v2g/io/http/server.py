@@ -124,6 +124,8 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.do_handshake()
+        self.body = self.rfile
+        """What follows the head: read no more of it than Content-Length says."""
         self.rfile = cast(BufferedIOBase, _Head(self.rfile, HEAD_BYTES))  # only lines are read of it
 
     def parse_request(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from v2g.errors import ConfigError, TransportError
+from v2g.io.network.tcp_listener import start_server
 from v2g.io.tls.endpoint import TlsProfile
 from v2g.iso15118.select import TRANSPORTS, EditionName
 from v2g.observe import Observe
@@ -121,7 +122,7 @@ class PlainServer:
         first = secrets.randbelow(len(ports))
         for port in (*ports[first:], *ports[:first]):
             with contextlib.suppress(OSError):
-                self._server = await asyncio.start_server(self._accept, host, port)
+                self._server = await start_server(self._accept, host, port)
                 return
         raise TransportError(f"{host} has no free port from {ports[0]} to {ports[-1]}")
 

@@ -11,17 +11,17 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g.hardware.pilot import ReportingPilot
 from v2g.iec61851.duty import DutyReading, read_duty
 from v2g.iec61851.pilot import (
     VEHICLE_OHM,
-    PilotFault,
     PilotReading,
     PilotState,
     pilot_high_mv,
     pilot_low_mv,
     read_levels,
 )
-from v2g.iec61851.proximity import SEATED_OHM, Proximity, read_proximity
+from v2g.iec61851.proximity import SEATED_OHM, read_proximity
 from v2g.io.simulation.medium import Channel, Medium
 from v2g.io.simulation.wire import Wire
 
@@ -61,87 +61,37 @@ class VehicleSignal(msgspec.Struct, frozen=True, tag="vehicle", array_like=True,
     proximity_ohm: Ohm | None = None
 
 
-class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
+class SimulatedChargerPilot(ReportingPilot, Wire[ChargerSignal, VehicleSignal]):
     """The charger's end over the medium; see ChargerPilot."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
+        ReportingPilot.__init__(self, PilotState.A)
         self._signal = ChargerSignal()
-        self._state = PilotState.A
-        self._fault: PilotFault = ""
-        self._proximity = Proximity("open")
-        self._on_state: list[Callable[[PilotState], None]] = []
-        self._on_oscillator: list[Callable[[bool], None]] = []
-        self._on_proximity: list[Callable[[Proximity], None]] = []
-        super().__init__(medium, Channel.CP, VehicleSignal, connector=connector)
+        Wire.__init__(self, medium, Channel.CP, VehicleSignal, connector=connector)
         self.on_change(lambda _: self._read())
         self.hold(self._signal)
 
     @property
-    def state(self) -> PilotState:
-        """The state of the levels; the last one while they are between two."""
-        return self._state
-
-    @property
-    def fault(self) -> PilotFault:
-        """Why the state is E."""
-        return self._fault
-
-    @property
-    def proximity(self) -> Proximity:
-        """The state of the plug's proximity contact; `open` while unplugged."""
-        return self._proximity
+    def age_s(self) -> float:
+        """The wire reports each change at once."""
+        return 0.0
 
     @property
     def duty_percent(self) -> float | None:
         """The duty cycle set, None while the oscillator is off."""
         return self._signal.duty_percent
 
-    def on_state(self, callback: Callable[[PilotState], None]) -> None:
-        """Call `callback` with each new state."""
-        self._on_state.append(callback)
-
-    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
-        """Call `callback` with each change of the proximity contact; before `on_state` when both change."""
-        self._on_proximity.append(callback)
-
-    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
-        """Call `callback` when the oscillator is switched on or off."""
-        self._on_oscillator.append(callback)
-
-    def set_duty(self, percent: float | None) -> None:
-        """Run the oscillator at `percent` or switch it off. Raises ValueError outside 0..100."""
-        if percent is not None:
-            read_duty(percent)
-        self._drive(ChargerSignal(percent))
-
-    def set_error(self, state: PilotState) -> None:
-        """Force E or F. Raises ValueError for another state."""
-        if state not in (PilotState.E, PilotState.F):
-            raise ValueError(f"{state} is not a fault that a charger shows")
-        self._drive(ChargerSignal(fault="E" if state is PilotState.E else "F"))
-
-    def _drive(self, signal: ChargerSignal) -> None:
-        before, self._signal = self._signal.duty_percent is not None, signal
-        self.hold(signal)
-        on = signal.duty_percent is not None
-        if on is not before:
-            for callback in self._on_oscillator:
-                callback(on)
+    def _drive(self, percent: float | None, error: PilotState | None) -> None:
+        self._signal = ChargerSignal(percent, None if error is None else "E" if error is PilotState.E else "F")
+        self.hold(self._signal)
+        self._report_oscillator(on=percent is not None)
         self._read()
 
     def _read(self) -> None:
         seen = self.seen or VehicleSignal()
-        old_proximity, old_state = self._proximity, self._state
-        self._proximity = read_proximity(seen.proximity_ohm)
         reading = self._levels(seen)
-        if reading.state is not None:
-            self._state, self._fault = reading.state, reading.fault
-        if self._proximity != old_proximity:
-            for on_proximity in self._on_proximity:
-                on_proximity(self._proximity)
-        if self._state is not old_state:
-            for on_state in self._on_state:
-                on_state(self._state)
+        state, fault = (self._state, self._fault) if reading.state is None else (reading.state, reading.fault)
+        self._report_wire(state, fault, read_proximity(seen.proximity_ohm))
 
     def _levels(self, seen: VehicleSignal) -> PilotReading:
         if self._signal.fault is not None:

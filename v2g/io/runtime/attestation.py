@@ -96,7 +96,8 @@ class Attestation:
             return
         if manifest.version < least:
             yield Difference("older", str(self._path))
-        yield from self.loaded(manifest)
+        strange = set(self.loaded(manifest))
+        yield from sorted(strange, key=lambda each: each.path)
         for folder in manifest.folders:
             yield from (
                 Difference("extra", str(path)) for path in _below(Path(folder)) if str(path) not in manifest.files
@@ -115,7 +116,8 @@ class Attestation:
                 yield Difference("missing" if found is None else "changed", name)
             if read >= OFTEN:
                 read = 0
-                yield from self.loaded(manifest)
+                yield from (new := set(self.loaded(manifest)) - strange)
+                strange |= new
 
     def manifest(self) -> Manifest | Difference:
         """Return the manifest, or what is wrong with it."""
@@ -132,9 +134,10 @@ class Attestation:
     def loaded(self, manifest: Manifest) -> Iterator[Difference]:
         """Yield modules and shared libraries of this process that are neither listed nor of the system."""
         for name in loaded_files() - self._accepted:
-            path = os.path.realpath(name)
-            ours = any(_below_it(path, folder) is not None for folder in manifest.folders)
-            if path in manifest.files or (not ours and _is_of(path, manifest.system)):
+            path, (place, base) = os.path.realpath(name), os.path.split(name)
+            link = f"{os.path.realpath(place)}/{base}"  # Debian's sitecustomize is a link to /etc
+            ours = any(_below_it(each, folder) is not None for each in (path, link) for folder in manifest.folders)
+            if path in manifest.files or (not ours and any(_is_of(each, manifest.system) for each in (path, link))):
                 self._accepted.add(name)
             else:
                 yield Difference("extra", name)

@@ -9,7 +9,7 @@ import msgspec
 
 from v2g.config import Flaw, fault, values_in
 from v2g.errors import ConfigError, V2GError
-from v2g.hardware.meter_registers import load_map
+from v2g.hardware.meters.registers import load_map
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 

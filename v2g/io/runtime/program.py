@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -119,6 +120,24 @@ def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 -
         handler = _FileHandler(GrowingFile(files.file, max_bytes=files.max_mib * MIB, keep=files.keep))
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def allow_many_files() -> None:
+    """Allow this process as many connections as the system permits: the default suffices for 1,000 stations."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's factory of event loops, or None where it is not available (Windows)."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    return new_event_loop
 
 
 def keep_responsive() -> None:

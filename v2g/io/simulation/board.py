@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from v2g.errors import ConfigError
-from v2g.hardware.board_firmware import BoardFirmware
+from v2g.hardware.board.firmware import BoardFirmware
 from v2g.io.plc.pilot import ChargerSignal, VehicleSignal
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.medium import Channel, Medium

@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from v2g.errors import TlsError, TransportError, V2GError
+from v2g.io.network.tcp_listener import start_server
 from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
 from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
@@ -63,7 +64,7 @@ class TlsServer:
         first = secrets.randbelow(len(ports))
         for port in (*ports[first:], *ports[:first]):
             try:
-                self._server = await asyncio.start_server(self._accept, host, port)
+                self._server = await start_server(self._accept, host, port)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE and len(ports) > 1:
                     continue

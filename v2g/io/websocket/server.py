@@ -46,9 +46,9 @@ class Credentials(msgspec.Struct, frozen=True):
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     """A station's opening handshake.
 
-    `identity`: the one in its URL, None if invalid. `offered`: WebSocket subprotocols. `version`: the
-    negotiated one, None without a common one. `credentials`: None without (valid) basic
-    authentication. `transport`: gives access to the certificate.
+    `identity`: the one in its URL, None if invalid. `host`: where it connects, as it writes it in the header of that
+    name. `offered`: WebSocket subprotocols. `version`: the negotiated one, None without a common one. `credentials`:
+    None without (valid) basic authentication. `transport`: gives access to the certificate.
     """
 
     path: str
@@ -58,6 +58,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     version: Version | None
     credentials: Credentials | None
     transport: asyncio.BaseTransport
+    host: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -214,6 +215,7 @@ def _handshake(connection: Any, request: Any, base: str, names: Sequence[str]) -
         version=taken,
         credentials=read_credentials(headers.get_all("Authorization")),
         transport=connection.transport,
+        host=(headers.get_all("Host") or [""])[0][:300],
     )
 
 

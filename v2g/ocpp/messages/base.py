@@ -2,9 +2,11 @@
 
 Every message is declared once, in the form of OCPP 2.1, which is a superset of 2.0.1. What 2.0.1 lacks, or limits
 more, is beside the field as `Meta(extra={"2.0.1": rule})` and enforced by `v2g.ocpp.versions`. A rule is
-`absent` (2.1 only), `required`, `integer`, `max_length`, `values` (the only ones), or `without` (2.1-only values).
+`absent` (2.1 only), `required`, `integer`, `least`, `max_length`, `values` (the only ones), or `without` (2.1-only
+values).
 Fields required by 2.1 and absent in 2.0.1 are declared as optional and marked `{"2.1": {"required": True}}`.
-Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 have, apply to both.
+Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 have, apply to both unless
+they are a rule.
 """
 
 from typing import Annotated, Final, Literal, TypeVar
@@ -67,6 +69,8 @@ String2500 = Annotated[str, Meta(max_length=2500)]
 String5500 = Annotated[str, Meta(max_length=5500)]
 String10000 = Annotated[str, Meta(max_length=10000)]
 NonNegative = Annotated[int, Meta(ge=0)]
+NonNegative21 = Annotated[int, Meta(extra={"2.1": {"least": 0}})]
+"""Not below 0 in 2.1; 2.0.1 leaves it to the answer."""
 WholeIn201 = Annotated[int | float, Meta(extra={"2.0.1": {"integer": True}})]
 OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
 """A list that is omitted instead of empty: `()` stands for omitted."""

@@ -12,6 +12,7 @@ from v2g.ocpp.messages.base import (
     GenericStatus,
     Message,
     NonNegative,
+    NonNegative21,
     OneOrMore,
     StatusInfo,
     since_21,
@@ -119,7 +120,7 @@ class SetMonitoringBaseResponse(Message, frozen=True, kw_only=True):
 class SetMonitoringLevelRequest(Message, frozen=True, kw_only=True):
     """CSMS sets the least severity (0 to 9) of reported events; more severe is a lower number (N05)."""
 
-    severity: NonNegative
+    severity: NonNegative21
 
 
 class SetMonitoringLevelResponse(Message, frozen=True, kw_only=True):

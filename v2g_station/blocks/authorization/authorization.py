@@ -27,6 +27,7 @@ class Verdict(NamedTuple):
     language: str | None = None
     limit: TransactionLimit | None = None
     message: str = ""
+    energy_transfer: tuple[str, ...] = ()
 
 
 REFUSED = Verdict(accepted=False)
@@ -105,7 +106,12 @@ class Authorizer:
                 evse,
                 found.id_token,
                 Verdict(
-                    accepted=True, group=found.group, source=found.source, evse_ids=found.evse_ids, limit=found.limit
+                    accepted=True,
+                    group=found.group,
+                    source=found.source,
+                    evse_ids=found.evse_ids,
+                    limit=found.limit,
+                    energy_transfer=found.energy_transfer,
                 ),
             )
         elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
@@ -206,6 +212,7 @@ class Authorizer:
             source=verdict.source,
             evse_ids=verdict.evse_ids,
             limit=verdict.limit,
+            energy_transfer=verdict.energy_transfer,
         )
         self._wait_for(found)
         self._show(None, "plug_in")
@@ -246,6 +253,7 @@ class Authorizer:
             language=verdict.language,
             limit=verdict.limit,
             message=verdict.message,
+            energy_transfer=verdict.energy_transfer,
         )
         self._show(evse.number, "accepted")
         self._sessions.authorize(evse, found)
@@ -323,7 +331,17 @@ class Authorizer:
                 group = info.group_id_token.id_token if info.group_id_token else None
                 message = info.personal_message.content if info.personal_message else ""
                 fine = info.status == "Accepted"
-                then(Verdict(fine, group, "csms", info.evse_id, info.language1, message=message))
+                then(
+                    Verdict(
+                        fine,
+                        group,
+                        "csms",
+                        info.evse_id,
+                        info.language1,
+                        message=message,
+                        energy_transfer=answer.allowed_energy_transfer,
+                    )
+                )
             elif not isinstance(answer, Message) and not self._k.online:
                 then(away())
             else:

@@ -230,11 +230,11 @@ class Link:
 
     # -- registration
 
-    def boot(self) -> None:
+    def boot(self, *, triggered: bool = False) -> None:
         """See Connection."""
         layout = self._k.layout
         request = BootNotificationRequest(
-            reason=self.boot_reason,
+            reason="Triggered" if triggered else self.boot_reason,
             charging_station=ChargingStation(
                 serial_number=layout.serial_number,
                 model=layout.model,

@@ -163,6 +163,8 @@ class DerControls:
         superseded = self._supersede(new)
         worse = any(self._is_rival(old, new) and old.priority < new.priority for old in self._all.values())
         self._keep(msgspec.structs.replace(new, superseded=worse))
+        if worse:  # R04.FR.08
+            superseded.append(request.control_id)
         self._k.after("der", 0, self.refresh)
         return SetDERControlResponse(status="Accepted", superseded_ids=tuple(superseded))
 

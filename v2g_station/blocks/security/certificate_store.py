@@ -241,8 +241,11 @@ class CertificateStore:
 
     def _is_own(self, wanted: CertificateHashData) -> bool:
         chain = self.own("ChargingStationCertificate")
-        issuer = chain[1] if len(chain) > 1 else None
-        return bool(chain) and _same(hash_data(chain[0], issuer, wanted.hash_algorithm), wanted)
+        if not chain:
+            return False
+        above = (each for each in (*chain[1:], *self.of("CSMSRootCertificate")) if is_issued_by(chain[0], each))
+        issuer = next(above, None)
+        return _same(hash_data(chain[0], issuer, wanted.hash_algorithm), wanted)
 
     def _list(self, request: GetInstalledCertificateIdsRequest) -> Message:
         """M03."""

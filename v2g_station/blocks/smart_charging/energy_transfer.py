@@ -11,6 +11,7 @@ from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 class AllowEnergyTransfer(Command, frozen=True, kw_only=True):
     """Restrict a transaction to these modes (EnergyTransferModeEnum): let the vehicle select a service again."""
 
+    evse_id: int
     transaction_id: str
     reference: str
     """The charger's reference of the transaction."""
@@ -36,7 +37,11 @@ class EnergyTransfers:
         if not self._serves(evse.number, modes):
             return _rejected("UnsupportedRequest", "this EVSE has no energy service for any of these modes")
         record = evse.record
-        self._k.do(AllowEnergyTransfer(transaction_id=record.transaction_id, reference=record.reference, modes=modes))
+        self._k.do(
+            AllowEnergyTransfer(
+                evse_id=evse.number, transaction_id=record.transaction_id, reference=record.reference, modes=modes
+            )
+        )
         return NotifyAllowedEnergyTransferResponse(status="Accepted")
 
 

@@ -46,6 +46,8 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
 
     evse_id: int
     transaction: OpenTransaction | None = None
+    supposed_ms: int | None = None
+    """Start of a transaction that is supposed where there is none (K08.FR.06)."""
     sharers: int = 1
     """Number of active transactions: profiles for the whole station are shared by them."""
     offline_since_ms: int | None = None
@@ -146,7 +148,8 @@ def _since(profile: ChargingProfile, utc_ms: int, around: Around) -> int | None:
     schedule = profile.charging_schedule[0]
     match profile.charging_profile_kind:
         case "Relative":
-            return utc_ms - around.transaction.started_ms if around.transaction else None
+            start = around.transaction.started_ms if around.transaction else around.supposed_ms
+            return None if start is None else utc_ms - start
         case "Dynamic":  # counts from the last update (K28.FR.13, K29.FR.07, Q05.FR.07)
             return utc_ms - at(profile.dyn_update_time) if profile.dyn_update_time else utc_ms
         case kind:

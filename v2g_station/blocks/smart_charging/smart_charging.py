@@ -228,11 +228,12 @@ class SmartCharging:
         if unit not in self.where.units or (unit == "A" and direct):  # K08.FR.07
             info = status_info("UnsupportedRateUnit", f"{unit} is not supported here")
             return GetCompositeScheduleResponse(status="Rejected", status_info=info)
+        now = self._k.utc_ms // 1000 * 1000
         schedule = profiles.composite(
             self._installed,
-            self._k.utc_ms // 1000 * 1000,
+            now,
             max(0, request.duration),
-            self.where.at(request.evse_id, sharers=1),
+            msgspec.structs.replace(self.where.at(request.evse_id, sharers=1), supposed_ms=now),
             max_w=sum(each.max_power_w for each in self._layouts(request.evse_id)),
             version=self._k.version,
             unit=unit,

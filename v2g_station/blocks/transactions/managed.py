@@ -42,7 +42,9 @@ _UPDATED: Final = "SampledDataCtrlr.TxUpdatedMeasurands"
 _ENDED: Final = "SampledDataCtrlr.TxEndedMeasurands"
 
 
-StopCause = Literal["remote", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"]
+StopCause = Literal[
+    "remote", "local", "master_pass", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"
+]
 
 LIMITS: Final[Mapping[TriggerReason, StopCause]] = MappingProxyType(
     {
@@ -54,19 +56,27 @@ LIMITS: Final[Mapping[TriggerReason, StopCause]] = MappingProxyType(
 )
 
 
+CAUSES: Final[Mapping[Reason, StopCause]] = MappingProxyType(
+    {"Local": "local", "MasterPass": "master_pass", "DeAuthorized": "deauthorized"}
+)
+"""Ends of an authorization that no back end has asked for."""
+
+
 class RemoteStopRequested(Command, frozen=True, kw_only=True):
-    """The CSMS, a limit, or the paying driver requests the end of a transaction."""
+    """The CSMS, a limit, a card at the charger, or the paying driver requests the end of a transaction."""
 
     reference: str
     cause: StopCause
 
 
 class RemoteStartRequested(Command, frozen=True, kw_only=True):
-    """The CSMS, or a payment at the terminal, starts charging at the EVSE under `id_token`."""
+    """The CSMS, a card, or a payment at the terminal starts charging at the EVSE under `id_token`."""
 
     evse_id: int
     remote_start_id: int
     id_token: IdToken
+    energy_transfer: tuple[str, ...] = ()
+    """See Authorization."""
 
 
 class SuspendEnergy(Command, frozen=True, kw_only=True):
@@ -204,14 +214,12 @@ class ManagedSessions(Sessions):
         self._stop_waiting(record.evse_id)
         self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
 
-    def _stop(self, record: TransactionRecord, cause: StopCause) -> None:
+    def _stop(self, record: TransactionRecord, cause: StopCause, trigger: TriggerReason, reason: Reason) -> None:
         """Have the charger end a transaction; a waiting one has no session that could."""
-        if record.reference not in self.waiting.values():
-            self._k.do(RemoteStopRequested(reference=record.reference, cause=cause))
-        elif cause == "deauthorized":
-            self._end_waiting(record.reference, "Deauthorized", "DeAuthorized")
+        if record.reference in self.waiting.values():
+            self._end_waiting(record.reference, trigger, reason)
         else:
-            self._end_waiting(record.reference, "RemoteStop", "Remote")
+            self._k.do(RemoteStopRequested(reference=record.reference, cause=cause))
 
     def _hold(self, record: TransactionRecord) -> None:
         self.records[record.reference] = record
@@ -354,7 +362,10 @@ class ManagedSessions(Sessions):
         self.reserve(evse.number, found.reservation_id)
         evse.authorization = found
         command = RemoteStartRequested(
-            evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token
+            evse_id=evse.number,
+            remote_start_id=found.remote_start_id or 0,
+            id_token=found.id_token,
+            energy_transfer=found.energy_transfer,
         )
         self._k.do(command)
         self.announce(evse)
@@ -378,19 +389,20 @@ class ManagedSessions(Sessions):
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
     ) -> None:
-        """Forward a remote stop."""
-        del trigger, reason, id_token
+        """Have the charger end what the CSMS, or a card or button at the charger, ends."""
+        del id_token
         if evse.record is not None:
-            self._stop(evse.record, "remote")
+            if trigger == "TariffNotAccepted":  # the end of a session has another trigger (I07.FR.30)
+                self.update(evse, trigger)
+            self._stop(evse.record, CAUSES.get(reason, "remote"), trigger, reason)
         elif evse.authorization is not None:
             self._withdraw(evse)
 
     def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
         """End the transaction at a limit: its session can no longer be used (E16.FR.05, .06)."""
-        del reason
         if evse.record is not None:
             self.update(evse, trigger)
-            self._stop(evse.record, LIMITS.get(trigger, "remote"))
+            self._stop(evse.record, LIMITS.get(trigger, "remote"), trigger, reason)
 
     def invalid(self, evse: Evse) -> None:
         """Handle an identifier that the CSMS no longer accepts (E05, C15.FR.04)."""
@@ -399,7 +411,7 @@ class ManagedSessions(Sessions):
             return
         self._k.note("deauthorized", transaction_id=record.transaction_id)
         if self._k.model.flag("TxCtrlr.StopTxOnInvalidId"):
-            self._stop(record, "deauthorized")
+            self._stop(record, "deauthorized", "Deauthorized", "DeAuthorized")
             return
         sample = self._read(evse.number)
         allowed_mwh = int(self._k.model.number("TxCtrlr.MaxEnergyOnInvalidId")) * 1000

@@ -24,10 +24,10 @@ POLL_S: Final = 5.0
 """Poll interval of energy and state of charge."""
 
 _LIMITS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
-    "max_cost": ("Cost", "CostLimitReached", "Other"),
-    "max_energy": ("Energy", "EnergyLimitReached", "EnergyLimitReached"),
-    "max_time": ("Time", "TimeLimitReached", "TimeLimitReached"),
-    "max_soc": ("SoC", "SoCLimitReached", "SOCLimitReached"),
+    "max_cost": ("maxCost", "CostLimitReached", "LocalOutOfCredit"),
+    "max_energy": ("maxEnergy", "EnergyLimitReached", "EnergyLimitReached"),
+    "max_time": ("maxTime", "TimeLimitReached", "TimeLimitReached"),
+    "max_soc": ("maxSoC", "SoCLimitReached", "SOCLimitReached"),
 }
 
 

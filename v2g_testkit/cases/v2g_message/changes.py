@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from v2g.errors import RefusedError
+from v2g.iso15118.d2.certificate_chains import chain_of
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION
@@ -106,6 +107,34 @@ def _changed_after_signing(request: Any, made: MessageRequests) -> Any:
     return request
 
 
+def _provisioning(name: str, request: Any, made: Any) -> Any:
+    return replace(request, oem_provisioning_cert=made.provisioning(name))
+
+
+def _inverted(request: Any, made: MessageRequests) -> Any:
+    leaf, *subs = _contract(made, "good")
+    if len(subs) < 2:
+        raise _absent("the contract has one sub-CA")
+    return replace(request, contract_signature_cert_chain=chain_of((leaf, *subs[::-1])))
+
+
+def _foreign(place: int, request: Any, made: MessageRequests) -> Any:
+    """Put one certificate of a chain of another PKI into the contract's, which certifies the same keys."""
+    chain = list(_contract(made, "good"))
+    if place >= len(chain):
+        raise _absent("the contract has fewer sub-CAs")
+    chain[place] = _contract(made, "unknown-root")[min(place, 1)]
+    return replace(request, contract_signature_cert_chain=chain_of(tuple(chain)))
+
+
+def _contract(made: MessageRequests, name: str) -> tuple[bytes, ...]:
+    return made.kit.contracts[name].chain
+
+
+def _emaid(emaid: str, request: Any, made: MessageRequests) -> Any:
+    return replace(request, emaid=emaid)
+
+
 # -- parameters and power -----------------------------------------------------------------------------------------
 
 
@@ -201,6 +230,13 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "wrong challenge": _wrong_challenge,
         "wrong key": _wrong_key,
         "changed after signing": _changed_after_signing,
+        "expired provisioning": partial(_provisioning, "expired"),
+        "sub-CAs inverted": _inverted,
+        "foreign leaf": partial(_foreign, 0),
+        "foreign sub-CA 2": partial(_foreign, 1),
+        "foreign sub-CA 1": partial(_foreign, 2),
+        "another eMAID": partial(_emaid, "DEV2GC99999999"),
+        "malformed eMAID": partial(_emaid, "?" * 14),
         "mode not offered": _mode_not_offered,
         "negative current": _negative_current,
         "departure": partial(_schedules, departs=True),

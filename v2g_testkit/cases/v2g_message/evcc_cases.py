@@ -1,7 +1,7 @@
 """Cases for vehicles of ISO 15118-2 and DIN 70121: faults of a charger in every response, one in a case.
 
 The cases of ISO 15118-4 for vehicles are not public: these copy the grammar of those for chargers, under names of our
-own. `mirrors` is the group's name in ISO 15118-4.
+own. `published` is the group's name in ISO 15118-4.
 """
 
 from collections.abc import Iterator, Mapping
@@ -92,7 +92,7 @@ def _case(
     scope = "CMN" if script.pay or script.at in requests_of(words, family)[:5] else family.value
     return Case(
         id=f"EVCC-{group}-{edition}-{rest}",
-        mirrors=f"TC_EVCC_{scope}_VTB_{message}" if message and words.edition == "2" else "",
+        published=(f"TC_EVCC_{scope}_VTB_{message}",) if message and words.edition == "2" else (),
         title=title,
         required=required,
         family=family,

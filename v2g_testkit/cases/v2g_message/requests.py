@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from v2g.errors import RefusedError
 from v2g.exi.declare import Schema
 from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
@@ -23,6 +24,7 @@ from v2g.iso15118.din.messages import parameters as parameters_din
 from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.certificate_ids import issuer_serial
 from v2g.iso15118.engine.physical_values import Rounding, Writer
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.sequence import Asks
@@ -66,6 +68,8 @@ class MessageRequests(ABC):
         """Key of the next signature, if not the contract's."""
         self.signed: Any = None
         """What the next signature covers, if not the request."""
+        self.beside: tuple[int, ...] = ()
+        """Services that the vehicle selects beside the charge service."""
 
     def make(self, name: str, asks: Asks = Asks.ANYTHING) -> Any:
         """Return a request valid in the session, with this intent."""
@@ -105,7 +109,7 @@ class MessageRequests(ABC):
         options = self.types.PaymentOption
         return {
             "selected_payment_option": options.Contract if self.payer is not None else options.ExternalPayment,
-            "selected_service_list": self.selected(self.known.charge_service),
+            "selected_service_list": self.selected(self.known.charge_service, *self.beside),
         }
 
     def power_w(self) -> int:
@@ -178,7 +182,9 @@ class Requests2(MessageRequests):
         """See `MessageRequests.signature`."""
         if self.payer is None or not signatures.signed_elements(request):
             return None
-        key, covered = self.signs or self.payer.key, self.signed or request
+        installs = isinstance(request, common_2.CertificateInstallationReq)
+        own = self.kit.provisioning["good"] if installs else self.payer
+        key, covered = self.signs or own.key, self.signed or request
         self.signs = self.signed = None
         return signatures.sign(covered, key)
 
@@ -214,6 +220,26 @@ class Requests2(MessageRequests):
         chain: tuple[bytes, ...] = self.payer.chain if self.payer is not None else (b"\0",)
         emaid = emaid_of(load_certificate(chain[0])) if self.payer is not None else "DEV2GC00000001"
         return {"emaid": emaid, "contract_signature_cert_chain": chain_of(chain)}
+
+    def _roots(self) -> types_2.ListOfRootCertificateIDs:
+        return types_2.ListOfRootCertificateIDs(root_certificate_id=tuple(map(issuer_serial, self.kit.roots)))
+
+    def _CertificateInstallationReq(self) -> Fields:
+        return {
+            "oem_provisioning_cert": self.provisioning(),
+            "list_of_root_certificate_ids": self._roots(),
+            "id": "id1",
+        }
+
+    def provisioning(self, name: str = "good") -> bytes:
+        """Return the provisioning certificate (DER) of this name. Raises RefusedError without it."""
+        own = self.kit.provisioning.get(name)
+        if own is None:
+            raise RefusedError(f"no provisioning certificate {name!r} given", reason="not_offered")
+        return own.chain[0]
+
+    def _CertificateUpdateReq(self) -> Fields:
+        return {**self._PaymentDetailsReq(), "list_of_root_certificate_ids": self._roots(), "id": "id1"}
 
     def _AuthorizationReq(self) -> Fields:
         return {"gen_challenge": self.known.challenge, "id": "id1"} if self.payer is not None else {}

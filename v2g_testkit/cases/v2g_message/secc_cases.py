@@ -19,6 +19,7 @@ from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 from v2g.iso15118.engine.sequence import Asks, State
 from v2g_testkit.cases.case import Ask, Case, Detour, Expect, Malformed, Script, Silence
 from v2g_testkit.cases.scripted_vehicle import SERVES, UNFINISHED
+from v2g_testkit.cases.secc_installation import DELIVERS
 from v2g_testkit.cases.secc_probes import ANSWERED, SILENT
 from v2g_testkit.cases.v2g_message.changes import ERRORS
 from v2g_testkit.cases.v2g_message.checks import WRONG
@@ -44,6 +45,11 @@ _CLEAN: Final = (_FOREIGN, f"{WRONG}*")
 
 Scope = Literal["CMN", "AC", "DC"]
 Template = Literal["good", "sequence", "session", "silence", "refused"]
+
+
+def published_id(scope: Scope, message: str, number: int) -> str:
+    """Return the id of ISO 15118-4 of a test of a message."""
+    return f"TC_SECC_{scope}_VTB_{message}_{number:03}"
 
 
 class Words(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +86,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The request, if not that of the message."""
     pilot: str = ""
     resume: bool = False
+    installs: bool = False
     requirements: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     within: tuple[float, float] | None = None
@@ -99,12 +106,14 @@ _TEMPLATES: Final[tuple[Template, ...]] = ("good", "sequence", "session", "silen
 _WELDED: Final = Detour(at=State.DC_WELDING_DETECTION, request="WeldingDetectionReq")
 _RENEGOTIATING: Final = Detour(at=State.DC_CHARGE_LOOP, request="PowerDeliveryReq", asks=Asks.RENEGOTIATE)
 
-_PLACES: Final[tuple[tuple[Scope, str, State, _Numbers, dict[str, object]], ...]] = (
+PLACES: Final[tuple[tuple[Scope, str, State, _Numbers, dict[str, object]], ...]] = (
     ("CMN", "SessionSetup", State.SESSION_SETUP, (1, 2, None, 3), {"code": "OK_NewSessionEstablished"}),
     ("CMN", "ServiceDiscovery", State.SERVICE_DISCOVERY, (1, 2, 3, 4), {}),
     ("CMN", "ServiceDetail", State.SERVICE_SELECTION, (None, 3, 5, 9), {"din": False}),
     ("CMN", "ServiceDetail", State.SERVICE_SELECTION, (None, 4, 6, 10), {"pay": "PnC"}),
     ("CMN", "PaymentServiceSelection", State.SERVICE_SELECTION, (1, 4, 5, 8), {}),
+    ("CMN", "CertificateInstallation", State.PAYMENT_DETAILS, (1, 2, 3, 4), {"pay": "PnC", "installs": True}),
+    ("CMN", "CertificateUpdate", State.PAYMENT_DETAILS, (1, 2, 3, 4), {"pay": "PnC", "installs": True}),
     ("CMN", "PaymentDetails", State.PAYMENT_DETAILS, (1, 4, 5, 6), {"pay": "PnC"}),
     ("CMN", "Authorization", State.AUTHORIZATION, (1, 3, 5, 8), {}),
     ("CMN", "Authorization", State.AUTHORIZATION, (2, 4, 6, 9), {"pay": "PnC"}),
@@ -130,7 +139,7 @@ _QUICK: Final = frozenset({"CableCheck", "ServiceDiscovery", "PowerDelivery"})
 
 
 def _placed() -> Iterator[Row]:
-    for scope, message, goal, numbers, fields in _PLACES:
+    for scope, message, goal, numbers, fields in PLACES:
         for template, number in zip(_TEMPLATES, numbers, strict=True):
             if number is None:
                 continue
@@ -182,6 +191,37 @@ _SERVICES: Final = (
     _refused("CMN", "Authorization", 11, State.AUTHORIZATION, "changed after signing", "FAILED_SignatureError", (),
              pay="PnC"),
 )  # fmt: skip
+
+
+_INSTALLED: Final = Detour(at=State.PAYMENT_DETAILS, request="CertificateInstallationReq")
+_UPDATED: Final = Detour(at=State.PAYMENT_DETAILS, request="CertificateUpdateReq")
+_CHAIN: Final = "FAILED_CertChainError"
+
+
+def _contracts() -> Iterator[Row]:
+    """Rows about contracts that a back end issues."""
+    paid: dict[str, Any] = {"pay": "PnC", "installs": True}
+    here, signature = State.PAYMENT_DETAILS, "FAILED_SignatureError"
+    installs, updates = "CertificateInstallation", "CertificateUpdate"
+    for message in (installs, updates):
+        yield _refused("CMN", message, 5, here, "wrong key", signature, (), **paid)
+        yield _refused("CMN", message, 6, here, "changed after signing", signature, (), **paid)
+    yield _refused("CMN", installs, 7, here, "expired provisioning", "FAILED_CertificateExpired", (), **paid)
+    yield _refused("CMN", updates, 7, here, "sub-CAs inverted", _CHAIN, (), **paid)
+    for number, change in ((8, "foreign leaf"), (9, "foreign sub-CA 2"), (10, "foreign sub-CA 1")):
+        yield _refused("CMN", updates, number, here, change, _CHAIN, (), **paid)
+    yield _refused("CMN", updates, 11, here, "", _CHAIN, (), **{**paid, "pay": "PnC unknown-root"},
+                   title="A chain of another PKI")  # fmt: skip
+    other = "FAILED|FAILED_NoCertificateAvailable|FAILED_ContractCanceled"
+    yield _refused("CMN", updates, 12, here, "another eMAID", other, (), **paid)
+    yield _refused("CMN", updates, 13, here, "malformed eMAID", other, (), **paid)
+    yield _refused("CMN", updates, 16, here, "", "FAILED_CertificateExpired", ("V2G2-824",),
+                   **{**paid, "pay": "PnC expired"}, title="An expired contract")  # fmt: skip
+    for first, detour, what in ((2, _INSTALLED, "installation"), (3, _UPDATED, "update")):
+        yield _good("CMN", "PaymentDetails", first, State.CONTRACT_INSTALLED, detour=detour, **paid,
+                    title=f"PaymentDetailsReq with the contract of an {what}", requirements=("V2G2-560",))  # fmt: skip
+        yield _good("CMN", "Authorization", first + 10, State.AUTHORIZATION, detour=detour, **paid,
+                    title=f"AuthorizationReq with the contract of an {what}")  # fmt: skip
 
 
 def _of_family(scope: Scope) -> Iterator[Row]:
@@ -243,7 +283,7 @@ _PILOT: Final = (
              title="The control pilot stays in state C"),
 )  # fmt: skip
 
-ROWS: Final[tuple[Row, ...]] = (*_placed(), *_SERVICES, *_of_family("AC"), *_of_family("DC"), *_PILOT)
+ROWS: Final[tuple[Row, ...]] = (*_placed(), *_SERVICES, *_contracts(), *_of_family("AC"), *_of_family("DC"), *_PILOT)
 
 
 # -- cases --------------------------------------------------------------------------------------------------------
@@ -253,6 +293,8 @@ _ALLOWED: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("CMN", "ServiceDiscovery"): "V2G2-543",
         ("CMN", "ServiceDetail"): "V2G2-545",
         ("CMN", "PaymentServiceSelection"): "V2G2-545",
+        ("CMN", "CertificateInstallation"): "V2G2-551",
+        ("CMN", "CertificateUpdate"): "V2G2-551",
         ("CMN", "PaymentDetails"): "V2G2-551",
         ("CMN", "Authorization"): "V2G2-551",
         ("AC", "ChargeParameterDiscovery"): "V2G2-573",
@@ -300,15 +342,16 @@ def cases_of(words: Words, family: Family) -> Iterator[Case]:
 def _case(row: Row, words: Words, family: Family) -> Case:
     request = words.requests.get(row.message, row.message) + "Req"
     do, expect, required = _done(row, request, words)
-    iso = f"TC_SECC_{row.scope}_VTB_{row.message}_{row.number:03}"
+    iso = published_id(row.scope, row.message, row.number)
     din = words.edition == "din"
     own = tuple(each for each in row.requirements if each.startswith("V2G-DC") == din)
     script = Script(
-        goal=row.goal, do=do, expect=expect, pay=row.pay, detour=row.detour, pilot=row.pilot, resume=row.resume
-    )
+        goal=row.goal, do=do, expect=expect, pay=row.pay, detour=row.detour, pilot=row.pilot, resume=row.resume,
+        installs=row.installs,
+    )  # fmt: skip
     return Case(
         id=f"SECC-{request[:-3]}-DIN-{_word(row)}" if din else iso,
-        mirrors=iso if din else "",
+        published=(iso,),
         title=row.title or _title(row, request),
         required=required,
         requirements=own or words.requirements[row.template] or (() if din else _allowed(row)),
@@ -336,18 +379,21 @@ def _done(row: Row, request: str, words: Words) -> tuple[Ask | Silence, Expect, 
         return do, _failed(code), f"{answer} with the valid SessionID and {code}, then closed within 5 s"
     code = words.codes.get(row.code, row.code)
     if row.template == "refused":
-        return Ask(request, row.change), _failed(code), f"{answer} with {code}, then closed within 5 s"
+        codes = tuple(code.split("|"))
+        return Ask(request, row.change), _failed(*codes), f"{answer} with {' or '.join(codes)}, then closed within 5 s"
     clean = (_FOREIGN, f"{WRONG}*", "gives a SessionID of zeros") if row.message == "SessionSetup" else _CLEAN
     if code == "OK" and row.message == "PaymentDetails":
         code = "OK*"  # or OK_CertificateExpiresSoon
-    expect = Expect(codes=(code,), facts=row.facts, no_facts=(*clean, UNFINISHED))
+    issued = row.message in ("CertificateInstallation", "CertificateUpdate")
+    unless = ("FAILED_NoCertificateAvailable",) if issued else ()
+    expect = Expect(codes=(code,), facts=(*row.facts, DELIVERS) if issued else row.facts, no_facts=(*clean, UNFINISHED))
     finished_s = _FINISHED_S.get(row.message, 0.0)
     finished = f", repeated until it has finished, within {finished_s:g} s" if finished_s else ""
-    return Ask(request, row.change, finished_s), expect, f"{answer} with {code} and valid fields{finished}"
+    return Ask(request, row.change, finished_s, unless), expect, f"{answer} with {code} and valid fields{finished}"
 
 
-def _failed(code: str) -> Expect:
-    return Expect(codes=(code,), within=CLOSES, no_facts=(_FOREIGN,))
+def _failed(*codes: str) -> Expect:
+    return Expect(codes=codes, within=CLOSES, no_facts=(_FOREIGN,))
 
 
 def _after(seconds: float) -> tuple[float, float]:
@@ -395,9 +441,9 @@ def around(words: Words, family: Family, methods: tuple[str, ...]) -> Iterator[C
     din = words.edition == "din"
 
     def case(group: str, number: str, title: str, required: str, script: Script, **more: object) -> Case:
-        iso = f"TC_SECC_CMN_VTB_{group}_{number}"
+        iso = published_id("CMN", group, int(number))
         return Case(
-            id=f"SECC-{group}-DIN-{number}" if din else iso, mirrors=iso if din else "", title=title,
+            id=f"SECC-{group}-DIN-{number}" if din else iso, published=(iso,), title=title,
             required=required, family=family, scripts=(script,), **more,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -474,10 +520,10 @@ def probes(words: Words) -> Iterator[Case]:
     def case(
         group: str, number: int, form: str, title: str, required: str, transport: str = "", **expect: object
     ) -> Case:
-        iso = f"TC_SECC_CMN_VTB_{group}_{number:03}"
+        iso = published_id("CMN", group, number)
         din = words.edition == "din"
         return Case(
-            id=f"SECC-{group}-DIN-{number:03}" if din else iso, mirrors=iso if din else "", title=title,
+            id=f"SECC-{group}-DIN-{number:03}" if din else iso, published=(iso,), title=title,
             required=required, transport=transport, probe=f"sdp:{form}",
             requirements=("V2G-DC-618",) if din and transport else (), expect=Expect(**expect),  # type: ignore[arg-type]
         )  # fmt: skip

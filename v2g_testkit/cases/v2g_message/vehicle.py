@@ -1,14 +1,21 @@
 """The reference vehicles of ISO 15118-2 and DIN 70121 in the test of a charger."""
 
 from abc import abstractmethod
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from cryptography.x509 import Certificate
 from msgspec.structs import replace
 
 from v2g import exi
+from v2g.errors import TrustError
+from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.charts import LOOPS
 from v2g.iso15118.d2.charts import STRICT as STRICT_2
 from v2g.iso15118.d2.charts import Family as Family2
+from v2g.iso15118.d2.envelope import Envelope, unseal
+from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
 from v2g.iso15118.d20.charts import Family
@@ -21,12 +28,18 @@ from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2g_message import MessageSession
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g.iso15118.engine.xmldsig import Signature
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import PublicKey, SoftwareKey
+from v2g.pki.profiles import Generation, Role
+from v2g.pki.verify import verify_chain
 from v2g_testkit.cases.case import Nothing, Script
-from v2g_testkit.cases.known import Kit
+from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.routes import RENEGOTIATED
 from v2g_testkit.cases.scripted_vehicle import PRE_CHARGE_S, Exchange, ScriptedVehicle
+from v2g_testkit.cases.secc_installation import DELIVERS, UNUSABLE
 from v2g_testkit.cases.v2g_message.changes import CHANGES
-from v2g_testkit.cases.v2g_message.checks import faults
+from v2g_testkit.cases.v2g_message.checks import WRONG, faults
 from v2g_testkit.cases.v2g_message.known import MessageKnown
 from v2g_testkit.cases.v2g_message.requests import MessageRequests, Requests2, RequestsDin
 
@@ -47,6 +60,8 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         super().__init__(script, kit, known, entropy=entropy)
         self._known = known
         self._requests = self.kind(known, kit)
+        self._signature: Signature | None = None
+        """Of the latest response."""
 
     @property
     @abstractmethod
@@ -54,6 +69,7 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         """The sequence chart without what vehicles in the field do beyond it."""
 
     def _on_body(self, body: Any, header: Any | None) -> None:
+        self._signature = None if header is None else header.signature
         self._received(body, b"" if header is None else header.session_id)
 
     # -- requests -----------------------------------------------------------------------------------------------
@@ -93,7 +109,11 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         """Take the script's method of payment, if the charger offers it."""
         offered, (pay, _, contract) = self._known.payments, self._script.pay.partition(" ")
         pay = pay or self._kit.pay or ("EIM" if "ExternalPayment" in offered else "PnC")
-        if _PAYMENTS[pay] not in offered:
+        if self._script.installs:
+            self._requests.beside = (CONTRACT_SERVICE,)
+        if set(self._requests.beside) - set(self._known.added):
+            self._not_here("the charger does not offer to install contracts")
+        elif _PAYMENTS[pay] not in offered:
             self._not_here(f"the charger does not offer {_PAYMENTS[pay]}")
         elif pay == "PnC":
             self._requests.payer = self._kit.contracts.get(contract or "good")
@@ -182,6 +202,39 @@ class Vehicle2(MessageVehicle, Session2):
     @property
     def _chart(self) -> Chart:
         return STRICT_2[self.family]
+
+    def _learn(self, request: Any, message: Any) -> None:
+        super()._learn(request, message)
+        if type(message).__name__ in ("CertificateInstallationRes", "CertificateUpdateRes"):
+            self._take_contract(request, message)
+
+    def _take_contract(self, request: Any, response: Any) -> None:
+        """Pay with an issued contract from now on; record whether the vehicle can use it."""
+        payer = self._requests.payer
+        installs = type(request).__name__ == "CertificateInstallationReq"
+        own = self._kit.provisioning["good"] if installs else payer
+        issued = response.contract_signature_cert_chain
+        at = datetime.fromtimestamp(self._time.utc_ms / 1000, tz=UTC)
+        cps = response.sa_provisioning_certificate_chain
+        try:
+            roots = self._kit.roots
+            service = verify_chain(
+                cps.certificate, sub_cas(cps), roots, role=Role.CPS, at=at, generation=Generation.ISO15118_2
+            )
+            signatures.verify(self._signature, response, _key_of(service.leaf))
+            if own is None or not isinstance(own.key, SoftwareKey):
+                return  # keys in tokens are for signatures only
+            sealed = Envelope(response.dh_public_key.value, response.contract_signature_encrypted_private_key.value)
+            key = unseal(sealed, own.key, contract=_key_of(load_certificate(issued.certificate)))
+        except TrustError as error:
+            self.seen.facts.append(f"{WRONG}{UNUSABLE}: {error}")
+            return
+        self.seen.facts.append(DELIVERS)
+        self._requests.payer = Payer((issued.certificate, *sub_cas(issued)), SoftwareKey(key))
+
+
+def _key_of(certificate: Certificate) -> PublicKey:
+    return certificate.public_key()  # type: ignore[return-value] # the profile allows no other kind
 
 
 class VehicleDin(MessageVehicle, SessionDin):

@@ -222,6 +222,16 @@ def test_a_wrong_request_is_answered_as_ocpp_wants() -> None:
     assert meeting.ended().ok
 
 
+@pytest.mark.parametrize(
+    ("frame", "identifier"),
+    [([2, "7", "Heartbeat"], "7"), ([2, 7, "Heartbeat", {}], "-1"), ([2, "x" * 37, "Heartbeat", {}], "-1")],
+)
+def test_a_malformed_request_is_answered_with_its_message_id_if_that_can_be_read(frame: Any, identifier: str) -> None:
+    meeting = Meeting("{strict: false}")
+    meeting.say(frame)
+    assert meeting.get()[:3] == [4, identifier, "RpcFrameworkError"]
+
+
 def test_a_reset_is_followed_over_the_next_connection() -> None:
     meeting = Meeting(CALLS)
     meeting.wait(2)

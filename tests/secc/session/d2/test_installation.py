@@ -166,7 +166,7 @@ def test_an_expired_contract_is_not_updated(bench: ContractBench) -> None:
 
 def test_an_update_names_the_contract_of_its_certificate(bench: ContractBench) -> None:
     response = bench.select().send(request(bench, UPDATE, emaid="DEV2GC99999999"))
-    assert code(response) == "FAILED_CertChainError"
+    assert code(response) == "FAILED_NoCertificateAvailable"
 
 
 def test_a_broken_certificate(bench: ContractBench) -> None:

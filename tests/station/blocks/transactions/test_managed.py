@@ -11,6 +11,7 @@ from tests.station.blocks.transactions.test_managed_resumption import begin, lea
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.transactions.managed import RemoteStartRequested
 from v2g_station.blocks.transactions.transactions import SignedReading
 
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
@@ -99,3 +100,17 @@ def test_what_closes_the_charger_for_one_reason_stays_closed_when_another_ends()
     found.run(found.station.tick(found.moment))
     orders = [each.operative for each in found.commands if isinstance(each, Serve)]
     assert orders == [False]
+
+
+@pytest.mark.parametrize("plugged", [True, False], ids=["plugged in", "card first"])
+def test_the_energy_that_the_csms_allows_a_card_reaches_the_charger(plugged: bool) -> None:
+    """Q01.FR.01: the list is of every identifier, not only of contracts."""
+    found = Bench("2.1", evses=(V2X, V2X), managed=True)
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "allowedEnergyTransfer": ["DC"]}
+    if plugged:
+        found.plug()
+    found.present(evse_id=None)
+    if not plugged:
+        found.plug()
+    (start,) = [each for each in found.commands if isinstance(each, RemoteStartRequested)]
+    assert (start.evse_id, start.energy_transfer) == (1, ("DC",))

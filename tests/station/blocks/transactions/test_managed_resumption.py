@@ -134,6 +134,26 @@ def test_the_csms_ends_what_waits_for_no_session_could() -> None:
     assert not any(isinstance(command, RemoteStopRequested) for command in found.commands)
 
 
+@pytest.mark.parametrize(("limit", "trigger", "reason"), [
+    ({"maxTime": 600}, "TimeLimitReached", "TimeLimitReached"),
+    ({"maxCost": 5.0}, "CostLimitReached", "LocalOutOfCredit"),
+])  # fmt: skip
+def test_a_limit_ends_what_waits_by_its_own_reason(limit: dict[str, float], trigger: str, reason: str) -> None:
+    """E16.FR.06."""
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"TxCtrlr.ResumptionTimeout": "3600"})
+    found.answers["TransactionEvent"] = lambda event: (
+        {"transactionLimit": limit, "totalCost": 1.0} if event["eventType"] == "Started" else {}
+    )
+    begin(found, "a")
+    found.power_loss(away_s=30, same_boot=True)
+    resume(found)
+    found.wait(300)
+    found.nothing("TransactionEvent", eventType="Ended")
+    found.ask("CostUpdated", totalCost=5.5, transactionId="tx-a")
+    found.wait(300)
+    assert ended(found) == (trigger, reason)
+
+
 def test_one_that_was_away_for_too_long_is_not_resumed() -> None:
     found = charging(timeout=20)
     (record,) = records(found).values()

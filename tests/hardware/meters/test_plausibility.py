@@ -1,0 +1,53 @@
+"""A meter that measures is never accused, one that does not is found out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.hardware.meters.plausibility import MARGIN_WH, STUCK_WH, MeterGuard
+
+MOST_W = 150_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60_000), st.integers(-MOST_W, MOST_W)), max_size=60),
+    st.sampled_from((1, 1_000, 10_000)),
+)
+def test_a_meter_that_integrates_is_believed(flows: list[tuple[int, int]], resolution_mwh: int) -> None:
+    """Registers in steps of 1 mWh, 1 Wh and 10 Wh."""
+    guard, now, taken, given_back = MeterGuard(MOST_W), 0, 0, 0
+    assert guard.check(0, 0, 0, 0) == ""
+    for ms, watts in flows:
+        now += ms
+        taken += max(0, watts) * ms
+        given_back += max(0, -watts) * ms
+        registers = [wms // 3_600 // resolution_mwh * resolution_mwh for wms in (taken, given_back)]
+        assert guard.check(now, registers[0], registers[1], watts) == ""
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**9))
+def test_a_register_that_goes_back_is_found_at_once_and_again(first: int, back: int) -> None:
+    guard = MeterGuard(MOST_W)
+    guard.check(0, first, first, 0)
+    assert guard.check(1_000, max(0, first - back), first, 0) == "meter_backward"
+    assert guard.check(2_000, max(0, first - back), first, 0) == "meter_backward"
+
+
+@given(st.integers(0, 3_600_000))
+def test_no_register_jumps_further_than_power_and_time_allow(ms: int) -> None:
+    possible = MOST_W * ms // 3_600 + MARGIN_WH * 1_000
+    for mwh, word in ((possible, ""), (possible + 1, "meter_jump")):
+        guard = MeterGuard(MOST_W)
+        guard.check(0, 0, 0, 0)
+        assert guard.check(ms, mwh, 0, MOST_W) == word
+
+
+def test_a_meter_that_stands_still_is_given_some_time() -> None:
+    guard, watts = MeterGuard(MOST_W), 50_000
+    guard.check(0, 0, 0, 0)
+    second = 1
+    while not (word := guard.check(second * 1_000, 0, 0, watts)):
+        second += 1
+        assert second < 3_600
+    assert word == "meter_stuck"
+    assert abs(second * watts / 3_600 - STUCK_WH) <= watts / 3_600
+    assert guard.check((second + 1) * 1_000, 1_000, 0, watts) == ""

@@ -1,0 +1,177 @@
+"""Telegrams of meters in SML, judged by smllib, which we did not write."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from smllib import SmlStreamReader
+
+from tests.together import together
+from v2g.errors import FrameError
+from v2g.hardware.interfaces import MeterValues
+from v2g.hardware.meters.obis import values_of_codes
+from v2g.hardware.meters.sml import ESCAPE, MOST_FILE, START, SmlFramer, codes, crc16, entries
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "meters"
+FILES = {
+    "easymeter_q3b": MeterValues(8_603_838_798, 14_553_799_514, None, 110),
+    "iskra": MeterValues(79_139_300, 0, None, 2_144),
+    "dzg": MeterValues(450_091_899, 2_198_000, None, 353),
+}
+
+
+def sent(name: str) -> bytes:
+    return bytes.fromhex((VECTORS / f"{name}.hex").read_text())
+
+
+def judged(telegram: bytes) -> dict[str, float]:
+    """Return the numbers that smllib reads."""
+    reader = SmlStreamReader()
+    reader.add(telegram)
+    frame = reader.get_frame()
+    assert frame is not None
+    found = {each.obis.obis_short: each.get_value() for each in frame.get_obis()}
+    return {code: value for code, value in found.items() if isinstance(value, int | float)}
+
+
+@together("name", sorted(FILES))
+def test_telegrams_of_real_meters_are_read_as_smllib_reads_them(name: str) -> None:
+    (payload,) = SmlFramer().receive(b"\x00\x1b" + sent(name))
+    theirs = judged(sent(name))
+    assert {each.code: each.value * 10.0**each.scaler for each in entries(payload)} == pytest.approx(theirs)
+    assert values_of_codes(codes(payload), export=True) == FILES[name]
+
+
+# -- telegrams made here
+
+
+def octets(value: bytes) -> bytes:
+    size = len(value) + 1
+    head = bytes((size,)) if size < 16 else bytes((0x80 | (size + 1) >> 4, (size + 1) & 15))
+    return head + value
+
+
+def number(value: int, size: int, *, signed: bool) -> bytes:
+    return bytes(((0x50 if signed else 0x60) | size + 1,)) + value.to_bytes(size, "big", signed=signed)
+
+
+def listed(*items: bytes) -> bytes:
+    head = bytes((0x70 | len(items),)) if len(items) < 16 else bytes((0xF0 | len(items) >> 4, len(items) & 15))
+    return head + b"".join(items)
+
+
+def value(code: str, unit: int, scaler: int, coded: bytes) -> bytes:
+    name = bytes((1, 0, *map(int, code.split(".")), 255))
+    return listed(
+        octets(name), b"\x01", b"\x01", number(unit, 1, signed=False), number(scaler, 1, signed=True), coded, b"\x01"
+    )
+
+
+def message(kind: int, body: bytes) -> bytes:
+    head = octets(b"id") + number(0, 1, signed=False) + number(0, 1, signed=False)
+    text = b"\x76" + head + listed(number(kind, 2, signed=False), body)
+    return text + number(int.from_bytes(crc16(text).to_bytes(2, "little"), "big"), 2, signed=False) + b"\x00"
+
+
+def file(*messages: bytes) -> bytes:
+    payload = b"".join(messages)
+    fill = -len(payload) % 4
+    escaped = (payload + bytes(fill)).replace(ESCAPE, ESCAPE + ESCAPE)
+    whole = START + escaped + ESCAPE + bytes((0x1A, fill))
+    return whole + crc16(whole).to_bytes(2, "little")
+
+
+def list_of(*values: bytes) -> bytes:
+    return message(0x0701, listed(b"\x01", octets(b"server"), b"\x01", b"\x01", listed(*values), b"\x01", b"\x01"))
+
+
+SIZES = st.sampled_from((1, 2, 3, 4, 5, 8))
+
+
+@st.composite
+def numbers(draw: st.DrawFn) -> tuple[int, bytes]:
+    size, signed = draw(SIZES), draw(st.booleans())
+    low, high = (-(1 << 8 * size - 1), (1 << 8 * size - 1) - 1) if signed else (0, (1 << 8 * size) - 1)
+    found = draw(st.integers(low, high) | st.just(0x1B1B1B1B & high))
+    return found, number(found, size, signed=signed)
+
+
+@given(
+    st.lists(numbers(), min_size=1, max_size=30),
+    st.integers(-5, 3),
+    st.binary(min_size=1, max_size=40),
+    st.integers(1, 200),
+)
+def test_any_list_is_read_as_it_was_written_and_as_smllib_reads_it(
+    values: list[tuple[int, bytes]], scaler: int, text: bytes, cut: int
+) -> None:
+    rows = [value(f"{at}.8.0", 30, scaler, coded) for at, (_, coded) in enumerate(values, 1)]
+    telegram = file(list_of(*rows, value("96.1.0", 30, 0, octets(text))))
+    framer, found = SmlFramer(), []
+    for at in range(0, len(telegram), cut):
+        found += framer.receive(telegram[at : at + cut])
+    (payload,) = found
+    ours = entries(payload)
+    assert [each.value for each in ours] == [each for each, _ in values]
+    assert [each.code for each in ours] == [f"{at}.8.0" for at in range(1, len(values) + 1)]
+    if b"\x1b\x1b" not in payload:  # smllib finds escapes that are none
+        theirs = judged(telegram)
+        for each in ours:
+            assert each.value * 10.0**each.scaler == pytest.approx(theirs[each.code])
+    assert framer.errors == 0
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_octet_never_becomes_a_reading(place: int, change: int) -> None:
+    telegram = bytearray(sent("iskra"))
+    telegram[place % len(telegram)] ^= change
+    assert list(SmlFramer().receive(bytes(telegram))) == []
+
+
+def test_after_a_broken_telegram_the_next_whole_one_is_read() -> None:
+    framer, telegram = SmlFramer(), sent("dzg")
+    assert len(list(framer.receive(telegram[:100] + telegram))) == 1
+    assert framer.errors == 1
+    assert list(framer.receive(START + bytes(2 * MOST_FILE))) == []
+    assert framer.errors == 2
+    assert not framer.waiting
+    assert len(list(framer.receive(telegram))) == 1
+
+
+WRONG: list[tuple[bytes, str]] = [
+    (list_of(value("1.8.0", 27, 0, number(1, 1, signed=False))), "1.8.0 has the unit 27, not Wh"),
+    (list_of(value("1.8.0", 30, 99, number(1, 1, signed=False))), "power of ten"),
+    (b"\x77" * 9, "too deep"),
+    (b"\x7f", "too long"),
+    (b"\x76\x62\x01\x62\x00\x62\x00\x62\x00\x62\x00\x00", "not a message"),
+    (b"\x05\x00", "cut"),
+    (b"\x82", "wrong length"),
+    (b"\x22\x00", "unknown type"),
+    (message(0x0701, b"\x01"), "seven parts"),
+]
+
+
+@together(("payload", "said"), WRONG, ids=lambda case: case[1])
+def test_what_is_no_sml_is_refused(payload: bytes, said: str) -> None:
+    with pytest.raises(FrameError, match=said):
+        codes(payload)
+
+
+def missing(**found: Any) -> MeterValues:
+    export = found.pop("export", True)
+    return values_of_codes({key.strip("c").replace("_", "."): float(v) for key, v in found.items()}, export=export)
+
+
+def test_energy_must_be_there_in_each_direction_in_which_it_may_flow() -> None:
+    assert missing(c1_8_0=5, export=False) == MeterValues(5_000, 0)
+    assert missing(c1_8_0=5, c2_8_0=1, c1_7_0=20, c2_7_0=50) == MeterValues(5_000, 1_000, None, -30)
+    for found, said in (
+        ({"c2_8_0": 1}, "no 1.8.0"),
+        ({"c1_8_0": 1}, "no 2.8.0"),
+        ({"c1_8_0": 1, "c16_7_0": -1, "export": False}, "does not count energy out"),
+        ({"c1_8_0": -1, "c2_8_0": 1}, "negative"),
+    ):
+        with pytest.raises(FrameError, match=said):
+            missing(**found)

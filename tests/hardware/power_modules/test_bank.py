@@ -1,0 +1,260 @@
+"""Power modules in parallel: shares, losses, silence; frames checked by cantools, which we did not write."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import cantools
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hardware.power_modules.module_bus import ModuleBus
+from v2g.errors import ConfigError
+from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.hardware.power_modules.bank import ModuleGroup, ModulesConfig, ModuleSignals, dbc_group, load_database
+from v2g.hardware.power_modules.bank_sim import ModuleBank
+from v2g.hardware.simulation import Load, StageConfig
+
+DBC = Path("v2g/hardware/power_modules/power_modules.dbc")
+PEER = cantools.database.load_file(str(DBC))
+DATABASE = load_database(None)
+AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
+THREE = ModulesConfig(modules=(1, 2, 3), max_current_a=100)
+BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=1_000_000, max_discharge_ma=1_000_000)
+
+
+class Bus(ModuleBus):
+    """Modules of the documented DBC file."""
+
+    def __init__(self, config: ModulesConfig = THREE) -> None:
+        super().__init__(dbc_group(config, DATABASE, 0.0), ModuleBank(config, DATABASE, AT_ONCE))
+        self.bank.load = BATTERY
+
+    def commands(self) -> dict[int, Any]:
+        """Return the last command of each module, as an independent reader of the DBC sees it."""
+        message = PEER.get_message_by_name("ModuleCommand")
+        return {frame_id - message.frame_id: message.decode(data) for frame_id, data in self.sent}
+
+
+def charging() -> Bus:
+    """Return three modules that share 90 A."""
+    bus = Bus()
+    bus.run(0.3)
+    bus.group.drive(Demand(450_000, 90_000, 150_000))
+    bus.run(0.5)
+    return bus
+
+
+def test_what_is_demanded_is_shared_and_summed() -> None:
+    bus = Bus()
+    bus.run(0.3)
+    bus.group.drive(Demand(450_000, 90_000, 150_000))
+    bus.run(0.3)
+    assert bus.commands() == {
+        address: {"Enable": 1, "Counter": bus.commands()[1]["Counter"], "VoltageLimit": 450.0, "CurrentSetpoint": 30.0}
+        for address in (1, 2, 3)
+    }
+    assert bus.group.report == StageReport(400_000, 90_000)
+    assert bus.group.temperatures == {"module_1": 40.0, "module_2": 40.0, "module_3": 40.0}
+
+
+@pytest.mark.parametrize("harm", ["dead", "mute"])
+def test_what_a_lost_module_may_still_give_is_not_taken_over(harm: str) -> None:
+    """`mute`: a module without a bus goes on with its last command until it switches itself off, 1 s later."""
+    bus = charging()
+    setattr(bus.bank.units[2], harm, True)
+    sums = []
+    for _ in range(40):
+        bus.run(0.05)
+        sums.append(bus.bank.current_ma)
+    assert max(sums) <= 90_000
+    assert sums[-1] == 90_000, "the others carry all of it in the end"
+    assert bus.commands()[1]["CurrentSetpoint"] == 45.0
+
+
+def test_less_is_shared_so_that_it_holds_with_what_a_lost_module_may_still_give() -> None:
+    bus = charging()
+    bus.bank.units[2].mute = True
+    bus.run(0.7)
+    bus.group.drive(Demand(450_000, 40_000, 150_000))
+    bus.run(0.1)
+    assert bus.bank.current_ma == 40_000
+    assert bus.commands()[1]["CurrentSetpoint"] == 5.0
+    bus.run(1.0)
+    assert bus.bank.current_ma == 40_000
+    assert bus.commands()[1]["CurrentSetpoint"] == 20.0
+
+
+def test_a_lost_module_is_known_in_half_a_second_and_the_others_carry_on() -> None:
+    bus = charging()
+    bus.bank.units[2].dead = True
+    died = bus.now
+    bus.run(1.5)
+    ((at, word, active),) = [each for each in bus.faults if each[0] > died]
+    assert (word, active) == ("module_lost", True)
+    assert at - died <= THREE.lost_s + 0.1
+    assert {address: each["CurrentSetpoint"] for address, each in bus.commands().items()} == {1: 45.0, 2: 0.0, 3: 45.0}
+    assert bus.group.report.current_ma == 90_000
+    bus.bank.units[2].dead = False
+    bus.run(0.5)
+    assert bus.faults[-1][1:] == ("module_lost", False)
+    assert bus.group.report.current_ma == 90_000
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"), [("tripped", "stage_tripped"), ("dead", "stage_lost"), ("frozen", "stage_lost")]
+)
+def test_without_any_module_the_stage_is_at_fault(harm: str, word: str) -> None:
+    """`frozen`: frames go on, and their counter stands still."""
+    bus = Bus()
+    bus.run(0.5)
+    for unit in bus.bank.units.values():
+        setattr(unit, harm, True)
+    bus.run(1.5)
+    assert [each[1:] for each in bus.faults][-1] == (word, True)
+    assert bus.group.report.current_ma == 0
+
+
+def test_a_module_that_is_too_hot_carries_nothing() -> None:
+    bus = Bus()
+    bus.group.drive(Demand(450_000, 60_000, 150_000))
+    bus.bank.units[1].temperature_c = 96
+    bus.run(0.5)
+    assert {address: each["CurrentSetpoint"] for address, each in bus.commands().items()} == {1: 0.0, 2: 30.0, 3: 30.0}
+
+
+def test_off_switches_every_module_off_and_silence_does_too() -> None:
+    bus = Bus()
+    bus.group.drive(Demand(450_000, 60_000, 150_000))
+    bus.run(0.5)
+    bus.group.drive(OFF)
+    bus.run(0.2)
+    assert {each["Enable"] for each in bus.commands().values()} == {0}
+    assert bus.group.report.current_ma == 0
+    bus.group.drive(Demand(450_000, 60_000, 150_000))
+    bus.run(0.3)
+    assert bus.bank.current_ma == 60_000
+    for _ in range(30):  # the controller is dead
+        bus.now += 0.05
+        bus.bank.tick(bus.now)
+    assert bus.bank.current_ma == 0
+
+
+def test_the_isolation_monitor_is_read_in_its_own_unit_and_missed_when_silent() -> None:
+    bus = Bus()
+    bus.bank.monitor.resistance_kohm = 432
+    bus.run(0.3)
+    assert bus.group.resistance_ohm(bus.now) == 432_000
+    bus.bank.monitor.dead = True
+    bus.run(0.6)
+    assert bus.group.resistance_ohm(bus.now) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1, 8),
+    st.integers(-900_000, 900_000),
+    st.integers(0, 400_000),
+    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(("dead", "tripped"))), max_size=6),
+)
+def test_all_modules_together_never_give_more_than_was_demanded(
+    count: int, current_ma: int, power_w: int, harms: list[tuple[int, str]]
+) -> None:
+    config = msgspec.structs.replace(THREE, modules=tuple(range(count)))
+    bus = Bus(config)
+    bus.run(0.2)
+    bus.group.drive(Demand(450_000, current_ma, power_w))
+    for address, harm in harms:
+        if address in bus.bank.units:
+            setattr(bus.bank.units[address], harm, True)
+        bus.run(0.2)
+        total_ma = bus.bank.current_ma
+        assert abs(total_ma) <= abs(current_ma)
+        assert abs(total_ma) * 400 <= power_w * 1_000
+        assert total_ma * current_ma >= 0
+
+
+@given(st.lists(st.tuples(st.sampled_from((768, 769, 770, 1024, 512, 5)), st.binary(max_size=64)), max_size=30))
+def test_no_frame_breaks_anything(frames: list[tuple[int, bytes]]) -> None:
+    group = dbc_group(ModulesConfig(modules=(0, 1, 2)), DATABASE, 0.0)
+    group.drive(Demand(450_000, 60_000, 150_000))
+    for at, (frame_id, data) in enumerate(frames):
+        group.receive(frame_id, data, at * 0.1)
+        group.tick(at * 0.1)
+        group.faults()
+        assert abs(group.report.voltage_mv) < 10_000_000
+        assert all(len(data) == 8 for _, data in group.frames())
+
+
+ODD_DBC = """VERSION ""
+BU_: A
+BO_ 256 ModuleCommand: 8 A
+ SG_ Enable : 0|1@1+ (1,0) [0|0] "" A
+ SG_ VoltageLimit : 8|12@1+ (0.1,0) [0|0] "V" A
+ SG_ CurrentSetpoint : 20|8@1- (0.1,0) [0|0] "A" A
+ SG_ Counter : 32|4@1+ (1,0) [0|0] "" A
+BO_ 512 ModuleStatus: 8 A
+ SG_ Kind M : 0|1@1+ (1,0) [0|0] "" A
+ SG_ Voltage m0 : 8|32@1- (1,0) [0|0] "V" A
+ SG_ Current m0 : 40|16@1- (0.1,0) [0|0] "A" A
+ SG_ State m0 : 56|4@1+ (1,0) [0|0] "" A
+ SG_ Counter : 60|4@1+ (1,0) [0|0] "" A
+ SG_ Temperature m1 : 8|8@1- (1,0) [0|0] "" A
+SIG_VALTYPE_ 512 Voltage : 1;
+"""
+"""Narrow limits, floating point, multiplexed: all that other makes do."""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> ModuleGroup:
+    path = tmp_path / "odd.dbc"
+    path.write_text(ODD_DBC)
+    return dbc_group(ModulesConfig(isolation="", modules=(1,)), load_database(path), 0.0)
+
+
+def test_a_demand_beyond_what_a_message_can_say_is_the_most_that_it_can(odd: ModuleGroup) -> None:
+    odd.receive(513, struct.pack("<BfhB", 0, 400.0, 10, 0x11), 0.0)
+    for current_ma, told in ((200_000, 12.7), (-200_000, -12.8)):
+        odd.frames()
+        odd.drive(Demand(920_000, current_ma, 100_000))
+        (_, data), *_ = odd.frames()
+        command = cantools.database.load_string(ODD_DBC).decode_message("ModuleCommand", data)
+        assert (command["VoltageLimit"], command["CurrentSetpoint"]) == pytest.approx((409.5, told))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [struct.pack("<BfhB", 0, value, 10, 0x21) for value in (float("nan"), float("inf"))] + [bytes((1, 30, *[0] * 6))],
+    ids=["nan", "inf", "another part"],
+)
+def test_a_frame_without_numbers_or_with_another_part_is_no_status(odd: ModuleGroup, frame: bytes) -> None:
+    assert odd.receive(513, struct.pack("<BfhB", 0, 400.0, 10, 0x11), 0.0)
+    assert not odd.receive(513, frame, 0.1)
+    assert odd.report == StageReport(400_000, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (ModulesConfig(command="Order"), "no message 'Order'"),
+        (ModulesConfig(signals=ModuleSignals(voltage="Volts")), "no signal 'Volts'"),
+    ],
+)
+def test_a_dbc_that_lacks_something_is_named(config: ModulesConfig, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        dbc_group(config, DATABASE, 0.0)
+
+
+def test_a_dbc_of_another_make_is_described_by_its_names(tmp_path: Path) -> None:
+    text = DBC.read_text().replace("ModuleCommand", "PSU_Set").replace("CurrentSetpoint", "I_Set")
+    path = tmp_path / "other.dbc"
+    path.write_text(text)
+    config = ModulesConfig(dbc=path, command="PSU_Set", signals=ModuleSignals(current_setpoint="I_Set"))
+    group = dbc_group(config, load_database(path), 0.0)
+    group.tick(0.0)
+    assert group.frames()[0][0] == 513
+    path.write_text("no DBC")
+    with pytest.raises(ConfigError, match=r"other\.dbc"):
+        load_database(path)

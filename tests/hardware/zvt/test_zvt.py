@@ -1,0 +1,310 @@
+"""ZVT: octets as the interface's documents have them, and till and terminal joined in memory, over every break."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fuzz.payment import zvt_seeds, zvt_stream
+from v2g.errors import FrameError
+from v2g.hardware.zvt import commands as zvt
+from v2g.hardware.zvt.commands import Command
+from v2g.hardware.zvt.terminal_sim import Card, Payment, SimulatedZvtTerminal
+from v2g.hardware.zvt.till import (
+    ACK_S,
+    BUSY_S,
+    COMPLETION_S,
+    Ended,
+    Job,
+    ReadCard,
+    Register,
+    Release,
+    Reserve,
+    Settle,
+    Till,
+    TillConfig,
+)
+
+# -- octets
+
+
+@pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 5000])
+def test_lengths_of_commands_have_one_octet_or_three(size: int) -> None:
+    command = Command(zvt.PRINT_TEXT, bytes(size))
+    octets = command.encode()
+    assert len(octets) == size + (3 if size < 255 else 5)
+    assert octets[2] == min(size, 255)
+    for cut in (1, 7, len(octets)):
+        buffer, found = bytearray(), []
+        for part in (octets * 2)[::1], b"":
+            for at in range(0, len(part), cut):
+                buffer += part[at : at + cut]
+                found += list(zvt.cut(buffer))
+        assert found == [command, command]
+
+
+def test_fields_are_found_by_their_lengths() -> None:
+    data = bytes.fromhex(
+        "27 00 04 000000002040 22 F0F8 EEEEEEEEEEEE4771 3C F0F0F3 414243 87 0470 8B F0F5 5649534100 "
+        "06 09 1F1201026003430101".replace(" ", "")
+    )
+    found = zvt.fields(data)
+    assert zvt.number(found[zvt.AMOUNT]) == 2040
+    assert found[zvt.PAN].hex() == "eeeeeeeeeeee4771"
+    assert found[zvt.TEXT] == b"ABC"
+    assert found[zvt.RECEIPT].hex() == "0470"
+    assert found[zvt.CARD_NAME] == b"VISA\0"
+    assert zvt.objects(found[zvt.TLV]) == {0x1F12: b"\2", 0x60: b"\x43\1\1", 0x43: b"\1"}
+    assert zvt.fields(bytes([zvt.RESULT, 0, 0x99, 1, 2])) == {zvt.RESULT: b"\0"}, "what stands before one unknown"
+
+
+@pytest.mark.parametrize(
+    "data", ["04 00", "22 F0", "22 FA F1 00", "3C F0 F1", "06", "06 81", "06 83 00 00 00", "06 05 00"]
+)
+def test_fields_that_are_cut_off_are_refused(data: str) -> None:
+    with pytest.raises(FrameError):
+        zvt.fields(bytes.fromhex(data))
+
+
+@pytest.mark.parametrize("data", ["1F", "1F12", "1F1202 00", "60 05 43 00", "43 80"])
+def test_objects_that_are_cut_off_are_refused(data: str) -> None:
+    with pytest.raises(FrameError):
+        zvt.objects(bytes.fromhex(data))
+
+
+def test_numbers_are_decimal_digits() -> None:
+    assert zvt.bcd(978, 2) == b"\x09\x78"
+    assert zvt.number(b"\x09\x78") == 978
+    for value in (-1, 10_000):
+        with pytest.raises(FrameError):
+            zvt.bcd(value, 2)
+    with pytest.raises(FrameError):
+        zvt.number(b"\xee")
+    with pytest.raises(FrameError):
+        zvt.field(zvt.AMOUNT, b"\0")
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_taken_or_end_the_connection(data: bytes) -> None:
+    zvt_stream(data)
+
+
+@pytest.mark.parametrize("seed", zvt_seeds())
+def test_what_the_fuzzer_begins_with_is_taken(seed: bytes) -> None:
+    zvt_stream(seed)
+    assert list(zvt.cut(bytearray(seed[1:])))
+
+
+# -- till and terminal
+
+
+class Pair:
+    """A till and its terminal, joined by a wire that can be cut after any message."""
+
+    def __init__(self, config: TillConfig | None = None, *, tells_booked: bool = False) -> None:
+        self.till = Till(config or TillConfig())
+        self.terminal = SimulatedZvtTerminal(tells_booked=tells_booked)
+        self.now = 0.0
+        self.left: Iterator[int] = itertools.count()
+        """How many messages go through; it ends where the wire breaks."""
+        self.events: list[Ended] = []
+        self.sent: list[Command] = []
+        self.connect()
+
+    def connect(self) -> None:
+        self.till.opened(self.now)
+        self.pump()
+
+    def cut(self) -> None:
+        self.till.closed()
+        self.terminal.closed()
+        self.left = itertools.count()
+
+    def pump(self) -> None:
+        """Carry messages until nobody says anything."""
+        while True:
+            quiet = True
+            for source, sink in ((self.till, self._to_terminal), (self.terminal, self._to_till)):
+                buffer = bytearray(source.output())
+                for command in list(zvt.cut(buffer)):
+                    quiet = False
+                    if next(self.left, None) is None:
+                        self.cut()
+                        self.events += self.till.events()
+                        return
+                    sink(command)
+            self.events += self.till.events()
+            if quiet:
+                return
+
+    def _to_terminal(self, command: Command) -> None:
+        self.sent.append(command)
+        self.terminal.receive(command.encode())
+
+    def _to_till(self, command: Command) -> None:
+        self.till.receive(command.encode(), self.now)
+
+    def do(self, job: Job, card: Card | None = None) -> Ended | None:
+        """Let the terminal do something; return how it ended."""
+        self.till.do(job, self.now)
+        self.pump()
+        if card is not None:
+            self.terminal.present(card)
+            self.pump()
+        return next((event for event in reversed(self.events) if event.job == job), None)
+
+
+def test_a_till_registers_before_anything_else() -> None:
+    pair = Pair()
+    assert (pair.till.registered, pair.terminal.registered) == (True, True)
+    assert pair.sent[0] == Command(zvt.REGISTRATION, bytes.fromhex("000000380978030006 00".replace(" ", "")))
+    stranger = Pair(TillConfig(password="123456"))
+    assert (stranger.till.registered, stranger.till.refused) == (False, True)
+    assert [(event.job, event.done, event.code) for event in stranger.events] == [(Register(), False, 0x83)]
+
+
+@pytest.mark.parametrize("booked", [False, True])
+def test_money_is_reserved_taken_in_part_and_the_rest_given_back(booked: bool) -> None:
+    pair = Pair(TillConfig(tells_booked=booked), tells_booked=booked)
+    reserved = pair.do(Reserve(5_000), Card())
+    assert reserved is not None
+    assert reserved.done
+    assert reserved.fields[zvt.RECEIPT].hex() == "0001"
+    settled = pair.do(Settle("0001", 5_000, 1_234))
+    assert settled is not None
+    assert settled.done
+    assert pair.terminal.payments["0001"].taken == 1_234
+    told = next(command for command in pair.sent if command.code == zvt.PARTIAL_REVERSAL)
+    assert zvt.number(zvt.fields(told.data)[zvt.AMOUNT]) == (1_234 if booked else 5_000 - 1_234)
+
+
+def test_what_a_terminal_refuses_is_told_with_its_code() -> None:
+    pair = Pair()
+    declined = pair.do(Reserve(5_000), Card(good=False))
+    assert declined is not None
+    assert (declined.done, declined.code) == (False, 0x05)
+    unknown = pair.do(Release("0007"))
+    assert unknown is not None
+    assert (unknown.done, unknown.code) == (False, 0xB8)
+
+
+def test_a_card_that_is_waited_for_gives_way_to_what_is_to_be_done() -> None:
+    pair = Pair()
+    pair.do(Reserve(5_000), Card())
+    pair.do(ReadCard())
+    assert pair.terminal.waits_for_card
+    assert pair.do(Release("0001")) is not None
+    assert pair.terminal.payments["0001"].state == "released"
+    assert Command(zvt.ABORT) in pair.sent
+    assert [event.done for event in pair.events if event.job == ReadCard()] == [False]
+
+
+@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
+def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: Job) -> None:
+    """And the till is told so in the end, however often it is cut off."""
+    for after in range(1, 14):
+        pair = Pair()
+        pair.do(Reserve(5_000), Card())
+        pair.left = iter(range(after))
+        pair.do(ending)
+        for again in (after % 3, 30):
+            pair.left = iter(range(again)) if again < 30 else itertools.count()
+            if not pair.till.registered:
+                pair.connect()
+        payment = pair.terminal.payments["0001"]
+        assert payment.state == ("taken" if isinstance(ending, Settle) else "released"), after
+        assert [event.done for event in pair.events if event.job == ending] == [True], after
+        assert pair.till.idle
+
+
+def busy_once(pair: Pair) -> None:
+    """Register at a terminal at which somebody does something himself, and ask again later."""
+    pair.terminal.asked = Command(zvt.READ_CARD)
+    pair.connect()
+    assert pair.till.due == pair.now + BUSY_S
+    assert not pair.till.idle
+    pair.terminal.asked = None
+    pair.now += BUSY_S
+    pair.till.tick(pair.now)
+    pair.pump()
+
+
+@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
+def test_what_was_done_before_the_wire_broke_is_not_told_again_to_a_terminal_that_was_busy(ending: Job) -> None:
+    pair = Pair()
+    pair.do(Reserve(5_000), Card())
+    pair.left = iter(range(4))  # told and done, but not heard
+    pair.do(ending)
+    assert not pair.till.registered
+    assert pair.terminal.payments["0001"].state != "reserved"
+    busy_once(pair)
+    assert [(event.job, event.done) for event in pair.events if event.job not in (Register(), Reserve(5_000))] == [
+        (ending, True)
+    ]
+    assert pair.till.idle
+
+
+def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
+    """Nobody could settle it."""
+    pair = Pair()
+    pair.do(Reserve(5_000))
+    pair.terminal.payments["0001"] = Payment(reserved=5_000)
+    pair.till.receive(Command(zvt.STATUS, zvt.field(zvt.RESULT, b"\0")).encode(), pair.now)
+    pair.terminal.asked = None
+    pair.till.receive(Command(zvt.COMPLETION).encode(), pair.now)
+    pair.pump()
+    assert pair.terminal.payments["0001"].state == "released"
+
+
+@pytest.mark.parametrize("after", range(1, 12))
+def test_a_reservation_of_which_nobody_heard_is_released(after: int) -> None:
+    pair = Pair()
+    pair.do(Reserve(1_000), Card())
+    pair.do(Settle("0001", 1_000, 1_000))
+    pair.left = iter(range(after))
+    heard = pair.do(Reserve(5_000), Card())
+    if not pair.till.registered:
+        pair.connect()
+    assert heard is not None
+    payment = pair.terminal.payments.get("0002")
+    assert heard.done is (payment is not None and payment.state == "reserved")
+
+
+def test_a_terminal_that_says_nothing_is_given_up() -> None:
+    till = Till(TillConfig())
+    till.opened(0.0)
+    assert till.due == ACK_S
+    till.tick(ACK_S - 0.1)
+    with pytest.raises(FrameError):
+        till.tick(ACK_S)
+    till.closed()
+    till.opened(10.0)
+    till.receive(Command(zvt.ACK).encode(), 11.0)
+    assert till.due == 11.0 + COMPLETION_S
+    till.receive(Command(0x06E0).encode(), 11.0)
+    assert till.output().endswith(Command(0x8483).encode()), "a command that a till does not know"
+
+
+def test_a_busy_terminal_is_asked_again() -> None:
+    pair = Pair()
+    pair.do(Reserve(5_000), Card())
+    pair.terminal.asked = Command(zvt.READ_CARD)  # somebody does something at the terminal itself
+    assert pair.do(Release("0001")) is None
+    pair.terminal.asked = None
+    pair.now = BUSY_S
+    pair.till.tick(pair.now)
+    pair.pump()
+    assert pair.terminal.payments["0001"].state == "released"
+
+
+def test_the_same_job_twice_is_once() -> None:
+    pair = Pair()
+    pair.till.do(Reserve(5_000), 0.0)
+    pair.till.do(Reserve(5_000), 0.0)
+    pair.pump()
+    pair.terminal.present(Card())
+    pair.pump()
+    assert len(pair.terminal.payments) == 1
+    assert pair.till.idle

@@ -1,0 +1,243 @@
+"""A control board of PWM, ADC and GPIO lines: sysfs in a folder, and a fake port in place of libgpiod."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secc.hardware.drivers import opened
+from tests.io.hardware.linux_machine import Machine
+from v2g.config import Table
+from v2g.errors import TransportError
+from v2g.hardware.interfaces import BoardParts
+from v2g.iec61851.duty import offer
+from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.proximity import Proximity
+from v2g.io.hardware import linux_board
+from v2g.io.hardware.driver import DriverContext
+from v2g.io.hardware.linux_board import LinuxBoardConfig, PlugConfig, plug_at
+from v2g.io.runtime.clock import Clock
+
+A, B, C, D, E, F = PilotState
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, detectors: bool = True, **changes: Any
+) -> AsyncIterator[tuple[Machine, BoardParts]]:
+    """Open the board; it counts as lost only after long: the machine may be busy."""
+    machine = Machine(tmp_path, detectors=detectors)
+    monkeypatch.setattr(linux_board, "GpiodLines", machine.lines)
+    changes = {"lost_s": 2.0, **changes}
+    config, flaws = Table(machine.config(**changes)).read(LinuxBoardConfig)
+    assert config is not None, flaws
+    try:
+        async with opened("pilot", "linux", config, DriverContext(clock=Clock())) as parts:
+            yield machine, parts
+    finally:
+        machine.stop()
+
+
+async def test_the_wire_is_driven_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with board(tmp_path, monkeypatch) as (machine, parts):
+        pilot, states = parts.pilot, list[PilotState]()
+        assert pilot is not None
+        await until(lambda: pilot.state is A)
+        pilot.on_state(states.append)
+        assert (machine.percent, pilot.duty_percent) == (100, None)  # X1
+        await machine.show(B)
+        await until(lambda: pilot.state is B)
+        for percent in (5.0, offer(16.0), 96.5):
+            pilot.set_duty(percent)
+            await until(lambda percent=percent: machine.percent == pytest.approx(percent))  # type: ignore[misc]
+        await machine.show(C)
+        await until(lambda: pilot.state is C)
+        machine.diode = False
+        await until(lambda: pilot.state is E)
+        assert pilot.fault == "diode_shorted"
+        machine.diode = True
+        await machine.show(D)
+        await until(lambda: pilot.state is D)
+        machine.resistance_ohm = 1
+        await until(lambda: pilot.fault == "pilot_shorted")
+        machine.resistance_ohm = None
+        await until(lambda: pilot.state is A)
+        pilot.set_error(E)
+        await until(lambda: pilot.state is F)
+        assert machine.percent == 0
+        pilot.set_duty(None)
+        await until(lambda: pilot.state is A)
+    assert machine.percent == 0
+    assert states == [B, C, E, D, E, A, F, A]
+
+
+async def test_the_wire_itself_is_sampled_without_detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oscillator does not know when it is sampled."""
+    changes = {"pilot_low": None, "plug": None}
+    async with board(tmp_path, monkeypatch, detectors=False, **changes) as (machine, parts):
+        pilot = parts.pilot
+        assert pilot is not None
+        pilot.set_duty(50.0)
+        for state in (B, C, D):
+            await machine.show(state)
+            await until(lambda state=state: pilot.state is state)  # type: ignore[misc]
+        assert pilot.proximity == Proximity("seated")
+        machine.diode = False
+        await until(lambda: pilot.fault == "diode_shorted")
+
+
+async def closed(machine: Machine, parts: BoardParts) -> None:
+    assert parts.pilot is not None
+    parts.pilot.set_duty(5.0)
+    await machine.show(C)
+    await until(lambda: parts.pilot is not None and parts.pilot.state is C)
+    parts.contactor.set(closed=True)
+    await until(lambda: parts.contactor.closed)
+
+
+@pytest.mark.parametrize("why", ["not ready", "emergency stop"])
+async def test_the_contactor_opens_without_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    async with board(tmp_path, monkeypatch) as (machine, parts):
+        faults: list[tuple[str, bool]] = []
+        parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
+        await closed(machine, parts)
+        if why == "not ready":
+            await machine.show(B)
+        else:
+            machine.estop = True
+        blocking_wait(lambda: not machine.outputs["contactor"])
+        await until(lambda: not parts.contactor.closed)
+        assert faults == ([] if why == "not ready" else [("emergency_stop", True)])
+        machine.estop = False
+        await machine.show(C)
+        await asyncio.sleep(0.1)
+        assert not machine.outputs["contactor"], "closes on command only"
+        await until(lambda: parts.pilot is not None and parts.pilot.state is C and len(faults) != 1)
+        parts.contactor.set(closed=True)
+        await until(lambda: parts.contactor.closed)
+
+
+def blocking_wait(holds: Callable[[], bool]) -> None:
+    """Wait while the event loop stands."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+async def test_a_loop_that_stops_opens_the_contactor_and_ends_the_toggling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with board(tmp_path, monkeypatch, lost_s=0.5) as (machine, parts):
+        await closed(machine, parts)
+        toggles = machine.toggles
+        await until(lambda: machine.toggles > toggles + 2)
+        blocking_wait(lambda: not machine.outputs["contactor"])
+        toggles = machine.toggles
+        time.sleep(0.1)
+        assert machine.toggles == toggles
+        await until(lambda: machine.toggles > toggles)
+
+
+async def test_cut_opens_until_the_contactor_is_commanded_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with board(tmp_path, monkeypatch) as (machine, parts):
+        await closed(machine, parts)
+        parts.contactor.cut()
+        assert not machine.outputs["contactor"]
+        parts.contactor.set(closed=True)
+        assert not machine.outputs["contactor"]
+        parts.contactor.set(closed=False)
+        parts.contactor.set(closed=True)
+        assert machine.outputs["contactor"]
+
+
+@pytest.mark.parametrize("how", ["blocks", "fails"])
+async def test_what_blocks_or_fails_is_a_lost_board_and_never_the_loops_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async with board(tmp_path, monkeypatch, lost_s=0.5) as (machine, parts):
+        await closed(machine, parts)
+        faults: list[tuple[str, bool]] = []
+        parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
+        if how == "blocks":
+            machine.blocked.clear()
+        machine.broken = how == "fails"
+        await until(lambda: faults == [("board_lost", True)])
+        assert parts.pilot is not None
+        assert parts.pilot.state is F
+        assert not machine.outputs["contactor"]
+        machine.broken = False
+        machine.blocked.set()
+        await until(lambda: faults[1:] == [("board_lost", False)])
+        await until(lambda: parts.pilot is not None and parts.pilot.state is C)
+
+
+async def test_an_emergency_stop_outlasts_a_lost_board_and_ends_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with board(tmp_path, monkeypatch, lost_s=0.5) as (machine, parts):
+        faults: list[tuple[str, bool]] = []
+        parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
+        machine.estop = True
+        await until(lambda: len(faults) == 1)
+        machine.broken = True
+        await until(lambda: len(faults) == 2)
+        machine.estop = machine.broken = False
+        await until(lambda: len(faults) == 4)
+        stop, lost = "emergency_stop", "board_lost"
+        assert faults == [(stop, True), (lost, True), (lost, False), (stop, False)]
+
+
+async def test_lock_and_plug_are_sensed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with board(tmp_path, monkeypatch) as (machine, parts):
+        locked: list[bool] = []
+        parts.cabinet.on_latch(locked.append)
+        assert parts.cabinet.has_latch
+        parts.cabinet.set_latch(locked=True)
+        await until(lambda: locked == [True])
+        parts.cabinet.set_fan(50)
+        assert machine.outputs["fan"]
+        await until(lambda: parts.pilot is not None and parts.pilot.proximity == Proximity("seated", 32))
+
+
+@pytest.mark.parametrize(
+    ("mv", "plug"),
+    [
+        (5_000, Proximity("open")),
+        (5_200, Proximity("open")),
+        (-3, Proximity("fault")),
+        (2_000, Proximity("seated", 32)),
+        (1_162, Proximity("seated", 63)),  # 100 ohm
+    ],
+)
+def test_the_plug_is_known_by_its_voltage(mv: int, plug: Proximity) -> None:
+    assert plug_at(mv, PlugConfig(channel="voltage2")) == plug
+
+
+async def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for change, said in (
+        ({"pwm": {"chip": str(tmp_path / "none")}}, "none/export: No such file or directory"),
+        ({"adc": str(tmp_path / "none")}, "none/in_voltage1_raw: No such file or directory"),
+    ):
+        with pytest.raises(TransportError, match=said):
+            async with board(tmp_path / str(len(said)), monkeypatch, **change):
+                pass
+
+
+def test_a_lock_needs_its_feedback() -> None:
+    keys = {"contactor": {"line": 1}, "contactor_feedback": {"line": 2}, "pilot": {"channel": "voltage0"}}
+    found, flaws = Table({**keys, "lock": {"line": 3}}).read(LinuxBoardConfig)
+    assert (found, flaws[0][1]) == (None, "lock and lock_feedback belong together")
+    assert Table(keys).read(LinuxBoardConfig)[1] == []

@@ -1,0 +1,137 @@
+"""Frames of a device: what is wrong with their form, and that a flood of nonsense ends nothing."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import TransportError
+from v2g_testkit.ocpp.case import Failed
+from v2g_testkit.ocpp.connection import CallError, Connection, Frame, Inbox, malformed
+
+FINE: list[Any] = [2, "1", "Heartbeat", {}]
+
+
+@pytest.mark.parametrize(
+    ("frame", "version", "fault"),
+    [
+        (FINE, "2.0.1", ""),
+        ([3, "1", {}], "2.0.1", ""),
+        ([4, "1", "NotSupported", "", {}], "2.0.1", ""),
+        ([4, "-1", "RpcFrameworkError", "", {}], "2.0.1", ""),
+        ([6, "1", "NotifyPeriodicEventStream", {}], "2.1", ""),
+        ([6, "1", "NotifyPeriodicEventStream", {}], "2.0.1", "message type 6"),
+        ([7, "1", {}], "2.1", "message type 7"),
+        ([True, "1", {}], "2.1", "message type True"),
+        ([2, "1", "Heartbeat"], "2.0.1", "3 elements instead of 4"),
+        ([2, "", "Heartbeat", {}], "2.0.1", "message id ''"),
+        ([2, "x" * 37, "Heartbeat", {}], "2.0.1", "message id"),
+        ([2, 1, "Heartbeat", {}], "2.0.1", "message id 1"),
+        ([4, "1", "Nonsense", "", {}], "2.0.1", "error code 'Nonsense'"),
+        ([4, "1", "NotSupported", "x" * 256, {}], "2.0.1", "error description"),
+        ([4, "1", "NotSupported", "", []], "2.0.1", "error description or details"),
+        ({}, "2.0.1", "not a message"),
+    ],
+)
+def test_the_form_of_frames_is_judged(frame: Any, version: str, fault: str) -> None:
+    found = malformed(json.dumps(frame), version)
+    assert found.startswith(fault)
+    assert bool(found) is bool(fault)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_judged(text: str) -> None:
+    malformed(text, "2.1")
+
+
+class Peer:
+    """A socket whose device has sent some frames, and answers none."""
+
+    identity, version = "CS-1", "2.0.1"
+
+    def __init__(self, *frames: str) -> None:
+        self._frames = list(frames)
+        self.sent: list[Any] = []
+
+    async def receive(self) -> str:
+        await asyncio.sleep(0)
+        if not self._frames:
+            raise TransportError("gone")
+        return self._frames.pop(0)
+
+    async def send(self, text: str) -> None:
+        self.sent.append(json.loads(text))
+
+    async def close(self, reason: str = "", *, code: int = 1000) -> None:
+        self._frames.clear()
+
+
+def connect(peer: Peer) -> tuple[Connection, Inbox, list[Frame]]:
+    log: list[Frame] = []
+    inbox = Inbox()
+    found = Connection(peer, inbox, role="csms", answer=lambda *_: {}, log=log.append)  # type: ignore[arg-type]
+    return found, inbox, log
+
+
+def test_requests_are_answered_and_stored_and_nonsense_is_noted() -> None:
+    async def run() -> None:
+        peer = Peer(json.dumps(FINE), "not json", json.dumps([3, "9", {}]), "[" * 3000, json.dumps([2, "2", "X", {}]))
+        connection, inbox, log = connect(peer)
+        await connection.run()
+        assert [each.action for each in inbox.messages] == ["Heartbeat", "X"]
+        assert peer.sent == [[3, "1", {}], [3, "2", {}]]
+        assert [each.fault for each in log if each.fault] == ["not JSON", "not JSON", "OCPP 2.0.1 has no XRequest"]
+        assert any("an answer to no request" in each.text for each in log if each.way == "note")
+        assert not connection.is_open
+
+    asyncio.run(run())
+
+
+def test_a_request_that_cannot_be_read_is_refused_and_the_next_one_answered() -> None:
+    async def run() -> None:
+        peer = Peer(json.dumps([2, "1", "GetVariables", {}]), json.dumps(FINE))
+        answer = lambda action, payload: payload["getVariableData"] if action == "GetVariables" else {}  # noqa: E731
+        connection = Connection(peer, Inbox(), role="station", answer=answer, log=lambda _: None)  # type: ignore[arg-type]
+        await connection.run()
+        assert [each[:3] for each in peer.sent] == [[4, "1", "FormatViolation"], [3, "1", {}]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        ([3, "v2g-1", {}], None),
+        ([4, "v2g-1", "NotSupported", "\x1b[31mno", {}], CallError),
+        (None, Failed),
+    ],
+)
+def test_a_call_ends_with_the_answer_or_with_the_connection(answer: Any, raised: type[Exception] | None) -> None:
+    async def run() -> None:
+        connection, _, _ = connect(Peer(*([json.dumps(answer)] if answer else [])))
+        asked = asyncio.create_task(connection.call("Heartbeat", {}, 5))
+        await asyncio.sleep(0)
+        await connection.run()
+        if raised is None:
+            assert await asked == {}
+            return
+        with pytest.raises(raised) as error:
+            await asked
+        assert "\x1b" not in str(error.value)
+
+    asyncio.run(run())
+
+
+def test_what_is_taken_may_have_come_before_and_can_drop_what_came_earlier() -> None:
+    async def run() -> None:
+        connection, inbox, _ = connect(Peer(*(json.dumps([2, str(n), name, {}]) for n, name in enumerate("ABCB"))))
+        await connection.run()
+        found = await inbox.take(lambda each: each.action == "B", 1, skip=True)
+        assert found is not None
+        assert [each.action for each in inbox.messages] == ["C", "B"]
+        assert await inbox.take(lambda each: each.action == "A", 0.01) is None
+
+    asyncio.run(run())

@@ -1,0 +1,94 @@
+"""Every case for stations against our own station, simulated, in simulated time; the frames are judged on the way."""
+
+import pytest
+
+from tests.testkit.ocpp.rig import cases_of, in_virtual_time, is_absent, station_under_test
+from tests.testkit.ocpp.test_station_mutants import Make, answers, tells
+from v2g.ocpp.routes import Version
+from v2g_testkit.cases.case import Verdict
+from v2g_testkit.ocpp.case import Payload
+from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
+
+BLOCKS = sorted({case.group for case in STATION_CASES})
+TLS = ("A", "B", "M")
+"""Blocks to which TLS makes a difference."""
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize(
+    ("block", "security_profile"),
+    [*((each, 1) for each in BLOCKS), *((each, level) for each in TLS for level in (2, 3))],
+)
+def test_our_station_passes(block: str, security_profile: int, version: Version, subtests: pytest.Subtests) -> None:
+    async def run() -> None:
+        async with station_under_test(version, security_profile=security_profile) as tester:
+            for case in cases_of(block, security_profile):
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    absent = is_absent(case.id, security_profile) or version not in case.versions
+                    assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
+
+    in_virtual_time(run())
+
+
+def _in_amperes(_: Payload, answer: Payload) -> Payload:
+    for each in answer["getVariableResult"]:
+        if each["variable"]["name"] == "RateUnit":
+            each["attributeValue"] = "A"
+    return answer
+
+
+def _of_3700_w(part: Payload) -> Payload:
+    for each in part["reportData"]:
+        if (each["component"]["name"], each["variable"]["name"]) == ("EVSE", "Power"):
+            each["variableCharacteristics"]["maxLimit"] = 3700.0
+    return part
+
+
+def _capped(watts: float) -> Make:
+    def edit(_: Payload, answer: Payload) -> Payload:
+        for each in answer.get("schedule", {}).get("chargingSchedulePeriod", []):
+            each["limit"] = min(each["limit"], watts)
+        return answer
+
+    return answers("GetCompositeSchedule", edit)
+
+
+def _summed(part: Payload) -> Payload:
+    place = {"component": {"name": "DCDERCtrlr"}, "variable": {"name": "MaxW"}}
+    return part | {"reportData": [*part["reportData"], place | {"variableAttribute": [{"value": "100000"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "verdict"),
+    [
+        ("TC_Q_107_CS", (answers("GetVariables", _in_amperes),), Verdict.NOT_APPLICABLE),
+        ("TC_Q_107_CS", (tells("NotifyReport", _of_3700_w), _capped(3700.0)), Verdict.PASS),
+        ("TC_Q_107_CS", (tells("NotifyReport", _of_3700_w), _capped(3000.0)), Verdict.FAIL),
+        ("TC_R_101_CS", (tells("NotifyReport", _summed),), Verdict.PASS),
+    ],
+    ids=["in amperes", "weaker than the profile", "below what it can", "also of the whole station"],
+)
+def test_a_station_that_differs_from_ours_is_judged_by_what_is_required(
+    name: str, changes: tuple[Make, ...], verdict: Verdict
+) -> None:
+    async def run() -> None:
+        made = [make() for make in changes]
+
+        def change(way: str, frame: list[object]) -> list[list[object]]:
+            frames = [frame]
+            for each in made:
+                frames = [found for one in frames for found in each(way, one)]
+            return frames
+
+        async with station_under_test("2.1", change=change) as tester:
+            (case,) = (each for each in STATION_CASES if each.id == name)
+            result = await tester.run(case)
+            assert result.verdict is verdict, result.found
+
+    in_virtual_time(run())
+
+
+def test_ids_are_unique() -> None:
+    ids = [case.id for case in STATION_CASES]
+    assert len(set(ids)) == len(ids)

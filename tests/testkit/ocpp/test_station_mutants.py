@@ -1,0 +1,794 @@
+"""A station with one fault each: the cases find it, and nothing else.
+
+The station is our own behind a connection that changes its frames. A mutant names the blocks to run and the cases that
+must fail; all others of these blocks must not.
+"""
+
+import re
+import ssl
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.testkit.ocpp.rig import Change, Frame, cases_of, in_virtual_time, station_under_test
+from v2g.ocpp.routes import Version
+from v2g_testkit.cases.case import Verdict
+from v2g_testkit.ocpp.case import OcppCase, Payload
+from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
+from v2g_testkit.ocpp.station_cases.steps import GROUP
+from v2g_testkit.ocpp.station_tester import StationTest
+
+Make = Callable[[], Change]
+"""Makes a change, which may keep what it has seen, for one run."""
+
+
+class Mutant(NamedTuple):
+    """A fault: how it changes frames, and the numbers of the cases that fail, by block."""
+
+    name: str
+    make: Make
+    fails: Mapping[str, tuple[int, ...]]
+    version: Version = "2.0.1"
+    security_profile: int = 1
+    tls: Callable[[ssl.SSLContext], None] = lambda _: None
+    """How it changes the station's TLS."""
+
+
+# -- changes
+
+
+def unchanged() -> Change:
+    """Change no frame."""
+    return lambda _, frame: [frame]
+
+
+def trusts(context: ssl.SSLContext) -> None:
+    """Trust every back end."""
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+
+def aged(context: ssl.SSLContext) -> None:
+    """Speak TLS 1.1, too."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+
+def poor(context: ssl.SSLContext) -> None:
+    """Have one cipher suite of TLS 1.2."""
+    context.set_ciphers("ECDHE-ECDSA-CHACHA20-POLY1305")
+
+
+def tells(action: str, edit: Callable[[Payload], Payload | None]) -> Make:
+    """Change requests of the station; None drops one."""
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way != "from" or frame[0] != 2 or frame[2] != action:
+            return [frame]
+        payload = edit(frame[3])
+        return [] if payload is None else [[*frame[:3], payload]]
+
+    return lambda: change
+
+
+def hears(action: str, edit: Callable[[Payload], Payload]) -> Make:
+    """Change requests to the station."""
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        asked = way == "to" and frame[0] == 2 and frame[2] == action
+        return [[*frame[:3], edit(frame[3])] if asked else frame]
+
+    return lambda: change
+
+
+def _by_id(action: str, asks: str, answers: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
+    def make() -> Change:
+        asked: dict[str, Payload] = {}
+
+        def change(way: str, frame: Frame) -> list[Frame]:
+            if way == asks and frame[0] == 2:
+                asked.pop(frame[1], None)  # identifiers begin anew with each connection
+                if frame[2] == action:
+                    asked[frame[1]] = frame[3]
+            if way == answers and frame[0] == 3 and frame[1] in asked:
+                return [[*frame[:2], edit(asked.pop(frame[1]), frame[2])]]
+            return [frame]
+
+        return change
+
+    return make
+
+
+def answers(action: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
+    """Change answers of the station; `edit` gets the request and the answer."""
+    return _by_id(action, "to", "from", edit)
+
+
+def believes(action: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
+    """Change answers to the station."""
+    return _by_id(action, "from", "to", edit)
+
+
+def ignores(action: str, answer: Payload) -> Make:
+    """Let the station answer a request that it does not carry out."""
+
+    def make() -> Change:
+        asked: set[str] = set()
+
+        def change(way: str, frame: Frame) -> list[Frame]:
+            if way == "to" and frame[0] == 2:
+                asked.discard(frame[1])
+                if frame[2] == action:
+                    asked.add(frame[1])
+                    return [[2, frame[1], "GetLocalListVersion", {}]]
+            return [[3, frame[1], answer] if way == "from" and frame[0] == 3 and frame[1] in asked else frame]
+
+        return change
+
+    return make
+
+
+def asks_first(way: str, frame: Frame) -> list[Frame]:
+    """Send Authorize before each event that says Authorized."""
+    if way == "to":
+        return [] if str(frame[1]).startswith("extra-") else [frame]
+    if frame[0] == 2 and frame[2] == "TransactionEvent" and frame[3]["triggerReason"] == "Authorized":
+        return [[2, f"extra-{frame[1]}"[:36], "Authorize", {"idToken": frame[3]["idToken"]}], frame]
+    return [frame]
+
+
+def of_event(**edits: Any) -> Make:
+    """Change events: `reason=("Local", "Other")` replaces a value wherever it stands; None removes a field."""
+
+    def edit(payload: Payload) -> Payload:
+        for name, what in edits.items():
+            place = payload if name in payload else payload["transactionInfo"]
+            if name in place and what is None:
+                del place[name]
+            elif name in place and place[name] == what[0]:
+                place[name] = what[1]
+        return payload
+
+    return tells("TransactionEvent", edit)
+
+
+def sets(variable: str, value: str) -> Make:
+    """Let a variable take this value, whatever it is set to."""
+
+    def edit(payload: Payload) -> Payload:
+        for each in payload["setVariableData"]:
+            if each["variable"]["name"] == variable:
+                each["attributeValue"] = value
+        return payload
+
+    return hears("SetVariables", edit)
+
+
+def of_results(field: str, edit: Callable[[Payload], Payload]) -> Callable[[Payload, Payload], Payload]:
+    """Change each result in an answer."""
+    return lambda _, answer: answer | {field: [edit(each) for each in answer[field]]}
+
+
+def replaced(name: str, before: Any, after: Any) -> Callable[[Payload], Payload]:
+    """Replace a value at the top of a payload."""
+    return lambda payload: payload | {name: after} if payload.get(name) == before else payload
+
+
+def status(before: str, after: str) -> Callable[[Payload, Payload], Payload]:
+    """Replace a status in answers."""
+    return lambda _, answer: answer | {"status": after} if answer["status"] == before else answer
+
+
+def dropped(_: Payload) -> None:
+    """Drop a request."""
+
+
+def without(name: str) -> Callable[[Payload], Payload]:
+    """Remove a field."""
+    return lambda payload: {key: value for key, value in payload.items() if key != name}
+
+
+def _info(**more: Any) -> Callable[[Payload, Payload], Payload]:
+    return lambda _, answer: (
+        answer | {"idTokenInfo": answer["idTokenInfo"] | more} if "idTokenInfo" in answer else answer
+    )
+
+
+def _listed(payload: Payload) -> Payload:
+    for each in payload.get("localAuthorizationList", []):
+        if "idTokenInfo" in each:
+            each["idTokenInfo"]["status"] = "Accepted"
+    return payload
+
+
+def _report(edit: Callable[[Payload], Payload]) -> Make:
+    return tells("NotifyReport", lambda part: part | {"reportData": [edit(each) for each in part["reportData"]]})
+
+
+def _unlisted(entry: Payload) -> Payload:
+    about = entry.get("variableCharacteristics", {})
+    return entry | {"variableCharacteristics": without("valuesList")(about)} if about else entry
+
+
+def _shown(entry: Payload) -> Payload:
+    if entry["variable"]["name"] == "BasicAuthPassword":
+        entry["variableAttribute"][0]["value"] = "secret"
+    return entry
+
+
+def _unplaced(payload: Payload) -> Payload:
+    payload.get("evse", {}).pop("connectorId", None)
+    return payload
+
+
+def _other_token(payload: Payload) -> Payload:
+    if payload["triggerReason"] == "StopAuthorized" and "idToken" in payload:
+        payload["idToken"] = {"idToken": "SOMEBODY", "type": "Central"}
+    return payload
+
+
+def _everywhere(way: str, frame: Frame) -> list[Frame]:
+    """Report every connector whenever one is reported."""
+    if way == "to":
+        return [] if str(frame[1]).startswith("extra-") else [frame]
+    if frame[0] == 2 and frame[2] == "StatusNotification" and frame[3]["evseId"] == 1:
+        return [
+            frame,
+            [2, f"extra-{frame[1]}"[:36], frame[2], frame[3] | {"evseId": 2, "connectorStatus": "Available"}],
+        ]
+    return [frame]
+
+
+def _ongoing(*, value: bool) -> Callable[[Payload, Payload], Payload]:
+    return lambda asked, answer: answer | {"ongoingIndicator": value} if "transactionId" in asked else answer
+
+
+def _misnamed(_: Payload, answer: Payload) -> Payload:
+    for each in answer.get("certificateHashDataChain", []):
+        each["certificateHashData"]["serialNumber"] = "1"
+    return answer
+
+
+def _password(payload: Payload) -> Payload:
+    for each in payload["setVariableData"]:
+        if each["variable"]["name"] == "BasicAuthPassword":
+            each["attributeValue"] = "another-password-of-its-own"
+    return payload
+
+
+def _of_status(action: str, before: str, after: str | None) -> Make:
+    """Change a status that the station reports; None: it does not report it."""
+
+    def edit(payload: Payload) -> Payload | None:
+        if payload["status"] != before:
+            return payload
+        return None if after is None else payload | {"status": after}
+
+    return tells(action, edit)
+
+
+def _not(**wanted: Any) -> Callable[[Payload], Payload | None]:
+    """Drop events with this value."""
+    return lambda payload: None if any(wanted.items() <= each.items() for each in payload["eventData"]) else payload
+
+
+def _sensitive(payload: Payload) -> Payload:
+    for each in payload["setMonitoringData"]:
+        if each["type"] == "Delta" and each["value"] > 1:
+            each["value"] = 1
+    return payload
+
+
+def _valued(payload: Payload) -> Payload:
+    for each in payload["eventData"]:
+        each["actualValue"] = each["actualValue"] or "secret"
+    return payload
+
+
+def _at_once(payload: Payload) -> Payload:
+    return payload | {"firmware": without("installDateTime")(payload["firmware"])}
+
+
+def _ordered(result: Payload) -> Payload:
+    chosen = result["variable"]["name"] == "NetworkConfigurationPriority"
+    return result | {"attributeStatus": "Accepted"} if chosen else result
+
+
+def _insecure(result: Payload) -> Payload:
+    return result | {"attributeValue": "1"} if result["variable"]["name"] == "SecurityProfile" else result
+
+
+CLEARED = {"clearTariffsResult": [{"tariffId": "v2g-1", "status": "Accepted"}]}
+RESULT = "getVariableResult"
+WRITTEN = "setVariableResult"
+
+MUTANTS: tuple[Mutant, ...] = (
+    # -- block B
+    Mutant(
+        "boots without a model",
+        tells("BootNotification", lambda p: p | {"chargingStation": p["chargingStation"] | {"model": ""}}),
+        {"B": (1,)},
+    ),
+    Mutant(
+        "boots with the reason Unknown",
+        tells("BootNotification", lambda p: p | {"reason": "Unknown"}),
+        {"B": (2, 20, 21, 22)},
+    ),
+    Mutant(
+        "scheduled reset without its reason",
+        tells("BootNotification", replaced("reason", "ScheduledReset", "RemoteReset")),
+        {"B": (21,)},
+    ),
+    Mutant(
+        "does not report its connectors",
+        tells("StatusNotification", dropped),
+        {"B": (1, 2, 3, 20, 22, 45, 46, 51, 52), "G": (1, 3, 5, 7, 11, 14, 17)},
+    ),
+    Mutant(
+        "reports what is unavailable as available",
+        tells("StatusNotification", replaced("connectorStatus", "Unavailable", "Available")),
+        {"G": (3, 5, 7, 11, 14, 17)},
+    ),
+    Mutant(
+        "reports what is reserved as occupied",
+        tells("StatusNotification", replaced("connectorStatus", "Reserved", "Occupied")),
+        {"H": (1, 7, 14)},
+    ),
+    Mutant("reports every connector after a short time offline", lambda: _everywhere, {"B": (52,)}),
+    Mutant(
+        "reads another value",
+        answers("GetVariables", of_results(RESULT, replaced("attributeValue", "300", "301"))),
+        {"B": (6, 7)},
+    ),
+    Mutant(
+        "answers about another component",
+        answers("GetVariables", of_results(RESULT, lambda r: r | {"component": {"name": "Other"}})),
+        {"B": (6, 7, 32, 33, 34)},
+    ),
+    Mutant(
+        "reads as Target",
+        answers("GetVariables", of_results(RESULT, replaced("attributeType", "Actual", "Target"))),
+        {"B": (6, 7)},
+    ),
+    Mutant(
+        "does not know components",
+        answers("GetVariables", of_results(RESULT, replaced("attributeStatus", "UnknownComponent", "UnknownVariable"))),
+        {"B": (32,)},
+    ),
+    Mutant(
+        "knows every variable",
+        answers("GetVariables", of_results(RESULT, replaced("attributeStatus", "UnknownVariable", "Rejected"))),
+        {"B": (33,)},
+    ),
+    Mutant(
+        "has every attribute",
+        answers(
+            "GetVariables", of_results(RESULT, replaced("attributeStatus", "NotSupportedAttributeType", "Rejected"))
+        ),
+        {"B": (34,)},
+    ),
+    Mutant(
+        "accepts every value",
+        answers("SetVariables", of_results(WRITTEN, lambda r: r | {"attributeStatus": "Accepted"})),
+        {"B": (11, 35, 36, 37, 39)},
+    ),
+    Mutant(
+        "rejects what it does not know",
+        answers(
+            "SetVariables",
+            of_results(
+                WRITTEN, lambda r: r if r["attributeStatus"] == "Accepted" else r | {"attributeStatus": "Rejected"}
+            ),
+        ),
+        {"B": (35, 36, 37)},
+    ),
+    Mutant("does not keep values", sets("OfflineThreshold", "600"), {"B": (2, 6, 7, 9, 10, 11, 51)}),
+    Mutant(
+        "reports without characteristics", _report(without("variableCharacteristics")), {"B": (12, 13, 14, 16, 17, 18)}
+    ),
+    Mutant("reports lists without values", _report(_unlisted), {"B": (12, 13, 14, 16, 17, 18)}),
+    Mutant("reports its password", _report(_shown), {"B": (13,)}),
+    Mutant(
+        "numbers reports from 1",
+        tells("NotifyReport", lambda p: p | {"seqNo": p["seqNo"] + 1}),
+        {"B": (2, 12, 13, 14, 16, 17, 18, 53, 54, 55, 56)},
+    ),
+    Mutant(
+        "resets at once instead of on idle", answers("Reset", status("Scheduled", "Accepted")), {"B": (21, 22, 26, 41)}
+    ),
+    Mutant("accepts every network profile", answers("SetNetworkProfile", status("Rejected", "Accepted")), {"B": (43,)}),
+    Mutant(
+        "does not say why a reset ends a transaction",
+        of_event(stoppedReason=("ImmediateReset", "Other")),
+        {"B": (22, 27)},
+    ),
+    Mutant(
+        "starts while pending",
+        answers("RequestStartTransaction", status("Rejected", "Accepted")),
+        {"B": (2,), "H": (2,)},
+    ),
+    # -- block C
+    Mutant(
+        "asks nobody",
+        tells("Authorize", dropped),
+        {"C": (2, 4, 6, 7, 28, 29, 30, 31, 33, 34, 36, 37, 39, 42, 43, 45, 46, 49, 56)},
+    ),
+    Mutant("asks about every token", lambda: asks_first, {"C": (8, 32, 33)}),
+    Mutant(
+        "takes every answer for Accepted",
+        believes("Authorize", _info(status="Accepted")),
+        {"C": (2, 6, 7, 9, 10, 11, 12, 28, 29, 30, 42, 43, 56, 57)},
+    ),
+    Mutant(
+        "does not learn from events",
+        believes("TransactionEvent", _info(status="Accepted")),
+        {"C": (16, 17, 18, 26, 34)},
+    ),
+    Mutant("lets everybody be of one group", believes("Authorize", _info(groupIdToken=GROUP)), {"C": (4,)}),
+    Mutant("does not clear its cache", ignores("ClearCache", {"status": "Accepted"}), {"C": (26, 33, 37, 38, 42, 49)}),
+    Mutant("clears a cache that is off", answers("ClearCache", status("Rejected", "Accepted")), {"C": (38,)}),
+    Mutant("keeps tokens for ever", sets("LifeTime", "86400"), {"C": (46,)}),
+    Mutant("always uses its cache", sets("LocalPreAuthorize", "true"), {"C": (36,)}),
+    Mutant("always asks about refused tokens", sets("DisablePostAuthorize", "false"), {"C": (57, 58)}),
+    Mutant(
+        "takes every listed token for accepted",
+        hears("SendLocalList", _listed),
+        {"C": (22, 23, 24, 25, 28, 29, 30, 31, 43, 58)},
+    ),
+    Mutant(
+        "does not mark what was offline",
+        of_event(offline=None),
+        {"C": (15, 16, 17, 18, 21, 26), "E": (16, 29, 40, 43, 44, 45)},
+    ),
+    Mutant("goes on with refused tokens", sets("StopTxOnInvalidId", "false"), {"C": (16, 18)}),
+    Mutant("stops refused tokens in any case", sets("StopTxOnInvalidId", "true"), {"C": (15, 17, 26)}),
+    Mutant("refuses unknown tokens offline", sets("OfflineTxForUnknownIdEnabled", "false"), {"C": (26,)}),
+    Mutant("has no master pass", sets("MasterPassGroupId", "NOBODY"), {"C": (14, 45, 49)}),
+    Mutant("does not name the master pass", of_event(stoppedReason=("MasterPass", "Local")), {"C": (14, 49)}),
+    Mutant(
+        "shows another token when it stops", tells("TransactionEvent", _other_token), {"C": (14, 39, 40, 41), "E": (6,)}
+    ),
+    Mutant(
+        "shows no tokens",
+        of_event(idToken=None),
+        {"C": (8, 12, 14, 15, 16, 17, 18, 26, 27, 31, 32, 33, 34, 37), "E": (1, 2, 3, 10, 13, 16)},
+    ),
+    # -- block E
+    Mutant(
+        "numbers events from 1",
+        tells("TransactionEvent", lambda p: p | {"seqNo": p["seqNo"] + 1}),
+        {"E": (1, 2, 9, 10, 12, 43)},
+    ),
+    Mutant("does not name connectors", tells("TransactionEvent", _unplaced), {"E": (1, 2, 3, 9)}),
+    Mutant(
+        "does not say that the vehicle is gone",
+        of_event(triggerReason=("EVCommunicationLost", "AbnormalCondition")),
+        {"E": (14, 17, 19, 20, 25, 26, 27, 37, 54)},
+    ),
+    Mutant(
+        "does not say that time is up",
+        of_event(triggerReason=("EVConnectTimeout", "AbnormalCondition")),
+        {"E": (27, 39), "F": (4,)},
+    ),
+    Mutant(
+        "stops by token without saying so",
+        of_event(triggerReason=("StopAuthorized", "ChargingStateChanged")),
+        {"E": (6, 7, 14, 15, 44, 45)},
+    ),
+    Mutant("ends by time-out as Local", of_event(stoppedReason=("Timeout", "Local")), {"E": (27, 39)}),
+    Mutant("ends by request as Local", of_event(stoppedReason=("Remote", "Local")), {"E": (21, 35), "F": (8,)}),
+    Mutant("ends by cable as Other", of_event(stoppedReason=("EVDisconnected", "Other")), {"E": (17, 20, 37, 54)}),
+    Mutant("ends by token as Other", of_event(stoppedReason=("Local", "Other")), {"E": (6, 7, 8, 14, 15, 19)}),
+    Mutant(
+        "has a vehicle that is gone",
+        of_event(chargingState=("Idle", "EVConnected")),
+        {"E": (14, 20, 25, 26, 27, 37, 54)},
+    ),
+    Mutant(
+        "does not see pauses of vehicles", of_event(chargingState=("SuspendedEV", "SuspendedEVSE")), {"E": (20, 37, 38)}
+    ),
+    Mutant("does not see the parking bay", of_event(triggerReason=("EVDetected", "AbnormalCondition")), {"E": (12,)}),
+    Mutant("does not see who leaves", of_event(triggerReason=("EVDeparted", "AbnormalCondition")), {"E": (19,)}),
+    Mutant(
+        "says that its queue is empty",
+        answers("GetTransactionStatus", lambda _, a: a | {"messagesInQueue": False}),
+        {"E": (29, 31, 33)},
+    ),
+    Mutant(
+        "says that its queue is not empty",
+        answers("GetTransactionStatus", lambda _, a: a | {"messagesInQueue": True}),
+        {"E": (28, 30, 32, 34)},
+    ),
+    Mutant(
+        "says that everything is ongoing", answers("GetTransactionStatus", _ongoing(value=True)), {"E": (28, 31, 32)}
+    ),
+    Mutant(
+        "says that nothing is ongoing",
+        answers("GetTransactionStatus", _ongoing(value=False)),
+        {"E": (29, 30), "I": (1,)},
+    ),
+    Mutant(
+        "says of no transaction that it is ongoing",
+        answers("GetTransactionStatus", lambda _, a: {"ongoingIndicator": False} | a),
+        {"E": (33, 34)},
+    ),
+    Mutant("reads no meters", of_event(meterValue=None), {"E": (29, 40), "J": (3, 7, 8, 9, 10)}),
+    Mutant("does not try again", sets("MessageAttempts", "1"), {"E": (41, 42, 50, 51)}),
+    Mutant("tries again for ever", sets("MessageAttempts", "9"), {"E": (41, 50)}),
+    Mutant("tries again too late", sets("MessageAttemptInterval", "30"), {"E": (41, 42, 50, 51)}),
+    Mutant(
+        "rejects remote stops",
+        answers("RequestStopTransaction", status("Accepted", "Rejected")),
+        {"E": (21, 35), "F": (8,)},
+    ),
+    # -- other blocks
+    Mutant(
+        "triggers nothing",
+        answers("TriggerMessage", status("Accepted", "Rejected")),
+        {"F": (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 23, 24, 27)},
+    ),
+    Mutant("forgets the number of a remote start", of_event(remoteStartId=None), {"E": (13,), "F": (1, 2, 3, 4)}),
+    Mutant(
+        "takes a remote start for a local one",
+        of_event(triggerReason=("RemoteStart", "Authorized")),
+        {"E": (13,), "F": (1, 4)},
+    ),
+    Mutant(
+        "has another version of its list",
+        answers("GetLocalListVersion", lambda _, a: a | {"versionNumber": a["versionNumber"] + 1}),
+        {"D": (1, 2, 3, 4, 5, 6, 7, 8, 10)},
+    ),
+    Mutant("takes any version of a list", answers("SendLocalList", status("VersionMismatch", "Accepted")), {"D": (6,)}),
+    Mutant(
+        "is out of service at once", answers("ChangeAvailability", status("Scheduled", "Accepted")), {"G": (11, 14, 17)}
+    ),
+    Mutant("does not say that a reservation ended", tells("ReservationStatusUpdate", dropped), {"H": (7, 21)}),
+    Mutant(
+        "reserves what is occupied", answers("ReserveNow", status("Occupied", "Accepted")), {"H": (3, 4, 9, 10, 16)}
+    ),
+    Mutant("cancels every reservation", answers("CancelReservation", status("Rejected", "Accepted")), {"H": (18,)}),
+    Mutant(
+        "accepts every profile",
+        answers("SetChargingProfile", status("Rejected", "Accepted")),
+        {"K": (2, 11, 12, 14, 16)},
+    ),
+    Mutant("clears every profile", answers("ClearChargingProfile", status("Unknown", "Accepted")), {"K": (7, 8)}),
+    Mutant(
+        "has no profiles",
+        answers("GetChargingProfiles", status("Accepted", "NoProfiles")),
+        {"K": (1, 3, 4, 7, 10, 13, 19, 29, 30, 31, 32, 33, 34, 35, 36, 37, 60)},
+    ),
+    Mutant(
+        "has profiles at the station only",
+        tells("ReportChargingProfiles", lambda p: p | {"evseId": 0}),
+        {"K": (1, 4, 7, 13, 19, 37, 60)},
+    ),
+    # -- block A
+    Mutant("trusts every back end", unchanged, {"A": (5,)}, security_profile=2, tls=trusts),
+    Mutant("speaks TLS 1.1", unchanged, {"A": (6,)}, security_profile=3, tls=aged),
+    Mutant("offers one cipher suite", unchanged, {"A": (4,)}, security_profile=2, tls=poor),
+    Mutant(
+        "tells no security events",
+        tells("SecurityEventNotification", dropped),
+        {"A": (5, 14)},
+        security_profile=3,
+    ),
+    Mutant(
+        "takes every certificate for its own",
+        answers("CertificateSigned", status("Rejected", "Accepted")),
+        {"A": (14,)},
+        security_profile=3,
+    ),
+    Mutant(
+        "goes on with its old certificate",
+        ignores("CertificateSigned", {"status": "Accepted"}),
+        {"A": (11, 12, 13, 14, 23)},
+        security_profile=3,
+    ),
+    Mutant(
+        "asks for certificates of vehicles only",
+        tells("SignCertificate", lambda p: p | {"certificateType": "V2GCertificate"}),
+        {"A": (11, 13, 15, 23)},
+        security_profile=3,
+    ),
+    Mutant("asks for a certificate once", sets("CertSigningRepeatTimes", "0"), {"A": (23,)}, security_profile=3),
+    Mutant("asks for certificates at once", sets("CertSigningWaitMinimum", "1"), {"A": (23,)}, security_profile=3),
+    Mutant(
+        "lets its own certificate be deleted",
+        answers("DeleteCertificate", status("Failed", "Accepted")),
+        {"M": (23,)},
+        security_profile=3,
+    ),
+    Mutant(
+        "goes back to lower security",
+        answers("SetNetworkProfile", status("Rejected", "Accepted")),
+        {"A": (22,)},
+        security_profile=2,
+    ),
+    Mutant(
+        "takes every order of network profiles",
+        answers("SetVariables", of_results(WRITTEN, _ordered)),
+        {"A": (20, 21)},
+    ),
+    Mutant("does not show its new security", answers("GetVariables", of_results(RESULT, _insecure)), {"A": (19,)}),
+    Mutant("stays with its network profile", sets("NetworkConfigurationPriority", "1"), {"B": (45, 46, 49)}),
+    Mutant(
+        "does not use new roots",
+        ignores("InstallCertificate", {"status": "Accepted"}),
+        {"B": (50,)},
+        security_profile=2,
+    ),
+    Mutant("keeps another password", hears("SetVariables", _password), {"A": (9, 10)}),
+    Mutant(
+        "takes any password",
+        answers("SetVariables", of_results(WRITTEN, replaced("attributeStatus", "Rejected", "Accepted"))),
+        {"A": (10, 20, 21)},
+    ),
+    Mutant(
+        "does not tell the end of transactions",
+        tells("TransactionEvent", lambda p: None if p["eventType"] == "Ended" else p),
+        {"I": (2,)},
+    ),
+    Mutant(
+        "calls its periodic readings something else",
+        of_event(triggerReason=("MeterValuePeriodic", "MeterValueClock")),
+        {"I": (7,)},
+    ),
+    Mutant("does not clear tariffs", ignores("ClearTariffs", CLEARED), {"I": (110, 111)}, "2.1"),
+    Mutant("does not say which tariff applies", of_event(tariffId=None), {"I": (100, 107, 109, 115, 116)}, "2.1"),
+    Mutant(
+        "takes every change of a tariff",
+        answers("ChangeTransactionTariff", lambda _, answer: answer | {"status": "Accepted"}),
+        {"I": (113, 117)},
+        "2.1",
+    ),
+    Mutant("ends without costs", of_event(costDetails=None), {"I": (101, 111, 118, 119)}, "2.1"),
+    Mutant(
+        "takes every image",
+        answers("UpdateFirmware", lambda _, answer: answer | {"status": "Accepted"}),
+        {"L": (5, 10, 11, 18)},
+    ),
+    Mutant("reports no security events", tells("SecurityEventNotification", dropped), {"L": (1, 2, 5, 6, 14, 15)}),
+    Mutant(
+        "takes every signature",
+        _of_status("FirmwareStatusNotification", "InvalidSignature", "SignatureVerified"),
+        {"L": (6,)},
+    ),
+    Mutant(
+        "does not say that a download failed",
+        _of_status("FirmwareStatusNotification", "DownloadFailed", None),
+        {"L": (7,)},
+    ),
+    Mutant(
+        "does not say that it has installed",
+        _of_status("FirmwareStatusNotification", "Installed", None),
+        {"L": (1, 2, 14, 15)},
+    ),
+    Mutant(
+        "says that everything was installed",
+        _of_status("FirmwareStatusNotification", "InstallVerificationFailed", "Installed"),
+        {"L": (8,)},
+    ),
+    Mutant("installs at once", hears("UpdateFirmware", _at_once), {"L": (2,)}),
+    Mutant(
+        "lets others begin before an update",
+        sets("AllowNewSessionsPendingFirmwareUpdate", "true"),
+        {"L": (15,)},
+    ),
+    Mutant("does not name logs", answers("GetLog", lambda _, a: without("filename")(a)), {"N": (25, 26, 35)}),
+    Mutant(
+        "uploads without saying so",
+        _of_status("LogStatusNotification", "Uploaded", None),
+        {"F": (16,), "N": (25, 35, 36)},
+    ),
+    Mutant("uploads logs once", hears("GetLog", lambda p: p | {"retries": 0}), {"N": (26,)}),
+    Mutant(
+        "does not say that an upload ended", _of_status("LogStatusNotification", "AcceptedCanceled", None), {"N": (36,)}
+    ),
+    Mutant("uploads nothing", ignores("GetLog", {"status": "Accepted", "filename": "log"}), {"N": (25, 26, 35)}),
+    Mutant(
+        "does not say which update it reports",
+        tells("FirmwareStatusNotification", lambda p: p | {"requestId": 0}),
+        {"L": (1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 16)},
+    ),
+    Mutant("takes every root", answers("InstallCertificate", status("Rejected", "Accepted")), {"M": (7,)}),
+    Mutant(
+        "does not install roots",
+        ignores("InstallCertificate", {"status": "Accepted"}),
+        {"M": (1, 2, 3, 4, 7, 12, 13, 14, 16, 17, 18, 22)},
+    ),
+    Mutant("does not delete roots", ignores("DeleteCertificate", {"status": "Accepted"}), {"M": (20, 22)}),
+    Mutant(
+        "lists certificates of all kinds",
+        hears("GetInstalledCertificateIds", without("certificateType")),
+        {"M": (19,)},
+    ),
+    Mutant(
+        "lists other serial numbers",
+        answers("GetInstalledCertificateIds", _misnamed),
+        {"M": (1, 2, 3, 4, 12, 13, 14, 16, 17, 18, 22)},
+    ),
+    Mutant("reports events of any level", answers("SetMonitoringLevel", status("Rejected", "Accepted")), {"N": (17,)}),
+    Mutant("does not set the level", ignores("SetMonitoringLevel", {"status": "Accepted"}), {"N": (16, 17)}),
+    Mutant(
+        "does not clear monitors",
+        answers(
+            "ClearVariableMonitoring", of_results("clearMonitoringResult", replaced("status", "NotFound", "Accepted"))
+        ),
+        {"N": (19,)},
+    ),
+    Mutant(
+        "takes a duplicate for another monitor",
+        answers(
+            "SetVariableMonitoring", of_results("setMonitoringResult", replaced("status", "Duplicate", "Accepted"))
+        ),
+        {"N": (15,)},
+    ),
+    Mutant("keeps monitors at any base", ignores("SetMonitoringBase", {"status": "Accepted"}), {"N": (6, 41)}),
+    Mutant("sends no events", tells("NotifyEvent", dropped), {"N": (20, 22, 24, 45, 48, 53, 56)}),
+    Mutant("does not say that alerts are over", tells("NotifyEvent", _not(cleared=True)), {"N": (20, 51)}),
+    Mutant("sends no periodic events", tells("NotifyEvent", _not(trigger="Periodic")), {"N": (24,)}),
+    Mutant("reports any change", hears("SetVariableMonitoring", _sensitive), {"N": (45,)}),
+    Mutant("stores every event", sets("OfflineQueuingSeverity", "9"), {"N": (23,)}),
+    Mutant("stores no event", sets("OfflineQueuingSeverity", "0"), {"N": (22,)}),
+    Mutant("tells secrets in events", tells("NotifyEvent", _valued), {"N": (48,)}),
+    Mutant("reports monitors of all types", hears("GetMonitoringReport", without("monitoringCriteria")), {"N": (1, 3)}),
+    Mutant(
+        "takes any monitor",
+        answers("SetVariableMonitoring", of_results("setMonitoringResult", replaced("status", "Rejected", "Accepted"))),
+        {"N": (12, 13, 39, 40, 43)},
+    ),
+    Mutant("knows no customer", tells("NotifyCustomerInformation", lambda p: p | {"data": ""}), {"N": (27, 30, 32)}),
+    Mutant("forgets no customer", hears("CustomerInformation", lambda p: p | {"clear": False}), {"N": (30, 32)}),
+    Mutant("says nothing of customers", tells("NotifyCustomerInformation", dropped), {"N": (27, 30, 62)}),
+    Mutant(
+        "knows every transaction of a message",
+        answers("SetDisplayMessage", status("UnknownTransaction", "Accepted")),
+        {"O": (10,)},
+    ),
+    Mutant(
+        "shows no priorities",
+        tells(
+            "NotifyDisplayMessages",
+            lambda p: p | {"messageInfo": [each | {"priority": "InFront"} for each in p.get("messageInfo", [])]},
+        ),
+        {"O": (1, 6, 12, 13, 14, 15, 20, 24, 27, 28, 32, 36, 37, 38, 39)},
+    ),
+    Mutant("clears every message", answers("ClearDisplayMessage", status("Unknown", "Accepted")), {"O": (5,)}),
+    Mutant("does not clear messages", ignores("ClearDisplayMessage", {"status": "Accepted"}), {"O": (3, 4, 5)}),
+    Mutant(
+        "knows every vendor", answers("DataTransfer", lambda _, answer: answer | {"status": "Accepted"}), {"P": (1,)}
+    ),
+)
+
+
+def fails_its_cases_only(mutant: Mutant, cases: Collection[OcppCase[StationTest]] = STATION_CASES) -> None:
+    """Run the cases of a mutant's blocks; check that its own fail, and no others."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    async def run(block: str) -> None:
+        level = mutant.security_profile
+        chosen = [case for case in cases_of(block, level) if case in cases]
+        async with station_under_test(
+            mutant.version, change=mutant.make(), security_profile=level, tls=mutant.tls
+        ) as tester:
+            results = [await tester.run(case) for case in chosen]
+            found[block] = tuple(int(each.case.split("_")[2]) for each in results if each.verdict is Verdict.FAIL)
+
+    for block in mutant.fails:
+        in_virtual_time(run(block))
+    assert all(found.values()), "nothing fails"
+    assert {block: set(numbers) for block, numbers in found.items()} == {
+        block: set(numbers) for block, numbers in mutant.fails.items()
+    }
+
+
+LONG = [pytest.param(each, marks=() if n % 4 == 0 else pytest.mark.long) for n, each in enumerate(MUTANTS)]
+"""Each is judged by all cases of its block, so every fourth runs at each change."""
+
+
+@pytest.mark.parametrize("mutant", LONG, ids=lambda mutant: re.sub(r"\W+", "-", mutant.name))
+def test_a_fault_is_found_by_its_cases_only(mutant: Mutant) -> None:
+    fails_its_cases_only(mutant)

@@ -1,0 +1,194 @@
+"""A model of a control board's firmware: the reference for implementers, and a board for tests. Pure.
+
+A board is the last line of defence: it opens the contactor when the pilot leaves C and D, when the emergency
+stop is pressed, and when the controller has not responded for 100 ms; then it also shows F.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.hardware.board.protocol import (
+    LOST_S,
+    OFF,
+    SEQUENCES,
+    STATUS_S,
+    VERSION,
+    Hello,
+    Line,
+    Reader,
+    Refused,
+    Set,
+    Status,
+    Temperatures,
+    encode,
+)
+from v2g.iec61851.pilot import PilotFilter, PilotReading, PilotState, pilot_high_mv, pilot_low_mv, read_levels
+
+TEMPERATURE_S: Final = 1.0
+_SETTLE_S: Final = 0.005
+"""Movement time of the contactor and the lock."""
+
+
+class BoardInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """The board's inputs. `resistance_ohm` None: nothing plugged in; temperatures in degrees C, None: broken.
+    `welded` and `dead` are a contactor that stays closed or open, `jammed` a lock that does not move."""
+
+    resistance_ohm: int | None = None
+    diode: bool = True
+    proximity_ohm: int | None = None
+    estop: bool = False
+    temperatures: tuple[tuple[str, float | None], ...] = (("board", 35.0), ("plug", 30.0))
+    fan_rpm: int = 3_000
+    welded: bool = False
+    dead: bool = False
+    jammed: bool = False
+
+
+class BoardFirmware:
+    """One board. `signal` is its output on the pilot wire; `silent` stops its messages, as a crash would."""
+
+    def __init__(self, hello: Hello | None = None, lost_s: float = LOST_S) -> None:
+        self._lost_s = lost_s
+        self.hello = hello or Hello(
+            version=VERSION, board="reference", serial="0", firmware="1", contactor=True, latch=True, fan=True
+        )
+        self.inputs = BoardInputs()
+        self.silent = False
+        self._reader = Reader()
+        self._out: list[bytes] = []
+        self._set = Set()
+        self._greeted = False
+        self._obeyed = self._seq = 0
+        self._received_at: float | None = None
+        self._closed = self._locked = False
+        self._moves_at: float | None = None
+        self._filter = PilotFilter(settle_s=0.01)
+        self._reading: PilotReading | None = None
+        self._reread_at: float | None = None
+        self._status_at = self._temperature_at = 0.0
+        self._reported: Status | None = None
+
+    @property
+    def signal(self) -> tuple[float | None, Literal["E", "F"] | None]:
+        """The duty cycle in percent (None: oscillator off) and a forced E or F."""
+        if self._set.pilot != "run":
+            return None, self._set.pilot
+        if not self.controlled:
+            return None, "F"
+        return (None if self._set.duty == OFF else self._set.duty / 100), None
+
+    @property
+    def controlled(self) -> bool:
+        """Whether a controller has introduced itself and responds."""
+        return self._received_at is not None
+
+    @property
+    def contactor_closed(self) -> bool:
+        """Whether the contactor's main contacts are closed."""
+        return self._closed
+
+    @property
+    def wanted(self) -> Set:
+        """The commanded state, or the safe state."""
+        return self._set
+
+    def wire(self, inputs: BoardInputs, now: float) -> None:
+        """Handle a change of the inputs."""
+        self.inputs = inputs
+        self._act(now)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Process the controller's data."""
+        for line in self._reader.feed(data):
+            match line.message:
+                case Hello(version=version):
+                    self._greeted, self._temperature_at = version == VERSION, now
+                    self._say(self.hello if self._greeted else Refused(reason="version"))
+                    if not self._greeted:
+                        self._say(self.hello)
+                case Set() if not self._greeted:
+                    self._say(Refused(reason="hello_first"))
+                case Set() as wanted:
+                    self._set, self._obeyed, self._received_at = wanted, line.seq, now
+        self._act(now)
+
+    def tick(self, now: float) -> None:
+        """Watch the controller, move parts, and report."""
+        if self._received_at is not None and now - self._received_at >= self._lost_s:
+            self._received_at, self._set, self._greeted = None, Set(), False
+        self._act(now)
+
+    def deadline(self) -> float:
+        """Return when `tick` has to be called."""
+        times = [self._status_at, self._moves_at, self._reread_at]
+        times.append(None if self._received_at is None else self._received_at + self._lost_s)
+        return min(at for at in times if at is not None)
+
+    def output(self) -> bytes:
+        """Return the output, and clear it."""
+        out, self._out = b"".join(self._out), []
+        return b"" if self.silent else out
+
+    # -- inside
+
+    def _act(self, now: float) -> None:
+        self._read(now)
+        self._move(now)
+        status = self._status()
+        if status != self._reported or now >= self._status_at:
+            self._reported = status
+            self._status_at = now + STATUS_S
+            self._say(status)
+        if now >= self._temperature_at:
+            self._temperature_at = now + TEMPERATURE_S
+            self._say(Temperatures({n: None if t is None else round(t * 10) for n, t in self.inputs.temperatures}))
+
+    def _read(self, now: float) -> None:
+        reading = read_levels(*self._levels())
+        if reading != self._reading:
+            self._reading, self._reread_at = reading, now
+        if self._reread_at is not None and now >= self._reread_at:
+            self._filter.feed(reading, now)
+            settled = self._filter.state is reading.state or (
+                reading.state is None and self._filter.state is PilotState.E
+            )
+            self._reread_at = None if settled else now + 0.011
+
+    def _levels(self) -> tuple[int, int | None]:
+        duty, forced = self.signal
+        if forced is not None:
+            level = 0 if forced == "E" else -12_000
+            return level, None
+        ohm, diode = self.inputs.resistance_ohm, self.inputs.diode
+        return pilot_high_mv(ohm, diode=diode), None if duty is None else pilot_low_mv(ohm, diode=diode)
+
+    def _move(self, now: float) -> None:
+        may = self.controlled and not self.inputs.estop and self._filter.state.ready
+        close = self.inputs.welded or (self._set.contactor and may and not self.inputs.dead)
+        lock = self._locked if self.inputs.jammed else self._set.latch
+        if close is self._closed and lock is self._locked:
+            self._moves_at = None
+        elif self._moves_at is None:
+            self._moves_at = now + _SETTLE_S
+        elif now >= self._moves_at:
+            self._closed, self._locked, self._moves_at = close, lock, None
+
+    def _status(self) -> Status:
+        high, low = self._levels()
+        return Status(
+            set=self._obeyed,
+            cp=self._filter.state.value,
+            high=high,
+            low=low,
+            duty=self._set.duty if self.controlled else OFF,
+            pp=self.inputs.proximity_ohm,
+            contactor=self._closed,
+            latch=self._locked,
+            estop=self.inputs.estop,
+            fan=self.inputs.fan_rpm * self._set.fan // 100,
+        )
+
+    def _say(self, message: Hello | Status | Temperatures | Refused) -> None:
+        self._seq = (self._seq + 1) % SEQUENCES
+        self._out.append(encode(Line(self._seq, message)))

@@ -1,0 +1,191 @@
+"""The controller's side of a control board: introduces itself, repeats commands, and detects a failure in 100 ms.
+
+Pure: `receive`, `want` and `tick` take `now` (s, monotonic); `events()` returns events, `output()` the data to send.
+"""
+
+from typing import Final
+
+import msgspec
+
+from v2g.hardware.board.protocol import (
+    LOST_S,
+    SEQUENCES,
+    SET_S,
+    VERSION,
+    Hello,
+    Line,
+    Reader,
+    Refused,
+    Set,
+    Status,
+    Temperatures,
+    encode,
+)
+
+GREET_S: Final = 0.1
+"""Interval of HELLO to a board that does not answer."""
+
+_PENDING: Final = 64
+
+
+class BoardUp(msgspec.Struct, frozen=True):
+    """A board answered; everything is in the safe state."""
+
+    hello: Hello
+
+
+class BoardDown(msgspec.Struct, frozen=True):
+    """The board failed (`board_lost`) or has another version (`board_incompatible`); it is in the safe state."""
+
+    fault: str
+    why: str
+
+
+Event = BoardUp | BoardDown | Status | Temperatures
+
+
+class BoardHost:
+    """Sends HELLO until a board answers; then exchanges states until it stops responding."""
+
+    def __init__(self, lost_s: float = LOST_S) -> None:
+        self._lost_s = lost_s
+        self._reader = Reader()
+        self._events: list[Event] = []
+        self._out: list[bytes] = []
+        self._wanted = Set()
+        self._hello: Hello | None = None
+        self._down = ""
+        self._obeys = False
+        self._seq = 0
+        self._received_at = 0.0
+        self._next = 0.0
+        self._unobeyed: dict[int, float] = {}
+        self._board_seq: int | None = None
+        self.missed = 0
+        """Lines of the board that never arrived."""
+
+    @property
+    def up(self) -> bool:
+        """Whether a board is present and executes commands."""
+        return self._hello is not None
+
+    @property
+    def hello(self) -> Hello | None:
+        """The board's introduction, while it is present."""
+        return self._hello
+
+    @property
+    def wanted(self) -> Set:
+        """The commanded state."""
+        return self._wanted
+
+    @property
+    def broken(self) -> int:
+        """Lines that were invalid, or had a wrong checksum."""
+        return self._reader.broken
+
+    def want(self, wanted: Set, now: float) -> None:
+        """Command this state. Without a board it is forgotten: a board begins in the safe state."""
+        if self.up and wanted != self._wanted:
+            self._wanted = wanted
+            self._send_set(now)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Process the board's data, split in any way."""
+        for line in self._reader.feed(data):
+            message = line.message
+            match message:
+                case Hello():
+                    self._greeted(message, now)
+                case Status() if self.up:
+                    self._status(line.seq, message, now)
+                case Temperatures() if self.up:
+                    self._events.append(message)
+                case Refused() if self.up:
+                    self._lose("board_lost", f"rejected: {message.reason}", now)
+
+    def lost(self, why: str, now: float) -> None:
+        """The port is lost."""
+        self._lose("board_lost", why, now)
+
+    def tick(self, now: float) -> None:
+        """Send HELLO, repeat commands, and detect a failure."""
+        if self.up and now - self._received_at >= self._lost_s:
+            self._lose("board_lost", f"no response for {self._lost_s * 1000:.0f} ms", now)
+        elif self.up and self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s:
+            self._lose("board_lost", "does not execute commands", now)
+        if now < self._next:
+            return
+        if self.up:
+            self._send_set(now)
+        else:
+            self._out.append(encode(Line(0, Hello(version=VERSION))))
+            self._next = now + GREET_S
+
+    def deadline(self) -> float:
+        """Return when `tick` has to be called."""
+        if not self.up:
+            return self._next
+        oldest = min(self._unobeyed.values(), default=self._received_at)
+        return min(self._next, self._received_at + self._lost_s, oldest + self._lost_s)
+
+    def events(self) -> list[Event]:
+        """Return the events, in order, and clear them."""
+        events, self._events = self._events, []
+        return events
+
+    def output(self) -> bytes:
+        """Return the data to send, and clear it."""
+        out, self._out = b"".join(self._out), []
+        return out
+
+    # -- inside
+
+    def _greeted(self, hello: Hello, now: float) -> None:
+        if hello.version != VERSION:
+            if self._down != "board_incompatible":
+                self._lose("board_incompatible", f"version {hello.version}, not {VERSION}", now)
+            return
+        known = self._hello
+        if known is not None and known.boot != hello.boot:
+            self._lose("board_lost", "restarted", now)
+        if self._hello is None:
+            self._hello, self._down, self._obeys = hello, "", False
+            self._received_at, self._board_seq = now, None
+            self._wanted = Set()
+            self._unobeyed.clear()
+            self._events.append(BoardUp(hello))
+            self._send_set(now)
+
+    def _status(self, seq: int, status: Status, now: float) -> None:
+        if self._board_seq is not None:
+            ahead = (seq - self._board_seq) % SEQUENCES
+            if ahead == 0 or ahead > SEQUENCES // 2:
+                return  # repeated, or late
+            self.missed += ahead - 1
+        self._board_seq = seq
+        self._received_at = now
+        if status.set in self._unobeyed:
+            for sent in list(self._unobeyed):
+                del self._unobeyed[sent]
+                if sent == status.set:
+                    break
+            self._obeys = True
+        if self._obeys:  # before that its state is not from our commands
+            self._events.append(status)
+
+    def _send_set(self, now: float) -> None:
+        self._seq = self._seq % (SEQUENCES - 1) + 1
+        self._out.append(encode(Line(self._seq, self._wanted)))
+        if len(self._unobeyed) < _PENDING:
+            self._unobeyed[self._seq] = now
+        self._next = now + SET_S
+
+    def _lose(self, fault: str, why: str, now: float) -> None:
+        if not self.up and self._down == fault:
+            return
+        self._hello, self._down = None, fault
+        self._wanted = Set()
+        self._unobeyed.clear()
+        self._next = now
+        self._events.append(BoardDown(fault, why))

@@ -1,0 +1,154 @@
+"""Readouts of meters by IEC 62056-21: lines of text, sent unasked (mode D, DSMR) or on request (modes A to C). Pure.
+
+An octet on the line has 7 bits and even parity, which is the same as 8 bits: `receive` takes and `with_parity` makes
+those.
+Source: IEC 62056-21:2002, clauses 5 (characters), 6.3 (messages), 6.4 (modes), annex A.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from v2g.errors import FrameError
+from v2g.hardware.meters.obis import UNITS
+
+MOST_TELEGRAM: Final = 16 * 1024
+"""Limit of characters of one readout."""
+MOST_LINES: Final = 512
+
+REQUEST: Final = b"/?!\r\n"
+"""Request of any meter on the line."""
+BAUD_RATES: Final[Mapping[str, int]] = MappingProxyType(
+    {"0": 300, "1": 600, "2": 1_200, "3": 2_400, "4": 4_800, "5": 9_600, "6": 19_200}
+)
+"""Identification of a speed in mode C -> bit/s."""
+
+_STX, _LF, _SLASH = 0x02, 0x0A, 0x2F
+_LINE: Final = re.compile(
+    r"(?:\d{1,3}-\d{1,3}:)?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:\*\d{1,3})?\(([^()*]{1,32})\*([A-Za-z]{1,8})\)"
+)
+_FACTORS: Final[Mapping[str, tuple[str, float]]] = MappingProxyType(
+    {
+        "Wh": ("Wh", 1),
+        "kWh": ("Wh", 1e3),
+        "MWh": ("Wh", 1e6),
+        "W": ("W", 1),
+        "kW": ("W", 1e3),
+        "V": ("V", 1),
+        "Hz": ("Hz", 1),
+    }
+)
+
+
+def with_parity(text: bytes) -> bytes:
+    """Return characters with even parity in their highest bit."""
+    return bytes(each | (each.bit_count() & 1) << 7 for each in text)
+
+
+def answer_to(identification: bytes) -> tuple[bytes, int] | None:
+    """Return what asks the meter for its readout, and the speed of it, bit/s; None for a meter that sends it unasked.
+
+    `identification` is the meter's first line, such as `/ESY5Q3DA1004 V3.04`. Raises FrameError if it is none.
+    """
+    if not re.fullmatch(rb"/[A-Za-z]{3}[\x21-\x7e][\x20-\x7e]{0,64}", identification):
+        raise FrameError("the meter's first line is no identification")
+    speed = chr(identification[4])
+    if speed not in BAUD_RATES:
+        return None  # mode A, and mode B, whose letters change the speed without being asked
+    return b"\x060" + speed.encode() + b"0\r\n", BAUD_RATES[speed]
+
+
+class ReadoutFramer:
+    """Finds whole readouts in a stream of octets, and drops everything else. `parity`: octets have even parity."""
+
+    def __init__(self, *, parity: bool) -> None:
+        self._parity = parity
+        self._text = bytearray()
+        self.identification = b""
+        """The last line that began with a slash."""
+        self.errors = 0
+        """Readouts that were too long, or had a wrong parity or checksum."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a readout has begun and not ended."""
+        return bool(self._text)
+
+    def receive(self, data: bytes) -> Iterator[str]:
+        """Process received octets; yield every whole readout."""
+        for octet in data:
+            if self._parity and octet.bit_count() & 1:
+                self._drop()
+                continue
+            self._text.append(octet & 0x7F if self._parity else octet)
+            readout = None
+            if self._text[-2:-1] == b"\x03" and self._text[0] == _STX:
+                readout = self._block()
+            elif self._text[-1] in (_STX, _SLASH):  # neither is part of a line (6.3, NOTE on reserved characters)
+                self._restart()
+            elif self._text[0] not in (_STX, _SLASH) or len(self._text) > MOST_TELEGRAM:
+                self._drop()
+            elif self._text[-1] == _LF and self._text[0] == _SLASH:
+                readout = self._line()
+            if readout is not None:
+                yield readout
+
+    def _drop(self) -> None:
+        if self._text and self._text[0] in (_STX, _SLASH):
+            self.errors += 1
+        self._text.clear()
+
+    def _restart(self) -> None:
+        """Begin with the last character; a block after an identification alone continues it."""
+        last = self._text.pop()
+        if not (last == _STX and self._text.count(b"\n") == 1):
+            self._drop()
+        self._text[:] = bytes((last,))
+
+    def _block(self) -> str | None:
+        """Return the block that ends with its check: all octets after STX, and ETX, by exclusive or."""
+        check = 0
+        for each in self._text[1:]:
+            check ^= each
+        return self._ended(bytes(self._text[1:-2]), fits=check == 0)
+
+    def _line(self) -> str | None:
+        """Return the readout if its last line has come: `!`, of DSMR 4 with a checksum."""
+        if self._text.count(b"\n") == 1:
+            self.identification = bytes(self._text).strip()
+        begin = self._text.rfind(b"\n", 0, -1) + 1
+        if self._text[begin : begin + 1] != b"!":
+            return None
+        sent, body = bytes(self._text[begin + 1 :]).strip(), bytes(self._text[:begin])
+        return self._ended(body, fits=not sent or sent.upper() == b"%04X" % _crc_arc(body + b"!"))
+
+    def _ended(self, body: bytes, *, fits: bool) -> str | None:
+        self._text.clear()
+        self.errors += not fits
+        return body.decode("ascii", "replace") if fits else None
+
+
+def codes(readout: str) -> dict[str, float]:
+    """Return values by OBIS code, in Wh, W, V or Hz. Raises FrameError for a number that is none."""
+    found: dict[str, float] = {}
+    for line in readout.splitlines()[:MOST_LINES]:
+        match = _LINE.fullmatch(line.strip())
+        unit = UNITS.get(match[1]) if match is not None else None
+        if match is None or unit is None:
+            continue
+        of, factor = _FACTORS.get(match[3], ("", 0.0))
+        if of != unit or not re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", match[2]):
+            raise FrameError(f"{match[1]} is {match[2]} {match[3]}, not a number of {unit}")
+        found[match[1]] = float(match[2]) * factor
+    return found
+
+
+def _crc_arc(data: bytes) -> int:
+    """Return CRC-16/ARC, which DSMR 4 adds (P1 Companion Standard 5.0.2, 5.2)."""
+    crc = 0
+    for octet in data:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc

@@ -1,0 +1,222 @@
+"""Register maps of Modbus meters as data: shipped and own files, requests that read a map, and decoding. Pure."""
+
+import importlib.resources
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.config import nearest, parse_config
+from v2g.errors import ConfigError, FrameError
+from v2g.hardware.energy_manager.modbus_server import MOST_READ, Table
+from v2g.hardware.interfaces import MeterValues
+
+Kind = Literal["float32", "float64", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+Order = Literal["high_first", "low_first"]
+Unit = Literal["Wh", "kWh", "MWh", "V", "mV", "W", "kW", "Hz", "mHz"]
+
+_FORMATS: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        "float32": ">f",
+        "float64": ">d",
+        "uint16": ">H",
+        "int16": ">h",
+        "uint32": ">I",
+        "int32": ">i",
+        "uint64": ">Q",
+        "int64": ">q",
+    }
+)
+_FACTORS: Final[Mapping[Unit, float]] = MappingProxyType(
+    {"Wh": 1, "kWh": 1e3, "MWh": 1e6, "V": 1, "mV": 1e-3, "W": 1, "kW": 1e3, "Hz": 1, "mHz": 1e-3}
+)
+_UNITS: Final[Mapping[str, tuple[Unit, ...]]] = MappingProxyType(
+    {
+        "import_wh": ("Wh", "kWh", "MWh"),
+        "export_wh": ("Wh", "kWh", "MWh"),
+        "voltage": ("V", "mV"),
+        "power": ("W", "kW"),
+        "frequency": ("Hz", "mHz"),
+    }
+)
+"""Quantity of a map -> its units."""
+_OPTIONAL: Final = ("voltage", "frequency")
+"""Quantities that a charger can do without for a moment; power keeps it within its limits."""
+
+MOST_EXPONENT: Final = 10
+"""Range of exponents: SunSpec's scale factors are -10 to 10."""
+
+Words = Mapping[tuple[Table, int], int]
+"""What was read: table and address -> register, 0 to 65535."""
+
+
+class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One value of a meter: the number in its registers times `scale`, in `unit`."""
+
+    address: Annotated[int, Meta(ge=0, le=65_535)]
+    """First register, counted from 0 as on the wire: 30073 of a data sheet is 72 of table `input`."""
+    kind: Kind = "float32"
+    """Encoding of the value."""
+    scale: float = 1.0
+    """Factor to `unit`; below 0 for a power that the meter counts positive out of the vehicle."""
+    unit: Unit | None = None
+    """Unit of the scaled value; none: Wh, V, W or Hz."""
+    table: Literal["input", "holding"] = "input"
+    """Its table: `input` is read by function 4, `holding` by function 3."""
+    words: Order = "high_first"
+    """Order of its registers."""
+    octets: Order = "high_first"
+    """Order of the octets in each register."""
+    exponent: Annotated[int, Meta(ge=0, le=65_535)] | None = None
+    """Register (int16) with a power of ten as a further factor, such as a scale factor of SunSpec."""
+    absent: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    """Content of the registers, read as a number without sign, that means that there is no value."""
+
+    @property
+    def count(self) -> int:
+        """Number of its registers."""
+        return struct.calcsize(_FORMATS[self.kind]) // 2
+
+    def read(self, words: Sequence[int], exponent: int = 0) -> float:
+        """Return the value of `words` (16 bits each) in Wh, V, W or Hz. Raises FrameError for an invalid number."""
+        if self.words == "low_first":
+            words = words[::-1]
+        data = b"".join(word.to_bytes(2, "big" if self.octets == "high_first" else "little") for word in words)
+        if self.absent is not None and int.from_bytes(data, "big") == self.absent:
+            raise FrameError(f"register {self.address} has no value")
+        exponent = exponent - 0x10000 if exponent & 0x8000 else exponent
+        if abs(exponent) > MOST_EXPONENT:
+            raise FrameError(f"register {self.exponent} has the exponent {exponent}")
+        factor = self.scale * 10.0**exponent * (1 if self.unit is None else _FACTORS[self.unit])
+        value = float(struct.unpack(_FORMATS[self.kind], data)[0]) * factor
+        if not math.isfinite(value):
+            raise FrameError(f"register {self.address} has {value}")
+        return value
+
+
+class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One kind of meter."""
+
+    import_wh: Register
+    """Energy towards the vehicle, never falling."""
+    export_wh: Register
+    """Energy from the vehicle, never falling."""
+    voltage: Register | None = None
+    """Voltage between phase and neutral, or of direct current, V, if available."""
+    power: Register | None = None
+    """Power of all phases, signed, W, if available."""
+    frequency: Register | None = None
+    """The grid's frequency, Hz, if available."""
+    name: str = ""
+    """Maker and types, for people."""
+    source: str = ""
+    """Where its registers are published."""
+    most_gap: Annotated[int, Meta(ge=0, lt=MOST_READ)] = 0
+    """Registers between two values that may be read along with them; 0 where the meter rejects that."""
+    most_read: Annotated[int, Meta(ge=4, le=MOST_READ)] = MOST_READ
+    """Registers that one request may read."""
+    sunspec: tuple[Annotated[int, Meta(ge=1, le=65_534)], ...] = ()
+    """Models of SunSpec, of which the meter has one: addresses count from its first register (its id)."""
+
+    def __post_init__(self) -> None:
+        """Reject units of other quantities, and values beyond the last register."""
+        for quantity, register in self.registers():
+            if register.unit is not None and register.unit not in _UNITS[quantity]:
+                units = " or ".join(_UNITS[quantity])
+                raise ValueError(f"{quantity}: the unit {register.unit} must be {units}")
+            if register.address + register.count > 0x10000:
+                raise ValueError(f"{quantity}: {register.kind} at {register.address} ends beyond register 65535")
+
+    def registers(self) -> Iterator[tuple[str, Register]]:
+        """Yield every quantity that the meter has, and its register."""
+        for quantity in _UNITS:
+            register = getattr(self, quantity)
+            if register is not None:
+                yield quantity, register
+
+    def requests(self) -> tuple[tuple[Table, int, int], ...]:
+        """Return the fewest requests that read the map: table, first register and their number, in order."""
+        parts = {(each.table, each.address, each.count) for _, each in self.registers()}
+        parts |= {(each.table, each.exponent, 1) for _, each in self.registers() if each.exponent is not None}
+        requests: list[tuple[Table, int, int]] = []
+        for table, address, count in sorted(parts):
+            if requests:
+                before, first, length = requests[-1]
+                end = max(first + length, address + count)
+                near = table == before and address <= first + length + self.most_gap
+                if near and end - first <= self.most_read:
+                    requests[-1] = (table, first, end - first)
+                    continue
+            requests.append((table, address, count))
+        return tuple(requests)
+
+
+def swapped(values: MeterValues) -> MeterValues:
+    """Return the values of a meter that counts energy into the vehicle as export."""
+    power_w = None if values.power_w is None else -values.power_w
+    return MeterValues(values.export_mwh, values.import_mwh, values.voltage_mv, power_w, values.frequency_mhz)
+
+
+def values_of(registers: RegisterMap, read: Words) -> MeterValues:
+    """Return the values of a poll; `read` has the registers of all `requests`.
+
+    Raises FrameError for an invalid energy or power; an invalid voltage or frequency is left out.
+    """
+    values = {}
+    for quantity, each in registers.registers():
+        words = [read[each.table, each.address + at] for at in range(each.count)]
+        exponent = 0 if each.exponent is None else read[each.table, each.exponent]
+        try:
+            values[quantity] = each.read(words, exponent)
+        except FrameError:
+            if quantity not in _OPTIONAL:
+                raise
+    return meter_values(**values)
+
+
+def meter_values(
+    import_wh: float,
+    export_wh: float,
+    voltage: float | None = None,
+    power: float | None = None,
+    frequency: float | None = None,
+) -> MeterValues:
+    """Return a reading of these values, in Wh, V, W and Hz. Raises FrameError for an energy below 0."""
+    if import_wh < 0 or export_wh < 0:
+        raise FrameError("a register of energy is negative")
+    return MeterValues(
+        round(import_wh * 1000),
+        round(export_wh * 1000),
+        None if voltage is None else round(voltage * 1000),
+        None if power is None else round(power),
+        None if frequency is None else round(frequency * 1000),
+    )
+
+
+def shipped_maps() -> tuple[str, ...]:
+    """Return the names of the maps in this package."""
+    files = importlib.resources.files("v2g.hardware.meters").joinpath("maps").iterdir()
+    return tuple(sorted(each.name.removesuffix(".toml") for each in files if each.name.endswith(".toml")))
+
+
+def shipped_map(name: str) -> RegisterMap:
+    """Return a map of this package. Raises ConfigError for an unknown name."""
+    known = shipped_maps()
+    if name not in known:
+        raise ConfigError(f"unknown register map {name!r}", hint=f"{nearest(name, known)}; your own file: map_file")
+    file = importlib.resources.files("v2g.hardware.meters").joinpath("maps", f"{name}.toml")
+    return parse_config(file.read_text("utf-8"), RegisterMap, name=f"{name}.toml")
+
+
+def load_map(file: Path) -> RegisterMap:
+    """Return the map in a TOML or YAML file. Raises ConfigError with file, line and key."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the register map {file} cannot be read: {error}") from None
+    return parse_config(text, RegisterMap, name=str(file))

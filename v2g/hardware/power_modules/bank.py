@@ -1,0 +1,452 @@
+"""Power modules in parallel on a CAN bus: presence, load sharing, and total output, whatever their protocol. Pure.
+
+`DbcModules` is the protocol of modules that a DBC file describes: names of messages and signals come from it and a
+configuration, so that any vendor's modules with periodic frames can be described.
+"""
+
+import importlib.resources
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import ConfigError
+from v2g.hardware.interfaces import OFF, Demand, StageReport
+
+if TYPE_CHECKING:
+    from cantools.database.can import Database, Message, Signal
+
+OWN_DBC: Final = "power_modules.dbc"
+"""The documented default, beside this file."""
+
+HOLDS_S: Final = 1.0
+"""Silence after which a module of a DBC file must switch itself off, s: a requirement on the module."""
+LEAST_MV: Final = 10_000
+"""Below it power does not determine current."""
+
+
+class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Names in the DBC. An empty name is a signal that the modules lack: heart-beat counters and
+    temperature only."""
+
+    enable: str = "Enable"
+    """In `command`: whether the module works, 0 or 1."""
+    voltage_limit: str = "VoltageLimit"
+    """In `command`: highest voltage, V."""
+    current_setpoint: str = "CurrentSetpoint"
+    """In `command`: current, A, negative out of the vehicle."""
+    command_counter: str = "Counter"
+    """In `command`: counter modulo 16."""
+    state: str = "State"
+    """In `status`: the module's state, a number."""
+    tripped: tuple[int, ...] = (3,)
+    """Values of `state` in which the module has switched itself off."""
+    voltage: str = "Voltage"
+    """In `status`: voltage at the module, V."""
+    current: str = "Current"
+    """In `status`: current of the module, A."""
+    temperature: str = "Temperature"
+    """In `status`: temperature of the module, °C."""
+    status_counter: str = "Counter"
+    """In `status`: changes with every frame; repeated frames do not count as received."""
+    resistance: str = "Resistance"
+    """In `isolation`: insulation resistance, ohm."""
+    resistance_counter: str = "Counter"
+    """In `isolation`: changes with every frame."""
+
+
+class ModuleBusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Modules on a bus, with an isolation monitor. Powers and currents are those of one module."""
+
+    interface: str = "socketcan"
+    """Kind of adapter, as python-can names it."""
+    channel: str = "can0"
+    """Channel of that adapter, as python-can names it."""
+    bitrate: int = 500_000
+    """Bit rate of the bus, bit/s, if the driver sets one."""
+    dbc: Path | None = None
+    """DBC file; the built-in one by default."""
+    isolation: str = "IsolationStatus"
+    """Message of the isolation monitor; empty without one."""
+    modules: Annotated[tuple[Annotated[int, Meta(ge=0, le=127)], ...], Meta(min_length=1, max_length=64)] = (1,)
+    """Addresses of the modules."""
+    max_current_a: Annotated[float, Meta(gt=0, le=1_000)] = 100.0
+    """Maximum current of a module."""
+    send_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """Interval of commands to every module."""
+    lost_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
+    """Time without a frame after which a module counts as lost."""
+    isolation_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
+    """Measuring time of the isolation monitor at a new voltage."""
+
+
+class ModulesConfig(ModuleBusConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Modules whose messages a DBC file describes. Powers and currents are those of one module."""
+
+    command: str = "ModuleCommand"
+    """Command message to a module; its address is added to the identifier."""
+    status: str = "ModuleStatus"
+    """Status message of a module; its address is added to the identifier."""
+    max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 95.0
+    """Temperature above which a module counts as tripped."""
+    signals: ModuleSignals = ModuleSignals()
+
+
+Frame = tuple[int, bytes]
+"""Identifier and data of a CAN frame; identifiers above 0x7FF have 29 bits."""
+
+
+class ModuleReading(msgspec.Struct, frozen=True):
+    """What a module reports. `tripped`: it has switched itself off, or must not be used. `off`: it says that it gives
+    no power. `counter`: changes with every frame; None without one."""
+
+    voltage_mv: int
+    current_ma: int
+    tripped: bool = False
+    off: bool = True
+    temperature_c: float | None = None
+    counter: int | None = None
+
+
+class ModuleProtocol(Protocol):
+    """How modules of one family are commanded and read."""
+
+    @property
+    def off_after_s(self) -> float:
+        """Time without a frame after which a module switches itself off, where that is too long to be left out of
+        account: until then a lost module counts as one that cannot be switched off. 0 where it is short."""
+
+    @property
+    def holds_s(self) -> float:
+        """Time without a frame for which a module may go on with its last command: until then nobody takes its share
+        over."""
+
+    def command(
+        self, address: int, voltage_mv: int, current_ma: int | None, counter: int, *, on: bool
+    ) -> Sequence[Frame]:
+        """Return the frames that make a module follow: never more than this voltage and this current, signed. None is
+        a voltage without current, as in cable check and pre-charge."""
+
+    def poll(self, address: int) -> Sequence[Frame]:
+        """Return the frames that ask a module for its state; none where modules report by themselves."""
+
+    def read(self, frame_id: int, data: bytes) -> tuple[int, ModuleReading] | None:
+        """Return address and state of a module if this frame completes it; None for other and for invalid frames."""
+
+
+class Module(msgspec.Struct):
+    """The last received state of one module. `commanded`: its last command was on. `driven`: it may give power, at
+    most `share_ma`."""
+
+    address: int
+    received_at: float
+    reading: ModuleReading = ModuleReading(0, 0)
+    present: bool = False
+    commanded: bool = False
+    driven: bool = False
+    share_ma: int = 0
+
+    @property
+    def working(self) -> bool:
+        """Whether it shares the load."""
+        return self.present and not self.reading.tripped
+
+
+def load_database(path: Path | None) -> "Database":
+    """Return the messages of a DBC file, the built-in one if None. Raises ConfigError."""
+    from cantools.database.can import Database  # 60 ms: only for chargers with modules
+
+    database = Database()
+    try:
+        if path is None:
+            text = importlib.resources.files("v2g.hardware.power_modules").joinpath(OWN_DBC).read_text()
+        else:
+            text = path.read_text()
+        database.add_dbc_string(text)
+    except Exception as error:  # noqa: BLE001 - cantools raises its parser's and its own errors
+        raise ConfigError(f"{path}: {error}", hint="hardware.can.dbc must be a DBC file") from None
+    return database
+
+
+class DbcModules:
+    """The protocol of modules that report by themselves, by the messages of a DBC file. See ModuleProtocol."""
+
+    off_after_s = 0.0
+    holds_s = HOLDS_S
+
+    def __init__(self, config: ModulesConfig, database: "Database") -> None:
+        """Raises ConfigError for a message or signal missing in the DBC."""
+        self._signals, self._max_temperature_c = config.signals, config.max_temperature_c
+        names = config.signals
+        self._command = _message(
+            database, config.command, names.enable, names.voltage_limit, names.current_setpoint, names.command_counter
+        )
+        self._status = _message(
+            database, config.status, names.state, names.voltage, names.current, names.temperature, names.status_counter
+        )
+        self._addresses = {self._status.frame_id + address: address for address in config.modules}
+        self._resolution = abs(float(self._command.get_signal_by_name(names.current_setpoint).scale))
+
+    def command(
+        self, address: int, voltage_mv: int, current_ma: int | None, counter: int, *, on: bool
+    ) -> Sequence[Frame]:
+        """See ModuleProtocol."""
+        names, share_a = self._signals, (current_ma or 0) / 1000 if on else 0.0
+        values: dict[str, float] = {signal.name: 0 for signal in self._command.signals}
+        values[names.enable] = int(on)
+        values[names.voltage_limit] = voltage_mv / 1000 if on else 0
+        steps = int(share_a / self._resolution + (1e-9 if share_a > 0 else -1e-9))
+        values[names.current_setpoint] = steps * self._resolution
+        if names.command_counter:
+            values[names.command_counter] = counter
+        for name in (names.voltage_limit, names.current_setpoint):
+            values[name] = _fitting(self._command.get_signal_by_name(name), values[name])
+        return [(self._command.frame_id + address, bytes(self._command.encode(values, strict=False)))]
+
+    def poll(self, _address: int) -> Sequence[Frame]:
+        """See ModuleProtocol."""
+        return ()
+
+    def read(self, frame_id: int, data: bytes) -> tuple[int, ModuleReading] | None:
+        """See ModuleProtocol."""
+        names, address = self._signals, self._addresses.get(frame_id)
+        if address is None:
+            return None
+        read = _decode(self._status, data, names.state, names.voltage, names.current)
+        if read is None:
+            return None
+        temperature = read.get(names.temperature)
+        temperature_c = None if temperature is None else float(temperature)
+        too_hot = temperature_c is not None and temperature_c > self._max_temperature_c
+        return address, ModuleReading(
+            round(read[names.voltage] * 1000),
+            round(read[names.current] * 1000),
+            tripped=int(read[names.state]) in names.tripped or too_hot,
+            temperature_c=temperature_c,
+            counter=read.get(names.status_counter),
+        )
+
+
+class IsolationReceiver:
+    """The insulation resistance that a monitor reports on the bus."""
+
+    def __init__(
+        self, database: "Database", message: str, resistance: str, counter: str, *, lost_s: float, now: float
+    ) -> None:
+        """Raises ConfigError for a message or signal missing in the DBC."""
+        self._message, self._signal, self._counter_signal = (
+            _message(database, message, resistance, counter), resistance, counter
+        )  # fmt: skip
+        self._lost_s, self._received_at = lost_s, now
+        self._counter: int | None = None
+        self._ohm: int | None = None
+
+    def receive(self, frame_id: int, data: bytes, now: float) -> bool:
+        """Process a frame; return whether it was of the monitor, and could be decoded."""
+        if frame_id != self._message.frame_id or (read := _decode(self._message, data, self._signal)) is None:
+            return False
+        counter = read.get(self._counter_signal)
+        if counter is None or counter != self._counter:
+            self._counter, self._received_at = counter, now
+        scale = 1000 if (self._message.get_signal_by_name(self._signal).unit or "").startswith("k") else 1
+        self._ohm = round(read[self._signal] * scale)
+        return True
+
+    def resistance_ohm(self, now: float) -> int | None:
+        """Return the insulation resistance, None when the monitor has sent nothing for `lost_s`."""
+        return self._ohm if now - self._received_at < self._lost_s else None
+
+
+class ModuleGroup:
+    """All modules as one power stage. `frames()` returns frames to send; call `tick` at `deadline()`."""
+
+    def __init__(
+        self, config: ModuleBusConfig, protocol: ModuleProtocol, isolation: IsolationReceiver | None, now: float
+    ) -> None:
+        self._config, self._protocol, self._isolation = config, protocol, isolation
+        self._modules = {address: Module(address, now) for address in config.modules}
+        self._demand = OFF
+        self._next = now
+        self._counter = 0
+        self._frames: list[Frame] = []
+        self._unreachable = False
+        self._reported: set[str] = set()
+
+    # -- state
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """Every configured module."""
+        return tuple(self._modules.values())
+
+    @property
+    def working(self) -> tuple[Module, ...]:
+        """Modules that share the load."""
+        return tuple(module for module in self.modules if module.working)
+
+    @property
+    def report(self) -> StageReport:
+        """Voltage at the common output, the highest measured, and the sum of currents."""
+        present = [module.reading for module in self.modules if module.present]
+        voltage_mv = max((reading.voltage_mv for reading in present), default=0)
+        return StageReport(voltage_mv, sum(reading.current_ma for reading in present))
+
+    @property
+    def temperatures(self) -> dict[str, float | None]:
+        """Degrees C of each module with a temperature, by name."""
+        return {
+            f"module_{module.address}": module.reading.temperature_c
+            for module in self.modules
+            if module.present and module.reading.temperature_c is not None
+        }
+
+    def resistance_ohm(self, now: float) -> int | None:
+        """Return the insulation resistance, None without monitor, or when it has sent nothing for `lost_s`."""
+        return None if self._isolation is None else self._isolation.resistance_ohm(now)
+
+    def faults(self) -> list[tuple[str, bool]]:
+        """Return which faults began (True) or ended since the last call."""
+        active = set()
+        if self._unreachable or not any(module.present for module in self.modules):
+            active.add("stage_lost")
+        elif not self.working:
+            active.add("stage_tripped")
+        elif len(self.working) < len(self.modules):
+            active.add("module_lost")
+        changes = [(fault, fault in active) for fault in sorted(active ^ self._reported)]
+        self._reported = active
+        return changes
+
+    def deadline(self) -> float:
+        """Return when `tick` has to be called."""
+        return self._next
+
+    def frames(self) -> list[Frame]:
+        """Return the frames to send, in order, and clear them."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    # -- inputs
+
+    def drive(self, demand: Demand) -> None:
+        """Distribute this command among the modules."""
+        if demand != self._demand:
+            self._demand = demand
+            self._send()
+
+    def receive(self, frame_id: int, data: bytes, now: float) -> bool:
+        """Process a frame; return whether it completes the state of a module or is of the isolation monitor."""
+        read = self._protocol.read(frame_id, data)
+        if read is None:
+            return self._isolation is not None and self._isolation.receive(frame_id, data, now)
+        address, reading = read
+        module = self._modules[address]
+        if reading.counter is not None and reading.counter == module.reading.counter:
+            return True  # a repeated frame: its sender has failed
+        was_working = module.working
+        module.reading, module.received_at, module.present = reading, now, True
+        module.driven = module.commanded or not reading.off
+        if module.working != was_working:
+            self._send()  # shares change with the working modules
+        return True
+
+    def tick(self, now: float) -> None:
+        """Detect lost modules, repeat the commands, and ask for the state of all."""
+        before = len(self.working), self._unreachable, self._held_ma
+        for module in self.modules:
+            if now - module.received_at >= self._config.lost_s:
+                module.present = False
+                if now - module.received_at > self._protocol.holds_s + self._config.send_s:
+                    module.share_ma = 0
+        self._unreachable = any(
+            module.driven and not module.present and now - module.received_at < self._protocol.off_after_s
+            for module in self.modules
+        )
+        due = now >= self._next
+        if due or (len(self.working), self._unreachable, self._held_ma) != before:
+            self._send()
+        if due:
+            self._next = now + self._config.send_s
+            for address in self._modules:
+                self._frames += self._protocol.poll(address)
+
+    # -- inside
+
+    @property
+    def _held_ma(self) -> int:
+        """What lost modules may still give."""
+        return sum(module.share_ma for module in self.modules if not module.present)
+
+    def _share_ma(self) -> int:
+        """Return each working module's current: with what lost ones may still give never more than commanded."""
+        count = len(self.working)
+        if not count:
+            return 0
+        demand, voltage_mv = self._demand, self.report.voltage_mv
+        most = abs(demand.current_ma)
+        if voltage_mv >= LEAST_MV:
+            most = min(most, demand.power_w * 1_000_000 // voltage_mv)
+        share = min(max(0, most - self._held_ma) // count, int(self._config.max_current_a * 1000))
+        return -share if demand.current_ma < 0 else share
+
+    def _send(self) -> None:
+        self._counter = (self._counter + 1) % 16
+        voltage_mv, share_ma = self._demand.voltage_mv, self._share_ma() if self._demand.current_ma else None
+        for module in self.modules:
+            on = module.working and voltage_mv > 0 and not self._unreachable
+            module.commanded, module.driven = on, module.driven or on
+            if module.present:
+                module.share_ma = abs(share_ma or 0) if on else 0
+            self._frames += self._protocol.command(module.address, voltage_mv, share_ma, self._counter, on=on)
+
+
+def dbc_group(config: ModulesConfig, database: "Database", now: float) -> ModuleGroup:
+    """Return modules that a DBC file describes. Raises ConfigError for a message or signal missing in it."""
+    names, isolation = config.signals, None
+    if config.isolation:
+        isolation = IsolationReceiver(
+            database, config.isolation, names.resistance, names.resistance_counter, lost_s=config.lost_s, now=now
+        )
+    return ModuleGroup(config, DbcModules(config, database), isolation, now)
+
+
+def _message(database: "Database", name: str, *signals: str) -> "Message":
+    """Return a message that has every named signal. Raises ConfigError."""
+    try:
+        message = database.get_message_by_name(name)
+    except KeyError:
+        known = ", ".join(sorted(each.name for each in database.messages)[:12])
+        raise ConfigError(f"the DBC has no message {name!r}", hint=f"it has {known}") from None
+    there = {signal.name for signal in message.signals}
+    for signal in signals:
+        if signal and signal not in there:
+            raise ConfigError(f"{name} has no signal {signal!r}", hint=f"it has {', '.join(sorted(there))}")
+    return message
+
+
+def _decode(message: "Message", data: bytes, *needed: str) -> dict[str, Any] | None:
+    """Return the signals of a frame; None when it cannot be decoded, or lacks a required number."""
+    from cantools.database import errors
+
+    try:
+        read = message.decode(data, decode_choices=False)
+    except (errors.Error, ValueError):
+        return None
+    if not isinstance(read, dict) or not read.keys() >= set(needed):
+        return None
+    numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in read.values())
+    return read if numbers else None
+
+
+def _fitting(signal: "Signal", value: float) -> float:
+    """Return the nearest representable value; of a limit, never more."""
+    if signal.is_float:
+        return value
+    least, most = (
+        (-(1 << signal.length - 1), (1 << signal.length - 1) - 1) if signal.is_signed else (0, (1 << signal.length) - 1)
+    )
+    ends = sorted((least * signal.scale + signal.offset, most * signal.scale + signal.offset))
+    return min(max(value, ends[0]), ends[1])

@@ -1,0 +1,294 @@
+"""The till's side of ZVT, for a charger: one command after the other, each with its result. Pure.
+
+A terminal that is disconnected while it settles or releases may have done so; it is queried for open reservations
+before the command is repeated. Open reservations that are unknown here are released.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from v2g.errors import FrameError
+from v2g.hardware.zvt import commands as zvt
+from v2g.hardware.zvt.commands import Command
+
+ACK_S: Final = 5.0
+"""Time-out for the acknowledgement of a command (T3)."""
+
+COMPLETION_S: Final = 180.0
+"""Time-out for messages until a command has ended (T4)."""
+
+BUSY_S: Final = 2.0
+"""Delay before a busy terminal is asked again."""
+
+BUSY: Final = 0x9C
+NOT_POSSIBLE: Final = 0x8483
+"""The answer to an unknown command."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Base of a terminal's jobs."""
+
+
+class Register(Job, frozen=True):
+    """Register this till."""
+
+
+class ReadCard(Job, frozen=True):
+    """Wait for a card."""
+
+
+class Reserve(Job, frozen=True):
+    """Reserve an amount, in the currency's smallest unit, on a presented card."""
+
+    amount: int
+
+
+class Settle(Job, frozen=True):
+    """Charge `amount` of what was `reserved` under a receipt number, and release the rest."""
+
+    receipt: str
+    reserved: int
+    amount: int
+
+
+class Release(Job, frozen=True):
+    """Release the reservation."""
+
+    receipt: str
+
+
+class Enquire(Job, frozen=True):
+    """Query open reservations."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a job. `code` is the terminal's reason (a result or rejection code), None without one."""
+
+    job: Job
+    done: bool
+    fields: dict[int, bytes] = msgspec.field(default_factory=dict)
+    code: int | None = None
+
+
+class TillConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings for a terminal: `password` has six digits, `currency` is ISO 4217's number, `config_byte`
+    that of the registration. `tells_booked`: the amount of a partial reversal (06 23) is the charged one, not the
+    released one."""
+
+    password: str = "000000"  # noqa: S105  # factory default of terminals
+    currency: int = 978
+    config_byte: int = 0x38
+    read_s: int = 30
+    tells_booked: bool = False
+
+
+class Till:
+    """One till with one terminal. `output` is the data to send, `events` what happened since the last call."""
+
+    def __init__(self, config: TillConfig) -> None:
+        self._config = config
+        self._buffer = bytearray()
+        self._jobs: deque[Job] = deque()
+        self._current: Job | None = None
+        self._status: dict[int, bytes] = {}
+        self._stopping = False
+        self._unsure = False
+        """Whether the first job may have been done before the connection was lost."""
+        self._orphan = False
+        """Whether the terminal may hold an unknown reservation."""
+        self._known: set[str] = set()
+        self._output: list[bytes] = []
+        self._events: list[Ended] = []
+        self.due: float | None = None
+        """When `tick` must be called."""
+        self.registered = self.refused = False
+        """Whether the terminal has answered the registration."""
+
+    # -- for the shell
+
+    def opened(self, now: float) -> None:
+        """The connection is open: register."""
+        self._buffer.clear()
+        self._output.clear()
+        self._begin(Register(), now)
+
+    def closed(self) -> None:
+        """The connection is lost."""
+        self.registered = self.refused = False
+        job, self._current, self.due = self._current, None, None
+        match job:
+            case Settle() | Release():
+                self._jobs.appendleft(job)
+                self._unsure = True
+            case Reserve():
+                self._orphan = True
+                self._notify(job, done=False)
+            case Register() | ReadCard():
+                self._notify(job, done=False)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Process bytes. Raises FrameError for invalid ZVT: close then."""
+        self._buffer += data
+        for command in zvt.cut(self._buffer):
+            self._received(command, now)
+
+    def do(self, job: Job, now: float) -> None:
+        """Queue a job; an equal one is not repeated."""
+        if job == self._current or job in self._jobs:
+            return
+        if isinstance(job, Settle | Release):
+            self._known.add(job.receipt)
+        self._jobs.append(job)
+        self._go_on(now)
+
+    def tick(self, now: float) -> None:
+        """Let due timers expire. Raises FrameError for a terminal that does not answer: close then."""
+        if self.due is None or now < self.due:
+            return
+        self.due = None
+        if self._current is not None:
+            raise FrameError("the terminal does not answer")
+        self._go_on(now)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the terminal is idle."""
+        return self.registered and self._current is None and self.due is None and not self._jobs
+
+    def output(self) -> bytes:
+        """Return the data to send."""
+        data = b"".join(self._output)
+        self._output.clear()
+        return data
+
+    def events(self) -> Iterator[Ended]:
+        """Return the events."""
+        while self._events:
+            yield self._events.pop(0)
+
+    # -- jobs
+
+    def _go_on(self, now: float) -> None:
+        if not self.registered or self.due is not None:
+            if isinstance(self._current, ReadCard) and self._jobs and not self._stopping:
+                self._stopping = True
+                self._output.append(Command(zvt.ABORT).encode())
+            return
+        if self._orphan or (self._unsure and self._jobs):
+            self._begin(Enquire(), now)
+        elif self._jobs:
+            self._begin(self._jobs.popleft(), now)
+
+    def _begin(self, job: Job, now: float) -> None:
+        self._current, self._status, self._stopping = job, {}, False
+        self._output.append(self._command(job).encode())
+        self.due = now + ACK_S
+
+    def _command(self, job: Job) -> Command:
+        config, field = self._config, zvt.field
+        currency = zvt.bcd(config.currency, 2)
+        coin = field(zvt.CURRENCY, currency)
+        match job:
+            case Register():
+                head = bytes.fromhex(config.password) + bytes([config.config_byte])
+                return Command(zvt.REGISTRATION, head + currency + bytes([0x03, 0, zvt.TLV, 0]))
+            case ReadCard():
+                return Command(zvt.READ_CARD, bytes([config.read_s]))
+            case Reserve(amount=amount):
+                return Command(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
+            case Settle():
+                booked_amount = job.amount if config.tells_booked else job.reserved - job.amount
+                receipt = field(zvt.RECEIPT, bytes.fromhex(job.receipt))
+                return Command(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(booked_amount, 6)) + coin)
+            case Release(receipt=receipt_no):
+                receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
+                return Command(zvt.RESERVATION_REVERSAL, receipt + coin)
+            case Enquire():
+                return Command(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))
+        raise AssertionError(job)
+
+    # -- messages of the terminal
+
+    def _received(self, command: Command, now: float) -> None:
+        code = command.code
+        if code == zvt.ACK or code >> 8 == 0x80:
+            self._wait(now)
+        elif code >> 8 == zvt.NACK:
+            self._refused(code & 0xFF, now)
+        elif code in (zvt.STATUS, zvt.INTERMEDIATE, zvt.PRINT_LINE, zvt.PRINT_TEXT):
+            self._acknowledge()
+            self._wait(now)
+            if code == zvt.STATUS:
+                self._status.update(zvt.fields(command.data))
+        elif code == zvt.COMPLETION:
+            self._acknowledge()
+            self._status.update({k: v for k, v in zvt.fields(command.data).items() if k not in self._status})
+            result = self._status.get(zvt.RESULT, b"\0")[0]
+            self._end(done=result == 0, code=result, now=now)
+        elif code == zvt.ABORTED:
+            self._acknowledge()
+            self._status.update(zvt.fields(command.data[1:]))
+            self._end(done=False, code=command.data[0] if command.data else None, now=now)
+        else:
+            self._output.append(Command(NOT_POSSIBLE).encode())
+
+    def _acknowledge(self) -> None:
+        self._output.append(Command(zvt.ACK).encode())
+
+    def _wait(self, now: float) -> None:
+        if self._current is not None:
+            self.due = now + COMPLETION_S
+
+    def _refused(self, reason: int, now: float) -> None:
+        """A rejection ends a job, except one that is to be repeated."""
+        job = self._current
+        if self._stopping or job is None:
+            return  # of the abort: the card is read to its end
+        if reason == BUSY and not isinstance(job, Register | ReadCard):
+            self._current = None
+            if not isinstance(job, Enquire):  # which is repeated as long as there are reservations
+                self._jobs.appendleft(job)
+            self.due = now + BUSY_S
+        else:
+            self._end(done=False, code=reason, now=now)
+
+    def _end(self, *, done: bool, code: int | None, now: float) -> None:
+        job, self._current, self.due = self._current, None, None
+        if job is None:
+            return
+        if isinstance(job, Register):
+            self.registered, self.refused = done, not done
+        if isinstance(job, Enquire):
+            self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
+        else:
+            if isinstance(job, Reserve) and done:
+                self._reserved()
+            self._notify(job, done=done, code=code)
+        self._go_on(now)
+
+    def _reserved(self) -> None:
+        if zvt.RECEIPT in self._status:
+            self._known.add(self._status[zvt.RECEIPT].hex().upper())
+        else:
+            self._orphan = True  # it could not be settled or released
+
+    def _found(self, receipt: str) -> None:
+        """The terminal has reported an open reservation: an unknown one is released, and one that is no longer open
+        is completed."""
+        if self._orphan:
+            self._orphan = False
+            if receipt not in ("", zvt.NO_RECEIPT) and receipt not in self._known:
+                self._jobs.appendleft(Release(receipt))
+                return
+        if self._unsure:
+            self._unsure = False
+            if receipt == zvt.NO_RECEIPT:
+                self._notify(self._jobs.popleft(), done=True)
+
+    def _notify(self, job: Job, *, done: bool, code: int | None = None) -> None:
+        if isinstance(job, Settle | Release) and done:
+            self._known.discard(job.receipt)
+        self._events.append(Ended(job=job, done=done, fields=self._status, code=code))

@@ -1,0 +1,514 @@
+"""A control board made of the computer's own parts: its PWM drives the control pilot, its ADC reads it, GPIO lines
+switch and sense the rest.
+
+A thread samples, so that nothing blocks the event loop, which finds samples that are too old. The thread opens the
+contactor without the event loop when the vehicle is not ready, at an emergency stop, and when the loop stops. A process
+that ends opens nothing: that is up to the hardware behind `watchdog`.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import TransportError
+from v2g.hardware.faults import Light
+from v2g.hardware.interfaces import BoardParts, OnFault
+from v2g.hardware.pilot import ReportingPilot
+from v2g.iec61851.peaks import Levels, PeakWindow
+from v2g.iec61851.pilot import PilotFault, PilotFilter, PilotState, read_levels
+from v2g.iec61851.proximity import Coding, Proximity, read_proximity
+from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines
+from v2g.io.hardware.sysfs import AdcInput, PwmOutput
+from v2g.io.runtime.clock import Clock
+
+T = TypeVar("T")
+
+PERIOD_NS: Final = 1_000_000
+"""1 kHz (IEC 61851-1)."""
+
+ROUND_S: Final = 0.01
+"""Interval of samples; each round may take half of it."""
+
+TICK_S: Final = 0.02
+"""Interval in which the event loop shows that it runs, and looks at the age of the samples."""
+
+READY_S: Final = 2.0
+"""Time for the first samples."""
+
+JOIN_S: Final = 1.0
+"""Time for the thread to end; one that hangs in a driver of the kernel ends with the process."""
+
+
+class PwmConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The PWM output that drives the pilot: high is +12 V, low -12 V."""
+
+    chip: Path = Path("/sys/class/pwm/pwmchip0")
+    """Its chip."""
+    channel: Annotated[int, Meta(ge=0, le=63)] = 0
+    """Its number at the chip."""
+    inverted: bool = False
+    """The driver of the pilot inverts: a low output is +12 V."""
+
+
+class VoltageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A voltage that the ADC sees through a divider: `gain` times its mV, plus `offset_mv`."""
+
+    channel: Annotated[str, Meta(pattern=r"^voltage[0-9]{1,3}\Z")]
+    """Its channel, such as `voltage0`."""
+    gain: Annotated[float, Meta(ge=-1_000, le=1_000)] = 1.0
+    """Voltage at the wire for each at the ADC."""
+    offset_mv: Annotated[float, Meta(ge=-100_000, le=100_000)] = 0.0
+    """Voltage at the wire for 0 V at the ADC, mV."""
+
+
+class PlugConfig(VoltageConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The proximity contact: the voltage between it and earth, behind a resistor to a supply."""
+
+    supply_mv: Annotated[int, Meta(ge=1_000, le=24_000)] = 5_000
+    """The supply, mV."""
+    pull_up_ohm: Annotated[int, Meta(ge=10, le=100_000)] = 330
+    """The resistor."""
+    coding: Coding = "type2"
+    """Coding of the plug (IEC 61851-1): `type2` by the cable's resistance, `type1` by the latch."""
+
+
+class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A control board of PWM, ADC and GPIO lines."""
+
+    pwm: PwmConfig = PwmConfig()
+    """The oscillator."""
+    adc: Path = Path("/sys/bus/iio/devices/iio:device0")
+    """The ADC."""
+    pilot: VoltageConfig
+    """The pilot's voltage; with `pilot_low` that of a detector of its positive peak."""
+    pilot_low: VoltageConfig | None = None
+    """Detector of the negative peak. Without detectors the wire itself is sampled, which needs 5000 samples each s."""
+    plug: PlugConfig | None = None
+    """The proximity contact; without one a plug is inserted when the pilot shows a vehicle."""
+    contactor: GpioLine
+    """Closes the contactor."""
+    contactor_feedback: GpioLine
+    """Auxiliary contact: active while the contactor is closed."""
+    lock: GpioLine | None = None
+    """Locks the plug."""
+    lock_feedback: GpioLine | None = None
+    """Active while the plug is locked."""
+    fan: GpioLine | None = None
+    """Switches the fan on."""
+    emergency_stop: GpioLine | None = None
+    """Active when the emergency stop is pressed, or its wire broken: with a contact that opens, `active_low`."""
+    watchdog: GpioLine | None = None
+    """Toggles while program and samples are alive; hardware has to open the contactor when it stops."""
+    lost_s: Annotated[float, Meta(ge=0.15, le=2)] = 0.25
+    """Time without samples, or without a sign of the event loop, after which the contactor opens, s."""
+
+    def __post_init__(self) -> None:
+        """Reject a lock that nobody can see."""
+        if (self.lock is None) is not (self.lock_feedback is None):
+            raise ValueError("lock and lock_feedback belong together")
+
+    @property
+    def outputs(self) -> dict[str, GpioLine]:
+        """The lines that are set."""
+        return self._lines("contactor", "lock", "fan", "watchdog")
+
+    @property
+    def inputs(self) -> dict[str, GpioLine]:
+        """The lines that are read."""
+        return self._lines("contactor_feedback", "lock_feedback", "emergency_stop")
+
+    def _lines(self, *names: str) -> dict[str, GpioLine]:
+        return {name: line for name in names if (line := getattr(self, name)) is not None}
+
+
+class _Signal(msgspec.Struct, frozen=True):
+    """High for `percent` of each period: X1 is 100, F is 0."""
+
+    percent: float
+
+    @property
+    def oscillates(self) -> bool:
+        """Whether the wire has two levels."""
+        return 0 < self.percent < 100
+
+
+class Oscillator(Protocol):
+    """See PwmOutput."""
+
+    def set(self, percent: float) -> None:
+        """Be high for this part of each period. Raises TransportError."""
+
+
+class PilotLevels:
+    """The levels of the wire: by detectors of its peaks, or from samples of itself."""
+
+    def __init__(self, high: Callable[[], int], low: Callable[[], int] | None, now: Callable[[], float]) -> None:
+        self._high, self._low, self._now = high, low, now
+        self._window = PeakWindow()
+        self._oscillates = False
+
+    def restart(self, *, oscillates: bool) -> None:
+        """The oscillator was switched."""
+        self._oscillates = oscillates
+        self._window.restart(oscillates=oscillates)
+
+    def read(self, until: float) -> Levels | None:
+        """Sample until a time, or until there are levels; None: more samples are needed."""
+        if self._low is not None:
+            return self._high(), self._low() if self._oscillates else None
+        while True:
+            levels = self._window.add((self._high(),), now := self._now())
+            if levels is not None or now >= until:
+                return levels
+
+
+class _Settled(Generic[T]):
+    """A value that counts once two samples have it: contacts bounce."""
+
+    def __init__(self, value: T) -> None:
+        self.value = self._seen = value
+
+    def feed(self, value: T) -> T:
+        if value == self._seen:
+            self.value = value
+        self._seen = value
+        return self.value
+
+
+class _Signs:
+    """Signs of life that one thread gives and another one watches, by its own clock."""
+
+    def __init__(self) -> None:
+        self._given = self._seen = 0
+        self._seen_at = float("-inf")
+
+    def give(self) -> None:
+        self._given += 1
+
+    def age(self, now: float) -> float:
+        """Return the time since the last sign was there, as the watcher knows."""
+        if self._given != self._seen:
+            self._seen, self._seen_at = self._given, now
+        return now - self._seen_at
+
+
+class _Sample(msgspec.Struct, frozen=True):
+    """What the board shows."""
+
+    state: PilotState = PilotState.F
+    fault: PilotFault = ""
+    proximity: Proximity = Proximity("open")
+    contactor: bool = False
+    lock: bool = False
+    estop: bool = False
+
+
+class LinuxBoard(ReportingPilot):
+    """See ChargerPilot and Cabinet. Without samples it shows F, an open contactor and the fault `board_lost`; it
+    recovers by itself."""
+
+    def __init__(
+        self,
+        config: LinuxBoardConfig,
+        clock: Clock,
+        lines: Lines,
+        oscillator: Oscillator,
+        levels: PilotLevels,
+        plug: Callable[[], Proximity] | None,
+    ) -> None:
+        """Show X1, and begin to sample. Raises TransportError."""
+        super().__init__(PilotState.F)
+        self._config, self._clock, self._lines = config, clock, lines
+        self._oscillator, self._levels, self._plug_reader = oscillator, levels, plug
+        self._loop = asyncio.get_running_loop()
+        self._signal = self._sampled_signal = _Signal(100)
+        self._filter = PilotFilter()
+        self._plug, self._closed, self._locked = (
+            _Settled(Proximity("open")),
+            _Settled(value=False),
+            _Settled(value=False),
+        )
+        self._switching = threading.Lock()
+        self._driven: bool | None = None
+        self._allowed = self._cut = self._toggle = False
+        self._newest, self._failure = _Sample(), "the pilot has no level"
+        self._sampled_at = float("-inf")
+        self._samples, self._signs = _Signs(), _Signs()
+        self._shown, self._lost, self._estop = _Sample(), True, False
+        self._on_contactor: list[Callable[[bool], None]] = []
+        self._on_latch: list[Callable[[bool], None]] = []
+        self._on_fault: list[OnFault] = []
+        self.contactor: Final = LinuxContactor(self)
+        self._came = asyncio.Event()
+        self._oscillator.set(self._signal.percent)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="control pilot", daemon=True)
+        self._thread.start()
+        self._timer = self._loop.call_later(0, self._tick)
+
+    async def ready(self) -> None:
+        """Wait for the first levels. Raises TransportError without them."""
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._came.wait()
+        except TimeoutError:
+            raise TransportError(f"the control pilot gives no samples: {self._failure}") from None
+
+    def close(self) -> None:
+        """Open the contactor, and show F."""
+        self._timer.cancel()
+        self._ending.set()
+        self._thread.join(JOIN_S)
+        for name in self._config.outputs:
+            with contextlib.suppress(TransportError):
+                self._lines.write(name, active=False)
+        with contextlib.suppress(TransportError):
+            self._oscillator.set(0)
+
+    # -- the control pilot: ChargerPilot
+
+    @property
+    def age_s(self) -> float:
+        """See ChargerPilot."""
+        return self._samples.age(self._clock.monotonic())
+
+    @property
+    def duty_percent(self) -> float | None:
+        """See ChargerPilot."""
+        return self._signal.percent if self._signal.oscillates else None
+
+    def _drive(self, percent: float | None, error: PilotState | None) -> None:
+        """The wire shows F for both errors, as the output has no 0 V. Raises TransportError."""
+        self._signal = _Signal(0 if error is not None else 100 if percent is None else percent)
+        self._oscillator.set(self._signal.percent)
+        self._report_oscillator(on=self._signal.oscillates)
+
+    # -- the rest: Cabinet
+
+    @property
+    def has_latch(self) -> bool:
+        """See Cabinet."""
+        return self._config.lock is not None
+
+    @property
+    def temperatures(self) -> dict[str, float | None]:
+        """See Cabinet: there are none."""
+        return {}
+
+    @property
+    def fan_rpm(self) -> int | None:
+        """See Cabinet: its speed is not measured."""
+        return None
+
+    def set_light(self, light: Light) -> None:
+        """See Cabinet: there is no lamp."""
+
+    def set_latch(self, *, locked: bool) -> None:
+        """See Cabinet. Raises TransportError."""
+        if self._config.lock is not None:
+            self._lines.write("lock", active=locked)
+
+    def set_fan(self, percent: int) -> None:
+        """See Cabinet: it is on or off. Raises TransportError."""
+        if self._config.fan is not None:
+            self._lines.write("fan", active=percent > 0)
+
+    def on_latch(self, callback: Callable[[bool], None]) -> None:
+        """See Cabinet."""
+        self._on_latch.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Cabinet; present faults are reported at once."""
+        self._on_fault.append(callback)
+        if self._lost:
+            callback("board_lost", True)  # noqa: FBT003
+        if self._estop:
+            callback("emergency_stop", True)  # noqa: FBT003
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self._ending.wait(ROUND_S / 2):
+            try:
+                self._sample()
+                if not self._sound:
+                    self._forbid()
+            except TransportError as error:
+                self._failure = str(error)
+                with contextlib.suppress(TransportError):  # the next round tries again
+                    if not self._sound:
+                        self._forbid()
+
+    @property
+    def _sound(self) -> bool:
+        """Whether samples are fresh, and the event loop runs."""
+        now = self._clock.monotonic()
+        return max(now - self._sampled_at, self._signs.age(now)) < self._config.lost_s
+
+    def _sample(self) -> None:
+        """Sample, open what may not stay closed, and pass on what has changed. Raises TransportError."""
+        signal = self._signal
+        if signal is not self._sampled_signal:
+            self._sampled_signal = signal
+            self._levels.restart(oscillates=signal.oscillates)
+        levels = self._levels.read(self._clock.monotonic() + ROUND_S / 2)
+        lines = self._lines.read()
+        plug = None if self._plug_reader is None else self._plug_reader()
+        now = self._clock.monotonic()
+        if levels is not None and signal is self._signal:
+            self._filter.feed(read_levels(*levels), now)
+            self._sampled_at = now
+            self._samples.give()
+        state = self._filter.state
+        estop = lines.get("emergency_stop", False)
+        if state.ready and not estop and self._sound:
+            self._allowed = True
+        else:
+            self._forbid()
+        if self._config.watchdog is not None and self._sound and not self._cut:
+            self._toggle = not self._toggle
+            self._lines.write("watchdog", active=self._toggle)
+        sample = _Sample(
+            state,
+            self._filter.fault,
+            Proximity("seated" if state.connected else "open") if plug is None else self._plug.feed(plug),
+            self._closed.feed(lines["contactor_feedback"]),
+            self._locked.feed(lines.get("lock_feedback", False)),
+            estop,
+        )
+        changed, self._newest = sample != self._newest, sample
+        if changed:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._show)
+
+    def _forbid(self) -> None:
+        """Open the contactor; it stays open until it is commanded to close. Raises TransportError."""
+        with self._switching:
+            self._allowed = False
+            if self._driven is not False:
+                self._write(closed=False)
+
+    def switch(self, *, closed: bool, cut: bool = False) -> None:
+        """Command the contactor, from any thread; after `cut` it has to be commanded open first. Raises
+        TransportError."""
+        with self._switching:
+            self._cut = cut or (self._cut and closed)
+            self._write(closed=closed and self._allowed and not self._cut)
+
+    def _write(self, *, closed: bool) -> None:
+        self._driven = None  # unknown, if this fails
+        self._lines.write("contactor", active=closed)
+        self._driven = closed
+
+    # -- the event loop
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._signs.give()
+        self._show()
+
+    def _show(self) -> None:
+        """Report what has changed."""
+        lost = self._samples.age(self._clock.monotonic()) > self._config.lost_s
+        before, self._shown = self._shown, _Sample() if lost else self._newest
+        now = self._shown
+        was_lost, self._lost = self._lost, lost
+        if lost is not was_lost:
+            if lost:  # the thread may hang
+                with contextlib.suppress(TransportError):
+                    self._forbid()
+            self._report_fault("board_lost", active=lost)
+        if not lost and now.estop is not self._estop:  # a lost board does not end it
+            self._estop = now.estop
+            self._report_fault("emergency_stop", active=now.estop)
+        self._report_wire(now.state, now.fault, now.proximity)
+        for callbacks, old, new in (
+            (self._on_contactor, before.contactor, now.contactor),
+            (self._on_latch, before.lock, now.lock),
+        ):
+            if old is not new:
+                for callback in callbacks:
+                    callback(new)
+        if not lost:
+            self._came.set()
+
+    def _report_fault(self, word: str, *, active: bool) -> None:
+        for callback in self._on_fault:
+            callback(word, active)
+
+
+class LinuxContactor:
+    """See Contactor. It closes only while the vehicle is ready."""
+
+    def __init__(self, board: LinuxBoard) -> None:
+        self._board = board
+
+    @property
+    def closed(self) -> bool:
+        """See Contactor; that of a lost board counts as open."""
+        return self._board._shown.contactor
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._board.switch(closed=False, cut=True)
+
+    def set(self, *, closed: bool) -> None:
+        """See Contactor. Raises TransportError."""
+        self._board.switch(closed=closed)
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """See Contactor."""
+        self._board._on_contactor.append(callback)
+
+
+def _voltage(adc: AdcInput, config: VoltageConfig) -> Callable[[], int]:
+    """Return what reads the voltage at the wire, mV."""
+    return lambda: round(adc.read_mv() * config.gain + config.offset_mv)
+
+
+def _plug(read: Callable[[], int], config: PlugConfig) -> Proximity:
+    return plug_at(read(), config)
+
+
+def plug_at(mv: int, config: PlugConfig) -> Proximity:
+    """Return the state of the proximity contact at this voltage."""
+    left_mv = config.supply_mv - mv
+    ohm = None if left_mv <= 0 else max(0, mv) * config.pull_up_ohm // left_mv
+    return read_proximity(ohm, config.coding)
+
+
+@contextlib.asynccontextmanager
+async def _open(config: LinuxBoardConfig, context: DriverContext) -> AsyncIterator[BoardParts]:
+    with contextlib.ExitStack() as stack:
+        lines = GpiodLines(config.outputs, config.inputs)
+        stack.callback(lines.close)
+
+        def voltage(of: VoltageConfig) -> Callable[[], int]:
+            adc = AdcInput(config.adc, of.channel)
+            stack.callback(adc.close)
+            return _voltage(adc, of)
+
+        low = None if config.pilot_low is None else voltage(config.pilot_low)
+        levels = PilotLevels(voltage(config.pilot), low, context.clock.monotonic)
+        plug: Callable[[], Proximity] | None = None
+        if (at := config.plug) is not None:
+            plug = partial(_plug, voltage(at), at)
+        pwm = config.pwm
+        oscillator = await asyncio.to_thread(
+            PwmOutput, pwm.chip, pwm.channel, period_ns=PERIOD_NS, inverted=pwm.inverted
+        )
+        board = LinuxBoard(config, context.clock, lines, oscillator, levels, plug)
+        stack.callback(board.close)
+        await board.ready()
+        yield BoardParts(board, board.contactor, board)
+
+
+DRIVER = Driver("pilot", LinuxBoardConfig, _open)

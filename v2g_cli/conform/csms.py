@@ -1,0 +1,221 @@
+"""`v2g conform csms`: tests a third-party back end, as its charging station."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from v2g.errors import ConfigError, StoreError
+from v2g.text import numbered
+from v2g_cli.conform.ocpp import ask, cases_of, play, prompts, versions_of
+from v2g_cli.conform.options import (
+    DeviceOption,
+    HtmlOption,
+    JsonFlag,
+    JunitOption,
+    ListFlag,
+    OnlyOption,
+    PasswordOption,
+    ProfileOption,
+    PromptFlag,
+    QuickFlag,
+    ResumeOption,
+)
+from v2g_cli.output import say
+from v2g_cli.station import contexts_of
+
+if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g_cli.conform.running import Reporter
+    from v2g_testkit.ocpp.declaration import CsmsDeclaration
+    from v2g_testkit.ocpp.operator import Operator
+
+
+def csms(
+    url: Annotated[
+        str, typer.Option("--url", help="Where stations connect, without the identity: wss://HOST:PORT/ocpp.")
+    ] = "",
+    identity: Annotated[str, typer.Option("--identity", help="Identity of a station that the back end knows.")] = "",
+    password: PasswordOption = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="PEM root of the back end's certificate.")] = None,
+    chain: Annotated[Path | None, typer.Option("--cert", help="PEM chain of the station: security profile 3.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Its key, mode 0600.")] = None,
+    ocpp: Annotated[str, typer.Option("--ocpp", help="2.0.1 or 2.1.")] = "2.0.1",
+    declaration: Annotated[
+        Path | None, typer.Option("--declaration", metavar="FILE", help="What the back end knows and supports (TOML).")
+    ] = None,
+    declare: Annotated[
+        Path | None, typer.Option("--declare", metavar="FILE", help="Write a declaration to fill in, and exit.")
+    ] = None,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            "--operator",
+            metavar="COMMAND|URL|v2g[:FILE]",
+            help="Who has the back end send requests: a command with {station}, {action}, {payload}, a relay over "
+            "HTTP, or the API of v2g-csms with an access file.",
+        ),
+    ] = None,
+    load: Annotated[
+        str | None,
+        typer.Option(
+            "--load",
+            metavar="PLAN",
+            help="Load instead of cases: small, medium, large, or a TOML file; {identity} in --cert and --key is "
+            "replaced.",
+        ),
+    ] = None,
+    passwords: Annotated[
+        Path | None, typer.Option("--passwords", help="With --load: CSV of identity,password (mode 0600).")
+    ] = None,
+    prompt: PromptFlag = False,
+    profile: ProfileOption = None,
+    resume: ResumeOption = None,
+    device: DeviceOption = "",
+    only: OnlyOption = None,
+    quick: QuickFlag = False,
+    listed: ListFlag = False,
+    json: JsonFlag = False,
+    junit: JunitOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Test a back end: the tester is a charging station, runs the cases, and judges every frame.
+
+    Requests of the back end are sent by --operator, or asked for with --prompt; without them such cases do not apply.
+    Exit code 1 if a case failed, 3 if none was conclusive. A pass is not a certificate.
+
+    Examples:
+
+    - `v2g conform csms --list --profile Core`
+    - `v2g conform csms --declare csms.toml`
+    - `v2g conform csms --declaration csms.toml --prompt --html report`
+    - `v2g conform csms --declaration csms.toml --operator http://127.0.0.1:9200/step --quick --junit report.xml`
+    - `v2g conform csms --load small --url ws://127.0.0.1:9443/ocpp`
+    """
+    from v2g.io.runtime.clock import Clock
+    from v2g_cli.conform.running import list_cases
+    from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+    from v2g_testkit.ocpp.csms_tester import CsmsTester, connector_of
+    from v2g_testkit.ocpp.declaration import CsmsDeclaration, read_csms_declaration, written_csms
+
+    if declare is not None:
+        try:
+            declare.write_text(written_csms(CsmsDeclaration()), encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{declare}: {error.strerror}", hint="choose a file that this user may write") from None
+        say(f"{declare}: fill in where stations connect, a station and tokens that the back end knows")
+        return
+    declared = CsmsDeclaration() if declaration is None else read_csms_declaration(declaration)
+    said = (url, identity, password, ca, chain, key)
+    if load is not None:
+        _load(
+            declared, said, ocpp, load, passwords, only or (),
+            quick=quick, listed=listed, device=device, junit=junit, html=html, json=json,
+        )  # fmt: skip
+        return
+    cases = cases_of(CSMS_CASES, "csms", profile or (), declared.profiles, only or (), quick=quick)
+    if listed:
+        list_cases(cases, json=json)
+        return
+    operates = _operator(operator, prompt=prompt)
+    declared, (version,) = _declared(declared, said), versions_of([ocpp])
+    tester = CsmsTester(declared, operates, connector_of(declared), Clock(), version=version)
+    there = contextlib.nullcontext(declared.station.identity)
+    play("csms", tester, there, cases, device, resume=resume, junit=junit, html=html, json=json)
+
+
+_Said = tuple[str, str, str | None, Path | None, Path | None, Path | None]
+
+
+def _declared(declared: "CsmsDeclaration", said: _Said) -> "CsmsDeclaration":
+    """Return the declaration with options in place of what is declared."""
+    url, identity, password, ca, chain, key = said
+    given = {"identity": identity, "password": password, "chain": chain, "key": key}
+    station = msgspec.structs.replace(declared.station, **{name: value for name, value in given.items() if value})
+    declared = msgspec.structs.replace(
+        declared, station=station, url=url or declared.url, ca=declared.ca if ca is None else ca
+    )
+    if not declared.url.startswith(("ws://", "wss://")):
+        raise ConfigError(f"--url {declared.url}: not a URL of OCPP", hint="wss://csms.example:9443/ocpp")
+    if (station.chain is None) != (station.key is None):
+        raise ConfigError("--cert and --key belong together", hint="give both or neither")
+    return declared
+
+
+def _load(
+    declared: "CsmsDeclaration",
+    said: _Said,
+    ocpp: str,
+    plan: str,
+    passwords: Path | None,
+    only: Sequence[str],
+    *,
+    quick: bool,
+    listed: bool,
+    device: str,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+) -> None:
+    """Run a load, or list its criteria."""
+    from v2g.io.runtime.program import allow_many_files, fast_loop
+    from v2g_cli.conform.running import list_cases
+    from v2g_cli.passwords import read_passwords
+    from v2g_testkit.cases.report import chosen
+    from v2g_testkit.ocpp.load import Load, read_plan
+    from v2g_testkit.ocpp.load_criteria import CRITERIA, LoadTester
+
+    criteria = chosen(CRITERIA, only, quick=quick)
+    if not criteria:
+        raise ConfigError(f"no criterion named {' or '.join(only)}", hint="v2g conform csms --load small --list")
+    if listed:
+        list_cases(criteria, json=json)
+        return
+    planned = read_plan(plan)
+    declared, (version,) = _declared(declared, said), versions_of([ocpp])
+    known = {} if passwords is None else read_passwords(passwords)
+    station = declared.station
+    chain, key = (None if each is None else str(each) for each in (station.chain, station.key))
+    load = Load(
+        planned,
+        declared,
+        version,
+        context=contexts_of(declared.url, numbered(planned.prefix, planned.stations), declared.ca, chain, key),
+        password=lambda identity: known.get(identity, station.password),
+    )
+    allow_many_files()
+
+    @contextlib.asynccontextmanager
+    async def stations() -> AsyncIterator[str]:
+        try:
+            yield f"{load.stations[0].identity} to {load.stations[-1].identity}"
+        finally:
+            await load.close()
+
+    def begins(reporter: "Reporter") -> None:
+        load.progress = reporter.note
+
+    play(
+        "csms", LoadTester(load), stations(), criteria, device, resume=None, junit=junit, html=html, json=json,
+        notice="", begins=begins, loop_factory=fast_loop(),
+    )  # fmt: skip
+
+
+def _operator(text: str | None, *, prompt: bool) -> "Operator":
+    from v2g_testkit.ocpp.operator import NoOperator, PromptOperator, V2gOperator, exchange_with, operator_of
+
+    if prompts("--operator", text, prompt=prompt):
+        return PromptOperator(ask)
+    if text is None:
+        return NoOperator()
+    kind, _, file = text.partition(":")
+    if kind != "v2g":
+        return operator_of(text)
+    from v2g_cli.csms.client import context_of, find_access
+
+    access = find_access({}, os.environ, Path(file) if file else None)
+    headers = {"Authorization": f"Bearer {access.token}"} if access.token else {}
+    return V2gOperator(exchange_with(access.url, headers, context_of(access)))

@@ -1,0 +1,100 @@
+"""The page of a case for OCPP: its frames in the order of time, with the faulty field marked (HTML)."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from v2g.text import printable
+from v2g_testkit.ocpp.connection import Frame
+
+_STYLE: Final = """
+:root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--out:#00695c;--in:#1a3d7c;--fail:#c0392b;--mark:#fdd}
+body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:75em;padding:0 1em;color:var(--fg);
+background:var(--bg)}details{border-bottom:1px solid var(--line);padding:.2em 0}summary{cursor:pointer}
+.sent{color:var(--out)}.received{color:var(--in)}.note{color:var(--dim);margin:.2em 0 .2em 1.1em}
+.fault{color:var(--fail);font-weight:bold}
+pre{margin:.3em 0 .6em 2em;overflow-x:auto;font-size:13px}mark{background:var(--mark);color:inherit}
+time{color:var(--dim);display:inline-block;width:6em;text-align:right;padding-right:.8em}
+@media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--out:#4db6ac;--in:#90b4ff;
+--fail:#ff6b5e;--mark:#5a1f1f}}
+"""
+_ARROWS: Final = {"sent": "tester → device", "received": "device → tester", "note": ""}
+_KINDS: Final = {3: "answer", 4: "CALLERROR", 5: "CALLRESULTERROR"}
+
+
+def frames_page(title: str, frames: Sequence[Frame]) -> str:
+    """Return the page of a case's frames."""
+    began = frames[0].at_s if frames else 0.0
+    asked = {name: action for each in frames for name, action in _asked(each.text)}
+    rows = "\n".join(_row(each, each.at_s - began, asked) for each in frames)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>"
+        f'<p><a href="index.html">All cases</a></p>\n{rows}\n</body></html>\n'
+    )
+
+
+def _row(frame: Frame, seconds: float, asked: Mapping[str, str]) -> str:
+    at = f"<time>{seconds:.3f} s</time>"
+    if frame.way == "note":
+        return f'<p class="note">{at}{escape(printable(frame.text))}</p>'
+    name, body = _read(frame.text, asked)
+    fault = f' <span class="fault">{escape(printable(frame.fault))}</span>' if frame.fault else ""
+    path = frame.fault.split(": ")[1] if frame.fault.count(": ") > 1 else ""
+    lines = "\n".join(_shown(where, text, path) for where, text in _lines(body, "$", ""))
+    opened = " open" if frame.fault else ""
+    return (
+        f'<details{opened}><summary>{at}<span class="{frame.way}">{_ARROWS[frame.way]}</span> '
+        f"<b>{escape(printable(name))}</b>{fault}</summary><pre>{lines}</pre></details>"
+    )
+
+
+def _asked(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the id and action of a request."""
+    match _decoded(text):
+        case [2, str() as identifier, str() as action, _]:
+            yield identifier, action
+
+
+def _read(text: str, asked: Mapping[str, str]) -> tuple[str, Any]:
+    """Return the name of a frame, and its content."""
+    match frame := _decoded(text):
+        case [2, str(), str() as action, payload]:
+            return action, payload
+        case [6, str(), str() as action, payload]:
+            return f"{action} (SEND)", payload
+        case [int() as kind, str() as identifier, *rest]:
+            name = f"{asked.get(identifier, identifier[:40])} {_KINDS.get(kind, kind)}"
+            return name, rest[0] if len(rest) == 1 else rest
+    return "not OCPP-J", frame
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _lines(value: Any, path: str, indent: str, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield a JSON value in lines, each with the JSON path of what it shows."""
+    label = f"{json.dumps(name)}: " if name else ""
+    if isinstance(value, dict) and value:
+        yield path, f"{indent}{label}{{"
+        for key, each in value.items():
+            yield from _lines(each, f"{path}.{key}", f"{indent}  ", str(key))
+        yield "", f"{indent}}}"
+    elif isinstance(value, list) and value:
+        yield path, f"{indent}{label}["
+        for number, each in enumerate(value):
+            yield from _lines(each, f"{path}[{number}]", f"{indent}  ")
+        yield "", f"{indent}]"
+    else:
+        yield path, f"{indent}{label}{json.dumps(value, ensure_ascii=False)}"
+
+
+def _shown(where: str, text: str, faulty: str) -> str:
+    shown = escape(printable(text))
+    return f"<mark>{shown}</mark>" if faulty and where == faulty else shown

@@ -1,0 +1,132 @@
+"""What the tests of charging stations and of back ends share: choosing cases, running them, asking a person."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import ConfigError
+from v2g.ocpp.routes import Version
+
+if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g_cli.conform.running import Reporter
+    from v2g_testkit.cases.case import Described, Result
+    from v2g_testkit.ocpp.case import OcppCase
+    from v2g_testkit.ocpp.connection import Frame
+
+T = TypeVar("T")
+C = TypeVar("C", bound="Described")
+K = TypeVar("K", bound="Described", contravariant=True)
+
+NOTICE = (
+    "These scripts are this project's own. Ids and names are those of the certification cases of OCPP 2.0.1 part 6 "
+    "where they correspond. A pass is not a certificate."
+)
+
+
+class Tester(Protocol[K]):
+    """Runs a case; `frames` are those of the latest one."""
+
+    frames: "list[Frame]"
+
+    async def run(self, case: K, /) -> "Result":
+        """Return the result of a case."""
+
+
+def cases_of(
+    catalogue: Sequence["OcppCase[T]"],
+    command: str,
+    profiles: Sequence[str],
+    declared: Sequence[str],
+    only: Sequence[str],
+    *,
+    quick: bool,
+) -> "list[OcppCase[T]]":
+    """Return the cases of some profiles (else of declared ones, else all), and of some ids. Raises ConfigError."""
+    from v2g_testkit.cases.report import chosen
+
+    known = sorted({each for case in catalogue for each in case.profiles})
+    if unknown := [each for each in profiles if each not in known]:
+        raise ConfigError(f"--profile {unknown[0]}: no case has this profile", hint=", ".join(known))
+    wanted = set(profiles or declared)
+    found = chosen([case for case in catalogue if not wanted or wanted & set(case.profiles)], only, quick=quick)
+    if not found:
+        named = f"no case named {' or '.join(only)}" if only else "no case of these profiles is a quick one"
+        raise ConfigError(named, hint=f"v2g conform {command} --list")
+    return found
+
+
+def play(
+    kind: str,
+    tester: Tester[C],
+    device: "AbstractAsyncContextManager[str]",
+    cases: Sequence[C],
+    name: str,
+    *,
+    resume: Path | None,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+    notice: str = NOTICE,
+    begins: "Callable[[Reporter], None]" = lambda _: None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> NoReturn:
+    """Run cases with a device, which is there in the context, by its identity; report, and exit with the exit code.
+
+    `begins` gets what shows progress.
+    """
+    from v2g_cli.conform import report
+    from v2g_cli.conform.frames_page import frames_page
+    from v2g_cli.conform.running import Reporter, describe, finish, read_results, run_cases
+    from v2g_testkit.cases.case import Result
+    from v2g_testkit.ocpp.connection import Frame
+
+    report.prepare(junit, html)
+    done = [] if resume is None else read_results(resume)
+    about = describe(name)
+    frames: dict[str, list[Frame]] = {}
+
+    async def one(case: C) -> Result:
+        result = await tester.run(case)
+        frames[case.id] = tester.frames
+        return result
+
+    async def run() -> list[Result]:
+        async with device as about["identity"]:
+            reporter = Reporter(cases, about, json=json, notice=notice)
+            begins(reporter)
+            return await run_cases(one, cases, reporter, done)
+
+    def page(case: str, title: str) -> str | None:
+        return frames_page(title, frames[case]) if frames.get(case) else None
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        results = runner.run(run())
+    finish(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
+
+
+def versions_of(names: list[str] | None) -> tuple[Version, ...]:
+    """Return the versions of an option. Raises ConfigError."""
+    try:
+        return tuple(typed_json.convert(each, Version) for each in names or ["2.0.1"])
+    except msgspec.ValidationError:
+        raise ConfigError(f"--ocpp {' '.join(names or ())}", hint="2.0.1 or 2.1") from None
+
+
+async def ask(sentence: str) -> str:
+    """Show a sentence at the terminal; return the answer."""
+    return await asyncio.to_thread(input, f"{sentence} ")
+
+
+def prompts(option: str, given: str | None, *, prompt: bool) -> bool:
+    """Return whether steps are asked for at the terminal. Raises ConfigError with another option, or without one."""
+    if given is not None and prompt:
+        raise ConfigError(f"{option} and --prompt exclude each other", hint="give one of them")
+    if prompt and not sys.stdin.isatty():
+        raise ConfigError("--prompt needs a terminal", hint=f"{option} COMMAND")
+    return prompt

@@ -1,0 +1,305 @@
+"""A run of cases: progress, results, reports, and the exit code; the same for every kind of device."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import platform
+import shlex
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+from rich.text import Text
+
+from v2g import typed_json
+from v2g.errors import ConfigError
+from v2g_cli.conform import report as conform_report
+from v2g_cli.output import print_json, print_table, say, say_row, terminal
+from v2g_testkit.cases.case import Case, Described, Result, Verdict
+from v2g_testkit.cases.report import NOTICE, exit_code, totals
+
+C = TypeVar("C", bound=Described)
+
+_INTERRUPTED = 130
+_HIDDEN = "***"
+
+_REPORTS_EVERY = 20
+"""Cases between two reports of progress on standard error, in a pipe."""
+
+_NOTES_EVERY_S = 10.0
+"""Seconds between two notes within a case, in a pipe."""
+
+_COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.OPEN: "cyan",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+
+
+def describe(device: str) -> dict[str, str]:
+    """Return the metadata of a report: device, time, versions, command with its options."""
+    versions = (
+        f"v2g-engine {version('v2g-engine')}",
+        f"Python {platform.python_version()}",
+        ssl.OPENSSL_VERSION,
+        platform.platform(),
+    )
+    return {
+        "device": device or "not named (--device)",
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "versions": ", ".join(versions),
+        "command": shlex.join(["v2g", *_without_secrets(sys.argv[1:])]),
+    }
+
+
+def _without_secrets(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command, with asterisks for passwords."""
+    for before, word in itertools.pairwise(("", *words)):
+        option, given, _ = word.partition("=")
+        yield _HIDDEN if before == "--password" else f"{option}={_HIDDEN}" if option == "--password" and given else word
+
+
+def read_results(file: Path, device: str = "") -> list[Result]:
+    """Return the results of a device, by its name if there are several, in an earlier run's records (`--json`).
+
+    Raises ConfigError.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        records = [typed_json.decode(line, Any) for line in lines if line.strip()]
+        cases = [each for each in records if isinstance(each, dict) and "case" in each]
+        found = [typed_json.convert(each, Result) for each in cases if each.get("device", "") == device]
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{file}: {error}", hint="records of a run with --json, a line each") from None
+    return found
+
+
+async def run_cases(
+    run: Callable[[C], Awaitable[Result]],
+    cases: Sequence[C],
+    report: "Reporter",
+    done: Sequence[Result] = (),
+    *,
+    alone: bool = True,
+) -> list[Result]:
+    """Run the cases without a conclusive result in `done`; SIGTERM or Ctrl-C ends the run, not its report.
+
+    A run that is not `alone` leaves signals and logging to `run_devices`.
+    """
+    known = {each.case: each for each in done if each.verdict is not Verdict.INCONCLUSIVE}
+    results: list[Result] = []
+    with _alone() if alone else contextlib.nullcontext(), contextlib.suppress(asyncio.CancelledError):
+        for case in cases:
+            if case.id not in known:
+                report.begins(case)
+                known[case.id] = await run(case)
+                report.ended(case, known[case.id])
+            results.append(known[case.id])
+    report.done(results)
+    return results
+
+
+def finish(
+    kind: str,
+    about: Mapping[str, str],
+    cases: Sequence[Described],
+    results: Sequence[Result],
+    page: Callable[[str, str], str | None],
+    *,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+    notice: str = NOTICE,
+) -> NoReturn:
+    """Write the reports, and exit with the exit code; 130 when interrupted. `page`: see `report.write_pages`."""
+    write_reports(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
+    raise typer.Exit(ending(results, cases))
+
+
+def ending(results: Sequence[Result], cases: Sequence[Described]) -> int:
+    """Return the exit code of a run; 130 when it was interrupted."""
+    return exit_code(results) if len(results) == len(cases) else _INTERRUPTED
+
+
+def combined(codes: Sequence[int]) -> int:
+    """Return the exit code of the runs of several devices: interrupted, failed, inconclusive, in this order."""
+    return next((code for code in (_INTERRUPTED, 1, 3) if code in codes), 0)
+
+
+async def run_devices(runs: Sequence[Callable[[], Awaitable[None]]], parallel: int) -> None:
+    """Run devices, at most `parallel` at the same time; SIGTERM or Ctrl-C ends all runs."""
+    free = asyncio.Semaphore(parallel)
+
+    async def one(run: Callable[[], Awaitable[None]]) -> None:
+        async with free:
+            await run()
+
+    tasks = [asyncio.create_task(one(run)) for run in runs]
+    try:
+        with _alone():
+            await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        await asyncio.gather(*tasks, return_exceptions=True)  # they have been cancelled, and end their reports
+
+
+def write_reports(
+    kind: str,
+    about: Mapping[str, str],
+    cases: Sequence[Described],
+    results: Sequence[Result],
+    page: Callable[[str, str], str | None],
+    *,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+    notice: str = NOTICE,
+) -> None:
+    """Write the reports. `page`: see `report.write_pages`. Raises StoreError."""
+    if junit is not None:
+        conform_report.write_junit(junit, kind, about, cases, results, notice)
+    if html is not None:
+        conform_report.write_pages(html, kind, about, cases, results, page, notice)
+        if not json:
+            say(f"{html / 'index.html'}")
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Handle SIGTERM like Ctrl-C."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    with quiet(), ended_by_sigterm():
+        yield
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Log errors only: failing handshakes are part of the test."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+class Reporter:
+    """Shows progress: colours at a terminal, lines in a pipe, records with --json.
+
+    `device` is its name in lines and records, where several are tested at once.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Described],
+        about: Mapping[str, str],
+        *,
+        json: bool,
+        notice: str = NOTICE,
+        device: str = "",
+    ) -> None:
+        self._device, self._named = device, {"device": device} if device else {}
+        self._about, self._notice = about, notice
+        self._count, self._number, self._json = len(cases), 0, json
+        self._seconds = 0.0
+        self._noted_at = time.monotonic()
+        self._console = terminal() if sys.stdout.isatty() and not json and not device else None
+        self._status = self._console.status("") if self._console is not None else None
+
+    def begins(self, case: Described) -> None:
+        """A case begins."""
+        self._number += 1
+        if self._status is not None:
+            self._status.update(f"{self._number} of {self._count}{self._left()}  {case.id}  {case.title}")
+            self._status.start()
+
+    def note(self, text: str) -> None:
+        """Show how far the present case is; in a pipe, every 10 s."""
+        if self._status is not None:
+            self._status.update(text)
+        elif (now := time.monotonic()) - self._noted_at >= _NOTES_EVERY_S:
+            self._noted_at = now
+            say(text, err=True)
+
+    def ended(self, case: Described, result: Result) -> None:
+        """The result of a case."""
+        if self._json:
+            print_json(
+                self._named
+                | {name: getattr(case, name) for name in ("title", "required", "requirements", "published")}
+                | msgspec.to_builtins(result)
+            )
+        elif self._console is not None:
+            colour = _COLOURS[result.verdict]
+            self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}")
+        else:
+            say_row(*self._named.values(), result.verdict.value, case.id, result.found)
+        self._seconds += result.seconds
+        if self._number % _REPORTS_EVERY == 0 and self._console is None:
+            say(self._prefixed(f"{self._number} of {self._count}{self._left()}"), err=True)
+
+    def _prefixed(self, text: str) -> str:
+        return f"{self._device}: {text}" if self._device else text
+
+    def _left(self) -> str:
+        """Return the remaining time, by the mean of the cases so far."""
+        if not self._seconds:
+            return ""
+        rest_s = self._seconds / max(1, self._number - 1) * (self._count - self._number)
+        return f", about {rest_s / 60:.0f} min left" if rest_s > 90 else f", about {rest_s:.0f} s left"
+
+    def done(self, results: Sequence[Result]) -> None:
+        """End of the run."""
+        if self._status is not None:
+            self._status.stop()
+        counted = totals(results)
+        if self._json:
+            counts = {verdict.value: n for verdict, n in counted.items()}
+            print_json(self._named | {"totals": counts, "about": self._about, "notice": self._notice})
+        else:
+            if len(results) < self._count:
+                say(self._prefixed(f"interrupted after {len(results)} of {self._count} cases"))
+            say(self._prefixed(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items())))
+            if self._notice:
+                say(self._notice)
+
+
+def fields(case: Described) -> dict[str, object]:
+    """Return what a record of a case has."""
+    if isinstance(case, Case):
+        return {**msgspec.to_builtins(case), "group": case.group}
+    names = ("id", "title", "required", "requirements", "profiles", "versions", "needs", "quick", "group")
+    return {name: getattr(case, name) for name in names if hasattr(case, name)}
+
+
+def list_cases(cases: Sequence[Described], *, json: bool) -> None:
+    """List cases."""
+    if json:
+        for case in cases:
+            print_json(fields(case))
+        return
+    print_table(
+        "Cases",
+        ("Case", "What is done", "Required", "Requirements", "Open"),
+        ((case.id, case.title, case.required, " ".join(case.requirements), case.open) for case in cases),
+    )

@@ -1,0 +1,234 @@
+"""`v2g conform station`: tests a third-party charging station, as its back end."""
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.ocpp.routes import Version
+from v2g_cli.conform.ocpp import ask, cases_of, play, prompts, versions_of
+from v2g_cli.conform.options import (
+    DeviceOption,
+    HtmlOption,
+    JsonFlag,
+    JunitOption,
+    ListFlag,
+    OnlyOption,
+    PasswordOption,
+    ProfileOption,
+    PromptFlag,
+    QuickFlag,
+    ResumeOption,
+)
+from v2g_cli.output import say
+
+if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g.io.websocket.server import Handshake, Refusal
+    from v2g_testkit.ocpp.declaration import Declaration
+    from v2g_testkit.ocpp.driver import Driver
+    from v2g_testkit.ocpp.station_tester import StationTester
+
+
+def station(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where the station connects; port 0 chooses one.")
+    ] = "127.0.0.1:9000",
+    path: Annotated[str, typer.Option("--path", help="Path before the station's identity.")] = "/ocpp",
+    identity: Annotated[str, typer.Option("--identity", help="The only identity admitted; default: any.")] = "",
+    password: PasswordOption = None,
+    chain: Annotated[Path | None, typer.Option("--cert", help="PEM chain of the back end: TLS.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Its key, mode 0600.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="PEM root of the station's certificate: security profile 3.")
+    ] = None,
+    ca_key: Annotated[
+        Path | None,
+        typer.Option("--ca-key", help="Key of that root, mode 0600: signs new certificates of the station."),
+    ] = None,
+    file_port: Annotated[
+        int,
+        typer.Option("--file-port", min=0, max=65535, help="Where firmware and logs are transferred; 0 chooses one."),
+    ] = 0,
+    ocpp: Annotated[list[str] | None, typer.Option("--ocpp", help="2.0.1 (default) or 2.1; repeatable.")] = None,
+    declaration: Annotated[
+        Path | None, typer.Option("--declaration", metavar="FILE", help="What the station has and supports (TOML).")
+    ] = None,
+    declare: Annotated[
+        Path | None,
+        typer.Option("--declare", metavar="FILE", help="Write a declaration made from the station's base report."),
+    ] = None,
+    driver: Annotated[
+        str | None,
+        typer.Option(
+            "--driver",
+            metavar="COMMAND|tcp://HOST:PORT",
+            help="Who plugs in and presents tokens: a command with {action}, {evse}, {token}, {type}, or a program.",
+        ),
+    ] = None,
+    prompt: PromptFlag = False,
+    wait: Annotated[float, typer.Option("--wait", min=1, max=3600, help="Seconds to wait for the station.")] = 120.0,
+    profile: ProfileOption = None,
+    resume: ResumeOption = None,
+    device: DeviceOption = "",
+    only: OnlyOption = None,
+    quick: QuickFlag = False,
+    listed: ListFlag = False,
+    json: JsonFlag = False,
+    junit: JunitOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Test a charging station: the tester is its back end, runs the cases, and judges every frame.
+
+    The station connects to ws://HOST:PORT/ocpp/IDENTITY, or wss with --cert. Steps at the station are done by
+    --driver, or asked for with --prompt; without them such cases do not apply. Exit code 1 if a case failed, 3 if none
+    was conclusive. A pass is not a certificate.
+
+    Examples:
+
+    - `v2g conform station --list --profile 'Smart Charging'`
+    - `v2g conform station --listen 0.0.0.0:9000 --declare station.toml`
+    - `v2g conform station --listen 0.0.0.0:9000 --declaration station.toml --prompt --html report`
+    - `v2g conform station --driver 'relay.sh {action} {evse} {token}' --quick --junit report.xml`
+    """
+    from v2g_cli.conform.running import list_cases
+    from v2g_testkit.ocpp.declaration import Declaration, read_declaration
+    from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
+
+    declared = Declaration() if declaration is None else read_declaration(declaration)
+    cases = cases_of(STATION_CASES, "station", profile or (), declared.profiles, only or (), quick=quick)
+    if listed:
+        list_cases(cases, json=json)
+        return
+    bench = _Bench(
+        _address(listen), path, identity, password, (chain, key, ca, ca_key), versions_of(ocpp), wait, file_port
+    )
+    tester = bench.tester(declared, _driver(driver, prompt=prompt))
+    if declare is not None:
+        asyncio.run(_declare(bench, tester, declare))
+        return
+    play("station", tester, bench.open(), cases, device, resume=resume, junit=junit, html=html, json=json)
+
+
+class _Bench:
+    """Where the station connects, and how."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        path: str,
+        identity: str,
+        password: str | None,
+        files: tuple[Path | None, Path | None, Path | None, Path | None],
+        versions: Sequence[Version],
+        wait_s: float,
+        file_port: int,
+    ) -> None:
+        from v2g.io.websocket.client import server_context
+
+        chain, key, ca, ca_key = files
+        if (chain is None) != (key is None):
+            raise ConfigError("--cert and --key belong together", hint="give both or neither")
+        if ca is not None and chain is None:
+            raise ConfigError("--ca needs TLS", hint="--cert and --key")
+        if ca_key is not None and ca is None:
+            raise ConfigError("--ca-key needs its root", hint="--ca")
+        self._authority = None if ca is None or ca_key is None else (ca, ca_key)
+        self._wait_s, self._file_port = wait_s, file_port
+        self._address, self._path, self._versions = address, path, versions
+        self._identity, self._password = identity, password
+        self._checks_certificates = ca is not None
+        self._context = None if chain is None or key is None else server_context(chain, key, (ca,) if ca else ())
+        self._tester: StationTester
+
+    def tester(self, declared: "Declaration", driver: "Driver") -> "StationTester":
+        """Return the tester, which `open` connects."""
+        from v2g.io.runtime.clock import Clock
+        from v2g_testkit.ocpp.certificates import Authority
+        from v2g_testkit.ocpp.file_server import FileServer
+        from v2g_testkit.ocpp.listener import Listener
+        from v2g_testkit.ocpp.station_tester import StationTester
+
+        self._tester = tester = StationTester(declared, driver, Clock())
+        if self._authority is not None:
+            tester.authority = Authority("CSMSRootCertificate", tester.now(), files=self._authority)
+        tester.files = FileServer(self._address[0], self._file_port)
+        tester.listener = Listener(
+            *self._address,
+            tester.serve,
+            self._admit,
+            path=self._path,
+            versions=self._versions,
+            context=self._context,
+        )
+        return tester
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        """Listen during the body, which begins once the station is there; give its identity. Raises TransportError."""
+        from v2g_testkit.ocpp.case import Inconclusive
+
+        listener = self._tester.listener
+        try:
+            await listener.open()
+        except OSError as error:
+            raise TransportError(
+                f"--listen {listener.host}:{listener.port}: {error.strerror}", hint="choose another port"
+            ) from None
+        scheme = "ws" if self._context is None else "wss"
+        shown = self._identity or "IDENTITY"
+        say(f"waiting for the station at {scheme}://{listener.host}:{listener.port}{self._path}/{shown}", err=True)
+        try:
+            await self._tester.find(self._wait_s)
+            yield self._tester.identity
+        except Inconclusive as error:
+            raise TransportError(str(error), hint="is its back end's URL right? Are --ocpp and --password?") from None
+        finally:
+            await listener.close()
+            self._tester.files.stop()
+
+    async def _admit(self, handshake: "Handshake") -> "Refusal | None":
+        from v2g.io.websocket.server import Refusal, peer_name
+
+        if self._identity and handshake.identity != self._identity:
+            return Refusal(404, "no such charging station")
+        if self._password is not None:
+            shown = handshake.credentials
+            known = [each.encode() for each in (self._password, *self._tester.allowed)]
+            fits = shown is not None and any(hmac.compare_digest(shown.password.encode(), each) for each in known)
+            if not fits or shown is None or shown.username != handshake.identity:
+                return Refusal(401, "wrong user name or password")
+        if self._checks_certificates and peer_name(handshake.transport) != handshake.identity:
+            return Refusal(403, "the certificate is of another charging station")
+        return await self._tester.admit(handshake)
+
+
+async def _declare(bench: _Bench, tester: "StationTester", file: Path) -> None:
+    from v2g_testkit.ocpp.declaration import from_report, written
+
+    async with bench.open():
+        text = written(from_report(tester.report))
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}", hint="choose a file that this user may write") from None
+    say(f"{file}: of {tester.identity}; look through it, and add tokens that the station knows")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"--listen {text}: not an address", hint="0.0.0.0:9000")
+    return host.strip("[]"), int(port)
+
+
+def _driver(text: str | None, *, prompt: bool) -> "Driver":
+    from v2g_testkit.ocpp.driver import NoDriver, PromptDriver, driver_of
+
+    if prompts("--driver", text, prompt=prompt):
+        return PromptDriver(ask)
+    return NoDriver() if text is None else driver_of(text)

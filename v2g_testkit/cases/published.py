@@ -1,0 +1,189 @@
+"""The published ids of ISO 15118-4 for chargers: which exist, which are not tested and why, which -20 repeats.
+
+Ids only, as in the public port of its test suite (github.com/rcuquemelle/ISO15118_4_TestEnv, 2022-07). They are for
+ISO 15118-2, whose cases have them in `v2g_testkit.cases.v2g_message.secc_cases`.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.sequence import State
+from v2g_testkit.cases.case import Ask, Case
+from v2g_testkit.cases.v2g_message.secc_cases import PLACES, Scope, published_id
+
+_CMN: Final[tuple[Scope, ...]] = ("CMN",)
+_BOTH: Final[tuple[Scope, ...]] = ("AC", "DC")
+
+GROUPS: Final[tuple[tuple[tuple[Scope, ...], Mapping[str, int]], ...]] = (
+    (
+        _CMN,
+        {
+            "V2GTPSDP": 5,
+            "SDP": 7,
+            "SupportedAppProtocol": 6,
+            "V2GTPSessionSetup": 5,
+            "SessionSetup": 4,
+            "ServiceDiscovery": 4,
+            "ServiceDetail": 12,
+            "PaymentServiceSelection": 10,
+            "CertificateInstallation": 8,
+            "CertificateUpdate": 17,
+            "PaymentDetails": 10,
+            "Authorization": 17,
+            "ChargeParameterDiscovery": 2,
+        },
+    ),
+    (_BOTH, {"SessionSetup": 6, "ServiceDiscovery": 2, "ChargeParameterDiscovery": 36, "MeteringReceipt": 7}),
+    (("AC",), {"PowerDelivery": 14, "ChargingStatus": 9, "SessionStop": 4}),
+    (
+        ("DC",),
+        {
+            "CableCheck": 8,
+            "PreCharge": 4,
+            "PowerDelivery": 21,
+            "CurrentDemand": 9,
+            "WeldingDetection": 5,
+            "SessionStop": 9,
+        },
+    ),
+)
+"""Scopes -> number of published cases of each group, which begin at 1 without gaps."""
+
+
+def published() -> Iterator[str]:
+    """Yield every published id."""
+    for scopes, groups in GROUPS:
+        for scope in scopes:
+            for message, count in groups.items():
+                yield from (published_id(scope, message, number) for number in range(1, count + 1))
+
+
+_WAKES: Final = "the charger wakes the vehicle by the control pilot, which the tester does not watch"
+_LINK: Final = "the tester does not set up the data link, from which the time of CommunicationSetup runs"
+_TARIFF: Final = "whether a charger sends a SalesTariff is for its back end"
+_HELD: Final = "the charger or its back end must be held in Ongoing by hand"
+_STATE_D: Final = "the tester shows state C only"
+_RECEIPTS: Final = "whether a charger asks for receipts is for its configuration"
+_FAULTY_CA: Final = "the tester makes expired, forged and foreign certificates, not faulty sub-CAs or contents"
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Numbers of a group that are not tested."""
+
+    scopes: tuple[Scope, ...]
+    message: str
+    numbers: tuple[int, ...]
+    why: str
+
+    def ids(self) -> Iterator[str]:
+        """Yield the published ids."""
+        for scope in self.scopes:
+            for number in self.numbers:
+                yield published_id(scope, self.message, number)
+
+
+LEFT: Final = (
+    Left(_CMN, "SDP", (4, 5, 6), _LINK),
+    Left(_CMN, "SupportedAppProtocol", (5,), _LINK),
+    Left(_BOTH, "SessionSetup", (4, 5, 6), _WAKES),
+    Left(_BOTH, "ServiceDiscovery", (2,), _WAKES),
+    Left(_CMN, "CertificateInstallation", (8,), _FAULTY_CA),
+    Left(_CMN, "CertificateUpdate", (14, 15, 17), _FAULTY_CA),
+    Left(_CMN, "PaymentDetails", (8, 9, 10), _FAULTY_CA),
+    Left(_CMN, "Authorization", (14, 15, 16, 17), _HELD),
+    Left(_BOTH, "ChargeParameterDiscovery", (8, 9, 10, 11, 13, 15, 18, 20, 21, 24, 26, 27), _TARIFF),
+    Left(_BOTH, "ChargeParameterDiscovery", (14,), _HELD),
+    Left(_BOTH, "ChargeParameterDiscovery", tuple(range(29, 37)), _WAKES),
+    Left(("DC",), "CableCheck", (2,), _STATE_D),
+    Left(("DC",), "CableCheck", (6, 7), _HELD),
+    Left(("AC",), "PowerDelivery", (2,), _STATE_D),
+    Left(("AC",), "ChargingStatus", (2, 7, 9), _RECEIPTS),
+    Left(("DC",), "CurrentDemand", (2, 7, 9), _RECEIPTS),
+    Left(_BOTH, "MeteringReceipt", tuple(range(1, 8)), _RECEIPTS),
+)
+
+# -- ISO 15118-20 -------------------------------------------------------------------------------------------------
+
+_MESSAGES: Final = {"PaymentServiceSelection": "ServiceSelection"}
+"""Message of ISO 15118-2 -> that of ISO 15118-20, if not of the same name."""
+
+_REPEATED: Final[Mapping[str, tuple[tuple[str, int], ...]]] = MappingProxyType(
+    {
+        "SDP-tls": (("CMN_VTB_V2GTPSDP", 1), ("CMN_VTB_SDP", 2), ("CMN_VTB_SDP", 3)),
+        "SDP-type": (("CMN_VTB_V2GTPSDP", 3),),
+        "SDP-version": (("CMN_VTB_V2GTPSDP", 4),),
+        "SAP-*-known": (("CMN_VTB_SupportedAppProtocol", 1),),
+        "SAP-*-unknown": (("CMN_VTB_SupportedAppProtocol", 2),),
+        "SAP-*-minor": (("CMN_VTB_SupportedAppProtocol", 6),),
+        "SIL-*-supported_app_protocol": (("CMN_VTB_SupportedAppProtocol", 3),),
+        "SES-*-new": (("CMN_VTB_SessionSetup", 1),),
+        "SVC-*-detail": (("CMN_VTB_ServiceDetail", 7),),
+        "SVC-*-added": (("CMN_VTB_PaymentServiceSelection", 6),),
+        "INS-*-contract": (("CMN_VTB_CertificateInstallation", 1),),
+        "INS-*-other-session": (("CMN_VTB_CertificateInstallation", 3),),
+        "INS-*-silence": (("CMN_VTB_CertificateInstallation", 4),),
+        "INS-*-other-key": (("CMN_VTB_CertificateInstallation", 5),),
+        "INS-*-changed-chain": (("CMN_VTB_CertificateInstallation", 6),),
+        "INS-*-expired-provisioning": (("CMN_VTB_CertificateInstallation", 7),),
+        "AUT-*-contract": (("CMN_VTB_Authorization", 2),),
+        "AUT-*-challenge": (("CMN_VTB_Authorization", 7),),
+        "AUT-*-expired": (("CMN_VTB_PaymentDetails", 7),),
+        "END-AC-pause-same": (("AC_VTB_SessionSetup", 1),),
+        "END-DC-pause-same": (("DC_VTB_SessionSetup", 1),),
+        "PAR-AC-profile": (("AC_VTB_PowerDelivery", 10),),
+        "PAR-DC-profile": (("DC_VTB_PowerDelivery", 7),),
+        "PAR-AC-schedule": (("AC_VTB_PowerDelivery", 11),),
+        "PAR-DC-schedule": (("DC_VTB_PowerDelivery", 8),),
+    }
+)
+"""Case of ISO 15118-20, without its role, with * for the message set -> groups and numbers of ISO 15118-4."""
+
+
+def repeated(case: Case) -> tuple[str, ...]:
+    """Return the ids of ISO 15118-4 whose tests a case for chargers of ISO 15118-20 repeats with its own messages."""
+    name, family = case.id.removeprefix("SECC-"), case.family
+    if family is None:
+        return _listed(name)
+    if family not in (Family.AC, Family.DC):  # ISO 15118-4 knows no other
+        return ()
+    own = f"-{family.value}-"
+    return (*_listed(name), *_listed(name.replace(own, "-*-", 1)), *_by_template(case, family))
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    return tuple(f"TC_SECC_{each}_{number:03}" for each, number in _REPEATED.get(name, ()))
+
+
+def _by_template(case: Case, family: Family) -> Iterator[str]:
+    """Yield the ids of a case about the order of messages, the session, silence or response times."""
+    rest = case.id.split("-", 3)[-1]
+    do = case.scripts[0].do
+    sent = do.request if isinstance(do, Ask) else ""
+    for scope, message, goal, numbers, fields in PLACES:
+        if scope not in ("CMN", family.value) or fields.keys() & {"pay", "detour"}:
+            continue
+        state = {
+            "ServiceDetail": State.SERVICE_DETAIL,
+            "ChargeParameterDiscovery": State[f"{family.value}_CHARGE_PARAMETER_DISCOVERY"],
+        }.get(message, goal)
+        good, sequence, session, silence = numbers
+        loop = message in ("ChargingStatus", "CurrentDemand")
+        request = f"{'ChargeLoop' if loop else _MESSAGES.get(message, message)}Req"
+        names = (request, f"{family.value}_{request}")
+        other = "AuthorizationReq" if message == "ServiceDiscovery" else "ServiceDiscoveryReq"
+        number = None
+        match case.group:
+            case "SEQ" if rest == f"{state.value}-{other}":
+                number = sequence
+            case "SID" if rest == state.value and sent in names:
+                number = session
+            case "SIL" if rest == state.value:
+                number = silence
+            case "TIM" if rest in names and "change" not in fields:
+                number = good
+        if number is not None:
+            yield published_id(scope, message, number)

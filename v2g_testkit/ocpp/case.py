@@ -1,0 +1,178 @@
+"""A case for a charging station or a back end: what is done, what is required, and how its verdict is found.
+
+A case is data and a short script. Ids and names are those of OCPP 2.0.1 part 6 where a case follows one of its
+tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `Inconclusive` or `NotApplicable`.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from v2g.io.runtime.clock import Clock
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
+from v2g_testkit.cases.case import Verdict
+
+Payload = dict[str, Any]
+T = TypeVar("T")
+Script = Callable[[T], Awaitable[None]]
+
+Profile = Literal[
+    "Core",
+    "Advanced Security",
+    "Local Authorization List Management",
+    "Smart Charging",
+    "Advanced Device Management",
+    "Reservation",
+    "Advanced User Interface",
+    "ISO 15118 Support",
+]
+"""Certification profiles of OCPP 2.0.1 part 5."""
+
+BOTH: Final[tuple[Version, ...]] = ("2.0.1", "2.1")
+
+
+class Ended(Exception):
+    """The end of a script before its last line."""
+
+    verdict: Verdict
+
+    def __init__(self, found: str, requirement: str = "") -> None:
+        super().__init__(f"{found} ({requirement})" if requirement else found)
+
+
+class Failed(Ended):
+    """The device violates a requirement."""
+
+    verdict = Verdict.FAIL
+
+
+class Inconclusive(Ended):
+    """The device did not come to the state in which the case begins."""
+
+    verdict = Verdict.INCONCLUSIVE
+
+
+class NotApplicable(Ended):
+    """The device, or the test bench, does not have what the case needs."""
+
+    verdict = Verdict.NOT_APPLICABLE
+
+
+@contextlib.contextmanager
+def precondition() -> Iterator[None]:
+    """Turn a failure on the way to the state in which a case begins into an inconclusive result."""
+    try:
+        yield
+    except Failed as failure:
+        raise Inconclusive(f"precondition: {failure}") from None
+
+
+class CaseTest:
+    """What every script gets. `numbers` are for requests; what is pushed on `stack` is done after the case."""
+
+    def __init__(self, clock: Clock, numbers: Iterator[int], stack: contextlib.AsyncExitStack) -> None:
+        self._clock, self._numbers, self._stack = clock, numbers, stack
+
+    @staticmethod
+    def check(holds: bool, requirement: str, found: str) -> None:
+        """Raise Failed, with what was found instead, unless the requirement holds."""
+        if not holds:
+            raise Failed(found, requirement)
+
+    def undo(self, work: Callable[[], Awaitable[Any]]) -> None:
+        """Do something after the case, whatever its result; the latest first."""
+
+        async def quietly() -> None:
+            with contextlib.suppress(Ended):
+                await work()
+
+        self._stack.push_async_callback(quietly)
+
+    def next_id(self) -> int:
+        """Return a number for a request: of a report, a profile, a reservation."""
+        return next(self._numbers)
+
+    def now(self) -> str:
+        """Return the time as OCPP writes it."""
+        return self.later(0)
+
+    def later(self, seconds: float) -> str:
+        """Return a time in the future, or below 0 in the past."""
+        return format_time(self._clock.utc_ms() + round(seconds * 1000))
+
+
+class OcppCase(Generic[T]):
+    """One case. `T` is what its script gets: `StationTest` or `CsmsTest`."""
+
+    open = ""
+    published: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - as in every case
+        title: str,
+        script: Script[T],
+        *,
+        required: str,
+        requirements: tuple[str, ...],
+        profiles: tuple[Profile, ...],
+        versions: tuple[Version, ...],
+        needs: tuple[str, ...],
+        quick: bool,
+    ) -> None:
+        self.id, self.title, self.script = id, title, script
+        self.required = required
+        """The requirement, in our own words."""
+        self.requirements = requirements
+        """Ids of the requirements of OCPP part 2 on which the verdict rests."""
+        self.profiles = profiles
+        self.versions = versions
+        self.needs = needs
+        """What the device must have: `Component.Variable` that is true in its device model, or a feature of its
+        declaration."""
+        self.quick = quick
+
+    @property
+    def group(self) -> str:
+        """The functional block: A, B, ..."""
+        return self.id.split("_")[1] if self.id.startswith("TC_") else self.id.split("-")[1]
+
+
+class Block(Generic[T]):
+    """The cases of a functional block; `case` adds one."""
+
+    def __init__(self) -> None:
+        self.cases: list[OcppCase[T]] = []
+
+    def case(
+        self,
+        id: str,  # noqa: A002
+        title: str,
+        *,
+        required: str,
+        requirements: tuple[str, ...] = (),
+        profiles: tuple[Profile, ...] = ("Core",),
+        versions: tuple[Version, ...] = BOTH,
+        needs: tuple[str, ...] = (),
+        quick: bool = False,
+    ) -> Callable[[Script[T]], Script[T]]:
+        """Return a decorator that makes a case of a script."""
+
+        def add(script: Script[T]) -> Script[T]:
+            self.cases.append(
+                OcppCase(
+                    id,
+                    title,
+                    script,
+                    required=required,
+                    requirements=requirements,
+                    profiles=profiles,
+                    versions=versions,
+                    needs=needs,
+                    quick=quick,
+                )
+            )
+            return script
+
+        return add

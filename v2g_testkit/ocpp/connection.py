@@ -1,0 +1,265 @@
+"""One OCPP-J connection of the tester, as station or as back end: calls, answers, and every frame judged.
+
+Frames are plain JSON here, so that a case can send what no correct program would. The official schemas of the package
+`ocpp` judge what the device sends.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from v2g.errors import TransportError
+from v2g.io.websocket.client import OcppSocket
+from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
+from v2g.ocpp.versions import MAX_ID
+from v2g.text import printable
+from v2g_testkit.ocpp.case import Failed, Payload
+from v2g_testkit.official_schemas import FrameJudge
+
+CODES: Final = frozenset({
+    "FormatViolation", "FormationViolation", "GenericError", "InternalError", "MessageTypeNotSupported",
+    "NotImplemented", "NotSupported", "OccurrenceConstraintViolation", "PropertyConstraintViolation", "ProtocolError",
+    "RpcFrameworkError", "SecurityError", "TypeConstraintViolation",
+})  # fmt: skip
+"""Error codes of OCPP-J 4.3."""
+
+MOST_FRAMES: Final = 10_000
+"""Stored frames of one case; a device that floods the tester does not fill its memory."""
+
+
+class CallError(Failed):
+    """A CALLERROR: what `call` raises, and what a request may be answered with. Uncaught it fails a case."""
+
+    def __init__(self, code: str, description: str = "", details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"CALLERROR {code}" + (f": {printable(description)}" if description else ""))
+        self.code, self.description, self.details = code, description, dict(details or {})
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A frame, `sent` or `received` by the tester; `at_s` of the loop's clock, `fault` what is wrong with it."""
+
+    at_s: float
+    way: Literal["sent", "received", "note"]
+    text: str
+    fault: str = ""
+    station: str = ""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A request of the device."""
+
+    action: str
+    payload: Payload
+    at_s: float
+
+
+Answer = Payload | CallError | Callable[[Payload], "Payload | CallError | None"] | None
+"""A payload, a CALLERROR, a function of the request that returns one, or None for no answer."""
+
+
+class Inbox:
+    """Requests of the device which no case has looked at yet, over all of its connections."""
+
+    def __init__(self) -> None:
+        self.messages: list[Received] = []
+        self._came = asyncio.Event()
+
+    def add(self, message: Received) -> None:
+        """Store a request."""
+        if len(self.messages) < MOST_FRAMES:
+            self.messages.append(message)
+        self._came.set()
+
+    async def take(
+        self, matches: Callable[[Received], bool], within: float, *, skip: bool = False, keep: bool = False
+    ) -> Received | None:
+        """Return the first match, which may have come before; None after `within` seconds.
+
+        `skip`: forget what came before it. `keep`: leave it for others.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while True:
+                    self._came.clear()
+                    found = next((each for each in self.messages if matches(each)), None)
+                    if found is not None and keep:
+                        return found
+                    if found is not None:
+                        at = next(number for number, each in enumerate(self.messages) if each is found)
+                        del self.messages[0 if skip else at : at + 1]
+                        return found
+                    await self._came.wait()
+        return None
+
+    async def expect(
+        self, action: str, fields: Mapping[str, Any], requirement: str, within: float, *, skip: bool = False
+    ) -> Payload:
+        """Return the next request of an action with these values, each at a path (see `field_of`). Raises Failed."""
+        found = await self.take(having(action, fields), within, skip=skip)
+        if found is None:
+            about = ", ".join(f"{name.replace('__', '.')}={value}" for name, value in fields.items())
+            others = {each.action for each in self.messages}
+            sent = f"; it sent {', '.join(sorted(others))}" if others else ""
+            raise Failed(f"no {action} {about}".rstrip() + f" within {within:g} s{sent}", requirement)
+        return found.payload
+
+
+def field_of(payload: Any, path: str) -> Any:
+    """Return the value at a path such as `transactionInfo__chargingState`; None if there is none."""
+    for name in path.split("__"):
+        payload = payload.get(name) if isinstance(payload, dict) else None
+    return payload
+
+
+def having(action: str, fields: Mapping[str, Any]) -> Callable[[Received], bool]:
+    """Return whether a request is of an action and has these values, each at a path."""
+    return lambda each: (
+        each.action == action and all(field_of(each.payload, path) == value for path, value in fields.items())
+    )
+
+
+class Connection:
+    """A connection with a device, which `run` reads until it ends.
+
+    `answer` returns the answer to a request of the device; `log` takes each frame; `role` is the tester's.
+    """
+
+    def __init__(
+        self,
+        socket: OcppSocket,
+        inbox: Inbox,
+        *,
+        role: Literal["csms", "station"],
+        answer: Callable[[str, Payload], Payload | CallError | None],
+        log: Callable[[Frame], None],
+    ) -> None:
+        self.version: Final = socket.version
+        self.identity: Final = socket.identity
+        self.is_open = True
+        self._socket = socket
+        self._inbox = inbox
+        self._from_station = role == "csms"
+        self._answer = answer
+        self._log = log
+        self._judge = FrameJudge(socket.version)
+        self._numbers = itertools.count(1)
+        self._asked: dict[str, asyncio.Future[Payload]] = {}
+
+    async def run(self) -> None:
+        """Read frames until the connection ends."""
+        try:
+            while True:
+                await self._take(await self._socket.receive())
+        except TransportError as error:
+            self._note(f"connection ended: {error}")
+        finally:
+            self.is_open = False
+            for each in self._asked.values():
+                if not each.done():
+                    each.set_exception(Failed("the connection ended before the answer"))
+                    each.exception()  # marked as read: its caller may have timed out
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """End the connection."""
+        self.is_open = False
+        await self._socket.close(reason, code=code)
+
+    async def call(self, action: str, payload: Payload, within: float) -> Payload:
+        """Send a request and return the answer's payload. Raises CallError, Failed without an answer."""
+        identifier = f"v2g-{next(self._numbers)}"
+        answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
+        self._asked[identifier] = answer
+        await self.send([CALL, identifier, action, payload])
+        try:
+            async with asyncio.timeout(within):
+                return await answer
+        except TimeoutError:
+            raise Failed(f"no answer to {action} within {within:g} s") from None
+        finally:
+            self._asked.pop(identifier, None)
+
+    async def send(self, frame: list[Any] | str) -> None:
+        """Send a frame as it is. Raises Failed without a connection."""
+        text = frame if isinstance(frame, str) else json.dumps(frame)
+        self._judge.judge(text, from_station=not self._from_station)  # what its answer belongs to
+        self._log(Frame(_now(), "sent", text, station=self.identity))
+        try:
+            await self._socket.send(text)
+        except TransportError as error:
+            raise Failed(f"the connection is lost: {error}") from None
+
+    async def _take(self, text: str) -> None:
+        fault = malformed(text, self.version) or self._judge.judge(text, from_station=self._from_station) or ""
+        self._log(Frame(_now(), "received", text, fault, self.identity))
+        try:
+            frame = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        match frame:
+            case [kind, str() as identifier, str() as action, dict() as payload] if kind in (CALL, SEND):
+                self._inbox.add(Received(action, payload, _now()))
+                answer = self._answered(action, payload) if kind == CALL else None
+                if isinstance(answer, CallError):
+                    await self._reply([CALLERROR, identifier, answer.code, answer.description, answer.details])
+                elif answer is not None:
+                    await self._reply([CALLRESULT, identifier, answer])
+            case [3, str() as identifier, dict() as payload]:
+                self._finish(identifier, payload)
+            case [4, str() as identifier, str() as code, *rest]:
+                self._finish(identifier, CallError(code, rest[0] if rest and isinstance(rest[0], str) else ""))
+
+    def _answered(self, action: str, payload: Payload) -> Payload | CallError | None:
+        try:
+            return self._answer(action, payload)
+        except (KeyError, TypeError, AttributeError):  # what the schema has found wrong in it is in the log
+            return CallError("FormatViolation", "the tester cannot read this request")
+
+    async def _reply(self, frame: list[Any]) -> None:
+        with contextlib.suppress(Failed):
+            await self.send(frame)
+
+    def _finish(self, identifier: str, answer: Payload | CallError) -> None:
+        asked = self._asked.get(identifier)
+        if asked is None or asked.done():
+            self._note(f"an answer to no request: {identifier[:MAX_ID]!r}")
+        elif isinstance(answer, CallError):
+            asked.set_exception(answer)
+        else:
+            asked.set_result(answer)
+
+    def _note(self, text: str) -> None:
+        self._log(Frame(_now(), "note", text, station=self.identity))
+
+
+def malformed(text: str, version: str) -> str:
+    """Return what is wrong with the form of a frame (OCPP-J 4.2), or nothing."""
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    if not isinstance(frame, list) or len(frame) < 2:
+        return "not a message of OCPP-J"
+    kind, identifier = frame[0], frame[1]
+    lengths = {CALL: 4, CALLRESULT: 3, CALLERROR: 5} | ({CALLRESULTERROR: 5, SEND: 4} if version == "2.1" else {})
+    if kind not in lengths or isinstance(kind, bool):
+        return f"message type {kind!r} is not of OCPP {version}"
+    if len(frame) != lengths[kind]:
+        return f"{len(frame)} elements instead of {lengths[kind]}"
+    unknown = kind in (CALLERROR, CALLRESULTERROR) and identifier == "-1"
+    if not isinstance(identifier, str) or not (0 < len(identifier) <= MAX_ID or unknown):
+        return f"message id {identifier!r} is not of 1 to {MAX_ID} characters"
+    if kind in (CALLERROR, CALLRESULTERROR):
+        if frame[2] not in CODES:
+            return f"error code {frame[2]!r} is not of OCPP-J"
+        if not isinstance(frame[3], str) or len(frame[3]) > 255 or not isinstance(frame[4], dict):
+            return "error description or details have the wrong form"
+    return ""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,377 @@
+"""Functional block B, provisioning: cases for back ends."""
+
+from typing import Final
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_tester import CsmsTest
+from v2g_testkit.ocpp.station_tester import variable_of
+
+B: Final[Block[CsmsTest]] = Block()
+
+
+# -- boot
+
+
+@B.case(
+    "TC_B_01_CSMS",
+    "Cold boot, accepted",
+    required="The back end accepts a station that it knows, and acknowledges the state of its connectors.",
+    requirements=("B01.FR.02",),
+    quick=True,
+)
+async def cold_boot(t: CsmsTest) -> None:
+    await t.booted()
+
+
+@B.case(
+    "TC_B_02_CSMS",
+    "Cold boot, pending",
+    required="The back end answers Pending first; once it accepts the station, it acknowledges its connectors' state.",
+    requirements=("B02.FR.01", "B02.FR.06"),
+    needs=("boot: pending",),
+)
+async def pending(t: CsmsTest) -> None:
+    await t.registration("Pending")
+    await t.connect()
+    _has_status(t, await t.boot(), "Pending")
+    await t.operate("Registration", status="Accepted")
+    await t.booted()
+
+
+def _has_status(t: CsmsTest, answer: Payload, *expected: str) -> None:
+    status = answer["status"]
+    t.check(status in expected, "B01.FR.02", f"answers BootNotification with {status}, not {' or '.join(expected)}")
+
+
+def _security_error(status: str, id: str, requirement: str) -> None:  # noqa: A002 - as in every case
+    @B.case(
+        id,
+        f"Messages of a station that is {status.lower()}",
+        required="The back end answers what a station may not send yet with the CALLERROR SecurityError.",
+        requirements=(requirement, "B01.FR.10"),
+        needs=(f"boot: {status.lower()}",),
+    )
+    async def script(t: CsmsTest) -> None:
+        await t.registration(status)
+        await t.connect()
+        _has_status(t, await t.boot(), status)
+        about = {"evseId": 1, "connectorId": 1, "connectorStatus": "Available", "timestamp": t.now()}
+        error = await t.refused("StatusNotification", requirement, **about)
+        t.check(error.code == "SecurityError", requirement, f"answers StatusNotification with {error.code}")
+
+
+_security_error("Pending", "TC_B_30_CSMS", "B02.FR.09")
+_security_error("Rejected", "V2G-B-01-CSMS", "B03.FR.07")
+
+
+@B.case(
+    "TC_B_31_CSMS",
+    "Boot that the back end triggers",
+    required="The back end triggers BootNotification of a station that was pending, and accepts it.",
+    requirements=("F06.FR.01", "B01.FR.02"),
+    needs=("boot: pending", "trigger of a boot"),
+)
+async def triggered_boot(t: CsmsTest) -> None:
+    await t.registration("Pending")
+    await t.connect()
+    _has_status(t, await t.boot(), "Pending")
+    await t.operate("Registration", status="Accepted")
+    await t.expect("TriggerMessage", "F06.FR.01", requestedMessage="BootNotification")
+    await t.booted("Triggered")
+
+
+# -- variables
+
+_OFFLINE: Final = variable_of("OCPPCommCtrlr", "OfflineThreshold")
+_REMOTE: Final = variable_of("AuthCtrlr", "AuthorizeRemoteStart")
+
+
+@B.case(
+    "TC_B_06_CSMS",
+    "Get one variable",
+    required="The back end asks for the actual value of the variable.",
+    requirements=("B06.FR.01", "B06.FR.02"),
+    quick=True,
+)
+async def get_one(t: CsmsTest) -> None:
+    await t.ready()
+    await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE])
+
+
+@B.case(
+    "TC_B_07_CSMS",
+    "Get several variables",
+    required="The back end asks for all of them in one request.",
+    requirements=("B06.FR.01", "B06.FR.02"),
+    needs=("several variables in one request",),
+)
+async def get_several(t: CsmsTest) -> None:
+    await t.ready()
+    await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE, _REMOTE])
+
+
+@B.case(
+    "TC_B_08_CSMS",
+    "Get more variables than fit into a request",
+    required="The back end sends no more than ItemsPerMessage variables in a request, and asks for all of them.",
+    requirements=("B06.FR.05",),
+    needs=("several variables in one request",),
+)
+async def get_in_parts(t: CsmsTest) -> None:
+    await t.ready()
+    most = variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetVariables")
+    with precondition():
+        await t.asked("GetVariables", getVariableData=[most])
+    wanted = [
+        most,
+        *(
+            variable_of("DeviceDataCtrlr", each, instance="GetReport")
+            for each in ("ItemsPerMessage", "BytesPerMessage")
+        ),
+        variable_of("DeviceDataCtrlr", "BytesPerMessage", instance="GetVariables"),
+        _REMOTE,
+    ]
+    await t.operate("GetVariables", getVariableData=wanted)
+    got: list[Payload] = []
+    while len(got) < len(wanted):
+        part = (await t.expect("GetVariables", "B06.FR.01"))["getVariableData"]
+        t.check(len(part) <= 4, "B06.FR.05", f"asks for {len(part)} variables at once, of a station that takes 4")
+        got += part
+    names = {(each["variable"]["name"], each["variable"].get("instance")) for each in got}
+    t.check(len(names) == len(wanted), "B06.FR.01", f"asks for {sorted(map(str, names))}")
+
+
+@B.case(
+    "TC_B_09_CSMS",
+    "Set one variable",
+    required="The back end sets the actual value of the variable.",
+    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.12"),
+    quick=True,
+)
+async def set_one(t: CsmsTest) -> None:
+    await t.ready()
+    sent = await t.asked("SetVariables", "B05.FR.01", setVariableData=[_OFFLINE | {"attributeValue": "123"}])
+    _sets_actual(t, sent)
+
+
+@B.case(
+    "TC_B_10_CSMS",
+    "Set several variables",
+    required="The back end sets the actual values of all of them in one request.",
+    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.12"),
+    needs=("several variables in one request",),
+)
+async def set_several(t: CsmsTest) -> None:
+    await t.ready()
+    data = [_OFFLINE | {"attributeValue": "123"}, _REMOTE | {"attributeValue": "false"}]
+    _sets_actual(t, await t.asked("SetVariables", "B05.FR.01", setVariableData=data))
+
+
+def _sets_actual(t: CsmsTest, sent: Payload) -> None:
+    kinds = {each.get("attributeType", "Actual") for each in sent["setVariableData"]}
+    t.check(kinds == {"Actual"}, "B05.FR.12", f"sets the attributes {sorted(kinds)}")
+
+
+# -- reports
+
+
+def _base_report(id: str, base: str, requirement: str) -> None:  # noqa: A002
+    @B.case(
+        id,
+        f"Base report {base}",
+        required="The back end asks for the report, and acknowledges each of its parts.",
+        requirements=("B07.FR.01", requirement),
+        profiles=("Core", "Advanced Device Management")
+        if base == "ConfigurationInventory"
+        else ("Advanced Device Management",)
+        if base == "SummaryInventory"
+        else ("Core",),
+        needs=(base,),
+    )
+    async def script(t: CsmsTest) -> None:
+        await t.ready()
+        t.answer("GetBaseReport", {"status": "Accepted"})
+        sent = await t.asked("GetBaseReport", requirement, requestId=t.next_id(), reportBase=base)
+        t.check(sent["requestId"] >= 0, requirement, f"the requestId is {sent['requestId']}")
+        await _report(t, sent["requestId"], parts=2)
+
+
+_base_report("TC_B_12_CSMS", "ConfigurationInventory", "B07.FR.07")
+_base_report("TC_B_13_CSMS", "FullInventory", "B07.FR.08")
+_base_report("TC_B_14_CSMS", "SummaryInventory", "B07.FR.09")
+
+
+async def _report(t: CsmsTest, number: int, parts: int) -> None:
+    for part in range(parts):
+        data = {
+            "component": {"name": "EVSE", "evse": {"id": part + 1}},
+            "variable": {"name": "AvailabilityState"},
+            "variableAttribute": [{"value": "Available", "mutability": "ReadOnly"}],
+            "variableCharacteristics": {"dataType": "OptionList", "supportsMonitoring": True},
+        }
+        about = {"requestId": number, "generatedAt": t.now(), "seqNo": part, "tbc": part + 1 < parts}
+        await t.call("NotifyReport", **about, reportData=[data])
+
+
+@B.case(
+    "TC_B_18_CSMS",
+    "Custom report by criterion and variable",
+    required="The back end asks for the variable of the components that meet the criterion.",
+    requirements=("B08.FR.01", "B08.FR.03"),
+    profiles=("Advanced Device Management",),
+    needs=("custom reports",),
+)
+async def custom_report(t: CsmsTest) -> None:
+    await t.ready()
+    named = [{"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "AvailabilityState"}}]
+    for criterion, status in (("Problem", "EmptyResultSet"), ("Available", "Accepted")):
+        t.answer("GetReport", {"status": status})
+        criteria: Payload = {"componentCriteria": [criterion], "componentVariable": named}
+        sent = await t.asked("GetReport", "B08.FR.01", requestId=t.next_id(), **criteria)
+    await _report(t, sent["requestId"], parts=1)
+
+
+# -- reset
+
+
+@B.case(
+    "TC_B_20_CSMS",
+    "Reset on idle without a transaction",
+    required="The back end resets the whole station when idle, and accepts it after the reboot.",
+    requirements=("B11.FR.04", "B01.FR.02"),
+    quick=True,
+)
+async def reset_on_idle(t: CsmsTest) -> None:
+    await t.ready()
+    await t.asked("Reset", "B11.FR.04", without=("evseId",), type="OnIdle")
+    await _reboots(t, "RemoteReset")
+
+
+async def _reboots(t: CsmsTest, reason: str) -> None:
+    await t.away()
+    await t.booted(reason)
+
+
+async def _until_idle(t: CsmsTest, transaction: Transaction) -> None:
+    transaction.accepted(
+        await transaction.event("Updated", "StopAuthorized", state="EVConnected", token=t.declared.token)
+    )
+    await transaction.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected")
+
+
+@B.case(
+    "TC_B_21_CSMS",
+    "Reset on idle with a transaction",
+    required="The back end resets the whole station when idle, and follows the transaction and the boot.",
+    requirements=("B12.FR.01", "B12.FR.03"),
+)
+async def reset_scheduled(t: CsmsTest) -> None:
+    transaction = await _charging(t)
+    t.answer("Reset", {"status": "Scheduled"})
+    await t.asked("Reset", "B12.FR.01", without=("evseId",), type="OnIdle")
+    await _until_idle(t, transaction)
+    await _reboots(t, "ScheduledReset")
+
+
+@B.case(
+    "TC_B_22_CSMS",
+    "Immediate reset with a transaction",
+    required="The back end resets the whole station at once, and acknowledges the end of the transaction and the boot.",
+    requirements=("B12.FR.02", "B12.FR.04"),
+)
+async def reset_at_once(t: CsmsTest) -> None:
+    transaction = await _charging(t)
+    await t.asked("Reset", "B12.FR.02", without=("evseId",), type="Immediate")
+    await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
+    await _reboots(t, "RemoteReset")
+    await t.connector("Occupied")
+
+
+async def _charging(t: CsmsTest) -> Transaction:
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.started()
+    return transaction
+
+
+@B.case(
+    "TC_B_25_CSMS",
+    "Reset of an EVSE without a transaction",
+    required="The back end resets the one EVSE when idle.",
+    requirements=("B11.FR.08",),
+    needs=("reset of an EVSE",),
+)
+async def reset_evse(t: CsmsTest) -> None:
+    await t.ready()
+    await t.asked("Reset", "B11.FR.08", type="OnIdle", evseId=1)
+
+
+@B.case(
+    "TC_B_26_CSMS",
+    "Reset of an EVSE on idle with a transaction",
+    required="The back end resets the one EVSE when idle, and follows the transaction to its end.",
+    requirements=("B12.FR.07",),
+    needs=("reset of an EVSE",),
+)
+async def reset_evse_scheduled(t: CsmsTest) -> None:
+    transaction = await _charging(t)
+    t.answer("Reset", {"status": "Scheduled"})
+    await t.asked("Reset", "B12.FR.07", type="OnIdle", evseId=1)
+    await _until_idle(t, transaction)
+
+
+@B.case(
+    "TC_B_27_CSMS",
+    "Immediate reset of an EVSE with a transaction",
+    required="The back end resets the one EVSE at once, and acknowledges the end of the transaction.",
+    requirements=("B12.FR.08",),
+    needs=("reset of an EVSE",),
+)
+async def reset_evse_at_once(t: CsmsTest) -> None:
+    transaction = await _charging(t)
+    await t.asked("Reset", "B12.FR.08", type="Immediate", evseId=1)
+    await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
+
+
+# -- network profiles
+
+_WAY: Final[Payload] = {
+    "ocppVersion": "OCPP20",
+    "ocppInterface": "Wired0",
+    "ocppTransport": "JSON",
+    "messageTimeout": 30,
+    "ocppCsmsUrl": "wss://csms.example/ocpp",
+    "securityProfile": 2,
+}
+
+
+def _network_profile(id: str, status: str, requirement: str) -> None:  # noqa: A002
+    @B.case(
+        id,
+        f"Network profile that the station answers with {status}",
+        required="The back end sends the profile with all of its fields, and goes on after the answer.",
+        requirements=("B09.FR.01", requirement),
+    )
+    async def script(t: CsmsTest) -> None:
+        await t.ready()
+        t.answer("SetNetworkProfile", {"status": status})
+        await t.asked("SetNetworkProfile", requirement, configurationSlot=2, connectionData=_WAY)
+        await t.call("Heartbeat")
+
+
+_network_profile("TC_B_42_CSMS", "Accepted", "B09.FR.01")
+_network_profile("TC_B_44_CSMS", "Failed", "B09.FR.03")
+
+
+@B.case(
+    "V2G-B-02-CSMS",
+    "Time of a heartbeat",
+    required="The back end answers Heartbeat with its current time.",
+    requirements=("G02.FR.03",),
+    quick=True,
+)
+async def heartbeat(t: CsmsTest) -> None:
+    await t.ready()
+    t.is_now((await t.call("Heartbeat"))["currentTime"], "G02.FR.03")

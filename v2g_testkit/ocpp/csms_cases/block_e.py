@@ -1,0 +1,332 @@
+"""Functional block E, transactions: cases for back ends."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, precondition
+from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction
+from v2g_testkit.ocpp.csms_tester import CsmsTest
+
+E: Final[Block[CsmsTest]] = Block()
+
+
+# -- start
+
+
+def _starts(id: str, title: str, trigger: str, requirement: str, **more: Any) -> None:  # noqa: A002 - as in every case
+    """Add a case in which the first event has the token, after it was authorized and the cable was plugged in."""
+
+    @E.case(
+        id,
+        title,
+        required="The back end accepts the token, in Authorize and in the event that starts the transaction.",
+        requirements=(requirement, "E01.FR.11", "E01.FR.12"),
+    )
+    async def script(t: CsmsTest) -> None:
+        transaction = Transaction(t)
+        await t.ready()
+        await transaction.authorize()
+        signed: dict[str, Any] = {}
+        if trigger == "SignedDataReceived":
+            transaction.wh = 0.0
+            signed["meterValue"] = [transaction.reading("Transaction.Begin", signedMeterValue=SIGNED)]
+        if trigger != "Authorized":
+            await t.connector("Occupied")
+        transaction.accepted(await transaction.event("Started", trigger, token=transaction.token, **more, **signed))
+        if more.get("state") != "Charging":
+            await transaction.event("Updated", "ChargingStateChanged", state="Charging")
+
+
+_starts("TC_E_01_CSMS", "Start when the power path closes", "ChargingStateChanged", "E01.FR.05", state="SuspendedEVSE")
+_starts("TC_E_02_CSMS", "Start when energy flows", "ChargingStateChanged", "E01.FR.06", state="Charging")
+_starts("TC_E_10_CSMS", "Start when authorized", "Authorized", "E01.FR.03")
+_starts("TC_E_11_CSMS", "Start when the meter has signed", "SignedDataReceived", "E01.FR.04")
+
+
+def _begins(id: str, title: str, trigger: str, requirement: str, **more: Any) -> None:  # noqa: A002
+    """Add a case in which the transaction begins before a token is presented."""
+
+    @E.case(
+        id,
+        title,
+        required="The back end acknowledges a transaction that begins without a token.",
+        requirements=(requirement, "J02.FR.19"),
+    )
+    async def script(t: CsmsTest) -> None:
+        with precondition():
+            await t.booted()
+            if trigger == "CablePluggedIn":
+                await t.connector("Occupied")
+        await Transaction(t).event("Started", trigger, **more)
+
+
+_begins("TC_E_09_CSMS", "Start when the vehicle is connected", "CablePluggedIn", "E01.FR.02", state="EVConnected")
+_begins("TC_E_12_CSMS", "Start when the parking bay is occupied", "EVDetected", "E01.FR.01")
+
+
+@E.case(
+    "TC_E_03_CSMS",
+    "Cable first",
+    required="The back end accepts the token after the vehicle was connected, and acknowledges the charging.",
+    requirements=("E02.FR.02", "E02.FR.04"),
+    quick=True,
+)
+async def cable_first(t: CsmsTest) -> None:
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.plugged()
+    await transaction.authorized()
+    await transaction.started()
+
+
+@E.case(
+    "TC_E_04_CSMS",
+    "Authorization first",
+    required="The back end accepts the token before the vehicle is connected, and acknowledges the charging.",
+    requirements=("E03.FR.02",),
+)
+async def authorization_first(t: CsmsTest) -> None:
+    transaction = Transaction(t)
+    await t.ready()
+    await transaction.authorized()
+    await transaction.started()
+
+
+@E.case(
+    "TC_E_38_CSMS",
+    "Vehicle that is not ready",
+    required="The back end acknowledges that the vehicle suspends before energy flows.",
+    requirements=("E03.FR.02", "J02.FR.19"),
+)
+async def not_ready(t: CsmsTest) -> None:
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.authorized()
+        await transaction.plugged()
+    await transaction.event("Updated", "ChargingStateChanged", state="SuspendedEV")
+
+
+# -- stop
+
+
+def _stops(
+    id: str,  # noqa: A002
+    title: str,
+    requirement: str,
+    *events: tuple[str, str, dict[str, Any]],
+    after: str = "started",
+) -> None:
+    """Add a case with these events, the last of which ends a transaction, after it has reached a state."""
+
+    @E.case(
+        id,
+        title,
+        required="The back end acknowledges the events that end the transaction.",
+        requirements=(requirement, "J02.FR.19"),
+    )
+    async def script(t: CsmsTest) -> None:
+        transaction = Transaction(t)
+        with precondition():
+            await t.booted()
+            await _reach(transaction, after)
+        for kind, trigger, more in events:
+            if more.get("stopped") == "EVDisconnected":
+                await t.connector("Available")
+            await transaction.event(kind, trigger, **more)
+
+
+async def _reach(transaction: Transaction, state: str) -> None:
+    if state == "authorized":
+        await transaction.authorized()
+    elif state == "suspended":
+        await transaction.suspended()
+    else:
+        await transaction.started()
+    if state in ("stop authorized", "post session"):
+        await transaction.stop_authorized()
+    if state == "post session":
+        await transaction.post_session()
+
+
+_GONE: Final = ("Ended", "EVCommunicationLost", {"state": "Idle", "stopped": "EVDisconnected"})
+
+_stops("TC_E_07_CSMS", "Stop when the power path opens", "E06.FR.06", ("Ended", "StopAuthorized", {"stopped": "Local"}))
+_stops(
+    "TC_E_08_CSMS",
+    "Stop when energy no longer flows",
+    "E06.FR.07",
+    ("Ended", "ChargingStateChanged", {"state": "EVConnected", "stopped": "Local"}),
+    after="stop authorized",
+)
+_stops("TC_E_14_CSMS", "Stop when unplugged at the station", "E06.FR.02", _GONE, after="post session")
+_stops("TC_E_15_CSMS", "Stop when authorized to stop", "E06.FR.03", ("Ended", "StopAuthorized", {"stopped": "Local"}))
+_stops("TC_E_17_CSMS", "Stop when deauthorized at the vehicle", "E06.FR.04", _GONE, after="suspended")
+_stops(
+    "TC_E_19_CSMS",
+    "Stop when the parking bay is free",
+    "E06.FR.01",
+    ("Updated", "EVCommunicationLost", {"state": "Idle"}),
+    ("Ended", "EVDeparted", {"stopped": "Local"}),
+    after="suspended",
+)
+_stops("TC_E_20_CSMS", "Stop when unplugged at the vehicle", "E06.FR.02", _GONE, after="suspended")
+_stops(
+    "TC_E_22_CSMS",
+    "Stop when the vehicle suspends",
+    "E06.FR.07",
+    ("Ended", "ChargingStateChanged", {"state": "SuspendedEV", "stopped": "StoppedByEV"}),
+)
+_stops(
+    "TC_E_39_CSMS",
+    "Stop when no vehicle is connected in time",
+    "E03.FR.05",
+    ("Ended", "EVConnectTimeout", {"stopped": "Timeout"}),
+    after="authorized",
+)
+
+
+@E.case(
+    "TC_E_16_CSMS",
+    "Stop when the token is invalid",
+    required="The back end does not accept the token of the transaction, and acknowledges its end.",
+    requirements=("E01.FR.11", "E01.FR.12", "E06.FR.04"),
+)
+async def invalid_token(t: CsmsTest) -> None:
+    transaction = Transaction(t, token=t.declared.unknown_token)
+    await t.ready()
+    answer = await transaction.event("Started", "Authorized", token=transaction.token)
+    status = answer["idTokenInfo"]["status"]
+    t.check(status in ("Invalid", "Unknown"), "E01.FR.11", f"answers an unknown token with {status}")
+    await transaction.event("Ended", "Deauthorized", stopped="DeAuthorized")
+
+
+@E.case(
+    "TC_E_21_CSMS",
+    "Remote stop",
+    required="The back end asks to stop the transaction by its transactionId, and acknowledges its end.",
+    requirements=("F03.FR.01", "E06.FR.03"),
+    needs=("remote stop",),
+    quick=True,
+)
+async def remote_stop(t: CsmsTest) -> None:
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.started()
+    await t.asked("RequestStopTransaction", "F03.FR.01", transactionId=transaction.id)
+    await transaction.event("Ended", "RemoteStop", stopped="Remote")
+
+
+@E.case(
+    "TC_E_26_CSMS",
+    "Suspended while unplugged at the vehicle",
+    required="The back end acknowledges that the transaction goes on after the vehicle was away.",
+    requirements=("E10.FR.01", "J02.FR.19"),
+)
+async def unplugged_for_a_while(t: CsmsTest) -> None:
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.suspended()
+    await transaction.event("Updated", "EVCommunicationLost", state="Idle")
+    await t.connector("Available")
+    await transaction.event("Updated", "CablePluggedIn", state="EVConnected")
+    await transaction.event("Updated", "ChargingStateChanged", state="Charging")
+
+
+@E.case(
+    "TC_E_53_CSMS",
+    "Numbers of events begin at 0 again",
+    required="The back end acknowledges two transactions whose events are both numbered from 0.",
+    requirements=("E01.FR.07", "J02.FR.19"),
+)
+async def numbers_again(t: CsmsTest) -> None:
+    await t.ready()
+    for _ in range(2):
+        transaction = Transaction(t)
+        await transaction.started()
+        await transaction.unplugged()
+
+
+# -- status
+
+
+def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tuple[str, ...]) -> None:  # noqa: A002
+    @E.case(
+        id,
+        title,
+        required="The back end asks for the status, of the transaction if one is named, and goes on after the answer.",
+        requirements=requirements,
+        needs=("transaction status",),
+    )
+    async def script(t: CsmsTest) -> None:
+        transaction = Transaction(t)
+        with precondition():
+            await t.booted()
+            if named or queued:
+                await transaction.started()
+            if queued:
+                await t.away()
+        t.answer("GetTransactionStatus", {"messagesInQueue": queued} | ({"ongoingIndicator": True} if named else {}))
+        if named:
+            await t.asked("GetTransactionStatus", requirements[0], transactionId=transaction.id)
+        else:
+            await t.asked("GetTransactionStatus", requirements[0], without=("transactionId",))
+        if queued:
+            await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", offline=True)
+        else:
+            await t.call("Heartbeat")
+
+
+_status(
+    "TC_E_29_CSMS",
+    "Status of an ongoing transaction with messages in the queue",
+    named=True,
+    queued=True,
+    requirements=("E14.FR.02", "E14.FR.04"),
+)
+_status(
+    "TC_E_30_CSMS",
+    "Status of an ongoing transaction without messages in the queue",
+    named=True,
+    queued=False,
+    requirements=("E14.FR.02", "E14.FR.05"),
+)
+_status(
+    "TC_E_33_CSMS",
+    "Status of the queue, with messages",
+    named=False,
+    queued=True,
+    requirements=("E14.FR.06", "E14.FR.07"),
+)
+_status(
+    "TC_E_34_CSMS",
+    "Status of the queue, without messages",
+    named=False,
+    queued=False,
+    requirements=("E14.FR.06", "E14.FR.08"),
+)
+
+
+@E.case(
+    "TC_E_31_CSMS",
+    "Status of an ended transaction with messages in the queue",
+    required="The back end acknowledges the end before the events that it missed, and these when they come.",
+    requirements=("E14.FR.03", "E14.FR.04", "J02.FR.19"),
+    needs=("transaction status",),
+)
+async def status_of_ended(t: CsmsTest) -> None:
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.started()
+        await t.away()
+    await t.connector("Available")
+    first = transaction.seq_no + 1
+    await transaction.event("Ended", "EVCommunicationLost", seq_no=first + 2, state="Idle", offline=True)
+    t.answer("GetTransactionStatus", {"ongoingIndicator": False, "messagesInQueue": True})
+    await t.asked("GetTransactionStatus", "E14.FR.03", transactionId=transaction.id)
+    stopped = await transaction.event("Updated", "StopAuthorized", seq_no=first, token=transaction.token, offline=True)
+    transaction.accepted(stopped)
+    await transaction.event("Updated", "ChargingStateChanged", seq_no=first + 1, state="EVConnected", offline=True)

@@ -1,0 +1,137 @@
+"""Functional block H, reservation: cases for back ends."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload, Profile
+from v2g_testkit.ocpp.csms_tester import CsmsTest
+
+H: Final[Block[CsmsTest]] = Block()
+
+_PROFILE: Final[tuple[Profile, ...]] = ("Reservation",)
+_PLACES: Final = ("evseId", "connectorType")
+
+
+async def _reserve(t: CsmsTest, requirement: str, status: str = "Accepted", **more: Any) -> Payload:
+    """Have the back end reserve for the token, at the place that `more` names and no other; return the request."""
+
+    def answer(payload: Payload) -> Payload:
+        if status == "Accepted":
+            t.undo(lambda: t.asked("CancelReservation", reservationId=payload["id"]))
+        return {"status": status}
+
+    t.answer("ReserveNow", answer)
+    wanted: Payload = {"id": t.next_id(), "expiryDateTime": t.later(3600), "idToken": t.declared.token.payload, **more}
+    without = tuple(each for each in _PLACES if each not in more)
+    sent = await t.asked("ReserveNow", requirement, without=without, **wanted)
+    t.is_later(sent["expiryDateTime"], requirement)
+    return sent
+
+
+def _reserves(
+    id: str,  # noqa: A002 - as in every case
+    title: str,
+    requirement: str,
+    *,
+    need: str,
+    reserved: tuple[int, ...] = (1,),
+    times: int = 1,
+    **more: Any,
+) -> None:
+    @H.case(
+        id,
+        title,
+        required="The back end reserves for the token at this place, and acknowledges the state of the connectors.",
+        requirements=(requirement,),
+        profiles=_PROFILE,
+        needs=(need,),
+        quick=id == "TC_H_01_CSMS",
+    )
+    async def script(t: CsmsTest) -> None:
+        await t.ready()
+        found = set()
+        for _ in range(times):
+            sent = await _reserve(t, requirement, **more)
+            found.add(sent["id"])
+        t.check(len(found) == times, "H01", "gives two reservations the same id")
+        for evse in reserved:
+            await t.connector("Reserved", evse)
+
+
+_reserves("TC_H_01_CSMS", "Reserve an EVSE", "H01", need="reservation", evseId=1)
+_reserves("TC_H_08_CSMS", "Reserve any EVSE", "H01", need="reservation of any EVSE", reserved=())
+_reserves(
+    "TC_H_14_CSMS",
+    "As many reservations as EVSEs",
+    "H01",
+    need="reservation of any EVSE",
+    reserved=(1, 2),
+    times=2,
+)
+_reserves(
+    "TC_H_15_CSMS",
+    "Reserve a type of connector",
+    "H01",
+    need="reservation of a type of connector",
+    connectorType="cType2",
+)
+
+
+@H.case(
+    "TC_H_17_CSMS",
+    "Cancel a reservation",
+    required="The back end cancels the reservation by its id, and acknowledges the state of the connector.",
+    requirements=("H02",),
+    profiles=_PROFILE,
+    needs=("reservation",),
+)
+async def cancel(t: CsmsTest) -> None:
+    await t.ready()
+    sent = await _reserve(t, "H01", evseId=1)
+    await t.connector("Reserved")
+    await t.asked("CancelReservation", "H02", reservationId=sent["id"])
+    await t.connector("Available")
+
+
+@H.case(
+    "TC_H_19_CSMS",
+    "Reserve for a group",
+    required="The back end names the group of the token in the reservation.",
+    requirements=("H01",),
+    profiles=_PROFILE,
+    needs=("reservation", "token groups"),
+)
+async def reserve_for_group(t: CsmsTest) -> None:
+    await t.ready()
+    group = {"idToken": t.declared.group, "type": "Central"}
+    await _reserve(t, "H01", evseId=1, groupIdToken=group)
+    await t.connector("Reserved")
+
+
+@H.case(
+    "TC_H_20_CSMS",
+    "The station removes a reservation when it faults",
+    required="The back end acknowledges the fault, and that the reservation is removed.",
+    requirements=("H01",),
+    profiles=_PROFILE,
+    needs=("reservation",),
+)
+async def removed(t: CsmsTest) -> None:
+    await t.ready()
+    sent = await _reserve(t, "H01", evseId=1)
+    await t.connector("Reserved")
+    await t.connector("Faulted")
+    await t.call("ReservationStatusUpdate", reservationId=sent["id"], reservationUpdateStatus="Removed")
+
+
+@H.case(
+    "TC_H_22_CSMS",
+    "The station rejects a reservation",
+    required="The back end goes on after the answer Rejected.",
+    requirements=("H01",),
+    profiles=_PROFILE,
+    needs=("reservation",),
+)
+async def rejected(t: CsmsTest) -> None:
+    await t.ready()
+    await _reserve(t, "H01", "Rejected", evseId=1)
+    await t.call("Heartbeat")

@@ -1,0 +1,131 @@
+"""Functional block K, smart charging, of OCPP 2.1: cases for back ends."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
+
+K_21: Final[Block[CsmsTest]] = Block()
+
+OF_21: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
+_NEEDS: Final = ("charging profiles",)
+
+
+def profile(t: CsmsTest, *periods: Payload, purpose: str = "TxProfile", kind: str = "Absolute", **more: Any) -> Payload:
+    """Return a charging profile in W of these periods; `more` adds fields."""
+    schedule: Payload = {
+        "id": 1,
+        "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": 0} | each for each in periods],
+    }
+    if kind == "Absolute":
+        schedule["startSchedule"] = t.later(0)
+    return {
+        "id": 60,
+        "stackLevel": 1,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": kind,
+        "chargingSchedule": [schedule | more.pop("schedule", {})],
+        **more,
+    }
+
+
+async def sets(t: CsmsTest, requirement: str, evse: int, wanted: Payload) -> Payload:
+    """Have the back end set a profile; return what it sent. Its number and times may differ. Raises Failed."""
+    sent = await t.asked(
+        "SetChargingProfile", requirement, free=("chargingProfile",), evseId=evse, chargingProfile=wanted
+    )
+    found: Payload = sent["chargingProfile"]
+    for name in wanted.keys() - {"id", "chargingSchedule"}:
+        same = found.get(name) == wanted[name]
+        t.check(same, requirement, f"sets {name} {found.get(name)!r} instead of {wanted[name]!r}")
+    (schedule,) = wanted["chargingSchedule"]
+    for name in schedule.keys() - {"id", "startSchedule"}:
+        has = found["chargingSchedule"][0].get(name)
+        t.check(covers(has, schedule[name]), requirement, f"sets {name} {has!r} instead of {schedule[name]!r}")
+    return found
+
+
+async def going(t: CsmsTest) -> Transaction:
+    """Let a transaction run that charges."""
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.started()
+    return transaction
+
+
+def _case_of_profile(number: int, title: str, *requirements: str, evse: int = 1, **of: Any) -> None:
+    @K_21.case(
+        f"TC_K_{number}_CSMS",
+        title,
+        required="The back end sends the profile as it was asked for, with these fields.",
+        requirements=requirements,
+        needs=_NEEDS,
+        **OF_21,
+    )
+    async def script(t: CsmsTest) -> None:
+        await t.ready()
+        found = await sets(t, requirements[0], evse, profile(t, {"limit": 6000.0}, **of))
+        if of["purpose"] == "PriorityCharging":
+            has = "duration" in found["chargingSchedule"][0]
+            t.check(not has, "K01.FR.73", "adds a duration to a PriorityCharging profile")
+
+
+_DEFAULT: Final = "TxDefaultProfile"
+_case_of_profile(
+    100, "Profile that is not valid for a long time offline", "K01.FR.104",
+    purpose=_DEFAULT, maxOfflineDuration=60, invalidAfterOfflineDuration=True,
+)  # fmt: skip
+_case_of_profile(
+    102, "Profile with a limit by the state of charge", "K01.FR.105",
+    purpose=_DEFAULT, schedule={"limitAtSoC": {"soc": 80, "limit": 3000.0}},
+)  # fmt: skip
+_case_of_profile(104, "PriorityCharging profile", "K01.FR.72", "K01.FR.73", evse=0, purpose="PriorityCharging")
+_case_of_profile(106, "Profile with a random delay", "K01.FR.96", purpose=_DEFAULT, schedule={"randomizedDelay": 60})
+
+
+@K_21.case(
+    "TC_K_118_CSMS",
+    "Priority charging",
+    required="The back end asks the station to use priority for the transaction, and takes its word that it does.",
+    requirements=("K21.FR.10", "K21.FR.09"),
+    needs=("priority charging",),
+    **OF_21,
+)
+async def priority(t: CsmsTest) -> None:
+    transaction = await going(t)
+    await t.asked("UsePriorityCharging", "K21.FR.10", transactionId=transaction.id, activate=True)
+    await t.call("NotifyPriorityCharging", transactionId=transaction.id, activated=True)
+
+
+async def pushes(t: CsmsTest, number: int, requirement: str, **values: float) -> None:
+    """Have the back end update a dynamic profile. Raises Failed."""
+    await t.asked("UpdateDynamicSchedule", requirement, chargingProfileId=number, scheduleUpdate=values)
+
+
+async def pulls(t: CsmsTest, number: int, **values: float) -> None:
+    """Ask for an update of a dynamic profile, which must have these values. Raises Failed."""
+    answer = await t.call("PullDynamicScheduleUpdate", chargingProfileId=number)
+    t.check(answer["status"] == "Accepted", "K28.FR.07", f"answers {answer['status']}")
+    found = answer.get("scheduleUpdate")
+    t.check(found == values, "K28.FR.07", f"answers {found} instead of {values}")
+
+
+@K_21.case(
+    "TC_K_121_CSMS",
+    "Limits that the station pulls",
+    required="The back end answers with the limit to use, and rejects a request for a profile that there is not.",
+    requirements=("K28.FR.07", "K28.FR.12"),
+    needs=("dynamic profiles",),
+    **OF_21,
+)
+async def pulled(t: CsmsTest) -> None:
+    transaction = await going(t)
+    wanted = profile(t, {"limit": 6000.0}, kind="Dynamic", transactionId=transaction.id, dynUpdateInterval=60)
+    number = (await sets(t, "K28.FR.07", 1, wanted))["id"]
+    await pushes(t, number, "K28.FR.06", limit=5000.0)
+    await pulls(t, number, limit=5000.0)
+    answer = await t.call("PullDynamicScheduleUpdate", chargingProfileId=number + 4711)
+    t.check(answer["status"] == "Rejected", "K28.FR.12", f"answers {answer['status']} for an unknown profile")

@@ -1,0 +1,120 @@
+"""Functional block Q, bidirectional power transfer: cases for back ends, all of OCPP 2.1."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload
+from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21, going, profile, pulls, pushes, sets
+from v2g_testkit.ocpp.csms_tester import CsmsTest
+
+Q: Final[Block[CsmsTest]] = Block()
+
+_OF: Final[dict[str, Any]] = OF_21 | {"needs": ("V2X",)}
+_CURVE: Final = [{"frequency": 49.8, "power": -5000.0}, {"frequency": 50.2, "power": 5000.0}]
+
+
+def _bare(t: CsmsTest, found: Payload, requirement: str) -> None:
+    """Raise Failed if periods with set-points have limits."""
+    for each in found["chargingSchedule"][0]["chargingSchedulePeriod"]:
+        more = sorted({"limit", "dischargeLimit"} & each.keys())
+        t.check(not more, requirement, f"sets {', '.join(more)} beside the set-point")
+
+
+@Q.case(
+    "TC_Q_107_CSMS",
+    "Energy transfers that are allowed later",
+    required="The back end sends the transfers that the transaction may use.",
+    requirements=("Q02.FR.05",),
+    **_OF,
+)
+async def allowed(t: CsmsTest) -> None:
+    transaction = await going(t)
+    both = ["DC", "DC_BPT"]
+    await t.asked("NotifyAllowedEnergyTransfer", "Q02.FR.05", transactionId=transaction.id, allowedEnergyTransfer=both)
+
+
+@Q.case(
+    "TC_Q_108_CSMS",
+    "Schedule of set-points",
+    required="The back end sends periods of CentralSetpoint, without limits.",
+    requirements=("Q03.FR.01", "Q03.FR.02"),
+    **_OF,
+)
+async def schedule(t: CsmsTest) -> None:
+    transaction = await going(t)
+    periods = (
+        {"operationMode": "CentralSetpoint", "setpoint": -3000.0},
+        {"startPeriod": 600, "operationMode": "CentralSetpoint", "setpoint": 4000.0},
+    )
+    found = await sets(t, "Q03.FR.01", 1, profile(t, *periods, transactionId=transaction.id))
+    _bare(t, found, "Q03.FR.02")
+
+
+def _case_of_push(number: int, title: str, mode: str, *requirements: str) -> None:
+    @Q.case(
+        f"TC_Q_{number}_CSMS",
+        title,
+        required="The back end sends a dynamic profile of this mode, without limits, and each set-point as an update.",
+        requirements=(*requirements, "K28.FR.06"),
+        **_OF,
+    )
+    async def script(t: CsmsTest) -> None:
+        transaction = await going(t)
+        period = {"operationMode": mode, "setpoint": 3000.0}
+        wanted = profile(t, period, kind="Dynamic", transactionId=transaction.id)
+        found = await sets(t, requirements[0], 1, wanted)
+        _bare(t, found, requirements[1])
+        for watts in (-2000.0, 4000.0):
+            await pushes(t, found["id"], "K28.FR.06", setpoint=watts)
+
+
+_case_of_push(109, "Set-points that the back end pushes", "CentralSetpoint", "Q03.FR.01", "Q03.FR.02")
+_case_of_push(
+    117, "Set-points for frequency support that the back end pushes", "CentralFrequency", "Q07.FR.02", "Q07.FR.03"
+)
+
+
+@Q.case(
+    "TC_Q_110_CSMS",
+    "Set-points that the station pulls",
+    required="The back end answers with the set-point to use.",
+    requirements=("Q03.FR.01", "K28.FR.07"),
+    **_OF,
+)
+async def pulled(t: CsmsTest) -> None:
+    transaction = await going(t)
+    period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
+    wanted = profile(t, period, kind="Dynamic", transactionId=transaction.id, dynUpdateInterval=60)
+    number = (await sets(t, "Q03.FR.01", 1, wanted))["id"]
+    await pushes(t, number, "K28.FR.06", setpoint=-2500.0)
+    await pulls(t, number, setpoint=-2500.0)
+
+
+@Q.case(
+    "TC_Q_120_CSMS",
+    "A signal for frequency support",
+    required="The back end sends the signal with the time of now.",
+    requirements=("Q08.FR.12",),
+    **_OF,
+)
+async def signal(t: CsmsTest) -> None:
+    await going(t)
+    sent = await t.asked("AFRRSignal", "Q08.FR.12", free=("timestamp",), timestamp=t.now(), signal=1)
+    t.is_now(sent["timestamp"], "Q08.FR.12")
+
+
+@Q.case(
+    "TC_Q_121_CSMS",
+    "The station's own response to the frequency",
+    required="The back end sends a period of LocalFrequency with a curve and a baseline, and nothing else.",
+    requirements=("Q08.FR.01", "Q08.FR.02", "Q08.FR.05"),
+    **_OF,
+)
+async def local(t: CsmsTest) -> None:
+    transaction = await going(t)
+    period = {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": _CURVE}
+    found = await sets(t, "Q08.FR.02", 1, profile(t, period, transactionId=transaction.id))
+    (schedule,) = found["chargingSchedule"]
+    (sent,) = schedule["chargingSchedulePeriod"]
+    more = sorted({"limit", "dischargeLimit", "setpoint", "setpointReactive"} & sent.keys())
+    t.check(not more, "Q08.FR.01", f"sets {', '.join(more)} beside the curve")
+    t.check(schedule["chargingRateUnit"] == "W", "Q08.FR.05", f"sends the curve in {schedule['chargingRateUnit']}")

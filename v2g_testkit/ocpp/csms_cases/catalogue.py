@@ -1,0 +1,30 @@
+"""All cases for back ends."""
+
+from typing import Final
+
+from v2g_testkit.ocpp.case import OcppCase
+from v2g_testkit.ocpp.csms_cases.block_a import A
+from v2g_testkit.ocpp.csms_cases.block_b import B
+from v2g_testkit.ocpp.csms_cases.block_c import C
+from v2g_testkit.ocpp.csms_cases.block_d import D
+from v2g_testkit.ocpp.csms_cases.block_e import E
+from v2g_testkit.ocpp.csms_cases.block_f import F
+from v2g_testkit.ocpp.csms_cases.block_g import G
+from v2g_testkit.ocpp.csms_cases.block_h import H
+from v2g_testkit.ocpp.csms_cases.block_i import I
+from v2g_testkit.ocpp.csms_cases.block_j import J
+from v2g_testkit.ocpp.csms_cases.block_k import K
+from v2g_testkit.ocpp.csms_cases.block_k_21 import K_21
+from v2g_testkit.ocpp.csms_cases.block_l import L
+from v2g_testkit.ocpp.csms_cases.block_m import M
+from v2g_testkit.ocpp.csms_cases.block_n import N
+from v2g_testkit.ocpp.csms_cases.block_o import O
+from v2g_testkit.ocpp.csms_cases.block_p import P
+from v2g_testkit.ocpp.csms_cases.block_q import Q
+from v2g_testkit.ocpp.csms_cases.block_r import R
+from v2g_testkit.ocpp.csms_cases.others_21 import OTHERS_21
+from v2g_testkit.ocpp.csms_tester import CsmsTest
+
+CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(
+    case for block in (A, B, C, D, E, F, G, H, I, J, K, K_21, L, M, N, O, P, Q, R, OTHERS_21) for case in block.cases
+)

@@ -1,0 +1,17 @@
+"""Certification cases for back ends that the command does not have, by the reason: `H_07`, or `A_01-19` for a range."""
+
+from collections.abc import Mapping
+from typing import Final
+
+MISSING: Final[Mapping[str, tuple[str, ...]]] = {
+    "not written yet": ("A_01-19", "H_07", "K_02", "K_48-52"),
+    "needs messages of a vehicle with ISO 15118; not written yet": (
+        "C_50-52", "K_53-59", "K_113-117", "K_126", "M_24-28", "M_100", "Q_102-108",
+    ),
+    "of OCPP 2.1, and not written yet": (
+        "B_58", "B_100-116", "C_103-133", "E_102-117", "F_100", "I_101-122", "K_100-109", "K_118-121", "N_105-107",
+        "Q_109-110", "Q_117-124", "R_107-108",
+    ),
+    "published without a title or steps": ("M_101", "N_104", "O_100-101", "Q_111-112"),
+    "of stations that swap batteries": ("S_102-103",),
+}  # fmt: skip

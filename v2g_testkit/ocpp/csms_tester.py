@@ -1,0 +1,434 @@
+"""A charging station that tests a third-party back end, case by case.
+
+Each case connects as the declared station, plays what a station and its drivers would do, has the operator send
+requests, and judges every frame of the back end. Whatever a case has begun is ended after it: transactions, and what it
+registered with `CsmsTest.undo`.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+from v2g.errors import OcppError, TransportError, V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context, connect
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import parse_time
+from v2g_testkit.cases.case import Result
+from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
+from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
+from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
+from v2g_testkit.ocpp.operator import FREE, REGISTRATION, Operator, OperatorStep
+from v2g_testkit.ocpp.verdict import verdict_of
+
+CLOCK_S: Final = 60.0
+"""By how much the clocks of tester and back end may differ, s; OCPP sets no limit."""
+
+MODEL: Final[Mapping[tuple[str, str, str], str]] = {
+    ("OCPPCommCtrlr", "OfflineThreshold", ""): "300",
+    ("AuthCtrlr", "AuthorizeRemoteStart", ""): "true",
+    ("AuthCtrlr", "OfflineTxForUnknownIdEnabled", ""): "false",
+    ("DeviceDataCtrlr", "ItemsPerMessage", "GetReport"): "50",
+    ("DeviceDataCtrlr", "ItemsPerMessage", "GetVariables"): "4",
+    ("DeviceDataCtrlr", "ItemsPerMessage", "SetVariables"): "4",
+    ("DeviceDataCtrlr", "BytesPerMessage", "GetReport"): "60000",
+    ("DeviceDataCtrlr", "BytesPerMessage", "GetVariables"): "60000",
+    ("MonitoringCtrlr", "ItemsPerMessage", "ClearVariableMonitoring"): "2",
+    ("MonitoringCtrlr", "ItemsPerMessage", "SetVariableMonitoring"): "2",
+}
+"""Variables of the station: component, variable and its instance."""
+
+Connect = Callable[[Version], Awaitable[OcppSocket]]
+"""Connects the declared station. Raises TransportError, TlsError."""
+
+
+def connector_of(declared: CsmsDeclaration) -> Connect:
+    """Return connections with the declared back end. Raises KeyAccessError."""
+    station = declared.station
+    secure = declared.url.startswith("wss:")
+    context = None
+    if secure and declared.ca is not None:
+        context = client_context(TlsFiles(ca=declared.ca, chain=station.chain, key=station.key))
+
+    async def open_connection(version: Version) -> OcppSocket:
+        return await connect(
+            declared.url, station.identity, context=context, versions=(version,), password=station.password
+        )
+
+    return open_connection
+
+
+class CsmsTester:
+    """The tester; `version` is the one that its station offers."""
+
+    def __init__(
+        self, declaration: CsmsDeclaration, operator: Operator, connect: Connect, clock: Clock, *, version: Version
+    ) -> None:
+        self.declaration = declaration
+        self.operator = operator
+        self.connect = connect
+        self.clock = clock
+        self.version: Final = version
+        self.frames: list[Frame] = []
+        """Of the latest case."""
+
+    async def run(self, case: OcppCase["CsmsTest"]) -> Result:
+        """Run a case, and end what it has begun."""
+        self.frames = []
+
+        async def script() -> None:
+            if self.version not in case.versions:
+                raise NotApplicable(f"is not for OCPP {self.version}")
+            for need in case.needs:
+                if not self.declaration.supports.get(need, True):
+                    raise NotApplicable(f"the back end does not have {need}")
+            async with contextlib.AsyncExitStack() as stack:
+                test = CsmsTest(self, stack)
+                stack.push_async_callback(test.disconnect)
+                await case.script(test)
+
+        return await verdict_of(case.id, script(), self.frames)
+
+
+class CsmsTest(CaseTest):
+    """What the script of a case gets: the station, which is not connected yet, and the operator."""
+
+    def __init__(self, tester: CsmsTester, stack: contextlib.AsyncExitStack) -> None:
+        super().__init__(tester.clock, itertools.count(1), stack)
+        self._tester = tester
+        self._inbox = Inbox()
+        self._answers: dict[str, Answer] = {}
+        self._connection: Connection | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._transactions: dict[str, int] = {}
+        self._variables = dict(MODEL)
+
+    @property
+    def declared(self) -> CsmsDeclaration:
+        """What the maker declares."""
+        return self._tester.declaration
+
+    @property
+    def version(self) -> Version:
+        """The version in use."""
+        return self._tester.version
+
+    def is_now(self, time: str, requirement: str) -> None:
+        """Raise Failed unless a time of the back end is about that of the tester."""
+        apart_s = abs(self._ahead_s(time, requirement))
+        self.check(apart_s <= CLOCK_S, requirement, f"the time {time} is {apart_s:.0f} s from that of the tester")
+
+    def is_at(self, time: str, wanted: str, requirement: str) -> None:
+        """Raise Failed unless a time of the back end is that second."""
+        apart_s = abs(self._ahead_s(time, requirement) - self._ahead_s(wanted, requirement))
+        self.check(apart_s < 1, requirement, f"the time is {time} instead of {wanted}")
+
+    def is_later(self, time: str, requirement: str) -> None:
+        """Raise Failed unless a time of the back end is in the future."""
+        self.check(self._ahead_s(time, requirement) > 0, requirement, f"the time {time} has passed")
+
+    def _ahead_s(self, time: str, requirement: str) -> float:
+        try:
+            return (parse_time(time) - self._tester.clock.utc_ms()) / 1000
+        except OcppError as error:
+            raise Failed(str(error), requirement) from None
+
+    # -- the connection
+
+    async def connect(self) -> None:
+        """Connect the station. Raises Inconclusive."""
+        try:
+            socket = await self._tester.connect(self.version)
+        except V2GError as error:
+            raise Inconclusive(f"precondition: the station cannot connect: {error}") from None
+        self._connection = Connection(socket, self._inbox, role="station", answer=self._answer, log=self._log)
+        self._reader = asyncio.create_task(self._connection.run())
+
+    async def disconnect(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is None or self._reader is None:
+            return
+        with contextlib.suppress(Ended):
+            for transaction, seq_no in list(self._transactions.items()):
+                await self.call("TransactionEvent", **self._ending(transaction, seq_no + 1))
+        with contextlib.suppress(TransportError):
+            await self._connection.close()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self._connection = self._reader = None
+
+    async def away(self) -> None:
+        """Lose the connection, with transactions that go on, and connect again."""
+        going, self._transactions = self._transactions, {}
+        await self.disconnect()
+        self._transactions = going
+        await self.connect()
+
+    def _log(self, frame: Frame) -> None:
+        if len(self._tester.frames) < MOST_FRAMES:
+            self._tester.frames.append(frame)
+
+    # -- messages
+
+    async def call(self, action: str, **payload: Any) -> Payload:
+        """Send a request of the station; return the answer. Raises CallError, Failed."""
+        if self._connection is None:
+            raise Inconclusive("the station is not connected")
+        if action == "TransactionEvent":
+            self._follow(payload)
+        answer = await self._connection.call(action, payload, self.declared.seconds)
+        if action == "TransactionEvent" and "idToken" in payload:
+            self.check("idTokenInfo" in answer, "E01.FR.12", "answers an idToken without idTokenInfo")
+        return answer
+
+    async def refused(self, action: str, requirement: str, **payload: Any) -> CallError:
+        """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
+        try:
+            answer = await self.call(action, **payload)
+        except CallError as error:
+            return error
+        raise Failed(f"answers {action} with {answer} instead of a CALLERROR", requirement)
+
+    def answer(self, action: str, answer: Answer) -> None:
+        """Answer that request of the back end so until the end of the case."""
+        self._answers[action] = answer
+
+    async def expect(self, action: str, requirement: str = "", **fields: Any) -> Payload:
+        """Return the next request of the back end with these values; `__` leads into an object. Raises Failed."""
+        return await self._inbox.expect(action, fields, requirement, self.declared.seconds)
+
+    def forget(self, action: str) -> None:
+        """Ignore the requests of an action so far."""
+        self._inbox.messages[:] = [each for each in self._inbox.messages if each.action != action]
+
+    # -- the operator
+
+    async def asked(
+        self,
+        action: str,
+        requirement: str = "",
+        *,
+        without: tuple[str, ...] = (),
+        free: tuple[str, ...] = (),
+        **payload: Any,
+    ) -> Payload:
+        """Have the back end send a request, and return it.
+
+        It may have more fields, but those of `without`, and other values in those of `free` and `FREE`. Raises Failed
+        if it does not come, NotApplicable, Inconclusive.
+        """
+        wanted = {name: value for name, value in payload.items() if name not in FREE | set(free)}
+
+        def matches(each: Received) -> bool:
+            return (
+                each.action == action and covers(each.payload, wanted) and not each.payload.keys() & frozenset(without)
+            )
+
+        doing = await self._operate(action, payload)
+        over = doing.done() and (doing.exception() or any(each.action == action for each in self._inbox.messages))
+        found = await self._inbox.take(matches, 0 if over else self.declared.seconds)
+        if found is None:
+            sent = [each.payload for each in self._inbox.messages if each.action == action]
+            if not sent and doing.done():
+                doing.result()
+            raise Failed(f"sends {f'{action} {sent[-1]}' if sent else f'no {action}'}, not {wanted}", requirement)
+        return found.payload
+
+    async def operate(self, action: str, **payload: Any) -> None:
+        """Have the operator do something, whatever the back end sends then. Raises NotApplicable, Inconclusive."""
+        doing = await self._operate(action, payload)
+        if not doing.done():
+            raise Inconclusive(f"the operator does not finish within {self.declared.seconds:g} s: {action}")
+        doing.result()
+
+    async def _operate(self, action: str, payload: Payload) -> asyncio.Task[None]:
+        """Return when the operator has done a step, or the back end waits for the station."""
+        self.forget(action)
+        step = OperatorStep(self.declared.station.identity, action, payload)
+        doing = asyncio.create_task(self._tester.operator.do(step))
+        self._stack.callback(doing.cancel)
+        came = asyncio.create_task(self._inbox.take(having(action, {}), OPERATOR_S, keep=True))
+        try:
+            await asyncio.wait({doing, came}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({doing}, timeout=self.declared.seconds)
+        finally:
+            came.cancel()
+        return doing
+
+    async def registration(self, status: str) -> None:
+        """Have the back end answer the station's next boot so; after the case it is accepted again."""
+        self.undo(lambda: self.operate(REGISTRATION, status="Accepted"))
+        await self.operate(REGISTRATION, status=status)
+
+    # -- what a station does
+
+    async def boot(self, reason: str = "PowerUp") -> Payload:
+        """Send BootNotification; return the answer."""
+        about = {"model": "Conformance", "vendorName": "v2g-engine"}
+        if self.declared.station.serial_number is not None:
+            about["serialNumber"] = self.declared.station.serial_number
+        answer = await self.call("BootNotification", reason=reason, chargingStation=about)
+        self.is_now(answer["currentTime"], "B01.FR.02")
+        return answer
+
+    async def booted(self, reason: str = "PowerUp") -> None:
+        """Booted: the back end has accepted the station, and knows that its connectors are Available."""
+        if self._connection is None:
+            await self.connect()
+        answer = await self.boot(reason)
+        self.check(answer["status"] == "Accepted", "B01.FR.02", f"answers BootNotification with {answer['status']}")
+        for evse in (1, 2):
+            await self.connector("Available", evse)
+
+    async def ready(self) -> None:
+        """Booted, as a precondition. Raises Inconclusive."""
+        with precondition():
+            await self.booted()
+
+    async def connector(self, status: str, evse: int = 1) -> None:
+        """Report a connector's status both ways."""
+        now = self.now()
+        await self.call("StatusNotification", evseId=evse, connectorId=1, connectorStatus=status, timestamp=now)
+        component = {"name": "Connector", "evse": {"id": evse, "connectorId": 1}}
+        await self.event(component, "AvailabilityState", status)
+
+    async def event(self, component: Payload, variable: str, value: str, trigger: str = "Delta", **more: Any) -> None:
+        """Report a value of the device model by NotifyEvent; `more` sets fields of EventDataType."""
+        data = {
+            "eventId": self.next_id(),
+            "timestamp": self.now(),
+            "trigger": trigger,
+            "actualValue": value,
+            "eventNotificationType": "HardWiredNotification",
+            "component": component,
+            "variable": {"name": variable},
+            **more,
+        }
+        await self.call("NotifyEvent", generatedAt=self.now(), seqNo=0, eventData=[data])
+
+    async def authorize(self, token: Token, **more: Any) -> Payload:
+        """Present a token; return idTokenInfo."""
+        info: Payload = (await self.call("Authorize", idToken=token.payload, **more))["idTokenInfo"]
+        return info
+
+    def _follow(self, payload: Payload) -> None:
+        """Note which transactions have to be ended."""
+        transaction = payload["transactionInfo"]["transactionId"]
+        if payload["eventType"] == "Ended":
+            self._transactions.pop(transaction, None)
+        else:
+            self._transactions[transaction] = payload["seqNo"]
+
+    def _ending(self, transaction: str, seq_no: int) -> Payload:
+        return {
+            "eventType": "Ended",
+            "triggerReason": "AbnormalCondition",
+            "timestamp": self.now(),
+            "seqNo": seq_no,
+            "transactionInfo": {"transactionId": transaction, "stoppedReason": "Other"},
+        }
+
+    # -- answers
+
+    def _answer(self, action: str, payload: Payload) -> Payload | CallError | None:
+        answer = self._answers[action] if action in self._answers else self._usual(action, payload)
+        return answer(payload) if callable(answer) else answer
+
+    def _usual(self, action: str, payload: Payload) -> Payload | CallError:
+        """Return the answer of an ordinary station."""
+        match action:
+            case "GetVariables":
+                return {"getVariableResult": [self._read(each) for each in payload["getVariableData"]]}
+            case "SetVariables":
+                return {"setVariableResult": [self._write(each) for each in payload["setVariableData"]]}
+            case "GetTransactionStatus":
+                named = payload.get("transactionId")
+                found: Payload = {"messagesInQueue": False}
+                return found if named is None else found | {"ongoingIndicator": named in self._transactions}
+        return ordinary_answer(action, payload)
+
+    def _read(self, wanted: Payload) -> Payload:
+        name = _name(wanted)
+        if name not in self._variables:
+            return _about(wanted) | {"attributeStatus": "UnknownVariable"}
+        return _about(wanted) | {"attributeStatus": "Accepted", "attributeValue": self._variables[name]}
+
+    def _write(self, wanted: Payload) -> Payload:
+        if len(self._variables) < _MOST_VARIABLES:
+            self._variables[_name(wanted)] = wanted["attributeValue"]
+        return _about(wanted) | {"attributeStatus": "Accepted"}
+
+
+OPERATOR_S: Final = 600.0
+"""How long a person may take for a step, s."""
+
+_MOST_VARIABLES: Final = 1000
+
+
+def _name(data: Payload) -> tuple[str, str, str]:
+    return data["component"]["name"], data["variable"]["name"], data["variable"].get("instance", "")
+
+
+def _all(status: str, actions: Iterable[str]) -> dict[str, Payload]:
+    return {each: {"status": status} for each in actions}
+
+
+_ANSWERS: Final[Mapping[str, Payload]] = {
+    **_all("Accepted", (
+        "CancelReservation", "CertificateSigned", "ChangeAvailability", "ClearCache", "ClearChargingProfile",
+        "CustomerInformation", "GetBaseReport", "GetLog", "InstallCertificate", "RequestStartTransaction",
+        "RequestStopTransaction", "ReserveNow", "Reset", "SendLocalList", "SetChargingProfile", "SetDisplayMessage",
+        "SetMonitoringBase", "SetMonitoringLevel", "SetNetworkProfile", "TriggerMessage", "UpdateFirmware",
+        "AFRRSignal", "ClearDERControl", "GetDERControl", "NotifyAllowedEnergyTransfer", "SetDERControl",
+        "UpdateDynamicSchedule", "UsePriorityCharging",
+    )),
+    **_all("EmptyResultSet", ("GetReport", "GetMonitoringReport")),
+    **_all("Rejected", ("GetCompositeSchedule", "PublishFirmware")),
+    **_all("Unknown", ("GetDisplayMessages", "ClearDisplayMessage")),
+    **_all("NotFound", ("DeleteCertificate", "GetInstalledCertificateIds")),
+    "CostUpdated": {},
+    "DataTransfer": {"status": "UnknownVendorId"},
+    "GetChargingProfiles": {"status": "NoProfiles"},
+    "GetLocalListVersion": {"versionNumber": 0},
+    "UnlockConnector": {"status": "Unlocked"},
+    "UnpublishFirmware": {"status": "NoFirmware"},
+}  # fmt: skip
+
+
+def ordinary_answer(action: str, payload: Payload) -> Payload | CallError:
+    """Return the answer of an ordinary station that has no variables and no monitors."""
+    match action:
+        case "GetVariables":
+            unknown = {"attributeStatus": "UnknownVariable"}
+            return {"getVariableResult": [_about(each) | unknown for each in payload["getVariableData"]]}
+        case "SetVariables":
+            accepted = {"attributeStatus": "Accepted"}
+            return {"setVariableResult": [_about(each) | accepted for each in payload["setVariableData"]]}
+        case "GetTransactionStatus":
+            return {"messagesInQueue": False}
+        case "SetVariableMonitoring" | "ClearVariableMonitoring":
+            return CallError("NotSupported", "the tester has no monitors")
+        case _ if action in _ANSWERS:
+            return dict(_ANSWERS[action])
+    return CallError("NotImplemented", "the tester does not know this action")
+
+
+def _about(wanted: Payload) -> Payload:
+    return {each: wanted[each] for each in ("component", "variable", "attributeType") if each in wanted}
+
+
+def covers(found: Any, wanted: Any) -> bool:
+    """Return whether a value has everything of another: objects may have more fields, arrays any order."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            name in found and covers(found[name], value) for name, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(any(covers(each, value) for each in found) for value in wanted)
+        )
+    return bool(found == wanted)

@@ -1,0 +1,186 @@
+"""What a person does at a charging station under test: by a prompt, by a command, or over a connection."""
+
+import asyncio
+import os
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from v2g.errors import ConfigError
+from v2g.text import printable
+from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
+
+Action = Literal[
+    "plug", "unplug", "pull", "suspend", "arrive", "depart", "present", "stop", "fault", "clear", "reboot",
+    "vehicle", "needs", "limit", "setpoint", "generate", "release", "hurry", "relax", "frequency",
+    "pay", "vat", "most-energy", "most-time", "most-cost",
+]  # fmt: skip
+
+SENTENCES: Final[dict[Action, str]] = {
+    "plug": "Plug the vehicle in at EVSE {evse}",
+    "unplug": "Unplug the vehicle at EVSE {evse}",
+    "pull": "Unplug the cable of EVSE {evse} at the vehicle, and leave its other end where it is",
+    "suspend": "Let the vehicle at EVSE {evse} take no more energy",
+    "arrive": "Drive the vehicle into the parking bay of EVSE {evse}",
+    "depart": "Drive the vehicle out of the parking bay of EVSE {evse}",
+    "present": "Present the token {token} ({type}) at EVSE {evse}",
+    "stop": "Press the stop button of EVSE {evse}",
+    "fault": "Cause a fault of EVSE {evse}",
+    "clear": "Remove the fault of EVSE {evse}",
+    "reboot": "Switch the station off and on",
+    "vehicle": "Plug a vehicle of ISO 15118-20 that can feed back in at EVSE {evse} ({value} control)",
+    "needs": "Let the vehicle at EVSE {evse} ask for other energy",
+    "limit": "Let the external system (energy manager) limit the station to {value} W",
+    "setpoint": "Let the external system ask for {value} W, below 0 out of the vehicle",
+    "generate": "Let the external system report {value} W of local generation",
+    "release": "Let the external system end its limits and set-points",
+    "hurry": "Ask for priority charging at EVSE {evse}",
+    "relax": "End priority charging at EVSE {evse}",
+    "frequency": "Let the station measure {value} Hz",
+    "pay": "Present a bank card at the payment terminal, for EVSE {evse}",
+    "vat": "Enter the VAT number {value} at the payment terminal, for EVSE {evse}",
+    "most-energy": "Limit the transaction of EVSE {evse} to {value} Wh, at the station",
+    "most-time": "Limit the transaction of EVSE {evse} to {value} s, at the station",
+    "most-cost": "Limit the transaction of EVSE {evse} to a cost of {value}, at the station",
+}
+
+_MOST_ANSWER: Final = 1000
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step: what is done, at which EVSE, with which token, and to which value."""
+
+    action: Action
+    evse: int = 1
+    token: str = ""
+    type: str = ""
+    value: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The step for a person."""
+        return SENTENCES[self.action].format(evse=self.evse, token=self.token, type=self.type, value=self.value)
+
+    @property
+    def line(self) -> str:
+        """The step for a program: `plug 1`, `present 1 0A1B2C3D ISO14443`, `limit 1 6000`, `reboot`."""
+        words = [self.action, *([] if self.action == "reboot" else [str(self.evse)])]
+        return " ".join([*words, *(each for each in (self.token, self.type, self.value) if each)])
+
+
+class Driver(Protocol):
+    """Carries out steps."""
+
+    async def do(self, step: Step) -> None:
+        """Carry out a step. Raises NotApplicable if it cannot be done here, Inconclusive if it failed."""
+
+
+class NoDriver:
+    """No driver: steps at the station are not possible."""
+
+    async def do(self, step: Step) -> None:
+        """See Driver."""
+        raise NotApplicable(f"needs a step at the station: {step.sentence} (--driver or --prompt)")
+
+
+class PromptDriver:
+    """A person, who is asked; `ask` shows a sentence and returns the typed answer."""
+
+    def __init__(self, ask: Callable[[str], Awaitable[str]]) -> None:
+        self._ask = ask
+
+    async def do(self, step: Step) -> None:
+        """See Driver."""
+        answer = await self._ask(f"{step.sentence}, then press Enter (n: not possible)")
+        if answer.strip().lower().startswith("n"):
+            raise NotApplicable(f"not possible at this station: {step.sentence}")
+
+
+class CommandDriver:
+    """A command for each step, in which {action}, {evse}, {token}, {type} and {value} are replaced.
+
+    Exit code 3: not possible.
+    """
+
+    def __init__(self, command: str, timeout_s: float = 60.0) -> None:
+        try:
+            shlex.split(command.format(action="plug", evse=1, token="", type="", value=""))
+        except (ValueError, KeyError, IndexError) as error:
+            hint = "{action}, {evse}, {token}, {type} and {value} are replaced"
+            raise ConfigError(f"--driver {command}: {error}", hint=hint) from None
+        self._command, self._timeout_s = command, timeout_s
+
+    async def do(self, step: Step) -> None:
+        """See Driver."""
+        fields = msgspec.structs.asdict(step)
+        words = [each.format(**fields) for each in shlex.split(self._command)]
+        code = await exit_code("--driver", words, self._timeout_s)
+        if code == NOT_POSSIBLE:
+            raise NotApplicable(f"not possible at this station: {step.sentence}")
+        if code:
+            raise Inconclusive(f"--driver ended with {code}: {step.sentence}")
+
+
+NOT_POSSIBLE: Final = 3
+"""Exit code of a command for a step that cannot be done."""
+
+
+async def exit_code(option: str, words: Sequence[str], timeout_s: float) -> int:
+    """Run the command of an option, and return its exit code. Raises Inconclusive."""
+    try:
+        process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, env=os.environ)
+    except OSError as error:
+        raise Inconclusive(f"{option} {words[0]}: {error.strerror}") from None
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await process.wait()
+    except TimeoutError:
+        raise Inconclusive(f"{option} took longer than {timeout_s:g} s: {shlex.join(words)}") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+class SocketDriver:
+    """A program that carries out steps, a line each over TCP: `v2g station --control PORT` is one.
+
+    It answers `ok`, `no TEXT` (not possible) or `error TEXT`.
+    """
+
+    def __init__(self, host: str, port: int, timeout_s: float = 60.0) -> None:
+        self._at = host, port
+        self._timeout_s = timeout_s
+
+    async def do(self, step: Step) -> None:
+        """See Driver."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._told(step.line)
+        except (OSError, TimeoutError, ValueError) as error:
+            host, port = self._at
+            raise Inconclusive(f"no driver at {host}:{port}: {error or 'no answer'}") from None
+        if answer.partition(" ")[0] == "no":
+            raise NotApplicable(f"not possible at this station: {step.sentence}: {printable(answer[3:])}")
+        if answer != "ok":
+            raise Inconclusive(f"{step.sentence}: {printable(answer)}")
+
+    async def _told(self, line: str) -> str:
+        reader, writer = await asyncio.open_connection(*self._at, limit=_MOST_ANSWER)
+        try:
+            writer.write(f"{line}\n".encode())
+            return (await reader.readline()).decode(errors="replace").strip()
+        finally:
+            writer.close()
+
+
+def driver_of(text: str) -> Driver:
+    """Return the driver of an option: `tcp://HOST:PORT`, else a command. Raises ConfigError."""
+    if not text.startswith("tcp://"):
+        return CommandDriver(text)
+    host, _, port = text.removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(f"--driver {text}: not an address", hint="tcp://127.0.0.1:9100")
+    return SocketDriver(host.strip("[]"), int(port))

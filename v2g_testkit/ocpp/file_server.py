@@ -1,0 +1,115 @@
+"""The file server of the tester: firmware that a station downloads, and logs that it uploads, over HTTP."""
+
+import http
+import threading
+from typing import Final
+
+import msgspec
+
+from v2g.io.http.server import BoundedServer, Handler
+
+LONGEST_HOLD_S: Final = 120.0
+"""After what time a held transfer goes on by itself."""
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Largest upload."""
+_PIECE: Final = 64 * 1024
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A file that came: by which method, at which path, and its content; `disposition` is the header's."""
+
+    method: str
+    path: str
+    body: bytes
+    disposition: str = ""
+
+
+class FileServer:
+    """Listens at `host` and `port` (0 chooses one) once it is started. All methods may be called at any time."""
+
+    def __init__(self, host: str, port: int = 0) -> None:
+        self._address = host, port
+        self._server: _Server | None = None
+        self._free = threading.Event()
+        self._free.set()
+        self.files: dict[str, bytes] = {}
+        """What can be downloaded, by path."""
+        self.status = int(http.HTTPStatus.CREATED)
+        """What uploads are answered with."""
+        self.uploads: list[Upload] = []
+        self.asked: list[str] = []
+        """Methods and paths of all requests."""
+
+    def start(self) -> int:
+        """Listen, if that has not begun; return the port. Raises OSError."""
+        if self._server is None:
+            self._server = _Server(*self._address, self)
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="files", daemon=True).start()
+        return self._server.server_port
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self.reset()
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def reset(self) -> None:
+        """Forget all files and uploads, and let go what is held."""
+        self._free.set()
+        self.files, self.uploads, self.asked = {}, [], []
+        self.status = int(http.HTTPStatus.CREATED)
+
+    def hold(self) -> None:
+        """Answer no request before `release`."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Answer what was held."""
+        self._free.set()
+
+    def wait_for_release(self) -> None:
+        """Wait while requests are held; for the thread of a request."""
+        self._free.wait(LONGEST_HOLD_S)
+
+
+class _Server(BoundedServer):
+    def __init__(self, host: str, port: int, owner: FileServer) -> None:
+        self.owner = owner
+        super().__init__(host, port, _FileHandler, most_clients=16)
+
+
+class _FileHandler(Handler):
+    timeout = 30.0
+    server: _Server
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """Send a file."""
+        self.server.owner.asked.append(f"GET {self.path}")
+        self.server.owner.wait_for_release()
+        content = self.server.owner.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+        else:
+            self.answer(200, content, {}, "application/octet-stream")
+
+    def do_PUT(self) -> None:  # noqa: N802
+        """Take a file."""
+        self.server.owner.asked.append(f"{self.command} {self.path}")
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MOST_BYTES:
+            self.send_error(411 if not length.isdecimal() else 413)
+            return
+        parts, left = [], int(length)
+        while left and (part := self.body.read(min(left, _PIECE))):
+            parts.append(part)
+            left -= len(part)
+        self.server.owner.wait_for_release()
+        status = self.server.owner.status
+        if not left and status < 300:
+            shown = self.headers.get("Content-Disposition", "")
+            self.server.owner.uploads.append(Upload(self.command, self.path, b"".join(parts), shown))
+        self.answer(status if not left else 400, b"", {})
+
+    do_POST = do_PUT  # noqa: N815

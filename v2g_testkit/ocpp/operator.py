@@ -1,0 +1,263 @@
+"""What only an operator of a back end under test can do: have it send a request to a station.
+
+A person is asked, or a command or a relay over HTTP carries the step out; a maker writes one of the latter two for its
+own interface. `V2gOperator` is that of this project's back end.
+
+A relay gets each step as a POST of JSON, `{"station": "CS-1", "action": "Reset", "payload": {"type": "OnIdle"}}`, and
+answers 200 (done), 501 (not possible), or any other status with a text that says why it failed.
+"""
+
+import json
+import shlex
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from v2g.errors import ConfigError, TransferError
+from v2g.io.http.client import HttpAnswer, request
+from v2g.ocpp.times import parse_time
+from v2g.text import printable
+from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, Payload
+from v2g_testkit.ocpp.driver import NOT_POSSIBLE, exit_code
+
+REGISTRATION: Final = "Registration"
+"""The one step that is not a request of OCPP: how the back end shall answer BootNotification of a station, `status`."""
+
+FREE: Final = frozenset({"requestId", "remoteStartId", "id", "versionNumber", "expiryDateTime"})
+"""Fields of a step's payload for which a back end may choose another value."""
+
+NEW_MESSAGE: Final = 0
+"""`message.id` of SetDisplayMessage for a new message, whose id the back end chooses; others replace a message."""
+
+_MOST_ANSWER: Final = 100_000
+
+
+class OperatorStep(msgspec.Struct, frozen=True):
+    """The back end shall send `action` of OCPP, with this payload, to a station."""
+
+    station: str
+    action: str
+    payload: Payload
+
+    @property
+    def sentence(self) -> str:
+        """The step for a person."""
+        if self.action == REGISTRATION:
+            return f"Let the back end answer the next BootNotification of {self.station} with {self.payload['status']}"
+        about = json.dumps({name: value for name, value in self.payload.items() if name not in FREE})
+        return f"Let the back end send {self.action} to {self.station}: {about}"
+
+
+class Operator(Protocol):
+    """Carries out steps."""
+
+    async def do(self, step: OperatorStep) -> None:
+        """Carry out a step, whatever the station answers. Raises NotApplicable if the back end cannot do it,
+        Inconclusive if it failed.
+        """
+
+
+class NoOperator:
+    """No operator: requests of the back end cannot be asked for."""
+
+    async def do(self, step: OperatorStep) -> None:
+        """See Operator."""
+        raise NotApplicable(f"needs an operator of the back end: {step.sentence} (--operator or --prompt)")
+
+
+class PromptOperator:
+    """A person, who is asked; `ask` shows a sentence and returns the typed answer."""
+
+    def __init__(self, ask: Callable[[str], Awaitable[str]]) -> None:
+        self._ask = ask
+
+    async def do(self, step: OperatorStep) -> None:
+        """See Operator."""
+        answer = await self._ask(f"{step.sentence}, then press Enter (n: not possible)")
+        if answer.strip().lower().startswith("n"):
+            raise NotApplicable(f"not possible at this back end: {step.sentence}")
+
+
+class CommandOperator:
+    """A command for each step; {station}, {action} and {payload} (JSON) are replaced. Exit code 3: not possible."""
+
+    def __init__(self, command: str, timeout_s: float = 60.0) -> None:
+        try:
+            shlex.split(command.format(station="CS", action="Reset", payload="{}"))
+        except (ValueError, KeyError, IndexError) as error:
+            hint = "{station}, {action} and {payload} are replaced"
+            raise ConfigError(f"--operator {command}: {error}", hint=hint) from None
+        self._command, self._timeout_s = command, timeout_s
+
+    async def do(self, step: OperatorStep) -> None:
+        """See Operator."""
+        fields = {"station": step.station, "action": step.action, "payload": json.dumps(step.payload)}
+        words = [each.format(**fields) for each in shlex.split(self._command)]
+        code = await exit_code("--operator", words, self._timeout_s)
+        if code == NOT_POSSIBLE:
+            raise NotApplicable(f"not possible at this back end: {step.sentence}")
+        if code:
+            raise Inconclusive(f"--operator ended with {code}: {step.sentence}")
+
+
+Exchange = Callable[[str, str, bytes], Awaitable[HttpAnswer]]
+"""Takes a method, a path and a body; sends a request and returns the answer. Raises TransferError."""
+
+
+def exchange_with(
+    url: str, headers: Mapping[str, str] | None = None, context: ssl.SSLContext | None = None, timeout_s: float = 60.0
+) -> Exchange:
+    """Return requests to a server: `url` is put before each path."""
+
+    async def exchange(method: str, path: str, body: bytes) -> HttpAnswer:
+        return await request(
+            method,
+            url.rstrip("/") + path,
+            most=_MOST_ANSWER,
+            timeout_s=timeout_s,
+            body=body or None,
+            headers={"Content-Type": "application/json", **(headers or {})},
+            context=context,
+        )
+
+    return exchange
+
+
+class RelayOperator:
+    """A maker's relay (see above)."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def do(self, step: OperatorStep) -> None:
+        """See Operator."""
+        await _send(self._exchange, step, "POST", "", msgspec.to_builtins(step))
+
+
+class V2gOperator:
+    """This project's back end, by its HTTP API; a token of the role admin is needed."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def do(self, step: OperatorStep) -> None:
+        """See Operator."""
+        method, path, body = _operation(step)
+        await _send(self._exchange, step, method, path, body)
+
+
+async def _send(exchange: Exchange, step: OperatorStep, method: str, path: str, body: Any) -> None:
+    try:
+        answer = await exchange(method, path, b"" if body is None else json.dumps(body).encode())
+    except TransferError as error:
+        raise Inconclusive(f"--operator: {error}: {step.sentence}") from None
+    if answer.status == 501:
+        raise NotApplicable(f"not possible at this back end: {step.sentence}")
+    if not answer.ok:
+        said = printable(answer.body[:500].decode(errors="replace"))
+        raise Inconclusive(f"--operator: HTTP status {answer.status}: {said}: {step.sentence}")
+
+
+def operator_of(text: str) -> Operator:
+    """Return the operator of an option: the URL of a relay, else a command. Raises ConfigError."""
+    if text.partition("://")[0] in ("http", "https"):
+        return RelayOperator(exchange_with(text))
+    return CommandOperator(text)
+
+
+def _operation(step: OperatorStep) -> tuple[str, str, Any]:
+    """Return method, path and body of the operation of our HTTP API that does the most for a step by itself."""
+    sent = step.payload
+    here = f"/stations/{quote(step.station, safe='')}"
+    match step.action:
+        case "Registration":
+            return "PUT", f"/admissions/{quote(step.station, safe='')}", {"decision": sent["status"]}
+        case "GetVariables":
+            return "POST", f"{here}/variables/read", {"variables": sent["getVariableData"]}
+        case "SetVariables":
+            return "POST", f"{here}/variables", {"variables": sent["setVariableData"]}
+        case "GetBaseReport":
+            return "POST", f"{here}/report", {"base": sent["reportBase"]}
+        case "Reset":
+            return "POST", f"{here}/reset", {"type": sent["type"], "evse_id": sent.get("evseId")}
+        case "SetNetworkProfile":
+            return "PUT", f"{here}/network-profiles/{sent['configurationSlot']}", sent["connectionData"]
+        case "ClearCache":
+            return "POST", f"{here}/clear-cache", None
+        case "SendLocalList" if sent["updateType"] == "Full":
+            if "localAuthorizationList" not in sent:
+                return "DELETE", f"{here}/local-list", None
+            return "POST", f"{here}/local-list/synchronise", None
+        case "RequestStartTransaction" if sent.keys() <= {"idToken", "remoteStartId", "evseId", "chargingProfile"}:
+            body = {"id_token": sent["idToken"], "evse_id": sent.get("evseId")}
+            return "POST", f"{here}/transactions", body | {"charging_profile": sent.get("chargingProfile")}
+        case "RequestStopTransaction":
+            return "POST", f"/transactions/{quote(sent['transactionId'], safe='')}/stop", None
+        case "UnlockConnector":
+            return "POST", f"{here}/evses/{sent['evseId']}/connectors/{sent['connectorId']}/unlock", None
+        case "UpdateDynamicSchedule":
+            return "PUT", f"{here}/charging-profiles/{sent['chargingProfileId']}/schedule", sent["scheduleUpdate"]
+        case "ChangeAvailability":
+            evse = sent.get("evse", {})
+            place = {"evse_id": evse.get("id", 0), "connector_id": evse.get("connectorId", 0)}
+            return "POST", f"{here}/availability", {"wanted": sent["operationalStatus"], **place}
+        case "ReserveNow":
+            body = {"id_token": sent["idToken"], "expires_ms": parse_time(sent["expiryDateTime"])}
+            more = {"evse_id": "evseId", "connector_type": "connectorType", "group_id_token": "groupIdToken"}
+            return "POST", f"{here}/reservations", body | {name: sent.get(field) for name, field in more.items()}
+        case "CancelReservation":
+            return "DELETE", f"/reservations/{sent['reservationId']}", None
+        case "GetMonitoringReport" if "componentVariable" not in sent:
+            return "POST", f"{here}/monitors/report", {"criteria": sent.get("monitoringCriteria", [])}
+        case "SetMonitoringBase":
+            return "PUT", f"{here}/monitors/base", {"base": sent["monitoringBase"]}
+        case "SetMonitoringLevel":
+            return "PUT", f"{here}/monitors/level", {"severity": sent["severity"]}
+        case "SetVariableMonitoring":
+            return "POST", f"{here}/monitors", {"monitors": sent["setMonitoringData"]}
+        case "ClearVariableMonitoring":
+            return "POST", f"{here}/monitors/clear", {"monitor_ids": sent["id"]}
+        case "GetLog":
+            body = {"log_type": sent["logType"], "remote_location": sent["log"]["remoteLocation"]}
+            return "POST", f"{here}/logs", body
+        case "CustomerInformation":
+            body = {"report": sent["report"], "clear": sent["clear"], "id_token": sent.get("idToken")}
+            more = {"certificate": "customerCertificate", "identifier": "customerIdentifier"}
+            return (
+                "POST",
+                f"{here}/customer-information",
+                body | {name: sent.get(field) for name, field in more.items()},
+            )
+        case "SetDisplayMessage" if sent["message"]["id"] == NEW_MESSAGE:
+            return "POST", f"{here}/display-messages", sent["message"]
+        case "SetDisplayMessage":
+            return "PUT", f"{here}/display-messages/{sent['message']['id']}", sent["message"]
+        case "GetDisplayMessages" if sent.keys() == {"requestId"}:
+            return "POST", f"{here}/display-messages/report", None
+        case "ClearDisplayMessage":
+            return "DELETE", f"{here}/display-messages/{sent['id']}", None
+        case "UpdateFirmware":
+            return "POST", f"{here}/firmware", _update(sent["firmware"])
+        case "PublishFirmware":
+            body = {"location": sent["location"], "checksum": sent["checksum"]}
+            return "POST", f"{here}/firmware/publish", body
+        case "UnpublishFirmware":
+            return "POST", f"{here}/firmware/unpublish", {"checksum": sent["checksum"]}
+        case "InstallCertificate":
+            return "POST", f"{here}/certificates", {"use": sent["certificateType"], "pem": sent["certificate"]}
+        case "GetInstalledCertificateIds" if len(sent.get("certificateType", [])) < 2:
+            query = "".join(f"?use={each}" for each in sent.get("certificateType", []))
+            return "GET", f"{here}/certificates{query}", None
+        case "DeleteCertificate":
+            return "POST", f"{here}/certificates/delete", sent["certificateHashData"]
+    return "POST", f"{here}/commands/{step.action}", sent
+
+
+def _update(firmware: Payload) -> Payload:
+    names = {"location": "location", "signing_certificate": "signingCertificate", "signature": "signature"}
+    times = {"retrieve_ms": "retrieveDateTime", "install_ms": "installDateTime"}
+    body = {name: parse_time(firmware[field]) for name, field in times.items() if field in firmware}
+    return body | {"image": {name: firmware.get(field) for name, field in names.items()}}

@@ -1,0 +1,793 @@
+"""Functional block B, provisioning: cases for charging stations."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.station_cases.network import leave, migrate, offer, prefer_url, tried
+from v2g_testkit.ocpp.station_cases.roots import CSMS, install
+from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector_is, reset
+from v2g_testkit.ocpp.station_tester import StationTest, variable_of
+
+B: Final[Block[StationTest]] = Block()
+
+LISTS: Final = ("OptionList", "SequenceList", "MemberList")
+
+MANDATORY: Final = frozenset({
+    "OCPPCommCtrlr.FileTransferProtocols", "OCPPCommCtrlr.MessageTimeout", "OCPPCommCtrlr.MessageAttempts",
+    "OCPPCommCtrlr.MessageAttemptInterval", "OCPPCommCtrlr.NetworkConfigurationPriority",
+    "OCPPCommCtrlr.NetworkProfileConnectionAttempts", "OCPPCommCtrlr.OfflineThreshold", "OCPPCommCtrlr.ResetRetries",
+    "OCPPCommCtrlr.UnlockOnEVSideDisconnect", "SecurityCtrlr.CertificateEntries", "SecurityCtrlr.OrganizationName",
+    "SecurityCtrlr.SecurityProfile", "AuthCtrlr.AuthorizeRemoteStart", "AuthCtrlr.LocalAuthorizeOffline",
+    "AuthCtrlr.LocalPreAuthorize", "TxCtrlr.EVConnectionTimeOut", "TxCtrlr.StopTxOnEVSideDisconnect",
+    "TxCtrlr.StopTxOnInvalidId", "TxCtrlr.TxStartPoint", "TxCtrlr.TxStopPoint", "SampledDataCtrlr.TxEndedInterval",
+    "SampledDataCtrlr.TxEndedMeasurands", "SampledDataCtrlr.TxUpdatedInterval", "SampledDataCtrlr.TxStartedMeasurands",
+    "SampledDataCtrlr.TxUpdatedMeasurands", "AlignedDataCtrlr.Interval", "AlignedDataCtrlr.Measurands",
+    "AlignedDataCtrlr.TxEndedInterval", "AlignedDataCtrlr.TxEndedMeasurands", "ClockCtrlr.DateTime",
+    "ClockCtrlr.TimeSource", "DeviceDataCtrlr.ItemsPerMessage", "DeviceDataCtrlr.BytesPerMessage",
+    "ChargingStation.AvailabilityState", "ChargingStation.Available", "ChargingStation.SupplyPhases",
+    "EVSE.AvailabilityState", "EVSE.Available", "EVSE.Power", "EVSE.SupplyPhases", "Connector.Available",
+    "Connector.ConnectorType", "Connector.SupplyPhases",
+})  # fmt: skip
+"""Variables that every station has (part 2, chapter Referenced Components and Variables)."""
+
+
+# -- boot
+
+
+@B.case(
+    "TC_B_01_CS",
+    "Cold boot, accepted",
+    required="After start-up the station sends BootNotification and, once accepted, the state of every connector.",
+    requirements=("B01.FR.01", "B01.FR.05", "B01.FR.09"),
+    quick=True,
+)
+async def cold_boot(t: StationTest) -> None:
+    found = await reset(t)
+    t.check(bool(found["chargingStation"]["model"]), "B01.FR.01", "the model is empty")
+    await all_connectors(t, "Available", "B01.FR.05")
+
+
+@B.case(
+    "TC_B_02_CS",
+    "Cold boot, pending",
+    required="While pending the station answers reads, writes and reports, starts nothing, and sends nothing unasked.",
+    requirements=("B02.FR.01", "B02.FR.02", "B02.FR.05", "B02.FR.06", "F06.FR.17"),
+)
+async def pending(t: StationTest) -> None:
+    t.answer("BootNotification", _registration(t, "Pending", 60))
+    with precondition():
+        await reset(t)
+    await t.nothing("StatusNotification", "B02.FR.02", within=3)
+    t.check(await t.set("OCPPCommCtrlr", "OfflineThreshold", "123") == "Accepted", "B02.FR.01", "cannot be written")
+    value = (await t.get("OCPPCommCtrlr", "OfflineThreshold")).get("attributeValue")
+    t.check(value == "123", "B02.FR.01", f"OfflineThreshold is {value} after it was set to 123")
+    t.check(bool(await t.report("FullInventory")), "B02.FR.01", "the base report is empty")
+    token = t.token.payload
+    started = await t.ask("RequestStartTransaction", idToken=token, evseId=1, remoteStartId=t.next_id())
+    t.check(started["status"] == "Rejected", "B02.FR.05", f"answers RequestStartTransaction with {started['status']}")
+    t.answer("BootNotification", _registration(t, "Accepted", 300))
+    answer = await t.ask("TriggerMessage", requestedMessage="BootNotification")
+    if answer["status"] == "Accepted":
+        found = await t.expect("BootNotification", "F06.FR.17")
+        t.check(found["reason"] == "Triggered", "F06.FR.17", f"boots with reason {found['reason']}")
+    else:
+        t.check(answer["status"] == "NotImplemented", "F06.FR.08", f"answers TriggerMessage with {answer['status']}")
+        await boot(t, "B02.FR.03")
+    await all_connectors(t, "Available", "B01.FR.05")
+
+
+@B.case(
+    "TC_B_03_CS",
+    "Cold boot, rejected",
+    required="A rejected station sends nothing before the interval has passed, then BootNotification again.",
+    requirements=("B03.FR.02", "B03.FR.04", "B03.FR.06"),
+)
+async def rejected(t: StationTest) -> None:
+    t.answer("BootNotification", _registration(t, "Rejected", 20))
+    with precondition():
+        await reset(t)
+    t.forget()
+    t.answer("BootNotification", _registration(t, "Accepted", 300))
+    await t.nothing("BootNotification", "B03.FR.02", within=15)
+    for action in ("StatusNotification", "NotifyEvent", "Heartbeat"):
+        t.check(not t.seen(action), "B03.FR.02", f"sends {action} while it is rejected")
+    await boot(t, "B03.FR.06")
+    await all_connectors(t, "Available", "B01.FR.05")
+
+
+@B.case(
+    "TC_B_30_CS",
+    "Requests while rejected",
+    required="A rejected station answers every request of the back end with the CALLERROR SecurityError.",
+    requirements=("B03.FR.08",),
+)
+async def security_error(t: StationTest) -> None:
+    t.answer("BootNotification", _registration(t, "Rejected", 30))
+    with precondition():
+        await reset(t)
+    t.answer("BootNotification", _registration(t, "Accepted", 300))
+    asked = [variable_of("OCPPCommCtrlr", "OfflineThreshold")]
+    error = await t.refused("GetVariables", getVariableData=asked)
+    t.check(error.code == "SecurityError", "B03.FR.08", f"answers {error.code}")
+    await boot(t, "B03.FR.06")
+
+
+def _registration(t: StationTest, status: str, interval: int) -> Payload:
+    return {"currentTime": t.now(), "interval": interval, "status": status}
+
+
+# -- variables
+
+
+@B.case(
+    "TC_B_06_CS",
+    "Get one variable",
+    required="The station answers with the value of the variable, its component, name and attribute type.",
+    requirements=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04", "B06.FR.11"),
+)
+async def get_one(t: StationTest) -> None:
+    with precondition():
+        await t.demand("OCPPCommCtrlr", "OfflineThreshold", "300")
+    result = await t.get("OCPPCommCtrlr", "OfflineThreshold")
+    _is_value(t, result, "OCPPCommCtrlr", "OfflineThreshold", "300")
+
+
+@B.case(
+    "TC_B_07_CS",
+    "Get several variables",
+    required="The station answers with as many results as variables were asked for, each with its value.",
+    requirements=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04"),
+)
+async def get_several(t: StationTest) -> None:
+    asked = [("OCPPCommCtrlr", "OfflineThreshold", "300"), ("AuthCtrlr", "LocalAuthorizeOffline", "true")]
+    with precondition():
+        for each in asked:
+            await t.demand(*each)
+    wanted = [variable_of(component, variable) for component, variable, _ in asked]
+    results = (await t.ask("GetVariables", getVariableData=wanted))["getVariableResult"]
+    t.check(len(results) == len(asked), "B06.FR.01", f"{len(results)} results for {len(asked)} variables")
+    by_name = {(each["component"]["name"], each["variable"]["name"]): each for each in results}
+    for component, variable, value in asked:
+        t.check((component, variable) in by_name, "B06.FR.02", f"no result for {component}.{variable}")
+        _is_value(t, by_name[component, variable], component, variable, value)
+
+
+def _is_value(t: StationTest, result: Payload, component: str, variable: str, value: str) -> None:
+    status = result["attributeStatus"]
+    t.check(status == "Accepted", "B06.FR.04", f"{component}.{variable} is {status}")
+    about = result["component"]["name"], result["variable"]["name"]
+    t.check(about == (component, variable), "B06.FR.02", f"answers about {about[0]}.{about[1]}")
+    kind = result.get("attributeType", "Actual")
+    t.check(kind == "Actual", "B06.FR.11", f"the attribute type is {kind}")
+    found = result.get("attributeValue")
+    t.check(found == value, "B06.FR.04", f"{component}.{variable} is {found!r} instead of {value!r}")
+
+
+@B.case(
+    "TC_B_09_CS",
+    "Set one variable",
+    required="The station accepts the value, and has it afterwards.",
+    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.10", "B05.FR.12"),
+    quick=True,
+)
+async def set_one(t: StationTest) -> None:
+    status = await t.set("OCPPCommCtrlr", "OfflineThreshold", "321")
+    t.check(status == "Accepted", "B05.FR.10", f"answers {status}")
+    found = await t.value("OCPPCommCtrlr", "OfflineThreshold")
+    t.check(found == "321", "B05.FR.10", f"the value is {found} afterwards")
+
+
+@B.case(
+    "TC_B_10_CS",
+    "Set several variables",
+    required="The station answers with as many results as variables were set, and has the values afterwards.",
+    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.10"),
+)
+async def set_several(t: StationTest) -> None:
+    wanted = [("OCPPCommCtrlr", "OfflineThreshold", "322"), ("AuthCtrlr", "LocalAuthorizeOffline", "false")]
+    for component, variable, _ in wanted:
+        await t.keep(component, variable)
+    data = [variable_of(component, variable) | {"attributeValue": value} for component, variable, value in wanted]
+    results = (await t.ask("SetVariables", setVariableData=data))["setVariableResult"]
+    t.check(len(results) == len(wanted), "B05.FR.01", f"{len(results)} results for {len(wanted)} variables")
+    for each in results:
+        name = f"{each['component']['name']}.{each['variable']['name']}"
+        t.check(each["attributeStatus"] == "Accepted", "B05.FR.10", f"{name}: {each['attributeStatus']}")
+    for component, variable, value in wanted:
+        found = await t.value(component, variable)
+        t.check(found == value, "B05.FR.10", f"{component}.{variable} is {found} afterwards")
+
+
+@B.case(
+    "TC_B_11_CS",
+    "Set values of the wrong form",
+    required="The station rejects a value that is not of the variable's data type, and keeps the old one.",
+    requirements=("B05.FR.07",),
+)
+async def set_wrong(t: StationTest) -> None:
+    wrong = [
+        ("OCPPCommCtrlr", "OfflineThreshold", "soon"),
+        ("OCPPCommCtrlr", "OfflineThreshold", "-1"),
+        ("AuthCtrlr", "AuthorizeRemoteStart", "maybe"),
+        ("TxCtrlr", "TxStartPoint", "Whenever"),
+        ("ClockCtrlr", "NextTimeOffsetTransitionDateTime", "tomorrow"),
+    ]
+    for component, variable, value in wrong:
+        before = await t.get(component, variable)
+        if before["attributeStatus"] != "Accepted":
+            continue  # optional variables
+        status = await t.set(component, variable, value)
+        t.check(status == "Rejected", "B05.FR.07", f"answers {status} to {component}.{variable} = {value!r}")
+        after = (await t.get(component, variable)).get("attributeValue")
+        t.check(after == before.get("attributeValue"), "B05.FR.07", f"{component}.{variable} is {after!r} afterwards")
+
+
+_OFFLINE: Final = ("OCPPCommCtrlr", "OfflineThreshold")
+_TARGET: Final = {"attributeType": "Target"}
+_READ_ONLY: Final = ("OCPPCommCtrlr", "MessageTimeout", "30")
+
+
+def _case_of_status(number: int, title: str, requirement: str, status: str, *asked: str, **more: str) -> None:
+    """Add a case in which one variable is asked for, or set if there is a third value, with a certain status."""
+
+    @B.case(
+        f"TC_B_{number}_CS",
+        title,
+        required=f"The station answers {status}, with the component and variable that it was asked for.",
+        requirements=(requirement,),
+    )
+    async def script(t: StationTest) -> None:
+        component, variable, *value = asked
+        data = variable_of(component, variable, **more) | ({"attributeValue": value[0]} if value else {})
+        verb = "Set" if value else "Get"
+        answer = await t.ask(f"{verb}Variables", **{f"{verb.lower()}VariableData": [data]})
+        (result,) = answer[f"{verb.lower()}VariableResult"]
+        found = result["attributeStatus"]
+        t.check(found == status, requirement, f"answers {found}")
+        about = result["component"]["name"], result["variable"]["name"]
+        t.check(about == (component, variable), requirement, f"answers about {about[0]}.{about[1]}")
+
+
+for _number, _title, _requirement, _status, _asked, _more in (
+    (32, "Get a variable of an unknown component", "B06.FR.06", "UnknownComponent", ("None", "Threshold"), {}),
+    (33, "Get an unknown variable", "B06.FR.07", "UnknownVariable", ("OCPPCommCtrlr", "Unknown"), {}),
+    (34, "Get an attribute that is not supported", "B06.FR.08", "NotSupportedAttributeType", _OFFLINE, _TARGET),
+    (35, "Set a variable of an unknown component", "B05.FR.04", "UnknownComponent", ("None", "Threshold", "3"), {}),
+    (36, "Set an unknown variable", "B05.FR.05", "UnknownVariable", ("OCPPCommCtrlr", "Unknown", "3"), {}),
+    (37, "Set an attribute that is not supported", "B05.FR.06", "NotSupportedAttributeType", (*_OFFLINE, "3"), _TARGET),
+    (39, "Set a variable that is read-only", "B05.FR.09", "Rejected", _READ_ONLY, {"instance": "Default"}),
+):
+    _case_of_status(_number, _title, _requirement, _status, *_asked, **_more)
+
+
+# -- reports
+
+
+def _is_complete(t: StationTest, entries: list[Payload], requirement: str) -> None:
+    """Check what every entry of a report must have."""
+    t.check(bool(entries), requirement, "the report is empty")
+    for each in entries:
+        name = f"{each['component']['name']}.{each['variable']['name']}"
+        about = each.get("variableCharacteristics")
+        t.check(about is not None, requirement, f"{name} comes without variableCharacteristics")
+        listed = about is None or about["dataType"] not in LISTS or bool(about.get("valuesList"))
+        t.check(listed, requirement, f"{name} is a list without valuesList")
+
+
+def _names(entries: list[Payload]) -> set[str]:
+    return {f"{each['component']['name']}.{each['variable']['name']}" for each in entries}
+
+
+@B.case(
+    "TC_B_12_CS",
+    "Base report: ConfigurationInventory",
+    required="The report lists all variables that can be written, with their characteristics.",
+    requirements=("B07.FR.01", "B07.FR.03", "B07.FR.04", "B07.FR.07"),
+)
+async def configuration_inventory(t: StationTest) -> None:
+    entries = await t.report("ConfigurationInventory")
+    _is_complete(t, entries, "B07.FR.07")
+    for each in entries:
+        name = f"{each['component']['name']}.{each['variable']['name']}"
+        kinds = {one.get("mutability", "ReadWrite") for one in each["variableAttribute"]}
+        t.check(kinds != {"ReadOnly"}, "B07.FR.07", f"{name} is read-only")
+    missing = {"OCPPCommCtrlr.OfflineThreshold", "TxCtrlr.EVConnectionTimeOut"} - _names(entries)
+    t.check(not missing, "B07.FR.07", f"without {', '.join(sorted(missing))}")
+
+
+@B.case(
+    "TC_B_13_CS",
+    "Base report: FullInventory",
+    required="The report lists all variables with their characteristics, in parts numbered from 0.",
+    requirements=("B07.FR.01", "B07.FR.03", "B07.FR.04", "B07.FR.08"),
+    quick=True,
+)
+async def full_inventory(t: StationTest) -> None:
+    entries = await t.report("FullInventory")
+    _is_complete(t, entries, "B07.FR.08")
+    secret = next((each for each in entries if each["variable"]["name"] == "BasicAuthPassword"), None)
+    shown = secret is not None and any(one.get("value") for one in secret["variableAttribute"])
+    t.check(not shown, "B07.FR.08", "shows the password in SecurityCtrlr.BasicAuthPassword, which is write-only")
+
+
+@B.case(
+    "TC_B_14_CS",
+    "Base report: SummaryInventory",
+    required="The report lists the availability, and problems, of the station, its EVSEs and connectors.",
+    requirements=("B07.FR.01", "B07.FR.03", "B07.FR.04", "B07.FR.09"),
+    profiles=("Advanced Device Management",),
+)
+async def summary_inventory(t: StationTest) -> None:
+    answer = await t.ask("GetBaseReport", requestId=(number := t.next_id()), reportBase="SummaryInventory")
+    t.needs(answer["status"] != "NotSupported", "the station does not support SummaryInventory, which is optional")
+    entries = await t.parts("NotifyReport", "reportData", number)
+    _is_complete(t, entries, "B07.FR.09")
+    wanted = {"ChargingStation.AvailabilityState", "EVSE.AvailabilityState", "Connector.AvailabilityState"}
+    missing = wanted - _names(entries)
+    t.check(not missing, "B07.FR.09", f"without {', '.join(sorted(missing))}")
+
+
+@B.case(
+    "TC_B_15_CS",
+    "Base report that is not supported",
+    required="A station without SummaryInventory answers NotSupported.",
+    requirements=("B07.FR.02",),
+)
+async def no_summary(t: StationTest) -> None:
+    answer = await t.ask("GetBaseReport", requestId=t.next_id(), reportBase="SummaryInventory")
+    t.needs(answer["status"] != "Accepted", "the station supports SummaryInventory")
+    t.check(answer["status"] == "NotSupported", "B07.FR.02", f"answers {answer['status']}")
+
+
+@B.case(
+    "TC_B_53_CS",
+    "Base report has every required variable",
+    required="FullInventory has each variable that OCPP requires of every station.",
+    requirements=("B07.FR.08",),
+)
+async def mandatory_variables(t: StationTest) -> None:
+    missing = MANDATORY - _names(await t.report("FullInventory"))
+    t.check(not missing, "B07.FR.08", f"without {', '.join(sorted(missing))}")
+
+
+@B.case(
+    "TC_B_16_CS",
+    "Custom report by criteria",
+    required="The report for Enabled lists only components that are enabled.",
+    requirements=("B08.FR.01", "B08.FR.03", "B08.FR.04", "B08.FR.09"),
+    profiles=("Advanced Device Management",),
+)
+async def report_by_criteria(t: StationTest) -> None:
+    entries = await _custom(t, componentCriteria=["Enabled"])
+    _is_complete(t, entries, "B08.FR.04")
+    for each in entries:
+        name = f"{each['component']['name']}.{each['variable']['name']}"
+        values = [one.get("value") for one in each["variableAttribute"]]
+        off = each["variable"]["name"] == "Enabled" and "true" not in values
+        t.check(not off, "B08.FR.09", f"{name} is {values[0]}")
+
+
+@B.case(
+    "TC_B_17_CS",
+    "Custom report by variable",
+    required="The report lists just the variable of the EVSE that was asked for.",
+    requirements=("B08.FR.01", "B08.FR.03", "B08.FR.04", "B08.FR.11"),
+    profiles=("Advanced Device Management",),
+)
+async def report_by_variable(t: StationTest) -> None:
+    entries = await _custom(t, componentVariable=[variable_of("EVSE", "AvailabilityState", evse=1)])
+    _is_complete(t, entries, "B08.FR.04")
+    places = [(each["component"].get("evse", {}).get("id"), each["variable"]["name"]) for each in entries]
+    t.check(places == [(1, "AvailabilityState")], "B08.FR.11", f"reports {places}")
+
+
+@B.case(
+    "TC_B_18_CS",
+    "Custom report by criteria and variable",
+    required="The report lists the variable only if its component fulfils the criterion.",
+    requirements=("B08.FR.01", "B08.FR.03", "B08.FR.04", "B08.FR.11", "B08.FR.12", "B08.FR.15"),
+    profiles=("Advanced Device Management",),
+)
+async def report_by_both(t: StationTest) -> None:
+    wanted = [variable_of("EVSE", "AvailabilityState", evse=1)]
+    entries = await _custom(t, componentCriteria=["Available"], componentVariable=wanted)
+    _is_complete(t, entries, "B08.FR.12")
+    places = [(each["component"].get("evse", {}).get("id"), each["variable"]["name"]) for each in entries]
+    t.check(places == [(1, "AvailabilityState")], "B08.FR.11", f"reports {places}")
+    answer = await t.ask("GetReport", requestId=t.next_id(), componentCriteria=["Problem"], componentVariable=wanted)
+    t.check(
+        answer["status"] == "EmptyResultSet", "B08.FR.15", f"answers {answer['status']} for components with problems"
+    )
+
+
+@B.case(
+    "TC_B_19_CS",
+    "Custom report of nothing",
+    required="A report for a component that does not exist is answered with EmptyResultSet.",
+    requirements=("B08.FR.15",),
+    profiles=("Advanced Device Management",),
+)
+async def report_of_nothing(t: StationTest) -> None:
+    asked = [variable_of("NoSuchComponent", "Enabled")]
+    answer = await t.ask("GetReport", requestId=t.next_id(), componentVariable=asked)
+    t.needs(answer["status"] != "NotSupported", "the station does not support custom reports")
+    t.check(answer["status"] == "EmptyResultSet", "B08.FR.15", f"answers {answer['status']}")
+
+
+@B.case(
+    "TC_B_54_CS",
+    "Custom report of all instances",
+    required="A variable without an instance stands for all of its instances.",
+    requirements=("B08.FR.01", "B08.FR.11"),
+    profiles=("Advanced Device Management",),
+)
+async def report_of_instances(t: StationTest) -> None:
+    entries = await _custom(t, componentVariable=[variable_of("DeviceDataCtrlr", "ItemsPerMessage")])
+    instances = {each["variable"].get("instance") for each in entries}
+    t.check(
+        {"GetReport", "GetVariables"} <= instances, "B08.FR.11", f"reports the instances {sorted(map(str, instances))}"
+    )
+
+
+@B.case(
+    "TC_B_55_CS",
+    "Custom report of one instance",
+    required="A variable with an instance stands for that one only.",
+    requirements=("B08.FR.01", "B08.FR.11"),
+    profiles=("Advanced Device Management",),
+)
+async def report_of_instance(t: StationTest) -> None:
+    asked = [variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetReport")]
+    instances = [each["variable"].get("instance") for each in await _custom(t, componentVariable=asked)]
+    t.check(instances == ["GetReport"], "B08.FR.11", f"reports the instances {instances}")
+
+
+@B.case(
+    "TC_B_56_CS",
+    "Custom report of all EVSEs",
+    required="A component without an EVSE stands for all EVSEs.",
+    requirements=("B08.FR.01", "B08.FR.11"),
+    profiles=("Advanced Device Management",),
+)
+async def report_of_evses(t: StationTest) -> None:
+    entries = await _custom(t, componentVariable=[variable_of("EVSE", "AvailabilityState")])
+    evses = sorted(each["component"].get("evse", {}).get("id", 0) for each in entries)
+    t.check(evses == list(range(1, t.declared.evses + 1)), "B08.FR.11", f"reports the EVSEs {evses}")
+
+
+async def _custom(t: StationTest, **criteria: Any) -> list[Payload]:
+    number = t.next_id()
+    answer = await t.ask("GetReport", requestId=number, **criteria)
+    t.needs(answer["status"] != "NotSupported", "the station does not support custom reports")
+    t.check(answer["status"] == "Accepted", "B08.FR.01", f"answers {answer['status']}")
+    return await t.parts("NotifyReport", "reportData", number)
+
+
+# -- reset
+
+
+@B.case(
+    "TC_B_20_CS",
+    "Reset on idle without a transaction",
+    required="The station accepts, boots anew, and reports its connectors.",
+    requirements=("B11.FR.01", "B11.FR.03", "B11.FR.04", "B01.FR.03"),
+)
+async def reset_on_idle(t: StationTest) -> None:
+    found = await reset(t)
+    t.check(found["reason"] == "RemoteReset", "B11.FR.03", f"boots with reason {found['reason']}")
+    await all_connectors(t, "Available", "B11.FR.04")
+
+
+@B.case(
+    "TC_B_21_CS",
+    "Reset on idle with a transaction",
+    required="The station schedules the reset, and boots anew once the transaction has ended.",
+    requirements=("B12.FR.01", "B12.FR.03"),
+)
+async def reset_scheduled(t: StationTest) -> None:
+    await t.charging()
+    answer = await t.ask("Reset", type="OnIdle")
+    t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
+    await t.nothing("BootNotification", "B12.FR.03", within=5)
+    async with t.reconnects():
+        await t.present()
+        await t.unplug()
+        await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended")
+    found = await boot(t, "B12.FR.03")
+    t.check(found["reason"] == "ScheduledReset", "B12.FR.03", f"boots with reason {found['reason']}")
+
+
+@B.case(
+    "TC_B_22_CS",
+    "Immediate reset with a transaction",
+    required="The station ends the transaction because of the reset, and boots anew.",
+    requirements=("B12.FR.02", "B12.FR.04", "E07.FR.03", "B01.FR.03"),
+)
+async def reset_at_once(t: StationTest) -> None:
+    await t.charging()
+    async with t.reconnects():
+        answer = await t.ask("Reset", type="Immediate")
+        t.check(answer["status"] == "Accepted", "B12.FR.02", f"answers {answer['status']}")
+        await _ended_by_reset(t)
+    found = await boot(t, "B12.FR.04")
+    t.check(found["reason"] == "RemoteReset", "B12.FR.04", f"boots with reason {found['reason']}")
+    await connector_is(t, "Occupied", "B12.FR.04")
+
+
+async def _ended_by_reset(t: StationTest) -> None:
+    event = await t.expect("TransactionEvent", "B12.FR.04", eventType="Ended")
+    t.check(event["triggerReason"] == "ResetCommand", "B12.FR.04", f"ends by {event['triggerReason']}")
+    stopped = event["transactionInfo"].get("stoppedReason")
+    t.check(stopped == "ImmediateReset", "B12.FR.04", f"the transaction ends with the reason {stopped}")
+    t.check("idToken" not in event, "E07.FR.03", "ends with an idToken, though nobody presented one")
+
+
+@B.case(
+    "TC_B_23_CS",
+    "An unavailable station stays unavailable over a reset",
+    required="After the reset the connectors are still Unavailable.",
+    requirements=("B11.FR.01", "B11.FR.03", "B11.FR.04"),
+)
+async def unavailable_persists(t: StationTest) -> None:
+    t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative"))
+    with precondition():
+        answer = await t.ask("ChangeAvailability", operationalStatus="Inoperative")
+        t.check(answer["status"] == "Accepted", "G03.FR.02", f"answers {answer['status']}")
+        await all_connectors(t, "Unavailable", "G03.FR.05")
+    t.forget()
+    await reset(t)
+    await all_connectors(t, "Unavailable", "B11.FR.04")
+
+
+@B.case(
+    "TC_B_24_CS",
+    "A reservation stays over a reset",
+    required="After the reset the reserved connector is still Reserved.",
+    requirements=("B11.FR.01", "B11.FR.03", "B11.FR.05"),
+    profiles=("Reservation",),
+    needs=("ReservationCtrlr.Available",),
+)
+async def reservation_persists(t: StationTest) -> None:
+    number = t.next_id()
+    t.undo(lambda: t.ask("CancelReservation", reservationId=number))
+    with precondition():
+        until = t.later(3600)
+        answer = await t.ask("ReserveNow", id=number, expiryDateTime=until, idToken=t.token.payload, evseId=1)
+        t.check(answer["status"] == "Accepted", "H01.FR.04", f"answers {answer['status']}")
+        await connector_is(t, "Reserved", "H01.FR.23")
+    t.forget()
+    await reset(t)
+    await connector_is(t, "Reserved", "B11.FR.05")
+
+
+async def _resets_evses(t: StationTest) -> bool:
+    found = await t.get("EVSE", "AllowReset", evse=1)
+    return found["attributeStatus"] == "Accepted" and found.get("attributeValue") == "true"
+
+
+@B.case(
+    "TC_B_25_CS",
+    "Reset of an EVSE without a transaction",
+    required="The station accepts the reset of one EVSE, and stays connected.",
+    requirements=("B11.FR.01", "B11.FR.08"),
+)
+async def reset_evse(t: StationTest) -> None:
+    t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
+    answer = await t.ask("Reset", type="OnIdle", evseId=1)
+    t.check(answer["status"] == "Accepted", "B11.FR.01", f"answers {answer['status']}")
+    await t.nothing("BootNotification", "B11.FR.08", within=10)
+
+
+@B.case(
+    "TC_B_26_CS",
+    "Reset of an EVSE on idle with a transaction",
+    required="The station schedules the reset of the EVSE.",
+    requirements=("B12.FR.01", "B12.FR.07"),
+)
+async def reset_evse_scheduled(t: StationTest) -> None:
+    t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
+    await t.charging()
+    answer = await t.ask("Reset", type="OnIdle", evseId=1)
+    t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
+    await t.nothing("TransactionEvent", "B12.FR.07", within=5, eventType="Ended")
+
+
+@B.case(
+    "TC_B_27_CS",
+    "Immediate reset of an EVSE with a transaction",
+    required="The station ends the transaction of the EVSE because of the reset.",
+    requirements=("B12.FR.02", "B12.FR.08", "E07.FR.03"),
+)
+async def reset_evse_at_once(t: StationTest) -> None:
+    t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
+    await t.charging()
+    answer = await t.ask("Reset", type="Immediate", evseId=1)
+    t.check(answer["status"] == "Accepted", "B12.FR.02", f"answers {answer['status']}")
+    await _ended_by_reset(t)
+
+
+@B.case(
+    "TC_B_28_CS",
+    "Reset of an EVSE where that is not supported",
+    required="The station rejects the reset of a single EVSE.",
+    requirements=("B11.FR.09",),
+)
+async def reset_evse_rejected(t: StationTest) -> None:
+    t.needs(not await _resets_evses(t), "the station resets single EVSEs")
+    answer = await t.ask("Reset", type="OnIdle", evseId=1)
+    t.check(answer["status"] == "Rejected", "B11.FR.09", f"answers {answer['status']}")
+
+
+@B.case(
+    "TC_B_29_CS",
+    "Reset of an EVSE with a transaction where that is not supported",
+    required="The station rejects the reset of a single EVSE, and the transaction goes on.",
+    requirements=("B12.FR.09",),
+)
+async def reset_busy_evse_rejected(t: StationTest) -> None:
+    t.needs(not await _resets_evses(t), "the station resets single EVSEs")
+    await t.charging()
+    t.forget()
+    answer = await t.ask("Reset", type="OnIdle", evseId=1)
+    t.check(answer["status"] == "Rejected", "B12.FR.09", f"answers {answer['status']}")
+    await t.nothing("TransactionEvent", "B12.FR.09", within=5, eventType="Ended")
+
+
+@B.case(
+    "TC_B_41_CS",
+    "Reset on idle with transactions at two EVSEs",
+    required="The station boots anew only after both transactions have ended.",
+    requirements=("B12.FR.01", "B12.FR.03"),
+    needs=("2 EVSEs",),
+)
+async def reset_after_both(t: StationTest) -> None:
+    first, second = await t.charging(1), await t.charging(2)
+    answer = await t.ask("Reset", type="OnIdle")
+    t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
+    await t.present(evse=1)
+    await t.unplug(1)
+    await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended", transactionInfo__transactionId=first)
+    await t.nothing("BootNotification", "B12.FR.03", within=5)
+    async with t.reconnects():
+        await t.present(evse=2)
+        await t.unplug(2)
+        await t.expect("TransactionEvent", "B12.FR.03", eventType="Ended", transactionInfo__transactionId=second)
+    await boot(t, "B12.FR.03")
+
+
+# -- connection
+
+
+@B.case(
+    "TC_B_43_CS",
+    "Network profile that is rejected",
+    required="The station rejects a profile for a slot that it does not have.",
+    requirements=("B09.FR.02", "B09.FR.05"),
+)
+async def network_profile_rejected(t: StationTest) -> None:
+    _, answer = await offer(t, "wss://csms.example/ocpp", max(2, t.opening.security_profile), to="4711")
+    t.check(answer["status"] == "Rejected", "B09.FR.05", f"answers {answer['status']}")
+
+
+@B.case(
+    "TC_B_45_CS",
+    "Another network profile",
+    required="After a reset the station connects by the first entry of NetworkConfigurationPriority.",
+    requirements=("B09.FR.01", "B10.FR.01", "B10.FR.04", "B10.FR.06"),
+)
+async def migrates(t: StationTest) -> None:
+    url, host = await t.listen_also()
+    await migrate(t, url)
+    t.check(t.opening.host == host, "B10.FR.04", f"connects to {t.opening.host} instead of {host}")
+    await all_connectors(t, "Available", "B01.FR.05")
+
+
+@B.case(
+    "TC_B_46_CS",
+    "Another network profile that does not work",
+    required="The station tries the first entry NetworkProfileConnectionAttempts times, and then the next one.",
+    requirements=("B10.FR.03", "B10.FR.04"),
+)
+async def falls_back(t: StationTest) -> None:
+    home = t.opening.host
+    with precondition():
+        await t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "2")
+    url, host = await t.listen_also()
+    t.close(host)
+    await migrate(t, url)
+    number = t.hosts.count(host)
+    t.check(number == 2, "B10.FR.03", f"tries the first entry {number} times")
+    t.check(t.opening.host == home, "B10.FR.03", f"connects to {t.opening.host} instead of {home}")
+    await all_connectors(t, "Available", "B01.FR.05")
+
+
+@B.case(
+    "TC_B_49_CS",
+    "Only another network profile, which does not work",
+    required="The station goes back to the network profile with which it was connected last, and keeps trying it.",
+    requirements=("B10.FR.03", "B10.FR.07"),
+    needs=("fallback of network profiles",),
+)
+async def goes_back(t: StationTest) -> None:
+    home = t.opening.host
+    with precondition():
+        await t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "1")
+        url, host = await t.listen_also()
+        await prefer_url(t, url, only=True)
+        t.close(host)
+        t.close(home)
+        await leave(t)
+    await tried(t, host, 1, "B10.FR.04")
+    await tried(t, home, 1, "B10.FR.07")
+    t.open(home)
+    await t.reconnected("B10.FR.07")
+    await boot(t, "B10.FR.07")
+    t.check(t.opening.host == home, "B10.FR.07", f"connects to {t.opening.host} instead of {home}")
+
+
+@B.case(
+    "TC_B_50_CS",
+    "Another network profile, with a new root of the back end",
+    required="The station connects to a back end whose certificate is below the root that was installed.",
+    requirements=("B10.FR.04", "M05.FR.02"),
+)
+async def migrates_to_another_root(t: StationTest) -> None:
+    level = t.opening.security_profile
+    t.needs(level > 1, "it connects without TLS")
+    t.needs(level == 2 or t.authority is not None, "needs the key of the authority of its certificate (--ca-key)")
+    with precondition():
+        root = await install(t, CSMS)
+    clients = t.authority if level == 3 else None
+    url, host = await t.listen_also(root.server(t.server_name, clients=clients))
+    await migrate(t, url)
+    t.check(t.opening.host == host, "B10.FR.04", f"connects to {t.opening.host} instead of {host}")
+
+
+@B.case(
+    "TC_B_51_CS",
+    "State of connectors after a long time offline",
+    required="After more than OfflineThreshold the station reports the state of all connectors.",
+    requirements=("B04.FR.01",),
+)
+async def long_offline(t: StationTest) -> None:
+    with precondition():
+        await t.demand("OCPPCommCtrlr", "OfflineThreshold", "2")
+    t.forget()
+    async with t.away(8):
+        await t.plug()
+    await connector_is(t, "Occupied", "B04.FR.01")
+    for evse in range(2, t.declared.evses + 1):
+        await connector_is(t, "Available", "B04.FR.01", evse)
+
+
+@B.case(
+    "TC_B_52_CS",
+    "State of connectors after a short time offline",
+    required="After less than OfflineThreshold the station reports only the connectors whose state has changed.",
+    requirements=("B04.FR.02",),
+)
+async def short_offline(t: StationTest) -> None:
+    with precondition():
+        await t.demand("OCPPCommCtrlr", "OfflineThreshold", "600")
+    t.forget()
+    async with t.away(8):
+        await t.plug()
+    await connector_is(t, "Occupied", "B04.FR.02")
+    for evse in range(2, t.declared.evses + 1):
+        await t.nothing("StatusNotification", "B04.FR.02", within=2, evseId=evse)
+
+
+@B.case(
+    "TC_B_57_CS",
+    "Reconnection after a loss of the connection",
+    required="The station waits at least RetryBackOffWaitMinimum, and at least twice as long the second time.",
+    requirements=("OCPP-J 5.3",),
+)
+async def back_off(t: StationTest) -> None:
+    with precondition():
+        await t.demand("OCPPCommCtrlr", "RetryBackOffWaitMinimum", "5")
+        await t.demand("OCPPCommCtrlr", "RetryBackOffRandomRange", "0")
+        await t.demand("OCPPCommCtrlr", "RetryBackOffRepeatTimes", "2")
+    first, second = await t.attempts(2)
+    t.check(first >= 5, "OCPP-J 5.3", f"connects again after {first:.1f} s")
+    t.check(second >= 2 * 5, "OCPP-J 5.3", f"connects again after {second:.1f} s, the second time")

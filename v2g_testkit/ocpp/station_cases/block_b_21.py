@@ -1,0 +1,221 @@
+"""Functional block B, provisioning, of OCPP 2.1: resets that transactions survive, network profiles by variables;
+cases for charging stations."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.station_cases.block_e_21 import may_resume, resumes
+from v2g_testkit.ocpp.station_cases.steps import boot
+from v2g_testkit.ocpp.station_tester import StationTest
+
+B_21: Final[Block[StationTest]] = Block()
+
+_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
+
+
+# -- reset (B13)
+
+
+@B_21.case(
+    "TC_B_101_CS",
+    "Reset that transactions survive, with ResumptionTimeout 0",
+    required="The station rejects the reset, and goes on charging.",
+    requirements=("B13.FR.01",),
+    **_OF,
+)
+async def reset_rejected(t: StationTest) -> None:
+    await t.demand("TxCtrlr", "ResumptionTimeout", "0")
+    await t.charging()
+    answer = await t.ask("Reset", type="ImmediateAndResume")
+    t.check(answer["status"] == "Rejected", "B13.FR.01", f"answers {answer['status']}")
+    await t.nothing("TransactionEvent", "B13.FR.01", within=5, triggerReason="ResetCommand")
+
+
+def _case_of_reset(number: int, *, energy: bool) -> None:
+    requirement = "B13.FR.24" if energy else "B13.FR.25"
+
+    @B_21.case(
+        f"TC_B_{number}_CS",
+        f"Reset that transactions survive, {'with' if energy else 'without'} energy afterwards",
+        required="The station reports the reset, boots, and resumes the transaction.",
+        requirements=("B13.FR.03", "B13.FR.04", "B13.FR.21", "B13.FR.23", requirement, "B13.FR.30"),
+        **_OF,
+    )
+    async def script(t: StationTest) -> None:
+        await may_resume(t, 300, energy=energy)
+        transaction = await t.charging()
+        async with t.reconnects():
+            answer = await t.ask("Reset", type="ImmediateAndResume")
+            t.check(answer["status"] == "Accepted", "B13.FR.03", f"answers {answer['status']}")
+        await t.expect(
+            "TransactionEvent",
+            "B13.FR.04",
+            eventType="Updated",
+            triggerReason="ResetCommand",
+            transactionInfo__transactionId=transaction,
+        )
+        await boot(t, "B13.FR.21")
+        await resumes(t, transaction, requirement, energy=energy)
+
+
+_case_of_reset(102, energy=False)
+_case_of_reset(103, energy=True)
+
+
+@B_21.case(
+    "TC_B_104_CS",
+    "Reset that transactions survive, without a transaction",
+    required="The station accepts the reset, boots as after any other, and sends no events of transactions.",
+    requirements=("B13.FR.02", "B01.FR.01"),
+    **_OF,
+)
+async def reset_idle(t: StationTest) -> None:
+    await may_resume(t, 300)
+    async with t.reconnects():
+        answer = await t.ask("Reset", type="ImmediateAndResume")
+        t.check(answer["status"] == "Accepted", "B13.FR.02", f"answers {answer['status']}")
+    booted = await boot(t)
+    t.check(booted["reason"] == "RemoteReset", "B13.FR.02", f"boots with the reason {booted['reason']}")
+    await t.nothing("TransactionEvent", "B13.FR.02", within=5)
+
+
+# -- network profiles (B09)
+
+_PASSWORD: Final = "a-password-of-the-tester"  # noqa: S105 - no secret
+
+
+async def _free_slot(t: StationTest) -> str:
+    """Return a slot of the station that is not in use. Raises NotApplicable."""
+    priority = (await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")).split(",")
+    slots = {
+        str(each["component"].get("instance")) for each in t.reported
+        if each["component"]["name"] == "NetworkConfiguration"
+    }  # fmt: skip
+    free = sorted(slots - {each.strip() for each in priority})
+    t.needs(bool(free), "it has no free slot for a network profile")
+    return free[0]
+
+
+async def _slot(t: StationTest, slot: str, variable: str) -> Payload:
+    """Return the result of reading a variable of a slot."""
+    place = {"component": {"name": "NetworkConfiguration", "instance": slot}, "variable": {"name": variable}}
+    answer = await t.ask("GetVariables", getVariableData=[place])
+    found: Payload = answer["getVariableResult"][0]
+    return found
+
+
+async def _put(t: StationTest, slot: str, values: dict[str, str]) -> dict[str, str]:
+    """Set variables of a slot; return the status of each."""
+    data = [
+        {"component": {"name": "NetworkConfiguration", "instance": slot}, "variable": {"name": name},
+         "attributeValue": value}
+        for name, value in values.items()
+    ]  # fmt: skip
+    answer = await t.ask("SetVariables", setVariableData=data)
+    return {each["variable"]["name"]: each["attributeStatus"] for each in answer["setVariableResult"]}
+
+
+async def _profile(t: StationTest) -> dict[str, str]:
+    """Return the variables of the slot in use that another needs."""
+    slot = (await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")).split(",")[0].strip()
+    names = ("OcppCsmsUrl", "OcppInterface", "OcppTransport", "MessageTimeout", "SecurityProfile")
+    found = {name: await _slot(t, slot, name) for name in names}
+    return {name: str(each["attributeValue"]) for name, each in found.items() if each["attributeStatus"] == "Accepted"}
+
+
+def _by_variables(t: StationTest) -> None:
+    entries = (each for each in t.reported if each["component"]["name"] == "NetworkConfiguration")
+    urls = (each["variableAttribute"][0] for each in entries if each["variable"]["name"] == "OcppCsmsUrl")
+    writes = any(each.get("mutability", "ReadWrite") == "ReadWrite" for each in urls)
+    t.needs(writes, "its network profiles cannot be set by variables")
+
+
+@B_21.case(
+    "TC_B_100_CS",
+    "Network profile with an identity and a password",
+    required="The station accepts the profile, and has it in the variables of its slot, but for the password.",
+    requirements=("B09.FR.09", "B09.FR.11"),
+    **_OF,
+)
+async def profile_with_identity(t: StationTest) -> None:
+    slot, now = await _free_slot(t), await _profile(t)
+    data = {
+        "ocppVersion": "OCPP21", "ocppTransport": "JSON", "ocppInterface": now.get("OcppInterface", "Any"),
+        "ocppCsmsUrl": now["OcppCsmsUrl"], "messageTimeout": 30, "securityProfile": int(now["SecurityProfile"]),
+        "identity": "CS-V2G-OTHER", "basicAuthPassword": _PASSWORD,
+    }  # fmt: skip
+    t.hide(_PASSWORD)
+    answer = await t.ask("SetNetworkProfile", configurationSlot=int(slot), connectionData=data)
+    t.check(answer["status"] == "Accepted", "B09.FR.01", f"answers {answer['status']}")
+    for name, value in (("Identity", "CS-V2G-OTHER"), ("ApnEnabled", "false"), ("VpnEnabled", "false")):
+        found = (await _slot(t, slot, name)).get("attributeValue", "")
+        requirement = "B09.FR.09" if name == "Identity" else "B09.FR.11"
+        t.check(found.lower() == value.lower(), requirement, f"{name} of the slot is {found or 'empty'}")
+    secret = await _slot(t, slot, "BasicAuthPassword")
+    t.check(secret["attributeStatus"] == "Rejected", "B06.FR.09", "lets the password be read")
+
+
+@B_21.case(
+    "TC_B_105_CS",
+    "Network profile by variables",
+    required="The station takes the variables of a free slot, uses it first after a reset, and connects.",
+    requirements=("B09.FR.08", "B09.FR.10", "B09.FR.24", "B09.FR.33"),
+    **_OF,
+)
+async def profile_by_variables(t: StationTest) -> None:
+    _by_variables(t)
+    slot, values = await _free_slot(t), await _profile(t)
+    results = await _put(t, slot, values)
+    wrong = [name for name, status in results.items() if status != "Accepted"]
+    t.check(not wrong, "B09.FR.24", f"does not take {', '.join(wrong)}")
+    before = await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
+    status = await t.set("OCPPCommCtrlr", "NetworkConfigurationPriority", f"{slot},{before}")
+    t.check(status in ("Accepted", "RebootRequired"), "B09.FR.33", f"answers {status} to the new priority")
+    async with t.reconnects():
+        await t.ask("Reset", type="OnIdle")
+    await boot(t)
+    active = await t.get("OCPPCommCtrlr", "ActiveNetworkProfile")
+    if active["attributeStatus"] == "Accepted":
+        found = active.get("attributeValue")
+        t.check(found == slot, "B09.FR.33", f"uses the profile {found} instead of {slot}")
+
+
+@B_21.case(
+    "TC_B_107_CS",
+    "Slots are added to the priority and removed",
+    required="The station takes a slot that is configured, and its removal; it rejects one that is empty.",
+    requirements=("B09.FR.20", "B09.FR.33", "B09.FR.34"),
+    **_OF,
+)
+async def slots(t: StationTest) -> None:
+    _by_variables(t)
+    slot, values = await _free_slot(t), await _profile(t)
+    before = await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
+    with precondition():
+        await _put(t, slot, values)
+    for wanted, expected, requirement in (
+        (f"{before},{slot}", "Accepted", "B09.FR.33"),
+        (before, "Accepted", "B09.FR.20"),
+        (f"{before},4711", "Rejected", "B09.FR.34"),
+    ):
+        status = await t.set("OCPPCommCtrlr", "NetworkConfigurationPriority", wanted)
+        fine = status == expected or (expected == "Accepted" and status == "RebootRequired")
+        t.check(fine, requirement, f"answers {status} to the priority {wanted}")
+
+
+@B_21.case(
+    "TC_B_108_CS",
+    "The slot in use is not overwritten",
+    required="The station rejects variables of a slot that is in its priority, and keeps their values.",
+    requirements=("B09.FR.22",),
+    **_OF,
+)
+async def slot_in_use(t: StationTest) -> None:
+    _by_variables(t)
+    slot = (await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")).split(",")[0].strip()
+    before = (await _slot(t, slot, "MessageTimeout")).get("attributeValue")
+    other = "77" if before != "77" else "78"
+    status = (await _put(t, slot, {"MessageTimeout": other}))["MessageTimeout"]
+    t.check(status == "Rejected", "B09.FR.22", f"answers {status}")
+    found = (await _slot(t, slot, "MessageTimeout")).get("attributeValue")
+    t.check(found == before, "B09.FR.22", f"has the value {found} instead of {before}")

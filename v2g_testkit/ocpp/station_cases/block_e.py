@@ -1,0 +1,877 @@
+"""Functional block E, transactions: cases for charging stations."""
+
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.connection import CallError, field_of
+from v2g_testkit.ocpp.station_cases.steps import (
+    GROUP,
+    accepts,
+    accepts_offline,
+    asks_about,
+    cached,
+    connector_is,
+    ended,
+    events,
+    forget_tokens,
+    is_token,
+    let_be,
+    listed,
+    points,
+    prefer,
+    refuses,
+    session,
+    stopped,
+)
+from v2g_testkit.ocpp.station_tester import StationTest
+
+E: Final[Block[StationTest]] = Block()
+
+AUTHORIZED: Final = ("Authorized", "PowerPathClosed")
+
+
+def _is_placed(t: StationTest, event: Payload) -> None:
+    evse = event.get("evse", {})
+    t.check("id" in evse and "connectorId" in evse, "E01.FR.16", f"the event is of EVSE and connector {evse}")
+
+
+def _has_token(t: StationTest, event: Payload) -> None:
+    t.check(is_token(event.get("idToken"), t.token), "E01.FR.10", f"the token is {event.get('idToken')}")
+
+
+def _because(t: StationTest, event: Payload, requirement: str, *reasons: str) -> None:
+    found = event["triggerReason"]
+    t.check(found in reasons, requirement, f"the trigger is {found} instead of {' or '.join(reasons)}")
+
+
+def _ends_as(t: StationTest, event: Payload, requirement: str, *reasons: str) -> None:
+    found = stopped(event)
+    t.check(found in reasons, requirement, f"ends with the reason {found} instead of {' or '.join(reasons)}")
+
+
+def _is_in(t: StationTest, event: Payload, requirement: str, *states: str) -> None:
+    found = event["transactionInfo"].get("chargingState")
+    t.check(found in states, requirement, f"the charging state is {found} instead of {' or '.join(states)}")
+
+
+def _begins(t: StationTest, event: Payload) -> None:
+    t.check(event["seqNo"] == 0, "E01.FR.07", f"begins with seqNo {event['seqNo']}")
+    t.check(not event.get("offline", False), "E04.FR.03", "is marked as offline")
+
+
+# -- start
+
+
+@E.case(
+    "TC_E_01_CS",
+    "Start at PowerPathClosed",
+    required="The transaction starts once there are both, an authorization and a cable, and not before.",
+    requirements=("E01.FR.05", "E01.FR.07", "E01.FR.10", "E01.FR.15", "E01.FR.16"),
+)
+async def starts_at_power_path(t: StationTest) -> None:
+    sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned")
+    with precondition():
+        await points(t, "TxStartPoint", "PowerPathClosed", without=sooner)
+    await t.present()
+    await t.nothing("TransactionEvent", "E01.FR.05", within=3)
+    await t.plug()
+    event = await t.expect("TransactionEvent", "E01.FR.05", eventType="Started")
+    _because(t, event, "E01.FR.15", "CablePluggedIn", "Authorized", "ChargingStateChanged")
+    _begins(t, event)
+    _is_placed(t, event)
+    _has_token(t, event)
+
+
+@E.case(
+    "TC_E_02_CS",
+    "Start at EnergyTransfer",
+    required="The transaction starts with the flow of energy, and not before.",
+    requirements=("E01.FR.06", "E01.FR.07", "E01.FR.10", "E01.FR.15", "E01.FR.16"),
+)
+async def starts_at_energy(t: StationTest) -> None:
+    sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned", "PowerPathClosed")
+    with precondition():
+        await points(t, "TxStartPoint", "EnergyTransfer", without=sooner)
+    await t.present()
+    await t.plug()
+    await connector_is(t, "Occupied", "E02.FR.05")
+    event = await t.expect("TransactionEvent", "E01.FR.06")
+    t.check(event["eventType"] == "Started", "E01.FR.06", f"the first event is {event['eventType']}")
+    _because(t, event, "E01.FR.15", "ChargingStateChanged", "Authorized")
+    _is_in(t, event, "E01.FR.06", "Charging")
+    _begins(t, event)
+    _is_placed(t, event)
+    _has_token(t, event)
+
+
+@E.case(
+    "TC_E_09_CS",
+    "Start at EVConnected",
+    required="The transaction starts once a vehicle is connected.",
+    requirements=("E01.FR.02", "E01.FR.07", "E01.FR.15", "E01.FR.16"),
+)
+async def starts_at_cable(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",))
+    await t.plug()
+    await connector_is(t, "Occupied", "E02.FR.05")
+    event = await t.expect("TransactionEvent", "E01.FR.02", eventType="Started")
+    _because(t, event, "E01.FR.15", "CablePluggedIn", "ChargingStateChanged")
+    _is_in(t, event, "E01.FR.02", "EVConnected")
+    _begins(t, event)
+    _is_placed(t, event)
+    t.check("idToken" not in event, "E01.FR.10", "shows a token, though nobody presented one")
+
+
+@E.case(
+    "TC_E_10_CS",
+    "Start at Authorized, locally",
+    required="The transaction starts once the driver is authorized, before there is a cable.",
+    requirements=("E01.FR.03", "E01.FR.07", "E01.FR.10", "E01.FR.15", "C01.FR.02"),
+)
+async def starts_at_token(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
+        await forget_tokens(t)
+    t.forget()
+    await t.present()
+    await asks_about(t, t.token, "C01.FR.02")
+    event = await t.expect("TransactionEvent", "E01.FR.03", eventType="Started")
+    _because(t, event, "E01.FR.15", "Authorized")
+    _begins(t, event)
+    _has_token(t, event)
+
+
+@E.case(
+    "TC_E_12_CS",
+    "Start at ParkingBayOccupancy",
+    required="The transaction starts once a vehicle stands in the bay.",
+    requirements=("E01.FR.01", "E01.FR.07", "E01.FR.15"),
+)
+async def starts_at_bay(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStartPoint", "ParkingBayOccupancy")
+        await prefer(t, "TxCtrlr", "TxStopPoint", "ParkingBayOccupancy")
+    t.undo(t.depart)
+    await t.arrive()
+    event = await t.expect("TransactionEvent", "E01.FR.01", eventType="Started")
+    _because(t, event, "E01.FR.15", "EVDetected")
+    _begins(t, event)
+
+
+@E.case(
+    "TC_E_13_CS",
+    "Start at Authorized, remotely",
+    required="The transaction starts with the request, carries its token and number, and waits for the cable.",
+    requirements=("E01.FR.03", "F01.FR.03", "F01.FR.04", "F01.FR.19", "F02.FR.01"),
+)
+async def starts_remotely(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
+    number = t.next_id()
+    token = t.token.payload
+    answer = await t.ask("RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1)
+    t.check(answer["status"] == "Accepted", "F02.FR.01", f"answers {answer['status']}")
+    event = await t.expect("TransactionEvent", "E01.FR.03", eventType="Started")
+    _because(t, event, "F01.FR.19", "RemoteStart")
+    found = event["transactionInfo"].get("remoteStartId")
+    t.check(found == number, "F02.FR.01", f"the remoteStartId is {found}")
+    _has_token(t, event)
+
+
+@E.case(
+    "TC_E_03_CS",
+    "Local start, cable first",
+    required="The connector becomes occupied, the token is authorized, shown in an event, and energy flows.",
+    requirements=("E02.FR.01", "E02.FR.05", "E02.FR.07", "E02.FR.13", "E02.FR.15", "C01.FR.02"),
+    quick=True,
+)
+async def cable_first(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+    t.forget()
+    await t.plug()
+    await connector_is(t, "Occupied", "E02.FR.05")
+    await t.present()
+    await asks_about(t, t.token, "C01.FR.02")
+    event = await accepts(t, t.token, "E02.FR.01")
+    if event["transactionInfo"].get("chargingState") != "Charging":
+        event = await t.expect("TransactionEvent", "E02.FR.13", transactionInfo__chargingState="Charging")
+    _is_placed(t, event)
+
+
+@E.case(
+    "TC_E_04_CS",
+    "Local start, authorization first",
+    required="The token is authorized and shown in an event; once the cable is there, energy flows.",
+    requirements=("E03.FR.01", "E03.FR.06", "E03.FR.12", "C01.FR.02"),
+    quick=True,
+)
+async def token_first(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+    t.forget()
+    await t.present()
+    await asks_about(t, t.token, "C01.FR.02")
+    await t.nothing("TransactionEvent", "C01.FR.01", within=3, transactionInfo__chargingState="Charging")
+    await t.plug()
+    await connector_is(t, "Occupied", "E02.FR.05")
+    await t.flowing()
+    shown = [field_of(each, "idToken") for each in t.seen("TransactionEvent")]
+    t.check(all(is_token(each, t.token) for each in shown if each), "E03.FR.01", f"shows the tokens {shown}")
+
+
+@E.case(
+    "TC_E_05_CS",
+    "Authorization first, and no cable in time",
+    required="After EVConnectionTimeOut the authorization ends, and the EVSE can be used again.",
+    requirements=("E03.FR.01", "E03.FR.05", "E03.FR.06", "C01.FR.02"),
+)
+async def no_cable(t: StationTest) -> None:
+    with precondition():
+        await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
+        await forget_tokens(t)
+        await prefer(t, "AuthCtrlr", "LocalPreAuthorize", "false")
+        starts = set((await t.value("TxCtrlr", "TxStartPoint")).split(","))
+        stops = set((await t.value("TxCtrlr", "TxStopPoint")).split(","))
+    t.forget()
+    await t.present()
+    await asks_about(t, t.token, "C01.FR.02")
+    if "Authorized" in starts:
+        event = await t.expect("TransactionEvent", "E03.FR.05", triggerReason="EVConnectTimeout")
+        if "Authorized" in stops:
+            t.check(event["eventType"] == "Ended", "E03.FR.05", f"the event is {event['eventType']}")
+            _ends_as(t, event, "E03.FR.05", "Timeout")
+    else:
+        await t.wait(18)
+    t.forget()
+    await t.present()
+    await asks_about(t, t.token, "E03.FR.05")
+    await t.plug()
+    await t.flowing()
+
+
+@E.case(
+    "TC_E_39_CS",
+    "What was authorized runs out without a cable",
+    required="After EVConnectionTimeOut the transaction ends, and a cable that comes later is not charged.",
+    requirements=("E06.FR.04", "E06.FR.15", "E03.FR.05"),
+)
+async def too_late(t: StationTest) -> None:
+    with precondition():
+        await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
+        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
+        await points(t, "TxStopPoint", "Authorized")
+    t.forget()
+    await t.present()
+    event = await ended(t, "E03.FR.05")
+    _because(t, event, "E06.FR.15", "EVConnectTimeout")
+    _ends_as(t, event, "E06.FR.04", "Timeout")
+    t.forget()
+    await t.plug()
+    await refuses(t, "C01.FR.01")
+
+
+@E.case(
+    "TC_E_38_CS",
+    "Vehicle that is not ready",
+    required="The station reports that the vehicle takes no energy.",
+    requirements=("E01.FR.18", "E01.FR.19"),
+)
+async def not_ready(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",))
+    await t.plug()
+    await t.suspend()
+    await t.present()
+    event = await t.expect("TransactionEvent", "E01.FR.19", transactionInfo__chargingState="SuspendedEV")
+    _because(t, event, "E01.FR.18", "ChargingStateChanged", "Authorized")
+
+
+@E.case(
+    "TC_E_52_CS",
+    "DisableRemoteAuthorization",
+    required="The station refuses an unknown token without asking the back end.",
+    requirements=("C01.FR.01", "C01.FR.02"),
+)
+async def asks_nobody(t: StationTest) -> None:
+    with precondition():
+        await t.demand("AuthCtrlr", "DisableRemoteAuthorization", "true")
+        await forget_tokens(t)
+        await t.plug()
+    t.forget()
+    await t.present()
+    await t.nothing("Authorize", "C01.FR.02", within=5)
+    await refuses(t, "C01.FR.01")
+
+
+# -- stop
+
+
+@E.case(
+    "TC_E_06_CS",
+    "Local stop",
+    required="The token that started the transaction stops it; once the cable is gone the connector is available.",
+    requirements=("E07.FR.01", "E07.FR.02", "E07.FR.05", "E06.FR.15", "C01.FR.03"),
+    quick=True,
+)
+async def local_stop(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+    transaction = await t.charging()
+    t.forget()
+    await t.present()
+    event = await t.expect("TransactionEvent", "E07.FR.02", triggerReason="StopAuthorized")
+    found = event["transactionInfo"]["transactionId"]
+    t.check(found == transaction, "E07.FR.01", f"stops the transaction {found}")
+    t.check("idToken" not in event or is_token(event["idToken"], t.token), "E07.FR.02", "shows another token")
+    t.check(not t.seen("Authorize"), "C01.FR.03", "asks the back end about the token that started the transaction")
+    await t.unplug()
+    await connector_is(t, "Available", "G01.FR.04")
+    if event["eventType"] != "Ended":
+        event = await ended(t, "E06.FR.02")
+    _ends_as(t, event, "E07.FR.05", "Local", "EVDisconnected")
+
+
+class _Stop(NamedTuple):
+    """A transaction that charges ends at a stop point when `act` is done."""
+
+    number: int
+    title: str
+    point: str
+    without: tuple[str, ...]
+    required: str
+    requirement: str
+    act: Callable[[StationTest, str], Awaitable[None]]
+    triggers: tuple[str, ...]
+    reasons: tuple[str, ...]
+    idle: bool = False
+    """Whether StopTxOnEVSideDisconnect is off, and nobody is connected in the end."""
+
+
+def _case_of_stop(each: _Stop) -> None:
+    @E.case(
+        f"TC_E_{each.number:02}_CS",
+        each.title,
+        required=each.required,
+        requirements=(each.requirement, "E06.FR.08", "E06.FR.15"),
+    )
+    async def script(t: StationTest) -> None:
+        with precondition():
+            await points(t, "TxStopPoint", each.point, without=each.without)
+            if each.idle:
+                await prefer(t, "TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+        transaction = await t.charging()
+        t.forget()
+        await each.act(t, transaction)
+        event = await ended(t, each.requirement, transactionInfo__transactionId=transaction)
+        _because(t, event, "E06.FR.15", *each.triggers)
+        _ends_as(t, event, "E06.FR.08", *each.reasons)
+        if each.idle:
+            _is_in(t, event, each.requirement, "Idle")
+
+
+async def _by_token(t: StationTest, _: str) -> None:
+    await t.present()
+
+
+async def _by_request(t: StationTest, transaction: str) -> None:
+    answer = await t.ask("RequestStopTransaction", transactionId=transaction)
+    t.check(answer["status"] == "Accepted", "F03.FR.07", f"answers {answer['status']}")
+
+
+async def _by_vehicle(t: StationTest, _: str) -> None:
+    await t.suspend()
+    await t.expect("TransactionEvent", "E01.FR.19", transactionInfo__chargingState="SuspendedEV")
+    await t.pull()
+
+
+async def _by_cable(t: StationTest, _: str) -> None:
+    await t.pull()
+
+
+async def _by_pause(t: StationTest, _: str) -> None:
+    await t.suspend()
+
+
+_FROM_TOKEN: Final = "The transaction ends when its token is presented."  # noqa: S105
+_FROM_REQUEST: Final = "The transaction ends when the back end asks for it."
+_FROM_CABLE: Final = "The transaction ends when the cable is unplugged at the vehicle."
+_NO_LATER: Final = ("EnergyTransfer", "PowerPathClosed", "DataSigned", "Authorized")
+
+_LOST: Final = ("EVCommunicationLost",)
+
+for _each in (
+    _Stop(7, "Stop at PowerPathClosed, locally", "PowerPathClosed", ("Authorized",), _FROM_TOKEN, "E06.FR.06",
+          _by_token, ("StopAuthorized",), ("Local",)),
+    _Stop(35, "Stop at PowerPathClosed, remotely", "PowerPathClosed", ("Authorized",), _FROM_REQUEST, "E06.FR.06",
+          _by_request, ("RemoteStop",), ("Remote",)),
+    _Stop(8, "Stop at EnergyTransfer, locally", "EnergyTransfer", AUTHORIZED, _FROM_TOKEN, "E06.FR.07",
+          _by_token, ("StopAuthorized", "ChargingStateChanged"), ("Local",)),
+    _Stop(15, "Stop at Authorized, locally", "Authorized", ("PowerPathClosed",), _FROM_TOKEN, "E06.FR.03",
+          _by_token, ("StopAuthorized",), ("Local",)),
+    _Stop(21, "Stop at Authorized, remotely", "Authorized", ("PowerPathClosed",), _FROM_REQUEST, "E06.FR.03",
+          _by_request, ("RemoteStop",), ("Remote",)),
+    _Stop(17, "Stop at Authorized by the vehicle's end of the cable", "Authorized", ("EnergyTransfer", "DataSigned"),
+          _FROM_CABLE, "E06.FR.04", _by_cable, _LOST, ("EVDisconnected",)),
+    _Stop(37, "Stop at PowerPathClosed by the vehicle's end of the cable", "PowerPathClosed",
+          ("EnergyTransfer", "EVConnected", "DataSigned"), _FROM_CABLE, "E06.FR.06", _by_vehicle, _LOST,
+          ("EVDisconnected", "StoppedByEV"), idle=True),
+    _Stop(20, "Stop at EVConnected by the vehicle's end of the cable", "EVConnected",
+          ("EnergyTransfer", "PowerPathClosed"), _FROM_CABLE, "E06.FR.02", _by_vehicle, _LOST, ("EVDisconnected",),
+          idle=True),
+    _Stop(54, "Stop at EVConnected by the vehicle's end of the cable, while it charges", "EVConnected",
+          ("EnergyTransfer", "PowerPathClosed"), _FROM_CABLE, "E06.FR.02", _by_cable, _LOST,
+          ("EVDisconnected", "StoppedByEV"), idle=True),
+):  # fmt: skip
+    _case_of_stop(_each)
+
+
+@E.case(
+    "TC_E_14_CS",
+    "Stop at EVConnected, at the station",
+    required="The transaction goes on after its token was presented, and ends when the cable is unplugged.",
+    requirements=("E06.FR.02", "E06.FR.15"),
+)
+async def stops_at_cable(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStopPoint", "EVConnected", without=_NO_LATER)
+    await t.charging()
+    t.forget()
+    await t.present()
+    event = await t.expect("TransactionEvent", "E07.FR.02", triggerReason="StopAuthorized")
+    t.check(event["eventType"] == "Updated", "E06.FR.02", f"the event is {event['eventType']}")
+    await t.unplug()
+    await connector_is(t, "Available", "G01.FR.04")
+    event = await ended(t, "E06.FR.02")
+    _because(t, event, "E06.FR.15", "EVCommunicationLost")
+    _is_in(t, event, "E06.FR.02", "Idle")
+    _ends_as(t, event, "E06.FR.08", "Local", "EVDisconnected")
+
+
+@E.case(
+    "TC_E_19_CS",
+    "Stop at ParkingBayOccupancy",
+    required="The transaction goes on without a cable, and ends when the vehicle leaves the bay.",
+    requirements=("E06.FR.01", "E06.FR.15"),
+)
+async def stops_at_bay(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStopPoint", "ParkingBayOccupancy", without=("EVConnected", *_NO_LATER))
+        t.undo(t.depart)
+        await t.arrive()
+    await t.charging()
+    await t.present()
+    await t.unplug()
+    event = await t.expect("TransactionEvent", "E06.FR.15", triggerReason="EVCommunicationLost")
+    t.check(event["eventType"] == "Updated", "E06.FR.01", f"the event is {event['eventType']}")
+    await t.depart()
+    event = await ended(t, "E06.FR.01")
+    _because(t, event, "E06.FR.15", "EVDeparted")
+    _ends_as(t, event, "E06.FR.08", "Local")
+
+
+@E.case(
+    "TC_E_22_CS",
+    "Stop at EnergyTransfer by the vehicle",
+    required="The transaction ends when the vehicle stops taking energy, or is suspended where that is a pause.",
+    requirements=("E06.FR.07", "E06.FR.15"),
+)
+async def stops_with_energy(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStopPoint", "EnergyTransfer")
+    await t.charging()
+    t.forget()
+    await t.suspend()
+    event = await t.expect("TransactionEvent", "E06.FR.07", triggerReason="ChargingStateChanged")
+    if event["eventType"] == "Ended":
+        _is_in(t, event, "E06.FR.07", "EVConnected", "SuspendedEV")
+        _ends_as(t, event, "E06.FR.08", "StoppedByEV")
+    else:
+        _is_in(t, event, "E06.FR.07", "SuspendedEV")
+
+
+@E.case(
+    "TC_E_16_CS",
+    "Stop by an answer that refuses the token",
+    required="The station ends what was started offline once the back end refuses the token.",
+    requirements=("E06.FR.04", "E06.FR.15", "E05.FR.10", "C15.FR.04"),
+)
+async def deauthorized(t: StationTest) -> None:
+    with precondition():
+        await points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "DataSigned"))
+        await t.demand("TxCtrlr", "StopTxOnInvalidId", "true")
+        await accepts_offline(t)
+    t.forget()
+    let_be(t, {t.token: {"status": "Invalid"}})
+    async with t.away(6):
+        await t.plug()
+        await t.present()
+    event = await accepts(t, t.token, "E12.FR.02")
+    t.check(event.get("offline") is True, "E12.FR.02", "the event from before the reconnection is not offline")
+    event = await ended(t, "C15.FR.04")
+    _because(t, event, "E06.FR.15", "Deauthorized")
+    _ends_as(t, event, "E06.FR.04", "DeAuthorized")
+
+
+# -- the cable at the vehicle
+
+
+async def _disconnected(t: StationTest, *, unlocks: bool) -> None:
+    with precondition():
+        await t.demand("TxCtrlr", "StopTxOnEVSideDisconnect", "true")
+        await prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "true" if unlocks else "false")
+    await t.charging()
+    await t.suspend()
+    t.forget()
+    await t.pull()
+    event = await t.expect("TransactionEvent", "E09.FR.01", triggerReason="EVCommunicationLost")
+    _is_in(t, event, "E09.FR.01", "Idle")
+    if t.has("detachable cable"):
+        if not unlocks:
+            await t.present()
+        await t.unplug()
+    await connector_is(t, "Available", "G01.FR.04")
+
+
+@E.case(
+    "TC_E_24_CS",
+    "Vehicle's end unplugged: end, and unlock",
+    required="The transaction is deauthorized, and the cable can be taken.",
+    requirements=("E09.FR.01", "E09.FR.02", "E09.FR.04"),
+    needs=("detachable cable",),
+)
+async def pulled(t: StationTest) -> None:
+    await _disconnected(t, unlocks=True)
+
+
+@E.case(
+    "TC_E_25_CS",
+    "Vehicle's end unplugged: end, and unlock for the driver only",
+    required="The transaction is deauthorized, and the cable can be taken by its driver.",
+    requirements=("E09.FR.01", "E09.FR.03", "E09.FR.04"),
+)
+async def pulled_and_locked(t: StationTest) -> None:
+    await _disconnected(t, unlocks=False)
+
+
+async def _suspended(t: StationTest) -> None:
+    """Charge, and unplug the vehicle's end where that does not end the transaction."""
+    with precondition():
+        await points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "PowerPathClosed", "EVConnected"))
+        await t.demand("TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+        await prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "false")
+    await t.charging()
+    t.forget()
+    await t.pull()
+    event = await t.expect("TransactionEvent", "E10.FR.03", triggerReason="EVCommunicationLost")
+    t.check(event["eventType"] == "Updated", "E10.FR.03", f"the event is {event['eventType']}")
+    _is_in(t, event, "E10.FR.03", "Idle")
+    if not t.has("detachable cable"):
+        await connector_is(t, "Available", "G01.FR.04")
+
+
+@E.case(
+    "TC_E_26_CS",
+    "Vehicle's end unplugged: suspend",
+    required="The transaction waits for the vehicle, and goes on charging when it is plugged in again.",
+    requirements=("E10.FR.01", "E10.FR.03"),
+)
+async def pulled_and_back(t: StationTest) -> None:
+    with precondition():
+        await t.demand("TxCtrlr", "EVConnectionTimeOut", "60")
+    await _suspended(t)
+    await t.plug()
+    event = await t.expect("TransactionEvent", "E10.FR.03", triggerReason="CablePluggedIn")
+    t.check(event["eventType"] == "Updated", "E10.FR.03", f"the event is {event['eventType']}")
+    await t.expect("TransactionEvent", "E10.FR.03", transactionInfo__chargingState="Charging")
+
+
+@E.case(
+    "TC_E_27_CS",
+    "Vehicle's end unplugged: suspend until a time-out",
+    required="The transaction ends when the vehicle is not plugged in again in time.",
+    requirements=("E10.FR.02", "E10.FR.03"),
+)
+async def pulled_and_gone(t: StationTest) -> None:
+    t.needs(not t.has("detachable cable"), "the cable is not attached to the station")
+    with precondition():
+        await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
+    await _suspended(t)
+    event = await ended(t, "E10.FR.02")
+    _because(t, event, "E10.FR.03", "EVConnectTimeout")
+    _ends_as(t, event, "E10.FR.02", "Timeout")
+
+
+# -- the state of transactions
+
+
+async def _status(
+    t: StationTest, transaction: str | None, requirement: str, *, queue: bool, ongoing: bool | None
+) -> None:
+    asked = {} if transaction is None else {"transactionId": transaction}
+    answer = await t.ask("GetTransactionStatus", **asked)
+    found = answer.get("ongoingIndicator")
+    t.check(found is ongoing, requirement, f"ongoingIndicator is {found} instead of {ongoing}")
+    t.check(answer["messagesInQueue"] is queue, requirement, f"messagesInQueue is {answer['messagesInQueue']}")
+
+
+async def _with_queue(t: StationTest) -> str:
+    """Bring events of a transaction into the queue: they came up offline, and are not answered; return it."""
+    await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "5")
+    transaction = await t.charging()
+    t.forget()
+    t.answer("TransactionEvent", None)
+    return transaction
+
+
+async def _emptied(t: StationTest) -> list[Payload]:
+    """Answer again; return the events that were in the queue: one that was not answered, then all. Raises Failed."""
+    await t.expect("TransactionEvent", "E11.FR.02")
+    let_be(t, {})
+    found = [await t.expect("TransactionEvent", "E11.FR.02", within=90)]
+    await t.wait(3)
+    return found + t.seen("TransactionEvent")
+
+
+@E.case(
+    "TC_E_28_CS",
+    "State of an unknown transaction",
+    required="The station answers that it is not ongoing, and that nothing of it is in the queue.",
+    requirements=("E14.FR.01",),
+)
+async def status_unknown(t: StationTest) -> None:
+    await _status(t, "no-such-transaction", "E14.FR.01", queue=False, ongoing=False)
+
+
+@E.case(
+    "TC_E_29_CS",
+    "State of an ongoing transaction with queued events",
+    required="The station answers that it is ongoing and has events in the queue, and sends them marked as offline.",
+    requirements=("E14.FR.02", "E14.FR.04", "E11.FR.02"),
+)
+async def status_ongoing_queued(t: StationTest) -> None:
+    with precondition():
+        transaction = await _with_queue(t)
+        async with t.away(12):
+            pass
+    await _status(t, transaction, "E14.FR.04", queue=True, ongoing=True)
+    found = await _emptied(t)
+    offline = [each for each in found if each.get("offline") and each["eventType"] == "Updated"]
+    t.check(bool(offline), "E11.FR.02", "no event is marked as offline")
+    t.check("meterValue" in offline[0], "E11.FR.03", "the event has no meter value")
+
+
+@E.case(
+    "TC_E_30_CS",
+    "State of an ongoing transaction without queued events",
+    required="The station answers that it is ongoing, and that nothing of it is in the queue.",
+    requirements=("E14.FR.02", "E14.FR.05"),
+)
+async def status_ongoing(t: StationTest) -> None:
+    transaction = await t.charging()
+    await t.wait(2)
+    await _status(t, transaction, "E14.FR.05", queue=False, ongoing=True)
+
+
+@E.case(
+    "TC_E_31_CS",
+    "State of a transaction that has ended with queued events",
+    required="The station answers that it is not ongoing and has events in the queue, and sends them.",
+    requirements=("E14.FR.03", "E14.FR.04"),
+)
+async def status_ended_queued(t: StationTest) -> None:
+    with precondition():
+        transaction = await _with_queue(t)
+        async with t.away(8):
+            await t.present()
+            await t.unplug()
+    await _status(t, transaction, "E14.FR.04", queue=True, ongoing=False)
+    found = await _emptied(t)
+    t.check(any(each["eventType"] == "Ended" for each in found), "E12.FR.02", "does not send the end")
+
+
+@E.case(
+    "TC_E_32_CS",
+    "State of a transaction that has ended without queued events",
+    required="The station answers that it is not ongoing, and that nothing of it is in the queue.",
+    requirements=("E14.FR.03", "E14.FR.05"),
+)
+async def status_ended(t: StationTest) -> None:
+    with precondition():
+        transaction = await session(t)
+        await t.wait(2)
+    await _status(t, transaction, "E14.FR.05", queue=False, ongoing=False)
+
+
+@E.case(
+    "TC_E_33_CS",
+    "State of the queue with events in it",
+    required="Asked without a transaction, the station answers only that events are in the queue.",
+    requirements=("E14.FR.06", "E14.FR.07"),
+)
+async def status_queued(t: StationTest) -> None:
+    with precondition():
+        await _with_queue(t)
+        async with t.away(12):
+            pass
+    await _status(t, None, "E14.FR.07", queue=True, ongoing=None)
+    await _emptied(t)
+
+
+@E.case(
+    "TC_E_34_CS",
+    "State of the empty queue",
+    required="Asked without a transaction, the station answers only that nothing is in the queue.",
+    requirements=("E14.FR.06", "E14.FR.08"),
+)
+async def status_empty(t: StationTest) -> None:
+    await _status(t, None, "E14.FR.08", queue=False, ongoing=None)
+
+
+# -- offline
+
+
+@E.case(
+    "TC_E_40_CS",
+    "Connection lost during a transaction",
+    required="The station queues the readings and sends them afterwards, without gaps and marked as offline.",
+    requirements=("E11.FR.01", "E11.FR.02", "E11.FR.03"),
+    quick=True,
+)
+async def offline_within(t: StationTest) -> None:
+    with precondition():
+        await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "5")
+    await t.charging()
+    t.forget()
+    async with t.away(18):
+        pass
+    await t.wait(3)
+    found = [await t.expect("TransactionEvent", "E11.FR.02"), *t.seen("TransactionEvent")]
+    queued = [each for each in found if each.get("offline")]
+    t.check(len(queued) >= 2, "E11.FR.01", f"sends {len(queued)} events from 18 s offline, with readings every 5 s")
+    t.check(all(each["eventType"] == "Updated" for each in queued), "E11.FR.01", "an event is not Updated")
+    t.check(all("meterValue" in each for each in queued), "E11.FR.03", "an event has no meter value")
+    numbers = [each["seqNo"] for each in found]
+    expected = list(range(numbers[0], numbers[0] + len(numbers)))
+    t.check(numbers == expected, "E02.FR.07", f"the numbers are {numbers}")
+
+
+@E.case(
+    "TC_E_43_CS",
+    "Whole transaction offline",
+    required="The station sends all events afterwards, from the start to the end, and marked as offline.",
+    requirements=("E12.FR.01", "E12.FR.02", "E04.FR.03"),
+    quick=True,
+)
+async def offline_whole(t: StationTest) -> None:
+    with precondition():
+        await accepts_offline(t)
+    t.forget()
+    async with t.away(10):
+        await t.plug()
+        await t.present()
+        await t.wait(3)
+        await t.present()
+        await t.unplug()
+    found = await events(t, "E12.FR.02")
+    t.check(found[0]["eventType"] == "Started", "E12.FR.01", f"the first event is {found[0]['eventType']}")
+    t.check(all(each.get("offline") is True for each in found), "E12.FR.02", "an event is not marked as offline")
+    numbers = [each["seqNo"] for each in found]
+    t.check(numbers == list(range(len(numbers))), "E04.FR.04", f"the numbers are {numbers}")
+
+
+@E.case(
+    "TC_E_44_CS",
+    "Stop offline",
+    required="The token stops its transaction offline too; the end is sent afterwards, marked as offline.",
+    requirements=("E08.FR.01", "E08.FR.04", "E08.FR.05", "E08.FR.06", "E08.FR.07", "E08.FR.08"),
+)
+async def offline_stop(t: StationTest) -> None:
+    await t.charging()
+    t.forget()
+    async with t.away(8):
+        await t.present()
+        await t.unplug()
+    found = await events(t, "E08.FR.06")
+    t.check(all(each.get("offline") is True for each in found), "E08.FR.07", "an event is not marked as offline")
+    reasons = {each["triggerReason"] for each in found}
+    t.check("StopAuthorized" in reasons, "E08.FR.01", f"the events are {', '.join(sorted(reasons))}")
+
+
+@E.case(
+    "TC_E_45_CS",
+    "Stop offline by a token of the same group",
+    required="A token of the same group, known to the list or the cache, stops the transaction offline.",
+    requirements=("E08.FR.02", "E08.FR.04", "E08.FR.05", "E08.FR.06", "E08.FR.07"),
+)
+async def offline_stop_by_group(t: StationTest) -> None:
+    member = {"status": "Accepted", "groupIdToken": GROUP}
+    other = t.declared.other_token
+    with precondition():
+        await forget_tokens(t)
+        if t.has("LocalAuthListCtrlr.Available"):
+            await listed(t, {other: member})
+        else:
+            t.needs(t.has("AuthCacheCtrlr.Available"), "the station has neither a list nor a cache of tokens")
+            await cached(t, other, groupIdToken=GROUP)
+        await prefer(t, "AuthCtrlr", "LocalAuthorizeOffline", "true")
+        let_be(t, {t.token: member, other: member})
+        await t.charging()
+    t.forget()
+    async with t.away(8):
+        await t.present(other)
+        await t.unplug()
+    found = await events(t, "E08.FR.06")
+    t.check(all(each.get("offline") is True for each in found), "E08.FR.07", "an event is not marked as offline")
+    reasons = {each["triggerReason"] for each in found}
+    t.check("StopAuthorized" in reasons, "E08.FR.02", f"the events are {', '.join(sorted(reasons))}")
+
+
+# -- retries
+
+
+def _case_of_retries(number: int, title: str, *, error: bool, answered: int | None) -> None:
+    """Add a case in which an event is not accepted until its attempt `answered`, never for None."""
+    attempts, interval = 3, 5
+    required = "The station sends the event again, each time after a longer pause, until it is accepted"
+    required += "." if answered else ", and gives up after the last attempt."
+    requirements = ("E13.FR.02", "E13.FR.03", *(() if answered else ("E13.FR.04",)))
+
+    @E.case(f"TC_E_{number}_CS", title, required=required, requirements=requirements)
+    async def script(t: StationTest) -> None:
+        with precondition():
+            await t.demand("OCPPCommCtrlr", "MessageAttempts", str(attempts), instance="TransactionEvent")
+            await t.demand("OCPPCommCtrlr", "MessageAttemptInterval", str(interval), instance="TransactionEvent")
+            timeout = 0.0 if error else float(await t.value("OCPPCommCtrlr", "MessageTimeout", instance="Default"))
+            await prefer(t, "SampledDataCtrlr", "TxUpdatedInterval", "0")
+        await t.charging()
+        await t.wait(2)
+        sent: dict[int, list[float]] = {}
+
+        def heard(payload: Payload) -> Payload | CallError | None:
+            sent.setdefault(payload["seqNo"], []).append(t.elapsed())
+            if payload["seqNo"] != min(sent) or len(sent[payload["seqNo"]]) == answered:
+                return {}
+            return CallError("InternalError", "refused by the test") if error else None
+
+        t.answer("TransactionEvent", heard)
+        await t.present()
+        expected = answered or attempts
+        await t.wait(expected * timeout + interval * sum(range(1, expected + 1)) + 15)
+        t.check(bool(sent), "E07.FR.02", "sends no TransactionEvent when its token is presented")
+        times = sent[min(sent)]
+        t.check(len(times) == expected, "E13.FR.02", f"sends the event {len(times)} times instead of {expected}")
+        for attempt, (before, after) in enumerate(itertools.pairwise(times), 1):
+            least = timeout + attempt * interval
+            gap = after - before
+            about = f"attempt {attempt + 1} comes {gap:.1f} s after the one before, instead of {least:g} s"
+            t.check(least - 1 <= gap <= least + 5, "E13.FR.03", about)
+
+
+_case_of_retries(41, "An event that is never answered", error=False, answered=None)
+_case_of_retries(42, "An event that is answered the second time", error=False, answered=2)
+_case_of_retries(50, "An event that is always refused", error=True, answered=None)
+_case_of_retries(51, "An event that is refused once", error=True, answered=2)

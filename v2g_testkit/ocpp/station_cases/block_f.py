@@ -1,0 +1,417 @@
+"""Functional block F, remote control: cases for charging stations."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.connection import field_of
+from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
+from v2g_testkit.ocpp.station_cases.steps import (
+    connector_is,
+    ended,
+    is_token,
+    points,
+    prefer,
+    stopped,
+)
+from v2g_testkit.ocpp.station_cases.transfers import follow, get_log, log_state, offer_image, update
+from v2g_testkit.ocpp.station_tester import StationTest
+
+F: Final[Block[StationTest]] = Block()
+
+
+# -- start
+
+
+async def _start(t: StationTest, requirement: str) -> tuple[int, Payload]:
+    """Start remotely at EVSE 1; return the number and the answer. Raises Failed."""
+    number = t.next_id()
+    token = t.token.payload
+    answer = await t.ask("RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1)
+    t.check(answer["status"] == "Accepted", requirement, f"answers {answer['status']}")
+    return number, answer
+
+
+async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
+    """Expect the event that follows a remote start."""
+    event = await t.expect("TransactionEvent", "F01.FR.19", triggerReason="RemoteStart")
+    found = event["transactionInfo"].get("remoteStartId")
+    t.check(found == number, requirement, f"the remoteStartId is {found} instead of {number}")
+    t.check(is_token(event.get("idToken"), t.token), "F01.FR.04", f"the token is {event.get('idToken')}")
+    return event
+
+
+@F.case(
+    "TC_F_01_CS",
+    "Remote start, cable first",
+    required="The station accepts, names the transaction that waits, and charges with the token of the request.",
+    requirements=("F01.FR.03", "F01.FR.04", "F01.FR.13", "F01.FR.19", "F01.FR.25"),
+    quick=True,
+)
+async def cable_first(t: StationTest) -> None:
+    with precondition():
+        await t.plug()
+        await connector_is(t, "Occupied", "E02.FR.05")
+        waits = await t.find(lambda each: each.action == "TransactionEvent", 2)
+    number, answer = await _start(t, "F01.FR.03")
+    if waits is not None:
+        expected, found = waits["transactionInfo"]["transactionId"], answer.get("transactionId")
+        t.check(found == expected, "F01.FR.13", f"the answer has the transaction {found} instead of {expected}")
+    event = await _is_remote(t, number, "F01.FR.25")
+    if field_of(event, "transactionInfo__chargingState") != "Charging":
+        await t.flowing()
+
+
+async def _before_cable(t: StationTest) -> None:
+    early = "Authorized" in (await t.value("TxCtrlr", "TxStartPoint"))
+    number, _ = await _start(t, "F02.FR.01")
+    if early:
+        await _is_remote(t, number, "F02.FR.01")
+        await t.plug()
+    else:
+        await t.plug()
+        event = await t.expect("TransactionEvent", "F02.FR.01", eventType="Started")
+        found = event["transactionInfo"].get("remoteStartId")
+        t.check(found == number, "F02.FR.01", f"the remoteStartId is {found} instead of {number}")
+        if field_of(event, "transactionInfo__chargingState") == "Charging":
+            return
+    await t.flowing()
+
+
+@F.case(
+    "TC_F_02_CS",
+    "Remote start before the cable, with AuthorizeRemoteStart",
+    required="The station asks the back end about the token, and charges once the cable is there.",
+    requirements=("F02.FR.01", "F02.FR.09", "F01.FR.01"),
+)
+async def authorized_first(t: StationTest) -> None:
+    with precondition():
+        await t.demand("AuthCtrlr", "AuthorizeRemoteStart", "true")
+        await prefer(t, "AuthCtrlr", "LocalPreAuthorize", "false")
+    await _before_cable(t)
+    t.check(bool(t.seen("Authorize")), "F01.FR.01", "sends no Authorize")
+
+
+@F.case(
+    "TC_F_03_CS",
+    "Remote start before the cable, without AuthorizeRemoteStart",
+    required="The station charges once the cable is there, and asks nobody about the token.",
+    requirements=("F02.FR.01", "F02.FR.10", "F01.FR.02"),
+)
+async def unasked(t: StationTest) -> None:
+    with precondition():
+        await t.demand("AuthCtrlr", "AuthorizeRemoteStart", "false")
+    await _before_cable(t)
+    t.check(not t.seen("Authorize"), "F01.FR.02", "sends Authorize")
+
+
+@F.case(
+    "TC_F_04_CS",
+    "Remote start, and no cable in time",
+    required="After EVConnectionTimeOut the transaction ends, and the EVSE can be started again.",
+    requirements=("F02.FR.01", "F02.FR.07", "E03.FR.05"),
+)
+async def no_cable(t: StationTest) -> None:
+    with precondition():
+        await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
+        await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
+        await points(t, "TxStopPoint", "Authorized", without=("ParkingBayOccupancy",))
+    number, _ = await _start(t, "F02.FR.01")
+    await _is_remote(t, number, "F02.FR.01")
+    event = await ended(t, "F02.FR.07")
+    found = event["triggerReason"]
+    t.check(found == "EVConnectTimeout", "F02.FR.07", f"the trigger is {found}")
+    number, _ = await _start(t, "E03.FR.05")
+    await _is_remote(t, number, "F02.FR.01")
+
+
+# -- stop
+
+
+@F.case(
+    "TC_F_08_CS",
+    "Remote stop",
+    required="The station accepts, and ends the transaction because of the request.",
+    requirements=("F03.FR.02", "F03.FR.03", "F03.FR.07", "F03.FR.09"),
+    quick=True,
+)
+async def stop(t: StationTest) -> None:
+    with precondition():
+        ends = {"Authorized", "PowerPathClosed"} & set((await t.value("TxCtrlr", "TxStopPoint")).split(","))
+    transaction = await t.charging()
+    t.forget()
+    answer = await t.ask("RequestStopTransaction", transactionId=transaction)
+    t.check(answer["status"] == "Accepted", "F03.FR.07", f"answers {answer['status']}")
+    event = await t.expect("TransactionEvent", "F03.FR.09", triggerReason="RemoteStop")
+    if ends:
+        t.check(event["eventType"] == "Ended", "F03.FR.03", f"the event is {event['eventType']}")
+        t.check(stopped(event) == "Remote", "F03.FR.03", f"ends with the reason {stopped(event)}")
+
+
+@F.case(
+    "TC_F_09_CS",
+    "Remote stop of an unknown transaction",
+    required="The station rejects the request, and goes on charging.",
+    requirements=("F03.FR.08",),
+)
+async def stop_unknown(t: StationTest) -> None:
+    await t.charging()
+    t.forget()
+    answer = await t.ask("RequestStopTransaction", transactionId="no-such-transaction")
+    t.check(answer["status"] == "Rejected", "F03.FR.08", f"answers {answer['status']}")
+    await t.nothing("TransactionEvent", "F03.FR.08", within=3, triggerReason="RemoteStop")
+
+
+# -- unlock
+
+
+async def _unlocks(t: StationTest, requirement: str, *expected: str, connector: int = 1) -> None:
+    answer = await t.ask("UnlockConnector", evseId=1, connectorId=connector)
+    t.check(answer["status"] in expected, requirement, f"answers {answer['status']} instead of {expected[0]}")
+
+
+@F.case(
+    "TC_F_05_CS",
+    "Unlock with a transaction",
+    required="The station does not unlock the connector of a transaction, and says so.",
+    requirements=("F05.FR.01", "F05.FR.02"),
+    needs=("connector lock",),
+)
+async def unlock_charging(t: StationTest) -> None:
+    await t.charging()
+    t.forget()
+    await _unlocks(t, "F05.FR.02", "OngoingAuthorizedTransaction")
+    await t.nothing("TransactionEvent", "F05.FR.02", within=3, eventType="Ended")
+
+
+@F.case(
+    "TC_F_06_CS",
+    "Unlock without a transaction",
+    required="The station unlocks the connector into which a cable is plugged.",
+    requirements=("F05.FR.01", "F05.FR.04"),
+    needs=("connector lock",),
+)
+async def unlock_plugged(t: StationTest) -> None:
+    with precondition():
+        await t.plug()
+    await _unlocks(t, "F05.FR.04", "Unlocked")
+
+
+@F.case(
+    "TC_F_07_CS",
+    "Unlock without a cable",
+    required="The station tries to unlock the connector although no cable is there.",
+    requirements=("F05.FR.01", "F05.FR.06"),
+    needs=("connector lock",),
+)
+async def unlock_free(t: StationTest) -> None:
+    await _unlocks(t, "F05.FR.06", "Unlocked")
+
+
+@F.case(
+    "TC_F_10_CS",
+    "Unlock an unknown connector",
+    required="The station answers that it does not know the connector.",
+    requirements=("F05.FR.03",),
+    needs=("connector lock",),
+)
+async def unlock_unknown(t: StationTest) -> None:
+    await _unlocks(t, "F05.FR.03", "UnknownConnector", connector=999)
+
+
+# -- trigger
+
+
+async def _triggers(t: StationTest, message: str, **more: Any) -> None:
+    """Ask for a message. Raises NotApplicable where the station does not send it so."""
+    answer = await t.ask("TriggerMessage", requestedMessage=message, **more)
+    t.needs(answer["status"] != "NotImplemented", f"the station does not send {message} when triggered")
+    t.check(answer["status"] == "Accepted", "F06.FR.04", f"answers {answer['status']}")
+
+
+def _is_triggered(t: StationTest, payload: Payload) -> None:
+    readings = [one for each in payload.get("meterValue", []) for one in each["sampledValue"]]
+    t.check(bool(readings), "F06.FR.06", "there is no meter value")
+    contexts = {one.get("context", "Sample.Periodic") for one in readings}
+    t.check(contexts == {"Trigger"}, "F06.FR.06", f"the context is {', '.join(sorted(contexts))}")
+
+
+@F.case(
+    "TC_F_11_CS",
+    "Trigger meter values of one EVSE",
+    required="The station accepts, and sends the meter values of that EVSE with the context Trigger.",
+    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.06", "F06.FR.10"),
+)
+async def trigger_meter(t: StationTest) -> None:
+    t.forget()
+    await _triggers(t, "MeterValues", evse={"id": 1})
+    _is_triggered(t, await t.expect("MeterValues", "F06.FR.05", evseId=1))
+    for evse in range(2, t.declared.evses + 1):
+        await t.nothing("MeterValues", "F06.FR.02", within=2, evseId=evse)
+
+
+@F.case(
+    "TC_F_12_CS",
+    "Trigger meter values of all EVSEs",
+    required="The station accepts, and sends the meter values of every EVSE with the context Trigger.",
+    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.06", "F06.FR.10", "F06.FR.11"),
+)
+async def trigger_meters(t: StationTest) -> None:
+    t.forget()
+    await _triggers(t, "MeterValues")
+    for evse in range(1, t.declared.evses + 1):
+        _is_triggered(t, await t.expect("MeterValues", "F06.FR.11", evseId=evse))
+
+
+async def _of_transaction(t: StationTest, transaction: str) -> None:
+    event = await t.expect(
+        "TransactionEvent", "F06.FR.07", triggerReason="Trigger", transactionInfo__transactionId=transaction
+    )
+    state = event["transactionInfo"].get("chargingState")
+    t.check(state == "Charging", "F06.FR.07", f"the charging state is {state}")
+    _is_triggered(t, event)
+
+
+@F.case(
+    "TC_F_13_CS",
+    "Trigger an event of the transaction at one EVSE",
+    required="The station accepts, and sends an event with the state and meter values of the transaction.",
+    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10"),
+    quick=True,
+)
+async def trigger_event(t: StationTest) -> None:
+    transaction = await t.charging()
+    await _triggers(t, "TransactionEvent", evse={"id": 1})
+    await _of_transaction(t, transaction)
+
+
+@F.case(
+    "TC_F_14_CS",
+    "Trigger events of all transactions",
+    required="The station accepts, and sends an event of every transaction.",
+    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10", "F06.FR.11"),
+)
+async def trigger_events(t: StationTest) -> None:
+    running = [await t.charging(evse) for evse in range(1, min(2, t.declared.evses) + 1)]
+    await _triggers(t, "TransactionEvent")
+    for transaction in running:
+        await _of_transaction(t, transaction)
+
+
+def _case_of_idle(number: int, title: str, message: str, requirement: str, **place: Any) -> None:
+    @F.case(
+        f"TC_F_{number}_CS",
+        title,
+        required="The station accepts, and sends the message with the status Idle.",
+        requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", requirement),
+    )
+    async def script(t: StationTest) -> None:
+        await _triggers(t, message, **place)
+        found = await t.expect(message, requirement)
+        t.check(found["status"] == "Idle", requirement, f"the status is {found['status']}")
+
+
+_case_of_idle(15, "Trigger the status of logs", "LogStatusNotification", "F06.FR.15")
+_case_of_idle(
+    17, "Trigger the status of firmware, with an EVSE", "FirmwareStatusNotification", "F06.FR.03", evse={"id": 1}
+)
+_case_of_idle(18, "Trigger the status of firmware", "FirmwareStatusNotification", "F06.FR.16")
+
+
+@F.case(
+    "TC_F_16_CS",
+    "Trigger the status of a log that is being uploaded",
+    required="The station accepts, and reports Uploading with the number of the upload.",
+    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", "F06.FR.14"),
+)
+async def trigger_log_status(t: StationTest) -> None:
+    with precondition():
+        files, _ = await t.file_server()
+        files.hold()
+        _, number, _ = await get_log(t)
+        await log_state(t, number, "N01.FR.08", "Uploading")
+    await _triggers(t, "LogStatusNotification")
+    await log_state(t, number, "F06.FR.14", "Uploading")
+    files.release()
+    await log_state(t, number, "N01.FR.09", "Uploaded")
+
+
+@F.case(
+    "TC_F_19_CS",
+    "Trigger the status of firmware that is being downloaded",
+    required="The station accepts, and reports Downloading with the number of the update.",
+    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", "L01.FR.26"),
+)
+async def trigger_firmware_status(t: StationTest) -> None:
+    with precondition():
+        files, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware", signed=False)
+        files.hold()
+        number = await update(t, firmware)
+        await t.expect("FirmwareStatusNotification", "L01.FR.01", status="Downloading", requestId=number)
+    await _triggers(t, "FirmwareStatusNotification")
+    await t.expect("FirmwareStatusNotification", "L01.FR.26", status="Downloading", requestId=number)
+    files.release()
+    await follow(t, number, "InvalidSignature")
+
+
+@F.case(
+    "TC_F_20_CS",
+    "Trigger a heartbeat",
+    required="The station accepts, and sends Heartbeat.",
+    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10"),
+)
+async def trigger_heartbeat(t: StationTest) -> None:
+    t.forget()
+    await _triggers(t, "Heartbeat")
+    await t.expect("Heartbeat", "F06.FR.05")
+
+
+@F.case(
+    "TC_F_23_CS",
+    "Trigger the status of an available connector",
+    required="The station accepts, and reports the connector as available.",
+    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.10"),
+)
+async def trigger_available(t: StationTest) -> None:
+    await t.wait(2)
+    t.forget()
+    await _triggers(t, "StatusNotification", evse={"id": 1, "connectorId": 1})
+    await connector_is(t, "Available", "F06.FR.05")
+
+
+@F.case(
+    "TC_F_24_CS",
+    "Trigger the status of an occupied connector",
+    required="The station accepts, and reports the connector as occupied.",
+    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.10"),
+)
+async def trigger_occupied(t: StationTest) -> None:
+    with precondition():
+        await t.plug()
+        await connector_is(t, "Occupied", "E02.FR.05")
+    t.forget()
+    await _triggers(t, "StatusNotification", evse={"id": 1, "connectorId": 1})
+    await connector_is(t, "Occupied", "F06.FR.05")
+
+
+@F.case(
+    "TC_F_26_CS",
+    "Trigger BootNotification of an accepted station",
+    required="A station that has been accepted rejects the request.",
+    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.17"),
+)
+async def trigger_boot(t: StationTest) -> None:
+    answer = await t.ask("TriggerMessage", requestedMessage="BootNotification")
+    t.needs(answer["status"] != "NotImplemented", "the station does not send BootNotification when triggered")
+    t.check(answer["status"] == "Rejected", "F06.FR.17", f"answers {answer['status']}")
+
+
+@F.case(
+    "TC_F_27_CS",
+    "Trigger a message that is not implemented",
+    required="The station answers NotImplemented, or sends the message that it accepted.",
+    requirements=("F06.FR.08",),
+)
+async def trigger_unknown(t: StationTest) -> None:
+    answer = await t.ask("TriggerMessage", requestedMessage="SignCombinedCertificate")
+    t.needs(answer["status"] != "Accepted", "the station has combined certificates")
+    t.check(answer["status"] == "NotImplemented", "F06.FR.08", f"answers {answer['status']}")

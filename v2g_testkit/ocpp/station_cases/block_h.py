@@ -1,0 +1,411 @@
+"""Functional block H, reservation: cases for charging stations."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, precondition
+from v2g_testkit.ocpp.declaration import Token
+from v2g_testkit.ocpp.station_cases.steps import (
+    GROUP,
+    all_connectors,
+    connector_is,
+    forget_tokens,
+    let_be,
+    prefer,
+    refuses,
+)
+from v2g_testkit.ocpp.station_tester import StationTest
+
+H: Final[Block[StationTest]] = Block()
+
+PROFILES: Final = ("Reservation",)
+HERE: Final = ("ReservationCtrlr.Available",)
+ANYWHERE: Final = (*HERE, "ReservationCtrlr.NonEvseSpecific")
+
+
+async def _reserve(
+    t: StationTest, *, token: Token | None = None, number: int | None = None, seconds: float = 3600, **more: Any
+) -> tuple[str, int]:
+    """Reserve; return the status and the number. It is cancelled after the case."""
+    identifier = t.next_id() if number is None else number
+    t.undo(lambda: t.ask("CancelReservation", reservationId=identifier))
+    payload = (token or t.token).payload
+    until = t.later(seconds)
+    answer = await t.ask("ReserveNow", id=identifier, expiryDateTime=until, idToken=payload, **more)
+    return str(answer["status"]), identifier
+
+
+async def _reserved(t: StationTest, **more: Any) -> int:
+    """Reserve EVSE 1; return the number."""
+    await prefer(t, "ReservationCtrlr", "Enabled", "true")
+    status, number = await _reserve(t, evseId=1, **more)
+    t.check(status == "Accepted", "H01.FR.15", f"answers {status}")
+    await connector_is(t, "Reserved", "H01.FR.23")
+    return number
+
+
+async def _is_refused(t: StationTest, expected: str, requirement: str, **more: Any) -> None:
+    status, _ = await _reserve(t, token=t.declared.other_token, **more)
+    t.check(status == expected, requirement, f"answers {status} instead of {expected}")
+
+
+async def _unavailable(t: StationTest, **place: Any) -> None:
+    """Take a place out of service, until the end of the case."""
+    t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **place))
+    answer = await t.ask("ChangeAvailability", operationalStatus="Inoperative", **place)
+    t.check(answer["status"] == "Accepted", "G03.FR.02", f"answers {answer['status']}")
+    await connector_is(t, "Unavailable", "G03.FR.04")
+
+
+@H.case(
+    "TC_H_01_CS",
+    "Reserve an EVSE, and use it",
+    required="The connector is reserved, and the token of the reservation charges there.",
+    requirements=("H01.FR.15", "H01.FR.23", "H03.FR.01"),
+    profiles=PROFILES,
+    needs=HERE,
+    quick=True,
+)
+async def used(t: StationTest) -> None:
+    await _reserved(t)
+    await t.present()
+    await t.plug()
+    await t.flowing()
+
+
+@H.case(
+    "TC_H_02_CS",
+    "Reserved for somebody else",
+    required="Another token charges nothing at a reserved EVSE, neither locally nor remotely.",
+    requirements=("H03.FR.01", "F01.FR.21"),
+    profiles=PROFILES,
+    needs=HERE,
+    quick=True,
+)
+async def for_another(t: StationTest) -> None:
+    other = t.declared.other_token
+    with precondition():
+        await forget_tokens(t)
+        await _reserved(t)
+        await t.plug()
+    t.forget()
+    await t.present(other)
+    await refuses(t, "H03.FR.01")
+    answer = await t.ask("RequestStartTransaction", idToken=other.payload, remoteStartId=t.next_id(), evseId=1)
+    t.check(answer["status"] == "Rejected", "F01.FR.21", f"answers {answer['status']}")
+
+
+@H.case(
+    "TC_H_03_CS",
+    "Reserve an EVSE that is reserved",
+    required="The station answers that the EVSE is occupied.",
+    requirements=("H01.FR.11",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def twice(t: StationTest) -> None:
+    with precondition():
+        await _reserved(t)
+    await _is_refused(t, "Occupied", "H01.FR.11", evseId=1)
+
+
+@H.case(
+    "TC_H_04_CS",
+    "Reserve an EVSE that charges",
+    required="The station answers that the EVSE is occupied.",
+    requirements=("H01.FR.13",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def charging(t: StationTest) -> None:
+    await t.charging()
+    await _is_refused(t, "Occupied", "H01.FR.13", evseId=1)
+
+
+@H.case(
+    "TC_H_06_CS",
+    "Reserve an EVSE that is unavailable",
+    required="The station answers that the EVSE is unavailable.",
+    requirements=("H01.FR.14",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def unavailable(t: StationTest) -> None:
+    with precondition():
+        await _unavailable(t, evse={"id": 1})
+    await _is_refused(t, "Unavailable", "H01.FR.14", evseId=1)
+
+
+@H.case(
+    "TC_H_07_CS",
+    "A reservation that nobody uses",
+    required="The station reports the end of the reservation, makes the connector available, and charges others.",
+    requirements=("H04.FR.01", "H04.FR.02", "H04.FR.03"),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def expires(t: StationTest) -> None:
+    number = await _reserved(t, seconds=20)
+    await connector_is(t, "Available", "H04.FR.02")
+    update = await t.expect("ReservationStatusUpdate", "H04.FR.03", reservationId=number)
+    status = update["reservationUpdateStatus"]
+    t.check(status == "Expired", "H04.FR.03", f"the update says {status}")
+    await t.present(t.declared.other_token)
+    await t.plug()
+    await t.flowing()
+
+
+@H.case(
+    "TC_H_08_CS",
+    "Reserve any EVSE, and use it",
+    required="The station accepts, and the token of the reservation charges.",
+    requirements=("H01.FR.04", "H01.FR.07", "H01.FR.15", "H03.FR.03"),
+    profiles=PROFILES,
+    needs=ANYWHERE,
+)
+async def any_used(t: StationTest) -> None:
+    status, _ = await _reserve(t)
+    t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
+    if t.declared.evses == 1:
+        await connector_is(t, "Reserved", "H01.FR.20")
+    await t.present()
+    await t.plug()
+    await t.flowing()
+
+
+@H.case(
+    "TC_H_09_CS",
+    "Reserve any EVSE when all are reserved",
+    required="The station answers that its EVSEs are occupied.",
+    requirements=("H01.FR.11",),
+    profiles=PROFILES,
+    needs=ANYWHERE,
+)
+async def all_reserved(t: StationTest) -> None:
+    with precondition():
+        for evse in range(1, t.declared.evses + 1):
+            status, _ = await _reserve(t, evseId=evse)
+            t.check(status == "Accepted", "H01.FR.15", f"answers {status}")
+    await _is_refused(t, "Occupied", "H01.FR.11")
+
+
+@H.case(
+    "TC_H_10_CS",
+    "Reserve any EVSE when all charge",
+    required="The station answers that its EVSEs are occupied.",
+    requirements=("H01.FR.13",),
+    profiles=PROFILES,
+    needs=ANYWHERE,
+)
+async def all_charging(t: StationTest) -> None:
+    for evse in range(1, t.declared.evses + 1):
+        await t.charging(evse)
+    await _is_refused(t, "Occupied", "H01.FR.13")
+
+
+@H.case(
+    "TC_H_12_CS",
+    "Reserve any EVSE of a station that is unavailable",
+    required="The station answers that its EVSEs are unavailable.",
+    requirements=("H01.FR.14",),
+    profiles=PROFILES,
+    needs=ANYWHERE,
+)
+async def all_unavailable(t: StationTest) -> None:
+    with precondition():
+        await _unavailable(t)
+    await _is_refused(t, "Unavailable", "H01.FR.14")
+
+
+@H.case(
+    "TC_H_13_CS",
+    "Reserve any EVSE where that is not supported",
+    required="The station rejects a reservation without an EVSE.",
+    requirements=("H01.FR.19",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def specific_only(t: StationTest) -> None:
+    t.needs(not t.has("ReservationCtrlr.NonEvseSpecific"), "the station takes reservations without an EVSE")
+    await _is_refused(t, "Rejected", "H01.FR.19")
+
+
+@H.case(
+    "TC_H_14_CS",
+    "As many reservations of any EVSE as there are EVSEs",
+    required="The station accepts them, and reserves all of its connectors.",
+    requirements=("H01.FR.07", "H01.FR.20"),
+    profiles=PROFILES,
+    needs=ANYWHERE,
+)
+async def as_many(t: StationTest) -> None:
+    for number in range(t.declared.evses):
+        status, _ = await _reserve(t, token=Token(f"5EA7{number:04X}", t.token.type))
+        t.check(status == "Accepted", "H01.FR.07", f"answers {status} to reservation {number + 1}")
+    await all_connectors(t, "Reserved", "H01.FR.20")
+
+
+async def _kind(t: StationTest) -> str:
+    """Return the type of the first connector. Raises NotApplicable where such types are not reserved."""
+    t.needs(t.has("ReservationCtrlr.NonEvseSpecific"), "the station takes no reservations without an EVSE")
+    return await t.value("Connector", "ConnectorType", evse=1, connector=1)
+
+
+@H.case(
+    "TC_H_15_CS",
+    "Reserve a type of connector, and use it",
+    required="The station accepts, and the token of the reservation charges.",
+    requirements=("H01.FR.06", "H01.FR.09", "H01.FR.15", "H03.FR.02"),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def type_used(t: StationTest) -> None:
+    with precondition():
+        kind = await _kind(t)
+    status, _ = await _reserve(t, connectorType=kind)
+    t.check(status == "Accepted", "H01.FR.09", f"answers {status}")
+    await t.present()
+    await t.plug()
+    await t.flowing()
+
+
+@H.case(
+    "TC_H_16_CS",
+    "Reserve a type of connector when all are reserved",
+    required="The station answers that its connectors are occupied.",
+    requirements=("H01.FR.11",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def type_reserved(t: StationTest) -> None:
+    with precondition():
+        kind = await _kind(t)
+        for evse in range(1, t.declared.evses + 1):
+            status, _ = await _reserve(t, evseId=evse)
+            t.check(status == "Accepted", "H01.FR.15", f"answers {status}")
+    await _is_refused(t, "Occupied", "H01.FR.11", connectorType=kind)
+
+
+@H.case(
+    "TC_H_17_CS",
+    "Cancel a reservation",
+    required="The station accepts, and makes the connector available.",
+    requirements=("H02.FR.02",),
+    profiles=PROFILES,
+    needs=HERE,
+    quick=True,
+)
+async def cancel(t: StationTest) -> None:
+    with precondition():
+        number = await _reserved(t)
+    t.forget()
+    answer = await t.ask("CancelReservation", reservationId=number)
+    t.check(answer["status"] == "Accepted", "H02.FR.02", f"answers {answer['status']}")
+    await connector_is(t, "Available", "H02.FR.02")
+
+
+@H.case(
+    "TC_H_18_CS",
+    "Cancel an unknown reservation",
+    required="The station rejects the request.",
+    requirements=("H02.FR.01",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def cancel_unknown(t: StationTest) -> None:
+    answer = await t.ask("CancelReservation", reservationId=t.next_id())
+    t.check(answer["status"] == "Rejected", "H02.FR.01", f"answers {answer['status']}")
+
+
+async def _charges_in_group(t: StationTest) -> None:
+    """Charge with the other token, which is of the group."""
+    other = t.declared.other_token
+    let_be(t, {other: {"status": "Accepted", "groupIdToken": GROUP}})
+    await t.present(other)
+    await t.plug()
+    await t.flowing()
+
+
+@H.case(
+    "TC_H_19_CS",
+    "Reserve an EVSE for a group",
+    required="Another token of the group of the reservation charges there.",
+    requirements=("H01.FR.15", "H03.FR.04"),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def for_group(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+        await _reserved(t, groupIdToken=GROUP)
+    await _charges_in_group(t)
+
+
+@H.case(
+    "TC_H_24_CS",
+    "Reserve any EVSE for a group",
+    required="Another token of the group of the reservation charges.",
+    requirements=("H03.FR.06",),
+    profiles=PROFILES,
+    needs=ANYWHERE,
+)
+async def any_for_group(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+    status, _ = await _reserve(t, groupIdToken=GROUP)
+    t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
+    await _charges_in_group(t)
+
+
+@H.case(
+    "TC_H_21_CS",
+    "A reserved EVSE becomes unavailable",
+    required="The station removes the reservation, says so, and others charge once the EVSE is in service again.",
+    requirements=("H01.FR.17",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def removed(t: StationTest) -> None:
+    with precondition():
+        number = await _reserved(t)
+    await _unavailable(t, evse={"id": 1})
+    update = await t.expect("ReservationStatusUpdate", "H01.FR.17", reservationId=number)
+    status = update["reservationUpdateStatus"]
+    t.check(status == "Removed", "H01.FR.17", f"the update says {status}")
+    await t.ask("ChangeAvailability", operationalStatus="Operative", evse={"id": 1})
+    await connector_is(t, "Available", "G03.FR.07")
+    await t.present(t.declared.other_token)
+    await t.plug()
+    await t.flowing()
+
+
+@H.case(
+    "TC_H_22_CS",
+    "Reserve where that is switched off",
+    required="The station rejects the reservation.",
+    requirements=("H01.FR.01",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def disabled(t: StationTest) -> None:
+    with precondition():
+        await t.demand("ReservationCtrlr", "Enabled", "false")
+    await _is_refused(t, "Rejected", "H01.FR.01", evseId=1)
+
+
+@H.case(
+    "TC_H_23_CS",
+    "Replace a reservation",
+    required="The station accepts a reservation of the same number, and charges its token.",
+    requirements=("H01.FR.02",),
+    profiles=PROFILES,
+    needs=HERE,
+)
+async def replaced(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+        number = await _reserved(t)
+    status, _ = await _reserve(t, number=number, token=t.declared.other_token, evseId=1)
+    t.check(status == "Accepted", "H01.FR.02", f"answers {status}")
+    await t.present(t.declared.other_token)
+    await t.plug()
+    await t.flowing()

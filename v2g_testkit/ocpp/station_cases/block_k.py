@@ -1,0 +1,669 @@
+"""Functional block K, smart charging: cases for charging stations."""
+
+from typing import Any, Final
+
+from v2g.ocpp.times import parse_time
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.station_cases.steps import reset
+from v2g_testkit.ocpp.station_tester import StationTest
+
+K: Final[Block[StationTest]] = Block()
+
+PROFILES: Final = ("Smart Charging", "ISO 15118 Support")
+SMART: Final = ("SmartChargingCtrlr.Enabled",)
+NOBODY: Final = "no-such-transaction"
+_LIMIT: Final = 6.0
+"""A limit, A or kW: the least that vehicles may be offered (IEC 61851-1)."""
+
+
+async def _unit(t: StationTest) -> str:
+    """Return a unit of power that the station supports."""
+    return (await t.value("SmartChargingCtrlr", "RateUnit")).split(",")[0].strip()
+
+
+def _limit(unit: str, limit: float = _LIMIT) -> float:
+    return limit * 1000 if unit == "W" else limit
+
+
+async def _profile(
+    t: StationTest,
+    purpose: str = "TxDefaultProfile",
+    *periods: tuple[int, float],
+    unit: str = "",
+    stack: int = 0,
+    kind: str = "Absolute",
+    start: float = 0,
+    duration: int | None = None,
+    **more: Any,
+) -> Payload:
+    """Return a profile of (start, limit); limits in A or kW, times in s from now."""
+    unit = unit or await _unit(t)
+    schedule: Payload = {
+        "id": t.next_id(),
+        "chargingRateUnit": unit,
+        "chargingSchedulePeriod": [
+            {"startPeriod": begin, "limit": _limit(unit, limit)} for begin, limit in periods or ((0, _LIMIT),)
+        ],
+    }
+    if kind != "Relative":
+        schedule["startSchedule"] = t.later(start)
+    if duration is not None:
+        schedule["duration"] = duration
+    return {
+        "id": t.next_id(),
+        "stackLevel": stack,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": kind,
+        "chargingSchedule": [schedule],
+    } | more
+
+
+async def _set(t: StationTest, profile: Payload, evse: int = 1) -> str:
+    """Send a profile; return the status. It is cleared after the case."""
+    t.undo(lambda: t.ask("ClearChargingProfile", chargingProfileId=profile["id"]))
+    answer = await t.ask("SetChargingProfile", evseId=evse, chargingProfile=profile)
+    return str(answer["status"])
+
+
+async def _accepts(t: StationTest, profile: Payload, evse: int = 1, requirement: str = "K01.FR.07") -> None:
+    status = await _set(t, profile, evse)
+    t.check(status == "Accepted", requirement, f"answers {status} to a {profile['chargingProfilePurpose']}")
+
+
+async def _cleared(t: StationTest) -> None:
+    """Remove all profiles of the back end."""
+    for purpose in ("TxDefaultProfile", "ChargingStationMaxProfile", "TxProfile"):
+        await t.ask("ClearChargingProfile", chargingProfileCriteria={"chargingProfilePurpose": purpose})
+
+
+async def _reported(t: StationTest, evse: int | None = None, **criteria: Any) -> list[tuple[int, Payload]]:
+    """Return the profiles that match, with their EVSE; none for the status NoProfiles."""
+    number = t.next_id()
+    place = {} if evse is None else {"evseId": evse}
+    answer = await t.ask("GetChargingProfiles", requestId=number, chargingProfile=criteria, **place)
+    if answer["status"] != "Accepted":
+        t.check(answer["status"] == "NoProfiles", "K09.FR.01", f"answers {answer['status']}")
+        return []
+    found: list[tuple[int, Payload]] = []
+    while True:
+        part = await t.expect("ReportChargingProfiles", "K09.FR.02", requestId=number)
+        found += [(part["evseId"], each) for each in part["chargingProfile"]]
+        if not part.get("tbc", False):
+            return found
+
+
+def _is_within(sent: Any, found: Any) -> bool:
+    """Return whether what was sent is in what was found, which may have more."""
+    match sent, found:
+        case dict(), dict():
+            return all(name in found and _is_within(value, found[name]) for name, value in sent.items())
+        case list(), list():
+            return len(sent) == len(found) and all(map(_is_within, sent, found))
+        case str(), str() if sent[:4].isdecimal() and "T" in sent:
+            return abs(parse_time(sent) - parse_time(found)) < 1000
+    return bool(sent == found)
+
+
+async def _has(t: StationTest, profile: Payload, evse: int, requirement: str) -> None:
+    """Expect the station to report a profile as it was sent."""
+    found = await _reported(t, chargingProfileId=[profile["id"]])
+    t.check(len(found) == 1, requirement, f"reports {len(found)} profiles with its id")
+    t.check(found[0][0] == evse, requirement, f"reports it for EVSE {found[0][0]} instead of {evse}")
+    t.check(_is_within(profile, found[0][1]), requirement, f"reports another profile than was sent: {found[0][1]}")
+
+
+async def _composite(t: StationTest, evse: int, seconds: int, requirement: str = "K08.FR.02") -> Payload:
+    """Return the composite schedule of an EVSE. Raises Failed."""
+    unit = await _unit(t)
+    answer = await t.ask("GetCompositeSchedule", evseId=evse, duration=seconds, chargingRateUnit=unit)
+    t.check(answer["status"] == "Accepted", requirement, f"answers {answer['status']}")
+    schedule: Payload = answer["schedule"]
+    t.check(schedule["evseId"] == evse, requirement, f"is of EVSE {schedule['evseId']}")
+    t.check(schedule["duration"] == seconds, requirement, f"is of {schedule['duration']} s")
+    t.check(schedule["chargingRateUnit"] == unit, requirement, f"is in {schedule['chargingRateUnit']}")
+    first = schedule["chargingSchedulePeriod"][0]["startPeriod"]
+    t.check(first == 0, requirement, f"begins at {first} s")
+    return schedule
+
+
+def _at(schedule: Payload, seconds: float) -> float:
+    """Return the limit of a composite schedule at some time after its start, in A or kW."""
+    begun = [each for each in schedule["chargingSchedulePeriod"] if each["startPeriod"] <= seconds]
+    limit: float = begun[-1]["limit"]
+    return limit / 1000 if schedule["chargingRateUnit"] == "W" else limit
+
+
+def _follows(t: StationTest, schedule: Payload, requirement: str, *expected: tuple[int, float]) -> None:
+    """Expect limits at some times, each at least 10 s away from a change."""
+    for seconds, limit in expected:
+        found = _at(schedule, seconds)
+        t.check(
+            abs(found - limit) < 0.01, requirement, f"the limit after {seconds} s is {found:g} instead of {limit:g}"
+        )
+
+
+def _differs(t: StationTest, schedule: Payload, requirement: str, seconds: int) -> None:
+    found = _at(schedule, seconds)
+    t.check(abs(found - _LIMIT) > 0.01, requirement, f"the limit after {seconds} s is that of the profile")
+
+
+# -- set
+
+
+def _case_of_set(number: int, title: str, purpose: str, evse: int, requirement: str, *, quick: bool = False) -> None:
+    @K.case(
+        f"TC_K_{number:02}_CS",
+        title,
+        required="The station accepts the profile, and reports it as it was sent.",
+        requirements=("K01.FR.07", requirement, "K09.FR.02"),
+        profiles=PROFILES,
+        needs=SMART,
+        quick=quick,
+    )
+    async def script(t: StationTest) -> None:
+        with precondition():
+            await _cleared(t)
+        profile = await _profile(t, purpose, duration=None if evse == 0 else 3600)
+        await _accepts(t, profile, evse)
+        await _has(t, profile, evse, requirement)
+
+
+_case_of_set(1, "TxDefaultProfile of one EVSE", "TxDefaultProfile", 1, "K01.FR.15", quick=True)
+_case_of_set(3, "ChargingStationMaxProfile", "ChargingStationMaxProfile", 0, "K01.FR.03")
+_case_of_set(10, "TxDefaultProfile of all EVSEs", "TxDefaultProfile", 0, "K01.FR.14")
+
+
+@K.case(
+    "TC_K_60_CS",
+    "TxProfile of a transaction",
+    required="The station accepts the profile of a transaction, and reports it as it was sent.",
+    requirements=("K01.FR.04", "K01.FR.07", "K01.FR.15"),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def set_for_transaction(t: StationTest) -> None:
+    transaction = await t.charging()
+    profile = await _profile(t, "TxProfile", kind="Relative", transactionId=transaction)
+    await _accepts(t, profile, requirement="K01.FR.04")
+    await _has(t, profile, 1, "K01.FR.15")
+
+
+@K.case(
+    "TC_K_19_CS",
+    "Recurring profile",
+    required="The station accepts a profile that recurs daily, and reports it as it was sent.",
+    requirements=("K01.FR.40",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def set_recurring(t: StationTest) -> None:
+    profile = await _profile(t, kind="Recurring", recurrencyKind="Daily", duration=3600)
+    await _accepts(t, profile, requirement="K01.FR.40")
+    await _has(t, profile, 1, "K01.FR.40")
+
+
+@K.case(
+    "TC_K_04_CS",
+    "Replace a profile by its id",
+    required="The station accepts the second profile, and has it instead of the first.",
+    requirements=("K01.FR.05",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def replace(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+        first = await _profile(t)
+        await _accepts(t, first)
+    second = await _profile(t, "TxDefaultProfile", (0, 10.0)) | {"id": first["id"]}
+    await _accepts(t, second, requirement="K01.FR.05")
+    await _has(t, second, 1, "K01.FR.05")
+
+
+def _case_of_rejection(
+    number: int, title: str, requirement: str, purpose: str, evse: int, *, charging: bool = False
+) -> None:
+    """Add a case in which a profile is rejected. EVSE -1 is one that does not exist."""
+    of: dict[str, Any] = {"transactionId": NOBODY} if purpose == "TxProfile" else {}
+
+    @K.case(
+        f"TC_K_{number:02}_CS",
+        title,
+        required="The station rejects the profile, and does not have it.",
+        requirements=(requirement,),
+        profiles=PROFILES,
+        needs=SMART,
+    )
+    async def script(t: StationTest) -> None:
+        if charging:
+            await t.charging()
+        profile = await _profile(t, purpose, kind="Relative" if purpose == "TxProfile" else "Absolute", **of)
+        status = await _set(t, profile, t.declared.evses + 1 if evse < 0 else evse)
+        t.check(status == "Rejected", requirement, f"answers {status}")
+        found = await _reported(t, chargingProfileId=[profile["id"]])
+        t.check(not found, requirement, "reports the profile that it rejected")
+
+
+_case_of_rejection(2, "TxProfile without a transaction", "K01.FR.09", "TxProfile", 1)
+_case_of_rejection(11, "TxProfile of all EVSEs", "K01.FR.16", "TxProfile", 0)
+_case_of_rejection(14, "Profile of an EVSE that does not exist", "K01.FR.28", "TxDefaultProfile", -1)
+_case_of_rejection(16, "TxProfile of an unknown transaction", "K01.FR.33", "TxProfile", 1, charging=True)
+
+
+async def _other_unit(t: StationTest) -> str:
+    """Return the unit that the station does not support. Raises NotApplicable."""
+    other = {"A", "W"} - {each.strip() for each in (await t.value("SmartChargingCtrlr", "RateUnit")).split(",")}
+    t.needs(bool(other), "the station supports both units of power")
+    return other.pop()
+
+
+@K.case(
+    "TC_K_12_CS",
+    "Profile in a unit that is not supported",
+    required="The station rejects the profile.",
+    requirements=("K01.FR.26",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def wrong_unit(t: StationTest) -> None:
+    status = await _set(t, await _profile(t, unit=await _other_unit(t)))
+    t.check(status == "Rejected", "K01.FR.26", f"answers {status}")
+
+
+@K.case(
+    "TC_K_13_CS",
+    "A profile stays over a reset",
+    required="After a reset the station reports the profile as it was sent.",
+    requirements=("K01.FR.27",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def persists(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+        profile = await _profile(t)
+        await _accepts(t, profile)
+        await reset(t)
+    await _has(t, profile, 1, "K01.FR.27")
+
+
+@K.case(
+    "TC_K_15_CS",
+    "Profile for a station without smart charging",
+    required="The station answers that it does not support the request.",
+    requirements=("K01.FR.29",),
+    profiles=("Core",),
+)
+async def not_supported(t: StationTest) -> None:
+    t.needs(not t.has("SmartChargingCtrlr.Enabled"), "the station supports smart charging")
+    profile = await _profile(t, unit="W")
+    error = await t.refused("SetChargingProfile", evseId=1, chargingProfile=profile)
+    t.check(error.code in ("NotSupported", "NotImplemented"), "K01.FR.29", f"answers {error.code}")
+
+
+@K.case(
+    "TC_K_37_CS",
+    "Remote start with a profile",
+    required="The station uses the profile for the transaction, and reports it with the transaction's id.",
+    requirements=("K05.FR.02", "F01.FR.08", "F01.FR.10"),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def remote_start(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+        await t.plug()
+    profile = await _profile(t, "TxProfile", kind="Relative")
+    t.undo(lambda: t.ask("ClearChargingProfile", chargingProfileId=profile["id"]))
+    token, number = t.token.payload, t.next_id()
+    answer = await t.ask(
+        "RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1, chargingProfile=profile
+    )
+    t.check(answer["status"] == "Accepted", "F01.FR.08", f"answers {answer['status']}")
+    transaction = await t.flowing()
+    await _has(t, profile | {"transactionId": transaction}, 1, "F01.FR.10")
+
+
+@K.case(
+    "TC_K_38_CS",
+    "Remote start with a profile, without smart charging",
+    required="The station ignores the profile, and charges.",
+    requirements=("F01.FR.12",),
+)
+async def remote_start_ignores(t: StationTest) -> None:
+    t.needs(not t.has("SmartChargingCtrlr.Enabled"), "the station supports smart charging")
+    with precondition():
+        await t.plug()
+    profile = await _profile(t, "TxProfile", unit="W", kind="Relative")
+    token, number = t.token.payload, t.next_id()
+    answer = await t.ask(
+        "RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1, chargingProfile=profile
+    )
+    t.check(answer["status"] == "Accepted", "F01.FR.12", f"answers {answer['status']}")
+    await t.flowing()
+
+
+# -- clear
+
+
+async def _clear(t: StationTest, requirement: str, status: str, **what: Any) -> None:
+    answer = await t.ask("ClearChargingProfile", **what)
+    t.check(answer["status"] == status, requirement, f"answers {answer['status']} instead of {status}")
+
+
+@K.case(
+    "TC_K_05_CS",
+    "Clear a profile by its id",
+    required="The station clears the profile, and does not report it any more.",
+    requirements=("K10.FR.03",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def clear_one(t: StationTest) -> None:
+    with precondition():
+        profile = await _profile(t)
+        await _accepts(t, profile)
+    await _clear(t, "K10.FR.03", "Accepted", chargingProfileId=profile["id"])
+    found = await _reported(t, chargingProfileId=[profile["id"]])
+    t.check(not found, "K10.FR.03", "reports the profile that was cleared")
+
+
+async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:
+    with precondition():
+        await _cleared(t)
+        for evse in evses:
+            await _accepts(t, await _profile(t), evse)
+    alike: dict[str, Any] = {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
+    await _clear(t, "K10.FR.04", "Accepted", chargingProfileCriteria=alike)
+    t.check(not await _reported(t, **alike), "K10.FR.04", "reports a profile that was cleared")
+
+
+@K.case(
+    "TC_K_06_CS",
+    "Clear a profile by purpose and stack level",
+    required="The station clears the profile, and does not report it any more.",
+    requirements=("K10.FR.04",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def clear_alike(t: StationTest) -> None:
+    await _clears_alike(t, (1,))
+
+
+@K.case(
+    "TC_K_24_CS",
+    "Clear several profiles by purpose and stack level",
+    required="The station clears the profiles of all EVSEs.",
+    requirements=("K10.FR.04",),
+    profiles=PROFILES,
+    needs=(*SMART, "2 EVSEs"),
+)
+async def clear_several(t: StationTest) -> None:
+    await _clears_alike(t, (1, 2))
+
+
+@K.case(
+    "TC_K_07_CS",
+    "Clear by criteria that no profile has",
+    required="The station answers that it knows no such profile, and keeps the others.",
+    requirements=("K10.FR.01",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def clear_none(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+        profile = await _profile(t, stack=1)
+        await _accepts(t, profile)
+    alike = {"chargingProfilePurpose": "ChargingStationMaxProfile", "stackLevel": 0}
+    await _clear(t, "K10.FR.01", "Unknown", chargingProfileCriteria=alike)
+    await _has(t, profile, 1, "K10.FR.01")
+
+
+@K.case(
+    "TC_K_08_CS",
+    "Clear an unknown profile",
+    required="The station answers that it knows no such profile.",
+    requirements=("K10.FR.01",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def clear_unknown(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+    await _clear(t, "K10.FR.01", "Unknown", chargingProfileId=t.next_id())
+
+
+@K.case(
+    "TC_K_09_CS",
+    "Clear a TxDefaultProfile during a transaction",
+    required="The limit of the profile applies, and no longer once it is cleared.",
+    requirements=("K10.FR.07",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def clear_in_use(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+        await _accepts(t, await _profile(t, duration=900))
+    await t.charging()
+    _follows(t, await _composite(t, 1, 300), "K01.FR.32", (30, _LIMIT))
+    alike = {"chargingProfilePurpose": "TxDefaultProfile"}
+    await _clear(t, "K10.FR.04", "Accepted", chargingProfileCriteria=alike)
+    _differs(t, await _composite(t, 1, 300), "K10.FR.07", 30)
+
+
+# -- get
+
+
+async def _two(t: StationTest) -> tuple[Payload, Payload]:
+    """Let the station have a ChargingStationMaxProfile, and a TxDefaultProfile of stack level 1 at EVSE 1."""
+    with precondition():
+        await _cleared(t)
+        most, usual = await _profile(t, "ChargingStationMaxProfile"), await _profile(t, stack=1)
+        await _accepts(t, most, 0)
+        await _accepts(t, usual, 1)
+    return most, usual
+
+
+def _case_of_get(
+    number: int, title: str, requirement: str, expected: tuple[int, ...], evse: int | None = None, **criteria: Any
+) -> None:
+    """Add a case in which `expected` of the two profiles, 0 and 1, are reported."""
+
+    @K.case(
+        f"TC_K_{number}_CS",
+        title,
+        required="The station reports the profiles that match, and no others.",
+        requirements=("K09.FR.02", requirement),
+        profiles=PROFILES,
+        needs=SMART,
+    )
+    async def script(t: StationTest) -> None:
+        two = await _two(t)
+        wanted = criteria | ({"chargingProfileId": [two[0]["id"]]} if number == 32 else {})
+        found = {each["id"] for _, each in await _reported(t, evse, **wanted)}
+        ids = {two[each]["id"] for each in expected}
+        t.check(found == ids, requirement, f"reports {len(found)} profiles, of which {len(found & ids)} match")
+
+
+_case_of_get(29, "Get the profiles of the station", "K09.FR.05", (0,), 0)
+_case_of_get(30, "Get the profiles of one EVSE", "K09.FR.04", (1,), 1)
+_case_of_get(31, "Get all profiles", "K09.FR.06", (0, 1), chargingLimitSource=["CSO"])
+_case_of_get(32, "Get a profile by its id", "K09.FR.01", (0,))
+_case_of_get(33, "Get the profiles of an EVSE by stack level", "K09.FR.04", (1,), 1, stackLevel=1)
+_case_of_get(35, "Get profiles by purpose", "K09.FR.04", (1,), 1, chargingProfilePurpose="TxDefaultProfile")
+_case_of_get(
+    36,
+    "Get profiles by purpose and stack level",
+    "K09.FR.04",
+    (1,),
+    1,
+    chargingProfilePurpose="TxDefaultProfile",
+    stackLevel=1,
+)
+
+
+@K.case(
+    "TC_K_34_CS",
+    "Get profiles by their source",
+    required="The station reports the profiles of that source, and none of a source without profiles.",
+    requirements=("K09.FR.02", "K09.FR.04"),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def get_by_source(t: StationTest) -> None:
+    _, usual = await _two(t)
+    found = [each["id"] for _, each in await _reported(t, 1, chargingLimitSource=["CSO"])]
+    t.check(found == [usual["id"]], "K09.FR.04", f"reports {len(found)} profiles of the back end at EVSE 1")
+    t.check(not await _reported(t, 1, chargingLimitSource=["SO"]), "K09.FR.04", "reports profiles of another source")
+
+
+# -- when profiles apply
+
+
+@K.case(
+    "TC_K_21_CS",
+    "Profile that is not valid yet",
+    required="The limit applies from validFrom on, and not before.",
+    requirements=("K01.FR.36",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def valid_from(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+    await _accepts(t, await _profile(t, kind="Relative", validFrom=t.later(300)))
+    schedule = await _composite(t, 1, 400)
+    _differs(t, schedule, "K01.FR.36", 200)
+    _follows(t, schedule, "K01.FR.36", (350, _LIMIT))
+
+
+@K.case(
+    "TC_K_22_CS",
+    "Profile that is no longer valid",
+    required="The limit applies up to validTo, and not longer.",
+    requirements=("K01.FR.37",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def valid_to(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+    await _accepts(t, await _profile(t, validFrom=t.later(-10), validTo=t.later(300)), 0)
+    for evse in range(1, t.declared.evses + 1):
+        schedule = await _composite(t, evse, 400)
+        _follows(t, schedule, "K01.FR.37", (100, _LIMIT))
+        _differs(t, schedule, "K01.FR.37", 350)
+
+
+@K.case(
+    "TC_K_23_CS",
+    "Schedule that begins later",
+    required="The limit applies from startSchedule on, and not before.",
+    requirements=("K01.FR.30",),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def starts_later(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+    await _accepts(t, await _profile(t, start=60))
+    schedule = await _composite(t, 1, 300)
+    _differs(t, schedule, "K01.FR.30", 10)
+    _follows(t, schedule, "K01.FR.30", (100, _LIMIT))
+
+
+@K.case(
+    "TC_K_28_CS",
+    "TxDefaultProfile during a transaction",
+    required="The limit applies to the transaction that runs.",
+    requirements=("K01.FR.32",),
+    profiles=PROFILES,
+    needs=SMART,
+    quick=True,
+)
+async def applies_at_once(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+    await t.charging()
+    await _accepts(t, await _profile(t, duration=900))
+    _follows(t, await _composite(t, 1, 300), "K01.FR.32", (30, _LIMIT), (250, _LIMIT))
+
+
+# -- composite schedules
+
+
+@K.case(
+    "TC_K_39_CS",
+    "Composite schedule of the station",
+    required="The station answers with a schedule of the whole station, of the duration asked for.",
+    requirements=("K08.FR.02", "K08.FR.03", "K08.FR.06"),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def composite_station(t: StationTest) -> None:
+    await _composite(t, 0, 300, "K08.FR.03")
+
+
+@K.case(
+    "TC_K_40_CS",
+    "Composite schedule of two stack levels",
+    required="The higher stack level applies while it lasts, then the lower one.",
+    requirements=("K08.FR.02", "K08.FR.06", "K01.FR.17"),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def composite_stack(t: StationTest) -> None:
+    levels = await t.value("SmartChargingCtrlr", "ProfileStackLevel")
+    t.needs(int(levels or 0) > 0, "the station has a single stack level")
+    with precondition():
+        await _cleared(t)
+        lower = await _profile(t, "TxDefaultProfile", (0, 6.0), (100, 8.0), (200, 10.0), duration=420)
+        upper = await _profile(t, "TxDefaultProfile", (0, 7.0), (100, 9.0), stack=1, duration=150)
+        await _accepts(t, lower)
+        await _accepts(t, upper)
+    schedule = await _composite(t, 1, 350)
+    _follows(t, schedule, "K08.FR.06", (20, 7.0), (115, 9.0), (165, 8.0), (250, 10.0))
+
+
+@K.case(
+    "TC_K_41_CS",
+    "Composite schedule of several purposes",
+    required="The profile of the transaction comes before the default one, and the station's limits both.",
+    requirements=("K08.FR.02", "K08.FR.04"),
+    profiles=PROFILES,
+    needs=SMART,
+)
+async def composite_purposes(t: StationTest) -> None:
+    with precondition():
+        await _cleared(t)
+    transaction = await t.charging()
+    with precondition():
+        await _accepts(t, await _profile(t, "ChargingStationMaxProfile", (0, 10.0)), 0)
+        await _accepts(t, await _profile(t, "TxDefaultProfile", (0, 6.0)))
+        running = await _profile(t, "TxProfile", (0, 8.0), (100, 16.0), (200, 7.0), transactionId=transaction)
+        await _accepts(t, running)
+    schedule = await _composite(t, 1, 300)
+    _follows(t, schedule, "K08.FR.04", (30, 8.0), (150, 10.0), (250, 7.0))
+
+
+def _case_of_no_schedule(number: int, title: str, requirement: str) -> None:
+    @K.case(
+        f"TC_K_{number}_CS",
+        title,
+        required="The station rejects the request, and answers without a schedule.",
+        requirements=(requirement,),
+        profiles=PROFILES,
+        needs=SMART,
+    )
+    async def script(t: StationTest) -> None:
+        unit = await _other_unit(t) if number == 42 else await _unit(t)
+        evse = 0 if number == 42 else t.declared.evses + 1
+        answer = await t.ask("GetCompositeSchedule", evseId=evse, duration=300, chargingRateUnit=unit)
+        t.check(answer["status"] == "Rejected", requirement, f"answers {answer['status']}")
+        t.check("schedule" not in answer, requirement, "answers with a schedule")
+
+
+_case_of_no_schedule(42, "Composite schedule in a unit that is not supported", "K08.FR.07")
+_case_of_no_schedule(47, "Composite schedule of an EVSE that does not exist", "K08.FR.05")

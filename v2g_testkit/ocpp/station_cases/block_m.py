@@ -1,0 +1,267 @@
+"""Functional block M, certificates: cases for charging stations of what a back end installs, lists and deletes."""
+
+from typing import Final
+
+from v2g_testkit.ocpp.case import Block, NotApplicable, precondition
+from v2g_testkit.ocpp.certificates import Authority
+from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, V2G, install, installed, lists
+from v2g_testkit.ocpp.station_tester import StationTest
+
+M: Final[Block[StationTest]] = Block()
+
+MO: Final = "MORootCertificate"
+CHAIN: Final = "V2GCertificateChain"
+PLUG_AND_CHARGE: Final = ("ISO 15118 Support",)
+ISO_15118: Final = ("ISO15118Ctrlr.Enabled",)
+
+
+async def _installs(t: StationTest, use: str) -> None:
+    """Install a root; the station then lists it."""
+    root = await install(t, use)
+    t.check(lists(await installed(t, use), root), "M05.FR.01", f"does not list the {use} that it accepted")
+
+
+async def _lists(t: StationTest, *uses: str) -> None:
+    """List the roots of some kinds."""
+    with precondition():
+        roots = [await install(t, use) for use in uses]
+    entries = await installed(t, *uses)
+    for root in roots:
+        t.check(lists(entries, root), "M03.FR.04", f"does not list a {root.use}")
+
+
+# -- install
+
+
+@M.case(
+    "TC_M_01_CS",
+    "Install a root of back ends",
+    required="The station accepts the root, and lists it.",
+    requirements=("M05.FR.01", "M05.FR.02"),
+    quick=True,
+)
+async def install_csms(t: StationTest) -> None:
+    await _installs(t, CSMS)
+
+
+@M.case(
+    "TC_M_02_CS",
+    "Install a root of firmware",
+    required="The station accepts the root, and lists it.",
+    requirements=("M05.FR.01", "M05.FR.02"),
+)
+async def install_manufacturer(t: StationTest) -> None:
+    await _installs(t, MANUFACTURER)
+
+
+@M.case(
+    "TC_M_03_CS",
+    "Install a V2G root",
+    required="The station accepts the root, and lists it.",
+    requirements=("M05.FR.01", "M05.FR.02"),
+    profiles=PLUG_AND_CHARGE,
+    needs=ISO_15118,
+)
+async def install_v2g(t: StationTest) -> None:
+    await _installs(t, V2G)
+
+
+@M.case(
+    "TC_M_04_CS",
+    "Install a root of contracts",
+    required="The station accepts the root, and lists it.",
+    requirements=("M05.FR.01", "M05.FR.02"),
+    profiles=PLUG_AND_CHARGE,
+    needs=ISO_15118,
+)
+async def install_mo(t: StationTest) -> None:
+    await _installs(t, MO)
+
+
+@M.case(
+    "TC_M_07_CS",
+    "Install a root that has expired",
+    required="The station rejects the root, and does not list it.",
+    requirements=("M05.FR.01", "M05.FR.07"),
+)
+async def install_expired(t: StationTest) -> None:
+    root = Authority(CSMS, t.now(), last_day=-1)
+    answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate=root.pem)
+    t.check(answer["status"] == "Rejected", "M05.FR.07", f"answers {answer['status']}")
+    t.check(not lists(await installed(t, CSMS), root), "M05.FR.07", "lists the root that it rejected")
+
+
+@M.case(
+    "TC_M_09_CS",
+    "Install a root that the present one has not signed",
+    required="A station that checks this rejects the root, and lists those that it had.",
+    requirements=("M05.FR.10", "M05.FR.11"),
+    needs=("SecurityCtrlr.AdditionalRootCertificateCheck",),
+)
+async def install_unsigned(t: StationTest) -> None:
+    before = await installed(t, CSMS)
+    t.needs(bool(before), "it has no root of its back end")
+    root = Authority(CSMS, t.now())
+    answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate=root.pem)
+    t.check(answer["status"] == "Rejected", "M05.FR.11", f"answers {answer['status']}")
+    after = await installed(t, CSMS)
+    t.check(not lists(after, root), "M05.FR.11", "lists the root that it rejected")
+    t.check(all(each in after for each in before), "M05.FR.11", "does not list the root that it had any more")
+
+
+# -- list
+
+
+@M.case(
+    "TC_M_12_CS",
+    "List roots of back ends",
+    required="The station lists the root that was installed, and no other kinds.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+)
+async def list_csms(t: StationTest) -> None:
+    await _lists(t, CSMS)
+
+
+@M.case(
+    "TC_M_13_CS",
+    "List roots of firmware",
+    required="The station lists the root that was installed, and no other kinds.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+)
+async def list_manufacturer(t: StationTest) -> None:
+    await _lists(t, MANUFACTURER)
+
+
+@M.case(
+    "TC_M_14_CS",
+    "List V2G roots",
+    required="The station lists the root that was installed, and no other kinds.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+    profiles=PLUG_AND_CHARGE,
+    needs=ISO_15118,
+)
+async def list_v2g(t: StationTest) -> None:
+    await _lists(t, V2G)
+
+
+@M.case(
+    "TC_M_15_CS",
+    "List the station's own V2G chain",
+    required="The station lists its chain, with its sub-CAs as children.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04", "M03.FR.05"),
+    profiles=PLUG_AND_CHARGE,
+    needs=ISO_15118,
+)
+async def list_chain(t: StationTest) -> None:
+    whole = await installed(t)
+    t.needs(any(each["certificateType"] == CHAIN for each in whole), "it has no V2G certificate")
+    chains = await installed(t, CHAIN)
+    t.check(bool(chains), "M03.FR.04", "lists its chain only with all others")
+    alone = [each for each in chains if not each.get("childCertificateHashData")]
+    t.check(not alone, "M03.FR.05", "lists a chain without its sub-CAs")
+
+
+@M.case(
+    "TC_M_16_CS",
+    "List roots of contracts",
+    required="The station lists the root that was installed, and no other kinds.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+    profiles=PLUG_AND_CHARGE,
+    needs=ISO_15118,
+)
+async def list_mo(t: StationTest) -> None:
+    await _lists(t, MO)
+
+
+@M.case(
+    "TC_M_17_CS",
+    "List roots of two kinds",
+    required="The station lists the roots of both kinds, and no others.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+)
+async def list_two(t: StationTest) -> None:
+    await _lists(t, CSMS, MANUFACTURER)
+
+
+@M.case(
+    "TC_M_18_CS",
+    "List certificates of all kinds",
+    required="Asked for no kind, the station lists all.",
+    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+)
+async def list_all(t: StationTest) -> None:
+    with precondition():
+        roots = [await install(t, use) for use in (CSMS, MANUFACTURER)]
+    entries = await installed(t)
+    for root in roots:
+        t.check(lists(entries, root), "M03.FR.04", f"does not list a {root.use}")
+
+
+@M.case(
+    "TC_M_19_CS",
+    "List certificates of a kind of which there are none",
+    required="The station answers NotFound, without a list.",
+    requirements=("M03.FR.01", "M03.FR.02"),
+)
+async def list_none(t: StationTest) -> None:
+    with precondition():
+        await install(t, MANUFACTURER)
+        whole = await installed(t)
+    t.needs(all(each["certificateType"] != MO for each in whole), "it has roots of contracts, which are left alone")
+    answer = await t.ask("GetInstalledCertificateIds", certificateType=[MO])
+    t.check(answer["status"] == "NotFound", "M03.FR.02", f"answers {answer['status']}")
+    t.check("certificateHashDataChain" not in answer, "M03.FR.02", "answers with a list")
+
+
+# -- delete
+
+
+@M.case(
+    "TC_M_20_CS",
+    "Delete a root",
+    required="The station accepts that, and does not list the root any more.",
+    requirements=("M04.FR.01", "M04.FR.02"),
+)
+async def delete(t: StationTest) -> None:
+    with precondition():
+        root = await install(t, CSMS)
+        entries = await installed(t, CSMS)
+        t.check(lists(entries, root), "M03.FR.04", "does not list the root")
+    names = next(e["certificateHashData"] for e in entries if root.is_named_by(e["certificateHashData"]))
+    answer = await t.ask("DeleteCertificate", certificateHashData=names)
+    t.check(answer["status"] == "Accepted", "M04.FR.02", f"answers {answer['status']}")
+    t.check(not lists(await installed(t, CSMS), root), "M04.FR.02", "still lists the root")
+
+
+@M.case(
+    "TC_M_22_CS",
+    "Delete a certificate that the station does not have",
+    required="The station answers NotFound, and keeps what it has.",
+    requirements=("M04.FR.01", "M04.FR.04"),
+)
+async def delete_unknown(t: StationTest) -> None:
+    with precondition():
+        root = await install(t, CSMS)
+    answer = await t.ask("DeleteCertificate", certificateHashData=Authority(CSMS, t.now()).hash_data())
+    t.check(answer["status"] == "NotFound", "M04.FR.04", f"answers {answer['status']}")
+    t.check(lists(await installed(t, CSMS), root), "M04.FR.04", "has deleted another certificate")
+
+
+@M.case(
+    "TC_M_23_CS",
+    "Delete the station's own certificate",
+    required="The station answers Failed, and connects with the certificate as before.",
+    requirements=("M04.FR.06",),
+    profiles=("Advanced Security",),
+)
+async def delete_own(t: StationTest) -> None:
+    own = t.opening.certificate
+    if own is None:
+        raise NotApplicable("it connects without a certificate of its own")
+    if t.authority is None:
+        raise NotApplicable("needs the key of the authority of the station's certificates (--ca-key)")
+    answer = await t.ask("DeleteCertificate", certificateHashData=t.authority.names(own))
+    t.check(answer["status"] == "Failed", "M04.FR.06", f"answers {answer['status']}")
+    async with t.reconnects():
+        await t.disconnect()
+    t.check(t.opening.certificate == own, "M04.FR.06", "connects with another certificate")

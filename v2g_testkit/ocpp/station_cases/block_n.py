@@ -1,0 +1,901 @@
+"""Functional block N, diagnostics: cases of monitors, logs and customers for charging stations."""
+
+import itertools
+from collections.abc import Iterable
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.connection import Received
+from v2g_testkit.ocpp.station_cases.steps import cached, connector_is, forget_tokens, listed, reset
+from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
+from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest, variable_of
+
+N: Final[Block[StationTest]] = Block()
+
+PROFILES: Final = ("Advanced Device Management",)
+MONITORING: Final = ("MonitoringCtrlr.Enabled",)
+STATE: Final = variable_of("EVSE", "AvailabilityState", evse=1)
+WHOLE: Final = variable_of("ChargingStation", "AvailabilityState")
+
+
+def _monitor(variable: Payload, kind: str = "Delta", value: float = 1, severity: int = 8) -> Payload:
+    return {"type": kind, "value": value, "severity": severity} | variable
+
+
+async def _set(t: StationTest, *monitors: Payload) -> list[Payload]:
+    """Set monitors; return the results, in the order of the request. They are cleared after the case."""
+    results: list[Payload] = (await t.ask("SetVariableMonitoring", setMonitoringData=list(monitors)))[
+        "setMonitoringResult"
+    ]
+    ids = [each["id"] for each in results if "id" in each]
+    if ids:
+        t.undo(lambda: t.ask("ClearVariableMonitoring", id=ids))
+    t.check(len(results) == len(monitors), "N04.FR.01", f"{len(results)} results for {len(monitors)} monitors")
+    for one, result in zip(monitors, results, strict=True):
+        same = all(result[name] == one[name] for name in ("type", "severity", "variable"))
+        t.check(same and result["component"]["name"] == one["component"]["name"], "N04.FR.02", "answers about another")
+    return results
+
+
+async def _sets(t: StationTest, *monitors: Payload) -> list[int]:
+    """Set monitors that must be accepted; return their ids. Raises Failed."""
+    results = await _set(t, *monitors)
+    for each in results:
+        name = f"{each['component']['name']}.{each['variable']['name']}"
+        t.check(each["status"] == "Accepted", "N04.FR.08", f"{name}: {each['status']}")
+        t.check("id" in each, "N04.FR.11", f"{name}: no id")
+    return [each["id"] for each in results]
+
+
+async def _report(t: StationTest, *variables: Payload, criteria: Iterable[str] = ()) -> list[Payload]:
+    """Return the monitors that match, with component and variable; none for EmptyResultSet."""
+    number = t.next_id()
+    wanted: Payload = {"componentVariable": list(variables)} if variables else {}
+    if criteria:
+        wanted["monitoringCriteria"] = list(criteria)
+    answer = await t.ask("GetMonitoringReport", requestId=number, **wanted)
+    if answer["status"] == "EmptyResultSet":
+        return []
+    t.check(answer["status"] == "Accepted", "N02.FR.01", f"answers {answer['status']}")
+    entries = await t.parts("NotifyMonitoringReport", "monitor", number)
+    return [
+        each | {"component": entry["component"], "variable": entry["variable"]}
+        for entry in entries
+        for each in entry["variableMonitoring"]
+    ]
+
+
+def _ids(monitors: list[Payload]) -> set[int]:
+    return {each["id"] for each in monitors}
+
+
+async def _event(t: StationTest, monitor: int, within: float | None = None) -> Payload | None:
+    """Return the next event of a monitor, if there is one."""
+
+    def has(each: Received) -> bool:
+        return each.action == "NotifyEvent" and any(
+            one.get("variableMonitoringId") == monitor for one in each.payload.get("eventData", [])
+        )
+
+    found = await t.find(has, within)
+    return None if found is None else next(e for e in found["eventData"] if e.get("variableMonitoringId") == monitor)
+
+
+# -- reports
+
+
+@N.case(
+    "TC_N_02_CS",
+    "Monitors of variables",
+    required="The station reports the monitors of the variables asked for.",
+    requirements=("N02.FR.01", "N02.FR.05", "N02.FR.08"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def report_of_variables(t: StationTest) -> None:
+    with precondition():
+        ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
+    found = await _report(t, STATE, WHOLE)
+    t.check(set(ids) <= _ids(found), "N02.FR.05", f"reports {len(found)} monitors, but not those that were set")
+    names = {each["variable"]["name"] for each in found}
+    t.check(names == {"AvailabilityState"}, "N02.FR.08", f"reports monitors of {', '.join(sorted(names))}")
+
+
+@N.case(
+    "TC_N_03_CS",
+    "Monitors of variables, by criteria",
+    required="The station reports the monitors that match both, the variable and the criterion.",
+    requirements=("N02.FR.01", "N02.FR.05", "N02.FR.10", "N02.FR.13"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def report_by_criteria(t: StationTest) -> None:
+    with precondition():
+        ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
+    found = await _report(t, STATE, WHOLE, criteria=["ThresholdMonitoring"])
+    t.check(not found, "N02.FR.10", f"reports {len(found)} thresholds of states")
+    found = await _report(t, STATE, WHOLE, criteria=["DeltaMonitoring"])
+    t.check(set(ids) <= _ids(found), "N02.FR.13", "does not report the monitors that were set")
+    kinds = {each["type"] for each in found}
+    t.check(kinds == {"Delta"}, "N02.FR.13", f"reports monitors of the types {', '.join(sorted(kinds))}")
+
+
+# -- base and level
+
+
+@N.case(
+    "TC_N_05_CS",
+    "Set the monitoring base",
+    required="The station accepts each of the three bases.",
+    requirements=("N03.FR.01", "N03.FR.03", "N03.FR.04", "N03.FR.05"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def base(t: StationTest) -> None:
+    t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
+    for each in ("All", "FactoryDefault", "HardWiredOnly"):
+        answer = await t.ask("SetMonitoringBase", monitoringBase=each)
+        t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']} to {each}")
+
+
+@N.case(
+    "TC_N_06_CS",
+    "The base HardWiredOnly removes other monitors",
+    required="The station does not report a monitor that was set before.",
+    requirements=("N03.FR.01", "N03.FR.05"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def base_removes(t: StationTest) -> None:
+    t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(WHOLE))
+    answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
+    t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
+    t.check(identifier not in _ids(await _report(t, WHOLE)), "N03.FR.05", "still reports the monitor")
+
+
+@N.case(
+    "TC_N_16_CS",
+    "Monitoring level",
+    required="The station reports no events of monitors that are less severe than the level.",
+    requirements=("N05.FR.01", "N05.FR.03"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def level(t: StationTest) -> None:
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(STATE))
+    t.undo(lambda: t.ask("SetMonitoringLevel", severity=9))
+    answer = await t.ask("SetMonitoringLevel", severity=7)
+    t.check(answer["status"] == "Accepted", "N05.FR.01", f"answers {answer['status']}")
+    t.forget()
+    await t.plug()
+    t.check(await _event(t, identifier, 5) is None, "N05.FR.03", "reports an event of severity 8 at level 7")
+
+
+@N.case(
+    "TC_N_17_CS",
+    "Monitoring level out of range",
+    required="The station rejects levels beyond 0 to 9.",
+    requirements=("N05.FR.02",),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def level_out_of_range(t: StationTest) -> None:
+    for severity in (10, -1) if t.version == "2.0.1" else (10,):  # 2.1: below 0 is against the schema
+        answer = await t.ask("SetMonitoringLevel", severity=severity)
+        t.check(answer["status"] == "Rejected", "N05.FR.02", f"answers {answer['status']} to {severity}")
+
+
+# -- set
+
+
+def _case_of_set(number: int, title: str, *monitors: Payload) -> None:
+    @N.case(
+        f"TC_N_{number:02}_CS",
+        title,
+        required="The station accepts the monitors, gives each an id, and reports them.",
+        requirements=("N04.FR.01", "N04.FR.02", "N04.FR.08", "N04.FR.11"),
+        profiles=PROFILES,
+        needs=MONITORING,
+    )
+    async def script(t: StationTest) -> None:
+        ids = await _sets(t, *monitors)
+        t.check(len(set(ids)) == len(monitors), "N04.FR.11", f"the ids are {ids}")
+        found = {each["id"]: each for each in await _report(t, STATE, WHOLE)}
+        for identifier, monitor in zip(ids, monitors, strict=True):
+            t.check(identifier in found, "N04.FR.08", "does not report a monitor that it accepted")
+            same = all(found[identifier][name] == monitor[name] for name in ("type", "severity"))
+            t.check(same, "N04.FR.08", f"reports another monitor: {found[identifier]}")
+
+
+_case_of_set(8, "Set a monitor", _monitor(STATE))
+_case_of_set(9, "Set several monitors", _monitor(STATE), _monitor(WHOLE))
+_case_of_set(10, "Set several monitors of one variable", _monitor(STATE), _monitor(STATE, severity=7))
+
+
+def _case_of_refusal(
+    number: int, title: str, requirement: str, monitor: Payload, *expected: str, wants: str = "refuses"
+) -> None:
+    @N.case(
+        f"TC_N_{number}_CS",
+        title,
+        required=f"The station {wants} the monitor, and gives it no id.",
+        requirements=("N04.FR.01", requirement),
+        profiles=PROFILES,
+        needs=MONITORING,
+    )
+    async def script(t: StationTest) -> None:
+        (result,) = await _set(t, monitor)
+        t.check(result["status"] in expected, requirement, f"answers {result['status']}")
+        t.check("id" not in result, requirement, "gives an id to a monitor that it did not accept")
+
+
+_UNKNOWN: Final = variable_of("NonExistent", "Power")
+_case_of_refusal(11, "Monitor of an unknown component", "N04.FR.03", _monitor(_UNKNOWN), "UnknownComponent")
+_case_of_refusal(
+    37,
+    "Monitor of an unknown variable",
+    "N04.FR.04",
+    _monitor(variable_of("EVSE", "unknownVariable", evse=1)),
+    "UnknownVariable",
+)
+_case_of_refusal(12, "Delta below zero", "N04.FR.14", _monitor(STATE, value=-1), "Rejected")
+_case_of_refusal(
+    38,
+    "Monitor of a type that does not suit the variable",
+    "N04.FR.05",
+    _monitor(STATE, "UpperThreshold"),
+    "UnsupportedMonitorType",
+    "Rejected",
+)
+
+
+@N.case(
+    "TC_N_15_CS",
+    "The same monitor twice",
+    required="The station accepts the first, and answers that the second is a duplicate.",
+    requirements=("N04.FR.10",),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def duplicate(t: StationTest) -> None:
+    first, second = await _set(t, _monitor(STATE), _monitor(STATE))
+    t.check(first["status"] == "Accepted", "N04.FR.08", f"answers {first['status']}")
+    t.check(second["status"] == "Duplicate", "N04.FR.10", f"answers {second['status']} to the second")
+
+
+# -- clear
+
+
+@N.case(
+    "TC_N_18_CS",
+    "Clear monitors",
+    required="The station clears the monitors, and does not report them any more.",
+    requirements=("N06.FR.01", "N06.FR.05"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def clear(t: StationTest) -> None:
+    with precondition():
+        ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
+    results = (await t.ask("ClearVariableMonitoring", id=ids))["clearMonitoringResult"]
+    t.check({each["id"] for each in results} == set(ids), "N06.FR.05", f"{len(results)} results for 2 ids")
+    for each in results:
+        t.check(each["status"] == "Accepted", "N06.FR.01", f"answers {each['status']}")
+    t.check(not set(ids) & _ids(await _report(t, STATE, WHOLE)), "N06.FR.01", "still reports a monitor")
+
+
+@N.case(
+    "TC_N_19_CS",
+    "Clear an unknown monitor",
+    required="The station answers that it did not find the monitor.",
+    requirements=("N06.FR.02",),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def clear_unknown(t: StationTest) -> None:
+    (result,) = (await t.ask("ClearVariableMonitoring", id=[123456]))["clearMonitoringResult"]
+    t.check(result["status"] == "NotFound", "N06.FR.02", f"answers {result['status']}")
+    t.check(result["id"] == 123456, "N06.FR.05", f"answers about the monitor {result['id']}")
+
+
+# -- events
+
+
+@N.case(
+    "TC_N_56_CS",
+    "Event of a value that is not numeric",
+    required="The station reports each change of the value, with the monitor and the new value.",
+    requirements=("N07.FR.06", "N07.FR.07", "N07.FR.18", "N07.FR.19"),
+    profiles=PROFILES,
+    needs=MONITORING,
+    quick=True,
+)
+async def delta(t: StationTest) -> None:
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(STATE))
+    t.forget()
+    await t.plug()
+    event = await _event(t, identifier)
+    t.check(event is not None, "N07.FR.06", "sends no event of the monitor")
+    assert event is not None
+    t.check(event["trigger"] == "Delta", "N07.FR.18", f"the trigger is {event['trigger']}")
+    t.check(event["actualValue"] == "Occupied", "N07.FR.19", f"the value is {event['actualValue']}")
+    about = event["component"]["name"], event["variable"]["name"]
+    t.check(about == ("EVSE", "AvailabilityState"), "N07.FR.06", f"the event is of {about[0]}.{about[1]}")
+
+
+@N.case(
+    "TC_N_53_CS",
+    "A monitor stays over a reset",
+    required="After a reset the station still reports the monitor, and its events.",
+    requirements=("N07.FR.13",),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def persists(t: StationTest) -> None:
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(STATE))
+        await reset(t)
+        await connector_is(t, "Available", "B01.FR.05")
+    t.check(identifier in _ids(await _report(t, STATE)), "N07.FR.13", "does not report the monitor")
+    t.forget()
+    await t.plug()
+    t.check(await _event(t, identifier) is not None, "N07.FR.13", "sends no event of the monitor")
+
+
+# -- logs
+
+
+async def _uploads(t: StationTest, kind: str, requirement: str) -> None:
+    files, number, status = await get_log(t, kind)
+    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    await log_state(t, number, "N01.FR.08", "Uploading")
+    await log_state(t, number, "N01.FR.09", "Uploaded")
+    t.check(len(files.uploads) == 1, "N01.FR.02", f"uploads {len(files.uploads)} files")
+    (upload,) = files.uploads
+    t.check(upload.path.startswith(LOGS), "N01.FR.02", f"uploads to {upload.path}")
+    t.check(bool(upload.body), requirement, "the file is empty")
+    named = upload.method == "PUT" or "filename" in upload.disposition
+    t.check(named, "N01.FR.19", "POST without Content-Disposition and the name of the file")
+
+
+@N.case(
+    "TC_N_25_CS",
+    "Upload of diagnostics",
+    required="The station names the file, uploads it, and reports Uploading and Uploaded.",
+    requirements=("N01.FR.01", "N01.FR.02", "N01.FR.04", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
+    quick=True,
+)
+async def diagnostics(t: StationTest) -> None:
+    await _uploads(t, "DiagnosticsLog", "N01.FR.04")
+
+
+@N.case(
+    "TC_N_35_CS",
+    "Upload of the security log",
+    required="The station names the file, uploads it, and reports Uploading and Uploaded.",
+    requirements=("N01.FR.01", "N01.FR.02", "N01.FR.03", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
+)
+async def security_log(t: StationTest) -> None:
+    await _uploads(t, "SecurityLog", "N01.FR.03")
+
+
+@N.case(
+    "TC_N_26_CS",
+    "Upload that fails",
+    required="The station tries as often as it is told, and then reports that the upload has failed.",
+    requirements=("N01.FR.01", "N01.FR.07", "N01.FR.08", "N01.FR.10"),
+)
+async def upload_fails(t: StationTest) -> None:
+    retries, interval_s = 2, 5
+    files, _ = await t.file_server()
+    files.status = 500
+    began = t.elapsed()
+    _, number, status = await get_log(t, retries=retries, retryInterval=interval_s)
+    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    await log_state(t, number, "N01.FR.08", "Uploading")
+    await log_state(t, number, "N01.FR.10", "UploadFailure", "BadMessage", "PermissionDenied", "NotSupportedOperation")
+    tries, seconds = len(files.asked), t.elapsed() - began
+    t.check(tries > retries, "N01.FR.10", f"tries {tries} times instead of {1 + retries}")
+    t.check(seconds >= retries * interval_s - 1, "N01.FR.10", f"gives up after {seconds:.0f} s")
+
+
+@N.case(
+    "TC_N_36_CS",
+    "Another upload during the first one",
+    required="The station answers AcceptedCanceled, reports that of the first upload, and makes the second one.",
+    requirements=("N01.FR.01", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.12", "N01.FR.20"),
+)
+async def second_upload(t: StationTest) -> None:
+    with precondition():
+        files, _ = await t.file_server()
+        files.hold()
+        _, first, _ = await get_log(t)
+        await log_state(t, first, "N01.FR.08", "Uploading")
+    _, second, status = await get_log(t)
+    files.release()
+    t.needs(status != "Rejected", "it does not cancel uploads")
+    t.check(status == "AcceptedCanceled", "N01.FR.12", f"answers {status}")
+    await log_state(t, first, "N01.FR.20", "AcceptedCanceled")
+    await log_state(t, second, "N01.FR.08", "Uploading")
+    await log_state(t, second, "N01.FR.09", "Uploaded")
+
+
+# -- values that are numbers
+
+OFFLINE: Final = ("OCPPCommCtrlr", "OfflineThreshold")
+"""A number that every station has and lets be set."""
+NUMBER: Final = variable_of(*OFFLINE)
+
+
+async def _number(t: StationTest, value: int) -> None:
+    """Set the number. It is restored after the case."""
+    with precondition():
+        await t.demand(*OFFLINE, str(value))
+
+
+async def _watch(t: StationTest, *monitors: Payload) -> list[int]:
+    """Set monitors of the number; return their ids. Raises NotApplicable if it cannot be monitored."""
+    results = await _set(t, *monitors)
+    refused = next((each["status"] for each in results if each["status"] != "Accepted"), "")
+    t.needs(not refused, f"it does not monitor {'.'.join(OFFLINE)}: {refused}")
+    return [each["id"] for each in results]
+
+
+async def _alerts(t: StationTest, monitor: int, value: int, requirement: str, *, cleared: bool = False) -> Payload:
+    """Expect an alert of a monitor with this value, or that it is over. Raises Failed."""
+    event = await _event(t, monitor)
+    if event is None:
+        raise Failed(f"sends no event at {value}", requirement)
+    t.check(event["trigger"] == "Alerting", requirement, f"the trigger is {event['trigger']}")
+    t.check(event["actualValue"] == str(value), requirement, f"the value is {event['actualValue']} instead of {value}")
+    t.check(event.get("cleared", False) is cleared, "N07.FR.02", f"cleared is {event.get('cleared')}")
+    custom = event["eventNotificationType"] == "CustomMonitor"
+    t.check(custom, "N07.FR.06", f"eventNotificationType is {event['eventNotificationType']}")
+    return event
+
+
+@N.case(
+    "TC_N_20_CS",
+    "Thresholds",
+    required="The station reports that a value exceeds or undercuts a threshold, and that it has returned.",
+    requirements=("N07.FR.02", "N07.FR.06", "N07.FR.16", "N07.FR.17"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def thresholds(t: StationTest) -> None:
+    await _number(t, 100)
+    upper, lower = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200), _monitor(NUMBER, "LowerThreshold", 50))
+    t.forget()
+    await _number(t, 200)
+    t.check(await _event(t, upper, 3) is None, "N07.FR.16", "sends an event at the threshold itself")
+    await _number(t, 201)
+    await _alerts(t, upper, 201, "N07.FR.16")
+    await _number(t, 49)
+    await _alerts(t, upper, 49, "N07.FR.02", cleared=True)
+    await _alerts(t, lower, 49, "N07.FR.17")
+
+
+@N.case(
+    "TC_N_45_CS",
+    "Event of a number that changes",
+    required="The station reports a change by more than the monitor's value, and no smaller one.",
+    requirements=("N07.FR.06", "N07.FR.18"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def delta_of_number(t: StationTest) -> None:
+    await _number(t, 100)
+    (identifier,) = await _watch(t, _monitor(NUMBER, "Delta", 10))
+    t.forget()
+    await _number(t, 105)
+    t.check(await _event(t, identifier, 3) is None, "N07.FR.18", "reports a change by 5")
+    await _number(t, 120)
+    event = await _event(t, identifier)
+    if event is None:
+        raise Failed("sends no event after a change by 20", "N07.FR.18")
+    t.check(event["trigger"] == "Delta", "N07.FR.18", f"the trigger is {event['trigger']}")
+    t.check(event["actualValue"] == "120", "N07.FR.18", f"the value is {event['actualValue']}")
+
+
+@N.case(
+    "TC_N_51_CS",
+    "Another threshold instead",
+    required="The station compares the value with the new threshold at once: an alert that no longer holds is cleared.",
+    requirements=("N04.FR.12", "N07.FR.02", "N07.FR.11"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def threshold_replaced(t: StationTest) -> None:
+    await _number(t, 100)
+    (identifier,) = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200))
+    t.forget()
+    await _number(t, 300)
+    with precondition():
+        await _alerts(t, identifier, 300, "N07.FR.16")
+    (result,) = await _set(t, _monitor(NUMBER, "UpperThreshold", 400) | {"id": identifier})
+    t.check(result["status"] == "Accepted", "N04.FR.12", f"answers {result['status']}")
+    await _alerts(t, identifier, 300, "N07.FR.11", cleared=True)
+
+
+@N.case(
+    "TC_N_52_CS",
+    "A threshold is removed",
+    required="The station does not report an alert as over because its monitor was removed.",
+    requirements=("N06.FR.01", "N07.FR.12"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def threshold_removed(t: StationTest) -> None:
+    await _number(t, 100)
+    (identifier,) = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200))
+    t.forget()
+    await _number(t, 300)
+    with precondition():
+        await _alerts(t, identifier, 300, "N07.FR.16")
+    (result,) = (await t.ask("ClearVariableMonitoring", id=[identifier]))["clearMonitoringResult"]
+    t.check(result["status"] == "Accepted", "N06.FR.01", f"answers {result['status']}")
+    t.check(await _event(t, identifier, 5) is None, "N07.FR.12", "sends an event of the removed monitor")
+
+
+@N.case(
+    "TC_N_13_CS",
+    "Threshold out of range",
+    required="The station rejects a threshold beyond the range of the variable, and gives it no id.",
+    requirements=("N04.FR.01", "N04.FR.06"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def threshold_out_of_range(t: StationTest) -> None:
+    power = variable_of("EVSE", "Power", evse=1)
+    limit = next((each for each in await t.report("FullInventory") if _is_power(each)), {})
+    most = limit.get("variableCharacteristics", {}).get("maxLimit")
+    t.needs(most is not None, "EVSE.Power has no maxLimit")
+    (result,) = await _set(t, _monitor(power, "UpperThreshold", most + 1000))
+    t.check(result["status"] == "Rejected", "N04.FR.06", f"answers {result['status']}")
+    t.check("id" not in result, "N04.FR.06", "gives an id to a monitor that it did not accept")
+
+
+def _is_power(entry: Payload) -> bool:
+    at = entry["component"]
+    return (at["name"], at.get("evse", {}).get("id"), entry["variable"]["name"]) == ("EVSE", 1, "Power")
+
+
+@N.case(
+    "TC_N_43_CS",
+    "Three monitors, one of them invalid",
+    required="The station accepts the first and the third, and rejects the second.",
+    requirements=("N04.FR.01", "N04.FR.08", "N04.FR.14"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def one_invalid(t: StationTest) -> None:
+    results = await _set(t, _monitor(STATE), _monitor(NUMBER, value=-1), _monitor(WHOLE))
+    found = [each["status"] for each in results]
+    t.check(found == ["Accepted", "Rejected", "Accepted"], "N04.FR.14", f"answers {', '.join(found)}")
+
+
+@N.case(
+    "TC_N_39_CS",
+    "Replace a monitor by one of another variable",
+    required="The station rejects a monitor whose id belongs to another variable, and keeps the first.",
+    requirements=("N04.FR.16",),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def replace_elsewhere(t: StationTest) -> None:
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(STATE))
+    (result,) = await _set(t, _monitor(WHOLE) | {"id": identifier})
+    t.check(result["status"] == "Rejected", "N04.FR.16", f"answers {result['status']}")
+    t.check(identifier in _ids(await _report(t, STATE)), "N04.FR.16", "does not report the first monitor")
+
+
+@N.case(
+    "TC_N_40_CS",
+    "Replace a monitor",
+    required="The station replaces the monitor of this id, and rejects an id that it does not know.",
+    requirements=("N04.FR.12", "N04.FR.13"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def replace_monitor(t: StationTest) -> None:
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(STATE, severity=8))
+    (result,) = await _set(t, _monitor(STATE, severity=5) | {"id": identifier})
+    t.check(result["status"] == "Accepted", "N04.FR.12", f"answers {result['status']}")
+    found = [each for each in await _report(t, STATE) if each["id"] == identifier]
+    t.check([each["severity"] for each in found] == [5], "N04.FR.12", "reports the former monitor")
+    (result,) = await _set(t, _monitor(STATE, severity=4) | {"id": 987654})
+    t.check(result["status"] == "Rejected", "N04.FR.13", f"answers {result['status']} to an unknown id")
+
+
+@N.case(
+    "TC_N_41_CS",
+    "The base FactoryDefault removes other monitors",
+    required="The station does not report a monitor that was set before.",
+    requirements=("N03.FR.01", "N03.FR.04"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def factory_default(t: StationTest) -> None:
+    t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(WHOLE))
+    answer = await t.ask("SetMonitoringBase", monitoringBase="FactoryDefault")
+    t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
+    t.check(identifier not in _ids(await _report(t, WHOLE)), "N03.FR.04", "still reports the monitor")
+
+
+_KINDS: Final = {
+    "ThresholdMonitoring": ("N02.FR.12", {"UpperThreshold", "LowerThreshold"}),
+    "DeltaMonitoring": ("N02.FR.13", {"Delta"}),
+    "PeriodicMonitoring": ("N02.FR.14", {"Periodic", "PeriodicClockAligned"}),
+}
+
+
+async def _of_all_kinds(t: StationTest) -> list[int]:
+    await _number(t, 100)
+    return await _watch(
+        t,
+        _monitor(NUMBER, "UpperThreshold", 5000),
+        _monitor(NUMBER, "LowerThreshold", 1),
+        _monitor(NUMBER, "Delta", 50),
+        _monitor(NUMBER, "Periodic", 3600),
+        _monitor(NUMBER, "PeriodicClockAligned", 3600),
+    )
+
+
+@N.case(
+    "TC_N_01_CS",
+    "Monitors by criteria",
+    required="The station reports the monitors of the types asked for, and no others.",
+    requirements=("N02.FR.01", "N02.FR.06", "N02.FR.12", "N02.FR.13", "N02.FR.14"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def report_of_types(t: StationTest) -> None:
+    ids = set(await _of_all_kinds(t))
+    for chosen in (("ThresholdMonitoring",), ("DeltaMonitoring",), ("PeriodicMonitoring",), tuple(_KINDS)):
+        found = await _report(t, criteria=chosen)
+        wanted = {kind for each in chosen for kind in _KINDS[each][1]}
+        requirement = _KINDS[chosen[0]][0]
+        others = {each["type"] for each in found} - wanted
+        t.check(not others, requirement, f"reports {', '.join(sorted(others))} for {', '.join(chosen)}")
+        own = [each["type"] for each in found if each["id"] in ids]
+        t.check(set(own) == wanted, requirement, f"reports only {', '.join(sorted(own))} for {', '.join(chosen)}")
+
+
+@N.case(
+    "TC_N_47_CS",
+    "All monitors",
+    required="The station reports every monitor, whatever its type.",
+    requirements=("N02.FR.01", "N02.FR.11"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def report_of_all(t: StationTest) -> None:
+    ids = set(await _of_all_kinds(t))
+    missing = ids - _ids(await _report(t))
+    t.check(not missing, "N02.FR.11", f"does not report {len(missing)} of {len(ids)} monitors")
+
+
+@N.case(
+    "TC_N_24_CS",
+    "Periodic events",
+    required="The station reports the value again and again, with the interval of the monitor.",
+    requirements=("N08.FR.05", "N08.FR.06"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def periodic(t: StationTest) -> None:
+    interval_s = 10
+    with precondition():
+        (identifier,) = await _sets(t, _monitor(STATE, "Periodic", interval_s))
+    t.forget()
+    for _ in range(2):
+        before = t.elapsed()
+        event = await _event(t, identifier, interval_s + t.declared.seconds)
+        if event is None:
+            raise Failed("sends no event", "N08.FR.06")
+        t.check(event["trigger"] == "Periodic", "N08.FR.05", f"the trigger is {event['trigger']}")
+        t.check(event["actualValue"] == "Available", "N08.FR.06", f"the value is {event['actualValue']}")
+        late = t.elapsed() - before
+    t.check(interval_s - 2 <= late <= interval_s + 2, "N08.FR.06", f"the interval is {late:.0f} s")
+
+
+def _case_of_queuing(number: int, title: str, required: str, severity: int, *, queued: bool) -> None:
+    @N.case(
+        f"TC_N_{number}_CS",
+        title,
+        required=required,
+        requirements=("N07.FR.04",),
+        profiles=PROFILES,
+        needs=MONITORING,
+    )
+    async def script(t: StationTest) -> None:
+        with precondition():
+            await t.demand("MonitoringCtrlr", "OfflineQueuingSeverity", str(severity))
+            (identifier,) = await _sets(t, _monitor(STATE, severity=5))
+        t.forget()
+        async with t.away(5):
+            await t.plug()
+        event = await _event(t, identifier, None if queued else 10)
+        found = "sends no event of what happened offline" if queued else "sends an event of what happened offline"
+        t.check((event is not None) is queued, "N07.FR.04", found)
+        t.check(event is None or event["actualValue"] == "Occupied", "N07.FR.04", "the event has another value")
+
+
+_case_of_queuing(22, "Severe events offline", "The station reports the event once it is online again.", 5, queued=True)
+_case_of_queuing(23, "Other events offline", "The station does not report the event.", 4, queued=False)
+
+
+@N.case(
+    "TC_N_48_CS",
+    "Event of a variable that can only be written",
+    required="The station reports that the variable has changed, without its value.",
+    requirements=("N07.FR.06", "N07.FR.10"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def write_only(t: StationTest) -> None:
+    before = t.opening.password
+    t.needs(before is not None and len(before) >= SHORTEST_PASSWORD, "it connects without a password of its own")
+    assert before is not None
+    secret = variable_of("SecurityCtrlr", "BasicAuthPassword")
+    (result,) = await _set(t, _monitor(secret))
+    t.needs(result["status"] == "Accepted", f"it does not monitor its password: {result['status']}")
+    t.hide(before)
+    t.allow(f"{before[:20]}-monitored")
+    t.forget()
+
+    async def restore() -> None:
+        async with t.reconnects():
+            await t.write("SecurityCtrlr", "BasicAuthPassword", before)
+
+    t.undo(restore)
+    async with t.reconnects():
+        await t.write("SecurityCtrlr", "BasicAuthPassword", f"{before[:20]}-monitored")
+    event = await _event(t, result["id"])
+    if event is None:
+        raise Failed("sends no event", "N07.FR.06")
+    t.check(event["actualValue"] == "", "N07.FR.10", "the event has a value")
+
+
+# -- customers
+
+CORE: Final = ("Core",)
+
+
+async def _customer(t: StationTest, requirement: str, **flags: Any) -> str:
+    """Ask about the customer of the token, or others as `flags` say; return the data. Raises Failed."""
+    number = t.next_id()
+    about = {"idToken": t.token.payload} if "customerIdentifier" not in flags else {}
+    request = {"requestId": number, "report": False, "clear": False} | about | flags
+    answer = await t.ask("CustomerInformation", **request)
+    t.check(answer["status"] == "Accepted", requirement, f"answers {answer['status']}")
+    data = ""
+    for expected in itertools.count():
+        part = await t.expect("NotifyCustomerInformation", requirement, requestId=number)
+        t.check(part["seqNo"] == expected, requirement, f"part {part['seqNo']} instead of {expected}")
+        data += part["data"]
+        if not part.get("tbc", False):
+            break
+    return data
+
+
+async def _known(t: StationTest) -> None:
+    """Let the station store something about the customer."""
+    with precondition():
+        if t.has("AuthCacheCtrlr.Available"):
+            await cached(t, t.token)
+        elif t.has("LocalAuthListCtrlr.Available"):
+            await listed(t, {t.token: {"status": "Accepted"}})
+        else:
+            raise NotApplicable("it has neither a cache nor a list of tokens")
+
+
+@N.case(
+    "TC_N_27_CS",
+    "Report what is known about a customer",
+    required="The station reports what it has stored.",
+    requirements=("N09.FR.02", "N09.FR.05"),
+    profiles=CORE,
+)
+async def customer_report(t: StationTest) -> None:
+    await _known(t)
+    t.check(bool(await _customer(t, "N09.FR.02", report=True)), "N09.FR.05", "reports nothing")
+
+
+@N.case(
+    "TC_N_28_CS",
+    "Report on a customer who is not known",
+    required="The station sends one report.",
+    requirements=("N09.FR.02", "N09.FR.06"),
+    profiles=CORE,
+)
+async def customer_unknown(t: StationTest) -> None:
+    with precondition():
+        await _customer(t, "N10.FR.06", clear=True)
+        await forget_tokens(t)
+    await _customer(t, "N09.FR.06", report=True)
+    await t.nothing("NotifyCustomerInformation", "N09.FR.06", within=3)
+
+
+@N.case(
+    "TC_N_30_CS",
+    "Report on a customer, and forget them",
+    required="The station reports what it had stored, and removes it.",
+    requirements=("N10.FR.01", "N10.FR.03"),
+    profiles=CORE,
+)
+async def customer_cleared(t: StationTest) -> None:
+    await _known(t)
+    before = await _customer(t, "N10.FR.01", report=True, clear=True)
+    t.check(bool(before), "N10.FR.03", "reports nothing")
+    after = await _customer(t, "N10.FR.01", report=True)
+    t.check(after != before, "N10.FR.03", "still reports the same")
+
+
+@N.case(
+    "TC_N_31_CS",
+    "Report on a customer who is not known, and forget them",
+    required="The station sends one report.",
+    requirements=("N10.FR.01", "N10.FR.04"),
+    profiles=CORE,
+)
+async def customer_unknown_cleared(t: StationTest) -> None:
+    with precondition():
+        await forget_tokens(t)
+        await _customer(t, "N10.FR.06", clear=True)
+    await _customer(t, "N10.FR.04", report=True, clear=True)
+    await t.nothing("NotifyCustomerInformation", "N10.FR.04", within=3)
+
+
+@N.case(
+    "TC_N_32_CS",
+    "Forget a customer",
+    required="The station removes what it had stored, and sends one report that says so.",
+    requirements=("N10.FR.01", "N10.FR.06"),
+    profiles=CORE,
+)
+async def customer_forgotten(t: StationTest) -> None:
+    await _known(t)
+    with precondition():
+        before = await _customer(t, "N09.FR.05", report=True)
+    await _customer(t, "N10.FR.06", clear=True)
+    after = await _customer(t, "N09.FR.02", report=True)
+    t.check(after != before, "N10.FR.06", "still reports the same")
+
+
+@N.case(
+    "TC_N_62_CS",
+    "Forget a customer by their identifier",
+    required="The station sends a report, and has nothing stored under the identifier after it.",
+    requirements=("N10.FR.01", "N10.FR.03", "N10.FR.04"),
+    profiles=CORE,
+)
+async def customer_identifier(t: StationTest) -> None:
+    await _customer(t, "N10.FR.01", report=True, clear=True, customerIdentifier="V2G-CUSTOMER")
+    after = await _customer(t, "N10.FR.01", report=True, customerIdentifier="V2G-CUSTOMER")
+    t.check(after == "", "N10.FR.03", "still reports something")
+
+
+def _case_of_nobody(number: int, title: str, **request: Any) -> None:
+    @N.case(
+        f"TC_N_{number}_CS",
+        title,
+        required="The station answers Invalid.",
+        requirements=("N09.FR.09",),
+        profiles=CORE,
+    )
+    async def script(t: StationTest) -> None:
+        answer = await t.ask("CustomerInformation", requestId=t.next_id(), **request)
+        t.check(answer["status"] == "Invalid", "N09.FR.09", f"answers {answer['status']}")
+
+
+_case_of_nobody(29, "Report on nobody", report=True, clear=False)
+_case_of_nobody(33, "Forget nobody", report=False, clear=True)

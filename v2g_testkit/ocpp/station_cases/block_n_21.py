@@ -1,0 +1,144 @@
+"""Functional block N, diagnostics, of OCPP 2.1: periodic event streams (N11 to N15); cases for charging stations."""
+
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.station_tester import StationTest
+
+N_21: Final[Block[StationTest]] = Block()
+
+_OF: Final[dict[str, Any]] = {
+    "versions": ("2.1",),
+    "profiles": ("Advanced Device Management",),
+    "needs": ("MonitoringCtrlr.Available",),
+}
+_EVERY_S: Final = 2
+_MOST: Final = 40
+"""Variables of which a case tries whether they can be monitored periodically."""
+
+
+async def _monitor(t: StationTest, **params: int) -> int:
+    """Set a periodic monitor with a stream, which is cleared after the case; return its number. Raises NotApplicable.
+
+    The first variable that allows it is taken: which these are differs between stations.
+    """
+    numeric = [
+        each for each in t.reported
+        if each.get("variableCharacteristics", {}).get("supportsMonitoring")
+        and each["variableCharacteristics"].get("dataType") in ("decimal", "integer")
+    ]  # fmt: skip
+    numeric.sort(key=lambda each: each["variable"]["name"] != "Power")
+    for each in numeric[:_MOST]:
+        data = {
+            "component": each["component"], "variable": each["variable"], "type": "Periodic",
+            "value": float(_EVERY_S), "severity": 5, "periodicEventStream": params,
+        }  # fmt: skip
+        (result,) = (await t.ask("SetVariableMonitoring", setMonitoringData=[data]))["setMonitoringResult"]
+        if result["status"] == "Accepted":
+            break
+    else:
+        raise NotApplicable("no variable of it can be monitored periodically")
+    number: int = result["id"]
+    t.undo(lambda: t.ask("ClearVariableMonitoring", id=[number]))
+    return number
+
+
+async def _opened(t: StationTest, monitor: int) -> Payload:
+    """Expect the stream of a monitor to be opened; return its data. Raises Failed."""
+    told = await t.expect("OpenPeriodicEventStream", "N11.FR.02", constantStreamData__variableMonitoringId=monitor)
+    data: Payload = told["constantStreamData"]
+    return data
+
+
+async def _stream(t: StationTest, **params: int) -> tuple[int, int]:
+    """Let a stream be open; return it and its monitor."""
+    with precondition():
+        monitor = await _monitor(t, **params)
+        return (await _opened(t, monitor))["id"], monitor
+
+
+async def _open(t: StationTest) -> set[int]:
+    """Return the streams that the station says are open."""
+    answer = await t.ask("GetPeriodicEventStream")
+    return {each["id"] for each in answer.get("constantStreamData", [])}
+
+
+@N_21.case(
+    "TC_N_105_CS",
+    "Stream of a periodic monitor",
+    required="The station opens the stream, and sends the values in its interval, in streams only.",
+    requirements=("N11.FR.01", "N11.FR.02", "N12.FR.01", "N15.FR.01", "N15.FR.06", "N15.FR.09"),
+    **_OF,
+)
+async def stream(t: StationTest) -> None:
+    monitor = await _monitor(t, interval=10)
+    data = await _opened(t, monitor)
+    t.check(data.get("params") == {"interval": 10}, "N11.FR.02", f"opens it with {data.get('params')}")
+    t.check(data["id"] in await _open(t), "N12.FR.01", "does not report the stream as open")
+    times = []
+    for _ in range(2):
+        told = await t.expect("NotifyPeriodicEventStream", "N15.FR.06", within=30, id=data["id"])
+        times.append(t.elapsed())
+        offsets = [each["t"] for each in told["data"]]
+        t.check(offsets[0] == 0 and offsets == sorted(offsets), "N15.FR.09", f"sends the offsets {offsets}")
+    t.check(abs(times[1] - times[0] - 10) <= 2, "N15.FR.06", f"sends it after {times[1] - times[0]:.0f} s")
+    events = [one for each in t.seen("NotifyEvent") for one in each["eventData"]]
+    doubled = any(each.get("variableMonitoringId") == monitor for each in events)
+    t.check(not doubled, "N11.FR.01", "sends the values by NotifyEvent, too")
+
+
+@N_21.case(
+    "TC_N_106_CS",
+    "Stream that the back end rejects",
+    required="The station sends the values by NotifyEvent instead, and reports no stream.",
+    requirements=("N11.FR.02", "N11.FR.07", "N12.FR.01"),
+    **_OF,
+)
+async def rejected(t: StationTest) -> None:
+    t.answer("OpenPeriodicEventStream", {"status": "Rejected"})
+    monitor = await _monitor(t, interval=10)
+    data = await _opened(t, monitor)
+    found = await t.find(lambda each: each.action == "NotifyEvent" and any(
+        one.get("variableMonitoringId") == monitor for one in each.payload["eventData"]
+    ))  # fmt: skip
+    t.check(found is not None, "N11.FR.07", "sends no NotifyEvent of the monitor")
+    t.check(data["id"] not in await _open(t), "N12.FR.01", "reports the stream as open")
+    await t.nothing("NotifyPeriodicEventStream", "N11.FR.07", within=12, id=data["id"])
+
+
+@N_21.case(
+    "TC_N_108_CS",
+    "Clear a monitor that has a stream",
+    required="The station sends what it has, closes the stream, and sends nothing more.",
+    requirements=("N13.FR.01", "N13.FR.03", "N13.FR.05", "N12.FR.01"),
+    **_OF,
+)
+async def closed(t: StationTest) -> None:
+    number, monitor = await _stream(t, interval=60)
+    await t.wait(3 * _EVERY_S)
+    t.forget()
+    (result,) = (await t.ask("ClearVariableMonitoring", id=[monitor]))["clearMonitoringResult"]
+    t.check(result["status"] == "Accepted", "N13.FR.05", f"answers {result['status']}")
+    told = await t.expect("NotifyPeriodicEventStream", "N13.FR.03", id=number)
+    t.check(told["pending"] == 0, "N13.FR.03", f"keeps {told['pending']} values")
+    await t.expect("ClosePeriodicEventStream", "N13.FR.01", id=number)
+    t.check(number not in await _open(t), "N12.FR.01", "reports the stream as open")
+    await t.nothing("NotifyPeriodicEventStream", "N13.FR.01", within=5, id=number)
+
+
+@N_21.case(
+    "TC_N_109_CS",
+    "Adjust a stream",
+    required="The station sends as many values at a time as it is told, and rejects streams that there are not.",
+    requirements=("N14.FR.02", "N14.FR.03", "N15.FR.08"),
+    **_OF,
+)
+async def adjusted(t: StationTest) -> None:
+    number, _ = await _stream(t, interval=60)
+    answer = await t.ask("AdjustPeriodicEventStream", id=number, params={"values": 2})
+    t.check(answer["status"] == "Accepted", "N14.FR.03", f"answers {answer['status']}")
+    for _ in range(2):
+        told = await t.expect("NotifyPeriodicEventStream", "N14.FR.03", within=20, id=number)
+    t.check(len(told["data"]) == 2, "N15.FR.08", f"sends {len(told['data'])} values at a time")
+    answer = await t.ask("AdjustPeriodicEventStream", id=number + 4711, params={"interval": 5})
+    t.check(answer["status"] == "Rejected", "N14.FR.02", f"answers {answer['status']} for an unknown stream")

@@ -1,0 +1,70 @@
+"""Functional block P, data transfer: cases for charging stations."""
+
+from typing import Final
+
+from v2g_testkit.ocpp.case import Block
+from v2g_testkit.ocpp.station_tester import StationTest, variable_of
+
+P: Final[Block[StationTest]] = Block()
+
+
+@P.case(
+    "TC_P_01_CS",
+    "Data transfer of an unknown vendor",
+    required="The station answers that it does not know the vendor or the message, or rejects it.",
+    requirements=("P01.FR.05", "P01.FR.06"),
+    quick=True,
+)
+async def unknown_vendor(t: StationTest) -> None:
+    answer = await t.ask("DataTransfer", vendorId="example.v2g.conformance", messageId="unknown")
+    known = {"UnknownVendorId", "UnknownMessageId", "Rejected"}
+    t.check(answer["status"] in known, "P01.FR.05", f"answers {answer['status']}")
+
+
+@P.case(
+    "TC_P_04_CS",
+    "Custom data in a charging profile",
+    required="The station accepts a charging profile with custom data that it does not know.",
+    requirements=("Part 2, CustomDataType",),
+    profiles=("Smart Charging",),
+    needs=("SmartChargingCtrlr.Enabled",),
+)
+async def custom_data_of_profile(t: StationTest) -> None:
+    number = t.next_id()
+    custom = {"vendorId": "example.v2g.conformance", "number": 7}
+    profile = {
+        "id": number,
+        "stackLevel": 0,
+        "chargingProfilePurpose": "TxDefaultProfile",
+        "chargingProfileKind": "Absolute",
+        "customData": custom,
+        "chargingSchedule": [
+            {
+                "id": 1,
+                "startSchedule": t.now(),
+                "chargingRateUnit": (await t.value("SmartChargingCtrlr", "RateUnit")).split(",")[0],
+                "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6.0, "customData": custom}],
+                "customData": custom,
+            }
+        ],
+    }
+    t.undo(lambda: t.ask("ClearChargingProfile", chargingProfileId=number))
+    answer = await t.ask("SetChargingProfile", evseId=1, chargingProfile=profile)
+    t.check(answer["status"] == "Accepted", "Part 2, CustomDataType", f"answers {answer['status']}")
+
+
+@P.case(
+    "TC_P_03_CS",
+    "Custom data in a request",
+    required="The station carries out a request with custom data that it does not know.",
+    requirements=("Part 2, CustomDataType",),
+)
+async def custom_data(t: StationTest) -> None:
+    await t.keep("OCPPCommCtrlr", "OfflineThreshold")
+    custom = {"vendorId": "example.v2g.conformance", "number": 7}
+    data = variable_of("OCPPCommCtrlr", "OfflineThreshold") | {"attributeValue": "200", "customData": custom}
+    answer = await t.ask("SetVariables", setVariableData=[data], customData=custom)
+    status = answer["setVariableResult"][0]["attributeStatus"]
+    t.check(status == "Accepted", "Part 2, CustomDataType", f"answers {status}")
+    value = await t.value("OCPPCommCtrlr", "OfflineThreshold")
+    t.check(value == "200", "Part 2, CustomDataType", f"the value is {value} afterwards")

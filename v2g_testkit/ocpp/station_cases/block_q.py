@@ -1,0 +1,617 @@
+"""Functional block Q, bidirectional power transfer: cases for charging stations, all of OCPP 2.1.
+
+What a station does with a profile shows in its composite schedule and its events; what it measures depends on the
+vehicle, and judges nothing.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.connection import field_of
+from v2g_testkit.ocpp.driver import Action
+from v2g_testkit.ocpp.station_cases.profiles import (
+    TRANSFERS,
+    accepted,
+    charging,
+    cleared,
+    enters,
+    follows,
+    now,
+    outside,
+    profile,
+    rejected,
+    stored,
+)
+from v2g_testkit.ocpp.station_cases.steps import ended, prefer
+from v2g_testkit.ocpp.station_tester import StationTest
+
+Q: Final[Block[StationTest]] = Block()
+
+V2X: Final = ("V2XChargingCtrlr.Enabled", "SmartChargingCtrlr.Enabled")
+ISO: Final = (*V2X, "ISO15118Ctrlr.Enabled")
+DYNAMIC: Final = (*V2X, "SmartChargingCtrlr.SupportsDynamicProfiles")
+OUTSIDE: Final = (*DYNAMIC, "SmartChargingCtrlr.ExternalControlSignalsEnabled")
+_OF: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
+_EXTRA: Final = "Power.Active.Setpoint"
+CURVE: Final = [{"frequency": 49.0, "power": -4000.0}, {"frequency": 51.0, "power": 4000.0}]
+SIGNALS: Final = [{"signal": -100, "power": -1000.0}, {"signal": 100, "power": 1000.0}]
+
+
+def has_mode(t: StationTest, mode: str) -> bool:
+    """Return whether a station supports an operation mode, as it reports (Q01.FR.30)."""
+    entries = (each for each in t.reported if each["variable"]["name"] == "SupportedOperationModes")
+    return any(mode in str(each["variableAttribute"][0].get("value", "")).split(",") for each in entries)
+
+
+def _needs_mode(t: StationTest, mode: str) -> None:
+    t.needs(has_mode(t, mode), f"it does not support {mode}")
+
+
+async def _arrives(t: StationTest, kind: str = "dynamic") -> tuple[str, Payload]:
+    """Let a vehicle of ISO 15118-20 come that may feed back; return its transaction and its first event."""
+    with precondition():
+        await cleared(t)
+        t.answer("Authorize", TRANSFERS)
+        await t.present()
+        await t.vehicle(kind)
+        event = await t.expect("TransactionEvent", "E01.FR.01", eventType="Started")
+    return event["transactionInfo"]["transactionId"], event
+
+
+def _names(event: Payload) -> bool:
+    """Return whether the token of an event has the EVCCID of the vehicle."""
+    return any(each.get("type") == "EVCCID" for each in field_of(event, "idToken__additionalInfo") or ())
+
+
+async def _asks(t: StationTest, requirement: str = "Q01.FR.03") -> Payload:
+    """Expect the needs of the vehicle at EVSE 1. Raises Failed."""
+    told = await t.expect("NotifyEVChargingNeeds", requirement, evseId=1)
+    needs: Payload = told["chargingNeeds"]
+    return needs
+
+
+# -- authorization and needs (Q01, Q02)
+
+
+@Q.case(
+    "TC_Q_100_CS",
+    "Measurands of an operation mode",
+    required="The station measures what is set for the operation mode in force, in addition, from start to end.",
+    requirements=("Q01.FR.33", "Q01.FR.34", "Q01.FR.35"),
+    needs=V2X,
+    **_OF,
+)
+async def measurands(t: StationTest) -> None:
+    for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
+        await t.demand("V2XChargingCtrlr", name, _EXTRA, instance="CentralSetpoint")
+    await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
+    with precondition():
+        await cleared(t)
+        period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
+        await accepted(t, profile(t, period, purpose="TxDefaultProfile"), "Q03.FR.01")
+    await t.present()
+    await t.plug()
+    _measures(t, await t.expect("TransactionEvent", "Q01.FR.33", eventType="Started"), "Q01.FR.33")
+    _measures(t, await t.expect("TransactionEvent", "Q01.FR.35", triggerReason="MeterValuePeriodic"), "Q01.FR.35")
+    await t.present()
+    await t.unplug()
+    _measures(t, await ended(t, "Q01.FR.34"), "Q01.FR.34")
+
+
+def _measures(t: StationTest, event: Payload, requirement: str) -> None:
+    names = {one.get("measurand") for each in event.get("meterValue", []) for one in each["sampledValue"]}
+    t.check(_EXTRA in names, requirement, f"measures no {_EXTRA} in the event {event['eventType']}")
+
+
+@Q.case(
+    "TC_Q_101_CS",
+    "A bidirectional vehicle, whose needs take time",
+    required="The station names the vehicle, sends its needs, and follows the profile that comes later.",
+    requirements=("Q01.FR.02", "Q01.FR.03", "K01.FR.110", "K08.FR.04"),
+    needs=ISO,
+    **_OF,
+)
+async def processing(t: StationTest) -> None:
+    t.answer("NotifyEVChargingNeeds", {"status": "Processing"})
+    transaction, event = await _arrives(t)
+    # a transaction that starts before the vehicle communicates can name it only later
+    early = event["triggerReason"] in ("Authorized", "CablePluggedIn", "EVDetected", "RemoteStart")
+    named = _names(event) or (early and await t.find(lambda each: _names(each.payload)) is not None)
+    t.check(named, "Q01.FR.02", "does not add the vehicle's EVCCID to the token")
+    needs = await _asks(t)
+    t.check(str(needs["requestedEnergyTransfer"]).endswith("BPT"), "Q01.FR.03", "requests no bidirectional transfer")
+    for name in ("availableEnergyTransfer", "controlMode", "v2xChargingParameters"):
+        t.check(name in needs, "Q01.FR.03", f"sends needs without {name}")
+    await t.wait(5)
+    period = {"operationMode": "CentralSetpoint", "setpoint": -3000.0}
+    await accepted(t, profile(t, period, transactionId=transaction), "Q03.FR.01")
+    await enters(t, "CentralSetpoint")
+    await follows(t, "K08.FR.04", setpoint=-3000)
+
+
+@Q.case(
+    "TC_Q_102_CS",
+    "Bidirectional transfer is allowed after the start",
+    required="The station accepts the new list of transfers, and sends needs with another transfer.",
+    requirements=("Q02.FR.06", "Q02.FR.07"),
+    needs=ISO,
+    **_OF,
+)
+async def allowed_later(t: StationTest) -> None:
+    transaction, _ = await _arrives(t, "one-way")
+    with precondition():
+        before = (await _asks(t))["requestedEnergyTransfer"]
+        t.needs(not before.endswith("BPT"), "its vehicle asks for both directions at once")
+        period = {"operationMode": "ChargingOnly", "limit": 6000.0}
+        await accepted(t, profile(t, period, transactionId=transaction), "Q02.FR.01")
+    both = ["DC", "DC_BPT"] if before.startswith("DC") else [before, "AC_BPT"]
+    answer = await t.ask("NotifyAllowedEnergyTransfer", transactionId=transaction, allowedEnergyTransfer=both)
+    t.check(answer["status"] == "Accepted", "Q02.FR.06", f"answers {answer['status']}")
+    after = (await _asks(t, "Q02.FR.07"))["requestedEnergyTransfer"]
+    t.check(after == both[1], "Q02.FR.07", f"requests {after} after {both[1]} was allowed")
+
+
+async def _refused(t: StationTest) -> str:
+    """Reject the needs of a vehicle; return its transaction."""
+    t.answer("NotifyEVChargingNeeds", {"status": "Rejected"})
+    transaction, _ = await _arrives(t)
+    with precondition():
+        await _asks(t)
+    return transaction
+
+
+@Q.case(
+    "TC_Q_103_CS",
+    "Needs that are rejected",
+    required="The station, which cannot renegotiate services, ends the transaction.",
+    requirements=("Q01.FR.06",),
+    needs=ISO,
+    **_OF,
+)
+async def needs_rejected(t: StationTest) -> None:
+    renegotiates = t.has("ISO15118Ctrlr.ServiceRenegotiationSupport")
+    t.needs(not renegotiates, "it renegotiates services")
+    transaction = await _refused(t)
+    event = await ended(t, "Q01.FR.06", transactionInfo__transactionId=transaction)
+    found = event["triggerReason"], event["transactionInfo"].get("stoppedReason")
+    wanted = "AbnormalCondition", "ReqEnergyTransferRejected"
+    t.check(found == wanted, "Q01.FR.06", f"ends it with {found[0]}, {found[1]}")
+
+
+@Q.case(
+    "TC_Q_130_CS",
+    "Needs that are rejected, and services that are renegotiated",
+    required="The station lets the vehicle select another service, and sends its needs; the transaction goes on.",
+    requirements=("Q01.FR.05", "Q01.FR.03"),
+    needs=(*ISO, "ISO15118Ctrlr.ServiceRenegotiationSupport"),
+    **_OF,
+)
+async def renegotiated(t: StationTest) -> None:
+    t.answer("NotifyEVChargingNeeds", lambda asked: {
+        "status": "Rejected" if asked["chargingNeeds"]["requestedEnergyTransfer"].endswith("BPT") else "Accepted"
+    })  # fmt: skip
+    transaction, _ = await _arrives(t)
+    with precondition():
+        await _asks(t)
+    after = (await _asks(t, "Q01.FR.05"))["requestedEnergyTransfer"]
+    t.check(not after.endswith("BPT"), "Q01.FR.05", f"requests {after} again")
+    status = await t.ask("GetTransactionStatus", transactionId=transaction)
+    t.check(status.get("ongoingIndicator") is True, "Q01.FR.05", "ends the transaction")
+
+
+@Q.case(
+    "TC_Q_104_CS",
+    "Set-points for a vehicle in scheduled control mode",
+    required="The station sends the needs, follows each set-point in its time, and sends the vehicle's schedule.",
+    requirements=("Q01.FR.03", "K18.FR.01", "K18.FR.10", "K08.FR.04"),
+    needs=ISO,
+    **_OF,
+)
+async def scheduled(t: StationTest) -> None:
+    transaction, _ = await _arrives(t, "scheduled")
+    needs = await _asks(t)
+    t.check(needs["controlMode"] == "ScheduledControl", "K18.FR.01", f"sends the mode {needs['controlMode']}")
+    periods = (
+        {"operationMode": "CentralSetpoint", "setpoint": 5000.0},
+        {"startPeriod": 300, "operationMode": "CentralSetpoint", "setpoint": -5000.0},
+    )
+    wanted = await accepted(t, profile(t, *periods, transactionId=transaction), "Q03.FR.01")
+    told = await t.expect("NotifyEVChargingSchedule", "K18.FR.10", evseId=1)
+    selected = told.get("selectedChargingScheduleId")
+    t.check(selected == wanted["chargingSchedule"][0]["id"], "K18.FR.10", f"says that it has selected {selected}")
+    await follows(t, "K08.FR.04", setpoint=5000)
+    await follows(t, "K08.FR.04", 330, setpoint=-5000)
+
+
+@Q.case(
+    "TC_Q_107_CS",
+    "Charging only, before both directions",
+    required="The station follows a profile of ChargingOnly, also if it names no operation mode.",
+    requirements=("Q02.FR.01", "K08.FR.04"),
+    needs=V2X,
+    **_OF,
+)
+async def charging_only(t: StationTest) -> None:
+    transaction = await charging(t)
+    await accepted(t, profile(t, {"limit": 6000.0}, transactionId=transaction), "Q02.FR.01")
+    await follows(t, "K08.FR.04", limit=6000, setpoint=None)
+    await t.nothing("TransactionEvent", "K01.FR.110", within=2, triggerReason="OperationModeChanged")
+
+
+# -- set-points of the back end (Q03, Q04, Q07)
+
+
+async def _dynamic(t: StationTest, period: Payload, **more: Any) -> Payload:
+    """Let a dynamic profile of one period be in force for a transaction; return it. Raises Failed."""
+    transaction = await charging(t)
+    wanted = profile(t, period, kind="Dynamic", transactionId=transaction, **more)
+    return await accepted(t, wanted, "K28.FR.05")
+
+
+async def _push(t: StationTest, wanted: Payload, **values: float) -> None:
+    answer = await t.ask("UpdateDynamicSchedule", chargingProfileId=wanted["id"], scheduleUpdate=values)
+    t.check(answer["status"] == "Accepted", "K28.FR.06", f"answers {answer['status']} to an update")
+
+
+def _case_of_push(number: int, title: str, mode: str) -> None:
+    @Q.case(
+        f"TC_Q_{number}_CS",
+        title,
+        required="The station applies each set-point at once, and says only once that the operation mode is another.",
+        requirements=("K28.FR.06", "K28.FR.09", "K01.FR.110", "K08.FR.04"),
+        needs=DYNAMIC,
+        **_OF,
+    )
+    async def script(t: StationTest) -> None:
+        _needs_mode(t, mode)
+        wanted = await _dynamic(t, {"operationMode": mode, "setpoint": 3000.0})
+        await enters(t, mode)
+        await follows(t, "K08.FR.04", setpoint=3000)
+        for watts in (-2000.0, 4000.0):
+            await _push(t, wanted, setpoint=watts)
+            await follows(t, "K28.FR.06", setpoint=watts)
+        await t.nothing("TransactionEvent", "K01.FR.110", within=2, triggerReason="OperationModeChanged")
+        ((_, found),) = await stored(t, "K09.FR.02", chargingProfileId=[wanted["id"]])
+        t.check("dynUpdateTime" in found, "K28.FR.09", "reports no time of the update")
+
+
+_case_of_push(109, "Set-points that the back end pushes", "CentralSetpoint")
+_case_of_push(117, "Set-points for frequency support that the back end pushes", "CentralFrequency")
+
+
+@Q.case(
+    "TC_Q_110_CS",
+    "Set-points that the station pulls",
+    required="The station asks for each update in its time, and applies the answer at once.",
+    requirements=("K28.FR.08", "K28.FR.10"),
+    needs=DYNAMIC,
+    **_OF,
+)
+async def pulled(t: StationTest) -> None:
+    t.answer("PullDynamicScheduleUpdate", {"status": "Accepted", "scheduleUpdate": {"setpoint": -2500.0}})
+    period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
+    wanted = await _dynamic(t, period, dynUpdateInterval=20)
+    await follows(t, "K08.FR.04", setpoint=3000)
+    for _ in range(2):
+        await t.expect("PullDynamicScheduleUpdate", "K28.FR.10", within=40, chargingProfileId=wanted["id"])
+    await follows(t, "K28.FR.08", setpoint=-2500)
+
+
+async def _expires(t: StationTest, mode: str, update: Callable[[Payload], Awaitable[None]], requirement: str) -> None:
+    """Expect a dynamic profile that is not updated to end for the one below it, and to hold again with an update."""
+    transaction = await charging(t)
+    with precondition():
+        await accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
+    start = {"setpoint": 1000.0} if mode == "CentralFrequency" else {}
+    wanted = profile(t, {"operationMode": mode} | start, kind="Dynamic", stackLevel=1, transactionId=transaction,
+                     schedule={"duration": 30})  # fmt: skip
+    await accepted(t, wanted, "K28.FR.05")
+    await update(wanted)
+    await enters(t, mode)
+    await follows(t, requirement, setpoint=-3000)
+    await enters(t, "ChargingOnly", requirement, within=60)
+    await follows(t, requirement, limit=4000, setpoint=None)
+    await update(wanted)
+    await enters(t, mode, requirement)
+    await follows(t, requirement, setpoint=-3000)
+
+
+@Q.case(
+    "TC_Q_118_CS",
+    "Set-points for frequency support that are not updated",
+    required="After its duration without an update the profile no longer applies; with the next update it does.",
+    requirements=("K28.FR.13", "K28.FR.14", "K01.FR.110"),
+    needs=DYNAMIC,
+    **_OF,
+)
+async def central_expires(t: StationTest) -> None:
+    _needs_mode(t, "CentralFrequency")
+    await _expires(t, "CentralFrequency", lambda wanted: _push(t, wanted, setpoint=-3000.0), "K28.FR.13")
+
+
+# -- external systems (Q05, Q06)
+
+
+async def _only_by_leave(t: StationTest) -> None:
+    await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "true")
+
+
+def _case_of_leave(
+    number: int, title: str, mode: str, requirements: tuple[str, ...], action: Action, name: str
+) -> None:
+    @Q.case(
+        f"TC_Q_{number}_CS",
+        title,
+        required="The station takes the values of the external system for the back end's profile, with their time.",
+        requirements=requirements,
+        needs=OUTSIDE,
+        **_OF,
+    )
+    async def script(t: StationTest) -> None:
+        _needs_mode(t, mode)
+        await _only_by_leave(t)
+        wanted = await _dynamic(t, {"operationMode": mode})
+        await enters(t, mode)
+        for watts in (5000.0, 3000.0):
+            await outside(t, action, watts)
+            await t.wait(1)
+            period = await now(t)
+            t.check(period.get(name) == watts, requirements[0], f"follows the {name} {period.get(name)}")
+        ((source, found),) = await stored(t, "K09.FR.02", chargingProfileId=[wanted["id"]])
+        t.check(source == "CSO", requirements[1], f"reports the profile as one of {source}")
+        period = found["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+        t.check(period.get(name) == 3000, requirements[1], f"reports the {name} {period.get(name)}")
+        t.check("dynUpdateTime" in found, requirements[1], "reports no time of the update")
+
+
+_case_of_leave(
+    111, "Set-points of an external system, in a profile of the back end", "ExternalSetpoint",
+    ("Q05.FR.01", "Q05.FR.05"), "setpoint", "setpoint",
+)  # fmt: skip
+_case_of_leave(
+    112, "Limits of an external system, in a profile of the back end", "ExternalLimits",
+    ("Q05.FR.02", "Q05.FR.06"), "limit", "limit",
+)  # fmt: skip
+
+
+@Q.case(
+    "TC_Q_113_CS",
+    "Set-points of an external system that are not updated",
+    required="After its duration without an update the profile no longer applies; with the next update it does.",
+    requirements=("Q05.FR.07", "Q05.FR.08", "K01.FR.110"),
+    needs=OUTSIDE,
+    **_OF,
+)
+async def external_expires(t: StationTest) -> None:
+    _needs_mode(t, "ExternalSetpoint")
+    await _only_by_leave(t)
+    await _expires(t, "ExternalSetpoint", lambda _: outside(t, "setpoint", -3000), "Q05.FR.07")
+
+
+async def _foreign(t: StationTest, kind: str, requirement: str) -> Payload:
+    """Return the profile in which the station keeps values of an external system. Raises Failed."""
+    found = await stored(t, requirement, chargingProfilePurpose="ChargingStationExternalConstraints")
+    t.check(len(found) == 1, requirement, f"reports {len(found)} profiles of external systems")
+    t.check(found[0][0] != "CSO", "K11.FR.05", "reports it as one of the back end")
+    t.check(found[0][1]["chargingProfileKind"] == kind, requirement, f"is {found[0][1]['chargingProfileKind']}")
+    return found[0][1]
+
+
+@Q.case(
+    "TC_Q_114_CS",
+    "Limits of an external system",
+    required="The station keeps to each limit, reports it, and has it as a dynamic profile.",
+    requirements=("Q06.FR.02", "Q06.FR.05", "Q06.FR.07", "Q06.FR.11"),
+    needs=OUTSIDE,
+    **_OF,
+)
+async def external_limits(t: StationTest) -> None:
+    await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
+    await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
+    await charging(t)
+    for watts in (7000.0, 5000.0):
+        await outside(t, "limit", watts)
+        told = await t.expect("NotifyChargingLimit", "Q06.FR.11")
+        (schedule,) = told.get("chargingSchedule", [{}])
+        (period,) = schedule.get("chargingSchedulePeriod", [{}])
+        t.check(period.get("limit") == watts, "Q06.FR.11", f"reports the limit {period.get('limit')}")
+        await follows(t, "Q06.FR.05", limit=watts)
+        found = await _foreign(t, "Dynamic", "Q06.FR.02")
+        t.check("dynUpdateTime" in found, "Q06.FR.07", "reports no time of the update")
+
+
+@Q.case(
+    "TC_Q_115_CS",
+    "Set-points of an external system, and of the back end",
+    required="The station follows whichever has priority by SetpointPriority, and reports the external one.",
+    requirements=("Q06.FR.04", "Q06.FR.06", "Q06.FR.11", "Q06.FR.21", "Q06.FR.22"),
+    needs=OUTSIDE,
+    **_OF,
+)
+async def external_setpoints(t: StationTest) -> None:
+    await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
+    await t.demand("SmartChargingCtrlr", "SetpointPriority", "ExternalSystem")
+    transaction = await charging(t)
+    with precondition():
+        period = {"operationMode": "CentralSetpoint", "setpoint": 2000.0}
+        await accepted(t, profile(t, period, transactionId=transaction), "Q03.FR.01")
+    for watts in (-3000.0, -4000.0):
+        await outside(t, "setpoint", watts)
+        await t.expect("NotifyChargingLimit", "Q06.FR.11")
+        await follows(t, "Q06.FR.21", setpoint=watts)
+    await _foreign(t, "Dynamic", "Q06.FR.04")
+    await t.set("SmartChargingCtrlr", "SetpointPriority", "CSMS")
+    await outside(t, "setpoint", -1500)
+    await follows(t, "Q06.FR.22", setpoint=2000)
+
+
+# -- local control (Q08, Q09)
+
+
+def _local(**more: Any) -> Payload:
+    return {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": CURVE} | more
+
+
+@Q.case(
+    "TC_Q_119_CS",
+    "Profiles for the local response to frequency",
+    required="The station takes a curve with a baseline; it rejects one without either, or with limits or set-points.",
+    requirements=("Q08.FR.03", "Q08.FR.04"),
+    needs=V2X,
+    **_OF,
+)
+async def local_frequency(t: StationTest) -> None:
+    _needs_mode(t, "LocalFrequency")
+    transaction = await charging(t)
+    for missing in ("v2xBaseline", "v2xFreqWattCurve"):
+        period = {name: value for name, value in _local().items() if name != missing}
+        await rejected(t, profile(t, period, transactionId=transaction), "Q08.FR.03", "NoFreqWattCurve")
+    for name, value in (("limit", 6000.0), ("setpoint", 1000.0), ("dischargeLimit", -1000.0)):
+        period = _local(**{name: value})
+        await rejected(t, profile(t, period, transactionId=transaction), "Q08.FR.04", "InvalidSchedule")
+    await accepted(t, profile(t, _local(), transactionId=transaction), "Q08.FR.02")
+    await enters(t, "LocalFrequency")
+
+
+@Q.case(
+    "TC_Q_120_CS",
+    "A signal of the operator for frequency support",
+    required="The station accepts signals while a profile has a curve for them, and rejects them otherwise.",
+    requirements=("Q08.FR.10", "Q08.FR.11"),
+    needs=V2X,
+    **_OF,
+)
+async def signals(t: StationTest) -> None:
+    _needs_mode(t, "LocalFrequency")
+    transaction = await charging(t)
+    answer = await t.ask("AFRRSignal", timestamp=t.now(), signal=50)
+    t.check(answer["status"] == "Rejected", "Q08.FR.11", f"answers {answer['status']} without a curve for signals")
+    period = _local(v2xSignalWattCurve=SIGNALS)
+    await accepted(t, profile(t, period, transactionId=transaction), "Q08.FR.02")
+    answer = await t.ask("AFRRSignal", timestamp=t.now(), signal=50)
+    t.check(answer["status"] == "Accepted", "Q08.FR.10", f"answers {answer['status']}")
+
+
+_THRESHOLDS: Final = {"UpperThreshold": "9000", "LowerThreshold": "-9000", "UpperOffset": "500", "LowerOffset": "-500"}
+_BALANCING: Final = {"operationMode": "LocalLoadBalancing"}
+
+
+@Q.case(
+    "TC_Q_122_CS",
+    "Load balancing without thresholds",
+    required="The station rejects the profile while its thresholds contradict each other, and takes it afterwards.",
+    requirements=("Q09.FR.02",),
+    needs=V2X,
+    **_OF,
+)
+async def thresholds(t: StationTest) -> None:
+    _needs_mode(t, "LocalLoadBalancing")
+    transaction = await charging(t)
+    for name, value in _THRESHOLDS.items():
+        await t.demand("V2XChargingCtrlr", "LocalLoadBalancing", value, instance=name)
+    await t.set("V2XChargingCtrlr", "LocalLoadBalancing", "9000", instance="LowerThreshold")
+    await rejected(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
+    await t.set("V2XChargingCtrlr", "LocalLoadBalancing", "-9000", instance="LowerThreshold")
+    await accepted(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
+
+
+@Q.case(
+    "TC_Q_123_CS",
+    "Load balancing that is not supported",
+    required="The station rejects the profile: UnsupportedParam.",
+    requirements=("Q09.FR.01",),
+    needs=V2X,
+    **_OF,
+)
+async def balancing_unsupported(t: StationTest) -> None:
+    t.needs(not has_mode(t, "LocalLoadBalancing"), "it supports LocalLoadBalancing")
+    transaction = await charging(t)
+    await rejected(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.01", "UnsupportedParam")
+
+
+# -- idle (Q10)
+
+
+async def _idle(t: StationTest) -> Payload:
+    """Let a transaction be idle, with its EVSE asleep if it can; return the event that says so."""
+    transaction = await charging(t)
+    period = {"operationMode": "Idle", "evseSleep": True}
+    await accepted(t, profile(t, period, transactionId=transaction), "Q10.FR.01")
+    return await enters(t, "Idle")
+
+
+@Q.case(
+    "TC_Q_125_CS",
+    "Idle, with an EVSE that sleeps",
+    required="The station says in its events that the EVSE sleeps, and no longer once another profile applies.",
+    requirements=("Q10.FR.03", "Q10.FR.04", "K01.FR.110"),
+    needs=(*V2X, "SmartChargingCtrlr.SupportsEvseSleep"),
+    **_OF,
+)
+async def sleeps(t: StationTest) -> None:
+    await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
+    event = await _idle(t)
+    transaction = event["transactionInfo"]["transactionId"]
+    t.forget()
+    periodic = await t.expect("TransactionEvent", "Q10.FR.04", triggerReason="MeterValuePeriodic")
+    t.check(periodic.get("evseSleep") is True, "Q10.FR.04", "does not say that the EVSE sleeps")
+    other = profile(t, {"limit": 6000.0}, stackLevel=1, transactionId=transaction)
+    await accepted(t, other, "Q10.FR.03")
+    event = await enters(t, "ChargingOnly")
+    t.check(not event.get("evseSleep", False), "Q10.FR.03", "says that the EVSE sleeps on")
+
+
+@Q.case(
+    "TC_Q_126_CS",
+    "Idle, with an EVSE that cannot sleep",
+    required="The station does not say in its events that the EVSE sleeps.",
+    requirements=("Q10.FR.05", "K01.FR.110"),
+    needs=V2X,
+    **_OF,
+)
+async def cannot_sleep(t: StationTest) -> None:
+    t.needs(not t.has("SmartChargingCtrlr.SupportsEvseSleep"), "its EVSEs can sleep")
+    event = await _idle(t)
+    t.check(not event.get("evseSleep", False), "Q10.FR.05", "says that the EVSE sleeps")
+
+
+@Q.case(
+    "TC_Q_127_CS",
+    "Idle, with limits or set-points",
+    required="The station rejects the profile: InvalidSchedule.",
+    requirements=("Q10.FR.02",),
+    needs=V2X,
+    **_OF,
+)
+async def idle_refused(t: StationTest) -> None:
+    transaction = await charging(t)
+    for name, value in (("limit", 6000.0), ("setpoint", 1000.0), ("dischargeLimit", -1000.0)):
+        wanted = profile(t, {"operationMode": "Idle", name: value}, transactionId=transaction)
+        await rejected(t, wanted, "Q10.FR.02", "InvalidSchedule")
+
+
+# -- offline (Q11)
+
+
+@Q.case(
+    "TC_Q_128_CS",
+    "A profile that ends with a long time offline",
+    required="After maxOfflineDuration the station follows the profile below, and goes on with it once it is online.",
+    requirements=("K01.FR.101", "K01.FR.102", "K01.FR.110"),
+    needs=(*V2X, "SmartChargingCtrlr.SupportsMaxOfflineDuration"),
+    **_OF,
+)
+async def offline(t: StationTest) -> None:
+    transaction = await charging(t)
+    with precondition():
+        await accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
+        period = {"operationMode": "CentralSetpoint", "setpoint": -3000.0}
+        more: dict[str, Any] = {"maxOfflineDuration": 20, "invalidAfterOfflineDuration": True}
+        await accepted(t, profile(t, period, stackLevel=1, transactionId=transaction, **more), "Q03.FR.01")
+        await enters(t, "CentralSetpoint")
+    async with t.away(60):
+        pass
+    event = await enters(t, "ChargingOnly", within=t.declared.away_seconds)
+    t.check(event.get("offline") is True, "K01.FR.101", "does not say that it changed the mode while it was offline")
+    await follows(t, "K01.FR.102", limit=4000, setpoint=None)

@@ -1,0 +1,724 @@
+"""A back end that tests a third-party charging station, case by case.
+
+The station connects once and stays; a case changes what it is answered, asks it, and looks at what it sends. Whatever
+a case has changed is undone after it: variables, transactions, cables, and what it registered with `StationTest.undo`.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import OcppSocket
+from v2g.io.websocket.server import Handshake, Refusal
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
+from v2g_testkit.cases.case import Result
+from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, NotApplicable, OcppCase, Payload, precondition
+from v2g_testkit.ocpp.certificates import Authority
+from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
+from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, variables_of
+from v2g_testkit.ocpp.driver import Driver, Step
+from v2g_testkit.ocpp.file_server import FileServer
+from v2g_testkit.ocpp.listener import Attempts, Listener
+from v2g_testkit.ocpp.verdict import verdict_of
+
+PAUSE_S: Final = 1.0
+"""Between two things that people do."""
+SHORTEST_PASSWORD: Final = 16
+"""Of BasicAuthPassword."""
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """How the station tried to connect: what it showed, and where."""
+
+    host: str
+    """Name or address of the tester, with its port, as in the header Host."""
+    username: str | None = None
+    password: str | None = None
+    tls: str | None = None
+    """TLSv1.2 or TLSv1.3; None without TLS."""
+    suites: frozenset[str] = frozenset()
+    """Cipher suites that the station offers, of those that the tester knows, by their names in OpenSSL."""
+    certificate: bytes | None = None
+    """Of the station, DER."""
+
+    @property
+    def security_profile(self) -> int:
+        """The security profile (A00)."""
+        return 1 if self.tls is None else 2 if self.certificate is None else 3
+
+
+def _opening(handshake: Handshake) -> Opening:
+    shown = handshake.credentials
+    secure: ssl.SSLObject | None = handshake.transport.get_extra_info("ssl_object")
+    return Opening(
+        host=handshake.host,
+        username=None if shown is None else shown.username,
+        password=None if shown is None else shown.password,
+        tls=None if secure is None else secure.version(),
+        suites=frozenset(each[0] for each in (secure.shared_ciphers() or ())) if secure is not None else frozenset(),
+        certificate=None if secure is None else secure.getpeercert(binary_form=True),
+    )
+
+
+class StationTester:
+    """The back end. `admit` and `serve` are `welcome` and `handler` of `v2g.io.websocket.server.serve`.
+
+    Whoever runs it sets `listener`, where it listens by them.
+    """
+
+    listener: Listener
+
+    def __init__(self, declaration: Declaration, driver: Driver, clock: Clock) -> None:
+        self.declaration = declaration
+        self.driver = driver
+        self.clock = clock
+        self.inbox = Inbox()
+        self.frames: list[Frame] = []
+        """Of the latest case."""
+        self.answers: dict[str, Answer] = {}
+        self.connection: Connection | None = None
+        self.refuses = False
+        """Whether the station may not connect now."""
+        self.attempts: list[float] = []
+        """When the station tried to connect in this case, s of the loop's clock."""
+        self.connects = 0
+        """How often the station has connected."""
+        self.transactions: dict[str, int] = {}
+        """Transactions that have not ended, with their EVSE."""
+        self.plugged: set[int] = set()
+        self.report: list[Payload] = []
+        """The device model, as it was reported at the start (B07: FullInventory)."""
+        self.variables: dict[str, str] = {}
+        self.identity = ""
+        self.opening = Opening(host="")
+        """How the station tried to connect last."""
+        self.hosts: list[str] = []
+        """Where it tried to, in this case."""
+        self.files = FileServer("127.0.0.1")
+        """Whoever runs the tester replaces it where the station is on another machine."""
+        self.closed: set[str] = set()
+        """Hosts that refuse every connection."""
+        self.authority: Authority | None = None
+        """Signs certificates of the station, which `listener` then accepts."""
+        self.allowed: set[str] = set()
+        """Passwords that cases have set."""
+        self.hidden = ""
+        """What reports must not tell."""
+        self.numbers = itertools.count(1)
+        self._booted = False
+        self._changed = asyncio.Event()
+
+    async def admit(self, handshake: Handshake) -> Refusal | None:
+        """Admit the station, unless the case refuses it."""
+        self.attempts.append(asyncio.get_running_loop().time())
+        self.hosts.append(handshake.host)
+        self.opening = _opening(handshake)
+        if handshake.identity is None:
+            return Refusal(404, "no such charging station")
+        closed = self.refuses or handshake.host in self.closed
+        return Refusal(503, "the test refuses connections") if closed else None
+
+    async def serve(self, socket: OcppSocket) -> None:
+        """Serve one connection of the station until it ends."""
+        before = self.connection
+        if before is not None and before.is_open:
+            await before.close(reason="replaced by a new connection")
+        self.connects += 1
+        self.identity = socket.identity
+        self.connection = me = Connection(socket, self.inbox, role="csms", answer=self._answer, log=self._log)
+        self._changed.set()
+        try:
+            await me.run()
+        finally:
+            if self.connection is me:
+                self.connection = None
+            self._changed.set()
+
+    async def find(self, within: float) -> None:
+        """Wait for the station, and read its device model. Raises Inconclusive if none connects."""
+        with precondition():
+            await self.online(within)
+            await self._ready()
+        with contextlib.suppress(Ended):
+            self.report = await self._outside().report("FullInventory")
+            self.variables = variables_of(self.report)
+        if not self.declaration.evses:
+            self.declaration = replace(self.declaration, evses=evses_of(self.report))
+
+    async def _ready(self) -> None:
+        """Wait until the station is connected and accepted. Raises Failed."""
+        await self.online(self.away_s)
+        if self._booted or await self.inbox.take(_is_boot, 2):
+            return
+        with contextlib.suppress(Failed):  # it has been accepted before, or a case left it pending
+            answer = await self._outside().ask("TriggerMessage", requestedMessage="BootNotification")
+            if answer.get("status") == "Rejected":  # F06.FR.17: it knows that it is accepted
+                self._booted = True
+        if not self._booted and not await self.inbox.take(_is_boot, self.away_s):
+            raise Failed("the station does not send BootNotification", "B01.FR.01")
+
+    def _outside(self) -> "StationTest":
+        """Return what a script would get, outside of a case."""
+        return StationTest(self, contextlib.AsyncExitStack())
+
+    async def online(self, within: float) -> Connection:
+        """Return the connection. Raises Failed if the station does not connect in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self.connection is None or not self.connection.is_open:
+                    self._changed.clear()
+                    await self._changed.wait()
+                return self.connection
+        raise Failed(f"the station does not connect within {within:g} s")
+
+    async def offline(self, within: float) -> None:
+        """Wait until the station is not connected. Raises Failed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self.connection is not None and self.connection.is_open:
+                    self._changed.clear()
+                    await self._changed.wait()
+                return
+        raise Failed(f"the station keeps its connection for {within:g} s")
+
+    # -- cases
+
+    async def run(self, case: OcppCase["StationTest"]) -> Result:
+        """Run a case, and bring the station back to where it was."""
+        self.frames, self.attempts, self.hosts = [], [], []
+        self.closed.clear()
+
+        async def script() -> None:
+            self._applies(case)
+            with precondition():
+                await self._ready()
+            self.inbox.messages.clear()
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(self._settle)
+                await case.script(StationTest(self, stack))
+
+        return await verdict_of(case.id, script(), self.frames)
+
+    def _applies(self, case: OcppCase["StationTest"]) -> None:
+        version = self.connection.version if self.connection is not None else None
+        if version is not None and version not in case.versions:
+            raise NotApplicable(f"is not for OCPP {version}")
+        for need in case.needs:
+            if not self.has(need):
+                raise NotApplicable(f"the station does not have {need}")
+
+    def has(self, need: str) -> bool:
+        """Return whether the station has a feature: as declared, else as its device model says."""
+        declared = self.declaration.supports.get(need)
+        if declared is not None:
+            return declared
+        if need.endswith("EVSEs"):
+            return self.declaration.evses >= int(need.split()[0])
+        return self.variables.get(need, "").lower() not in ("", "false")
+
+    async def _settle(self) -> None:
+        """End what a case has begun."""
+        self.answers.clear()
+        self.files.reset()
+        await self._outside().leave()
+
+    @property
+    def away_s(self) -> float:
+        """How long the station may be away, s."""
+        return self.declaration.away_seconds
+
+    # -- answers
+
+    def within(self, seconds: float | None) -> float:
+        """Return a time-out, s; None: the declared one."""
+        return self.declaration.seconds if seconds is None else seconds
+
+    def now(self) -> str:
+        """Return the time as OCPP writes it."""
+        return format_time(self.clock.utc_ms())
+
+    def _answer(self, action: str, payload: Payload) -> Payload | CallError | None:
+        answer = self.answers[action] if action in self.answers else self.usual(action, payload)
+        answer = answer(payload) if callable(answer) else answer
+        if action == "TransactionEvent":
+            self._follow(payload, accepted=isinstance(answer, dict))
+        if action == "BootNotification" and isinstance(answer, dict):
+            self._booted = answer.get("status") == "Accepted"
+        return answer
+
+    def _follow(self, payload: Payload, *, accepted: bool) -> None:
+        info = payload.get("transactionInfo")
+        identifier = info.get("transactionId") if isinstance(info, dict) else None
+        if not isinstance(identifier, str):
+            return
+        if payload.get("eventType") == "Ended":
+            if accepted:  # else it comes again
+                self.transactions.pop(identifier, None)
+        elif payload.get("eventType") == "Started" and len(self.transactions) < MOST_FRAMES:
+            evse = payload.get("evse")
+            self.transactions[identifier] = evse.get("id", 0) if isinstance(evse, dict) else 0
+
+    def usual(self, action: str, payload: Payload) -> Payload | CallError:
+        """Return the answer of an ordinary back end."""
+        match action:
+            case "BootNotification":
+                return {"currentTime": self.now(), "interval": 300, "status": "Accepted"}
+            case "Heartbeat":
+                return {"currentTime": self.now()}
+            case "Authorize":
+                return {"idTokenInfo": {"status": "Accepted"}}
+            case "TransactionEvent":
+                return {"idTokenInfo": {"status": "Accepted"}} if "idToken" in payload else {}
+            case "DataTransfer":
+                return {"status": "UnknownVendorId"}
+            case "SignCertificate" | "NotifyEVChargingNeeds" | "NotifyEVChargingSchedule" | "OpenPeriodicEventStream":
+                return {"status": "Accepted"}
+            case "GetCertificateStatus":
+                return {"status": "Failed"}
+            case "Get15118EVCertificate":
+                return {"status": "Failed", "exiResponse": ""}
+            case _ if action in _EMPTY:
+                return {}
+        return CallError("NotImplemented", "the tester does not know this action")
+
+    def _log(self, frame: Frame) -> None:
+        if self.hidden and self.hidden in frame.text:
+            frame = replace(frame, text=frame.text.replace(self.hidden, "***"))
+        if len(self.frames) < MOST_FRAMES:
+            self.frames.append(frame)
+
+
+_EMPTY: Final = frozenset({
+    "ClearedChargingLimit", "FirmwareStatusNotification", "LogStatusNotification", "MeterValues",
+    "NotifyChargingLimit", "NotifyCustomerInformation", "NotifyDisplayMessages", "NotifyEvent",
+    "NotifyMonitoringReport", "NotifyReport", "PublishFirmwareStatusNotification", "ReportChargingProfiles",
+    "ReservationStatusUpdate", "SecurityEventNotification", "StatusNotification", "NotifyPriorityCharging",
+    "NotifySettlement", "NotifyDERAlarm", "NotifyDERStartStop", "ReportDERControl", "ClosePeriodicEventStream",
+    "NotifyAllowedEnergyTransfer",
+})  # fmt: skip
+
+
+class StationTest(CaseTest):
+    """What the script of a case gets."""
+
+    def __init__(self, tester: StationTester, stack: contextlib.AsyncExitStack) -> None:
+        super().__init__(tester.clock, tester.numbers, stack)
+        self._tester = tester
+
+    @property
+    def declared(self) -> Declaration:
+        """What the maker declares."""
+        return self._tester.declaration
+
+    @property
+    def version(self) -> Version:
+        """The version in use. Raises Failed without a connection."""
+        if self._tester.connection is None:
+            raise Failed("the station is not connected")
+        return self._tester.connection.version
+
+    @property
+    def reported(self) -> list[Payload]:
+        """The entries of the station's device model, as it reported it at the start."""
+        return self._tester.report
+
+    @property
+    def token(self) -> Token:
+        """The token that a driver presents."""
+        return self.declared.token
+
+    def has(self, need: str) -> bool:
+        """Return whether the station has something (see `OcppCase.needs`)."""
+        return self._tester.has(need)
+
+    def needs(self, condition: bool, what: str) -> None:
+        """Raise NotApplicable if the station lacks something."""
+        if not condition:
+            raise NotApplicable(what)
+
+    def undo(self, work: Callable[[], Awaitable[Any]]) -> None:
+        """Do something with the connected station after the case, whatever its result; the latest first."""
+
+        async def connected() -> None:
+            await self._tester.online(self._tester.away_s)
+            await work()
+
+        super().undo(connected)
+
+    # -- messages
+
+    def answer(self, action: str, answer: Answer) -> None:
+        """Answer that request of the station so until the end of the case."""
+        self._tester.answers[action] = answer
+
+    async def ask(self, action: str, **payload: Any) -> Payload:
+        """Send a request; return the answer. Raises CallError, Failed."""
+        connection = await self._tester.online(self._tester.within(None))
+        return await connection.call(action, payload, self._tester.within(None))
+
+    async def refused(self, action: str, **payload: Any) -> CallError:
+        """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
+        try:
+            answer = await self.ask(action, **payload)
+        except CallError as error:
+            return error
+        raise Failed(f"answers {action} with {answer} instead of a CALLERROR")
+
+    async def send(self, frame: list[Any] | str) -> None:
+        """Send a frame as it is."""
+        await (await self._tester.online(self._tester.within(None))).send(frame)
+
+    async def expect(
+        self, action: str, requirement: str = "", *, within: float | None = None, skip: bool = False, **fields: Any
+    ) -> Payload:
+        """Return the next request of the station with these values; `__` leads into an object. Raises Failed.
+
+        `skip`: forget what came before it.
+        """
+        return await self._tester.inbox.expect(action, fields, requirement, self._tester.within(within), skip=skip)
+
+    async def find(self, matches: Callable[[Received], bool], within: float | None = None) -> Payload | None:
+        """Return the next request of the station that matches, or None."""
+        found = await self._tester.inbox.take(matches, self._tester.within(within))
+        return None if found is None else found.payload
+
+    async def nothing(self, action: str, requirement: str = "", *, within: float, **fields: Any) -> None:
+        """Raise Failed if the station sends such a request within some time."""
+        if await self._tester.inbox.take(having(action, fields), within):
+            raise Failed(f"sends {action}", requirement)
+
+    def forget(self) -> None:
+        """Ignore what the station has sent so far."""
+        self._tester.inbox.messages.clear()
+
+    def seen(self, action: str) -> list[Payload]:
+        """Return the unread requests of an action."""
+        return [each.payload for each in self._tester.inbox.messages if each.action == action]
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    async def until(self, condition: Callable[[], object], within: float) -> bool:
+        """Wait until a condition holds; return whether it came to hold in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not condition():
+                    await asyncio.sleep(0.05)
+                return True
+        return False
+
+    def elapsed(self) -> float:
+        """Return a time that only grows, s."""
+        return asyncio.get_running_loop().time()
+
+    # -- the connection
+
+    async def disconnect(self) -> None:
+        """End the connection; the station may connect again at once."""
+        connection = await self._tester.online(self._tester.within(None))
+        await connection.close()
+
+    async def reconnected(self, requirement: str = "", *, within: float | None = None) -> None:
+        """Wait for the station's next connection, if it is away. Raises Failed."""
+        try:
+            await self._tester.online(self._tester.away_s if within is None else within)
+        except Failed as failure:
+            raise Failed(str(failure), requirement) from None
+
+    async def disconnected(self, requirement: str = "", *, within: float | None = None) -> None:
+        """Wait until the station has closed its connection. Raises Failed."""
+        try:
+            await self._tester.offline(self._tester.away_s if within is None else within)
+        except Failed as failure:
+            raise Failed(str(failure), requirement) from None
+
+    @contextlib.asynccontextmanager
+    async def away(self, seconds: float) -> AsyncIterator[None]:
+        """Keep the station offline during the body, at least for some time, then wait for it."""
+        began = asyncio.get_running_loop().time()
+        self._tester.refuses = True
+        try:
+            await self.disconnect()
+            yield
+            rest = began + seconds - asyncio.get_running_loop().time()
+            await asyncio.sleep(max(0.0, rest))
+        finally:
+            self._tester.refuses = False
+        await self.reconnected()
+
+    async def attempts(self, number: int) -> list[float]:
+        """Refuse the station that often; return the times between its attempts to connect, s. Raises Failed."""
+        tester, began = self._tester, asyncio.get_running_loop().time()
+        tester.refuses, tester.attempts = True, []
+        try:
+            await self.disconnect()
+            deadline = began + tester.away_s
+            while len(tester.attempts) < number:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Failed(f"tries to connect {len(tester.attempts)} times within {tester.away_s:g} s")
+                await asyncio.sleep(0.05)
+        finally:
+            tester.refuses = False
+        times = [began, *tester.attempts[:number]]
+        await self.reconnected()
+        return [later - sooner for sooner, later in itertools.pairwise(times)]
+
+    @contextlib.asynccontextmanager
+    async def reconnects(self) -> AsyncIterator[None]:
+        """Wait after the body until the station has connected anew, e.g. because it was reset. Raises Failed."""
+        before = self._tester.connects
+        yield
+        deadline = asyncio.get_running_loop().time() + self._tester.away_s
+        while self._tester.connects == before:
+            if asyncio.get_running_loop().time() > deadline:
+                raise Failed(f"the station does not connect anew within {self._tester.away_s:g} s")
+            await asyncio.sleep(0.05)
+        await self._tester.online(self._tester.away_s)
+
+    @property
+    def opening(self) -> Opening:
+        """How the station tried to connect last."""
+        return self._tester.opening
+
+    @property
+    def connected(self) -> bool:
+        """Whether the station is connected now."""
+        connection = self._tester.connection
+        return connection is not None and connection.is_open
+
+    @property
+    def hosts(self) -> list[str]:
+        """Where the station tried to connect in this case, see `Opening.host`."""
+        return self._tester.hosts
+
+    @property
+    def server_name(self) -> str:
+        """Name or address of the tester, as the station has it."""
+        return self.opening.host.rpartition(":")[0].strip("[]") or self.opening.host
+
+    @property
+    def authority(self) -> Authority | None:
+        """The authority whose certificates of stations the tester accepts, if it has its key."""
+        return self._tester.authority
+
+    @property
+    def identity(self) -> str:
+        """The station's identity."""
+        return self._tester.identity
+
+    @contextlib.asynccontextmanager
+    async def served_by(self, context: ssl.SSLContext) -> AsyncIterator[Attempts]:
+        """Listen with this TLS during the body, which gets the attempts to connect; then wait for the station."""
+        async with self._tester.listener.instead(context) as attempts:
+            yield attempts
+        await self.reconnected()
+
+    async def listen_also(self, context: ssl.SSLContext | None = None, *, stays: bool = False) -> tuple[str, str]:
+        """Listen at another port, too, with TLS of its own or that of the first; return URL and `Opening.host`.
+
+        Until the end of the case, or if it `stays`, of all cases.
+        """
+        listener = self._tester.listener
+        context = context or listener.context
+        server = await listener.also(context)
+        if not stays:
+            self._stack.push_async_callback(server.close)
+        name = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        host = f"{name}:{server.port}"
+        return f"{'ws' if context is None else 'wss'}://{host}{listener.path}", host
+
+    async def file_server(self) -> tuple[FileServer, str]:
+        """Return the file server, and its URL without a slash at its end. Raises NotApplicable."""
+        known = (await self.value("OCPPCommCtrlr", "FileTransferProtocols")).split(",")
+        self.needs("HTTP" in known, "it does not transfer files over HTTP")
+        files = self._tester.files
+        name = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        return files, f"http://{name}:{files.start()}"
+
+    def close(self, host: str) -> None:
+        """Refuse connections there until the end of the case, see `Opening.host`."""
+        self._tester.closed.add(host)
+
+    def open(self, host: str) -> None:
+        """Accept connections there again."""
+        self._tester.closed.discard(host)
+
+    def allow(self, *passwords: str) -> None:
+        """Let the station connect with these passwords, too, from now on."""
+        self._tester.allowed.update(passwords)
+
+    def hide(self, secret: str) -> None:
+        """Keep a text out of the frames of reports."""
+        self._tester.hidden = secret
+
+    # -- the device model
+
+    async def get(self, component: str, variable: str, **more: Any) -> Payload:
+        """Return the result of reading one variable; `evse`, `instance` and `attributeType` say more."""
+        answer = await self.ask("GetVariables", getVariableData=[variable_of(component, variable, **more)])
+        return answer["getVariableResult"][0]  # type: ignore[no-any-return]
+
+    async def value(self, component: str, variable: str, **more: Any) -> str:
+        """Return the value of a variable. Raises NotApplicable if the station does not have it."""
+        result = await self.get(component, variable, **more)
+        if result["attributeStatus"] != "Accepted":
+            raise NotApplicable(f"the station does not have {component}.{variable}: {result['attributeStatus']}")
+        return str(result.get("attributeValue", ""))
+
+    async def set(self, component: str, variable: str, value: str, **more: Any) -> str:
+        """Set a variable; return the status. Its value is restored after the case."""
+        await self.keep(component, variable, **more)
+        return await self._set(component, variable, value, more)
+
+    async def keep(self, component: str, variable: str, **more: Any) -> None:
+        """Restore a variable after the case."""
+        before = (await self.get(component, variable, **more)).get("attributeValue")
+        if before is not None:
+            self.undo(lambda: self._set(component, variable, before, more))
+
+    async def demand(self, component: str, variable: str, value: str, **more: Any) -> None:
+        """Set a variable as a precondition. Raises NotApplicable if the station does not have or allow it."""
+        before = await self.get(component, variable, **more)
+        if before["attributeStatus"] != "Accepted":
+            raise NotApplicable(f"the station does not have {component}.{variable}")
+        if before.get("attributeValue") != value:
+            status = await self.set(component, variable, value, **more)
+            if status != "Accepted":
+                raise NotApplicable(f"{component}.{variable} cannot be set to {value}: {status}")
+
+    async def write(self, component: str, variable: str, value: str, **more: Any) -> str:
+        """Set a variable; return the status. It stays so."""
+        return await self._set(component, variable, value, more)
+
+    def values_of(self, component: str, variable: str) -> list[str]:
+        """Return the values that a variable can have, by the first report; empty if it has no list."""
+        for each in self._tester.report:
+            if (each["component"]["name"], each["variable"]["name"]) == (component, variable):
+                listed: str = each.get("variableCharacteristics", {}).get("valuesList", "")
+                return [one.strip() for one in listed.split(",") if one.strip()]
+        return []
+
+    async def _set(self, component: str, variable: str, value: str, more: Mapping[str, Any]) -> str:
+        data = variable_of(component, variable, **more) | {"attributeValue": value}
+        answer = await self.ask("SetVariables", setVariableData=[data])
+        return str(answer["setVariableResult"][0]["attributeStatus"])
+
+    async def report(self, base: str = "", **criteria: Any) -> list[Payload]:
+        """Return the entries of a base report, or of a custom one by its criteria. Raises Failed for missing parts."""
+        number = self.next_id()
+        if base:
+            answer = await self.ask("GetBaseReport", requestId=number, reportBase=base)
+        else:
+            answer = await self.ask("GetReport", requestId=number, **criteria)
+        self.check(answer["status"] == "Accepted", "B07.FR.01", f"answers {answer['status']}")
+        return await self.parts("NotifyReport", "reportData", number)
+
+    async def parts(self, action: str, field: str, number: int) -> list[Payload]:
+        """Return the entries of all parts of a report. Raises Failed unless they are numbered from 0 without gaps."""
+        entries: list[Payload] = []
+        for expected in itertools.count():
+            part = await self.expect(action, requestId=number)
+            self.check(part["seqNo"] == expected, "B07.FR.13", f"{action} {part['seqNo']} instead of {expected}")
+            entries += part.get(field, [])
+            if not part.get("tbc", False):
+                break
+        return entries
+
+    # -- people
+
+    async def do(self, step: Step) -> None:
+        """Carry out a step at the station, which has reacted to what went before. Raises NotApplicable,
+        Inconclusive."""
+        await self.wait(PAUSE_S)
+        await self._tester.driver.do(step)
+
+    async def plug(self, evse: int = 1) -> None:
+        """Plug a vehicle in."""
+        await self.do(Step("plug", evse))
+        self._tester.plugged.add(evse)
+
+    async def unplug(self, evse: int = 1) -> None:
+        """Unplug it."""
+        self._tester.plugged.discard(evse)
+        await self.do(Step("unplug", evse))
+
+    async def leave(self) -> None:
+        """End every transaction, and unplug every vehicle."""
+        tester = self._tester
+        with contextlib.suppress(Ended):
+            for transaction in list(tester.transactions):
+                with contextlib.suppress(Ended):
+                    await self.ask("RequestStopTransaction", transactionId=transaction)
+            for evse in list(tester.plugged):
+                await self.unplug(evse)
+            deadline = self.elapsed() + tester.away_s  # events may wait to be sent again
+            while tester.transactions and self.elapsed() < deadline:
+                await tester.inbox.take(lambda each: each.action == "TransactionEvent", 1)
+            tester.transactions.clear()
+
+    async def pull(self, evse: int = 1) -> None:
+        """Unplug the cable at the vehicle, and leave its other end where it is."""
+        await self.do(Step("pull", evse))
+
+    async def suspend(self, evse: int = 1) -> None:
+        """Let the vehicle take no more energy."""
+        await self.do(Step("suspend", evse))
+
+    async def arrive(self, evse: int = 1) -> None:
+        """Drive the vehicle into the parking bay."""
+        await self.do(Step("arrive", evse))
+
+    async def depart(self, evse: int = 1) -> None:
+        """Drive it out."""
+        await self.do(Step("depart", evse))
+
+    async def vehicle(self, value: str = "dynamic", evse: int = 1) -> None:
+        """Plug a vehicle of ISO 15118-20 in that can feed back: `dynamic` or `scheduled` control, or `one-way`, which
+        charges until it may do more."""
+        await self.do(Step("vehicle", evse, value=value))
+        self._tester.plugged.add(evse)
+
+    async def present(self, token: Token | None = None, evse: int = 1) -> None:
+        """Present a token."""
+        token = token or self.token
+        await self.do(Step("present", evse, token.id, token.type))
+
+    async def charging(self, evse: int = 1, token: Token | None = None) -> str:
+        """Bring an EVSE to EnergyTransferStarted with the token; return the transaction."""
+        with precondition():
+            await self.present(token, evse)
+            await self.plug(evse)
+            return await self.flowing(evse)
+
+    async def flowing(self, evse: int = 1) -> str:
+        """Wait until energy flows at an EVSE; return the transaction."""
+        while True:
+            event = await self.expect("TransactionEvent", "E02.FR.05", transactionInfo__chargingState="Charging")
+            transaction: str = event["transactionInfo"]["transactionId"]
+            if self._tester.transactions.get(transaction, evse) in (evse, 0):
+                return transaction
+
+
+def variable_of(component: str, variable: str, **more: Any) -> Payload:
+    """Return a component and a variable as requests have them; `evse`, `instance` and `attributeType` say more."""
+    place: Payload = {"name": component}
+    named: Payload = {"name": variable}
+    if "evse" in more:
+        place["evse"] = {"id": more["evse"]} | ({"connectorId": more["connector"]} if "connector" in more else {})
+    if "instance" in more:
+        named["instance"] = more["instance"]
+    found = {"component": place, "variable": named}
+    return found | ({"attributeType": more["attributeType"]} if "attributeType" in more else {})
+
+
+def _is_boot(message: Received) -> bool:
+    return message.action == "BootNotification"

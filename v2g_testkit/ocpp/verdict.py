@@ -1,0 +1,33 @@
+"""The verdict of one case from its script and its frames."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Final
+
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.ocpp.case import Ended
+from v2g_testkit.ocpp.connection import Frame
+
+LONGEST_S: Final = 900.0
+"""Longest time of one case."""
+
+
+async def verdict_of(case: str, script: Awaitable[None], frames: Sequence[Frame]) -> Result:
+    """Run the script of a case; return its result. An invalid frame of the device fails a case that would pass."""
+    began = asyncio.get_running_loop().time()
+    verdict, found = Verdict.PASS, ""
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            await script
+    except Ended as end:
+        verdict, found = end.verdict, str(end)
+    except TimeoutError:
+        verdict, found = Verdict.INCONCLUSIVE, f"took longer than {LONGEST_S:g} s"
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        # what the script reads is judged by the schema at the same time: a wrong form is the reason, or our fault
+        verdict, found = Verdict.INCONCLUSIVE, f"the case cannot read what the device sent: {error!r}"
+    faults = [each for each in frames if each.fault]
+    if faults and verdict in (Verdict.PASS, Verdict.INCONCLUSIVE):
+        verdict, found = Verdict.FAIL, f"sends an invalid frame: {faults[0].fault}"
+    seconds = asyncio.get_running_loop().time() - began
+    return Result(case=case, verdict=verdict, found=found or "as required", seconds=seconds)
