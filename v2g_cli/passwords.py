@@ -14,6 +14,7 @@ from v2g.pki.keys import read_secret
 from v2g_cli.output import open_new, say
 
 _HEADER: Final = ("identity", "password")
+_FORM: Final = "one station in each line, such as CS-1,a-password-of-the-station"
 _MOST_BYTES: Final = 256 * MAX_PASSWORDS
 _ENDS: Final = re.compile(r"\r\n|\r|\n")
 
@@ -36,9 +37,9 @@ def read_passwords(file: Path) -> dict[str, str]:
     for number, fault in faults:
         say(f"{file}:{number}: {fault}", err=True)
     if faults:
-        raise ConfigError(f"{file}: {len(faults)} faulty lines, nothing was changed", hint="identity,password on each")
+        raise ConfigError(f"{file}: {len(faults)} faulty lines, nothing was changed", hint=_FORM)
     if not found:
-        raise ConfigError(f"{file} has no passwords", hint="identity,password on each line")
+        raise ConfigError(f"{file} has no passwords", hint=_FORM)
     return found
 
 

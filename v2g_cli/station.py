@@ -82,7 +82,7 @@ def station(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Take steps by hand at 127.0.0.1:PORT, a line each: plug 1, present 1 TOKEN. Nobody else comes.",
+            help="Take steps by hand at 127.0.0.1:PORT, a line each: plug 1, present 1 TOKEN. No simulated drivers.",
         ),
     ] = None,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,

@@ -29,6 +29,7 @@ from v2g_cli.output import say
 from v2g_cli.station import contexts_of
 
 if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g.ocpp.routes import Version
     from v2g_cli.conform.running import Reporter
     from v2g_testkit.ocpp.declaration import CsmsDeclaration
     from v2g_testkit.ocpp.operator import Operator
@@ -109,19 +110,23 @@ def csms(
         say(f"{declare}: fill in where stations connect, a station and tokens that the back end knows")
         return
     declared = CsmsDeclaration() if declaration is None else read_csms_declaration(declaration)
+    (version,) = versions_of([ocpp])
     said = (url, identity, password, ca, chain, key)
     if load is not None:
+        _refuse_of_cases(identity=identity, operator=operator, prompt=prompt, profile=profile, resume=resume)
         _load(
-            declared, said, ocpp, load, passwords, only or (),
+            declared, said, version, load, passwords, only or (),
             quick=quick, listed=listed, device=device, junit=junit, html=html, json=json,
         )  # fmt: skip
         return
+    if passwords is not None:
+        raise ConfigError("--passwords is for --load", hint="--password, or V2G_STATION_PASSWORD")
     cases = cases_of(CSMS_CASES, "csms", profile or (), declared.profiles, only or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
     operates = _operator(operator, prompt=prompt)
-    declared, (version,) = _declared(declared, said), versions_of([ocpp])
+    declared = _declared(declared, said)
     tester = CsmsTester(declared, operates, connector_of(declared), Clock(), version=version)
     there = contextlib.nullcontext(declared.station.identity)
     play("csms", tester, there, cases, device, resume=resume, junit=junit, html=html, json=json)
@@ -138,6 +143,8 @@ def _declared(declared: "CsmsDeclaration", said: _Said) -> "CsmsDeclaration":
     declared = msgspec.structs.replace(
         declared, station=station, url=url or declared.url, ca=declared.ca if ca is None else ca
     )
+    if not declared.url:
+        raise ConfigError("no back-end URL given", hint="--url wss://csms.example:9443/ocpp, or `url` in --declaration")
     if not declared.url.startswith(("ws://", "wss://")):
         raise ConfigError(f"--url {declared.url}: not a URL of OCPP", hint="wss://csms.example:9443/ocpp")
     if (station.chain is None) != (station.key is None):
@@ -145,10 +152,17 @@ def _declared(declared: "CsmsDeclaration", said: _Said) -> "CsmsDeclaration":
     return declared
 
 
+def _refuse_of_cases(**given: object) -> None:
+    """Raise ConfigError for options of cases, which a load would ignore."""
+    if named := [f"--{name}" for name, value in given.items() if value]:
+        hint = "the plan's `prefix` names the stations" if named == ["--identity"] else "leave out --load, or these"
+        raise ConfigError(f"{', '.join(named)}: not with --load", hint=hint)
+
+
 def _load(
     declared: "CsmsDeclaration",
     said: _Said,
-    ocpp: str,
+    version: "Version",
     plan: str,
     passwords: Path | None,
     only: Sequence[str],
@@ -175,7 +189,7 @@ def _load(
         list_cases(criteria, json=json)
         return
     planned = read_plan(plan)
-    declared, (version,) = _declared(declared, said), versions_of([ocpp])
+    declared = _declared(declared, said)
     known = {} if passwords is None else read_passwords(passwords)
     station = declared.station
     chain, key = (None if each is None else str(each) for each in (station.chain, station.key))

@@ -115,7 +115,7 @@ def versions_of(names: list[str] | None) -> tuple[Version, ...]:
     try:
         return tuple(typed_json.convert(each, Version) for each in names or ["2.0.1"])
     except msgspec.ValidationError:
-        raise ConfigError(f"--ocpp {' '.join(names or ())}", hint="2.0.1 or 2.1") from None
+        raise ConfigError(f"--ocpp {' '.join(names or ())}: no cases for this version", hint="2.0.1 or 2.1") from None
 
 
 async def ask(sentence: str) -> str:

@@ -100,13 +100,12 @@ def station(
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
     declared = Declaration() if declaration is None else read_declaration(declaration)
+    versions = versions_of(ocpp)
     cases = cases_of(STATION_CASES, "station", profile or (), declared.profiles, only or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
-    bench = _Bench(
-        _address(listen), path, identity, password, (chain, key, ca, ca_key), versions_of(ocpp), wait, file_port
-    )
+    bench = _Bench(_address(listen), path, identity, password, (chain, key, ca, ca_key), versions, wait, file_port)
     tester = bench.tester(declared, _driver(driver, prompt=prompt))
     if declare is not None:
         asyncio.run(_declare(bench, tester, declare))

@@ -9,7 +9,7 @@ import msgspec
 from v2g.io.http.server import BoundedServer, Handler
 
 LONGEST_HOLD_S: Final = 120.0
-"""After what time a held transfer goes on by itself."""
+"""After what time a held transfer continues by itself."""
 MOST_BYTES: Final = 256 * 1024 * 1024
 """Largest upload."""
 _PIECE: Final = 64 * 1024

@@ -297,6 +297,8 @@ class Load:
             await asyncio.gather(*reading, return_exceptions=True)
 
     async def _storm(self) -> None:
+        if not any(each.online for each in self.stations):
+            return  # no connection to lose
         for each in self.stations:
             each.cut()
         await asyncio.sleep(0)

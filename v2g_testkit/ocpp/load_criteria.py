@@ -91,6 +91,7 @@ def _slow(load: Load) -> str:
 
 def _storm(load: Load) -> str:
     found, wanted = load.reconnected, load.plan.stations
+    _some(found.count + load.refused + load.not_reconnected.total())
     figure = (
         f"{found.count} of {wanted} came back, the slowest in {found.most:.2f} s, after {load.refused} refused attempts"
         f"{_why(load.not_reconnected)}"

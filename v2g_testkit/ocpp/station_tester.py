@@ -71,7 +71,7 @@ def _opening(handshake: Handshake) -> Opening:
 class StationTester:
     """The back end. `admit` and `serve` are `welcome` and `handler` of `v2g.io.websocket.server.serve`.
 
-    Whoever runs it sets `listener`, where it listens by them.
+    The caller sets `listener`, where it listens by them.
     """
 
     listener: Listener
@@ -103,7 +103,7 @@ class StationTester:
         self.hosts: list[str] = []
         """Where it tried to, in this case."""
         self.files = FileServer("127.0.0.1")
-        """Whoever runs the tester replaces it where the station is on another machine."""
+        """The caller replaces it where the station is on another machine."""
         self.closed: set[str] = set()
         """Hosts that refuse every connection."""
         self.authority: Authority | None = None

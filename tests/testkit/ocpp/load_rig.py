@@ -43,7 +43,8 @@ class LoadBackEnd:
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = (await reader.readuntil(b"\r\n\r\n")).split()[1].rpartition(b"/")[2].decode()
-        if self.fault == ("starts late" if name not in self._names else "refuses"):
+        late = self.fault == "starts late" and bool(self._names - {name})  # the first station comes in
+        if (late and name not in self._names) or (self.fault == "refuses" and name in self._names):
             self._names.add(name)
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
             await writer.drain()
