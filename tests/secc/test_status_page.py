@@ -175,12 +175,14 @@ async def test_slow_and_many_clients_keep_no_one_out(tmp_path: Path) -> None:
         b"GET / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
         b"GET <script> HTTP/1.1\r\n\r\n",
     ],
+    ids=lambda request: repr(request[:24]),
 )
 async def test_a_hostile_request_gets_a_short_answer_or_none(tmp_path: Path, request_: bytes) -> None:
     def ask(served: Served) -> bytes:
         with served.connect() as client, contextlib.suppress(ConnectionError):
             client.sendall(request_)
-            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the server has reset the connection
+                client.shutdown(socket.SHUT_WR)
             return client.recv(65_536)
         return b""
 
