@@ -385,9 +385,11 @@ class StationTest(CaseTest):
         """
         return await self._tester.inbox.expect(action, fields, requirement, self._tester.within(within), skip=skip)
 
-    async def find(self, matches: Callable[[Received], bool], within: float | None = None) -> Payload | None:
-        """Return the next request of the station that matches, or None."""
-        found = await self._tester.inbox.take(matches, self._tester.within(within))
+    async def find(
+        self, matches: Callable[[Received], bool], within: float | None = None, *, keep: bool = False
+    ) -> Payload | None:
+        """Return the next request of the station that matches, or None. `keep`: leave it for what follows."""
+        found = await self._tester.inbox.take(matches, self._tester.within(within), keep=keep)
         return None if found is None else found.payload
 
     async def nothing(self, action: str, requirement: str = "", *, within: float, **fields: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
+from v2g.errors import OcppError
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Ended
 from v2g_testkit.ocpp.connection import Frame
@@ -23,7 +24,7 @@ async def verdict_of(case: str, script: Awaitable[None], frames: Sequence[Frame]
         verdict, found = end.verdict, str(end)
     except TimeoutError:
         verdict, found = Verdict.INCONCLUSIVE, f"took longer than {LONGEST_S:g} s"
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OcppError) as error:
         # what the script reads is judged by the schema at the same time: a wrong form is the reason, or our fault
         verdict, found = Verdict.INCONCLUSIVE, f"the case cannot read what the device sent: {error!r}"
     faults = [each for each in frames if each.fault]

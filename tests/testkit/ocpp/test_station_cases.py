@@ -89,6 +89,26 @@ def test_a_station_that_differs_from_ours_is_judged_by_what_is_required(
     in_virtual_time(run())
 
 
+def test_network_profiles_of_cases_do_not_stay() -> None:
+    names = ("TC_B_100_CS", "TC_B_105_CS", "TC_B_107_CS")
+
+    async def run() -> None:
+        async with station_under_test("2.1") as tester:
+            for case in (each for each in STATION_CASES if each.id in names):
+                result = await tester.run(case)
+                assert result.verdict is Verdict.PASS, result.found
+            await tester.find(60)
+            values = {
+                each["component"]["instance"]: each["variableAttribute"][0].get("value", "")
+                for each in tester.report
+                if each["variable"]["name"] == "OcppCsmsUrl"
+            }
+            assert [slot for slot, value in sorted(values.items()) if value] == ["1"]
+            assert tester.variables["OCPPCommCtrlr.ActiveNetworkProfile"] == "1"
+
+    in_virtual_time(run())
+
+
 def test_ids_are_unique() -> None:
     ids = [case.id for case in STATION_CASES]
     assert len(set(ids)) == len(ids)

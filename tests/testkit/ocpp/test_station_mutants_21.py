@@ -74,6 +74,10 @@ def _nameless(payload: Payload) -> Payload:
     return payload
 
 
+def _both_ways(payload: Payload) -> Payload:
+    return payload | {"chargingNeeds": payload["chargingNeeds"] | {"requestedEnergyTransfer": "DC_BPT"}}
+
+
 def _accepts(_: Payload, answer: Payload) -> Payload:
     return {"status": "Accepted"}
 
@@ -108,7 +112,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _fault("does not pull updates", tells("PullDynamicScheduleUpdate", dropped), K=(121,), Q=(110,)),
     _fault("does not say that priority is used", tells("NotifyPriorityCharging", dropped), K=(118, 119)),
     _fault("gives everybody priority", answers("UsePriorityCharging", _accepts), K=(118,)),
-    _fault("sends no needs", tells("NotifyEVChargingNeeds", dropped), K=(113, 114, 115, 116), Q=(101, 104)),
+    _fault("sends no needs", tells("NotifyEVChargingNeeds", dropped), K=(113, 114, 115, 116), Q=(101, 102, 104)),
+    _fault("always asks for both directions", tells("NotifyEVChargingNeeds", _both_ways), Q=(102, 130)),
     _fault("sends no schedules of vehicles", tells("NotifyEVChargingSchedule", dropped), K=(113, 114), Q=(104,)),
     _fault("reports no external limits", tells("NotifyChargingLimit", dropped), K=(120,), Q=(114, 115)),
     _fault(
@@ -170,12 +175,6 @@ MUTANTS: tuple[Mutant, ...] = (
         B=(107, 108),
     ),
     _fault(
-        "does not say that a limit is set",
-        of_event(triggerReason=("LimitSet", "ChargingRateChanged")),
-        C=(103, 121, 123, 124),
-        E=(100, 101, 102, 103, 104, 105, 106, 107, 108),
-    ),
-    _fault(
         "does not say which limit is set",
         of_event(transactionLimit=None),
         C=(103, 106, 107, 123, 124, 128, 129, 130),
@@ -224,7 +223,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _fault("does not adjust streams", ignores("AdjustPeriodicEventStream", ACCEPTED), N=(109,)),
     _fault("reports no streams", answers("GetPeriodicEventStream", lambda _, answer: {}), N=(105,)),
     # -- block R
-    _fault("does not clear controls", ignores("ClearDERControl", ACCEPTED), R=(102, 105)),
+    _fault("does not clear controls", ignores("ClearDERControl", ACCEPTED), R=(102,)),
     _fault(
         "does not say what it supersedes",
         answers("SetDERControl", lambda _, a: without("supersededIds")(a)),

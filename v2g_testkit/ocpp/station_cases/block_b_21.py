@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.station_cases.block_e_21 import may_resume, resumes
-from v2g_testkit.ocpp.station_cases.steps import boot
+from v2g_testkit.ocpp.station_cases.steps import boot, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
 B_21: Final[Block[StationTest]] = Block()
@@ -85,15 +85,30 @@ _PASSWORD: Final = "a-password-of-the-tester"  # noqa: S105 - no secret
 
 
 async def _free_slot(t: StationTest) -> str:
-    """Return a slot of the station that is not in use. Raises NotApplicable."""
+    """Return a slot of the station that is not in use, if it can be an empty one. What can be read of it is written
+    back after the case. Raises NotApplicable."""
     priority = (await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")).split(",")
-    slots = {
-        str(each["component"].get("instance")) for each in t.reported
-        if each["component"]["name"] == "NetworkConfiguration"
-    }  # fmt: skip
+    slots = {str(each["component"].get("instance")) for each in _entries(t)}
     free = sorted(slots - {each.strip() for each in priority})
     t.needs(bool(free), "it has no free slot for a network profile")
-    return free[0]
+    urls = {slot: (await _slot(t, slot, "OcppCsmsUrl")).get("attributeValue") for slot in free}
+    slot = min(free, key=lambda each: bool(urls[each]))
+    names = {each["variable"]["name"] for each in _entries(t, slot) if _is_writable(each)}
+    before = {name: str((await _slot(t, slot, name)).get("attributeValue", "")) for name in names}
+    if before:
+        t.undo(lambda: _put(t, slot, before))
+    return slot
+
+
+def _entries(t: StationTest, slot: str = "") -> list[Payload]:
+    """Return what the station has reported of network profiles, or of one."""
+    found = [each for each in t.reported if each["component"]["name"] == "NetworkConfiguration"]
+    return [each for each in found if not slot or str(each["component"].get("instance")) == slot]
+
+
+def _is_writable(entry: Payload) -> bool:
+    """Return whether a reported variable can be set."""
+    return bool(entry["variableAttribute"][0].get("mutability", "ReadWrite") != "ReadOnly")
 
 
 async def _slot(t: StationTest, slot: str, variable: str) -> Payload:
@@ -124,10 +139,8 @@ async def _profile(t: StationTest) -> dict[str, str]:
 
 
 def _by_variables(t: StationTest) -> None:
-    entries = (each for each in t.reported if each["component"]["name"] == "NetworkConfiguration")
-    urls = (each["variableAttribute"][0] for each in entries if each["variable"]["name"] == "OcppCsmsUrl")
-    writes = any(each.get("mutability", "ReadWrite") == "ReadWrite" for each in urls)
-    t.needs(writes, "its network profiles cannot be set by variables")
+    urls = (each for each in _entries(t) if each["variable"]["name"] == "OcppCsmsUrl")
+    t.needs(any(map(_is_writable, urls)), "its network profiles cannot be set by variables")
 
 
 @B_21.case(
@@ -169,6 +182,7 @@ async def profile_by_variables(t: StationTest) -> None:
     wrong = [name for name, status in results.items() if status != "Accepted"]
     t.check(not wrong, "B09.FR.24", f"does not take {', '.join(wrong)}")
     before = await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
+    t.undo(lambda: reset(t))  # after the priority is as before: so that it is connected by another slot
     status = await t.set("OCPPCommCtrlr", "NetworkConfigurationPriority", f"{slot},{before}")
     t.check(status in ("Accepted", "RebootRequired"), "B09.FR.33", f"answers {status} to the new priority")
     async with t.reconnects():
@@ -192,7 +206,8 @@ async def slots(t: StationTest) -> None:
     slot, values = await _free_slot(t), await _profile(t)
     before = await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
     with precondition():
-        await _put(t, slot, values)
+        results = await _put(t, slot, values)
+        t.check(set(results.values()) == {"Accepted"}, "B09.FR.24", f"answers {results}")
     for wanted, expected, requirement in (
         (f"{before},{slot}", "Accepted", "B09.FR.33"),
         (before, "Accepted", "B09.FR.20"),
@@ -206,7 +221,7 @@ async def slots(t: StationTest) -> None:
 @B_21.case(
     "TC_B_108_CS",
     "The slot in use is not overwritten",
-    required="The station rejects variables of a slot that is in its priority, and keeps their values.",
+    required="The station rejects a variable of a slot in NetworkConfigurationPriority, and keeps its value.",
     requirements=("B09.FR.22",),
     **_OF,
 )
@@ -216,6 +231,6 @@ async def slot_in_use(t: StationTest) -> None:
     before = (await _slot(t, slot, "MessageTimeout")).get("attributeValue")
     other = "77" if before != "77" else "78"
     status = (await _put(t, slot, {"MessageTimeout": other}))["MessageTimeout"]
-    t.check(status == "Rejected", "B09.FR.22", f"answers {status}")
+    t.check(status == "Rejected", "B09.FR.22", f"answers {status}")  # a SHALL, by the errata of 2025-09
     found = (await _slot(t, slot, "MessageTimeout")).get("attributeValue")
     t.check(found == before, "B09.FR.22", f"has the value {found} instead of {before}")

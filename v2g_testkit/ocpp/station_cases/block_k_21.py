@@ -230,6 +230,11 @@ async def priority_by_driver(t: StationTest) -> None:
 # -- energy managers (K27, K29)
 
 
+def _later(first: str, second: str) -> bool:
+    """Return whether both are times (RFC 3339), the second after the first."""
+    return bool(first and second) and parse_time(first) < parse_time(second)
+
+
 @K_21.case(
     "TC_K_120_CS",
     "Local generation",
@@ -292,7 +297,7 @@ async def allowed(t: StationTest) -> None:
         has = found["chargingSchedule"][0]["chargingSchedulePeriod"][0].get("limit")
         t.check(has == watts, "K29.FR.05", f"has the limit {has} instead of {watts:g}")
         times.append(found.get("dynUpdateTime", ""))
-    t.check(times[0] < times[1], "K29.FR.06", f"has the times {times[0] or 'none'} and {times[1] or 'none'}")
+    t.check(_later(*times), "K29.FR.06", f"has the times {times[0] or 'none'} and {times[1] or 'none'}")
 
 
 # -- dynamic profiles (K28)
@@ -341,7 +346,7 @@ async def pushed(t: StationTest) -> None:
         t.check(answer["status"] == "Accepted", "K28.FR.06", f"answers {answer['status']}")
         await follows(t, "K28.FR.06", limit=watts)
     t.check(bool(times[0]), "K28.FR.05", "has no time of the update")
-    t.check(times[0] < times[1], "K28.FR.09", f"has the time {times[1]} after an update")
+    t.check(_later(*times), "K28.FR.09", f"has the time {times[1] or 'none'} after an update")
 
 
 @K_21.case(
