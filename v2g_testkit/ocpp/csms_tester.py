@@ -37,6 +37,7 @@ MODEL: Final[Mapping[tuple[str, str, str], str]] = {
     ("DeviceDataCtrlr", "BytesPerMessage", "GetVariables"): "60000",
     ("MonitoringCtrlr", "ItemsPerMessage", "ClearVariableMonitoring"): "2",
     ("MonitoringCtrlr", "ItemsPerMessage", "SetVariableMonitoring"): "2",
+    ("TxCtrlr", "SupportedLimits", ""): "maxCost,maxEnergy,maxTime",
 }
 """Variables of the station: component, variable and its instance."""
 
@@ -382,14 +383,19 @@ _ANSWERS: Final[Mapping[str, Payload]] = {
         "RequestStopTransaction", "ReserveNow", "Reset", "SendLocalList", "SetChargingProfile", "SetDisplayMessage",
         "SetMonitoringBase", "SetMonitoringLevel", "SetNetworkProfile", "TriggerMessage", "UpdateFirmware",
         "AFRRSignal", "ClearDERControl", "GetDERControl", "NotifyAllowedEnergyTransfer", "SetDERControl",
-        "UpdateDynamicSchedule", "UsePriorityCharging",
+        "UpdateDynamicSchedule", "UsePriorityCharging", "AdjustPeriodicEventStream", "ChangeTransactionTariff",
+        "SetDefaultTariff",
     )),
     **_all("EmptyResultSet", ("GetReport", "GetMonitoringReport")),
     **_all("Rejected", ("GetCompositeSchedule", "PublishFirmware")),
     **_all("Unknown", ("GetDisplayMessages", "ClearDisplayMessage")),
     **_all("NotFound", ("DeleteCertificate", "GetInstalledCertificateIds")),
     "CostUpdated": {},
+    "ClearTariffs": {"clearTariffsResult": [{"status": "NoTariff"}]},
     "DataTransfer": {"status": "UnknownVendorId"},
+    "GetPeriodicEventStream": {},
+    "GetTariffs": {"status": "NoTariff"},
+    "NotifyWebPaymentStarted": {},
     "GetChargingProfiles": {"status": "NoProfiles"},
     "GetLocalListVersion": {"versionNumber": 0},
     "UnlockConnector": {"status": "Unlocked"},

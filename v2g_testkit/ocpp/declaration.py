@@ -104,6 +104,12 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     expired_token: Token = Token("E0B1ED00")
     unknown_token: Token = Token("DEADBEEF")
     """One that it does not know."""
+    tariff_token: Token = Token("7A21FF01")
+    """A valid token whose driver has a tariff of its own (OCPP 2.1)."""
+    prepaid_token: Token = Token("94E9A1D1")
+    """A valid token of a prepaid account with a balance (OCPP 2.1)."""
+    no_credit_token: Token = Token("94E9A1D0")
+    """One of an account that has none."""
     seconds: Annotated[float, Meta(gt=0, le=600)] = 30.0
     """How long it may take to react where OCPP sets no limit, s."""
 
@@ -194,6 +200,9 @@ def written_csms(declaration: CsmsDeclaration) -> str:
         "blocked_token": "blocked",
         "expired_token": "expired",
         "unknown_token": "that the back end does not know",
+        "tariff_token": "valid, with a tariff of its driver's own",
+        "prepaid_token": "valid, of a prepaid account with a balance",
+        "no_credit_token": "of a prepaid account without one",
     }
     lines = [
         f"url = {json.dumps(declaration.url)}  # where stations connect, without the identity",

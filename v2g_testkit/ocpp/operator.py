@@ -24,7 +24,10 @@ from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, Payload
 from v2g_testkit.ocpp.driver import NOT_POSSIBLE, exit_code
 
 REGISTRATION: Final = "Registration"
-"""The one step that is not a request of OCPP: how the back end shall answer BootNotification of a station, `status`."""
+"""A step that is not a request of OCPP: how the back end shall answer BootNotification of a station, `status`."""
+
+TRANSACTION_LIMIT: Final = "TransactionLimit"
+"""Another one: the back end shall limit a transaction, `transactionId`, by `transactionLimit` (E16)."""
 
 FREE: Final = frozenset({"requestId", "remoteStartId", "id", "versionNumber", "expiryDateTime"})
 """Fields of a step's payload for which a back end may choose another value."""
@@ -47,6 +50,9 @@ class OperatorStep(msgspec.Struct, frozen=True):
         """The step for a person."""
         if self.action == REGISTRATION:
             return f"Let the back end answer the next BootNotification of {self.station} with {self.payload['status']}"
+        if self.action == TRANSACTION_LIMIT:
+            limit = json.dumps(self.payload["transactionLimit"])
+            return f"Let the back end limit transaction {self.payload['transactionId']} of {self.station}: {limit}"
         about = json.dumps({name: value for name, value in self.payload.items() if name not in FREE})
         return f"Let the back end send {self.action} to {self.station}: {about}"
 
@@ -175,6 +181,10 @@ def _operation(step: OperatorStep) -> tuple[str, str, Any]:
     match step.action:
         case "Registration":
             return "PUT", f"/admissions/{quote(step.station, safe='')}", {"decision": sent["status"]}
+        case "TransactionLimit":
+            names = {"max_cost": "maxCost", "max_energy_wh": "maxEnergy", "max_time_s": "maxTime", "max_soc": "maxSoC"}
+            body = {name: sent["transactionLimit"].get(field) for name, field in names.items()}
+            return "PUT", f"/transactions/{quote(sent['transactionId'], safe='')}/limit", body
         case "GetVariables":
             return "POST", f"{here}/variables/read", {"variables": sent["getVariableData"]}
         case "SetVariables":
@@ -198,6 +208,9 @@ def _operation(step: OperatorStep) -> tuple[str, str, Any]:
             return "POST", f"/transactions/{quote(sent['transactionId'], safe='')}/stop", None
         case "UnlockConnector":
             return "POST", f"{here}/evses/{sent['evseId']}/connectors/{sent['connectorId']}/unlock", None
+        case "SetChargingProfile":
+            body = {"evse_id": sent["evseId"], "profile": sent["chargingProfile"]}
+            return "POST", f"{here}/charging-profiles", body
         case "UpdateDynamicSchedule":
             return "PUT", f"{here}/charging-profiles/{sent['chargingProfileId']}/schedule", sent["scheduleUpdate"]
         case "ChangeAvailability":

@@ -8,9 +8,6 @@ import pytest
 
 from csms.config import StationEntry
 from csms.db.queries import device_model, requests
-from csms.domain.charging.charging_plans import share_profile
-from csms.services.background import background
-from csms.services.charging.smart_charging import SmartCharging
 from csms.services.stations import device_model as model
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import TOKENS, Charging
@@ -315,27 +312,6 @@ async def test_tc_b_103_csms_reset_and_resume_with_transaction(backend: Start) -
         await charging.event("Updated", "TxResumed", state="Charging")
         stored = await charging.stored()
         assert stored["active"]
-
-
-async def test_tc_b_116_csms_reset_and_resume_with_a_charging_profile(backend: Start) -> None:
-    """B13.FR.31: what the station did not keep is sent again."""
-    async with backend(tokens=TOKENS) as csms, background(csms.services):
-        station = await csms.booted(version="2.1")
-        station.answers["SetChargingProfile"] = station.answers["Reset"] = {"status": "Accepted"}
-        charging = Charging(csms, station)
-        await charging.started()
-        profile = share_profile(1, 16_000, 3, csms.clock.utc_ms(), charging.id)
-        await SmartCharging(csms.services).set_profile(CS, 1, profile)
-        await model.reset(csms.services, CS, "ImmediateAndResume")
-        await charging.event("Updated", "ChargingStateChanged", state="SuspendedEVSE")
-        station.answers["GetTransactionStatus"] = {"ongoingIndicator": True, "messagesInQueue": False}
-        await station.call("BootNotification", {**BOOT, "reason": "RemoteReset"})
-        await charging.event("Updated", "TxResumed", state="Charging")
-        async with asyncio.timeout(5):
-            while len(station.payloads("SetChargingProfile")) < 2:
-                await asyncio.sleep(0.001)
-        again = station.payloads("SetChargingProfile")[-1]["chargingProfile"]
-        assert again["transactionId"] == charging.id
 
 
 async def test_tc_b_105_csms_new_network_configuration_by_set_variables(csms: Backend) -> None:

@@ -157,14 +157,6 @@ async def test_tc_c_103_csms_prepaid_card(csms: Backend) -> None:
     assert "transactionLimit" not in second
 
 
-async def test_tc_c_104_csms_prepaid_card_without_credit(csms: Backend) -> None:
-    """C17.FR.02."""
-    csms.clock.now_ms = 1_767_225_600_000
-    station = await csms.booted(version="2.1")
-    await prepaid(csms, "0")
-    assert await authorize(station, VALID) == {"status": "NoCredit", "cacheExpiryDateTime": "2026-01-01T00:00:00Z"}
-
-
 async def test_tc_c_108_csms_vat_number_validation(csms: Backend) -> None:
     """C18.FR.09, C18.FR.10."""
     station = await csms.booted(version="2.1")

@@ -435,14 +435,6 @@ async def test_tc_e_109_csms_back_end_sets_cost_and_tells_it(csms: Backend) -> N
     await charging.event("Updated", "CostLimitReached", state="SuspendedEVSE")
 
 
-async def test_tc_e_110_csms_back_end_sets_energy(csms: Backend) -> None:
-    await csms_sets(csms, {"maxEnergy": 5000.0}, max_energy=5000.0)
-
-
-async def test_tc_e_111_csms_back_end_sets_time(csms: Backend) -> None:
-    await csms_sets(csms, {"maxTime": 600}, max_time=600)
-
-
 async def resumed(csms: Backend) -> Charging:
     """A transaction with a profile goes on after its station lost power."""
     charging = await limited(csms)
@@ -461,13 +453,6 @@ async def test_tc_e_113_csms_resumed_after_interruption(csms: Backend) -> None:
     stored = await charging.stored()
     assert (stored["active"], stored["charging_state"]) == (True, "Charging")
     assert len(csms.events.named("transaction_resumed")) == 1
-
-
-async def test_tc_e_117_csms_profile_again_after_interruption(csms: Backend) -> None:
-    charging = await resumed(csms)
-    await SmartCharging(csms.services).restore(charging.station.id, charging.id)
-    (heard,) = charging.station.payloads("SetChargingProfile")
-    assert heard["chargingProfile"]["transactionId"] == charging.id  # E17.FR.15
 
 
 async def test_what_runs_by_itself_asks_after_a_boot_and_restores_after_an_interruption(csms: Backend) -> None:

@@ -114,22 +114,10 @@ async def test_tc_i_101_csms_set_default_tariff(csms: Backend) -> None:
     assert first == {"priceKwh": 0.4, "conditions": {"startTimeOfDay": "08:00", "endTimeOfDay": "18:00"}}
 
 
-async def set_refused(csms: Backend, status: str) -> None:
-    station = await csms.booted(version="2.1")
-    station.answers["SetDefaultTariff"] = {"status": status}
-    assert await TariffService(csms.services).set_default(station.id, 1, DAY.id) == status
-
-
-async def test_tc_i_102_csms_set_default_tariff_too_many_elements(csms: Backend) -> None:
-    await set_refused(csms, "TooManyElements")
-
-
-async def test_tc_i_105_csms_set_default_tariff_conditions_not_supported(csms: Backend) -> None:
-    await set_refused(csms, "ConditionNotSupported")
-
-
 async def test_tc_i_106_csms_set_default_tariff_validations(csms: Backend) -> None:
-    await set_refused(csms, "Rejected")
+    station = await csms.booted(version="2.1")
+    station.answers["SetDefaultTariff"] = {"status": "Rejected"}
+    assert await TariffService(csms.services).set_default(station.id, 1, DAY.id) == "Rejected"
     with pytest.raises(RefusedError) as caught:
         await TariffService(csms.services).set_default("CS-V2G-0001", 1, "nobody's")
     assert caught.value.reason == "unknown_plan"
@@ -192,26 +180,12 @@ async def local(csms: Backend) -> Charging:
     return charging
 
 
-async def change(csms: Backend, status: str) -> tuple[Charging, str]:
+async def test_tc_i_115_csms_change_transaction_tariff(csms: Backend) -> None:
     charging = await local(csms)
-    charging.station.answers["ChangeTransactionTariff"] = {"status": status}
+    charging.station.answers["ChangeTransactionTariff"] = {"status": "Accepted"}
     result = await TariffService(csms.services).change_transaction(charging.station.id, charging.id, NEW.id)
     (request,) = charging.station.payloads("ChangeTransactionTariff")
-    assert (request["transactionId"], request["tariff"]["tariffId"]) == (charging.id, "new")
-    return charging, result
-
-
-async def test_tc_i_113_csms_change_transaction_tariff_too_many_elements(csms: Backend) -> None:
-    assert (await change(csms, "TooManyElements"))[1] == "TooManyElements"
-
-
-async def test_tc_i_114_csms_change_transaction_tariff_conditions_not_supported(csms: Backend) -> None:
-    assert (await change(csms, "ConditionNotSupported"))[1] == "ConditionNotSupported"
-
-
-async def test_tc_i_115_csms_change_transaction_tariff(csms: Backend) -> None:
-    charging, status = await change(csms, "Accepted")
-    assert status == "Accepted"
+    assert (request["transactionId"], request["tariff"]["tariffId"], result) == (charging.id, "new", "Accepted")
     await charging.event("Updated", "TariffChanged", tariff="new")
     assert (await charging.stored())["tariff_id"] == "new"
 

@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosedOK
 from csms.config import TokenEntry
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
-from csms.domain.authorization.authorize import Group, Terms
+from csms.domain.authorization.authorize import Allowance, Group, Terms
+from csms.services.charging.smart_charging import SmartCharging
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start
 from tests.certification.scripted import Wire
@@ -44,6 +45,9 @@ TOKENS = (
     _entry(DECLARED.master_token, group_id=DECLARED.master_group),
     _entry(DECLARED.blocked_token, "Blocked"),
     _entry(DECLARED.expired_token, expires_ms=1_600_000_000_000),
+    _entry(DECLARED.tariff_token),
+    _entry(DECLARED.prepaid_token, allowances=(Allowance(period="total", cost="100"),)),
+    _entry(DECLARED.no_credit_token, allowances=(Allowance(period="total", cost="0"),)),
 )
 GROUPS = (Group(group_id=DECLARED.group), Group(group_id=DECLARED.master_group, master_pass=True))
 PRICE = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),)))
@@ -102,7 +106,9 @@ async def csms_under_test(
     identity = DECLARED.station.identity
     async with backend(signs=True, tokens=TOKENS, token_groups=GROUPS) as csms, serving(csms) as client:
         await csms.services.store.run(tariffs.add_plan, PRICE, 0)
-        await csms.services.store.run(tariffs.assign, Scope(), PRICE.id, 0)
+        own = Scope(token_type=DECLARED.tariff_token.type, id_token=DECLARED.tariff_token.id)
+        for scope in (Scope(), own):
+            await csms.services.store.run(tariffs.assign, scope, PRICE.id, 0)
 
         async def connect(version: Version) -> OcppSocket:
             wire = Wire()
@@ -110,9 +116,12 @@ async def csms_under_test(
             await _registered(csms, identity, sessions[-1])
             return OcppSocket(_StationEnd(wire, change), identity, version)
 
+        restoring = asyncio.create_task(SmartCharging(csms.services).run())
         yield CsmsTester(DECLARED, ApiOperator(client), connect, Clock(), version=version)
         for each in sessions:
             await asyncio.wait_for(each, 5)
+        restoring.cancel()
+        await asyncio.gather(restoring, return_exceptions=True)
 
 
 async def _registered(csms: Backend, identity: str, session: asyncio.Task[None]) -> None:

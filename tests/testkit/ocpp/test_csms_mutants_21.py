@@ -4,9 +4,23 @@ import pytest
 
 from tests.certification.conftest import Start
 from tests.testkit.ocpp.csms_rig import csms_under_test
-from tests.testkit.ocpp.test_csms_mutants import CALL, CALLRESULT, LONG_AGO, Mutant, Payload, add, drop, put
+from tests.testkit.ocpp.test_csms_mutants import (
+    CALL,
+    CALLRESULT,
+    LONG_AGO,
+    Edit,
+    Mutant,
+    Payload,
+    add,
+    drop,
+    put,
+    token_status,
+)
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+
+_LATER = "2099-01-01T00:00:00Z"
+_BEGINNING = {"tariffId": "own", "currency": "EUR", "validFrom": LONG_AGO}
 
 CASES = [case for case in CSMS_CASES if case.versions == ("2.1",)]
 
@@ -14,6 +28,23 @@ CASES = [case for case in CSMS_CASES if case.versions == ("2.1",)]
 def _limited(payload: Payload) -> None:
     for each in payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
         each["limit"] = 6000.0
+
+
+def _reversed(payload: Payload) -> None:
+    payload["tariff"]["energy"]["prices"].reverse()
+
+
+def _of_another_the_second_time() -> Edit:
+    seen = set()
+
+    def edit(payload: Payload) -> None:
+        profile = payload["chargingProfile"]
+        transaction = profile.get("transactionId")
+        if transaction in seen:
+            profile["transactionId"] = "other"
+        seen.add(transaction)
+
+    return edit
 
 
 def _scheduled(name: str) -> Mutant:
@@ -45,16 +76,47 @@ MUTANTS = (
         "R_107",
     ),
     Mutant("alarms are refused", CALLRESULT, "NotifyDERAlarm", "NotSupported", "R_108"),
-    Mutant("transactions do not survive resets", CALL, "Reset", put("type", "Immediate"), "B_103 B_104"),
+    Mutant("transactions do not survive resets", CALL, "Reset", put("type", "Immediate"), "B_103 B_104 B_116"),
     Mutant("identities are not set", CALL, "SetNetworkProfile", put("connectionData.identity", "X"), "B_100"),
+    Mutant("default tariffs are of an EVSE", CALL, "SetDefaultTariff", put("evseId", 1), "I_101"),
+    Mutant("default tariffs are of the station", CALL, "SetDefaultTariff", put("evseId", 0), "I_102 I_105 I_106 I_110"),
+    Mutant("prices are in another order", CALL, "SetDefaultTariff", _reversed, "I_101"),
+    Mutant("tariffs have the same id", CALL, "SetDefaultTariff", put("tariff.tariffId", "one"), "I_102 I_105 I_106"),
+    Mutant("drivers have no tariff", CALLRESULT, "Authorize", drop("tariff"), "I_109"),
+    Mutant("drivers' tariffs begin", CALLRESULT, "Authorize", put("tariff", _BEGINNING), "I_109"),
+    Mutant("another tariff is cleared", CALL, "ClearTariffs", put("tariffIds", ["other"]), "I_110"),
+    Mutant("all tariffs are cleared", CALL, "ClearTariffs", drop("tariffIds"), "I_110"),
+    Mutant(
+        "tariffs of another transaction are changed",
+        CALL,
+        "ChangeTransactionTariff",
+        put("transactionId", "other"),
+        "I_113 I_114 I_115",
+    ),
+    Mutant(
+        "the id of a tariff stays",
+        CALL,
+        "ChangeTransactionTariff",
+        put("tariff.tariffId", "v2g-1"),
+        "I_113 I_114 I_115",
+    ),
+    Mutant("calculated costs are changed", CALLRESULT, "TransactionEvent", put("totalCost", 99.0), "I_122"),
     Mutant("VAT numbers have no EVSE", CALLRESULT, "VatNumberValidation", drop("evseId"), "C_108"),
     Mutant(
         "limits are raised",
         CALLRESULT,
         "TransactionEvent",
         add(transactionLimit={"maxEnergy": 1e6, "maxTime": 100_000, "maxCost": 1e6}),
-        "E_106 E_107 E_108",
+        "C_103 E_102 E_106 E_107 E_108 E_109 E_110 E_111",
     ),
+    Mutant(
+        "limits are not told", CALLRESULT, "TransactionEvent", drop("transactionLimit"), "C_103 E_102 E_109 E_110 E_111"
+    ),
+    Mutant("other limits are told", CALLRESULT, "TransactionEvent", put("transactionLimit.maxTime", 1), "E_111"),
+    Mutant("costs of another transaction are told", CALL, "CostUpdated", put("transactionId", "tx"), "E_109"),
+    Mutant("tokens are cached", CALLRESULT, "Authorize", put("idTokenInfo.cacheExpiryDateTime", _LATER), "C_103 C_104"),
+    Mutant("credit is not needed", CALLRESULT, "Authorize", token_status("Accepted", "NoCredit"), "C_104"),
+    Mutant("profiles are not restored", CALL, "SetChargingProfile", _of_another_the_second_time(), "B_116 E_117"),
     Mutant("another message is triggered", CALL, "TriggerMessage", put("customTrigger", "Other"), "F_100"),
     Mutant("streams are refused", CALLRESULT, "OpenPeriodicEventStream", put("status", "Rejected"), "N_105"),
 )

@@ -66,6 +66,7 @@ async def test_a_relay_says_what_is_not_possible_and_what_failed() -> None:
         ("SetDisplayMessage", {"message": {"id": 7}}, "/stations/CS%201/display-messages/7"),
         ("GetDisplayMessages", {"requestId": 1, "id": [7]}, "/stations/CS%201/commands/GetDisplayMessages"),
         ("Registration", {"status": "Pending"}, "/admissions/CS%201"),
+        ("TransactionLimit", {"transactionId": "a", "transactionLimit": {"maxCost": 5}}, "/transactions/a/limit"),
     ],
 )
 async def test_our_api_gets_the_operation_of_a_step(action: str, payload: dict[str, Any], path: str) -> None:

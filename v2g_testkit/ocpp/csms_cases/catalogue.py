@@ -12,6 +12,7 @@ from v2g_testkit.ocpp.csms_cases.block_f import F
 from v2g_testkit.ocpp.csms_cases.block_g import G
 from v2g_testkit.ocpp.csms_cases.block_h import H
 from v2g_testkit.ocpp.csms_cases.block_i import I
+from v2g_testkit.ocpp.csms_cases.block_i_21 import I_21
 from v2g_testkit.ocpp.csms_cases.block_j import J
 from v2g_testkit.ocpp.csms_cases.block_k import K
 from v2g_testkit.ocpp.csms_cases.block_k_21 import K_21
@@ -25,6 +26,6 @@ from v2g_testkit.ocpp.csms_cases.block_r import R
 from v2g_testkit.ocpp.csms_cases.others_21 import OTHERS_21
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(
-    case for block in (A, B, C, D, E, F, G, H, I, J, K, K_21, L, M, N, O, P, Q, R, OTHERS_21) for case in block.cases
-)
+_BLOCKS: Final = (A, B, C, D, E, F, G, H, I, I_21, J, K, K_21, L, M, N, O, P, Q, R, OTHERS_21)
+
+CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(case for block in _BLOCKS for case in block.cases)

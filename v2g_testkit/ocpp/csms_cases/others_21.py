@@ -2,9 +2,12 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload
-from v2g_testkit.ocpp.csms_cases.block_k_21 import going
+from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.csms_cases.block_k_21 import going, profile, sets
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
+from v2g_testkit.ocpp.declaration import Token
+from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT
 
 OTHERS_21: Final[Block[CsmsTest]] = Block()
 
@@ -59,6 +62,66 @@ _case_of_reset(104, "Reset that transactions survive, without a transaction", "B
 
 
 @OTHERS_21.case(
+    "TC_B_116_CSMS",
+    "Reset that a transaction with a profile survives",
+    required="The back end asks for it, and sends the profile, which the station does not keep, again.",
+    requirements=("B13.FR.03", "B13.FR.31"),
+    needs=("charging profiles",),
+    **_OF,
+)
+async def profile_after_reset(t: CsmsTest) -> None:
+    transaction = await _with_profile(t)
+    await t.asked("Reset", "B13.FR.03", type="ImmediateAndResume")
+    await transaction.event("Updated", "ResetCommand", state="SuspendedEVSE")
+    await t.away()
+    with precondition():
+        await t.booted("RemoteReset")
+    await _sent_again(t, transaction, "B13.FR.31")
+
+
+@OTHERS_21.case(
+    "TC_C_103_CSMS",
+    "Prepaid account with a balance",
+    required="The back end accepts the token, for now only, and limits the cost of its transaction, once.",
+    requirements=("C17.FR.01", "C17.FR.03"),
+    needs=("prepaid accounts",),
+    **_OF,
+)
+async def prepaid(t: CsmsTest) -> None:
+    token = t.declared.prepaid_token
+    await t.ready()
+    await _prepaid(t, token, "Accepted", "C17.FR.01")
+    transaction = Transaction(t, token=token)
+    answer = await transaction.event("Started", "Authorized", token=token)
+    most = answer.get("transactionLimit", {}).get("maxCost", 0)
+    t.check(most > 0, "C17.FR.03", "answers the first event without the cost that is left")
+    await transaction.plugged()
+    answer = await transaction.event("Updated", "StopAuthorized", state="EVConnected", token=token)
+    t.check("transactionLimit" not in answer, "C17.FR.03", "limits the transaction twice")
+    await transaction.unplugged()
+
+
+@OTHERS_21.case(
+    "TC_C_104_CSMS",
+    "Prepaid account without a balance",
+    required="The back end answers NoCredit, for now only.",
+    requirements=("C17.FR.02",),
+    needs=("prepaid accounts",),
+    **_OF,
+)
+async def no_credit(t: CsmsTest) -> None:
+    await t.ready()
+    await _prepaid(t, t.declared.no_credit_token, "NoCredit", "C17.FR.02")
+
+
+async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> None:
+    info = await t.authorize(token)
+    t.check(info["status"] == status, requirement, f"answers {info['status']} instead of {status}")
+    t.check("cacheExpiryDateTime" in info, requirement, "answers without cacheExpiryDateTime: stations may cache it")
+    t.is_now(info["cacheExpiryDateTime"], requirement)
+
+
+@OTHERS_21.case(
     "TC_C_108_CSMS",
     "VAT number",
     required="The back end answers with the number and the EVSE that it was asked about.",
@@ -96,6 +159,78 @@ _case_of_limit(107, "time", "TimeLimitReached", maxTime=600)
 _case_of_limit(108, "cost", "CostLimitReached", maxCost=5.0)
 
 
+async def _limits(t: CsmsTest, transaction: Transaction, **limit: float) -> None:
+    """Have the operator limit the transaction; the station confirms it. Raises Failed unless it is told once."""
+    await t.operate(TRANSACTION_LIMIT, transactionId=transaction.id, transactionLimit=limit)
+    answer = await transaction.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    told = answer.get("transactionLimit")
+    t.check(told == limit, "E16.FR.02", f"answers the next event with the limit {told} instead of {limit}")
+    await _says(t, transaction, "E16.FR.02", **limit)
+
+
+async def _says(t: CsmsTest, transaction: Transaction, requirement: str, **limit: float) -> None:
+    """Report the station's limit. Raises Failed if the back end sets it, too."""
+    answer = await transaction.event("Updated", "LimitSet", state="Charging", info={"transactionLimit": limit})
+    again = limit.keys() & answer.get("transactionLimit", {}).keys()
+    t.check(not again, requirement, f"sets {', '.join(again)} again")
+
+
+@OTHERS_21.case(
+    "TC_E_102_CSMS",
+    "Driver and back end limit the energy",
+    required="The back end sets a lower limit than the driver's, once, and leaves a lower one of the driver.",
+    requirements=("E16.FR.02", "E16.FR.07", "E16.FR.08"),
+    needs=("limits of transactions",),
+    **_OF,
+)
+async def both_limit(t: CsmsTest) -> None:
+    transaction = await going(t)
+    await _says(t, transaction, "E16.FR.08", maxEnergy=20_000.0)
+    await _limits(t, transaction, maxEnergy=10_000.0)
+    await _says(t, transaction, "E16.FR.08", maxEnergy=5_000.0)
+    await transaction.event("Updated", "EnergyLimitReached", state="SuspendedEVSE", context="Sample.Periodic")
+    await transaction.unplugged()
+
+
+@OTHERS_21.case(
+    "TC_E_109_CSMS",
+    "The back end limits the cost",
+    required="The back end sets the limit once, and tells the cost so far in an answer or by CostUpdated.",
+    requirements=("E16.FR.02", "E16.FR.11"),
+    needs=("limits of transactions", "costs"),
+    **_OF,
+)
+async def cost_limit(t: CsmsTest) -> None:
+    transaction = await going(t)
+    await _limits(t, transaction, maxCost=5.0)
+    transaction.wh += 2000
+    answer = await transaction.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    if "totalCost" not in answer:
+        await t.asked("CostUpdated", "E16.FR.11", free=("totalCost",), totalCost=1.0, transactionId=transaction.id)
+    await transaction.event("Updated", "CostLimitReached", state="SuspendedEVSE", context="Sample.Periodic")
+    await transaction.unplugged()
+
+
+def _case_of_limit_set(number: int, what: str, trigger: str, **limit: float) -> None:
+    @OTHERS_21.case(
+        f"TC_E_{number}_CSMS",
+        f"The back end limits the {what}",
+        required="The back end sets the limit in its next answer, once.",
+        requirements=("E16.FR.02",),
+        needs=("limits of transactions",),
+        **_OF,
+    )
+    async def script(t: CsmsTest) -> None:
+        transaction = await going(t)
+        await _limits(t, transaction, **limit)
+        await transaction.event("Updated", trigger, state="SuspendedEVSE", context="Sample.Periodic")
+        await transaction.unplugged()
+
+
+_case_of_limit_set(110, "energy", "EnergyLimitReached", maxEnergy=5_000.0)
+_case_of_limit_set(111, "time", "TimeLimitReached", maxTime=600)
+
+
 @OTHERS_21.case(
     "TC_E_113_CSMS",
     "Transaction that an interruption does not end",
@@ -109,6 +244,45 @@ async def resumed(t: CsmsTest) -> None:
     answer = await t.boot("PowerUp")
     t.check(answer["status"] == "Accepted", "B01.FR.02", f"answers BootNotification with {answer['status']}")
     await transaction.event("Updated", "TxResumed", state="Charging", context="Other")
+    await transaction.unplugged()
+
+
+@OTHERS_21.case(
+    "TC_E_117_CSMS",
+    "Profile of a transaction that an interruption does not end",
+    required="The back end sends the profile of the transaction again, which the station does not keep.",
+    requirements=("E17.FR.15",),
+    needs=("charging profiles",),
+    **_OF,
+)
+async def profile_after_interruption(t: CsmsTest) -> None:
+    transaction = await _with_profile(t)
+    await t.away()
+    with precondition():
+        await t.booted("PowerUp")
+    await _sent_again(t, transaction, "E17.FR.15")
+
+
+async def _with_profile(t: CsmsTest) -> Transaction:
+    """Let a transaction charge by a TxProfile of the back end."""
+    transaction = await going(t)
+    with precondition():
+        await sets(t, "K01.FR.03", 1, profile(t, {"limit": 6000.0}, transactionId=transaction.id))
+    t.forget("SetChargingProfile")
+    return transaction
+
+
+async def _sent_again(t: CsmsTest, transaction: Transaction, requirement: str) -> None:
+    """Resume the transaction. Raises Failed unless the back end sends its profile by itself."""
+    await transaction.event("Updated", "TxResumed", state="Charging", context="Other")
+    sent = await t.expect(
+        "SetChargingProfile",
+        requirement,
+        chargingProfile__chargingProfilePurpose="TxProfile",
+        chargingProfile__transactionId=transaction.id,
+    )
+    limits = [each.get("limit") for each in sent["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]]
+    t.check(limits == [6000.0], requirement, f"sends limits of {limits} instead of 6000.0")
     await transaction.unplugged()
 
 
