@@ -51,7 +51,7 @@ from v2g_station.kernel.kernel import Command
 from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
 from v2g_station.simulator.steps import chosen, reported
-from v2g_station.simulator.terminal import Share, SimulatedTerminal, TerminalFaults
+from v2g_station.simulator.terminal import Share, SimulatedTerminal, TerminalFaults, ending
 
 HOUR_MS: Final = 3_600_000
 STAY_MS: Final = 10 * HOUR_MS
@@ -464,6 +464,8 @@ class Site:
                 yield Fault(evse_id=bay.number, word="simulated", active=action == "fault")
             case (("most-time" | "most-energy" | "most-cost"), [_]) if not bay.allowed:
                 yield from chosen(action, bay.number, rest[0])
+            case "settlements", [("Settled" | "Failed" | "Rejected") as status]:
+                self.terminal.faults = ending(self.behaviour.terminal, status)
             case _:
                 yield from reported(action, bay.number, rest)
 

@@ -104,7 +104,6 @@ class SimulatedMachine:
         """`ca`: root of file servers; `roots`: delivered with the station."""
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self.installer = SimulatedInstaller(restart)
-        context = web_context(lambda: (ca,) if ca is not None else ())
 
         @cache
         def folder() -> Path:
@@ -118,6 +117,12 @@ class SimulatedMachine:
         def own() -> Mapping[CertificateSigningUse, Own]:
             return {use: Own(folder() / f"{use}.pem", KeyReference.of(folder() / f"{use}.key")) for use in USES}
 
+        def trusted() -> tuple[Path, ...]:
+            installed = root_file(folder(), "CSMSRootCertificate")
+            found = (ca, installed if installed.exists() and installed.stat().st_size else None)
+            return tuple(each for each in found if each is not None)
+
+        context = web_context(trusted)
         self._folder, self._roots = folder, roots
         self._changed = store is not None
         """Whether the CSMS may have changed roots or certificates."""

@@ -122,3 +122,13 @@ class SimulatedTerminal:
 
     def _happens(self, share: float) -> bool:
         return share > 0 and self._chance() < share
+
+
+def ending(usual: TerminalFaults, status: Literal["Settled", "Failed", "Rejected"]) -> TerminalFaults:
+    """Return the faults with which all settlements end like this; Settled: the usual ones."""
+    match status:
+        case "Failed":
+            return msgspec.structs.replace(usual, unreachable=1.0)
+        case "Rejected":
+            return msgspec.structs.replace(usual, rejected=1.0)
+    return usual

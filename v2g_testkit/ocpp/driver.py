@@ -15,7 +15,7 @@ from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
 Action = Literal[
     "plug", "unplug", "pull", "suspend", "arrive", "depart", "present", "stop", "fault", "clear", "reboot",
     "vehicle", "needs", "limit", "setpoint", "generate", "release", "hurry", "relax", "frequency",
-    "pay", "vat", "most-energy", "most-time", "most-cost",
+    "pay", "vat", "settlements", "most-energy", "most-time", "most-cost",
 ]  # fmt: skip
 
 SENTENCES: Final[dict[Action, str]] = {
@@ -41,6 +41,7 @@ SENTENCES: Final[dict[Action, str]] = {
     "frequency": "Let the station measure {value} Hz",
     "pay": "Present a bank card at the payment terminal, for EVSE {evse}",
     "vat": "Enter the VAT number {value} at the payment terminal, for EVSE {evse}",
+    "settlements": "Let the payment terminal end settlements as {value} from now on",
     "most-energy": "Limit the transaction of EVSE {evse} to {value} Wh, at the station",
     "most-time": "Limit the transaction of EVSE {evse} to {value} s, at the station",
     "most-cost": "Limit the transaction of EVSE {evse} to a cost of {value}, at the station",

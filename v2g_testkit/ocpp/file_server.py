@@ -1,6 +1,7 @@
 """The file server of the tester: firmware that a station downloads, and logs that it uploads, over HTTP."""
 
 import http
+import ssl
 import threading
 from typing import Final
 
@@ -27,8 +28,8 @@ class Upload(msgspec.Struct, frozen=True):
 class FileServer:
     """Listens at `host` and `port` (0 chooses one) once it is started. All methods may be called at any time."""
 
-    def __init__(self, host: str, port: int = 0) -> None:
-        self._address = host, port
+    def __init__(self, host: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.host, self._port, self._tls = host, port, tls
         self._server: _Server | None = None
         self._free = threading.Event()
         self._free.set()
@@ -36,6 +37,10 @@ class FileServer:
         """What can be downloaded, by path."""
         self.status = int(http.HTTPStatus.CREATED)
         """What uploads are answered with."""
+        self.location = ""
+        """Where uploads are redirected to."""
+        self.authorization = ""
+        """What uploads must have in the header Authorization; they are asked for it."""
         self.uploads: list[Upload] = []
         self.asked: list[str] = []
         """Methods and paths of all requests."""
@@ -43,7 +48,7 @@ class FileServer:
     def start(self) -> int:
         """Listen, if that has not begun; return the port. Raises OSError."""
         if self._server is None:
-            self._server = _Server(*self._address, self)
+            self._server = _Server(self.host, self._port, self, self._tls)
             threading.Thread(target=self._server.serve_forever, args=(0.05,), name="files", daemon=True).start()
         return self._server.server_port
 
@@ -59,7 +64,7 @@ class FileServer:
         """Forget all files and uploads, and let go what is held."""
         self._free.set()
         self.files, self.uploads, self.asked = {}, [], []
-        self.status = int(http.HTTPStatus.CREATED)
+        self.status, self.location, self.authorization = int(http.HTTPStatus.CREATED), "", ""
 
     def hold(self) -> None:
         """Answer no request before `release`."""
@@ -75,9 +80,9 @@ class FileServer:
 
 
 class _Server(BoundedServer):
-    def __init__(self, host: str, port: int, owner: FileServer) -> None:
+    def __init__(self, host: str, port: int, owner: FileServer, tls: ssl.SSLContext | None) -> None:
         self.owner = owner
-        super().__init__(host, port, _FileHandler, most_clients=16)
+        super().__init__(host, port, _FileHandler, most_clients=16, tls=tls)
 
 
 class _FileHandler(Handler):
@@ -106,10 +111,14 @@ class _FileHandler(Handler):
             parts.append(part)
             left -= len(part)
         self.server.owner.wait_for_release()
-        status = self.server.owner.status
-        if not left and status < 300:
+        owner = self.server.owner
+        headers = {"Location": owner.location} if owner.location else {}
+        status = 400 if left else owner.status
+        if owner.authorization and self.headers.get("Authorization") != owner.authorization:
+            status, headers = 401, {"WWW-Authenticate": 'Basic realm="logs"'}
+        if status < 300:
             shown = self.headers.get("Content-Disposition", "")
-            self.server.owner.uploads.append(Upload(self.command, self.path, b"".join(parts), shown))
-        self.answer(status if not left else 400, b"", {})
+            owner.uploads.append(Upload(self.command, self.path, b"".join(parts), shown))
+        self.answer(status, b"", headers)
 
     do_POST = do_PUT  # noqa: N815

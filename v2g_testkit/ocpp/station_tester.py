@@ -538,13 +538,18 @@ class StationTest(CaseTest):
         host = f"{name}:{server.port}"
         return f"{'ws' if context is None else 'wss'}://{host}{listener.path}", host
 
-    async def file_server(self) -> tuple[FileServer, str]:
-        """Return the file server, and its URL without a slash at its end. Raises NotApplicable."""
+    async def file_server(self, tls: ssl.SSLContext | None = None) -> tuple[FileServer, str]:
+        """Return the file server, or with a context another one until the end of the case; and its URL without a slash
+        at its end. Raises NotApplicable."""
+        protocol = "HTTP" if tls is None else "HTTPS"
         known = (await self.value("OCPPCommCtrlr", "FileTransferProtocols")).split(",")
-        self.needs("HTTP" in known, "it does not transfer files over HTTP")
+        self.needs(protocol in [each.strip() for each in known], f"it does not transfer files over {protocol}")
         files = self._tester.files
+        if tls is not None:
+            files = FileServer(files.host, tls=tls)
+            self._stack.callback(files.stop)
         name = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
-        return files, f"http://{name}:{files.start()}"
+        return files, f"{protocol.lower()}://{name}:{files.start()}"
 
     def close(self, host: str) -> None:
         """Refuse connections there until the end of the case, see `Opening.host`."""

@@ -75,12 +75,14 @@ BEHAVIOUR = msgspec.structs.replace(
     terminal=TerminalFaults(declined=0.0, unreachable=0.0),
 )
 """What our station can do beyond charging; nobody comes by himself."""
+_DOWNGRADES = ("TC_B_110_CS", "TC_B_111_CS", "TC_B_112_CS", "TC_B_113_CS")
 BY_PROFILE = {
-    1: ("TC_A_01_CS", "TC_A_09_CS", "TC_A_10_CS", "TC_A_12_CS", "TC_A_19_CS", "TC_A_20_CS", "TC_A_21_CS"),
+    1: ("TC_A_01_CS", "TC_A_09_CS", "TC_A_10_CS", "TC_A_12_CS", "TC_A_19_CS", "TC_A_20_CS", "TC_A_21_CS",
+        "TC_B_109_CS"),
     2: ("TC_A_01_CS", "TC_A_04_CS", "TC_A_05_CS", "TC_A_06_CS", "TC_A_09_CS", "TC_A_10_CS", "TC_A_12_CS", "TC_A_21_CS",
-        "TC_A_22_CS", "TC_B_50_CS"),
+        "TC_A_22_CS", "TC_B_50_CS", "TC_B_109_CS", *_DOWNGRADES),
     3: ("TC_A_04_CS", "TC_A_05_CS", "TC_A_06_CS", "TC_A_07_CS", "TC_A_11_CS", "TC_A_12_CS", "TC_A_13_CS", "TC_A_14_CS",
-        "TC_A_15_CS", "TC_A_22_CS", "TC_A_23_CS", "TC_B_50_CS", "TC_M_23_CS"),
+        "TC_A_15_CS", "TC_A_22_CS", "TC_A_23_CS", "TC_B_50_CS", "TC_M_23_CS", *_DOWNGRADES),
 }  # fmt: skip
 """Cases that need a security profile: which apply in which."""
 _MIGRATION = frozenset({"TC_B_45_CS", "TC_B_46_CS", "TC_B_49_CS"})

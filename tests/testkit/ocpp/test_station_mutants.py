@@ -251,7 +251,7 @@ def _misnamed(_: Payload, answer: Payload) -> Payload:
     return answer
 
 
-def _password(payload: Payload) -> Payload:
+def of_password(payload: Payload) -> Payload:
     for each in payload["setVariableData"]:
         if each["variable"]["name"] == "BasicAuthPassword":
             each["attributeValue"] = "another-password-of-its-own"
@@ -620,7 +620,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {"B": (50,)},
         security_profile=2,
     ),
-    Mutant("keeps another password", hears("SetVariables", _password), {"A": (9, 10)}),
+    Mutant("keeps another password", hears("SetVariables", of_password), {"A": (9, 10)}),
     Mutant(
         "takes any password",
         answers("SetVariables", of_results(WRITTEN, replaced("attributeStatus", "Rejected", "Accepted"))),

@@ -17,6 +17,7 @@ from tests.testkit.ocpp.test_station_mutants import (
     hears,
     ignores,
     of_event,
+    of_password,
     of_results,
     replaced,
     sets,
@@ -102,6 +103,15 @@ def _one_token(payload: Payload) -> Payload:
 
 def _anonymous(payload: Payload) -> Payload:
     return payload | {"connectionData": without("identity")(payload["connectionData"])}
+
+
+def _no_collector(asked: Payload, answer: Payload) -> Payload:
+    return answer | {"status": "Rejected"} if asked["logType"] == "DataCollectorLog" else answer
+
+
+def _anonymous_upload(payload: Payload) -> Payload:
+    place = re.sub(r"//[^/]*@", "//", payload["log"]["remoteLocation"])
+    return payload | {"log": payload["log"] | {"remoteLocation": place}}
 
 
 ACCEPTED: Payload = {"status": "Accepted"}
@@ -193,15 +203,41 @@ MUTANTS: tuple[Mutant, ...] = (
         E=(100, 102, 106),
     ),
     _fault("knows no costs", ignores("CostUpdated", {}), C=(103, 121, 122, 124, 129), E=(101,)),
+    _fault("takes another password", hears("SetVariables", of_password), B=(109,)),
+    Mutant(
+        "lets every network profile be set",
+        answers("SetNetworkProfile", status("Rejected", "Accepted")),
+        {"B": (110, 112)},
+        "2.1",
+        security_profile=2,
+    ),
+    Mutant(
+        "lets every variable of a slot be set",
+        answers("SetVariables", of_results("setVariableResult", replaced("attributeStatus", "Rejected", "Accepted"))),
+        {"B": (111, 113)},
+        "2.1",
+        security_profile=3,
+    ),
+    # -- block F
+    _fault("knows every trigger", answers("TriggerMessage", status("NotImplemented", "Accepted")), F=(100,)),
+    _fault("sends nothing that is triggered", ignores("TriggerMessage", ACCEPTED), F=(100,)),
     # -- block C: payment
     _fault("accepts everybody", believes("Authorize", lambda _, a: a | {"idTokenInfo": ACCEPTED}), C=(104, 105)),
     _fault("never asks about cards", sets("AuthorizeDirectPayment", "false"), C=(105, 107, 110, 112)),
     _fault("always asks about cards", sets("AuthorizeDirectPayment", "true"), C=(106, 109, 111)),
-    _fault("reports no settlements", tells("NotifySettlement", dropped), C=(108, 110, 112, 113, 114, 116)),
-    _fault("settles another amount", tells("NotifySettlement", lambda p: p | {"settlementAmount": 1.0}), C=(114, 116)),
+    _fault("reports no settlements", tells("NotifySettlement", dropped), C=(108, 110, 112, 113, 114, 116, 119, 120)),
+    _fault(
+        "settles another amount",
+        tells("NotifySettlement", lambda p: p | {"settlementAmount": 1.0}),
+        C=(114, 116, 119, 120),
+    ),
+    _fault("hides failures", tells("NotifySettlement", replaced("status", "Failed", "Settled")), C=(119,)),
+    _fault("hides rejections", tells("NotifySettlement", replaced("status", "Rejected", "Failed")), C=(120,)),
     _fault("sends no receipts", tells("NotifySettlement", without("receiptUrl")), C=(114,)),
     _fault(
-        "always sends receipts", tells("NotifySettlement", lambda p: p | {"receiptUrl": "https://x.example"}), C=(116,)
+        "always sends receipts",
+        tells("NotifySettlement", lambda p: p | {"receiptUrl": "https://x.example"}),
+        C=(116, 119, 120),
     ),
     _fault("always settles", sets("SettlementByCSMS", "false"), C=(115,)),
     _fault("reserves no more", sets("IncrementalAuthorizationAmount", "0"), C=(121,)),
@@ -215,7 +251,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _fault("knows no conditions", hears("SetDefaultTariff", _unconditional), I=(101, 119)),
     _fault("always has tariffs", sets("Enabled", "true"), I=(112,)),
     _fault("charges by its default tariff", sets("HandleFailedTariff", "UseDefaultTariff"), I=(107, 108)),
-    # -- block N: streams
+    # -- block N: logs, streams
+    _fault("has no log of the data collector", answers("GetLog", _no_collector), N=(100,)),
+    _fault(
+        "reports every upload as done",
+        tells("LogStatusNotification", replaced("status", "UploadFailure", "Uploaded")),
+        N=(101,),
+    ),
+    _fault("never authenticates uploads", hears("GetLog", _anonymous_upload), N=(102, 103)),
+    _fault("forgets roots", ignores("InstallCertificate", ACCEPTED), N=(103,)),
     _fault("sends no streams", lambda: _silent, N=(105, 108, 109)),
     _fault("opens no streams", tells("OpenPeriodicEventStream", dropped), N=(105, 106)),
     _fault("closes no streams", tells("ClosePeriodicEventStream", dropped), N=(108,)),

@@ -152,7 +152,7 @@ def _has_long_key(t: StationTest, key: object) -> None:
 # -- passwords
 
 
-def _kept(t: StationTest, *others: str) -> str:
+def kept(t: StationTest, *others: str) -> str:
     """Return the station's password, which it gets again after the case; let it connect with others, too.
 
     Raises NotApplicable.
@@ -179,7 +179,7 @@ def _kept(t: StationTest, *others: str) -> str:
     requirements=("A01.FR.01", "A01.FR.02"),
 )
 async def new_password(t: StationTest) -> None:
-    _kept(t, PASSWORD)
+    kept(t, PASSWORD)
     async with t.reconnects():
         status = await t.set(*VARIABLE, PASSWORD)
         t.check(status in ("Accepted", "RebootRequired"), "A01.FR.02", f"answers {status}")
@@ -195,7 +195,7 @@ async def new_password(t: StationTest) -> None:
     requirements=("A01.FR.01", "A01.FR.02"),
 )
 async def short_password(t: StationTest) -> None:
-    before = _kept(t, SHORT)
+    before = kept(t, SHORT)
     status = await t.set(*VARIABLE, SHORT)
     async with t.reconnects():
         await t.disconnect()

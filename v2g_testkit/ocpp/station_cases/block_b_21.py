@@ -4,7 +4,9 @@ cases for charging stations."""
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.station_cases.block_a import PASSWORD, VARIABLE, kept
 from v2g_testkit.ocpp.station_cases.block_e_21 import may_resume, resumes
+from v2g_testkit.ocpp.station_cases.network import PRIORITY, offer
 from v2g_testkit.ocpp.station_cases.steps import boot, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -234,3 +236,70 @@ async def slot_in_use(t: StationTest) -> None:
     t.check(status == "Rejected", "B09.FR.22", f"answers {status}")  # a SHALL, by the errata of 2025-09
     found = (await _slot(t, slot, "MessageTimeout")).get("attributeValue")
     t.check(found == before, "B09.FR.22", f"has the value {found} instead of {before}")
+
+
+@B_21.case(
+    "TC_B_109_CS",
+    "A new password, while the slot in use has one of its own",
+    required="The station connects with the password of the slot, then with the new one of SecurityCtrlr.",
+    requirements=("B09.FR.27", "A01.FR.01", "A01.FR.02"),
+    **_OF,
+)
+async def password_of_controller(t: StationTest) -> None:
+    kept(t, _PASSWORD, PASSWORD)
+    slot, before = await _free_slot(t), await t.value(*PRIORITY)
+    with precondition():
+        now = await _profile(t)
+        _, answer = await offer(t, now["OcppCsmsUrl"], to=slot, basicAuthPassword=_PASSWORD)
+        t.check(answer["status"] == "Accepted", "B09.FR.01", f"answers {answer['status']}")
+        t.undo(lambda: reset(t))
+        await t.set(*PRIORITY, f"{slot},{before}")
+        await reset(t)
+        t.check(t.opening.password == _PASSWORD, "B09.FR.01", "connects without the password of the slot")
+    async with t.reconnects():
+        status = await t.write(*VARIABLE, PASSWORD)
+        t.check(status in ("Accepted", "RebootRequired"), "A01.FR.02", f"answers {status}")
+        if status == "RebootRequired":
+            await t.ask("Reset", type="OnIdle")
+    t.check(t.opening.password == PASSWORD, "B09.FR.27", "connects with another password")
+
+
+async def _downgrades(t: StationTest, *, allowed: bool) -> None:
+    """Let the station take lower security profiles, or not. Raises NotApplicable."""
+    t.needs(t.opening.security_profile > 1, "its security profile is the lowest")
+    if allowed or (await t.get(*_DOWNGRADE))["attributeStatus"] == "Accepted":
+        await t.demand(*_DOWNGRADE, str(allowed).lower())
+
+
+def _case_of_downgrade(number: int, *, allowed: bool, by_variables: bool) -> None:
+    requirement = {(True, False): "B09.FR.31", (True, True): "B09.FR.32",
+                   (False, False): "B09.FR.04", (False, True): "B09.FR.35"}[allowed, by_variables]  # fmt: skip
+
+    @B_21.case(
+        f"TC_B_{number}_CS",
+        f"No {'downgrade to security profile 1' if allowed else 'lower security profile'}"
+        f"{', by variables' if by_variables else ''}",
+        required="The station rejects the security profile"
+        + (", although it allows downgrades." if allowed else ", as it does not allow downgrades."),
+        requirements=(requirement,),
+        **_OF,
+    )
+    async def script(t: StationTest) -> None:
+        await _downgrades(t, allowed=allowed)
+        level = 1 if allowed else t.opening.security_profile - 1
+        if by_variables:
+            _by_variables(t)
+        slot = await _free_slot(t)
+        if by_variables:
+            status = (await _put(t, slot, {"SecurityProfile": str(level)}))["SecurityProfile"]
+        else:
+            url = f"{'ws' if level == 1 else 'wss'}://{t.opening.host}/ocpp"
+            status = (await offer(t, url, level, to=slot))[1]["status"]
+        t.check(status == "Rejected", requirement, f"answers {status} to security profile {level}")
+
+
+_DOWNGRADE: Final = ("SecurityCtrlr", "AllowSecurityProfileDowngrade")
+_case_of_downgrade(110, allowed=True, by_variables=False)
+_case_of_downgrade(111, allowed=True, by_variables=True)
+_case_of_downgrade(112, allowed=False, by_variables=False)
+_case_of_downgrade(113, allowed=False, by_variables=True)

@@ -341,6 +341,34 @@ async def receipt_of_csms(t: StationTest) -> None:
     t.check("receiptUrl" not in told, "C21.FR.03", "sends a receipt of its own")
 
 
+def _case_of_settlement(number: int, status: str, requirement: str) -> None:
+    @C_PAYMENT.case(
+        f"TC_C_{number}_CS",
+        f"Settlement that ends as {status}",
+        required=f"The station reports the amount as {status}, with the time and without a receipt.",
+        requirements=(requirement,),
+        **TERMINAL,
+    )
+    async def script(t: StationTest) -> None:
+        await _terminal(t, asks=False)
+        _costs(t, 12.34)
+        transaction, reference = await _paid(t)
+        t.undo(lambda: t.do(Step("settlements", value="Settled")))
+        await t.do(Step("settlements", value=status))
+        await _stops(t)
+        told = await _settled(t, reference, status, requirement, transactionId=transaction)
+        t.check(
+            told.get("settlementAmount") == 12.34, requirement, f"reports the amount {told.get('settlementAmount')}"
+        )
+        t.check(bool(told.get("settlementTime")), requirement, "does not say when")
+        for name in ("receiptUrl", "receiptId"):
+            t.check(name not in told, requirement, f"sends a {name}")
+
+
+_case_of_settlement(119, "Failed", "C22.FR.02")
+_case_of_settlement(120, "Rejected", "C22.FR.01")
+
+
 @C_PAYMENT.case(
     "TC_C_121_CS",
     "More is reserved while the vehicle charges",

@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g.ocpp.routes import known
+from v2g_testkit.ocpp.case import Block, Failed, Payload, precondition
 from v2g_testkit.ocpp.connection import field_of
+from v2g_testkit.ocpp.station_cases.profiles import outside
 from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
 from v2g_testkit.ocpp.station_cases.steps import (
     connector_is,
@@ -415,3 +417,34 @@ async def trigger_unknown(t: StationTest) -> None:
     answer = await t.ask("TriggerMessage", requestedMessage="SignCombinedCertificate")
     t.needs(answer["status"] != "Accepted", "the station has combined certificates")
     t.check(answer["status"] == "NotImplemented", "F06.FR.08", f"answers {answer['status']}")
+
+
+@F.case(
+    "TC_F_100_CS",
+    "Custom triggers",
+    required="The station sends what it lists in CustomTriggers, and answers NotImplemented to what it does not list.",
+    requirements=("F06.FR.18", "F06.FR.19"),
+    versions=("2.1",),
+)
+async def custom_triggers(t: StationTest) -> None:
+    listed = [each.strip() for each in (await t.value("CustomizationCtrlr", "CustomTriggers")).split(",")]
+    t.needs(any(listed), "it has no custom triggers")
+    answer = await t.ask("TriggerMessage", requestedMessage="CustomTrigger", customTrigger="v2g-unknown")
+    t.check(answer["status"] == "NotImplemented", "F06.FR.19", f"answers {answer['status']} to an unknown trigger")
+    name = _LIMIT if _LIMIT in listed else next(filter(None, listed))
+    if name == _LIMIT:  # which there is only with a limit
+        await outside(t, "limit", 6000)
+        with precondition():
+            await t.expect(_LIMIT, "K12.FR.02")
+    t.forget()
+    answer = await t.ask("TriggerMessage", requestedMessage="CustomTrigger", customTrigger=name)
+    t.check(answer["status"] in ("Accepted", "Rejected"), "F06.FR.18", f"answers {answer['status']} to {name}")
+    with precondition():  # F06.FR.05: it may reject what it cannot send now
+        t.check(answer["status"] == "Accepted", "F06.FR.18", f"answers Rejected to {name}")
+    if name in known(t.version):
+        await t.expect(name, "F06.FR.18")
+    elif await t.find(lambda _: True) is None:
+        raise Failed(f"sends nothing for {name}", "F06.FR.18")
+
+
+_LIMIT: Final = "NotifyChargingLimit"

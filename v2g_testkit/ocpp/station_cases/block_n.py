@@ -349,7 +349,8 @@ async def persists(t: StationTest) -> None:
 # -- logs
 
 
-async def _uploads(t: StationTest, kind: str, requirement: str) -> None:
+async def uploads(t: StationTest, kind: str, requirement: str) -> None:
+    """Expect a log of this kind to be uploaded. Raises Failed."""
     files, number, status = await get_log(t, kind)
     t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
     await log_state(t, number, "N01.FR.08", "Uploading")
@@ -370,7 +371,7 @@ async def _uploads(t: StationTest, kind: str, requirement: str) -> None:
     quick=True,
 )
 async def diagnostics(t: StationTest) -> None:
-    await _uploads(t, "DiagnosticsLog", "N01.FR.04")
+    await uploads(t, "DiagnosticsLog", "N01.FR.04")
 
 
 @N.case(
@@ -380,7 +381,7 @@ async def diagnostics(t: StationTest) -> None:
     requirements=("N01.FR.01", "N01.FR.02", "N01.FR.03", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
 )
 async def security_log(t: StationTest) -> None:
-    await _uploads(t, "SecurityLog", "N01.FR.03")
+    await uploads(t, "SecurityLog", "N01.FR.03")
 
 
 @N.case(

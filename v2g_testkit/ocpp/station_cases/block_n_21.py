@@ -1,8 +1,15 @@
-"""Functional block N, diagnostics, of OCPP 2.1: periodic event streams (N11 to N15); cases for charging stations."""
+"""Functional block N, diagnostics, of OCPP 2.1: logs (N01), periodic event streams (N11 to N15); cases for charging
+stations."""
 
+import base64
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.file_server import FileServer
+from v2g_testkit.ocpp.station_cases.block_n import uploads
+from v2g_testkit.ocpp.station_cases.roots import CSMS, install
+from v2g_testkit.ocpp.station_cases.steps import prefer
+from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
 from v2g_testkit.ocpp.station_tester import StationTest
 
 N_21: Final[Block[StationTest]] = Block()
@@ -15,6 +22,94 @@ _OF: Final[dict[str, Any]] = {
 _EVERY_S: Final = 2
 _MOST: Final = 40
 """Variables of which a case tries whether they can be monitored periodically."""
+
+
+# -- logs (N01)
+
+_COLLECTOR: Final = "DataCollector"
+_USER, _SECRET = "v2g-logs", "an-upload-password"
+
+
+@N_21.case(
+    "TC_N_100_CS",
+    "Upload of what the data collector has collected",
+    required="The station names the file, uploads it, and reports Uploading and Uploaded.",
+    requirements=("N01.FR.01", "N01.FR.02", "N01.FR.08", "N01.FR.09", "N01.FR.24"),
+    versions=("2.1",),
+)
+async def collected(t: StationTest) -> None:
+    await t.demand(_COLLECTOR, "Enabled", "false", evse=1)
+    measurands = t.values_of(_COLLECTOR, "SampledMeasurands")
+    wanted = "Energy.Active.Import.Register"
+    wanted = wanted if wanted in measurands or not measurands else measurands[0]
+    for name, value, more in (
+        ("DateTime", t.later(-60), {"instance": "Start"}), ("DateTime", t.later(600), {"instance": "End"}),
+        ("SamplingInterval", "1", {}), ("SampledMeasurands", wanted, {}),
+    ):  # fmt: skip
+        await prefer(t, _COLLECTOR, name, value, evse=1, **more)
+    await t.demand(_COLLECTOR, "Enabled", "true", evse=1)
+    await t.charging()
+    await t.wait(10)
+    await uploads(t, "DataCollectorLog", "N01.FR.24")
+
+
+@N_21.case(
+    "TC_N_101_CS",
+    "Upload that is redirected",
+    required="The station does not follow the redirection, and reports UploadFailure.",
+    requirements=("N01.FR.08", "N01.FR.30"),
+    versions=("2.1",),
+)
+async def redirected(t: StationTest) -> None:
+    files, url = await t.file_server()
+    files.status, files.location = 307, f"{url}/elsewhere"
+    _, number, status = await get_log(t, retries=0)
+    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    await log_state(t, number, "N01.FR.08", "Uploading")
+    await log_state(t, number, "N01.FR.30", "UploadFailure")
+    followed = [each for each in files.asked if each.endswith("/elsewhere")]
+    t.check(not followed, "N01.FR.30", "follows the redirection")
+
+
+async def _authenticates(t: StationTest, server: tuple[FileServer, str]) -> None:
+    """Expect an upload with the name and password of its URL. Raises Failed."""
+    files, url = server
+    t.hide(_SECRET)
+    files.authorization = "Basic " + base64.b64encode(f"{_USER}:{_SECRET}".encode()).decode()
+    _, number, status = await get_log(t, server=(files, url.replace("://", f"://{_USER}:{_SECRET}@")))
+    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    await log_state(t, number, "N01.FR.08", "Uploading")
+    await log_state(t, number, "N01.FR.25", "Uploaded")
+    t.check(len(files.uploads) == 1, "N01.FR.25", f"uploads {len(files.uploads)} files with the password")
+    path = files.uploads[0].path
+    t.check(path.startswith(LOGS) and path != LOGS, "N01.FR.21", f"uploads to {path}")
+
+
+@N_21.case(
+    "TC_N_102_CS",
+    "Upload with a password",
+    required="The station authenticates itself with the name and password of the URL, and uploads the file.",
+    requirements=("N01.FR.21", "N01.FR.25"),
+    versions=("2.1",),
+)
+async def with_password(t: StationTest) -> None:
+    await _authenticates(t, await t.file_server())
+
+
+@N_21.case(
+    "TC_N_103_CS",
+    "Upload with a password, over TLS",
+    required="The station trusts a server by a root of the back end, authenticates itself, and uploads the file.",
+    requirements=("N01.FR.15", "N01.FR.21", "N01.FR.25"),
+    versions=("2.1",),
+)
+async def with_password_over_tls(t: StationTest) -> None:
+    with precondition():
+        root = await install(t, CSMS)
+    await _authenticates(t, await t.file_server(root.server(t.server_name)))
+
+
+# -- streams (N11 to N15)
 
 
 async def _monitor(t: StationTest, **params: int) -> int:

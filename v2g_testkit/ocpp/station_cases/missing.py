@@ -5,14 +5,10 @@ from typing import Final
 
 MISSING: Final[Mapping[str, tuple[str, ...]]] = {
     "needs a vehicle with ISO 15118 that follows the case": (
-        "C_50-55", "E_46", "K_53-58", "K_113-117", "M_24-29", "N_63", "Q_100-130",
+        "C_50-55", "E_46", "K_53-58", "M_24-29", "N_63",
     ),
-    "of OCPP 2.1, and not written yet": (
-        "B_100-113", "C_100", "C_127-130", "E_100-116", "F_100", "I_101", "I_107-108", "I_112", "I_118-119", "K_112",
-        "K_118-123", "N_100-109", "R_100-108",
-    ),
-    "needs a payment terminal that follows the case": ("C_103-124",),
-    "needs an external system that limits the station": ("K_52", "K_124-125"),
+    "of OCPP 2.1, and not written yet": ("N_104", "Q_116"),
+    "needs an external system that limits the station": ("K_52",),
     "needs the key of the back end's root in use, and a station that replaces it (AdditionalRootCertificateCheck)": (
         "B_47", "M_30-31",
     ),

@@ -1,6 +1,6 @@
 """Network profiles of a station: another one set, chosen, and left again after the case (A05, B09, B10)."""
 
-from typing import Final
+from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Failed, Payload, precondition
 from v2g_testkit.ocpp.station_cases.steps import boot
@@ -11,8 +11,11 @@ _SLOTS: Final = ("0", "1", "2", "3")
 """Tried where the station does not list its slots."""
 
 
-async def offer(t: StationTest, url: str, level: int | None = None, *, to: str = "") -> tuple[str, Payload]:
+async def offer(
+    t: StationTest, url: str, level: int | None = None, *, to: str = "", **more: Any
+) -> tuple[str, Payload]:
     """Set a slot that is not in use, or `to`; return it, and the answer. `level`: security profile, else the present.
+    `more`: further fields of NetworkConnectionProfileType.
 
     Raises NotApplicable without such a slot.
     """
@@ -26,7 +29,7 @@ async def offer(t: StationTest, url: str, level: int | None = None, *, to: str =
         "messageTimeout": 30,
         "securityProfile": t.opening.security_profile if level is None else level,
         "ocppInterface": "Wired0",
-    }
+    } | more
     return slot, await t.ask("SetNetworkProfile", configurationSlot=int(slot), connectionData=data)
 
 

@@ -89,9 +89,12 @@ def goes_through(t: StationTest, states: list[str], *expected: str) -> None:
 # -- logs
 
 
-async def get_log(t: StationTest, kind: str = "DiagnosticsLog", **more: Any) -> tuple[FileServer, int, str]:
-    """Ask for a log; return the file server, the number of the request, and the status. Raises NotApplicable."""
-    files, url = await t.file_server()
+async def get_log(
+    t: StationTest, kind: str = "DiagnosticsLog", *, server: tuple[FileServer, str] | None = None, **more: Any
+) -> tuple[FileServer, int, str]:
+    """Ask for a log; return the file server, the number of the request, and the status. `server`: another one, with
+    its URL. Raises NotApplicable."""
+    files, url = server or await t.file_server()
     number = t.next_id()
     answer = await t.ask("GetLog", logType=kind, requestId=number, log={"remoteLocation": url + LOGS}, **more)
     if answer["status"] in ("Accepted", "AcceptedCanceled"):
@@ -100,6 +103,9 @@ async def get_log(t: StationTest, kind: str = "DiagnosticsLog", **more: Any) -> 
 
 
 async def log_state(t: StationTest, number: int, requirement: str, *states: str) -> None:
-    """Expect the next state of an upload. Raises Failed."""
-    found = await t.expect("LogStatusNotification", requirement, within=t.declared.away_seconds, requestId=number)
+    """Expect the next state of an upload, which may be said to begin again (N01.FR.10). Raises Failed."""
+    within = t.declared.away_seconds
+    found = await t.expect("LogStatusNotification", requirement, within=within, requestId=number)
+    while found["status"] == "Uploading" not in states:
+        found = await t.expect("LogStatusNotification", requirement, within=within, requestId=number)
     t.check(found["status"] in states, requirement, f"reports {found['status']} instead of {' or '.join(states)}")
