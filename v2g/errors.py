@@ -253,6 +253,14 @@ class TlsError(TransportError):
         self.reason: Final = reason
 
 
+class UpgradeRefusedError(TransportError):
+    """A server answered the opening handshake of WebSocket with an HTTP status other than 101."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status: Final = status
+
+
 TransferFailure = Literal[
     "unreachable",
     "denied",

@@ -98,8 +98,9 @@ def csms(
     """
     from v2g.io.runtime.clock import Clock
     from v2g_cli.conform.running import list_cases
+    from v2g_testkit.ocpp.attempts import Sockets
     from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
-    from v2g_testkit.ocpp.csms_tester import CsmsTester, connector_of
+    from v2g_testkit.ocpp.csms_tester import CsmsTester
     from v2g_testkit.ocpp.declaration import CsmsDeclaration, read_csms_declaration, written_csms
 
     if declare is not None:
@@ -127,7 +128,7 @@ def csms(
         return
     operates = _operator(operator, prompt=prompt)
     declared = _declared(declared, said)
-    tester = CsmsTester(declared, operates, connector_of(declared), Clock(), version=version)
+    tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version)
     there = contextlib.nullcontext(declared.station.identity)
     play("csms", tester, there, cases, device, resume=resume, junit=junit, html=html, json=json)
 

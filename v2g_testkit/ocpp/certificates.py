@@ -165,6 +165,13 @@ class SigningRequest:
         """Return whether a certificate is of the request's key."""
         return certificate.public_key() == self._key.public_key()
 
+    def save(self, folder: Path, chain: str) -> tuple[Path, Path]:
+        """Write a chain for the request's key, and the key, to a folder; return the files."""
+        files = folder / "chain.pem", folder / "key.pem"
+        files[0].write_text(chain)
+        save_secret(files[1], private_pem(self._key))
+        return files
+
 
 class Signer:
     """A certificate (PEM) with its key."""
@@ -179,7 +186,7 @@ class Signer:
 
 
 def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Let a context of a server speak nothing newer than TLS 1.1; return it."""
+    """Let a context speak nothing newer than TLS 1.1; return it."""
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # that is what it is for
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")

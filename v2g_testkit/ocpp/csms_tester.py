@@ -8,15 +8,21 @@ registered with `CsmsTest.undo`.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
+
+import msgspec
+from cryptography import x509
 
 from v2g.errors import OcppError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
-from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context, connect
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
+from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
@@ -41,37 +47,20 @@ MODEL: Final[Mapping[tuple[str, str, str], str]] = {
 }
 """Variables of the station: component, variable and its instance."""
 
-Connect = Callable[[Version], Awaitable[OcppSocket]]
-"""Connects the declared station. Raises TransportError, TlsError."""
-
-
-def connector_of(declared: CsmsDeclaration) -> Connect:
-    """Return connections with the declared back end. Raises KeyAccessError."""
-    station = declared.station
-    secure = declared.url.startswith("wss:")
-    context = None
-    if secure and declared.ca is not None:
-        context = client_context(TlsFiles(ca=declared.ca, chain=station.chain, key=station.key))
-
-    async def open_connection(version: Version) -> OcppSocket:
-        return await connect(
-            declared.url, station.identity, context=context, versions=(version,), password=station.password
-        )
-
-    return open_connection
-
 
 class CsmsTester:
     """The tester; `version` is the one that its station offers."""
 
     def __init__(
-        self, declaration: CsmsDeclaration, operator: Operator, connect: Connect, clock: Clock, *, version: Version
+        self, declaration: CsmsDeclaration, operator: Operator, network: Network, clock: Clock, *, version: Version
     ) -> None:
         self.declaration = declaration
         self.operator = operator
-        self.connect = connect
+        self.network = network
         self.clock = clock
         self.version: Final = version
+        self.attempt = declared_attempt(declaration)
+        """How the station connects from now on; its password may change."""
         self.frames: list[Frame] = []
         """Of the latest case."""
 
@@ -102,6 +91,7 @@ class CsmsTest(CaseTest):
         self._inbox = Inbox()
         self._answers: dict[str, Answer] = {}
         self._connection: Connection | None = None
+        self._station = tester.attempt.station
         self._reader: asyncio.Task[None] | None = None
         self._transactions: dict[str, int] = {}
         self._variables = dict(MODEL)
@@ -138,12 +128,66 @@ class CsmsTest(CaseTest):
 
     # -- the connection
 
-    async def connect(self) -> None:
+    @property
+    def attempt(self) -> Attempt:
+        """How the station connects, unless a case says otherwise."""
+        return self._tester.attempt
+
+    async def connect(self, attempt: Attempt | None = None) -> None:
         """Connect the station. Raises Inconclusive."""
         try:
-            socket = await self._tester.connect(self.version)
+            await self._open(attempt or self.attempt)
         except V2GError as error:
             raise Inconclusive(f"precondition: the station cannot connect: {error}") from None
+
+    async def let_in(self, requirement: str, attempt: Attempt | None = None) -> None:
+        """Connect the station anew. Raises Failed if the back end refuses that, else as `connect`."""
+        await self.disconnect()
+        try:
+            await self._open(attempt or self.attempt)
+        except V2GError as error:
+            if is_refusal(error):
+                raise Failed(f"does not let the station in: {error}", requirement) from None
+            raise Inconclusive(f"the station cannot connect: {error}") from None
+
+    async def turned_away(self, attempt: Attempt, requirement: str, what: str) -> None:
+        """Connect the station anew. Raises Failed if the back end lets it in and accepts its boot."""
+        await self.disconnect()
+        try:
+            await self._open(attempt)
+        except V2GError as error:
+            if is_ours(error):
+                raise Inconclusive(f"the tester cannot connect with {what}: {error}") from None
+            return
+        answer: Payload = {}
+        with contextlib.suppress(Failed):  # an error, no answer, or the end of the connection
+            answer = await self.call("BootNotification", **self._boots("PowerUp"))
+        await self.disconnect()
+        self.check(answer.get("status") not in ("Accepted", "Pending"), requirement, f"lets a station in with {what}")
+
+    async def certificate(self, attempt: Attempt, requirement: str) -> x509.Certificate:
+        """Return the certificate that the back end shows in a TLS handshake. Raises Failed without, Inconclusive."""
+        try:
+            return x509.load_der_x509_certificate(await self._tester.network.certificate(attempt))
+        except V2GError as error:
+            if is_ours(error):
+                raise Inconclusive(str(error)) from None
+            raise Failed(f"no TLS with {attempt.suite}: {error}", requirement) from None
+        except ValueError as error:
+            raise Failed(f"the certificate is not readable: {error}", "A00.FR.507") from None
+
+    def keep_password(self, password: str) -> None:
+        """Connect with another password from now on, also after the case."""
+        station = msgspec.structs.replace(self.attempt.station, password=password)
+        self._tester.attempt = msgspec.structs.replace(self.attempt, station=station)
+
+    def folder(self) -> Path:
+        """Return a folder for files, until the end of the case."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+
+    async def _open(self, attempt: Attempt) -> None:
+        socket = await self._tester.network.connect(attempt, self.version)
+        self._station = attempt.station
         self._connection = Connection(socket, self._inbox, role="station", answer=self._answer, log=self._log)
         self._reader = asyncio.create_task(self._connection.run())
 
@@ -168,6 +212,8 @@ class CsmsTest(CaseTest):
         await self.connect()
 
     def _log(self, frame: Frame) -> None:
+        if "asicAuthPassword" in frame.text:
+            frame = msgspec.structs.replace(frame, text=_PASSWORD.sub(r'\1"***"', frame.text))
         if len(self._tester.frames) < MOST_FRAMES:
             self._tester.frames.append(frame)
 
@@ -247,7 +293,7 @@ class CsmsTest(CaseTest):
     async def _operate(self, action: str, payload: Payload) -> asyncio.Task[None]:
         """Return when the operator has done a step, or the back end waits for the station."""
         self.forget(action)
-        step = OperatorStep(self.declared.station.identity, action, payload)
+        step = OperatorStep(self._station.identity, action, payload)
         doing = asyncio.create_task(self._tester.operator.do(step))
         self._stack.callback(doing.cancel)
         came = asyncio.create_task(self._inbox.take(having(action, {}), OPERATOR_S, keep=True))
@@ -267,12 +313,15 @@ class CsmsTest(CaseTest):
 
     async def boot(self, reason: str = "PowerUp") -> Payload:
         """Send BootNotification; return the answer."""
-        about = {"model": "Conformance", "vendorName": "v2g-engine"}
-        if self.declared.station.serial_number is not None:
-            about["serialNumber"] = self.declared.station.serial_number
-        answer = await self.call("BootNotification", reason=reason, chargingStation=about)
+        answer = await self.call("BootNotification", **self._boots(reason))
         self.is_now(answer["currentTime"], "B01.FR.02")
         return answer
+
+    def _boots(self, reason: str) -> Payload:
+        about = {"model": "Conformance", "vendorName": "v2g-engine"}
+        if self._station.serial_number is not None:
+            about["serialNumber"] = self._station.serial_number
+        return {"reason": reason, "chargingStation": about}
 
     async def booted(self, reason: str = "PowerUp") -> None:
         """Booted: the back end has accepted the station, and knows that its connectors are Available."""
@@ -366,6 +415,7 @@ OPERATOR_S: Final = 600.0
 """How long a person may take for a step, s."""
 
 _MOST_VARIABLES: Final = 1000
+_PASSWORD: Final = re.compile(r'("(?:attributeValue|basicAuthPassword)"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
 def _name(data: Payload) -> tuple[str, str, str]:

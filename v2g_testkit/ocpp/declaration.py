@@ -75,6 +75,26 @@ class StationIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """For BootNotification, where the back end compares it."""
 
 
+class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate of a station."""
+
+    chain: Path
+    """PEM file of the certificate, then its chain."""
+    key: Path
+    """PEM file of its key, mode 0600."""
+
+
+class Upgrade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A station whose security profile may be raised by one, for good: a run needs a new one."""
+
+    station: StationIdentity
+    """Its password, and its certificate for security profile 3."""
+    url: str = ""
+    """Where it connects afterwards; empty: as before."""
+    ca: Path | None = None
+    """PEM file of the roots of the back end's certificate there; none: as before."""
+
+
 class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A back end under test, and what it has been told about: stations and tokens.
 
@@ -90,6 +110,10 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     supports: Mapping[str, bool] = {}
     """Features that it does not have (false); what is not listed it has."""
     station: StationIdentity = StationIdentity()
+    invalid_certificates: tuple[CertificateFiles, ...] = ()
+    """Certificates with which the station must not be let in: expired, or of another station."""
+    upgrade: Upgrade | None = None
+    """A station for the case in which the security profile is raised."""
     token: Token = Token("0A1B2C3D")
     """A valid token, member of the group."""
     group_token: Token = Token("0A1B2C3E")
@@ -221,6 +245,12 @@ def written_csms(declaration: CsmsDeclaration) -> str:
         "# password = ''  # or V2G_STATION_PASSWORD; security profiles 1 and 2",
         "# chain = 'station.pem'  # with key: security profile 3",
         "# key = 'station.key'",
+        "\n# [[invalid_certificates]]  # with which it must not be let in: expired, of another station",
+        "# chain = 'expired.pem'",
+        "# key = 'expired.key'",
+        "\n# [upgrade]  # of the security profile, for good: a new station for each run",
+        "# url = ''  # where it connects afterwards",
+        "# station = { identity = '', password = '' }  # and chain, key for security profile 3",
         '\n[supports]  # what it does not have, e.g. "reservation" = false; `v2g conform csms --list --json` has needs',
     ]
     lines += [f"{json.dumps(name)} = {str(value).lower()}" for name, value in declaration.supports.items()]

@@ -187,6 +187,9 @@ def _operation(step: OperatorStep) -> tuple[str, str, Any]:
             return "PUT", f"/transactions/{quote(sent['transactionId'], safe='')}/limit", body
         case "GetVariables":
             return "POST", f"{here}/variables/read", {"variables": sent["getVariableData"]}
+        case "SetVariables" if (password := _password_of(sent)) is not None:
+            body = {"password": password, "rotate": True}
+            return "POST", f"/admissions/{quote(step.station, safe='')}/password", body
         case "SetVariables":
             return "POST", f"{here}/variables", {"variables": sent["setVariableData"]}
         case "GetBaseReport":
@@ -267,6 +270,14 @@ def _operation(step: OperatorStep) -> tuple[str, str, Any]:
         case "DeleteCertificate":
             return "POST", f"{here}/certificates/delete", sent["certificateHashData"]
     return "POST", f"{here}/commands/{step.action}", sent
+
+
+def _password_of(sent: Payload) -> str | None:
+    """Return the password that a request sets, if that is all it does (A01)."""
+    match sent["setVariableData"]:
+        case [{"variable": {"name": "BasicAuthPassword"}, "attributeValue": password}]:
+            return str(password)
+    return None
 
 
 def _update(firmware: Payload) -> Payload:

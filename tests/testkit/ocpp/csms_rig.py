@@ -1,29 +1,51 @@
-"""Our own back end and the tester for back ends, joined in memory; frames of the back end may be changed on the way."""
+"""Our own back end and the tester for back ends, joined in memory, or by sockets with a security profile.
+
+Frames of the back end, and attempts to connect, may be changed on the way: a faulty back end.
+"""
 
 import asyncio
 import contextlib
 import json
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.exceptions import ConnectionClosedOK
 
-from csms.config import TokenEntry
+from csms.config import FurtherListener, StationAuthority, TokenEntry
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.domain.authorization.authorize import Allowance, Group, Terms
 from csms.services.charging.smart_charging import SmartCharging
+from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start
+from tests.certification.network import listening
 from tests.certification.scripted import Wire
 from tests.csms.api.support import ApiClient, serving
 from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.errors import TransportError
 from v2g.io.http.client import HttpAnswer
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
+from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.keys import load_private_key, private_pem, save_secret
+from v2g.pki.profiles import Generation
+from v2g.pki.profiles import Role as CertificateRole
+from v2g.pki.reference import KeyReference
+from v2g_testkit.ocpp.attempts import Attempt, Sockets
+from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_tester import CsmsTester
-from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
+from v2g_testkit.ocpp.declaration import CertificateFiles, CsmsDeclaration, StationIdentity, Token, Upgrade
 from v2g_testkit.ocpp.operator import V2gOperator
 
 DECLARED = CsmsDeclaration(seconds=3)
@@ -33,6 +55,8 @@ Change = Callable[[str, list[Any]], list[Any] | None]
 
 None: a request gets lost, on an answer the connection.
 """
+Edit = Callable[[Attempt, CsmsDeclaration], Attempt]
+"""Takes an attempt to connect, returns the one that reaches the back end."""
 
 
 def _entry(token: Token, status: Literal["Accepted", "Blocked"] = "Accepted", **terms: Any) -> TokenEntry:
@@ -56,34 +80,92 @@ PRICE = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.
 class _StationEnd:
     """The station's end of a websocket in memory."""
 
-    def __init__(self, wire: Wire, change: Change) -> None:
-        self._wire, self._change = wire, change
-        self._asked: dict[str, str] = {}
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     async def send(self, message: str) -> None:
         """Give the back end a frame."""
-        match json.loads(message):
-            case [2, str() as number, str() as action, _]:
-                self._asked[number] = action
         self._wire.push(message)
 
     async def recv(self) -> str:
         """Return a frame of the back end."""
-        while True:
-            text = await self._wire.sent.get()
-            if text is None:
-                raise ConnectionClosedOK(None, None)
-            frame = json.loads(text)
-            changed = self._change(frame[2] if frame[0] == 2 else self._asked.get(frame[1], ""), frame)
-            if changed is not None:
-                return json.dumps(changed)
-            if frame[0] != 2:
-                raise ConnectionClosedOK(None, None)  # which nobody has to wait for
-            self._wire.push(json.dumps([3, frame[1], {"status": "Accepted"}]))
+        text = await self._wire.sent.get()
+        if text is None:
+            raise ConnectionClosedOK(None, None)
+        return text
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection."""
         self._wire.push(None)
+
+
+class _Changed(OcppSocket):
+    """A connection whose frames of the back end are changed on the way."""
+
+    __slots__ = ("_asked", "_change", "_inner")
+
+    def __init__(self, inner: OcppSocket, change: Change) -> None:
+        super().__init__(None, inner.identity, inner.version)  # type: ignore[arg-type]  # `inner` has the connection
+        self._inner, self._change = inner, change
+        self._asked: dict[str, str] = {}
+
+    async def send(self, text: str) -> None:
+        """See OcppSocket."""
+        match json.loads(text):
+            case [2, str() as number, str() as action, _]:
+                self._asked[number] = action
+        await self._inner.send(text)
+
+    async def receive(self) -> str:
+        """See OcppSocket."""
+        while True:
+            frame = json.loads(await self._inner.receive())
+            changed = self._change(frame[2] if frame[0] == 2 else self._asked.get(frame[1], ""), frame)
+            if changed is not None:
+                return json.dumps(changed)
+            if frame[0] != 2:
+                raise TransportError("the connection ended")  # which nobody has to wait for
+            await self._inner.send(json.dumps([3, frame[1], {"status": "Accepted"}]))
+
+    async def close(self, reason: str = "", *, code: int = 1000) -> None:
+        """See OcppSocket."""
+        await self._inner.close(reason, code=code)
+
+
+class _Memory:
+    """Connections in memory, which have neither TLS nor passwords."""
+
+    def __init__(self, csms: Backend, change: Change) -> None:
+        self._csms, self._change = csms, change
+        self.sessions: list[asyncio.Task[None]] = []
+
+    async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
+        """See Network."""
+        wire, identity = Wire(), attempt.station.identity
+        session = asyncio.create_task(self._csms.server.serve(OcppSocket(wire, identity, version)))
+        self.sessions.append(session)
+        while identity not in self._csms.services.connections.connected() and not session.done():
+            await asyncio.sleep(0)
+        return _Changed(OcppSocket(_StationEnd(wire), identity, version), self._change)
+
+    async def certificate(self, attempt: Attempt) -> bytes:
+        """See Network."""
+        raise TransportError("there is no TLS in memory")
+
+
+class FaultyNetwork(Sockets):
+    """The network with a back end that takes some attempts for others."""
+
+    def __init__(self, declared: CsmsDeclaration, change: Change, edit: Edit) -> None:
+        self._declared, self._change, self._edit = declared, change, edit
+
+    async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
+        """See Network."""
+        return _Changed(await super().connect(self._edit(attempt, self._declared), version), self._change)
+
+    async def certificate(self, attempt: Attempt) -> bytes:
+        """See Network."""
+        return await super().certificate(self._edit(attempt, self._declared))
 
 
 class ApiOperator(V2gOperator):
@@ -102,28 +184,128 @@ async def csms_under_test(
     backend: Start, version: Version = "2.0.1", change: Change = lambda _, frame: frame
 ) -> AsyncIterator[CsmsTester]:
     """Start a back end that knows the declared tokens and a price; `change` changes its frames."""
-    sessions: list[asyncio.Task[None]] = []
-    identity = DECLARED.station.identity
-    async with backend(signs=True, tokens=TOKENS, token_groups=GROUPS) as csms, serving(csms) as client:
-        await csms.services.store.run(tariffs.add_plan, PRICE, 0)
-        own = Scope(token_type=DECLARED.tariff_token.type, id_token=DECLARED.tariff_token.id)
-        for scope in (Scope(), own):
-            await csms.services.store.run(tariffs.assign, scope, PRICE.id, 0)
-
-        async def connect(version: Version) -> OcppSocket:
-            wire = Wire()
-            sessions.append(asyncio.create_task(csms.server.serve(OcppSocket(wire, identity, version))))
-            await _registered(csms, identity, sessions[-1])
-            return OcppSocket(_StationEnd(wire, change), identity, version)
-
-        restoring = asyncio.create_task(SmartCharging(csms.services).run())
-        yield CsmsTester(DECLARED, ApiOperator(client), connect, Clock(), version=version)
-        for each in sessions:
+    async with _started(backend) as (csms, operator):
+        network = _Memory(csms, change)
+        yield CsmsTester(DECLARED, operator, network, Clock(), version=version)
+        for each in network.sessions:
             await asyncio.wait_for(each, 5)
-        restoring.cancel()
-        await asyncio.gather(restoring, return_exceptions=True)
 
 
-async def _registered(csms: Backend, identity: str, session: asyncio.Task[None]) -> None:
-    while identity not in csms.services.connections.connected() and not session.done():
-        await asyncio.sleep(0)
+@contextlib.asynccontextmanager
+async def _started(backend: Start, **changes: Any) -> AsyncIterator[tuple[Backend, ApiOperator]]:
+    with tempfile.TemporaryDirectory() as folder:
+        changes["v2g_ca"] = _v2g_authority(Path(folder))
+        async with (
+            backend(signs=True, tokens=TOKENS, token_groups=GROUPS, **changes) as csms,
+            serving(csms) as client,
+        ):
+            await csms.services.store.run(tariffs.add_plan, PRICE, 0)
+            own = Scope(token_type=DECLARED.tariff_token.type, id_token=DECLARED.tariff_token.id)
+            for scope in (Scope(), own):
+                await csms.services.store.run(tariffs.assign, scope, PRICE.id, 0)
+            restoring = asyncio.create_task(SmartCharging(csms.services).run())
+            yield csms, ApiOperator(client)
+            restoring.cancel()
+            await asyncio.gather(restoring, return_exceptions=True)
+
+
+def _v2g_authority(folder: Path) -> StationAuthority:
+    """Return an authority for certificates of ISO 15118-2."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = Request(
+        role=CertificateRole.V2G_ROOT,
+        subject=Subject(common_name="V2G root", organization="Operator", country="DE", domain="V2G"),
+        public_key=key.public_key(),
+        serial=4712,
+        not_before=datetime.now(UTC) - timedelta(days=1),
+        generation=Generation.ISO15118_2,
+    )
+    chain, secret = folder / "v2g.pem", folder / "v2g.key"
+    chain.write_bytes(issue(root, Issuer(None, key)).public_bytes(Encoding.PEM))
+    save_secret(secret, private_pem(key))
+    reference = KeyReference.from_text(str(secret), folder=folder)
+    return StationAuthority(chain=chain, key=reference, ocsp_url="http://ocsp.example/")
+
+
+# -- with a security profile
+
+Profile = Literal[1, 2, 3]
+_PASSWORDS = "A_01 A_02 A_03 A_09 A_10 A_19"
+BY_PROFILE: dict[Profile, str] = {1: _PASSWORDS, 2: f"{_PASSWORDS} A_04 A_06", 3: "A_04 A_06 A_07 A_08"}
+"""Cases that need a security profile: which apply in which."""
+SECURED = frozenset(f"TC_{each}_CSMS" for names in BY_PROFILE.values() for each in names.split())
+PASSWORD = "a-Password_of=32*characters+4321"
+OTHER = "CS-V2G-0002"
+"""The station whose security profile is raised."""
+
+
+class Secured:
+    """What back ends and stations with TLS have, in a folder."""
+
+    def __init__(self, pki: PkiTree, folder: Path) -> None:
+        self.root = pki.path("csms/root.pem")
+        self._folder = folder
+        self._root = pki.path("csms/root.pem"), pki.path("csms/root.key")
+        self._authority = Authority("CSMSRootCertificate", format_time(Clock().utc_ms()), files=self._root)
+        self.own = CertificateFiles(chain=pki.path("csms/station/chain.pem"), key=pki.path("csms/station/leaf.key"))
+
+    def certificate(self, name: str, identity: str, **how: Any) -> CertificateFiles:
+        """Return a new certificate of a station; `how` is what `Authority.signed` takes."""
+        request = SigningRequest(identity)
+        folder = self._folder / name
+        folder.mkdir()
+        chain, key = request.save(folder, self._authority.signed(request.pem, **how))
+        return CertificateFiles(chain=chain, key=key)
+
+    def rsa(self) -> dict[str, Path]:
+        """Return the back end's second certificate and its key."""
+        root, key = x509.load_pem_x509_certificate(self._root[0].read_bytes()), rsa.generate_private_key(65537, 2048)
+        request = Request(
+            role=CertificateRole.CSMS_SERVER,
+            subject=Subject(common_name="localhost", organization="Operator", country="DE"),
+            public_key=key.public_key(),
+            serial=4711,
+            not_before=datetime.now(UTC) - timedelta(days=1),
+            hosts=(IPv4Address("127.0.0.1"),),
+        )
+        chain, secret = self._folder / "rsa.pem", self._folder / "rsa.key"
+        chain.write_bytes(issue(request, Issuer(root, load_private_key(self._root[1]))).public_bytes(Encoding.PEM))
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        save_secret(secret, pem)
+        return {"rsa_certificate": chain, "rsa_key": secret}
+
+
+@contextlib.asynccontextmanager
+async def secured_csms_under_test(
+    backend: Start,
+    secured: Secured,
+    security_profile: Profile,
+    version: Version = "2.0.1",
+    change: Change = lambda _, frame: frame,
+    edit: Edit = lambda attempt, _: attempt,
+) -> AsyncIterator[CsmsTester]:
+    """Start a back end that listens with this profile; `edit` changes attempts to connect."""
+    ocpp: dict[str, Any] = {"security_profile": security_profile, "port": 0, **secured.rsa()}
+    if security_profile < 3:
+        ocpp["listeners"] = (FurtherListener(port=0, security_profile=2 if security_profile == 1 else 3),)
+    async with _started(backend, ocpp=ocpp) as (csms, operator), listening(csms) as (port, *others):
+        for identity in (DECLARED.station.identity, OTHER):
+            await csms.services.admissions.set_password(identity, PASSWORD)
+        own: dict[str, Any] = {"password": PASSWORD}
+        declared: dict[str, Any] = {}
+        if security_profile == 3:
+            own = msgspec.structs.asdict(secured.own)
+            expired = secured.certificate("expired", DECLARED.station.identity, last_day=-1)
+            declared["invalid_certificates"] = expired, secured.certificate("other", OTHER)
+        else:
+            more = msgspec.structs.asdict(secured.certificate("raised", OTHER)) if security_profile == 2 else {}
+            station = StationIdentity(identity=OTHER, password=PASSWORD, **more)
+            declared["upgrade"] = Upgrade(station=station, url=f"wss://127.0.0.1:{others[0]}/ocpp", ca=secured.root)
+        declaration = msgspec.structs.replace(
+            DECLARED,
+            url=f"{'ws' if security_profile == 1 else 'wss'}://127.0.0.1:{port}/ocpp",
+            ca=None if security_profile == 1 else secured.root,
+            station=msgspec.structs.replace(DECLARED.station, **own),
+            **declared,
+        )
+        yield CsmsTester(declaration, operator, FaultyNetwork(declaration, change, edit), Clock(), version=version)

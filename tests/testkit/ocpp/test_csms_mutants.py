@@ -130,7 +130,7 @@ MUTANTS = (
     Mutant("nothing is signed", CALL, "CertificateSigned", None, "*"),
     Mutant("what is signed is no certificate", CALL, "CertificateSigned", put("certificateChain", "none"), "*"),
     Mutant("another certificate is signed", CALL, "CertificateSigned", put("certificateChain", ANOTHER), "*"),
-    Mutant("another kind is signed", CALL, "CertificateSigned", put("certificateType", "V2GCertificate"), "*"),
+    Mutant("another kind is signed", CALL, "CertificateSigned", put("certificateType", "V2GCertificate"), "A_11 A_14"),
     # B, provisioning
     Mutant(
         "boot is answered Pending", CALLRESULT, "BootNotification", put("status", "Pending"), "B_01 B_02 V2G-B-01 B_31"
@@ -187,7 +187,7 @@ MUTANTS = (
         CALL,
         "TriggerMessage",
         put("requestedMessage", "Heartbeat"),
-        "B_31 F_11 F_12 F_13 F_14 F_15 F_18 F_23 F_24 F_27",
+        "A_11 A_12 A_13 A_14 B_31 F_11 F_12 F_13 F_14 F_15 F_18 F_23 F_24 F_27",
     ),
     Mutant(
         "another variable is read", CALL, "GetVariables", put("getVariableData.0.variable.name", "Other"), "B_06 B_07"

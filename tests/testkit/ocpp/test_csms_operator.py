@@ -20,6 +20,11 @@ from v2g_testkit.ocpp.operator import (
     operator_of,
 )
 
+PASSWORD = {
+    "component": {"name": "SecurityCtrlr"},
+    "variable": {"name": "BasicAuthPassword"},
+    "attributeValue": "a-new-password-1",
+}
 RESET = OperatorStep("CS 1", "Reset", {"type": "OnIdle"})
 
 
@@ -67,6 +72,8 @@ async def test_a_relay_says_what_is_not_possible_and_what_failed() -> None:
         ("GetDisplayMessages", {"requestId": 1, "id": [7]}, "/stations/CS%201/commands/GetDisplayMessages"),
         ("Registration", {"status": "Pending"}, "/admissions/CS%201"),
         ("TransactionLimit", {"transactionId": "a", "transactionLimit": {"maxCost": 5}}, "/transactions/a/limit"),
+        ("SetVariables", {"setVariableData": [PASSWORD]}, "/admissions/CS%201/password"),
+        ("SetVariables", {"setVariableData": [PASSWORD, PASSWORD]}, "/stations/CS%201/variables"),
     ],
 )
 async def test_our_api_gets_the_operation_of_a_step(action: str, payload: dict[str, Any], path: str) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from v2g.errors import KeyAccessError, TlsError, TransportError
+from v2g.errors import KeyAccessError, TlsError, TransportError, UpgradeRefusedError
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
 from v2g.text import printable, redacted
@@ -194,11 +194,13 @@ async def connect(
     timeout: float = 10.0,
     ping_interval: float | None = 20.0,
     password: str | None = None,
+    username: str | None = None,
 ) -> OcppSocket:
     """Connect a station to the CSMS endpoint `url`, with `/identity` appended (OCPP-J 3.1.1).
 
     `versions` are offered in this order. `context` is None for `ws:` only. `password` is for HTTP Basic authentication
-    (A00.FR.203). Raises TlsError or TransportError.
+    (A00.FR.203); only tests set another `username` than the identity. Raises TlsError, UpgradeRefusedError or
+    TransportError.
     """
     from websockets.asyncio.client import connect as open_websocket
     from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
@@ -206,7 +208,7 @@ async def connect(
 
     shown = redacted(url)
     names = {version: Subprotocol(name) for name, version in SUBPROTOCOLS.items()}
-    headers = {} if password is None else {"Authorization": basic_authorization(identity, password)}
+    headers = {} if password is None else {"Authorization": basic_authorization(username or identity, password)}
     try:
         websocket = await open_websocket(
             f"{url.rstrip('/')}/{quote(identity, safe='')}",
@@ -222,13 +224,12 @@ async def connect(
             close_timeout=2.0,
             max_size=MAX_BYTES,
         )
-    except ssl.SSLCertVerificationError as error:
-        raise TlsError(f"{shown}: {error.verify_message}", reason="peer_certificate") from None
     except ssl.SSLError as error:
-        raise TlsError(f"{shown}: {error}", reason=(error.reason or "handshake").lower()) from None
+        raise tls_error(shown, error) from None
     except InvalidStatus as error:
         said = printable((error.response.body or b"")[:_MAX_SAID].decode(errors="replace").strip())
-        raise TransportError(f"{shown}: HTTP status {error.response.status_code}{said and f': {said}'}") from None
+        status = error.response.status_code
+        raise UpgradeRefusedError(f"{shown}: HTTP status {status}{said and f': {said}'}", status=status) from None
     except (InvalidHandshake, WebSocketException, OSError, TimeoutError, ValueError) as error:  # ValueError: the URL
         raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
     if websocket.subprotocol is None:
@@ -241,6 +242,13 @@ _MAX_SAID: Final = 120
 """Bytes of an error response's body that are reported."""
 
 
-def basic_authorization(identity: str, password: str) -> str:
+def tls_error(where: str, error: ssl.SSLError) -> TlsError:
+    """Return what failed in a TLS handshake with a server: `peer_certificate`, or OpenSSL's reason in lower case."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TlsError(f"{where}: {error.verify_message}", reason="peer_certificate")
+    return TlsError(f"{where}: {error}", reason=(error.reason or "handshake").lower())
+
+
+def basic_authorization(username: str, password: str) -> str:
     """Return the header with a station's password (A00.FR.203 to .205)."""
-    return "Basic " + base64.b64encode(f"{identity}:{password}".encode()).decode()
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

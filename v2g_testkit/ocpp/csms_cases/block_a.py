@@ -1,47 +1,355 @@
-"""Functional block A, renewal of the station's certificate: cases for back ends."""
+"""Functional block A, security: cases of passwords, TLS and certificates for back ends."""
 
-from typing import Final
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.x509.oid import NameOID
 
-from v2g_testkit.ocpp.case import Block
-from v2g_testkit.ocpp.certificates import SigningRequest
+from v2g_testkit.ocpp.attempts import Attempt
+from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, Profile, precondition
+from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 A: Final[Block[CsmsTest]] = Block()
 
-_KIND: Final = "ChargingStationCertificate"
+_NEW: Final = "v2g-conformance-2-of-2"
+_WRONG: Final = "v2g-conformance-wrong-1"
+_SUITES: Final = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+)
+"""A back end has all of them, by the names of OpenSSL (A00.FR.318, A00.FR.421)."""
 
 
-def _renews(id: str, title: str, status: str, *, quick: bool = False) -> None:  # noqa: A002
+def _needs(t: CsmsTest, *profiles: int) -> None:
+    used = t.attempt.security_profile
+    if used not in profiles:
+        raise NotApplicable(f"the station connects with security profile {used or 1}")
+
+
+def _changed(attempt: Attempt, **changes: Any) -> Attempt:
+    """Return the attempt of a station that shows something else: `password`, or `chain` and `key`."""
+    return msgspec.structs.replace(attempt, station=msgspec.structs.replace(attempt.station, **changes))
+
+
+# -- passwords
+
+
+def _needs_password(t: CsmsTest) -> None:
+    _needs(t, 1, 2)
+    if t.attempt.station.password is None:
+        raise NotApplicable("the station connects without a password")
+
+
+@A.case(
+    "TC_A_01_CSMS",
+    "HTTP basic authentication",
+    required="The back end lets a station in with its identity as user name and its password.",
+    requirements=("A00.FR.207", "A00.FR.324"),
+)
+async def right_password(t: CsmsTest) -> None:
+    _needs_password(t)
+    await t.let_in("A00.FR.207")
+    await t.booted()
+
+
+@A.case(
+    "TC_A_02_CSMS",
+    "User name that is not the identity",
+    required="The back end does not let a station in with another user name and the right password.",
+    requirements=("A00.FR.204", "A00.FR.207", "A00.FR.303", "A00.FR.324"),
+)
+async def other_username(t: CsmsTest) -> None:
+    _needs_password(t)
+    attempt = msgspec.structs.replace(t.attempt, username=f"{t.attempt.station.identity}Invalid")
+    await t.turned_away(attempt, "A00.FR.207", "another user name")
+    await t.ready()
+
+
+@A.case(
+    "TC_A_03_CSMS",
+    "Wrong password",
+    required="The back end does not let a station in with a wrong password, nor without one.",
+    requirements=("A00.FR.207", "A00.FR.324"),
+)
+async def wrong_password(t: CsmsTest) -> None:
+    _needs_password(t)
+    await t.turned_away(_changed(t.attempt, password=_WRONG), "A00.FR.207", "a wrong password")
+    await t.turned_away(_changed(t.attempt, password=None), "A00.FR.207", "no password")
+    await t.ready()
+
+
+async def _sets_password(t: CsmsTest, password: str, status: str) -> str:
+    """Have the back end set a password, or another one, which the station answers so; return it. Raises Failed."""
+    place = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+
+    def answer(payload: Payload) -> Payload:
+        about = [{name: each[name] for name in place} for each in payload["setVariableData"]]
+        return {"setVariableResult": [each | {"attributeStatus": status} for each in about]}
+
+    t.answer("SetVariables", answer)
+    wanted = [{**place, "attributeValue": password}]
+    sent = await t.asked("SetVariables", "A01.FR.02", free=("setVariableData",), setVariableData=wanted)
+    for each in sent["setVariableData"]:
+        if (each["component"]["name"], each["variable"]["name"]) == ("SecurityCtrlr", "BasicAuthPassword"):
+            return str(each["attributeValue"])
+    raise Failed("sends SetVariables without SecurityCtrlr.BasicAuthPassword", "A01.FR.02")
+
+
+@A.case(
+    "TC_A_09_CSMS",
+    "A new password",
+    required="The back end sets a password; once the station has accepted it, it takes the new one only.",
+    requirements=("A01.FR.02", "A01.FR.03"),
+    needs=("password change",),
+)
+async def new_password(t: CsmsTest) -> None:
+    _needs_password(t)
+    before = t.attempt
+    old = before.station.password or ""
+
+    async def restore() -> None:
+        t.keep_password(await _sets_password(t, old, "Accepted"))
+
+    await t.ready()
+    t.keep_password(await _sets_password(t, _NEW, "Accepted"))
+    await t.let_in("A01.FR.03")
+    await t.booted()
+    t.undo(restore)
+    await t.turned_away(before, "A01.FR.03", "the old password")
+    await t.ready()
+
+
+@A.case(
+    "TC_A_10_CSMS",
+    "A new password that the station rejects",
+    required="The back end sets a password; after the station has rejected it, it still takes the old one.",
+    requirements=("A01.FR.02", "A01.FR.04", "A01.FR.05"),
+    needs=("password change",),
+)
+async def rejected_password(t: CsmsTest) -> None:
+    _needs_password(t)
+    await t.ready()
+    await _sets_password(t, _NEW, "Rejected")
+    await t.let_in("A01.FR.04")
+    status = (await t.boot())["status"]
+    t.check(status != "Rejected", "A01.FR.05", f"answers BootNotification with {status}")
+
+
+# -- TLS
+
+
+@A.case(
+    "TC_A_04_CSMS",
+    "TLS with the certificate of the back end",
+    required="The back end supports the four cipher suites, and shows a certificate with its name and a long key.",
+    requirements=(
+        "A00.FR.306", "A00.FR.307", "A00.FR.312", "A00.FR.318", "A00.FR.421", "A00.FR.502", "A00.FR.503", "A00.FR.508",
+        "A00.FR.510",
+    ),
+)  # fmt: skip
+async def tls(t: CsmsTest) -> None:
+    _needs(t, 2, 3)
+    suites = "A00.FR.318" if t.attempt.security_profile == 2 else "A00.FR.421"
+    await t.let_in("A00.FR.312")
+    await t.booted()
+    for suite in _SUITES:
+        found = await t.certificate(msgspec.structs.replace(t.attempt, suite=suite), suites)
+        _has_long_key(t, found.public_key())
+        t.check(found.serial_number > 0, "A00.FR.508", "the certificate has no serial number")
+        host = urlsplit(t.attempt.url).hostname or ""
+        names = common_names(found)
+        t.check(names_host(names, host), "A00.FR.510", f"the certificate is of {', '.join(names) or 'nobody'}")
+
+
+def _has_long_key(t: CsmsTest, key: object) -> None:
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        t.check(key.key_size >= 2048, "A00.FR.502", f"the key has {key.key_size} bits")
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        t.check(key.key_size >= 224, "A00.FR.503", f"the key has {key.key_size} bits")
+
+
+def common_names(certificate: x509.Certificate) -> list[str]:
+    """Return the common names of the subject."""
+    return [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
+def names_host(names: list[str], host: str) -> bool:
+    """Return whether one of the names is a host's; also for a host whose FQDN the URL does not have."""
+    try:
+        ip_address(host)
+    except ValueError:
+        found = [each.lower() for each in names]
+        return "." not in host or host in found or f"*.{host.partition('.')[2]}" in found
+    return True
+
+
+@A.case(
+    "TC_A_06_CSMS",
+    "TLS version too low",
+    required="The back end does not let a station in with TLS 1.1, and does with a newer version.",
+    requirements=("A00.FR.313", "A00.FR.314", "A00.FR.315", "A00.FR.416", "A00.FR.417", "A00.FR.418"),
+)
+async def old_version(t: CsmsTest) -> None:
+    _needs(t, 2, 3)
+    await t.turned_away(msgspec.structs.replace(t.attempt, outdated=True), "A00.FR.315", "TLS 1.1")
+    await t.ready()
+
+
+@A.case(
+    "TC_A_07_CSMS",
+    "TLS with the certificate of the station",
+    required="The back end lets a station in with its certificate.",
+    requirements=("A00.FR.403", "A00.FR.405", "A00.FR.415", "A00.FR.416"),
+    profiles=("Advanced Security",),
+)
+async def own_certificate(t: CsmsTest) -> None:
+    _needs(t, 3)
+    await t.let_in("A00.FR.403")
+    await t.booted()
+
+
+@A.case(
+    "TC_A_08_CSMS",
+    "Invalid certificate of the station",
+    required="The back end does not let a station in with a certificate of an unknown authority, or an invalid one.",
+    requirements=("A00.FR.403", "A00.FR.405", "A00.FR.407"),
+    profiles=("Advanced Security",),
+)
+async def invalid_certificate(t: CsmsTest) -> None:
+    _needs(t, 3)
+    request = SigningRequest(t.attempt.station.identity)
+    unknown = Authority("CSMSRootCertificate", t.now()).signed(request.pem)
+    wrong = [("a certificate of an unknown authority", *request.save(t.folder(), unknown))]
+    wrong += [(f"the certificate {each.chain}", each.chain, each.key) for each in t.declared.invalid_certificates]
+    for what, chain, key in wrong:
+        await t.turned_away(_changed(t.attempt, chain=chain, key=key), "A00.FR.407", what)
+    await t.turned_away(_changed(t.attempt, chain=None, key=None), "A00.FR.407", "no certificate")
+    await t.ready()
+
+
+# -- new certificates
+
+_OWN: Final = "ChargingStationCertificate"
+
+
+async def _renewed(t: CsmsTest, kind: str | None, status: str = "Accepted") -> Attempt:
+    """Have the back end renew a certificate, None: a combined one; the station answers it so. Return how it connects
+    with it. Raises Failed.
+    """
+    use: Payload = {} if kind is None else {"certificateType": kind}
+    trigger = f"Sign{kind or 'CombinedCertificate'}"
+    await t.ready()
+    t.answer("CertificateSigned", {"status": status})
+    await t.asked("TriggerMessage", "F06.FR.01", requestedMessage=trigger)
+    request = SigningRequest(t.attempt.station.identity)
+    answer = await t.call("SignCertificate", csr=request.pem, **use)
+    t.check(answer["status"] == "Accepted", "A02.FR.11", f"answers SignCertificate with {answer['status']}")
+    sent = await t.expect("CertificateSigned", "A02.FR.11")
+    found = sent.get("certificateType", kind)
+    t.check(found == kind, "A02.FR.14", f"the certificate is a {found}")
+    try:
+        leaf, *_ = x509.load_pem_x509_certificates(sent["certificateChain"].encode())
+    except ValueError:
+        raise Failed("certificateChain is not a chain of certificates", "A02.FR.11") from None
+    t.check(request.is_of(leaf), "A02.FR.11", "the certificate is of another key")
+    chain, key = request.save(t.folder(), sent["certificateChain"])
+    return _changed(t.attempt, chain=chain, key=key)
+
+
+def _renews(number: int, title: str, kind: str | None, need: str, profile: Profile = "Advanced Security") -> None:
     @A.case(
-        id,
+        f"TC_A_{number}_CSMS",
         title,
-        required="The back end accepts the station's request, and delivers a certificate for its key; whatever the "
-        "station answers, it goes on.",
-        requirements=("A02.FR.11", "A02.FR.14"),
-        profiles=("Advanced Security",),
-        needs=("certificate renewal",),
-        quick=quick,
+        required="The back end accepts the station's request, and delivers a certificate for its key; it lets the "
+        "station in with a new ChargingStationCertificate.",
+        requirements=("A02.FR.11", "A02.FR.14", *(("A00.FR.403",) if kind == _OWN else ())),
+        profiles=(profile,),
+        needs=("certificate renewal", *((need,) if need else ())),
+        quick=number == 11,
     )
     async def script(t: CsmsTest) -> None:
-        await t.ready()
-        t.answer("CertificateSigned", {"status": status})
-        await t.asked("TriggerMessage", "F06.FR.01", requestedMessage="SignChargingStationCertificate")
-        request = SigningRequest(t.declared.station.identity)
-        answer = await t.call("SignCertificate", csr=request.pem, certificateType=_KIND)
-        t.check(answer["status"] == "Accepted", "A02.FR.11", f"answers SignCertificate with {answer['status']}")
-        sent = await t.expect("CertificateSigned", "A02.FR.11")
-        kind = sent.get("certificateType", _KIND)
-        t.check(kind == _KIND, "A02.FR.14", f"the certificate is a {kind}")
-        try:
-            leaf, *_ = x509.load_pem_x509_certificates(sent["certificateChain"].encode())
-        except ValueError:
-            t.check(holds=False, requirement="A02.FR.11", found="certificateChain is not a chain of certificates")
-            return
-        t.check(request.is_of(leaf), "A02.FR.11", "the certificate is of another key")
+        attempt = await _renewed(t, kind)
+        if kind == _OWN and t.attempt.security_profile == 3:
+            await t.let_in("A00.FR.403", attempt)
+            await t.booted()
         await t.call("Heartbeat")
 
 
-_renews("TC_A_11_CSMS", "Certificate of the station that is renewed", "Accepted", quick=True)
-_renews("TC_A_14_CSMS", "Renewed certificate that the station rejects", "Rejected")
+_renews(11, "Certificate of the station that is renewed", _OWN, "")
+_renews(12, "V2G certificate that is renewed", "V2GCertificate", "V2G certificates", "ISO 15118 Support")
+_renews(13, "Combined certificate that is renewed", None, "combined certificates", "ISO 15118 Support")
+
+
+@A.case(
+    "TC_A_14_CSMS",
+    "Renewed certificate that the station rejects",
+    required="The back end accepts the station's request, and delivers a certificate for its key; after the station "
+    "has rejected it, it goes on.",
+    requirements=("A02.FR.11", "A02.FR.14"),
+    profiles=("Advanced Security",),
+    needs=("certificate renewal",),
+)
+async def rejected_certificate(t: CsmsTest) -> None:
+    await _renewed(t, _OWN, "Rejected")
+    await t.call("SecurityEventNotification", type="InvalidChargingStationCertificate", timestamp=t.now())
+
+
+# -- security profiles
+
+
+@A.case(
+    "TC_A_19_CSMS",
+    "Higher security profile",
+    required="The back end sets the network profile, puts it first and resets the station; once that has connected "
+    "with the higher security profile, it is not let in with the lower one. For good.",
+    requirements=("A05.FR.07",),
+)
+async def upgrade(t: CsmsTest) -> None:
+    to = t.declared.upgrade
+    if to is None:
+        raise NotApplicable("no station is declared whose security profile may be raised")
+    _needs(t, 1, 2)
+    before = msgspec.structs.replace(t.attempt, station=msgspec.structs.replace(to.station, chain=None, key=None))
+    level = before.security_profile + 1
+    station = to.station if level == 3 else before.station
+    after = Attempt(url=to.url or before.url, station=station, ca=to.ca or before.ca)
+    with precondition():
+        await t.connect(before)
+        await t.booted()
+    way = {
+        "ocppVersion": "OCPP20",
+        "ocppInterface": "Wired0",
+        "ocppTransport": "JSON",
+        "messageTimeout": 30,
+        "ocppCsmsUrl": after.url,
+        "securityProfile": level,
+    }
+    free = ("configurationSlot", "connectionData")
+    sent = await t.asked("SetNetworkProfile", "A05", free=free, configurationSlot=2, connectionData=way)
+    found = sent["connectionData"]["securityProfile"]
+    t.check(found == level, "A05", f"sets security profile {found}")
+    slot = str(sent["configurationSlot"])
+    order = {
+        "component": {"name": "OCPPCommCtrlr"},
+        "variable": {"name": "NetworkConfigurationPriority"},
+        "attributeValue": slot,
+    }
+    sent = await t.asked("SetVariables", "A05", free=("setVariableData",), setVariableData=[order])
+    values = [each["attributeValue"] for each in sent["setVariableData"] if each["variable"] == order["variable"]]
+    t.check(
+        any(slot in each.split(",") for each in values), "A05", f"puts slots {', '.join(values) or 'of none'} first"
+    )
+    await t.asked("Reset", "A05", free=("type",), type="OnIdle")
+    await t.let_in("A05", after)
+    await t.booted()
+    await t.turned_away(before, "A05.FR.07", f"security profile {level - 1}")
+    with precondition():
+        await t.connect(after)
+        await t.booted()

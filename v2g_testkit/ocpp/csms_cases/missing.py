@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 MISSING: Final[Mapping[str, tuple[str, ...]]] = {
-    "not written yet": ("A_01-19", "H_07", "K_02", "K_48-52"),
+    "not written yet": ("H_07", "K_02", "K_48-52"),
     "needs messages of a vehicle with ISO 15118; not written yet": (
         "C_50-52", "K_53-59", "K_113-117", "K_126", "M_24-28", "M_100", "Q_102-108",
     ),

@@ -1,0 +1,207 @@
+"""Cases of security profiles against our own back end by real sockets, and against back ends with one fault there."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pki_tools.tree import PkiTree
+from tests.certification.conftest import Start
+from tests.testkit.ocpp.csms_rig import BY_PROFILE, PASSWORD, SECURED, Profile, Secured, secured_csms_under_test
+from tests.testkit.ocpp.test_csms_mutants import CALL, CALLRESULT, Mutant, each, put
+from v2g.ocpp.routes import Version
+from v2g_testkit.cases.case import Verdict
+from v2g_testkit.ocpp.attempts import Attempt
+from v2g_testkit.ocpp.csms_cases.block_a import A, names_host
+from v2g_testkit.ocpp.csms_tester import CsmsTester
+from v2g_testkit.ocpp.declaration import CsmsDeclaration
+
+
+@pytest.fixture
+def secured(pki: PkiTree, tmp_path: Path) -> Secured:
+    """Certificates."""
+    return Secured(pki, tmp_path)
+
+
+def applies(case: str, profile: Profile) -> bool:
+    return case not in SECURED or case.removeprefix("TC_").removesuffix("_CSMS") in BY_PROFILE[profile].split()
+
+
+@pytest.mark.parametrize("profile", [1, 2, 3])
+@pytest.mark.parametrize("version", ["2.0.1", pytest.param("2.1", marks=pytest.mark.long)])
+async def test_our_back_end_passes(
+    backend: Start, secured: Secured, profile: Profile, version: Version, subtests: pytest.Subtests
+) -> None:
+    async with secured_csms_under_test(backend, secured, profile, version) as tester:
+        for case in A.cases:
+            with subtests.test(case.id):
+                result = await tester.run(case)
+                expected = Verdict.PASS if applies(case.id, profile) else Verdict.NOT_APPLICABLE
+                assert result.verdict is expected, result.found
+        assert not any(PASSWORD in each.text for each in tester.frames)
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "fits"),
+    [
+        (["csms.example"], "CSMS.example".lower(), True),
+        (["other.example", "CSMS.example"], "csms.example", True),
+        (["*.example"], "csms.example", True),
+        (["other.example"], "csms.example", False),
+        ([], "csms.example", False),
+        (["csms.example"], "10.0.0.1", True),
+        (["csms.example"], "localhost", True),
+    ],
+)
+def test_the_name_of_a_certificate_is_compared_with_a_domain_name_only(names: list[str], host: str, fits: bool) -> None:
+    assert names_host(names, host) is fits
+
+
+# -- one fault each
+
+Frame = list[Any]
+
+
+def shows(attempt: Attempt, **values: Any) -> Attempt:
+    """Return the attempt of a station that shows these."""
+    return msgspec.structs.replace(attempt, station=msgspec.structs.replace(attempt.station, **values))
+
+
+class Door:
+    """What a back end lets in. Each method is a fault; attempts that it judges wrongly are changed."""
+
+    def __init__(self) -> None:
+        self.password = PASSWORD
+        self.best: dict[str, Attempt] = {}
+
+    def all_refused(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return shows(attempt, password="wrong-password-of-any-station")
+
+    def every_password(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return shows(attempt, password=PASSWORD)
+
+    def every_username(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return msgspec.structs.replace(attempt, username=None)
+
+    def no_password_needed(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return attempt if attempt.station.password else shows(attempt, password=PASSWORD)
+
+    def old_passwords(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return shows(attempt, password=self.password) if attempt.station.password == PASSWORD else attempt
+
+    def new_passwords_only(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return shows(attempt, password="x" * 16) if attempt.station.password != self.password else attempt
+
+    def new_passwords_never(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return attempt if attempt.station.password == PASSWORD else shows(attempt, password="x" * 16)
+
+    def old_tls(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return msgspec.structs.replace(attempt, outdated=False)
+
+    def no_rsa(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        other = "DHE-RSA-AES128-SHA256"
+        return msgspec.structs.replace(attempt, suite=other) if attempt.suite.startswith("AES") else attempt
+
+    def own_certificate(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return shows(attempt, chain=declared.station.chain, key=declared.station.key)
+
+    def no_certificate(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return attempt if attempt.station.chain else self.own_certificate(attempt, declared)
+
+    def expired_certificate(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        expired = attempt.station.chain == declared.invalid_certificates[0].chain
+        return self.own_certificate(attempt, declared) if expired else attempt
+
+    def strict(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        expired, _ = declared.invalid_certificates
+        return shows(attempt, chain=expired.chain, key=expired.key)
+
+    def lower_profile(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        best = self.best.get(attempt.station.identity, attempt)
+        if attempt.security_profile >= best.security_profile:
+            self.best[attempt.station.identity] = best = attempt
+        return best
+
+    def no_higher_profile(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return attempt if attempt.url == declared.url else shows(attempt, password="x" * 16, chain=None, key=None)
+
+    def follow(self, action: str, frame: Frame) -> Frame:
+        """Note a password that the back end has set."""
+        if frame[0] == CALL and action == "SetVariables":
+            (data,) = frame[-1]["setVariableData"]
+            if data["variable"]["name"] == "BasicAuthPassword":
+                self.password = data["attributeValue"]
+        return frame
+
+
+AT_THE_DOOR: tuple[tuple[Callable[[Door, Attempt, CsmsDeclaration], Attempt], Profile, str], ...] = (
+    (Door.all_refused, 1, "A_01"),
+    (Door.every_password, 1, "A_03 A_09"),
+    (Door.every_username, 1, "A_02"),
+    (Door.no_password_needed, 2, "A_03"),
+    (Door.old_passwords, 1, "A_09"),
+    (Door.new_passwords_only, 1, "A_10"),
+    (Door.new_passwords_never, 2, "A_09"),
+    (Door.old_tls, 2, "A_06"),
+    (Door.old_tls, 3, "A_06"),
+    (Door.no_rsa, 2, "A_04"),
+    (Door.no_rsa, 3, "A_04"),
+    (Door.own_certificate, 3, "A_08"),
+    (Door.no_certificate, 3, "A_08"),
+    (Door.expired_certificate, 3, "A_08"),
+    (Door.strict, 3, "A_04 A_07"),
+    (Door.lower_profile, 1, "A_19"),
+    (Door.lower_profile, 2, "A_19"),
+    (Door.no_higher_profile, 1, "A_19"),
+)
+
+
+def long_but_every(pairs: tuple[Any, ...], step: int) -> list[Any]:
+    return [pytest.param(*each, marks=() if n % step == 0 else pytest.mark.long) for n, each in enumerate(pairs)]
+
+
+async def failed(tester: CsmsTester, profile: Profile) -> str:
+    """Return the cases of a profile that fail."""
+    found = set()
+    for case in A.cases:
+        if case.id in SECURED and applies(case.id, profile) and (await tester.run(case)).verdict is Verdict.FAIL:
+            found.add(case.id.removeprefix("TC_").removesuffix("_CSMS"))
+    return " ".join(sorted(found))
+
+
+@pytest.mark.parametrize(("fault", "profile", "fails"), long_but_every(AT_THE_DOOR, 4))
+async def test_a_faulty_door_fails_exactly_the_cases_about_it(
+    backend: Start,
+    secured: Secured,
+    fault: Callable[[Door, Attempt, CsmsDeclaration], Attempt],
+    profile: Profile,
+    fails: str,
+) -> None:
+    door = Door()
+    async with secured_csms_under_test(
+        backend, secured, profile, change=door.follow, edit=partial(fault, door)
+    ) as tester:
+        assert await failed(tester, profile) == fails
+
+
+SENT = (
+    Mutant(
+        "another variable is set", CALL, "SetVariables",
+        each("setVariableData", put("variable.name", "Other")), "A_09 A_19",
+    ),
+    Mutant("no slot is first", CALL, "SetVariables", each("setVariableData", put("attributeValue", "")), "A_09 A_19"),
+    Mutant("the security profile stays", CALL, "SetNetworkProfile", put("connectionData.securityProfile", 1), "A_19"),
+    Mutant("nothing is reset", CALL, "Reset", None, "A_19"),
+    Mutant("boots are rejected", CALLRESULT, "BootNotification", put("status", "Rejected"), "A_01"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", SENT, ids=lambda mutant: mutant.name)
+async def test_faulty_frames_fail_exactly_the_cases_about_them(
+    backend: Start, secured: Secured, mutant: Mutant
+) -> None:
+    async with secured_csms_under_test(backend, secured, 1, change=mutant.change) as tester:
+        assert await failed(tester, 1) == mutant.fails

@@ -1,0 +1,117 @@
+"""How the tester's station connects with a back end: where, as which station, and with which TLS."""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from v2g.errors import TlsError, TransportError, UpgradeRefusedError, V2GError
+from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context, connect, tls_error
+from v2g.ocpp.routes import Version
+from v2g_testkit.ocpp.certificates import outdated
+from v2g_testkit.ocpp.declaration import CsmsDeclaration, StationIdentity
+
+_HANDSHAKE_S: Final = 10.0
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt to connect."""
+
+    url: str
+    station: StationIdentity
+    ca: Path | None = None
+    username: str | None = None
+    """Of basic authentication; None: the station's identity, as it has to be."""
+    outdated: bool = False
+    """Nothing newer than TLS 1.1."""
+    suite: str = ""
+    """The only cipher suite, of TLS 1.2, by OpenSSL's name."""
+
+    @property
+    def security_profile(self) -> int:
+        """1 to 3 (A00); 0: the station shows nothing by which it is recognised."""
+        if not self.url.startswith("wss:"):
+            return 0 if self.station.password is None else 1
+        return 2 if self.station.chain is None else 3
+
+
+def declared_attempt(declared: CsmsDeclaration) -> Attempt:
+    """Return how the declared station connects."""
+    return Attempt(url=declared.url, station=declared.station, ca=declared.ca)
+
+
+class Network(Protocol):
+    """Where attempts are made."""
+
+    async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
+        """Connect. Raises KeyAccessError, TlsError, UpgradeRefusedError, TransportError."""
+
+    async def certificate(self, attempt: Attempt) -> bytes:
+        """Return the certificate (DER) that the back end shows in a TLS handshake, which it ends then.
+
+        Raises KeyAccessError, TlsError, TransportError.
+        """
+
+
+class Sockets:
+    """The network of the machine."""
+
+    async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
+        """See Network."""
+        station = attempt.station
+        return await connect(
+            attempt.url,
+            station.identity,
+            context=_context(attempt),
+            versions=(version,),
+            password=station.password,
+            username=attempt.username,
+        )
+
+    async def certificate(self, attempt: Attempt) -> bytes:
+        """See Network."""
+        url = urlsplit(attempt.url)
+        try:
+            async with asyncio.timeout(_HANDSHAKE_S):
+                _, writer = await asyncio.open_connection(url.hostname, url.port or 443, ssl=_context(attempt))
+        except ssl.SSLError as error:
+            raise tls_error(url.netloc, error) from None
+        except (OSError, TimeoutError) as error:
+            raise TransportError(f"{url.netloc}: {error or type(error).__name__}") from None
+        shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return shown
+
+
+def _context(attempt: Attempt) -> ssl.SSLContext | None:
+    if not attempt.url.startswith("wss:") or attempt.ca is None:
+        return None
+    station = attempt.station
+    context = client_context(TlsFiles(ca=attempt.ca, chain=station.chain, key=station.key))
+    if attempt.outdated:
+        return outdated(context)
+    if attempt.suite:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.set_ciphers(attempt.suite)
+        except ssl.SSLError as error:
+            raise TlsError(f"{attempt.suite}: {error}", reason="no_ciphers_available") from None
+    return context
+
+
+_OF_THE_TESTER: Final = frozenset({"no_protocols_available", "no_ciphers_available"})
+
+
+def is_ours(error: V2GError) -> bool:
+    """Return whether an attempt failed because the tester's TLS library cannot make it."""
+    return isinstance(error, TlsError) and error.reason in _OF_THE_TESTER
+
+
+def is_refusal(error: V2GError) -> bool:
+    """Return whether it was the back end that did not let the station in, and neither the network nor the tester."""
+    if isinstance(error, UpgradeRefusedError):
+        return error.status in (401, 403)
+    return isinstance(error, TlsError) and not is_ours(error) and error.reason != "peer_certificate"
