@@ -105,7 +105,7 @@ class Display:
     def start(self) -> None:
         """Open the display of a driver, and keep it open."""
         if self._open_panel is not None:
-            run = keep_open(self._open_panel, self._use_panel, self._panel_lost)
+            run = keep_open(partial(self._opened, self._open_panel), self._use_panel, self._panel_lost)
             self._keeping = asyncio.get_running_loop().create_task(run, name="display driver")
 
     def show(self, command: Show) -> None:
@@ -217,16 +217,26 @@ class Display:
 
     # -- the display of a driver
 
+    def _opened(
+        self, open_: OpenSide[DriverDisplay], failed: OnFailure
+    ) -> contextlib.AbstractAsyncContextManager[DriverDisplay]:
+        def fail(why: str) -> None:
+            self._panel = None
+            failed(why)
+
+        return open_(fail)
+
     async def _draw(self, shown: Mapping[str, Any]) -> None:
         if self._panel is not None:
             await self._panel.show(shown)
+        if self._panel is not None:  # it has shown it, so that its next failure is news
+            self._panel_failure = ""
 
     def _use_panel(self, panel: DriverDisplay, _: OnFailure) -> None:
         self._panel = panel
         self._to_panel.put(self._content())
 
     def _panel_lost(self, why: str) -> None:
-        self._panel = None
         if why != self._panel_failure:
             self._failed(why)
         self._panel_failure = why

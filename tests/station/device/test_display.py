@@ -148,6 +148,12 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
         display.show(Show(messages=(message(2),)))
         await asyncio.sleep(0.1)
         assert panel.shown == ["text 2"]
+        panel.fails = ZeroDivisionError("\x1b[31m")
+        await asyncio.sleep(30)
+        assert sum(each.name == "failed" for each in told) == 1, "it has not drawn since"
+        display.show(Show(messages=(message(3),)))
+        await asyncio.sleep(30)
+        assert sum(each.name == "failed" for each in told) == 2, "a second loss, after it has worked"
         await display.close()
 
     run(scenario())
