@@ -44,6 +44,9 @@ class Machine(threading.Thread):
         self.estop = self.welded = self.broken = False
         self.blocked = threading.Event()
         self.blocked.set()
+        self.switchable = threading.Event()
+        self.switchable.set()
+        self.hanging = False
         self.toggles = 0
         self._ending, self._random = threading.Event(), random.Random(1)
         self._step()
@@ -75,6 +78,9 @@ class Machine(threading.Thread):
         }
 
     def write(self, name: str, *, active: bool) -> None:
+        if name == "contactor" and not self.switchable.is_set():
+            self.hanging = True
+            self.switchable.wait(30)
         self.toggles += name == "watchdog"
         self.outputs[name] = active
 
@@ -83,6 +89,7 @@ class Machine(threading.Thread):
 
     def stop(self) -> None:
         self.blocked.set()
+        self.switchable.set()
         self._ending.set()
         self.join()
 

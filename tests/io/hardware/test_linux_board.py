@@ -177,11 +177,31 @@ async def test_what_blocks_or_fails_is_a_lost_board_and_never_the_loops_problem(
         await until(lambda: faults == [("board_lost", True)])
         assert parts.pilot is not None
         assert parts.pilot.state is F
-        assert not machine.outputs["contactor"]
+        await until(lambda: not machine.outputs["contactor"])
         machine.broken = False
         machine.blocked.set()
         await until(lambda: faults[1:] == [("board_lost", False)])
         await until(lambda: parts.pilot is not None and parts.pilot.state is C)
+
+
+async def test_a_thread_that_hangs_while_it_opens_the_contactor_does_not_hold_up_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with board(tmp_path, monkeypatch, lost_s=2) as (machine, parts):
+        await closed(machine, parts)
+        faults: list[tuple[str, bool]] = []
+        parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
+        machine.switchable.clear()
+        await machine.show(B)
+        await until(lambda: machine.hanging)
+        with pytest.raises(TransportError, match="hangs while it opens the contactor"):
+            parts.contactor.set(closed=False)
+        await until(lambda: faults == [("board_lost", True)])
+        parts.contactor.set(closed=False)
+        assert not machine.switchable.is_set()
+        assert machine.outputs["contactor"], "the loop has not waited for it"
+        machine.switchable.set()
+        await until(lambda: not machine.outputs["contactor"] and faults[1:] == [("board_lost", False)])
 
 
 async def test_an_emergency_stop_outlasts_a_lost_board_and_ends_once(
@@ -224,6 +244,23 @@ async def test_lock_and_plug_are_sensed(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_the_plug_is_known_by_its_voltage(mv: int, plug: Proximity) -> None:
     assert plug_at(mv, PlugConfig(channel="voltage2")) == plug
+
+
+async def test_a_pilot_without_levels_is_said_with_what_to_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linux_board, "READY_S", 0.2)
+    machine = Machine(tmp_path)
+    machine.broken = True
+    monkeypatch.setattr(linux_board, "GpiodLines", machine.lines)
+    config, _ = Table(machine.config()).read(LinuxBoardConfig)
+    try:
+        with pytest.raises(TransportError, match="gives no samples: gpiochip0: Input/output error") as raised:
+            async with opened("pilot", "linux", config, DriverContext(clock=Clock())):
+                pass
+    finally:
+        machine.stop()
+    assert "[hardware.drivers.linux]" in raised.value.hint
 
 
 async def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

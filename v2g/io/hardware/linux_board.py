@@ -1,7 +1,8 @@
 """A control board made of the computer's own parts: its PWM drives the control pilot, its ADC reads it, GPIO lines
 switch and sense the rest.
 
-A thread samples, so that nothing blocks the event loop, which finds samples that are too old. The thread opens the
+A thread samples, so that nothing blocks the event loop, which finds samples that are too old. While the board is lost,
+the event loop does not touch its lines: they may hang as the thread may. The thread opens the
 contactor without the event loop when the vehicle is not ready, at an emergency stop, and when the loop stops. A process
 that ends opens nothing: that is up to the hardware behind `watchdog`.
 """
@@ -42,6 +43,9 @@ TICK_S: Final = 0.02
 
 READY_S: Final = 2.0
 """Time for the first samples."""
+
+SWITCH_S: Final = 0.05
+"""Time for another thread to finish switching the contactor."""
 
 JOIN_S: Final = 1.0
 """Time for the thread to end; one that hangs in a driver of the kernel ends with the process."""
@@ -237,6 +241,7 @@ class LinuxBoard(ReportingPilot):
             _Settled(value=False),
         )
         self._switching = threading.Lock()
+        self._opening: threading.Thread | None = None
         self._driven: bool | None = None
         self._allowed = self._cut = self._toggle = False
         self._newest, self._failure = _Sample(), "the pilot has no level"
@@ -260,7 +265,8 @@ class LinuxBoard(ReportingPilot):
             async with asyncio.timeout(READY_S):
                 await self._came.wait()
         except TimeoutError:
-            raise TransportError(f"the control pilot gives no samples: {self._failure}") from None
+            hint = "do the channels and lines in [hardware.drivers.linux] fit the wiring?"
+            raise TransportError(f"the control pilot gives no samples: {self._failure}", hint=hint) from None
 
     def close(self) -> None:
         """Open the contactor, and show F."""
@@ -397,11 +403,29 @@ class LinuxBoard(ReportingPilot):
                 self._write(closed=False)
 
     def switch(self, *, closed: bool, cut: bool = False) -> None:
-        """Command the contactor, from any thread; after `cut` it has to be commanded open first. Raises
-        TransportError."""
-        with self._switching:
+        """Command the contactor, from any thread; after `cut` it has to be commanded open first. That of a lost board
+        opens. Raises TransportError."""
+        if self._lost:
+            self._cut = cut or (self._cut and closed)
+            self._open_aside()
+            return
+        if not self._switching.acquire(timeout=SWITCH_S):
+            raise TransportError("the thread of the control pilot hangs while it opens the contactor")
+        try:
             self._cut = cut or (self._cut and closed)
             self._write(closed=closed and self._allowed and not self._cut)
+        finally:
+            self._switching.release()
+
+    def _open_aside(self) -> None:
+        """Open the contactor in a thread of its own, which may hang."""
+        if self._opening is None or not self._opening.is_alive():
+            self._opening = threading.Thread(target=self._try_to_open, name="contactor", daemon=True)
+            self._opening.start()
+
+    def _try_to_open(self) -> None:
+        with contextlib.suppress(TransportError):  # a thread that still samples tries again
+            self._forbid()
 
     def _write(self, *, closed: bool) -> None:
         self._driven = None  # unknown, if this fails
@@ -422,9 +446,8 @@ class LinuxBoard(ReportingPilot):
         now = self._shown
         was_lost, self._lost = self._lost, lost
         if lost is not was_lost:
-            if lost:  # the thread may hang
-                with contextlib.suppress(TransportError):
-                    self._forbid()
+            if lost:
+                self._open_aside()
             self._report_fault("board_lost", active=lost)
         if not lost and now.estop is not self._estop:  # a lost board does not end it
             self._estop = now.estop
