@@ -48,9 +48,9 @@ from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Command
+from v2g_station.simulator import steps
 from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
-from v2g_station.simulator.steps import chosen, reported
 from v2g_station.simulator.terminal import Share, SimulatedTerminal, TerminalFaults, ending
 
 HOUR_MS: Final = 3_600_000
@@ -442,7 +442,7 @@ class Site:
                 yield VehicleKnown(evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL)
                 yield from self._plug(bay, now_ms)
             case "frequency", [hertz] if self.grid is not None:
-                yield GridFrequency(hz=float(hertz), volt=self.grid.plan.voltage_v)
+                yield GridFrequency(hz=steps.number(hertz), volt=self.grid.plan.voltage_v)
             case "needs", [] if bay.battery is not None:
                 bay.leaves_ms += HOUR_MS
                 yield from self._needs(bay, now_ms)
@@ -463,11 +463,11 @@ class Site:
             case (("fault" | "clear"), []):
                 yield Fault(evse_id=bay.number, word="simulated", active=action == "fault")
             case (("most-time" | "most-energy" | "most-cost"), [_]) if not bay.allowed:
-                yield from chosen(action, bay.number, rest[0])
+                yield from steps.chosen(action, bay.number, rest[0])
             case "settlements", [("Settled" | "Failed" | "Rejected") as status]:
                 self.terminal.faults = ending(self.behaviour.terminal, status)
             case _:
-                yield from reported(action, bay.number, rest)
+                yield from steps.reported(action, bay.number, rest)
 
     def _bring(self, bay: Bay) -> None:
         """Let a vehicle come by hand."""

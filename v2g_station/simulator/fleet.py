@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
@@ -211,7 +211,8 @@ class SimulatedStation:
             optional=("WebPaymentsCtrlr", "DataCollector"),
             terminal=TERMINAL if fleet.behaviour.card_payments > 0 else None,
         )
-        self._facts: list[Fact] = []
+        self._facts: deque[Fact] = deque()
+        self._handling = False
         self._restart: asyncio.Event = asyncio.Event()
         self._boot_reason: BootReason = "RemoteReset"
         self._roots: tuple[Stored, ...] = ()
@@ -359,12 +360,15 @@ class SimulatedStation:
     def _notify(self, fact: Fact) -> None:
         """Pass a fact to the station, and the facts that its commands cause; never one within another."""
         self._facts.append(fact.dated(self._clock.utc_ms()) if isinstance(fact, Departing) else fact)
-        if len(self._facts) > 1:
+        if self._handling:
             return
-        while self._facts:
-            first = self._facts[0]
-            self.runner.step(lambda moment, first=first: self.runner.core.handle(first, moment))  # type: ignore[misc]
-            self._facts.pop(0)
+        self._handling = True
+        try:
+            while self._facts:
+                first = self._facts.popleft()
+                self.runner.step(lambda moment, first=first: self.runner.core.handle(first, moment))  # type: ignore[misc]
+        finally:  # a fact whose step raised is not handled again, nor does it hold up the others
+            self._handling = False
 
     # -- hardware
 

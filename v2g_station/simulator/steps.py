@@ -23,11 +23,11 @@ def reported(action: str, evse_id: int, values: Sequence[str]) -> Iterator[Fact]
     """Yield what the hardware reports of a step. Raises ValueError for an unknown one, and for a wrong value."""
     match action, values:
         case "limit", [watts]:
-            yield ExternalLimit(source=SYSTEM, limit_w=_number(watts))
+            yield ExternalLimit(source=SYSTEM, limit_w=number(watts))
         case "setpoint", [watts]:
-            yield ExternalLimit(source=SYSTEM, setpoint_w=_number(watts))
+            yield ExternalLimit(source=SYSTEM, setpoint_w=number(watts))
         case "generate", [watts]:
-            yield ExternalLimit(source=SYSTEM, generation=True, limit_w=_number(watts))
+            yield ExternalLimit(source=SYSTEM, generation=True, limit_w=number(watts))
         case "release", []:
             yield ExternalLimit(source=SYSTEM)
             yield ExternalLimit(source=SYSTEM, generation=True)
@@ -35,8 +35,8 @@ def reported(action: str, evse_id: int, values: Sequence[str]) -> Iterator[Fact]
             yield PriorityChargingRequested(evse_id=evse_id, active=action == "hurry")
         case "pay", []:
             yield CardPresented(evse_id=evse_id, card=CARD)
-        case "vat", [number]:
-            yield VatEntered(evse_id=evse_id, number=number)
+        case "vat", [written]:
+            yield VatEntered(evse_id=evse_id, number=written)
         case (("most-time" | "most-energy" | "most-cost"), [value]):
             yield DriverLimit(evse_id=evse_id, limit=_limit(action, value))
         case _:
@@ -53,12 +53,13 @@ def _limit(action: str, value: str) -> TransactionLimit:
         case "most-time":
             return TransactionLimit(max_time=int(value))
         case "most-energy":
-            return TransactionLimit(max_energy=_number(value))
-    return TransactionLimit(max_cost=_number(value))
+            return TransactionLimit(max_energy=number(value))
+    return TransactionLimit(max_cost=number(value))
 
 
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+def number(text: str) -> float:
+    """Return a number of a step. Raises ValueError for anything else, also for inf and nan."""
+    found = float(text)
+    if not math.isfinite(found):
         raise ValueError(f"not a number: {text}")
-    return number
+    return found

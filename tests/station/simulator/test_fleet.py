@@ -15,10 +15,14 @@ import pytest
 from tests.certification.station.bench import FIXED, Bench
 from tests.secc.backend import Backend, backend
 from tests.secc.served import Served
-from v2g_station.blocks.evse import AllowPower, Plug, Power, Restart, Token
+from v2g.errors import StoreError
+from v2g_station.blocks.evse import AllowPower, Bay, Fact, Plug, Power, Restart, Token
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.resumption import Restarted
-from v2g_station.simulator.behaviour import Behaviour, Site
+from v2g_station.kernel.kernel import Action, Moment
+from v2g_station.simulator.behaviour import QUIET, Behaviour, Site
 from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.grid import GridPlan, SimulatedGrid
 from v2g_station.simulator.terminal import TERMINAL, TerminalFaults
 
 HOUR_MS = 3_600_000
@@ -196,6 +200,33 @@ async def test_a_simulated_station_restarts_and_reports_itself() -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert simulator.report()["online"] == 1, "as it was when it ended"
+
+
+async def test_a_fact_whose_step_raises_does_not_hold_up_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    station = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
+    core = station.runner.core
+    handle, handled = core.handle, []
+
+    def failing_once(fact: Fact, moment: Moment) -> list[Action]:
+        handled.append(fact)
+        if len(handled) == 1:
+            raise StoreError("the disk is full")
+        return handle(fact, moment)
+
+    monkeypatch.setattr(core, "handle", failing_once)
+    with pytest.raises(StoreError):
+        station.do("arrive 1")
+    station.do("depart 1")
+    assert handled == [Bay(evse_id=1, occupied=True), Bay(evse_id=1, occupied=False)]
+    await station.close()
+
+
+def test_a_frequency_by_hand_is_a_number() -> None:
+    site = Site(QUIET, (50_000,), 0, random.Random(1).random, grid=SimulatedGrid(GridPlan()))
+    assert list(site.do("frequency 1 49.8", 0)) == [GridFrequency(hz=49.8, volt=230.0)]
+    for wrong in ("nan", "inf", "fast"):
+        with pytest.raises(ValueError, match=wrong):
+            list(site.do(f"frequency 1 {wrong}", 0))
 
 
 async def test_a_simulated_station_shows_codes_for_payment() -> None:
