@@ -30,6 +30,18 @@ class Verdict(NamedTuple):
     energy_transfer: tuple[str, ...] = ()
 
 
+class _Floating(NamedTuple):
+    """An identifier that is accepted, and waits for a plug."""
+
+    id_token: IdToken
+    verdict: Verdict
+
+
+def _local(known: Known, source: Source) -> Verdict:
+    """Return the result of the local list or the cache."""
+    return Verdict(known.status == "Accepted", known.group, source, known.evse_ids, known.language)
+
+
 REFUSED = Verdict(accepted=False)
 
 _ADDRESS: Final = "MacAddress"
@@ -56,7 +68,7 @@ class Authorizer:
         self._list = local_list
         self._reservations = reservations
         self._web_payments = web_payments
-        self._floating: Authorization | None = None
+        self._floating: _Floating | None = None
         self._vehicles: dict[int, VehicleAddress] = {}
         """EVSE -> vehicle whose address is being checked there."""
         self.on_floating: list[Callable[[], None]] = []
@@ -99,21 +111,10 @@ class Authorizer:
         if evse.plugged is None or evse.authorization is not None:
             return
         found = self._floating
-        if found is not None and self.usable(evse, found.id_token, found.group)[0]:
+        if found is not None and self._permits(evse, found.id_token, found.verdict):
             self._floating = None
             self._k.cancel("authorization.floating")
-            self._grant(
-                evse,
-                found.id_token,
-                Verdict(
-                    accepted=True,
-                    group=found.group,
-                    source=found.source,
-                    evse_ids=found.evse_ids,
-                    limit=found.limit,
-                    energy_transfer=found.energy_transfer,
-                ),
-            )
+            self._grant(evse, found.id_token, found.verdict)
         elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
             self._grant(evse, NO_AUTHORIZATION, Verdict(accepted=True, source="none"))  # C02: no identification needed
 
@@ -206,20 +207,12 @@ class Authorizer:
         if not verdict.accepted or verdict.group == self._master():
             self._show(None, "rejected")
             return
-        found = Authorization(
-            id_token=id_token,
-            group=verdict.group,
-            source=verdict.source,
-            evse_ids=verdict.evse_ids,
-            limit=verdict.limit,
-            energy_transfer=verdict.energy_transfer,
-        )
-        self._wait_for(found)
+        self._wait_for(_Floating(id_token, verdict))
         self._show(None, "plug_in")
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         self._k.after("authorization.floating", timeout, self._expire_floating)
 
-    def _wait_for(self, found: Authorization | None) -> None:
+    def _wait_for(self, found: _Floating | None) -> None:
         self._floating = found
         for listener in self.on_floating:
             listener()
@@ -306,15 +299,14 @@ class Authorizer:
             return
         if found is not None and model.flag("AuthCtrlr.LocalPreAuthorize"):
             if found.status == "Accepted":  # C12.FR.02, C14.FR.02, .04
-                then(Verdict(accepted=True, group=found.group, source=source, evse_ids=found.evse_ids))
+                then(_local(found, source))
                 return
             controller = "LocalAuthListCtrlr" if listed is not None else "AuthCacheCtrlr"
             if model.flag(f"{controller}.DisablePostAuthorize"):
                 then(REFUSED)
                 return
         if model.flag("AuthCtrlr.DisableRemoteAuthorization"):
-            local = found is not None and found.status == "Accepted"
-            then(Verdict(local, found.group if found else None, source) if local else REFUSED)
+            then(_local(found, source) if found is not None and found.status == "Accepted" else REFUSED)
             return
 
         self.ask(id_token, then, lambda: self._offline(id_token, found, source))
@@ -353,7 +345,7 @@ class Authorizer:
         """Decide without the CSMS (C13, C15)."""
         model = self._k.model
         if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
-            return Verdict(found.status == "Accepted", found.group, source, found.evse_ids)
+            return _local(found, source)
         unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
         presented = id_token.type not in ("NoAuthorization", _ADDRESS)  # every vehicle has an address
         return Verdict(accepted=unknown and presented, source="offline")  # C15.FR.08

@@ -1,0 +1,47 @@
+"""Authorizations that wait for a plug, or come from the cache."""
+
+import pytest
+
+from tests.certification.station.bench import Bench
+from tests.certification.station.test_block_o import message, put, shown
+
+
+def bench(**info: object) -> Bench:
+    """A station whose CSMS accepts every identifier with this information, and that has messages in two languages."""
+    found = Bench(variables={"AuthCtrlr.LocalPreAuthorize": "true"})
+    for action in ("Authorize", "TransactionEvent"):
+        found.answers[action] = lambda _: {"idTokenInfo": {"status": "Accepted"} | info}
+    for number, language in enumerate(("en", "de"), 1):
+        assert put(found, number, message=message()["message"] | {"language": language}) == "Accepted"
+    return found
+
+
+@pytest.mark.parametrize("evse_id", [1, None], ids=["at the EVSE", "before a plug"])
+def test_messages_are_in_the_drivers_language(evse_id: int | None) -> None:
+    """O01.FR.08."""
+    found = bench(language1="de")
+    assert shown(found) == [1, 2]
+    found.present(evse_id=evse_id)
+    found.plug(1)
+    assert shown(found) == [2]
+
+
+def test_a_cached_identifier_has_its_language() -> None:
+    found = bench(language1="de")
+    for _ in range(2):
+        found.present()
+        assert len(found.all("Authorize")) == 1
+        found.plug()
+        assert shown(found) == [2]
+        found.unplug()
+        assert shown(found) == [1, 2]
+
+
+def test_an_identifier_that_waits_for_a_plug_is_valid_at_its_evses_only() -> None:
+    """IdTokenInfoType.evseId."""
+    found = bench(evseId=[1])
+    found.present(evse_id=None)
+    found.plug(2)
+    assert not found.allowed(2)
+    found.plug(1)
+    assert found.allowed(1)
