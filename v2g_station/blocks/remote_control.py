@@ -21,6 +21,9 @@ from v2g_station.kernel.kernel import Deferred, Handler, Kernel, status_info
 
 UNLOCK_TIMEOUT: Final = 10.0
 
+_VALID: Final = ("NoAuthorization", "Central")
+"""Types of identifiers that the CSMS is not asked about (C02, C05.FR.01)."""
+
 
 class RemoteControl:
     """Handles remote commands."""
@@ -106,7 +109,8 @@ class RemoteControl:
         _, reservation = self._authorizer.usable(evse, found.id_token, found.group)
 
         def decided(verdict: Verdict) -> None:
-            if not verdict.accepted:
+            here = not verdict.evse_ids or evse.number in verdict.evse_ids
+            if not verdict.accepted or not here or evse.authorization is not None:
                 self._k.note("remote_start_refused", evse_id=evse.number)
                 return
             granted = Authorization(
@@ -115,12 +119,14 @@ class RemoteControl:
                 remote_start_id=found.remote_start_id,
                 reservation_id=reservation,
                 source="remote",
+                language=verdict.language,
+                message=verdict.message,
+                energy_transfer=verdict.energy_transfer,
                 limit=self._web_payments.limit_of(evse.number, found.id_token),
             )
             self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19
 
-        always_valid = found.id_token.type == "NoAuthorization"
-        if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and not (always_valid or self._managed):
+        if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and found.id_token.type not in _VALID:
             self._authorizer.judge(found.id_token, decided)  # F01.FR.01
         else:
             decided(Verdict(accepted=True))  # F01.FR.02

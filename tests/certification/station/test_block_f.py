@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_e import charging
 from v2g_station.blocks.evse import Lock, LockFailure, Unlocked
 
-TOKEN = {"idToken": "APP-1", "type": "Central"}
+TOKEN = {"idToken": "0A0B0C0D", "type": "ISO14443"}
 
 
 def start(found: Bench, **more: Any) -> dict[str, Any]:
@@ -25,6 +27,26 @@ def test_tc_f_01_cs_remote_start_cable_first() -> None:
     event = found.expect("TransactionEvent", eventType="Updated", triggerReason="RemoteStart")
     assert event["transactionInfo"]["remoteStartId"] == 42  # F01.FR.25
     assert event["idToken"] == TOKEN
+    assert found.allowed()
+
+
+@pytest.mark.parametrize("managed", [False, True], ids=["station", "charger"])
+def test_the_csms_is_asked_about_the_identifier_of_a_remote_start(managed: bool) -> None:
+    """F01.FR.01, F02.FR.09, whoever manages transactions; F01.FR.02 without AuthorizeRemoteStart."""
+    for asks, status, allowed in (("true", "Accepted", True), ("true", "Blocked", False), ("false", "Blocked", True)):
+        found = Bench(managed=managed, variables={"AuthCtrlr.AuthorizeRemoteStart": asks})
+        found.answers["Authorize"] = {"idTokenInfo": {"status": status}}
+        assert start(found)["status"] == "Accepted"
+        assert len(found.all("Authorize")) == (asks == "true")
+        assert (found.station.evses[1].authorization is not None) == allowed
+
+
+def test_the_csms_is_not_asked_about_its_own_identifier() -> None:
+    """C05.FR.01."""
+    found = Bench()
+    found.plug()
+    assert start(found, idToken={"idToken": "APP-1", "type": "Central"})["status"] == "Accepted"
+    assert not found.all("Authorize")
     assert found.allowed()
 
 

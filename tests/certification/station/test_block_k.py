@@ -95,7 +95,7 @@ def test_profiles_are_reported(evse_id: int | None, criterion: dict[str, Any], i
     assert [report.get("tbc", False) for report in reports] == [True] * (len(reports) - 1) + [False] * bool(reports)
 
 
-TOKEN = {"idToken": "APP-1", "type": "Central"}
+TOKEN = {"idToken": "0A0B0C0D", "type": "ISO14443"}
 
 
 def relative(purpose: str = "TxProfile", **more: Any) -> dict[str, Any]:
