@@ -259,12 +259,13 @@ class CsmsTest(CaseTest):
         *,
         without: tuple[str, ...] = (),
         free: tuple[str, ...] = (),
+        by: tuple[str, Payload] | None = None,
         **payload: Any,
     ) -> Payload:
         """Have the back end send a request, and return it.
 
-        It may have more fields, but those of `without`, and other values in those of `free` and `FREE`. Raises Failed
-        if it does not come, NotApplicable, Inconclusive.
+        It may have more fields, but those of `without`, and other values in those of `free` and `FREE`. `by`: the step
+        and its payload that lead to the request. Raises Failed if it does not come, NotApplicable, Inconclusive.
         """
         wanted = {name: value for name, value in payload.items() if name not in FREE | set(free)}
 
@@ -273,7 +274,7 @@ class CsmsTest(CaseTest):
                 each.action == action and covers(each.payload, wanted) and not each.payload.keys() & frozenset(without)
             )
 
-        doing = await self._operate(action, payload)
+        doing = await self._operate(*(by or (action, payload)), action)
         over = doing.done() and (doing.exception() or any(each.action == action for each in self._inbox.messages))
         found = await self._inbox.take(matches, 0 if over else self.declared.seconds)
         if found is None:
@@ -285,18 +286,18 @@ class CsmsTest(CaseTest):
 
     async def operate(self, action: str, **payload: Any) -> None:
         """Have the operator do something, whatever the back end sends then. Raises NotApplicable, Inconclusive."""
-        doing = await self._operate(action, payload)
+        doing = await self._operate(action, payload, action)
         if not doing.done():
             raise Inconclusive(f"the operator does not finish within {self.declared.seconds:g} s: {action}")
         doing.result()
 
-    async def _operate(self, action: str, payload: Payload) -> asyncio.Task[None]:
-        """Return when the operator has done a step, or the back end waits for the station."""
-        self.forget(action)
+    async def _operate(self, action: str, payload: Payload, awaited: str) -> asyncio.Task[None]:
+        """Return when the operator has done a step, or the back end waits for the station after the awaited request."""
+        self.forget(awaited)
         step = OperatorStep(self._station.identity, action, payload)
         doing = asyncio.create_task(self._tester.operator.do(step))
         self._stack.callback(doing.cancel)
-        came = asyncio.create_task(self._inbox.take(having(action, {}), OPERATOR_S, keep=True))
+        came = asyncio.create_task(self._inbox.take(having(awaited, {}), OPERATOR_S, keep=True))
         try:
             await asyncio.wait({doing, came}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({doing}, timeout=self.declared.seconds)
@@ -308,6 +309,10 @@ class CsmsTest(CaseTest):
         """Have the back end answer the station's next boot so; after the case it is accepted again."""
         self.undo(lambda: self.operate(REGISTRATION, status="Accepted"))
         await self.operate(REGISTRATION, status=status)
+
+    def value(self, component: str, variable: str) -> str | None:
+        """Return the value of the station's variable, which the back end may have set; None if there is none."""
+        return self._variables.get((component, variable, ""))
 
     # -- what a station does
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import ConfigError, TransferError
 from v2g.io.http.client import HttpAnswer, request
 from v2g.ocpp.times import parse_time
@@ -28,6 +29,16 @@ REGISTRATION: Final = "Registration"
 
 TRANSACTION_LIMIT: Final = "TransactionLimit"
 """Another one: the back end shall limit a transaction, `transactionId`, by `transactionLimit` (E16)."""
+
+PAYMENT: Final = "Payment"
+"""Another one: a terminal that is no part of a station reports a payment (C24): `pspRef` for the EVSE `evseId`, of at
+most `transactionLimit`."""
+
+WEB_PAYMENT: Final = "WebPayment"
+"""Another one: a driver opens the address of a QR code, `url`, and pays as in `PAYMENT`, if the back end lets it (C25).
+
+The step is done, too, if the back end refuses the address.
+"""
 
 FREE: Final = frozenset({"requestId", "remoteStartId", "id", "versionNumber", "expiryDateTime"})
 """Fields of a step's payload for which a back end may choose another value."""
@@ -53,6 +64,10 @@ class OperatorStep(msgspec.Struct, frozen=True):
         if self.action == TRANSACTION_LIMIT:
             limit = json.dumps(self.payload["transactionLimit"])
             return f"Let the back end limit transaction {self.payload['transactionId']} of {self.station}: {limit}"
+        if self.action == PAYMENT:
+            return f"Let a payment terminal report to the back end, for {self.station}: {json.dumps(self.payload)}"
+        if self.action == WEB_PAYMENT:
+            return f"Open the address of {self.station}, and pay if you may: {json.dumps(self.payload)}"
         about = json.dumps({name: value for name, value in self.payload.items() if name not in FREE})
         return f"Let the back end send {self.action} to {self.station}: {about}"
 
@@ -151,20 +166,39 @@ class V2gOperator:
 
     async def do(self, step: OperatorStep) -> None:
         """See Operator."""
-        method, path, body = _operation(step)
-        await _send(self._exchange, step, method, path, body)
+        if step.action == WEB_PAYMENT:
+            await self._pay_on_the_web(step)
+        else:
+            await _send(self._exchange, step, *_operation(step))
+
+    async def _pay_on_the_web(self, step: OperatorStep) -> None:
+        sent = step.payload
+        path = f"/stations/{quote(step.station, safe='')}/qr-scans"
+        answer = await _send(self._exchange, step, "POST", path, {"url": sent["url"]}, refusal=409)
+        if answer.ok:
+            number = typed_json.decode(answer.body, _Scan).payment_id
+            body = {"psp_ref": sent["pspRef"], "limit": sent["transactionLimit"]}
+            await _send(self._exchange, step, "POST", f"/web-payments/{number}/paid", body)
 
 
-async def _send(exchange: Exchange, step: OperatorStep, method: str, path: str, body: Any) -> None:
+class _Scan(msgspec.Struct, frozen=True):
+    payment_id: int
+
+
+async def _send(
+    exchange: Exchange, step: OperatorStep, method: str, path: str, body: Any, *, refusal: int = 0
+) -> HttpAnswer:
+    """Return the answer, which has a good status or that of a refusal. Raises NotApplicable, Inconclusive."""
     try:
         answer = await exchange(method, path, b"" if body is None else json.dumps(body).encode())
     except TransferError as error:
         raise Inconclusive(f"--operator: {error}: {step.sentence}") from None
     if answer.status == 501:
         raise NotApplicable(f"not possible at this back end: {step.sentence}")
-    if not answer.ok:
+    if not answer.ok and answer.status != refusal:
         said = printable(answer.body[:500].decode(errors="replace"))
         raise Inconclusive(f"--operator: HTTP status {answer.status}: {said}: {step.sentence}")
+    return answer
 
 
 def operator_of(text: str) -> Operator:
@@ -185,11 +219,19 @@ def _operation(step: OperatorStep) -> tuple[str, str, Any]:
             names = {"max_cost": "maxCost", "max_energy_wh": "maxEnergy", "max_time_s": "maxTime", "max_soc": "maxSoC"}
             body = {name: sent["transactionLimit"].get(field) for name, field in names.items()}
             return "PUT", f"/transactions/{quote(sent['transactionId'], safe='')}/limit", body
+        case "Payment":
+            token = {"idToken": sent["pspRef"], "type": "DirectPayment"}
+            body = {"id_token": token, "evse_id": sent["evseId"], "limit": sent["transactionLimit"]}
+            return "POST", f"{here}/transactions", body
         case "GetVariables":
             return "POST", f"{here}/variables/read", {"variables": sent["getVariableData"]}
         case "SetVariables" if (password := _password_of(sent)) is not None:
             body = {"password": password, "rotate": True}
             return "POST", f"/admissions/{quote(step.station, safe='')}/password", body
+        case "SetVariables" if sent["setVariableData"][0]["component"]["name"] == "WebPaymentsCtrlr":
+            values = {each["variable"]["name"]: each["attributeValue"] for each in sent["setVariableData"]}
+            body = {"template": values["URLTemplate"], "validity_s": int(values["ValidityTime"])}
+            return "POST", f"{here}/qr-codes", body | {"length": int(values["Length"])}
         case "SetVariables":
             return "POST", f"{here}/variables", {"variables": sent["setVariableData"]}
         case "GetBaseReport":

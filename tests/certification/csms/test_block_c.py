@@ -157,14 +157,6 @@ async def test_tc_c_103_csms_prepaid_card(csms: Backend) -> None:
     assert "transactionLimit" not in second
 
 
-async def test_tc_c_108_csms_vat_number_validation(csms: Backend) -> None:
-    """C18.FR.09, C18.FR.10."""
-    station = await csms.booted(version="2.1")
-    for number, status in (("DE123456789", "Accepted"), ("nonsense", "Rejected")):
-        answer = await station.call("VatNumberValidation", {"vatNumber": number, "evseId": 1})
-        assert (answer["status"], answer["vatNumber"], answer["evseId"]) == (status, number, 1)
-
-
 # -- beyond the cases
 
 

@@ -62,15 +62,6 @@ async def test_tc_c_108_csms_vat_number_validation(csms: Backend) -> None:
     assert "evseId" not in bad
 
 
-async def test_tc_c_113_csms_cancelation_after_start(backend: Start) -> None:
-    """C20.FR.03, C20.FR.05."""
-    async with backend(payments=TERMINALS) as csms:
-        charging = await at_a_terminal(csms)
-        answer = await charging.event("Ended", "EVConnectTimeout", stopped="Timeout")
-        assert answer["totalCost"] == 0
-        assert await charging.station.call("NotifySettlement", settlement(charging, "Canceled")) == {}
-
-
 async def test_tc_c_117_csms_settled_and_receipt_by_csms(backend: Start) -> None:
     """C21.FR.05, C25.FR.41: what is due is told to the provider's side, whose receipt is shown."""
     async with backend(payments=TERMINALS) as csms:

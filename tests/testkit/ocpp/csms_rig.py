@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.exceptions import ConnectionClosedOK
 
-from csms.config import FurtherListener, StationAuthority, TokenEntry
+from csms.config import FurtherListener, Payments, StationAuthority, TokenEntry
 from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.domain.authorization.authorize import Allowance, Group, Terms
@@ -74,6 +74,7 @@ TOKENS = (
     _entry(DECLARED.no_credit_token, allowances=(Allowance(period="total", cost="0"),)),
 )
 GROUPS = (Group(group_id=DECLARED.group), Group(group_id=DECLARED.master_group, master_pass=True))
+PAYMENTS = Payments(terminals=True, receipt_url="https://pay.example/receipts/{receipt_id}")
 PRICE = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),)))
 
 
@@ -196,7 +197,7 @@ async def _started(backend: Start, **changes: Any) -> AsyncIterator[tuple[Backen
     with tempfile.TemporaryDirectory() as folder:
         changes["v2g_ca"] = _v2g_authority(Path(folder))
         async with (
-            backend(signs=True, tokens=TOKENS, token_groups=GROUPS, **changes) as csms,
+            backend(signs=True, tokens=TOKENS, token_groups=GROUPS, payments=PAYMENTS, **changes) as csms,
             serving(csms) as client,
         ):
             await csms.services.store.run(tariffs.add_plan, PRICE, 0)

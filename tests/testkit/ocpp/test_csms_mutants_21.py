@@ -1,9 +1,15 @@
 """Faults of back ends in what only OCPP 2.1 has: as in `test_csms_mutants`."""
 
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
 import pytest
 
+from csms.domain.billing.qr_payment import Scanned, decode
+from csms.services.billing import qr_payments
 from tests.certification.conftest import Start
-from tests.testkit.ocpp.csms_rig import csms_under_test
+from tests.testkit.ocpp.csms_rig import DECLARED, csms_under_test
 from tests.testkit.ocpp.test_csms_mutants import (
     CALL,
     CALLRESULT,
@@ -13,21 +19,36 @@ from tests.testkit.ocpp.test_csms_mutants import (
     Payload,
     add,
     drop,
+    each,
     put,
     token_status,
 )
+from v2g.errors import RefusedError
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 
 _LATER = "2099-01-01T00:00:00Z"
+_REMOTE = "C_125 C_126 C_131 C_132 C_133"
+"""Remote starts by a payment."""
+
 _BEGINNING = {"tariffId": "own", "currency": "EUR", "validFrom": LONG_AGO}
 
 CASES = [case for case in CSMS_CASES if case.versions == ("2.1",)]
 
 
 def _limited(payload: Payload) -> None:
-    for each in payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
-        each["limit"] = 6000.0
+    for period in payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
+        period["limit"] = 6000.0
+
+
+def _bare(data: Payload) -> None:
+    data["attributeValue"] = data["attributeValue"].replace("{totp}", "now")
+
+
+def _by_the_terminal(payload: Payload) -> None:
+    for data in payload["setVariableData"]:
+        if data["component"]["name"] == "PaymentCtrlr":
+            data["attributeValue"] = "false"
 
 
 def _reversed(payload: Payload) -> None:
@@ -100,20 +121,31 @@ MUTANTS = (
         put("tariff.tariffId", "v2g-1"),
         "I_113 I_114 I_115",
     ),
-    Mutant("calculated costs are changed", CALLRESULT, "TransactionEvent", put("totalCost", 99.0), "I_122"),
+    Mutant("calculated costs are changed", CALLRESULT, "TransactionEvent", put("totalCost", 99.0), "C_113 C_126 I_122"),
     Mutant("VAT numbers have no EVSE", CALLRESULT, "VatNumberValidation", drop("evseId"), "C_108"),
     Mutant(
         "limits are raised",
         CALLRESULT,
         "TransactionEvent",
         add(transactionLimit={"maxEnergy": 1e6, "maxTime": 100_000, "maxCost": 1e6}),
-        "C_103 E_102 E_106 E_107 E_108 E_109 E_110 E_111",
+        f"C_103 {_REMOTE} E_102 E_106 E_107 E_108 E_109 E_110 E_111",
     ),
     Mutant(
-        "limits are not told", CALLRESULT, "TransactionEvent", drop("transactionLimit"), "C_103 E_102 E_109 E_110 E_111"
+        "limits are not told",
+        CALLRESULT,
+        "TransactionEvent",
+        drop("transactionLimit"),
+        f"C_103 {_REMOTE} E_102 E_109 E_110 E_111",
     ),
     Mutant("other limits are told", CALLRESULT, "TransactionEvent", put("transactionLimit.maxTime", 1), "E_111"),
     Mutant("costs of another transaction are told", CALL, "CostUpdated", put("transactionId", "tx"), "E_109"),
+    Mutant("settlements are refused", CALLRESULT, "NotifySettlement", "NotSupported", "C_113 C_118 C_119 C_120"),
+    Mutant("receipts have no address", CALLRESULT, "NotifySettlement", drop("receiptUrl"), "C_118"),
+    Mutant("the last event has no cost", CALLRESULT, "TransactionEvent", drop("totalCost"), "C_113 C_117 C_125"),
+    Mutant("payments are other tokens", CALL, "RequestStartTransaction", put("idToken.type", "Central"), _REMOTE),
+    Mutant("payments are for another EVSE", CALL, "RequestStartTransaction", put("evseId", 2), _REMOTE),
+    Mutant("addresses have no password", CALL, "SetVariables", each("setVariableData", _bare), "C_131 C_132 C_133"),
+    Mutant("terminals settle", CALL, "SetVariables", _by_the_terminal, "C_117 C_118"),
     Mutant("tokens are cached", CALLRESULT, "Authorize", put("idTokenInfo.cacheExpiryDateTime", _LATER), "C_103 C_104"),
     Mutant("credit is not needed", CALLRESULT, "Authorize", token_status("Accepted", "NoCredit"), "C_104"),
     Mutant("profiles are not restored", CALL, "SetChargingProfile", _of_another_the_second_time(), "B_116 E_117"),
@@ -129,3 +161,23 @@ async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start
         results = [await tester.run(case) for case in CASES]
     failed = {each.case for each in results if each.verdict is Verdict.FAIL}
     assert failed == {f"TC_{name}_CSMS" for name in mutant.fails.split()}
+
+
+def _of_here(url: str, template: str) -> Scanned:
+    try:
+        found = decode(url, template)
+    except RefusedError:
+        found = decode(url.replace("/one/", "/1/"), template)
+    return msgspec.structs.replace(found, station_id=DECLARED.station.identity)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "fails"), [("is_valid", lambda *_: True, "C_133"), ("decode", _of_here, "C_132")]
+)
+async def test_a_back_end_that_takes_wrong_addresses_fails(
+    backend: Start, monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[..., Any], fails: str
+) -> None:
+    monkeypatch.setattr(qr_payments, name, fault)
+    async with csms_under_test(backend, "2.1") as tester:
+        results = [await tester.run(case) for case in CASES if case.id.startswith("TC_C_13")]
+    assert [each.case for each in results if each.verdict is Verdict.FAIL] == [f"TC_{fails}_CSMS"]

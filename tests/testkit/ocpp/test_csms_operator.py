@@ -74,12 +74,32 @@ async def test_a_relay_says_what_is_not_possible_and_what_failed() -> None:
         ("TransactionLimit", {"transactionId": "a", "transactionLimit": {"maxCost": 5}}, "/transactions/a/limit"),
         ("SetVariables", {"setVariableData": [PASSWORD]}, "/admissions/CS%201/password"),
         ("SetVariables", {"setVariableData": [PASSWORD, PASSWORD]}, "/stations/CS%201/variables"),
+        ("Payment", {"pspRef": "p", "evseId": 1, "transactionLimit": {"maxCost": 5}}, "/stations/CS%201/transactions"),
     ],
 )
 async def test_our_api_gets_the_operation_of_a_step(action: str, payload: dict[str, Any], path: str) -> None:
     server = Server(200)
     await V2gOperator(server).do(OperatorStep("CS 1", action, payload))
     assert [each[1] for each in server.asked] == [path]
+
+
+PAID = {"pspRef": "p", "transactionLimit": {"maxCost": 20.0}}
+
+
+@pytest.mark.parametrize(
+    ("status", "paths"),
+    [(200, ["/stations/CS%201/qr-scans", "/web-payments/7/paid"]), (409, ["/stations/CS%201/qr-scans"])],
+)
+async def test_our_api_lets_a_driver_pay_at_an_address_that_it_takes(status: int, paths: list[str]) -> None:
+    server = Server(status, b'{"payment_id": 7}')
+    await V2gOperator(server).do(OperatorStep("CS 1", "WebPayment", PAID | {"url": "https://pay.example/1"}))
+    assert [each[1] for each in server.asked] == paths
+
+
+@pytest.mark.parametrize("action", ["Registration", "TransactionLimit", "Payment", "WebPayment", "Reset"])
+def test_each_step_has_a_sentence(action: str) -> None:
+    payload = PAID | {"status": "Pending", "transactionId": "a", "evseId": 1, "url": "https://pay.example/1"}
+    assert "CS 1" in OperatorStep("CS 1", action, payload).sentence
 
 
 async def test_a_command_carries_steps_out(tmp_path: Path) -> None:

@@ -48,12 +48,18 @@ def _differ(t: CsmsTest, old: str, new: str) -> None:
     t.check(old != new, "I08.FR.08", f"gives tariffs of different contents the id {old}")
 
 
+async def calculating(t: CsmsTest) -> str:
+    """Return the id of a default tariff, which the back end has set, and by which the station calculates costs."""
+    with precondition():
+        await t.booted()
+        return await _sets(t, _tariff(1, _NIGHT))
+
+
 async def _calculated(t: CsmsTest) -> tuple[Transaction, str]:
     """Let a transaction run whose cost the station calculates by a default tariff; return the tariff's id too."""
     transaction = Transaction(t)
+    tariff = await calculating(t)
     with precondition():
-        await t.booted()
-        tariff = await _sets(t, _tariff(1, _NIGHT))
         await transaction.started()
     await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", info={"tariffId": tariff})
     return transaction, tariff

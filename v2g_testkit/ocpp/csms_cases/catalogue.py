@@ -6,6 +6,7 @@ from v2g_testkit.ocpp.case import OcppCase
 from v2g_testkit.ocpp.csms_cases.block_a import A
 from v2g_testkit.ocpp.csms_cases.block_b import B
 from v2g_testkit.ocpp.csms_cases.block_c import C
+from v2g_testkit.ocpp.csms_cases.block_c_21 import C_21
 from v2g_testkit.ocpp.csms_cases.block_d import D
 from v2g_testkit.ocpp.csms_cases.block_e import E
 from v2g_testkit.ocpp.csms_cases.block_f import F
@@ -26,6 +27,6 @@ from v2g_testkit.ocpp.csms_cases.block_r import R
 from v2g_testkit.ocpp.csms_cases.others_21 import OTHERS_21
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-_BLOCKS: Final = (A, B, C, D, E, F, G, H, I, I_21, J, K, K_21, L, M, N, O, P, Q, R, OTHERS_21)
+_BLOCKS: Final = (A, B, C, C_21, D, E, F, G, H, I, I_21, J, K, K_21, L, M, N, O, P, Q, R, OTHERS_21)
 
 CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(case for block in _BLOCKS for case in block.cases)

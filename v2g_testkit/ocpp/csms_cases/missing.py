@@ -8,9 +8,7 @@ MISSING: Final[Mapping[str, tuple[str, ...]]] = {
     "needs messages of a vehicle with ISO 15118; not written yet": (
         "C_50-52", "K_53-59", "K_113-117", "K_126", "M_24-28", "M_100", "Q_102-108",
     ),
-    "of OCPP 2.1, and not written yet": (
-        "B_58", "B_105", "C_113", "C_117-120", "C_125-126", "C_131-133", "K_101", "K_109", "N_107", "Q_124",
-    ),
+    "of OCPP 2.1, and not written yet": ("B_58", "B_105", "K_101", "K_109", "N_107", "Q_124"),
     "published without a title or steps": ("M_101", "N_104", "O_100-101", "Q_111-112"),
     "of stations that swap batteries": ("S_102-103",),
 }  # fmt: skip

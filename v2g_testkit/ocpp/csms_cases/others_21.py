@@ -1,4 +1,4 @@
-"""What only OCPP 2.1 has in the blocks B, C, E, F and N: cases for back ends."""
+"""What only OCPP 2.1 has in the blocks B, E, F and N: cases for back ends."""
 
 from typing import Any, Final
 
@@ -6,7 +6,6 @@ from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.block_k_21 import going, profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
-from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT
 
 OTHERS_21: Final[Block[CsmsTest]] = Block()
@@ -77,63 +76,6 @@ async def profile_after_reset(t: CsmsTest) -> None:
     with precondition():
         await t.booted("RemoteReset")
     await _sent_again(t, transaction, "B13.FR.31")
-
-
-@OTHERS_21.case(
-    "TC_C_103_CSMS",
-    "Prepaid account with a balance",
-    required="The back end accepts the token, for now only, and limits the cost of its transaction, once.",
-    requirements=("C17.FR.01", "C17.FR.03"),
-    needs=("prepaid accounts",),
-    **_OF,
-)
-async def prepaid(t: CsmsTest) -> None:
-    token = t.declared.prepaid_token
-    await t.ready()
-    await _prepaid(t, token, "Accepted", "C17.FR.01")
-    transaction = Transaction(t, token=token)
-    answer = await transaction.event("Started", "Authorized", token=token)
-    most = answer.get("transactionLimit", {}).get("maxCost", 0)
-    t.check(most > 0, "C17.FR.03", "answers the first event without the cost that is left")
-    await transaction.plugged()
-    answer = await transaction.event("Updated", "StopAuthorized", state="EVConnected", token=token)
-    t.check("transactionLimit" not in answer, "C17.FR.03", "limits the transaction twice")
-    await transaction.unplugged()
-
-
-@OTHERS_21.case(
-    "TC_C_104_CSMS",
-    "Prepaid account without a balance",
-    required="The back end answers NoCredit, for now only.",
-    requirements=("C17.FR.02",),
-    needs=("prepaid accounts",),
-    **_OF,
-)
-async def no_credit(t: CsmsTest) -> None:
-    await t.ready()
-    await _prepaid(t, t.declared.no_credit_token, "NoCredit", "C17.FR.02")
-
-
-async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> None:
-    info = await t.authorize(token)
-    t.check(info["status"] == status, requirement, f"answers {info['status']} instead of {status}")
-    t.check("cacheExpiryDateTime" in info, requirement, "answers without cacheExpiryDateTime: stations may cache it")
-    t.is_now(info["cacheExpiryDateTime"], requirement)
-
-
-@OTHERS_21.case(
-    "TC_C_108_CSMS",
-    "VAT number",
-    required="The back end answers with the number and the EVSE that it was asked about.",
-    requirements=("C18.FR.09", "C18.FR.10"),
-    needs=("payment terminals",),
-    **_OF,
-)
-async def vat_number(t: CsmsTest) -> None:
-    await t.ready()
-    answer = await t.call("VatNumberValidation", vatNumber="NL123456789B01", evseId=1)
-    t.check(answer["vatNumber"] == "NL123456789B01", "C18.FR.09", f"answers about {answer['vatNumber']}")
-    t.check(answer.get("evseId") == 1, "C18.FR.10", f"answers with the EVSE {answer.get('evseId')}")
 
 
 def _case_of_limit(number: int, what: str, trigger: str, **limit: float) -> None:
