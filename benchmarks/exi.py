@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.figures import Figure, digits, median, microseconds
+from benchmarks.peers import exi_peer
 from benchmarks.peers.peers import JOSEV, codec_python, environment
 from v2g.exi import decode, encode
 from v2g.iso15118.select import NAMESPACES
@@ -128,7 +129,7 @@ def _peer(found: Recorded, *, quick: bool) -> _Peer:
     command = [
         str(python),
         "-P",
-        str(Path(__file__).with_name("exi_peer.py")),
+        str(Path(exi_peer.__file__)),
         *(("0", "2") if quick else ("15", "15")),
     ]
     done = subprocess.run(
