@@ -260,6 +260,7 @@ class ChargingStation(Blocks):
         if connector is not None:
             ends = connector.station_end, connector.vehicle_end
             connector.station_end, connector.vehicle_end = fact.station, fact.vehicle
+            connector.locked = connector.locked and fact.station  # without a cable there is none to hold
             self.availability.refresh()
             connector.station_end, connector.vehicle_end = ends
         if evse.resuming:

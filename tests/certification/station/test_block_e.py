@@ -65,10 +65,11 @@ def test_tc_e_22_cs_stop_energy_transfer_by_the_vehicle() -> None:
     assert event["transactionInfo"]["stoppedReason"] == "StoppedByEV"
 
 
+@pytest.mark.parametrize("stop", ["ParkingBayOccupancy", "EVConnected"])
 @pytest.mark.parametrize("unlock", [True, False])
-def test_tc_e_24_cs_disconnect_deauthorizes(unlock: bool) -> None:
+def test_tc_e_24_cs_disconnect_deauthorizes(unlock: bool, stop: str) -> None:
     variables = {"OCPPCommCtrlr.UnlockOnEVSideDisconnect": "true" if unlock else "false"}
-    found = charging(stop="ParkingBayOccupancy", variables=variables)
+    found = charging(stop=stop, variables=variables)
     found.flow("SuspendedEV")
     found.unplug(station=True)
     found.expect("TransactionEvent", triggerReason="EVCommunicationLost", transactionInfo__chargingState="Idle")

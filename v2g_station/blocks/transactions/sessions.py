@@ -325,7 +325,7 @@ class Sessions(TransactionEvents):
         evse.record = evse.authorization = evse.limit_mwh = None
         evse.ended_values = []
         self._k.forget("transactions", str(evse.number))
-        if why != "DeAuthorized":
+        if why not in ("DeAuthorized", "EVDisconnected"):  # E05.FR.11; `_pulled` decides (E09.FR.02, .03)
             self.unlock(evse)
         for listener in self.on_ended:
             listener(evse, record)
