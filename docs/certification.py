@@ -123,8 +123,13 @@ def steps() -> str:
     """Return the steps of drivers: the line for a program, and the sentence for a person."""
     from docs.generate import table as markdown
 
+    token = {"token": "0A1B2C3D", "type": "ISO14443"}
     example = {
-        "present": {"token": "0A1B2C3D", "type": "ISO14443"},
+        "present": token,
+        "choose": token,
+        "choose-all": token,
+        "schedule": {"value": "7000/120/4000"},
+        "settlements": {"value": "Failed"},
         "vehicle": {"value": "dynamic"},
         "frequency": {"value": "49.8"},
         "vat": {"value": "NL123456789B01"},

@@ -23,6 +23,7 @@ from v2g_station.blocks.evse import (
     Fact,
     Fault,
     Lock,
+    LockFailure,
     Plug,
     Power,
     Restart,
@@ -84,6 +85,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     authorize_first: Share = 0.3
     """Share of drivers who identify themselves before plugging in."""
     plug_and_charge: Share = 0.1
+    detachable_cables: bool = False
+    """Whether vehicles bring their cables, which the station locks."""
     card_payments: Share = 0.0
     """Share of drivers without an RFID card, who pay at the station's terminal."""
     terminal: TerminalFaults = TerminalFaults()
@@ -173,6 +176,10 @@ class Bay(msgspec.Struct, kw_only=True):
     """Whether the driver pays at the terminal."""
     by_hand: bool = False
     """Whether the vehicle came by `Site.do`, and leaves by it."""
+    cable: bool = False
+    """Whether a detachable cable is plugged in."""
+    jammed: bool = False
+    """Whether its lock fails."""
     metered_ms: int = 0
     battery: Battery | None = None
     """Of a bidirectional vehicle."""
@@ -329,6 +336,8 @@ class Site:
                 yield from self._select(self.bays[evse_id], "DC", now_ms)
             case AllowEnergyTransfer(evse_id=evse_id, modes=modes):
                 yield from self._select(self.bays[evse_id], "DC_BPT" if "DC_BPT" in modes else "DC", now_ms)
+            case Lock(evse_id=evse_id, locked=True) if self.bays[evse_id].jammed:
+                yield LockFailure(evse_id=evse_id)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
             case Restart(evse_id=int(evse_id)):
@@ -338,8 +347,12 @@ class Site:
 
     def plugs(self) -> Iterator[Fact]:
         """Yield the state of all cables, as hardware does after the start of its station."""
-        for bay in self.bays.values():
-            yield Plug(evse_id=bay.number, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
+        yield from map(self._plug_of, self.bays.values())
+
+    def _plug_of(self, bay: Bay) -> Plug:
+        """Return the state of the cable of an EVSE."""
+        station = bay.cable or not self.behaviour.detachable_cables
+        return Plug(evse_id=bay.number, station=station, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
 
     def started(self, now_ms: int) -> Iterator[Fact]:
         """Yield what hardware reports to a station that has started without a state."""
@@ -364,6 +377,7 @@ class Site:
 
     def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
         self._meter(bay, now_ms)
+        allowed = allowed and not bay.jammed
         bay.allowed = allowed
         if allowed and (bay.phase == "plugged" or (bay.phase == "ended" and bay.wanted_mwh > 0)):
             bay.phase = "charging"
@@ -416,7 +430,7 @@ class Site:
 
     def do(self, line: str, now_ms: int) -> Iterator[Fact]:
         """Carry out `present EVSE TOKEN [TYPE]`, `vehicle EVSE dynamic` (or scheduled, one-way), `ACTION EVSE`: plug,
-        unplug, pull, needs, suspend, arrive, depart, stop, fault, clear; or what `steps` knows.
+        unplug, pull, needs, suspend, arrive, depart, stop, fault, alert, jam, clear; or what `steps` knows.
 
         Raises ValueError for anything else, LookupError for what cannot be done now.
         """
@@ -446,22 +460,28 @@ class Site:
             case "needs", [] if bay.battery is not None:
                 bay.leaves_ms += HOUR_MS
                 yield from self._needs(bay, now_ms)
-            case (("unplug" | "pull"), []):  # the cable is fixed
+            case (("unplug" | "pull"), []):
                 self._meter(bay, now_ms)
-                yield from self._leave(bay, now_ms)
+                yield from self._leave(bay, now_ms, cable=action == "pull")
             case "suspend", []:
                 self._meter(bay, now_ms)
                 bay.wanted_mwh = 0
                 yield from self._fill(bay)
             case (("arrive" | "depart"), []):
                 yield ParkingBay(evse_id=bay.number, occupied=action == "arrive")
-            case "present", [token, *kind] if len(kind) <= 1:
+            case (("present" | "choose" | "choose-all"), [token, *kind]) if len(kind) <= 1:
                 identifier = typed_json.convert({"idToken": token, "type": (*kind, "ISO14443")[0]}, IdToken)
-                yield Token(id_token=identifier, evse_id=bay.number)
+                chosen_evses = (bay.number,) if action == "choose" else ()
+                yield Token(id_token=identifier, evse_id=bay.number, chosen=chosen_evses)
             case "stop", []:
                 yield StopButton(evse_id=bay.number)
-            case (("fault" | "clear"), []):
-                yield Fault(evse_id=bay.number, word="simulated", active=action == "fault")
+            case "jam", [] if self.behaviour.detachable_cables:
+                bay.jammed = True
+            case (("fault" | "alert" | "clear"), []):
+                if bay.jammed:
+                    bay.jammed = False
+                    yield Unlocked(evse_id=bay.number)
+                yield Fault(evse_id=bay.number, word="simulated", active=action != "clear")
             case (("most-time" | "most-energy" | "most-cost"), [_]) if not bay.allowed:
                 yield from steps.chosen(action, bay.number, rest[0])
             case "settlements", [("Settled" | "Failed" | "Rejected") as status]:
@@ -546,8 +566,8 @@ class Site:
         bay.planned, bay.battery, bay.contract, bay.pays = True, None, False, False
         bay.wanted_mwh, bay.vehicle_w = session.energy_mwh, session.max_w
         bay.token, bay.token_type = session.token, session.token_type
-        bay.phase, bay.due_ms = "plugged", bay.leaves_ms
-        yield Plug(evse_id=bay.number, vehicle=True)
+        bay.phase, bay.due_ms, bay.cable = "plugged", bay.leaves_ms, True
+        yield self._plug_of(bay)
         if bay.token:
             yield self._identify(bay)
 
@@ -584,15 +604,16 @@ class Site:
             )
 
     def _plug(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
-        bay.phase, bay.due_ms = "plugged", now_ms + 180_000
-        yield Plug(evse_id=bay.number, vehicle=True)
+        bay.phase, bay.due_ms, bay.cable = "plugged", now_ms + 180_000, True
+        yield self._plug_of(bay)
         if bay.allowed:
             yield from self._allow(bay, now_ms, allowed=True)
 
-    def _leave(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+    def _leave(self, bay: Bay, now_ms: int, *, cable: bool = False) -> Iterator[Fact]:
+        """Let a vehicle leave, or only unplug its end of the `cable`."""
         bay.phase, bay.due_ms, bay.contract, bay.by_hand = "free", self._comes_ms(bay.number, now_ms), False, False
-        bay.planned, bay.token_type = False, None
-        yield Plug(evse_id=bay.number, vehicle=False)
+        bay.planned, bay.token_type, bay.cable = False, None, cable
+        yield self._plug_of(bay)
 
     def _identify(self, bay: Bay) -> Fact:
         if bay.pays:

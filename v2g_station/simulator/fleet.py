@@ -200,7 +200,7 @@ class SimulatedStation:
         self._layout = Layout(
             evses=(
                 EvseLayout(
-                    connectors=(ConnectorLayout(),),
+                    connectors=(ConnectorLayout(fixed_cable=not fleet.behaviour.detachable_cables),),
                     max_power_w=powers[0],
                     max_discharge_w=powers[0] if fleet.behaviour.bidirectional > 0 else 0,
                 ),

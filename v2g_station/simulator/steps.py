@@ -10,7 +10,7 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.payment.terminal import CardPresented, VatEntered
 from v2g_station.blocks.payment.web_payment import WebPaymentRequested
-from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.priority import PriorityChargingRequested
 from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 
@@ -28,6 +28,10 @@ def reported(action: str, evse_id: int, values: Sequence[str]) -> Iterator[Fact]
             yield ExternalLimit(source=SYSTEM, setpoint_w=number(watts))
         case "generate", [watts]:
             yield ExternalLimit(source=SYSTEM, generation=True, limit_w=number(watts))
+        case "schedule", [text]:
+            first, seconds, then = text.split("/")
+            later = ExternalPeriod(start_s=int(seconds), limit_w=number(then))
+            yield ExternalLimit(source=SYSTEM, schedule=(ExternalPeriod(limit_w=number(first)), later))
         case "release", []:
             yield ExternalLimit(source=SYSTEM)
             yield ExternalLimit(source=SYSTEM, generation=True)

@@ -14,8 +14,8 @@ from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
 
 Action = Literal[
     "plug", "unplug", "pull", "suspend", "arrive", "depart", "present", "stop", "fault", "clear", "reboot",
-    "vehicle", "needs", "limit", "setpoint", "generate", "release", "hurry", "relax", "frequency",
-    "pay", "vat", "settlements", "most-energy", "most-time", "most-cost",
+    "jam", "choose", "choose-all", "alert", "vehicle", "needs", "limit", "setpoint", "schedule", "generate", "release",
+    "hurry", "relax", "frequency", "pay", "vat", "settlements", "most-energy", "most-time", "most-cost",
 ]  # fmt: skip
 
 SENTENCES: Final[dict[Action, str]] = {
@@ -29,12 +29,17 @@ SENTENCES: Final[dict[Action, str]] = {
     "stop": "Press the stop button of EVSE {evse}",
     "fault": "Cause a fault of EVSE {evse}",
     "clear": "Remove the fault of EVSE {evse}",
+    "jam": "Let the lock of EVSE {evse} fail, e.g. by a plug that will not be fully in",
+    "choose": "Present the token {token} ({type}), and choose at the station to stop EVSE {evse} only",
+    "choose-all": "Present the token {token} ({type}), and choose at the station to stop all transactions",
+    "alert": "Cause an event that the station reports by a hard-wired notification, e.g. open its door",
     "reboot": "Switch the station off and on",
     "vehicle": "Plug a vehicle of ISO 15118-20 that can feed back in at EVSE {evse} ({value} control)",
     "needs": "Let the vehicle at EVSE {evse} ask for other energy",
     "limit": "Let the external system (energy manager) limit the station to {value} W",
     "setpoint": "Let the external system ask for {value} W, below 0 out of the vehicle",
     "generate": "Let the external system report {value} W of local generation",
+    "schedule": "Let the external system send a schedule of limits, W/seconds/W: {value}",
     "release": "Let the external system end its limits and set-points",
     "hurry": "Ask for priority charging at EVSE {evse}",
     "relax": "End priority charging at EVSE {evse}",

@@ -23,7 +23,7 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context
 from v2g.ocpp.routes import Version
 from v2g.pki.keys import private_pem, save_secret
-from v2g_station.simulator.behaviour import QUIET, TerminalFaults
+from v2g_station.simulator.behaviour import QUIET, Behaviour, TerminalFaults
 from v2g_station.simulator.control import Control
 from v2g_station.simulator.fleet import Fleet, Simulator
 from v2g_station.simulator.grid import GridPlan
@@ -40,6 +40,8 @@ ABSENT = {
     "TC_B_28_CS": "it resets single EVSEs",
     "TC_B_29_CS": "it resets single EVSEs",
     "TC_C_05_CS": "cables can be plugged in at any time",
+    "TC_C_47_CS": "it ends all transactions",
+    "TC_C_48_CS": "it ends all transactions",
     "TC_E_24_CS": "its cables are fixed",
     "TC_E_114_CS": "it has ResumptionTimeout",
     "TC_F_05_CS": "its cables are fixed",
@@ -47,6 +49,7 @@ ABSENT = {
     "TC_F_07_CS": "its cables are fixed",
     "TC_F_10_CS": "its cables are fixed",
     "TC_F_27_CS": "it has combined certificates",
+    "TC_G_20_CS": "its cables are fixed",
     "TC_H_13_CS": "it takes reservations without an EVSE",
     "TC_I_114_CS": "it supports tariffs with conditions",
     "TC_J_04_CS": "its meters do not sign",
@@ -59,6 +62,7 @@ ABSENT = {
     "TC_L_16_CS": "it installs after transactions",
     "TC_M_09_CS": "it takes any root of a back end",
     "TC_M_15_CS": "it has no V2G certificate",
+    "TC_N_44_CS": "its monitors can all be cleared",
     "TC_O_18_CS": "it supports all states",
     "TC_O_17_CS": "it supports all priorities",
     "TC_Q_103_CS": "it renegotiates services",
@@ -76,6 +80,17 @@ BEHAVIOUR = msgspec.structs.replace(
 )
 """What our station can do beyond charging; nobody comes by himself."""
 _DOWNGRADES = ("TC_B_110_CS", "TC_B_111_CS", "TC_B_112_CS", "TC_B_113_CS")
+OTHER: dict[str, Any] = {
+    "behaviour": msgspec.structs.replace(BEHAVIOUR, detachable_cables=True),
+    "supports": {
+        "persistent cache": True, "detachable cable": True, "connector lock": True, "choice of transactions": True,
+    },
+}  # fmt: skip
+"""Another station of ours: its cables are detachable, and drivers choose what a master pass ends."""
+OF_OTHER = (
+    "TC_C_47_CS", "TC_C_48_CS", "TC_E_24_CS", "TC_F_05_CS", "TC_F_06_CS", "TC_F_07_CS", "TC_F_10_CS", "TC_G_20_CS",
+)  # fmt: skip
+"""Cases that apply to it only."""
 BY_PROFILE = {
     1: ("TC_A_01_CS", "TC_A_09_CS", "TC_A_10_CS", "TC_A_12_CS", "TC_A_19_CS", "TC_A_20_CS", "TC_A_21_CS",
         "TC_B_109_CS"),
@@ -174,18 +189,20 @@ async def station_under_test(
     change: Change = lambda _, frame: [frame],
     security_profile: int = 1,
     tls: Callable[[ssl.SSLContext], None] = lambda _: None,
+    behaviour: Behaviour = BEHAVIOUR,
+    steps: Callable[[Step], Step] = lambda step: step,
     **declared: Any,
 ) -> AsyncIterator[StationTester]:
     """Connect a simulated station with two EVSEs to a tester, with its frames changed on the way.
 
-    `tls` changes the station's TLS context, of security profiles 2 and 3.
+    `tls` changes the station's TLS context, of security profiles 2 and 3, `steps` what is done at it.
     """
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=BEGIN_MS))
     holder: list[Control] = []
 
     class Late:
         async def do(self, step: Step) -> None:
-            await DirectDriver(holder[0]).do(step)
+            await DirectDriver(holder[0]).do(steps(step))
 
     async def handle(socket: OcppSocket) -> None:
         await tester.serve(ChangedSocket(socket, change))
@@ -213,7 +230,7 @@ async def station_under_test(
         fleet = Fleet(
             url=f"{'wss' if server else 'ws'}://127.0.0.1:{tester.listener.port}/ocpp",
             versions=(version,),
-            behaviour=BEHAVIOUR,
+            behaviour=behaviour,
             password=PASSWORD if security_profile < 3 else None,
             certificate=str(ca.with_name("chain.pem")) if security_profile == 3 else None,
             ca=ca if server else None,

@@ -2,7 +2,16 @@
 
 import pytest
 
-from tests.testkit.ocpp.rig import cases_of, in_virtual_time, is_absent, station_under_test
+from tests.testkit.ocpp.rig import (
+    OF_OTHER,
+    OTHER,
+    Change,
+    Frame,
+    cases_of,
+    in_virtual_time,
+    is_absent,
+    station_under_test,
+)
 from tests.testkit.ocpp.test_station_mutants import Make, answers, tells
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
@@ -59,15 +68,51 @@ def _summed(part: Payload) -> Payload:
     return part | {"reportData": [*part["reportData"], place | {"variableAttribute": [{"value": "100000"}]}]}
 
 
+def _hard_wired(cleared: str) -> Make:
+    """Have a hard-wired monitor, the clearing of which is answered so."""
+    monitor = {"id": 1, "transaction": False, "value": 1.0, "type": "Delta", "severity": 5}
+    place = {"component": {"name": "ChargingStation"}, "variable": {"name": "Problem"}}
+
+    def make() -> Change:
+        asked: dict[str, Payload] = {}
+
+        def change(way: str, frame: Frame) -> list[Frame]:
+            if way == "to":
+                if frame[0] == 2 and frame[2] in ("GetMonitoringReport", "ClearVariableMonitoring"):
+                    asked[frame[1]] = frame[3]
+                return [] if frame[1] == "hard-wired" else [frame]
+            if frame[0] == 3 and frame[1] in asked and "clearMonitoringResult" in frame[2]:
+                return [[*frame[:2], {"clearMonitoringResult": [{"id": 1, "status": cleared}]}]]
+            if frame[0] == 3 and frame[1] in asked:
+                told = {"requestId": asked[frame[1]]["requestId"], "seqNo": 0, "generatedAt": "2026-01-01T00:00:00Z"}
+                part = told | {"monitor": [place | {"variableMonitoring": [monitor]}]}
+                answer = [*frame[:2], {"status": "Accepted"}]
+                return [answer, [2, "hard-wired", "NotifyMonitoringReport", part]]
+            return [frame]
+
+        return change
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "verdict"),
     [
+        ("TC_N_44_CS", (_hard_wired("Rejected"),), Verdict.PASS),
+        ("TC_N_44_CS", (_hard_wired("Accepted"),), Verdict.FAIL),
         ("TC_Q_107_CS", (answers("GetVariables", _in_amperes),), Verdict.NOT_APPLICABLE),
         ("TC_Q_107_CS", (tells("NotifyReport", _of_3700_w), _capped(3700.0)), Verdict.PASS),
         ("TC_Q_107_CS", (tells("NotifyReport", _of_3700_w), _capped(3000.0)), Verdict.FAIL),
         ("TC_R_101_CS", (tells("NotifyReport", _summed),), Verdict.PASS),
     ],
-    ids=["in amperes", "weaker than the profile", "below what it can", "also of the whole station"],
+    ids=[
+        "hard-wired",
+        "hard-wired and cleared",
+        "in amperes",
+        "weaker than the profile",
+        "below what it can",
+        "also of the whole station",
+    ],
 )
 def test_a_station_that_differs_from_ours_is_judged_by_what_is_required(
     name: str, changes: tuple[Make, ...], verdict: Verdict
@@ -81,12 +126,33 @@ def test_a_station_that_differs_from_ours_is_judged_by_what_is_required(
                 frames = [found for one in frames for found in each(way, one)]
             return frames
 
-        async with station_under_test("2.1", change=change) as tester:
+        version: Version = "2.0.1" if name == "TC_N_44_CS" else "2.1"
+        async with station_under_test(version, change=change) as tester:
             (case,) = (each for each in STATION_CASES if each.id == name)
             result = await tester.run(case)
             assert result.verdict is verdict, result.found
 
     in_virtual_time(run())
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_a_station_with_detachable_cables_passes(version: Version, subtests: pytest.Subtests) -> None:
+    async def run(block: str) -> None:
+        async with station_under_test(version, **OTHER) as tester:
+            for case in cases_of(block):
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    absent = case.id not in OF_OTHER and (
+                        is_absent(case.id, 1) or case.id in _CHOSEN or version not in case.versions
+                    )
+                    assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
+
+    for block in ("C", "E", "F", "G"):
+        in_virtual_time(run(block))
+
+
+_CHOSEN = ("TC_C_14_CS", "TC_C_49_CS", "TC_E_27_CS")
+"""Cases of stations with fixed cables, at which drivers do not choose what a master pass ends."""
 
 
 def test_network_profiles_of_cases_do_not_stay() -> None:

@@ -10,12 +10,14 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
-from tests.testkit.ocpp.rig import Change, Frame, cases_of, in_virtual_time, station_under_test
+from tests.testkit.ocpp.rig import OTHER, Change, Frame, cases_of, in_virtual_time, station_under_test
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.case import OcppCase, Payload
+from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 from v2g_testkit.ocpp.station_cases.steps import GROUP
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -34,6 +36,8 @@ class Mutant(NamedTuple):
     security_profile: int = 1
     tls: Callable[[ssl.SSLContext], None] = lambda _: None
     """How it changes the station's TLS."""
+    station: Mapping[str, Any] = {}
+    """What else its station has, see `station_under_test`."""
 
 
 # -- changes
@@ -300,6 +304,22 @@ def _insecure(result: Payload) -> Payload:
     return result | {"attributeValue": "1"} if result["variable"]["name"] == "SecurityProfile" else result
 
 
+def _soft_wired(payload: Payload) -> Payload:
+    for each in payload["eventData"]:
+        each["eventNotificationType"] = "CustomMonitor"
+    return payload
+
+
+def _does(before: Action, after: Action) -> Mapping[str, Any]:
+    """Return the other station of ours, at which another step has the effect of one."""
+
+    def change(step: Step) -> Step:
+        return msgspec.structs.replace(step, action=after) if step.action == before else step
+
+    return OTHER | {"steps": change}
+
+
+_own = replaced("chargingProfilePurpose", "ChargingStationExternalConstraints", "ChargingStationMaxProfile")
 CLEARED = {"clearTariffsResult": [{"tariffId": "v2g-1", "status": "Accepted"}]}
 RESULT = "getVariableResult"
 WRITTEN = "setVariableResult"
@@ -758,6 +778,40 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("clears every message", answers("ClearDisplayMessage", status("Unknown", "Accepted")), {"O": (5,)}),
     Mutant("does not clear messages", ignores("ClearDisplayMessage", {"status": "Accepted"}), {"O": (3, 4, 5)}),
+    # -- external systems, monitors in hardware
+    Mutant("tells no external limits", tells("NotifyChargingLimit", dropped), {"K": (52,)}),
+    Mutant(
+        "takes external limits for those of the back end",
+        tells("ReportChargingProfiles", lambda p: p | {"chargingProfile": [*map(_own, p["chargingProfile"])]}),
+        {"K": (52,)},
+    ),
+    Mutant("has nothing hard-wired", tells("NotifyEvent", _soft_wired), {"N": (21,)}),
+    # -- detachable cables, and a choice of transactions
+    Mutant(
+        "unlocks while it charges",
+        answers("UnlockConnector", status("OngoingAuthorizedTransaction", "Unlocked")),
+        {"F": (5,)},
+        station=OTHER,
+    ),
+    Mutant(
+        "never unlocks", answers("UnlockConnector", status("Unlocked", "UnlockFailed")), {"F": (6, 7)}, station=OTHER
+    ),
+    Mutant(
+        "knows every connector",
+        answers("UnlockConnector", status("UnknownConnector", "UnlockFailed")),
+        {"F": (10,)},
+        station=OTHER,
+    ),
+    Mutant("does not report its locks", tells("NotifyEvent", dropped), {"G": (20,)}, station=OTHER),
+    Mutant("charges without a lock", unchanged, {"G": (20,)}, station=_does("jam", "clear")),
+    Mutant("stops one transaction only", unchanged, {"C": (47,)}, station=_does("choose-all", "choose")),
+    Mutant("stops all transactions", unchanged, {"C": (48,)}, station=_does("choose", "choose-all")),
+    Mutant(
+        "knows no master pass",
+        of_event(stoppedReason=("MasterPass", "Local")),
+        {"C": (47, 48)},
+        station=OTHER,
+    ),
     Mutant(
         "knows every vendor", answers("DataTransfer", lambda _, answer: answer | {"status": "Accepted"}), {"P": (1,)}
     ),
@@ -772,7 +826,7 @@ def fails_its_cases_only(mutant: Mutant, cases: Collection[OcppCase[StationTest]
         level = mutant.security_profile
         chosen = [case for case in cases_of(block, level) if case in cases]
         async with station_under_test(
-            mutant.version, change=mutant.make(), security_profile=level, tls=mutant.tls
+            mutant.version, change=mutant.make(), security_profile=level, tls=mutant.tls, **mutant.station
         ) as tester:
             results = [await tester.run(case) for case in chosen]
             found[block] = tuple(int(each.case.split("_")[2]) for each in results if each.verdict is Verdict.FAIL)

@@ -105,6 +105,12 @@ def _anonymous(payload: Payload) -> Payload:
     return payload | {"connectionData": without("identity")(payload["connectionData"])}
 
 
+def _first_period(payload: Payload) -> Payload:
+    for each in payload.get("chargingSchedule", []):
+        del each["chargingSchedulePeriod"][1:]
+    return payload
+
+
 def _no_collector(asked: Payload, answer: Payload) -> Payload:
     return answer | {"status": "Rejected"} if asked["logType"] == "DataCollectorLog" else answer
 
@@ -125,7 +131,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _fault("sends no needs", tells("NotifyEVChargingNeeds", dropped), K=(113, 114, 115, 116), Q=(101, 102, 104)),
     _fault("always asks for both directions", tells("NotifyEVChargingNeeds", _both_ways), Q=(102, 130)),
     _fault("sends no schedules of vehicles", tells("NotifyEVChargingSchedule", dropped), K=(113, 114), Q=(104,)),
-    _fault("reports no external limits", tells("NotifyChargingLimit", dropped), K=(120,), Q=(114, 115)),
+    _fault("reports no external limits", tells("NotifyChargingLimit", dropped), K=(120,), Q=(114, 115, 116)),
+    _fault("reports one external limit only", tells("NotifyChargingLimit", _first_period), Q=(116,)),
     _fault(
         "takes local generation for a limit",
         tells(

@@ -4,6 +4,7 @@ from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.declaration import Token
+from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.steps import (
     GROUP,
     accepts,
@@ -815,3 +816,44 @@ async def master_pass_stops(t: StationTest) -> None:
     for _ in running:
         event = await ended(t, "C16.FR.02")
         t.check(stopped(event) == "MasterPass", "C16.FR.02", f"the transaction ends with the reason {stopped(event)}")
+
+
+async def _chooses(t: StationTest, action: Action, *ended_at: int) -> None:
+    """Let both EVSEs charge, and the holder of the master pass choose; expect these transactions to end."""
+    other = t.declared.other_token
+    with precondition():
+        await _master_pass(t)
+        running = {evse: await t.charging(evse) for evse in (1, 2)}
+    t.forget()
+    await t.do(Step(action, ended_at[0], other.id, other.type))
+    for evse in ended_at:
+        await t.unplug(evse)
+    for evse in ended_at:
+        event = await ended(t, "C16.FR.07", transactionInfo__transactionId=running[evse])
+        t.check(stopped(event) == "MasterPass", "C16.FR.08", f"the transaction ends with the reason {stopped(event)}")
+    await t.nothing("TransactionEvent", "C16.FR.07", within=5, eventType="Ended")
+
+
+_CHOICE: Final = ("choice of transactions", "2 EVSEs")
+
+
+@C.case(
+    "TC_C_47_CS",
+    "A master pass stops everything, by choice",
+    required="The station stops all transactions once the holder of the master pass has chosen so.",
+    requirements=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
+    needs=_CHOICE,
+)
+async def master_pass_chooses_all(t: StationTest) -> None:
+    await _chooses(t, "choose-all", 1, 2)
+
+
+@C.case(
+    "TC_C_48_CS",
+    "A master pass stops one transaction, by choice",
+    required="The station stops the transaction that the holder of the master pass has chosen, and no other.",
+    requirements=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
+    needs=_CHOICE,
+)
+async def master_pass_chooses_one(t: StationTest) -> None:
+    await _chooses(t, "choose", 1)

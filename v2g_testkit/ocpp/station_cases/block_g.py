@@ -2,7 +2,9 @@
 
 from typing import Any, Final, Literal
 
-from v2g_testkit.ocpp.case import Block, precondition
+from v2g_testkit.ocpp.case import Block, Failed, precondition
+from v2g_testkit.ocpp.connection import Received, field_of
+from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector_is, ended
 from v2g_testkit.ocpp.station_tester import StationTest
 
@@ -159,3 +161,36 @@ def _case_of_reset(number: int, place: Place) -> None:
 _case_of_reset(18, "EVSE")
 _case_of_reset(19, "connector")
 _case_of_reset(21, "station")
+
+
+# -- locks (G05)
+
+
+def _reports_lock(each: Received) -> bool:
+    """Return whether a request reports a problem of the lock."""
+    return each.action == "NotifyEvent" and any(
+        field_of(event, "component__name") == _LOCK
+        and field_of(event, "variable__name") == "Problem"
+        and str(event.get("actualValue")).lower() == "true"
+        for event in each.payload.get("eventData", [])
+    )
+
+
+_LOCK: Final = "ConnectorPlugRetentionLock"
+
+
+@G.case(
+    "TC_G_20_CS",
+    "A lock that fails",
+    required="The station reports the problem of the lock, and does not charge.",
+    requirements=("G05.FR.01", "G05.FR.02"),
+    needs=("connector lock",),
+)
+async def lock_fails(t: StationTest) -> None:
+    t.undo(lambda: t.do(Step("clear")))
+    await t.do(Step("jam"))
+    await t.plug()
+    await t.present()
+    if await t.find(_reports_lock) is None:
+        raise Failed(f"does not report the problem of the {_LOCK}", "G05.FR.02")
+    await t.nothing("TransactionEvent", "G05.FR.01", within=5, transactionInfo__chargingState="Charging")

@@ -261,6 +261,25 @@ async def generation(t: StationTest) -> None:
 
 
 @K_21.case(
+    "TC_K_52_CS",
+    "A limit of an external system, without a transaction",
+    required="The station tells the limit, not as one of the back end, and reports it as external constraints.",
+    requirements=("K12.FR.02", "K12.FR.04", "K12.FR.05"),
+    profiles=("Smart Charging",),
+    needs=OUTSIDE,
+)
+async def external_limit(t: StationTest) -> None:
+    await prefer(t, "SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
+    await outside(t, "limit", 6000)
+    told = await t.expect("NotifyChargingLimit", "K12.FR.02")
+    source = told["chargingLimit"]["chargingLimitSource"]
+    t.check(source != "CSO", "K12.FR.04", f"says that the source is {source}")
+    found = await stored(t, "K12.FR.05", chargingProfilePurpose="ChargingStationExternalConstraints")
+    purposes = {each["chargingProfilePurpose"] for _, each in found}
+    t.check(purposes == {"ChargingStationExternalConstraints"}, "K12.FR.05", f"reports it as {', '.join(purposes)}")
+
+
+@K_21.case(
     "TC_K_124_CS",
     "An external system, without the back end's leave",
     required="The station ignores the limit, and does not report it.",

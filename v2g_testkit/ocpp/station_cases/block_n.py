@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, precondition
 from v2g_testkit.ocpp.connection import Received
+from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import cached, connector_is, forget_tokens, listed, reset
 from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest, variable_of
@@ -344,6 +345,49 @@ async def persists(t: StationTest) -> None:
     t.forget()
     await t.plug()
     t.check(await _event(t, identifier) is not None, "N07.FR.13", "sends no event of the monitor")
+
+
+# -- what is hard-wired
+
+
+@N.case(
+    "TC_N_21_CS",
+    "A hard-wired notification",
+    required="The station reports the event as a hard-wired notification.",
+    requirements=("N07.FR.07",),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def hard_wired(t: StationTest) -> None:
+    t.undo(lambda: t.do(Step("clear")))
+    await t.do(Step("alert"))
+    told = await t.find(lambda each: each.action == "NotifyEvent" and any(
+        one.get("eventNotificationType") == "HardWiredNotification" for one in each.payload["eventData"]
+    ))  # fmt: skip
+    if told is None:
+        raise Failed("sends no hard-wired notification", "N07.FR.07")
+    t.check(told["seqNo"] == 0, "N07.FR.07", f"begins with the number {told['seqNo']}")
+
+
+@N.case(
+    "TC_N_44_CS",
+    "A monitor that cannot be cleared",
+    required="The station rejects that its hard-wired monitor is cleared, and keeps it.",
+    requirements=("N06.FR.03", "N03.FR.05"),
+    profiles=PROFILES,
+    needs=MONITORING,
+)
+async def clear_hard_wired(t: StationTest) -> None:
+    t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
+    with precondition():
+        answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
+        t.check(answer["status"] == "Accepted", "N03.FR.05", f"answers {answer['status']}")
+    found = await _report(t)
+    t.needs(bool(found), "it has no hard-wired monitors")
+    number = found[0]["id"]
+    (result,) = (await t.ask("ClearVariableMonitoring", id=[number]))["clearMonitoringResult"]
+    t.check(result["status"] == "Rejected", "N06.FR.03", f"answers {result['status']}")
+    t.check(number in _ids(await _report(t)), "N06.FR.03", "does not report the monitor any more")
 
 
 # -- logs

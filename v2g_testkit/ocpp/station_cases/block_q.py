@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.connection import field_of
-from v2g_testkit.ocpp.driver import Action
+from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.profiles import (
     TRANSFERS,
     accepted,
@@ -444,6 +444,33 @@ async def external_setpoints(t: StationTest) -> None:
     await t.set("SmartChargingCtrlr", "SetpointPriority", "CSMS")
     await outside(t, "setpoint", -1500)
     await follows(t, "Q06.FR.22", setpoint=2000)
+
+
+@Q.case(
+    "TC_Q_116_CS",
+    "A schedule of limits of an external system",
+    required="The station reports the schedule, has it as a profile with absolute times, and keeps to each limit.",
+    requirements=("Q06.FR.01", "Q06.FR.10", "Q06.FR.30", "K08.FR.04"),
+    needs=OUTSIDE,
+    **_OF,
+)
+async def external_schedule(t: StationTest) -> None:
+    await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
+    await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
+    await charging(t)
+    t.undo(lambda: t.do(Step("release")))
+    await t.do(Step("schedule", value="7000/120/4000"))
+    told = await t.expect("NotifyChargingLimit", "Q06.FR.10")
+    source = told["chargingLimit"]["chargingLimitSource"]
+    t.check(source == "EMS", "Q06.FR.10", f"says that the source is {source}")
+    for schedule in (told.get("chargingSchedule"), (await _foreign(t, "Absolute", "Q06.FR.01"))["chargingSchedule"]):
+        periods = [one for each in schedule or () for one in each["chargingSchedulePeriod"]]
+        limits = [each.get("limit") for each in periods]
+        t.check(limits == [7000, 4000], "Q06.FR.10", f"reports the limits {limits}")
+        modes = {each.get("operationMode") for each in periods}
+        t.check(modes == {"ExternalLimits"}, "Q06.FR.01", f"reports the modes {', '.join(sorted(map(str, modes)))}")
+    await follows(t, "Q06.FR.30", limit=7000)
+    await follows(t, "Q06.FR.30", 150, limit=4000)
 
 
 # -- local control (Q08, Q09)
