@@ -120,6 +120,10 @@ class CsmsTest(CaseTest):
         """Raise Failed unless a time of the back end is in the future."""
         self.check(self._ahead_s(time, requirement) > 0, requirement, f"the time {time} has passed")
 
+    def until(self, time: str) -> float:
+        """Return how far in the future a time of the back end is, s; below 0 in the past. Raises Failed."""
+        return self._ahead_s(time, "")
+
     def _ahead_s(self, time: str, requirement: str) -> float:
         try:
             return (parse_time(time) - self._tester.clock.utc_ms()) / 1000
@@ -219,7 +223,7 @@ class CsmsTest(CaseTest):
 
     # -- messages
 
-    async def call(self, action: str, **payload: Any) -> Payload:
+    async def call(self, action: str, /, **payload: Any) -> Payload:
         """Send a request of the station; return the answer. Raises CallError, Failed."""
         if self._connection is None:
             raise Inconclusive("the station is not connected")
@@ -242,9 +246,16 @@ class CsmsTest(CaseTest):
         """Answer that request of the back end so until the end of the case."""
         self._answers[action] = answer
 
-    async def expect(self, action: str, requirement: str = "", **fields: Any) -> Payload:
-        """Return the next request of the back end with these values; `__` leads into an object. Raises Failed."""
-        return await self._inbox.expect(action, fields, requirement, self.declared.seconds)
+    async def expect(self, action: str, requirement: str = "", *, within: float = 0.0, **fields: Any) -> Payload:
+        """Return the next request of the back end with these values; `__` leads into an object. Raises Failed.
+
+        `within`: how long it may take where that is longer than declared, s.
+        """
+        return await self._inbox.expect(action, fields, requirement, max(within, self.declared.seconds))
+
+    def received(self, action: str) -> list[Payload]:
+        """Return requests of an action that no case has looked at yet."""
+        return [each.payload for each in self._inbox.messages if each.action == action]
 
     def forget(self, action: str) -> None:
         """Ignore the requests of an action so far."""

@@ -114,6 +114,14 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Certificates with which the station must not be let in: expired, or of another station."""
     upgrade: Upgrade | None = None
     """A station for the case in which the security profile is raised."""
+    contract: CertificateFiles | None = None
+    """A contract of a vehicle, which it knows as valid; its chain names responders, and ends with the root."""
+    revoked_contract: Path | None = None
+    """PEM file of one that is revoked, and its chain."""
+    v2g_chain: Path | None = None
+    """PEM file of a certificate for vehicles, and its chain, which names responders and ends with the V2G root."""
+    provisioning: tuple[CertificateFiles, ...] = ()
+    """Provisioning certificates of vehicles for which it has contracts: of ISO 15118-2 and ISO 15118-20."""
     token: Token = Token("0A1B2C3D")
     """A valid token, member of the group."""
     group_token: Token = Token("0A1B2C3E")
@@ -248,6 +256,7 @@ def written_csms(declaration: CsmsDeclaration) -> str:
         "\n# [[invalid_certificates]]  # with which it must not be let in: expired, of another station",
         "# chain = 'expired.pem'",
         "# key = 'expired.key'",
+        "\n# v2g_chain and revoked_contract, [contract] and [[provisioning]]: certificates of ISO 15118",
         "\n# [upgrade]  # of the security profile, for good: a new station for each run",
         "# url = ''  # where it connects afterwards",
         "# station = { identity = '', password = '' }  # and chain, key for security profile 3",

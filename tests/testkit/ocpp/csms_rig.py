@@ -30,6 +30,7 @@ from tests.certification.conftest import Start
 from tests.certification.network import listening
 from tests.certification.scripted import Wire
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.support import EMAID, grid_signal
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import TransportError
 from v2g.io.http.client import HttpAnswer
@@ -44,6 +45,9 @@ from v2g.pki.profiles import Role as CertificateRole
 from v2g.pki.reference import KeyReference
 from v2g_testkit.ocpp.attempts import Attempt, Sockets
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
+from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS
+from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
 from v2g_testkit.ocpp.csms_tester import CsmsTester
 from v2g_testkit.ocpp.declaration import CertificateFiles, CsmsDeclaration, StationIdentity, Token, Upgrade
 from v2g_testkit.ocpp.operator import V2gOperator
@@ -60,7 +64,8 @@ Edit = Callable[[Attempt, CsmsDeclaration], Attempt]
 
 
 def _entry(token: Token, status: Literal["Accepted", "Blocked"] = "Accepted", **terms: Any) -> TokenEntry:
-    return TokenEntry(id_token=token.id, type=token.type, status=status, terms=Terms(**terms))
+    transfer = ("DC", "DC_BPT") if token is DECLARED.token else ()
+    return TokenEntry(id_token=token.id, type=token.type, status=status, terms=Terms(**terms), energy_transfer=transfer)
 
 
 TOKENS = (
@@ -70,6 +75,7 @@ TOKENS = (
     _entry(DECLARED.blocked_token, "Blocked"),
     _entry(DECLARED.expired_token, expires_ms=1_600_000_000_000),
     _entry(DECLARED.tariff_token),
+    TokenEntry(id_token=EMAID),
     _entry(DECLARED.prepaid_token, allowances=(Allowance(period="total", cost="100"),)),
     _entry(DECLARED.no_credit_token, allowances=(Allowance(period="total", cost="0"),)),
 )
@@ -182,18 +188,33 @@ class ApiOperator(V2gOperator):
 
 @contextlib.asynccontextmanager
 async def csms_under_test(
-    backend: Start, version: Version = "2.0.1", change: Change = lambda _, frame: frame
+    backend: Start,
+    version: Version = "2.0.1",
+    change: Change = lambda _, frame: frame,
+    *,
+    signal: bool = False,
+    prices: bool = True,
+    declared: CsmsDeclaration = DECLARED,
+    **config: Any,
 ) -> AsyncIterator[CsmsTester]:
-    """Start a back end that knows the declared tokens and a price; `change` changes its frames."""
-    async with _started(backend) as (csms, operator):
+    """Start a back end that knows the declared tokens; `change` changes its frames, `config` its configuration.
+
+    `signal`: it has a grid signal. Without this, and without `prices`, it has no schedules for vehicles.
+    """
+    async with _started(backend, prices=prices, **config) as (csms, operator):
+        if signal:
+            now_ms = csms.clock.utc_ms()
+            await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
         network = _Memory(csms, change)
-        yield CsmsTester(DECLARED, operator, network, Clock(), version=version)
+        yield CsmsTester(declared, operator, network, Clock(), version=version)
         for each in network.sessions:
             await asyncio.wait_for(each, 5)
 
 
 @contextlib.asynccontextmanager
-async def _started(backend: Start, **changes: Any) -> AsyncIterator[tuple[Backend, ApiOperator]]:
+async def _started(
+    backend: Start, *, prices: bool = True, **changes: Any
+) -> AsyncIterator[tuple[Backend, ApiOperator]]:
     with tempfile.TemporaryDirectory() as folder:
         changes["v2g_ca"] = _v2g_authority(Path(folder))
         async with (
@@ -202,7 +223,7 @@ async def _started(backend: Start, **changes: Any) -> AsyncIterator[tuple[Backen
         ):
             await csms.services.store.run(tariffs.add_plan, PRICE, 0)
             own = Scope(token_type=DECLARED.tariff_token.type, id_token=DECLARED.tariff_token.id)
-            for scope in (Scope(), own):
+            for scope in (Scope(), own) if prices else ():
                 await csms.services.store.run(tariffs.assign, scope, PRICE.id, 0)
             restoring = asyncio.create_task(SmartCharging(csms.services).run())
             yield csms, ApiOperator(client)
@@ -226,6 +247,14 @@ def _v2g_authority(folder: Path) -> StationAuthority:
     save_secret(secret, private_pem(key))
     reference = KeyReference.from_text(str(secret), folder=folder)
     return StationAuthority(chain=chain, key=reference, ocsp_url="http://ocsp.example/")
+
+
+SCHEDULED = frozenset(case.id for case in CSMS_CASES if NEEDS[0] in case.needs)
+"""Cases for back ends with schedules for vehicles."""
+
+
+CERTIFIED = frozenset(case.id for case in CONTRACTS.cases)
+"""Cases that need certificates of vehicles."""
 
 
 # -- with a security profile

@@ -1,15 +1,20 @@
 """Every case for back ends against our own back end; the frames are judged on the way.
 
-Those of security profiles: `test_csms_security`.
+Those of security profiles: `test_csms_security`; of contracts: `test_csms_contracts`.
 """
 
 import pytest
 
 from tests.certification.conftest import Start
-from tests.testkit.ocpp.csms_rig import SECURED, csms_under_test
+from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, csms_under_test
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+
+SLOW = {"TC_H_07_CSMS"}
+"""What waits until a reservation expires."""
+UNPRICED = {"TC_K_126_CSMS"}
+"""For a back end without schedules for vehicles."""
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
@@ -17,12 +22,43 @@ from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 async def test_our_back_end_passes(backend: Start, block: str, version: Version, subtests: pytest.Subtests) -> None:
     async with csms_under_test(backend, version) as tester:
         for case in CSMS_CASES:
-            if case.group != block:
+            if case.group != block or case.id in SLOW | SCHEDULED | UNPRICED | CERTIFIED:
                 continue
             with subtests.test(case.id):
                 result = await tester.run(case)
                 absent = version not in case.versions or case.id in SECURED
                 assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_our_back_end_passes_with_a_grid_signal(
+    backend: Start, version: Version, subtests: pytest.Subtests
+) -> None:
+    async with csms_under_test(backend, version, signal=True) as tester:
+        for case in CSMS_CASES:
+            if case.id in SCHEDULED and version in case.versions:
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    assert result.verdict is Verdict.PASS, result.found
+
+
+async def test_our_back_end_passes_without_schedules(backend: Start, subtests: pytest.Subtests) -> None:
+    async with csms_under_test(backend, "2.1", prices=False) as tester:
+        for case in CSMS_CASES:
+            if case.id in UNPRICED:
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    assert result.verdict is Verdict.PASS, result.found
+
+
+@pytest.mark.long
+async def test_our_back_end_passes_what_takes_time(backend: Start, subtests: pytest.Subtests) -> None:
+    async with csms_under_test(backend) as tester:
+        for case in CSMS_CASES:
+            if case.id in SLOW:
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    assert result.verdict is Verdict.PASS, result.found
 
 
 def test_ids_are_unique() -> None:

@@ -1,17 +1,21 @@
 """Functional block H, reservation: cases for back ends."""
 
+import asyncio
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, Profile
+from v2g_testkit.ocpp.case import Block, Inconclusive, Payload, Profile
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 H: Final[Block[CsmsTest]] = Block()
 
 _PROFILE: Final[tuple[Profile, ...]] = ("Reservation",)
+_LONGEST_S: Final = 120.0
 _PLACES: Final = ("evseId", "connectorType")
 
 
-async def _reserve(t: CsmsTest, requirement: str, status: str = "Accepted", **more: Any) -> Payload:
+async def _reserve(
+    t: CsmsTest, requirement: str, status: str = "Accepted", *, seconds: float = 3600, **more: Any
+) -> Payload:
     """Have the back end reserve for the token, at the place that `more` names and no other; return the request."""
 
     def answer(payload: Payload) -> Payload:
@@ -20,7 +24,12 @@ async def _reserve(t: CsmsTest, requirement: str, status: str = "Accepted", **mo
         return {"status": status}
 
     t.answer("ReserveNow", answer)
-    wanted: Payload = {"id": t.next_id(), "expiryDateTime": t.later(3600), "idToken": t.declared.token.payload, **more}
+    wanted: Payload = {
+        "id": t.next_id(),
+        "expiryDateTime": t.later(seconds),
+        "idToken": t.declared.token.payload,
+        **more,
+    }
     without = tuple(each for each in _PLACES if each not in more)
     sent = await t.asked("ReserveNow", requirement, without=without, **wanted)
     t.is_later(sent["expiryDateTime"], requirement)
@@ -74,6 +83,26 @@ _reserves(
     need="reservation of a type of connector",
     connectorType="cType2",
 )
+
+
+@H.case(
+    "TC_H_07_CSMS",
+    "Reservation that is not used",
+    required="The back end reserves for the token, and acknowledges that the reservation expires.",
+    requirements=("H01",),
+    profiles=_PROFILE,
+    needs=("reservation",),
+)
+async def expires(t: CsmsTest) -> None:
+    await t.ready()
+    sent = await _reserve(t, "H01", seconds=t.declared.seconds, evseId=1)
+    await t.connector("Reserved")
+    remaining_s = t.until(sent["expiryDateTime"])
+    if remaining_s > _LONGEST_S:
+        raise Inconclusive(f"the back end reserves for {remaining_s:.0f} s, longer than it was asked for")
+    await asyncio.sleep(max(0.0, remaining_s))
+    await t.connector("Available")
+    await t.call("ReservationStatusUpdate", reservationId=sent["id"], reservationUpdateStatus="Expired")
 
 
 @H.case(

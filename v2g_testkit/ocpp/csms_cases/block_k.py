@@ -271,3 +271,83 @@ def _composite(id: str, title: str, evse: int) -> None:  # noqa: A002
 
 _composite("TC_K_43_CSMS", "Composite schedule of an EVSE", 1)
 _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
+
+
+# -- TxProfiles without a transaction
+
+
+@K.case(
+    "TC_K_02_CSMS",
+    "TxProfile without a transaction",
+    required="The back end sends the TxProfile with a transactionId, and goes on after the station has rejected it.",
+    requirements=("K01.FR.03", "K01.FR.31"),
+    profiles=_PROFILE,
+    needs=("charging profiles", "TxProfile without a transaction"),
+)
+async def no_transaction(t: CsmsTest) -> None:
+    await t.ready()
+    t.answer("SetChargingProfile", {"status": "Rejected", "statusInfo": {"reasonCode": "TxNotFound"}})
+    await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId="no-transaction"))
+    await t.call("Heartbeat")
+
+
+# -- limits of other systems
+
+
+@K.case(
+    "TC_K_48_CSMS",
+    "Limit of an external system",
+    required="The back end acknowledges the limit.",
+    requirements=("K12",),
+    profiles=_PROFILE,
+)
+async def external_limit(t: CsmsTest) -> None:
+    await t.ready()
+    await t.call("NotifyChargingLimit", chargingLimit={"chargingLimitSource": "EMS"})
+
+
+@K.case(
+    "TC_K_50_CSMS",
+    "Release of an external limit",
+    required="The back end acknowledges that the limit has ended.",
+    requirements=("K13",),
+    profiles=_PROFILE,
+)
+async def released_limit(t: CsmsTest) -> None:
+    await t.ready()
+    await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
+
+
+@K.case(
+    "TC_K_51_CSMS",
+    "Release of an external limit in a transaction",
+    required="The back end acknowledges that the limit has ended, and that the charging rate has changed.",
+    requirements=("K13",),
+    profiles=_PROFILE,
+)
+async def released_while_charging(t: CsmsTest) -> None:
+    transaction = await _charging(t)
+    await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
+    await transaction.event("Updated", "ChargingRateChanged", state="Charging")
+
+
+@K.case(
+    "TC_K_52_CSMS",
+    "Report of external constraints",
+    required="The back end asks for profiles, and acknowledges a report of ChargingStationExternalConstraints.",
+    requirements=("K09.FR.03", "K12"),
+    profiles=_PROFILE,
+    needs=("profiles are read",),
+)
+async def external_constraints(t: CsmsTest) -> None:
+    await t.ready()
+    t.answer("GetChargingProfiles", {"status": "Accepted"})
+    criteria = {"chargingProfilePurpose": "ChargingStationExternalConstraints"}
+    sent = await t.asked("GetChargingProfiles", "K09.FR.03", requestId=t.next_id(), chargingProfile=criteria)
+    await t.call(
+        "ReportChargingProfiles",
+        requestId=sent["requestId"],
+        chargingLimitSource="EMS",
+        evseId=0,
+        chargingProfile=[_profile(t, "ChargingStationExternalConstraints", number=-1)],
+    )

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload
+from v2g_testkit.ocpp.case import Block, NotApplicable, Payload
 from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21, going, profile, pulls, pushes, sets
+from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS, connected, scheduled, tells
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 Q: Final[Block[CsmsTest]] = Block()
@@ -17,6 +18,48 @@ def _bare(t: CsmsTest, found: Payload, requirement: str) -> None:
     for each in found["chargingSchedule"][0]["chargingSchedulePeriod"]:
         more = sorted({"limit", "dischargeLimit"} & each.keys())
         t.check(not more, requirement, f"sets {', '.join(more)} beside the set-point")
+
+
+async def _transfers(t: CsmsTest) -> list[str] | None:
+    """Present the token; return the energy transfers that it allows, None if the back end does not say."""
+    answer = await t.call("Authorize", idToken=t.declared.token.payload)
+    found: list[str] | None = answer.get("allowedEnergyTransfer")
+    return found
+
+
+@Q.case(
+    "TC_Q_102_CSMS",
+    "Energy transfer that is allowed",
+    required="The back end accepts the needs of a vehicle whose energy transfer it allows, and sends a TxProfile.",
+    requirements=("Q01.FR.07", "K19.FR.07"),
+    **_OF | {"needs": ("V2X", *NEEDS)},
+)
+async def allowed_transfer(t: CsmsTest) -> None:
+    transaction = await connected(t)
+    transfers = await _transfers(t)
+    transfer = "DC_BPT" if transfers is None else next((each for each in transfers if each.endswith("_BPT")), "")
+    if not transfer:
+        raise NotApplicable("the back end allows no bidirectional transfer for the declared token")
+    await scheduled(t, transaction, "Q01.FR.07", mode="DynamicControl", transfer=transfer)
+
+
+@Q.case(
+    "TC_Q_103_CSMS",
+    "Energy transfer that is not allowed",
+    required="The back end rejects the needs of a vehicle whose energy transfer it does not allow.",
+    requirements=("Q01.FR.04",),
+    **_OF,
+)
+async def other_transfer(t: CsmsTest) -> None:
+    await connected(t)
+    transfers = await _transfers(t)
+    if transfers is None:
+        raise NotApplicable("the back end does not say which energy transfers it allows")
+    other = next((each for each in ("AC_BPT", "DC_BPT") if each not in transfers), "")
+    if not other:
+        raise NotApplicable("the back end allows all bidirectional transfers for the declared token")
+    status = await tells(t, mode="DynamicControl", transfer=other)
+    t.check(status == "Rejected", "Q01.FR.04", f"answers {status} to the needs of a vehicle with {other}")
 
 
 @Q.case(

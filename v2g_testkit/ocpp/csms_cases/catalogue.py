@@ -17,6 +17,7 @@ from v2g_testkit.ocpp.csms_cases.block_i_21 import I_21
 from v2g_testkit.ocpp.csms_cases.block_j import J
 from v2g_testkit.ocpp.csms_cases.block_k import K
 from v2g_testkit.ocpp.csms_cases.block_k_21 import K_21
+from v2g_testkit.ocpp.csms_cases.block_k_vehicles import K_VEHICLES
 from v2g_testkit.ocpp.csms_cases.block_l import L
 from v2g_testkit.ocpp.csms_cases.block_m import M
 from v2g_testkit.ocpp.csms_cases.block_n import N
@@ -24,9 +25,12 @@ from v2g_testkit.ocpp.csms_cases.block_o import O
 from v2g_testkit.ocpp.csms_cases.block_p import P
 from v2g_testkit.ocpp.csms_cases.block_q import Q
 from v2g_testkit.ocpp.csms_cases.block_r import R
+from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
 from v2g_testkit.ocpp.csms_cases.others_21 import OTHERS_21
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-_BLOCKS: Final = (A, B, C, C_21, D, E, F, G, H, I, I_21, J, K, K_21, L, M, N, O, P, Q, R, OTHERS_21)
+_BLOCKS: Final = (
+    A, B, C, C_21, D, E, F, G, H, I, I_21, J, K, K_21, K_VEHICLES, L, M, N, O, P, Q, R, CONTRACTS, OTHERS_21,
+)  # fmt: skip
 
 CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(case for block in _BLOCKS for case in block.cases)

@@ -4,10 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 MISSING: Final[Mapping[str, tuple[str, ...]]] = {
-    "not written yet": ("H_07", "K_02", "K_48-52"),
-    "needs messages of a vehicle with ISO 15118; not written yet": (
-        "C_50-52", "K_53-59", "K_113-117", "K_126", "M_24-28", "M_100", "Q_102-108",
-    ),
     "of OCPP 2.1, and not written yet": ("B_58", "B_105", "K_101", "K_109", "N_107", "Q_124"),
     "published without a title or steps": ("M_101", "N_104", "O_100-101", "Q_111-112"),
     "of stations that swap batteries": ("S_102-103",),
