@@ -78,11 +78,7 @@ audit: $(VENV)/dev ## known flaws of the installed packages; needs the vulnerabi
 
 fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates, sessions and so on, five minutes each
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
-	$(BIN)/python -m tests.fuzz.exi stream $(or $(FUZZ_SECONDS),300)
-	$(BIN)/python -m tests.fuzz.exi text $(or $(FUZZ_SECONDS),300)
-	$(BIN)/python -m tests.fuzz.exi board $(or $(FUZZ_SECONDS),300)
-	$(BIN)/python -m tests.fuzz.exi frame $(or $(FUZZ_SECONDS),300)
-	for target in energy energy_word zvt capture serial discovery watched hello asked typed certificate pem answer crl csr envelope installation charger_2 vehicle_2 charger_din vehicle_din; do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
+	for target in $$($(BIN)/python -m tests.fuzz.exi --list); do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)

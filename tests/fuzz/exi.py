@@ -1,4 +1,4 @@
-"""Fuzzes the EXI codec for as long as one likes: `python -m tests.fuzz.exi stream|text SECONDS` (or `make fuzz`).
+"""Fuzzes one parser for as long as one likes: `python -m tests.fuzz.exi TARGET SECONDS`; `--list` names the targets.
 
 With atheris installed (extra `fuzz`) coverage guides the input, generated code included, and the corpus stays in
 .cache/fuzz. Without it, real messages are mutated at random. What breaks is written to .cache/fuzz, too.
@@ -90,7 +90,10 @@ def attempt(function: Callable[[bytes], None], data: bytes, name: str) -> None:
 
 
 def main() -> None:
-    """Fuzz one target."""
+    """Fuzz one target, or name them all."""
+    if sys.argv[1:] == ["--list"]:
+        sys.stdout.write("\n".join(TARGETS) + "\n")
+        return
     name, seconds = sys.argv[1], int(sys.argv[2])
     if importlib.util.find_spec("atheris") is not None:
         guided(name, seconds)
