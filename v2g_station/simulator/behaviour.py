@@ -27,6 +27,7 @@ from v2g_station.blocks.evse import (
     Plug,
     Power,
     Restart,
+    Signature,
     StopButton,
     Token,
     Unlocked,
@@ -87,6 +88,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     plug_and_charge: Share = 0.1
     detachable_cables: bool = False
     """Whether vehicles bring their cables, which the station locks."""
+    signed_readings: bool = False
+    """Whether meters sign their readings (OCMF), from the moment at which a vehicle is plugged in."""
     card_payments: Share = 0.0
     """Share of drivers without an RFID card, who pay at the station's terminal."""
     terminal: TerminalFaults = TerminalFaults()
@@ -347,12 +350,16 @@ class Site:
 
     def plugs(self) -> Iterator[Fact]:
         """Yield the state of all cables, as hardware does after the start of its station."""
-        yield from map(self._plug_of, self.bays.values())
+        for bay in self.bays.values():
+            yield from self._cable(bay)
 
-    def _plug_of(self, bay: Bay) -> Plug:
-        """Return the state of the cable of an EVSE."""
+    def _cable(self, bay: Bay) -> Iterator[Fact]:
+        """Yield the state of the cable of an EVSE, and whether its meter signs."""
         station = bay.cable or not self.behaviour.detachable_cables
-        return Plug(evse_id=bay.number, station=station, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
+        vehicle = bay.phase in ("plugged", "charging", "full", "ended")
+        yield Plug(evse_id=bay.number, station=station, vehicle=vehicle)
+        if self.behaviour.signed_readings:
+            yield Signature(evse_id=bay.number, available=vehicle)
 
     def started(self, now_ms: int) -> Iterator[Fact]:
         """Yield what hardware reports to a station that has started without a state."""
@@ -567,7 +574,7 @@ class Site:
         bay.wanted_mwh, bay.vehicle_w = session.energy_mwh, session.max_w
         bay.token, bay.token_type = session.token, session.token_type
         bay.phase, bay.due_ms, bay.cable = "plugged", bay.leaves_ms, True
-        yield self._plug_of(bay)
+        yield from self._cable(bay)
         if bay.token:
             yield self._identify(bay)
 
@@ -605,7 +612,7 @@ class Site:
 
     def _plug(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         bay.phase, bay.due_ms, bay.cable = "plugged", now_ms + 180_000, True
-        yield self._plug_of(bay)
+        yield from self._cable(bay)
         if bay.allowed:
             yield from self._allow(bay, now_ms, allowed=True)
 
@@ -613,7 +620,7 @@ class Site:
         """Let a vehicle leave, or only unplug its end of the `cable`."""
         bay.phase, bay.due_ms, bay.contract, bay.by_hand = "free", self._comes_ms(bay.number, now_ms), False, False
         bay.planned, bay.token_type, bay.cable = False, None, cable
-        yield self._plug_of(bay)
+        yield from self._cable(bay)
 
     def _identify(self, bay: Bay) -> Fact:
         if bay.pays:

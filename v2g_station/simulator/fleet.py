@@ -34,6 +34,7 @@ from v2g_station.simulator.behaviour import Behaviour, Departing, Site
 from v2g_station.simulator.device import SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
+from v2g_station.simulator.signing_meter import SigningMeter
 from v2g_station.simulator.terminal import TERMINAL
 from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
@@ -193,6 +194,8 @@ class SimulatedStation:
         planned = fleet.sessions[identity] if fleet.sessions else None
         begins_ms = clock.elapsed_ms() + (fleet.lead_ms if planned is not None else 0)
         self.site = Site(fleet.behaviour, powers, begins_ms, self._random.random, name, grid, planned)
+        numbers = self.site.bays if fleet.behaviour.signed_readings else ()
+        self._signing = {number: SigningMeter(f"{identity}-{number}", number) for number in numbers}
         self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
@@ -283,7 +286,11 @@ class SimulatedStation:
 
     def _read(self, evse_id: int) -> MeterSample | None:
         sample = self.site.read(evse_id, self._clock.elapsed_ms())
-        return None if sample is None else msgspec.structs.replace(sample, utc_ms=self._clock.utc_ms())
+        if sample is None:
+            return None
+        sample = msgspec.structs.replace(sample, utc_ms=self._clock.utc_ms())
+        meter = self._signing.get(evse_id)
+        return sample if meter is None else msgspec.structs.replace(sample, signed=meter.signed(sample))
 
     def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
         return self._machine.csms_context(self._context) if wanted.url.startswith("wss:") else None

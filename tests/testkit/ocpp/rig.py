@@ -42,6 +42,7 @@ ABSENT = {
     "TC_C_05_CS": "cables can be plugged in at any time",
     "TC_C_47_CS": "it ends all transactions",
     "TC_C_48_CS": "it ends all transactions",
+    "TC_E_11_CS": "its meters do not sign",
     "TC_E_24_CS": "its cables are fixed",
     "TC_E_114_CS": "it has ResumptionTimeout",
     "TC_F_05_CS": "its cables are fixed",
@@ -63,6 +64,7 @@ ABSENT = {
     "TC_M_09_CS": "it takes any root of a back end",
     "TC_M_15_CS": "it has no V2G certificate",
     "TC_N_44_CS": "its monitors can all be cleared",
+    "TC_N_104_CS": "its variables have no targets",
     "TC_O_18_CS": "it supports all states",
     "TC_O_17_CS": "it supports all priorities",
     "TC_Q_103_CS": "it renegotiates services",
@@ -81,14 +83,16 @@ BEHAVIOUR = msgspec.structs.replace(
 """What our station can do beyond charging; nobody comes by himself."""
 _DOWNGRADES = ("TC_B_110_CS", "TC_B_111_CS", "TC_B_112_CS", "TC_B_113_CS")
 OTHER: dict[str, Any] = {
-    "behaviour": msgspec.structs.replace(BEHAVIOUR, detachable_cables=True),
+    "behaviour": msgspec.structs.replace(BEHAVIOUR, detachable_cables=True, signed_readings=True),
     "supports": {
         "persistent cache": True, "detachable cable": True, "connector lock": True, "choice of transactions": True,
+        "signed readings": True,
     },
 }  # fmt: skip
-"""Another station of ours: its cables are detachable, and drivers choose what a master pass ends."""
+"""Another station of ours: its cables are detachable, its meters sign, and drivers choose what a master pass ends."""
 OF_OTHER = (
-    "TC_C_47_CS", "TC_C_48_CS", "TC_E_24_CS", "TC_F_05_CS", "TC_F_06_CS", "TC_F_07_CS", "TC_F_10_CS", "TC_G_20_CS",
+    "TC_C_47_CS", "TC_C_48_CS", "TC_E_11_CS", "TC_E_24_CS", "TC_F_05_CS", "TC_F_06_CS", "TC_F_07_CS", "TC_F_10_CS",
+    "TC_G_20_CS", "TC_J_04_CS", "TC_J_11_CS",
 )  # fmt: skip
 """Cases that apply to it only."""
 BY_PROFILE = {

@@ -12,7 +12,7 @@ from tests.testkit.ocpp.rig import (
     is_absent,
     station_under_test,
 )
-from tests.testkit.ocpp.test_station_mutants import Make, answers, tells
+from tests.testkit.ocpp.test_station_mutants import Make, answers, hears, tells
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.case import Payload
@@ -95,9 +95,35 @@ def _hard_wired(cleared: str) -> Make:
     return make
 
 
+def _aimed(part: Payload) -> Payload:
+    """Let the power of EVSEs have a target."""
+    for each in part["reportData"]:
+        if each["variable"]["name"] == "Power":
+            each["variableAttribute"].append({"type": "Target", "value": "5000"})
+    return part
+
+
+def _of_targets(payload: Payload) -> Payload:
+    """Report monitors of changes as those of targets."""
+    for each in payload.get("monitor", []):
+        for one in each["variableMonitoring"]:
+            one["type"] = "TargetDelta"
+    return payload
+
+
+def _of_changes(payload: Payload) -> Payload:
+    """Take monitors of targets for those of changes."""
+    return payload | {"setMonitoringData": [each | {"type": "Delta"} for each in payload["setMonitoringData"]]}
+
+
+_MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring", _of_changes))
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "verdict"),
     [
+        ("TC_N_104_CS", (*_MONITORS_TARGETS, tells("NotifyMonitoringReport", _of_targets)), Verdict.PASS),
+        ("TC_N_104_CS", _MONITORS_TARGETS, Verdict.FAIL),
         ("TC_N_44_CS", (_hard_wired("Rejected"),), Verdict.PASS),
         ("TC_N_44_CS", (_hard_wired("Accepted"),), Verdict.FAIL),
         ("TC_Q_107_CS", (answers("GetVariables", _in_amperes),), Verdict.NOT_APPLICABLE),
@@ -106,6 +132,8 @@ def _hard_wired(cleared: str) -> Make:
         ("TC_R_101_CS", (tells("NotifyReport", _summed),), Verdict.PASS),
     ],
     ids=[
+        "targets",
+        "targets as changes",
         "hard-wired",
         "hard-wired and cleared",
         "in amperes",
@@ -147,7 +175,7 @@ def test_a_station_with_detachable_cables_passes(version: Version, subtests: pyt
                     )
                     assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
 
-    for block in ("C", "E", "F", "G"):
+    for block in ("C", "E", "F", "G", "J"):
         in_virtual_time(run(block))
 
 

@@ -310,6 +310,13 @@ def _soft_wired(payload: Payload) -> Payload:
     return payload
 
 
+def _unsigned(payload: Payload) -> Payload:
+    for each in payload.get("meterValue", []):
+        for one in each["sampledValue"]:
+            one.pop("signedMeterValue", None)
+    return payload
+
+
 def _does(before: Action, after: Action) -> Mapping[str, Any]:
     """Return the other station of ours, at which another step has the effect of one."""
 
@@ -786,7 +793,14 @@ MUTANTS: tuple[Mutant, ...] = (
         {"K": (52,)},
     ),
     Mutant("has nothing hard-wired", tells("NotifyEvent", _soft_wired), {"N": (21,)}),
-    # -- detachable cables, and a choice of transactions
+    # -- detachable cables, signed readings, and a choice of transactions
+    Mutant("signs nothing", tells("TransactionEvent", _unsigned), {"E": (11,), "J": (4, 11)}, station=OTHER),
+    Mutant(
+        "does not say that a signature starts it",
+        of_event(triggerReason=("SignedDataReceived", "Authorized")),
+        {"E": (11,)},
+        station=OTHER,
+    ),
     Mutant(
         "unlocks while it charges",
         answers("UnlockConnector", status("OngoingAuthorizedTransaction", "Unlocked")),

@@ -145,6 +145,30 @@ async def starts_at_token(t: StationTest) -> None:
 
 
 @E.case(
+    "TC_E_11_CS",
+    "Start at DataSigned",
+    required="The transaction starts with the first reading that the meter has signed, and not before.",
+    requirements=("E01.FR.04", "E01.FR.07", "E01.FR.10", "E01.FR.15", "E01.FR.16", "J02.FR.21"),
+    needs=("signed readings",),
+)
+async def starts_at_signature(t: StationTest) -> None:
+    with precondition():
+        await t.demand("SampledDataCtrlr", "SignReadings", "true")
+        await prefer(t, "SampledDataCtrlr", "TxStartedMeasurands", "Energy.Active.Import.Register")
+        await points(t, "TxStartPoint", "DataSigned", without=("ParkingBayOccupancy", "EVConnected", "Authorized"))
+    await t.present()
+    await t.nothing("TransactionEvent", "E01.FR.04", within=3)
+    await t.plug()
+    event = await t.expect("TransactionEvent", "E01.FR.04", eventType="Started")
+    _because(t, event, "E01.FR.15", "SignedDataReceived")
+    _begins(t, event)
+    _is_placed(t, event)
+    _has_token(t, event)
+    readings = [one for each in event.get("meterValue", []) for one in each["sampledValue"]]
+    t.check(any("signedMeterValue" in each for each in readings), "J02.FR.21", "no reading is signed")
+
+
+@E.case(
     "TC_E_12_CS",
     "Start at ParkingBayOccupancy",
     required="The transaction starts once a vehicle stands in the bay.",

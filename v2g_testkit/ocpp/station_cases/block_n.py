@@ -48,7 +48,7 @@ async def _sets(t: StationTest, *monitors: Payload) -> list[int]:
     return [each["id"] for each in results]
 
 
-async def _report(t: StationTest, *variables: Payload, criteria: Iterable[str] = ()) -> list[Payload]:
+async def monitors_of(t: StationTest, *variables: Payload, criteria: Iterable[str] = ()) -> list[Payload]:
     """Return the monitors that match, with component and variable; none for EmptyResultSet."""
     number = t.next_id()
     wanted: Payload = {"componentVariable": list(variables)} if variables else {}
@@ -96,7 +96,7 @@ async def _event(t: StationTest, monitor: int, within: float | None = None) -> P
 async def report_of_variables(t: StationTest) -> None:
     with precondition():
         ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
-    found = await _report(t, STATE, WHOLE)
+    found = await monitors_of(t, STATE, WHOLE)
     t.check(set(ids) <= _ids(found), "N02.FR.05", f"reports {len(found)} monitors, but not those that were set")
     names = {each["variable"]["name"] for each in found}
     t.check(names == {"AvailabilityState"}, "N02.FR.08", f"reports monitors of {', '.join(sorted(names))}")
@@ -113,9 +113,9 @@ async def report_of_variables(t: StationTest) -> None:
 async def report_by_criteria(t: StationTest) -> None:
     with precondition():
         ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
-    found = await _report(t, STATE, WHOLE, criteria=["ThresholdMonitoring"])
+    found = await monitors_of(t, STATE, WHOLE, criteria=["ThresholdMonitoring"])
     t.check(not found, "N02.FR.10", f"reports {len(found)} thresholds of states")
-    found = await _report(t, STATE, WHOLE, criteria=["DeltaMonitoring"])
+    found = await monitors_of(t, STATE, WHOLE, criteria=["DeltaMonitoring"])
     t.check(set(ids) <= _ids(found), "N02.FR.13", "does not report the monitors that were set")
     kinds = {each["type"] for each in found}
     t.check(kinds == {"Delta"}, "N02.FR.13", f"reports monitors of the types {', '.join(sorted(kinds))}")
@@ -153,7 +153,7 @@ async def base_removes(t: StationTest) -> None:
         (identifier,) = await _sets(t, _monitor(WHOLE))
     answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
     t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
-    t.check(identifier not in _ids(await _report(t, WHOLE)), "N03.FR.05", "still reports the monitor")
+    t.check(identifier not in _ids(await monitors_of(t, WHOLE)), "N03.FR.05", "still reports the monitor")
 
 
 @N.case(
@@ -204,7 +204,7 @@ def _case_of_set(number: int, title: str, *monitors: Payload) -> None:
     async def script(t: StationTest) -> None:
         ids = await _sets(t, *monitors)
         t.check(len(set(ids)) == len(monitors), "N04.FR.11", f"the ids are {ids}")
-        found = {each["id"]: each for each in await _report(t, STATE, WHOLE)}
+        found = {each["id"]: each for each in await monitors_of(t, STATE, WHOLE)}
         for identifier, monitor in zip(ids, monitors, strict=True):
             t.check(identifier in found, "N04.FR.08", "does not report a monitor that it accepted")
             same = all(found[identifier][name] == monitor[name] for name in ("type", "severity"))
@@ -285,7 +285,7 @@ async def clear(t: StationTest) -> None:
     t.check({each["id"] for each in results} == set(ids), "N06.FR.05", f"{len(results)} results for 2 ids")
     for each in results:
         t.check(each["status"] == "Accepted", "N06.FR.01", f"answers {each['status']}")
-    t.check(not set(ids) & _ids(await _report(t, STATE, WHOLE)), "N06.FR.01", "still reports a monitor")
+    t.check(not set(ids) & _ids(await monitors_of(t, STATE, WHOLE)), "N06.FR.01", "still reports a monitor")
 
 
 @N.case(
@@ -341,7 +341,7 @@ async def persists(t: StationTest) -> None:
         (identifier,) = await _sets(t, _monitor(STATE))
         await reset(t)
         await connector_is(t, "Available", "B01.FR.05")
-    t.check(identifier in _ids(await _report(t, STATE)), "N07.FR.13", "does not report the monitor")
+    t.check(identifier in _ids(await monitors_of(t, STATE)), "N07.FR.13", "does not report the monitor")
     t.forget()
     await t.plug()
     t.check(await _event(t, identifier) is not None, "N07.FR.13", "sends no event of the monitor")
@@ -382,12 +382,12 @@ async def clear_hard_wired(t: StationTest) -> None:
     with precondition():
         answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
         t.check(answer["status"] == "Accepted", "N03.FR.05", f"answers {answer['status']}")
-    found = await _report(t)
+    found = await monitors_of(t)
     t.needs(bool(found), "it has no hard-wired monitors")
     number = found[0]["id"]
     (result,) = (await t.ask("ClearVariableMonitoring", id=[number]))["clearMonitoringResult"]
     t.check(result["status"] == "Rejected", "N06.FR.03", f"answers {result['status']}")
-    t.check(number in _ids(await _report(t)), "N06.FR.03", "does not report the monitor any more")
+    t.check(number in _ids(await monitors_of(t)), "N06.FR.03", "does not report the monitor any more")
 
 
 # -- logs
@@ -636,7 +636,7 @@ async def replace_elsewhere(t: StationTest) -> None:
         (identifier,) = await _sets(t, _monitor(STATE))
     (result,) = await _set(t, _monitor(WHOLE) | {"id": identifier})
     t.check(result["status"] == "Rejected", "N04.FR.16", f"answers {result['status']}")
-    t.check(identifier in _ids(await _report(t, STATE)), "N04.FR.16", "does not report the first monitor")
+    t.check(identifier in _ids(await monitors_of(t, STATE)), "N04.FR.16", "does not report the first monitor")
 
 
 @N.case(
@@ -652,7 +652,7 @@ async def replace_monitor(t: StationTest) -> None:
         (identifier,) = await _sets(t, _monitor(STATE, severity=8))
     (result,) = await _set(t, _monitor(STATE, severity=5) | {"id": identifier})
     t.check(result["status"] == "Accepted", "N04.FR.12", f"answers {result['status']}")
-    found = [each for each in await _report(t, STATE) if each["id"] == identifier]
+    found = [each for each in await monitors_of(t, STATE) if each["id"] == identifier]
     t.check([each["severity"] for each in found] == [5], "N04.FR.12", "reports the former monitor")
     (result,) = await _set(t, _monitor(STATE, severity=4) | {"id": 987654})
     t.check(result["status"] == "Rejected", "N04.FR.13", f"answers {result['status']} to an unknown id")
@@ -672,7 +672,7 @@ async def factory_default(t: StationTest) -> None:
         (identifier,) = await _sets(t, _monitor(WHOLE))
     answer = await t.ask("SetMonitoringBase", monitoringBase="FactoryDefault")
     t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
-    t.check(identifier not in _ids(await _report(t, WHOLE)), "N03.FR.04", "still reports the monitor")
+    t.check(identifier not in _ids(await monitors_of(t, WHOLE)), "N03.FR.04", "still reports the monitor")
 
 
 _KINDS: Final = {
@@ -705,7 +705,7 @@ async def _of_all_kinds(t: StationTest) -> list[int]:
 async def report_of_types(t: StationTest) -> None:
     ids = set(await _of_all_kinds(t))
     for chosen in (("ThresholdMonitoring",), ("DeltaMonitoring",), ("PeriodicMonitoring",), tuple(_KINDS)):
-        found = await _report(t, criteria=chosen)
+        found = await monitors_of(t, criteria=chosen)
         wanted = {kind for each in chosen for kind in _KINDS[each][1]}
         requirement = _KINDS[chosen[0]][0]
         others = {each["type"] for each in found} - wanted
@@ -724,7 +724,7 @@ async def report_of_types(t: StationTest) -> None:
 )
 async def report_of_all(t: StationTest) -> None:
     ids = set(await _of_all_kinds(t))
-    missing = ids - _ids(await _report(t))
+    missing = ids - _ids(await monitors_of(t))
     t.check(not missing, "N02.FR.11", f"does not report {len(missing)} of {len(ids)} monitors")
 
 
@@ -850,7 +850,7 @@ async def _known(t: StationTest) -> None:
     requirements=("N09.FR.02", "N09.FR.05"),
     profiles=CORE,
 )
-async def customer_report(t: StationTest) -> None:
+async def customermonitors_of(t: StationTest) -> None:
     await _known(t)
     t.check(bool(await _customer(t, "N09.FR.02", report=True)), "N09.FR.05", "reports nothing")
 

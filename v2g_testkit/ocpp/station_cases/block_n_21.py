@@ -2,11 +2,13 @@
 stations."""
 
 import base64
+import itertools
+from collections.abc import Iterable
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, precondition
 from v2g_testkit.ocpp.file_server import FileServer
-from v2g_testkit.ocpp.station_cases.block_n import uploads
+from v2g_testkit.ocpp.station_cases.block_n import monitors_of, uploads
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
 from v2g_testkit.ocpp.station_cases.steps import prefer
 from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
@@ -21,7 +23,7 @@ _OF: Final[dict[str, Any]] = {
 }
 _EVERY_S: Final = 2
 _MOST: Final = 40
-"""Variables of which a case tries whether they can be monitored periodically."""
+"""Variables of which a case tries whether they can be monitored."""
 
 
 # -- logs (N01)
@@ -109,6 +111,30 @@ async def with_password_over_tls(t: StationTest) -> None:
     await _authenticates(t, await t.file_server(root.server(t.server_name)))
 
 
+# -- monitors of targets (N02)
+
+
+@N_21.case(
+    "TC_N_104_CS",
+    "Monitors of targets, in a report",
+    required="The station reports them among the monitors of changes, and not among those of thresholds.",
+    requirements=("N02.FR.05", "N02.FR.12", "N02.FR.13"),
+    **_OF,
+)
+async def targets(t: StationTest) -> None:
+    number = await _accepted(t, (each for each in _numeric(t) if _has_target(each)), "TargetDelta", 10.0)
+    for criterion, there in (("DeltaMonitoring", True), ("ThresholdMonitoring", False)):
+        found = {each["id"]: each["type"] for each in await monitors_of(t, criteria=[criterion])}
+        # with the monitors of changes by the errata of 2025-09
+        requirement = "N02.FR.13" if there else "N02.FR.12"
+        about = f"reports it as {found.get(number, 'nothing')} for {criterion}"
+        t.check(found.get(number) == ("TargetDelta" if there else None), requirement, about)
+
+
+def _has_target(entry: Payload) -> bool:
+    return any(each.get("type") == "Target" for each in entry["variableAttribute"])
+
+
 # -- streams (N11 to N15)
 
 
@@ -117,22 +143,32 @@ async def _monitor(t: StationTest, **params: int) -> int:
 
     The first variable that allows it is taken: which these are differs between stations.
     """
-    numeric = [
+    numeric = sorted(_numeric(t), key=lambda each: each["variable"]["name"] != "Power")
+    return await _accepted(t, numeric, "Periodic", float(_EVERY_S), periodicEventStream=params)
+
+
+def _numeric(t: StationTest) -> list[Payload]:
+    """Return what the station has reported of numbers that can be monitored."""
+    return [
         each for each in t.reported
         if each.get("variableCharacteristics", {}).get("supportsMonitoring")
         and each["variableCharacteristics"].get("dataType") in ("decimal", "integer")
     ]  # fmt: skip
-    numeric.sort(key=lambda each: each["variable"]["name"] != "Power")
-    for each in numeric[:_MOST]:
-        data = {
-            "component": each["component"], "variable": each["variable"], "type": "Periodic",
-            "value": float(_EVERY_S), "severity": 5, "periodicEventStream": params,
-        }  # fmt: skip
+
+
+async def _accepted(t: StationTest, entries: Iterable[Payload], kind: str, value: float, **more: Any) -> int:
+    """Set a monitor of the first variable that allows it, which is cleared after the case; return its number.
+
+    Raises NotApplicable if none does.
+    """
+    for each in itertools.islice(entries, _MOST):
+        place = {"component": each["component"], "variable": each["variable"]}
+        data = place | {"type": kind, "value": value, "severity": 5} | more
         (result,) = (await t.ask("SetVariableMonitoring", setMonitoringData=[data]))["setMonitoringResult"]
         if result["status"] == "Accepted":
             break
     else:
-        raise NotApplicable("no variable of it can be monitored periodically")
+        raise NotApplicable(f"no variable of it can have a monitor of the type {kind}")
     number: int = result["id"]
     t.undo(lambda: t.ask("ClearVariableMonitoring", id=[number]))
     return number

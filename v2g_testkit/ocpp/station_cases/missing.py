@@ -7,11 +7,9 @@ MISSING: Final[Mapping[str, tuple[str, ...]]] = {
     "needs a vehicle with ISO 15118 that follows the case": (
         "C_50-55", "E_46", "K_53-58", "M_24-29", "N_63",
     ),
-    "of OCPP 2.1, and not written yet": ("N_104",),
     "needs the key of the back end's root in use, and a station that replaces it (AdditionalRootCertificateCheck)": (
         "B_47", "M_30-31",
     ),
-    "needs a station whose transactions start with a signed value": ("E_11",),
     "asks for a value that the official schema does not allow": ("N_04", "N_07"),
     "needs a station without logs": ("N_34",),
     "published without a readable title or steps": ("M_100-101", "N_61"),
