@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from v2g.errors import TlsError, TransportError, UpgradeRefusedError, V2GError
-from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context, connect, tls_error
+from v2g.io.websocket.client import OcppSocket, TlsFiles, agreed, client_context, connect, tls_error
 from v2g.ocpp.routes import Version
 from v2g_testkit.ocpp.certificates import outdated
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, StationIdentity
@@ -29,6 +29,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing newer than TLS 1.1."""
     suite: str = ""
     """The only cipher suite, of TLS 1.2, by OpenSSL's name."""
+    offered: tuple[str, ...] = ()
+    """Names of WebSocket subprotocols for `Network.agreed`."""
 
     @property
     def security_profile(self) -> int:
@@ -48,6 +50,9 @@ class Network(Protocol):
 
     async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
         """Connect. Raises KeyAccessError, TlsError, UpgradeRefusedError, TransportError."""
+
+    async def agreed(self, attempt: Attempt) -> str | None:
+        """Return which of the offered subprotocols the back end agrees to, None if to none. Raises as `connect`."""
 
     async def certificate(self, attempt: Attempt) -> bytes:
         """Return the certificate (DER) that the back end shows in a TLS handshake, which it ends then.
@@ -70,6 +75,11 @@ class Sockets:
             password=station.password,
             username=attempt.username,
         )
+
+    async def agreed(self, attempt: Attempt) -> str | None:
+        """See Network."""
+        station, context = attempt.station, _context(attempt)
+        return await agreed(attempt.url, station.identity, attempt.offered, context=context, password=station.password)
 
     async def certificate(self, attempt: Attempt) -> bytes:
         """See Network."""

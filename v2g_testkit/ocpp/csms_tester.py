@@ -169,6 +169,13 @@ class CsmsTest(CaseTest):
         await self.disconnect()
         self.check(answer.get("status") not in ("Accepted", "Pending"), requirement, f"lets a station in with {what}")
 
+    async def agreed(self, *names: str) -> str | None:
+        """Offer these WebSocket subprotocols; return that to which the back end agrees, if any. Raises Failed."""
+        try:
+            return await self._tester.network.agreed(msgspec.structs.replace(self.attempt, offered=names))
+        except V2GError as error:
+            raise Failed(f"is offered {', '.join(names)}: {error}", "OCPP-J 3.3") from None
+
     async def certificate(self, attempt: Attempt, requirement: str) -> x509.Certificate:
         """Return the certificate that the back end shows in a TLS handshake. Raises Failed without, Inconclusive."""
         try:
@@ -216,7 +223,7 @@ class CsmsTest(CaseTest):
         await self.connect()
 
     def _log(self, frame: Frame) -> None:
-        if "asicAuthPassword" in frame.text:
+        if "asicAuthPassword" in frame.text or "SharedSecret" in frame.text:
             frame = msgspec.structs.replace(frame, text=_PASSWORD.sub(r'\1"***"', frame.text))
         if len(self._tester.frames) < MOST_FRAMES:
             self._tester.frames.append(frame)
@@ -324,6 +331,10 @@ class CsmsTest(CaseTest):
     def value(self, component: str, variable: str) -> str | None:
         """Return the value of the station's variable, which the back end may have set; None if there is none."""
         return self._variables.get((component, variable, ""))
+
+    def set_value(self, component: str, variable: str, value: str) -> None:
+        """Give the station's variable a value, until the end of the case."""
+        self._variables[component, variable, ""] = value
 
     # -- what a station does
 

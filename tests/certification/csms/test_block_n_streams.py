@@ -11,8 +11,6 @@ from tests.certification.fleet import accepted
 from tests.certification.monitors import EVSE_1, NOW, POWER, install
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.event_streams import (
-    GetPeriodicEventStreamRequest,
-    GetPeriodicEventStreamResponse,
     PeriodicEventStreamParams,
 )
 from v2g.ocpp.messages.monitoring import SetMonitoringData
@@ -60,16 +58,6 @@ async def test_tc_n_105_csms_frequent_periodic_monitoring(csms: Backend) -> None
     station.send("NotifyPeriodicEventStream", data)
     await settle(csms, 3)
     assert len(await csms.services.store.run(rows.list_stream_values, station.id, 5)) == 2
-
-
-async def test_tc_n_107_csms_get_event_streams(csms: Backend) -> None:
-    """N12."""
-    station = await csms.booted(version="2.1")
-    await station.call("OpenPeriodicEventStream", {"constantStreamData": STREAM})
-    station.answers["GetPeriodicEventStream"] = {"constantStreamData": [{**STREAM, "id": 6}]}
-    answer = await csms.services.connections.call(station.id, GetPeriodicEventStreamRequest())
-    assert isinstance(answer, GetPeriodicEventStreamResponse)
-    assert [each.id for each in answer.constant_stream_data] == [6]
 
 
 async def test_a_station_that_falls_behind_with_a_stream_is_noticed(csms: Backend) -> None:

@@ -235,13 +235,6 @@ async def test_tc_q_121_csms_local_frequency_support(csms: Backend) -> None:
         await service.set_profile(charge.station.id, 1, v2x_profile(csms, charge, operation_mode="LocalFrequency"))
 
 
-async def test_tc_q_124_csms_local_load_balancing(csms: Backend) -> None:
-    charge = await session(csms)
-    wanted = v2x_profile(csms, charge, operation_mode="LocalLoadBalancing", limit=11000.0, discharge_limit=-8000.0)
-    assert (await SmartCharging(csms.services).set_profile(charge.station.id, 1, wanted)).status == "Accepted"
-    assert last_period(charge)["operationMode"] == "LocalLoadBalancing"
-
-
 async def test_needs_that_overtake_their_transaction_are_dispatched(csms: Backend) -> None:
     station = await csms.booted("CS-V2G-0001", version="2.1")
     station.answers["SetChargingProfile"] = ACCEPTED

@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, OcppError, TimeoutExpired, TlsError, TransportError
 from v2g.io.runtime.clock import Clock
-from v2g.io.websocket.client import MAX_BYTES, OcppSocket, TlsFiles, client_context, connect, server_context
+from v2g.io.websocket.client import MAX_BYTES, OcppSocket, TlsFiles, agreed, client_context, connect, server_context
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import Handshake, OcppServer, Refusal, serve
 from v2g.observe import Observe
@@ -234,6 +234,20 @@ async def test_without_a_common_version_the_handshake_completes_and_the_connecti
     async with csms(versions=("2.1",)) as found:
         with pytest.raises(TransportError, match="does not support"):
             await connect(f"ws://127.0.0.1:{found.port}/ocpp", STATION, context=None, versions=("2.0.1",))
+
+
+async def test_a_client_asks_which_of_several_names_is_agreed_to() -> None:
+    async def keep(connection: websockets.ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with csms() as found:
+        url = f"ws://127.0.0.1:{found.port}/ocpp"
+        assert await agreed(url, STATION, ("ocpp1.6", "ocpp2.1"), context=None) == "ocpp2.1"
+        assert await agreed(url, STATION, ("ocpp1.6",), context=None) is None
+    async with websockets.serve(keep, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(TransportError, match="keeps a connection"):
+            await agreed(f"ws://127.0.0.1:{port}/ocpp", STATION, ("ocpp1.6",), context=None, timeout=0.3)
 
 
 async def test_a_station_may_compress_and_nothing_is_kept_for_it_meanwhile() -> None:

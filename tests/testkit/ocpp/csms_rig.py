@@ -44,6 +44,7 @@ from v2g.pki.profiles import Generation
 from v2g.pki.profiles import Role as CertificateRole
 from v2g.pki.reference import KeyReference
 from v2g_testkit.ocpp.attempts import Attempt, Sockets
+from v2g_testkit.ocpp.case import NotApplicable
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
@@ -155,6 +156,10 @@ class _Memory:
             await asyncio.sleep(0)
         return _Changed(OcppSocket(_StationEnd(wire), identity, version), self._change)
 
+    async def agreed(self, attempt: Attempt) -> str | None:
+        """See Network."""
+        raise NotApplicable("there is no WebSocket in memory")
+
     async def certificate(self, attempt: Attempt) -> bytes:
         """See Network."""
         raise TransportError("there is no TLS in memory")
@@ -169,6 +174,10 @@ class FaultyNetwork(Sockets):
     async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
         """See Network."""
         return _Changed(await super().connect(self._edit(attempt, self._declared), version), self._change)
+
+    async def agreed(self, attempt: Attempt) -> str | None:
+        """See Network."""
+        return await super().agreed(self._edit(attempt, self._declared))
 
     async def certificate(self, attempt: Attempt) -> bytes:
         """See Network."""
@@ -261,8 +270,12 @@ CERTIFIED = frozenset(case.id for case in CONTRACTS.cases)
 
 Profile = Literal[1, 2, 3]
 _PASSWORDS = "A_01 A_02 A_03 A_09 A_10 A_19"
-BY_PROFILE: dict[Profile, str] = {1: _PASSWORDS, 2: f"{_PASSWORDS} A_04 A_06", 3: "A_04 A_06 A_07 A_08"}
-"""Cases that need a security profile: which apply in which."""
+BY_PROFILE: dict[Profile, str] = {
+    1: f"{_PASSWORDS} B_58",
+    2: f"{_PASSWORDS} A_04 A_06 B_58",
+    3: "A_04 A_06 A_07 A_08 B_58",
+}
+"""Cases that need a security profile, or a network: which apply in which."""
 SECURED = frozenset(f"TC_{each}_CSMS" for names in BY_PROFILE.values() for each in names.split())
 PASSWORD = "a-Password_of=32*characters+4321"
 OTHER = "CS-V2G-0002"

@@ -21,6 +21,7 @@ from tests.testkit.ocpp.test_csms_mutants import (
     drop,
     each,
     put,
+    swap,
     token_status,
 )
 from v2g.errors import RefusedError
@@ -36,9 +37,12 @@ _BEGINNING = {"tariffId": "own", "currency": "EUR", "validFrom": LONG_AGO}
 CASES = [case for case in CSMS_CASES if case.versions == ("2.1",) and case.id not in SCHEDULED | CERTIFIED]
 
 
-def _limited(payload: Payload) -> None:
-    for period in payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
-        period["limit"] = 6000.0
+def _periods(change: Edit) -> Edit:
+    def edit(payload: Payload) -> None:
+        for period in payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
+            change(period)
+
+    return edit
 
 
 def _bare(data: Payload) -> None:
@@ -60,10 +64,10 @@ def _of_another_the_second_time() -> Edit:
 
     def edit(payload: Payload) -> None:
         profile = payload["chargingProfile"]
-        transaction = profile.get("transactionId")
-        if transaction in seen:
+        key = profile.get("transactionId"), str(profile["chargingSchedule"])
+        if key in seen:
             profile["transactionId"] = "other"
-        seen.add(transaction)
+        seen.add(key)
 
     return edit
 
@@ -81,7 +85,33 @@ MUTANTS = (
     ),
     _scheduled("limitAtSoC")._replace(fails="K_102"),
     _scheduled("randomizedDelay")._replace(fails="K_106"),
-    Mutant("set-points have limits", CALL, "SetChargingProfile", _limited, "Q_108 Q_109 Q_117 Q_121"),
+    Mutant(
+        "set-points have limits",
+        CALL,
+        "SetChargingProfile",
+        _periods(add(limit=6000.0)),
+        "Q_108 Q_109 Q_117 Q_121 Q_124",
+    ),
+    Mutant(
+        "every mode is ChargingOnly",
+        CALL,
+        "SetChargingProfile",
+        _periods(put("operationMode", "ChargingOnly")),
+        "K_101 Q_108 Q_109 Q_110 Q_117 Q_121 Q_124",
+    ),
+    Mutant("there is no limit of discharging", CALL, "SetChargingProfile", _periods(drop("dischargeLimit")), "Q_124"),
+    Mutant("profiles have low numbers", CALL, "SetChargingProfile", put("chargingProfile.id", 5), "K_109"),
+    Mutant("streams are read by number", CALL, "GetPeriodicEventStream", add(id=7), "N_107"),
+    Mutant(
+        "another slot is set", CALL, "SetVariables", each("setVariableData", put("component.instance", "1")), "B_105"
+    ),
+    Mutant(
+        "APN and VPN are on",
+        CALL,
+        "SetVariables",
+        each("setVariableData", swap("attributeValue", {"false": "true"})),
+        "B_105",
+    ),
     Mutant("priority is not used", CALL, "UsePriorityCharging", put("activate", value=False), "K_118"),
     Mutant("reports of priority are refused", CALLRESULT, "NotifyPriorityCharging", "NotSupported", "K_118"),
     Mutant("nothing is updated", CALL, "UpdateDynamicSchedule", None, "K_121 Q_109 Q_110 Q_117"),

@@ -16,8 +16,11 @@ from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.attempts import Attempt
 from v2g_testkit.ocpp.csms_cases.block_a import A, names_host
+from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTester
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
+
+CASES = [case for case in CSMS_CASES if case in A.cases or case.id in SECURED]
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ async def test_our_back_end_passes(
     backend: Start, secured: Secured, profile: Profile, version: Version, subtests: pytest.Subtests
 ) -> None:
     async with secured_csms_under_test(backend, secured, profile, version) as tester:
-        for case in A.cases:
+        for case in CASES:
             with subtests.test(case.id):
                 result = await tester.run(case)
                 expected = Verdict.PASS if applies(case.id, profile) else Verdict.NOT_APPLICABLE
@@ -98,6 +101,12 @@ class Door:
     def new_passwords_never(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
         return attempt if attempt.station.password == PASSWORD else shows(attempt, password="x" * 16)
 
+    def every_subprotocol(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return msgspec.structs.replace(attempt, offered=("ocpp2.0.1",)) if attempt.offered else attempt
+
+    def no_second_subprotocol(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return msgspec.structs.replace(attempt, offered=attempt.offered[:1])
+
     def old_tls(self, attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
         return msgspec.structs.replace(attempt, outdated=False)
 
@@ -145,6 +154,8 @@ AT_THE_DOOR: tuple[tuple[Callable[[Door, Attempt, CsmsDeclaration], Attempt], Pr
     (Door.old_passwords, 1, "A_09"),
     (Door.new_passwords_only, 1, "A_10"),
     (Door.new_passwords_never, 2, "A_09"),
+    (Door.every_subprotocol, 1, "B_58"),
+    (Door.no_second_subprotocol, 1, "B_58"),
     (Door.old_tls, 2, "A_06"),
     (Door.old_tls, 3, "A_06"),
     (Door.no_rsa, 2, "A_04"),
@@ -166,7 +177,7 @@ def long_but_every(pairs: tuple[Any, ...], step: int) -> list[Any]:
 async def failed(tester: CsmsTester, profile: Profile) -> str:
     """Return the cases of a profile that fail."""
     found = set()
-    for case in A.cases:
+    for case in CASES:
         if case.id in SECURED and applies(case.id, profile) and (await tester.run(case)).verdict is Verdict.FAIL:
             found.add(case.id.removeprefix("TC_").removesuffix("_CSMS"))
     return " ".join(sorted(found))

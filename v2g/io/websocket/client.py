@@ -4,12 +4,13 @@
 one version of OCPP; `v2g.io.websocket.rpc` runs calls on it. The websockets library is imported when first needed.
 """
 
+import asyncio
 import base64
 import ssl
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +19,9 @@ from v2g.errors import KeyAccessError, TlsError, TransportError, UpgradeRefusedE
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
 from v2g.text import printable, redacted
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 MAX_BYTES: Final = 4 * MAX_FRAME
 """Longer frames (bytes) end the connection with 1009; shorter ones reach `RpcPeer`, which answers them."""
@@ -202,18 +206,64 @@ async def connect(
     (A00.FR.203); only tests set another `username` than the identity. Raises TlsError, UpgradeRefusedError or
     TransportError.
     """
+    names = {version: name for name, version in SUBPROTOCOLS.items()}
+    credentials = None if password is None else (username or identity, password)
+    offered = [names[version] for version in versions]
+    websocket = await _open(url, identity, offered, context, credentials, timeout, ping_interval)
+    if websocket.subprotocol is None:
+        await websocket.close(1002)
+        raise TransportError(f"{redacted(url)}: the CSMS does not support OCPP {', '.join(versions)}")
+    return OcppSocket(websocket, identity, SUBPROTOCOLS[websocket.subprotocol])
+
+
+async def agreed(
+    url: str,
+    identity: str,
+    names: Sequence[str],
+    *,
+    context: ssl.SSLContext | None,
+    password: str | None = None,
+    timeout: float = 10.0,
+) -> str | None:
+    """Return the WebSocket subprotocol of these names that the CSMS agrees to (OCPP-J 3.3), and close the connection.
+
+    None: it agrees to none, and has closed the connection itself. Raises as `connect`; also TransportError if it does
+    not close it.
+    """
+    credentials = None if password is None else (identity, password)
+    websocket = await _open(url, identity, names, context, credentials, timeout, None)
+    chosen = websocket.subprotocol
+    try:
+        if chosen is None:
+            async with asyncio.timeout(timeout):
+                await websocket.wait_closed()
+    except TimeoutError:
+        raise TransportError(f"{redacted(url)}: the CSMS keeps a connection without a subprotocol") from None
+    finally:
+        await websocket.close()
+    return chosen
+
+
+async def _open(
+    url: str,
+    identity: str,
+    names: Sequence[str],
+    context: ssl.SSLContext | None,
+    credentials: tuple[str, str] | None,
+    timeout: float,
+    ping_interval: float | None,
+) -> "ClientConnection":
     from websockets.asyncio.client import connect as open_websocket
     from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
     from websockets.typing import Subprotocol
 
     shown = redacted(url)
-    names = {version: Subprotocol(name) for name, version in SUBPROTOCOLS.items()}
-    headers = {} if password is None else {"Authorization": basic_authorization(username or identity, password)}
+    headers = {} if credentials is None else {"Authorization": basic_authorization(*credentials)}
     try:
-        websocket = await open_websocket(
+        return await open_websocket(
             f"{url.rstrip('/')}/{quote(identity, safe='')}",
             ssl=context,
-            subprotocols=[names[version] for version in versions],
+            subprotocols=[Subprotocol(name) for name in names],
             compression=None,
             user_agent_header=None,
             additional_headers=headers,
@@ -232,10 +282,6 @@ async def connect(
         raise UpgradeRefusedError(f"{shown}: HTTP status {status}{said and f': {said}'}", status=status) from None
     except (InvalidHandshake, WebSocketException, OSError, TimeoutError, ValueError) as error:  # ValueError: the URL
         raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
-    if websocket.subprotocol is None:
-        await websocket.close(1002)
-        raise TransportError(f"{shown}: the CSMS does not support OCPP {', '.join(versions)}")
-    return OcppSocket(websocket, identity, SUBPROTOCOLS[websocket.subprotocol])
 
 
 _MAX_SAID: Final = 120

@@ -10,6 +10,25 @@ from v2g_testkit.ocpp.station_tester import variable_of
 B: Final[Block[CsmsTest]] = Block()
 
 
+@B.case(
+    "TC_B_58_CSMS",
+    "WebSocket subprotocols",
+    required="The back end agrees to the version that it has; without one it completes the handshake, and closes.",
+    requirements=("OCPP-J 3.3",),
+)
+async def subprotocols(t: CsmsTest) -> None:
+    await t.ready()
+    await t.disconnect()
+    own = f"ocpp{t.version}"
+    chosen = await t.agreed(_UNKNOWN, own)
+    t.check(chosen == own, "OCPP-J 3.3", f"agrees to {chosen} instead of {own}")
+    chosen = await t.agreed(_UNKNOWN)
+    t.check(chosen is None, "OCPP-J 3.3", f"agrees to {chosen}, which no version has")
+
+
+_UNKNOWN: Final = "ocpp0.1"
+
+
 # -- boot
 
 

@@ -87,6 +87,47 @@ _case_of_profile(106, "Profile with a random delay", "K01.FR.96", purpose=_DEFAU
 
 
 @K_21.case(
+    "TC_K_101_CSMS",
+    "Other operation mode for a transaction",
+    required="The back end sends a profile with the other mode, and takes the report that the mode has changed.",
+    requirements=("K01.FR.110", "Q03.FR.01"),
+    needs=(*_NEEDS, "V2X"),
+    **OF_21,
+)
+async def operation_mode(t: CsmsTest) -> None:
+    transaction = await going(t)
+    for mode, period in (("ChargingOnly", {"limit": 6000.0}), ("CentralSetpoint", {"setpoint": 3000.0})):
+        wanted = profile(t, {"operationMode": mode, **period}, transactionId=transaction.id)
+        await sets(t, "Q03.FR.01", 1, wanted)
+    info = {"operationMode": "CentralSetpoint"}
+    await transaction.event("Updated", "OperationModeChanged", state="Charging", info=info)
+
+
+@K_21.case(
+    "TC_K_109_CSMS",
+    "Numbers of profiles that the station keeps for external limits",
+    required="The back end gives a profile a higher number than MaxExternalConstraintsId, which it has read.",
+    requirements=("K01.FR.80",),
+    needs=_NEEDS,
+    **OF_21,
+)
+async def reserved_numbers(t: CsmsTest) -> None:
+    await t.ready()
+    t.undo(lambda: _reserves(t, 0))
+    await _reserves(t, 50)
+    found = await sets(t, "K01.FR.80", 1, profile(t, {"limit": 6000.0}, purpose=_DEFAULT))
+    t.check(found["id"] > 50, "K01.FR.80", f"sets a profile with the number {found['id']}, which the station keeps")
+
+
+async def _reserves(t: CsmsTest, most: int) -> None:
+    """Have the back end read up to which number the station keeps those of profiles."""
+    t.set_value("SmartChargingCtrlr", "MaxExternalConstraintsId", str(most))
+    variable = {"component": {"name": "SmartChargingCtrlr"}, "variable": {"name": "MaxExternalConstraintsId"}}
+    with precondition():
+        await t.asked("GetVariables", getVariableData=[variable])
+
+
+@K_21.case(
     "TC_K_118_CSMS",
     "Priority charging",
     required="The back end asks the station to use priority for the transaction, and takes its word that it does.",

@@ -161,3 +161,16 @@ async def local(t: CsmsTest) -> None:
     more = sorted({"limit", "dischargeLimit", "setpoint", "setpointReactive"} & sent.keys())
     t.check(not more, "Q08.FR.01", f"sets {', '.join(more)} beside the curve")
     t.check(schedule["chargingRateUnit"] == "W", "Q08.FR.05", f"sends the curve in {schedule['chargingRateUnit']}")
+
+
+@Q.case(
+    "TC_Q_124_CSMS",
+    "Load balancing by the station",
+    required="The back end sends a period of LocalLoadBalancing with the limits of charging and discharging.",
+    requirements=("Q09.FR.01", "Q09.FR.05"),
+    **_OF,
+)
+async def load_balancing(t: CsmsTest) -> None:
+    transaction = await going(t)
+    period = {"operationMode": "LocalLoadBalancing", "limit": 11_000.0, "dischargeLimit": -8_000.0}
+    await sets(t, "Q09.FR.05", 1, profile(t, period, transactionId=transaction.id))

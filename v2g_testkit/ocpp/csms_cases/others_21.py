@@ -31,6 +31,47 @@ async def network_profile(t: CsmsTest) -> None:
     await t.asked("SetNetworkProfile", "B09.FR.14", configurationSlot=2, connectionData=data)
 
 
+@OTHERS_21.case(
+    "TC_B_105_CSMS",
+    "Network profile by variables",
+    required="The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority.",
+    requirements=("B09.FR.21", "B09.FR.30", "B10.FR.01"),
+    needs=("network profiles by variables",),
+    **_OF,
+)
+async def profile_by_variables(t: CsmsTest) -> None:
+    await t.ready()
+    with precondition():
+        await _prioritises(t, "1,2")
+    values = {
+        "OcppCsmsUrl": "wss://csms.example/ocpp", "OcppInterface": "Any", "OcppTransport": "JSON",
+        "MessageTimeout": "30", "SecurityProfile": "2", "ApnEnabled": "false", "VpnEnabled": "false",
+    }  # fmt: skip
+    component = {"name": "NetworkConfiguration", "instance": "3"}
+    await t.operate(
+        "SetVariables",
+        setVariableData=[
+            {"component": component, "variable": {"name": name}, "attributeValue": value}
+            for name, value in values.items()
+        ],
+    )
+    found: dict[str, str] = {}
+    while values.keys() - found.keys():
+        for each in (await t.expect("SetVariables", "B09.FR.30"))["setVariableData"]:
+            slot, name = each["component"].get("instance"), each["variable"]["name"]
+            t.check(slot == "3", "B09.FR.21", f"sets {name} of slot {slot} instead of 3")
+            found[name] = each["attributeValue"]
+    wrong = sorted(name for name, value in values.items() if found[name].lower() != value.lower())
+    t.check(not wrong, "B09.FR.30", f"sets other values of {', '.join(wrong)}")
+    await _prioritises(t, "3,1")
+
+
+async def _prioritises(t: CsmsTest, slots: str) -> None:
+    """Have the back end set which slots the station uses. Raises Failed."""
+    place = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "NetworkConfigurationPriority"}}
+    await t.asked("SetVariables", "B10.FR.01", setVariableData=[place | {"attributeValue": slots}])
+
+
 def _case_of_reset(number: int, title: str, *requirements: str, charging: bool) -> None:
     @OTHERS_21.case(
         f"TC_B_{number}_CSMS",
@@ -241,23 +282,53 @@ async def custom_trigger(t: CsmsTest) -> None:
     await t.asked("TriggerMessage", "F06.FR.20", requestedMessage="CustomTrigger", customTrigger="NotifyChargingLimit")
 
 
-@OTHERS_21.case(
-    "TC_N_105_CSMS",
-    "Stream of a periodic monitor",
-    required="The back end sets the monitor with the rate of its stream, and accepts the stream.",
-    requirements=("N11.FR.06", "N11.FR.09"),
-    profiles=("Advanced Device Management",),
-    needs=("periodic event streams",),
-    **_OF,
-)
-async def stream(t: CsmsTest) -> None:
+_STREAMS: Final[dict[str, Any]] = _OF | {
+    "profiles": ("Advanced Device Management",),
+    "needs": ("periodic event streams",),
+}
+_STREAM: Final = {"id": 7, "variableMonitoringId": 7, "params": {"interval": 10}}
+
+
+async def _opens(t: CsmsTest) -> None:
+    """Open a stream. Raises Failed."""
+    answer = await t.call("OpenPeriodicEventStream", constantStreamData=_STREAM)
+    t.check(answer["status"] == "Accepted", "N11.FR.06", f"answers {answer['status']} to the stream")
+
+
+async def _monitored(t: CsmsTest) -> None:
+    """Have the back end set a monitor with a stream. Raises Failed."""
     await t.ready()
     about: Payload = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
     monitor = about | {"type": "Periodic", "value": 2.0, "severity": 8, "periodicEventStream": {"interval": 10}}
     result = about | {"id": 7, "type": "Periodic", "severity": 8, "status": "Accepted"}
     t.answer("SetVariableMonitoring", {"setMonitoringResult": [result]})
     await t.asked("SetVariableMonitoring", "N11.FR.09", setMonitoringData=[monitor])
-    data = {"id": 7, "variableMonitoringId": 7, "params": {"interval": 10}}
-    answer = await t.call("OpenPeriodicEventStream", constantStreamData=data)
-    t.check(answer["status"] == "Accepted", "N11.FR.06", f"answers {answer['status']} to the stream")
+
+
+@OTHERS_21.case(
+    "TC_N_105_CSMS",
+    "Stream of a periodic monitor",
+    required="The back end sets the monitor with the rate of its stream, and accepts the stream.",
+    requirements=("N11.FR.06", "N11.FR.09", "N13.FR.02"),
+    **_STREAMS,
+)
+async def stream(t: CsmsTest) -> None:
+    await _monitored(t)
+    await _opens(t)
+    await t.call("ClosePeriodicEventStream", id=7)
+
+
+@OTHERS_21.case(
+    "TC_N_107_CSMS",
+    "Streams are read",
+    required="The back end asks for the streams that are open.",
+    requirements=("N12.FR.01",),
+    **_STREAMS,
+)
+async def streams(t: CsmsTest) -> None:
+    with precondition():
+        await _monitored(t)
+        await _opens(t)
+    t.answer("GetPeriodicEventStream", {"constantStreamData": [_STREAM]})
+    await t.asked("GetPeriodicEventStream", "N12.FR.01")
     await t.call("ClosePeriodicEventStream", id=7)
