@@ -38,7 +38,8 @@ def payment_details(request: PaymentDetailsReq, stage: Presenting, context: Requ
     except (CertificateError, RevocationError) as error:
         raise refused(error) from None
     if not is_same_contract(verified.emaid, request.emaid):
-        raise refuse("FAILED_CertChainError", f"the certificate is of {verified.emaid}, not of {request.emaid}")
+        why = f"the certificate is of {verified.emaid}, not of {request.emaid}"
+        raise refuse(code_of_chain("wrong_subject"), why)
     earlier = context.joined.contract if context.joined is not None else None
     if earlier is not None and verified.der[0] != earlier.chain[0]:  # journal and transaction are the earlier one's
         raise refuse("FAILED_CertificateNotAllowedAtThisEVSE", "another contract than before the pause")

@@ -128,7 +128,7 @@ STRANGER = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     [
         (installation, STRANGER, {}, "FAILED_SignatureError"),
         (update, STRANGER, {}, "FAILED_SignatureError"),
-        (update, None, {"emaid": "DEV2GC00000002"}, "FAILED_CertChainError"),
+        (update, None, {"emaid": "DEV2GC00000002"}, "FAILED_NoCertificateAvailable"),
         (installation, None, {"oem_provisioning_cert": b"no certificate"}, "FAILED_CertChainError"),
     ],
 )

@@ -35,7 +35,7 @@ USES: Final[Mapping[str, CodeUse]] = MappingProxyType(
             (*_INSTALLING, "AuthorizationRes"), "the signature in the header is missing or wrong"
         ),
         "FAILED_NoCertificateAvailable": CodeUse(
-            _CONTRACT, "there is no contract for this vehicle, or none came in time"
+            _CONTRACT, "there is no contract for this vehicle, or none came in time; a certificate has another subject"
         ),
         "FAILED_CertChainError": CodeUse(_CONTRACT, "the chain is malformed, out of order or leads to no known root"),
         "FAILED_ChallengeInvalid": CodeUse(("AuthorizationRes",), "GenChallenge is not the given one (V2G2-475)"),
@@ -74,6 +74,8 @@ _BY_CHAIN: Final = MappingProxyType(
         "expired": "FAILED_CertificateExpired",
         "not_yet_valid": "FAILED_CertificateExpired",  # [V2G2-824]
         "revoked": "FAILED_CertificateRevoked",
+        "wrong_subject": "FAILED_NoCertificateAvailable",  # another eMAID, or none
+        "wrong_domain": "FAILED_NoCertificateAvailable",
     }
 )
 
