@@ -100,6 +100,15 @@ class Table:
         return _convert(self.tree, type_, self.folder)
 
 
+def without_flaw(found: tuple[T | None, Sequence[Flaw]], place: str) -> T:
+    """Return a table that was read without flaws. Raises ConfigError with the first one; `place` is the table's."""
+    config, flaws = found
+    if config is None or flaws:
+        path, why, hint = flaws[0]
+        raise ConfigError(": ".join(filter(None, (place, ".".join(path), why))), hint=hint)
+    return config
+
+
 def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[Flaw]]:
     found = list(_unknown_keys(tree, type_, ()))
     try:

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from secc.hardware.driver_guard import guarded
-from v2g.config import Flaw, Table
+from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.extras import extras_named
 from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EnergyMeter, StageParts
@@ -142,11 +142,7 @@ def read_settings(kind: Kind, name: str, table: Table | None) -> tuple[msgspec.S
 
 def settings_from(kind: Kind, name: str, table: Table | None) -> msgspec.Struct:
     """Return a driver's configuration from its table. Raises ConfigError if it is invalid, and as `find` does."""
-    config, flaws = read_settings(kind, name, table)
-    if config is None or flaws:
-        key, why, hint = flaws[0]
-        raise ConfigError(f"driver {name!r}: {' '.join(filter(None, ('.'.join(key), why)))}", hint=hint)
-    return config
+    return without_flaw(read_settings(kind, name, table), f"driver {name!r}")
 
 
 def side_opener(kind: SideKind, name: str, table: Table | None, context: DriverContext) -> OpenSide[Any]:

@@ -24,7 +24,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig, SimulatedMains, make_faults
 from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
-from v2g.config import Flaw, Table
+from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.interfaces import (
     BoardParts,
@@ -166,11 +166,7 @@ def _settings(config: HardwareConfig, kind: PowerKind) -> tuple[msgspec.Struct |
 
 def settings_of(config: HardwareConfig, kind: PowerKind) -> msgspec.Struct:
     """Return the configuration of a part's driver. Raises ConfigError if it is missing or invalid."""
-    settings, found = _settings(config, kind)
-    if settings is None or found:
-        key, why, hint = found[0]
-        raise ConfigError(f"hardware.{'.'.join(key)}: {why}", hint=hint)
-    return settings
+    return without_flaw(_settings(config, kind), "hardware")
 
 
 @dataclass
