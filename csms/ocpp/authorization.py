@@ -4,7 +4,7 @@ from csms.domain.authorization.authorize import CONTRACT, Answer, Chain, answer_
 from csms.ocpp.base import HandlerContext
 from csms.ocpp.tariffs import driver_tariff
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
-from v2g.ocpp.messages.base import MessageContent
+from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode, MessageContent
 from v2g.ocpp.times import format_time
 
 
@@ -33,9 +33,15 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
     return AuthorizeResponse(
         id_token_info=token_info(answer),
         certificate_status=answer.certificate_status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
-        allowed_energy_transfer=answer.energy_transfer if context.version == "2.1" else (),  # type: ignore[arg-type]
+        allowed_energy_transfer=_energy_transfer(answer) if context.version == "2.1" else (),
         tariff=await driver_tariff(context, token) if answer.status == "Accepted" else None,
     )
+
+
+def _energy_transfer(answer: Answer) -> tuple[EnergyTransferMode, ...]:
+    """Return the modes that an accepted token allows: without a list it would charge only (Q01.FR.01)."""
+    modes = answer.energy_transfer or ENERGY_TRANSFER
+    return modes if answer.status == "Accepted" else ()  # type: ignore[return-value]  # core.authorize speaks OCPP
 
 
 def token_info(answer: Answer) -> IdTokenInfo:

@@ -215,5 +215,5 @@ class NoBackend:
 
 
 def _decided(attempt: int, status: ports.AuthorizationStatus, modes: Sequence[str]) -> Fact:
-    services = services_of(modes) if modes else None  # Q01.FR.08: without a list there is no restriction
+    services = services_of(modes) if modes else None  # empty: any
     return ports.AuthorizationDecided(attempt, status, services)

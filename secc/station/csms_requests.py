@@ -55,7 +55,7 @@ class CsmsRequests:
         except V2GError as error:
             self._note("authorize_failed", reason=str(error)[:200])
             return unreachable
-        outcome = authorize_outcome(answer)
+        outcome = authorize_outcome(answer, self._runner.version)
         group = answer.id_token_info.group_id_token
         if outcome.decision == "accepted" and not self._may_use(evse_id, token, group.id_token if group else None):
             outcome = replace(outcome, decision="refused")

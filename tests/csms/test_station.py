@@ -22,6 +22,7 @@ from csms.domain.security.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
 from v2g.energy.grid_signal import PriceSignal
+from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode
 
 
 class Station21(ocpp.v21.ChargePoint):  # type: ignore[misc]  # published without types
@@ -226,12 +227,19 @@ async def test_a_contract_chain_is_authorised_and_2_1_hears_what_it_covers(csms:
     assert [each["result"] for each in csms.events("authorize")] == ["Accepted", "Invalid"]
 
 
-@pytest.mark.parametrize(("version", "heard"), [("ocpp2.1", ["DC"]), ("ocpp2.0.1", None)])
+@pytest.mark.parametrize(
+    ("version", "modes", "heard"),
+    [
+        ("ocpp2.1", ("DC",), ["DC"]),
+        ("ocpp2.1", (), list(ENERGY_TRANSFER)),
+        ("ocpp2.0.1", ("DC",), None),
+    ],
+)
 async def test_what_energy_a_card_may_transfer_is_answered_too(
-    start: Start, version: str, heard: list[str] | None
+    start: Start, version: str, modes: tuple[EnergyTransferMode, ...], heard: list[str] | None
 ) -> None:
-    """Q01.FR.01; 2.0.1 has no such list."""
-    card = TokenEntry(id_token="04AABBCC", type="ISO14443", energy_transfer=("DC",))
+    """Q01.FR.01: always a list, without one the station charges only; 2.0.1 has no such list."""
+    card = TokenEntry(id_token="04AABBCC", type="ISO14443", energy_transfer=modes)
     async with start(tokens=(card,)) as csms, station(csms, version) as point:
         await boot(point, version)
         request = messages(version).Authorize(id_token={"id_token": "04AABBCC", "type": "ISO14443"})

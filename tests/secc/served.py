@@ -22,6 +22,9 @@ class Served(Bench):
         layout = EvseLayout(connectors=(ConnectorLayout(),), max_power_w=POWER_W, max_discharge_w=POWER_W)
         super().__init__("2.1", evses=(layout,), **more)
         self._done = 0
+        self.answers["Authorize"] = {
+            "idTokenInfo": {"status": "Accepted"}, "allowedEnergyTransfer": ["DC", "DC_BPT"]
+        }  # fmt: skip
         chance = random.Random(5).random
         self.site = Site(behaviour, (POWER_W,), self.utc_ms, chance, grid=grid)
         for fact in list(self.site.started(self.utc_ms)):

@@ -131,6 +131,8 @@ class AllowPower(Command, frozen=True, kw_only=True):
 
     evse_id: int
     allowed: bool
+    energy_transfer: tuple[str, ...] = ()
+    """See Authorization; empty also for no change."""
 
 
 class Lock(Command, frozen=True, kw_only=True):

@@ -319,8 +319,11 @@ class Site:
     def command(self, command: Command, now_ms: int) -> Iterator[Fact]:
         """Carry out a command to the hardware; yield the facts that follow at once."""
         match command:
-            case AllowPower(evse_id=evse_id, allowed=allowed):
-                yield from self._allow(self.bays[evse_id], now_ms, allowed=allowed)
+            case AllowPower(evse_id=evse_id, allowed=allowed, energy_transfer=modes):
+                bay = self.bays[evse_id]
+                if modes and "DC_BPT" not in modes:
+                    bay.service = "DC"
+                yield from self._allow(bay, now_ms, allowed=allowed)
             case SetLimit(evse_id=evse_id, allowance=allowance):
                 bay = self.bays[evse_id]
                 self._meter(bay, now_ms)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_o import message, put, shown
+from v2g_station.blocks.evse import AllowPower
 
 
 def bench(**info: object) -> Bench:
@@ -35,6 +36,20 @@ def test_a_cached_identifier_has_its_language() -> None:
         assert shown(found) == [2]
         found.unplug()
         assert shown(found) == [1, 2]
+
+
+def test_a_cached_identifier_may_transfer_what_was_allowed() -> None:
+    """Q01.FR.01."""
+    found = Bench("2.1", variables={"AuthCtrlr.LocalPreAuthorize": "true"})
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "allowedEnergyTransfer": ["DC", "DC_BPT"]}
+    for _ in range(2):
+        found.present()
+        found.plug()
+        (allowed,) = [each for each in found.commands if isinstance(each, AllowPower) and each.allowed]
+        assert allowed.energy_transfer == ("DC", "DC_BPT")
+        found.unplug()
+        found.commands.clear()
+    assert len(found.all("Authorize")) == 1
 
 
 def test_an_identifier_that_waits_for_a_plug_is_valid_at_its_evses_only() -> None:

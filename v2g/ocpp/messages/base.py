@@ -9,7 +9,7 @@ Bounds of numbers (no negative EVSE, at most three phases), which only the schem
 they are a rule.
 """
 
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -162,6 +162,8 @@ EnergyTransferMode = Annotated[
     ],
     since_21("AC_BPT", "AC_BPT_DER", "AC_DER", "DC_BPT", "DC_ACDP", "DC_ACDP_BPT", "WPT"),
 ]
+ENERGY_TRANSFER: Final[tuple[EnergyTransferMode, ...]] = get_args(get_args(EnergyTransferMode)[0])
+"""All energy transfer modes."""
 MessageFormat = Annotated[Literal["ASCII", "HTML", "URI", "UTF8", "QRCODE"], since_21("QRCODE")]
 
 

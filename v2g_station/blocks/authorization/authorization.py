@@ -7,6 +7,7 @@ from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse,
 from v2g.ocpp.messages.base import Message, OCSPRequestData
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g_station.blocks.authorization.cache import Cache, Known
+from v2g_station.blocks.authorization.contracts import allowed_energy_transfer
 from v2g_station.blocks.authorization.local_list import LocalList
 from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token, VehicleAddress
 from v2g_station.blocks.payment.web_payment import WebPayments
@@ -39,7 +40,9 @@ class _Floating(NamedTuple):
 
 def _local(known: Known, source: Source) -> Verdict:
     """Return the result of the local list or the cache."""
-    return Verdict(known.status == "Accepted", known.group, source, known.evse_ids, known.language)
+    accepted = known.status == "Accepted"
+    modes = known.energy_transfer
+    return Verdict(accepted, known.group, source, known.evse_ids, known.language, energy_transfer=modes)
 
 
 REFUSED = Verdict(accepted=False)
@@ -145,7 +148,8 @@ class Authorizer:
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
-                self._cache.learn(fact.id_token, answer.id_token_info, authorized=True)
+                allowed = allowed_energy_transfer(answer, self._k.version)
+                self._cache.learn(fact.id_token, answer.id_token_info, authorized=True, energy_transfer=allowed)
                 info = answer.id_token_info
                 if info.status == "Accepted" and info.group_id_token is not None:  # C09.FR.11
                     self._end_by_group(fact, running, info.group_id_token.id_token)
@@ -319,7 +323,8 @@ class Authorizer:
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
                 info = answer.id_token_info
-                self._cache.learn(id_token, info, authorized=True)  # C10.FR.04
+                allowed = allowed_energy_transfer(answer, self._k.version)
+                self._cache.learn(id_token, info, authorized=True, energy_transfer=allowed)  # C10.FR.04
                 group = info.group_id_token.id_token if info.group_id_token else None
                 message = info.personal_message.content if info.personal_message else ""
                 fine = info.status == "Accepted"
@@ -331,7 +336,7 @@ class Authorizer:
                         info.evse_id,
                         info.language1,
                         message=message,
-                        energy_transfer=answer.allowed_energy_transfer,
+                        energy_transfer=allowed,
                     )
                 )
             elif not isinstance(answer, Message) and not self._k.online:
@@ -405,10 +410,11 @@ class Authorizer:
         def answered(answer: Answer) -> None:
             verdict = REFUSED
             if isinstance(answer, AuthorizeResponse):
-                self._cache.learn(token, answer.id_token_info, authorized=True)
+                allowed = allowed_energy_transfer(answer, self._k.version)
+                self._cache.learn(token, answer.id_token_info, authorized=True, energy_transfer=allowed)
                 fine = answer.id_token_info.status == "Accepted" and answer.certificate_status in (None, "Accepted")
                 group = answer.id_token_info.group_id_token
-                verdict = Verdict(fine, group.id_token if group else None)
+                verdict = Verdict(fine, group.id_token if group else None, energy_transfer=allowed)
             self._decide(evse, token, verdict)
 
         self._k.call(request, answered)

@@ -46,6 +46,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int | None = None
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
+    energy_transfer: tuple[str, ...] = ()
+    """The only energy transfer modes that the CSMS allowed it at its last authorization; empty for any."""
     driver: DriverTariff | None = None
     stored_ms: int = 0
     used_ms: int = 0
@@ -110,16 +112,24 @@ class Cache:
         self._entries[name] = msgspec.structs.replace(found, used_ms=self._k.utc_ms, uses=found.uses + 1)
         return self._entries[name]
 
-    def learn(self, id_token: IdToken, info: IdTokenInfo, *, authorized: bool = False) -> None:
+    def learn(
+        self,
+        id_token: IdToken,
+        info: IdTokenInfo,
+        *,
+        authorized: bool = False,
+        energy_transfer: tuple[str, ...] = (),
+    ) -> None:
         """Store the CSMS's answer about an identifier (C10.FR.01, .04, .05); if it was an authorization request, with
-        the driver's tariff (I08.FR.05)."""
+        the driver's tariff (I08.FR.05) and the allowed energy transfer."""
         if not self.enabled or id_token.type in _ONCE:
             return
         name, new = name_of(id_token), known(info, self._k.utc_ms)
         old = self._entries.get(name)
         uses = old.uses if old else 0
         driver = self.drivers.get(name) if authorized else old.driver if old else None
-        self._entries[name] = new = msgspec.structs.replace(new, uses=uses, driver=driver)
+        modes = energy_transfer if authorized else old.energy_transfer if old else ()
+        self._entries[name] = new = msgspec.structs.replace(new, uses=uses, driver=driver, energy_transfer=modes)
         if old is None or msgspec.structs.replace(old, stored_ms=0, used_ms=0, uses=0) != msgspec.structs.replace(
             new, stored_ms=0, used_ms=0, uses=0
         ):

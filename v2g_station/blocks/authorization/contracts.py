@@ -32,6 +32,10 @@ _CERTIFICATE: Final[dict[str, Decision]] = {
 }
 
 
+CHARGING_ONLY: Final = ("AC_single_phase", "AC_two_phase", "AC_three_phase", "DC", "DC_ACDP", "WPT")
+"""Energy transfer modes without discharge."""
+
+
 class AuthorizeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The CSMS's answer about a contract. `status` and `certificate_status` are OCPP values, empty if missing.
 
@@ -56,7 +60,15 @@ def authorize_request(
     )
 
 
-def authorize_outcome(response: AuthorizeResponse) -> AuthorizeOutcome:
+def allowed_energy_transfer(response: AuthorizeResponse, version: Version) -> tuple[str, ...]:
+    """Return the energy transfer modes that an answer allows, empty for any.
+
+    OCPP 2.1: those of its list, without one charging only (Q01.FR.09, Q02.FR.04). 2.0.1 has no list.
+    """
+    return (response.allowed_energy_transfer or CHARGING_ONLY) if version == "2.1" else ()
+
+
+def authorize_outcome(response: AuthorizeResponse, version: Version) -> AuthorizeOutcome:
     """Return the meaning of a response. Charging needs the identifier and, if checked, the certificate accepted."""
     status, certificate = response.id_token_info.status, response.certificate_status or ""
     decision: Decision = "accepted" if status == "Accepted" else "unknown" if status == "Unknown" else "refused"
@@ -68,5 +80,5 @@ def authorize_outcome(response: AuthorizeResponse) -> AuthorizeOutcome:
         decision=decision,
         status=status,
         certificate_status=certificate,
-        energy_transfer=response.allowed_energy_transfer,
+        energy_transfer=allowed_energy_transfer(response, version),
     )

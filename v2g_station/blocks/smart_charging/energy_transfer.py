@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.bidirectional import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
 from v2g_station.blocks.transactions.sessions import Sessions
@@ -37,6 +39,8 @@ class EnergyTransfers:
         if not self._serves(evse.number, modes):
             return _rejected("UnsupportedRequest", "this EVSE has no energy service for any of these modes")
         record = evse.record
+        if evse.authorization is not None:
+            evse.authorization = msgspec.structs.replace(evse.authorization, energy_transfer=modes)
         self._k.do(
             AllowEnergyTransfer(
                 evse_id=evse.number, transaction_id=record.transaction_id, reference=record.reference, modes=modes

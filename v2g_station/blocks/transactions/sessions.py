@@ -232,7 +232,8 @@ class Sessions(TransactionEvents):
     def _let_flow(self, evse: Evse) -> None:
         if (connector := evse.plugged) is not None:
             self.lock(evse, connector)
-        self._k.do(AllowPower(evse_id=evse.number, allowed=True))
+        modes = evse.authorization.energy_transfer if evse.authorization is not None else ()
+        self._k.do(AllowPower(evse_id=evse.number, allowed=True, energy_transfer=modes))
 
     def lock(self, evse: Evse, connector: Connector) -> None:
         """Lock a detachable cable."""

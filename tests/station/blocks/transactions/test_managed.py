@@ -9,6 +9,7 @@ from tests.certification.station.bench import FIXED, Bench
 from tests.certification.station.test_block_q import V2X, measured
 from tests.station.blocks.transactions.test_managed_resumption import begin, lead
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.managed import RemoteStartRequested
@@ -100,6 +101,16 @@ def test_what_closes_the_charger_for_one_reason_stays_closed_when_another_ends()
     found.run(found.station.tick(found.moment))
     orders = [each.operative for each in found.commands if isinstance(each, Serve)]
     assert orders == [False]
+
+
+@pytest.mark.parametrize(("version", "modes"), [("2.1", CHARGING_ONLY), ("2.0.1", ())])
+def test_without_a_list_a_card_may_charge_only(version: Version, modes: tuple[str, ...]) -> None:
+    """Q01.FR.09, Q02.FR.04; 2.0.1 has no list."""
+    found = Bench(version, evses=(V2X,), managed=True)
+    found.plug()
+    found.present()
+    (start,) = [each for each in found.commands if isinstance(each, RemoteStartRequested)]
+    assert start.energy_transfer == modes
 
 
 @pytest.mark.parametrize("plugged", [True, False], ids=["plugged in", "card first"])
