@@ -85,6 +85,16 @@ def station(
             help="Take steps by hand at 127.0.0.1:PORT, a line each: plug 1, present 1 TOKEN. No simulated drivers.",
         ),
     ] = None,
+    fast_forward: Annotated[
+        float,
+        typer.Option(
+            "--fast-forward",
+            metavar="FACTOR",
+            min=1,
+            max=100,
+            help="Let all time pass faster, also OCPP's timers, for `v2g conform station` with the same factor.",
+        ),
+    ] = 1.0,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,
 ) -> None:
     """Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.
@@ -95,6 +105,7 @@ def station(
     - `v2g station --url ws://127.0.0.1:9000/ocpp --fleet sessions.csv --speed 60`
     - `v2g station --url ws://127.0.0.1:9000/ocpp --control 9100`
     """
+    from v2g.io.runtime.fast_forward import clock_of, loop_of
     from v2g_cli.passwords import read_passwords
     from v2g_station.simulator.fleet import Simulator
     from v2g_station.simulator.sessions import read_sessions
@@ -121,11 +132,14 @@ def station(
     )
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report}: no such folder", hint="create it first")
-    simulator = Simulator(fleet, contexts_of(fleet.url, fleet.identities, ca, certificate, key))
+    if fast_forward != 1 and speed != 1:
+        raise ConfigError("--speed and --fast-forward exclude each other", hint="--fast-forward speeds up everything")
+    contexts = contexts_of(fleet.url, fleet.identities, ca, certificate, key)
+    simulator = Simulator(fleet, contexts, clock_of(fast_forward) if fast_forward != 1 else None)
     shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
-    with shown or contextlib.nullcontext():
-        asyncio.run(_run(simulator, fleet.planned_s if duration is None else duration, look, control))
+    with shown or contextlib.nullcontext(), asyncio.Runner(loop_factory=loop_of(fast_forward)) as runner:
+        runner.run(_run(simulator, fleet.planned_s if duration is None else duration, look, control))
     _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
     if not simulator.tally.boot_s:
         ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("no answer from the back end yet", 1)]

@@ -102,6 +102,16 @@ def test_a_station_shows_a_new_password_which_no_frame_of_the_report_tells(tmp_p
     assert not any(password in page for page in pages.values())
 
 
+@pytest.mark.long
+def test_time_may_pass_faster_at_both(tmp_path: Path) -> None:
+    factor = ("--fast-forward", "20")
+    ids = ("TC_B_30_CS", "TC_E_05_CS", "TC_E_50_CS", "TC_J_01_CS")  # more than four minutes
+    only = [word for each in ids for word in ("--only", each)]
+    code, records = play(tmp_path, *factor, *only, station=factor)
+    found = {each["case"]: (each["verdict"], each["found"]) for each in records if "case" in each}
+    assert (code, found) == (0, dict.fromkeys(ids, ("pass", "as required")))
+
+
 def test_a_password_is_not_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sys, "argv", ["v2g", "conform", "station", "--password", "s3cret", "--password=s3cret", "--quick"]

@@ -32,6 +32,7 @@ WRONG = (
     (("--url", NOBODY, "--cert", "a.pem", "--key", "a.key"), "needs TLS"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "needs its own"),
     (("--url", NOBODY, "--behaviour", "/nowhere.toml"), "/nowhere.toml"),
+    (("--url", NOBODY, "--speed", "2", "--fast-forward", "2"), "--speed and --fast-forward exclude each other"),
 )
 
 

@@ -28,6 +28,7 @@ from v2g_cli.conform.options import (
 from v2g_cli.output import say
 
 if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g.io.runtime.clock import Clock
     from v2g.io.websocket.server import Handshake, Refusal
     from v2g_testkit.ocpp.declaration import Declaration
     from v2g_testkit.ocpp.driver import Driver
@@ -70,6 +71,16 @@ def station(
             help="Who plugs in and presents tokens: a command with {action}, {evse}, {token}, {type}, or a program.",
         ),
     ] = None,
+    fast_forward: Annotated[
+        float,
+        typer.Option(
+            "--fast-forward",
+            metavar="FACTOR",
+            min=1,
+            max=100,
+            help="Let all time pass faster, for a station that does so, too: `v2g station --fast-forward`.",
+        ),
+    ] = 1.0,
     prompt: PromptFlag = False,
     wait: Annotated[float, typer.Option("--wait", min=1, max=3600, help="Seconds to wait for the station.")] = 120.0,
     profile: ProfileOption = None,
@@ -95,6 +106,7 @@ def station(
     - `v2g conform station --listen 0.0.0.0:9000 --declaration station.toml --prompt --html report`
     - `v2g conform station --driver 'relay.sh {action} {evse} {token}' --quick --junit report.xml`
     """
+    from v2g.io.runtime.fast_forward import clock_of, loop_of
     from v2g_cli.conform.running import list_cases
     from v2g_testkit.ocpp.declaration import Declaration, read_declaration
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
@@ -106,11 +118,16 @@ def station(
         list_cases(cases, json=json)
         return
     bench = _Bench(_address(listen), path, identity, password, (chain, key, ca, ca_key), versions, wait, file_port)
-    tester = bench.tester(declared, _driver(driver, prompt=prompt))
+    tester = bench.tester(declared, _driver(driver, prompt=prompt), clock_of(fast_forward))
+    loop_factory = loop_of(fast_forward)
     if declare is not None:
-        asyncio.run(_declare(bench, tester, declare))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_declare(bench, tester, declare))
         return
-    play("station", tester, bench.open(), cases, device, resume=resume, junit=junit, html=html, json=json)
+    play(
+        "station", tester, bench.open(), cases, device, resume=resume, junit=junit, html=html, json=json,
+        loop_factory=loop_factory,
+    )  # fmt: skip
 
 
 class _Bench:
@@ -144,15 +161,14 @@ class _Bench:
         self._context = None if chain is None or key is None else server_context(chain, key, (ca,) if ca else ())
         self._tester: StationTester
 
-    def tester(self, declared: "Declaration", driver: "Driver") -> "StationTester":
+    def tester(self, declared: "Declaration", driver: "Driver", clock: "Clock") -> "StationTester":
         """Return the tester, which `open` connects."""
-        from v2g.io.runtime.clock import Clock
         from v2g_testkit.ocpp.certificates import Authority
         from v2g_testkit.ocpp.file_server import FileServer
         from v2g_testkit.ocpp.listener import Listener
         from v2g_testkit.ocpp.station_tester import StationTester
 
-        self._tester = tester = StationTester(declared, driver, Clock())
+        self._tester = tester = StationTester(declared, driver, clock)
         if self._authority is not None:
             tester.authority = Authority("CSMSRootCertificate", tester.now(), files=self._authority)
         tester.files = FileServer(self._address[0], self._file_port)
