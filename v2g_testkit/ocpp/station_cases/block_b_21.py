@@ -160,6 +160,9 @@ async def profile_with_identity(t: StationTest) -> None:
         "identity": "CS-V2G-OTHER", "basicAuthPassword": _PASSWORD,
     }  # fmt: skip
     t.hide(_PASSWORD)
+    plain = {name: value for name, value in data.items() if name not in ("identity", "basicAuthPassword")}
+    # its password cannot be read, and written back
+    t.undo(lambda: t.ask("SetNetworkProfile", configurationSlot=int(slot), connectionData=plain))
     answer = await t.ask("SetNetworkProfile", configurationSlot=int(slot), connectionData=data)
     t.check(answer["status"] == "Accepted", "B09.FR.01", f"answers {answer['status']}")
     for name, value in (("Identity", "CS-V2G-OTHER"), ("ApnEnabled", "false"), ("VpnEnabled", "false")):
