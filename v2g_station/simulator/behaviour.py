@@ -439,7 +439,7 @@ class Site:
     # -- by hand
 
     def do(self, line: str, now_ms: int) -> Iterator[Fact]:
-        """Carry out `present EVSE TOKEN [TYPE]`, `vehicle EVSE dynamic` (or scheduled, one-way), `ACTION EVSE`: plug,
+        """Carry out `present EVSE TOKEN [TYPE]`, `vehicle EVSE dynamic` (or scheduled), `ACTION EVSE`: plug,
         unplug, pull, needs, suspend, arrive, depart, stop, fault, alert, jam, clear; or what `steps` knows.
 
         Raises ValueError for anything else, LookupError for what cannot be done now.
@@ -455,14 +455,13 @@ class Site:
                     raise LookupError(f"EVSE {number} is {bay.phase}")
                 self._bring(bay)
                 yield from self._plug(bay, now_ms)
-            case "vehicle", [("dynamic" | "scheduled" | "one-way") as kind]:
+            case "vehicle", [("dynamic" | "scheduled") as kind]:
                 if bay.phase not in ("free", "identified") or not self.behaviour.bidirectional:
                     raise LookupError(f"EVSE {number} is {bay.phase}, or the station takes no such vehicles")
                 self._bring(bay)
                 capacity = int(self.behaviour.battery_kwh[1] * 1_000_000)
                 bay.battery, bay.leaves_ms = Battery(capacity_mwh=capacity, energy_mwh=capacity // 2), now_ms + STAY_MS
-                bay.service = "DC" if kind == "one-way" else "DC_BPT"
-                bay.control = "scheduled" if kind == "scheduled" else "dynamic"
+                bay.service, bay.control = "DC_BPT", kind
                 yield VehicleKnown(evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL)
                 yield from self._plug(bay, now_ms)
             case "frequency", [hertz] if self.grid is not None:

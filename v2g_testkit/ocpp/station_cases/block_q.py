@@ -140,7 +140,7 @@ async def processing(t: StationTest) -> None:
     **_OF,
 )
 async def allowed_later(t: StationTest) -> None:
-    transaction, _ = await _arrives(t, "one-way", {"idTokenInfo": {"status": "Accepted"}})
+    transaction, _ = await _arrives(t, allowed={"idTokenInfo": {"status": "Accepted"}})
     before = (await _asks(t, "Q02.FR.04"))["requestedEnergyTransfer"]
     t.check("BPT" not in before, "Q02.FR.04", f"requests {before} before it is allowed")
     with precondition():
