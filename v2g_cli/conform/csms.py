@@ -98,7 +98,7 @@ def csms(
     """
     from v2g.io.runtime.clock import Clock
     from v2g_cli.conform.running import list_cases
-    from v2g_testkit.ocpp.attempts import Sockets
+    from v2g_testkit.ocpp.attempts import Sockets, context_of, declared_attempt
     from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
     from v2g_testkit.ocpp.csms_tester import CsmsTester
     from v2g_testkit.ocpp.declaration import CsmsDeclaration, read_csms_declaration, written_csms
@@ -128,6 +128,7 @@ def csms(
         return
     operates = _operator(operator, prompt=prompt)
     declared = _declared(declared, said)
+    context_of(declared_attempt(declared))  # files that are not usable end the command here
     tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version)
     there = contextlib.nullcontext(declared.station.identity)
     play("csms", tester, there, cases, device, resume=resume, junit=junit, html=html, json=json)

@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from v2g.errors import TlsError, TransportError, UpgradeRefusedError, V2GError
-from v2g.io.websocket.client import OcppSocket, TlsFiles, agreed, client_context, connect, tls_error
+from v2g.io.websocket.client import (
+    OcppSocket,
+    TlsFiles,
+    agreed,
+    client_context,
+    connect,
+    system_context,
+    tls_error,
+)
 from v2g.ocpp.routes import Version
 from v2g_testkit.ocpp.certificates import outdated
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, StationIdentity
@@ -70,7 +78,7 @@ class Sockets:
         return await connect(
             attempt.url,
             station.identity,
-            context=_context(attempt),
+            context=context_of(attempt),
             versions=(version,),
             password=station.password,
             username=attempt.username,
@@ -78,7 +86,7 @@ class Sockets:
 
     async def agreed(self, attempt: Attempt) -> str | None:
         """See Network."""
-        station, context = attempt.station, _context(attempt)
+        station, context = attempt.station, context_of(attempt)
         return await agreed(attempt.url, station.identity, attempt.offered, context=context, password=station.password)
 
     async def certificate(self, attempt: Attempt) -> bytes:
@@ -86,7 +94,7 @@ class Sockets:
         url = urlsplit(attempt.url)
         try:
             async with asyncio.timeout(_HANDSHAKE_S):
-                _, writer = await asyncio.open_connection(url.hostname, url.port or 443, ssl=_context(attempt))
+                _, writer = await asyncio.open_connection(url.hostname, url.port or 443, ssl=context_of(attempt))
         except ssl.SSLError as error:
             raise tls_error(url.netloc, error) from None
         except (OSError, TimeoutError) as error:
@@ -96,11 +104,16 @@ class Sockets:
         return shown
 
 
-def _context(attempt: Attempt) -> ssl.SSLContext | None:
-    if not attempt.url.startswith("wss:") or attempt.ca is None:
+def context_of(attempt: Attempt) -> ssl.SSLContext | None:
+    """Return the TLS of an attempt, None without. Raises KeyAccessError, and TlsError for an unknown suite."""
+    if not attempt.url.startswith("wss:"):
         return None
     station = attempt.station
-    context = client_context(TlsFiles(ca=attempt.ca, chain=station.chain, key=station.key))
+    own = None if station.chain is None or station.key is None else (station.chain, station.key)
+    if attempt.ca is None:
+        context = system_context(own)
+    else:
+        context = client_context(TlsFiles(ca=attempt.ca, chain=station.chain, key=station.key))
     if attempt.outdated:
         return outdated(context)
     if attempt.suite:

@@ -104,7 +104,7 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     url: str = ""
     """Where stations connect, without the identity: `wss://csms.example:9443/ocpp`."""
     ca: Path | None = None
-    """PEM file of the roots of its certificate."""
+    """PEM file of the roots of its certificate; none: the roots of this machine."""
     profiles: tuple[Profile, ...] = ()
     """Certification profiles to test; empty: all."""
     supports: Mapping[str, bool] = {}
@@ -238,7 +238,7 @@ def written_csms(declaration: CsmsDeclaration) -> str:
     }
     lines = [
         f"url = {json.dumps(declaration.url)}  # where stations connect, without the identity",
-        "# ca = 'root.pem'  # roots of its certificate",
+        "# ca = 'root.pem'  # roots of its certificate; without it those of this machine",
         f"profiles = {json.dumps(declaration.profiles)}  # certification profiles to test; none: all",
         f"group = {json.dumps(declaration.group)}  # identifier of the group",
         f"master_group = {json.dumps(declaration.master_group)}  # and of that of the master pass",

@@ -475,7 +475,7 @@ MUTANTS += (
     Mutant("firmware is installed at once", CALL, "UpdateFirmware", put("firmware.installDateTime", LONG_AGO), "L_02"),
     Mutant("firmware is fetched at once", CALL, "UpdateFirmware", put("firmware.retrieveDateTime", LONG_AGO), "L_03"),
     Mutant("updates have the same number", CALL, "UpdateFirmware", put("requestId", 7), "L_10 L_11"),
-    Mutant("security events are refused", CALLRESULT, "SecurityEventNotification", "NotSupported", "L_05 L_06"),
+    Mutant("security events are refused", CALLRESULT, "SecurityEventNotification", "NotSupported", "A_14 L_05 L_06"),
     Mutant("another image is published", CALL, "PublishFirmware", put("location", "https://example.org"), "*"),
     Mutant("another image is unpublished", CALL, "UnpublishFirmware", put("checksum", "0" * 32), "*"),
     # M, certificates

@@ -63,6 +63,19 @@ def test_the_name_of_a_certificate_is_compared_with_a_domain_name_only(names: li
     assert names_host(names, host) is fits
 
 
+async def test_without_declared_roots_those_of_the_machine_count(
+    backend: Start, secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machines(attempt: Attempt, _: CsmsDeclaration) -> Attempt:
+        return msgspec.structs.replace(attempt, ca=None)
+
+    (case,) = (each for each in A.cases if each.id == "TC_A_07_CSMS")
+    async with secured_csms_under_test(backend, secured, 3, edit=machines) as tester:
+        assert (await tester.run(case)).verdict is Verdict.INCONCLUSIVE
+        monkeypatch.setenv("SSL_CERT_FILE", str(secured.root))
+        assert (await tester.run(case)).verdict is Verdict.PASS
+
+
 # -- one fault each
 
 Frame = list[Any]

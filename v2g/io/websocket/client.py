@@ -64,6 +64,13 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+def system_context(own: tuple[Path, Path] | None) -> ssl.SSLContext:
+    """As `client_context`, with the roots of the machine; `own`: the station's chain and key. Raises KeyAccessError."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, own)
+    context.load_default_certs()
+    return context
+
+
 _NO_CHECK_TIME: Final = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not define."""
 
