@@ -264,7 +264,8 @@ async def no_cable(t: StationTest) -> None:
     await t.present()
     await asks_about(t, t.token, "C01.FR.02")
     if "Authorized" in starts:
-        event = await t.expect("TransactionEvent", "E03.FR.05", triggerReason="EVConnectTimeout")
+        within = 15 + t.declared.seconds
+        event = await t.expect("TransactionEvent", "E03.FR.05", within=within, triggerReason="EVConnectTimeout")
         if "Authorized" in stops:
             t.check(event["eventType"] == "Ended", "E03.FR.05", f"the event is {event['eventType']}")
             _ends_as(t, event, "E03.FR.05", "Timeout")
@@ -290,7 +291,7 @@ async def too_late(t: StationTest) -> None:
         await points(t, "TxStopPoint", "Authorized")
     t.forget()
     await t.present()
-    event = await ended(t, "E03.FR.05")
+    event = await ended(t, "E03.FR.05", within=15 + t.declared.seconds)
     _because(t, event, "E06.FR.15", "EVConnectTimeout")
     _ends_as(t, event, "E06.FR.04", "Timeout")
     t.forget()
@@ -624,7 +625,7 @@ async def pulled_and_gone(t: StationTest) -> None:
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
     await _suspended(t)
-    event = await ended(t, "E10.FR.02")
+    event = await ended(t, "E10.FR.02", within=15 + t.declared.seconds)
     _because(t, event, "E10.FR.03", "EVConnectTimeout")
     _ends_as(t, event, "E10.FR.02", "Timeout")
 

@@ -324,14 +324,15 @@ async def details(t: StationTest) -> None:
         await _default(t, tariff)
     found = await _costs(t, seconds=30, idle=20)
     usage, cost = found["totalUsage"], found["totalCost"]
-    for name, used, price, requirement in (
-        ("energy", usage["energy"] / 1000, 2.0, "I12.FR.09"),
-        ("chargingTime", usage["chargingTime"] / 60, 3.0, "I12.FR.10"),
-        ("idleTime", usage["idleTime"] / 60, 6.0, "I12.FR.11"),
+    for name, used, price, requirement, rounded in (
+        ("energy", usage["energy"] / 1000, 2.0, "I12.FR.09", 0.0),
+        ("chargingTime", usage["chargingTime"] / 60, 3.0, "I12.FR.10", 1 / 60),  # whole seconds
+        ("idleTime", usage["idleTime"] / 60, 6.0, "I12.FR.11", 1 / 60),
     ):
         is_cost = cost.get(name, {}).get("exclTax", 0.0)
         t.check(used > 0, requirement, f"has no usage of {name}")
-        t.check(abs(is_cost - price * used) <= 0.02, requirement, f"calculates {is_cost} for {used:g} of {price:g}")
+        fits = abs(is_cost - price * used) <= 0.02 + price * rounded
+        t.check(fits, requirement, f"calculates {is_cost} for {used:g} of {price:g}")
     fee = cost.get("fixed", {})
     t.check(fee.get("exclTax") == 2.5, "I12.FR.05", f"has the fixed fee {fee.get('exclTax')}")
     t.check(abs(fee.get("inclTax", 0.0) - 3.0) <= 0.005, "I12.FR.13", f"has it with taxes as {fee.get('inclTax')}")
