@@ -83,8 +83,8 @@ class CsmsRequests:
         except V2GError as error:
             self._note("charging_needs_failed", reason=str(error)[:200])
             return ""
-        if answer.status == "Rejected" and self._runner.version == "2.0.1":
-            return "NoChargingProfile"  # in 2.0.1 this means that no schedule follows (K15.FR.04)
+        if answer.status == "Rejected" and (needs.older or self._runner.version == "2.0.1"):
+            return "NoChargingProfile"  # that no schedule follows (K15.FR.04), not that the transfer is refused
         return answer.status
 
     def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:

@@ -57,18 +57,24 @@ def test_a_chain_too_long_for_the_version_is_left_out() -> None:
     watts=st.integers(0, 10**6),
     optional=st.none() | st.integers(0, 100),
     departure=st.none() | st.integers(NOW, NOW + 10**9),
+    older=st.booleans(),
 )
 def test_needs_of_any_vehicle_are_valid_messages(
-    version: Version, service: str, mode: str, watts: int, optional: int | None, departure: int | None
+    version: Version, service: str, mode: str, watts: int, optional: int | None, departure: int | None, older: bool
 ) -> None:
     needs = EvNeeds(
         service=service,  # type: ignore[arg-type]
         control_mode=mode,  # type: ignore[arg-type]
         max_charge_w=watts, max_discharge_w=watts, max_current_ma=watts, max_voltage_mv=watts, departure_ms=departure,
         soc=optional, target_soc=optional, target_energy_wh=optional, max_energy_wh=optional, min_energy_wh=optional,
+        older=older,
     )  # fmt: skip
-    payload = write_payload(needs_request(1, needs, NOW, version), version)
-    validator("NotifyEVChargingNeedsRequest", version).validate(json.loads(payload))
+    payload = json.loads(write_payload(needs_request(1, needs, NOW, version), version))
+    validator("NotifyEVChargingNeedsRequest", version).validate(payload)
+    told = payload["chargingNeeds"]
+    new = version == "2.1" and not older
+    assert ("v2xChargingParameters" in told, "controlMode" in told) == (new, new)
+    assert new or len({"acChargingParameters", "dcChargingParameters"} & told.keys()) == 1, "K15.FR.06"
 
 
 samples = st.none() | st.builds(

@@ -43,6 +43,8 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Energy that the vehicle offers to discharge, and its price."""
     available: tuple[Service, ...] = ()
     """Services that the vehicle could select here."""
+    older: bool = False
+    """Whether the vehicle uses DIN 70121 or ISO 15118-2, which know no control modes."""
     max_points: int | None = None
     """Maximum number of schedule entries, of power or of prices, that it supports."""
 

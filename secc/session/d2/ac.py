@@ -59,6 +59,7 @@ def needs(parameter: AC_EVChargeParameter, known: Vehicle, departure_ms: int | N
         departure_ms=departure_ms,
         target_energy_wh=watt_hours(parameter.e_amount),
         available=("AC",),
+        older=True,
     )
 
 

@@ -64,6 +64,7 @@ def dc_needs(parameter: Any, vehicle: Vehicle, departure_ms: int | None = None) 
         target_soc=None if parameter.full_soc is None else percent(parameter.full_soc),
         target_energy_wh=None if wanted is None else max(0, watt_hours(wanted)),
         available=("DC",),
+        older=True,
     )
 
 

@@ -55,6 +55,15 @@ def test_other_needs_that_answer_a_renegotiation_are_told() -> None:
     found.expect("NotifyEVChargingNeeds")
 
 
+def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule_for_it() -> None:
+    found = vehicle()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
+    found.fact(Needs(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, older=True)))
+    assert "dcChargingParameters" in found.expect("NotifyEVChargingNeeds")["chargingNeeds"]
+    assert offers(found) == ["default"]
+    found.nothing("TransactionEvent", eventType="Ended")
+
+
 def test_needs_of_an_offline_time_are_told_later_with_that_time() -> None:
     found = vehicle()
     found.drop()

@@ -29,11 +29,12 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
     """Return a vehicle's needs as an OCPP request (K15). OCPP 2.0.1 has no discharging and only plain AC and DC: other
     modes are sent as those."""
     departure = None if needs.departure_ms is None else format_time(needs.departure_ms // 1000 * 1000)
-    if version == "2.0.1":
+    if version == "2.0.1" or needs.older:  # K15.FR.06
         ac = needs.service in ("AC", "AC_BPT")
         return NotifyEVChargingNeedsRequest(
             evse_id=evse_id,
             max_schedule_tuples=needs.max_points,
+            timestamp=None if version == "2.0.1" else format_time(utc_ms),
             charging_needs=ChargingNeeds(
                 requested_energy_transfer=_phases(needs) if ac else "DC",
                 departure_time=departure,

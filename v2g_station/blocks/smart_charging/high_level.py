@@ -172,9 +172,9 @@ class HighLevel:
 
         def answered(answer: Answer) -> None:
             status = answer.status if isinstance(answer, NotifyEVChargingNeedsResponse) else "NoChargingProfile"
-            if status == "Rejected" and self._k.version == "2.1":
+            if status == "Rejected" and self._k.version == "2.1" and not fact.needs.older:
                 self._refused(evse_id, fact.needs.service)
-            elif status in ("Rejected", "NoChargingProfile"):  # K18.FR.04
+            elif status in ("Rejected", "NoChargingProfile"):  # K15.FR.04, K18.FR.04
                 self._offer(evse_id, "default")
             elif evse_id in self._waiting:
                 self._k.after(f"needs.{evse_id}", SCHEDULE_PATIENCE, partial(self._offer, evse_id, "default"))
