@@ -32,6 +32,7 @@ from v2g_station.blocks.provisioning import Provisioning
 from v2g_station.blocks.remote_control import RemoteControl
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.reservation_book import ReservationBook
+from v2g_station.blocks.security.certificate_status import CertificateStatus
 from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
@@ -122,6 +123,7 @@ class Blocks:
         security_event = self.diagnostics.security_event
         self.certificates = CertificateStore(kernel, settings.roots, settings.chains)
         self.signing = Signing(kernel, self.certificates, security_event)
+        self.certificate_status = CertificateStatus(kernel, self.certificates)
         self.networks = NetworkProfiles(
             kernel, settings.network, settings.identity, certificates=self.certificates, security_event=security_event
         )

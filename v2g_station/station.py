@@ -61,7 +61,8 @@ class ChargingStation(Blocks):
         """Connect blocks with each other."""
         kernel, link = self.kernel, self.link
         link.on_opened.append(self.web_payments.refresh)
-        link.on_registered.append(self._registered)
+        link.on_registered += [self._registered, self.certificate_status.refresh]
+        self.signing.on_chain.append(self.certificate_status.refresh)
         self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
         self.outbox.on_answer.append(self.transaction_limits.event_answered)

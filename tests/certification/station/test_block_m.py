@@ -8,10 +8,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from tests.certification.station.bench import START_MS, Bench
 from tests.certification.station.test_block_b import PROFILE
+from v2g_station.blocks.security.certificate_status import CertificateState
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade
 
@@ -29,11 +30,18 @@ class Authority:
         self.certificate = self.sign(self.name, self.key.public_key(), by=parent, ca=True)
 
     def sign(
-        self, name: x509.Name, key: Any, *, by: "Authority | None" = None, ca: bool = False, days: int = 30
+        self,
+        name: x509.Name,
+        key: Any,
+        *,
+        by: "Authority | None" = None,
+        ca: bool = False,
+        days: int = 30,
+        responder: str = "",
     ) -> x509.Certificate:
         """Sign a key."""
         parent = by or self
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(parent.name)
@@ -42,8 +50,13 @@ class Authority:
             .not_valid_before(NOW - DAY * 40)
             .not_valid_after(NOW + DAY * days)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .sign(parent.key, hashes.SHA256())
         )
+        if responder:
+            place = x509.AccessDescription(
+                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder)
+            )
+            builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
+        return builder.sign(parent.key, hashes.SHA256())
 
     @property
     def pem(self) -> str:
@@ -193,9 +206,9 @@ class Key:
         builder = x509.CertificateSigningRequestBuilder().subject_name(self.name)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
-    def signed(self, by: Authority = ROOT, days: int = 30) -> str:
+    def signed(self, by: Authority = ROOT, days: int = 30, responder: str = "") -> str:
         """Its certificate."""
-        return pem(by.sign(self.name, self.key.public_key(), days=days))
+        return pem(by.sign(self.name, self.key.public_key(), days=days, responder=responder))
 
 
 def asked(found: Bench, trigger: str = "SignChargingStationCertificate") -> Key:
@@ -226,6 +239,45 @@ def test_tc_m_15_cs_list_v2g_chain() -> None:
     (entry,) = installed(found, "V2GCertificateChain")
     assert entry["certificateType"] == "V2GCertificateChain"
     assert installed(found, "MORootCertificate") == "NotFound"
+
+
+def states(found: Bench) -> list[str | None]:
+    """The OCSP responses that the hardware was given."""
+    return [each.ocsp for each in found.commands if isinstance(each, CertificateState)]
+
+
+def renewed(answer: Any) -> tuple[Bench, str]:
+    """A station that asks about its new V2G certificate; return it, and the serial number."""
+    found = Bench()
+    found.answers["GetCertificateStatus"] = answer
+    install(found, "V2GRootCertificate")
+    chain = asked(found, "SignV2GCertificate").signed(responder="http://ocsp.example")
+    assert give(found, chain, "V2GCertificate") == "Accepted"
+    request = found.expect("GetCertificateStatus")["ocspRequestData"]
+    assert request["responderURL"] == "http://ocsp.example"
+    serial = int(request["serialNumber"], 16)
+    assert serial == x509.load_pem_x509_certificate(chain.encode()).serial_number
+    found.nothing("GetCertificateStatus")
+    return found, request["serialNumber"]
+
+
+def test_tc_m_24_cs_certificate_status() -> None:
+    found, serial = renewed({"status": "Accepted", "ocspResult": "MAo="})
+    assert states(found) == ["MAo="]
+    found.power_loss()
+    found.wait(5 * 86_400)
+    found.nothing("GetCertificateStatus")
+    found.wait(2 * 86_400)
+    assert found.expect("GetCertificateStatus")["ocspRequestData"]["serialNumber"] == serial
+
+
+def test_tc_m_25_cs_certificate_status_failed() -> None:
+    found, serial = renewed({"status": "Failed"})
+    assert states(found) == [None]
+    found.answers["GetCertificateStatus"] = {"status": "Accepted", "ocspResult": "MAo="}
+    found.wait(86_400)
+    assert found.expect("GetCertificateStatus")["ocspRequestData"]["serialNumber"] == serial
+    assert states(found) == [None, "MAo="]
 
 
 def test_tc_a_09_cs_new_password() -> None:

@@ -7,18 +7,15 @@ from tests.certification.station.bench import FIXED, Bench
 from tests.certification.station.test_block_e import charging
 from tests.certification.station.test_block_k import put, transaction
 from v2g.energy.needs import EvNeeds
-from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
 from v2g_station.blocks.smart_charging.high_level import (
-    CertificateState,
     ContractWanted,
     GiveContract,
     Needs,
     OfferSchedules,
     Plan,
     Renegotiate,
-    StatusWanted,
     VehicleEnds,
 )
 
@@ -150,25 +147,3 @@ def test_tc_m_28_cs_contract_renewed() -> None:
 
 def test_tc_m_29_cs_contract_not_renewed() -> None:
     assert contract(REFUSED, update=True).status == "failed"
-
-
-def ocsp(answer: Any) -> str | None:
-    """The charger asks about a certificate; return what it hears."""
-    found = Bench()
-    found.answers["GetCertificateStatus"] = answer
-    data = OCSPRequestData(
-        hash_algorithm="SHA256", issuer_name_hash="a1", issuer_key_hash="b2", serial_number="c3",
-        responder_url="http://ocsp.example",
-    )  # fmt: skip
-    found.fact(StatusWanted(data=data))
-    found.expect("GetCertificateStatus")
-    (state,) = [each for each in found.commands if isinstance(each, CertificateState)]
-    return state.ocsp
-
-
-def test_tc_m_24_cs_certificate_status() -> None:
-    assert ocsp({"status": "Accepted", "ocspResult": "MAo="}) == "MAo="
-
-
-def test_tc_m_25_cs_certificate_status_failed() -> None:
-    assert ocsp({"status": "Failed"}) is None

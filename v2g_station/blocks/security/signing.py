@@ -65,6 +65,8 @@ class Signing:
         """Pending requests: use -> request, PEM."""
         self._tries: dict[CertificateSigningUse, int] = {}
         self._security_event = security_event
+        self.on_chain: list[Callable[[], None]] = []
+        """Called with a new V2G chain."""
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
 
     # -- requests
@@ -123,6 +125,8 @@ class Signing:
             self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
         else:
             self._store.keep_chain(request.certificate_chain)
+            for listener in self.on_chain:
+                listener()
         return CertificateSignedResponse(status="Accepted")
 
     def taken(self, fact: CertificateTaken) -> None:

@@ -1,16 +1,11 @@
-"""What a vehicle sends over ISO 15118: needs, plans, contract requests, its end (E15, K15 to K17, M01, M02, M06)."""
+"""What a vehicle sends over ISO 15118: needs, plans, contract requests, its end (E15, K15 to K17, M01, M02)."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal
 
 from v2g.energy.needs import EvNeeds, Service
-from v2g.ocpp.messages.base import OCSPRequestData
-from v2g.ocpp.messages.certificates import (
-    Get15118EVCertificateResponse,
-    GetCertificateStatusRequest,
-    GetCertificateStatusResponse,
-)
+from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.messages.ev_charging import (
     NotifyEVChargingNeedsResponse,
@@ -67,12 +62,6 @@ class ContractWanted(Fact, frozen=True, kw_only=True):
     request: ContractRequest
 
 
-class StatusWanted(Fact, frozen=True, kw_only=True):
-    """The charger needs the revocation status of a certificate."""
-
-    data: OCSPRequestData
-
-
 class VehicleEnds(Fact, frozen=True, kw_only=True):
     """A vehicle has ended its session (SessionStopReq, Terminate)."""
 
@@ -104,13 +93,6 @@ class GiveContract(Command, frozen=True, kw_only=True):
 
     evse_id: int
     outcome: InstallationOutcome
-
-
-class CertificateState(Command, frozen=True, kw_only=True):
-    """The OCSP response for a certificate, DER in base64, None without one."""
-
-    serial_number: str
-    ocsp: str | None
 
 
 class HighLevel:
@@ -249,7 +231,7 @@ class HighLevel:
             evse.power = "EVConnected"
             self._sessions.end_authorization(evse, "StopAuthorized", "StoppedByEV")
 
-    # -- contracts and certificates
+    # -- contracts
 
     def contract(self, fact: ContractWanted) -> None:
         """M01, M02."""
@@ -269,16 +251,6 @@ class HighLevel:
 
         self._k.call(fact.request.message(self._k.version), answered)
 
-    def status(self, fact: StatusWanted) -> None:
-        """M06."""
-
-        def answered(answer: Answer) -> None:
-            good = isinstance(answer, GetCertificateStatusResponse) and answer.status == "Accepted"
-            result = answer.ocsp_result if good and isinstance(answer, GetCertificateStatusResponse) else None
-            self._k.do(CertificateState(serial_number=fact.data.serial_number, ocsp=result))
-
-        self._k.call(GetCertificateStatusRequest(ocsp_request_data=fact.data), answered)
-
     def take(self, fact: Fact) -> bool:
         """Handle a fact if it comes from a vehicle's communication; return whether it was."""
         table: Mapping[type[Fact], Callable[..., None]] = {
@@ -286,7 +258,6 @@ class HighLevel:
             Needs: self.needs,
             Plan: self.plan,
             ContractWanted: self.contract,
-            StatusWanted: self.status,
             VehicleEnds: self.ends,
         }
         work = table.get(type(fact))
