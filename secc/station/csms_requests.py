@@ -6,14 +6,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from secc.station.config import StationConfig
-from secc.station.contract_chain import describe_chain
 from v2g.energy.needs import EvNeeds
 from v2g.errors import V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
-from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
+from v2g_station.blocks.authorization.contracts import (
+    AuthorizeOutcome,
+    authorize_outcome,
+    authorize_request,
+    describe_chain,
+)
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions.managed import ManagedSessions

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import OperationMode
+from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit
 from v2g_station.blocks.transactions.transactions import TransactionRecord
@@ -51,11 +51,12 @@ class VehicleAddress(Fact, frozen=True, kw_only=True):
 
 
 class Contract(Fact, frozen=True, kw_only=True):
-    """A vehicle's contract (C07). `chain_pem` is leaf first; `hashes` are those for OCSP."""
+    """A vehicle's contract (C07). `chain_pem` is leaf first; `hashes` are those for OCSP (C07.FR.02)."""
 
     evse_id: int
     emaid: str
     chain_pem: str = ""
+    hashes: tuple[OCSPRequestData, ...] = ()
     locally_valid: bool | None = None
     """The result of the charger's own validation of the chain, None if not possible (no root)."""
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
-from v2g.ocpp.messages.base import Message, OCSPRequestData
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g_station.blocks.authorization.cache import Cache, Known
-from v2g_station.blocks.authorization.contracts import allowed_energy_transfer
+from v2g_station.blocks.authorization.contracts import allowed_energy_transfer, authorize_request
 from v2g_station.blocks.authorization.local_list import LocalList
 from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token, VehicleAddress
 from v2g_station.blocks.payment.web_payment import WebPayments
@@ -383,7 +383,7 @@ class Authorizer:
 
         self.judge(token, decided)
 
-    def contract(self, fact: Contract, hashes: tuple[OCSPRequestData, ...] = ()) -> None:
+    def contract(self, fact: Contract) -> None:
         """Authorize a vehicle's contract (C07)."""
         evse = self._evses[fact.evse_id]
         model = self._k.model
@@ -400,12 +400,8 @@ class Authorizer:
         if fact.locally_valid is False or (fact.locally_valid is None and not central):
             self._show(evse.number, "rejected")  # C07.FR.06
             return
-        longest = 5500 if self._k.version == "2.0.1" else 10_000
-        request = AuthorizeRequest(
-            id_token=token,
-            certificate=fact.chain_pem if central and 0 < len(fact.chain_pem) <= longest else None,
-            iso15118_certificate_hash_data=hashes[:4],
-        )
+        chain = fact.chain_pem if central else ""
+        request = authorize_request(fact.emaid, chain, fact.hashes, self._k.version)
 
         def answered(answer: Answer) -> None:
             verdict = REFUSED
