@@ -13,7 +13,7 @@ from tests.testkit.ocpp.rig import ABSENT
 from v2g_testkit.ocpp.case import OcppCase
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_cases.missing import MISSING as BACK_ENDS_WITHOUT
-from v2g_testkit.ocpp.driver import SENTENCES, Step
+from v2g_testkit.ocpp.driver import SENTENCES, VEHICLES, Step
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 from v2g_testkit.ocpp.station_cases.missing import MISSING as STATIONS_WITHOUT
 
@@ -130,16 +130,16 @@ def steps() -> str:
         "choose-all": token,
         "schedule": {"value": "7000/120/4000"},
         "settlements": {"value": "Failed"},
-        "vehicle": {"value": "dynamic"},
         "frequency": {"value": "49.8"},
         "vat": {"value": "NL123456789B01"},
         "most-cost": {"value": "12.5"},
     }
-    rows = []
-    for action, sentence in SENTENCES.items():
-        more = example.get(action, {"value": "6000"} if "{value}" in sentence else {})
-        step = Step(action, **more)
-        rows.append((f"`{step.line}`", step.sentence))
+    done = [
+        Step(action, **example.get(action, {"value": "6000"} if "{value}" in sentence else {}))
+        for action, sentence in SENTENCES.items()
+    ]
+    done += [Step("vehicle", value=kind) for kind in VEHICLES]
+    rows = [(f"`{step.line}`", step.sentence) for step in done]
     return markdown(("Line", "What is done"), rows)
 
 

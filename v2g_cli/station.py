@@ -95,6 +95,10 @@ def station(
             help="Let all time pass faster, also OCPP's timers, for `v2g conform station` with the same factor.",
         ),
     ] = 1.0,
+    contract: Annotated[
+        Path | None,
+        typer.Option("--contract", help="PEM file of the contract chain of vehicles that come by hand, leaf first."),
+    ] = None,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,
 ) -> None:
     """Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.
@@ -126,6 +130,7 @@ def station(
             "seed": seed,
             "store": store,
             "ca": ca,
+            "contract": contract,
             "behaviour": _behaviour(behaviour, quiet=control is not None or fleet_file is not None),
         }
         | ({"versions": tuple(version)} if version else {})

@@ -34,15 +34,19 @@ from v2g_station.blocks.evse import (
 )
 from v2g_station.blocks.evse import Bay as ParkingBay
 from v2g_station.blocks.payment.terminal import CardPresented
+from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.high_level import (
+    ContractWanted,
+    GiveContract,
     Needs,
     OfferSchedules,
     Plan,
     Renegotiate,
     RenegotiateServices,
+    VehicleEnds,
     VehicleKnown,
 )
 from v2g_station.blocks.smart_charging.local_control import SetPower
@@ -62,6 +66,9 @@ VOLTS: Final = 400
 EVCCID: Final = "WMISIM0001"
 """Of vehicles that come by hand."""
 PROTOCOL: Final = "urn:iso:std:iso:15118:-20:DC"
+OLDER_PROTOCOL: Final = "urn:iso:15118:2:2013:MsgDef"
+WISH: Final = b"request for a contract"
+"""In place of a vehicle's CertificateInstallationReq, which stations pass on unread."""
 _HEX: Final = MappingProxyType({"ISO14443": (8, 14), "ISO15693": (16,)})
 """Lengths of identifiers in hex (OCPP 2.0.1, IdTokenEnumType)."""
 _DIGITS: Final = 6
@@ -185,7 +192,9 @@ class Bay(msgspec.Struct, kw_only=True):
     """Whether its lock fails."""
     metered_ms: int = 0
     battery: Battery | None = None
-    """Of a bidirectional vehicle."""
+    """Of a vehicle that sends its needs."""
+    older: bool = False
+    """Whether the vehicle uses ISO 15118-2, and only charges."""
     service: Service = "DC_BPT"
     control: Literal["dynamic", "scheduled"] = "dynamic"
     token_type: IdTokenType | None = None
@@ -228,7 +237,7 @@ class Departing(Fact, frozen=True, kw_only=True):
 
 
 def needs_of(bay: Bay) -> EvNeeds:
-    """Return the needs of a bidirectional vehicle, without its departure."""
+    """Return the needs of a vehicle with a battery, without its departure."""
     assert bay.battery is not None
     watts = min(bay.max_w, bay.vehicle_w)
     return EvNeeds(
@@ -243,7 +252,8 @@ def needs_of(bay: Bay) -> EvNeeds:
         target_energy_wh=bay.battery.rest_mwh(1) // 1000,
         max_energy_wh=bay.battery.rest_mwh(1) // 1000,
         min_energy_wh=-(bay.battery.rest_mwh(-1) // 1000),
-        available=("DC", "DC_BPT"),
+        available=("DC",) if bay.older else ("DC", "DC_BPT"),
+        older=bay.older,
     )
 
 
@@ -259,9 +269,12 @@ class Site:
         name: str = "sim",
         grid: SimulatedGrid | None = None,
         planned: Sequence[PlannedSession] | None = None,
+        contract: Contract | None = None,
     ) -> None:
-        """Create it; with `planned` only these vehicles come, the first one of the file now."""
+        """Create it; with `planned` only these vehicles come, the first one of the file now. `contract` is that of
+        vehicles that come by hand, at any EVSE."""
         self.behaviour = behaviour
+        self._contract = contract
         self._chance = chance
         self._began_ms = now_ms
         self._planned: dict[int, deque[PlannedSession]] | None = None
@@ -305,7 +318,8 @@ class Site:
 
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
         """Return whether the vehicle at an EVSE can change to one of these energy transfer modes."""
-        return self.bays[evse_id].battery is not None and not {"DC", "DC_BPT"}.isdisjoint(modes)
+        bay = self.bays[evse_id]
+        return bay.battery is not None and not bay.older and not {"DC", "DC_BPT"}.isdisjoint(modes)
 
     def _drawn(self) -> complex:
         """Return what the station draws from the grid, W + j var."""
@@ -338,6 +352,8 @@ class Site:
                 yield from self._plan(self.bays[evse_id])
             case Renegotiate(evse_id=evse_id):
                 yield from self._needs(self.bays[evse_id], now_ms)
+            case GiveContract(evse_id=evse_id, outcome=outcome) if outcome.status == "answered":
+                yield from self._identifies(self.bays[evse_id])
             case RenegotiateServices(evse_id=evse_id):
                 yield from self._select(self.bays[evse_id], "DC", now_ms)
             case AllowEnergyTransfer(evse_id=evse_id, modes=modes):
@@ -415,7 +431,7 @@ class Site:
 
     def _select(self, bay: Bay, service: Service, now_ms: int) -> Iterator[Fact]:
         """Let a bidirectional vehicle select an energy service, and yield its needs."""
-        if bay.battery is not None and bay.service != service:
+        if bay.battery is not None and not bay.older and bay.service != service:
             bay.service = service
             yield from self._needs(bay, now_ms)
 
@@ -439,8 +455,8 @@ class Site:
     # -- by hand
 
     def do(self, line: str, now_ms: int) -> Iterator[Fact]:
-        """Carry out `present EVSE TOKEN [TYPE]`, `vehicle EVSE dynamic` (or scheduled), `ACTION EVSE`: plug,
-        unplug, pull, needs, suspend, arrive, depart, stop, fault, alert, jam, clear; or what `steps` knows.
+        """Carry out `present EVSE TOKEN [TYPE]`, `vehicle EVSE KIND` (see `_drive_in`), `ACTION EVSE`: plug, unplug,
+        pull, needs, end, suspend, arrive, depart, stop, fault, alert, jam, clear; or what `steps` knows.
 
         Raises ValueError for anything else, LookupError for what cannot be done now.
         """
@@ -455,20 +471,15 @@ class Site:
                     raise LookupError(f"EVSE {number} is {bay.phase}")
                 self._bring(bay)
                 yield from self._plug(bay, now_ms)
-            case "vehicle", [("dynamic" | "scheduled") as kind]:
-                if bay.phase not in ("free", "identified") or not self.behaviour.bidirectional:
-                    raise LookupError(f"EVSE {number} is {bay.phase}, or the station takes no such vehicles")
-                self._bring(bay)
-                capacity = int(self.behaviour.battery_kwh[1] * 1_000_000)
-                bay.battery, bay.leaves_ms = Battery(capacity_mwh=capacity, energy_mwh=capacity // 2), now_ms + STAY_MS
-                bay.service, bay.control = "DC_BPT", kind
-                yield VehicleKnown(evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL)
-                yield from self._plug(bay, now_ms)
+            case "vehicle", [kind]:
+                yield from self._drive_in(bay, kind, now_ms)
             case "frequency", [hertz] if self.grid is not None:
                 yield GridFrequency(hz=steps.number(hertz), volt=self.grid.plan.voltage_v)
             case "needs", [] if bay.battery is not None:
                 bay.leaves_ms += HOUR_MS
                 yield from self._needs(bay, now_ms)
+            case "end", [] if bay.allowed and bay.phase != "free":
+                yield VehicleEnds(evse_id=bay.number)
             case (("unplug" | "pull"), []):
                 self._meter(bay, now_ms)
                 yield from self._leave(bay, now_ms, cable=action == "pull")
@@ -498,9 +509,45 @@ class Site:
             case _:
                 yield from steps.reported(action, bay.number, rest)
 
+    def _drive_in(self, bay: Bay, kind: str, now_ms: int) -> Iterator[Fact]:
+        """Let a vehicle of ISO 15118 come by hand.
+
+        Of -20, and bidirectional: `dynamic` or `scheduled`. Of -2: `iso-2`, with a `contract`, or without one, which it
+        lets `install`, or with an old one, which it lets `update`.
+        Raises ValueError for another kind, LookupError for one that cannot come now.
+        """
+        both_ways = kind in ("dynamic", "scheduled")
+        if not both_ways and kind not in ("iso-2", "contract", "install", "update"):
+            raise ValueError(f"not a vehicle: {kind}")
+        if bay.phase not in ("free", "identified"):
+            raise LookupError(f"EVSE {bay.number} is {bay.phase}")
+        if both_ways and not self.behaviour.bidirectional:
+            raise LookupError("the station takes no such vehicles")
+        if self._contract is None and not both_ways and kind != "iso-2":
+            raise LookupError("vehicles have no contract")
+        self._bring(bay)
+        if both_ways or kind == "iso-2":
+            capacity = int(self.behaviour.battery_kwh[1] * 1_000_000)
+            bay.battery, bay.leaves_ms = Battery(capacity_mwh=capacity, energy_mwh=capacity // 2), now_ms + STAY_MS
+        bay.older = not both_ways
+        bay.service = "DC" if kind == "iso-2" else "DC_BPT"
+        bay.control = "scheduled" if kind in ("scheduled", "iso-2") else "dynamic"
+        yield VehicleKnown(evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL if both_ways else OLDER_PROTOCOL)
+        yield from self._plug(bay, now_ms)
+        if kind == "contract":
+            yield from self._identifies(bay)
+        elif kind in ("install", "update"):
+            wish = ContractRequest(schema=OLDER_PROTOCOL, exi=WISH, update=kind == "update")
+            yield ContractWanted(evse_id=bay.number, request=wish)
+
+    def _identifies(self, bay: Bay) -> Iterator[Fact]:
+        """Let a vehicle that came by hand present its contract."""
+        if bay.by_hand and bay.phase == "plugged" and self._contract is not None:
+            yield msgspec.structs.replace(self._contract, evse_id=bay.number)
+
     def _bring(self, bay: Bay) -> None:
         """Let a vehicle come by hand."""
-        bay.by_hand, bay.battery, bay.contract = True, None, False
+        bay.by_hand, bay.battery, bay.older, bay.contract = True, None, False, False
         bay.wanted_mwh = int(self.behaviour.energy_kwh[1] * 1_000_000)
         bay.vehicle_w = int(self.behaviour.vehicle_kw[1] * 1000)
 
@@ -572,7 +619,7 @@ class Site:
             yield Fault(evse_id=bay.number, word="simulated", active=True)
             return
         self.sessions += 1
-        bay.planned, bay.battery, bay.contract, bay.pays = True, None, False, False
+        bay.planned, bay.battery, bay.older, bay.contract, bay.pays = True, None, False, False, False
         bay.wanted_mwh, bay.vehicle_w = session.energy_mwh, session.max_w
         bay.token, bay.token_type = session.token, session.token_type
         bay.phase, bay.due_ms, bay.cable = "plugged", bay.leaves_ms, True
@@ -592,7 +639,7 @@ class Site:
         number = int(self._chance() * self.behaviour.tokens)
         bay.token = self.behaviour.card(number)
         bay.contract = self._chance() < self.behaviour.plug_and_charge
-        bay.battery = None
+        bay.battery, bay.older = None, False
         if self.behaviour.bidirectional > 0 and self._chance() < self.behaviour.bidirectional:
             capacity = int(self._between(self.behaviour.battery_kwh) * 1_000_000)
             bay.battery = Battery(capacity_mwh=capacity, energy_mwh=int(capacity * self._between((0.3, 0.7))))

@@ -21,7 +21,7 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 from v2g.text import numbered
 from v2g_station.blocks.connection.network import first_profile
-from v2g_station.blocks.evse import Fact, Restart
+from v2g_station.blocks.evse import Contract, Fact, Restart
 from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings
@@ -31,6 +31,7 @@ from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
 from v2g_station.runner import Memory, StationRunner
 from v2g_station.simulator.behaviour import Behaviour, Departing, Site
+from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.device import SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
@@ -73,6 +74,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ca: Path | None = None
     """PEM file with the root of the CSMS, and of file servers for logs and firmware."""
     behaviour: Behaviour = Behaviour()
+    contract: Path | None = None
+    """PEM file of the contract chain, leaf first, of vehicles that come by hand."""
     sessions: Mapping[str, tuple[PlannedSession, ...]] = {}
     """By station: only these stations and vehicles are simulated, the first one once all had time to connect."""
 
@@ -182,6 +185,7 @@ class SimulatedStation:
         context: ssl.SSLContext | None,
         memory: LongMemory | None = None,
         grid: SimulatedGrid | None = None,
+        contract: Contract | None = None,
     ) -> None:
         self.identity = identity
         self._fleet = fleet
@@ -193,7 +197,7 @@ class SimulatedStation:
         name = f"{identity}{clock.utc_ms()}"
         planned = fleet.sessions[identity] if fleet.sessions else None
         begins_ms = clock.elapsed_ms() + (fleet.lead_ms if planned is not None else 0)
-        self.site = Site(fleet.behaviour, powers, begins_ms, self._random.random, name, grid, planned)
+        self.site = Site(fleet.behaviour, powers, begins_ms, self._random.random, name, grid, planned, contract)
         numbers = self.site.bays if fleet.behaviour.signed_readings else ()
         self._signing = {number: SigningMeter(f"{identity}-{number}", number) for number in numbers}
         self._memory: LongMemory = memory or (
@@ -366,7 +370,14 @@ class SimulatedStation:
 
     def _notify(self, fact: Fact) -> None:
         """Pass a fact to the station, and the facts that its commands cause; never one within another."""
-        self._facts.append(fact.dated(self._clock.utc_ms()) if isinstance(fact, Departing) else fact)
+        match fact:
+            case Departing():
+                fact = fact.dated(self._clock.utc_ms())
+            case Contract() if fact.chain_pem:
+                store = self.runner.core.certificates
+                roots = [*store.of("MORootCertificate"), *store.of("V2GRootCertificate")]
+                fact = msgspec.structs.replace(fact, locally_valid=validity(fact, roots, self._clock.utc_ms()))
+        self._facts.append(fact)
         if self._handling:
             return
         self._handling = True
@@ -451,7 +462,8 @@ class Simulator:
         """Create them; `contexts` returns the TLS context delivered with a station, by its identity. The station adds
         roots and certificates that its CSMS sets. `clock`: other than real time.
 
-        Raises CodecError for an invalid grid trace, KeyAccessError for an unreadable certificate.
+        Raises CodecError for an invalid grid trace, KeyAccessError for an unreadable certificate, CertificateError for
+        an unusable contract.
         """
         self.fleet = fleet
         self.tally = Tally()
@@ -459,9 +471,10 @@ class Simulator:
         self._clock = clock or Clock(ClockConfig(scale=fleet.speed))
         plan = fleet.behaviour.grid
         trace = load_grid_trace(Path(plan.trace)) if plan is not None and plan.trace is not None else None
+        contract = load_contract(fleet.contract) if fleet.contract is not None else None
         grid = SimulatedGrid(plan, trace, self._clock.elapsed_ms()) if plan is not None else None
         self.stations = [
-            SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity), grid=grid)
+            SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity), grid=grid, contract=contract)
             for identity in fleet.identities
         ]
 

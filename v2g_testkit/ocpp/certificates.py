@@ -21,7 +21,7 @@ from v2g.io.websocket.client import server_context
 from v2g.ocpp.times import parse_time
 from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, private_pem, save_secret
-from v2g.pki.ocsp import ocsp_request_data
+from v2g.pki.ocsp import make_response, ocsp_request_data
 from v2g.pki.profiles import Generation, Role
 from v2g_testkit.ocpp.case import Payload
 
@@ -36,7 +36,42 @@ _ROLES: Final = {
 _ORGANIZATION: Final = "V2G conformance"
 
 
-class Authority:
+class Root:
+    """A root certificate."""
+
+    def __init__(self, certificate: x509.Certificate) -> None:
+        self._root = certificate
+
+    @classmethod
+    def read(cls, path: Path) -> "Root":
+        """Return the root in a file, PEM. Raises KeyAccessError."""
+        return cls(_certificate(path))
+
+    @property
+    def pem(self) -> str:
+        """The root."""
+        return _pem(self._root)
+
+    def hash_data(self, algorithm: str = "SHA256") -> Payload:
+        """Return CertificateHashDataType of the root; `algorithm` is SHA256, SHA384 or SHA512 (else KeyError)."""
+        return self._names(self._root, algorithm)
+
+    def _names(self, certificate: x509.Certificate, algorithm: str) -> Payload:
+        data = ocsp_request_data(certificate, self._root, algorithm)
+        return {
+            "hashAlgorithm": algorithm,
+            "issuerNameHash": data.issuer_name_hash,
+            "issuerKeyHash": data.issuer_key_hash,
+            "serialNumber": data.serial_number,
+        }
+
+    def is_named_by(self, data: Payload) -> bool:
+        """Return whether CertificateHashDataType names the root; hexadecimal is compared without case."""
+        own = self.hash_data(data["hashAlgorithm"])
+        return {key: str(data.get(key)).lower() for key in own} == {key: value.lower() for key, value in own.items()}
+
+
+class Authority(Root):
     """An authority with a root of a kind, valid from the day before `now` (a time of OCPP) to `last_day` after it.
 
     `signed_by`: the authority before it, which signs its root (M05.FR.11). `files`: root and key (mode 0600) of an
@@ -55,13 +90,15 @@ class Authority:
         role, domain = _ROLES[use]
         self.use = use
         self._now = datetime.fromtimestamp(parse_time(now) // 1000, UTC)
+        self._key: PrivateKey
         if files is not None:
-            self._root, self._key = _read(*files)
+            root, self._key = _read(*files)
+            super().__init__(root)
             return
         self._key = ec.generate_private_key(ec.SECP256R1())
         name = Subject(common_name="V2G conformance root", organization=_ORGANIZATION, country="DE", domain=domain)
         issuer = Issuer(None, self._key) if signed_by is None else Issuer(signed_by._root, signed_by._key)
-        self._root = self._issue(role, name, self._key.public_key(), issuer, last_day)
+        super().__init__(self._issue(role, name, self._key.public_key(), issuer, last_day))
 
     def _issue(
         self,
@@ -71,6 +108,7 @@ class Authority:
         issuer: Issuer,
         last_day: int,
         hosts: Sequence[str] = (),
+        responder: str | None = None,
     ) -> x509.Certificate:
         last = self._now + last_day * _DAY
         request = Request(
@@ -81,6 +119,7 @@ class Authority:
             not_before=min(self._now, last) - _DAY,
             not_after=last,
             hosts=tuple(map(_host, hosts)),
+            ocsp_url=responder,
             generation=Generation.ISO15118_2,
         )
         return issue(request, issuer)
@@ -88,11 +127,6 @@ class Authority:
     @property
     def _issuer(self) -> Issuer:
         return Issuer(self._root, self._key)
-
-    @property
-    def pem(self) -> str:
-        """The root."""
-        return _pem(self._root)
 
     def leaf(self) -> str:
         """Return a new certificate below the root, PEM; its key is not kept."""
@@ -106,12 +140,18 @@ class Authority:
 
     def signed(self, csr: str, *, last_day: int = 30) -> str:
         """Return the certificate of a station's request (PEM), PEM. Raises ValueError for what is no request."""
-        request = x509.load_pem_x509_csr(csr.encode())
-        names = {each.oid: str(each.value) for each in request.subject}
-        name = Subject(
-            common_name=names.get(NameOID.COMMON_NAME, ""), organization=names.get(NameOID.ORGANIZATION_NAME)
-        )
-        return _pem(self._issue(Role.STATION, name, request.public_key(), self._issuer, last_day))  # type: ignore[arg-type]
+        name, key = _requested(csr)
+        return _pem(self._issue(Role.STATION, name, key, self._issuer, last_day))
+
+    def chain(self, csr: str, responder: str) -> "Chain":
+        """Return the chain of a station's request (PEM) for its V2G certificate, with a sub-CA; both name an OCSP
+        responder. Raises ValueError for what is no request."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = Subject(common_name="V2G conformance sub-CA", organization=_ORGANIZATION, country="DE", domain="V2G")
+        sub = self._issue(Role.CPO_SUB2, name, key.public_key(), self._issuer, 30, responder=responder)
+        name, own = _requested(csr)
+        leaf = self._issue(Role.SECC, name, own, Issuer(sub, key), 30, responder=responder)
+        return Chain(((leaf, Issuer(sub, key)), (sub, self._issuer)), self._now)
 
     def server(self, host: str, *, last_day: int = 30, clients: "Authority | None" = None) -> ssl.SSLContext:
         """Return the TLS context of a back end with this name or address, whose certificate is below the root.
@@ -129,27 +169,33 @@ class Authority:
                 root.write_text(clients.pem)
             return server_context(chain, secret, (root,) if clients is not None else ())
 
-    def hash_data(self, algorithm: str = "SHA256") -> Payload:
-        """Return CertificateHashDataType of the root; `algorithm` is SHA256, SHA384 or SHA512 (else KeyError)."""
-        return self._names(self._root, algorithm)
-
     def names(self, leaf: bytes) -> Payload:
         """Return CertificateHashDataType of a certificate that it has signed, DER."""
         return self._names(x509.load_der_x509_certificate(leaf), "SHA256")
 
-    def _names(self, certificate: x509.Certificate, algorithm: str) -> Payload:
-        data = ocsp_request_data(certificate, self._root, algorithm)
-        return {
-            "hashAlgorithm": algorithm,
-            "issuerNameHash": data.issuer_name_hash,
-            "issuerKeyHash": data.issuer_key_hash,
-            "serialNumber": data.serial_number,
-        }
 
-    def is_named_by(self, data: Payload) -> bool:
-        """Return whether CertificateHashDataType names the root; hexadecimal is compared without case."""
-        own = self.hash_data(data["hashAlgorithm"])
-        return {key: str(data.get(key)).lower() for key in own} == {key: value.lower() for key, value in own.items()}
+class Chain:
+    """Certificates, leaf first, each with its issuer, which answers about it at a time."""
+
+    def __init__(self, certificates: Sequence[tuple[x509.Certificate, Issuer]], now: datetime) -> None:
+        self._certificates, self._now = certificates, now
+
+    @property
+    def pem(self) -> str:
+        """The certificates."""
+        return "".join(_pem(each) for each, _ in self._certificates)
+
+    @property
+    def serials(self) -> list[int]:
+        """Their serial numbers."""
+        return [each.serial_number for each, _ in self._certificates]
+
+    def status(self, serial: int) -> bytes:
+        """Return the OCSP response that one of them is good, DER. Raises LookupError."""
+        for each, issuer in self._certificates:
+            if each.serial_number == serial and issuer.certificate is not None:
+                return make_response(each, issuer.certificate, issuer, at=self._now)
+        raise LookupError(f"no certificate {serial:x}")
 
 
 class SigningRequest:
@@ -194,14 +240,17 @@ def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def _read(root: Path, key: Path) -> tuple[x509.Certificate, PrivateKey]:
-    secret = load_private_key(key)
-    try:
-        certificate = x509.load_pem_x509_certificate(root.read_bytes())
-    except (OSError, ValueError) as error:
-        raise KeyAccessError(f"{root} is not usable: {error}", hint="a root in PEM") from None
+    secret, certificate = load_private_key(key), _certificate(root)
     if certificate.public_key() != secret.public_key():
         raise KeyAccessError(f"{key} is not the key of {root}", hint="give the key of the root")
     return certificate, secret
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise KeyAccessError(f"{path} is not usable: {error}", hint="a root in PEM") from None
 
 
 def is_certificate(text: str) -> bool:
@@ -211,6 +260,18 @@ def is_certificate(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _requested(csr: str) -> tuple[Subject, CertifiedKey]:
+    """Return the subject and the key of a request, PEM. Raises ValueError for what is none."""
+    request = x509.load_pem_x509_csr(csr.encode())
+    names = {each.oid: str(each.value) for each in request.subject}
+    subject = Subject(
+        common_name=names.get(NameOID.COMMON_NAME, ""),
+        organization=names.get(NameOID.ORGANIZATION_NAME),
+        domain=names.get(NameOID.DOMAIN_COMPONENT),
+    )
+    return subject, request.public_key()  # type: ignore[return-value]
 
 
 def _host(host: str) -> str | IPv4Address | IPv6Address:

@@ -55,6 +55,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """An image that the station can install, for cases of updates; the tester signs it. Relative to this file."""
     broken_firmware: Path | None = None
     """One that it cannot."""
+    contract_root: Path | None = None
+    """Root of the contract of the vehicle that a driver plugs in, PEM, for Plug & Charge."""
     seconds: Annotated[float, Meta(gt=0, le=600)] = 30.0
     """How long the device may take to react where OCPP sets no limit, s."""
     away_seconds: Annotated[float, Meta(gt=0, le=3600)] = 120.0
@@ -216,6 +218,7 @@ def written(declaration: Declaration) -> str:
         token: Token = getattr(declaration, name)
         lines.append(f"{name} = {{ id = {json.dumps(token.id)}, type = {json.dumps(token.type)} }}  # {about}")
     lines.append("# firmware = 'image.bin'  # it can install; broken_firmware = 'broken.bin': it cannot")
+    lines.append("# contract_root = 'mo_root.pem'  # of the contract of the vehicle, for Plug & Charge")
     lines.append(
         '\n[supports]  # features, and variables of the device model, e.g. "ReservationCtrlr.Available" = false'
     )

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -14,8 +14,8 @@ from v2g_testkit.ocpp.case import Inconclusive, NotApplicable
 
 Action = Literal[
     "plug", "unplug", "pull", "suspend", "arrive", "depart", "present", "stop", "fault", "clear", "reboot",
-    "jam", "choose", "choose-all", "alert", "vehicle", "needs", "limit", "setpoint", "schedule", "generate", "release",
-    "hurry", "relax", "frequency", "pay", "vat", "settlements", "most-energy", "most-time", "most-cost",
+    "jam", "choose", "choose-all", "alert", "vehicle", "needs", "end", "limit", "setpoint", "schedule", "generate",
+    "release", "hurry", "relax", "frequency", "pay", "vat", "settlements", "most-energy", "most-time", "most-cost",
 ]  # fmt: skip
 
 SENTENCES: Final[dict[Action, str]] = {
@@ -34,8 +34,8 @@ SENTENCES: Final[dict[Action, str]] = {
     "choose-all": "Present the token {token} ({type}), and choose at the station to stop all transactions",
     "alert": "Cause an event that the station reports by a hard-wired notification, e.g. open its door",
     "reboot": "Switch the station off and on",
-    "vehicle": "Plug a vehicle of ISO 15118-20 that can feed back in at EVSE {evse} ({value} control)",
     "needs": "Let the vehicle at EVSE {evse} ask for other energy",
+    "end": "Let the vehicle at EVSE {evse} end its session, and leave it plugged in",
     "limit": "Let the external system (energy manager) limit the station to {value} W",
     "setpoint": "Let the external system ask for {value} W, below 0 out of the vehicle",
     "generate": "Let the external system report {value} W of local generation",
@@ -52,6 +52,16 @@ SENTENCES: Final[dict[Action, str]] = {
     "most-cost": "Limit the transaction of EVSE {evse} to a cost of {value}, at the station",
 }
 
+VEHICLES: Final[Mapping[str, str]] = {
+    "dynamic": "Plug a vehicle of ISO 15118-20 that can feed back in at EVSE {evse} (dynamic control)",
+    "scheduled": "Plug a vehicle of ISO 15118-20 that can feed back in at EVSE {evse} (scheduled control)",
+    "iso-2": "Plug a vehicle of ISO 15118-2 in at EVSE {evse}, for which a token identifies (EIM)",
+    "contract": "Plug a vehicle of ISO 15118 in at EVSE {evse} that has a contract (Plug & Charge)",
+    "install": "Plug a vehicle of ISO 15118 in at EVSE {evse} that has no contract, and asks for one",
+    "update": "Plug a vehicle of ISO 15118-2 in at EVSE {evse} that asks for an update of its contract",
+}
+"""What is done for the action `vehicle`, by its value."""
+
 _MOST_ANSWER: Final = 1000
 
 
@@ -67,7 +77,8 @@ class Step(msgspec.Struct, frozen=True):
     @property
     def sentence(self) -> str:
         """The step for a person."""
-        return SENTENCES[self.action].format(evse=self.evse, token=self.token, type=self.type, value=self.value)
+        text = VEHICLES[self.value] if self.action == "vehicle" else SENTENCES[self.action]
+        return text.format(evse=self.evse, token=self.token, type=self.type, value=self.value)
 
     @property
     def line(self) -> str:

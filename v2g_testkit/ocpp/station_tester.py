@@ -689,7 +689,7 @@ class StationTest(CaseTest):
         await self.do(Step("depart", evse))
 
     async def vehicle(self, value: str = "dynamic", evse: int = 1) -> None:
-        """Plug a vehicle of ISO 15118-20 in that can feed back: `dynamic` or `scheduled` control."""
+        """Plug a vehicle of ISO 15118 in, one of `VEHICLES`."""
         await self.do(Step("vehicle", evse, value=value))
         self._tester.plugged.add(evse)
 

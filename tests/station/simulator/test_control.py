@@ -1,7 +1,20 @@
 """Steps at simulated stations by hand."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
+import msgspec
+import pytest
+from cryptography import x509
+
+from tests.testkit.ocpp.rig import BEGIN_MS, contract_files
+from v2g_station.blocks.evse import AllowPower, Contract, Fact, Plug
+from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveContract, VehicleEnds, VehicleKnown
+from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, Site
+from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.control import Control
 
 
@@ -15,3 +28,77 @@ async def test_a_client_that_stays_connected_does_not_keep_the_program_running()
         await control.close()
         assert await reader.read() == b""
     writer.close()
+
+
+CONTRACT = Contract(evse_id=0, emaid="DEV2GC00000001", chain_pem="CHAIN")
+
+
+def site(*, contract: Contract | None = CONTRACT, bidirectional: float = 1.0) -> Site:
+    """A site with one EVSE, to which vehicles come by hand."""
+    behaviour = msgspec.structs.replace(QUIET, bidirectional=bidirectional)
+    return Site(behaviour, (50_000,), 0, lambda: 0.5, contract=contract)
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [
+        ("contract", Contract(evse_id=1, emaid="DEV2GC00000001", chain_pem="CHAIN")),
+        ("install", ContractWanted(evse_id=1, request=ContractRequest(schema=OLDER_PROTOCOL, exi=WISH))),
+        ("update", ContractWanted(evse_id=1, request=ContractRequest(schema=OLDER_PROTOCOL, exi=WISH, update=True))),
+    ],
+)
+def test_a_vehicle_with_or_without_a_contract_comes_by_hand(kind: str, last: Fact) -> None:
+    known, plug, found = site().do(f"vehicle 1 {kind}", 0)
+    assert isinstance(known, VehicleKnown)
+    assert known.protocol == OLDER_PROTOCOL
+    assert isinstance(plug, Plug)
+    assert found == last
+
+
+@pytest.mark.parametrize("status", ["answered", "failed"])
+def test_a_vehicle_presents_the_contract_that_it_has_got(status: Any) -> None:
+    found = site()
+    list(found.do("vehicle 1 install", 0))
+    facts = list(found.command(GiveContract(evse_id=1, outcome=InstallationOutcome(status=status)), 0))
+    assert [type(each) for each in facts] == ([Contract] if status == "answered" else [])
+
+
+def test_a_vehicle_of_iso_15118_2_charges_one_way_by_a_schedule_and_ends() -> None:
+    found = site()
+    list(found.do("vehicle 1 iso-2", 0))
+    facts = list(found.command(AllowPower(evse_id=1, allowed=True), 0))
+    (told,) = [each for each in facts if isinstance(each, Departing)]
+    assert told.needs.older
+    assert (told.needs.service, told.needs.control_mode, told.needs.max_discharge_w) == ("DC", "scheduled", 0)
+    assert not found.serves(1, ["DC_BPT"])
+    assert (
+        list(found.command(AllowEnergyTransfer(evse_id=1, transaction_id="1", reference="1", modes=("DC_BPT",)), 0))
+        == []
+    )
+    assert list(found.do("end 1", 0)) == [VehicleEnds(evse_id=1)]
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [("vehicle 1 contract", {"contract": None}), ("vehicle 1 dynamic", {"bidirectional": 0.0})],
+)
+def test_a_vehicle_that_there_is_not_does_not_come(line: str, more: dict[str, Any]) -> None:
+    with pytest.raises(LookupError):
+        list(site(**more).do(line, 0))
+
+
+@pytest.mark.parametrize("line", ["vehicle 1 flying", "end 1"])
+def test_what_is_no_step_is_said(line: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        list(site().do(line, 0))
+
+
+def test_a_contract_is_validated_by_the_roots_at_hand(tmp_path: Path) -> None:
+    root, chain = contract_files(tmp_path)
+    contract = load_contract(chain)
+    assert contract.emaid == "DEV2GC00000001"
+    assert [each.responder_url for each in contract.hashes] == ["http://ocsp.example/mo"] * 2
+    roots = x509.load_pem_x509_certificates(root.read_bytes())
+    assert validity(contract, roots, BEGIN_MS) is True
+    assert validity(contract, roots, BEGIN_MS + 60 * 86_400_000) is False
+    assert validity(contract, [], BEGIN_MS) is None

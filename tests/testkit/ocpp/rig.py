@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from tests.virtual_time import VirtualLoop, threads_counted
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context
 from v2g.ocpp.routes import Version
+from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import private_pem, save_secret
+from v2g.pki.profiles import Generation, Role
 from v2g_station.simulator.behaviour import QUIET, Behaviour, TerminalFaults
 from v2g_station.simulator.control import Control
 from v2g_station.simulator.fleet import Fleet, Simulator
@@ -215,8 +218,9 @@ async def station_under_test(
         image, broken = Path(folder) / "image", Path(folder) / "broken"
         image.write_bytes(b"0.2.0\nV2G conformance")
         broken.write_bytes(b"")
-        images = {"firmware": image, "broken_firmware": broken}
-        declaration = Declaration(**{"evses": 2, "supports": FEATURES} | images | declared)
+        root, chain = contract_files(Path(folder))
+        files = {"firmware": image, "broken_firmware": broken, "contract_root": root}
+        declaration = Declaration(**{"evses": 2, "supports": FEATURES} | files | declared)
         tester = StationTester(declaration, Late(), clock)
         ca = Path(folder) / "ca.pem"
         server = station = None
@@ -238,6 +242,7 @@ async def station_under_test(
             password=PASSWORD if security_profile < 3 else None,
             certificate=str(ca.with_name("chain.pem")) if security_profile == 3 else None,
             ca=ca if server else None,
+            contract=chain,
         )
         simulator = Simulator(fleet, lambda _: station, clock=clock)
         holder.append(Control({each.identity: each for each in simulator.stations}))
@@ -263,6 +268,33 @@ def _station_context(root: Authority, ca: Path, identity: str) -> ssl.SSLContext
     chain.write_text(root.signed(request.public_bytes(Encoding.PEM).decode()))
     save_secret(secret, private_pem(key))
     return client_context(TlsFiles(ca=ca, chain=chain, key=secret))
+
+
+def contract_files(folder: Path) -> tuple[Path, Path]:
+    """Write the root of a contract and the contract's chain, PEM; return the files."""
+    at = datetime.fromtimestamp(BEGIN_MS / 1000, UTC)
+    made: list[x509.Certificate] = []
+    issuer: Issuer | None = None
+    for serial, role in enumerate((Role.MO_ROOT, Role.MO_SUB1, Role.MO_SUB2, Role.CONTRACT), 1):
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = Request(
+            role=role,
+            subject=Subject(
+                common_name="DEV2GC00000001" if role is Role.CONTRACT else role.value, organization="V2G", country="DE"
+            ),
+            public_key=key.public_key(),
+            serial=serial,
+            not_before=at - timedelta(days=1),
+            not_after=at + timedelta(days=30),
+            ocsp_url="http://ocsp.example/mo",
+            generation=Generation.ISO15118_2,
+        )
+        made.append(issue(request, issuer or Issuer(None, key)))
+        issuer = Issuer(made[-1], key)
+    root, chain = folder / "mo_root.pem", folder / "contract.pem"
+    root.write_bytes(made[0].public_bytes(Encoding.PEM))
+    chain.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in reversed(made[1:])))
+    return root, chain
 
 
 def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:

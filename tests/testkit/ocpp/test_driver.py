@@ -23,6 +23,11 @@ PLUG = Step("plug", 2)
             "limit 1 6000",
             "Let the external system (energy manager) limit the station to 6000 W",
         ),
+        (
+            Step("vehicle", value="contract"),
+            "vehicle 1 contract",
+            "Plug a vehicle of ISO 15118 in at EVSE 1 that has a",
+        ),
         (Step("reboot"), "reboot", "Switch the station off and on"),
     ],
 )

@@ -440,7 +440,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "asks nobody",
         tells("Authorize", dropped),
-        {"C": (2, 4, 6, 7, 28, 29, 30, 31, 33, 34, 36, 37, 39, 42, 43, 45, 46, 49, 56)},
+        {"C": (2, 4, 6, 7, 28, 29, 30, 31, 33, 34, 36, 37, 39, 42, 43, 45, 46, 49, 50, 51, 52, 53, 56)},
     ),
     Mutant("asks about every token", lambda: asks_first, {"C": (8, 32, 33)}),
     Mutant(
@@ -454,7 +454,11 @@ MUTANTS: tuple[Mutant, ...] = (
         {"C": (16, 17, 18, 26, 34)},
     ),
     Mutant("lets everybody be of one group", believes("Authorize", _info(groupIdToken=GROUP)), {"C": (4,)}),
-    Mutant("does not clear its cache", ignores("ClearCache", {"status": "Accepted"}), {"C": (26, 33, 37, 38, 42, 49)}),
+    Mutant(
+        "does not clear its cache",
+        ignores("ClearCache", {"status": "Accepted"}),
+        {"C": (26, 33, 37, 38, 42, 49, 54)},
+    ),
     Mutant("clears a cache that is off", answers("ClearCache", status("Rejected", "Accepted")), {"C": (38,)}),
     Mutant("keeps tokens for ever", sets("LifeTime", "86400"), {"C": (46,)}),
     Mutant("always uses its cache", sets("LocalPreAuthorize", "true"), {"C": (36,)}),
@@ -467,11 +471,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "does not mark what was offline",
         of_event(offline=None),
-        {"C": (15, 16, 17, 18, 21, 26), "E": (16, 29, 40, 43, 44, 45)},
+        {"C": (15, 16, 17, 18, 21, 26, 54), "E": (16, 29, 40, 43, 44, 45)},
     ),
     Mutant("goes on with refused tokens", sets("StopTxOnInvalidId", "false"), {"C": (16, 18)}),
     Mutant("stops refused tokens in any case", sets("StopTxOnInvalidId", "true"), {"C": (15, 17, 26)}),
-    Mutant("refuses unknown tokens offline", sets("OfflineTxForUnknownIdEnabled", "false"), {"C": (26,)}),
+    Mutant("refuses unknown tokens offline", sets("OfflineTxForUnknownIdEnabled", "false"), {"C": (26, 54)}),
     Mutant("has no master pass", sets("MasterPassGroupId", "NOBODY"), {"C": (14, 45, 49)}),
     Mutant("does not name the master pass", of_event(stoppedReason=("MasterPass", "Local")), {"C": (14, 49)}),
     Mutant(
@@ -480,7 +484,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "shows no tokens",
         of_event(idToken=None),
-        {"C": (8, 12, 14, 15, 16, 17, 18, 26, 27, 31, 32, 33, 34, 37), "E": (1, 2, 3, 10, 13, 16)},
+        {"C": (8, 12, 14, 15, 16, 17, 18, 26, 27, 31, 32, 33, 34, 37, 50, 52, 54), "E": (1, 2, 3, 10, 13, 16)},
     ),
     # -- block E
     Mutant(
@@ -502,7 +506,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "stops by token without saying so",
         of_event(triggerReason=("StopAuthorized", "ChargingStateChanged")),
-        {"E": (6, 7, 14, 15, 44, 45)},
+        {"E": (6, 7, 14, 15, 44, 45, 46)},
     ),
     Mutant("ends by time-out as Local", of_event(stoppedReason=("Timeout", "Local")), {"E": (27, 39)}),
     Mutant("ends by request as Local", of_event(stoppedReason=("Remote", "Local")), {"E": (21, 35), "F": (8,)}),
@@ -724,7 +728,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "does not install roots",
         ignores("InstallCertificate", {"status": "Accepted"}),
-        {"M": (1, 2, 3, 4, 7, 12, 13, 14, 16, 17, 18, 22)},
+        {"M": (1, 2, 3, 4, 7, 12, 13, 14, 16, 17, 18, 22, 24, 25)},
     ),
     Mutant("does not delete roots", ignores("DeleteCertificate", {"status": "Accepted"}), {"M": (20, 22)}),
     Mutant(
@@ -769,7 +773,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("knows no customer", tells("NotifyCustomerInformation", lambda p: p | {"data": ""}), {"N": (27, 30, 32)}),
     Mutant("forgets no customer", hears("CustomerInformation", lambda p: p | {"clear": False}), {"N": (30, 32)}),
-    Mutant("says nothing of customers", tells("NotifyCustomerInformation", dropped), {"N": (27, 30, 62)}),
+    Mutant("says nothing of customers", tells("NotifyCustomerInformation", dropped), {"N": (27, 30, 62, 63)}),
     Mutant(
         "knows every transaction of a message",
         answers("SetDisplayMessage", status("UnknownTransaction", "Accepted")),

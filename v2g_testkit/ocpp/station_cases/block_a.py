@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import NameOID
 
 from v2g_testkit.ocpp.case import Block, Ended, Failed, NotApplicable, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority, outdated
 from v2g_testkit.ocpp.station_cases.network import PRIORITY, leave, offer
 from v2g_testkit.ocpp.station_cases.roots import CSMS, V2G, delete_others, install, installed
+from v2g_testkit.ocpp.station_cases.signing import OWN, delivered, has_long_key, requested
 from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, reset
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest
 
@@ -30,7 +30,6 @@ SUITES: Final = (
     {"AES128-GCM-SHA256", "AES256-GCM-SHA384"},
 )
 """A station has one of these pairs, by the names of OpenSSL (A00.FR.319)."""
-OWN: Final = "ChargingStationCertificate"
 
 
 @A.case(
@@ -135,18 +134,11 @@ async def own_certificate(t: StationTest) -> None:
     own = len(names) == 1 and names[0] in (serial, t.identity)
     t.check(own, "A00.FR.511", f"the certificate is of {', '.join(names) or 'nobody'}")
     t.check(certificate.serial_number > 0, "A00.FR.508", "the certificate has no serial number")
-    _has_long_key(t, certificate.public_key())
+    has_long_key(t, certificate.public_key())
 
 
 def _needs_certificate(t: StationTest) -> None:
     t.needs(t.opening.security_profile == 3, "it connects without a certificate of its own")
-
-
-def _has_long_key(t: StationTest, key: object) -> None:
-    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
-        t.check(key.key_size >= 2048, "A00.FR.502", f"the key has {key.key_size} bits")
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        t.check(key.key_size >= 224, "A00.FR.503", f"the key has {key.key_size} bits")
 
 
 # -- passwords
@@ -206,29 +198,6 @@ async def short_password(t: StationTest) -> None:
 # -- new certificates
 
 
-async def _requested(t: StationTest, trigger: str, use: str) -> str:
-    """Let the station ask for a new certificate; return its request, PEM. Raises Failed, NotApplicable."""
-    answer = await t.ask("TriggerMessage", requestedMessage=trigger)
-    t.needs(use == OWN or answer["status"] == "Accepted", f"it does not ask for a {use}")
-    t.check(answer["status"] == "Accepted", "F06.FR.05", f"answers {answer['status']} to {trigger}")
-    request = await t.expect("SignCertificate", "A02.FR.03")
-    kind = request.get("certificateType", OWN)
-    t.check(kind == use, "A02.FR.13", f"asks for a {kind}")
-    csr: str = request["csr"]
-    try:
-        parsed = x509.load_pem_x509_csr(csr.encode())
-    except ValueError:
-        raise Failed("the request is not PKCS#10 in PEM", "A02.FR.03") from None
-    t.check(parsed.is_signature_valid, "A02.FR.03", "the signature of the request is wrong")
-    _has_long_key(t, parsed.public_key())
-    return csr
-
-
-async def _delivered(t: StationTest, chain: str, use: str = OWN) -> str:
-    answer = await t.ask("CertificateSigned", certificateChain=chain, certificateType=use)
-    return str(answer["status"])
-
-
 def _needs_authority(t: StationTest) -> Authority:
     if t.authority is None:
         raise NotApplicable("needs the key of the authority of the station's certificates (--ca-key)")
@@ -240,11 +209,11 @@ async def _renews(t: StationTest, trigger: str) -> None:
     _needs_certificate(t)
     authority = _needs_authority(t)
     old = x509.load_der_x509_certificate(t.opening.certificate or b"").public_key()
-    csr = await _requested(t, trigger, OWN)
+    csr = await requested(t, trigger, OWN)
     new = x509.load_pem_x509_csr(csr.encode()).public_key()
     t.check(new != old, "A02.FR.02", "asks for a certificate of the key that it has")
     async with t.reconnects():
-        status = await _delivered(t, authority.signed(csr))
+        status = await delivered(t, authority.signed(csr))
         t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
     shown = x509.load_der_x509_certificate(t.opening.certificate or b"").public_key()
     t.check(shown == new, "A02.FR.08", "connects with the old certificate")
@@ -274,8 +243,8 @@ async def new_v2g_certificate(t: StationTest) -> None:
         root = await install(t, V2G)
         before = await installed(t, "V2GCertificateChain")
     t.undo(lambda: delete_others(t, "V2GCertificateChain", before))
-    csr = await _requested(t, "SignV2GCertificate", "V2GCertificate")
-    status = await _delivered(t, root.signed(csr), "V2GCertificate")
+    csr = await requested(t, "SignV2GCertificate", "V2GCertificate")
+    status = await delivered(t, root.signed(csr), "V2GCertificate")
     t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
     t.check(await installed(t, "V2GCertificateChain") != before, "M03.FR.05", "does not list the certificate")
 
@@ -308,8 +277,8 @@ async def invalid_new_certificate(t: StationTest) -> None:
         wrong["of another key"] = lambda _: authority.leaf()
     for what, sign in wrong.items():
         with precondition():
-            csr = await _requested(t, "SignChargingStationCertificate", OWN)
-        status = await _delivered(t, sign(csr))
+            csr = await requested(t, "SignChargingStationCertificate", OWN)
+        status = await delivered(t, sign(csr))
         t.check(status == "Rejected", "A02.FR.07", f"answers {status} to a certificate {what}")
         await t.expect("SecurityEventNotification", "A02.FR.07", type="InvalidChargingStationCertificate")
 
@@ -325,7 +294,7 @@ async def request_rejected(t: StationTest) -> None:
     _needs_certificate(t)
     before = t.opening.certificate
     t.answer("SignCertificate", {"status": "Rejected"})
-    await _requested(t, "SignChargingStationCertificate", OWN)
+    await requested(t, "SignChargingStationCertificate", OWN)
     async with t.reconnects():
         await t.disconnect()
     t.check(t.opening.certificate == before, "A02.FR.08", "connects with another certificate")
@@ -344,14 +313,14 @@ async def asks_again(t: StationTest) -> None:
     with precondition():
         await t.demand("SecurityCtrlr", "CertSigningWaitMinimum", str(wait_s))
         await t.demand("SecurityCtrlr", "CertSigningRepeatTimes", "2")
-    csr = await _requested(t, "SignChargingStationCertificate", OWN)
+    csr = await requested(t, "SignChargingStationCertificate", OWN)
     for pause_s in (wait_s, 2 * wait_s):
         await t.nothing("SignCertificate", "A02.FR.18", within=pause_s - 1)
         again = await t.expect("SignCertificate", "A02.FR.17", within=1 + t.declared.seconds)
         csr = again["csr"]  # it may be for a new key
     if t.authority is not None:
         async with t.reconnects():
-            status = await _delivered(t, t.authority.signed(csr))
+            status = await delivered(t, t.authority.signed(csr))
             t.check(status == "Accepted", "A02.FR.06", f"answers {status} to the certificate")
 
 
@@ -427,9 +396,9 @@ async def upgrade(t: StationTest) -> None:
         root = await _stays(t)
         if level == 3:
             authority: Authority | None = _needs_authority(t)
-            csr = await _requested(t, "SignChargingStationCertificate", OWN)
+            csr = await requested(t, "SignChargingStationCertificate", OWN)
             assert authority is not None
-            await _delivered(t, authority.signed(csr))
+            await delivered(t, authority.signed(csr))
         else:
             authority = None
         url, host = await t.listen_also(root.server(t.server_name, clients=authority), stays=True)

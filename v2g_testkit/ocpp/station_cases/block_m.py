@@ -4,12 +4,11 @@ from typing import Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, precondition
 from v2g_testkit.ocpp.certificates import Authority
-from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, V2G, install, installed, lists
+from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, MO, V2G, install, installed, lists
 from v2g_testkit.ocpp.station_tester import StationTest
 
 M: Final[Block[StationTest]] = Block()
 
-MO: Final = "MORootCertificate"
 CHAIN: Final = "V2GCertificateChain"
 PLUG_AND_CHARGE: Final = ("ISO 15118 Support",)
 ISO_15118: Final = ("ISO15118Ctrlr.Enabled",)

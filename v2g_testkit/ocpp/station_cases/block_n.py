@@ -815,10 +815,10 @@ async def write_only(t: StationTest) -> None:
 CORE: Final = ("Core",)
 
 
-async def _customer(t: StationTest, requirement: str, **flags: Any) -> str:
+async def customer(t: StationTest, requirement: str, **flags: Any) -> str:
     """Ask about the customer of the token, or others as `flags` say; return the data. Raises Failed."""
     number = t.next_id()
-    about = {"idToken": t.token.payload} if "customerIdentifier" not in flags else {}
+    about = {} if {"customerIdentifier", "customerCertificate"} & flags.keys() else {"idToken": t.token.payload}
     request = {"requestId": number, "report": False, "clear": False} | about | flags
     answer = await t.ask("CustomerInformation", **request)
     t.check(answer["status"] == "Accepted", requirement, f"answers {answer['status']}")
@@ -852,7 +852,7 @@ async def _known(t: StationTest) -> None:
 )
 async def customermonitors_of(t: StationTest) -> None:
     await _known(t)
-    t.check(bool(await _customer(t, "N09.FR.02", report=True)), "N09.FR.05", "reports nothing")
+    t.check(bool(await customer(t, "N09.FR.02", report=True)), "N09.FR.05", "reports nothing")
 
 
 @N.case(
@@ -864,9 +864,9 @@ async def customermonitors_of(t: StationTest) -> None:
 )
 async def customer_unknown(t: StationTest) -> None:
     with precondition():
-        await _customer(t, "N10.FR.06", clear=True)
+        await customer(t, "N10.FR.06", clear=True)
         await forget_tokens(t)
-    await _customer(t, "N09.FR.06", report=True)
+    await customer(t, "N09.FR.06", report=True)
     await t.nothing("NotifyCustomerInformation", "N09.FR.06", within=3)
 
 
@@ -879,9 +879,9 @@ async def customer_unknown(t: StationTest) -> None:
 )
 async def customer_cleared(t: StationTest) -> None:
     await _known(t)
-    before = await _customer(t, "N10.FR.01", report=True, clear=True)
+    before = await customer(t, "N10.FR.01", report=True, clear=True)
     t.check(bool(before), "N10.FR.03", "reports nothing")
-    after = await _customer(t, "N10.FR.01", report=True)
+    after = await customer(t, "N10.FR.01", report=True)
     t.check(after != before, "N10.FR.03", "still reports the same")
 
 
@@ -895,8 +895,8 @@ async def customer_cleared(t: StationTest) -> None:
 async def customer_unknown_cleared(t: StationTest) -> None:
     with precondition():
         await forget_tokens(t)
-        await _customer(t, "N10.FR.06", clear=True)
-    await _customer(t, "N10.FR.04", report=True, clear=True)
+        await customer(t, "N10.FR.06", clear=True)
+    await customer(t, "N10.FR.04", report=True, clear=True)
     await t.nothing("NotifyCustomerInformation", "N10.FR.04", within=3)
 
 
@@ -910,9 +910,9 @@ async def customer_unknown_cleared(t: StationTest) -> None:
 async def customer_forgotten(t: StationTest) -> None:
     await _known(t)
     with precondition():
-        before = await _customer(t, "N09.FR.05", report=True)
-    await _customer(t, "N10.FR.06", clear=True)
-    after = await _customer(t, "N09.FR.02", report=True)
+        before = await customer(t, "N09.FR.05", report=True)
+    await customer(t, "N10.FR.06", clear=True)
+    after = await customer(t, "N09.FR.02", report=True)
     t.check(after != before, "N10.FR.06", "still reports the same")
 
 
@@ -924,8 +924,8 @@ async def customer_forgotten(t: StationTest) -> None:
     profiles=CORE,
 )
 async def customer_identifier(t: StationTest) -> None:
-    await _customer(t, "N10.FR.01", report=True, clear=True, customerIdentifier="V2G-CUSTOMER")
-    after = await _customer(t, "N10.FR.01", report=True, customerIdentifier="V2G-CUSTOMER")
+    await customer(t, "N10.FR.01", report=True, clear=True, customerIdentifier="V2G-CUSTOMER")
+    after = await customer(t, "N10.FR.01", report=True, customerIdentifier="V2G-CUSTOMER")
     t.check(after == "", "N10.FR.03", "still reports something")
 
 

@@ -26,10 +26,11 @@ from v2g_testkit.ocpp.station_cases.block_o import O
 from v2g_testkit.ocpp.station_cases.block_p import P
 from v2g_testkit.ocpp.station_cases.block_q import Q
 from v2g_testkit.ocpp.station_cases.block_r import R
+from v2g_testkit.ocpp.station_cases.iso_15118 import ISO_15118
 from v2g_testkit.ocpp.station_tester import StationTest
 
 STATION_CASES: Final[tuple[OcppCase[StationTest], ...]] = tuple(
     case
-    for block in (A, B, B_21, C, C_PAYMENT, D, E, E_21, F, G, H, I, J, K, K_21, L, M, N, N_21, O, P, Q, R)
+    for block in (A, B, B_21, C, C_PAYMENT, D, E, E_21, F, G, H, I, J, K, K_21, L, M, N, N_21, O, P, Q, R, ISO_15118)
     for case in block.cases
 )

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 MISSING: Final[Mapping[str, tuple[str, ...]]] = {
-    "needs a vehicle with ISO 15118 that follows the case": (
-        "C_50-55", "E_46", "K_53-58", "M_24-29", "N_63",
-    ),
     "needs the key of the back end's root in use, and a station that replaces it (AdditionalRootCertificateCheck)": (
         "B_47", "M_30-31",
     ),

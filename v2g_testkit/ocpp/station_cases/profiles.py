@@ -69,7 +69,7 @@ async def rejected(t: StationTest, wanted: Payload, requirement: str, code: str 
 
 async def cleared(t: StationTest) -> None:
     """Remove all profiles of the back end; for preconditions."""
-    for purpose in _PURPOSES:
+    for purpose in _PURPOSES[: 3 if t.version == "2.0.1" else None]:
         await t.ask("ClearChargingProfile", chargingProfileCriteria={"chargingProfilePurpose": purpose})
 
 
