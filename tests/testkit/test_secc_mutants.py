@@ -127,7 +127,7 @@ KINDS: Final[tuple[tuple[type[SeccSession], set[str]], ...]] = (
     (SilentInstead, about("SEQ", "SID", "SVC", "PAR") | about("*signature") | ANEW | STOPPED),
     (WholeFramesOnly, about("*byte_by_byte", "*cut_within_the_header")),
     (OtherType, about("SVC-AC-selection", "SVC-AC-set", "SVC-AC-added")),
-    (ForgetsItsSession, about("RUN")),
+    (ForgetsItsSession, about("RUN", "MUX-AC-renegotiation")),
 )
 
 
