@@ -133,8 +133,13 @@ def is_ours(error: V2GError) -> bool:
     return isinstance(error, TlsError) and error.reason in _OF_THE_TESTER
 
 
+def is_distrust(error: V2GError) -> bool:
+    """Return whether the declared roots do not lead to the back end's certificate."""
+    return isinstance(error, TlsError) and error.reason == "peer_certificate"
+
+
 def is_refusal(error: V2GError) -> bool:
     """Return whether it was the back end that did not let the station in, and neither the network nor the tester."""
     if isinstance(error, UpgradeRefusedError):
         return error.status in (401, 403)
-    return isinstance(error, TlsError) and not is_ours(error) and error.reason != "peer_certificate"
+    return isinstance(error, TlsError) and not is_ours(error) and not is_distrust(error)

@@ -22,7 +22,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
-from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_ours, is_refusal
+from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_distrust, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
@@ -177,11 +177,14 @@ class CsmsTest(CaseTest):
             raise Failed(f"is offered {', '.join(names)}: {error}", "OCPP-J 3.3") from None
 
     async def certificate(self, attempt: Attempt, requirement: str) -> x509.Certificate:
-        """Return the certificate that the back end shows in a TLS handshake. Raises Failed without, Inconclusive."""
+        """Return the certificate that the back end shows in a TLS handshake. Raises Failed without.
+
+        Raises Inconclusive if the tester cannot make the attempt, or the declared roots do not lead to the certificate.
+        """
         try:
             return x509.load_der_x509_certificate(await self._tester.network.certificate(attempt))
         except V2GError as error:
-            if is_ours(error):
+            if is_ours(error) or is_distrust(error):
                 raise Inconclusive(str(error)) from None
             raise Failed(f"no TLS with {attempt.suite}: {error}", requirement) from None
         except ValueError as error:

@@ -15,12 +15,14 @@ from tests.testkit.ocpp.test_csms_mutants import CALL, CALLRESULT, Mutant, each,
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.attempts import Attempt
+from v2g_testkit.ocpp.csms_cases import block_a
 from v2g_testkit.ocpp.csms_cases.block_a import A, names_host
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTester
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
 
 CASES = [case for case in CSMS_CASES if case in A.cases or case.id in SECURED]
+CASE = {case.id.removeprefix("TC_").removesuffix("_CSMS"): case for case in CASES}
 
 
 @pytest.fixture
@@ -74,6 +76,43 @@ async def test_without_declared_roots_those_of_the_machine_count(
         assert (await tester.run(case)).verdict is Verdict.INCONCLUSIVE
         monkeypatch.setenv("SSL_CERT_FILE", str(secured.root))
         assert (await tester.run(case)).verdict is Verdict.PASS
+
+
+async def test_what_the_station_lacks_is_said(backend: Start, secured: Secured) -> None:
+    async with secured_csms_under_test(backend, secured, 1) as tester:
+        tester.attempt = shows(tester.attempt, password=None)
+        result = await tester.run(CASE["A_01"])
+        assert (result.verdict, result.found) == (Verdict.NOT_APPLICABLE, "the station connects without a password")
+
+
+async def test_another_root_for_some_suites_is_no_fault_of_the_back_end(
+    backend: Start, secured: Secured, pki: PkiTree
+) -> None:
+    def distrusts(attempt: Attempt, _: CsmsDeclaration) -> Attempt:
+        ca = pki.path("v2g/root.pem") if attempt.suite.startswith("AES") else attempt.ca
+        return msgspec.structs.replace(attempt, ca=ca)
+
+    async with secured_csms_under_test(backend, secured, 2, edit=distrusts) as tester:
+        assert (await tester.run(CASE["A_04"])).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("others", "verdict"), [(["csms.example"], Verdict.INCONCLUSIVE), ([], Verdict.FAIL)])
+async def test_a_back_end_with_several_paths_may_have_their_names_in_its_certificate(
+    backend: Start, secured: Secured, monkeypatch: pytest.MonkeyPatch, others: list[str], verdict: Verdict
+) -> None:
+    def resolves(attempt: Attempt, declared: CsmsDeclaration) -> Attempt:
+        return msgspec.structs.replace(attempt, url=declared.url)
+
+    monkeypatch.setattr(block_a, "alternative_names", lambda _: others)
+    async with secured_csms_under_test(backend, secured, 2, edit=resolves) as tester:
+        tester.attempt = msgspec.structs.replace(tester.attempt, url="wss://csms.example/ocpp")
+        assert (await tester.run(CASE["A_04"])).verdict is verdict
+
+
+async def test_a_new_password_that_is_refused_is_not_used_again(backend: Start, secured: Secured) -> None:
+    async with secured_csms_under_test(backend, secured, 1, edit=partial(Door.new_passwords_never, Door())) as tester:
+        assert (await tester.run(CASE["A_09"])).verdict is Verdict.FAIL
+        assert tester.attempt.station.password == PASSWORD
 
 
 # -- one fault each

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import NameOID
 
 from v2g_testkit.ocpp.attempts import Attempt
-from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, precondition
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
@@ -30,7 +30,8 @@ _SUITES: Final = (
 def _needs(t: CsmsTest, *profiles: int) -> None:
     used = t.attempt.security_profile
     if used not in profiles:
-        raise NotApplicable(f"the station connects with security profile {used or 1}")
+        how = f"with security profile {used}" if used else "without a password"
+        raise NotApplicable(f"the station connects {how}")
 
 
 def _changed(attempt: Attempt, **changes: Any) -> Attempt:
@@ -118,10 +119,11 @@ async def new_password(t: CsmsTest) -> None:
         t.keep_password(await _sets_password(t, old, "Accepted"))
 
     await t.ready()
-    t.keep_password(await _sets_password(t, _NEW, "Accepted"))
-    await t.let_in("A01.FR.03")
-    await t.booted()
+    new = await _sets_password(t, _NEW, "Accepted")
+    await t.let_in("A01.FR.03", _changed(before, password=new))
+    t.keep_password(new)  # not if it is refused: later cases go on with the old one
     t.undo(restore)
+    await t.booted()
     await t.turned_away(before, "A01.FR.03", "the old password")
     await t.ready()
 
@@ -159,13 +161,23 @@ async def tls(t: CsmsTest) -> None:
     suites = "A00.FR.318" if t.attempt.security_profile == 2 else "A00.FR.421"
     await t.let_in("A00.FR.312")
     await t.booted()
-    for suite in _SUITES:
-        found = await t.certificate(msgspec.structs.replace(t.attempt, suite=suite), suites)
+    shown = [await t.certificate(msgspec.structs.replace(t.attempt, suite=suite), suites) for suite in _SUITES]
+    for found in shown:
         _has_long_key(t, found.public_key())
         t.check(found.serial_number > 0, "A00.FR.508", "the certificate has no serial number")
-        host = urlsplit(t.attempt.url).hostname or ""
-        names = common_names(found)
-        t.check(names_host(names, host), "A00.FR.510", f"the certificate is of {', '.join(names) or 'nobody'}")
+    for found in shown:
+        _names_the_back_end(t, found)
+
+
+def _names_the_back_end(t: CsmsTest, certificate: x509.Certificate) -> None:
+    """Raise Failed unless the common name is the host of the URL, Inconclusive if a subjectAltName is, which a back
+    end with several paths to it may have instead (A00.FR.511).
+    """
+    host = urlsplit(t.attempt.url).hostname or ""
+    names = common_names(certificate)
+    if names and not names_host(names, host) and names_host(alternative_names(certificate), host):
+        raise Inconclusive(f"the certificate is of {', '.join(names)}, and of {host} by another path only")
+    t.check(names_host(names, host), "A00.FR.510", f"the certificate is of {', '.join(names) or 'nobody'}")
 
 
 def _has_long_key(t: CsmsTest, key: object) -> None:
@@ -178,6 +190,15 @@ def _has_long_key(t: CsmsTest, key: object) -> None:
 def common_names(certificate: x509.Certificate) -> list[str]:
     """Return the common names of the subject."""
     return [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
+def alternative_names(certificate: x509.Certificate) -> list[str]:
+    """Return the domain names of subjectAltName."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return found.value.get_values_for_type(x509.DNSName)
 
 
 def names_host(names: list[str], host: str) -> bool:
@@ -274,8 +295,8 @@ def _renews(number: int, title: str, kind: str | None, need: str, profile: Profi
     @A.case(
         f"TC_A_{number}_CSMS",
         title,
-        required="The back end accepts the station's request, and delivers a certificate for its key; it lets the "
-        "station in with a new ChargingStationCertificate.",
+        required="The back end accepts the station's request, and delivers a certificate for its key"
+        + ("; with security profile 3 it lets the station in with it." if kind == _OWN else "."),
         requirements=("A02.FR.11", "A02.FR.14", *(("A00.FR.403",) if kind == _OWN else ())),
         profiles=(profile,),
         needs=("certificate renewal", *((need,) if need else ())),
