@@ -65,7 +65,7 @@ LATER: tuple[tuple[Version, Mutant], ...] = (
     ("2.0.1", Mutant("other profiles are of no transaction", CALL, "SetChargingProfile", OTHER, "K_55 K_57 K_58 K_59")),
     ("2.0.1", Mutant("no other plan is good", CALLRESULT, "NotifyEVChargingSchedule", REJECTED, "K_55 K_57 K_58 K_59")),
     ("2.1", Mutant("other profiles are of no transaction", CALL, "SetChargingProfile", OTHER, "K_113 K_114 K_117")),
-    ("2.1", Mutant("no other plan is good", CALLRESULT, "NotifyEVChargingSchedule", REJECTED, "K_113 K_114 K_117")),
+    ("2.1", Mutant("no other plan is good", CALLRESULT, "NotifyEVChargingSchedule", REJECTED, "K_113 K_114")),
 )
 
 

@@ -147,11 +147,11 @@ async def exceeding_plan(t: CsmsTest) -> None:
     await plans(t, again, "Accepted", "K15.FR.11")
 
 
-async def _negotiated(t: CsmsTest, **needs: str) -> Transaction:
+async def _negotiated(t: CsmsTest) -> Transaction:
     """ISO15118SmartCharging."""
     transaction = await connected(t)
     with precondition():
-        found = await scheduled(t, transaction, "K15.FR.07", **needs)
+        found = await scheduled(t, transaction, "K15.FR.07")
         await plans(t, found, "Accepted", "K15.FR.11")
         await _charges(transaction)
     return transaction
@@ -172,22 +172,22 @@ def _by_vehicle(number: int, title: str, requirements: tuple[str, str], **of: An
         await plans(t, found, "Accepted", requirements[1])
 
 
-def _by_back_end(number: int, title: str, mode: str, requirements: tuple[str, ...], **of: Any) -> None:
+def _by_back_end(number: int, title: str, **of: Any) -> None:
     @K_VEHICLES.case(
         f"TC_K_{number}_CSMS",
         title,
         required="The back end sends the other TxProfile as it was asked for, and accepts a plan within its limits.",
-        requirements=requirements,
+        requirements=("K01.FR.03", "K16.FR.06"),
         **of,
     )
     async def script(t: CsmsTest) -> None:
-        transaction = await _negotiated(t, mode=mode)
+        transaction = await _negotiated(t)
         found = await adjusted(t, transaction, "K01.FR.03")
-        await plans(t, found, "Accepted", "K16.FR.06")
+        await plans(t, found, "Accepted", "K16.FR.06", slow=True)
 
 
 _by_vehicle(57, "Renegotiation by the vehicle", ("K17.FR.07", "K17.FR.11"), **_OF_2)
-_by_back_end(58, "Renegotiation by the back end", "ScheduledControl", ("K01.FR.03", "K16.FR.06"), **_OF_2)
+_by_back_end(58, "Renegotiation by the back end", **_OF_2)
 
 
 @K_VEHICLES.case(
@@ -206,9 +206,7 @@ async def needs_again(t: CsmsTest) -> None:
 
 # -- ISO 15118-20
 
-_by_back_end(
-    113, "Renegotiation by the back end, ISO 15118-20", "ScheduledControl", ("K01.FR.03", "K16.FR.06"), **_OF_20
-)
+_by_back_end(113, "Renegotiation by the back end, ISO 15118-20", **_OF_20)
 _by_vehicle(114, "Renegotiation by the vehicle, ISO 15118-20", ("K18.FR.07", "K18.FR.11"), **_OF_20)
 
 
@@ -227,7 +225,19 @@ async def dynamic(t: CsmsTest) -> None:
     await _charges(transaction)
 
 
-_by_back_end(117, "Other schedule in dynamic control mode", "DynamicControl", ("K01.FR.03", "K16.FR.06"), **_OF_20)
+@K_VEHICLES.case(
+    "TC_K_117_CSMS",
+    "Other schedule in dynamic control mode",
+    required="The back end sends the other TxProfile as it was asked for.",
+    requirements=("K01.FR.03",),
+    **_OF_20,
+)
+async def other_schedule(t: CsmsTest) -> None:
+    transaction = await connected(t)
+    with precondition():
+        await scheduled(t, transaction, "K19.FR.07", mode="DynamicControl")
+        await _charges(transaction)
+    await adjusted(t, transaction, "K01.FR.03")
 
 
 @K_VEHICLES.case(
