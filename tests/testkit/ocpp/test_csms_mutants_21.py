@@ -1,5 +1,6 @@
 """Faults of back ends in what only OCPP 2.1 has: as in `test_csms_mutants`."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,10 @@ from tests.testkit.ocpp.test_csms_mutants import (
 )
 from v2g.errors import RefusedError
 from v2g_testkit.cases.case import Verdict
+from v2g_testkit.ocpp.case import OcppCase
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+from v2g_testkit.ocpp.csms_tester import CsmsTest
+from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT, Operator, OperatorStep
 
 _LATER = "2099-01-01T00:00:00Z"
 _REMOTE = "C_125 C_126 C_131 C_132 C_133"
@@ -191,6 +195,79 @@ async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start
         results = [await tester.run(case) for case in CASES]
     failed = {each.case for each in results if each.verdict is Verdict.FAIL}
     assert failed == {f"TC_{name}_CSMS" for name in mutant.fails.split()}
+
+
+# -- no faults, though our own back end does otherwise
+
+
+def _case(name: str) -> OcppCase[CsmsTest]:
+    (found,) = (each for each in CASES if each.id == f"TC_{name}_CSMS")
+    return found
+
+
+async def test_other_variables_may_be_set_with_those_of_a_network_profile(backend: Start) -> None:
+    def edit(sent: Payload) -> None:
+        if sent["setVariableData"][0]["component"]["name"] == "NetworkConfiguration":
+            sent["setVariableData"].append(
+                {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "RetryBackOffWaitMinimum"}}
+                | {"attributeValue": "10"}
+            )
+
+    async with csms_under_test(backend, "2.1", Mutant("", CALL, "SetVariables", edit, "").change) as tester:
+        assert (await tester.run(_case("B_105"))).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("name", ["B_103", "B_104", "E_113"])
+async def test_a_station_may_have_to_wait_after_a_boot(backend: Start, name: str) -> None:
+    boots = itertools.count()
+
+    def edit(answer: Payload) -> None:
+        answer["status"] = "Pending" if next(boots) else "Accepted"
+
+    async with csms_under_test(backend, "2.1", Mutant("", CALLRESULT, "BootNotification", edit, "").change) as tester:
+        assert (await tester.run(_case(name))).verdict is Verdict.INCONCLUSIVE
+
+
+class Doing:
+    """An operator who does more than the case asks for: `more` makes other steps of one, before it or instead."""
+
+    def __init__(self, inner: Operator, more: Callable[[OperatorStep], list[OperatorStep]]) -> None:
+        self._inner, self._more = inner, more
+
+    async def do(self, step: OperatorStep) -> None:
+        """See Operator."""
+        for one in self._more(step):
+            await self._inner.do(one)
+
+
+async def test_costs_may_be_told_without_being_asked_for(backend: Start) -> None:
+    def more(step: OperatorStep) -> list[OperatorStep]:
+        if step.action != TRANSACTION_LIMIT:
+            return [step] if step.action != "CostUpdated" else []
+        cost = {"totalCost": 1.0, "transactionId": step.payload["transactionId"]}
+        return [step, OperatorStep(step.station, "CostUpdated", cost)]
+
+    async with csms_under_test(backend, "2.1") as tester:
+        tester.operator = Doing(tester.operator, more)
+        assert (await tester.run(_case("E_109"))).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("name", ["B_116", "E_117"])
+async def test_other_profiles_of_a_transaction_may_be_restored_first(backend: Start, name: str) -> None:
+    def more(step: OperatorStep) -> list[OperatorStep]:
+        if step.action != "SetChargingProfile":
+            return [step]
+        (schedule,) = step.payload["chargingProfile"]["chargingSchedule"]
+        own = step.payload["chargingProfile"] | {
+            "id": 59,
+            "stackLevel": 0,
+            "chargingSchedule": [schedule | {"chargingSchedulePeriod": [{"startPeriod": 0, "limit": 3000.0}]}],
+        }
+        return [step, OperatorStep(step.station, step.action, step.payload | {"chargingProfile": own})]
+
+    async with csms_under_test(backend, "2.1") as tester:
+        tester.operator = Doing(tester.operator, more)
+        assert (await tester.run(_case(name))).verdict is Verdict.PASS
 
 
 def _of_here(url: str, template: str) -> Scanned:
