@@ -10,11 +10,11 @@ import msgspec
 from secc.config import ChainConfig, ProgramConfig
 from secc.link.trust_files import TrustFiles
 from secc.station.device import certificate_folder
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, RevocationError
 from v2g.io.keys import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.tls.crls import CrlFiles
-from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile
+from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile, utc_now
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
 from v2g.io.tls.peer_verifier import check_own_key, signs_with
 from v2g.io.tls.stapler import Stapler
@@ -24,7 +24,9 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_chain
+from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profiles import Role
+from v2g_station.device.certificates import status_file
 
 VEHICLES: Final[tuple[InstallCertificateUse, ...]] = ("V2GRootCertificate", "OEMRootCertificate")
 """Roots for the certificates of vehicles."""
@@ -65,7 +67,7 @@ class Transport:
                 )
                 return credentials
 
-            answers = self._stapler.answer if self._stapler is not None else _answers(chain.ocsp)
+            answers = self._stapler.answer if self._stapler is not None else _answers(chain.ocsp, folder)
             files = (chain.chain, *([chain.key.path] if chain.key.path is not None else []))
             return IdentityFiles(load, files, answers=answers, observe=observe)
 
@@ -134,5 +136,24 @@ def _stapler(config: ProgramConfig, anchors: tuple[bytes, ...], observe: Callabl
     return Stapler(anchors=anchors, responder=wanted.responder, cache=cache, observe=observe)
 
 
-def _answers(path: Path | None) -> Answers | None:
-    return (lambda _credentials: path.read_bytes()) if path is not None else None
+def _answers(path: Path | None, folder: Path | None) -> Answers | None:
+    """Return the answers to staple: of a file of the configuration, else those that the CSMS gives (OCPP M06)."""
+    if path is not None:
+        return lambda _credentials: path.read_bytes()
+    if folder is None:
+        return None
+
+    def answer(credentials: Credentials) -> bytes:
+        if len(credentials.chain) < 2:
+            return b""
+        leaf, issuer = (load_certificate(each) for each in credentials.chain[:2])
+        try:
+            response = status_file(folder, f"{leaf.serial_number:x}").read_bytes()
+            check_ocsp(response, leaf, issuer, utc_now())
+        except FileNotFoundError:
+            return b""
+        except RevocationError as error:
+            return response if error.reason == "revoked" else b""  # one that is too old is worse than none
+        return response
+
+    return answer

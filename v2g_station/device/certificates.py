@@ -7,6 +7,7 @@ between them. Users of a file check by themselves whether it has changed.
 
 import asyncio
 import contextlib
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.keys import PrivateKey, PublicKey, save_secret
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_status import KeepStatus
 from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
 from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.own_keys import NewKeys, new_keys
@@ -45,6 +47,11 @@ class Own:
 def root_file(folder: Path, use: str) -> Path:
     """Return the path of the roots of a kind, as set by the CSMS; it does not exist before a station has run."""
     return folder / f"{use}.pem"
+
+
+def status_file(folder: Path, serial_number: str) -> Path:
+    """Return the path of the OCSP response (DER) for a certificate, by its serial number in lower hexadecimal."""
+    return folder / f"{serial_number}.ocsp"
 
 
 class CertificateFiles:
@@ -81,6 +88,16 @@ class CertificateFiles:
                     self._use(use, by_use[use])
                 if (keys := self._keys(use)) is not None:
                     keys.retire(_public(own.chain))
+        with contextlib.suppress(OSError, ValueError):
+            self._forget_status(by_use)
+
+    def _forget_status(self, by_use: Mapping[str, str]) -> None:
+        """Delete the OCSP responses for chains that have been replaced."""
+        chains = [each for pem in by_use.values() for each in x509.load_pem_x509_certificates(pem.encode())]
+        kept = {status_file(self._folder(), f"{each.serial_number:x}") for each in chains}
+        for file in self._folder().glob("*.ocsp"):
+            if file not in kept:
+                file.unlink()
 
     def chains(self) -> dict[CertificateSigningUse, str]:
         """Return the chains in use, PEM; unreadable ones are left out."""
@@ -159,6 +176,14 @@ class CertificateFiles:
                 self._note("roots", use=command.use, count=len(command.pem))
         except OSError as error:
             self._note("not_taken", use=command.use, error=str(error)[:200])
+
+    def keep_status(self, command: KeepStatus) -> None:
+        """Keep the OCSP response for a certificate of a chain that the CSMS has signed (M06)."""
+
+        def keep() -> None:
+            save_secret(status_file(self._folder(), command.serial_number), b64decode(command.ocsp, validate=True))
+
+        self._begin("not_taken", "V2GCertificateChain", keep, lambda: None)
 
     # -- two files in one step
 

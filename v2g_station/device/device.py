@@ -13,6 +13,7 @@ from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall
 from v2g_station.blocks.firmware_publishing import Publish, Unpublish
 from v2g_station.blocks.payment.terminal import ShowReceipt
 from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.security.certificate_status import KeepStatus
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import MakeRequest, UseCertificate
 from v2g_station.blocks.smart_charging.smart_charging import Sleep
@@ -84,6 +85,8 @@ class Machine:
                 self.certificates.request(command)
             case UseCertificate() if self.certificates is not None:
                 self.certificates.use(command)
+            case KeepStatus() if self.certificates is not None:
+                self.certificates.keep_status(command)
             case Sleep() if self.sleeping is not None:
                 self.sleeping.want(command)
             case Show() if self.display is not None:

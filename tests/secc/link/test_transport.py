@@ -20,7 +20,12 @@ from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import TlsStream
 from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
+from v2g.pki.issue import Issuer
+from v2g.pki.keys import load_private_key
+from v2g.pki.ocsp import make_response
 from v2g.pki.profiles import KeyKind, Role
+from v2g_station.device.certificates import status_file
 
 __all__ = ["ed448_pki"]
 
@@ -136,6 +141,44 @@ async def test_the_stapler_gets_its_answers_from_the_responder_that_the_certific
         await asyncio.gather(running, return_exceptions=True)
         await server.close()
         await responder.close()
+
+
+STATION = """
+[station]
+url = "ws://localhost/ocpp"
+identity = "CS-1"
+store = "{folder}/station.sqlite"
+certificates = "{folder}"
+"""
+
+
+async def test_answers_of_the_back_end_are_stapled_while_a_vehicle_would_take_them(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    """OCPP M06: the station leaves them in its folder."""
+    transport = Transport(config(tmp_path, pki, STATION.format(folder=tmp_path)), lambda _: None)
+    (chain,) = transport.credentials
+    file = status_file(tmp_path, f"{load_certificate(chain.leaf).serial_number:x}")
+
+    def stapled() -> bytes:
+        (identity,) = transport.endpoint.current()
+        return identity.answer()
+
+    assert stapled() == b""
+    leaf, issuer = (load_certificate(each) for each in chain.chain[:2])
+    now, signer = datetime.now(UTC), Issuer(issuer, load_private_key(pki.path("cpo/sub2.key")))
+    good = make_response(leaf, issuer, signer, at=now)
+    revoked = make_response(leaf, issuer, signer, at=now, revoked_at=now)
+    stale = make_response(leaf, issuer, signer, at=now - timedelta(days=30))
+    for answer, taken in (
+        (good, good),
+        (revoked, revoked),
+        (stale, b""),
+        (b"0\n", b""),
+        (b"", b""),
+    ):
+        file.write_bytes(answer)
+        assert stapled() == taken
 
 
 def test_files_and_a_stapler_exclude_each_other(pki: PkiTree, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from v2g.io.websocket.client import TlsFiles, server_context
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_status import KeepStatus
 from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
-from v2g_station.device.certificates import CertificateFiles, Own
+from v2g_station.device.certificates import CertificateFiles, Own, status_file
 
 USE = "ChargingStationCertificate"
 
@@ -144,6 +145,19 @@ async def test_a_chain_for_another_key_changes_nothing(pki: PkiTree, tmp_path: P
     assert charger.told == [CertificateTaken(use=USE)]
     charger.files.settle({USE: pki.path("secc/chain.pem").read_text()})
     assert (charger.own.chain.read_bytes(), charger.key.read_bytes()) == before
+
+
+async def test_ocsp_responses_are_kept_until_their_chain_is_replaced(pki: PkiTree, tmp_path: Path) -> None:
+    charger = Charger(pki, tmp_path)
+    mine = f"{x509.load_pem_x509_certificates(charger.own.chain.read_bytes())[0].serial_number:x}"
+    for serial, ocsp in ((mine, "MAo="), ("1f", "MAo="), ("2f", "no base64")):
+        charger.files.keep_status(KeepStatus(serial_number=serial, ocsp=ocsp))
+    await charger.files.close()
+    assert {each.name for each in charger.folder.iterdir()} == {f"{mine}.ocsp", "1f.ocsp"}
+    charger.files.settle({USE: charger.own.chain.read_text()})
+    (file,) = charger.folder.iterdir()
+    assert file == status_file(charger.folder, mine)
+    assert file.read_bytes() == b"0\n"
 
 
 def root(name: str) -> str:

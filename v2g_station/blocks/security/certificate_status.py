@@ -1,6 +1,6 @@
 """OCSP answers about the V2G chain that the CSMS has signed: requested and cached (M06).
 
-For a chain of the configuration the charger has them from there.
+For a chain of the configuration the charger has them from there, or from the responder.
 """
 
 from typing import Final
@@ -14,15 +14,16 @@ from v2g_station.blocks.security.certificate_store import CertificateStore, is_i
 from v2g_station.kernel.kernel import Answer, Command, Kernel
 
 DAY_MS: Final = 86_400_000
-FRESH_MS: Final = 6 * DAY_MS
-"""After this time an answer is requested anew (M06.FR.10: at least once a week)."""
+FRESH_MS: Final = DAY_MS // 2
+"""After this time the next daily look requests an answer anew: M06.FR.10 demands once a week, but a vehicle takes an
+answer for as long as its responder says, a week at most (V2G20-1021)."""
 
 
-class CertificateState(Command, frozen=True, kw_only=True):
-    """The OCSP response for a certificate, DER in base64, None without one."""
+class KeepStatus(Command, frozen=True, kw_only=True):
+    """Staple this OCSP response, DER in base64, for the certificate with this serial number (hexadecimal)."""
 
     serial_number: str
-    ocsp: str | None
+    ocsp: str
 
 
 class _Cached(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,14 +67,14 @@ class CertificateStatus:
         return found
 
     def ask(self, data: OCSPRequestData) -> None:
-        """Request the status of a certificate; `CertificateState` follows."""
+        """Request the status of a certificate; `KeepStatus` follows a response."""
 
         def answered(answer: Answer) -> None:
-            good = isinstance(answer, GetCertificateStatusResponse) and answer.status == "Accepted"
-            result = answer.ocsp_result if good and isinstance(answer, GetCertificateStatusResponse) else None
-            if result is not None:
-                self._cached[data.serial_number] = cached = _Cached(utc_ms=self._k.utc_ms, ocsp=result)
+            if not isinstance(answer, GetCertificateStatusResponse) or answer.status != "Accepted":
+                return
+            if answer.ocsp_result is not None:
+                self._cached[data.serial_number] = cached = _Cached(utc_ms=self._k.utc_ms, ocsp=answer.ocsp_result)
                 self._k.keep("certificate_status", data.serial_number, cached)
-            self._k.do(CertificateState(serial_number=data.serial_number, ocsp=result))
+                self._k.do(KeepStatus(serial_number=data.serial_number, ocsp=answer.ocsp_result))
 
         self._k.call(GetCertificateStatusRequest(ocsp_request_data=data), answered)
