@@ -19,6 +19,8 @@ from cryptography.x509.oid import NameOID
 from v2g.errors import KeyAccessError
 from v2g.io.websocket.client import server_context
 from v2g.ocpp.times import parse_time
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import load_chain
 from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
 from v2g.pki.keys import PrivateKey, load_private_key, private_pem, save_secret
 from v2g.pki.ocsp import make_response, ocsp_request_data
@@ -199,11 +201,17 @@ class Chain:
 
 
 class SigningRequest:
-    """A station's request for a certificate, of a new key (A02)."""
+    """A station's request for a certificate, of a new key (A02).
 
-    def __init__(self, common_name: str) -> None:
+    `like`: the chain of the station, whose organization and country it names, too (A00.FR.404). Raises
+    CertificateError(malformed).
+    """
+
+    def __init__(self, common_name: str, like: Path | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        present = () if like is None else load_certificate(load_chain(like)[0]).subject
+        others = (each for each in present if each.oid != NameOID.COMMON_NAME)
+        name = x509.Name([*others, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(self._key, hashes.SHA256())
         self.pem = request.public_bytes(Encoding.PEM).decode()
 

@@ -1,5 +1,6 @@
 """Cases of security profiles against our own back end by real sockets, and against back ends with one fault there."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from pki_tools.tree import PkiTree
 from tests.certification.conftest import Start
@@ -107,6 +110,21 @@ async def test_a_back_end_with_several_paths_may_have_their_names_in_its_certifi
     async with secured_csms_under_test(backend, secured, 2, edit=resolves) as tester:
         tester.attempt = msgspec.structs.replace(tester.attempt, url="wss://csms.example/ocpp")
         assert (await tester.run(CASE["A_04"])).verdict is verdict
+
+
+async def test_a_certificate_is_renewed_for_the_organization_of_the_present_one(
+    backend: Start, secured: Secured
+) -> None:
+    async with secured_csms_under_test(backend, secured, 3) as tester:
+        assert (await tester.run(CASE["A_11"])).verdict is Verdict.PASS
+        (sent,) = (each.text for each in tester.frames if '"SignCertificate"' in each.text)
+        request = x509.load_pem_x509_csr(json.loads(sent)[-1]["csr"].encode())
+        present = x509.load_pem_x509_certificate(secured.own.chain.read_bytes()).subject
+        names = {each.oid: each.value for each in request.subject}
+        assert names == {each.oid: each.value for each in present} | {
+            NameOID.COMMON_NAME: tester.declaration.station.identity
+        }
+        assert NameOID.ORGANIZATION_NAME in names
 
 
 async def test_a_new_password_that_is_refused_is_not_used_again(backend: Start, secured: Secured) -> None:

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import NameOID
 
+from v2g.errors import CertificateError
 from v2g_testkit.ocpp.attempts import Attempt
 from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, precondition
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
@@ -237,9 +238,12 @@ async def own_certificate(t: CsmsTest) -> None:
 
 
 def _signing(t: CsmsTest) -> SigningRequest:
-    """Return a request for a certificate of the station, of its serial number (A00.FR.511)."""
+    """Return a request for a certificate of the station, of its serial number (A00.FR.511). Raises Inconclusive."""
     station = t.attempt.station
-    return SigningRequest(station.serial_number or station.identity)
+    try:
+        return SigningRequest(station.serial_number or station.identity, station.chain)
+    except CertificateError as error:
+        raise Inconclusive(str(error)) from None
 
 
 @A.case(
