@@ -154,8 +154,11 @@ class CsmsTest(CaseTest):
                 raise Failed(f"does not let the station in: {error}", requirement) from None
             raise Inconclusive(f"the station cannot connect: {error}") from None
 
-    async def turned_away(self, attempt: Attempt, requirement: str, what: str) -> None:
-        """Connect the station anew. Raises Failed if the back end lets it in and accepts its boot."""
+    async def turned_away(self, attempt: Attempt, requirement: str, what: str, *, ends: bool = False) -> None:
+        """Connect the station anew. Raises Failed if the back end lets it in and accepts its boot.
+
+        `ends`: also if it rejects the boot, and keeps the connection.
+        """
         await self.disconnect()
         try:
             await self._open(attempt)
@@ -166,6 +169,9 @@ class CsmsTest(CaseTest):
         answer: Payload = {}
         with contextlib.suppress(Failed):  # an error, no answer, or the end of the connection
             answer = await self.call("BootNotification", **self._boots("PowerUp"))
+        if ends and answer.get("status") == "Rejected" and self._reader is not None:
+            over, _ = await asyncio.wait({self._reader}, timeout=self.declared.seconds)
+            self.check(bool(over), requirement, f"keeps the connection of a station with {what}")
         await self.disconnect()
         self.check(answer.get("status") not in ("Accepted", "Pending"), requirement, f"lets a station in with {what}")
 

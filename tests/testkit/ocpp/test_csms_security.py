@@ -268,6 +268,25 @@ async def test_a_faulty_door_fails_exactly_the_cases_about_it(
         assert await failed(tester, profile) == fails
 
 
+@pytest.mark.parametrize(
+    ("fault", "profile", "case"),
+    [(Door.old_tls, 2, "A_06"), (Door.own_certificate, 3, "A_08"), (Door.no_certificate, 3, "A_08")],
+)
+async def test_to_reject_the_boot_is_not_to_end_the_connection(
+    backend: Start,
+    secured: Secured,
+    fault: Callable[[Door, Attempt, CsmsDeclaration], Attempt],
+    profile: Profile,
+    case: str,
+) -> None:
+    rejects = Mutant("", CALLRESULT, "BootNotification", put("status", "Rejected"), "")
+    async with secured_csms_under_test(
+        backend, secured, profile, change=rejects.change, edit=partial(fault, Door())
+    ) as tester:
+        tester.declaration = msgspec.structs.replace(tester.declaration, seconds=0.2)
+        assert (await tester.run(CASE[case])).verdict is Verdict.FAIL
+
+
 SENT = (
     Mutant(
         "another variable is set", CALL, "SetVariables",

@@ -220,7 +220,7 @@ def names_host(names: list[str], host: str) -> bool:
 )
 async def old_version(t: CsmsTest) -> None:
     _needs(t, 2, 3)
-    await t.turned_away(msgspec.structs.replace(t.attempt, outdated=True), "A00.FR.315", "TLS 1.1")
+    await t.turned_away(msgspec.structs.replace(t.attempt, outdated=True), "A00.FR.315", "TLS 1.1", ends=True)
     await t.ready()
 
 
@@ -260,8 +260,10 @@ async def invalid_certificate(t: CsmsTest) -> None:
     wrong = [("a certificate of an unknown authority", *request.save(t.folder(), unknown))]
     wrong += [(f"the certificate {each.chain}", each.chain, each.key) for each in t.declared.invalid_certificates]
     for what, chain, key in wrong:
-        await t.turned_away(_changed(t.attempt, chain=chain, key=key), "A00.FR.407", what)
-    await t.turned_away(_changed(t.attempt, chain=None, key=None, password=None), "A00.FR.407", "no certificate")
+        await t.turned_away(_changed(t.attempt, chain=chain, key=key), "A00.FR.407", what, ends=True)
+    await t.turned_away(
+        _changed(t.attempt, chain=None, key=None, password=None), "A00.FR.407", "no certificate", ends=True
+    )
     await t.ready()
 
 
@@ -381,7 +383,7 @@ async def upgrade(t: CsmsTest) -> None:
     await t.asked("Reset", "A05", free=("type",), type="OnIdle")
     await t.let_in("A05", after)
     await t.booted()
-    await t.turned_away(before, "A05.FR.07", f"security profile {level - 1}")
+    await t.turned_away(before, "A05.FR.07", f"security profile {level - 1}", ends=True)
     with precondition():
         await t.connect(after)
         await t.booted()
