@@ -194,7 +194,7 @@ async def test_a_thread_that_hangs_while_it_opens_the_contactor_does_not_hold_up
         machine.switchable.clear()
         await machine.show(B)
         await until(lambda: machine.hanging)
-        with pytest.raises(TransportError, match="hangs while it opens the contactor"):
+        with pytest.raises(TransportError, match="hangs while it switches the contactor"):
             parts.contactor.set(closed=False)
         await until(lambda: faults == [("board_lost", True)])
         parts.contactor.set(closed=False)
@@ -202,6 +202,23 @@ async def test_a_thread_that_hangs_while_it_opens_the_contactor_does_not_hold_up
         assert machine.outputs["contactor"], "the loop has not waited for it"
         machine.switchable.set()
         await until(lambda: not machine.outputs["contactor"] and faults[1:] == [("board_lost", False)])
+
+
+async def test_a_cut_is_kept_while_another_thread_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with board(tmp_path, monkeypatch, lost_s=2) as (machine, parts):
+        await closed(machine, parts)
+        machine.switchable.clear()
+        closing = asyncio.create_task(asyncio.to_thread(parts.contactor.set, closed=True))
+        await until(lambda: machine.hanging)
+        with pytest.raises(TransportError, match="hangs while it switches the contactor"):
+            parts.contactor.cut()
+        assert machine.outputs["contactor"]
+        machine.switchable.set()
+        await closing
+        await until(lambda: not machine.outputs["contactor"])
+        await until(lambda: parts.pilot is not None and parts.pilot.state is C)
+        parts.contactor.set(closed=True)
+        assert not machine.outputs["contactor"]
 
 
 async def test_an_emergency_stop_outlasts_a_lost_board_and_ends_once(

@@ -1,9 +1,9 @@
 """A control board made of the computer's own parts: its PWM drives the control pilot, its ADC reads it, GPIO lines
 switch and sense the rest.
 
-A thread samples, so that nothing blocks the event loop, which finds samples that are too old. While the board is lost,
-the event loop does not touch its lines: they may hang as the thread may. The thread opens the
-contactor without the event loop when the vehicle is not ready, at an emergency stop, and when the loop stops. A process
+A thread samples, so that it blocks no event loop, which finds samples that are too old. While the board is lost, the
+event loop does not switch the contactor itself: its line may hang as the thread may. The thread opens the contactor
+without the event loop when the vehicle is not ready, at an emergency stop, and when the loop stops. A process
 that ends opens nothing: that is up to the hardware behind `watchdog`.
 """
 
@@ -410,7 +410,10 @@ class LinuxBoard(ReportingPilot):
             self._open_aside()
             return
         if not self._switching.acquire(timeout=SWITCH_S):
-            raise TransportError("the thread of the control pilot hangs while it opens the contactor")
+            self._cut = self._cut or cut
+            if not closed:
+                self._open_aside()  # also after one that closes it slowly
+            raise TransportError("another thread hangs while it switches the contactor")
         try:
             self._cut = cut or (self._cut and closed)
             self._write(closed=closed and self._allowed and not self._cut)
