@@ -37,7 +37,7 @@ class Authority:
         by: "Authority | None" = None,
         ca: bool = False,
         days: int = 30,
-        responder: str = "",
+        responder: str | bytes = "",
     ) -> x509.Certificate:
         """Sign a key."""
         parent = by or self
@@ -51,7 +51,10 @@ class Authority:
             .not_valid_after(NOW + DAY * days)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
-        if responder:
+        if isinstance(responder, bytes):
+            unreadable = x509.UnrecognizedExtension(x509.AuthorityInformationAccess.oid, responder)
+            builder = builder.add_extension(unreadable, critical=False)
+        elif responder:
             place = x509.AccessDescription(
                 AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder)
             )
@@ -206,7 +209,7 @@ class Key:
         builder = x509.CertificateSigningRequestBuilder().subject_name(self.name)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
-    def signed(self, by: Authority = ROOT, days: int = 30, responder: str = "") -> str:
+    def signed(self, by: Authority = ROOT, days: int = 30, responder: str | bytes = "") -> str:
         """Its certificate."""
         return pem(by.sign(self.name, self.key.public_key(), days=days, responder=responder))
 
@@ -269,6 +272,16 @@ def test_tc_m_24_cs_certificate_status() -> None:
     found.nothing("GetCertificateStatus")
     found.wait(12 * 3_600)
     assert found.expect("GetCertificateStatus")["ocspRequestData"]["serialNumber"] == serial
+
+
+def test_a_chain_with_an_unreadable_responder_is_no_obstacle() -> None:
+    found = Bench()
+    chain = asked(found, "SignV2GCertificate").signed(responder=b"\x01\x02")
+    assert give(found, chain, "V2GCertificate") == "Accepted"
+    found.power_loss()
+    found.nothing("GetCertificateStatus")
+    found.wait(86_400)
+    assert found.all("Heartbeat")
 
 
 def test_tc_m_25_cs_certificate_status_failed() -> None:

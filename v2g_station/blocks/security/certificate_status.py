@@ -6,6 +6,7 @@ For a chain of the configuration the charger has them from there, or from the re
 from typing import Final
 
 import msgspec
+from cryptography import x509
 
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.certificates import GetCertificateStatusRequest, GetCertificateStatusResponse
@@ -61,7 +62,10 @@ class CertificateStatus:
             issuer = next((each for each in issuers if is_issued_by(certificate, each)), None)
             if issuer is None or issuer == certificate:
                 continue
-            data = ocsp_request_data(certificate, issuer)
+            try:
+                data = ocsp_request_data(certificate, issuer)
+            except (ValueError, x509.DuplicateExtension):  # an unreadable extension names no responder
+                continue
             if data.responder_url:
                 found.append(OCSPRequestData(**msgspec.structs.asdict(data)))
         return found
