@@ -104,18 +104,18 @@ class RemoteControl:
         return evse.authorization is None and not (self._managed and evse.record is not None)
 
     def _begin(self, evse: Evse, found: Authorization) -> None:
-        if evse.authorization is not None:
+        if not self._is_free(evse):
             return
-        _, reservation = self._authorizer.usable(evse, found.id_token, found.group)
 
         def decided(verdict: Verdict) -> None:
-            here = not verdict.evse_ids or evse.number in verdict.evse_ids
-            if not verdict.accepted or not here or evse.authorization is not None:
+            verdict = verdict._replace(group=verdict.group or found.group)
+            if not (self._is_free(evse) and self._authorizer.permits(evse, found.id_token, verdict)):
                 self._k.note("remote_start_refused", evse_id=evse.number)
                 return
+            _, reservation = self._authorizer.usable(evse, found.id_token, verdict.group)
             granted = Authorization(
                 id_token=found.id_token,
-                group=verdict.group or found.group,
+                group=verdict.group,
                 remote_start_id=found.remote_start_id,
                 reservation_id=reservation,
                 source="remote",

@@ -41,6 +41,30 @@ def test_the_csms_is_asked_about_the_identifier_of_a_remote_start(managed: bool)
         assert (found.station.evses[1].authorization is not None) == allowed
 
 
+@pytest.mark.parametrize("change", ["out of service", "reserved", "master pass"])
+def test_a_remote_start_needs_what_a_card_needs_once_the_csms_has_answered(change: str) -> None:
+    """F01.FR.01; F01.FR.21 to .23, C16.FR.03."""
+    found = Bench(variables={"AuthCtrlr.MasterPassGroupId": "MASTER"})
+    group = {"groupIdToken": {"idToken": "MASTER", "type": "Central"}} if change == "master pass" else {}
+
+    def answer(_: Any) -> dict[str, Any]:
+        if change == "out of service":
+            found.ask("ChangeAvailability", operationalStatus="Inoperative", evse={"id": 1})
+        elif change == "reserved":
+            wish = {
+                "id": 1,
+                "idToken": TOKEN | {"idToken": "0F"},
+                "expiryDateTime": "2099-01-01T00:00:00Z",
+                "evseId": 1,
+            }
+            assert found.ask("ReserveNow", wish)["status"] == "Accepted"
+        return {"idTokenInfo": {"status": "Accepted"} | group}
+
+    found.answers["Authorize"] = answer
+    assert start(found)["status"] == "Accepted"
+    assert found.station.evses[1].authorization is None
+
+
 def test_the_csms_is_not_asked_about_its_own_identifier() -> None:
     """C05.FR.01."""
     found = Bench()

@@ -114,7 +114,7 @@ class Authorizer:
         if evse.plugged is None or evse.authorization is not None:
             return
         found = self._floating
-        if found is not None and self._permits(evse, found.id_token, found.verdict):
+        if found is not None and self.permits(evse, found.id_token, found.verdict):
             self._floating = None
             self._k.cancel("authorization.floating")
             self._grant(evse, found.id_token, found.verdict)
@@ -229,15 +229,17 @@ class Authorizer:
         if verdict.accepted and verdict.group == self._master():
             self._master_pass(Token(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
             return
-        if self._permits(evse, id_token, verdict):
+        if self.permits(evse, id_token, verdict):
             self._grant(evse, id_token, verdict)
         else:
             self._show(evse.number, "rejected")
 
-    def _permits(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> bool:
+    def permits(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> bool:
+        """Return whether an identifier with this verdict may start at an EVSE now (C16.FR.03: no master pass)."""
         allowed, _ = self.usable(evse, id_token, verdict.group)
         here = not verdict.evse_ids or evse.number in verdict.evse_ids
-        return verdict.accepted and here and allowed and evse.authorization is None
+        fine = verdict.accepted and verdict.group != self._master()
+        return fine and here and allowed and evse.authorization is None
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
@@ -378,7 +380,7 @@ class Authorizer:
             if self._vehicles.get(evse.number) is not fact:
                 return
             del self._vehicles[evse.number]
-            if verdict.group != self._master() and self._permits(evse, token, verdict):
+            if self.permits(evse, token, verdict):
                 self._grant(evse, token, verdict)
 
         self.judge(token, decided)
