@@ -87,6 +87,8 @@ class Sessions(TransactionEvents):
         self._k.cancel(f"tx.{evse.number}.connect")
         if evse.record is not None and evse.record.connector_id != connector.number:
             evse.record = msgspec.structs.replace(evse.record, connector_id=connector.number)
+        if evse.reason == "EVDisconnected":  # the transaction has outlasted it (E10)
+            evse.reason = None
         if evse.authorization is not None:
             self._let_flow(evse)
 
