@@ -274,9 +274,12 @@ def test_tc_m_24_cs_certificate_status() -> None:
     assert found.expect("GetCertificateStatus")["ocspRequestData"]["serialNumber"] == serial
 
 
-def test_a_chain_with_an_unreadable_responder_is_no_obstacle() -> None:
+@pytest.mark.parametrize(
+    "responder", [b"\x01\x02", bytes.fromhex("3010300e06082b06010505073001a3023000")], ids=["no DER", "X.400 address"]
+)
+def test_a_chain_with_an_unreadable_responder_is_no_obstacle(responder: bytes) -> None:
     found = Bench()
-    chain = asked(found, "SignV2GCertificate").signed(responder=b"\x01\x02")
+    chain = asked(found, "SignV2GCertificate").signed(responder=responder)
     assert give(found, chain, "V2GCertificate") == "Accepted"
     found.power_loss()
     found.nothing("GetCertificateStatus")

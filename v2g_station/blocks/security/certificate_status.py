@@ -20,6 +20,10 @@ FRESH_MS: Final = DAY_MS // 2
 answer for as long as its responder says, a week at most (V2G20-1021)."""
 
 
+_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading a certificate's extensions may raise."""
+
+
 class KeepStatus(Command, frozen=True, kw_only=True):
     """Staple this OCSP response, DER in base64, for the certificate with this serial number (hexadecimal)."""
 
@@ -64,7 +68,7 @@ class CertificateStatus:
                 continue
             try:
                 data = ocsp_request_data(certificate, issuer)
-            except (ValueError, x509.DuplicateExtension):  # an unreadable extension names no responder
+            except _UNREADABLE:  # then it names no responder
                 continue
             if data.responder_url:
                 found.append(OCSPRequestData(**msgspec.structs.asdict(data)))
