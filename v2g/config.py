@@ -101,11 +101,12 @@ class Table:
 
 
 def without_flaw(found: tuple[T | None, Sequence[Flaw]], place: str) -> T:
-    """Return a table that was read without flaws. Raises ConfigError with the first one; `place` is the table's."""
+    """Return a table that was read without flaws. Raises ConfigError with the first one; `place` is put before its
+    key."""
     config, flaws = found
     if config is None or flaws:
         path, why, hint = flaws[0]
-        raise ConfigError(": ".join(filter(None, (place, ".".join(path), why))), hint=hint)
+        raise ConfigError(place + ": ".join(filter(None, (".".join(path), why))), hint=hint)
     return config
 
 

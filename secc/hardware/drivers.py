@@ -142,7 +142,7 @@ def read_settings(kind: Kind, name: str, table: Table | None) -> tuple[msgspec.S
 
 def settings_from(kind: Kind, name: str, table: Table | None) -> msgspec.Struct:
     """Return a driver's configuration from its table. Raises ConfigError if it is invalid, and as `find` does."""
-    return without_flaw(read_settings(kind, name, table), f"driver {name!r}")
+    return without_flaw(read_settings(kind, name, table), f"driver {name!r}: ")
 
 
 def side_opener(kind: SideKind, name: str, table: Table | None, context: DriverContext) -> OpenSide[Any]:

@@ -166,7 +166,7 @@ def _settings(config: HardwareConfig, kind: PowerKind) -> tuple[msgspec.Struct |
 
 def settings_of(config: HardwareConfig, kind: PowerKind) -> msgspec.Struct:
     """Return the configuration of a part's driver. Raises ConfigError if it is missing or invalid."""
-    return without_flaw(_settings(config, kind), "hardware")
+    return without_flaw(_settings(config, kind), "hardware.")
 
 
 @dataclass
