@@ -356,7 +356,7 @@ class _Run:
         await self._run(alone=True)
 
     async def beside(self) -> None:
-        """Run the cases beside other devices, whose runs go on if this one's cannot."""
+        """Run the cases beside other devices, whose runs continue if this one's cannot."""
         try:
             await self._find()
             await self._run(alone=False)

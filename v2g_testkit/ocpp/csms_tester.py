@@ -145,7 +145,7 @@ class CsmsTest(CaseTest):
             raise Inconclusive(f"precondition: the station cannot connect: {error}") from None
 
     async def let_in(self, requirement: str, attempt: Attempt | None = None) -> None:
-        """Connect the station anew. Raises Failed if the back end refuses that, else as `connect`."""
+        """Reconnect the station. Raises Failed if the back end refuses that, else as `connect`."""
         await self.disconnect()
         try:
             await self._open(attempt or self.attempt)
@@ -155,7 +155,7 @@ class CsmsTest(CaseTest):
             raise Inconclusive(f"the station cannot connect: {error}") from None
 
     async def turned_away(self, attempt: Attempt, requirement: str, what: str, *, ends: bool = False) -> None:
-        """Connect the station anew. Raises Failed if the back end lets it in and accepts its boot.
+        """Reconnect the station. Raises Failed if the back end lets it in and accepts its boot.
 
         `ends`: also if it rejects the boot, and keeps the connection.
         """
@@ -225,7 +225,7 @@ class CsmsTest(CaseTest):
         self._connection = self._reader = None
 
     async def away(self) -> None:
-        """Lose the connection, with transactions that go on, and connect again."""
+        """Lose the connection, with transactions that continue, and connect again."""
         going, self._transactions = self._transactions, {}
         await self.disconnect()
         self._transactions = going

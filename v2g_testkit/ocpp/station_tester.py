@@ -476,13 +476,13 @@ class StationTest(CaseTest):
 
     @contextlib.asynccontextmanager
     async def reconnects(self) -> AsyncIterator[None]:
-        """Wait after the body until the station has connected anew, e.g. because it was reset. Raises Failed."""
+        """Wait after the body until the station has reconnected, e.g. because it was reset. Raises Failed."""
         before = self._tester.connects
         yield
         deadline = asyncio.get_running_loop().time() + self._tester.away_s
         while self._tester.connects == before:
             if asyncio.get_running_loop().time() > deadline:
-                raise Failed(f"the station does not connect anew within {self._tester.away_s:g} s")
+                raise Failed(f"the station does not reconnect within {self._tester.away_s:g} s")
             await asyncio.sleep(0.05)
         await self._tester.online(self._tester.away_s)
 

@@ -122,7 +122,7 @@ async def new_password(t: CsmsTest) -> None:
     await t.ready()
     new = await _sets_password(t, _NEW, "Accepted")
     await t.let_in("A01.FR.03", _changed(before, password=new))
-    t.keep_password(new)  # not if it is refused: later cases go on with the old one
+    t.keep_password(new)  # not if it is refused: later cases continue with the old one
     t.undo(restore)
     await t.booted()
     await t.turned_away(before, "A01.FR.03", "the old password")
@@ -178,7 +178,7 @@ def _names_the_back_end(t: CsmsTest, certificate: x509.Certificate) -> None:
     names = common_names(certificate)
     if names and not names_host(names, host) and names_host(alternative_names(certificate), host):
         raise Inconclusive(f"the certificate is of {', '.join(names)}, and of {host} by another path only")
-    t.check(names_host(names, host), "A00.FR.510", f"the certificate is of {', '.join(names) or 'nobody'}")
+    t.check(names_host(names, host), "A00.FR.510", f"the certificate is of {', '.join(names) or 'no host'}")
 
 
 def _has_long_key(t: CsmsTest, key: object) -> None:
@@ -325,7 +325,7 @@ _renews(13, "Combined certificate that is renewed", None, "combined certificates
     "TC_A_14_CSMS",
     "Renewed certificate that the station rejects",
     required="The back end accepts the station's request, and delivers a certificate for its key; after the station "
-    "has rejected it, it goes on.",
+    "has rejected it, it continues.",
     requirements=("A02.FR.11", "A02.FR.14"),
     profiles=("Advanced Security",),
     needs=("certificate renewal",),

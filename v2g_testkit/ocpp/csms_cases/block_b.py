@@ -370,7 +370,7 @@ def _network_profile(id: str, status: str, requirement: str) -> None:  # noqa: A
     @B.case(
         id,
         f"Network profile that the station answers with {status}",
-        required="The back end sends the profile with all of its fields, and goes on after the answer.",
+        required="The back end sends the profile with all of its fields, and continues after the answer.",
         requirements=("B09.FR.01", requirement),
     )
     async def script(t: CsmsTest) -> None:

@@ -100,7 +100,7 @@ def _clear_cache(id: str, status: str) -> None:  # noqa: A002
     @C.case(
         id,
         f"Clear cache, answered {status}",
-        required="The back end sends ClearCache, and goes on after the answer.",
+        required="The back end sends ClearCache, and continues after the answer.",
         requirements=("C11",),
         needs=("clear cache",),
     )

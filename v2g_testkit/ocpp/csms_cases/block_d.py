@@ -92,7 +92,7 @@ def _version(id: str, title: str, number: int) -> None:  # noqa: A002 - as in ev
     @D.case(
         id,
         title,
-        required="The back end asks for the version of the list, and goes on after the answer.",
+        required="The back end asks for the version of the list, and continues after the answer.",
         requirements=("D02",),
         profiles=_PROFILE,
         needs=("local list version",),

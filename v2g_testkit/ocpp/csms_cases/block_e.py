@@ -221,7 +221,7 @@ async def remote_stop(t: CsmsTest) -> None:
 @E.case(
     "TC_E_26_CSMS",
     "Suspended while unplugged at the vehicle",
-    required="The back end acknowledges that the transaction goes on after the vehicle was away.",
+    required="The back end acknowledges that the transaction continues after the vehicle was away.",
     requirements=("E10.FR.01", "J02.FR.19"),
 )
 async def unplugged_for_a_while(t: CsmsTest) -> None:
@@ -256,7 +256,7 @@ def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tup
     @E.case(
         id,
         title,
-        required="The back end asks for the status, of the transaction if one is named, and goes on after the answer.",
+        required="The back end asks for the status, of a transaction if one is named, and continues afterwards.",
         requirements=requirements,
         needs=("transaction status",),
     )

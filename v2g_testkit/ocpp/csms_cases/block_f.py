@@ -195,7 +195,7 @@ async def _done(t: CsmsTest, action: str) -> None:
 @F.case(
     "TC_F_27_CSMS",
     "Trigger of a message that the station does not have",
-    required="The back end goes on after the answer NotImplemented.",
+    required="The back end continues after the answer NotImplemented.",
     requirements=("F06.FR.08",),
 )
 async def trigger_not_implemented(t: CsmsTest) -> None:

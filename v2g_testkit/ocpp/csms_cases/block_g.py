@@ -37,7 +37,7 @@ def _changes(id: str, place: str, evse: Payload | None, wanted: str) -> None:  #
     @G.case(
         id,
         f"{wanted}: {place}",
-        required="The back end names exactly what is meant, and acknowledges the states that follow.",
+        required="The back end names exactly the station, EVSE or connector, and acknowledges the states that follow.",
         requirements=("G04.FR.01" if evse is None else "G03",),
         needs=("availability",),
         quick=evse is None,

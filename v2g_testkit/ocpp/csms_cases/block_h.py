@@ -155,7 +155,7 @@ async def removed(t: CsmsTest) -> None:
 @H.case(
     "TC_H_22_CSMS",
     "The station rejects a reservation",
-    required="The back end goes on after the answer Rejected.",
+    required="The back end continues after the answer Rejected.",
     requirements=("H01",),
     profiles=_PROFILE,
     needs=("reservation",),

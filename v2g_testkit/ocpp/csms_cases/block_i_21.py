@@ -86,7 +86,7 @@ def _case_of_status(number: int, status: str, title: str) -> None:
     @I_21.case(
         f"TC_I_{number}_CSMS",
         title,
-        required="The back end goes on after this answer, and sends other contents with another id.",
+        required="The back end continues after this answer, and sends other contents with another id.",
         requirements=("I07.FR.10", "I08.FR.08"),
         **_OF,
     )
@@ -139,7 +139,7 @@ def _case_of_change(number: int, status: str, title: str) -> None:
     @I_21.case(
         f"TC_I_{number}_CSMS",
         title,
-        required="The back end sends the tariff for the transaction, with an id of its own, and goes on.",
+        required="The back end sends the tariff for the transaction, with an id of its own, and continues.",
         requirements=("I11.FR.06", "I08.FR.08"),
         **_OF,
     )

@@ -70,7 +70,7 @@ def _sets(id: str, title: str, evse: int, purpose: str, kind: str = "Absolute", 
     @K.case(
         id,
         title,
-        required="The back end sends the profile as it was asked for, to the EVSE that is meant.",
+        required="The back end sends the profile as it was asked for, to the right EVSE.",
         requirements=("K01.FR.31",),
         profiles=_BOTH,
         needs=("charging profiles", *(("recurring profiles",) if kind == "Recurring" else ())),
@@ -121,7 +121,7 @@ async def two_profiles(t: CsmsTest) -> None:
 @K.case(
     "TC_K_15_CSMS",
     "Profile at a station without smart charging",
-    required="The back end goes on after the CALLERROR NotSupported.",
+    required="The back end continues after the CALLERROR NotSupported.",
     requirements=("K01",),
     profiles=_PROFILE,
     needs=("charging profiles",),
@@ -178,7 +178,7 @@ def _clears(id: str, title: str, status: str, *, number: int | None = None) -> N
     @K.case(
         id,
         title,
-        required="The back end names the profile, or what it has to be, and goes on after the answer.",
+        required="The back end names the profile, or what it has to be, and continues after the answer.",
         requirements=("K10.FR.02",),
         profiles=_BOTH,
         needs=("charging profiles",),
@@ -279,7 +279,7 @@ _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
 @K.case(
     "TC_K_02_CSMS",
     "TxProfile without a transaction",
-    required="The back end sends the TxProfile with a transactionId, and goes on after the station has rejected it.",
+    required="The back end sends the TxProfile with a transactionId, and continues after the station has rejected it.",
     requirements=("K01.FR.03", "K01.FR.31"),
     profiles=_PROFILE,
     needs=("charging profiles", "TxProfile without a transaction"),

@@ -116,7 +116,7 @@ _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="Installat
 @L.case(
     "TC_L_04_CSMS",
     "Revoked certificate",
-    required="The back end sends firmware with its signature and certificate, and goes on after the answer.",
+    required="The back end sends firmware with its signature and certificate, and continues after the answer.",
     requirements=("L01.FR.11",),
     needs=("firmware updates",),
 )
@@ -214,7 +214,7 @@ def _publishes(id: str, title: str, *statuses: str) -> None:  # noqa: A002
     @L.case(
         id,
         title,
-        required="The back end has the image published that is meant, and acknowledges the progress.",
+        required="The back end has the right image published, and acknowledges the progress.",
         requirements=("L03.FR.01",),
         profiles=(),
         needs=("published firmware",),
@@ -244,7 +244,7 @@ def _unpublishes(id: str, status: str) -> None:  # noqa: A002
     @L.case(
         id,
         f"End of a publication that is answered by {status}",
-        required="The back end has the image unpublished that is meant, and goes on after the answer.",
+        required="The back end has the right image unpublished, and continues after the answer.",
         requirements=("L04",),
         profiles=(),
         needs=("published firmware",),

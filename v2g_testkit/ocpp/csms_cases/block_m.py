@@ -32,7 +32,7 @@ def _installs(id: str, use: str, profiles: tuple[Profile, ...], status: str = "A
     @M.case(
         id,
         f"{use} that is installed" if status == "Accepted" else "Certificate that cannot be installed",
-        required="The back end sends a certificate of the use that is meant, and goes on after the answer.",
+        required="The back end sends a certificate of the right use, and continues after the answer.",
         requirements=("M05.FR.01",),
         profiles=profiles,
         needs=(f"install {use}",),
@@ -116,7 +116,7 @@ async def retrieve_all(t: CsmsTest) -> None:
 @M.case(
     "TC_M_19_CSMS",
     "Certificate that is not there",
-    required="The back end asks for certificates of the use that is meant, and goes on after the answer NotFound.",
+    required="The back end asks for certificates of the right use, and continues after the answer NotFound.",
     requirements=("M03.FR.01", "M03.FR.02"),
     needs=("certificates are read",),
 )

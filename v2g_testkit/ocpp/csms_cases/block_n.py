@@ -122,7 +122,7 @@ def _level(id: str, status: str) -> None:  # noqa: A002
     @N.case(
         id,
         f"Monitoring level that the station answers with {status}",
-        required="The back end sets the severity that is meant, and goes on after the answer.",
+        required="The back end sets the right severity, and continues after the answer.",
         requirements=("N05",),
         profiles=_PROFILE,
         needs=("monitoring level",),
@@ -216,7 +216,7 @@ async def clear_in_parts(t: CsmsTest) -> None:
 @N.case(
     "TC_N_44_CSMS",
     "Monitor that stays",
-    required="The back end clears the monitor that is meant, and goes on after the answer Rejected.",
+    required="The back end clears the right monitor, and continues after the answer Rejected.",
     requirements=("N06.FR.03",),
     profiles=_PROFILE,
     needs=("monitors",),
@@ -290,7 +290,7 @@ def _uploaded(
     @N.case(
         id,
         f"{kind} that is uploaded",
-        required="The back end asks for the kind of log that is meant, and acknowledges the progress of the upload.",
+        required="The back end asks for the right kind of log, and acknowledges the progress of the upload.",
         requirements=("N01",),
         profiles=profiles,
         versions=versions,
@@ -327,7 +327,7 @@ async def log_with_password(t: CsmsTest) -> None:
 @N.case(
     "TC_N_34_CSMS",
     "Log that the station refuses",
-    required="The back end asks for the log, and goes on after the answer Rejected.",
+    required="The back end asks for the log, and continues after the answer Rejected.",
     requirements=("N01.FR.05",),
     needs=("DiagnosticsLog",),
 )
@@ -394,9 +394,9 @@ def _customers(
     profile: Profile = "Core",
     need: str = "customer information",
 ) -> None:
-    required = "The back end asks for what is meant, names the customer in one way, and acknowledges what is told."
+    required = "The back end asks for it, names the customer in one way, and acknowledges the report."
     if not parts:
-        required = "The back end asks for what is meant, names the customer in one way, and goes on after the answer."
+        required = "The back end asks for it, names the customer in one way, and continues after the answer."
 
     @N.case(
         id,

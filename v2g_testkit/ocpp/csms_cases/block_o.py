@@ -58,7 +58,7 @@ def _wish(id: str, title: str, requirement: str, status: str = "Accepted", **mor
     @O.case(
         id,
         title,
-        required="The back end sends the message as it was asked for, and goes on after the answer.",
+        required="The back end sends the message as it was asked for, and continues after the answer.",
         requirements=(requirement,),
         profiles=() if id == "TC_O_25_CSMS" else _PROFILE,
         needs=("display messages",),
@@ -99,7 +99,7 @@ def _timed(id: str, title: str, field: str) -> None:  # noqa: A002
     @O.case(
         id,
         title,
-        required="The back end sends the message with the time that is meant.",
+        required="The back end sends the message with the right time.",
         requirements=("O01.FR.05",),
         profiles=_PROFILE,
         needs=("display messages", "times of messages"),
@@ -160,7 +160,7 @@ async def show_in_transaction(t: CsmsTest) -> None:
 @O.case(
     "TC_O_10_CSMS",
     "Message of a transaction that the station does not know",
-    required="The back end sends the message with a transactionId, and goes on after the answer.",
+    required="The back end sends the message with a transactionId, and continues after the answer.",
     requirements=("O02.FR.01",),
     profiles=(),
     needs=("messages of transactions", "messages of unknown transactions"),
@@ -175,7 +175,7 @@ def _timed_in_transaction(id: str, title: str, field: str, **more: Any) -> None:
     @O.case(
         id,
         title,
-        required="The back end sends the message with the transactionId and the time that is meant.",
+        required="The back end sends the message with the transactionId and the right time.",
         requirements=("O02",),
         profiles=(),
         needs=("messages of transactions", "times of messages"),
@@ -230,7 +230,7 @@ async def get_all(t: CsmsTest) -> None:
 @O.case(
     "TC_O_03_CSMS",
     "All messages where there is none",
-    required="The back end asks without criteria, and goes on after the answer.",
+    required="The back end asks without criteria, and continues after the answer.",
     requirements=("O03.FR.06",),
     profiles=(),
     needs=("messages are read",),
@@ -260,7 +260,7 @@ def _some(id: str, field: str, value: str) -> None:  # noqa: A002
     @O.case(
         id,
         f"Messages by their {field}",
-        required="The back end asks for what is meant, and acknowledges the report.",
+        required="The back end asks for the right report, and acknowledges it.",
         requirements=("O04.FR.03",),
         profiles=(),
         needs=("display messages", "some messages are read"),
@@ -280,7 +280,7 @@ _some("TC_O_09_CSMS", "state", "Charging")
 @O.case(
     "TC_O_11_CSMS",
     "A message that is not there",
-    required="The back end asks for the one id, and goes on after the answer.",
+    required="The back end asks for the one id, and continues after the answer.",
     requirements=("O04.FR.02",),
     profiles=(),
     needs=("some messages are read",),
@@ -319,7 +319,7 @@ async def clear(t: CsmsTest) -> None:
 @O.case(
     "TC_O_05_CSMS",
     "Remove a message that is not there",
-    required="The back end clears the id that is meant, and goes on after the answer.",
+    required="The back end clears the right id, and continues after the answer.",
     requirements=("O05.FR.02",),
     profiles=(),
     needs=("messages are cleared",),

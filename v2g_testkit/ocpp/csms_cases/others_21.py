@@ -78,7 +78,7 @@ def _case_of_reset(number: int, title: str, *requirements: str, charging: bool) 
         f"TC_B_{number}_CSMS",
         title,
         required="The back end asks for it, and takes the boot after it" + (
-            ", and that the transaction goes on." if charging else "."
+            ", and that the transaction continues." if charging else "."
         ),
         requirements=requirements,
         **_OF,

@@ -132,7 +132,7 @@ async def own_certificate(t: StationTest) -> None:
     certificate = x509.load_der_x509_certificate(t.opening.certificate or b"")
     names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     own = len(names) == 1 and names[0] in (serial, t.identity)
-    t.check(own, "A00.FR.511", f"the certificate is of {', '.join(names) or 'nobody'}")
+    t.check(own, "A00.FR.511", f"the certificate is of {', '.join(names) or 'no host'}")
     t.check(certificate.serial_number > 0, "A00.FR.508", "the certificate has no serial number")
     has_long_key(t, certificate.public_key())
 
@@ -167,7 +167,7 @@ def kept(t: StationTest, *others: str) -> str:
 @A.case(
     "TC_A_09_CS",
     "A new password",
-    required="The station accepts the password, connects anew, and shows it.",
+    required="The station accepts the password, reconnects, and shows it.",
     requirements=("A01.FR.01", "A01.FR.02"),
 )
 async def new_password(t: StationTest) -> None:
@@ -286,7 +286,7 @@ async def invalid_new_certificate(t: StationTest) -> None:
 @A.case(
     "TC_A_15_CS",
     "Request for a new certificate that is rejected",
-    required="The station asks for a certificate, and goes on with the one that it has.",
+    required="The station asks for a certificate, and continues with the one that it has.",
     requirements=("A02.FR.03", "F06.FR.05", "F06.FR.10"),
     profiles=("Advanced Security",),
 )

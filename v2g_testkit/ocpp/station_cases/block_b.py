@@ -469,7 +469,7 @@ async def _custom(t: StationTest, **criteria: Any) -> list[Payload]:
 @B.case(
     "TC_B_20_CS",
     "Reset on idle without a transaction",
-    required="The station accepts, boots anew, and reports its connectors.",
+    required="The station accepts, reboots, and reports its connectors.",
     requirements=("B11.FR.01", "B11.FR.03", "B11.FR.04", "B01.FR.03"),
 )
 async def reset_on_idle(t: StationTest) -> None:
@@ -481,7 +481,7 @@ async def reset_on_idle(t: StationTest) -> None:
 @B.case(
     "TC_B_21_CS",
     "Reset on idle with a transaction",
-    required="The station schedules the reset, and boots anew once the transaction has ended.",
+    required="The station schedules the reset, and reboots once the transaction has ended.",
     requirements=("B12.FR.01", "B12.FR.03"),
 )
 async def reset_scheduled(t: StationTest) -> None:
@@ -500,7 +500,7 @@ async def reset_scheduled(t: StationTest) -> None:
 @B.case(
     "TC_B_22_CS",
     "Immediate reset with a transaction",
-    required="The station ends the transaction because of the reset, and boots anew.",
+    required="The station ends the transaction because of the reset, and reboots.",
     requirements=("B12.FR.02", "B12.FR.04", "E07.FR.03", "B01.FR.03"),
 )
 async def reset_at_once(t: StationTest) -> None:
@@ -519,7 +519,7 @@ async def _ended_by_reset(t: StationTest) -> None:
     t.check(event["triggerReason"] == "ResetCommand", "B12.FR.04", f"ends by {event['triggerReason']}")
     stopped = event["transactionInfo"].get("stoppedReason")
     t.check(stopped == "ImmediateReset", "B12.FR.04", f"the transaction ends with the reason {stopped}")
-    t.check("idToken" not in event, "E07.FR.03", "ends with an idToken, though nobody presented one")
+    t.check("idToken" not in event, "E07.FR.03", "ends with an idToken, though none was presented")
 
 
 @B.case(
@@ -621,7 +621,7 @@ async def reset_evse_rejected(t: StationTest) -> None:
 @B.case(
     "TC_B_29_CS",
     "Reset of an EVSE with a transaction where that is not supported",
-    required="The station rejects the reset of a single EVSE, and the transaction goes on.",
+    required="The station rejects the reset of a single EVSE, and the transaction continues.",
     requirements=("B12.FR.09",),
 )
 async def reset_busy_evse_rejected(t: StationTest) -> None:
@@ -636,7 +636,7 @@ async def reset_busy_evse_rejected(t: StationTest) -> None:
 @B.case(
     "TC_B_41_CS",
     "Reset on idle with transactions at two EVSEs",
-    required="The station boots anew only after both transactions have ended.",
+    required="The station reboots only after both transactions have ended.",
     requirements=("B12.FR.01", "B12.FR.03"),
     needs=("2 EVSEs",),
 )

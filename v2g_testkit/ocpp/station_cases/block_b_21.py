@@ -21,7 +21,7 @@ _OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
 @B_21.case(
     "TC_B_101_CS",
     "Reset that transactions survive, with ResumptionTimeout 0",
-    required="The station rejects the reset, and goes on charging.",
+    required="The station rejects the reset, and continues to charge.",
     requirements=("B13.FR.01",),
     **_OF,
 )

@@ -75,7 +75,7 @@ _case_of_refusal(56, "Unknown")
 
 @C.case(
     "TC_C_05_CS",
-    "Invalid token at a connector that is locked until somebody is authorized",
+    "Invalid token at a connector that is locked until a token is authorized",
     required="The station asks the back end about the token, and starts nothing when it is refused.",
     requirements=("C01.FR.01", "C01.FR.02"),
     needs=("connector locked until authorization",),
@@ -93,7 +93,7 @@ async def refused_without_cable(t: StationTest) -> None:
 @C.case(
     "TC_C_04_CS",
     "A different token does not stop a transaction",
-    required="The transaction goes on when somebody else presents a token, even one that the back end accepts.",
+    required="The transaction continues when another token is presented, even one that the back end accepts.",
     requirements=("C01.FR.02", "C01.FR.03"),
     quick=True,
 )
@@ -392,7 +392,7 @@ _case_of_later_refusal(
     "Started offline, then refused: some energy is granted",
     "false",
     "10000",
-    "The station goes on charging up to MaxEnergyOnInvalidId.",
+    "The station continues to charge up to MaxEnergyOnInvalidId.",
     "C15.FR.07",
     "C12.FR.04",
 )
@@ -692,7 +692,7 @@ async def group_stops_by_cache(t: StationTest) -> None:
 @C.case(
     "TC_C_42_CS",
     "A refused token of the same group does not stop",
-    required="The transaction goes on when the back end refuses the second token, although the group is the same.",
+    required="The transaction continues when the back end refuses the second token, although the group is the same.",
     requirements=("C09.FR.11",),
 )
 async def group_refused(t: StationTest) -> None:
@@ -707,7 +707,7 @@ async def group_refused(t: StationTest) -> None:
 @C.case(
     "TC_C_43_CS",
     "A token of the same group that the list refuses does not stop",
-    required="The station asks about the second token, and goes on charging when it is refused.",
+    required="The station asks about the second token, and continues to charge when it is refused.",
     requirements=("C09.FR.03", "C09.FR.11", "C14.FR.03"),
     profiles=("Local Authorization List Management",),
     needs=LIST,
@@ -726,7 +726,7 @@ async def group_refused_by_list(t: StationTest) -> None:
 @C.case(
     "TC_C_44_CS",
     "A token of the same group that the cache refuses does not stop",
-    required="The station asks about the second token, and goes on charging when it is refused.",
+    required="The station asks about the second token, and continues to charge when it is refused.",
     requirements=("C09.FR.03", "C09.FR.11", "C10.FR.03"),
     needs=CACHE,
 )
@@ -776,7 +776,7 @@ async def master_pass_starts_nothing(t: StationTest) -> None:
     needs=("AuthCacheCtrlr.Available",),
 )
 async def cached_master_pass(t: StationTest) -> None:
-    t.needs(not t.has("choice of transactions"), "somebody chooses at the station which transactions end")
+    t.needs(not t.has("choice of transactions"), "at the station a person chooses which transactions end")
     other = t.declared.other_token
     with precondition():
         await prefer(t, "AuthCacheCtrlr", "Enabled", "true")
@@ -802,7 +802,7 @@ async def cached_master_pass(t: StationTest) -> None:
     requirements=("C16.FR.02",),
 )
 async def master_pass_stops(t: StationTest) -> None:
-    t.needs(not t.has("choice of transactions"), "somebody chooses at the station which transactions end")
+    t.needs(not t.has("choice of transactions"), "at the station a person chooses which transactions end")
     running = range(1, min(2, t.declared.evses) + 1)
     with precondition():
         await _master_pass(t)

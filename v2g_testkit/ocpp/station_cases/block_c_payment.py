@@ -108,7 +108,7 @@ async def _charges(t: StationTest) -> tuple[str, str]:
 
 
 async def _paid(t: StationTest) -> tuple[str, str]:
-    """Let somebody pay at the terminal and charge; return the transaction and the payment's reference."""
+    """Pay at the terminal and charge; return the transaction and the payment's reference."""
     with precondition():
         await _pays(t)
         await t.plug()
@@ -201,7 +201,7 @@ async def vat_number(t: StationTest) -> None:
 
 
 async def _times_out(t: StationTest) -> None:
-    """Let nobody plug in for as long as the station waits."""
+    """Plug no vehicle in for as long as the station waits."""
     await t.demand("TxCtrlr", "EVConnectionTimeOut", "10")
     starts = (await t.value("TxCtrlr", "TxStartPoint")).split(",")
     t.needs("Authorized" not in starts, "its transactions start with the authorization")
@@ -210,7 +210,7 @@ async def _times_out(t: StationTest) -> None:
 
 @C_PAYMENT.case(
     "TC_C_109_CS",
-    "Nobody plugs in, after the terminal authorized",
+    "No vehicle is plugged in, after the terminal authorized",
     required="The station cancels the payment after EVConnectionTimeOut: a vehicle that comes later is not charged.",
     requirements=("C19.FR.01", "C01.FR.26"),
     **TERMINAL,
@@ -225,7 +225,7 @@ async def times_out(t: StationTest) -> None:
 
 @C_PAYMENT.case(
     "TC_C_112_CS",
-    "Nobody plugs in, after terminal and back end authorized",
+    "No vehicle is plugged in, after terminal and back end authorized",
     required="The station cancels the payment after EVConnectionTimeOut, and says so.",
     requirements=("C19.FR.01", "C19.FR.02"),
     **TERMINAL,

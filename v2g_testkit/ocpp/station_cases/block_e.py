@@ -122,7 +122,7 @@ async def starts_at_cable(t: StationTest) -> None:
     _is_in(t, event, "E01.FR.02", "EVConnected")
     _begins(t, event)
     _is_placed(t, event)
-    t.check("idToken" not in event, "E01.FR.10", "shows a token, though nobody presented one")
+    t.check("idToken" not in event, "E01.FR.10", "shows a token, though none was presented")
 
 
 @E.case(
@@ -373,7 +373,7 @@ class _Stop(NamedTuple):
     triggers: tuple[str, ...]
     reasons: tuple[str, ...]
     idle: bool = False
-    """Whether StopTxOnEVSideDisconnect is off, and nobody is connected in the end."""
+    """Whether StopTxOnEVSideDisconnect is off, and no vehicle is connected in the end."""
 
 
 def _case_of_stop(each: _Stop) -> None:
@@ -457,7 +457,7 @@ for _each in (
 @E.case(
     "TC_E_14_CS",
     "Stop at EVConnected, at the station",
-    required="The transaction goes on after its token was presented, and ends when the cable is unplugged.",
+    required="The transaction continues after its token was presented, and ends when the cable is unplugged.",
     requirements=("E06.FR.02", "E06.FR.15"),
 )
 async def stops_at_cable(t: StationTest) -> None:
@@ -479,7 +479,7 @@ async def stops_at_cable(t: StationTest) -> None:
 @E.case(
     "TC_E_19_CS",
     "Stop at ParkingBayOccupancy",
-    required="The transaction goes on without a cable, and ends when the vehicle leaves the bay.",
+    required="The transaction continues without a cable, and ends when the vehicle leaves the bay.",
     requirements=("E06.FR.01", "E06.FR.15"),
 )
 async def stops_at_bay(t: StationTest) -> None:
@@ -601,7 +601,7 @@ async def _suspended(t: StationTest) -> None:
 @E.case(
     "TC_E_26_CS",
     "Vehicle's end unplugged: suspend",
-    required="The transaction waits for the vehicle, and goes on charging when it is plugged in again.",
+    required="The transaction waits for the vehicle, and continues to charge when it is plugged in again.",
     requirements=("E10.FR.01", "E10.FR.03"),
 )
 async def pulled_and_back(t: StationTest) -> None:

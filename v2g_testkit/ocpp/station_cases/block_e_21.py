@@ -191,13 +191,13 @@ _case_of_driver(
 
 
 async def may_resume(t: StationTest, seconds: int, *, energy: bool = True) -> None:
-    """Set how long after an interruption transactions go on, and whether energy does. Raises NotApplicable."""
+    """Set how long after an interruption transactions continue, and whether energy does. Raises NotApplicable."""
     await t.demand("TxCtrlr", "ResumptionTimeout", str(seconds))
     await t.demand("TxCtrlr", "AllowEnergyTransferResumption", str(energy).lower())
 
 
 async def resumes(t: StationTest, transaction: str, requirement: str, *, energy: bool) -> None:
-    """Expect a transaction to go on. Raises Failed."""
+    """Expect a transaction to continue. Raises Failed."""
     event = await t.expect(
         "TransactionEvent", requirement, within=t.declared.away_seconds, eventType="Updated", triggerReason="TxResumed"
     )
@@ -288,7 +288,7 @@ async def timeout_expired(t: StationTest) -> None:
 
 @E_21.case(
     "TC_C_100_CS",
-    "Authorized, and nobody plugs in",
+    "Authorized, and no vehicle is plugged in",
     required="After EVConnectionTimeOut the station ends the authorization: it does not charge a vehicle that comes.",
     requirements=("C01.FR.26", "E03.FR.05"),
     **_OF,

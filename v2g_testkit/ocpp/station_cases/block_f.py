@@ -96,7 +96,7 @@ async def authorized_first(t: StationTest) -> None:
 @F.case(
     "TC_F_03_CS",
     "Remote start before the cable, without AuthorizeRemoteStart",
-    required="The station charges once the cable is there, and asks nobody about the token.",
+    required="The station charges once the cable is there, and does not ask about the token.",
     requirements=("F02.FR.01", "F02.FR.10", "F01.FR.02"),
 )
 async def unasked(t: StationTest) -> None:
@@ -152,7 +152,7 @@ async def stop(t: StationTest) -> None:
 @F.case(
     "TC_F_09_CS",
     "Remote stop of an unknown transaction",
-    required="The station rejects the request, and goes on charging.",
+    required="The station rejects the request, and continues to charge.",
     requirements=("F03.FR.08",),
 )
 async def stop_unknown(t: StationTest) -> None:

@@ -74,7 +74,7 @@ async def used(t: StationTest) -> None:
 
 @H.case(
     "TC_H_02_CS",
-    "Reserved for somebody else",
+    "Reserved for another token",
     required="Another token charges nothing at a reserved EVSE, neither locally nor remotely.",
     requirements=("H03.FR.01", "F01.FR.21"),
     profiles=PROFILES,
@@ -137,7 +137,7 @@ async def unavailable(t: StationTest) -> None:
 
 @H.case(
     "TC_H_07_CS",
-    "A reservation that nobody uses",
+    "A reservation that is not used",
     required="The station reports the end of the reservation, makes the connector available, and charges others.",
     requirements=("H04.FR.01", "H04.FR.02", "H04.FR.03"),
     profiles=PROFILES,

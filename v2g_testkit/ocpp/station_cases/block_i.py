@@ -20,7 +20,7 @@ ACCEPTED: Final[Payload] = {"idTokenInfo": {"status": "Accepted"}}
 @I.case(
     "TC_I_01_CS",
     "Running cost, by a request",
-    required="The station answers CostUpdated, and goes on charging.",
+    required="The station answers CostUpdated, and continues to charge.",
     requirements=("I02.FR.02",),
     profiles=("Advanced User Interface",),
     needs=COSTS,
@@ -53,7 +53,7 @@ async def total_cost(t: StationTest) -> None:
 @I.case(
     "TC_I_07_CS",
     "Running cost, in answers to events",
-    required="The station takes the cost and the text in the answer, and goes on charging.",
+    required="The station takes the cost and the text in the answer, and continues to charge.",
     requirements=("I02.FR.04",),
     profiles=("Advanced User Interface",),
     needs=COSTS,
@@ -410,7 +410,7 @@ async def unreadable(t: StationTest) -> None:
         transaction = await t.flowing()
         used = event["transactionInfo"].get("tariffId")
         wanted = "v2g-default" if choice == "UseDefaultTariff" else None
-        t.check(used == wanted, requirement, f"charges by the tariff {used or 'of nobody'}")
+        t.check(used == wanted, requirement, f"charges by {used or 'no tariff'}")
         await t.present()
         await t.unplug()
         await ended(t, "E07.FR.02", transactionInfo__transactionId=transaction)

@@ -11,7 +11,7 @@ K: Final[Block[StationTest]] = Block()
 
 PROFILES: Final = ("Smart Charging", "ISO 15118 Support")
 SMART: Final = ("SmartChargingCtrlr.Enabled",)
-NOBODY: Final = "no-such-transaction"
+NO_TRANSACTION: Final = "no-such-transaction"
 _LIMIT: Final = 6.0
 """A limit, A or kW: the least that vehicles may be offered (IEC 61851-1)."""
 
@@ -224,7 +224,7 @@ def _case_of_rejection(
     number: int, title: str, requirement: str, purpose: str, evse: int, *, charging: bool = False
 ) -> None:
     """Add a case in which a profile is rejected. EVSE -1 is one that does not exist."""
-    of: dict[str, Any] = {"transactionId": NOBODY} if purpose == "TxProfile" else {}
+    of: dict[str, Any] = {"transactionId": NO_TRANSACTION} if purpose == "TxProfile" else {}
 
     @K.case(
         f"TC_K_{number:02}_CS",

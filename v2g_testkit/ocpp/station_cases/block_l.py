@@ -16,7 +16,7 @@ from v2g_testkit.ocpp.station_tester import StationTest
 
 L: Final[Block[StationTest]] = Block()
 
-NOBODY: Final = "127.0.0.1:9"
+NO_SERVER: Final = "127.0.0.1:9"
 """At the station itself, where nothing listens (port 9: discard, RFC 863)."""
 SIGNATURE: Final = "bm8gc2lnbmF0dXJl"
 BEGUN: Final = ("Downloading", "DownloadFailed")
@@ -24,11 +24,11 @@ BEGUN: Final = ("Downloading", "DownloadFailed")
 
 
 async def _update(t: StationTest, number: int, *, in_s: float = -7200, signing: Payload | None = None) -> str:
-    """Ask for an update with an image that nobody has, to be downloaded in some time; return the status."""
+    """Ask for an update with an image that no server has, to be downloaded in some time; return the status."""
     protocols = (await t.get("OCPPCommCtrlr", "FileTransferProtocols")).get("attributeValue", "")
     scheme = next((each for each in ("HTTPS", "HTTP", "FTPS", "FTP", "SFTP") if each in protocols.split(",")), "HTTPS")
     firmware: Payload = {
-        "location": f"{scheme.lower()}://{NOBODY}/v2g-conformance.bin",
+        "location": f"{scheme.lower()}://{NO_SERVER}/v2g-conformance.bin",
         "retrieveDateTime": t.later(in_s),
     }
     answer = await t.ask("UpdateFirmware", requestId=number, retries=0, firmware=firmware | (signing or {}))
@@ -64,7 +64,7 @@ def _tells(message: Received, number: int, statuses: tuple[str, ...]) -> bool:
 
 @L.case(
     "TC_L_05_CS",
-    "Firmware with a certificate that nobody trusts",
+    "Firmware with an untrusted certificate",
     required="The station answers InvalidCertificate or RevokedCertificate, and reports a security event.",
     requirements=("L01.FR.02", "L01.FR.21", "L01.FR.22"),
     quick=True,
@@ -174,7 +174,7 @@ async def install_scheduled(t: StationTest) -> None:
     states = await follow(t, number, "InstallScheduled", "Installing", "InstallRebooting", "Installed", *FAILED)
     t.check(states[-1] == "InstallScheduled", "L01.FR.16", f"reports {states[-1]} instead of InstallScheduled")
     if await t.find(lambda each: each.action == "FirmwareStatusNotification", wait_s - 5):
-        raise Failed("goes on before its time", "L01.FR.16")
+        raise Failed("continues before its time", "L01.FR.16")
     await _updated(t, number, states)
 
 
@@ -268,7 +268,7 @@ async def _waits(t: StationTest, state: str, *, others: bool) -> None:
     else:
         await connector_is(t, "Unavailable", "L01.FR.07", 2)
     for evse in (1, 2) if others else (1,):
-        t.check(await t.find(_goes_on, 2) is None, "L01.FR.06", "goes on during a transaction")
+        t.check(await t.find(_goes_on, 2) is None, "L01.FR.06", "continues during a transaction")
         await t.present(evse=evse)
         await t.unplug(evse)
         await ended(t, "E07.FR.02")
@@ -300,14 +300,18 @@ def _case_of_waiting(number: int, title: str, required: str, state: str, *, othe
         await _waits(t, state, others=others)
 
 
-_DOWNLOADS: Final = "The station reports DownloadScheduled, and goes on once no transaction runs; "
+_DOWNLOADS: Final = "The station reports DownloadScheduled, and continues once no transaction runs; "
 _INSTALLS: Final = "The station downloads the firmware, and installs it once no transaction runs; "
 _OTHERS: Final = "others may begin meanwhile."
-_NOBODY: Final = "EVSEs that are free become Unavailable meanwhile."
+_UNAVAILABLE: Final = "EVSEs that are free become Unavailable meanwhile."
 _case_of_waiting(12, "Download after the transaction", _DOWNLOADS + _OTHERS, "DownloadScheduled", others=True)
-_case_of_waiting(13, "Download, and nobody else begins", _DOWNLOADS + _NOBODY, "DownloadScheduled", others=False)
+_case_of_waiting(
+    13, "Download, and no other transaction begins", _DOWNLOADS + _UNAVAILABLE, "DownloadScheduled", others=False
+)
 _case_of_waiting(14, "Installation after the transaction", _INSTALLS + _OTHERS, "InstallScheduled", others=True)
-_case_of_waiting(15, "Installation, and nobody else begins", _INSTALLS + _NOBODY, "InstallScheduled", others=False)
+_case_of_waiting(
+    15, "Installation, and no other transaction begins", _INSTALLS + _UNAVAILABLE, "InstallScheduled", others=False
+)
 
 
 @L.case(

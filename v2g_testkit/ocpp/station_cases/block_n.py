@@ -929,7 +929,7 @@ async def customer_identifier(t: StationTest) -> None:
     t.check(after == "", "N10.FR.03", "still reports something")
 
 
-def _case_of_nobody(number: int, title: str, **request: Any) -> None:
+def _case_of_unknown_customer(number: int, title: str, **request: Any) -> None:
     @N.case(
         f"TC_N_{number}_CS",
         title,
@@ -942,5 +942,5 @@ def _case_of_nobody(number: int, title: str, **request: Any) -> None:
         t.check(answer["status"] == "Invalid", "N09.FR.09", f"answers {answer['status']}")
 
 
-_case_of_nobody(29, "Report on nobody", report=True, clear=False)
-_case_of_nobody(33, "Forget nobody", report=False, clear=True)
+_case_of_unknown_customer(29, "Report on an unknown customer", report=True, clear=False)
+_case_of_unknown_customer(33, "Clear the data of an unknown customer", report=False, clear=True)

@@ -624,7 +624,7 @@ async def idle_refused(t: StationTest) -> None:
 @Q.case(
     "TC_Q_128_CS",
     "A profile that ends with a long time offline",
-    required="After maxOfflineDuration the station follows the profile below, and goes on with it once it is online.",
+    required="After maxOfflineDuration the station follows the profile below, and continues with it once it is online.",
     requirements=("K01.FR.101", "K01.FR.102", "K01.FR.110"),
     needs=(*V2X, "SmartChargingCtrlr.SupportsMaxOfflineDuration"),
     **_OF,

@@ -240,7 +240,7 @@ async def supersedes_active(t: StationTest) -> None:
 @R.case(
     "TC_R_106_CS",
     "An active control stays against one of lower priority",
-    required="The station accepts the second, as superseded, and goes on with the first.",
+    required="The station accepts the second, as superseded, and continues with the first.",
     requirements=("R04.FR.08", "R04.FR.09", "R04.FR.20"),
     **_OF,
 )

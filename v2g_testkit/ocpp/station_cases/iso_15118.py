@@ -209,7 +209,7 @@ async def contract_forgotten(t: StationTest) -> None:
 
 
 _GIVEN: Final[Payload] = {"status": "Accepted", "exiResponse": base64.b64encode(b"\x80").decode()}
-"""No vehicle can open it: nobody here has what its contract would be sealed for."""
+"""No vehicle can open it: the key for which its contract would be sealed is not here."""
 _REFUSED: Final[Payload] = {"status": "Failed", "exiResponse": ""}
 
 

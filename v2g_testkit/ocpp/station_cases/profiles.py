@@ -118,7 +118,7 @@ async def stored(t: StationTest, requirement: str, **criteria: Any) -> list[tupl
 
 
 async def enters(t: StationTest, mode: str, requirement: str = "K01.FR.110", within: float | None = None) -> Payload:
-    """Expect the event that the transaction goes on in another operation mode. Raises Failed."""
+    """Expect the event that the transaction continues in another operation mode. Raises Failed."""
     return await t.expect(
         "TransactionEvent",
         requirement,

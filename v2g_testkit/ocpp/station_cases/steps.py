@@ -48,7 +48,7 @@ async def boot(t: StationTest, requirement: str = "B01.FR.01") -> Payload:
 
 
 async def reset(t: StationTest, kind: str = "OnIdle") -> Payload:
-    """Let the station boot anew by a Reset; return its BootNotification. For preconditions."""
+    """Let the station reboot by a Reset; return its BootNotification. For preconditions."""
     async with t.reconnects():
         answer = await t.ask("Reset", type=kind)
         if answer["status"] != "Accepted":
