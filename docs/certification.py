@@ -12,10 +12,10 @@ from typing import Any, Final
 from tests.testkit.ocpp.rig import ABSENT
 from v2g_testkit.ocpp.case import OcppCase
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
-from v2g_testkit.ocpp.csms_cases.missing import MISSING as BACK_ENDS_WITHOUT
+from v2g_testkit.ocpp.csms_cases.catalogue import MISSING as BACK_ENDS_WITHOUT
 from v2g_testkit.ocpp.driver import SENTENCES, VEHICLES, Step
+from v2g_testkit.ocpp.station_cases.catalogue import MISSING as STATIONS_WITHOUT
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
-from v2g_testkit.ocpp.station_cases.missing import MISSING as STATIONS_WITHOUT
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CASES: Final = ROOT / "tests" / "vectors" / "ocpp" / "certification_cases.json"

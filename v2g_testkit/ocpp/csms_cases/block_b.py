@@ -394,3 +394,66 @@ _network_profile("TC_B_44_CSMS", "Failed", "B09.FR.03")
 async def heartbeat(t: CsmsTest) -> None:
     await t.ready()
     t.is_now((await t.call("Heartbeat"))["currentTime"], "G02.FR.03")
+
+
+# -- network profiles of OCPP 2.1
+
+
+@B.case(
+    "TC_B_100_CSMS",
+    "Network profile with an identity and a password",
+    required="The back end sends both in the profile.",
+    requirements=("B09.FR.14",),
+    needs=("network profiles",),
+    versions=("2.1",),
+)
+async def network_profile(t: CsmsTest) -> None:
+    await t.ready()
+    data = {
+        "ocppVersion": "OCPP21", "ocppTransport": "JSON", "ocppInterface": "Any", "messageTimeout": 30,
+        "ocppCsmsUrl": "wss://csms.example/ocpp", "securityProfile": 2,
+        "identity": "CS-V2G-OTHER", "basicAuthPassword": "a-password-of-the-tester",
+    }  # fmt: skip
+    await t.asked("SetNetworkProfile", "B09.FR.14", configurationSlot=2, connectionData=data)
+
+
+@B.case(
+    "TC_B_105_CSMS",
+    "Network profile by variables",
+    required="The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority.",
+    requirements=("B09.FR.21", "B09.FR.30", "B10.FR.01"),
+    needs=("network profiles by variables",),
+    versions=("2.1",),
+)
+async def profile_by_variables(t: CsmsTest) -> None:
+    await t.ready()
+    with precondition():
+        await _prioritises(t, "1,2")
+    values = {
+        "OcppCsmsUrl": "wss://csms.example/ocpp", "OcppInterface": "Any", "OcppTransport": "JSON",
+        "MessageTimeout": "30", "SecurityProfile": "2", "ApnEnabled": "false", "VpnEnabled": "false",
+    }  # fmt: skip
+    component = {"name": "NetworkConfiguration", "instance": "3"}
+    await t.operate(
+        "SetVariables",
+        setVariableData=[
+            {"component": component, "variable": {"name": name}, "attributeValue": value}
+            for name, value in values.items()
+        ],
+    )
+    found: dict[str, str] = {}
+    while values.keys() - found.keys():
+        sent = (await t.expect("SetVariables", "B09.FR.30"))["setVariableData"]
+        for each in (one for one in sent if one["component"]["name"] == component["name"]):
+            slot, name = each["component"].get("instance"), each["variable"]["name"]
+            t.check(slot == "3", "B09.FR.21", f"sets {name} of slot {slot} instead of 3")
+            found[name] = each["attributeValue"]
+    wrong = sorted(name for name, value in values.items() if found[name].lower() != value.lower())
+    t.check(not wrong, "B09.FR.30", f"sets other values of {', '.join(wrong)}")
+    await _prioritises(t, "3,1")
+
+
+async def _prioritises(t: CsmsTest, slots: str) -> None:
+    """Have the back end set which slots the station uses. Raises Failed."""
+    place = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "NetworkConfigurationPriority"}}
+    await t.asked("SetVariables", "B10.FR.01", setVariableData=[place | {"attributeValue": slots}])

@@ -203,3 +203,16 @@ async def trigger_not_implemented(t: CsmsTest) -> None:
     t.answer("TriggerMessage", {"status": "NotImplemented"})
     await t.asked("TriggerMessage", "F06.FR.01", requestedMessage="SignChargingStationCertificate")
     await t.call("Heartbeat")
+
+
+@F.case(
+    "TC_F_100_CSMS",
+    "Custom trigger",
+    required="The back end asks for the message by its custom name.",
+    requirements=("F06.FR.20",),
+    needs=("custom triggers",),
+    versions=("2.1",),
+)
+async def custom_trigger(t: CsmsTest) -> None:
+    await t.ready()
+    await t.asked("TriggerMessage", "F06.FR.20", requestedMessage="CustomTrigger", customTrigger="NotifyChargingLimit")

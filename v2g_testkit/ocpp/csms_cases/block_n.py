@@ -463,3 +463,58 @@ async def clear_from_local_list(t: CsmsTest) -> None:
     entries = sent.get("localAuthorizationList", [])
     gone = any(covers(each["idToken"], token) and "idTokenInfo" not in each for each in entries)
     t.check(gone, "N10.FR.02", "does not remove the customer from the local list")
+
+
+# -- periodic event streams (OCPP 2.1)
+
+_STREAMS: Final[dict[str, Any]] = {
+    "versions": ("2.1",),
+    "profiles": ("Advanced Device Management",),
+    "needs": ("periodic event streams",),
+}
+_STREAM: Final = {"id": 7, "variableMonitoringId": 7, "params": {"interval": 10}}
+
+
+async def _opens(t: CsmsTest) -> None:
+    """Open a stream. Raises Failed."""
+    answer = await t.call("OpenPeriodicEventStream", constantStreamData=_STREAM)
+    t.check(answer["status"] == "Accepted", "N11.FR.06", f"answers {answer['status']} to the stream")
+
+
+async def _monitored(t: CsmsTest) -> None:
+    """Have the back end set a monitor with a stream. Raises Failed."""
+    await t.ready()
+    about: Payload = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
+    monitor = about | {"type": "Periodic", "value": 2.0, "severity": 8, "periodicEventStream": {"interval": 10}}
+    result = about | {"id": 7, "type": "Periodic", "severity": 8, "status": "Accepted"}
+    t.answer("SetVariableMonitoring", {"setMonitoringResult": [result]})
+    await t.asked("SetVariableMonitoring", "N11.FR.09", setMonitoringData=[monitor])
+
+
+@N.case(
+    "TC_N_105_CSMS",
+    "Stream of a periodic monitor",
+    required="The back end sets the monitor with the rate of its stream, and accepts the stream.",
+    requirements=("N11.FR.06", "N11.FR.09", "N13.FR.02"),
+    **_STREAMS,
+)
+async def stream(t: CsmsTest) -> None:
+    await _monitored(t)
+    await _opens(t)
+    await t.call("ClosePeriodicEventStream", id=7)
+
+
+@N.case(
+    "TC_N_107_CSMS",
+    "Streams are read",
+    required="The back end asks for the streams that are open.",
+    requirements=("N12.FR.01",),
+    **_STREAMS,
+)
+async def streams(t: CsmsTest) -> None:
+    with precondition():
+        await _monitored(t)
+        await _opens(t)
+    t.answer("GetPeriodicEventStream", {"constantStreamData": [_STREAM]})
+    await t.asked("GetPeriodicEventStream", "N12.FR.01")
+    await t.call("ClosePeriodicEventStream", id=7)

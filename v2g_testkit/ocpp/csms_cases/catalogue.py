@@ -1,5 +1,6 @@
-"""All cases for back ends."""
+"""The cases for back ends."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from v2g_testkit.ocpp.case import OcppCase
@@ -9,6 +10,7 @@ from v2g_testkit.ocpp.csms_cases.block_c import C
 from v2g_testkit.ocpp.csms_cases.block_c_21 import C_21
 from v2g_testkit.ocpp.csms_cases.block_d import D
 from v2g_testkit.ocpp.csms_cases.block_e import E
+from v2g_testkit.ocpp.csms_cases.block_e_21 import E_21
 from v2g_testkit.ocpp.csms_cases.block_f import F
 from v2g_testkit.ocpp.csms_cases.block_g import G
 from v2g_testkit.ocpp.csms_cases.block_h import H
@@ -26,11 +28,17 @@ from v2g_testkit.ocpp.csms_cases.block_p import P
 from v2g_testkit.ocpp.csms_cases.block_q import Q
 from v2g_testkit.ocpp.csms_cases.block_r import R
 from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
-from v2g_testkit.ocpp.csms_cases.others_21 import OTHERS_21
+from v2g_testkit.ocpp.csms_cases.resumption import RESUMPTION
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 _BLOCKS: Final = (
-    A, B, C, C_21, D, E, F, G, H, I, I_21, J, K, K_21, K_VEHICLES, L, M, N, O, P, Q, R, CONTRACTS, OTHERS_21,
+    A, B, C, C_21, D, E, E_21, F, G, H, I, I_21, J, K, K_21, K_VEHICLES, L, M, N, O, P, Q, R, CONTRACTS, RESUMPTION,
 )  # fmt: skip
 
 CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(case for block in _BLOCKS for case in block.cases)
+
+MISSING: Final[Mapping[str, tuple[str, ...]]] = {
+    "published without a title or steps": ("M_101", "N_104", "O_100-101", "Q_111-112"),
+    "of stations that swap batteries": ("S_102-103",),
+}  # fmt: skip
+"""Certification cases for back ends that the command does not have, by the reason: `M_101`, or a range: `O_100-101`."""

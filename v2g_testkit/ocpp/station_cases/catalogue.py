@@ -1,5 +1,6 @@
-"""All cases for charging stations."""
+"""The cases for charging stations."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from v2g_testkit.ocpp.case import OcppCase
@@ -34,3 +35,14 @@ STATION_CASES: Final[tuple[OcppCase[StationTest], ...]] = tuple(
     for block in (A, B, B_21, C, C_PAYMENT, D, E, E_21, F, G, H, I, J, K, K_21, L, M, N, N_21, O, P, Q, R, ISO_15118)
     for case in block.cases
 )
+
+MISSING: Final[Mapping[str, tuple[str, ...]]] = {
+    "needs the key of the back end's root in use, and a station that replaces it (AdditionalRootCertificateCheck)": (
+        "B_47", "M_30-31",
+    ),
+    "asks for a value that the official schema does not allow": ("N_04", "N_07"),
+    "needs a station without logs": ("N_34",),
+    "published without a readable title or steps": ("M_100-101", "N_61"),
+    "needs a station that swaps batteries": ("S_102-105",),
+}  # fmt: skip
+"""Certification cases for stations that the command does not have, by the reason: `B_47`; a range: `B_100-113`."""
