@@ -15,6 +15,7 @@ from tests.iso15118.d20.contracts import own_contract
 from tests.testkit.message_chargers import STRICT, WAYS, Way, rig_of
 from tests.testkit.rig import Rig
 from tests.testkit.test_secc_cases import EVERYTHING
+from tests.testkit.test_secc_mutants import AnySession, NoSequenceError
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.timing import Timing
 from v2g_testkit.cases.case import Verdict
@@ -98,20 +99,6 @@ class OneRefusal(Altered):
         codes = type(message.response_code)
         warned = message.response_code.name.startswith("WARNING")
         return replace(message, response_code=codes.WARNING_NoCertificateAvailable) if warned else message
-
-
-class AnySession(SeccSession):
-    """Does not look at the SessionID."""
-
-    def _on_request(self, request: Any, *, same_session: bool) -> None:
-        super()._on_request(request, same_session=True)
-
-
-class NoSequenceError(SeccSession):
-    """Has another word for what is out of order."""
-
-    def _sequence_code(self, _request: Any) -> str:
-        return "FAILED"
 
 
 NEVER: Final = replace(EVERYTHING, timing=Timing(ongoing_performance=1000.0))

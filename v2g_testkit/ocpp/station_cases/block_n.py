@@ -139,21 +139,28 @@ async def base(t: StationTest) -> None:
         t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']} to {each}")
 
 
-@N.case(
-    "TC_N_06_CS",
-    "The base HardWiredOnly removes other monitors",
-    required="The station does not report a monitor that was set before.",
-    requirements=("N03.FR.01", "N03.FR.05"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
-async def base_removes(t: StationTest) -> None:
-    t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(WHOLE))
-    answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
-    t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
-    t.check(identifier not in _ids(await monitors_of(t, WHOLE)), "N03.FR.05", "still reports the monitor")
+def _case_of_base(number: int, base: str, requirement: str) -> None:
+    """Add a case in which a base removes a monitor of before."""
+
+    @N.case(
+        f"TC_N_{number:02}_CS",
+        f"The base {base} removes other monitors",
+        required="The station does not report a monitor that was set before.",
+        requirements=("N03.FR.01", requirement),
+        profiles=PROFILES,
+        needs=MONITORING,
+    )
+    async def script(t: StationTest) -> None:
+        t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
+        with precondition():
+            (identifier,) = await _sets(t, _monitor(WHOLE))
+        answer = await t.ask("SetMonitoringBase", monitoringBase=base)
+        t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
+        t.check(identifier not in _ids(await monitors_of(t, WHOLE)), requirement, "still reports the monitor")
+
+
+_case_of_base(6, "HardWiredOnly", "N03.FR.05")
+_case_of_base(41, "FactoryDefault", "N03.FR.04")
 
 
 @N.case(
@@ -656,23 +663,6 @@ async def replace_monitor(t: StationTest) -> None:
     t.check([each["severity"] for each in found] == [5], "N04.FR.12", "reports the former monitor")
     (result,) = await _set(t, _monitor(STATE, severity=4) | {"id": 987654})
     t.check(result["status"] == "Rejected", "N04.FR.13", f"answers {result['status']} to an unknown id")
-
-
-@N.case(
-    "TC_N_41_CS",
-    "The base FactoryDefault removes other monitors",
-    required="The station does not report a monitor that was set before.",
-    requirements=("N03.FR.01", "N03.FR.04"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
-async def factory_default(t: StationTest) -> None:
-    t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
-    with precondition():
-        (identifier,) = await _sets(t, _monitor(WHOLE))
-    answer = await t.ask("SetMonitoringBase", monitoringBase="FactoryDefault")
-    t.check(answer["status"] == "Accepted", "N03.FR.01", f"answers {answer['status']}")
-    t.check(identifier not in _ids(await monitors_of(t, WHOLE)), "N03.FR.04", "still reports the monitor")
 
 
 _KINDS: Final = {
