@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import msgspec
+import typer
 
 from v2g import typed_json
 from v2g.errors import ConfigError
@@ -82,7 +83,7 @@ def play(
     """
     from v2g_cli.conform import report
     from v2g_cli.conform.frames_page import frames_page
-    from v2g_cli.conform.running import Reporter, describe, finish, read_results, run_cases
+    from v2g_cli.conform.running import Reporter, describe, ending, read_results, run_cases, write_reports
     from v2g_testkit.cases.case import Result
     from v2g_testkit.ocpp.connection import Frame
 
@@ -107,7 +108,8 @@ def play(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         results = runner.run(run())
-    finish(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
+    write_reports(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
+    raise typer.Exit(ending(results, cases))
 
 
 def versions_of(names: list[str] | None) -> tuple[Version, ...]:

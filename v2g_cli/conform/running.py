@@ -14,10 +14,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-import typer
 from rich.text import Text
 
 from v2g import typed_json
@@ -108,23 +107,6 @@ async def run_cases(
             results.append(known[case.id])
     report.done(results)
     return results
-
-
-def finish(
-    kind: str,
-    about: Mapping[str, str],
-    cases: Sequence[Described],
-    results: Sequence[Result],
-    page: Callable[[str, str], str | None],
-    *,
-    junit: Path | None,
-    html: Path | None,
-    json: bool,
-    notice: str = NOTICE,
-) -> NoReturn:
-    """Write the reports, and exit with the exit code; 130 when interrupted. `page`: see `report.write_pages`."""
-    write_reports(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
-    raise typer.Exit(ending(results, cases))
 
 
 def ending(results: Sequence[Result], cases: Sequence[Described]) -> int:

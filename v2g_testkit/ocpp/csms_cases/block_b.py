@@ -3,7 +3,7 @@
 from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.station_tester import variable_of
 
@@ -286,7 +286,7 @@ async def _until_idle(t: CsmsTest, transaction: Transaction) -> None:
     requirements=("B12.FR.01", "B12.FR.03"),
 )
 async def reset_scheduled(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     t.answer("Reset", {"status": "Scheduled"})
     await t.asked("Reset", "B12.FR.01", without=("evseId",), type="OnIdle")
     await _until_idle(t, transaction)
@@ -300,19 +300,11 @@ async def reset_scheduled(t: CsmsTest) -> None:
     requirements=("B12.FR.02", "B12.FR.04"),
 )
 async def reset_at_once(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     await t.asked("Reset", "B12.FR.02", without=("evseId",), type="Immediate")
     await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
     await _reboots(t, "RemoteReset")
     await t.connector("Occupied")
-
-
-async def _charging(t: CsmsTest) -> Transaction:
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
-    return transaction
 
 
 @B.case(
@@ -335,7 +327,7 @@ async def reset_evse(t: CsmsTest) -> None:
     needs=("reset of an EVSE",),
 )
 async def reset_evse_scheduled(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     t.answer("Reset", {"status": "Scheduled"})
     await t.asked("Reset", "B12.FR.07", type="OnIdle", evseId=1)
     await _until_idle(t, transaction)
@@ -349,7 +341,7 @@ async def reset_evse_scheduled(t: CsmsTest) -> None:
     needs=("reset of an EVSE",),
 )
 async def reset_evse_at_once(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     await t.asked("Reset", "B12.FR.08", type="Immediate", evseId=1)
     await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
 

@@ -3,8 +3,7 @@
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload
-from v2g_testkit.ocpp.csms_cases.block_k_21 import going
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT
 
@@ -22,7 +21,7 @@ def _case_of_limit(number: int, what: str, trigger: str, **limit: float) -> None
         **_OF,
     )
     async def script(t: CsmsTest) -> None:
-        transaction = await going(t)
+        transaction = await charging(t)
         await _says(t, transaction, "E16.FR.08", **limit)
         await transaction.event("Updated", trigger, state="SuspendedEVSE", context="Sample.Periodic")
         await transaction.unplugged()
@@ -60,7 +59,7 @@ async def _says(t: CsmsTest, transaction: Transaction, requirement: str, **limit
     **_OF,
 )
 async def both_limit(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     await _says(t, transaction, "E16.FR.08", maxEnergy=20_000.0)
     await _limits(t, transaction, maxEnergy=10_000.0)
     await _says(t, transaction, "E16.FR.08", maxEnergy=5_000.0)
@@ -77,7 +76,7 @@ async def both_limit(t: CsmsTest) -> None:
     **_OF,
 )
 async def cost_limit(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     await _limits(t, transaction, maxCost=5.0)
     transaction.wh += 2000
     answer = await transaction.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
@@ -98,7 +97,7 @@ def _case_of_limit_set(number: int, what: str, trigger: str, **limit: float) -> 
         **_OF,
     )
     async def script(t: CsmsTest) -> None:
-        transaction = await going(t)
+        transaction = await charging(t)
         await _limits(t, transaction, **limit)
         await transaction.event("Updated", trigger, state="SuspendedEVSE", context="Sample.Periodic")
         await transaction.unplugged()

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import Block, Payload, Profile
 from v2g_testkit.ocpp.connection import CallError
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 K: Final[Block[CsmsTest]] = Block()
@@ -53,14 +53,6 @@ async def _set(t: CsmsTest, requirement: str, evse: int, profile: Payload) -> Pa
     if profile["chargingProfileKind"] == "Absolute":
         t.check("startSchedule" in schedule, requirement, "an absolute schedule has no startSchedule")
     return found
-
-
-async def _charging(t: CsmsTest) -> Transaction:
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
-    return transaction
 
 
 # -- set
@@ -142,7 +134,7 @@ async def not_supported(t: CsmsTest) -> None:
     needs=("charging profiles",),
 )
 async def tx_profile(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId=transaction.id))
 
 
@@ -215,7 +207,7 @@ def _gets(id: str, title: str, evse: int | None, **criteria: Any) -> None:  # no
         needs=("profiles are read",),
     )
     async def script(t: CsmsTest) -> None:
-        await _charging(t)
+        await charging(t)
         t.answer("GetChargingProfiles", {"status": "Accepted"})
         place: Payload = {} if evse is None else {"evseId": evse}
         wanted: Payload = {"requestId": t.next_id(), "chargingProfile": criteria, **place}
@@ -326,7 +318,7 @@ async def released_limit(t: CsmsTest) -> None:
     profiles=_PROFILE,
 )
 async def released_while_charging(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
     await transaction.event("Updated", "ChargingRateChanged", state="Charging")
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
 K_21: Final[Block[CsmsTest]] = Block()
@@ -47,15 +47,6 @@ async def sets(t: CsmsTest, requirement: str, evse: int, wanted: Payload) -> Pay
     return found
 
 
-async def going(t: CsmsTest) -> Transaction:
-    """Let a transaction run that charges."""
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
-    return transaction
-
-
 def _case_of_profile(number: int, title: str, *requirements: str, evse: int = 1, **of: Any) -> None:
     @K_21.case(
         f"TC_K_{number}_CSMS",
@@ -95,7 +86,7 @@ _case_of_profile(106, "Profile with a random delay", "K01.FR.96", purpose=_DEFAU
     **OF_21,
 )
 async def operation_mode(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     for mode, period in (("ChargingOnly", {"limit": 6000.0}), ("CentralSetpoint", {"setpoint": 3000.0})):
         wanted = profile(t, {"operationMode": mode, **period}, transactionId=transaction.id)
         await sets(t, "Q03.FR.01", 1, wanted)
@@ -136,7 +127,7 @@ async def _reserves(t: CsmsTest, most: int) -> None:
     **OF_21,
 )
 async def priority(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     await t.asked("UsePriorityCharging", "K21.FR.10", transactionId=transaction.id, activate=True)
     await t.call("NotifyPriorityCharging", transactionId=transaction.id, activated=True)
 
@@ -163,7 +154,7 @@ async def pulls(t: CsmsTest, number: int, **values: float) -> None:
     **OF_21,
 )
 async def pulled(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     wanted = profile(t, {"limit": 6000.0}, kind="Dynamic", transactionId=transaction.id, dynUpdateInterval=60)
     number = (await sets(t, "K28.FR.07", 1, wanted))["id"]
     await pushes(t, number, "K28.FR.06", limit=5000.0)

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.operator import NEW_MESSAGE
 
@@ -133,14 +133,6 @@ async def replace(t: CsmsTest) -> None:
 # -- messages of a transaction
 
 
-async def _charging(t: CsmsTest) -> Transaction:
-    transaction = Transaction(t)
-    with precondition():
-        await t.booted()
-        await transaction.started()
-    return transaction
-
-
 @O.case(
     "TC_O_06_CSMS",
     "Message of a transaction",
@@ -150,7 +142,7 @@ async def _charging(t: CsmsTest) -> Transaction:
     needs=("messages of transactions",),
 )
 async def show_in_transaction(t: CsmsTest) -> None:
-    transaction = await _charging(t)
+    transaction = await charging(t)
     await _shows(t, "O02", transactionId=transaction.id)
     await transaction.stop_authorized()
     await transaction.post_session()
@@ -166,7 +158,7 @@ async def show_in_transaction(t: CsmsTest) -> None:
     needs=("messages of transactions", "messages of unknown transactions"),
 )
 async def show_in_unknown_transaction(t: CsmsTest) -> None:
-    await _charging(t)
+    await charging(t)
     await _shows(t, "O02.FR.01", "UnknownTransaction", transactionId="unknown")
     await t.call("Heartbeat")
 
@@ -181,7 +173,7 @@ def _timed_in_transaction(id: str, title: str, field: str, **more: Any) -> None:
         needs=("messages of transactions", "times of messages"),
     )
     async def script(t: CsmsTest) -> None:
-        transaction = await _charging(t)
+        transaction = await charging(t)
         when: Payload = {field: t.later(300)}
         await _shows(t, "O02", transactionId=transaction.id, **when, **more)
 

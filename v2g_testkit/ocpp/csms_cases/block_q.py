@@ -3,8 +3,9 @@
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload
-from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21, going, profile, pulls, pushes, sets
+from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21, profile, pulls, pushes, sets
 from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS, connected, scheduled, tells
+from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 Q: Final[Block[CsmsTest]] = Block()
@@ -70,7 +71,7 @@ async def other_transfer(t: CsmsTest) -> None:
     **_OF,
 )
 async def allowed(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     both = ["DC", "DC_BPT"]
     await t.asked("NotifyAllowedEnergyTransfer", "Q02.FR.05", transactionId=transaction.id, allowedEnergyTransfer=both)
 
@@ -83,7 +84,7 @@ async def allowed(t: CsmsTest) -> None:
     **_OF,
 )
 async def schedule(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     periods = (
         {"operationMode": "CentralSetpoint", "setpoint": -3000.0},
         {"startPeriod": 600, "operationMode": "CentralSetpoint", "setpoint": 4000.0},
@@ -101,7 +102,7 @@ def _case_of_push(number: int, title: str, mode: str, *requirements: str) -> Non
         **_OF,
     )
     async def script(t: CsmsTest) -> None:
-        transaction = await going(t)
+        transaction = await charging(t)
         period = {"operationMode": mode, "setpoint": 3000.0}
         wanted = profile(t, period, kind="Dynamic", transactionId=transaction.id)
         found = await sets(t, requirements[0], 1, wanted)
@@ -124,7 +125,7 @@ _case_of_push(
     **_OF,
 )
 async def pulled(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
     wanted = profile(t, period, kind="Dynamic", transactionId=transaction.id, dynUpdateInterval=60)
     number = (await sets(t, "Q03.FR.01", 1, wanted))["id"]
@@ -140,7 +141,7 @@ async def pulled(t: CsmsTest) -> None:
     **_OF,
 )
 async def signal(t: CsmsTest) -> None:
-    await going(t)
+    await charging(t)
     sent = await t.asked("AFRRSignal", "Q08.FR.12", free=("timestamp",), timestamp=t.now(), signal=1)
     t.is_now(sent["timestamp"], "Q08.FR.12")
 
@@ -153,7 +154,7 @@ async def signal(t: CsmsTest) -> None:
     **_OF,
 )
 async def local(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     period = {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": _CURVE}
     found = await sets(t, "Q08.FR.02", 1, profile(t, period, transactionId=transaction.id))
     (schedule,) = found["chargingSchedule"]
@@ -171,6 +172,6 @@ async def local(t: CsmsTest) -> None:
     **_OF,
 )
 async def load_balancing(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     period = {"operationMode": "LocalLoadBalancing", "limit": 11_000.0, "dischargeLimit": -8_000.0}
     await sets(t, "Q09.FR.05", 1, profile(t, period, transactionId=transaction.id))

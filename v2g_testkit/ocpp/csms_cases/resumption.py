@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Inconclusive, precondition
-from v2g_testkit.ocpp.csms_cases.block_k_21 import going, profile, sets
-from v2g_testkit.ocpp.csms_cases.transaction import Transaction
+from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
+from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 RESUMPTION: Final[Block[CsmsTest]] = Block()
@@ -12,18 +12,18 @@ RESUMPTION: Final[Block[CsmsTest]] = Block()
 _OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
 
 
-def _case_of_reset(number: int, title: str, *requirements: str, charging: bool) -> None:
+def _case_of_reset(number: int, title: str, *requirements: str, ongoing: bool) -> None:
     @RESUMPTION.case(
         f"TC_B_{number}_CSMS",
         title,
         required="The back end asks for it, and takes the boot after it" + (
-            ", and that the transaction continues." if charging else "."
+            ", and that the transaction continues." if ongoing else "."
         ),
         requirements=requirements,
         **_OF,
     )  # fmt: skip
     async def script(t: CsmsTest) -> None:
-        transaction = await going(t) if charging else None
+        transaction = await charging(t) if ongoing else None
         if transaction is None:
             await t.ready()
         await t.asked("Reset", "B13.FR.03", type="ImmediateAndResume")
@@ -35,8 +35,8 @@ def _case_of_reset(number: int, title: str, *requirements: str, charging: bool) 
             await transaction.unplugged()
 
 
-_case_of_reset(103, "Reset that transactions survive", "B13.FR.03", "B13.FR.30", charging=True)
-_case_of_reset(104, "Reset that transactions survive, without a transaction", "B13.FR.02", "B01.FR.02", charging=False)
+_case_of_reset(103, "Reset that transactions survive", "B13.FR.03", "B13.FR.30", ongoing=True)
+_case_of_reset(104, "Reset that transactions survive, without a transaction", "B13.FR.02", "B01.FR.02", ongoing=False)
 
 
 async def _boots_again(t: CsmsTest, reason: str) -> None:
@@ -73,7 +73,7 @@ async def profile_after_reset(t: CsmsTest) -> None:
     **_OF,
 )
 async def resumed(t: CsmsTest) -> None:
-    transaction = await going(t)
+    transaction = await charging(t)
     await _boots_again(t, "PowerUp")
     await transaction.event("Updated", "TxResumed", state="Charging", context="Other")
     await transaction.unplugged()
@@ -97,7 +97,7 @@ async def profile_after_interruption(t: CsmsTest) -> None:
 
 async def _with_profile(t: CsmsTest) -> Transaction:
     """Let a transaction charge by a TxProfile of the back end."""
-    transaction = await going(t)
+    transaction = await charging(t)
     with precondition():
         await sets(t, "K01.FR.03", 1, profile(t, {"limit": 6000.0}, transactionId=transaction.id))
     t.forget("SetChargingProfile")

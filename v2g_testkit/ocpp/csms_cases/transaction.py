@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Payload
+from v2g_testkit.ocpp.case import Payload, precondition
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import Token
 
@@ -122,3 +122,12 @@ class Transaction:
 
     def _kind(self) -> str:
         return "Started" if self.seq_no < 0 else "Updated"
+
+
+async def charging(t: CsmsTest) -> Transaction:
+    """Boot, and let a transaction charge. Raises Inconclusive."""
+    transaction = Transaction(t)
+    with precondition():
+        await t.booted()
+        await transaction.started()
+    return transaction
