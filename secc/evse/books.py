@@ -18,6 +18,7 @@ from secc.session import ports
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.records import (
     AnyRecord,
+    EnergyUnmetered,
     MeteringConfirmed,
     MeterReading,
     MeterStatus,
@@ -27,6 +28,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import CLOCK_STEP_MS, SessionJournal
 from v2g.errors import StoreError
+from v2g.hardware.meters.plausibility import unmetered_mwh
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.iso15118.engine.session import Command, Fact
@@ -84,6 +86,7 @@ class Books:
 
     `open_file` takes the session id (hex) and returns the file, in the disk's thread; `on_line` gets each line once
     it is durable, for the copy at the CSMS; `on_status` what is wrong with a reading, and the reading's reason.
+    `flowed_mwh` returns the energy in and out that the power electronics has measured itself, since its start.
     Everything raises StoreError when the disk fails: then no power may follow.
     """
 
@@ -96,10 +99,12 @@ class Books:
         disk: DiskThread,
         on_line: Callable[[bytes], None],
         on_status: Callable[[Sequence[MeterStatus], str], None] = lambda status, reason: None,
+        flowed_mwh: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         self._open_file = open_file
         self._meter, self._clock, self._disk, self._on_line = meter, clock, disk, on_line
-        self._on_status = on_status
+        self._on_status, self._flowed_mwh = on_status, flowed_mwh
+        self._began = ((0, 0), (0, 0))  # both measurements at the session's start
         self._session_journal = SessionJournal()
         self._journal: _Journal | None = None
         self._metered = False  # energy may have flowed
@@ -113,19 +118,25 @@ class Books:
     def reopen(self, file: LineFile, data: bytes) -> None:
         """Continue a journal after a restart; `data` is the file's content. Raises VerificationError."""
         self._session_journal, self._journal = SessionJournal.resume(data), _Journal(lambda: file)
-        self._metered = True
+        self._metered, self._began = True, self._measurements()
 
     def take_over(self, other: "Books") -> None:
         """Take over the journal of a paused session from `other`."""
         self._session_journal, self._journal = other._session_journal, other._journal
         self._metered, self._offset_ms = other._metered, other._offset_ms
+        self._began = other._began
         other._journal = None
 
     async def put_down(self) -> None:
         """Close the file and leave the journal open: the session continues after a restart."""
-        journal, self._journal = self._journal, None
+        journal = self._journal
         if journal is not None:
+            lines = self._unmetered(self._clock.utc_ms())
+            written = self._append(lines, None, _nothing) if lines else None
+            self._journal = None
             await self._disk.do(journal.close, _nothing)
+            if written is not None:
+                await written
 
     def execute(self, command: Command) -> "asyncio.Future[Fact | None] | None":
         """Execute Journal, RecordMeter or CloseBooks; the result of RecordMeter is a fact. Others are ignored."""
@@ -142,6 +153,7 @@ class Books:
         """Write an entry; `session_started` opens the file."""
         if isinstance(record, SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
+            self._began = self._measurements()
             record = self._started(record)
         reason = _READ_BEFORE.get(type(record))
         if not (self._metered and reason):
@@ -204,11 +216,30 @@ class Books:
             return None
         last = self._meter.read(self._clock.utc_ms())
         self._meter.save(sync=False)
-        lines = self._session_journal.end(reason, last.utc_ms, **last.shown)
+        lines = self._unmetered(last.utc_ms if last.answered else 0)
+        lines += self._session_journal.end(reason, last.utc_ms, **last.shown)
         written = self._append(lines, self._meter, _nothing)
         journal, self._journal = self._journal, None
         self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # written lines are already on the disk
         return written
+
+    def _measurements(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return energy in and out by the power electronics, and by the meter, each since a start of its own."""
+        reading = self._meter.read(0)
+        return self._flowed_mwh(), (reading.import_mwh, reading.export_mwh)
+
+    def _unmetered(self, utc_ms: int) -> list[bytes]:
+        """Return the lines of what has flowed without the meter counting it; none within the errors of both."""
+        flowed, metered = self._measurements()
+        flowed_before, metered_before = self._began
+        missing = [
+            unmetered_mwh(flowed[each] - flowed_before[each], metered[each] - metered_before[each]) for each in (0, 1)
+        ]
+        if not any(missing):
+            return []
+        self._began = flowed, metered
+        record = EnergyUnmetered(import_mwh=missing[0], export_mwh=missing[1])
+        return self._session_journal.record(record, utc_ms)
 
     async def close_intervals(self, on_interval: Callable[[ports.MeterRead], None]) -> None:
         """Record a reading at each quarter hour while the journal is open, and pass it on; runs until cancelled.

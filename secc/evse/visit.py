@@ -46,6 +46,7 @@ class Visit:
             disk=controller.disk,
             on_line=self._line,
             on_status=self._reading_status,
+            flowed_mwh=lambda: controller.hardware.flowed_mwh,
         )
 
     def conversation(self, vehicle_certificate: bytes, version: str) -> NegotiatedSession:

@@ -53,7 +53,7 @@ class AcEvse(Evse):
         self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
         self._over_since: float | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
-        mains.on_change(self._measured)
+        mains.on_change(self._line_changed)
 
     @property
     def present(self) -> ports.Measured:
@@ -79,8 +79,8 @@ class AcEvse(Evse):
         self._allowed = self._allow(min(charge_w, output.charge_w), min(discharge_w, output.discharge_w))
         self._watch_output()
 
-    def _measured(self) -> None:
-        self._tell(self.present)
+    def _line_changed(self) -> None:
+        self._measured()
         self._watch_output()
 
     async def _calm(self) -> None:

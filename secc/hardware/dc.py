@@ -108,7 +108,7 @@ class DcEvse(Evse):
         )
 
     def _reported(self, report: StageReport) -> None:
-        self._tell(self.present)
+        self._measured()
         self._watch_output()
         self._tell_interlock(lambda now: self._interlock.output(report.voltage_mv, now))
 

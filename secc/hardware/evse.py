@@ -28,6 +28,7 @@ from v2g.hardware.interlock import (
     ShowLight,
     StopOutput,
 )
+from v2g.hardware.meters.counter import EnergyCounter
 from v2g.hardware.meters.plausibility import MeterGuard
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
@@ -49,6 +50,11 @@ class EvseHardware(Protocol):
     @property
     def present(self) -> ports.Measured:
         """Voltage and current at the output."""
+
+    @property
+    def flowed_mwh(self) -> tuple[int, int]:
+        """Energy into and out of the vehicle since the start, by `present`: independent of the meter, where the power
+        electronics measures its output."""
 
     @property
     def contactors_closed(self) -> bool:
@@ -169,7 +175,7 @@ class Evse(abc.ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
-        self._guard = MeterGuard(most_w)
+        self._guard, self._flow = MeterGuard(most_w), EnergyCounter()
         self._fan_since: float | None = None
         self._ventilating = False
         self._opened_by = ""
@@ -198,6 +204,12 @@ class Evse(abc.ABC):
     @abc.abstractmethod
     def present(self) -> ports.Measured:
         """Voltage and current at the output."""
+
+    @property
+    def flowed_mwh(self) -> tuple[int, int]:
+        """See EvseHardware."""
+        self._flow.advance(self._clock.elapsed_ms())
+        return self._flow.mwh
 
     @property
     def contactors_closed(self) -> bool:
@@ -436,8 +448,14 @@ class Evse(abc.ABC):
                     _log.exception("%s has failed", watch.__name__)
                     self.fault("charger_failed", active=True)
 
+    def _measured(self) -> None:
+        """Count and report the present flow."""
+        present = self.present
+        self._flow.flow(self._clock.elapsed_ms(), present.voltage_mv, present.current_ma)
+        self._tell(present)
+
     def _report(self) -> None:
-        self._tell(self.present)
+        self._measured()
         self._tell(self._reading())
 
     def _watch_meter(self) -> None:

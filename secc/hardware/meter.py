@@ -16,13 +16,11 @@ import msgspec
 
 from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.hardware.interfaces import MeterValues, OnFault
+from v2g.hardware.meters.counter import EnergyCounter
 from v2g.io.simulation.power import Faults
 from v2g.io.storage.journal_file import write_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
-
-PER_MWH: Final = 3_600_000_000
-"""mV x mA x ms in one mWh."""
 
 _SLOT: Final = struct.Struct(">8sQ16s16sI")  # magic, generation, import, export, CRC-32 of what precedes
 _MAGIC: Final = b"V2GMETR1"
@@ -104,9 +102,7 @@ class SimulatedMeter:
         self.serial: Final = serial
         self.rollover_mwh: Final = rollover_mwh
         self._now_ms = now_ms
-        self._import = self._export = self._generation = 0  # mV x mA x ms
-        self._voltage_mv = self._current_ma = 0
-        self._at_ms: int | None = None
+        self._counter, self._generation = EnergyCounter(), 0
         self._faults: Faults | None = None
         self._frozen: MeterReading | None = None
         self._offset_mwh = 0
@@ -119,17 +115,16 @@ class SimulatedMeter:
 
     def flow(self, now_ms: int, voltage_mv: int, current_ma: int) -> None:
         """Set the present flow from `now_ms` on; the previous one counts until then. Current > 0: into the vehicle."""
-        self._advance(now_ms)
-        self._voltage_mv, self._current_ma = voltage_mv, current_ma
+        self._counter.flow(now_ms, voltage_mv, current_ma)
         for callback in self._on_change:
             callback()
 
     def read(self, utc_ms: int) -> MeterReading:
         """Return the present registers, stamped with `utc_ms`."""
-        self._advance(self._now_ms())
+        self._counter.advance(self._now_ms())
         if self._frozen is not None:
             return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
-        import_mwh, export_mwh = self._import // PER_MWH, self._export // PER_MWH
+        import_mwh, export_mwh = self._counter.mwh
         import_mwh = max(0, import_mwh + self._offset_mwh)
         return MeterReading(
             utc_ms, import_mwh, export_mwh, self._rolled(import_mwh), self._rolled(export_mwh), answered=not self.lost
@@ -142,12 +137,12 @@ class SimulatedMeter:
     def values(self) -> MeterValues:
         """See EnergyMeter."""
         shown = self.read(0)
-        power_w = self._voltage_mv * self._current_ma // 1_000_000
+        voltage_mv = self._counter.voltage_mv
         return MeterValues(
             shown.import_mwh - shown.rolled_import_mwh,
             shown.export_mwh - shown.rolled_export_mwh,
-            self._voltage_mv,
-            power_w,
+            voltage_mv,
+            voltage_mv * self._counter.current_ma // 1_000_000,
         )
 
     @property
@@ -202,9 +197,8 @@ class SimulatedMeter:
             self.sync()
 
     def _slot(self) -> bytes:
-        body = struct.pack(
-            ">8sQ16s16s", _MAGIC, self._generation, self._import.to_bytes(16, "big"), self._export.to_bytes(16, "big")
-        )
+        registers = (each.to_bytes(16, "big") for each in (self._counter.imported, self._counter.exported))
+        body = struct.pack(">8sQ16s16s", _MAGIC, self._generation, *registers)
         slot = body + zlib.crc32(body).to_bytes(4, "big")
         if self._path is None or self._keys is None:
             return slot
@@ -225,15 +219,6 @@ class SimulatedMeter:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _advance(self, now_ms: int) -> None:
-        if self._at_ms is not None and now_ms > self._at_ms:
-            energy = self._voltage_mv * self._current_ma * (now_ms - self._at_ms)
-            if energy > 0:
-                self._import += energy
-            else:
-                self._export -= energy
-        self._at_ms = max(now_ms, self._at_ms or now_ms)
-
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +229,8 @@ class SimulatedMeter:
                 hint = "a meter that lost its registers must not be used again"
                 raise StoreError(f"{path} has no valid registers", hint=hint)
             if slots:
-                self._generation, self._import, self._export = max(slots)
+                self._generation, *registers = max(slots)
+                self._counter = EnergyCounter(*registers)
             if plain and self._keys is not None:
                 stored = self._slot().rjust(_SEALED_BYTES * (1 + self._generation % 2))
                 write_files(path.parent, {path.name: stored}, private=True)

@@ -19,6 +19,7 @@ from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
     ContractAuthorized,
+    EnergyUnmetered,
     LineCorrected,
     MeterReading,
     SessionEnded,
@@ -360,3 +361,17 @@ def test_a_bundle_with_wear_is_verified_and_its_report_says_what_it_earns(sessio
     credit = report.settlement.totals[0].wear_credit
     assert credit
     assert any(f", wear 0.{credit:06d} EUR, balance" in line for line in report.lines())
+    assert not any("did not count" in line for line in report.lines())
+
+
+@pytest.mark.requirement("R31")
+def test_energy_that_the_meter_did_not_count_is_stated_and_not_charged(session: Session) -> None:
+    session.start()
+    session.flow(10_000, 60_000)
+    session.record(EnergyUnmetered(import_mwh=0, export_mwh=2_000))
+    session.record(EnergyUnmetered(import_mwh=111_000, export_mwh=0))
+    session.end()
+    report = verify_bundle(session.bundle())
+    assert report.settlement.unmetered == EnergyUnmetered(import_mwh=111_000, export_mwh=2_000)
+    assert report.settlement.totals[0].import_mwh == session.import_mwh - session.begin[0]
+    assert any("import 0.111000 kWh and" in line and "did not count" in line for line in report.lines())

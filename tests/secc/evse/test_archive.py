@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from secc.evse.archive import Archive, Owner
-from secc.hardware.meter import PER_MWH, SimulatedMeter
+from secc.hardware.meter import SimulatedMeter
 from tests.sealing import Keys, new_keys
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.bundle import verify_bundle
@@ -22,6 +22,7 @@ from v2g.energy.settlement.records import ContractAuthorized, MeterReading, Sess
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import StoreError
+from v2g.hardware.meters.counter import PER_MWH
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.journal_file import JournalFile, read_files
 from v2g.io.storage.record_keys import RecordKeys

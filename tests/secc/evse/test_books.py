@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from secc.evse.books import Books
@@ -14,7 +15,14 @@ from secc.session import ports
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import MeteringConfirmed, MeterReading, SessionStarted, TariffSet, VehicleDescribed
+from v2g.energy.settlement.records import (
+    EnergyUnmetered,
+    MeteringConfirmed,
+    MeterReading,
+    SessionStarted,
+    TariffSet,
+    VehicleDescribed,
+)
 from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -96,8 +104,8 @@ async def test_nothing_is_written_before_the_start(desk: Desk) -> None:
 
 
 async def test_the_registers_on_disk_never_fall_behind_the_journal(desk: Desk) -> None:
-    desk.books.write(STARTED)
     desk.meter.flow(desk.clock.utc_ms() - 3_600_000, 400_000, 25_000)
+    desk.books.write(STARTED)
     reading = await desk.books.record_meter("stop")
     assert isinstance(reading, ports.MeterRead)
     assert reading.import_mwh >= 10_000_000
@@ -241,3 +249,51 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
     assert (started.import_mwh, started.rollover_mwh) == (500_000, 1_500_000)  # type: ignore[union-attr]
     assert isinstance(reading, MeterReading)
     assert (reading.import_mwh, reading.shown_import_mwh, reading.status) == (1_600_000, 100_000, ("rollover",))
+
+
+class Uncounted:
+    """Books at a desk whose power electronics measures what the meter may not count."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.flowed_mwh, self.faults = (0, 0), Faults((), desk.clock)
+        desk.meter.obey(self.faults)
+        desk.books = Books(
+            lambda session_id: JournalFile.open(desk.folder / f"{session_id}.jsonl"),
+            meter=desk.meter,
+            clock=desk.clock,
+            disk=DiskThread(),
+            on_line=desk.copy,
+            flowed_mwh=lambda: self.flowed_mwh,
+        )
+        desk.books.write(STARTED)
+
+
+@pytest.mark.requirement("R31")
+@pytest.mark.parametrize("way", ["stuck", "paused"])
+async def test_energy_that_the_meter_did_not_count_is_in_the_journal_as_such(desk: Desk, way: str) -> None:
+    """8 s at 50 kW with a dead meter were settled as what it showed, and verified, with no word about the rest."""
+    made = Uncounted(desk)
+    made.faults.set("meter_stuck")
+    made.flowed_mwh = (111_111, 0)
+    if way == "paused":
+        await desk.books.put_down()
+    elif (ended := desk.books.close("meter_stuck")) is not None:
+        await ended
+    entries = verify_lines(b"".join(desk.lines))
+    assert EnergyUnmetered(import_mwh=111_111, export_mwh=0) in [entry.data for entry in entries]
+    settlement = settle(entries)
+    assert settlement.end.import_mwh == settlement.begin.import_mwh
+    assert settlement.unmetered == EnergyUnmetered(import_mwh=111_111, export_mwh=0)
+
+
+@pytest.mark.parametrize(("counted_wh", "unmetered"), [(50_000, False), (49_700, True)])
+async def test_only_beyond_the_errors_of_both_is_energy_without_a_meter(
+    desk: Desk, counted_wh: int, unmetered: bool
+) -> None:
+    made = Uncounted(desk)
+    made.flowed_mwh = (52_500_000, 0)
+    made.faults.set("meter_jump", value=float(counted_wh))
+    ended = desk.books.close("vehicle")
+    assert ended is not None
+    await ended
+    assert (settle(verify_lines(b"".join(desk.lines))).unmetered is not UNSET) is unmetered

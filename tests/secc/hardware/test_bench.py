@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from secc.hardware.meter import PER_MWH, SimulatedMeter
+from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import AcRating
+from v2g.hardware.meters.counter import PER_MWH
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
@@ -90,6 +91,16 @@ def test_what_flows_is_metered_in_its_own_direction(evse: BenchEvse, clock: Step
     reading = meter.read(clock.now_ms)
     assert reading.import_mwh == 400_000 * 50_000 * 3_600_000 // PER_MWH
     assert reading.export_mwh == 400_000 * 10_000 * 1_800_000 // PER_MWH
+    assert evse.flowed_mwh == (reading.import_mwh, reading.export_mwh)
+
+
+def test_what_flows_is_also_known_without_the_meter(evse: BenchEvse, clock: Stepping, meter: SimulatedMeter) -> None:
+    evse.execute(BATTERY)
+    evse.execute(CHARGE)
+    evse.bench.set("meter_stuck")
+    clock.now_ms += 3_600_000
+    assert meter.read(clock.now_ms).import_mwh == 0
+    assert evse.flowed_mwh == (400_000 * 50_000 * 3_600_000 // PER_MWH, 0)
 
 
 @pytest.mark.parametrize("command", [ports.OpenContactors(), ports.EmergencyOff("test")], ids=str)

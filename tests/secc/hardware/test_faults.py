@@ -110,7 +110,7 @@ async def test_a_fault_while_charging_stops_the_current_and_opens_the_contactor(
 ) -> None:
     stand = await make_stand()
     await stand.charge()
-    stand.meter._import += 10_000 * 3_600_000_000  # 10 Wh, so that a register can go backwards
+    stand.meter._counter.imported += 10_000 * 3_600_000_000  # 10 Wh, so that a register can go backwards
     await asyncio.sleep(0.05)
     stand.evse.bench.set(fault, value=value)
     await until(lambda: (word, True) in stand.faults)

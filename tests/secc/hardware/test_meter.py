@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secc.hardware.meter import PER_MWH, MeterReading, SimulatedMeter
+from secc.hardware.meter import MeterReading, SimulatedMeter
 from tests.sealing import Keys, new_keys
 from v2g.errors import SealedError, StoreError
+from v2g.hardware.meters.counter import PER_MWH
 
 HOUR = 3_600_000
 
@@ -92,7 +93,7 @@ def test_registers_and_what_is_not_yet_a_whole_mwh_survive(tmp_path: Path, keys:
     meter.save(sync=False)  # killed here: nothing is closed
     again = SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
     assert again.read(0) == MeterReading(0, *(meter.read(HOUR + 1).import_mwh, 0))
-    assert again._import == meter._import
+    assert again._counter.imported == meter._counter.imported
     again.close()
     again.close()
     meter.close()

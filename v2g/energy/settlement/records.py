@@ -189,6 +189,15 @@ class MeterReading(Record, frozen=True, kw_only=True, tag="meter_reading"):
     status: Annotated[tuple[MeterStatus, ...], Meta(min_length=1, max_length=4)] | UnsetType = UNSET
 
 
+class EnergyUnmetered(Record, frozen=True, kw_only=True, tag="energy_unmetered"):
+    """Energy that flowed into and out of the vehicle by the power electronics' own measurement, but not by the meter,
+    beyond the errors of both. It is in no interval and has no price.
+    """
+
+    import_mwh: Milliwatthours
+    export_mwh: Milliwatthours
+
+
 class IntervalClosed(Record, frozen=True, kw_only=True, tag="interval_closed"):
     """A quarter of an hour of the clock in UTC, or the part of it that the session covers.
 
@@ -264,6 +273,7 @@ AnyRecord = (
     | LimitChanged
     | ServiceChanged
     | MeterReading
+    | EnergyUnmetered
     | IntervalClosed
     | MeteringConfirmed
     | LineCorrected

@@ -64,11 +64,17 @@ _STATUS: Final[dict[MeterStatus, str]] = {
 
 
 def _metering(settlement: Settlement) -> list[str]:
-    """Return a sentence for each status of readings."""
-    return [
+    """Return a sentence for each status of readings, and for energy that the meter did not count."""
+    lines = [
         f"In {len(starts)} intervals, first that of {iso_time(starts[0])}: {_STATUS[status]}"
         for status, starts in affected(settlement).items()
     ]
+    if (unmetered := settlement.unmetered) is not UNSET:
+        lines.append(
+            f"By the charger's own measurement import {_kwh(unmetered.import_mwh)} and export "
+            f"{_kwh(unmetered.export_mwh)} flowed that the meter did not count: part of no line"
+        )
+    return lines
 
 
 def affected(settlement: Settlement) -> dict[MeterStatus, list[int]]:

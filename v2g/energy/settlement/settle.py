@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from v2g.asn1.discharge import DischargeOffer, signed_content
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
@@ -12,6 +13,7 @@ from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import Line, PriceBook, Total, correct, price_interval, reprice, totals_of
 from v2g.energy.settlement.records import (
     ContractAuthorized,
+    EnergyUnmetered,
     IntervalClosed,
     LineCorrected,
     SessionEnded,
@@ -49,7 +51,8 @@ class BatteryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything needed for an invoice. `state` is `open` while the journal has no session_ended."""
+    """Everything needed for an invoice. `state` is `open` while the journal has no session_ended. `unmetered` is the
+    energy of `energy_unmetered`, absent without one: stated, and not charged."""
 
     format: Literal["v2g-settlement/1"]
     state: Literal["open", "closed"]
@@ -67,6 +70,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     times: Times
     journal_entries: int
     journal_head: str
+    unmetered: EnergyUnmetered | UnsetType = UNSET
 
 
 def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settlement:
@@ -101,6 +105,16 @@ def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settleme
         times=_times(readings),
         journal_entries=len(entries),
         journal_head=entries[-1].hash,
+        unmetered=_unmetered(entries),
+    )
+
+
+def _unmetered(entries: Sequence[Entry]) -> EnergyUnmetered | UnsetType:
+    found = [entry.data for entry in entries if isinstance(entry.data, EnergyUnmetered)]
+    if not found:
+        return UNSET
+    return EnergyUnmetered(
+        import_mwh=sum(each.import_mwh for each in found), export_mwh=sum(each.export_mwh for each in found)
     )
 
 

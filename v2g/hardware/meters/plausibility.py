@@ -9,6 +9,17 @@ MARGIN_WH: Final = 50
 """How far a register may exceed the possible energy: its resolution, and late readings."""
 
 
+ERROR_PERMILLE: Final = 50
+"""How far the energy of power electronics and meter may differ, of the whole: the errors of both."""
+
+
+def unmetered_mwh(flowed_mwh: int, metered_mwh: int) -> int:
+    """Return the energy by the power electronics' own measurement that the meter did not count, in one direction; 0
+    within the errors of both."""
+    missing_mwh = flowed_mwh - metered_mwh
+    return missing_mwh if missing_mwh > MARGIN_WH * 1_000 + flowed_mwh * ERROR_PERMILLE // 1_000 else 0
+
+
 class MeterGuard:
     """Receives every reading and the simultaneous power; returns a fault of `v2g.hardware.faults`, or empty.
 
