@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants interop verify fuzz bench docs package release soak audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants board interop verify fuzz bench docs package release soak audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -45,6 +45,13 @@ chaos: $(VENV)/dev ## vehicles behind a bad network, and servers that fail, for 
 
 mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed in one place at a time: a test has to notice
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+BOARD := .cache/board
+board: $(VENV)/dev ## the charger's monitor in C for a control board, in .cache/board, against the one in Python; needs gcc
+	@mkdir -p $(BOARD)/gcc $(BOARD)/clang
+	$(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/gcc CC=gcc
+	! command -v clang >/dev/null || $(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/clang CC=clang
+	$(BIN)/pytest -n 2 -m "long or not long" tests/board $(ARGS)
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(call pytest,-n 2 -m "interop" $(ARGS))

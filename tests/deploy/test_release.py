@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,9 @@ def test_a_release_is_made_in_a_clone(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {
         "v2g_engine-0.1.0-py3-none-any.whl", "v2g_engine-0.1.0.tar.gz", NOTES, SUMS, f"{SUMS}.sig"
     }  # fmt: skip
+    with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel, tarfile.open(next(out.glob("*.tar.gz"))) as sdist:
+        assert any(name.endswith("share/v2g/board/monitor.c") for name in wheel.namelist())
+        assert any(name.endswith("/board/monitor.c") for name in sdist.getnames())
     run("sha256sum", "--check", "--strict", SUMS, cwd=out)
     verify = ("openssl", "dgst", "-sha256", "-verify", public, "-signature", f"{SUMS}.sig", SUMS)
     assert run(*verify, cwd=out) == "Verified OK\n"

@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See monitor.h. Functions and fields have the names of v2g/safety/charger.py, whose comments are not repeated.
+ */
+#include "monitor.h"
+
+#include <string.h>
+
+#define OVER_VOLTAGE_PERCENT 110
+#define OVER_VOLTAGE_US INT64_C(400000)
+#define MATCHED_MV 20000
+#define MATCH_US INT64_C(1000000)
+#define NEVER_YET INT64_MIN
+
+static const v2g_output NOTHING = {0, 0, 0, 0, 0};
+static const v2g_why_ NO_WHY = {V2G_LIMIT, 0};
+
+/* -- arithmetic */
+
+static v2g_time after(v2g_time now, v2g_time duration)
+{
+    return duration > V2G_FOREVER - now ? V2G_FOREVER : now + duration;
+}
+
+static int32_t min32(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a / b rounded down, for b > 0. */
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    const int64_t quotient = a / b;
+    return a % b < 0 ? quotient - 1 : quotient;
+}
+
+static v2g_output within(v2g_output a, v2g_output b)
+{
+    const v2g_output both = {
+        .charge_w = min32(a.charge_w, b.charge_w),
+        .discharge_w = min32(a.discharge_w, b.discharge_w),
+        .charge_ma = min32(a.charge_ma, b.charge_ma),
+        .discharge_ma = min32(a.discharge_ma, b.discharge_ma),
+        .voltage_mv = min32(a.voltage_mv, b.voltage_mv),
+    };
+    return both;
+}
+
+static bool same(v2g_output a, v2g_output b)
+{
+    return a.charge_w == b.charge_w && a.discharge_w == b.discharge_w && a.charge_ma == b.charge_ma &&
+           a.discharge_ma == b.discharge_ma && a.voltage_mv == b.voltage_mv;
+}
+
+/* -- verdicts */
+
+/* A firmware that does not take them loses the older ones, never that it has to open. */
+static void say(v2g_monitor *m, v2g_verdict verdict)
+{
+    if (m->verdict_count < V2G_VERDICTS) {
+        m->verdicts[m->verdict_count] = verdict;
+        m->verdict_count++;
+    } else if (!m->verdicts[V2G_VERDICTS - 1u].open) {
+        m->verdicts[V2G_VERDICTS - 1u] = verdict;
+    }
+}
+
+static void say_lower(v2g_monitor *m, v2g_why_ why, v2g_output output)
+{
+    const v2g_verdict verdict = {.open = false, .reason = why.reason, .fault = why.fault, .output = output};
+    say(m, verdict);
+}
+
+/* -- the contactor */
+
+static void contact_open(v2g_monitor *m, v2g_time now)
+{
+    if (m->contact.commanded) {
+        m->contact.commanded = false;
+        m->contact.moves_until = after(now, m->rating.open_us);
+    }
+}
+
+static void contact_feedback(v2g_monitor *m, bool closed, v2g_time now)
+{
+    v2g_contact_ *const contact = &m->contact;
+    if (closed != contact->closed) {
+        contact->closed = closed;
+        if (closed == contact->commanded) {
+            contact->moves_until = now;
+        } else {
+            contact->moves_until = max64(contact->moves_until, after(now, m->rating.grace_us));
+        }
+    }
+}
+
+static bool contradicts(const v2g_monitor *m, v2g_time now)
+{
+    return m->contact.closed != m->contact.commanded && now >= m->contact.moves_until;
+}
+
+static void open_for_good(v2g_monitor *m, v2g_why_ why, v2g_time now)
+{
+    if (m->opened) {
+        return; /* no flow since */
+    }
+    m->opened = true;
+    m->opened_why = why;
+    m->driven = NOTHING;
+    contact_open(m, now);
+    const v2g_verdict verdict = {.open = true, .reason = why.reason, .fault = why.fault, .output = NOTHING};
+    say(m, verdict);
+}
+
+static void open_because(v2g_monitor *m, v2g_reason reason, v2g_time now)
+{
+    const v2g_why_ why = {reason, 0};
+    open_for_good(m, why, now);
+}
+
+/* -- the rule */
+
+static bool lasts(v2g_monitor *m, v2g_lasting_ what, bool wrong, v2g_time duration, v2g_time now)
+{
+    if (!wrong) {
+        m->since[what] = V2G_FOREVER;
+        return false;
+    }
+    if (m->since[what] == V2G_FOREVER) {
+        m->since[what] = now;
+    }
+    return now - m->since[what] >= duration;
+}
+
+static bool near(const v2g_monitor *m, int32_t target_mv)
+{
+    const int64_t apart = (int64_t)m->voltage_mv - target_mv;
+    return apart <= MATCHED_MV && apart >= -MATCHED_MV;
+}
+
+/* Say why the contactor must be open; V2G_LIMIT: it may be closed. */
+static v2g_why_ why_apart(const v2g_monitor *m, v2g_time now)
+{
+    v2g_why_ why = NO_WHY;
+    if (m->bad_input) {
+        why.reason = V2G_BAD_INPUT;
+    } else if (m->fault_count > 0u) {
+        why.reason = V2G_FAULT;
+        why.fault = m->faults[0];
+    } else if (m->opened) {
+        why = m->opened_why;
+    } else if (!m->authorised) {
+        why.reason = V2G_NOT_AUTHORISED;
+    } else if (m->stop_at != V2G_FOREVER && now >= m->stop_at) {
+        why.reason = V2G_STOP;
+    } else if (m->phase == V2G_IDLE) {
+        why.reason = V2G_NOT_REQUESTED;
+    } else if (m->phase == V2G_VOLTAGE && now >= m->voltage_until) {
+        why.reason = V2G_VOLTAGE_FOR_TOO_LONG;
+    } else if (m->phase == V2G_POWER && !m->matched && now >= m->match_until) {
+        why.reason = V2G_PRE_CHARGE_NOT_REACHED;
+    } else if (now >= m->closed_until) {
+        why.reason = V2G_SILENT;
+    }
+    return why;
+}
+
+/* Say why no power may flow through a closed contactor; V2G_LIMIT: only limits bound it. */
+static v2g_reason why_no_power(const v2g_monitor *m, v2g_time now)
+{
+    v2g_reason why = V2G_LIMIT;
+    if (m->stop_at != V2G_FOREVER) {
+        why = V2G_STOP;
+    } else if (m->phase == V2G_VOLTAGE) {
+        why = V2G_ONLY_VOLTAGE;
+    } else if (m->phase != V2G_POWER) {
+        why = V2G_ONLY_REST;
+    } else if (now >= m->power_until) {
+        why = V2G_LOOP_SILENT;
+    } else if (!m->matched) {
+        why = V2G_PRE_CHARGE_NOT_REACHED;
+    } else if (!m->ready) {
+        why = V2G_NOT_READY;
+    }
+    return why;
+}
+
+static v2g_output flow(const v2g_monitor *m, v2g_reason why, v2g_time now)
+{
+    v2g_output output = m->bears;
+    if (why != V2G_LIMIT) {
+        output.charge_w = 0;
+        output.discharge_w = 0;
+    }
+    for (size_t i = 0; i < V2G_SOURCES; i++) {
+        const v2g_limit_ *const limit = &m->limits[i];
+        const bool in_force = limit->from <= now && now < limit->until;
+        output.charge_w = min32(output.charge_w, limit->charge_w);
+        output.discharge_w = min32(output.discharge_w, in_force ? limit->discharge_w : 0);
+    }
+    output.charge_w = min32(output.charge_w, m->rating.charge_w);
+    output.discharge_w = min32(output.discharge_w, m->rating.discharge_w);
+    if (m->discharge == V2G_DISCHARGE_SIGNED && now < m->signed_until) {
+        output.discharge_w = min32(output.discharge_w, m->signed_w);
+    } else if (m->discharge != V2G_DISCHARGE_STANDARD) {
+        output.discharge_w = 0;
+    }
+    return output;
+}
+
+typedef struct {
+    bool connected;
+    v2g_output output;
+    v2g_why_ why;
+} allowed_now;
+
+static allowed_now allowed_at(const v2g_monitor *m, v2g_time now)
+{
+    allowed_now allowed = {.connected = false, .output = NOTHING, .why = why_apart(m, now)};
+    if (allowed.why.reason == V2G_LIMIT) {
+        allowed.connected = true;
+        allowed.why.reason = why_no_power(m, now);
+        allowed.output = flow(m, allowed.why.reason, now);
+    }
+    return allowed;
+}
+
+static bool noticed_later(const v2g_monitor *m, const allowed_now *allowed)
+{
+    return m->notice_us != 0 && (allowed->output.charge_w != 0 || allowed->output.discharge_w != 0);
+}
+
+static bool over_voltage(const v2g_monitor *m)
+{
+    const int64_t most_mv = m->bears.voltage_mv;
+    return m->voltage_mv > most_mv + max64(5000, floor_div(most_mv, 100));
+}
+
+static int64_t bearable(const v2g_monitor *m, int64_t most_w)
+{
+    return floor_div(most_w * 21, 20) + m->rating.margin_w;
+}
+
+static bool strays(const v2g_monitor *m)
+{
+    int64_t most_w = m->driven.charge_w;
+    int64_t least_w = m->driven.discharge_w;
+    if (m->voltage_mv != 0) {
+        const int64_t voltage_mv = m->voltage_mv;
+        most_w = min64(most_w, floor_div(voltage_mv * m->driven.charge_ma, 1000000));
+        least_w = min64(least_w, floor_div(voltage_mv * m->driven.discharge_ma, 1000000));
+    }
+    return m->power_w < -bearable(m, least_w) || m->power_w > bearable(m, most_w);
+}
+
+static void look(v2g_monitor *m, v2g_time now)
+{
+    if (contradicts(m, now)) {
+        open_because(m, m->contact.closed ? V2G_CONTACTOR_WELDED : V2G_CONTACTOR_DROPPED, now);
+    }
+    const allowed_now allowed = allowed_at(m, now);
+    const v2g_output lowered = within(m->driven, allowed.output);
+    const v2g_time notice_us = noticed_later(m, &allowed) ? m->notice_us : 0;
+    if (lasts(m, V2G_LASTS_CONNECTED, m->contact.commanded && !allowed.connected, m->rating.grace_us, now)) {
+        open_for_good(m, allowed.why, now);
+    } else if (lasts(m, V2G_LASTS_DRIVEN, !same(lowered, m->driven), after(notice_us, m->rating.grace_us), now)) {
+        m->driven = lowered;
+        say_lower(m, allowed.why, lowered);
+    }
+    if (lasts(m, V2G_LASTS_VOLTAGE, m->contact.commanded && over_voltage(m), OVER_VOLTAGE_US, now)) {
+        open_because(m, V2G_OVER_VOLTAGE, now);
+    }
+    if (lasts(m, V2G_LASTS_FLOW, strays(m), m->rating.flow_us, now)) {
+        open_because(m, V2G_POWER_NOT_OBEYED, now);
+    }
+}
+
+/* -- inputs */
+
+static void forget(v2g_monitor *m)
+{
+    m->phase = V2G_IDLE;
+    m->power_until = 0;
+    m->closed_until = 0;
+    m->voltage_until = 0;
+    m->bears = NOTHING;
+    m->ready = true;
+    m->target_mv = 0;
+    m->matched = true;
+    m->match_until = 0;
+    m->discharge = V2G_DISCHARGE_NONE;
+    m->signed_w = 0;
+    m->signed_until = 0;
+    m->opened = false;
+    m->opened_why = NO_WHY;
+    m->notice_us = 0;
+}
+
+void v2g_monitor_init(v2g_monitor *m, const v2g_rating *rating)
+{
+    (void)memset(m, 0, sizeof *m);
+    m->rating = *rating;
+    for (size_t i = 0; i < V2G_SOURCES; i++) {
+        const v2g_limit_ none = {V2G_UNBOUNDED, V2G_UNBOUNDED, 0, V2G_FOREVER};
+        m->limits[i] = none;
+    }
+    for (size_t i = 0; i < (size_t)V2G_LASTING; i++) {
+        m->since[i] = V2G_FOREVER;
+    }
+    m->driven = NOTHING;
+    m->contact.moves_until = NEVER_YET;
+    m->stop_at = V2G_FOREVER;
+    m->paused_stop_at = V2G_FOREVER;
+    forget(m);
+}
+
+void v2g_monitor_begin(v2g_monitor *m, v2g_time now)
+{
+    if (m->authorised) {
+        v2g_monitor_authorise(m, false, false, now);
+    }
+    if (m->paused) {
+        m->paused_stop_at = m->stop_at;
+        m->paused = false;
+    }
+    m->stop_at = V2G_FOREVER;
+}
+
+void v2g_monitor_forget_paused(v2g_monitor *m)
+{
+    if (m->paused) {
+        m->stop_at = V2G_FOREVER;
+    }
+    m->paused_stop_at = V2G_FOREVER;
+    m->paused = false;
+}
+
+void v2g_monitor_authorise(v2g_monitor *m, bool allowed, bool paused, v2g_time now)
+{
+    if (!allowed) {
+        forget(m);
+        if (!paused) {
+            m->stop_at = V2G_FOREVER;
+        }
+        m->paused = paused;
+    } else if (!m->authorised) {
+        m->opened = false;
+        if (m->stop_at == V2G_FOREVER) {
+            m->stop_at = m->paused_stop_at;
+        }
+        m->paused_stop_at = V2G_FOREVER;
+        m->paused = false;
+    }
+    m->authorised = allowed;
+    look(m, now);
+}
+
+void v2g_monitor_stop(v2g_monitor *m, v2g_time now)
+{
+    if (m->stop_at == V2G_FOREVER) {
+        m->stop_at = after(now, m->rating.stop_us);
+    }
+    look(m, now);
+}
+
+void v2g_monitor_fault(v2g_monitor *m, uint8_t fault, bool active, v2g_time now)
+{
+    size_t at = 0;
+    while (at < m->fault_count && m->faults[at] != fault) {
+        at++;
+    }
+    if (fault >= V2G_FAULTS) {
+        m->bad_input = true;
+    } else if (active && at == m->fault_count) {
+        m->faults[at] = fault; /* there is room: each number is there once */
+        m->fault_count++;
+    } else if (!active && at < m->fault_count) {
+        m->fault_count--;
+        for (; at < m->fault_count; at++) {
+            m->faults[at] = m->faults[at + 1u];
+        }
+    }
+    look(m, now);
+}
+
+static void enter(v2g_monitor *m, v2g_phase phase, v2g_time now)
+{
+    const v2g_phase before = m->phase;
+    m->phase = phase;
+    m->power_until = 0;
+    m->closed_until = 0;
+    if (phase == V2G_VOLTAGE && before != V2G_VOLTAGE) {
+        m->voltage_until = after(now, m->rating.voltage_us);
+    } else if (phase == V2G_POWER && before == V2G_VOLTAGE) {
+        m->match_until = after(now, MATCH_US);
+        m->matched = m->target_mv != 0 && near(m, m->target_mv);
+    } else if (phase == V2G_IDLE) {
+        m->target_mv = 0;
+        m->matched = true;
+    }
+}
+
+void v2g_monitor_request(v2g_monitor *m, const v2g_request *request, v2g_time now)
+{
+    if ((request->has & V2G_HAS_BEARS) != 0u) {
+        m->bears = request->bears;
+    }
+    if ((request->has & V2G_HAS_READY) != 0u) {
+        m->ready = request->ready;
+    }
+    if ((request->has & V2G_HAS_NOTICE) != 0u) {
+        m->notice_us = request->notice_us;
+    }
+    if ((request->has & V2G_HAS_TARGET) != 0u && request->target_mv != m->target_mv) {
+        m->target_mv = request->target_mv;
+        m->matched = false;
+    }
+    if ((request->has & V2G_HAS_PHASE) != 0u && !(request->phase == V2G_REST && m->phase != V2G_POWER)) {
+        enter(m, request->phase, now);
+    }
+    if (request->power_us != 0) {
+        m->power_until = after(now, request->power_us);
+    }
+    if (request->closed_us != 0) {
+        m->closed_until = after(now, request->closed_us);
+    }
+}
+
+void v2g_monitor_limit(v2g_monitor *m, uint8_t source, int32_t charge_w, int32_t discharge_w, v2g_time from,
+                       v2g_time until, v2g_time now)
+{
+    if (source >= V2G_SOURCES) {
+        m->bad_input = true;
+    } else {
+        const v2g_limit_ limit = {charge_w, discharge_w, from, until};
+        m->limits[source] = limit;
+    }
+    look(m, now);
+}
+
+void v2g_monitor_discharge(v2g_monitor *m, v2g_discharge rule, v2g_time now)
+{
+    m->discharge = rule;
+    m->signed_w = 0;
+    m->signed_until = 0;
+    look(m, now);
+}
+
+void v2g_monitor_signed(v2g_monitor *m, int32_t power_w, v2g_time until, v2g_time now)
+{
+    m->signed_w = power_w;
+    m->signed_until = until;
+    look(m, now);
+}
+
+void v2g_monitor_signed_less(v2g_monitor *m, int32_t power_w, v2g_time until, v2g_time now)
+{
+    v2g_monitor_signed(m, min32(m->signed_w, power_w), min64(m->signed_until, until), now);
+}
+
+void v2g_monitor_drive(v2g_monitor *m, v2g_output *output, v2g_time now)
+{
+    const allowed_now allowed = allowed_at(m, now);
+    const v2g_output most = noticed_later(m, &allowed) ? m->bears : allowed.output;
+    const v2g_output passed = allowed.connected ? within(*output, most) : NOTHING;
+    m->driven = passed;
+    if (!same(passed, *output)) {
+        say_lower(m, allowed.why, passed);
+    }
+    *output = passed;
+}
+
+bool v2g_monitor_close(v2g_monitor *m, v2g_time now)
+{
+    const v2g_why_ why = why_apart(m, now);
+    if (why.reason != V2G_LIMIT) {
+        open_for_good(m, why, now);
+        return false;
+    }
+    if (!m->contact.commanded) {
+        m->contact.commanded = true;
+        m->contact.moves_until = after(now, m->rating.close_us);
+    }
+    return true;
+}
+
+void v2g_monitor_open(v2g_monitor *m, v2g_time now)
+{
+    contact_open(m, now);
+    look(m, now);
+}
+
+void v2g_monitor_feedback(v2g_monitor *m, bool closed, v2g_time now)
+{
+    contact_feedback(m, closed, now);
+    look(m, now);
+}
+
+void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t power_w, v2g_time now)
+{
+    m->voltage_mv = voltage_mv;
+    m->power_w = power_w;
+    if (m->target_mv != 0 && near(m, m->target_mv)) {
+        m->matched = true;
+    }
+    if (m->contact.commanded && voltage_mv > floor_div((int64_t)m->bears.voltage_mv * OVER_VOLTAGE_PERCENT, 100)) {
+        open_because(m, V2G_OVER_VOLTAGE, now);
+    }
+    look(m, now);
+}
+
+void v2g_monitor_tick(v2g_monitor *m, v2g_time now)
+{
+    look(m, now);
+}
+
+/* -- results */
+
+bool v2g_monitor_next(v2g_monitor *m, v2g_verdict *verdict)
+{
+    if (m->verdict_count == 0u) {
+        return false;
+    }
+    *verdict = m->verdicts[0];
+    m->verdict_count--;
+    for (size_t i = 0; i < m->verdict_count; i++) {
+        m->verdicts[i] = m->verdicts[i + 1u];
+    }
+    return true;
+}
+
+bool v2g_monitor_live(const v2g_monitor *m)
+{
+    return m->contact.commanded || m->contact.closed || !same(m->driven, NOTHING);
+}
+
+const char *v2g_reason_word(v2g_reason reason)
+{
+    static const char *const words[V2G_REASONS] = {
+        [V2G_LIMIT] = "limit",
+        [V2G_FAULT] = "fault",
+        [V2G_NOT_AUTHORISED] = "not_authorised",
+        [V2G_STOP] = "stop",
+        [V2G_NOT_REQUESTED] = "not_requested",
+        [V2G_VOLTAGE_FOR_TOO_LONG] = "voltage_for_too_long",
+        [V2G_PRE_CHARGE_NOT_REACHED] = "pre_charge_not_reached",
+        [V2G_SILENT] = "silent",
+        [V2G_ONLY_VOLTAGE] = "only_voltage",
+        [V2G_ONLY_REST] = "only_rest",
+        [V2G_LOOP_SILENT] = "loop_silent",
+        [V2G_NOT_READY] = "not_ready",
+        [V2G_CONTACTOR_WELDED] = "contactor_welded",
+        [V2G_CONTACTOR_DROPPED] = "contactor_dropped",
+        [V2G_OVER_VOLTAGE] = "over_voltage",
+        [V2G_POWER_NOT_OBEYED] = "power_not_obeyed",
+        [V2G_BAD_INPUT] = "bad_input",
+    };
+    return reason < V2G_REASONS ? words[reason] : "";
+}
+
+size_t v2g_monitor_size(void)
+{
+    return sizeof(v2g_monitor);
+}

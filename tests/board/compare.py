@@ -1,0 +1,228 @@
+"""The monitor in C beside the one in Python: the same random inputs, and the same verdicts after each.
+
+All times are multiples of 1/64 s: both a float of Python and whole microseconds (15,625) are exact then, also their
+sums, so that both monitors have to agree to the instant. Run alone: `python -m tests.board.compare LIBRARY STEPS SEED`.
+"""
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from v2g.io.simulation.compiled_monitor import CompiledMonitor
+from v2g.safety import UNBOUNDED, ChargerMonitor, ChargerRating, Open, Output, Phase, Request
+
+QUANTUM_S: Final = 1 / 64
+FOREVER: Final = float("inf")
+STEPS_OF_ONE: Final = 2_500
+"""Steps until both begin anew, with another rating."""
+
+WATTS: Final = (0, 1, 499, 1_000, 3_000, 11_000, 19_999, 20_000, 50_000, 50_001, 350_000, UNBOUNDED)
+MILLIAMPS: Final = (0, 1, 5_000, 50_000, 60_000, 500_000, UNBOUNDED)
+MILLIVOLTS: Final = (0, 1, 60_000, 380_000, 400_000, 405_000, 450_000, 499_999, 1_000_000, UNBOUNDED)
+SOURCES: Final = ("site", "operator", "grid", "schedule", "cable")
+FAULTS: Final = ("emergency_stop", "isolation_low", "board_lost", "over_temperature")
+
+
+class Walk:
+    """Random inputs, in an order in which power often flows."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.now = chance.choice((0.0, 1.0, 100.0, 3e6))
+        self.driven = Output()
+        self.closed = False
+        self.stuck, self.last = False, (0, 0)
+        self.queue: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def rating(self) -> ChargerRating:
+        seconds, pick = self.seconds, self.chance.choice
+        return ChargerRating(
+            charge_w=pick((11_000, 50_000, 350_000)),
+            discharge_w=pick((0, 11_000, 30_000)),
+            margin_w=pick((0, 500, 1_100)),
+            flow_s=pick((1.0, 2.0, 6.0)),
+            open_s=0.5,
+            close_s=pick((1.0, 3.5)),
+            grace_s=pick((0.0, 0.25)),
+            stop_s=pick((0.5, 65.0, seconds())),
+            voltage_s=pick((2.0, 150.0)),
+        )
+
+    def seconds(self) -> float:
+        """Return a duration, mostly short."""
+        most = self.chance.choice((4, 4, 32, 64, 640, 10_000))
+        return self.chance.randint(0, most) * QUANTUM_S
+
+    def output(self) -> Output:
+        pick = self.chance.choice
+        return Output(pick(WATTS), pick(WATTS), pick(MILLIAMPS), pick(MILLIAMPS), pick(MILLIVOLTS))
+
+    def next(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        """Return the next input: method, arguments before `now`, arguments by name."""
+        if self.chance.random() < 0.7:
+            self.now += self.chance.choice((1, 1, 2, 6, 6, 7, 16, 64)) * QUANTUM_S
+        if self.chance.random() < 0.001:
+            self.now += self.seconds()
+        if not self.queue and self.chance.random() < 0.01:
+            self.queue = list(self.session())
+        if self.queue:
+            return self.queue.pop(0)
+        (name,) = self.chance.choices(tuple(self.KINDS), self.WEIGHTS)
+        return self.KINDS[name](self)
+
+    def session(self) -> Any:
+        """Yield what lets power flow."""
+        if self.chance.random() < 0.3:
+            yield "begin", (), {}
+        self.closed = False
+        yield "feedback", (), {"closed": False}
+        for each in FAULTS:
+            yield "fault", (each,), {"active": False}
+        yield "authorise", (), {"allowed": False}
+        yield "authorise", (), {"allowed": True}
+        yield "discharge", (self.chance.choice(("signed", "standard")),), {}
+        yield "signed", (20_000, self.now + 100.0), {}
+        for each in SOURCES:
+            yield "limit", (each,), {}
+        bears = Output(20_000, 11_000, 60_000, 40_000, 450_000)
+        pre_charged = self.chance.random() < 0.5
+        if pre_charged:
+            yield "request", (Request(phase=Phase.VOLTAGE, closed_s=60.0, bears=bears, target_mv=400_000),), {}
+            yield self.close()
+            yield "feedback", (), {"closed": True}
+            yield "measured", (400_000, 0), {}
+        wide = Request(phase=Phase.POWER, power_s=60.0, closed_s=FOREVER, bears=bears, ready=True, notice_s=0.0)
+        yield "request", (wide,), {}
+        yield self.close()
+        yield self.feedback()
+        watts, milliamps = (0, 10_000), (0, 40_000)
+        if self.chance.random() < 0.7:
+            watts, milliamps = watts[::-1], milliamps[::-1]
+        yield "drive", (Output(*watts, *milliamps, 450_000),), {}
+
+    def close(self) -> Any:
+        self.closed = True
+        return "close", (), {}
+
+    def feedback(self) -> Any:
+        return "feedback", (), {"closed": self.closed if self.chance.random() < 0.99 else not self.closed}
+
+    def measured(self) -> Any:
+        chance, driven = self.chance, self.driven
+        if chance.random() < 0.01:
+            self.stuck = not self.stuck
+        if self.stuck:
+            return "measured", self.last, {}
+        if chance.random() < 0.8:
+            power_w = chance.choice((driven.charge_w, -driven.discharge_w))
+            power_w = min(400_000, max(-400_000, power_w)) * chance.choice((90, 100, 103, 105, 106, 120)) // 100
+            power_w += chance.choice((0, 0, -501, 499, 500, 501))
+            self.last = (chance.choice((0, 399_000, 400_000, 401_000)), power_w)
+        elif chance.random() < 0.2:
+            self.last = (-1, 499)  # rounded down, it is 1 W beyond a margin of 500 W
+        else:
+            power_w = chance.choice(WATTS) * chance.choice((1, -1))
+            self.last = (chance.choice((*MILLIVOLTS, -1, -2_000_000)), power_w)
+        return "measured", self.last, {}
+
+    def request(self) -> Any:
+        chance, some = self.chance, self.chance.random
+        request = Request(
+            phase=chance.choice((None, Phase.POWER, Phase.POWER, Phase.POWER, Phase.VOLTAGE, Phase.REST, Phase.IDLE)),
+            power_s=chance.choice((0.0, 0.5, 1.0, 60.0, FOREVER, self.seconds())),
+            closed_s=chance.choice((0.0, 60.0, 60.0, FOREVER, self.seconds())),
+            bears=self.output() if some() < 0.3 else None,
+            ready=chance.choice((None, None, True, True, False)),
+            target_mv=chance.choice((None, None, None, *MILLIVOLTS[:7])),
+            notice_s=chance.choice((None, None, 0.0, 5.0)),
+        )
+        return "request", (request,), {}
+
+    def limit(self) -> Any:
+        chance = self.chance
+        bounds: dict[str, Any] = {}
+        if chance.random() < 0.7:
+            bounds["charge_w"] = chance.choice(WATTS)
+        if chance.random() < 0.7:
+            bounds["discharge_w"] = chance.choice(WATTS)
+        if chance.random() < 0.3:
+            bounds["from_s"] = self.now + self.seconds() - 1.0
+        if chance.random() < 0.5:
+            bounds["until_s"] = self.now + self.seconds()
+        return "limit", (chance.choice(SOURCES),), bounds
+
+    def switch(self) -> Any:
+        if self.chance.random() < 0.7:
+            return self.close()
+        self.closed = False
+        return "open", (), {}
+
+    KINDS: Final[dict[str, Callable[["Walk"], Any]]] = {
+        "tick": lambda walk: ("tick", (), {}),
+        "measured": measured,
+        "drive": lambda walk: ("drive", (walk.output() if walk.chance.random() < 0.5 else walk.driven,), {}),
+        "request": request,
+        "limit": limit,
+        "switch": switch,
+        "feedback": feedback,
+        "fault": lambda walk: (
+            "fault", (walk.chance.choice(FAULTS),), {"active": walk.chance.random() < 0.3}
+        ),
+        "authorise": lambda walk: (
+            "authorise", (), {"allowed": walk.chance.random() < 0.7, "paused": walk.chance.random() < 0.3}
+        ),
+        "begin": lambda walk: ("begin", (), {}),
+        "stop": lambda walk: ("stop", (), {}),
+        "forget_paused": lambda walk: ("forget_paused", (), {}),
+        "discharge": lambda walk: ("discharge", (walk.chance.choice(("none", "signed", "signed", "standard")),), {}),
+        "signed": lambda walk: ("signed", (walk.chance.choice(WATTS), walk.now + walk.seconds()), {}),
+        "signed_less": lambda walk: ("signed_less", (walk.chance.choice(WATTS), walk.now + walk.seconds()), {}),
+    }  # fmt: skip
+    WEIGHTS: Final = (30, 25, 8, 10, 5, 4, 6, 1.5, 1, 0.5, 0.3, 0.2, 1, 2, 5)
+
+
+def differences(library: Path, steps: int, seed: int) -> tuple[str, Counter[str]]:
+    """Return the first difference, empty if there is none, and how often each verdict was seen."""
+    chance = random.Random(seed)
+    seen: Counter[str] = Counter()
+    for begin in range(0, steps, STEPS_OF_ONE):
+        walk = Walk(chance)
+        rating = walk.rating()
+        ours, theirs = ChargerMonitor(rating), CompiledMonitor(library, rating)
+        past: list[str] = []
+        for step in range(begin, min(steps, begin + STEPS_OF_ONE)):
+            name, arguments, named = walk.next()
+            both = [_after(each, name, arguments, named, walk.now) for each in (ours, theirs)]
+            past.append(f"{walk.now}: {name} {arguments} {named} -> {both[0]}")
+            if both[0] != both[1]:
+                return "\n".join((f"step {step} of seed {seed}, {rating}", *past[-12:], f"in C: {both[1]}")), seen
+            said, verdicts, _ = both[0]
+            if name == "drive":
+                walk.driven = said
+            for verdict in verdicts:
+                seen[f"{type(verdict).__name__} {verdict.reason}"] += 1
+                walk.driven = getattr(verdict, "output", Output(0, 0))
+                if isinstance(verdict, Open):
+                    walk.closed = False
+                    walk.queue = list(walk.session()) if chance.random() < 0.2 else []
+    return "", seen
+
+
+def _after(monitor: Any, name: str, arguments: tuple[Any, ...], named: dict[str, Any], now: float) -> Any:
+    """Return what a monitor says to an input."""
+    match name:
+        case "forget_paused":
+            said = monitor.forget_paused()
+        case "limit":
+            said = monitor.limit(*arguments, now, **named)
+        case _:
+            said = getattr(monitor, name)(*arguments, now, **named)
+    return said, monitor.verdicts(), monitor.live
+
+
+if __name__ == "__main__":
+    found, _ = differences(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    sys.exit(found or 0)
