@@ -25,6 +25,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
+    "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py",)),
     "fault_timers": Target(
         "v2g/safety/fault_timers.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")
     ),

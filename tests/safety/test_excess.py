@@ -1,0 +1,219 @@
+"""Excess over time: what persists, what dips, what is noise, and how long a lowered bound may be followed."""
+
+import random
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.safety.excess import FULL, HOLD_MS, LONGEST_MS, MOST, UNIT, Excess, Highest, milliseconds, weigh
+
+T = 1_000_000
+"""Some time, ms: a program has run for a while."""
+TICK = 10
+
+
+def lasted(on: int, off: int, weight: int, budget_ms: int, *, most_ms: int = 3_600_000) -> int | None:
+    """Return after how many ms a pattern of excess and dips (ms each) has used up its budget, None if it does not."""
+    excess = Excess()
+    for now in range(0, most_ms, TICK):
+        excess = excess.then(weight if now % (on + off) < on else 0, T + now)
+        if excess.lasts(budget_ms):
+            return now
+    return None
+
+
+# -- weights
+
+
+@pytest.mark.parametrize(
+    ("excess", "margin", "weight"),
+    [
+        (-5, 100, 0), (0, 100, 0), (100, 100, 0), (101, 100, 64), (150, 100, 96), (200, 100, 128),
+        (399, 100, 255), (400, 100, 256), (10_000, 100, 256), (2, 1, 128),
+    ],
+)  # fmt: skip
+def test_an_excess_weighs_as_often_as_it_has_its_margin(excess: int, margin: int, weight: int) -> None:
+    assert weigh(excess, margin) == weight
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ms"),
+    [(0.0, 0), (1.25, 1250), (0.0005, 0), (0.0015, 2), (-3.0, -3000), (0.35, 350), (4.6009, 4601)],
+)
+def test_times_are_whole_milliseconds(seconds: float, ms: int) -> None:
+    assert milliseconds(seconds) == ms
+
+
+def test_an_infinite_time_is_later_than_any() -> None:
+    assert (milliseconds(float("inf")), milliseconds(float("-inf"))) == (LONGEST_MS, -LONGEST_MS)
+
+
+# -- what persists
+
+
+@pytest.mark.parametrize("budget", [100, 250, 1_000, 5_000])
+@pytest.mark.parametrize("weight", [UNIT, 2 * UNIT, MOST])
+def test_what_persists_uses_up_its_budget_in_its_time(budget: int, weight: int) -> None:
+    assert lasted(1, 0, weight, budget) == -(-budget * UNIT // weight // TICK) * TICK
+
+
+def test_a_budget_of_nothing_is_used_up_by_the_first_millisecond() -> None:
+    assert not Excess().lasts(0)
+    assert not Excess().then(0, T).lasts(0)
+    assert not Excess().then(1, T).lasts(0)
+    assert Excess().then(1, T).then(1, T + 1).lasts(0)
+    assert not Excess().then(1, T).then(1, T + 1).lasts(1)
+
+
+def test_a_smaller_excess_lasts_longer() -> None:
+    excess = Excess().then(UNIT + 16, T)
+    assert not excess.then(UNIT + 16, T + 799).lasts(1_000)
+    assert excess.then(UNIT + 16, T + 800).lasts(1_000)
+
+
+def test_an_excess_counts_by_its_weight_before_the_next_sample() -> None:
+    excess = Excess().then(UNIT, T).then(MOST, T + 500)
+    assert excess == Excess(500 * UNIT, MOST, T + 500)
+    assert excess.then(UNIT, T + 600).level == 500 * UNIT + 100 * MOST
+
+
+# -- what dips
+
+
+@pytest.mark.parametrize(
+    ("on", "off"),
+    [(4_500, 300), (900, 100), (360, 40), (500, 500), (100, 900), (50, 950), (100, 1_900), (20, 580), (6_000, 60_000)],
+)
+def test_any_dips_use_it_up_in_the_stated_time(on: int, off: int) -> None:
+    share, budget = Fraction(on, on + off), 1_000
+    bound = budget / (share - (1 - share) * Fraction(1, 64))
+    time = lasted(on, off, UNIT, budget)
+    assert time is not None
+    assert time <= bound + on + off
+
+
+def test_a_large_excess_may_be_as_rare_as_one_in_two_hundred() -> None:
+    assert lasted(50, 9_950, MOST, 1_000, most_ms=3_600_000 * 2) is not None
+
+
+def test_a_dip_of_one_sample_does_not_start_again() -> None:
+    excess = Excess().then(UNIT, T).then(UNIT, T + 900).then(0, T + 950)
+    assert excess.level == 950 * UNIT
+    assert excess.then(0, T + 1_000).level == 950 * UNIT - 50
+
+
+def test_a_sample_with_nothing_after_it_counts_no_longer_than_one_period() -> None:
+    assert Excess().then(UNIT, T).then(0, T + 4_100).level == 100 * 64 - 4_000
+    assert Excess().then(UNIT, T).then(0, T + 10_000).level == 0
+    assert Excess().then(MOST, T).then(0, T + HOLD_MS + 50).level == HOLD_MS * MOST - 50
+
+
+# -- what must not
+
+
+def test_a_wrong_sample_now_and_then_never_sums_up() -> None:
+    assert lasted(TICK, 60_000, MOST, 1_000, most_ms=2 * 3_600_000) is None
+
+
+def test_noise_within_the_margin_weighs_nothing_in_a_day() -> None:
+    noise, excess = random.Random(1), Excess()
+    for now in range(0, 24 * 3_600_000, 2_000):
+        excess = excess.then(weigh(round(noise.gauss(0, 30)), 100), T + now)
+        assert not excess.lasts(1_000)
+
+
+def test_a_budget_used_up_is_back_after_64_times_its_length() -> None:
+    excess = Excess().then(UNIT, T).then(UNIT, T + 1_000).then(0, T + 1_001)
+    assert excess.then(0, T + 1_001 + 64_063).level == 1
+    assert excess.then(0, T + 1_001 + 64_064).level == 0
+    assert excess.then(0, T + 1_001 + 90_000).level == 0
+
+
+def test_a_clock_that_goes_back_counts_nothing() -> None:
+    assert Excess(500, UNIT, T).then(UNIT, T - 1_000) == Excess(500, UNIT, T - 1_000)
+    assert Excess(500, 0, T).then(UNIT, T - 1_000) == Excess(500, UNIT, T - 1_000)
+
+
+def test_levels_stay_within_64_bits() -> None:
+    longest = Excess(FULL, MOST, -LONGEST_MS)
+    assert (FULL, LONGEST_MS) == (1 << 40, 1 << 53)
+    assert FULL + 2 * LONGEST_MS * MOST < 1 << 63
+    assert (Excess(), Highest()) == (Excess(0, 0, 0), Highest(0, ()))
+    assert longest.then(MOST, LONGEST_MS) == Excess(FULL, MOST, LONGEST_MS)
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, MOST)), max_size=20))
+def test_the_level_is_the_sum_written_out(steps: list[tuple[int, int]]) -> None:
+    excess, now, level = Excess(at_ms=T), T, 0
+    for (_, before), (passed, weight) in pairwise([(0, 0), *steps]):
+        now += passed
+        excess = excess.then(weight, now)
+        for ms in range(passed):  # one by one
+            counts = before and (weight or ms < HOLD_MS)
+            level = level + before if counts else level - 1
+        level = max(0, level)
+        assert excess.level == level
+
+
+# -- bounds that fall
+
+
+def test_a_lowered_bound_holds_for_the_time_to_follow_it() -> None:
+    highest = Highest().then(11_000, T, 5_000).then(0, T, 5_000)
+    assert highest.then(0, T + 4_999, 5_000).most == 11_000
+    assert highest.then(0, T + 5_000 + 5_000 // 64, 5_000).most == 0
+
+
+def test_a_raised_bound_holds_at_once_and_alone() -> None:
+    highest = Highest().then(5_000, T, 5_000).then(0, T + 1, 5_000).then(6_000, T + 2, 5_000)
+    assert highest == Highest(6_000)
+    assert highest.then(6_000, T + 3, 5_000) == highest
+    assert highest.then(0, T + 3, 5_000).then(6_000, T + 4, 5_000) == highest
+
+
+@pytest.mark.parametrize(("follow", "slot"), [(6_400, 100), (64, 1), (10, 1)])
+def test_a_lowered_bound_ends_at_the_end_of_a_slot(follow: int, slot: int) -> None:
+    first = T + slot + 1
+    end = T + 2 * slot if slot > 1 else first
+    highest = Highest().then(9, T, follow).then(5, first, follow)
+    assert highest.past == ((end, 9),)
+    assert highest.then(5, end + follow - 1, follow).most == 9
+    assert highest.then(5, end + follow, follow).most == 5
+
+
+def test_a_bound_that_goes_up_and_down_is_the_higher_one_for_as_long_only() -> None:
+    highest = Highest()
+    for now in range(0, 10_000, 100):
+        highest = highest.then(11_000 if now % 200 else 0, T + now, 1_000)
+    assert highest.most == 11_000
+    lowered = highest.then(0, T + 10_000, 1_000)
+    assert lowered.then(0, T + 10_999, 1_000).most == 11_000
+    assert lowered.then(0, T + 11_015, 1_000).most == 0
+
+
+def test_of_values_within_one_slot_the_highest_is_kept() -> None:
+    highest = Highest().then(9, T, 6_400)
+    for value, now in ((8, T + 1), (7, T + 2), (6, T + 101), (5, T + 102), (4, T + 201), (3, T + 202)):
+        highest = highest.then(value, now, 6_400)
+    assert highest == Highest(3, ((T + 100, 9), (T + 200, 7), (T + 300, 5)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)), min_size=1, max_size=60),
+    st.sampled_from((1, 64, 750, 1_000, 5_000)),
+)
+def test_the_highest_is_that_of_the_last_while(steps: list[tuple[int, int]], follow: int) -> None:
+    highest, now, told = Highest(), T, [(T, 0)]
+    slot = max(1, follow // 64)
+    for passed, value in steps:
+        now += passed
+        highest = highest.then(value, now, follow)
+        told.append((now, value))
+        ends = [(later, old) for (_, old), (later, _) in pairwise(told)]  # each value until the next one was told
+        least = max([value, *(old for end, old in ends if now - end < follow)])
+        most = max([value, *(old for end, old in ends if now - end < follow + slot)])
+        assert least <= highest.most <= most
+        assert len(highest.past) <= 65

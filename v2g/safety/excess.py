@@ -1,0 +1,94 @@
+"""Excess over time: how far and for how long something is beyond its bound. Pure; sessions and monitors share it.
+
+A fuse, a cable and a cell are heated by what flows beyond their rating, and cool slowly: a moment within the bound
+does not undo the heat. So time beyond a bound adds up, weighted by the size of the excess, and leaks away slowly. The
+leak is there for sound devices: what noise and control add in a minute is forgotten in the next, and does not sum up
+to a fault after hours.
+
+- An excess within its margin weighs nothing, one of the size of the margin `UNIT`, a larger one as much more, up to
+  `MOST`: beyond that a fault is certain, and a single wrong sample must not be enough.
+- A budget is the time for which an excess of weight `UNIT` may last; a continuous one of weight w lasts
+  `budget x UNIT / w`, a quarter of the budget at least.
+- Dips: an excess of weight w for a fraction d of the time lasts `budget / (d x w / UNIT - (1 - d) / UNIT)`,
+  which is finite for each d above 1/65 at the margin, and above 1/257 at four times the margin and more. The mean
+  excess of what is rarer is below a 60th of the margin, or below a 250th of an excess beyond four margins.
+- A device that follows a bound may lag behind it, and no lag is an excess: `Highest` keeps a lowered bound in force for
+  the time to follow it, however often it changes.
+
+All arithmetic is of integers, so that another implementation can repeat it exactly: times in ms, levels in ms x weight
+(at most `FULL`), weights 0 to `MOST`; quotients of non-negative numbers, rounded down. `milliseconds` rounds half to even.
+"""
+
+from typing import Final
+
+import msgspec
+
+UNIT: Final = 64
+MOST: Final = 4 * UNIT
+"""Weight of an excess as large as its margin, and the greatest weight. Without excess 1 per ms leaks: a budget used up
+is available again after 64 times its length."""
+
+HOLD_MS: Final = 100
+"""How long a sample counts if the next one is within the bound: one period of the monitors."""
+
+SLOTS: Final = 64
+"""Resolution of the time to follow: `Highest` stores at most so many values and one."""
+
+FULL: Final = 1 << 40
+LONGEST_MS: Final = 1 << 53
+"""The highest level, and a time later than any; a sum of two times, or of a level and a time of the greatest weight,
+is below 2^62."""
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time or duration (s, may be infinite) in ms."""
+    return round(max(-LONGEST_MS, min(LONGEST_MS, seconds * 1000)))
+
+
+def weigh(excess: int, margin: int) -> int:
+    """Return the weight of an excess: 0 within the margin, which is at least 1."""
+    return min(MOST, excess * UNIT // margin) if excess > margin else 0
+
+
+class Excess(msgspec.Struct, frozen=True):
+    """The level of one excess at the time `at_ms`; `weight` is its present weight."""
+
+    level: int = 0
+    weight: int = 0
+    at_ms: int = 0
+
+    def then(self, weight: int, now_ms: int) -> "Excess":
+        """Return it with a new sample."""
+        passed = max(0, now_ms - self.at_ms)
+        beyond = 0 if not self.weight else passed if weight else min(passed, HOLD_MS)
+        level = self.level + beyond * self.weight - (passed - beyond)
+        return Excess(max(0, min(FULL, level)), weight, now_ms)
+
+    def lasts(self, budget_ms: int) -> bool:
+        """Return whether a budget is used up; one of 0 with the first ms beyond the bound."""
+        return self.level >= max(1, budget_ms * UNIT)
+
+
+class Highest(msgspec.Struct, frozen=True):
+    """The present value of a bound, and the earlier higher ones that may still be followed.
+
+    `past` are pairs of the end of a value's time (ms, rounded up to a slot) and the value, both in order.
+    """
+
+    value: int = 0
+    past: tuple[tuple[int, int], ...] = ()
+
+    def then(self, value: int, now_ms: int, follow_ms: int) -> "Highest":
+        """Return it with a new value; each lowered one is kept for `follow_ms`, and up to a 64th more."""
+        past = tuple(pair for pair in self.past if now_ms < pair[0] + follow_ms and pair[1] > value)
+        if self.value > value:
+            slot = max(1, follow_ms // SLOTS)
+            end = -(-now_ms // slot) * slot
+            if not past or past[-1][0] != end:
+                past += ((end, self.value),)
+        return Highest(value, past)
+
+    @property
+    def most(self) -> int:
+        """The highest value that may still be followed."""
+        return self.past[0][1] if self.past else self.value
