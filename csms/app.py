@@ -31,6 +31,7 @@ from csms.services.security.authority import StationCa
 from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
 from csms.settlement.journals import JournalStore
+from csms.settlement.operator_key import open_books_key
 from csms.telemetry.workers import IngestWorkers, count
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
@@ -204,6 +205,7 @@ async def open_services(
     await store.run(tokens.replace_configured, _tokens(config))
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
+    books_key = open_books_key(config.books_key, data_dir)
     journals = JournalStore(data_dir / "journals", store, clock, observe, zone=config.accounting_zone)
     await journals.recover()
     seen = LastSeen(store)
@@ -237,6 +239,7 @@ async def open_services(
         config=config,
         store=store,
         store_key=store_key,
+        books_key=books_key,
         clock=clock,
         observe=observe,
         grid=grid,

@@ -588,6 +588,9 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     store_key: Path | None = None
     """File (mode 0600, `openssl rand -hex 32`) of the key that encrypts secrets in the database, the same for all
     nodes; without it `store.key` in `data_dir`, created when missing."""
+    books_key: KeyReference | None = None
+    """The operator's key, which signs corrections, receipts of journals and closed months: PEM file of mode 0600, or
+    key URI, the same for all nodes; without it `books.key` in `data_dir`, created when missing."""
     store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)\Z")] = ""
     """URL of the database when not in `data_dir`, such as `postgresql://user@host/name`; a password belongs in
     `~/.pgpass`, not here."""

@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from v2g.energy.settlement.pricing import Direction
     from v2g.energy.settlement.report import Report
     from v2g.energy.settlement.settle import Settlement
+    from v2g.pki.keys import PublicKey
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlement bundle.")]
@@ -84,6 +86,18 @@ def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
         return tuple(der for root in roots for der in load_chain(root))
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
+
+
+Operators = Annotated[
+    list[Path] | None,
+    typer.Option("--operator", metavar="FILE", help="PEM file of the operator's public key: `v2g csms books key`."),
+]
+
+
+def _operators(files: list[Path] | None) -> tuple["PublicKey", ...] | None:
+    from v2g.pki.keys import load_public_key
+
+    return tuple(load_public_key(each) for each in files) if files else None
 
 
 Reaction = Annotated[
@@ -143,6 +157,8 @@ def verify(
         ),
     ] = Required.NOTHING,
     checkpoints: CheckpointCopies = None,
+    corrections: Corrections = None,
+    operator: Operators = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Also decode every signed message with asn1tools (extra [verify]).")
     ] = False,
@@ -155,8 +171,9 @@ def verify(
 
     Exit code 9 if any check fails; the message names file and line.
     """
-    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
+    from v2g.energy.settlement.corrections import read_addendum, read_corrected
     from v2g.iso15118.confirmations import read_confirmation
 
     files = _files(directory, keys)
@@ -170,6 +187,12 @@ def verify(
         checkpoints_only=require is Required.CHECKPOINTS,
         copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
     )
+    if corrections is not None:
+        name = str(corrections)
+        entries = read_corrected(_file(corrections, keys), files[JOURNAL], name=name)
+        report = msgspec.structs.replace(
+            report, addendum=read_addendum(entries, operators=_operators(operator), name=name)
+        )
     read_twice = _read_independently(files) if independent else None
     if json:
         print_json({"directory": str(directory), "verified": True, "report": report, "independent": read_twice})
@@ -403,11 +426,11 @@ def _charge_detail_records(
     from v2g.energy.settlement.bundle import MANIFEST, Manifest
     from v2g.energy.settlement.canonical import parse_canonical
     from v2g.energy.settlement.ocpi import Facts, charge_detail_record, correction_records, encode
-    from v2g.energy.settlement.records import Correction
+    from v2g.energy.settlement.records import Addition
 
     facts = parse_config(read_text(facts_file), Facts, name=str(facts_file))
     data_sets, key = _data_sets(files)
-    if credited is not None or isinstance(entries[-1].data, Correction):
+    if credited is not None or isinstance(entries[-1].data, Addition):
         return encode(correction_records(entries, data_sets, public_key=key, facts=facts, credited=credited))
     created_ms = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST).created_ms
     return encode(

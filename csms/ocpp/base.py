@@ -33,6 +33,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.routes import Version
+from v2g.pki.keys import SigningKey
 
 if TYPE_CHECKING:  # loaded only if configured
     from csms.trust.provisioning import Provisioner
@@ -47,6 +48,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     config: CsmsConfig
     store: Store
     store_key: StoreKey
+    books_key: SigningKey
     clock: Clock
     observe: EventLog
     grid: GridSource

@@ -7,12 +7,14 @@ import msgspec
 from csms.db.queries.records import JournalRow
 from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.records import Correction
 from v2g.energy.settlement.settle import settle
 from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar
+from v2g.pki.keys import SigningKey
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -41,18 +43,25 @@ def settle_journal(data: bytes, name: str) -> Settled:
 
 
 class Corrected(msgspec.Struct, frozen=True):
-    """A correction to be stored: the copy it follows (`before` lines), its `line`, and the settlement with it."""
+    """A correction to be stored: the copy it follows (`before` lines), its `lines`, and the settlement with it."""
 
     row: JournalRow
     before: int
-    line: bytes
+    lines: list[bytes]
     settled: Settled
 
 
 def correct_journal(
-    station_id: str, session_id: str, lines: Sequence[bytes], correction: Correction, now_ms: int
+    station_id: str,
+    session_id: str,
+    lines: Sequence[bytes],
+    correction: Correction | None,
+    now_ms: int,
+    key: SigningKey,
 ) -> Corrected:
-    """Return what a correction of a settled session changes.
+    """Return what a correction of a settled session changes, signed with the operator's key.
+
+    Without one it signs those that the copy has: copies of earlier versions lack the signature.
 
     Raises RefusedError if the session is not over (`not_over`) or the correction does not fit it, VerificationError for
     an invalid journal.
@@ -61,9 +70,12 @@ def correct_journal(
     journal = Journal.resume(data)
     if not journal.state.ended:
         raise RefusedError("the session is not over", reason="not_over", hint="correct it when it has ended")
-    line = journal.append(correction, now_ms)
+    if correction is None and not any(isinstance(entry.data, Correction) for entry in verify_lines(data)):
+        raise RefusedError("the session has no corrections", reason="no_correction")
+    added = [] if correction is None else [journal.append(correction, now_ms)]
+    added.append(journal.append(sign_corrections(journal.state.head, key), now_ms))
     try:
-        settled = settle_journal(data + line, session_id)
+        settled = settle_journal(b"".join((data, *added)), session_id)
     except VerificationError as error:
         raise (error.__cause__ if isinstance(error.__cause__, RefusedError) else error) from None
     posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
@@ -74,4 +86,4 @@ def correct_journal(
         head=journal.state.head,
         ended=True,
     )
-    return Corrected(row, len(lines), line, msgspec.structs.replace(settled, posting=posting))
+    return Corrected(row, len(lines), added, msgspec.structs.replace(settled, posting=posting))

@@ -10,6 +10,8 @@ import jsonschema
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.ocsp import load_der_ocsp_request
 
 from pki_tools.tree import PkiTree
@@ -18,11 +20,13 @@ from tests.energy.settlement.conftest import Session, run_whole_session, start_m
 from tests.energy.settlement.test_ocpi import SCHEMA
 from tests.pki.test_ocsp import signer
 from tests.sealing import new_keys
+from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import LineCorrected, TariffSet
 from v2g.errors import RevocationError
 from v2g.io.storage.journal_file import read_files, write_files
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.pki.keys import SoftwareKey
 from v2g.pki.ocsp import make_response, responder_url
 
 
@@ -226,6 +230,21 @@ def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_p
     assert v2g("settle", "reconcile", str(bundle), "--csms", str(same), "--corrections", str(copy)).code == 1
     assert v2g(*ocpi, "--credited", "nothing", "--corrections", str(copy)).code == 3
     assert v2g("settle", "export", str(bundle), "--format", "csv", "--credited", "x").code == 2
+    operator = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    pem, stranger = tmp_path / "operator.pem", tmp_path / "stranger.pem"
+    for each, key in ((pem, operator), (stranger, SoftwareKey(ec.generate_private_key(ec.SECP256R1())))):
+        each.write_bytes(key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    verify = ("settle", "verify", str(bundle), "--corrections", str(copy))
+    assert v2g(*verify).output.count("balance to pay") == 2
+    assert "the back end's statement alone" in v2g(*verify).output
+    assert v2g(*verify, "--operator", str(pem)).code == 9
+    writer = Journal.resume(copy.read_bytes())
+    with copy.open("ab") as file:
+        file.write(writer.append(sign_corrections(writer.state.head, operator), 0))
+    shown = v2g(*verify, "--operator", str(pem), "--operator", str(stranger))
+    assert (shown.code, "by alice: free hour" in shown.output) == (0, True)
+    assert v2g(*verify, "--operator", str(stranger)).code == 9
+    assert v2g(*verify, "--operator", str(copy)).code == 4
     copy.write_bytes(b"{}\n")
     forged = v2g(*ocpi, "--corrections", str(copy))
     assert (forged.code, "copy.jsonl:1" in forged.errors) == (9, True)

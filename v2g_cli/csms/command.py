@@ -14,6 +14,7 @@ from v2g.errors import ConfigError, OcppError, StoreError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
 from v2g_cli.csms import billing as csms_billing
+from v2g_cli.csms import books as csms_books
 from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import store as csms_store
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 app.add_typer(csms_admin.app)
 app.add_typer(csms_billing.app)
+app.add_typer(csms_books.app, name="books")
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from csms.api.http.call import Call
 from csms.api.http.money import Money, money_of
-from csms.api.http.operations import Page, get, post
+from csms.api.http.operations import Page, Reply, get, post
 from csms.api.http.paging import read_cursor, write_cursor
 from csms.api.http.parameters import OfStation, Paged
 from csms.api.http.problems import ApiError, missing
@@ -133,6 +134,13 @@ class OfSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     session_id: Annotated[str, msgspec.Meta(description="The ISO 15118 session id.", examples=["0A1B2C3D4E5F6071"])]
     station: OfStation = None
+
+
+@get("/books/key", Permission.READ_SETTLEMENTS, media_type="application/x-pem-file", answer=str)
+async def read_books_key(call: Call) -> Reply[bytes]:
+    """Return the public half of the operator's key, with which `v2g settle verify --operator` checks signatures."""
+    pem = call.services.books_key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return Reply(content=pem, media_type="application/x-pem-file")
 
 
 @get("/books/periods", Permission.READ_SETTLEMENTS)
@@ -263,4 +271,4 @@ def _decimal(millionths: int) -> str:
     return plain(millionths * _MILLIONTH)
 
 
-OPERATIONS = (list_periods, read_period, close_period, list_costs, read_vehicle_books, read_postings)
+OPERATIONS = (read_books_key, list_periods, read_period, close_period, list_costs, read_vehicle_books, read_postings)

@@ -181,8 +181,9 @@ class NewTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 async def correct_line(call: Call, parameters: OneSession, body: NewPrice) -> Charged:
     """Correct the price of a line of a settled session.
 
-    The correction, with caller and time, continues the back end's copy of the journal. The line is reversed and entered
-    again at the new price; the books reverse the session's posting and repost it in the first open period.
+    The correction, with caller and time and signed by `books_key`, continues the back end's copy of the journal. The
+    line is reversed and entered again at the new price; the books reverse the session's posting and repost it in the
+    first open period.
     """
     price = micro_of(body.price_per_kwh)
     record = LineCorrected(line=body.line, price=price, reason=body.reason, by=call.caller.name)
@@ -220,10 +221,19 @@ async def reprice_session(call: Call, parameters: OneSession, body: NewTariff) -
     )
 
 
-async def _correct(call: Call, parameters: OneSession, correction: Correction) -> Charged:
+@post("/settlements/{session_id}/corrections/sign", Permission.CORRECT_SETTLEMENTS, problems=(404, 409))
+async def sign_corrections(call: Call, parameters: OneSession) -> Charged:
+    """Sign the corrections that a session has, by `books_key`: those of earlier versions, or of a lost key."""
+    return await _correct(call, parameters, None)
+
+
+async def _correct(call: Call, parameters: OneSession, correction: Correction | None) -> Charged:
     copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
     station_id, session_id = copy["station_id"], copy["session_id"]
-    found = await asyncio.to_thread(correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms)
+    key = call.services.books_key
+    found = await asyncio.to_thread(
+        correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key
+    )
     zone = call.services.config.accounting_zone
 
     def charged(connection: Connection) -> Charged | None:
@@ -236,7 +246,7 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction) -
             connection,
             found.row,
             found.before,
-            found.line,
+            found.lines,
             found.settled.posting,
             found.settled.document,
             call.now_ms,
@@ -248,7 +258,12 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction) -
         "settlement",
         "corrected",
         station_id,
-        {"session": session_id, "by": call.caller.name, "reason": correction.reason, **found.settled.summary},
+        {
+            "session": session_id,
+            "by": call.caller.name,
+            "reason": "signed" if correction is None else correction.reason,
+            **found.settled.summary,
+        },
     )
     return after
 
@@ -287,4 +302,5 @@ OPERATIONS = (
     read_checkpoints,
     correct_line,
     reprice_session,
+    sign_corrections,
 )

@@ -82,17 +82,17 @@ def save_corrected(
     connection: Connection,
     row: records.JournalRow,
     before: int,
-    line: bytes,
+    lines: list[bytes],
     posting: Posting,
     document: bytes,
     now_ms: int,
     zone: tzinfo,
 ) -> None:
-    """Append a correction to a journal copy that has `before` lines, store the settlement with it, and post it.
+    """Append a correction's lines to a journal copy that has `before` lines, store the settlement with it, and post it.
 
     Raises RefusedError (`changed`) when another correction was first.
     """
-    if not records.append_journal(connection, row, before, [line], now_ms):
+    if not records.append_journal(connection, row, before, lines, now_ms):
         raise RefusedError("another correction was first", reason="changed", hint="read the settlement, and repeat")
     save_settled(connection, posting, document, now_ms, zone)
 

@@ -13,7 +13,7 @@ import msgspec
 from v2g import typed_json
 from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry, Journal
-from v2g.energy.settlement.records import Correction, SessionStarted
+from v2g.energy.settlement.records import Addition, SessionStarted
 from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
 
 MAX_LINES: Final = 2000
@@ -74,7 +74,7 @@ class Copy:
         """
         entries = [self._parse(line, place) for place, line in enumerate(lines)]
         known = self._count_known(entries, lines)
-        if not stored and any(isinstance(entry.data, Correction) for entry in entries[known:]):
+        if not stored and any(isinstance(entry.data, Addition) for entry in entries[known:]):
             raise RefusedError("corrections are the operator's", reason="correction")
         return [self._append(entry, line) for entry, line in zip(entries[known:], lines[known:], strict=True)]
 

@@ -1,19 +1,25 @@
 """Corrections of settled sessions: who, when and why continue the journal; books, receipt and debits follow."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from csms.db.queries.records import JournalRow, append_journal
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started
 from v2g.energy.settlement.bookkeeping import next_period, period_of
-from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import LineCorrected, SessionRepriced
+from v2g.energy.settlement.corrections import Change, read_addendum, read_corrected
+from v2g.energy.settlement.journal import Journal, verify_lines
+from v2g.energy.settlement.records import CorrectionsSigned, LineCorrected, SessionRepriced
 from v2g.energy.settlement.settle import settle
+from v2g.pki.keys import PublicKey, load_public_key
 
 STATION = "CS-V2G-0001"
+OTHER = "0102030405060709"
 LINE = f"{T0}/import"
 CORRECTIONS = f"/settlements/{SESSION}/corrections"
 REPRICE = f"/settlements/{SESSION}/reprice"
@@ -47,8 +53,9 @@ async def test_a_correction_reverses_the_posting_and_says_who_when_and_why(settl
     assert (corrected.status, corrected.json["owed"]) == (200, [{"amount": "-0.30", "currency": "EUR"}])
     entries = verify_lines((await ask("GET", f"/settlements/{SESSION}/journal")).body)
     assert entries[-1].hash == corrected.json["journal_head"]
-    record = entries[-1].data
+    record, signed = entries[-2].data, entries[-1].data
     assert isinstance(record, LineCorrected)
+    assert isinstance(signed, CorrectionsSigned)
     assert (record.price, record.reason, bool(record.by)) == (-50_000, "wrong tariff", True)
     assert entries[-1].utc_ms == max(ask.backend.clock.utc_ms(), entries[-2].utc_ms)
     document = (await ask("GET", f"/settlements/{SESSION}")).json["document"]
@@ -81,7 +88,7 @@ async def test_a_session_is_priced_anew_and_a_closed_period_stays(settled: ApiCl
     sheet = (await ask("GET", f"/books/periods/{next_period(month)}")).json["sheet"]
     driver = [each["amount"] for each in sheet["amounts"] if each["account"] == "driver"]
     assert (driver, sheet["sessions"]) == (["-0.45"], 0)
-    record = verify_lines((await ask("GET", f"/settlements/{SESSION}/journal")).body)[-1].data
+    record = verify_lines((await ask("GET", f"/settlements/{SESSION}/journal")).body)[-2].data
     assert isinstance(record, SessionRepriced)
     assert record.reason == "dispute 7"
 
@@ -129,3 +136,33 @@ async def test_a_running_session_is_not_corrected_and_only_billing_corrects(ask:
     assert (early.status, early.json["code"]) == (409, "not_over")
     for role in (Role.OPERATOR, Role.VIEWER):
         assert (await ask("POST", REPRICE, tariff(1, 1), role=role)).status == 403
+
+
+@pytest.mark.requirement("R32", "R33")
+async def test_the_operators_key_signs_each_correction_and_those_of_earlier_versions_on_request(
+    settled: ApiClient,
+) -> None:
+    ask, store = settled, settled.backend.services.store
+    line = Journal.resume(b"".join(journal())).append(
+        LineCorrected(line=LINE, price=1, reason="of an earlier version", by="bob"), T0 + 2_000_000
+    )
+    row = JournalRow(
+        station_id=STATION, session_id=SESSION, lines=len(journal()) + 1, head=json.loads(line)["hash"], ended=True
+    )
+    await store.run(append_journal, row, len(journal()), [line], 1)
+    pem = (await ask("GET", "/books/key")).body
+    (tmp := ask.backend.services.config.data_dir / "operator.pem").write_bytes(pem)
+
+    async def changes(*operators: PublicKey) -> tuple[Change, ...]:
+        copy = (await ask("GET", f"/settlements/{SESSION}/journal")).body
+        entries = read_corrected(copy, b"".join(journal()), name="copy")
+        return read_addendum(entries, operators=operators or None, name="copy").changes
+
+    (before,) = await changes()
+    assert (before.by, before.key) == ("bob", None)
+    assert (await ask("POST", f"{CORRECTIONS}/sign", role=Role.VIEWER)).status == 403
+    assert (await ask("POST", f"{CORRECTIONS}/sign", role=Role.BILLING)).status == 200
+    (after,) = await changes(load_public_key(tmp))
+    assert after == msgspec.structs.replace(before, key=after.key, known=True)
+    await ask.backend.services.journals.deliver(STATION, delivery(journal(OTHER), OTHER))
+    assert (await ask("POST", f"/settlements/{OTHER}/corrections/sign", role=Role.BILLING)).status == 409

@@ -33,7 +33,13 @@ from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmat
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.proof import prove_discharge
-from v2g.energy.settlement.records import MOST_REACTION_MS, ContractAuthorized, ServiceChanged, SessionStarted
+from v2g.energy.settlement.records import (
+    MOST_REACTION_MS,
+    Addition,
+    ContractAuthorized,
+    ServiceChanged,
+    SessionStarted,
+)
 from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.signed import Party
@@ -208,7 +214,7 @@ def verify_bundle(
 def _check_terms(
     entries: Sequence[Entry], started: SessionStarted, most_reaction_ms: int, *, signed_only: bool
 ) -> None:
-    """Reject a charger's own statements that would void the proof."""
+    """Reject a charger's own statements that would void the proof, and those that are not its own."""
     if started.reaction_ms > most_reaction_ms:
         raise VerificationError(
             f"the charger declares a reaction time of {started.reaction_ms / 1000:g} s, and at most "
@@ -218,6 +224,10 @@ def _check_terms(
         )
     for number, entry in enumerate(entries, 1):
         record = entry.data
+        if isinstance(record, Addition):
+            raise VerificationError(
+                "a correction in what the charger sealed: corrections are the operator's", where=f"{JOURNAL}:{number}"
+            )
         if signed_only and isinstance(record, SessionStarted | ServiceChanged) and record.discharge == "standard":
             why = "energy may be fed back by the plain standard, but signed commands are required"
             raise VerificationError(

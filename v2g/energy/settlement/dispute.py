@@ -309,7 +309,7 @@ _ENGLISH: Final = _Words(
         "are stated by charger and meter alone.",
         "meter": "That the meter measures correctly, only what it signed.",
         "tariff": "That tariffs were fair, or the operator's, unless the vehicle accepted them in an offer.",
-        "corrected": "Who entered the corrections: the back end's statement. They follow the charger's signed record.",
+        "corrected": "That the corrections are right: the operator's statement. They follow the charger's signed record.",
         "copy": "The back end's settlement differs from the charger's.",
         "before": "What happened before the first and after the last entry.",
     },
@@ -351,7 +351,7 @@ _GERMAN: Final = _Words(
         "zurückgespeist sind nur Angaben von Ladestation und Zähler.",
         "meter": "Dass der Zähler richtig misst, nur, was er unterschrieben hat.",
         "tariff": "Dass Tarife angemessen oder die des Betreibers waren, außer das Fahrzeug hat sie angenommen.",
-        "corrected": "Wer die Korrekturen eingetragen hat: eine Angabe der Zentrale. Sie folgen auf die "
+        "corrected": "Dass die Korrekturen richtig sind: eine Angabe des Betreibers. Sie folgen auf die "
         "unterschriebene Aufzeichnung der Ladestation.",
         "copy": "Die Abrechnung der Zentrale weicht von der der Ladestation ab.",
         "before": "Was vor dem ersten und nach dem letzten Eintrag geschah.",

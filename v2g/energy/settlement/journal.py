@@ -14,10 +14,10 @@ from v2g import typed_json
 from v2g.asn1.discharge import ReceiptStatus
 from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.records import (
+    Addition,
     AnyRecord,
     CheckpointAnswered,
     CheckpointIssued,
-    Correction,
     IntervalClosed,
     MeterReading,
     MeterStatus,
@@ -85,7 +85,7 @@ class JournalState:
             return "a journal must start with session_started, and have only one"
         if utc_ms < self.utc_ms:
             return f"time goes back by {self.utc_ms - utc_ms} ms"
-        if self.ended != isinstance(record, Correction):
+        if self.ended != isinstance(record, Addition):
             return (
                 "only corrections may follow session_ended"
                 if self.ended

@@ -245,7 +245,17 @@ class SessionRepriced(Record, frozen=True, kw_only=True, tag="session_repriced")
     by: str
 
 
+class CorrectionsSigned(Record, frozen=True, kw_only=True, tag="corrections_signed"):
+    """The operator's signature of the corrections before it: over the hash of the entry before, by `public_key`."""
+
+    public_key: Annotated[bytes, Meta(max_length=512)]
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+
 Correction = LineCorrected | SessionRepriced
+"""What changes a session after its end. Only the operator writes it."""
+
+Addition = Correction | CorrectionsSigned
 """What may follow the end of a session."""
 
 
@@ -278,6 +288,7 @@ AnyRecord = (
     | MeteringConfirmed
     | LineCorrected
     | SessionRepriced
+    | CorrectionsSigned
     | SessionEnded
 )
 

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from v2g.energy.settlement.corrections import Addendum, Change
 from v2g.energy.settlement.pricing import Total
 from v2g.energy.settlement.proof import DischargeProof
 from v2g.energy.settlement.records import MeterStatus
@@ -27,6 +28,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charger: str
     contract: str | None
     meter: str
+    addendum: Addendum | None = None
+    """What the operator changed afterwards; None without its copy of the journal."""
     signed_readings: int = 2
     """Number of readings of each direction that the meter signed, begin and end included."""
     roots: tuple[str, ...]
@@ -49,6 +52,35 @@ def _kwh(mwh: int) -> str:
 def _money(micro: int, currency: str) -> str:
     sign, size = ("-" if micro < 0 else ""), abs(micro)
     return f"{sign}{size // 1_000_000}.{size % 1_000_000:06d} {currency}"
+
+
+def _total(t: Total) -> str:
+    return (
+        f"import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
+        f"earns {_money(t.export_credit, t.currency)}{_wear(t)}, balance to pay {_money(t.balance, t.currency)}"
+    )
+
+
+def _changed(addendum: Addendum) -> Iterator[str]:
+    """Yield who changed what after the session, with whose key, and the totals with that."""
+    for each in addendum.changes:
+        if each.price is not None:
+            what = f"line {each.line} at {_money(each.price, 'per kWh')}"
+        else:
+            what = f"all lines at tariff {each.version}"
+        yield f"Changed by the operator at {iso_time(each.utc_ms)}: {what}, by {each.by or 'unnamed'}: {each.reason}"
+        yield _whose(each)
+    if not addendum.changes:
+        yield "The operator changed nothing"
+    yield from (f"Total by the operator's addendum: {_total(t)}" for t in addendum.totals)
+
+
+def _whose(change: Change) -> str:
+    if change.key is None:
+        return "... without a signature: the back end's statement alone"
+    return f"... signed by the operator's key {change.key}" + (
+        "" if change.known else ": compare it with the operator's"
+    )
 
 
 def _wear(total: Total) -> str:
@@ -146,10 +178,10 @@ def _sentences(report: Report) -> list[str]:
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
     ]
     lines += [
-        f"Total: import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
-        f"earns {_money(t.export_credit, t.currency)}{_wear(t)}, balance to pay {_money(t.balance, t.currency)}"
-        for t in s.totals
+        f"Total by the charger's bundle: {_total(t)}" if report.addendum else f"Total: {_total(t)}" for t in s.totals
     ]
+    if report.addendum is not None:
+        lines += _changed(report.addendum)
     if report.interop:
         lines.append("Certificates were verified by the interoperability profile (secp256r1, SHA-256), not that of -20")
     lines += [f"Expired since: {name}" for name in report.expired]

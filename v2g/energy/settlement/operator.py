@@ -1,0 +1,104 @@
+"""What the operator signs with a key of its own: corrections, complete copies of journals, and closed months.
+
+The key is the back end's alone (`books_key`); its public half is all that a verifier needs. A statement is signed as
+canonical JSON with its kind, so no signature of one kind passes for another.
+"""
+
+from collections.abc import Collection
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from msgspec import Meta
+
+from v2g.energy.settlement.canonical import canonical, sha256_hex
+from v2g.errors import SignatureError, VerificationError
+from v2g.pki.keys import PublicKey, SigningKey, algorithm_of, verify_signature
+
+
+class _Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    pass
+
+
+class CorrectionsMade(_Statement, frozen=True, kw_only=True, tag="corrections"):
+    """The operator made all corrections up to the entry of a session's journal with this hash."""
+
+    head: str
+
+
+class JournalReceived(_Statement, frozen=True, kw_only=True, tag="journal_received"):
+    """The back end has the complete journal of a session that has ended: `entries` of them, the last with this hash."""
+
+    station_id: str
+    session_id: str
+    entries: int
+    head: str
+    utc_ms: int
+
+
+class PeriodClosed(_Statement, frozen=True, kw_only=True, tag="period_closed"):
+    """A month of the books was closed; its digest covers that of the closed month before it, `previous`."""
+
+    period: str
+    closed_ms: int
+    postings: int
+    digest: str
+    previous: str
+
+
+Statement = CorrectionsMade | JournalReceived | PeriodClosed
+
+
+class OperatorSeal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The operator's signature (raw form), and the public half of its key (SubjectPublicKeyInfo, DER)."""
+
+    public_key: Annotated[bytes, Meta(max_length=512)]
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of the public key, hex: by it an operator names its key."""
+        return sha256_hex(self.public_key)
+
+
+class JournalReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a back end returns for a complete journal."""
+
+    received: JournalReceived
+    seal: OperatorSeal
+
+
+def seal(statement: Statement, key: SigningKey) -> OperatorSeal:
+    """Return the operator's signature of a statement."""
+    return OperatorSeal(public_key=public_der(key.public_key), signature=key.sign(canonical(statement)))
+
+
+def check_seal(statement: Statement, made: OperatorSeal, *, where: str) -> None:
+    """Raises VerificationError unless the key in the seal signed the statement; whose key it is, the caller knows."""
+    try:
+        verify_signature(_public_key(made.public_key), canonical(statement), made.signature)
+    except SignatureError as error:
+        raise VerificationError(f"the operator's signature: {error}", where=where) from None
+
+
+def is_of(made: OperatorSeal, keys: Collection[PublicKey]) -> bool:
+    """Return whether a seal names one of these keys."""
+    return made.public_key in {public_der(each) for each in keys}
+
+
+def public_der(key: PublicKey) -> bytes:
+    """Return a public key as SubjectPublicKeyInfo (DER)."""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _public_key(der: bytes) -> PublicKey:
+    try:
+        key = serialization.load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError(f"no public key: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
+        raise SignatureError("neither an EC nor an Ed448 key")
+    algorithm_of(key)
+    return key
