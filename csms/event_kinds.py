@@ -104,6 +104,8 @@ KINDS: Final = (
     "setpoint_dispatched",
     "share",
     "site_changed",
+    "site_overload_ended",
+    "site_overloaded",
     "station_at_the_door",
     "station_connected",
     "station_decided",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -19,6 +19,9 @@ class Metrics:
         self._http: Final = self._seconds("v2g_http_request", "HTTP requests", "operation", "status")
         self._received: Final = self._seconds("v2g_ocpp_received", "Stations' requests until answered", "action")
         self._sent: Final = self._seconds("v2g_ocpp_sent", "Requests to stations until answered", "action")
+        self._overloads: Final = Gauge(
+            "v2g_site_overload_amperes", "What may be drawn above a fuse of the site", ["site"], registry=self._registry
+        )
         self._events: Final = Counter("v2g_events", "Events", ["kind"], registry=self._registry)
 
     def _seconds(self, name: str, about: str, *labels: str) -> Histogram:
@@ -35,6 +38,10 @@ class Metrics:
     def request_sent(self, action: str, seconds: float) -> None:
         """Count a request to a station, and how long its answer took."""
         self._sent.labels(action).observe(seconds)
+
+    def site_overloaded(self, site_id: str, excess_ma: int) -> None:
+        """Note by how much (mA) the vehicles of a site may exceed its most overloaded fuse; 0: they do not."""
+        self._overloads.labels(site_id).set(excess_ma / 1000)
 
     def event_published(self, kind: str) -> None:
         """Count an event of the feed."""

@@ -77,8 +77,8 @@ class ScriptedStation:
     """The station's end.
 
     `call` sends a request and returns the answer's payload. Requests of the back end are kept in `calls` and answered
-    from `answers` (a payload, a function of the request that returns one, or `Refused`); one that has no answer there
-    waits for `expect`, unless `refuses_others`, which answers it NotSupported.
+    from `answers` (a payload, a function of the request that returns one, or `Refused`; None: never); one that has no
+    answer there waits for `expect`, unless `refuses_others`, which answers it NotSupported.
     """
 
     def __init__(self, wire: Wire, identity: str, version: Version) -> None:
@@ -209,7 +209,9 @@ class ScriptedStation:
         self.calls.append((action, payload))
         if action in self.answers:
             answer = self.answers[action]
-            self.reply(identifier, action, answer(payload) if callable(answer) else answer)
+            answer = answer(payload) if callable(answer) else answer
+            if answer is not None:
+                self.reply(identifier, action, answer)
         elif self.refuses_others:
             self.push([CALLERROR, identifier, "NotSupported", "", {}])
         else:

@@ -116,11 +116,15 @@ def save_reported(
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """State of a station's EVSEs, the last limit of each (mA), and the external limit of the station."""
+    """State of a station's EVSEs, the last limit of each (mA), and the external limit of the station.
+
+    `waiting`: whether it holds a default for transactions without a share.
+    """
 
     known: dict[int, Known]
     shares: dict[int, int]
     station_w: float | None
+    waiting: bool
 
 
 def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
@@ -145,12 +149,14 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
                 priority=its_needs.priority if its_needs is not None else 0,
                 dispatch_w=_dispatched(connection, station_id, each, now_ms),
             )
+    stored = profiles(connection, station_id)
     shares = {
         evse_id: milliampere(held)
-        for evse_id, source, held in profiles(connection, station_id)
+        for evse_id, _, held in stored
         if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
     }
-    return Seen(known, shares, station_w)
+    waiting = any(held.id == SHARE_PROFILE for _, _, held in stored)
+    return Seen(known, shares, station_w, waiting)
 
 
 def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:

@@ -160,6 +160,26 @@ def needed_ma(energy_wh: int, seconds: float, phases: int, voltage: int = 230) -
     return min(10_000_000, int(watts * 1000 / (voltage * phases)) + 1)
 
 
+class Overload(msgspec.Struct, frozen=True):
+    """By how much (mA) loads exceed the limit of a node on a phase (0 to 2)."""
+
+    excess_ma: int
+    node: str
+    phase: int
+
+
+def overload(nodes: Sequence[Node], loads: Iterable[Load], drawn: Mapping[str, int]) -> Overload | None:
+    """Return the worst overload by what each load may draw (mA); None without one."""
+    parents = {node.id: node.parent for node in nodes}
+    flows = {(node.id, phase): -node.limits[phase] for node in nodes for phase in PHASES}
+    for load in loads:
+        for node in _up(parents, load.node):
+            for phase in load.phases:
+                flows[node, phase] += drawn[load.id]
+    (node, phase), excess_ma = max(flows.items(), key=lambda flow: flow[1])
+    return Overload(excess_ma, node, phase) if excess_ma > 0 else None
+
+
 class Change(msgspec.Struct, frozen=True):
     """One step of a new distribution: a load and its new current (mA)."""
 

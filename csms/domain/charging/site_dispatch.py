@@ -32,15 +32,27 @@ def bound(
     `given`: the last limit of each EVSE (mA), which dispatched vehicles keep for afterwards.
     """
     places = {place.id: place for place in site.places if place.id in ranges}
-    inward = share(site.nodes, [*_inward(site, known, given, ranges, now_ms)])
-    outward = share([_backwards(node) for node in site.nodes], [*_outward(site, known, ranges)])
+    inward = share(site.nodes, _inward(site, known, given, ranges, now_ms))
+    outward = share([_backwards(node) for node in site.nodes], _outward(site, known, ranges))
     return {
         name: PowerRange(
-            most_w=min(ranges[name].most_w, _watts(inward[name], place)),
-            most_out_w=min(ranges[name].most_out_w, _watts(outward[name], place)),
+            most_w=_watts(inward[name], ranges[name].most_w, place),
+            most_out_w=_watts(outward[name], ranges[name].most_out_w, place),
         )
         for name, place in places.items()
     }
+
+
+def kept_shares(
+    site: Site, known: Mapping[str, Known], given: Mapping[str, int], ranges: Mapping[str, PowerRange], now_ms: int
+) -> dict[str, int]:
+    """Return the lower limit (mA) of each vehicle in `ranges` that keeps more for afterwards than it is to draw.
+
+    For plans: what a vehicle does not draw by its plan is for those that do.
+    """
+    planned = {name: given[name] for name in given if name not in ranges} | dict.fromkeys(ranges, 0)
+    drawn = share(site.nodes, _inward(site, known, planned, ranges, now_ms))
+    return {name: drawn[name] for name in ranges if drawn[name] < given.get(name, site.waiting_ma)}
 
 
 def _inward(
@@ -82,5 +94,8 @@ def _backwards(node: Node) -> Node:
     return msgspec.structs.replace(node, limits=node.limits if node.feed_back is None else node.feed_back)
 
 
-def _watts(milliampere: int, place: Place) -> int:
+def _watts(milliampere: int, most_w: int, place: Place) -> int:
+    """Return the power of a current, and `most_w` for its own, which is less than 1 mA more."""
+    if milliampere >= current_of(most_w, place):
+        return most_w
     return milliampere * VOLTAGE * len(place.phases) // 1000

@@ -8,7 +8,7 @@ import msgspec
 
 from csms.cluster.feed import Subscription
 from csms.db.queries import charging
-from csms.domain.charging.balancing import Change, changes, share
+from csms.domain.charging.balancing import Change, Overload, changes, overload, share
 from csms.domain.charging.charging_plans import SHARE_PROFILE, milliampere, share_profile, waiting_profile
 from csms.domain.charging.sites import Known, Place, Site, loads_of
 from csms.ocpp.base import Services
@@ -34,6 +34,7 @@ class Balancer:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._charging = SmartCharging(services)
+        self._overloads: dict[str, Overload] = {}
 
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
@@ -73,7 +74,10 @@ class Balancer:
         """Balance every site of this node, or only those of some stations ("": any)."""
         for site in await self._services.store.read(charging.all_sites):
             touched = stations is None or "" in stations or any(place.station_id in stations for place in site.places)
-            if touched and self._leads(site):
+            if not self._leads(site):
+                self._overloads.pop(site.id, None)
+                self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
+            elif touched:
                 await self.balance(site)
 
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
@@ -83,40 +87,59 @@ class Balancer:
             reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
             if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
                 profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())
+                status = ""
                 with contextlib.suppress(V2GError):  # reported in the answer to the command
-                    await self._charging.set_profile(station_id, 0, profile)
+                    status = (await self._charging.set_profile(station_id, 0, profile)).status
+                if status != "Accepted":  # its transactions may draw all that they can
+                    await self._services.store.run(charging.clear_profiles, station_id, profile_id=SHARE_PROFILE)
 
     async def balance(self, site: Site) -> dict[str, int]:
-        """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known."""
+        """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known.
+
+        What a station does not lower is taken from the others. An overload that then remains is reported.
+        """
         known, given = await look_at(self._services, site)
-        for place in site.places:  # before its first share a transaction may draw `waiting_ma`
-            if known[place.id].transaction is not None:
-                given.setdefault(place.id, site.waiting_ma)
-        now_ms = self._services.clock.utc_ms()
-        loads = loads_of(site, known, given, now_ms)
-        wanted = share(site.nodes, loads)
-        free = {load.id for load in loads if load.fixed is None}
-        lower, raises = changes(
-            {name: limit for name, limit in given.items() if name in free},
-            {name: limit for name, limit in wanted.items() if name in free},
-            least_raise=site.least_raise_ma,
-        )
+        loads = loads_of(site, known, given, self._services.clock.utc_ms())
         places = {place.id: place for place in site.places}
 
         async def send(change: Change) -> bool:
             return await self._send(places[change.load], known, change, given)
 
-        taken = await for_each(lower, send)
-        refused = [change.load for change, took in zip(lower, taken, strict=True) if not took]
-        if refused:  # a load was not lowered: its current is not available to others
-            again = [load for load in loads if load.id not in refused]
-            from_refused = [msgspec.structs.replace(load, fixed=given[load.id]) for load in loads if load.id in refused]
-            wanted = share(site.nodes, [*again, *from_refused])
-            _, raises = changes(given, {name: wanted[name] for name in free if name not in refused})
+        while True:
+            free = [load.id for load in loads if load.fixed is None]
+            wanted = share(site.nodes, loads)
+            lower, raises = changes(
+                {name: given[name] for name in free},
+                {name: wanted[name] for name in free},
+                least_raise=site.least_raise_ma,
+            )
+            taken = await for_each(lower, send)
+            kept = {change.load for change, took in zip(lower, taken, strict=True) if not took}
+            if not kept:
+                break
+            loads = [msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept else load for load in loads]
         since, _ = await look_at(self._services, site) if raises else (known, given)
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
             await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again
+        drawn = {load.id: given[load.id] if load.fixed is None else load.fixed for load in loads}
+        self._report_overload(site.id, overload(site.nodes, loads, drawn))
         return given
+
+    def _report_overload(self, site_id: str, found: Overload | None) -> None:
+        """Report that a site's stations may draw more than a fuse of it carries, and when they no longer may."""
+        services, before = self._services, self._overloads.pop(site_id, None)
+        if found is not None:
+            self._overloads[site_id] = found
+        services.metrics.site_overloaded(site_id, 0 if found is None else found.excess_ma)
+        if found == before:
+            return
+        if found is None:
+            services.announce("ocpp", "site_overload_ended", site=site_id)
+        else:
+            phase, excess_ma = f"L{found.phase + 1}", found.excess_ma
+            services.announce(
+                "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, excess_ma=excess_ma
+            )
 
     async def _send(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
         """Send an EVSE its share; return whether it was accepted."""

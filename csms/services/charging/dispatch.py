@@ -10,10 +10,12 @@ import msgspec
 
 from csms.cluster.feed import FeedEvent
 from csms.db.queries import charging, transactions
+from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.orders import Order
 from csms.domain.charging.profiles import Needs
-from csms.domain.charging.site_dispatch import PowerRange, bound
+from csms.domain.charging.site_dispatch import PowerRange, bound, kept_shares
+from csms.domain.charging.sites import Known, Place, Site
 from csms.domain.charging.v2x import DISPATCH_PROFILE, dispatch_profile, setpoint_update
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
@@ -164,22 +166,28 @@ class Dispatch:
         free = {each.id: each for each in vehicles}
         reported: dict[str, Dispatched] = {}
         unsure = services.orders.unsure
-        for attempt in range(_ATTEMPTS):
-            ranges = await self._within_sites(list(free.values()))
+        for _ in range(_ATTEMPTS):
+            ranges, at_sites = await self._within_sites(list(free.values()), parts)
             if parts is not None:
                 shares = {name: max(-able.most_out_w, min(able.most_w, parts[name])) for name, able in ranges.items()}
             else:
                 shares = self._split(order, ranges, following, free)
-            fresh = keep_up and not attempt
             send = [
                 each
                 for each in free.values()
-                if fresh or each.key in unsure or following.get(each.key) != shares[each.id]
+                if (keep_up and each.id not in reported)
+                or each.key in unsure
+                or following.get(each.key) != shares[each.id]
             ]
-            results = await self._send_all(send, shares, order)
-            reported |= results
+            raises = [each for each in send if each.id in at_sites and shares[each.id] > following.get(each.key, 0)]
+            others = [each for each in send if each not in raises]
+            results = await self._send_all(others, shares, order)
             failed = [name for name, result in results.items() if result.status != "Accepted"]
-            if not failed or parts is not None:
+            if not at_sites.intersection(failed):  # else it was not lowered: its power is not available to others
+                results |= await self._send_all(raises, shares, order)
+                failed = [name for name, result in results.items() if result.status != "Accepted"]
+            reported |= results
+            if not failed:
                 break
             following = await services.store.read(charging.following, services.clock.utc_ms())
             for name in failed:
@@ -240,14 +248,21 @@ class Dispatch:
             if station_id in connected and services.connections.version(station_id) == "2.1"
         ]
 
-    async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, PowerRange]:
-        """Return each vehicle's capability, within the limits of its balanced site."""
+    async def _within_sites(
+        self, vehicles: Sequence[_Vehicle], parts: Mapping[str, int] | None
+    ) -> tuple[dict[str, PowerRange], set[str]]:
+        """Return each vehicle's capability, within the limits of its balanced site, and those that have one.
+
+        `parts`: their plan, which no vehicle exceeds, so that a site is shared by it.
+        """
         services = self._services
         count = Counter(each.station_id for each in vehicles)
-        able = {
-            each.id: PowerRange(most_w=each.needs.most_w, most_out_w=self._out(each, count[each.station_id]))
-            for each in vehicles
-        }
+        able, at_sites = {}, set()
+        for each in vehicles:
+            most_w, most_out_w = each.needs.most_w, self._out(each, count[each.station_id])
+            if parts is not None:
+                most_w, most_out_w = min(most_w, max(0, parts[each.id])), min(most_out_w, max(0, -parts[each.id]))
+            able[each.id] = PowerRange(most_w=most_w, most_out_w=most_out_w)
         at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
         for site in await services.store.read(charging.all_sites):
             here = [at_place[place.id] for place in site.places if place.id in at_place]
@@ -256,8 +271,30 @@ class Dispatch:
             known, given = await look_at(services, site)
             ranges = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
             allowed = bound(site, known, given, ranges, services.clock.utc_ms())
+            if parts is not None and any(allowed[name].most_w < ranges[name].most_w for name in ranges):
+                await self._lower_shares(site, known, given, ranges)
+                allowed = bound(site, known, given, ranges, services.clock.utc_ms())
             able |= {at_place[name].id: within for name, within in allowed.items()}
-        return able
+            at_sites |= {each.id for each in here}
+        return able, at_sites
+
+    async def _lower_shares(
+        self, site: Site, known: Mapping[str, Known], given: dict[str, int], ranges: Mapping[str, PowerRange]
+    ) -> None:
+        """Lower the shares of vehicles that draw less by their plan; update `given` where their stations accept."""
+        now_ms = self._services.clock.utc_ms()
+        kept = kept_shares(site, known, given, ranges, now_ms)
+
+        async def lower(place: Place) -> None:
+            transaction = known[place.id].transaction
+            if transaction is None:
+                return
+            limit = share_profile(place.evse_id, kept[place.id], len(place.phases), now_ms, transaction.transaction_id)
+            with contextlib.suppress(V2GError):  # reported in the answer to the command
+                if await self._charging.share(place.station_id, place.evse_id, limit) == "Accepted":
+                    given[place.id] = kept[place.id]
+
+        await for_each([place for place in site.places if place.id in kept], lower)
 
     def _out(self, vehicle: _Vehicle, sharers: int) -> int:
         """Return the most power out of a vehicle; its station's prequalification is shared evenly."""

@@ -8,7 +8,11 @@ from csms.ocpp.base import Services
 
 
 async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:
-    """Return the state of a site's EVSEs, and the last limit of each (mA)."""
+    """Return the state of a site's EVSEs, and the last limit (mA) of each with a transaction or a share.
+
+    Before its first share a transaction may draw `waiting_ma`, or all that its EVSE can where the station does not hold
+    that default.
+    """
     connected = services.connections.connected()
     known: dict[str, Known] = {}
     given: dict[str, int] = {}
@@ -20,4 +24,6 @@ async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dic
         known[place.id] = msgspec.structs.replace(about, connected=place.station_id in connected)
         if place.evse_id in seen.shares:
             given[place.id] = seen.shares[place.evse_id]
+        elif about.transaction is not None:
+            given[place.id] = min(place.most_ma, site.waiting_ma) if seen.waiting else place.most_ma
     return known, given

@@ -14,7 +14,7 @@ from csms.domain.charging.prequalification import W_PER_A, export_of, export_of_
 from csms.domain.charging.v2x import problems
 from csms.ocpp.base import Services
 from csms.services.charging.vehicle_prices import has_prices, with_prices
-from csms.services.stations.requests import Asked, ask, call
+from csms.services.stations.requests import UNANSWERED, Asked, ask, call, failure
 from v2g import typed_json
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
@@ -248,14 +248,30 @@ class SmartCharging:
     async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
         """Send a transaction its share of a site; return the station's status.
 
-        A station that supports dynamic profiles gets one, and later only the new limit (K28).
+        A station that supports dynamic profiles gets one, and later only the new limit (K28). What it refuses, it
+        cannot pull.
         """
-        services, now_ms = self._services, self._services.clock.utc_ms()
+        services = self._services
         if not await self._takes_dynamic(station_id):
             return (await self.set_priced(station_id, evse_id, profile)).status
+        held, before = await services.store.look_up(charging.held_profiles, (station_id, profile.id))
+        status = UNANSWERED
+        try:
+            status = await self._share_dynamic(station_id, evse_id, profile, held)
+        except V2GError as error:
+            status = failure(error)
+            raise
+        finally:
+            if status not in ("Accepted", UNANSWERED):
+                await services.store.run(charging.put_back, station_id, profile.id, before)
+        return status
+
+    async def _share_dynamic(
+        self, station_id: str, evse_id: int, profile: ChargingProfile, held: ChargingProfile | None
+    ) -> str:
+        services, now_ms = self._services, self._services.clock.utc_ms()
         dynamic = await with_prices(services, station_id, "2.1", dynamic_share(profile, now_ms))
         values = ChargingScheduleUpdate(limit=profile.charging_schedule[0].charging_schedule_period[0].limit)
-        held = await services.store.read(charging.profile, station_id, profile.id)
         if (
             held is not None
             and held.charging_profile_kind == "Dynamic"

@@ -519,6 +519,7 @@ async def yard(csms: Backend) -> list[Charging]:
     for place in SITE.places:
         station = await csms.booted(place.station_id)
         station.answers["SetChargingProfile"] = ACCEPTED
+        await Balancer(csms.services).prepare(station.id)
         charge = Charging(csms, station)
         await charge.started()
         found.append(charge)
@@ -792,6 +793,7 @@ async def test_a_fuse_is_never_overloaded_whatever_vehicles_and_stations_do(back
         stations_ = {name: await csms.booted(name) for name in names}
         for name, each in stations_.items():
             each.answers["SetChargingProfile"] = taken(name)
+            await balancer.prepare(name)
         for _ in range(25):
             name = chance.choice(names)
             match chance.choice(["plug", "plug", "refuse", "limit", "release"]):

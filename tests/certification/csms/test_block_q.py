@@ -12,6 +12,7 @@ from csms.config import Balancing, TokenEntry
 from csms.db.queries import charging, stations, transactions
 from csms.db.queries.events import add_event
 from csms.domain.charging.balancing import Node
+from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.orders import Order, Orders
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Place, Site
@@ -321,6 +322,8 @@ async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_wha
         for each in (first, second)
     )
     await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    for charge in (first, second):
+        await Balancer(csms.services).prepare(charge.station.id)
     told = await Dispatch(csms.services).set_point(-12_000)  # 6 A on three phases of 230 V may be fed back
     assert [each.setpoint_w for each in told] == [-2070, -2070]
     await second.unplugged()
@@ -333,6 +336,28 @@ async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_wha
     period = shares[-1]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
     assert shares[-1]["transactionId"] == third.id
     assert period["limit"] == 4.7  # of 12 A, 7.3 A are dispatched
+
+
+async def test_a_site_is_shared_by_the_plan_before_it_is_shared_evenly(csms: Backend) -> None:
+    """On 11.04 kW: one draws all of it by its plan and the other nothing, and the other way round."""
+    charges = [await session(csms), await session(csms, "CS-V2G-0002")]
+    for charge in charges:
+        await needs(charge, "DC_BPT")
+    node = Node(id="fuse", limits=(16_000,) * 3)
+    places = tuple(Place(station_id=each.station.id, evse_id=1, node="fuse", most_ma=32_000) for each in charges)
+    await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    await Balancer(csms.services).balance_all()
+    names = [vehicle_id(each.station.id, each.id) for each in charges]
+    dispatch = Dispatch(csms.services)
+    for plan in ((0, 11_000), (11_000, 0), (5_000, 5_000)):
+        told = await dispatch.follow(dict(zip(names, plan, strict=True)), keep_up=True)
+        assert tuple(each.setpoint_w for each in told) == plan
+    told = await dispatch.follow(dict.fromkeys(names, 11_000), keep_up=True)
+    assert [each.setpoint_w for each in told] == [5_520, 5_520], "what the plan wants is more than there is"
+    charges[0].station.answers["UpdateDynamicSchedule"] = Refused("InternalError", "busy")
+    told = await dispatch.follow(dict(zip(names, (0, 11_000), strict=True)), keep_up=True)
+    assert await following(csms) == {(charges[n].station.id, charges[n].id): 5_520 for n in (0, 1)}
+    assert told[1].setpoint_w == 5_520, "the other was not lowered"
 
 
 async def following(csms: Backend) -> dict[tuple[str, str], int]:

@@ -1,0 +1,232 @@
+"""Sites with stations that refuse, fail, do not answer or drop out: the others make room, the rest is an alarm."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csms.config import StationEntry
+from csms.db.queries import charging, device_model
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.sites import Place, Site
+from csms.services.charging.balancing import Balancer
+from tests.certification.backend import Backend
+from tests.certification.charging import TOKENS, Charging
+from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.scripted import Payload, Refused, ScriptedStation
+
+ACCEPTED = {"status": "Accepted"}
+REJECTED = {"status": "Rejected"}
+MOST_MA = 32_000
+NAMES = [f"CS-V2G-000{n}" for n in range(1, 5)]
+BEHAVIOURS = ("obeys", "rejects", "fails", "ignores", "obeys without answer", "drops")
+
+_databases = itertools.count()
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
+    """A back end that knows the yard's stations."""
+    async with backend(tokens=TOKENS, stations=tuple(StationEntry(id=name) for name in NAMES)) as running:
+        yield running
+
+
+def yard(main_ma: int, row_ma: int, *, least_raise_ma: int = 500) -> Site:
+    """Two stations at the main fuse, two at one below it."""
+    nodes = Node(id="main", limits=(main_ma,) * 3), Node(id="row", parent="main", limits=(row_ma,) * 3)
+    places = tuple(
+        Place(station_id=name, evse_id=1, node="main" if n < 2 else "row", most_ma=MOST_MA)
+        for n, name in enumerate(NAMES)
+    )
+    return Site(id="yard", nodes=nodes, places=places, waiting_ma=1_000, least_raise_ma=least_raise_ma)
+
+
+def external_limit(amperes: float) -> Payload:
+    """A limit of an energy manager at the first EVSE."""
+    period = {"startPeriod": 0, "limit": float(amperes)}
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+    return {"evseId": 1, "chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule]}
+
+
+def limit_ma(request: Payload) -> int:
+    return round(request["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"] * 1000)
+
+
+class Yard:
+    """Stations that behave as they are told to; `drawn`: what each one's vehicle may really draw (mA)."""
+
+    def __init__(self, csms: Backend) -> None:
+        self.csms = csms
+        self.behaviour = dict.fromkeys(NAMES, "obeys")
+        self.drawn = dict.fromkeys(NAMES, MOST_MA)
+        self.stations: dict[str, ScriptedStation] = {}
+        self._dropping: dict[str, asyncio.Task[None]] = {}
+
+    async def connect(self, name: str) -> ScriptedStation:
+        station = self.stations[name] = await self.csms.booted(name)
+        station.answers["SetChargingProfile"] = lambda request: self._answer(name, request)
+        return station
+
+    def _answer(self, name: str, request: Payload) -> Any:
+        behaviour = self.behaviour[name]
+        if behaviour.startswith("obeys"):
+            self.drawn[name] = limit_ma(request)
+        match behaviour:
+            case "rejects":
+                return REJECTED
+            case "fails":
+                return Refused("InternalError")
+            case "drops":
+                self._dropping[name] = asyncio.create_task(self.stations[name].disconnect())
+                return None
+        return ACCEPTED if behaviour == "obeys" else None
+
+    async def settled(self) -> None:
+        """Wait until the stations that dropped out are gone."""
+        while self._dropping:
+            name, task = self._dropping.popitem()
+            await task
+            while self.connected(name):
+                await asyncio.sleep(0)
+
+    def connected(self, name: str) -> bool:
+        return name in self.csms.services.connections.connected()
+
+    def alarm_a(self) -> float:
+        """What the metric says."""
+        found = re.search(rb'v2g_site_overload_amperes\{site="yard"\} (\S+)', self.csms.services.metrics.text({}))
+        return float(found[1]) if found else 0.0
+
+
+def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> int:
+    at = {place.station_id: place.node for place in site.places}
+    return sum(drawn[name] for name in names if node.parent is None or at[name] == node.id)
+
+
+@pytest.mark.requirement("R55", "R57")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    fuses=st.lists(st.tuples(st.integers(0, 130), st.integers(0, 70)), min_size=2, max_size=4),
+    manners=st.lists(st.tuples(*[st.sampled_from(BEHAVIOURS)] * 4), min_size=4, max_size=4),
+    prepared=st.tuples(*[st.booleans()] * 4),
+    least_raise_ma=st.sampled_from([0, 500, 3_000]),
+)
+async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_alarm(
+    backend: Start,  # noqa: F811
+    memory_dir: Any,  # noqa: F811
+    fuses: list[tuple[int, int]],
+    manners: list[tuple[str, ...]],
+    prepared: tuple[bool, ...],
+    least_raise_ma: int,
+) -> None:
+    stations = tuple(StationEntry(id=name) for name in NAMES)
+    about = {"tokens": TOKENS, "stations": stations, "ocpp": {"call_timeout_s": 0.03}}
+    async with backend(data_dir=memory_dir / str(next(_databases)), **about) as csms:
+        found, balancer = Yard(csms), Balancer(csms.services)
+        site = yard(130_000, 70_000)
+        await csms.services.store.run(charging.save_site, site, 0)
+        for name, ready in zip(NAMES, prepared, strict=True):
+            station = await found.connect(name)
+            if ready:
+                await balancer.prepare(name)
+            await Charging(csms, station).started()
+        for (main_a, row_a), manner in zip([*fuses, (130, 70)], [*manners[: len(fuses)], ("obeys",) * 4], strict=True):
+            site = yard(main_a * 1000, row_a * 1000, least_raise_ma=least_raise_ma)
+            await csms.services.store.run(charging.save_site, site, 0)
+            for name, behaviour in zip(NAMES, manner, strict=True):
+                found.behaviour[name] = behaviour
+                if behaviour == "obeys" and not found.connected(name):
+                    await found.connect(name)
+            before = dict(found.drawn)
+            await balancer.balance_all()
+            await found.settled()
+            others = [name for name in NAMES if found.behaviour[name] != "obeys"]
+            for node in site.nodes:
+                drawn = through(site, node, found.drawn, NAMES)
+                left = through(site, node, {name: max(before[name], found.drawn[name]) for name in NAMES}, others)
+                assert drawn <= max(node.limits[0], left), (node.id, found.drawn, manner)
+                assert found.alarm_a() * 1000 >= drawn - node.limits[0], "an overload without alarm"
+        assert found.alarm_a() == 0, "all obey, and the alarm goes on"
+        said = [each.name for each in csms.events.told if each.name.startswith("site_overload")]
+        assert not said or said[-1] == "site_overload_ended"
+
+
+async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_once(csms: Backend) -> None:
+    """A fuse of 60 A becomes one of 26 A: 13 A each. One refuses; the other goes down to the 6 A that are left."""
+    found, balancer = Yard(csms), Balancer(csms.services)
+    site = Site(
+        id="yard",
+        nodes=(Node(id="main", limits=(40_000,) * 3),),
+        places=tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:2]),
+    )
+    await csms.services.store.run(charging.save_site, site, 0)
+    for name in NAMES[:2]:
+        await Charging(csms, await found.connect(name)).started()
+    await balancer.balance_all()
+    assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 20_000]
+    for answer, amperes in (("rejects", 26), ("fails", 26), ("rejects", 18)):
+        smaller = Site(id="yard", nodes=(Node(id="main", limits=(amperes * 1000,) * 3),), places=site.places)
+        await csms.services.store.run(charging.save_site, smaller, 0)
+        found.behaviour[NAMES[0]] = answer
+        await balancer.balance_all()
+        await balancer.balance_all()
+        assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 6_000 if amperes == 26 else 0]
+    (overload,) = csms.events.named("site_overloaded")
+    assert overload.data == {"site": "yard", "node": "main", "phase": "L1", "excess_ma": 2_000}
+    assert found.alarm_a() == 2.0
+    found.behaviour[NAMES[0]] = "obeys"
+    await balancer.balance_all()
+    assert found.alarm_a() == 0
+    assert len(csms.events.named("site_overload_ended")) == 1
+
+
+async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> None:
+    found, balancer = Yard(csms), Balancer(csms.services)
+    site = Site(
+        id="yard",
+        nodes=(Node(id="main", limits=(30_000,) * 3),),
+        places=tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:3]),
+        least_raise_ma=3_000,
+    )
+    await csms.services.store.run(charging.save_site, site, 0)
+    for name in NAMES[:3]:
+        await Charging(csms, await found.connect(name)).started()
+    await balancer.balance_all()
+    await found.stations[NAMES[0]].call("NotifyChargingLimit", external_limit(6))
+    await found.stations[NAMES[2]].call("NotifyChargingLimit", external_limit(9))
+    found.behaviour[NAMES[0]] = "rejects"
+    await balancer.balance_all()
+    assert [found.drawn[name] for name in NAMES[:3]] == [10_000, 10_000, 9_000]
+
+
+async def test_a_station_cannot_pull_a_limit_that_it_refused(csms: Backend) -> None:
+    """What it refuses by both messages is not in force for the site, and so not in the answer to a pull either."""
+    site = Site(
+        id="yard",
+        nodes=(Node(id="main", limits=(40_000,) * 3),),
+        places=tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:2]),
+    )
+    await csms.services.store.run(charging.save_site, site, 0)
+    first, second = [await csms.booted(name, version="2.1") for name in NAMES[:2]]
+    key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
+    variable = {"variable": "SupportsDynamicProfiles", "variable_instance": "", "attribute": "Actual", "value": "true"}
+    await csms.services.store.run(device_model.save, first.id, [key | variable])
+    charges = []
+    for station in (first, second):
+        station.answers |= {"SetChargingProfile": ACCEPTED, "UpdateDynamicSchedule": ACCEPTED}
+        charges.append(Charging(csms, station))
+        await charges[-1].started()
+    balancer = Balancer(csms.services)
+    await balancer.balance_all()
+    await charges[1].unplugged()
+    for refusal in (REJECTED, Refused("InternalError")):
+        first.answers |= {"SetChargingProfile": refusal, "UpdateDynamicSchedule": refusal}
+        await balancer.balance_all()
+        pulled = await first.call("PullDynamicScheduleUpdate", {"chargingProfileId": 201})
+        assert pulled["scheduleUpdate"] == {"limit": 20.0}
