@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.safety.excess import FULL, HOLD_MS, LONGEST_MS, MOST, UNIT, Excess, Highest, milliseconds, weigh
+from v2g.safety.excess import FULL, HOLD_US, LONGEST_US, MOST, UNIT, Excess, Highest, microseconds, weigh
 
 T = 1_000_000
-"""Some time, ms: a program has run for a while."""
+"""Some time, µs: a program has run for a while."""
 TICK = 10
 
 
@@ -19,8 +19,8 @@ def lasted(on: int, off: int, weight: int, budget_ms: int, *, most_ms: int = 3_6
     """Return after how many ms a pattern of excess and dips (ms each) has used up its budget, None if it does not."""
     excess = Excess()
     for now in range(0, most_ms, TICK):
-        excess = excess.then(weight if now % (on + off) < on else 0, T + now)
-        if excess.lasts(budget_ms):
+        excess = excess.then(weight if now % (on + off) < on else 0, T + now * 1_000)
+        if excess.lasts(budget_ms * 1_000):
             return now
     return None
 
@@ -40,15 +40,15 @@ def test_an_excess_weighs_as_often_as_it_has_its_margin(excess: int, margin: int
 
 
 @pytest.mark.parametrize(
-    ("seconds", "ms"),
-    [(0.0, 0), (1.25, 1250), (0.0005, 0), (0.0015, 2), (-3.0, -3000), (0.35, 350), (4.6009, 4601)],
+    ("seconds", "us"),
+    [(0.0, 0), (1.25, 1_250_000), (1 / 64, 15_625), (-3.0, -3_000_000), (4.6000009, 4_600_001), (0.5 / 2**20, 0)],
 )
-def test_times_are_whole_milliseconds(seconds: float, ms: int) -> None:
-    assert milliseconds(seconds) == ms
+def test_times_are_whole_microseconds(seconds: float, us: int) -> None:
+    assert microseconds(seconds) == us
 
 
 def test_an_infinite_time_is_later_than_any() -> None:
-    assert (milliseconds(float("inf")), milliseconds(float("-inf"))) == (LONGEST_MS, -LONGEST_MS)
+    assert (microseconds(float("inf")), microseconds(float("-inf"))) == (LONGEST_US, -LONGEST_US)
 
 
 # -- what persists
@@ -60,7 +60,7 @@ def test_what_persists_uses_up_its_budget_in_its_time(budget: int, weight: int) 
     assert lasted(1, 0, weight, budget) == -(-budget * UNIT // weight // TICK) * TICK
 
 
-def test_a_budget_of_nothing_is_used_up_by_the_first_millisecond() -> None:
+def test_a_budget_of_nothing_is_used_up_by_the_first_microsecond() -> None:
     assert not Excess().lasts(0)
     assert not Excess().then(0, T).lasts(0)
     assert not Excess().then(1, T).lasts(0)
@@ -70,14 +70,14 @@ def test_a_budget_of_nothing_is_used_up_by_the_first_millisecond() -> None:
 
 def test_a_smaller_excess_lasts_longer() -> None:
     excess = Excess().then(UNIT + 16, T)
-    assert not excess.then(UNIT + 16, T + 799).lasts(1_000)
-    assert excess.then(UNIT + 16, T + 800).lasts(1_000)
+    assert not excess.then(UNIT + 16, T + 799_000).lasts(1_000_000)
+    assert excess.then(UNIT + 16, T + 800_000).lasts(1_000_000)
 
 
 def test_an_excess_counts_by_its_weight_before_the_next_sample() -> None:
-    excess = Excess().then(UNIT, T).then(MOST, T + 500)
-    assert excess == Excess(500 * UNIT, MOST, T + 500)
-    assert excess.then(UNIT, T + 600).level == 500 * UNIT + 100 * MOST
+    excess = Excess().then(UNIT, T).then(MOST, T + 500_000)
+    assert excess == Excess(500_000 * UNIT, MOST, T + 500_000)
+    assert excess.then(UNIT, T + 600_000).level == 500_000 * UNIT + 100_000 * MOST
 
 
 # -- what dips
@@ -100,15 +100,15 @@ def test_a_large_excess_may_be_as_rare_as_one_in_two_hundred() -> None:
 
 
 def test_a_dip_of_one_sample_does_not_start_again() -> None:
-    excess = Excess().then(UNIT, T).then(UNIT, T + 900).then(0, T + 950)
-    assert excess.level == 950 * UNIT
-    assert excess.then(0, T + 1_000).level == 950 * UNIT - 50
+    excess = Excess().then(UNIT, T).then(UNIT, T + 900_000).then(0, T + 950_000)
+    assert excess.level == 950_000 * UNIT
+    assert excess.then(0, T + 1_000_000).level == 950_000 * UNIT - 50_000
 
 
 def test_a_sample_with_nothing_after_it_counts_no_longer_than_one_period() -> None:
-    assert Excess().then(UNIT, T).then(0, T + 4_100).level == 100 * 64 - 4_000
-    assert Excess().then(UNIT, T).then(0, T + 10_000).level == 0
-    assert Excess().then(MOST, T).then(0, T + HOLD_MS + 50).level == HOLD_MS * MOST - 50
+    assert Excess().then(UNIT, T).then(0, T + 4_100_000).level == 100_000 * 64 - 4_000_000
+    assert Excess().then(UNIT, T).then(0, T + 10_000_000).level == 0
+    assert Excess().then(MOST, T).then(0, T + HOLD_US + 50_000).level == HOLD_US * MOST - 50_000
 
 
 # -- what must not
@@ -121,39 +121,39 @@ def test_a_wrong_sample_now_and_then_never_sums_up() -> None:
 def test_noise_within_the_margin_weighs_nothing_in_a_day() -> None:
     noise, excess = random.Random(1), Excess()
     for now in range(0, 24 * 3_600_000, 2_000):
-        excess = excess.then(weigh(round(noise.gauss(0, 30)), 100), T + now)
-        assert not excess.lasts(1_000)
+        excess = excess.then(weigh(round(noise.gauss(0, 30)), 100), T + now * 1_000)
+        assert not excess.lasts(1_000_000)
 
 
 def test_a_budget_used_up_is_back_after_64_times_its_length() -> None:
-    excess = Excess().then(UNIT, T).then(UNIT, T + 1_000).then(0, T + 1_001)
-    assert excess.then(0, T + 1_001 + 64_063).level == 1
-    assert excess.then(0, T + 1_001 + 64_064).level == 0
-    assert excess.then(0, T + 1_001 + 90_000).level == 0
+    excess = Excess().then(UNIT, T).then(UNIT, T + 1_000_000).then(0, T + 1_001_000)
+    assert excess.then(0, T + 65_064_999).level == 1
+    assert excess.then(0, T + 65_065_000).level == 0
+    assert excess.then(0, T + 90_000_000).level == 0
 
 
 def test_a_clock_that_goes_back_counts_nothing() -> None:
-    assert Excess(500, UNIT, T).then(UNIT, T - 1_000) == Excess(500, UNIT, T - 1_000)
-    assert Excess(500, 0, T).then(UNIT, T - 1_000) == Excess(500, UNIT, T - 1_000)
+    assert Excess(500, UNIT, T).then(UNIT, T - 1_000_000) == Excess(500, UNIT, T - 1_000_000)
+    assert Excess(500, 0, T).then(UNIT, T - 1_000_000) == Excess(500, UNIT, T - 1_000_000)
 
 
 def test_levels_stay_within_64_bits() -> None:
-    longest = Excess(FULL, MOST, -LONGEST_MS)
-    assert (FULL, LONGEST_MS) == (1 << 40, 1 << 53)
-    assert FULL + 2 * LONGEST_MS * MOST < 1 << 63
+    longest = Excess(FULL, MOST, -LONGEST_US)
+    assert (FULL, LONGEST_US) == (1 << 50, 1 << 53)
+    assert FULL + 2 * LONGEST_US * MOST < 1 << 63
     assert (Excess(), Highest()) == (Excess(0, 0, 0), Highest(0, ()))
-    assert longest.then(MOST, LONGEST_MS) == Excess(FULL, MOST, LONGEST_MS)
+    assert longest.then(MOST, LONGEST_US) == Excess(FULL, MOST, LONGEST_US)
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, MOST)), max_size=20))
 def test_the_level_is_the_sum_written_out(steps: list[tuple[int, int]]) -> None:
-    excess, now, level = Excess(at_ms=T), T, 0
+    excess, now, level = Excess(at_us=T), T, 0
     for (_, before), (passed, weight) in pairwise([(0, 0), *steps]):
-        now += passed
+        now += passed * 1_000
         excess = excess.then(weight, now)
         for ms in range(passed):  # one by one
-            counts = before and (weight or ms < HOLD_MS)
-            level = level + before if counts else level - 1
+            counts = before and (weight or ms < HOLD_US // 1_000)
+            level += 1_000 * before if counts else -1_000
         level = max(0, level)
         assert excess.level == level
 
@@ -176,8 +176,8 @@ def test_a_raised_bound_holds_at_once_and_alone() -> None:
 
 @pytest.mark.parametrize(("follow", "slot"), [(6_400, 100), (64, 1), (10, 1)])
 def test_a_lowered_bound_ends_at_the_end_of_a_slot(follow: int, slot: int) -> None:
-    first = T + slot + 1
-    end = T + 2 * slot if slot > 1 else first
+    first = T + slot + 1 if slot > 1 else T + 1
+    end = T + 2 * slot if slot > 1 else T + 1
     highest = Highest().then(9, T, follow).then(5, first, follow)
     assert highest.past == ((end, 9),)
     assert highest.then(5, end + follow - 1, follow).most == 9
@@ -196,8 +196,8 @@ def test_a_bound_that_goes_up_and_down_is_the_higher_one_for_as_long_only() -> N
 
 def test_of_values_within_one_slot_the_highest_is_kept() -> None:
     highest = Highest().then(9, T, 6_400)
-    for value, now in ((8, T + 1), (7, T + 2), (6, T + 101), (5, T + 102), (4, T + 201), (3, T + 202)):
-        highest = highest.then(value, now, 6_400)
+    for value, now in ((8, 1), (7, 2), (6, 101), (5, 102), (4, 201), (3, 202)):
+        highest = highest.then(value, T + now, 6_400)
     assert highest == Highest(3, ((T + 100, 9), (T + 200, 7), (T + 300, 5)))
 
 

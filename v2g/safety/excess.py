@@ -15,8 +15,8 @@ to a fault after hours.
 - A device that follows a bound may lag behind it, and no lag is an excess: `Highest` keeps a lowered bound in force for
   the time to follow it, however often it changes.
 
-All arithmetic is of integers, so that another implementation can repeat it exactly: times in ms, levels in ms x weight
-(at most `FULL`), weights 0 to `MOST`; quotients of non-negative numbers, rounded down. `milliseconds` rounds half to even.
+All arithmetic is of integers, so that another implementation can repeat it exactly: times in µs, levels in µs x weight
+(at most `FULL`), weights 0 to `MOST`; quotients of non-negative numbers, rounded down. `microseconds` rounds half to even.
 """
 
 from typing import Final
@@ -25,24 +25,24 @@ import msgspec
 
 UNIT: Final = 64
 MOST: Final = 4 * UNIT
-"""Weight of an excess as large as its margin, and the greatest weight. Without excess 1 per ms leaks: a budget used up
+"""Weight of an excess as large as its margin, and the greatest weight. Without excess 1 per µs leaks: a budget used up
 is available again after 64 times its length."""
 
-HOLD_MS: Final = 100
+HOLD_US: Final = 100_000
 """How long a sample counts if the next one is within the bound: one period of the monitors."""
 
 SLOTS: Final = 64
 """Resolution of the time to follow: `Highest` stores at most so many values and one."""
 
-FULL: Final = 1 << 40
-LONGEST_MS: Final = 1 << 53
+FULL: Final = 1 << 50
+LONGEST_US: Final = 1 << 53
 """The highest level, and a time later than any; a sum of two times, or of a level and a time of the greatest weight,
 is below 2^62."""
 
 
-def milliseconds(seconds: float) -> int:
-    """Return a time or duration (s, may be infinite) in ms."""
-    return round(max(-LONGEST_MS, min(LONGEST_MS, seconds * 1000)))
+def microseconds(seconds: float) -> int:
+    """Return a time or duration (s, may be infinite) in µs."""
+    return round(max(-LONGEST_US, min(LONGEST_US, seconds * 1_000_000)))
 
 
 def weigh(excess: int, margin: int) -> int:
@@ -51,39 +51,39 @@ def weigh(excess: int, margin: int) -> int:
 
 
 class Excess(msgspec.Struct, frozen=True):
-    """The level of one excess at the time `at_ms`; `weight` is its present weight."""
+    """The level of one excess at the time `at_us`; `weight` is its present weight."""
 
     level: int = 0
     weight: int = 0
-    at_ms: int = 0
+    at_us: int = 0
 
-    def then(self, weight: int, now_ms: int) -> "Excess":
+    def then(self, weight: int, now_us: int) -> "Excess":
         """Return it with a new sample."""
-        passed = max(0, now_ms - self.at_ms)
-        beyond = 0 if not self.weight else passed if weight else min(passed, HOLD_MS)
+        passed = max(0, now_us - self.at_us)
+        beyond = 0 if not self.weight else passed if weight else min(passed, HOLD_US)
         level = self.level + beyond * self.weight - (passed - beyond)
-        return Excess(max(0, min(FULL, level)), weight, now_ms)
+        return Excess(max(0, min(FULL, level)), weight, now_us)
 
-    def lasts(self, budget_ms: int) -> bool:
-        """Return whether a budget is used up; one of 0 with the first ms beyond the bound."""
-        return self.level >= max(1, budget_ms * UNIT)
+    def lasts(self, budget_us: int) -> bool:
+        """Return whether a budget is used up; one of 0 with the first µs beyond the bound."""
+        return self.level >= max(1, budget_us * UNIT)
 
 
 class Highest(msgspec.Struct, frozen=True):
     """The present value of a bound, and the earlier higher ones that may still be followed.
 
-    `past` are pairs of the end of a value's time (ms, rounded up to a slot) and the value, both in order.
+    `past` are pairs of the end of a value's time (µs, rounded up to a slot) and the value, both in order.
     """
 
     value: int = 0
     past: tuple[tuple[int, int], ...] = ()
 
-    def then(self, value: int, now_ms: int, follow_ms: int) -> "Highest":
-        """Return it with a new value; each lowered one is kept for `follow_ms`, and up to a 64th more."""
-        past = tuple(pair for pair in self.past if now_ms < pair[0] + follow_ms and pair[1] > value)
+    def then(self, value: int, now_us: int, follow_us: int) -> "Highest":
+        """Return it with a new value; each lowered one is kept for `follow_us`, and up to a 64th more."""
+        past = tuple(pair for pair in self.past if now_us < pair[0] + follow_us and pair[1] > value)
         if self.value > value:
-            slot = max(1, follow_ms // SLOTS)
-            end = -(-now_ms // slot) * slot
+            slot = max(1, follow_us // SLOTS)
+            end = -(-now_us // slot) * slot
             if not past or past[-1][0] != end:
                 past += ((end, self.value),)
         return Highest(value, past)
