@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants board interop verify fuzz bench docs package release soak audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants board interop verify fuzz bench bench-compare bench-record docs package release soak audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -89,6 +89,12 @@ fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, 
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-compare: $(VENV)/dev ## a session, or the benchmarks in ARGS, on this tree and on REV in turn: CPU, memory, ratios
+	$(BIN)/python -m benchmarks.compare $(or $(REV),HEAD) $(ARGS)
+
+bench-record: $(VENV)/dev ## append the cost of a session to benchmarks/history.jsonl
+	$(BIN)/python -m benchmarks.history $(ARGS)
 
 docs: $(VENV)/dev  ## reference pages, made anew from the code
 	$(BIN)/python docs/generate.py

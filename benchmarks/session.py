@@ -42,7 +42,8 @@ _STAMP = re.compile(r"^\S+\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) - (.*)$", re
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One session: seconds to energy and to its end, CPU (s) and peak memory (MiB) of both sides."""
+    """One session: seconds to energy and to its end, CPU (s) and peak memory (MiB) of both sides; CPU (s) of our
+    back end."""
 
     energy_s: float
     wall_s: float
@@ -50,6 +51,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     secc_mib: float
     evcc_mib: float
     loops: int
+    csms_cpu_s: float = 0.0
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
@@ -92,21 +94,15 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     )  # fmt: skip
 
 
-def run_own(*, quick: bool, scenario: str = "discharge") -> Run:
-    """Run a scenario of `v2g demo` and evaluate its report."""
+def run_own(*, quick: bool, scenario: str = "discharge", checkout: Path | None = None) -> Run:
+    """Run a scenario of `v2g demo`, of another checkout by its own environment, and evaluate its report."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-c",
-            "from v2g_cli.main import main; main()",
-            "demo",
-            "--json",
-            "--scenario",
-            scenario,
-        ]
+        own = [sys.executable, "-c", "from v2g_cli.main import main; main()"]
+        command = [str(checkout / ".venv" / "bin" / "v2g")] if checkout else own
+        command += ["demo", "--json", "--scenario", scenario]
         command += ["--folder", str(Path(folder) / "run"), *(("--time-scale", str(QUICK_SCALE)) if quick else ())]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=checkout, check=False)
     records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     summary = records[-1] if records and records[-1]["record"] == "summary" else {}
     failed = [check["name"] for check in summary.get("checks", ()) if not check["passed"]]
@@ -126,6 +122,7 @@ def run_own(*, quick: bool, scenario: str = "discharge") -> Run:
         secc_mib=programs["secc"]["rss_mib"],
         evcc_mib=programs["evcc"]["rss_mib"],
         loops=len(flows),
+        csms_cpu_s=programs["csms"]["cpu_s"],
     )
 
 

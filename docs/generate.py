@@ -17,6 +17,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
+from benchmarks import history  # noqa: E402
 from docs import (  # noqa: E402
     api,
     certification,
@@ -110,6 +111,7 @@ def pictures() -> Iterator[tuple[Path, str]]:
     for name, title in titles.items():
         file = ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg"
         yield file, charts.svg(drawn_chart(name), title)
+    yield ROOT / "docs" / "reference" / "charts" / "speed.svg", history.chart(history.landings())
 
 
 def _side_charts() -> "Mapping[PayloadType, Chart]":
@@ -335,6 +337,20 @@ def duty_table() -> str:
     return table(("Duty cycle D, %", "Meaning", "A"), rows)
 
 
+def speed() -> str:
+    """Return what a session has cost, landing by landing."""
+    return table(
+        ("State", "Measured", "Charger and vehicle", "Back end", "Charger, MiB", "Vehicle, MiB", "Unit, s", "Machine"),
+        (
+            (
+                f"`{each.revision}`", each.utc[:10], f"{each.charger_and_vehicle:.1f}", f"{each.back_end:.1f}",
+                f"{each.charger_mib:.0f}", f"{each.vehicle_mib:.0f}", f"{each.reference_s:.3f}", each.machine,
+            )
+            for each in history.landings()
+        ),
+    )  # fmt: skip
+
+
 def connection_faults() -> str:
     """Return what can be wrong with a station's attempt to connect, and what to do about it."""
     from csms.domain.stations import connection_faults as faults
@@ -399,6 +415,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "sequence-table": sequence_table,
     "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,
+    "speed": speed,
     "status": configuration.status,
     "telemetry-signals": telemetry_signals,
     "error-codes": error_codes,

@@ -43,7 +43,7 @@ def test_generated_parts_are_what_the_code_says(page: Path) -> None:
 @pytest.mark.parametrize(("picture", "text"), list(generate.pictures()), ids=lambda each: getattr(each, "name", ""))
 def test_pictures_are_what_the_code_says(picture: Path, text: str) -> None:
     assert picture.read_text() == text, "run `python docs/generate.py`"
-    names = ("sequence-chart.md", "iso15118-2.md", "din70121.md")
+    names = ("sequence-chart.md", "iso15118-2.md", "din70121.md", "speed.md")
     assert any(f"(charts/{picture.name})" in (DOCS / "reference" / name).read_text() for name in names)
 
 
