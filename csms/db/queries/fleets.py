@@ -18,13 +18,13 @@ def save(connection: Connection, fleet: Fleet, now_ms: int) -> None:
 def get(connection: Connection, fleet_id: str) -> Fleet | None:
     """Return a fleet by its id."""
     document = connection.execute(select(fleets.c.document).where(fleets.c.fleet_id == fleet_id)).scalar()
-    return None if document is None else typed_json.decode(document, Fleet)
+    return None if document is None else _fleet(document)
 
 
 def every(connection: Connection) -> list[Fleet]:
     """Return every fleet, by id."""
     rows = connection.execute(select(fleets.c.document).order_by(fleets.c.fleet_id))
-    return [typed_json.decode(row.document, Fleet) for row in rows]
+    return [_fleet(row.document) for row in rows]
 
 
 def remove(connection: Connection, fleet_id: str) -> bool:
@@ -42,3 +42,11 @@ def call(connection: Connection, fleet_id: str) -> FleetCall | None:
     """Return the call of a fleet's flexibility."""
     document = connection.execute(select(fleets.c.call).where(fleets.c.fleet_id == fleet_id)).scalar()
     return None if document is None else typed_json.decode(document, FleetCall)
+
+
+def _fleet(document: str) -> Fleet:
+    """Return a stored fleet, without what those stored by version 0.1 still have."""
+    fields = msgspec.json.decode(document)
+    for name in ("preheat_below_c", "preheat_ms"):
+        fields.get("climate", {}).pop(name, None)
+    return typed_json.decode(msgspec.json.encode(fields), Fleet)

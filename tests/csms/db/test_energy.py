@@ -1,15 +1,19 @@
 """Prices, profiles, sites and DER controls in the database, the same on either kind."""
 
+import json
+
 import msgspec
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
-from csms.db.queries import charging, der, stations, tariffs, transactions
+from csms.db import tables
+from csms.db.queries import charging, der, fleets, stations, tariffs, transactions
 from csms.db.queries.events import add_event
 from csms.db.queries.tariffs import Scope
 from csms.db.store import Store
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
+from csms.domain.charging.fleets import Fleet
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Place, Site
 from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
@@ -190,3 +194,16 @@ def test_a_wanted_limit_is_kept_until_it_was_told(store: Store) -> None:
         assert not transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
 
     store.do(work)
+
+
+async def test_a_fleet_that_was_stored_with_preheating_is_read_without_it(store: Store) -> None:
+    await store.run(fleets.save, Fleet(id="depot"), START)
+    old = json.loads(msgspec.json.encode(Fleet(id="depot")))
+    old["climate"] |= {"preheat_below_c": 5.0, "preheat_ms": 1_800_000}
+
+    def rewrite(connection: Connection) -> None:
+        connection.execute(update(tables.fleets).values(document=json.dumps(old)))
+
+    await store.run(rewrite)
+    assert await store.read(fleets.get, "depot") == Fleet(id="depot")
+    assert await store.read(fleets.every) == [Fleet(id="depot")]

@@ -68,11 +68,14 @@ def cost(problem: DispatchProblem, plan: DispatchPlan) -> float:
     return total
 
 
-def least_cost(problem: DispatchProblem, directions: Sequence[bool] | None = None) -> float:
+def least_cost(
+    problem: DispatchProblem, directions: Sequence[bool] | None = None, ready: Sequence[int] | None = None
+) -> float:
     """The least cost of a fleet that can reach its targets, by Clarabel, an interior-point solver of other authors.
 
-    `directions`: of each period, whether it may only charge and import, else only discharge and feed in. Batteries are
-    sums over all periods before, so that hardly a row is the planner's own.
+    `directions`: of each period, whether it may only charge and import, else only discharge and feed in. `ready`: the
+    period from which each vehicle may discharge, and before which it has its reserve; all have it now unless said.
+    Batteries are sums over all periods before, so that hardly a row is the planner's own.
     """
     count, fleet = len(problem.periods), problem.vehicles
     length = np.array([period.hours for period in problem.periods])
@@ -93,12 +96,15 @@ def least_cost(problem: DispatchProblem, directions: Sequence[bool] | None = Non
         present = np.array([period.presence(each) for period in problem.periods])
         upper[into] = each.charge_w / 1000 * present
         upper[out] = each.discharge_w / 1000 * present * [period.discharge for period in problem.periods]
+        upper[out][: 0 if ready is None else ready[number - 1]] = 0.0
         price[out] = each.wear_micro_per_kwh / 1e6 / each.discharge_efficiency * length
         for last in range(count):
             level = np.zeros(size)
             level[into.start : into.start + last + 1] = each.charge_efficiency * length[: last + 1]
             level[out.start : out.start + last + 1] = -length[: last + 1] / each.discharge_efficiency
-            least = max(each.target_wh, each.reserve_wh) if last == count - 1 else each.reserve_wh
+            reserve_wh = 0 if ready is not None and last < ready[number - 1] - 1 else each.reserve_wh
+            reserve_wh = 0 if ready is not None and ready[number - 1] == count else reserve_wh
+            least = max(each.target_wh, reserve_wh) if last == count - 1 else reserve_wh
             rows += [level, -level]
             right += [(each.capacity_wh - each.energy_wh) / 1000, (each.energy_wh - least) / 1000]
     for period, charging in enumerate(directions or ()):

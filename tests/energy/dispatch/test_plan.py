@@ -52,7 +52,6 @@ def test_a_plan_says_nothing_of_vehicles_and_times_that_are_not_its_own() -> Non
     assert plan.power_w("a", at(2)) is None
     assert plan.power_w("a", at(0) - 1) is None
     assert plan.power_w("b", at(0)) is None
-    assert plan.preheat_from_ms("b") is None
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def day() -> DispatchProblem:
         )
     )
     vehicles = (
-        vehicle("trades <&>", discharge_w=10_000, preheat_w=3_000, departure_ms=at(4)),
+        vehicle("trades <&>", discharge_w=10_000, departure_ms=at(4)),
         vehicle("leaves", target_wh=60_000, departure_ms=at(1)),
         vehicle("has all"),
     )
@@ -79,11 +78,10 @@ def test_a_plan_is_explained_in_words(day: DispatchProblem) -> None:
     text = "\n".join(said)
     assert said[0].startswith("The plan is the cheapest one")
     assert "from 08:00 to 09:00, 11:00 to 12:00, while importing costs 0.1000 to 0.4000 per kWh" in text
-    assert "7.0 kWh of what vehicles take are the site's own generation." in text
+    assert "10.0 kWh of what vehicles take are the site's own generation." in text
     assert "Vehicles discharge from 08:00 to 09:00, 10:00 to 11:00, while feeding in earns 0.0500 to 0.3500" in text
     assert "leaves: departs before its target can be reached at full power (20.0 kWh short in total)." in text
     assert "has all: has its target, and no trade pays." in text
-    assert "Preheated before departure: trades <&>." in text
     assert "curtailed" in text
     net = earnings(day, plan).net_micro / 1e6
     assert said[-1].endswith(f"Net gain: {net:.2f}, {net * 6:.2f} a day.")

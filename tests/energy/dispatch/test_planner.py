@@ -119,7 +119,7 @@ class Promises:
         plan = make_plan(self.problem)
         assert plan.method is not Method.AT_ONCE or not self.problem.vehicles
         for n, period in enumerate(self.problem.periods):
-            drawn = sum(each.power_w[n] + (each.preheat_w[n] if each.preheat_w else 0) for each in plan.vehicles)
+            drawn = sum(each.power_w[n] for each in plan.vehicles)
             assert drawn <= max(0, period.import_limit_w - period.base_w)
             assert plan.grid_w[n] >= -period.export_limit_w
             assert plan.excess_w[n] <= max(0, period.base_w - period.import_limit_w)
@@ -221,10 +221,44 @@ def test_what_a_vehicle_does_not_get_has_a_name(changed: dict[str, object], reas
     assert make_plan(problem).vehicles[0].reason is reason
 
 
-def test_a_vehicle_below_its_reserve_is_only_charged() -> None:
+def test_a_vehicle_below_its_reserve_sells_once_it_has_reached_it() -> None:
+    """30 kWh bought for 0.10 and 20 sold for 0.50, although it begins 1 Wh below its reserve."""
+    problem = DispatchProblem(
+        periods=hours([0.1, 0.1, 0.1, 0.5, 0.5], [0.05, 0.05, 0.05, 0.5, 0.5]),
+        vehicles=(vehicle(energy_wh=9_999, reserve_wh=10_000, target_wh=20_000, discharge_w=10_000),),
+    )
+    plan = make_plan(problem)
+    assert plan.method is Method.OPTIMAL
+    assert plan.vehicles[0].power_w == (10_000, 10_000, 10_000, -9_999, -10_000)
+    assert cost(problem, plan) == pytest.approx(3 - 10, abs=0.001)
+
+
+def test_a_vehicle_below_its_reserve_waits_for_a_cheap_hour_and_never_sells_below_it() -> None:
     low = vehicle(energy_wh=5_000, reserve_wh=10_000, target_wh=0, discharge_w=10_000)
-    plan = make_plan(DispatchProblem(periods=hours([0.1, 0.1, 0.9], [0, 0, 0.9]), vehicles=(low,)))
-    assert plan.vehicles[0].power_w == (0, 0, 0)
+    dear_now = DispatchProblem(periods=hours([0.9, 0.1, 0.9], [0.9, 0.1, 0.9]), vehicles=(low,))
+    assert make_plan(dear_now).vehicles[0].power_w == (0, 10_000, -5_000)
+    out_of_reach = DispatchProblem(periods=hours([0.1, 0.9], [0.0, 0.9], import_limit_w=4_000), vehicles=(low,))
+    assert make_plan(out_of_reach).vehicles[0].power_w == (0, 0)
+
+
+@pytest.mark.requirement("R50")
+@settings(max_examples=40, deadline=None)
+@given(problems(), st.data())
+def test_a_vehicle_below_its_reserve_is_planned_as_another_solver_does_within_the_stated_gap(
+    problem: DispatchProblem, data: st.DataObject
+) -> None:
+    energy_wh = data.draw(st.integers(0, 12_000))
+    target_wh = data.draw(st.integers(0, energy_wh))
+    low = msgspec.structs.replace(problem.vehicles[0], energy_wh=energy_wh, reserve_wh=12_000, target_wh=target_wh)
+    problem = msgspec.structs.replace(problem, vehicles=(low, *problem.vehicles[1:]))
+    count, others = len(problem.periods), (0,) * (len(problem.vehicles) - 1)
+    ways = range(count + 1) if energy_wh < 12_000 else range(1)
+    best = min(least_cost(problem, ready=(way, *others)) for way in ways)
+    plan = make_plan(problem)
+    Promises(problem).kept()
+    assert best - CENT <= cost(problem, plan) <= best + plan.gap_micro / 1e6 + CENT
+    for power, energy in zip(plan.vehicles[0].power_w, plan.vehicles[0].energy_wh, strict=True):
+        assert power >= 0 or energy >= 12_000 - 2, "discharged below its reserve"
 
 
 def test_of_equal_prices_the_first_hours_are_used_without_gaps() -> None:

@@ -209,7 +209,7 @@ def test_on_a_recorded_market_day_no_solver_earns_more() -> None:
 
 
 def cold_car(**changed: object) -> FleetVehicle:
-    return vehicle(**{"target_wh": 50_000, "preheat_w": 4_000, "departure_ms": at(23)} | changed)
+    return vehicle(**{"target_wh": 50_000, "departure_ms": at(23)} | changed)
 
 
 @pytest.mark.requirement("R59")
@@ -229,7 +229,7 @@ def test_charging_moves_to_the_cool_hours_of_a_hot_day() -> None:
 
 
 @pytest.mark.requirement("R59")
-def test_in_the_cold_of_a_recorded_night_power_is_derated_and_the_battery_preheated_before_departure() -> None:
+def test_in_the_cold_of_a_recorded_night_power_is_derated() -> None:
     cold = [celsius for _, celsius in recorded()]
     periods = tuple(
         msgspec.structs.replace(period, temperature_c=celsius, import_limit_w=12_000)
@@ -242,14 +242,7 @@ def test_in_the_cold_of_a_recorded_night_power_is_derated_and_the_battery_prehea
     for power, celsius in zip(part.power_w, cold, strict=True):
         # by the curve: 0 % at -20 degrees, 30 % at 0
         assert power <= 10_000 * 0.3 * (celsius + 20) / 20 + 1
-    begins = plan.preheat_from_ms("a")
-    assert begins == at(22.5)
-    heating = [n for n, power in enumerate(part.preheat_w) if power]
-    assert heating == [90, 91]
-    assert all(part.preheat_w[n] == 4_000 and part.power_w[n] + part.preheat_w[n] <= 10_000 for n in heating)
     assert max(plan.grid_w) <= 12_000
-    mild = tuple(msgspec.structs.replace(period, temperature_c=12.0) for period in periods)
-    assert make_plan(msgspec.structs.replace(problem, periods=mild)).preheat_from_ms("a") is None
 
 
 @pytest.mark.requirement("R59")
@@ -257,16 +250,6 @@ def test_too_cold_all_along_is_the_reason_of_a_shortfall() -> None:
     frost = tuple(msgspec.structs.replace(period, temperature_c=-19.0) for period in hours([0.1] * 4))
     problem = DispatchProblem(periods=frost, vehicles=(cold_car(departure_ms=None),), climate=Climate())
     assert make_plan(problem).vehicles[0].reason is Reason.TEMPERATURE
-
-
-def test_preheating_waits_for_the_limit_of_the_site_as_charging_does() -> None:
-    frost = tuple(msgspec.structs.replace(period, temperature_c=-5.0) for period in hours([0.1] * 4))
-    frost = tuple(msgspec.structs.replace(period, import_limit_w=6_000) for period in frost)
-    cars = tuple(cold_car(id=str(n), energy_wh=50_000, departure_ms=at(4)) for n in range(3))
-    climate = Climate(preheat_ms=HOUR_MS)
-    plan = make_plan(DispatchProblem(periods=frost, vehicles=cars, climate=climate))
-    assert sum(each.preheat_w[-1] for each in plan.vehicles if each.preheat_w) == 6_000
-    assert max(plan.grid_w) == 6_000
 
 
 @pytest.mark.parametrize("curve", [((0.0, 0.5), (0.0, 1.0)), ((10.0, 0.5), (0.0, 1.0))])

@@ -1,7 +1,7 @@
 """The linear programme of a plan, solved by HiGHS. Import it only where a plan is made: it needs the extra `csms`.
 
 Variables are kWh of a period, at least 0: import, export, curtailed generation, excess of the site's own load; for each
-vehicle and period charging, discharging and heating; what a target lacks and what is left above it. A vehicle that may
+vehicle and period charging and discharging; what a target lacks and what is left above it. A vehicle that may
 discharge has its battery's energy after each period as variables, too; one that only charges needs a single row.
 
 Charging and discharging at once, and importing and exporting at once, would only pay where energy has a negative value
@@ -10,6 +10,7 @@ better one that whole-number variables find in time.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,8 @@ _IDLE: Final = 1.0
 """Micro-units per kWh that discharging costs at least: without a gain, energy stays where it is."""
 _EARNEST: Final = 1e-5
 """kWh of both directions at once that are more than a rounding error."""
+_REACHED_WH: Final = 0.01
+"""By how much a solution may miss a reserve that counts as reached."""
 _SHARED: Final = np.arange(4) / 100
 """By how much each further quarter of what a target lacks costs more: vehicles of one priority share a shortage."""
 _SEARCHED_MOST: Final = 40_000
@@ -40,11 +43,14 @@ Array = Any
 
 
 class Solution(msgspec.Struct, frozen=True):
-    """Power of each vehicle and period (W, arrays), and of the site; `gap_micro`: at most that far from the optimum."""
+    """Power of each vehicle and period (W, arrays), and of the site; `gap_micro`: at most that far from the optimum.
+
+    `cost`: in thousandths of a currency unit, with all that is no money.
+    """
 
     power_w: Array
-    heat_w: Array
     curtailed_w: Array
+    cost: float
     gap_micro: int
 
 
@@ -142,10 +148,17 @@ class Linear(msgspec.Struct, frozen=True):
         return (None, bound) if found.x is None else (found.x[:columns], bound)
 
 
-class Fleet:
-    """The programme of a problem (`linear`), and which of its columns mean what."""
+class Reserve(msgspec.Struct, frozen=True):
+    """From which period on a vehicle may discharge, and keeps so much energy (Wh) from the end of the one before."""
 
-    def __init__(self, problem: DispatchProblem) -> None:
+    from_period: int
+    least_wh: int
+
+
+class Fleet:
+    """The programme of a problem (`linear`), and which of its columns mean what; `reserves` are its vehicles'."""
+
+    def __init__(self, problem: DispatchProblem, reserves: Sequence[Reserve]) -> None:
         self.problem = problem
         periods = problem.periods
         self.hours = np.array([period.hours for period in periods])
@@ -171,7 +184,7 @@ class Fleet:
         )
         """Micro-units per kWh that a target lacks: more than any price, so that prices never leave a vehicle short."""
         self._site()
-        self.parts = [self._vehicle(each) for each in problem.vehicles]
+        self.parts = [self._vehicle(*each) for each in zip(problem.vehicles, reserves, strict=True)]
         self.linear = self.program.linear()
 
     def _site(self) -> None:
@@ -181,7 +194,7 @@ class Fleet:
             for name in ("base_w", "import_limit_w", "export_limit_w", "pv_w")
         )
         vehicles = self.problem.vehicles
-        most_in = sum(each.charge_w + each.preheat_w for each in vehicles) / 1000 * hours
+        most_in = sum(each.charge_w for each in vehicles) / 1000 * hours
         most_out = sum(each.discharge_w for each in vehicles) / 1000 * hours
         self.buying = program.add(self.buy, np.minimum(limit, np.maximum(0.0, base + pv) + most_in))
         self.selling = program.add(-self.sell, np.minimum(export, pv + most_out))
@@ -191,7 +204,7 @@ class Fleet:
         for columns, sign in ((self.buying, 1), (excess, 1), (self.selling, -1), (self.curtailed, -1)):
             program.put(self.balance, columns, float(sign))
 
-    def _vehicle(self, each: FleetVehicle) -> "_Part":
+    def _vehicle(self, each: FleetVehicle, reserve: Reserve) -> "_Part":
         program, hours = self.program, self.hours
         share = self._overlap(each.arrival_ms, each.departure_ms)
         present = np.flatnonzero(share >= LEAST_PRESENCE)
@@ -199,19 +212,23 @@ class Fleet:
         charging = program.add(self.charge_cost[present], (power * share)[present])
         program.put(self.balance[present], charging, -1 / share[present])
         giving = present[:0]
-        if each.discharge_w and each.energy_wh >= each.reserve_wh:
-            giving = np.flatnonzero((share > 1 - 1e-9) & self.allowed & (self.discharge_share > 0))
+        if each.discharge_w:
+            able = (share > 1 - 1e-9) & self.allowed & (self.discharge_share > 0)
+            giving = np.flatnonzero(able & (np.arange(len(share)) >= reserve.from_period))
         discharging = program.add(
             self.discharge_cost[giving] + each.wear_micro_per_kwh / each.discharge_efficiency,
             (each.discharge_w / 1000 * self.discharge_share * hours)[giving],
         )
         program.put(self.balance[giving], discharging, 1.0)
+        levels = present[:0]
         if len(present):
-            self._battery(each, present, charging, giving, discharging)
-        heating, heated, heat_share = self._heat(each, present, charging, share)
-        return _Part(present, charging, giving, discharging, share, heating, heated, heat_share)
+            levels = self._battery(each, reserve, present, charging, giving, discharging)
+        return _Part(present, charging, giving, discharging, levels, share)
 
-    def _battery(self, each: FleetVehicle, present: Array, charging: Array, giving: Array, discharging: Array) -> None:
+    def _battery(
+        self, each: FleetVehicle, reserve: Reserve, present: Array, charging: Array, giving: Array, discharging: Array
+    ) -> Array:
+        """Return the columns of the energy after each period, none for a vehicle that only charges."""
         program, capacity = self.program, each.capacity_wh / 1000
         target = self.problem.target_wh(each) / 1000
         step = max(0.0, target - each.energy_wh / 1000) / len(_SHARED)
@@ -219,8 +236,10 @@ class Fleet:
             self.lack * (1 + each.priority / 20 + _SHARED), np.append(np.full(len(_SHARED) - 1, step), np.inf)
         )
         left = program.add(-float(self.problem.surplus_micro_per_kwh), capacity - target)
+        levels = present[:0]
         if len(giving):
-            levels = program.add(0.0, capacity, np.full(len(present), each.reserve_wh / 1000))
+            least = np.where(present >= reserve.from_period - 1, reserve.least_wh / 1000, 0.0)
+            levels = program.add(0.0, capacity, least)
             chain = program.rows(np.concatenate([[-each.energy_wh / 1000], np.zeros(len(present) - 1)]))
             program.put(chain, charging, each.charge_efficiency)
             program.put(chain[np.searchsorted(present, giving)], discharging, -1 / each.discharge_efficiency)
@@ -233,31 +252,7 @@ class Fleet:
             program.put(np.repeat(end, len(charging)), charging, each.charge_efficiency)
         program.put(np.repeat(end, len(lacking)), lacking, 1.0)
         program.put(end, left, -1.0)
-
-    def _heat(self, each: FleetVehicle, present: Array, charging: Array, share: Array) -> tuple[Array, Array, Array]:
-        program, climate, departure = self.program, self.problem.climate, each.departure_ms
-        none = present[:0]
-        if not each.preheat_w or not climate.preheat_ms or departure is None:
-            return none, none, share
-        last = np.flatnonzero((self.starts < departure) & (departure <= self.ends))
-        cold = len(last) and self.problem.periods[last[0]].temperature_c
-        if not len(last) or cold is None or cold >= climate.preheat_below_c:
-            return none, none, share
-        begin = max(departure - climate.preheat_ms, each.arrival_ms or 0)
-        overlap = self._overlap(begin, departure)
-        heated = np.flatnonzero(overlap >= LEAST_PRESENCE)
-        heating = program.add(
-            -self.lack / 2, (min(each.preheat_w, each.charge_w) / 1000 * overlap * self.hours)[heated]
-        )
-        program.put(self.balance[heated], heating, -1 / overlap[heated])
-        shared = program.rows((each.charge_w / 1000 * self.hours)[heated])
-        program.put(shared, heating, 1 / overlap[heated])
-        spare = program.add(np.zeros(len(heated)), np.inf)
-        program.put(shared, spare, 1.0)
-        among = np.flatnonzero(np.isin(present, heated))
-        rows = shared[np.searchsorted(heated, present[among])]
-        program.put(rows, charging[among], 1 / share[present[among]])
-        return heating, heated, overlap
+        return levels
 
     def opposites(self) -> tuple[Array, Array]:
         """Return the pairs of columns of which only one may be above 0."""
@@ -284,13 +279,19 @@ class Fleet:
     def solution(self, values: Array, gap: float) -> Solution:
         """Return the powers that values of the columns mean."""
         count = len(self.hours)
-        power, heat = np.zeros((len(self.parts), count)), np.zeros((len(self.parts), count))
+        power = np.zeros((len(self.parts), count))
         for row, part in enumerate(self.parts):
             power[row, part.present] = values[part.charging] / part.share[part.present]
             power[row, part.giving] -= values[part.discharging]
-            heat[row, part.heated] = values[part.heating] / part.heat_share[part.heated]
         watts = 1000 / self.hours
-        return Solution(power * watts, heat * watts, values[self.curtailed] * watts, max(0, round(gap * 1000)))
+        cost = float(self.linear.cost @ values)
+        return Solution(power * watts, values[self.curtailed] * watts, cost, _gap_micro(gap))
+
+    def reached(self, number: int, energy_wh: int, values: Array) -> int:
+        """Return the first period before which a vehicle has so much energy; the number of periods: it never has."""
+        part = self.parts[number]
+        enough = np.flatnonzero(values[part.levels] * 1000 >= energy_wh - _REACHED_WH)
+        return int(part.present[enough[0]]) + 1 if len(enough) else len(self.hours)
 
     def _overlap(self, from_ms: int | None, until_ms: int | None) -> Array:
         """Return the share of each period within two times."""
@@ -306,19 +307,41 @@ class _Part(msgspec.Struct, frozen=True):
     charging: Array
     giving: Array
     discharging: Array
+    levels: Array
     share: Array
-    heating: Array
-    heated: Array
-    heat_share: Array
 
 
 def solve(problem: DispatchProblem, limit_s: float) -> Solution | None:
-    """Return the best powers, None if the solver fails or takes too long: 0.2 s for 100 vehicles and 96 periods."""
-    fleet = Fleet(problem)
+    """Return the best powers, None if the solver fails or takes too long: 0.2 s for 100 vehicles and 96 periods.
+
+    A vehicle below its reserve may discharge once it has reached it. When that is follows from the programme in which
+    it keeps only what it has; if that is no better, it is only charged.
+    """
+    low = [each.energy_wh < each.reserve_wh for each in problem.vehicles]
+    held = [Reserve(0, min(each.energy_wh, each.reserve_wh)) for each in problem.vehicles]
+    fleet = Fleet(problem, held)
+    relaxed = fleet.linear.solved(limit_s)
+    if relaxed is None or not any(low):
+        return None if relaxed is None else _one_way(fleet, relaxed, limit_s)
+    never = len(problem.periods)
+    charged = [Reserve(never, 0) if each else reserve for each, reserve in zip(low, held, strict=True)]
+    reached = [
+        Reserve(fleet.reached(number, each.reserve_wh, relaxed), each.reserve_wh) if low[number] else held[number]
+        for number, each in enumerate(problem.vehicles)
+    ]
+    least, found = float(fleet.linear.cost @ relaxed), []
+    for reserves in (charged, reached):
+        fleet = Fleet(problem, reserves)
+        values = fleet.linear.solved(limit_s)
+        if values is not None and (solution := _one_way(fleet, values, limit_s)) is not None:
+            found.append(solution)
+    best = min(found, key=lambda each: each.cost, default=None)
+    return None if best is None else msgspec.structs.replace(best, gap_micro=_gap_micro(best.cost - least))
+
+
+def _one_way(fleet: Fleet, relaxed: Array, limit_s: float) -> Solution | None:
+    """Return the optimum of a programme, or the best one found in which no direction is used at once with the other."""
     linear = fleet.linear
-    relaxed = linear.solved(limit_s)
-    if relaxed is None:
-        return None
     first, second = fleet.opposites()
     both = _both(relaxed, first, second)
     if not both.any():
@@ -341,6 +364,10 @@ def solve(problem: DispatchProblem, limit_s: float) -> Solution | None:
         return None
     best = min(found, key=lambda each: float(linear.cost @ each))
     return fleet.solution(best, float(linear.cost @ best) - bound)
+
+
+def _gap_micro(gap: float) -> int:
+    return max(0, round(gap * 1000))
 
 
 def _both(values: Array, first: Array, second: Array) -> Array:

@@ -44,7 +44,6 @@ class VehiclePlan(msgspec.Struct, frozen=True, kw_only=True):
     """A vehicle's power in each period while it is connected (W), and the energy in its battery after it (Wh).
 
     `shortfall_wh`: of the target at departure, or at the end of the plan of what is needed there to reach it.
-    `preheat_w`: for its heater, not part of `power_w`; empty without.
     """
 
     id: str
@@ -52,7 +51,6 @@ class VehiclePlan(msgspec.Struct, frozen=True, kw_only=True):
     energy_wh: tuple[int, ...]
     shortfall_wh: int = 0
     reason: Reason = Reason.NONE
-    preheat_w: tuple[int, ...] = ()
 
 
 class DispatchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +83,6 @@ class DispatchPlan(msgspec.Struct, frozen=True, kw_only=True):
         """Return the power planned for a vehicle at a time; None without one: no set-point, not 0 W."""
         part, index = self.vehicle(vehicle_id), self.index(utc_ms)
         return None if part is None or index is None else part.power_w[index]
-
-    def preheat_from_ms(self, vehicle_id: str) -> int | None:
-        """Return when a vehicle is to start heating before departure, None if it is not."""
-        part = self.vehicle(vehicle_id)
-        powers = () if part is None else part.preheat_w
-        return next((self.edges_ms[index] for index, power in enumerate(powers) if power), None)
 
 
 class PlanFollower:

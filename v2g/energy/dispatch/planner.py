@@ -28,15 +28,14 @@ def make_plan(problem: DispatchProblem, *, limit_s: float = 60.0) -> DispatchPla
     if found is None:
         return charge_at_once(problem)
     powers = _whole(problem, found.power_w.tolist())
-    heat = [[int(each + _NOISE_W) for each in row] for row in found.heat_w.tolist()]
     method = Method.BOUNDED if found.gap_micro > len(problem.periods) else Method.OPTIMAL
-    return _plan(problem, powers, heat, method, found.gap_micro)
+    return _plan(problem, powers, method, found.gap_micro)
 
 
 def charge_at_once(problem: DispatchProblem) -> DispatchPlan:
     """Return the plan without foresight: each vehicle charges to its target as soon as the site's limit allows.
 
-    The measure of what a plan earns, and the fall-back. No vehicle discharges or is preheated.
+    The measure of what a plan earns, and the fall-back. No vehicle discharges.
     """
     left = [max(0, each.target_wh - each.energy_wh) / each.charge_efficiency for each in problem.vehicles]
     powers: list[list[int]] = [[] for _ in problem.vehicles]
@@ -50,7 +49,7 @@ def charge_at_once(problem: DispatchProblem) -> DispatchPlan:
         for number, each in enumerate(problem.vehicles):
             powers[number].append(given[number])
             left[number] = max(0.0, left[number] - given[number] * period.presence(each) * period.hours)
-    return _plan(problem, powers, [[] for _ in powers], Method.AT_ONCE, 0)
+    return _plan(problem, powers, Method.AT_ONCE, 0)
 
 
 def _whole(problem: DispatchProblem, powers: Sequence[Sequence[float]]) -> list[list[int]]:
@@ -74,11 +73,9 @@ def _whole(problem: DispatchProblem, powers: Sequence[Sequence[float]]) -> list[
     return whole
 
 
-def _plan(
-    problem: DispatchProblem, powers: list[list[int]], heat: list[list[int]], method: Method, gap_micro: int
-) -> DispatchPlan:
+def _plan(problem: DispatchProblem, powers: list[list[int]], method: Method, gap_micro: int) -> DispatchPlan:
     vehicles = []
-    for each, row, heating in zip(problem.vehicles, powers, heat, strict=True):
+    for each, row in zip(problem.vehicles, powers, strict=True):
         energy, levels = float(each.energy_wh), []
         for period, power in zip(problem.periods, row, strict=True):
             flow = power * period.presence(each) * period.hours
@@ -93,12 +90,11 @@ def _plan(
                 energy_wh=tuple(levels),
                 shortfall_wh=short,
                 reason=_reason(problem, each, row, short),
-                preheat_w=tuple(heating) if any(heating) else (),
             )
         )
     grid, curtailed, excess = [], [], []
     for index, period in enumerate(problem.periods):
-        drawn_w = sum(each.power_w[index] + (each.preheat_w[index] if each.preheat_w else 0) for each in vehicles)
+        drawn_w = sum(each.power_w[index] for each in vehicles)
         total = period.base_w + drawn_w
         fed_in_w = period.export_limit_w if period.export_compensation >= 0 else 0
         cut = max(0, min(period.pv_w, -fed_in_w - total))

@@ -27,9 +27,9 @@ class FleetVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A vehicle that is connected from `arrival_ms` (None: already) to `departure_ms` (None: beyond the plan).
 
     `energy_wh`: now, or expected at arrival. `target_wh`: wanted at departure (soft). `reserve_wh`: discharging ends
-    there (hard); a vehicle below it is only charged. Efficiencies: of each direction, between connection and battery.
+    there (hard); a vehicle below it is only charged until it has reached it. Efficiencies: of each direction, between connection and battery.
     `wear_micro_per_kwh`: cost of a kWh taken out of the battery (`earnings.wear_micro_per_kwh`). Where not all targets
-    can be met, higher `priority` goes first. `preheat_w`: of its heater before departure, 0 without one.
+    can be met, higher `priority` goes first.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -45,7 +45,6 @@ class FleetVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     arrival_ms: int | None = None
     departure_ms: int | None = None
     priority: Annotated[int, Meta(ge=-9, le=9)] = 0
-    preheat_w: Watts = 0
 
     def __post_init__(self) -> None:
         """Reject energies above the capacity, and a departure before the arrival."""
@@ -98,17 +97,14 @@ class Period(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Climate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How temperature bounds and prices charging: curves of (degrees C, share of the power), linear between points.
 
-    Above `cool_c` each kWh charged costs `heat_micro_per_kwh_k` more per kelvin (wear by heat, and cooling). Where it
-    is colder than `preheat_below_c` at departure, vehicles with a heater are heated `preheat_ms` before. The default
-    curves are assumptions for lithium-ion batteries; a maker's figures replace them.
+    Above `cool_c` each kWh charged costs `heat_micro_per_kwh_k` more per kelvin (wear by heat, and cooling). The
+    default curves are assumptions for lithium-ion batteries; a maker's figures replace them.
     """
 
     charge: Curve = ((-20.0, 0.0), (0.0, 0.3), (15.0, 1.0), (40.0, 1.0), (55.0, 0.0))
     discharge: Curve = ((-30.0, 0.0), (0.0, 0.8), (10.0, 1.0), (45.0, 1.0), (60.0, 0.0))
     cool_c: Celsius = 25.0
     heat_micro_per_kwh_k: Annotated[int, Meta(ge=0, le=10**9)] = 0
-    preheat_below_c: Celsius = 5.0
-    preheat_ms: Annotated[int, Meta(ge=0, le=6 * HOUR_MS)] = 30 * 60_000
 
     def __post_init__(self) -> None:
         """Reject curves whose temperatures do not rise."""
@@ -117,7 +113,7 @@ class Climate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise ValueError("temperatures of a derating curve must rise")
 
 
-NO_CLIMATE: Final = Climate(charge=((0.0, 1.0),), discharge=((0.0, 1.0),), preheat_ms=0)
+NO_CLIMATE: Final = Climate(charge=((0.0, 1.0),), discharge=((0.0, 1.0),))
 """Temperature has no effect."""
 
 

@@ -61,9 +61,6 @@ def _sentences(
     if any(plan.curtailed_w):
         cut = sum(cut * period.hours for cut, period in zip(plan.curtailed_w, problem.periods, strict=True)) / 1000
         yield f"{cut:.1f} kWh of generation are curtailed."
-    heated = [each.id for each in plan.vehicles if each.preheat_w]
-    if heated:
-        yield f"Preheated before departure: {_names(heated)}."
     yield from _reasons(plan)
     yield (
         f"Energy costs {earned.bought_micro / MICRO:.2f} and earns {earned.sold_micro / MICRO:.2f}, wear costs "
