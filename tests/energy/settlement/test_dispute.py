@@ -151,7 +151,7 @@ def test_corrections_are_listed_with_who_when_and_why(finished: Session) -> None
     assert (second["kind"], second["line_or_tariff"], second["by"]) == ("session_repriced", "tariff:3", "bob")
     page = made["index.html"].decode()
     assert "<b>alice" not in page
-    assert "That the corrections are right" in page
+    assert "That corrections are right" in page
 
 
 def test_an_edited_bundle_has_a_file_too_which_says_why_it_is_not_verified(finished: Session) -> None:

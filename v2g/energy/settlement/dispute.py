@@ -309,7 +309,7 @@ _ENGLISH: Final = _Words(
         "are stated by charger and meter alone.",
         "meter": "That the meter measures correctly, only what it signed.",
         "tariff": "That tariffs were fair, or the operator's, unless the vehicle accepted them in an offer.",
-        "corrected": "That the corrections are right: the operator's statement. They follow the charger's signed record.",
+        "corrected": "That corrections are right: the operator's statement. They follow the charger's signed record.",
         "copy": "The back end's settlement differs from the charger's.",
         "before": "What happened before the first and after the last entry.",
     },
