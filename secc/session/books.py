@@ -145,6 +145,7 @@ def session_started(
         export_mwh=export_mwh,
         discharge=discharge,
         reaction_ms=config.reaction_ms,
+        bundle=2,
     )
 
 

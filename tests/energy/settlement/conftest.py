@@ -23,6 +23,8 @@ from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import Chains, write_bundle
 from v2g.energy.settlement.checkpoints import Copy
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.records import (
     CheckpointIssued,
     ContractAuthorized,
@@ -36,6 +38,7 @@ from v2g.energy.settlement.records import (
     record_of,
 )
 from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.settlement.signed_meter import sign_meter
 
 SESSION_ID = bytes.fromhex("0011223344556677")
 EVSE_ID = "DE*V2G*E0001"
@@ -133,6 +136,7 @@ class Session:
                 import_mwh=self.import_mwh,
                 export_mwh=self.export_mwh,
                 discharge=discharge,  # type: ignore[arg-type]
+                bundle=2,
             )
         )
         fingerprint = hashlib.sha256(self.contract.leaf).hexdigest()
@@ -177,16 +181,13 @@ class Session:
         self.gate.stop()
         self.lines += self.ledger.end("vehicle", self.now, import_mwh=self.import_mwh, export_mwh=self.export_mwh)
 
-    def data_set(self, direction: str, pagination: int) -> str:
-        index = 0 if direction == "import" else 1
-        end = (self.import_mwh, self.export_mwh)
-        return ocmf.sign_session(
-            direction,  # type: ignore[arg-type]
-            begin=ocmf.Reading(self.start_ms, self.begin[index]),
-            end=ocmf.Reading(self.now, end[index]),
+    def signed(self) -> dict[Direction, str]:
+        """What the meter signs."""
+        return sign_meter(
+            verify_lines(self.journal),
             identity=ocmf.MeterIdentity(meter_serial="METER-0001", gateway="V2G-ENGINE"),
             assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
-            pagination=pagination,
+            pagination=1,
             key=self.meter.key,
         )
 
@@ -199,10 +200,11 @@ class Session:
         )
 
     def bundle(self) -> dict[str, bytes]:
+        signed = self.signed()
         return write_bundle(
             self.journal,
-            ocmf_import=self.data_set("import", 1),
-            ocmf_export=self.data_set("export", 2),
+            ocmf_import=signed["import"],
+            ocmf_export=signed["export"],
             chains=self.chains(),
             key=self.charger.key,
             created_ms=self.now,

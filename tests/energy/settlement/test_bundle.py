@@ -271,21 +271,26 @@ def test_a_lying_charger_cannot_change_the_money(finished: Session, bundle: dict
     assert found(resealed(finished, bundle, settlement__json=edited), finished).where == SETTLEMENT
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "later", "what"),
+    [(-1, 0, 0, "begin register"), (0, 1, 0, "end register"), (0, 0, 1, "end: the meter signed")],
+)
 def test_data_sets_of_another_session_or_meter_are_found(
-    finished: Session, bundle: dict[str, bytes], pki: PkiTree, start_ms: int
+    finished: Session, bundle: dict[str, bytes], begin: int, end: int, later: int, what: str
 ) -> None:
     """The meter signed something, but not this."""
-    finished_import = finished.begin[0]
-    other = run_whole_session(Session(pki, start_ms), MINUTES)
-    other.begin = (finished_import - 1, other.begin[1])
-    wrong = other.data_set("import", 1).encode()
-    assert "begin register" in str(found(resealed(finished, bundle, ocmf_import__txt=wrong), finished))
-    other.begin, other.import_mwh = finished.begin, finished.import_mwh + 1
-    wrong = other.data_set("import", 1).encode()
-    assert "end register" in str(found(resealed(finished, bundle, ocmf_import__txt=wrong), finished))
-    other.import_mwh, other.now = finished.import_mwh, finished.now + 1
-    wrong = other.data_set("import", 1).encode()
-    assert found(resealed(finished, bundle, ocmf_import__txt=wrong), finished).where == "ocmf_import.txt"
+    wrong = ocmf.sign_session(
+        "import",
+        begin=ocmf.Reading(finished.start_ms, finished.begin[0] + begin),
+        end=ocmf.Reading(finished.now + later, finished.import_mwh + end),
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID, tariff_text="v2g-bundle/2"),
+        pagination=1,
+        key=finished.meter.key,
+    )
+    error = found(resealed(finished, bundle, ocmf_import__txt=wrong.encode()), finished)
+    assert what in str(error)
+    assert error.where == "ocmf_import.txt"
 
 
 def test_certificates_that_the_journal_does_not_name_are_found(
@@ -374,7 +379,7 @@ def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
         key=session.meter.key,
         end_reason="A",
     )
-    assert ['"PG":"T42"' in pair["export"], '"ST":"S"' in pair["export"]] == [True, True]
+    assert ['"PG":"T43"' in pair["export"], '"ST":"S"' in pair["export"]] == [True, True]
     files = write_bundle(
         session.journal,
         ocmf_import=pair["import"],
@@ -391,34 +396,23 @@ def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> No
     """And nothing may be in that file then."""
     session.start(discharge="none")
     first = session.lines[0]
-    from v2g.energy.settlement import ocmf
-    from v2g.energy.settlement.journal import verify_lines
-
     started = verify_lines(first)[0].data
     ledger = SessionJournal()
     lines = ledger.record(started, session.now)
     lines += ledger.end(
         "vehicle", session.now + 60_000, import_mwh=session.import_mwh + 5, export_mwh=session.export_mwh
     )
-    sets = [
-        ocmf.sign_session(
-            direction,  # type: ignore[arg-type]
-            begin=ocmf.Reading(session.now, begin),
-            end=ocmf.Reading(session.now + 60_000, end),
-            identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
-            assignment=ocmf.Assignment(emaid=None, evse_id="DE*V2G*E0001"),
-            pagination=1,
-            key=session.meter.key,
-        )
-        for direction, begin, end in (
-            ("import", session.import_mwh, session.import_mwh + 5),
-            ("export", session.export_mwh, session.export_mwh),
-        )
-    ]
+    sets = sign_meter(
+        verify_lines(b"".join(lines)),
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        assignment=ocmf.Assignment(emaid=None, evse_id=EVSE_ID),
+        pagination=1,
+        key=session.meter.key,
+    )
     files = write_bundle(
         b"".join(lines),
-        ocmf_import=sets[0],
-        ocmf_export=sets[1],
+        ocmf_import=sets["import"],
+        ocmf_export=sets["export"],
         chains=msgspec.structs.replace(session.chains(), contract=()),
         key=session.charger.key,
         created_ms=session.now,
@@ -540,7 +534,7 @@ def test_whatever_the_meter_signed_otherwise_is_named(
 @pytest.mark.parametrize("data", [b"\xff", b"OCMF", b"OCMF|{}|{}"])
 def test_a_data_set_that_is_none_is_named(finished: Session, bundle: dict[str, bytes], data: bytes) -> None:
     assert found(resealed(finished, bundle, ocmf_export__txt=data), finished).where == "ocmf_export.txt"
-    forged = bundle["ocmf_export.txt"].replace(b'"PG":"T2"', b'"PG":"T3"')
+    forged = bundle["ocmf_export.txt"].replace(b'"PG":"T3"', b'"PG":"T4"')
     assert found(resealed(finished, bundle, ocmf_export__txt=forged), finished).where == "ocmf_export.txt"
 
 
@@ -578,4 +572,4 @@ def test_meter_data_sets_end_normally_unless_something_else_is_said(finished: Se
         verify_lines(finished.journal), identity=identity, assignment=assignment, pagination=5, key=finished.meter.key
     )
     assert ['"TX":"E"' in each for each in pair.values()] == [True, True]
-    assert ['"PG":"T5"' in pair["import"], '"PG":"T6"' in pair["export"]] == [True, True]
+    assert ['"PG":"T5"' in pair["import"], '"PG":"T7"' in pair["export"]] == [True, True]

@@ -187,7 +187,7 @@ def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished
     files = finished.bundle()
     settlement = verify_bundle(files).settlement
     key = finished.meter.key.public_key
-    sets = {"import": files["ocmf_import.txt"].decode(), "export": files["ocmf_export.txt"].decode()}
+    sets = {each: files[f"ocmf_{each}.txt"].decode().split("\n")[0] for each in ("import", "export")}
     made = charge_detail_record(
         verify_lines(files["journal.jsonl"]),
         settlement,

@@ -1,21 +1,26 @@
 """What the meter signs of a session, read by an independent library and compared with the journal."""
 
 import json
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_der_x509_certificate
+from msgspec import UNSET
 from pyocmf import OCMF
 
 from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import EVSE_ID, Session
 from v2g.energy.settlement import ocmf
-from v2g.energy.settlement.bundle import verify_bundle, write_bundle
-from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import MeterReading
-from v2g.energy.settlement.signed_meter import check_readings, data_sets, ends, sign_meter
+from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundle, write_bundle
+from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.journal import Journal, verify_lines
+from v2g.energy.settlement.records import MeterReading, SessionStarted, VehicleDescribed
+from v2g.energy.settlement.signed_meter import check_readings, data_sets, ends, journal_text, sign_meter
 from v2g.errors import VerificationError
 
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -133,9 +138,9 @@ def test_a_reading_with_a_status_is_signed_whatever_its_reason_and_the_end_once(
     )
 
 
-@pytest.mark.parametrize(("reasons", "sets"), [([], 1), (["periodic"], 1), (["price"], 2)])
-def test_every_reading_is_in_a_second_data_set_if_there_are_more_than_begin_and_end(
-    pki: PkiTree, start_ms: int, reasons: list[str], sets: int
+@pytest.mark.parametrize(("reasons", "readings"), [([], 2), (["periodic"], 2), (["price"], 3)])
+def test_every_reading_is_in_the_second_data_set_with_the_journals_head(
+    pki: PkiTree, start_ms: int, reasons: list[str], readings: int
 ) -> None:
     session = Session(pki, start_ms)
     session.start()
@@ -143,8 +148,11 @@ def test_every_reading_is_in_a_second_data_set_if_there_are_more_than_begin_and_
         read(session, 1, 1_000_000, reason)
     session.end()
     lines = signed(session)["import"].split("\n")
-    assert data_sets(verify_lines(session.journal)) == len(lines) == sets
-    assert [len(OCMF.from_string(each).payload.RD) for each in lines] == [2, 3][:sets]
+    assert data_sets(verify_lines(session.journal)) == len(lines) == 2
+    payloads = [OCMF.from_string(each).payload for each in lines]
+    assert [len(each.RD) for each in payloads] == [2, readings]
+    head = verify_lines(session.journal)[-1].hash
+    assert [each.TT for each in payloads] == ["v2g-bundle/2", f"v2g-bundle/2 journal sha256:{head}"]
 
 
 def test_the_bundle_is_verified_and_its_report_says_what_was_wrong_with_readings(every: Session) -> None:
@@ -157,8 +165,77 @@ def test_the_bundle_is_verified_and_its_report_says_what_was_wrong_with_readings
     assert "the clock jumped" in text
 
 
-def test_a_bundle_with_begin_and_end_alone_is_accepted_as_before(every: Session) -> None:
-    assert verify_bundle(bundle(every, lambda text: text.split("\n")[0])).signed_readings == 2
+def test_a_bundle_without_the_lines_that_its_version_must_have_is_refused(every: Session) -> None:
+    with pytest.raises(VerificationError, match="9 readings of the journal are not signed"):
+        verify_bundle(bundle(every, lambda text: text.split("\n")[0]))
+
+
+@pytest.mark.requirement("R33")
+def test_a_bundle_of_version_1_stays_readable_and_no_other_passes_for_one(every: Session) -> None:
+    """Its first entry says the version; the meter and each countersigned checkpoint have signed it."""
+    with zipfile.ZipFile(Path(__file__).parents[2] / "vectors/settlement/bundle_1.zip") as old:
+        files = {name: old.read(name) for name in old.namelist()}
+    assert verify_bundle(files).signed_readings == 9
+    entries = verify_lines(every.journal)
+    started = entries[0].data
+    assert isinstance(started, SessionStarted)
+    writer = Journal()
+    older = b"".join(
+        writer.append(
+            msgspec.structs.replace(each.data, bundle=UNSET) if each.data is started else each.data, each.utc_ms
+        )
+        for each in entries
+    )
+    new = bundle(every)
+    relabelled = new[MANIFEST].replace(b"v2g-bundle/2", b"v2g-bundle/1")
+    with pytest.raises(VerificationError, match=r"manifest\.json: the journal was begun for v2g-bundle/2"):
+        verify_bundle(sealed(every, {**new, MANIFEST: relabelled}))
+    pair = signed(every)
+    forged = write_bundle(
+        older,
+        ocmf_import=pair["import"].split("\n")[0],
+        ocmf_export=pair["export"].split("\n")[0],
+        chains=every.chains(),
+        key=every.charger.key,
+        created_ms=every.now,
+    )
+    with pytest.raises(VerificationError, match="version: the meter signed v2g-bundle/2, the journal has none"):
+        verify_bundle(forged)
+
+
+def sealed(session: Session, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The manifest signed again with the charger's key."""
+    seal = msgspec.json.decode(files[SIGNATURE], type=Seal)
+    return {
+        **files,
+        SIGNATURE: canonical(msgspec.structs.replace(seal, signature=session.charger.key.sign(files[MANIFEST]).hex())),
+    }
+
+
+@pytest.mark.requirement("R33")
+def test_the_meter_s_signature_covers_the_journal(every: Session) -> None:
+    """With the charger's key alone not even an entry without energy can be changed."""
+    writer, entries = Journal(), verify_lines(every.journal)
+    edited = b"".join(
+        writer.append(
+            msgspec.structs.replace(each.data, battery_capacity_wh=1)
+            if isinstance(each.data, VehicleDescribed)
+            else each.data,
+            each.utc_ms,
+        )
+        for each in entries
+    )
+    pair = signed(every)
+    forged = write_bundle(
+        edited,
+        ocmf_import=pair["import"],
+        ocmf_export=pair["export"],
+        chains=every.chains(),
+        key=every.charger.key,
+        created_ms=every.now,
+    )
+    with pytest.raises(VerificationError, match=r"ocmf_import\.txt:2: the meter signed v2g-bundle/2 journal"):
+        verify_bundle(forged)
 
 
 @pytest.mark.parametrize("kind", ["fewer", "more", "other"])
@@ -175,7 +252,7 @@ def test_signed_readings_that_are_not_those_of_the_journal_are_found(every: Sess
         "import",
         changed,  # type: ignore[arg-type]
         identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
-        assignment=ocmf.Assignment(emaid=None, evse_id=EVSE_ID),
+        assignment=ocmf.Assignment(emaid=None, evse_id=EVSE_ID, tariff_text=journal_text(entries)),
         pagination=1,
         key=every.meter.key,
     )

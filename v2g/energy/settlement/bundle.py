@@ -80,7 +80,7 @@ class FileSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the charger signs."""
 
-    format: Literal["v2g-bundle/1"]
+    format: Literal["v2g-bundle/1", "v2g-bundle/2"]
     created_ms: int
     files: dict[str, FileSum]
     journal_entries: int
@@ -124,7 +124,7 @@ def write_bundle(
     }
     manifest = canonical(
         Manifest(
-            format="v2g-bundle/1",
+            format=_format(entries),
             created_ms=created_ms,
             files={name: FileSum(sha256_hex(data), len(data)) for name, data in files.items()},
             journal_entries=len(entries),
@@ -133,6 +133,10 @@ def write_bundle(
     )
     seal = Seal(algorithm=key.algorithm, signer=sha256_hex(chains.charger[0]), signature=key.sign(manifest).hex())
     return {**files, MANIFEST: manifest, SIGNATURE: canonical(seal)}
+
+
+def _format(entries: Sequence[Entry]) -> Literal["v2g-bundle/1", "v2g-bundle/2"]:
+    return "v2g-bundle/1" if signed_meter.version_of(entries) == 1 else "v2g-bundle/2"
 
 
 def verify_bundle(
@@ -168,6 +172,8 @@ def verify_bundle(
     entries = verify_lines(files[JOURNAL], name=JOURNAL)
     if (manifest.journal_entries, manifest.journal_head) != (len(entries), entries[-1].hash):
         raise VerificationError("the manifest belongs to another journal", where=MANIFEST)
+    if manifest.format != _format(entries):
+        raise VerificationError(f"the journal was begun for {_format(entries)}", where=MANIFEST)
     started = entries[0].data
     assert isinstance(started, SessionStarted), "checked by verify_lines"
     _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
@@ -364,9 +370,12 @@ def _check_ocmf(
         ("meter", data_set.meter_serial, started.meter_serial),
         ("EVSE", data_set.evse_id, started.evse_id),
         ("contract", data_set.emaid, settlement.emaid),
+        ("version", data_set.tariff_text, signed_meter.version_text(entries)),
     ):
         if theirs != ours:
-            raise VerificationError(f"{what}: the meter signed {theirs}, the journal has {ours}", where=name)
+            raise VerificationError(
+                f"{what}: the meter signed {theirs or 'none'}, the journal has {ours or 'none'}", where=name
+            )
     end_reason = cast("ocmf.EndReason", data_set.end_reason)
     return max(2, signed_meter.check_readings(more, direction, entries, end_reason, key, name=name))
 

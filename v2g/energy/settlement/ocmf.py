@@ -78,10 +78,13 @@ class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The energy's assignment: the EMAID of a Plug-and-Charge contract (None: unassigned), and the EVSE."""
+    """The energy's assignment: the EMAID of a Plug-and-Charge contract (None: unassigned), the EVSE, and a text that
+    identifies the tariff (TT).
+    """
 
     emaid: _Name | None
     evse_id: _Name
+    tariff_text: _Name = ""
     flags: tuple[_Name, ...] = ("ISO15118_PNC", "OCPP_AUTH_TLS")
 
 
@@ -133,6 +136,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_d
     if_: tuple[str, ...] = msgspec.field(name="IF", default=())
     it: str
     id: str = ""
+    tt: str = ""
     ct: str | None = None
     ci: str = ""
     rd: Annotated[tuple[_Rd, ...], Meta(min_length=1, max_length=1000)]
@@ -152,6 +156,7 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     meter_serial: str
     emaid: str | None
     evse_id: str
+    tariff_text: str
     pagination: str
     begin: Reading
     end: Reading
@@ -233,6 +238,7 @@ def _payload(rds: tuple[_Rd, ...], identity: MeterIdentity, assignment: Assignme
         if_=assignment.flags if assigned else (),
         it="EMAID" if assigned else "NONE",
         id=assignment.emaid or "",
+        tt=assignment.tariff_text,
         ct="EVSEID",
         ci=assignment.evse_id,
         rd=rds,
@@ -266,11 +272,15 @@ def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
 
 
 class SignedReading(msgspec.Struct, frozen=True):
-    """One reading of a data set of any meter: `transaction` is the kind of table 7 (`B`, `E`, `C`, ...)."""
+    """One reading of a data set of any meter: `transaction` is the kind of table 7 (`B`, `E`, `C`, ...).
+
+    `tariff_text` is that of the data set.
+    """
 
     direction: Direction
     transaction: str
     reading: Reading
+    tariff_text: str = ""
 
 
 def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedReading, ...]:
@@ -281,10 +291,11 @@ def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedRe
     """
     directions = {obis: direction for direction, obis in OBIS.items()}
     found = []
-    for rd in _open(text, key).rd:
+    payload = _open(text, key)
+    for rd in payload.rd:
         obis = (rd.ri or "").partition("*")[0]
         if obis in directions:
-            found.append(SignedReading(directions[obis], rd.tx or "", _reading(rd)))
+            found.append(SignedReading(directions[obis], rd.tx or "", _reading(rd), payload.tt))
     return tuple(found)
 
 
@@ -331,6 +342,7 @@ def _read(payload: _Payload) -> DataSet:
         meter_serial=payload.ms,
         emaid=payload.id if payload.is_ else None,
         evse_id=payload.ci,
+        tariff_text=payload.tt,
         pagination=payload.pg,
         begin=begin,
         end=end,

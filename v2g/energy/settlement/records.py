@@ -44,7 +44,8 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
 
     `reaction_ms` is how long the power electronics may take to follow a lower limit or the end of a command, and
     `tolerance_permille` how far power may exceed its command; both limit what the verifier accepts. `rollover_mwh` is
-    where the meter's registers start again at 0, if they do.
+    where the meter's registers start again at 0, if they do. `bundle` is the version of the bundle to be made, absent
+    in version 1.
     """
 
     station_id: str
@@ -59,6 +60,7 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     tolerance_permille: Annotated[int, Meta(ge=0, le=50)] = 20
     rollover_mwh: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
+    bundle: Literal[2] | UnsetType = UNSET
 
 
 class ContractAuthorized(Record, frozen=True, kw_only=True, tag="contract_authorized"):

@@ -1,8 +1,11 @@
 """What the meter signs of a session: begin and end, and every reading at a quarter hour, a price, a suspension.
 
-A file of a bundle has a data set (OCMF) in each line. The first has begin and end, and is what OCPP carries; older
-bundles end here. The next ones have all signed readings in order, from begin to end. A reading's status is that of
-the journal: a substitute is interpolated between its neighbours; after a reset energy is not usable at that reading.
+A file of a bundle has a data set (OCMF) in each line. The first has begin and end, and is what OCPP carries. The next
+ones have all signed readings in order, from begin to end. A reading's status is that of the journal: a substitute is
+interpolated between its neighbours; after a reset energy is not usable at that reading.
+
+In bundles of version 2 the first data set names the version, and the next ones the journal's head, too: the meter's
+signature covers the journal, and none of them may be missing. Bundles of version 1 may end after the first.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pricing import Direction
-from v2g.energy.settlement.records import MeterReading
+from v2g.energy.settlement.records import MeterReading, SessionStarted
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.errors import CodecError, SignatureError, VerificationError
 from v2g.pki.keys import SigningKey
@@ -78,10 +81,29 @@ def ends(entries: Sequence[Entry], direction: Direction) -> tuple[ocmf.Reading, 
     return points[0].of(direction)[1], points[-1].of(direction)[1]
 
 
+def version_of(entries: Sequence[Entry]) -> int:
+    """Return the version of the bundle that a journal belongs to, as its first entry states."""
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "checked by verify_lines"
+    return 1 if started.bundle is UNSET else started.bundle
+
+
+def version_text(entries: Sequence[Entry]) -> str:
+    """Return the text of the tariff (TT) in the first data set, which names the bundle's version: none in 1."""
+    version = version_of(entries)
+    return "" if version == 1 else f"v2g-bundle/{version}"
+
+
+def journal_text(entries: Sequence[Entry]) -> str:
+    """Return the text of the tariff (TT) in the next data sets: the prices are those of the journal with this head."""
+    version = version_text(entries)
+    return version and f"{version} journal sha256:{entries[-1].hash}"
+
+
 def data_sets(entries: Sequence[Entry]) -> int:
     """Return how many data sets `sign_meter` makes of each direction."""
     count = len(_points(entries, "E"))
-    return 1 if count == 2 else 1 + -(-count // ocmf.MAX_READINGS)
+    return 1 if count == 2 and version_of(entries) == 1 else 1 + -(-count // ocmf.MAX_READINGS)
 
 
 def sign_meter(
@@ -99,6 +121,8 @@ def sign_meter(
     and SignatureError like `ocmf.sign_session`.
     """
     points = _points(entries, end_reason)
+    brief = msgspec.structs.replace(assignment, tariff_text=version_text(entries))
+    whole = msgspec.structs.replace(assignment, tariff_text=journal_text(entries))
     lines: dict[Direction, str] = {}
     for direction in DIRECTIONS:
         readings = [point.of(direction) for point in points]
@@ -109,19 +133,19 @@ def sign_meter(
                 begin=begin,
                 end=end,
                 identity=identity,
-                assignment=assignment,
+                assignment=brief,
                 pagination=pagination,
                 key=key,
                 end_reason=end_reason,
             )
         ]
-        for part in _parts(readings):
+        for part in _parts(readings)[: data_sets(entries) - 1]:
             made.append(
                 ocmf.sign_readings(
                     direction,
                     part,
                     identity=identity,
-                    assignment=assignment,
+                    assignment=whole,
                     pagination=pagination + len(made),
                     key=key,
                 )
@@ -134,8 +158,6 @@ def sign_meter(
 def _parts(
     readings: Sequence[tuple[ocmf.Transaction, ocmf.Reading]],
 ) -> list[Sequence[tuple[ocmf.Transaction, ocmf.Reading]]]:
-    if len(readings) == 2:
-        return []
     return [readings[at : at + ocmf.MAX_READINGS] for at in range(0, len(readings), ocmf.MAX_READINGS)]
 
 
@@ -150,9 +172,10 @@ def check_readings(
 ) -> int:
     """Return how many readings the meter signed in the data sets after the first, those of begin and end included.
 
-    Raises VerificationError (`name:line`) unless they are those of the journal.
+    Raises VerificationError (`name:line`) unless they are those of the journal. Only in version 1 they may be missing.
     """
     expected = [point.of(direction) for point in _points(entries, end_reason)]
+    text = journal_text(entries)
     signed: list[tuple[str, ocmf.Reading]] = []
     for number, line in enumerate(lines, 2):
         try:
@@ -160,6 +183,9 @@ def check_readings(
         except (CodecError, SignatureError) as error:
             raise VerificationError(str(error), where=f"{name}:{number}") from None
         for each in found:
+            if each.tariff_text != text:
+                why = f"the meter signed {each.tariff_text or 'no journal'}, this is {text or 'of version 1'}"
+                raise VerificationError(why, where=f"{name}:{number}")
             if each.direction != direction or len(signed) == len(expected):
                 raise VerificationError("a reading that is not in the journal", where=f"{name}:{number}")
             if (each.transaction, each.reading) != expected[len(signed)]:
@@ -170,6 +196,6 @@ def check_readings(
                     where=f"{name}:{number}",
                 )
             signed.append((each.transaction, each.reading))
-    if lines and len(signed) < len(expected):
+    if (lines or text) and len(signed) < len(expected):
         raise VerificationError(f"{len(expected) - len(signed)} readings of the journal are not signed", where=name)
     return len(signed)
