@@ -111,6 +111,7 @@ KINDS: Final = (
     "station_decided",
     "station_disconnected",
     "station_refused",
+    "telemetry_boot_refused",
     "telemetry_conflict",
     "telemetry_deferred",
     "telemetry_erased",

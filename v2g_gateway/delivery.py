@@ -11,13 +11,16 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+from msgspec import UNSET
+
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.supervision import Backoff
-from v2g.io.storage.outbox import BEGINNING, END, Outbox, Position, Row
+from v2g.io.storage.outbox import BEGINNING, END, BootName, Outbox, Position, Row
 from v2g.observe import Observe
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
 from v2g.telemetry.priority import LOW_RATE, Priority
-from v2g.telemetry.signals import decode_key
+from v2g.telemetry.signals import decode_key, decode_record, encode_record
 from v2g_gateway.uplink import Uplink
 
 LAST_PAUSE_S: Final = 0.2
@@ -36,8 +39,11 @@ _STILL_NEW: Final = 2000
 NOTICE_BYTES: Final = 256
 """Maximum size of a notice in a delivery, octets."""
 
-_ROWS: Final = MAX_BATCH // 2
-"""Records in a delivery: each may have a notice before it."""
+_ROWS: Final = MAX_BATCH // 2 - 1
+"""Records in a delivery: each may have a notice before it, beside that of the boot's id."""
+
+_MOST_ASKED: Final = 200
+"""Boots in a query, so that it is small enough for any broker."""
 
 _LEAST_BYTES: Final = 4096
 _DELAY_S: Final = 0.1
@@ -134,6 +140,23 @@ class _Flight:
         return bool(self._sent) and self._acked_at - next(iter(self._sent.values())) > seconds
 
 
+def _naming(ev: str, name: BootName) -> bytes:
+    """Return the notice that says whose boot it is: a query, unless records follow."""
+    return encode_notice(Notice(ev, name.number, boot_id=name.boot_id))
+
+
+def _named(row: Row, name: BootName) -> bytes:
+    """Return a record under the number that its boot has at the back end."""
+    if row.boot == name.number:
+        return row.body
+    record = decode_record(row.body)
+    if record.trip is not UNSET:
+        boot, _, trip = record.trip.partition("-")
+        if int(boot) == row.boot:
+            record = msgspec.structs.replace(record, trip=f"{name.number}-{trip}")
+    return encode_record(msgspec.structs.replace(record, boot=name.number))
+
+
 class Delivery:
     """Sends the outbox to the back end, following its high-water marks (R98).
 
@@ -157,6 +180,8 @@ class Delivery:
         self._interval_s = interval_s
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
+        self._strangers: dict[int, int] = {}
+        """Boots with a number that is not theirs at the back end, and the first that is free."""
         self._old_through = END
         self._timeout = timeout or Timeout()
         self._problem: str | None = None
@@ -166,8 +191,15 @@ class Delivery:
         """Records that the back end has stored since the start."""
 
     def on_marks(self, marks: Sequence[Mark]) -> None:
-        """Handle the back end's marks."""
-        self._received |= {mark.boot: mark for mark in marks}
+        """Handle the back end's marks. One of another outbox's boot says nothing about our records."""
+        for mark in marks:
+            boot = self._outbox.boot_named(BootName(mark.boot, mark.boot_id))
+            if boot is None:
+                continue
+            if mark.next_boot:
+                self._strangers[boot] = mark.next_boot
+            else:
+                self._received[boot] = msgspec.structs.replace(mark, boot=boot)
         self._news.set()
 
     def wake(self) -> None:
@@ -196,7 +228,9 @@ class Delivery:
                 self._report("")
                 self.working.set()
                 works_at = math.inf
-                await self._deliver(uplink, marks, backoff)
+                if not self._strangers:
+                    await self._deliver(uplink, marks, backoff)
+                await self._renumber()
             except TransportError as error:
                 self._report(str(error))
             self.working.clear()
@@ -233,21 +267,33 @@ class Delivery:
     async def _resume(self, uplink: Uplink) -> dict[int, Mark]:
         """Ask for the back end's mark of each boot, and return them."""
         boots = [each.boot for each in await self._outbox.waiting()]
-        boots = boots[: MAX_BATCH - 1] + boots[MAX_BATCH - 1 :][-1:]
         self._received.clear()
+        self._strangers.clear()
+        for start in range(0, len(boots), _MOST_ASKED):  # the oldest first: the back end takes new ones in their order
+            await self._ask(uplink, boots[start : start + _MOST_ASKED])
+        return {boot: self._received[boot] for boot in boots if boot in self._received}
+
+    async def _ask(self, uplink: Uplink, boots: Sequence[int]) -> None:
         now = asyncio.get_running_loop().time
         asked_at = now()
-        await uplink.send(encode_delivery(encode_notice(Notice(self._ev, boot)) for boot in boots))
+        await uplink.send(encode_delivery(_naming(self._ev, self._outbox.name(boot)) for boot in boots))
         try:
             async with asyncio.timeout(self._timeout.seconds):
-                while not self._received.keys() >= set(boots):
+                while not self._received.keys() | self._strangers.keys() >= set(boots):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             self._timeout.expired()
             raise TransportError("the back end does not answer") from None
         self._timeout.took(now() - asked_at)
-        return {boot: self._received[boot] for boot in boots}
+
+    async def _renumber(self) -> None:
+        """Give free numbers to boots whose numbers are not theirs at the back end. Nothing of them is there."""
+        if self._strangers:
+            await self._outbox.renumber(self._strangers, max(self._strangers.values()))
+        for boot in sorted(self._strangers):
+            facts = {"boot": boot, "number": self._outbox.name(boot).number}
+            self._observe(Observe("telemetry", "boot_renumbered", dict(facts)))
 
     async def _newest_old(self) -> Position:
         """Return the last record that counts as old: as before a short interruption, else the newest."""
@@ -281,6 +327,8 @@ class Delivery:
         try:
             while True:
                 self._news.clear()
+                if self._strangers:
+                    return
                 received, self._received = self._received, {}
                 forgotten = await sending.land(received)
                 if forgotten:
@@ -442,19 +490,21 @@ class _Sending:
         Numbers that are not in the outbox are missing, unless the back end has them, which it knows. A notice stands
         before its record, so that the numbers arrive in order.
         """
-        elements: list[bytes] = []
+        name = self._outbox.name(rows[0].boot)
+        elements: list[bytes] = [_naming(self._ev, name)] if name.boot_id else []
+        heads = len(elements)
         sent: list[Row] = []
-        size = 0
+        size = sum(map(len, elements)) + heads
 
         def skip_to(seq: int) -> None:
             nonlocal size
             if expected is not None and seq > expected:
-                elements.append(encode_notice(Notice(self._ev, rows[0].boot, ((expected, seq - 1),))))
+                elements.append(encode_notice(Notice(self._ev, name.number, ((expected, seq - 1),))))
                 size += len(elements[-1]) + 1
 
         last = rows[0]
         for row in rows:
-            if elements and size + len(row.body) + 2 * NOTICE_BYTES > most:
+            if len(elements) > heads and size + len(row.body) + 2 * NOTICE_BYTES > most:
                 break
             last = row
             under_way = row.position in self._flight
@@ -462,13 +512,13 @@ class _Sending:
                 continue  # the next notice reports it
             skip_to(row.seq)
             if not under_way:
-                elements.append(row.body)
-                size += len(row.body) + 1
+                elements.append(_named(row, name))
+                size += len(elements[-1]) + 1
                 sent.append(row)
             if expected is not None:
                 expected = row.seq + 1
         skip_to(last.seq + 1)
-        if elements:
+        if len(elements) > heads:
             self._start(self._encode(elements), old=flight is self._backfill)
             flight.add(sent, self._now())
         return last.position
@@ -487,7 +537,8 @@ class _Sending:
             mark = self._marks.get(each.boot)
             first = 1 if mark is None else mark.contiguous + 1
             if each.first is None and first <= each.dropped and each.boot not in self._announced:
-                gone.append(Notice(self._ev, each.boot, ((first, each.dropped),)))
+                name = self._outbox.name(each.boot)
+                gone.append(Notice(self._ev, name.number, ((first, each.dropped),), name.boot_id))
                 self._announced[each.boot] = each.dropped
         for start in range(0, len(gone), MAX_BATCH):
             self._start(encode_delivery(map(encode_notice, gone[start : start + MAX_BATCH])), old=False)

@@ -18,6 +18,7 @@ ERRORS: Final[dict[str, tuple[int, Level]]] = {
     "records_dropped": (0x1D1, "WARNING"),
     "waiting": (0x1D2, "WARNING"),
     "record_unreadable": (0x1D3, "ERROR"),
+    "boot_renumbered": (0x1D4, "WARNING"),
     "schema_unregistered": (0x2B9, "ERROR"),
     "task_failed": (0x1E1, "ERROR"),
 }

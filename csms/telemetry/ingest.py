@@ -164,6 +164,10 @@ class Ingest:
             self._alarm("telemetry_quarantined", ev, len(outcome.quarantine), ev=ev, reason=each.reason)
         for ev, boot, first, last in outcome.missing:
             self._alarm("telemetry_missing", ev, last - first + 1, ev=ev, boot=boot)
+        next_boots = {(each.ev, each.boot): each.next_boot for each in outcome.marks}
+        for (ev, boot), elements in outcome.strangers:
+            next_boot = next_boots[ev, boot]
+            self._alarm("telemetry_boot_refused", ev, elements, ev=ev, boot=boot, next_boot=next_boot)
         for ev, boot, _ in outcome.deferred[:1]:
             self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
         for (ev, _, _), reason in outcome.refused[:1]:

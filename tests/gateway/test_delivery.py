@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,10 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.diagnostics.telemetry import Progress, RecordKey, Stored, judge, read_delivery, suspects
+from csms.domain.diagnostics.telemetry import (
+    Boot,
+    Outcome,
+    Progress,
+    RecordKey,
+    Stored,
+    admit,
+    judge,
+    read_delivery,
+    suspects,
+)
+from csms.domain.diagnostics.telemetry import Delivery as Judged
 from v2g.errors import TransportError
 from v2g.io.storage.outbox import Entry, Outbox
-from v2g.telemetry.delivery import encode_delivery
+from v2g.telemetry.batch import Batcher
+from v2g.telemetry.delivery import Mark, Notice, encode_delivery, encode_notice
+from v2g.telemetry.local_events import LocalEvent
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import Record, encode_record
 from v2g_gateway.delivery import Delivery, Pace, Timeout
@@ -36,7 +49,9 @@ class BackEnd:
 
     def __init__(self, *, parallel: int = 4, low_rate: bool = False, fails: float = 0.0, seed: int = 0) -> None:
         self.parallel, self.low_rate = parallel, low_rate
-        self.progress: dict[tuple[str, int], Progress] = defaultdict(Progress)
+        self.progress: dict[Boot, Progress] = {}
+        self.highest: dict[str, int] = {}
+        self.claims: set[tuple[int, str]] = set()
         self.stored: dict[RecordKey, Stored] = {}
         self.order: list[RecordKey] = []
         self.duplicates = 0
@@ -70,9 +85,7 @@ class BackEnd:
             raise TransportError("lost on the way")
         found = read_delivery(delivery)
         assert not found.refused
-        known = {key: self.stored[key] for key in suspects(found, self.progress) if key in self.stored}
-        outcome = judge(found, self.progress, known)
-        self.stored |= known
+        outcome = self.judge(found)
         assert not outcome.deferred
         assert not outcome.conflicts
         self.duplicates += outcome.duplicates
@@ -83,6 +96,16 @@ class BackEnd:
             raise TransportError("lost on the way back")
         assert self.delivery is not None
         self.delivery.on_marks([mark.mark for mark in outcome.marks])
+
+    def judge(self, found: Judged) -> Outcome:
+        """Judge a delivery, as the database's queries do."""
+        admit(found, self.progress, self.highest)
+        self.claims |= {(boot, boot_id) for (_, boot), boot_id in found.boot_ids.items()}
+        seen = {boot: Progress() for boot in found.boots} | self.progress
+        known = {key: self.stored[key] for key in suspects(found, seen) if key in self.stored}
+        outcome = judge(found, seen, known, self.highest)
+        self.stored |= known
+        return outcome
 
     async def close(self) -> None:
         """See Uplink."""
@@ -137,6 +160,73 @@ async def drop_between(folder: Path, kinds: list[Priority], rounds: int, keep: i
     return back_end, box
 
 
+async def deliver(folder: Path, back_end: BackEnd, count: int, at_s: int, soc: float) -> list[int]:
+    """Deliver records of an outbox that begins at a time, and return the boots at the back end."""
+    before = set(back_end.records)
+    folder.mkdir()
+    box = await Outbox.open(folder / "o.db", EV, at_s)
+    batcher = Batcher(EV, box.boot)
+    batcher.offer({"battery.soc": soc}, 0.0, 1, "city")
+    for _ in range(count):
+        each = batcher.event(LocalEvent("evcc", "session.ended", 1, {"soc": soc}), 1)
+        await box.put(each.seq, encode_record(each), Priority.LIVE, 1)
+    async with delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+    await box.close()
+    new = set(back_end.records) - before
+    assert len(new) == count
+    assert all(each.trip == f"{each.boot}-1" for each in (back_end.records[key] for key in new))
+    return sorted({boot for _, boot, _ in new})
+
+
+@pytest.mark.requirement("R97", "R98")
+@pytest.mark.parametrize("clock", [1_900_000_000, 1_000, 2_000_000_000])
+async def test_an_outbox_that_repeats_a_boot_delivers_every_record(tmp_path: Path, clock: int) -> None:
+    """After the loss of an outbox: begun in the same second, with a clock set back, or later."""
+    back_end = BackEnd()
+    (first,) = await deliver(tmp_path / "lost", back_end, 300, 1_900_000_000, 50.0)
+    (second,) = await deliver(tmp_path / "new", back_end, 300, clock, 60.0)
+    assert second > first
+    assert back_end.duplicates == 0
+
+
+async def test_two_devices_of_one_identity_take_nothing_from_each_other(tmp_path: Path) -> None:
+    """They begin in the same second, from the same image, and neither deletes what the other has delivered."""
+    await (await Outbox.open(tmp_path / "image.db", EV, 1_900_000_000)).close()
+    back_end, boxes = BackEnd(), []
+    for name in ("a.db", "b.db"):
+        shutil.copy(tmp_path / "image.db", tmp_path / name)
+        boxes.append(await Outbox.open(tmp_path / name, EV, 1_900_000_000))
+    for box in boxes:
+        await box.put_all([Entry(seq, record(box.boot, seq), Priority.LIVE, seq) for seq in range(1, 51)])
+    for box in boxes:
+        async with delivering(box, back_end) as delivery:
+            await emptied(box, delivery)
+        await box.close()
+    assert len({boot for _, boot, _ in back_end.order}) == 2
+    assert len(back_end.order) == 100
+
+
+async def test_marks_of_another_outbox_delete_nothing(tmp_path: Path) -> None:
+    """Whatever a back end says about the same number under another id, or under none."""
+    box = await Outbox.open(tmp_path / "o.db", EV, 7)
+    await box.put(1, record(7, 1))
+
+    class Liar(BackEnd):
+        async def send(self, delivery: bytes) -> None:
+            found = read_delivery(delivery)
+            assert self.delivery is not None
+            for boot_id in ("", "00" * 8):
+                self.delivery.on_marks([Mark(boot, 9, 9, boot_id=boot_id) for _, boot in found.boots])
+
+    back_end = Liar()
+    async with delivering(box, back_end, Timeout(0.05, 0.05)) as delivery:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(delivery.drain(), 0.3)
+    assert await box.count() == 1
+    await box.close()
+
+
 @pytest.mark.requirement("R98", "R102")
 @pytest.mark.parametrize("low_rate", [False, True])
 async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end(
@@ -147,8 +237,9 @@ async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end
     box = await Outbox.open(tmp_path / "o.db", EV, 1)
     await box.put_all([Entry(seq, record(box.boot, seq), Priority.SUMMARY, seq) for seq in range(1, 201)])
     back_end = BackEnd(low_rate=low_rate)
-    arrived = encode_delivery(record(box.boot, seq) for seq in range(2, 201, 2))
-    judge(read_delivery(arrived), {(EV, box.boot): back_end.progress[EV, box.boot]}, back_end.stored)
+    name = box.name(box.boot)
+    named = encode_notice(Notice(EV, name.number, boot_id=name.boot_id))
+    back_end.judge(read_delivery(encode_delivery([named, *(record(box.boot, seq) for seq in range(2, 201, 2))])))
     async with delivering(box, back_end) as delivery, asyncio.timeout(10):
         while await box.count():
             await asyncio.sleep(0.01)

@@ -25,7 +25,7 @@ from v2g.errors import CodecError, TransportError
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
-from v2g.io.storage.outbox import Outbox, Waiting
+from v2g.io.storage.outbox import BootName, Outbox, Waiting
 from v2g.observe import Observe
 from v2g.telemetry.batch import Band, Bands, Mirror
 from v2g.telemetry.delivery import decode_marks
@@ -392,6 +392,9 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
         async def waiting(self) -> list[Waiting]:
             return [Waiting(1, 1, 0)]
 
+        def name(self, boot: int) -> BootName:
+            return BootName(boot, "00" * 8)
+
     class Refuses(Loopback):
         async def send(self, delivery: bytes) -> None:
             attempts.append(asyncio.get_running_loop().time())
@@ -412,7 +415,8 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
 
 
 def test_marks_are_bounded() -> None:
-    assert msgspec.structs.astuple(decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]) == (1, 2, 3, ())
+    plain = decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]
+    assert msgspec.structs.astuple(plain) == (1, 2, 3, (), "", 0)
     many = b",".join(b"[%d,%d]" % (2 * n, 2 * n) for n in range(2, 259))
     with pytest.raises(CodecError):
         decode_marks(b'[{"boot":1,"contiguous":2,"highest":600,"beyond":[' + many + b"]}]")

@@ -18,17 +18,20 @@ class ReferenceBackEnd:
     def __init__(self) -> None:
         self.records: dict[tuple[str, int, int], dict[str, Any]] = {}
         self.missing: set[tuple[str, int, int]] = set()
+        self.ids: dict[tuple[str, int], str] = {}
         self.duplicates = self.deliveries = 0
         self.deaf = False
         self.changed = asyncio.Event()
 
-    def take(self, delivery: bytes) -> list[dict[str, int]]:
+    def take(self, delivery: bytes) -> list[dict[str, Any]]:
         """Take a delivery; return marks."""
         self.deliveries += 1
         boots = set()
         for element in json.loads(delivery):
             ev, boot = element["ev"], element["boot"]
             boots.add((ev, boot))
+            if element.get("boot_id"):
+                assert self.ids.setdefault((ev, boot), element["boot_id"]) == element["boot_id"]
             if "seq" in element:
                 key = ev, boot, element["seq"]
                 self.duplicates += key in self.records
@@ -38,10 +41,11 @@ class ReferenceBackEnd:
         self.changed.set()
         return [self._mark(ev, boot) for ev, boot in sorted(boots)]
 
-    def _mark(self, ev: str, boot: int) -> dict[str, int]:
+    def _mark(self, ev: str, boot: int) -> dict[str, Any]:
         numbers = {seq for whose, of, seq in self.records.keys() | self.missing if (whose, of) == (ev, boot)}
         contiguous = next((n for n in range(len(numbers) + 1) if n + 1 not in numbers), 0)
-        return {"boot": boot, "contiguous": contiguous, "highest": max(numbers, default=0)}
+        highest, boot_id = max(numbers, default=0), self.ids.get((ev, boot), "")
+        return {"boot": boot, "contiguous": contiguous, "highest": highest, "boot_id": boot_id}
 
     async def connect(self, broker: Broker, pki: PkiTree) -> None:
         """Serve vehicles over a broker."""

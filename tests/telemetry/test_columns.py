@@ -47,6 +47,7 @@ COPY = Copy(session_id="00" * 8, number=1, checkpoint=b"c", receipt=b"r")
 OTHERS = st.sampled_from(
     [
         encode_notice(Notice("EV-1", 1, ((1, 2),))),
+        encode_notice(Notice("EV-1", 1, boot_id="00112233445566ff")),
         encode_record(Record("EV-1", 1, 5, 5, "parked", keyframe=False, signals={"battery.soc": 50.0})),
         encode_record(
             Record("EV-1", 1, 6, 5, "parked", keyframe=False, signals={}, schema="v2g-telemetry/2", checkpoint=COPY)
@@ -105,7 +106,8 @@ def columns(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"form": 2},
+        {"form": 3},
+        {"boot_id": b"short"},
         {"times": (1,)},
         {"contexts": ((1, "parked"),)},
         {"trips": ((1000, "1-0"), (1000, "1-0"))},
@@ -124,6 +126,15 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, object]) -> No
     assert len(decode_compact(columns())) == 2
     with pytest.raises(CodecError):
         decode_compact(columns(**changes))
+
+
+def test_the_id_of_the_boot_takes_ten_octets_before_its_records() -> None:
+    """The form of earlier gateways, without it, is read, too."""
+    named = encode_notice(Notice("EV-1", 1, boot_id="00112233445566ff"))
+    records = decode_compact(columns())
+    assert decode_compact(columns(boot_id=bytes.fromhex("00112233445566ff"))) == [named, *records]
+    assert len(encode_compact([named, *records])) == len(encode_compact(records)) + 9
+    assert decode_compact(encode_compact([named, *records])) == [named, *records]
 
 
 def test_too_many_octets_are_refused() -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ class ApiUplink:
     async def send(self, delivery: bytes) -> None:
         answer = await self._ask("POST", "/telemetry", delivery)
         assert answer.status == 200, answer.json
-        self._on_marks([Mark(each["boot"], each["contiguous"], each["highest"]) for each in answer.json["high_water"]])
+        self._on_marks(msgspec.convert(answer.json["high_water"], tuple[Mark, ...]))
 
     async def close(self) -> None: ...
 

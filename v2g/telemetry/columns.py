@@ -12,10 +12,11 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from v2g.errors import CodecError
-from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES
+from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES, Notice, decode_notice, encode_notice
 from v2g.telemetry.signals import MAX_RECORD_BYTES, SIGNALS, TAGGED_SCHEMA, Record, decode_record, encode_record
 
-FORM: Final = 1
+FORM: Final = 2
+"""Form 1, of earlier gateways, is the same without the random id of the boot."""
 
 COMPACT_TYPE: Final = "application/vnd.v2g-telemetry+msgpack"
 """Content type of the compact form over HTTP."""
@@ -46,9 +47,10 @@ FigureRuns = Annotated[tuple[tuple[Count, Figure | None], ...], Meta(max_length=
 
 class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """All records are of version 3, of one vehicle and boot. A signal has rows and values. Rows of signals and
-    keyframes are differences, less one; `others` are elements by their place in the delivery."""
+    keyframes are differences, less one; `others` are elements by their place in the delivery, without a notice of
+    `boot_id` before them."""
 
-    form: Literal[1]
+    form: Literal[1, 2]
     ev: Text
     boot: Whole
     seqs: Wholes
@@ -62,6 +64,7 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     others: Annotated[
         tuple[tuple[Row, Annotated[bytes, Meta(max_length=MAX_RECORD_BYTES)]], ...], Meta(max_length=MAX_BATCH)
     ]
+    boot_id: Annotated[bytes, Meta(min_length=8, max_length=8)] | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -70,14 +73,16 @@ _decoder = msgspec.msgpack.Decoder(_Columns)
 
 def is_compact(delivery: bytes) -> bool:
     """Return whether a delivery has the compact form: its first octet is that of a MessagePack array, not of JSON."""
-    return delivery[:1] == b"\x9c"
+    return delivery[:1] in (b"\x9c", b"\x9d")
 
 
 def encode_compact(elements: Iterable[bytes]) -> bytes:
     """Return encoded records and notices, at most 1000, as one delivery."""
     records: list[Record] = []
     others: list[tuple[int, bytes]] = []
-    for place, element in enumerate(elements):
+    sent = list(elements)
+    boot_id = _boot_id(sent)
+    for place, element in enumerate(sent if boot_id is None else sent[1:]):
         record = _fitting(element, records[0] if records else None)
         if record is None:
             others.append((place, element))
@@ -108,6 +113,7 @@ def encode_compact(elements: Iterable[bytes]) -> bytes:
                 for name, (rows, values) in signals.items()
             },
             tuple(others),
+            boot_id,
         )
     )
 
@@ -121,8 +127,8 @@ def decode_compact(delivery: bytes) -> list[bytes]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"telemetry delivery: {error}", hint="send JSON, or the compact form") from None
     count = len(columns.seqs)
-    if count + len(columns.others) > MAX_BATCH:
-        found = count + len(columns.others)
+    found = count + len(columns.others) + (columns.boot_id is not None)
+    if found > MAX_BATCH:
         raise CodecError(f"{found} records at once", hint=f"send at most {MAX_BATCH} per delivery")
     if len(columns.times) != count:
         raise CodecError("telemetry delivery: columns of different lengths")
@@ -147,7 +153,25 @@ def decode_compact(delivery: bytes) -> list[bytes]:
     ]  # fmt: skip
     for place, element in columns.others:
         elements.insert(place, element)
+    if columns.boot_id is not None:
+        elements.insert(0, _naming(columns.ev, columns.boot, columns.boot_id))
     return elements
+
+
+def _naming(ev: str, boot: int, boot_id: bytes) -> bytes:
+    return encode_notice(Notice(ev, boot, boot_id=boot_id.hex()))
+
+
+def _boot_id(elements: Sequence[bytes]) -> bytes | None:
+    """Return the id in the notice before the first record, if it is of that record's boot and says nothing else."""
+    record = _fitting(elements[1], None) if len(elements) > 1 else None
+    if record is None:
+        return None
+    try:
+        boot_id = bytes.fromhex(decode_notice(elements[0]).boot_id)
+    except CodecError:
+        return None
+    return boot_id if boot_id and _naming(record.ev, record.boot, boot_id) == elements[0] else None
 
 
 def _fitting(element: bytes, first: Record | None) -> Record | None:

@@ -26,25 +26,34 @@ Range = tuple[Number, Number]
 """First and last of consecutive numbers."""
 
 
+BootId = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?\Z")]
+"""Random id of a boot, 16 hexadecimal digits: starts with the same number differ in it. Older gateways have none."""
+
+
 class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Element among records: requests the mark of `boot`, and lists numbers that the gateway no longer has."""
+    """Element among records: says whose boot it is that has this number, and lists numbers that the gateway no longer
+    has. One that lists some, or is beside no record, requests the mark of `boot`."""
 
     ev: Pseudonym
     boot: Number
     missing: Annotated[tuple[Range, ...], Meta(max_length=100)] = ()
+    boot_id: BootId = ""
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """Progress of the records of `boot`: `contiguous` without gaps from 1, `highest` in any case, and the ranges that
     have arrived `beyond` the first gap.
 
-    Numbers missing for good, or in quarantine, are not gaps.
+    Numbers missing for good, or in quarantine, are not gaps. The mark covers only what was sent under `boot_id`. With
+    `next_boot` nothing of it is stored: the boot has to take this number, or a higher one.
     """
 
     boot: Number
     contiguous: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
     highest: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
     beyond: Annotated[tuple[Range, ...], Meta(max_length=256)] = ()
+    boot_id: BootId = ""
+    next_boot: Annotated[int, Meta(ge=0, le=MAX_NUMBER)] = 0
 
     def covers(self, seq: int) -> bool:
         """Return whether a number has arrived."""
@@ -60,11 +69,23 @@ class Status(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _marks = typed_json.decoder(tuple[Mark, ...])
+_notice = typed_json.decoder(Notice)
 
 
 def encode_notice(notice: Notice) -> bytes:
     """Return a notice as an element of a delivery."""
     return _encoder.encode(notice)
+
+
+def decode_notice(data: bytes) -> Notice:
+    """Return the notice in `data`. Raises CodecError."""
+    try:
+        notice = _notice.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CodecError(f"telemetry notice: {error}") from None
+    if any(first > last for first, last in notice.missing):
+        raise CodecError("notice: a range ends before it begins")
+    return notice
 
 
 def encode_delivery(elements: Iterable[bytes]) -> bytes:

@@ -50,6 +50,11 @@ CODES: Final = {
         "a record in the outbox is damaged, and was given up",
         "check the disk",
     ),
+    0x1D4: ErrorCode(
+        "BOOT_RENUMBERED",
+        "another gateway or a lost outbox has used the boot's number, or the clock was set back; nothing is lost",
+        "check that no other device has this `ev`, and the clock",
+    ),
     0x1E1: ErrorCode(
         "TASK_FAILED",
         "a part of the gateway has failed and is restarted",

@@ -35,7 +35,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a delivery: up to `contiguous` of its `high_water` a gateway may delete what it sent.
+    """Result of a delivery: up to `contiguous` of its `high_water` a gateway may delete what it sent under `boot_id`.
 
     `quarantined` records are stored until they can be decoded; `conflict` keys have other content stored; `deferred`
     were not accepted, since too many gaps precede them.
@@ -54,10 +54,11 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of the records of one boot.
 
     `highest` number, and `contiguous`: the highest without gaps before it; numbers `missing` for good or in quarantine
-    are not gaps.
+    are not gaps. `boot_id` is the random id that the gateway gave the boot, empty for older gateways.
     """
 
     boot: int
+    boot_id: str
     highest: int
     contiguous: int
     stored: int

@@ -28,6 +28,8 @@ from csms.domain.diagnostics.telemetry import (
     Progress,
     RecordKey,
     Stored,
+    admit,
+    boot_of,
     judge,
     key_of,
     prepare,
@@ -46,8 +48,8 @@ RELEASE_STEP: Final = 500
 """Records in quarantine examined in one transaction."""
 
 _MAKE: Final = text(
-    "INSERT INTO telemetry_marks (ev, boot, highest, contiguous, stored, duplicates, conflicts) "
-    "VALUES (:ev, :boot, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"  # another node may be faster
+    "INSERT INTO telemetry_marks (ev, boot, boot_id, highest, contiguous, stored, duplicates, conflicts) "
+    "VALUES (:ev, :boot, :boot_id, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"  # another node may be faster
 )
 
 _KEEP: Final = text(
@@ -82,10 +84,10 @@ class Released(msgspec.Struct, frozen=True):
 
 def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     """Store the new records of some deliveries."""
-    progress = _progress(connection, arrivals)
+    progress, highest = _progress(connection, arrivals)
     keys = {key for each in arrivals for key in suspects(each.delivery, progress)}
     stored = _stored(connection, sorted(keys))
-    outcomes = [judge(each.delivery, progress, stored) for each in arrivals]
+    outcomes = [judge(each.delivery, progress, stored, highest) for each in arrivals]
     pairs = list(zip(arrivals, outcomes, strict=True))
     for arrival, out in pairs:
         _keep_checkpoints(connection, out.fresh, arrival.at_ms)
@@ -130,7 +132,7 @@ def store_each(connection: Connection, arrival: Arrival) -> Outcome:
 
 def _store_one(connection: Connection, element: Element, arrival: Arrival) -> Outcome:
     """Store one element, or put it into quarantine. Raises one of `LASTING`."""
-    alone = msgspec.structs.replace(arrival, delivery=Delivery((element,)))
+    alone = msgspec.structs.replace(arrival, delivery=Delivery((element,), boot_ids=arrival.delivery.boot_ids))
     try:
         with connection.begin_nested():
             return store(connection, [alone])[0]
@@ -191,24 +193,42 @@ def _insert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]
         connection.execute(insert(table), found)
 
 
-def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[Boot, Progress]:
-    """Return the progress of the boots of some deliveries, locked against other nodes until the commit.
+def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict[Boot, Progress], dict[str, int]]:
+    """Return the progress of the boots of some deliveries, locked against other nodes until the commit, and the
+    highest boot of each vehicle that has new ones or somebody else's.
 
-    A boot that is only queried is not created.
+    A boot without an id that is only queried is not created.
     """
-    asked = {boot for each in arrivals for boot in each.delivery.boots}
-    reported = {
-        (each.ev, each.boot) if isinstance(each, Notice) else each.key[:2]
+    asked = {boot for each in arrivals for boot in each.delivery.boots | each.delivery.boot_ids.keys()}
+    progress = _locked(connection, asked)
+    named = ((boot, each.delivery.boot_ids.get(boot, "")) for each in arrivals for boot in each.delivery.boots)
+    highest = _highest(
+        connection,
+        {boot[0] for boot, boot_id in named if boot_id != (progress[boot].boot_id if boot in progress else "")},
+    )
+    begun = {boot: progress[boot] for each in arrivals for boot in admit(each.delivery, progress, highest)}
+    without_id = {
+        boot_of(each)
         for arrival in arrivals
         for each in arrival.delivery.elements
-        if not isinstance(each, Notice) or each.missing
+        if (not isinstance(each, Notice) or each.missing) and boot_of(each) not in arrival.delivery.boot_ids
     }
-    progress = _locked(connection, asked)
-    new = sorted(reported - progress.keys())
+    new = begun | {boot: Progress() for boot in without_id - progress.keys()}
     if new:
-        connection.execute(_MAKE, [{"ev": ev, "boot": boot} for ev, boot in new])
+        made = [{"ev": ev, "boot": boot, "boot_id": each.boot_id} for (ev, boot), each in sorted(new.items())]
+        connection.execute(_MAKE, made)
         progress |= _locked(connection, new)
-    return {boot: Progress() for boot in asked} | progress
+    return {boot: Progress() for boot in asked} | progress, highest
+
+
+def _highest(connection: Connection, evs: Iterable[str]) -> dict[str, int]:
+    """Return the highest boot of vehicles that have one."""
+    of = telemetry_marks.c
+    found: dict[str, int] = {}
+    for some in _chunks(sorted(evs)):
+        query = select(of.ev, func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
+        found |= {row.ev: row.boot for row in connection.execute(query)}
+    return found
 
 
 def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:
@@ -226,6 +246,7 @@ def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progres
                 conflicts=row.conflicts,
                 quarantined=row.quarantined,
                 lost=row.missing,
+                boot_id=row.boot_id,
             )
     return progress
 
@@ -273,7 +294,7 @@ def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 def marks(connection: Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
     """Return the progress of a vehicle's records, its latest boot first."""
-    names = "boot", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
+    names = "boot", "boot_id", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
     query = select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
     return [dict(row._mapping) for row in connection.execute(page(query, (telemetry_marks.c.boot,), after, limit))]
 

@@ -94,6 +94,7 @@ telemetry_marks: Final = Table(
     metadata,
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, primary_key=True, autoincrement=False),
+    Column("boot_id", String(16), nullable=False, server_default=""),  # empty: of an older gateway
     Column("highest", BigInteger, nullable=False),
     Column("contiguous", BigInteger, nullable=False),
     Column("arrived", Text, nullable=False, server_default="[]"),  # ranges of numbers, as JSON

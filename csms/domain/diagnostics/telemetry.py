@@ -10,7 +10,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.telemetry.columns import decode_compact, is_compact
-from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
+from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, decode_notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 from v2g.text import printable
 
@@ -58,10 +58,14 @@ Element = Prepared | Unreadable | Notice
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A gateway's delivery: its elements in order, and `refused`, (index, reason) of those without a key."""
+    """A gateway's delivery: its elements in order, and `refused`, (index, reason) of those without a key.
+
+    `boot_ids`: the random ids of its boots; those of older gateways have none.
+    """
 
     elements: tuple[Element, ...]
     refused: tuple[tuple[int, str], ...] = ()
+    boot_ids: dict[Boot, str] = {}
 
     @property
     def boots(self) -> frozenset[Boot]:
@@ -80,8 +84,9 @@ class Delivery(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> bool:
-        """Whether the gateway expects an answer."""
-        return any(isinstance(each, Notice) for each in self.elements)
+        """Whether the gateway expects an answer at once."""
+        notices = [each for each in self.elements if isinstance(each, Notice)]
+        return len(notices) == len(self.elements) or any(each.missing for each in notices)
 
 
 def boot_of(element: Element) -> Boot:
@@ -106,7 +111,6 @@ def set_aside(item: Prepared, reason: str) -> Unreadable:
 
 
 _elements = typed_json.decoder(list[msgspec.Raw])
-_notices = typed_json.decoder(Notice)
 
 
 def read_delivery(body: bytes) -> Delivery:
@@ -123,12 +127,17 @@ def read_delivery(body: bytes) -> Delivery:
         raise CodecError(f"{len(found)} records at once", hint=f"send at most {MAX_BATCH} per delivery")
     elements: list[Element] = []
     refused: list[tuple[int, str]] = []
+    boot_ids: dict[Boot, str] = {}
     for index, raw in enumerate(found):
         try:
-            elements.append(_read_element(bytes(raw)))
+            element = _read_element(bytes(raw))
+            named = element.boot_id if isinstance(element, Notice) else ""
+            if named and boot_ids.setdefault(boot_of(element), named) != named:
+                raise CodecError("notice: two ids of one boot in a delivery")
+            elements.append(element)
         except CodecError as error:
             refused.append((index, _reason(error)))
-    return Delivery(tuple(elements), tuple(refused))
+    return Delivery(tuple(elements), tuple(refused), boot_ids)
 
 
 def _reason(error: CodecError) -> str:
@@ -146,12 +155,9 @@ def _read_element(sent: bytes) -> Element:
         except CodecError:
             pass
         try:
-            notice = _notices.decode(sent)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise error from None
-        if any(first > last for first, last in notice.missing):
-            raise CodecError("notice: a range ends before it begins") from None
-        return notice
+            return decode_notice(sent)
+        except CodecError as other:
+            raise (other if b'"missing"' in sent else error) from None
 
 
 class Numbers:
@@ -229,13 +235,13 @@ class Numbers:
 
 
 class Progress:
-    """Progress of the records of one boot.
+    """Progress of the records of one boot, which belongs to the gateway's start with this `boot_id`.
 
     `arrived` holds numbers that are stored, in quarantine, or missing for good: `lost` counts the latter, `missing`
     holds the highest ranges of them.
     """
 
-    __slots__ = ("arrived", "changed", "conflicts", "duplicates", "lost", "missing", "quarantined", "stored")
+    __slots__ = ("arrived", "boot_id", "changed", "conflicts", "duplicates", "lost", "missing", "quarantined", "stored")
 
     def __init__(
         self,
@@ -247,8 +253,10 @@ class Progress:
         conflicts: int = 0,
         quarantined: int = 0,
         lost: int | None = None,
+        boot_id: str = "",
     ) -> None:
         """`lost`: by default as many as are `missing`."""
+        self.boot_id = boot_id
         self.arrived = Numbers() if arrived is None else arrived
         self.missing = Numbers() if missing is None else missing
         self.stored, self.duplicates, self.conflicts = stored, duplicates, conflicts
@@ -297,18 +305,24 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class HighWater(msgspec.Struct, frozen=True):
-    """Acknowledgement of one boot: the `highest` seq, `contiguous` without gaps from 1, and ranges `beyond`."""
+    """Acknowledgement of one boot: the `highest` seq, `contiguous` without gaps from 1, and ranges `beyond`.
+
+    It is for the gateway that has this `boot_id`. With `next_boot` nothing is stored: another one has the boot, or
+    there are later ones; this or a higher number is free.
+    """
 
     ev: str
     boot: int
     highest: int
     contiguous: int
     beyond: tuple[tuple[int, int], ...] = ()
+    boot_id: str = ""
+    next_boot: int = 0
 
     @property
     def mark(self) -> Mark:
         """The acknowledgement for the gateway."""
-        return Mark(self.boot, self.contiguous, self.highest, self.beyond)
+        return Mark(self.boot, self.contiguous, self.highest, self.beyond, self.boot_id, self.next_boot)
 
 
 class Outcome(msgspec.Struct):
@@ -317,8 +331,9 @@ class Outcome(msgspec.Struct):
     `conflicts` are keys with different stored content, `missing` (ev, boot, first, last) newly reported as lost by the
     gateway, `deferred` keys not accepted because of too many gaps. `refused` are keys (a notice has seq 0) of what the
     database rejects in any form, with the reason; their numbers count as missing for good. `repeated` are those
-    duplicates that are stored as records: what follows from them may not have been done. `marks` is the progress of
-    each boot.
+    duplicates that are stored as records: what follows from them may not have been done. `strangers` are boots that
+    belong to another start of a gateway, or that came too late to begin, each with the number of elements that were not
+    stored. `marks` is the progress of each boot.
     """
 
     fresh: list[Prepared] = []
@@ -329,12 +344,13 @@ class Outcome(msgspec.Struct):
     deferred: list[RecordKey] = []
     refused: list[tuple[RecordKey, str]] = []
     repeated: list[Prepared] = []
+    strangers: list[tuple[Boot, int]] = []
     marks: tuple[HighWater, ...] = ()
 
     def add(self, later: "Outcome") -> None:
         """Add the outcome of another part of the delivery, stored after this one."""
         self.duplicates += later.duplicates
-        for name in ("fresh", "quarantine", "conflicts", "missing", "deferred", "refused", "repeated"):
+        for name in ("fresh", "quarantine", "conflicts", "missing", "deferred", "refused", "repeated", "strangers"):
             getattr(self, name).extend(getattr(later, name))
         marks = {(each.ev, each.boot): each for each in (*self.marks, *later.marks)}
         self.marks = tuple(marks[boot] for boot in sorted(marks))
@@ -349,15 +365,48 @@ def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[Reco
     ]
 
 
-def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[RecordKey, Stored]) -> Outcome:
+def admit(delivery: Delivery, progress: dict[Boot, Progress], highest: dict[str, int]) -> list[Boot]:
+    """Begin the new boots of a delivery that have an id, in `progress` and `highest`; return them.
+
+    A boot belongs to whom it was first. A new one has to be higher than all of the vehicle, so that its records follow
+    the others whatever the clocks of gateways say. If one of a delivery may not begin, no new one of that vehicle does:
+    they keep their order. `progress` has the known boots, `highest` the highest boot of each vehicle with others.
+    """
+    begun: list[Boot] = []
+    for ev in sorted({ev for ev, _ in delivery.boot_ids}):
+        boots = {boot: boot_id for boot, boot_id in sorted(delivery.boot_ids.items()) if boot[0] == ev}
+        new = [boot for boot in boots if boot not in progress]
+        taken = any(progress[boot].boot_id != boot_id for boot, boot_id in boots.items() if boot in progress)
+        if new and not taken and new[0][1] > highest.get(ev, 0):
+            begun += new
+            progress |= {boot: Progress(boot_id=boots[boot]) for boot in new}
+            highest[ev] = new[-1][1]
+    return begun
+
+
+def judge(
+    delivery: Delivery,
+    progress: Mapping[Boot, Progress],
+    stored: dict[RecordKey, Stored],
+    highest: Mapping[str, int] | None = None,
+) -> Outcome:
     """Classify a delivery, and update `progress` and `stored`. The first content of a key counts.
 
     `stored`: stored contents of the keys from `suspects`; a missing one has been deleted for
-    its age.
+    its age. `highest`: the highest boot of each vehicle that sends a boot of another.
     """
     outcome = Outcome()
+    foreign = {
+        boot: HighWater(*boot, 0, 0, boot_id=boot_id, next_boot=(highest or {}).get(boot[0], boot[1]) + 1)
+        for boot in delivery.boots
+        if progress[boot].boot_id != (boot_id := delivery.boot_ids.get(boot, ""))
+    }
+    elements = [boot_of(each) for each in delivery.elements] if foreign else []
+    outcome.strangers = [(whose, elements.count(whose)) for whose in foreign]
     for each in delivery.elements:
         ev, boot = boot_of(each)
+        if (ev, boot) in foreign:
+            continue
         here = progress[ev, boot]
         if isinstance(each, Notice):
             gone = [lost for first, last in each.missing for lost in here.give_up(first, last)]
@@ -383,7 +432,7 @@ def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[Re
             outcome.quarantine.append(each)
             here.quarantined += 1
             stored[each.key] = Stored(each.digest, quarantined=True)
-    outcome.marks = tuple(high_water(ev, boot, progress[ev, boot]) for ev, boot in sorted(delivery.boots))
+    outcome.marks = tuple(foreign.get(boot) or high_water(*boot, progress[boot]) for boot in sorted(delivery.boots))
     return outcome
 
 
@@ -398,4 +447,4 @@ def high_water(ev: str, boot: int, progress: Progress) -> HighWater:
     """Return the acknowledgement of a boot."""
     arrived = progress.arrived
     beyond = arrived.ranges[1:] if arrived.contiguous else arrived.ranges
-    return HighWater(ev, boot, arrived.highest, arrived.contiguous, beyond)
+    return HighWater(ev, boot, arrived.highest, arrived.contiguous, beyond, progress.boot_id)

@@ -49,6 +49,48 @@ def updated() -> Iterator[None]:
     del signals.SCHEMAS[LATER]
 
 
+ONE, OTHER = "00" * 8, "ff" * 8
+
+
+def under(boot_id: str, boot: int, *seqs: int) -> list[bytes]:
+    """A delivery of somebody's boot."""
+    return [encode_notice(Notice("EV-1", boot, boot_id=boot_id)), *(record(seq, seq, boot=boot) for seq in seqs)]
+
+
+def test_a_boot_belongs_to_whose_it_was_first(store: Store) -> None:
+    """Of another one nothing is stored under its number, and no mark says that it was."""
+    (mark,) = take(store, *under(ONE, 5, 1, 2)).marks
+    assert (mark.boot_id, mark.contiguous, mark.next_boot) == (ONE, 2, 0)
+    for stranger in (under(OTHER, 5, 1, 2, 3), under(OTHER, 5, 1, 2, 3)[1:]):  # also of a gateway without ids
+        refused = take(store, *stranger)
+        ((boot, elements),) = refused.strangers
+        assert (boot, elements, refused.fresh) == (("EV-1", 5), len(stranger), [])
+        assert (refused.marks[0].highest, refused.marks[0].next_boot) == (0, 6)
+    assert take(store, *under(ONE, 5, 3)).marks[0].contiguous == 3
+    assert take(store, *under(OTHER, 6, 1)).marks[0].contiguous == 1
+
+
+def test_a_new_boot_is_above_all_others_whatever_the_clock_says(store: Store) -> None:
+    """Of boots that have waited together all are refused, so that they keep their order."""
+    take(store, *under(ONE, 1900, 1))
+    waiting = [encode_notice(Notice("EV-1", boot, boot_id=OTHER)) for boot in (100, 101, 2000)]
+    refused = take(store, *waiting)
+    assert [(each.boot, each.next_boot) for each in refused.marks] == [(100, 1901), (101, 1901), (2000, 1901)]
+    assert {each["boot"] for each in store.do(rows.marks, "EV-1", 10, None)} == {1900}
+    raised = [encode_notice(Notice("EV-1", boot, boot_id=OTHER)) for boot in (1901, 1902, 1903)]
+    assert {each.next_boot for each in take(store, *raised).marks} == {0}
+    assert {each["boot"] for each in store.do(rows.marks, "EV-1", 10, None)} == {1900, 1901, 1902, 1903}
+    assert len(take(store, *under(ONE, 1900, 2), *under(OTHER, 1902, 1)).fresh) == 2
+
+
+def test_a_boot_of_before_keeps_its_gateway(store: Store) -> None:
+    """Records without an id, of a gateway before its update, go on; one that has ids may not take their number."""
+    take(store, record(1, boot=7))
+    assert take(store, *under(ONE, 7, 1)).marks[0].next_boot == 8
+    take(store, *under(ONE, 8, 1))
+    assert take(store, record(2, boot=7)).marks[0].contiguous == 2
+
+
 def poison(store: Store, table: str, seq: int) -> None:
     """Let the database reject a number."""
     if store.engine.dialect.name == "sqlite":
@@ -299,7 +341,7 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
             connection.execute(text(f"DROP TABLE {later}"))
         connection.execute(text("DROP INDEX ix_telemetry_received_ms"))
         for table, column in (
-            *(("telemetry_marks", name) for name in ("arrived", "gaps", "quarantined", "missing")),
+            *(("telemetry_marks", name) for name in ("arrived", "boot_id", "gaps", "quarantined", "missing")),
             ("admissions", "verified"),
             ("security_events", "times"),
             ("security_events", "last_ms"),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -25,10 +26,15 @@ from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
 from v2g.io.http.client import HttpSession
 from v2g.io.mqtt.client import MqttClient
+from v2g.io.storage.outbox import Entry, Outbox
 from v2g.io.tls.renewal import keep_renewed
-from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.observe import Observe
+from v2g.telemetry.columns import encode_compact
+from v2g.telemetry.delivery import TOPIC_PREFIX, Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.demo.broker import Broker
+from v2g_gateway.delivery import Delivery
+from v2g_gateway.uplink import MqttUplink
 
 EV = "EV-1"
 RECORDS = f"v2g/telemetry/vehicle/{EV}/records"
@@ -158,16 +164,19 @@ async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(
         assert await stored(csms) == []
 
 
+def api(csms: Running, pki: PkiTree, path: str) -> HttpSession:
+    """Return a client of the back end's interface, with a certificate of a gateway."""
+    context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+    context.load_cert_chain(pki.path("csms/gateway/chain.pem"), pki.path("csms/gateway/leaf.key"))
+    return HttpSession(f"https://localhost:{csms.csms.ports['api']}{path}", most=10_000, timeout_s=10, context=context)
+
+
 @pytest.mark.requirement("R85", "R99")
 async def test_the_same_record_by_mqtt_and_by_http_is_stored_once(start: Start, broker: Broker, pki: PkiTree) -> None:
     """Also other content under its number is refused on either way."""
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
         await csms.event("subscribed")
-        context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
-        context.load_cert_chain(pki.path("csms/gateway/chain.pem"), pki.path("csms/gateway/leaf.key"))
-        session = HttpSession(
-            f"https://localhost:{csms.csms.ports['api']}/telemetry", most=10_000, timeout_s=10, context=context
-        )
+        session = api(csms, pki, "/telemetry")
 
         async def post(*elements: bytes) -> dict[str, Any]:
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
@@ -377,3 +386,47 @@ async def test_a_renewed_certificate_is_shown_to_the_broker_and_deliveries_go_on
         await ev.reaches(2)
         delivering.cancel()
         assert await stored(csms) == [1, 2]
+
+
+async def deliver_all(broker: Broker, pki: PkiTree, path: Path, utc_s: int, count: int, soc: float) -> list[Observe]:
+    """Deliver so many records of an outbox, which begins at a time; return the gateway's events."""
+    events: list[Observe] = []
+    box = await Outbox.open(path, EV, utc_s)
+    first = Record(EV, box.boot, 1, 1, "parked", keyframe=True, signals={"battery.soc": soc})
+    records = [msgspec.structs.replace(first, seq=seq) for seq in range(1, count + 1)]
+    await box.put_all([Entry(each.seq, encode_record(each)) for each in records])
+    delivery = Delivery(EV, box, events.append, encode=encode_compact)
+    uplink = MqttUplink(access(broker, pki, EV), TOPIC_PREFIX, EV, delivery.on_marks, boot=box.boot)
+    uplink.start()
+    task = asyncio.create_task(delivery.run(uplink))
+    async with asyncio.timeout(30):
+        while await box.waiting():
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await uplink.close()
+    await box.close()
+    return events
+
+
+@pytest.mark.requirement("R97", "R98", "R173")
+@pytest.mark.parametrize("clock_s", [1_900_000_000, 1_000])
+async def test_an_outbox_that_repeats_a_boot_loses_no_record(
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path, clock_s: int
+) -> None:
+    """The first outbox is lost; the next one begins in the same second, or with a clock that was set back.
+
+    The latest state is that of the new records.
+    """
+    async with start(mqtt=source(broker, pki)) as csms:
+        await csms.event("subscribed")
+        await deliver_all(broker, pki, tmp_path / "lost.db", 1_900_000_000, 300, 50.0)
+        events = await deliver_all(broker, pki, tmp_path / "new.db", clock_s, 300, 60.0)
+        assert await stored(csms) == [*range(1, 301), *range(1, 301)]
+        refused = await csms.event("telemetry_boot_refused")
+        assert (refused["ev"], refused["boot"], refused["next_boot"]) == (EV, clock_s, 1_900_000_001)
+        assert {"boot": clock_s, "number": 1_900_000_001} in [each.data for each in events]
+        session = api(csms, pki, f"/vehicles/{EV}")
+        answer = await session.request("GET", b"", {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"})
+        assert json.loads(answer.body)["values"]["battery.soc"]["value"] == 60.0
+        await session.close()

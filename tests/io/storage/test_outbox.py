@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2g.errors import ConfigError, KeyAccessError, StoreError
-from v2g.io.storage.outbox import MAX_ISLANDS, Entry, Gap, Outbox, Waiting
+from v2g.io.storage.outbox import MAX_ISLANDS, BootName, Entry, Gap, Outbox, Waiting
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.telemetry.priority import Priority
 
@@ -261,8 +261,33 @@ async def test_an_outbox_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     old.close()
     box = await opened(tmp_path, max_bytes=7)
     assert [row.position for row in await box.pending()] == [(7, 1)]
+    assert box.name(7) == BootName(7, ""), "the back end knows it by its number"
+    assert box.name(box.boot).boot_id
     assert await box.put(1, b"12345") == 1  # it counts
     await box.close()
+
+
+@pytest.mark.requirement("R98")
+async def test_a_boot_takes_another_number_and_later_ones_are_higher(tmp_path: Path) -> None:
+    """Its records stay as they are in the file, and its id stays, also after a restart."""
+    first = await opened(tmp_path, utc_s=5)
+    await first.put(1, b"one")
+    second = await opened(tmp_path, utc_s=5)
+    await second.put(1, b"two")
+    before = second.name(5), second.name(6)
+    await second.renumber([6, 5], 100)
+    assert [second.name(boot).number for boot in (5, 6)] == [100, 101]
+    assert [second.name(boot).boot_id for boot in (5, 6)] == [each.boot_id for each in before]
+    assert len({each.boot_id for each in before}) == 2
+    assert second.boot_named(second.name(5)) == 5
+    assert second.boot_named(before[0]) is None
+    assert await second.next_boot() == 102
+    await first.close()
+    await second.close()
+    third = await opened(tmp_path, utc_s=5)
+    assert (third.boot, third.name(5).number, third.name(6).number) == (103, 100, 101)
+    assert await numbers(third) == [(5, 1)]
+    await third.close()
 
 
 SECRET = b'{"signals":{"battery.soc":71.25}}'

@@ -1,5 +1,8 @@
 """A durable outbox: records in SQLite until the back end has stored them (R97, R102).
 
+Each start is a boot, with a number and a random id. The number may be another sender's, if an outbox was lost or
+copied; the back end tells by the id, and the boot then takes another number: its records stay as they are in the file.
+
 The database is used in a separate thread, so no event loop waits for a disk. WAL, one transaction a call;
 stored records survive kill -9. Beyond `max_bytes` the least important records are deleted, the oldest of them first;
 gaps count them by priority until a record about each is in the outbox, so that the loss is visible (R103). With keys,
@@ -7,8 +10,9 @@ records are sealed in the file (R145).
 """
 
 import asyncio
+import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -30,6 +34,7 @@ _DROP_STEP: Final = 100
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS owner (ev TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS boots (boot INTEGER PRIMARY KEY, number INTEGER NOT NULL, id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS dropped (boot INTEGER PRIMARY KEY, through INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS gaps (
     priority INTEGER PRIMARY KEY, count INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL
@@ -50,12 +55,20 @@ _GAP: Final = (
 )
 _PUT: Final = "INSERT OR IGNORE INTO outbox (boot, seq, priority, utc_ms, key, body) VALUES (?, ?, ?, ?, ?, ?)"
 _SET: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+_NAME_BOOT: Final = "INSERT INTO boots VALUES (?, ?, ?) ON CONFLICT (boot) DO UPDATE SET number = excluded.number"
 
 Position = tuple[int, int]
 """(boot, seq) of a record; (0, 0) is before the first."""
 
 BEGINNING: Final[Position] = (0, 0)
 END: Final[Position] = (2**53, 0)
+
+
+class BootName(msgspec.Struct, frozen=True):
+    """The `number` of a boot at the back end, and its random id, empty for boots of earlier versions."""
+
+    number: int
+    boot_id: str
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -118,7 +131,9 @@ class Outbox:
         """Called by `open`."""
         self._db, self._thread, self._ev, self._max_bytes, self._keys = database, thread, ev, max_bytes, keys
         self.boot = boot
-        """The number of this start: higher than earlier ones, and than those of other outboxes of the sender."""
+        """The number of this start: higher than earlier ones."""
+        self.names: Mapping[int, BootName] = _names(database)
+        """How boots are named at the back end; those that are absent by their number only."""
         self.dropped = self._meta("dropped")
         """How many records were dropped for lack of space, over the outbox's whole life."""
         self.commits = 0
@@ -132,7 +147,7 @@ class Outbox:
     ) -> "Outbox":
         """Open the outbox of `ev`, created when missing, and begin a boot.
 
-        `utc_s` is the time, s since 1970: boots count from it, so that a new outbox does not repeat the numbers of
+        `utc_s` is the time, s since 1970: boots count from it, so that a new outbox seldom repeats the numbers of
         a lost one. `keys` seal new records, and open sealed ones. Raises StoreError: the file cannot be used, is
         another sender's, or sealed with other keys.
         """
@@ -170,14 +185,39 @@ class Outbox:
         """Begin another boot; return its number."""
 
         def begin() -> int:
+            boot = self._meta("boot") + 1
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(_SET, ("boot", self.boot + 1))
+            _begin(self._db, boot)
             self._db.execute("COMMIT")
-            self.boot += 1
+            self.boot, self.names = boot, _names(self._db)
             self._islands, self._on_island = 0, False
             return self.boot
 
         return await self._run(begin)
+
+    def name(self, boot: int) -> BootName:
+        """Return the name of a boot at the back end."""
+        return self.names.get(boot) or BootName(boot, "")
+
+    def boot_named(self, name: BootName) -> int | None:
+        """Return the boot of a name; None: it is another outbox's."""
+        if not name.boot_id:
+            return None if name.number in self.names else name.number
+        return next((boot for boot, each in self.names.items() if each == name), None)
+
+    async def renumber(self, boots: Iterable[int], first: int) -> None:
+        """Give boots other numbers at the back end, in their order, from `first` on; later boots have higher ones."""
+
+        def change() -> None:
+            self._db.execute("BEGIN IMMEDIATE")
+            number = max(first, self._meta("boot") + 1)
+            for number, boot in enumerate(sorted(boots), number):  # noqa: B020 - the last one counts
+                self._db.execute(_NAME_BOOT, (boot, number, secrets.token_hex(8)))
+            self._db.execute(_SET, ("boot", number))
+            self._db.execute("COMMIT")
+            self.names = _names(self._db)
+
+        await self._run(change)
 
     async def put(self, seq: int, body: bytes, priority: Priority = Priority.LIVE, utc_ms: int = 0) -> int:
         """Store one record of this boot; see `put_all`."""
@@ -423,9 +463,20 @@ def _begin_boot(database: sqlite3.Connection, path: Path, ev: str, utc_s: int, k
     _check_owner(database, path, ev, keys)
     (last,) = database.execute("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'boot'").fetchone()
     boot = max(int(last) + 1, utc_s)
-    database.execute(_SET, ("boot", boot))
+    gone = "NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.boot = boots.boot) AND boot NOT IN (SELECT boot FROM dropped)"
+    database.execute(f"DELETE FROM boots WHERE {gone}")  # noqa: S608 - our own text
+    _begin(database, boot)
     database.execute("COMMIT")
     return boot
+
+
+def _begin(database: sqlite3.Connection, boot: int) -> None:
+    database.execute(_SET, ("boot", boot))
+    database.execute(_NAME_BOOT, (boot, boot, secrets.token_hex(8)))
+
+
+def _names(database: sqlite3.Connection) -> dict[int, BootName]:
+    return {boot: BootName(number, boot_id) for boot, number, boot_id in database.execute("SELECT * FROM boots")}
 
 
 def _update(database: sqlite3.Connection) -> None:
