@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csc_array, eye_array, vstack
 
 from benchmarks.figures import Figure
-from v2g.energy.dispatch.lp import Fleet, Linear
+from v2g.energy.dispatch.lp import Fleet, Linear, Reserve
 from v2g.energy.dispatch.plan import Method
 from v2g.energy.dispatch.planner import make_plan
 from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle, Period
@@ -34,7 +34,8 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         begin = time.perf_counter()
         plan = make_plan(given)
         took = time.perf_counter() - begin
-        peer_s, note = _peer(Fleet(given).linear)
+        reserves = [Reserve(0, min(each.energy_wh, each.reserve_wh)) for each in given.vehicles]
+        peer_s, note = _peer(Fleet(given, reserves).linear)
         yield Figure(
             name="dispatch",
             figure=f"plan for {count} vehicles",

@@ -16,7 +16,8 @@ to a fault after hours.
   the time to follow it, however often it changes.
 
 All arithmetic is of integers, so that another implementation can repeat it exactly: times in µs, levels in µs x weight
-(at most `FULL`), weights 0 to `MOST`; quotients of non-negative numbers, rounded down. `microseconds` rounds half to even.
+(at most `FULL`), weights 0 to `MOST`; quotients of non-negative numbers, rounded down. `microseconds` rounds half to
+even.
 """
 
 from typing import Final

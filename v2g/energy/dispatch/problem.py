@@ -27,7 +27,8 @@ class FleetVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A vehicle that is connected from `arrival_ms` (None: already) to `departure_ms` (None: beyond the plan).
 
     `energy_wh`: now, or expected at arrival. `target_wh`: wanted at departure (soft). `reserve_wh`: discharging ends
-    there (hard); a vehicle below it is only charged until it has reached it. Efficiencies: of each direction, between connection and battery.
+    there (hard); a vehicle below it is only charged until it has reached it. Efficiencies: of each direction, between
+    connection and battery.
     `wear_micro_per_kwh`: cost of a kWh taken out of the battery (`earnings.wear_micro_per_kwh`). Where not all targets
     can be met, higher `priority` goes first.
     """
