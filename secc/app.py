@@ -93,7 +93,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
             stack.push_async_callback(controller.hardware.close)
         supervisor = Supervisor(observe)
         stack.push_async_callback(supervisor.close)
-        supervisor.keep("status", lambda: status.run(controllers))
+        supervisor.keep("status", lambda: status.run(controllers, lambda: charger.connected))
         if config.status_page is not None:
             from secc.status_page import StatusPage  # only where there is one
 

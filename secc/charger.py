@@ -148,6 +148,11 @@ class Charger:
 
         return close
 
+    @property
+    def connected(self) -> bool:
+        """Whether the socket to the back end is open now."""
+        return self.station is not None and self.station.connected
+
     def energy_managers(self) -> "Iterator[EnergyManager]":
         """Yield the energy managers of the site, to be opened and closed."""
         assert self.station is not None

@@ -58,6 +58,8 @@ class Csms(msgspec.Struct, frozen=True):
     """This station's identity there."""
     version: str = ""
     """Negotiated version of OCPP."""
+    silent: bool = False
+    """Connected, but the last request was not answered in time."""
 
 
 class Board(msgspec.Struct, frozen=True):
@@ -266,15 +268,18 @@ class StatusKeeper:
         self._registers: list[tuple[int, int]] = [(0, 0)] * len(evses)
         self._reported: list[tuple[int, dict[str, Scalar]]] = [(0, {})] * len(evses)
 
-    async def run(self, controllers: Sequence["EvseController"]) -> None:
-        """Take pictures until cancelled."""
+    async def run(self, controllers: Sequence["EvseController"], connected: Callable[[], bool]) -> None:
+        """Take pictures until cancelled. `connected`: whether the socket to the CSMS is open."""
         while True:
-            self.take(controllers)
+            self.take(controllers, connected=connected())
             await asyncio.sleep(EVERY_S)
 
-    def take(self, controllers: Sequence["EvseController"]) -> None:
+    def take(self, controllers: Sequence["EvseController"], *, connected: bool = True) -> None:
         """Take one picture, and report what it shows of each EVSE when that is new."""
         now = self._clock.utc_ms()
+        if not connected and self.latest.csms.state in ("registering", "connected"):
+            csms = replace(self.latest.csms, state="disconnected", since_ms=now, reason="the connection has ended")
+            self.latest = replace(self.latest, csms=csms)
         evses = tuple(self._seen(index, each, now) for index, each in enumerate(controllers))
         self.latest = replace(self.latest, utc_ms=now, evses=evses)
         for index, controller in enumerate(controllers):
@@ -304,7 +309,13 @@ class StatusKeeper:
         match event.name:
             case "csms_connected":
                 csms = replace(
-                    csms, state="registering", since_ms=now, reason="", attempts=0, version=_text(data.get("version"))
+                    csms,
+                    state="registering",
+                    since_ms=now,
+                    reason="",
+                    attempts=0,
+                    version=_text(data.get("version")),
+                    silent=False,
                 )
             case "boot" if data.get("status") != "Accepted":
                 csms = replace(csms, reason=f"the CSMS answered {_text(data.get('status'))} to the boot notification")
@@ -312,6 +323,10 @@ class StatusKeeper:
                 csms = replace(csms, reason=_text(data.get("reason")))
             case "csms_online":
                 csms = replace(csms, state="connected", reason="")
+            case "csms_silent":
+                csms = replace(csms, silent=True)
+            case "csms_answers":
+                csms = replace(csms, silent=False)
             case "csms_disconnected":
                 csms = replace(csms, state="disconnected", since_ms=now, reason=_text(data.get("reason")))
             case "csms_unreachable":
@@ -637,7 +652,8 @@ def _csms(status: ChargerStatus, _: Evse) -> Line:
     since = f"{datetime.fromtimestamp(csms.since_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     match csms.state:
         case "connected":
-            return Line(f"connected to {csms.url} as {csms.identity}, OCPP {csms.version}, since {since}", "good")
+            line = f"connected to {csms.url} as {csms.identity}, OCPP {csms.version}, since {since}"
+            return Line(f"{line}, but it does not answer", "bad") if csms.silent else Line(line, "good")
         case "registering":
             return Line(f"connected since {since}, not accepted yet: {csms.reason or 'no answer'}", "busy")
         case "connecting":

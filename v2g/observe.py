@@ -4,9 +4,16 @@ Cores return these among their actions; `v2g.io.runtime.events` adds the time an
 the timeline of `v2g demo` and conformance reports are made.
 """
 
+import traceback
+from typing import Final
+
 import msgspec
 
+from v2g.text import redacted
+
 Scalar = str | int | float | bool | None
+
+_LONGEST_TRACEBACK: Final = 4000
 
 
 _ROUTINE = frozenset(
@@ -38,3 +45,9 @@ class Observe(msgspec.Struct, frozen=True):
     def routine(self) -> bool:
         """Whether it occurs with every charge loop or reading: useful only for troubleshooting."""
         return (self.stage, self.name) in _ROUTINE
+
+
+def defect(error: BaseException) -> dict[str, Scalar]:
+    """Return the fields that describe an exception that no code expects: `error`, and the end of its `traceback`."""
+    lines = redacted("".join(traceback.format_exception(error)))
+    return {"error": redacted(f"{type(error).__name__}: {error}")[:200], "traceback": lines[-_LONGEST_TRACEBACK:]}

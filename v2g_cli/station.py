@@ -293,7 +293,7 @@ def table(simulator: "Simulator") -> Table:
         bays = each.site.bays.values()
         found.add_row(
             each.identity,
-            "online" if each.runner.online.is_set() else "offline",
+            "online" if each.runner.served else "offline",
             " ".join(bay.phase for bay in bays),
             f"{sum(bay.power_w for bay in bays) / 1000:.1f} kW",
             f"{sum(bay.import_mwh for bay in bays) / 1_000_000:.2f} kWh",

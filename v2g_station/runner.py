@@ -79,6 +79,7 @@ class StationRunner:
         """Includes those that are closing."""
         self._final_frames: dict[asyncio.Task[Any], tuple[tuple[str, Saving | None], ...]] = {}
         self._failure: asyncio.Future[None] | None = None
+        self._socket: OcppSocket | None = None
         self.online = asyncio.Event()
         """Set while the CSMS is connected and has accepted this station."""
 
@@ -86,6 +87,16 @@ class StationRunner:
     def moment(self) -> Moment:
         """Return the current time."""
         return Moment(self._clock.monotonic(), self._clock.utc_ms())
+
+    @property
+    def connected(self) -> bool:
+        """Whether the socket to the CSMS is open now, whatever the core believes."""
+        return self._socket is not None and self._socket.is_open
+
+    @property
+    def served(self) -> bool:
+        """Whether the CSMS is connected now and has accepted this station."""
+        return self.connected and self.online.is_set()
 
     @property
     def version(self) -> Version:
@@ -136,7 +147,10 @@ class StationRunner:
                 case Disconnect():
                     self._drop()
                 case Command():
-                    self._command(action)  # a full disk does not justify exceeding a limit
+                    try:
+                        self._command(action)  # a full disk does not justify exceeding a limit
+                    except Exception as error:  # noqa: BLE001 - what follows it must still happen
+                        self._report_defect(type(action).__name__, error)
                 case Observe():
                     self._observe(action)
         self._settle()
@@ -175,7 +189,10 @@ class StationRunner:
         """Handle the core's new state, and schedule the next tick."""
         if self.core.kernel.online != self.online.is_set():
             (self.online.set if self.core.kernel.online else self.online.clear)()
-        self._changed()
+        try:
+            self._changed()
+        except Exception as error:  # noqa: BLE001 - the next tick must still come
+            self._report_defect("changed", error)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -193,14 +210,21 @@ class StationRunner:
         self._guarded(self.core.tick)
 
     def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
-        """Run a step whose result nothing awaits; a failing disk ends the run."""
+        """Run a step whose result nothing awaits; a failing disk ends the run, a defect does not."""
         try:
             saving = self.step(work)
         except StoreError as error:
             self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the next message and the next timer must still be handled
+            self._report_defect("step", error)
+            self._settle()
         else:
             if saving is not None:
                 saving.add_done_callback(self._fail_with)
+
+    def _report_defect(self, where: str, error: Exception) -> None:
+        if (event := self.core.kernel.defect_event(where, error)) is not None:
+            self._observe(event)
 
     def _fail_with(self, saving: Saving) -> None:
         if not saving.cancelled() and (error := saving.exception()) is not None:
@@ -240,6 +264,16 @@ class StationRunner:
 
     async def _use(self, wanted: Connect) -> None:
         """Connect, and pass frames both ways until the connection ends."""
+        try:
+            await self._converse(wanted)
+        except Exception as error:  # noqa: BLE001 - the link must learn that there is no connection, and tries again
+            self._report_defect("connection", error)
+            if self._connection is asyncio.current_task():
+                self._connection = None
+                reason = f"{type(error).__name__}: {error}"
+                self._guarded(lambda moment: self.core.lost(reason, moment))
+
+    async def _converse(self, wanted: Connect) -> None:
         me = asyncio.current_task()
         try:
             socket = await connect(
@@ -255,6 +289,7 @@ class StationRunner:
             reason, tls = str(error), error.reason if isinstance(error, TlsError) else ""
             self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls))
             return
+        self._socket = socket
         sender = asyncio.get_running_loop().create_task(self._send(socket))
         try:
             self._guarded(lambda moment: self.core.opened(socket.version, moment))
@@ -275,10 +310,12 @@ class StationRunner:
                     for text, saving in self._final_frames.pop(me, ()) if me is not None else ():
                         await _settled(saving)
                         await socket.send(text)
+            if self._socket is socket:
+                self._socket = None
             await socket.close()
 
     async def _send(self, socket: OcppSocket) -> None:
-        with contextlib.suppress(TransportError):
+        try:
             while True:
                 while self._outgoing:
                     first = self._outgoing[0]
@@ -288,6 +325,11 @@ class StationRunner:
                         await socket.send(first[0])
                 self._flush.clear()
                 await self._flush.wait()
+        except TransportError:
+            pass  # the reader sees the end, too
+        except Exception as error:  # noqa: BLE001 - a connection that cannot send is none
+            self._report_defect("sender", error)
+            await socket.close()
 
     # -- requests
 

@@ -127,19 +127,23 @@ class ChargingStation(Blocks):
 
     def opened(self, version: Version, moment: Moment) -> list[Action]:
         """Handle an open connection."""
-        return self._step(moment, lambda: self.link.opened(version))
+        return self._step(moment, lambda: self.link.opened(version), contained="opened")
 
     def failed(self, reason: str, moment: Moment, *, tls: str = "") -> list[Action]:
         """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError."""
-        return self._step(moment, lambda: self.link.failed(reason, tls))
+        return self._step(moment, lambda: self.link.failed(reason, tls), contained="failed")
 
     def closed(self, reason: str, moment: Moment) -> list[Action]:
         """Handle a lost connection."""
-        return self._step(moment, lambda: self.link.closed(reason))
+        return self._step(moment, lambda: self.link.closed(reason), contained="closed")
+
+    def lost(self, reason: str, moment: Moment) -> list[Action]:
+        """Handle the end of a connection, or of an attempt to connect, whichever it was."""
+        return self._step(moment, lambda: self.link.lost(reason), contained="lost")
 
     def receive(self, text: str, moment: Moment) -> list[Action]:
         """Handle a frame from the CSMS."""
-        return self._step(moment, lambda: self.link.receive(text))
+        return self._step(moment, lambda: self.link.receive(text), contained="receive")
 
     def tick(self, moment: Moment) -> list[Action]:
         """Run the timers that are due."""
@@ -147,7 +151,7 @@ class ChargingStation(Blocks):
 
     def handle(self, fact: Fact, moment: Moment) -> list[Action]:
         """Handle a fact from the hardware."""
-        return self._step(moment, lambda: self._take(fact))
+        return self._step(moment, lambda: self._take(fact), contained=type(fact).__name__)
 
     @property
     def version(self) -> Version:
@@ -206,15 +210,20 @@ class ChargingStation(Blocks):
         due = [when for when in (self.kernel.deadline(), self.link.deadline()) if when is not None]
         return min(due, default=None)
 
-    def _step(self, moment: Moment, work: Callable[[], None]) -> list[Action]:
-        self.kernel.at(moment)
-        self.link.tick()
-        self.kernel.run_timers()
-        work()
-        self.link.pump()
-        while (due := self.kernel.deadline()) is not None and due <= self.kernel.now:
-            self.kernel.run_timers()
-            self.link.pump()
+    def _step(self, moment: Moment, work: Callable[[], None], *, contained: str = "") -> list[Action]:
+        """Do one step. A defect in `contained` work, which comes from outside and which nothing awaits, ends there."""
+        kernel = self.kernel
+        kernel.at(moment)
+        kernel.contain("link", self.link.tick)
+        kernel.run_timers()
+        if contained:
+            kernel.contain(contained, work)
+        else:
+            work()
+        kernel.contain("outbox", self.link.pump)
+        while (due := kernel.deadline()) is not None and due <= kernel.now:
+            kernel.run_timers()
+            kernel.contain("outbox", self.link.pump)
         actions, self.kernel.actions = self.kernel.actions, []
         return actions
 

@@ -167,6 +167,11 @@ class Station:
         """Set while the CSMS is connected and has accepted this station."""
         return self._runner.online
 
+    @property
+    def connected(self) -> bool:
+        """Whether the socket to the CSMS is open now."""
+        return self._runner.connected
+
     async def run(self) -> None:
         """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
         self._supervisor.keep("journal copies", self._uploader.run)

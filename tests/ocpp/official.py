@@ -79,7 +79,7 @@ def _instances(hint: Any, version: Version, limits: dict[str, Any]) -> st.Search
         return _instances(inner, version, merged)
     if origin in (Union, UnionType):
         kinds = [a for a in get_args(hint) if a is not NoneType]
-        if kinds == [int, float]:
+        if [_bare(kind) for kind in kinds] == [int, float]:
             return st.integers(0, 10**6) if limits.get("integer") else st.floats(0, 1e6)
         return _instances(kinds[0], version, limits)
     if origin is Literal:
@@ -90,6 +90,11 @@ def _instances(hint: Any, version: Version, limits: dict[str, Any]) -> st.Search
     return _plain(hint, version, limits)
 
 
+def _bare(hint: Any) -> Any:
+    """Return a type without its limits."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
 def _plain(hint: Any, version: Version, limits: dict[str, Any]) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return _struct(hint, version)
@@ -98,7 +103,7 @@ def _plain(hint: Any, version: Version, limits: dict[str, Any]) -> st.SearchStra
     if hint is bool:
         return st.booleans()
     if hint is int:
-        return st.integers(limits.get("ge", limits.get("least", -(2**31))), limits.get("le", 2**31 - 1))
+        return st.integers(limits.get("least", limits.get("ge", -(2**31))), limits.get("le", 2**31 - 1))
     if hint is float:
         return st.floats(limits.get("ge", -1e6), limits.get("le", 1e6))
     assert hint is str, hint

@@ -1,7 +1,8 @@
 """Every declared message against the official JSON schemas of OCPP 2.0.1 and 2.1, in both directions."""
 
 import copy
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from tests.ocpp.official import (
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp import routes
+from v2g.ocpp.messages.monitoring import SetVariableMonitoringRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import read_payload, without_21, write_payload
 
@@ -141,6 +143,40 @@ def test_a_number_out_of_its_range_is_refused(name: str) -> None:
         with pytest.raises(OcppError) as caught:
             read_payload(msgspec.json.encode(whole), message_type(name), "2.1")
         assert caught.value.answer == "PropertyConstraintViolation", path
+
+
+def numbers(hint: Any, path: str, low: bool = False, high: bool = False) -> Iterator[str]:
+    """Yield the numbers in a declared type that lack a lower or an upper limit."""
+    if get_origin(hint) is Annotated:
+        inner, *metas = get_args(hint)
+        low = low or any(getattr(meta, "ge", None) is not None for meta in metas)
+        high = high or any(getattr(meta, "le", None) is not None for meta in metas)
+        yield from numbers(inner, path, low, high)
+    elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        for name, inner in get_type_hints(hint, include_extras=True).items():
+            yield from numbers(inner, f"{path}.{name}")
+    elif hint in (int, float):
+        if not (low and high):
+            yield path
+    elif get_origin(hint) is not Literal:
+        for inner in get_args(hint):
+            yield from numbers(inner, path, low, high)
+
+
+@EVERY
+def test_every_number_has_a_range(name: str, version: Version) -> None:
+    """What is computed from a peer's number stays finite, and fits everywhere it is stored."""
+    del version
+    assert not [*numbers(message_type(name), name)]
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e308", "1e400", "NaN", "Infinity", "1" + "0" * 400])
+def test_no_number_is_infinite(number: str) -> None:
+    monitor = (
+        f'{{"value":{number},"type":"Periodic","severity":5,"component":{{"name":"C"}},"variable":{{"name":"V"}}}}'
+    )
+    with pytest.raises(OcppError):
+        read_payload(f'{{"setMonitoringData":[{monitor}]}}'.encode(), SetVariableMonitoringRequest, "2.1")
 
 
 def required(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] = ()) -> Any:

@@ -358,7 +358,7 @@ def test_other_prices_make_a_vehicle_under_a_schedule_agree_anew(scheduled: Char
 
 def test_prices_that_no_vehicle_could_be_told_are_refused(dynamic: Charger) -> None:
     """K01: what cannot be passed on is not accepted."""
-    wrong = prices(dynamic, 30) | {"minimumCost": {"exponent": 10**6, "value": 10**9}}
+    wrong = prices(dynamic, 30) | {"minimumCost": {"exponent": 100, "value": 10**9}}
     more = {"purpose": "TxProfile", "transactionId": transaction(dynamic.station)}
     assert (
         put(

@@ -83,8 +83,15 @@ def test_the_connection_to_the_csms_is_told_with_the_reason(keeper: StatusKeeper
     assert "not accepted yet: the CSMS answered Pending" in said(keeper, "csms")
     saw(keeper, "ocpp", "csms_online")
     assert "connected to ws://u:***@localhost:1/ocpp as CS-1, OCPP 2.1" in said(keeper, "csms")
+    saw(keeper, "ocpp", "csms_silent", action="Heartbeat", silent_s=330)
+    assert said(keeper, "csms").endswith("but it does not answer")
+    saw(keeper, "ocpp", "csms_answers", silent_s=340)
+    assert "answer" not in said(keeper, "csms")
     saw(keeper, "ocpp", "csms_disconnected", reason="no close frame")
     assert said(keeper, "csms").endswith(": no close frame")
+    saw(keeper, "ocpp", "csms_online")
+    keeper.take([], connected=False)
+    assert keeper.latest.csms.state == "disconnected", "the socket counts, whatever was reported"
 
 
 async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: Path) -> None:

@@ -139,6 +139,18 @@ def test_a_csms_that_answers_nothing_is_left_and_called_again() -> None:
         if left:
             break
     assert left == [calls + 3]
+    assert [each.data["action"] for each in found.observed if each.name == "csms_silent"] == ["TransactionEvent"]
+
+
+def test_a_csms_that_answers_late_is_silent_until_then() -> None:
+    found = Bench(evses=(SOCKET,))
+    found.answers["Heartbeat"] = None
+    found.ask("TriggerMessage", requestedMessage="Heartbeat")
+    found.wait(31)
+    found.answers.clear()
+    found.ask("GetLocalListVersion")
+    said = [(each.name, each.data["silent_s"]) for each in found.observed if each.name.startswith(("csms_s", "csms_a"))]
+    assert said == [("csms_silent", 30), ("csms_answers", 31)]
 
 
 def test_clock_jumps_leave_schedules_and_heartbeats_alive() -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
-from v2g.observe import Observe
+from v2g.observe import Observe, defect
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -24,6 +24,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 CLOCK_SET_MS: Final = 1000
 """Change of the difference between both clocks from which the time of day counts as set."""
+
+MOST_REPORTED: Final = 200
+AGAIN_S: Final = 60.0
+"""Seconds until a timer whose work has failed gets its next turn, and between two events of the same defect."""
 
 Registration = Literal["Accepted", "Pending", "Rejected", "Unknown"]
 
@@ -147,6 +151,9 @@ class Kernel:
         self._timers: dict[str, Timer] = {}
         self.on_clock_set: list[Callable[[int], None]] = []
         """Called with the ms by which the time of day was set."""
+        self.defects = 0
+        """How many exceptions `contain` has caught."""
+        self._reported: dict[str, float] = {}
         self._watchers: list[Callable[[Variable, str, str], None]] = []
         self._connection: Connection | None = None
         stored = dict(values) | {key: body.decode() for key, body in saved.get("variables", {}).items()}
@@ -169,7 +176,7 @@ class Kernel:
             if timer.utc_ms is not None:
                 self.at_utc(name, timer.utc_ms, timer.do)
         for listener in self.on_clock_set:
-            listener(round(jump_ms))
+            self.contain("clock set", lambda listener=listener: listener(round(jump_ms)))  # type: ignore[misc]
 
     def after(self, name: str, seconds: float, do: Callable[[], None]) -> None:
         """Call `do` after some time; replaces the timer of that name."""
@@ -199,8 +206,36 @@ class Kernel:
                 del self._timers[name]
                 if timer.utc_ms is not None and timer.utc_ms > self.utc_ms:
                     self.at_utc(name, timer.utc_ms, timer.do)
-                else:
-                    timer.do()
+                elif not self.contain(f"timer {name}", timer.do) and name not in self._timers:
+                    self.after(name, AGAIN_S, timer.do)
+
+    # -- defects
+
+    def contain(self, where: str, work: Callable[[], object]) -> bool:
+        """Run one part of a step. A defect in it costs that part only: it is counted and reported, and the station goes
+        on. Return whether there was none."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - no message, timer or answer may end the station
+            self.report_defect(where, error)
+            return False
+        return True
+
+    def report_defect(self, where: str, error: Exception) -> None:
+        """Count an unexpected exception, and report it unless it is the same as within AGAIN_S."""
+        if (event := self.defect_event(where, error)) is not None:
+            self.actions.append(event)
+
+    def defect_event(self, where: str, error: Exception) -> Observe | None:
+        """Count an unexpected exception; return the event that reports it, None if the same was within AGAIN_S."""
+        self.defects += 1
+        kind = f"{where} {type(error).__name__}"
+        if self.now - self._reported.get(kind, float("-inf")) < AGAIN_S:
+            return None
+        if len(self._reported) > MOST_REPORTED:
+            self._reported.clear()
+        self._reported[kind] = self.now
+        return Observe("ocpp", "station_defect", {"where": where[:100], "count": self.defects, **defect(error)})
 
     # -- stored documents
 

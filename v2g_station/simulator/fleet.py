@@ -510,7 +510,7 @@ class Simulator:
         events = self.tally.events
         return {
             "stations": len(self.stations),
-            "online": sum(station.runner.online.is_set() for station in self.stations),
+            "online": sum(station.runner.served for station in self.stations),
             "charging": sum(bay.phase == "charging" for bay in bays),
             "power_kw": round(sum(bay.power_w for bay in bays) / 1000, 1),
             "discharging": sum(bay.power_w < 0 for bay in bays),
@@ -523,6 +523,7 @@ class Simulator:
             "frames_received": self.tally.received,
             "call_errors": events["call_errors"],
             "given_up": events["event_given_up"],
+            "defects": events["station_defect"],
             "boot_to_accepted_s": {
                 "median": round(boots[len(boots) // 2], 3) if boots else None,
                 "most": round(boots[-1], 3) if boots else None,

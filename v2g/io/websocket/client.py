@@ -132,6 +132,8 @@ def _trust(context: ssl.SSLContext, root: Path) -> None:
 class _WebSocket(Protocol):
     """The methods of a websockets connection used here."""
 
+    @property
+    def state(self) -> object: ...
     async def send(self, message: str) -> None: ...
     async def recv(self) -> str | bytes: ...
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
@@ -160,6 +162,13 @@ class OcppSocket:
         self._direct: Direct | None = websocket if hasattr(websocket, "send_now") else None  # type: ignore[assignment]
         self.identity: Final = identity
         self.version: Final = version
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can be exchanged: the opening handshake is done, and no end has begun to close."""
+        from websockets.protocol import State
+
+        return self._websocket.state is State.OPEN
 
     def listen(self, take: Callable[[str], None]) -> None:
         """Deliver frames to `take` as soon as they arrive, if possible; `receive` returns the others."""

@@ -9,6 +9,7 @@ from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
     EnergyTransferMode,
+    Integer,
     Message,
     MessageContent,
     NonNegative,
@@ -80,7 +81,7 @@ class IdTokenInfo(Datatype, frozen=True, kw_only=True):
 
     status: AuthorizationStatus
     cache_expiry_date_time: DateTime | None = None
-    charging_priority: int | None = None
+    charging_priority: Integer | None = None
     group_id_token: IdToken | None = None
     language1: String8 | None = None
     language2: String8 | None = None

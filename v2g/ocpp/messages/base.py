@@ -68,10 +68,23 @@ String2000 = Annotated[str, Meta(max_length=2000)]
 String2500 = Annotated[str, Meta(max_length=2500)]
 String5500 = Annotated[str, Meta(max_length=5500)]
 String10000 = Annotated[str, Meta(max_length=10000)]
-NonNegative = Annotated[int, Meta(ge=0)]
-NonNegative21 = Annotated[int, Meta(extra={"2.1": {"least": 0}})]
+Integer = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+"""32 bits, as OCPP defines an integer (part 2, primitive data types)."""
+Identifier = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+"""A number that only identifies. Back ends also use ms since 1970; every reader of JSON keeps this range."""
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+NonNegativeId = Annotated[int, Meta(ge=0, le=2**53)]
+NonNegative = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+"""32 bits without sign: ISO 15118 has ids of this range, which OCPP carries."""
+NonNegative21 = Annotated[Integer, Meta(extra={"2.1": {"least": 0}})]
 """Not below 0 in 2.1; 2.0.1 leaves it to the answer."""
-WholeIn201 = Annotated[int | float, Meta(extra={"2.0.1": {"integer": True}})]
+LARGEST: Final = 1e15
+"""Largest amount of a decimal, more than any register counts. What is computed from it stays finite."""
+Decimal = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+NotPositive = Annotated[float, Meta(ge=-LARGEST, le=0)]
+Exponent = Annotated[int, Meta(ge=-128, le=127)]
+"""A power of ten, of a unit or a price, in one octet as in ISO 15118-20."""
+WholeIn201 = Annotated[Integer | Decimal, Meta(extra={"2.0.1": {"integer": True}})]
 OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
 """A list that is omitted instead of empty: `()` stands for omitted."""
 

@@ -9,6 +9,7 @@ from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
     GenericStatus,
+    Identifier,
     Message,
     NonNegative,
     OneOrMore,
@@ -40,7 +41,7 @@ class BatterySwapRequest(Message, frozen=True, kw_only=True):
     battery_data: OneOrMore[BatteryData]
     event_type: BatterySwapEvent
     id_token: IdToken
-    request_id: int
+    request_id: Identifier
 
 
 class BatterySwapResponse(Message, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ class RequestBatterySwapRequest(Message, frozen=True, kw_only=True):
     """CSMS begins a swap for a driver (S02)."""
 
     id_token: IdToken
-    request_id: int
+    request_id: Identifier
 
 
 class RequestBatterySwapResponse(Message, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from v2g.ocpp.messages.base import (
     DateTime,
     EnergyTransferMode,
     GenericStatus,
+    Integer,
     Message,
     OneOrMore,
     StatusInfo,
@@ -17,7 +18,7 @@ class AFRRSignalRequest(Message, frozen=True, kw_only=True):
     """CSMS forwards a frequency restoration signal, which the V2X signal-watt curve converts to W (Q07)."""
 
     timestamp: DateTime
-    signal: int
+    signal: Integer
 
 
 class AFRRSignalResponse(Message, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from msgspec import Meta, field
 from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
+    Decimal,
+    Identifier,
     Message,
     NonNegative,
     OneOrMore,
@@ -26,32 +28,32 @@ PowerDuringCessation = Literal["Active", "Reactive"]
 class DERCurvePoint(Datatype, frozen=True, kw_only=True):
     """A point of a curve, in the units of the control type for x and `y_unit` for y."""
 
-    x: float
-    y: float
+    x: Decimal
+    y: Decimal
 
 
 class Hysteresis(Datatype, frozen=True, kw_only=True):
     """Where and how operation returns to normal: bounds in the curve's x unit, delay s, gradient %/s."""
 
-    hysteresis_high: float | None = None
-    hysteresis_low: float | None = None
-    hysteresis_delay: float | None = None
-    hysteresis_gradient: float | None = None
+    hysteresis_high: Decimal | None = None
+    hysteresis_low: Decimal | None = None
+    hysteresis_delay: Decimal | None = None
+    hysteresis_gradient: Decimal | None = None
 
 
 class ReactivePowerParams(Datatype, frozen=True, kw_only=True):
     """Reference voltage of a VoltVar curve: percent of nominal, and the time constant (s) of adjusting it."""
 
-    v_ref: float | None = None
+    v_ref: Decimal | None = None
     autonomous_v_ref_enable: bool | None = None
-    autonomous_v_ref_time_constant: float | None = None
+    autonomous_v_ref_time_constant: Decimal | None = None
 
 
 class VoltageParams(Datatype, frozen=True, kw_only=True):
     """Over-voltage by the mean of ten minutes (percent of nominal, s), and the power that remains meanwhile."""
 
-    hv10_min_mean_value: float | None = None
-    hv10_min_mean_trip_delay: float | None = None
+    hv10_min_mean_value: Decimal | None = None
+    hv10_min_mean_trip_delay: Decimal | None = None
     power_during_cessation: PowerDuringCessation | None = None
 
 
@@ -64,9 +66,9 @@ class DERCurve(Datatype, frozen=True, kw_only=True):
     reactive_power_params: ReactivePowerParams | None = None
     voltage_params: VoltageParams | None = None
     y_unit: DERUnit
-    response_time: float | None = None
+    response_time: Decimal | None = None
     start_time: DateTime | None = None
-    duration: float | None = None
+    duration: Decimal | None = None
 
 
 class EnterService(Datatype, frozen=True, kw_only=True):
@@ -74,64 +76,64 @@ class EnterService(Datatype, frozen=True, kw_only=True):
     full power is reached (`ramp_rate`), s."""
 
     priority: NonNegative
-    high_voltage: float
-    low_voltage: float
-    high_freq: float
-    low_freq: float
-    delay: float | None = None
-    random_delay: float | None = None
-    ramp_rate: float | None = None
+    high_voltage: Decimal
+    low_voltage: Decimal
+    high_freq: Decimal
+    low_freq: Decimal
+    delay: Decimal | None = None
+    random_delay: Decimal | None = None
+    ramp_rate: Decimal | None = None
 
 
 class FixedPF(Datatype, frozen=True, kw_only=True):
     """A fixed power factor (0 to 1), under-excited (reactive power is absorbed) when `excitation`."""
 
     priority: NonNegative
-    displacement: float
+    displacement: Decimal
     excitation: bool
     start_time: DateTime | None = None
-    duration: float | None = None
+    duration: Decimal | None = None
 
 
 class FixedVar(Datatype, frozen=True, kw_only=True):
     """A fixed reactive power: `setpoint` from -100 to 100 percent of `unit`."""
 
     priority: NonNegative
-    setpoint: float
+    setpoint: Decimal
     unit: DERUnit
     start_time: DateTime | None = None
-    duration: float | None = None
+    duration: Decimal | None = None
 
 
 class FreqDroop(Datatype, frozen=True, kw_only=True):
     """Power over frequency: dead band Hz, droop in Hz per 100 percent of power."""
 
     priority: NonNegative
-    over_freq: float
-    under_freq: float
-    over_droop: float
-    under_droop: float
-    response_time: float
+    over_freq: Decimal
+    under_freq: Decimal
+    over_droop: Decimal
+    under_droop: Decimal
+    response_time: Decimal
     start_time: DateTime | None = None
-    duration: float | None = None
+    duration: Decimal | None = None
 
 
 class Gradient(Datatype, frozen=True, kw_only=True):
     """Default ramp rates, %/s."""
 
     priority: NonNegative
-    gradient: float
-    soft_gradient: float
+    gradient: Decimal
+    soft_gradient: Decimal
 
 
 class LimitMaxDischarge(Datatype, frozen=True, kw_only=True):
     """A limit of discharging in percent of rated power, or the curve of when to trip above it."""
 
     priority: NonNegative
-    pct_max_discharge_power: float | None = None
+    pct_max_discharge_power: Decimal | None = None
     power_monitoring_must_trip: DERCurve | None = None
     start_time: DateTime | None = None
-    duration: float | None = None
+    duration: Decimal | None = None
 
 
 DERControlStatus = Literal["Accepted", "Rejected", "NotSupported", "NotFound"]
@@ -167,7 +169,7 @@ class SetDERControlResponse(Message, frozen=True, kw_only=True):
 class GetDERControlRequest(Message, frozen=True, kw_only=True):
     """CSMS requests controls, sent as ReportDERControl (R04)."""
 
-    request_id: int
+    request_id: Identifier
     is_default: bool | None = None
     control_type: DERControl | None = None
     control_id: String36 | None = None
@@ -266,7 +268,7 @@ class ReportDERControlRequest(Message, frozen=True, kw_only=True):
     freq_droop: Annotated[OneOrMore[FreqDroopGet], Meta(max_length=24)] = ()
     gradient: Annotated[OneOrMore[GradientGet], Meta(max_length=24)] = ()
     limit_max_discharge: Annotated[OneOrMore[LimitMaxDischargeGet], Meta(max_length=24)] = ()
-    request_id: int
+    request_id: Identifier
     tbc: bool = False
 
 

@@ -8,8 +8,11 @@ from v2g.ocpp.messages.base import (
     CertificateHashData,
     Datatype,
     DateTime,
+    Identifier,
+    Integer,
     Message,
     NonNegative,
+    NonNegativeId,
     OneOrMore,
     StatusInfo,
     String36,
@@ -76,9 +79,9 @@ class GetLogRequest(Message, frozen=True, kw_only=True):
 
     log: LogParameters
     log_type: LogType
-    request_id: int
+    request_id: Identifier
     retries: NonNegative | None = None
-    retry_interval: int | None = None
+    retry_interval: Integer | None = None
 
 
 LogStatus = Literal["Accepted", "Rejected", "AcceptedCanceled"]
@@ -108,7 +111,7 @@ class LogStatusNotificationRequest(Message, frozen=True, kw_only=True):
     """Station reports progress of an upload (N01)."""
 
     status: UploadLogStatus
-    request_id: int | None = None
+    request_id: Identifier | None = None
     status_info: Annotated[StatusInfo | None, V21] = None
 
 
@@ -121,7 +124,7 @@ class CustomerInformationRequest(Message, frozen=True, kw_only=True):
 
     customer_certificate: CertificateHashData | None = None
     id_token: IdToken | None = None
-    request_id: NonNegative
+    request_id: NonNegativeId
     report: bool
     clear: bool
     customer_identifier: String64 | None = None
@@ -144,7 +147,7 @@ class NotifyCustomerInformationRequest(Message, frozen=True, kw_only=True):
     tbc: bool = False
     seq_no: NonNegative
     generated_at: DateTime
-    request_id: NonNegative
+    request_id: NonNegativeId
 
 
 class NotifyCustomerInformationResponse(Message, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ from v2g.ocpp.messages.base import (
     V21,
     Datatype,
     DateTime,
+    Identifier,
     Message,
     MessageContent,
-    NonNegative,
+    NonNegativeId,
     OneOrMore,
     StatusInfo,
     String36,
@@ -29,7 +30,7 @@ class MessageInfo(Datatype, frozen=True, kw_only=True):
     """A message, and when it is shown: from `start_date_time` to `end_date_time`, in a state, during a transaction."""
 
     display: Component | None = None
-    id: NonNegative
+    id: NonNegativeId
     priority: MessagePriority
     state: MessageState | None = None
     start_date_time: DateTime | None = None
@@ -69,8 +70,8 @@ class SetDisplayMessageResponse(Message, frozen=True, kw_only=True):
 class GetDisplayMessagesRequest(Message, frozen=True, kw_only=True):
     """CSMS requests messages, sent as NotifyDisplayMessages: all of them, or some (O03, O04)."""
 
-    id: OneOrMore[NonNegative] = ()
-    request_id: int
+    id: OneOrMore[NonNegativeId] = ()
+    request_id: Identifier
     priority: MessagePriority | None = None
     state: MessageState | None = None
 
@@ -89,7 +90,7 @@ class NotifyDisplayMessagesRequest(Message, frozen=True, kw_only=True):
     """Station sends a part of the messages; `tbc` when more follows (O03, O04)."""
 
     message_info: OneOrMore[MessageInfo] = ()
-    request_id: int
+    request_id: Identifier
     tbc: bool = False
 
 
@@ -100,7 +101,7 @@ class NotifyDisplayMessagesResponse(Message, frozen=True, kw_only=True):
 class ClearDisplayMessageRequest(Message, frozen=True, kw_only=True):
     """CSMS removes a message (O05)."""
 
-    id: NonNegative
+    id: NonNegativeId
 
 
 ClearMessageStatus = Annotated[Literal["Accepted", "Unknown", "Rejected"], since_21("Rejected")]

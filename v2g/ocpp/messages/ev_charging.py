@@ -8,11 +8,14 @@ from v2g.ocpp.messages.base import (
     V21,
     Datatype,
     DateTime,
+    Decimal,
     EnergyTransferMode,
     GenericStatus,
+    Integer,
     Message,
     NonNegative,
     OneOrMore,
+    Positive,
     StatusInfo,
     String3,
     String50,
@@ -95,59 +98,59 @@ class DERChargingParameters(Datatype, frozen=True, kw_only=True):
     """Grid-support capabilities of a vehicle with an inverter: power W or var or VA, voltage V, energy Wh. 2.1 only."""
 
     ev_supported_der_control: OneOrMore[DERControl] = field(default=(), name="evSupportedDERControl")
-    ev_over_excited_max_discharge_power: float | None = None
-    ev_over_excited_power_factor: float | None = None
-    ev_under_excited_max_discharge_power: float | None = None
-    ev_under_excited_power_factor: float | None = None
-    max_apparent_power: float | None = None
-    max_charge_apparent_power: float | None = None
-    max_charge_apparent_power_l2: float | None = field(default=None, name="maxChargeApparentPower_L2")
-    max_charge_apparent_power_l3: float | None = field(default=None, name="maxChargeApparentPower_L3")
-    max_discharge_apparent_power: float | None = None
-    max_discharge_apparent_power_l2: float | None = field(default=None, name="maxDischargeApparentPower_L2")
-    max_discharge_apparent_power_l3: float | None = field(default=None, name="maxDischargeApparentPower_L3")
-    max_charge_reactive_power: float | None = None
-    max_charge_reactive_power_l2: float | None = field(default=None, name="maxChargeReactivePower_L2")
-    max_charge_reactive_power_l3: float | None = field(default=None, name="maxChargeReactivePower_L3")
-    min_charge_reactive_power: float | None = None
-    min_charge_reactive_power_l2: float | None = field(default=None, name="minChargeReactivePower_L2")
-    min_charge_reactive_power_l3: float | None = field(default=None, name="minChargeReactivePower_L3")
-    max_discharge_reactive_power: float | None = None
-    max_discharge_reactive_power_l2: float | None = field(default=None, name="maxDischargeReactivePower_L2")
-    max_discharge_reactive_power_l3: float | None = field(default=None, name="maxDischargeReactivePower_L3")
-    min_discharge_reactive_power: float | None = None
-    min_discharge_reactive_power_l2: float | None = field(default=None, name="minDischargeReactivePower_L2")
-    min_discharge_reactive_power_l3: float | None = field(default=None, name="minDischargeReactivePower_L3")
-    nominal_voltage: float | None = None
-    nominal_voltage_offset: float | None = None
-    max_nominal_voltage: float | None = None
-    min_nominal_voltage: float | None = None
+    ev_over_excited_max_discharge_power: Decimal | None = None
+    ev_over_excited_power_factor: Decimal | None = None
+    ev_under_excited_max_discharge_power: Decimal | None = None
+    ev_under_excited_power_factor: Decimal | None = None
+    max_apparent_power: Decimal | None = None
+    max_charge_apparent_power: Decimal | None = None
+    max_charge_apparent_power_l2: Decimal | None = field(default=None, name="maxChargeApparentPower_L2")
+    max_charge_apparent_power_l3: Decimal | None = field(default=None, name="maxChargeApparentPower_L3")
+    max_discharge_apparent_power: Decimal | None = None
+    max_discharge_apparent_power_l2: Decimal | None = field(default=None, name="maxDischargeApparentPower_L2")
+    max_discharge_apparent_power_l3: Decimal | None = field(default=None, name="maxDischargeApparentPower_L3")
+    max_charge_reactive_power: Decimal | None = None
+    max_charge_reactive_power_l2: Decimal | None = field(default=None, name="maxChargeReactivePower_L2")
+    max_charge_reactive_power_l3: Decimal | None = field(default=None, name="maxChargeReactivePower_L3")
+    min_charge_reactive_power: Decimal | None = None
+    min_charge_reactive_power_l2: Decimal | None = field(default=None, name="minChargeReactivePower_L2")
+    min_charge_reactive_power_l3: Decimal | None = field(default=None, name="minChargeReactivePower_L3")
+    max_discharge_reactive_power: Decimal | None = None
+    max_discharge_reactive_power_l2: Decimal | None = field(default=None, name="maxDischargeReactivePower_L2")
+    max_discharge_reactive_power_l3: Decimal | None = field(default=None, name="maxDischargeReactivePower_L3")
+    min_discharge_reactive_power: Decimal | None = None
+    min_discharge_reactive_power_l2: Decimal | None = field(default=None, name="minDischargeReactivePower_L2")
+    min_discharge_reactive_power_l3: Decimal | None = field(default=None, name="minDischargeReactivePower_L3")
+    nominal_voltage: Decimal | None = None
+    nominal_voltage_offset: Decimal | None = None
+    max_nominal_voltage: Decimal | None = None
+    min_nominal_voltage: Decimal | None = None
     ev_inverter_manufacturer: String50 | None = None
     ev_inverter_model: String50 | None = None
     ev_inverter_serial_number: String50 | None = None
     ev_inverter_sw_version: String50 | None = None
     ev_inverter_hw_version: String50 | None = None
     ev_islanding_detection_method: OneOrMore[IslandingDetection] = ()
-    ev_islanding_trip_time: float | None = None
-    ev_maximum_level1_dc_injection: float | None = field(default=None, name="evMaximumLevel1DCInjection")
-    ev_duration_level1_dc_injection: float | None = field(default=None, name="evDurationLevel1DCInjection")
-    ev_maximum_level2_dc_injection: float | None = field(default=None, name="evMaximumLevel2DCInjection")
-    ev_duration_level2_dc_injection: float | None = field(default=None, name="evDurationLevel2DCInjection")
-    ev_reactive_susceptance: float | None = None
-    ev_session_total_discharge_energy_available: float | None = None
+    ev_islanding_trip_time: Decimal | None = None
+    ev_maximum_level1_dc_injection: Decimal | None = field(default=None, name="evMaximumLevel1DCInjection")
+    ev_duration_level1_dc_injection: Decimal | None = field(default=None, name="evDurationLevel1DCInjection")
+    ev_maximum_level2_dc_injection: Decimal | None = field(default=None, name="evMaximumLevel2DCInjection")
+    ev_duration_level2_dc_injection: Decimal | None = field(default=None, name="evDurationLevel2DCInjection")
+    ev_reactive_susceptance: Decimal | None = None
+    ev_session_total_discharge_energy_available: Decimal | None = None
 
 
 class EVPriceRule(Datatype, frozen=True, kw_only=True):
     """The vehicle's price from a power (W) on. 2.1 only."""
 
-    energy_fee: float
-    power_range_start: float
+    energy_fee: Decimal
+    power_range_start: Decimal
 
 
 class EVAbsolutePriceScheduleEntry(Datatype, frozen=True, kw_only=True):
     """Price rules for `duration` s. 2.1 only."""
 
-    duration: int
+    duration: Integer
     ev_price_rule: Annotated[OneOrMore[EVPriceRule], Meta(max_length=8)]
 
 
@@ -163,8 +166,8 @@ class EVAbsolutePriceSchedule(Datatype, frozen=True, kw_only=True):
 class EVPowerScheduleEntry(Datatype, frozen=True, kw_only=True):
     """Power (W) for `duration` s; discharging is negative. 2.1 only."""
 
-    duration: int
-    power: float
+    duration: Integer
+    power: Decimal
 
 
 class EVPowerSchedule(Datatype, frozen=True, kw_only=True):
@@ -187,29 +190,29 @@ MobilityNeedsMode = Literal["EVCC", "EVCC_SECC"]
 class V2XChargingParameters(Datatype, frozen=True, kw_only=True):
     """Limits of a vehicle that can discharge: power W, current A, voltage V, energy Wh. 2.1 only."""
 
-    min_charge_power: float | None = None
-    min_charge_power_l2: float | None = field(default=None, name="minChargePower_L2")
-    min_charge_power_l3: float | None = field(default=None, name="minChargePower_L3")
-    max_charge_power: float | None = None
-    max_charge_power_l2: float | None = field(default=None, name="maxChargePower_L2")
-    max_charge_power_l3: float | None = field(default=None, name="maxChargePower_L3")
-    min_discharge_power: float | None = None
-    min_discharge_power_l2: float | None = field(default=None, name="minDischargePower_L2")
-    min_discharge_power_l3: float | None = field(default=None, name="minDischargePower_L3")
-    max_discharge_power: float | None = None
-    max_discharge_power_l2: float | None = field(default=None, name="maxDischargePower_L2")
-    max_discharge_power_l3: float | None = field(default=None, name="maxDischargePower_L3")
-    min_charge_current: float | None = None
-    max_charge_current: float | None = None
-    min_discharge_current: float | None = None
-    max_discharge_current: float | None = None
-    min_voltage: float | None = None
-    max_voltage: float | None = None
-    ev_target_energy_request: float | None = None
-    ev_min_energy_request: float | None = None
-    ev_max_energy_request: float | None = None
-    ev_min_v2x_energy_request: float | None = field(default=None, name="evMinV2XEnergyRequest")
-    ev_max_v2x_energy_request: float | None = field(default=None, name="evMaxV2XEnergyRequest")
+    min_charge_power: Decimal | None = None
+    min_charge_power_l2: Decimal | None = field(default=None, name="minChargePower_L2")
+    min_charge_power_l3: Decimal | None = field(default=None, name="minChargePower_L3")
+    max_charge_power: Decimal | None = None
+    max_charge_power_l2: Decimal | None = field(default=None, name="maxChargePower_L2")
+    max_charge_power_l3: Decimal | None = field(default=None, name="maxChargePower_L3")
+    min_discharge_power: Decimal | None = None
+    min_discharge_power_l2: Decimal | None = field(default=None, name="minDischargePower_L2")
+    min_discharge_power_l3: Decimal | None = field(default=None, name="minDischargePower_L3")
+    max_discharge_power: Decimal | None = None
+    max_discharge_power_l2: Decimal | None = field(default=None, name="maxDischargePower_L2")
+    max_discharge_power_l3: Decimal | None = field(default=None, name="maxDischargePower_L3")
+    min_charge_current: Decimal | None = None
+    max_charge_current: Decimal | None = None
+    min_discharge_current: Decimal | None = None
+    max_discharge_current: Decimal | None = None
+    min_voltage: Decimal | None = None
+    max_voltage: Decimal | None = None
+    ev_target_energy_request: Decimal | None = None
+    ev_min_energy_request: Decimal | None = None
+    ev_max_energy_request: Decimal | None = None
+    ev_min_v2x_energy_request: Decimal | None = field(default=None, name="evMinV2XEnergyRequest")
+    ev_max_v2x_energy_request: Decimal | None = field(default=None, name="evMaxV2XEnergyRequest")
     target_soc: Annotated[int, Meta(ge=0, le=100)] | None = field(default=None, name="targetSoC")
 
 
@@ -231,7 +234,7 @@ class ChargingNeeds(Datatype, frozen=True, kw_only=True):
 class NotifyEVChargingNeedsRequest(Message, frozen=True, kw_only=True):
     """Station forwards the vehicle's needs (K15)."""
 
-    evse_id: Annotated[int, Meta(ge=1)]
+    evse_id: Positive
     max_schedule_tuples: NonNegative | None = None
     charging_needs: ChargingNeeds
     timestamp: Annotated[DateTime | None, V21] = None
@@ -254,7 +257,7 @@ class NotifyEVChargingScheduleRequest(Message, frozen=True, kw_only=True):
 
     time_base: DateTime
     charging_schedule: ChargingSchedule
-    evse_id: Annotated[int, Meta(ge=1)]
+    evse_id: Positive
     selected_charging_schedule_id: Annotated[NonNegative | None, V21] = None
     power_tolerance_acceptance: Annotated[bool | None, V21] = None
 

@@ -3,6 +3,7 @@
 from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
+    Decimal,
     GenericStatus,
     Message,
     NonNegative,
@@ -43,7 +44,7 @@ class OpenPeriodicEventStreamResponse(Message, frozen=True, kw_only=True):
 class StreamDataElement(Datatype, frozen=True, kw_only=True):
     """A reading `v`, `t` seconds after the message's `basetime`."""
 
-    t: float
+    t: Decimal
     v: String2500
 
 

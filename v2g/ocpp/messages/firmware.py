@@ -7,8 +7,11 @@ from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
     GenericStatus,
+    Identifier,
+    Integer,
     Message,
     NonNegative,
+    NonNegativeId,
     OneOrMore,
     StatusInfo,
     String32,
@@ -32,8 +35,8 @@ class UpdateFirmwareRequest(Message, frozen=True, kw_only=True):
     """CSMS has firmware installed; `retry_interval` in s (L01, L02)."""
 
     retries: NonNegative | None = None
-    retry_interval: int | None = None
-    request_id: int
+    retry_interval: Integer | None = None
+    request_id: Identifier
     firmware: Firmware
 
 
@@ -69,7 +72,7 @@ class FirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
     """Station reports progress; `request_id` may be omitted only when `status` is Idle (L01)."""
 
     status: FirmwareStatus
-    request_id: int | None = None
+    request_id: Identifier | None = None
     status_info: Annotated[StatusInfo | None, V21] = None
 
 
@@ -83,7 +86,7 @@ class PublishFirmwareRequest(Message, frozen=True, kw_only=True):
     location: Annotated[str, text(2000, v201=512)]
     retries: NonNegative | None = None
     checksum: String32
-    request_id: NonNegative
+    request_id: NonNegativeId
     retry_interval: NonNegative | None = None
 
 
@@ -113,7 +116,7 @@ class PublishFirmwareStatusNotificationRequest(Message, frozen=True, kw_only=Tru
 
     status: PublishFirmwareStatus
     location: OneOrMore[Annotated[str, text(2000, v201=512)]] = ()
-    request_id: NonNegative | None = None
+    request_id: NonNegativeId | None = None
     status_info: Annotated[StatusInfo | None, V21] = None
 
 

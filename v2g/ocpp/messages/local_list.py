@@ -3,7 +3,7 @@
 from typing import Literal
 
 from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
-from v2g.ocpp.messages.base import Datatype, Message, OneOrMore, StatusInfo
+from v2g.ocpp.messages.base import Datatype, Identifier, Message, OneOrMore, StatusInfo
 
 
 class AuthorizationData(Datatype, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class SendLocalListRequest(Message, frozen=True, kw_only=True):
     """CSMS replaces or changes the list; `version_number` is the new one, above 0 (D01)."""
 
     local_authorization_list: OneOrMore[AuthorizationData] = ()
-    version_number: int
+    version_number: Identifier
     update_type: UpdateType
 
 
@@ -41,4 +41,4 @@ class GetLocalListVersionRequest(Message, frozen=True, kw_only=True):
 class GetLocalListVersionResponse(Message, frozen=True, kw_only=True):
     """`version_number` is 0 when there is no list (D02.FR.03)."""
 
-    version_number: int
+    version_number: Identifier

@@ -6,6 +6,8 @@ from v2g.ocpp.messages.base import (
     REQUIRED_201,
     Datatype,
     DateTime,
+    Decimal,
+    Exponent,
     Message,
     NonNegative,
     OneOrMore,
@@ -136,13 +138,13 @@ class UnitOfMeasure(Datatype, frozen=True, kw_only=True):
     """Unit of a value, which is multiplied by ten to the `multiplier`."""
 
     unit: String20 = "Wh"
-    multiplier: int = 0
+    multiplier: Exponent = 0
 
 
 class SampledValue(Datatype, frozen=True, kw_only=True):
     """One measured value; by default the import register in Wh, sampled periodically, at the outlet."""
 
-    value: float
+    value: Decimal
     measurand: Measurand | None = None
     context: ReadingContext | None = None
     phase: Phase | None = None

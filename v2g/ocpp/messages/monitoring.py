@@ -9,7 +9,9 @@ from v2g.ocpp.messages.base import (
     V21,
     Datatype,
     DateTime,
+    Decimal,
     GenericStatus,
+    Identifier,
     Message,
     NonNegative,
     NonNegative21,
@@ -42,7 +44,7 @@ class SetMonitoringData(Datatype, frozen=True, kw_only=True):
     id: NonNegative | None = None
     periodic_event_stream: Annotated[PeriodicEventStreamParams | None, V21] = None
     transaction: bool = False
-    value: float
+    value: Decimal
     type: Monitor
     severity: NonNegative
     component: Component
@@ -137,7 +139,7 @@ class GetMonitoringReportRequest(Message, frozen=True, kw_only=True):
     """CSMS requests monitors, sent as NotifyMonitoringReport (N02)."""
 
     component_variable: OneOrMore[ComponentVariable] = ()
-    request_id: int
+    request_id: Identifier
     monitoring_criteria: Annotated[OneOrMore[MonitoringCriterion], Meta(max_length=3)] = ()
 
 
@@ -153,7 +155,7 @@ class VariableMonitoring(Datatype, frozen=True, kw_only=True):
 
     id: NonNegative
     transaction: bool
-    value: float
+    value: Decimal
     type: Monitor
     severity: NonNegative
     event_notification_type: Annotated[EventNotification | None, NEW_REQUIRED_21] = None
@@ -171,7 +173,7 @@ class NotifyMonitoringReportRequest(Message, frozen=True, kw_only=True):
     """Station sends a part of a report; `tbc` when more follows (N02)."""
 
     monitor: OneOrMore[MonitoringData] = ()
-    request_id: int
+    request_id: Identifier
     tbc: bool = False
     seq_no: NonNegative
     generated_at: DateTime

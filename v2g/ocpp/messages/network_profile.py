@@ -6,6 +6,7 @@ from v2g.ocpp.messages.base import (
     REQUIRED_201,
     V21,
     Datatype,
+    Integer,
     Message,
     NonNegative,
     StatusInfo,
@@ -26,7 +27,7 @@ class APN(Datatype, frozen=True, kw_only=True):
     apn: Annotated[str, text(2000, v201=512)]
     apn_user_name: Annotated[str, text(50, v201=20)] | None = None
     apn_password: Annotated[str, text(64, v201=20)] | None = None
-    sim_pin: int | None = None
+    sim_pin: Integer | None = None
     preferred_network: String6 | None = None
     use_only_preferred_network: bool = False
     apn_authentication: APNAuthentication
@@ -63,7 +64,7 @@ class NetworkConnectionProfile(Datatype, frozen=True, kw_only=True):
     ocpp_version: Annotated[OCPPVersion | None, REQUIRED_201] = None
     ocpp_interface: OCPPInterface
     ocpp_transport: OCPPTransport
-    message_timeout: int
+    message_timeout: Integer
     ocpp_csms_url: Annotated[str, text(2000, v201=512)]
     security_profile: NonNegative
     identity: Annotated[String48 | None, V21] = None
@@ -74,7 +75,7 @@ class NetworkConnectionProfile(Datatype, frozen=True, kw_only=True):
 class SetNetworkProfileRequest(Message, frozen=True, kw_only=True):
     """CSMS stores a profile in a slot (B09)."""
 
-    configuration_slot: int
+    configuration_slot: Integer
     connection_data: NetworkConnectionProfile
 
 

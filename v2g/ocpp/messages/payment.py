@@ -5,7 +5,9 @@ from typing import Final, Literal
 from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
+    Decimal,
     GenericStatus,
+    Integer,
     Message,
     NonNegative,
     StatusInfo,
@@ -43,7 +45,7 @@ class NotifySettlementRequest(Message, frozen=True, kw_only=True):
     psp_ref: String255
     status: PaymentStatus
     status_info: String500 | None = None
-    settlement_amount: float
+    settlement_amount: Decimal
     settlement_time: DateTime
     receipt_id: String50 | None = None
     receipt_url: String2000 | None = None
@@ -62,7 +64,7 @@ class NotifyWebPaymentStartedRequest(Message, frozen=True, kw_only=True):
     """CSMS announces a web payment for an EVSE; the station waits `timeout` s (C25)."""
 
     evse_id: NonNegative
-    timeout: int
+    timeout: Integer
 
 
 class NotifyWebPaymentStartedResponse(Message, frozen=True, kw_only=True):

@@ -7,6 +7,9 @@ from msgspec import Meta, field
 from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
+    Decimal,
+    Exponent,
+    Integer,
     NonNegative,
     OneOrMore,
     String3,
@@ -22,8 +25,8 @@ from v2g.ocpp.messages.base import (
 class RationalNumber(Datatype, frozen=True, kw_only=True):
     """`value` times ten to the `exponent`. 2.1 only."""
 
-    exponent: int
-    value: int
+    exponent: Exponent
+    value: Integer
 
 
 class AdditionalSelectedServices(Datatype, frozen=True, kw_only=True):
@@ -38,8 +41,8 @@ class OverstayRule(Datatype, frozen=True, kw_only=True):
 
     overstay_fee: RationalNumber
     overstay_rule_description: String32 | None = None
-    start_time: int
-    overstay_fee_period: int
+    start_time: Integer
+    overstay_fee_period: Integer
 
 
 class OverstayRuleList(Datatype, frozen=True, kw_only=True):
@@ -47,13 +50,13 @@ class OverstayRuleList(Datatype, frozen=True, kw_only=True):
 
     overstay_power_threshold: RationalNumber | None = None
     overstay_rule: Annotated[OneOrMore[OverstayRule], Meta(max_length=5)]
-    overstay_time_threshold: int | None = None
+    overstay_time_threshold: Integer | None = None
 
 
 class PriceRule(Datatype, frozen=True, kw_only=True):
     """Prices that apply from a power (W) on. 2.1 only."""
 
-    parking_fee_period: int | None = None
+    parking_fee_period: Integer | None = None
     carbon_dioxide_emission: NonNegative | None = None
     renewable_generation_percentage: Annotated[int, Meta(ge=0, le=100)] | None = None
     energy_fee: RationalNumber
@@ -64,7 +67,7 @@ class PriceRule(Datatype, frozen=True, kw_only=True):
 class PriceRuleStack(Datatype, frozen=True, kw_only=True):
     """Price rules of one interval, `duration` s long. 2.1 only."""
 
-    duration: int
+    duration: Integer
     price_rule: Annotated[OneOrMore[PriceRule], Meta(max_length=8)]
 
 
@@ -101,7 +104,7 @@ class AbsolutePriceSchedule(Datatype, frozen=True, kw_only=True):
 class PriceLevelScheduleEntry(Datatype, frozen=True, kw_only=True):
     """A price level for `duration` s. 2.1 only."""
 
-    duration: int
+    duration: Integer
     price_level: NonNegative
 
 
@@ -122,22 +125,22 @@ class Cost(Datatype, frozen=True, kw_only=True):
     """A relative cost or share."""
 
     cost_kind: CostKind
-    amount: int
-    amount_multiplier: int | None = None
+    amount: Integer
+    amount_multiplier: Exponent | None = None
 
 
 class ConsumptionCost(Datatype, frozen=True, kw_only=True):
     """Costs that apply from a power on."""
 
-    start_value: float
+    start_value: Decimal
     cost: Annotated[OneOrMore[Cost], Meta(max_length=3)]
 
 
 class RelativeTimeInterval(Datatype, frozen=True, kw_only=True):
     """An interval, s after the schedule's start."""
 
-    start: int
-    duration: int | None = None
+    start: Integer
+    duration: Integer | None = None
 
 
 class SalesTariffEntry(Datatype, frozen=True, kw_only=True):

@@ -8,9 +8,13 @@ from v2g.ocpp.messages.base import (
     V21,
     Datatype,
     DateTime,
+    Decimal,
+    Identifier,
+    Integer,
     Message,
     NonNegative,
     OneOrMore,
+    Positive,
     StatusInfo,
     String16,
     String20,
@@ -67,7 +71,7 @@ class BootNotificationResponse(Message, frozen=True, kw_only=True):
     """`interval` (s) is the heartbeat interval when accepted, else the wait before the next try (B02, B03)."""
 
     current_time: DateTime
-    interval: int
+    interval: Integer
     status: RegistrationStatus
     status_info: StatusInfo | None = None
 
@@ -151,7 +155,7 @@ ReportBase = Literal["ConfigurationInventory", "FullInventory", "SummaryInventor
 class GetBaseReportRequest(Message, frozen=True, kw_only=True):
     """CSMS requests a report of the device model, sent as NotifyReport (B07)."""
 
-    request_id: int
+    request_id: Identifier
     report_base: ReportBase
 
 
@@ -179,7 +183,7 @@ class GetReportRequest(Message, frozen=True, kw_only=True):
     """CSMS requests a report of chosen components, sent as NotifyReport (B08)."""
 
     component_variable: OneOrMore[ComponentVariable] = ()
-    request_id: int
+    request_id: Identifier
     component_criteria: Annotated[OneOrMore[ComponentCriterion], Meta(max_length=4)] = ()
 
 
@@ -211,9 +215,9 @@ class VariableCharacteristics(Datatype, frozen=True, kw_only=True):
 
     unit: String16 | None = None
     data_type: DataType
-    min_limit: float | None = None
-    max_limit: float | None = None
-    max_elements: Annotated[Annotated[int, Meta(ge=1)] | None, V21] = None
+    min_limit: Decimal | None = None
+    max_limit: Decimal | None = None
+    max_elements: Annotated[Positive | None, V21] = None
     values_list: String1000 | None = None
     supports_monitoring: bool
 
@@ -230,7 +234,7 @@ class ReportData(Datatype, frozen=True, kw_only=True):
 class NotifyReportRequest(Message, frozen=True, kw_only=True):
     """Station sends a part of a report; `tbc` when more follows (B07, B08)."""
 
-    request_id: int
+    request_id: Identifier
     generated_at: DateTime
     report_data: OneOrMore[ReportData] = ()
     tbc: bool = False

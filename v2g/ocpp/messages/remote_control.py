@@ -2,20 +2,29 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import EVSE, V21, Message, NonNegative, StatusInfo, String36, String50, since_21
+from v2g.ocpp.messages.base import (
+    EVSE,
+    V21,
+    Identifier,
+    Message,
+    NonNegative,
+    Positive,
+    StatusInfo,
+    String36,
+    String50,
+    since_21,
+)
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 
 
 class RequestStartTransactionRequest(Message, frozen=True, kw_only=True):
     """CSMS starts a transaction (F01, F02)."""
 
-    evse_id: Annotated[int, Meta(ge=1)] | None = None
+    evse_id: Positive | None = None
     group_id_token: IdToken | None = None
     id_token: IdToken
-    remote_start_id: int
+    remote_start_id: Identifier
     charging_profile: ChargingProfile | None = None
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import DateTime, Message, NonNegative, StatusInfo, since_21, values_201
+from v2g.ocpp.messages.base import DateTime, Message, NonNegative, NonNegativeId, StatusInfo, since_21, values_201
 
 ConnectorType = Annotated[
     str,
@@ -40,7 +40,7 @@ ConnectorType = Annotated[
 class ReserveNowRequest(Message, frozen=True, kw_only=True):
     """CSMS reserves an EVSE, any EVSE with a type of connector, or any EVSE (H01)."""
 
-    id: NonNegative
+    id: NonNegativeId
     expiry_date_time: DateTime
     connector_type: ConnectorType | None = None
     id_token: IdToken
@@ -61,7 +61,7 @@ class ReserveNowResponse(Message, frozen=True, kw_only=True):
 class CancelReservationRequest(Message, frozen=True, kw_only=True):
     """CSMS cancels a reservation (H02)."""
 
-    reservation_id: NonNegative
+    reservation_id: NonNegativeId
 
 
 CancelReservationStatus = Literal["Accepted", "Rejected"]
@@ -80,7 +80,7 @@ ReservationUpdateStatus = Annotated[Literal["Expired", "Removed", "NoTransaction
 class ReservationStatusUpdateRequest(Message, frozen=True, kw_only=True):
     """Station reports that a reservation ended without a transaction (H01, H04)."""
 
-    reservation_id: NonNegative
+    reservation_id: NonNegativeId
     reservation_update_status: ReservationUpdateStatus
 
 

@@ -7,6 +7,7 @@ from v2g.ocpp.messages.base import (
     CertificateHashData,
     DateTime,
     GenericStatus,
+    Identifier,
     Message,
     StatusInfo,
     String50,
@@ -40,7 +41,7 @@ class SignCertificateRequest(Message, frozen=True, kw_only=True):
     csr: String5500
     certificate_type: CertificateSigningUse | None = None
     hash_root_certificate: Annotated[CertificateHashData | None, V21] = None
-    request_id: Annotated[int | None, V21] = None
+    request_id: Annotated[Identifier | None, V21] = None
 
 
 class SignCertificateResponse(Message, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ class CertificateSignedRequest(Message, frozen=True, kw_only=True):
 
     certificate_chain: String10000
     certificate_type: CertificateSigningUse | None = None
-    request_id: Annotated[int | None, V21] = None
+    request_id: Annotated[Identifier | None, V21] = None
 
 
 CertificateSignedStatus = Literal["Accepted", "Rejected"]

@@ -8,9 +8,13 @@ from v2g.ocpp.messages.base import (
     V21,
     Datatype,
     DateTime,
+    Decimal,
     GenericStatus,
+    Identifier,
+    Integer,
     Message,
     NonNegative,
+    NotPositive,
     OneOrMore,
     StatusInfo,
     String36,
@@ -53,7 +57,7 @@ class ClearChargingProfile(Datatype, frozen=True, kw_only=True):
 class ClearChargingProfileRequest(Message, frozen=True, kw_only=True):
     """CSMS clears charging profiles (K10)."""
 
-    charging_profile_id: int | None = None
+    charging_profile_id: Identifier | None = None
     charging_profile_criteria: ClearChargingProfile | None = None
 
 
@@ -75,14 +79,14 @@ class ChargingProfileCriterion(Datatype, frozen=True, kw_only=True):
 
     charging_profile_purpose: ChargingProfilePurpose | None = None
     stack_level: NonNegative | None = None
-    charging_profile_id: OneOrMore[int] = ()
+    charging_profile_id: OneOrMore[Identifier] = ()
     charging_limit_source: Annotated[OneOrMore[ChargingLimitSource], Meta(max_length=4)] = ()
 
 
 class GetChargingProfilesRequest(Message, frozen=True, kw_only=True):
     """CSMS requests profiles, sent as ReportChargingProfiles (K09)."""
 
-    request_id: int
+    request_id: Identifier
     evse_id: NonNegative | None = None
     charging_profile: ChargingProfileCriterion
 
@@ -100,7 +104,7 @@ class GetChargingProfilesResponse(Message, frozen=True, kw_only=True):
 class ReportChargingProfilesRequest(Message, frozen=True, kw_only=True):
     """Station reports profiles that it holds (K09)."""
 
-    request_id: int
+    request_id: Identifier
     charging_limit_source: ChargingLimitSource
     charging_profile: OneOrMore[ChargingProfile]
     tbc: bool = False
@@ -114,7 +118,7 @@ class ReportChargingProfilesResponse(Message, frozen=True, kw_only=True):
 class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
     """CSMS requests the composite schedule for the next `duration` s (K08)."""
 
-    duration: int
+    duration: Integer
     charging_rate_unit: ChargingRateUnit | None = None
     evse_id: NonNegative
 
@@ -123,7 +127,7 @@ class CompositeSchedule(Datatype, frozen=True, kw_only=True):
     """The composite schedule."""
 
     evse_id: NonNegative
-    duration: int
+    duration: Integer
     schedule_start: DateTime
     charging_rate_unit: ChargingRateUnit
     charging_schedule_period: OneOrMore[ChargingSchedulePeriod]
@@ -174,24 +178,24 @@ class ChargingScheduleUpdate(Datatype, frozen=True, kw_only=True):
     2.1 only.
     """
 
-    limit: float | None = None
-    limit_l2: float | None = field(default=None, name="limit_L2")
-    limit_l3: float | None = field(default=None, name="limit_L3")
-    discharge_limit: Annotated[float, Meta(le=0)] | None = None
-    discharge_limit_l2: Annotated[float, Meta(le=0)] | None = field(default=None, name="dischargeLimit_L2")
-    discharge_limit_l3: Annotated[float, Meta(le=0)] | None = field(default=None, name="dischargeLimit_L3")
-    setpoint: float | None = None
-    setpoint_l2: float | None = field(default=None, name="setpoint_L2")
-    setpoint_l3: float | None = field(default=None, name="setpoint_L3")
-    setpoint_reactive: float | None = None
-    setpoint_reactive_l2: float | None = field(default=None, name="setpointReactive_L2")
-    setpoint_reactive_l3: float | None = field(default=None, name="setpointReactive_L3")
+    limit: Decimal | None = None
+    limit_l2: Decimal | None = field(default=None, name="limit_L2")
+    limit_l3: Decimal | None = field(default=None, name="limit_L3")
+    discharge_limit: NotPositive | None = None
+    discharge_limit_l2: NotPositive | None = field(default=None, name="dischargeLimit_L2")
+    discharge_limit_l3: NotPositive | None = field(default=None, name="dischargeLimit_L3")
+    setpoint: Decimal | None = None
+    setpoint_l2: Decimal | None = field(default=None, name="setpoint_L2")
+    setpoint_l3: Decimal | None = field(default=None, name="setpoint_L3")
+    setpoint_reactive: Decimal | None = None
+    setpoint_reactive_l2: Decimal | None = field(default=None, name="setpointReactive_L2")
+    setpoint_reactive_l3: Decimal | None = field(default=None, name="setpointReactive_L3")
 
 
 class UpdateDynamicScheduleRequest(Message, frozen=True, kw_only=True):
     """CSMS changes a dynamic profile (K28). 2.1 only."""
 
-    charging_profile_id: int
+    charging_profile_id: Identifier
     schedule_update: ChargingScheduleUpdate
 
 
@@ -205,7 +209,7 @@ class UpdateDynamicScheduleResponse(Message, frozen=True, kw_only=True):
 class PullDynamicScheduleUpdateRequest(Message, frozen=True, kw_only=True):
     """Station requests the values of a dynamic profile, at its update interval (K28). 2.1 only."""
 
-    charging_profile_id: int
+    charging_profile_id: Identifier
 
 
 class PullDynamicScheduleUpdateResponse(Message, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from msgspec import Meta
 from v2g.ocpp.messages.base import (
     Datatype,
     DateTime,
+    Decimal,
+    Integer,
     Message,
     MessageContent,
     NonNegative,
@@ -25,15 +27,15 @@ class TaxRate(Datatype, frozen=True, kw_only=True):
     """A tax on a price, in percent. 2.1 only."""
 
     type: String20
-    tax: float
+    tax: Decimal
     stack: NonNegative | None = None
 
 
 class Price(Datatype, frozen=True, kw_only=True):
     """A price with and without taxes. 2.1 only."""
 
-    excl_tax: float | None = None
-    incl_tax: float | None = None
+    excl_tax: Decimal | None = None
+    incl_tax: Decimal | None = None
     tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
 
 
@@ -50,24 +52,24 @@ class TariffConditions(Datatype, frozen=True, kw_only=True):
     valid_from_date: str | None = None
     valid_to_date: str | None = None
     evse_kind: EvseKind | None = None
-    min_energy: float | None = None
-    max_energy: float | None = None
-    min_current: float | None = None
-    max_current: float | None = None
-    min_power: float | None = None
-    max_power: float | None = None
-    min_time: int | None = None
-    max_time: int | None = None
-    min_charging_time: int | None = None
-    max_charging_time: int | None = None
-    min_idle_time: int | None = None
-    max_idle_time: int | None = None
+    min_energy: Decimal | None = None
+    max_energy: Decimal | None = None
+    min_current: Decimal | None = None
+    max_current: Decimal | None = None
+    min_power: Decimal | None = None
+    max_power: Decimal | None = None
+    min_time: Integer | None = None
+    max_time: Integer | None = None
+    min_charging_time: Integer | None = None
+    max_charging_time: Integer | None = None
+    min_idle_time: Integer | None = None
+    max_idle_time: Integer | None = None
 
 
 class TariffEnergyPrice(Datatype, frozen=True, kw_only=True):
     """A price for one kWh. 2.1 only."""
 
-    price_kwh: float
+    price_kwh: Decimal
     conditions: TariffConditions | None = None
 
 
@@ -95,7 +97,7 @@ class TariffFixedPrice(Datatype, frozen=True, kw_only=True):
     """A fixed fee. 2.1 only."""
 
     conditions: TariffConditionsFixed | None = None
-    price_fixed: float
+    price_fixed: Decimal
 
 
 class TariffFixed(Datatype, frozen=True, kw_only=True):
@@ -108,7 +110,7 @@ class TariffFixed(Datatype, frozen=True, kw_only=True):
 class TariffTimePrice(Datatype, frozen=True, kw_only=True):
     """A price for one minute. 2.1 only."""
 
-    price_minute: float
+    price_minute: Decimal
     conditions: TariffConditions | None = None
 
 
@@ -143,7 +145,7 @@ class CostDimension(Datatype, frozen=True, kw_only=True):
     """A volume in a charging period. 2.1 only."""
 
     type: CostDimensionKind
-    volume: float
+    volume: Decimal
 
 
 class ChargingPeriod(Datatype, frozen=True, kw_only=True):
@@ -160,8 +162,8 @@ TariffCost = Literal["NormalCost", "MinCost", "MaxCost"]
 class TotalPrice(Datatype, frozen=True, kw_only=True):
     """Totals with and without taxes. 2.1 only."""
 
-    excl_tax: float | None = None
-    incl_tax: float | None = None
+    excl_tax: Decimal | None = None
+    incl_tax: Decimal | None = None
 
 
 class TotalCost(Datatype, frozen=True, kw_only=True):
@@ -181,10 +183,10 @@ class TotalCost(Datatype, frozen=True, kw_only=True):
 class TotalUsage(Datatype, frozen=True, kw_only=True):
     """Energy (Wh) and times (s) of a transaction. 2.1 only."""
 
-    energy: float
-    charging_time: int
-    idle_time: int
-    reservation_time: int | None = None
+    energy: Decimal
+    charging_time: Integer
+    idle_time: Integer
+    reservation_time: Integer | None = None
 
 
 class CostDetails(Datatype, frozen=True, kw_only=True):
@@ -200,7 +202,7 @@ class CostDetails(Datatype, frozen=True, kw_only=True):
 class CostUpdatedRequest(Message, frozen=True, kw_only=True):
     """CSMS sends the running cost (I02)."""
 
-    total_cost: float
+    total_cost: Decimal
     transaction_id: String36
 
 

@@ -10,9 +10,13 @@ from v2g.ocpp.messages.base import (
     V21,
     Datatype,
     DateTime,
+    Decimal,
+    Identifier,
+    Integer,
     Message,
     MessageContent,
     NonNegative,
+    NonNegativeId,
     OneOrMore,
     OperationMode,
     String36,
@@ -55,9 +59,9 @@ Reason = Annotated[
 class TransactionLimit(Datatype, frozen=True, kw_only=True):
     """Limits of cost, energy (Wh), time (s) and state of charge (%) of a transaction. 2.1 only."""
 
-    max_cost: float | None = None
-    max_energy: float | None = None
-    max_time: int | None = None
+    max_cost: Decimal | None = None
+    max_energy: Decimal | None = None
+    max_time: Integer | None = None
     max_soc: Annotated[int, Meta(ge=0, le=100)] | None = field(default=None, name="maxSoC")
 
 
@@ -66,9 +70,9 @@ class Transaction(Datatype, frozen=True, kw_only=True):
 
     transaction_id: String36
     charging_state: ChargingState | None = None
-    time_spent_charging: int | None = None
+    time_spent_charging: Integer | None = None
     stopped_reason: Reason | None = None
-    remote_start_id: int | None = None
+    remote_start_id: Identifier | None = None
     operation_mode: Annotated[OperationMode | None, V21] = None
     tariff_id: Annotated[String60 | None, V21] = None
     transaction_limit: Annotated[TransactionLimit | None, V21] = None
@@ -130,8 +134,8 @@ class TransactionEventRequest(Message, frozen=True, kw_only=True):
     seq_no: NonNegative
     offline: bool = False
     number_of_phases_used: Annotated[int, Meta(ge=0, le=3)] | None = None
-    cable_max_current: int | None = None
-    reservation_id: NonNegative | None = None
+    cable_max_current: Integer | None = None
+    reservation_id: NonNegativeId | None = None
     preconditioning_status: Annotated[PreconditioningStatus | None, V21] = None
     evse_sleep: Annotated[bool | None, V21] = None
     transaction_info: Transaction
@@ -142,8 +146,8 @@ class TransactionEventRequest(Message, frozen=True, kw_only=True):
 class TransactionEventResponse(Message, frozen=True, kw_only=True):
     """An invalid `id_token_info.status` asks the station to stop the transaction (E05)."""
 
-    total_cost: float | None = None
-    charging_priority: int | None = None
+    total_cost: Decimal | None = None
+    charging_priority: Integer | None = None
     id_token_info: IdTokenInfo | None = None
     transaction_limit: Annotated[TransactionLimit | None, V21] = None
     updated_personal_message: MessageContent | None = None

@@ -20,7 +20,7 @@ from v2g.ocpp.messages.provisioning import (
     BootReason,
     ChargingStation,
 )
-from v2g.ocpp.routes import Version
+from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
@@ -111,6 +111,8 @@ class Link:
         self._booted_slot: int | None = None
         """The slot whose CSMS has accepted this boot."""
         self._unanswered = 0
+        self._heard = 0.0
+        """When the CSMS last sent anything, or connected."""
         self._last_sent = 0.0
         self._stopped = False
         kernel.use(self)
@@ -157,7 +159,7 @@ class Link:
         for listener in self.on_opened:
             listener()
         self._tls_reported = ""
-        self._unanswered = 0
+        self._unanswered, self._heard = 0, self._k.now
         self._k.reachable = True
         timeout = (
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
@@ -188,6 +190,13 @@ class Link:
         """Handle a lost connection."""
         if self._lose(reason) and not self._stopped:
             self._again()
+
+    def lost(self, reason: str) -> None:
+        """Handle the end of a connection, or of an attempt to connect, whichever it was."""
+        if self._peer is None:
+            self.failed(reason)
+        else:
+            self.closed(reason)
 
     def _lose(self, reason: str) -> bool:
         """Fail the requests of the connection; return whether there was one."""
@@ -334,7 +343,9 @@ class Link:
         """Handle a frame from the CSMS."""
         if self._peer is None:
             return
-        self._unanswered = 0
+        if self._unanswered:
+            self._k.note("csms_answers", silent_s=round(self._k.now - self._heard))
+        self._unanswered, self._heard = 0, self._k.now
         self._peer.receive(text, self._k.now)
         self._drain(self._peer)
         self.pump()
@@ -367,20 +378,34 @@ class Link:
                         self._k.do(Send(text))
                     case Called():
                         self._serve(peer, action)
-                    case Answered(id=identifier, response=response):
-                        self._then.pop(identifier, _ignore)(response)
-                    case Failed(id=identifier, error=error):
-                        self._unanswered += isinstance(error, TimeoutExpired)
-                        self._then.pop(identifier, _ignore)(error)
+                    case Answered(id=identifier, request=request, response=response):
+                        self._conclude(identifier, request, response)
+                    case Failed(id=identifier, request=request, error=error):
+                        if isinstance(error, TimeoutExpired):
+                            self._not_answered(action_of(request))
+                        self._conclude(identifier, request, error)
                         self._forgotten(error)
                     case Observe():
                         self._k.actions.append(action)
+
+    def _not_answered(self, action: str) -> None:
+        """Note a request without an answer; the first one raises the alarm that the CSMS is silent."""
+        self._unanswered += 1
+        if self._unanswered == 1:
+            self._k.note("csms_silent", action=action, silent_s=round(self._k.now - self._heard))
+
+    def _conclude(self, identifier: str, request: Message, answer: Answer) -> None:
+        then = self._then.pop(identifier, _ignore)
+        self._k.contain(f"answer to {action_of(request)}", lambda: then(answer))
 
     def _serve(self, peer: RpcPeer, called: Called) -> None:
         try:
             answer: Message | OcppError = self._answer(called.request)
         except OcppError as error:
             answer = error
+        except Exception as error:  # noqa: BLE001 - one message must not end the connection
+            self._k.report_defect(called.action, error)
+            answer = OcppError("the station could not handle this request", answer="InternalError")
         if isinstance(answer, Deferred):
             answer.sinks.append(lambda message: self._reply(peer, called, message))
             return
