@@ -26,7 +26,7 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
 HOME: Final = Path("usr/lib/v2g-engine")
 MANIFEST: Final = Path("usr/share/v2g-engine/manifest.json")
-EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,postgres"}
+EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,planning,postgres"}
 """Package and extras that it has."""
 
 COMMANDS: Final = {

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
-GROUPS: Final = ("gateway", "csms")
+GROUPS: Final = ("gateway", "csms", "planning")
 """Extras that an image may have."""
 
 BUILDROOT_NAMES: Final[Mapping[str, str]] = MappingProxyType({"pyserial": "python-serial"})

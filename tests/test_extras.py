@@ -43,7 +43,7 @@ def ran(code: str, *words: str) -> tuple[int, str]:
 
 def test_every_package_of_an_extra_is_known_with_it() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in ("csms", "gateway", "gpio", "postgres", "testkit", "verify"):
+    for extra in ("csms", "gateway", "gpio", "planning", "postgres", "testkit", "verify"):
         named = {Requirement(each).name for each in extras[extra]} - OPTIONAL - {"v2g-engine"}
         named = {IMPORTED.get(each, each) for each in named}
         assert {package for package, its in EXTRAS.items() if its == extra} == named
@@ -73,7 +73,8 @@ def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: 
     [
         ("import v2g.asn1.published", "verify"),
         ("import v2g_testkit.official_schemas", "testkit"),
-        (PLAN, "csms"),
+        (PLAN, "planning"),
+        ("from v2g.energy.dispatch.planner import check_solver; check_solver()", "planning"),
         ("from v2g.hardware.power_modules.bank import load_database; load_database(None)", "gateway"),
         ("import asyncio, v2g.io.can as c; asyncio.run(c.CanPort.opened(c.CanConfig(), print))", "gateway"),
     ],

@@ -51,4 +51,5 @@ RDEPENDS:${PN} = "\
 
 PACKAGECONFIG ??= ""
 PACKAGECONFIG[gateway] = ",,,python3-cantools python3-can"
-PACKAGECONFIG[csms] = ",,,python3-alembic python3-litestar python3-numpy python3-prometheus-client python3-scipy python3-sqlalchemy python3-uvicorn python3-uvloop"
+PACKAGECONFIG[csms] = ",,,python3-alembic python3-litestar python3-prometheus-client python3-sqlalchemy python3-uvicorn python3-uvloop"
+PACKAGECONFIG[planning] = ",,,python3-numpy python3-scipy"

@@ -49,7 +49,7 @@ def test_the_yocto_recipe_is_pyprojects() -> None:
         return {f"python-{name}" if name == "can" else name for name in re.findall(r"python3-(\S+)", listed)}
 
     assert plain(value(text, "RDEPENDS:${PN}")) == required() | {"modules"}  # the standard library
-    for group in ("gateway", "csms"):
+    for group in ("gateway", "csms", "planning"):
         assert plain(value(text, f"PACKAGECONFIG[{group}]")) == required(group)
     assert set(value(text, "SYSTEMD_SERVICE:${PN}").split()) == services()
     license_ = (ROOT / PROJECT["license-files"][0]).read_bytes()
@@ -65,7 +65,7 @@ def test_the_buildroot_package_is_pyprojects() -> None:
     assert set(re.findall(r"deploy/systemd/(\S+\.service) ", makefile)) == services()
     others = {theirs: ours for ours, theirs in BUILDROOT_NAMES.items()} | {"python-can": "python-can"}
     groups = re.split(r"^config BR2_PACKAGE_V2G_ENGINE", config, flags=re.MULTILINE)[1:]
-    for group, text in zip(("", "gateway", "csms"), groups, strict=True):
+    for group, text in zip(("", "gateway", "csms", "planning"), groups, strict=True):
         selected = {each.lower().replace("_", "-") for each in re.findall(r"select BR2_PACKAGE_(\w+) # runtime", text)}
         assert {canonicalize_name(others.get(each, each.removeprefix("python-"))) for each in selected} == required(
             group

@@ -55,6 +55,10 @@ def demo(
     from v2g_cli.demo.summary import summarise
     from v2g_cli.demo.timeline import Timeline
 
+    if chosen.fleet is not None:
+        from v2g.energy.dispatch.planner import check_solver
+
+        check_solver()
     path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     if path.exists():
         raise ConfigError(f"{path} already exists", hint="choose a new folder")

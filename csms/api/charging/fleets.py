@@ -21,6 +21,7 @@ from csms.services.charging.fleets import FLEET_CHANGED, Fleets
 from v2g.energy.dispatch.earnings import Earnings, earnings
 from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
 from v2g.energy.dispatch.plan import DispatchPlan, Method, VehiclePlan
+from v2g.energy.dispatch.planner import check_solver
 from v2g.energy.dispatch.report import chart, explain
 
 _EXAMPLE = {
@@ -126,9 +127,10 @@ async def read_fleet(call: Call, parameters: OneFleet) -> Fleet:
 
 @put("/fleets/{fleet_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
 async def put_fleet(call: Call, parameters: OneFleet, body: Fleet) -> Fleet:
-    """Store a fleet, replacing one of the same id; its vehicles follow the new plan."""
+    """Store a fleet, replacing one of the same id; its vehicles follow the new plan. Needs the extra `planning`."""
     if body.id != parameters.fleet_id:
         raise ApiError(400, f"the body has fleet {body.id}, the path {parameters.fleet_id}")
+    check_solver()
     await call.change(
         lambda connection: rows.get(connection, body.id),
         lambda connection, _before: rows.save(connection, body, call.now_ms),

@@ -1,4 +1,4 @@
-"""The linear programme of a plan, solved by HiGHS. Import it only where a plan is made: it needs the extra `csms`.
+"""The linear programme of a plan, solved by HiGHS. Import it only where a plan is made: it needs the extra `planning`.
 
 Variables are kWh of a period, at least 0: import, export, curtailed generation, excess of the site's own load; for each
 vehicle and period charging and discharging; what a target lacks and what is left above it. A vehicle that may

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Final
 
 from v2g.energy.dispatch.plan import DispatchPlan, Method, Reason, VehiclePlan
@@ -30,6 +31,13 @@ def make_plan(problem: DispatchProblem, *, limit_s: float = 60.0) -> DispatchPla
     powers = _whole(problem, found.power_w.tolist())
     method = Method.BOUNDED if found.gap_micro > len(problem.periods) else Method.OPTIMAL
     return _plan(problem, powers, method, found.gap_micro)
+
+
+def check_solver() -> None:
+    """Raise ConfigError, with the extra to install, if plans of least cost cannot be made here."""
+    with extras_named():
+        if find_spec("scipy") is None:
+            raise ModuleNotFoundError(name="scipy")
 
 
 def charge_at_once(problem: DispatchProblem) -> DispatchPlan:
