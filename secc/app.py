@@ -12,6 +12,7 @@ from secc.editions import enabled
 from secc.evse.archive import Archive, Owner
 from secc.evse.controller import EvseController, Wires, Wrap
 from secc.evse.restarting import AGAIN, restart_device, start_anew
+from secc.hardware.check_log import CheckLog
 from secc.hardware.fault_file import FaultFile, FaultKeeper
 from secc.hardware.parts import Assembly
 from secc.link.transport import Transport, roots
@@ -144,6 +145,7 @@ async def _controller(
         connector=config.link.connector,
         watchdog=watchdog,
         service=FaultKeeper(FaultFile(config.data_dir), threads[0], utc_ms=clock.utc_ms, observe=observed),
+        log=CheckLog(config.data_dir, threads[0], utc_ms=clock.utc_ms, observe=observed),
     ).make()
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
     traced = log.tracer("" if observed is log else config.charger.evse_id)

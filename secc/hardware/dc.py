@@ -178,6 +178,11 @@ class DcEvse(Evse):
             return failed
         return ports.CableCheckFinished(passed=passed)
 
+    async def _output_failed(self) -> str:
+        """See Evse: no voltage without a command."""
+        safe = await self._within(self._watch.discharge_s, lambda: self._stage.present.voltage_mv < TOUCH_MV)
+        return "" if safe else f"{self._stage.present.voltage_mv / 1000:g} V are at the output"
+
     async def _calm(self) -> None:
         try:
             async with asyncio.timeout(CALM_S):

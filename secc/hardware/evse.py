@@ -13,12 +13,13 @@ from typing import Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
+from secc.hardware.check_log import CheckLog, CheckName
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS, Light
-from v2g.hardware.interfaces import Cabinet, ChargerPilot, Contactor, OnFault
+from v2g.hardware.interfaces import FRESH_S, SELF_TEST_S, Cabinet, ChargerPilot, Contactor, OnFault, SelfTest
 from v2g.hardware.interlock import (
     FaultChanged,
     Interlock,
@@ -30,11 +31,15 @@ from v2g.hardware.interlock import (
 )
 from v2g.hardware.meters.counter import EnergyCounter
 from v2g.hardware.meters.plausibility import MeterGuard
+from v2g.iec61851.duty import HLC_DUTY
+from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
+from v2g.io.runtime.supervision import Backoff
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +47,19 @@ OnFact = Callable[[Fact], None]
 
 FAN_DEAD_S: Final = 3.0
 """Time for a fan to start."""
+
+MOVE_S: Final = 1.0
+"""Time for the pilot and the contactor to follow in a self-test."""
+
+POLL_S: Final = 0.02
+"""Interval at which it looks."""
+
+RETRY_S: Final = 1.0
+RETRY_LONGEST_S: Final = 300.0
+MOST_RETRIES: Final = 20
+SOUND_S: Final = 600.0
+"""After a failure the self-test is repeated, while nobody is plugged in: first and longest pause, at most so often, and
+the time without a failure after which it counts anew. The last repetitions are more than an hour after the first."""
 
 
 class EvseHardware(Protocol):
@@ -143,7 +161,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Parts:
     """Parts common to all chargers. `pilot` None: a bench or a device without one.
 
-    `service` stores latched faults across restarts; None does not.
+    `service` stores latched faults across restarts; None does not. `self_test` is the board's, `log` where results of
+    checks are kept.
     """
 
     contactor: Contactor
@@ -151,6 +170,8 @@ class Parts:
     meter: Meter
     pilot: ChargerPilot | None = None
     service: FaultKeeper | None = None
+    self_test: SelfTest | None = None
+    log: CheckLog | None = None
 
 
 class Evse(abc.ABC):
@@ -179,6 +200,11 @@ class Evse(abc.ABC):
         self._fan_since: float | None = None
         self._ventilating = False
         self._opened_by = ""
+        self._session_id = ""
+        self._opening_since: float | None = None
+        self._failures = 0  # reports of `charger_failed`, also while it is active
+        self._test: asyncio.Task[None] | None = None
+        self._retry, self._retries, self._retry_at = Backoff(RETRY_S, RETRY_LONGEST_S), 0, 0.0
         self._interlock = Interlock(
             InterlockConfig(
                 pilot=parts.pilot is not None,
@@ -252,6 +278,8 @@ class Evse(abc.ABC):
         """See EvseHardware: common to both kinds of current."""
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
+                if isinstance(command, ports.TransactionStarted):
+                    self._session_id = command.session_id
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
             case ports.TransactionEnded() | ports.SaveSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
@@ -298,11 +326,102 @@ class Evse(abc.ABC):
         self._offs += 1
         run_all((self._off,))
         self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
-        self._reporter.cancel()
-        await asyncio.gather(self._reporter, return_exceptions=True)
+        tasks = [self._reporter] if self._test is None else [self._reporter, self._test]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
         self._parts.meter.save()
+
+    # -- self-test
+
+    async def power_up(self) -> None:
+        """Test the hardware before anybody uses it. A failure is a fault, and the test is repeated."""
+        lock = self._interlock
+        await self._within(MOVE_S, lambda: lock.pilot_state is not PilotState.F)  # a board begins with it
+        if lock.vacant:
+            await self._self_test()
+
+    def _recover(self) -> None:
+        """Repeat the self-test after a failure, while nobody is plugged in."""
+        now, lock = self._clock.monotonic(), self._interlock
+        if not lock.untested:
+            if self._retries and now - self._retry_at >= SOUND_S:
+                self._retry.reset()
+                self._retries = 0
+            return
+        free = lock.vacant and (self._test is None or self._test.done())
+        if free and now >= self._retry_at and self._retries < MOST_RETRIES:
+            self._retries += 1
+            self._test = asyncio.create_task(self._self_test(), name="self-test")
+
+    async def _self_test(self) -> None:
+        """Command everything off, which also ends what a watchdog has cut; test it, and end the faults that a test
+        ends."""
+        began, lock = self._clock.monotonic(), self._interlock
+        failed = await self._tested()
+        now = self._clock.monotonic()
+        self._retry_at = now + self._retry.pause_s()
+        if not lock.vacant and not self.contactors_closed:
+            return  # somebody was faster: it is repeated when they have left
+        self._log("self_test", failed, began)
+        if not failed:
+            self._tell_interlock(lock.tested)
+        elif not lock.serious:
+            self.fault("self_test_failed", active=True)
+
+    async def _tested(self) -> str:
+        """Return what fails now; empty if nothing does."""
+        failures, parts = self._failures, self._parts
+        run_all((self._off, partial(parts.contactor.set, closed=False)))
+        if not await self._within(MOVE_S, lambda: not self.contactors_closed):
+            return "the contactor does not open"
+        failed = "" if parts.pilot is None else await self._pilot_failed(parts.pilot)
+        if not failed and parts.self_test is not None:
+            failed = await asked(parts.self_test)
+        if not failed:
+            failed = await self._output_failed()
+        if not failed and not self._watched():
+            failed = "supervision fails"
+        return failed or ("" if failures == self._failures else "a driver fails")
+
+    async def _pilot_failed(self, pilot: ChargerPilot) -> str:
+        """Return what the pilot does not show of the signals that it is given."""
+        before = pilot.duty_percent
+        try:
+            for state, signal in (
+                (PilotState.F, partial(pilot.set_error, PilotState.F)),
+                (PilotState.A, partial(pilot.set_duty, None)),
+                (PilotState.A, partial(pilot.set_duty, HLC_DUTY)),
+            ):
+                signal()
+                if not await self._within(MOVE_S, lambda state=state: pilot.state is state):  # type: ignore[misc]
+                    return f"the control pilot does not show {state.value}"
+        finally:
+            pilot.set_duty(before)
+        if not await self._within(MOVE_S, lambda: pilot.age_s <= FRESH_S and pilot.duty_percent == before):
+            return "the control pilot is not measured"
+        return ""
+
+    async def _output_failed(self) -> str:
+        """Return what is wrong with the output while it is off."""
+        return ""
+
+    async def _within(self, seconds: float, holds: Callable[[], bool]) -> bool:
+        """Return whether a condition holds in time."""
+        end = self._loop.time() + seconds
+        while not holds():
+            if self._loop.time() >= end:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    def _log(self, check: CheckName, failed: str, began: float) -> None:
+        if self._parts.log is not None:
+            took_ms = round((self._clock.monotonic() - began) * 1000)
+            session_id = "" if check == "self_test" else self._session_id
+            self._parts.log.keep(check, failed, took_ms=took_ms, session_id=session_id)
 
     # -- for a kind of current
 
@@ -328,6 +447,7 @@ class Evse(abc.ABC):
 
     def fault(self, word: str, active: bool) -> None:
         """See EvseHardware."""
+        self._failures += word == "charger_failed" and active
         if self._interlock.stands(word) is active:
             return  # as in most reports
         self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
@@ -439,14 +559,22 @@ class Evse(abc.ABC):
         """Run a monitor as long as the program. A failure is a fault, and it is restarted."""
         while True:
             await asyncio.sleep(self._report_s)
-            for watch in (self._watch_meter, self._watch_temperatures, self._watch_output, self._report):
-                try:
-                    watch()
-                except StoreError:
-                    self.fault("meter_store", active=True)
-                except Exception:  # noqa: BLE001 - any failure stops monitoring
-                    _log.exception("%s has failed", watch.__name__)
-                    self.fault("charger_failed", active=True)
+            self._watched()
+            self._recover()
+
+    def _watched(self) -> bool:
+        """Look at everything once; return whether that was possible."""
+        possible = True
+        for watch in (self._watch_meter, self._watch_temperatures, self._watch_output, self._report):
+            try:
+                watch()
+            except StoreError:
+                self.fault("meter_store", active=True)
+            except Exception:  # noqa: BLE001 - any failure stops monitoring
+                _log.exception("%s has failed", watch.__name__)
+                self.fault("charger_failed", active=True)
+                possible = False
+        return possible
 
     def _measured(self) -> None:
         """Count and report the present flow."""
@@ -486,3 +614,15 @@ class Evse(abc.ABC):
         elif self._fan_since is None:
             self._fan_since = now
         self.fault("fan_failed", active=self._fan_since is not None and now - self._fan_since >= FAN_DEAD_S)
+
+
+async def asked(test: SelfTest) -> str:
+    """Return what a driver's own test says has failed, also where it fails itself."""
+    try:
+        async with asyncio.timeout(SELF_TEST_S):
+            failed = await test()
+    except TimeoutError:
+        return f"no result of the driver's test within {SELF_TEST_S:g} s"
+    except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
+        return printable(f"{type(error).__name__}: {error}")[:200]
+    return printable(str(failed))[:200]

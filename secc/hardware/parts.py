@@ -14,6 +14,7 @@ from msgspec import Meta
 from secc.hardware.ac import OVERDRAW_S, AcEvse, Mains
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
+from secc.hardware.check_log import CheckLog
 from secc.hardware.dc import DcEvse
 from secc.hardware.drivers import BUILT_IN, POWER_KINDS, opened, read_settings
 from secc.hardware.evse import Evse, Parts, WatchConfig
@@ -213,6 +214,8 @@ class Assembly:
     watchdog: Watchdog | None = None
     service: FaultKeeper | None = None
     """Where latched faults are stored; None does not store them."""
+    log: CheckLog | None = None
+    """Where results of self-tests and checks are kept."""
 
     async def make(self) -> Assembled:
         """Return everything. Raises ConfigError for invalid combinations, TransportError for missing hardware, or if
@@ -220,6 +223,7 @@ class Assembly:
         safety = self._begin()
         assembled = await self._assembled()
         safety.stand_over(assembled.evse)
+        await assembled.evse.power_up()
         return assembled
 
     async def make_bare(self) -> BareParts:
@@ -268,7 +272,7 @@ class Assembly:
             dc = BenchEvse(simulated, self.clock, config.simulated, safety=safety, service=self.service)
             return Assembled(dc, simulated, safety)
         meter, board = await self._open_parts()
-        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service)
+        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, board.self_test, self.log)
         self._evse = evse = await EVSES[config.kind](self, parts)
         return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
 
@@ -302,7 +306,7 @@ class Assembly:
         if pilot is not None:
             safety.pilot(pilot)
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
-        return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet))
+        return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet), board.self_test)
 
     async def _open(self, kind: PowerKind, contactor: Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""

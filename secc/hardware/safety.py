@@ -203,6 +203,8 @@ class SafetyChannel:
             self._fault(word, active=True)
 
     def _fault(self, word: str, active: bool) -> None:
+        if word == "charger_failed" and not active:
+            self._failure = ""  # it is reported again
         if KINDS[word].stops:
             self._tell(lambda now: self._monitor.fault(word, now, active=active))
 

@@ -321,6 +321,8 @@ def test_each_fault_is_said_when_it_begins_and_when_it_ends(word: str) -> None:
     assert lock.actions() == (ended if kind.until == "cleared" else [])
     lock.pilot(A, 4.0)
     assert lock.actions() == (ended if kind.until == "unplugged" else [])
+    lock.tested(5.0)
+    assert lock.actions() == (ended if kind.until == "tested" else [])
     assert lock.stands(word) is (kind.until == "serviced")
 
 

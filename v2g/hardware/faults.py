@@ -12,19 +12,24 @@ Light = Literal["available", "occupied", "charging", "red", "red_flash"]
 
 class FaultKind(msgspec.Struct, frozen=True):
     """One fault. `stops`: no energy flows while it is active. `until`: cleared when its cause is gone (`cleared`), when
-    the vehicle has also left (`unplugged`), or when the charger was marked as serviced (`serviced`), across restarts.
-    `component` is the OCPP component whose `Problem` it is."""
+    the vehicle has also left (`unplugged`), when a self-test without a vehicle has passed (`tested`), or when the
+    charger was marked as serviced (`serviced`), across restarts. `component` is the OCPP component whose `Problem` it
+    is."""
 
     sentence: str
     component: str
     stops: bool = True
-    until: Literal["cleared", "unplugged", "serviced"] = "cleared"
+    until: Literal["cleared", "unplugged", "tested", "serviced"] = "cleared"
     light: Light = "red"
 
     @property
     def shown_by_f(self) -> bool:
         """Whether the pilot shows F while it is active: not if the pilot itself must show its end."""
-        return self.stops and self.until != "unplugged" and self.component not in ("CPPWMController", "Connector")
+        return (
+            self.stops
+            and self.until not in ("unplugged", "tested")
+            and self.component not in ("CPPWMController", "Connector")
+        )
 
 
 FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
@@ -42,7 +47,8 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "contactor_welded": FaultKind("the contactor does not open", "PowerContactor", until="serviced"),
         "contactor_stuck_open": FaultKind("the contactor does not close", "PowerContactor", until="unplugged"),
         "contactor_dropped": FaultKind("the contactor opened unexpectedly", "PowerContactor", until="unplugged"),
-        "charger_failed": FaultKind("monitoring of the power hardware has failed", "Controller", until="unplugged"),
+        "charger_failed": FaultKind("monitoring of the power hardware has failed", "Controller", until="tested"),
+        "self_test_failed": FaultKind("the hardware has not passed its self-test", "Controller", until="tested"),
         "rule_broken": FaultKind(
             "the session tried to let unpermitted energy flow; see the event `safety` for the reason",
             "Controller",

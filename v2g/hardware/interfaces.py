@@ -4,7 +4,7 @@ callbacks are called in one event loop.
 Power and current are positive from charger to vehicle. Voltages mV, currents mA, power W.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -183,21 +183,35 @@ class ChargerPilot(Protocol):
         """Force E or F."""
 
 
+SelfTest = Callable[[], Awaitable[str]]
+"""Tests a part by itself, and returns what has failed; empty if nothing has. At most SELF_TEST_S."""
+
+SELF_TEST_S: Final = 5.0
+
+
 @dataclass(frozen=True)
 class BoardParts:
-    """A control board. `pilot` is None where there is no plug."""
+    """A control board. `pilot` is None where there is no plug.
+
+    `self_test`, which a driver may offer, is called while nobody is plugged in and the contactor is open: at the start,
+    and before the charger is used again after a failure. It tests what the interfaces do not show (levels, duty cycle
+    read back, dead-man, auxiliary contact), may move the pilot's signal for that, and leaves all as it was.
+    """
 
     pilot: ChargerPilot | None
     contactor: Contactor
     cabinet: Cabinet
+    self_test: SelfTest | None = None
 
 
 @dataclass(frozen=True)
 class StageParts:
-    """A direct-current output."""
+    """A direct-current output. `isolation_test`, which a driver may offer, has the isolation monitor test itself before
+    each cable check, without a voltage at the output."""
 
     stage: PowerStage
     isolation: IsolationMonitor
+    isolation_test: SelfTest | None = None
 
 
 class MeterValues(msgspec.Struct, frozen=True):

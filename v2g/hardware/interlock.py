@@ -114,6 +114,16 @@ class Interlock:
         return next((word for word in self._faults if FAULTS[word].stops), "")
 
     @property
+    def vacant(self) -> bool:
+        """Whether nobody is plugged in or authorised, as far as the pilot shows."""
+        return not self._permitted and not self.commanded and self.pilot_state in (None, PilotState.A)
+
+    @property
+    def untested(self) -> bool:
+        """Whether a fault is active that a self-test ends."""
+        return any(FAULTS[word].until == "tested" for word in self._faults)
+
+    @property
     def light(self) -> Light:
         """The lamp's signal."""
         return self._light or "available"
@@ -188,6 +198,11 @@ class Interlock:
             self._raise(word)
         elif FAULTS[word].until == "cleared":
             self._end(word)
+        self._settle(now)
+
+    def tested(self, now: float) -> None:
+        """A self-test without a vehicle has passed."""
+        self._end(*[word for word in self._faults if FAULTS[word].until == "tested"])
         self._settle(now)
 
     def permit(self, now: float, *, allowed: bool) -> None:

@@ -74,6 +74,13 @@ def pilot_low_mv(resistance_ohm: int | None, *, diode: bool = True) -> int:
     return -_SOURCE_MV * resistance_ohm // (_SOURCE_OHM + resistance_ohm)
 
 
+def near(level_mv: int | None, nominal_mv: int | None) -> bool:
+    """Return whether a level is the nominal one, within its tolerance; None is no level."""
+    if level_mv is None or nominal_mv is None:
+        return level_mv is nominal_mv
+    return abs(level_mv - nominal_mv) <= TOLERANCE_MV
+
+
 def read_levels(high_mv: int, low_mv: int | None) -> PilotReading:
     """Return the meaning of the levels. `low_mv` is None while the oscillator is off.
 
@@ -81,7 +88,7 @@ def read_levels(high_mv: int, low_mv: int | None) -> PilotReading:
     that may get power, reported as E. The diode cannot be checked in X1. A high level near 0 V is E, whatever the low
     one: some testers short the wire behind the diode.
     """
-    state = next((s for s, nominal in NOMINAL_MV.items() if abs(high_mv - nominal) <= TOLERANCE_MV), None)
+    state = next((s for s, nominal in NOMINAL_MV.items() if near(high_mv, nominal)), None)
     if state is PilotState.E:
         return PilotReading(state, "pilot_shorted")
     if low_mv is not None and state in VEHICLE_OHM and low_mv > -_SOURCE_MV + TOLERANCE_MV:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from v2g.errors import TransportError
+from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.board.protocol import LOST_S
 from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
@@ -203,6 +204,38 @@ class TestBoard:
         await until(lambda: board.state is B)
         assert board._host.broken > 0
         assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda _: None, ""),
+        (lambda simulator: simulator.set(welded=True), "for F"),
+        (lambda simulator: simulator.set(resistance_ohm=50), "1238 and None mV"),
+        (lambda simulator: simulator.set(resistance_ohm=2_740, diode=False), "for run with duty cycle 10000"),
+        (lambda simulator: setattr(simulator.firmware, "_lost_s", 10.0), "dead-man does not act"),
+        (lambda simulator: setattr(simulator.firmware, "silent", True), "nothing"),
+    ],
+    ids=["sound", "welded", "shorted", "diode", "no dead-man", "silent"],
+)
+async def test_a_board_tests_itself(harm: Callable[[BoardSimulator], None], said: str) -> None:
+    """Levels, duty cycle read back, auxiliary contact, dead-man; what was set before is set again."""
+    simulator, faults = BoardSimulator(Clock(), firmware=BoardFirmware(lost_s=0.3)), list[tuple[str, bool]]()
+    board = SerialBoard(BoardConfig(device=simulator.device, lost_s=0.3), Clock(), lambda _: None)
+    assert await board.ready(2.0)
+    board.set_fan(20)
+    board.on_fault(lambda word, active: faults.append((word, active)))
+    harm(simulator)
+    failed = await board.self_test()
+    assert said in failed
+    assert bool(failed) is bool(said)
+    if not said:
+        assert ("board_lost", True) not in faults
+        async with asyncio.timeout(2):
+            while simulator.firmware.wanted.fan != 20 or board.state is not A:
+                await asyncio.sleep(0.001)
+    board.close()
+    simulator.close()
 
 
 async def test_a_port_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -16,15 +16,18 @@ from secc.session.config import SeccConfig
 from tests.io.hardware.test_can_modules import BATTERY, Modules
 from tests.io.hardware.test_modbus import Bench
 from tests.secc.asking import ask_for_everything
+from v2g.config import Table
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.board.protocol import Hello
 from v2g.hardware.power_modules.bank import ModulesConfig
+from v2g.hardware.power_modules.infypower import InfypowerConfig
 from v2g.iec61851.pilot import PilotState
-from v2g.io.hardware.board import BoardConfig
+from v2g.io.hardware.board import BoardConfig, SerialBoard
 from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.board import BoardSimulator
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.session import Fact
@@ -32,7 +35,13 @@ from v2g.iso15118.engine.session import Fact
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
 
 
-def assembly(config: HardwareConfig, stack: contextlib.AsyncExitStack, folder: Path, medium: Path | None) -> Assembly:
+def assembly(
+    config: HardwareConfig,
+    stack: contextlib.AsyncExitStack,
+    folder: Path,
+    medium: Path | None,
+    watchdog: Watchdog | None = None,
+) -> Assembly:
     return Assembly(
         config,
         SeccConfig(),
@@ -43,6 +52,7 @@ def assembly(config: HardwareConfig, stack: contextlib.AsyncExitStack, folder: P
         meter_serial="M",
         medium_folder=medium,
         name="evse",
+        watchdog=watchdog,
     )
 
 
@@ -50,9 +60,16 @@ class Rig:
     """The assembled charger and what stands behind its cables."""
 
     def __init__(
-        self, made: Assembled, modules: Modules, board: BoardSimulator, vehicle: SimulatedVehiclePilot
+        self,
+        made: Assembled,
+        modules: Modules,
+        board: BoardSimulator,
+        vehicle: SimulatedVehiclePilot,
+        watchdog: Watchdog,
+        amperes: int,
     ) -> None:
         self.made, self.modules, self.board, self.vehicle = made, modules, board, vehicle
+        self.watchdog, self.amperes = watchdog, amperes
         self.facts: list[Fact] = []
         made.evse.subscribe(self.facts.append)
 
@@ -77,32 +94,35 @@ class Rig:
         assert check is not None
         assert await check == ports.CableCheckFinished(passed=True)
         self.modules.bank.load = BATTERY
-        self.made.evse.execute(ports.SetOutput(420_000, 60_000, 60_000, 0))
-        await self.until(lambda: self.made.evse.present.current_ma == 60_000)
+        self.made.evse.execute(ports.SetOutput(420_000, self.amperes * 1000, 60_000, 0))
+        await self.until(lambda: self.made.evse.present.current_ma == self.amperes * 1000)
 
 
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+@pytest.fixture(params=["can"])
+async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
     charger, vehicle = await Medium.attach(tmp_path, "board"), await Medium.attach(tmp_path, "evcc")
     board = BoardSimulator(Clock(), charger, firmware=BoardFirmware(lost_s=1.0))  # four in one busy loop
     meter = Bench()
     serving = asyncio.create_task(meter.server.serve_forever())
-    can = ModulesConfig(
-        interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.5, isolation_s=0.05
-    )
+    stage: str = request.param
+    kind = InfypowerConfig if stage == "infypower" else ModulesConfig
+    can = kind(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.5, isolation_s=0.05)
     modules = Modules(can)
+    modules.bank.load = None
+    watchdog = Watchdog()
     config = HardwareConfig(
         pilot="board",
-        stage="can",
+        stage=stage,
         meter="modbus",
         board=BoardConfig(device=board.device, lost_s=1.0),
-        can=can,
+        can=can if isinstance(can, ModulesConfig) else None,
+        drivers={} if stage == "can" else {stage: Table(msgspec.to_builtins(can))},
         modbus=ModbusConfig(device=meter.cable.devices[0], baud_rate=19_200, poll_s=0.05, timeout_s=0.1, lost_s=0.5),
     )
     async with contextlib.AsyncExitStack() as stack:
-        made = await assembly(config, stack, tmp_path, None).make()
+        made = await assembly(config, stack, tmp_path, None, watchdog).make()
         stack.push_async_callback(made.evse.close)
-        yield Rig(made, modules, board, SimulatedVehiclePilot(vehicle))
+        yield Rig(made, modules, board, SimulatedVehiclePilot(vehicle), watchdog, 40 if stage == "infypower" else 60)
     await modules.close()
     await meter.server.shutdown()
     await asyncio.gather(serving, return_exceptions=True)
@@ -208,3 +228,22 @@ async def test_a_board_that_does_not_answer_is_named(tmp_path: Path, monkeypatch
         with pytest.raises(TransportError, match="does not answer"):
             await assembly(msgspec.structs.replace(config), stack, tmp_path, None).make()
     board.close()
+
+
+@pytest.mark.parametrize("rig", ["can", "infypower"], indirect=True)
+@pytest.mark.parametrize("harm", ["hang", "driver"])
+async def test_what_was_cut_with_nobody_plugged_in_serves_the_next_customer(
+    rig: Rig, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The EVSE stayed Faulted in state A, and the cut of board and modules latched: the next customer got 0 W."""
+    if harm == "hang":
+        for _ in range(20):
+            rig.watchdog.check()
+    else:
+        with monkeypatch.context() as broken:
+            broken.setattr(SerialBoard, "fan_rpm", property(lambda _: 1 / 0))
+            await rig.until(lambda: "charger_failed" in rig.made.evse.faults)
+    await rig.until(lambda: "charger_failed" in rig.made.evse.faults)
+    await rig.until(lambda: rig.made.evse.faults == ())
+    await rig.charge()
+    assert rig.modules.bank.current_ma == rig.amperes * 1000

@@ -60,6 +60,7 @@ class BoardHost:
         self._received_at = 0.0
         self._next = 0.0
         self._unobeyed: dict[int, float] = {}
+        self._silent_until = 0.0
         self._board_seq: int | None = None
         self.missed = 0
         """Lines of the board that never arrived."""
@@ -89,6 +90,11 @@ class BoardHost:
         if self.up and wanted != self._wanted:
             self._wanted = wanted
             self._send_set(now)
+
+    def be_silent(self, until: float) -> None:
+        """Send no commands until a time, for a test of the board's dead-man."""
+        self._silent_until = until
+        self._unobeyed.clear()
 
     def receive(self, data: bytes, now: float) -> None:
         """Process the board's data, split in any way."""
@@ -175,11 +181,13 @@ class BoardHost:
             self._events.append(status)
 
     def _send_set(self, now: float) -> None:
+        self._next = now + SET_S
+        if now < self._silent_until:
+            return
         self._seq = self._seq % (SEQUENCES - 1) + 1
         self._out.append(encode(Line(self._seq, self._wanted)))
         if len(self._unobeyed) < _PENDING:
             self._unobeyed[self._seq] = now
-        self._next = now + SET_S
 
     def _lose(self, fault: str, why: str, now: float) -> None:
         if not self.up and self._down == fault:

@@ -14,7 +14,7 @@ from v2g.hardware.board.protocol import BAUD_RATE, LOST_S, OFF, Set, Status, Tem
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
 from v2g.hardware.pilot import ReportingPilot
-from v2g.iec61851.pilot import PilotState, read_levels
+from v2g.iec61851.pilot import NOMINAL_MV, PilotState, near, read_levels
 from v2g.iec61851.proximity import Coding, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
@@ -26,6 +26,9 @@ REOPEN_S: Final = 0.5
 
 READY_S: Final = 2.0
 """Time for a board to answer at the start."""
+
+SHOW_S: Final = 1.0
+"""Time for a board to show in its self-test what it is told."""
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,7 +64,7 @@ class SerialBoard(ReportingPilot):
         self._on_fault: list[OnFault] = []
         self._came = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self._testing = False
         self._port: SerialPort | None = self._open()
         self._tick()
 
@@ -110,6 +113,62 @@ class SerialBoard(ReportingPilot):
     def contactor(self) -> "BoardContactor":
         """The board's contactor."""
         return BoardContactor(self)
+
+    # -- the self-test: BoardParts
+
+    async def self_test(self) -> str:
+        """See BoardParts: levels, duty cycle read back, auxiliary contact, and the board's dead-man."""
+        if self._status is None:
+            return "the control board does not answer"
+        before, self._testing = self._host.wanted, True
+        try:
+            return await self._tested()
+        finally:
+            self._testing = False
+            if self._down:
+                self._report_fault(self._down, active=True)
+            self._want(before)
+
+    async def _tested(self) -> str:
+        for duty, pilot, high_mv, low_mv in (
+            (OFF, "F", NOMINAL_MV[PilotState.F], None),
+            (OFF, "run", NOMINAL_MV[PilotState.A], None),
+            (500, "run", NOMINAL_MV[PilotState.A], NOMINAL_MV[PilotState.F]),
+        ):
+            self._change(duty=duty, pilot=pilot, contactor=False)
+
+            def shows(
+                duty: int = duty, pilot: str = pilot, high_mv: int = high_mv, low_mv: int | None = low_mv
+            ) -> bool:
+                shown = self._status
+                return (
+                    shown is not None
+                    and not shown.contactor
+                    and shown.cp == ("A" if pilot == "run" else pilot)
+                    and (pilot != "run" or shown.duty == duty)
+                    and near(shown.high, high_mv)
+                    and near(shown.low, low_mv)
+                )
+
+            if not await self._within(SHOW_S, shows):
+                shown = self._status
+                levels = "nothing" if shown is None else f"{shown.high} and {shown.low} mV, duty cycle {shown.duty}"
+                return f"the board shows {levels} for {pilot} with duty cycle {duty}"
+        silent_s = 1.5 * self._config.lost_s
+        self._host.be_silent(self._clock.monotonic() + silent_s)
+        if not await self._within(silent_s, lambda: self._status is not None and self._status.cp == "F"):
+            return "the board's dead-man does not act"
+        if not await self._within(READY_S, lambda: self._status is not None and self._status.cp != "F"):
+            return "the board does not return after its dead-man"
+        return ""
+
+    async def _within(self, seconds: float, holds: Callable[[], bool]) -> bool:
+        end = self._clock.monotonic() + seconds
+        while not holds():
+            if self._clock.monotonic() >= end:
+                return False
+            await asyncio.sleep(0.005)
+        return True
 
     # -- the rest: Cabinet
 
@@ -222,7 +281,8 @@ class SerialBoard(ReportingPilot):
         self._down, self._status = fault, None
         self._came.clear()
         self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
-        self._report_fault(fault, active=True)
+        if not self._testing:
+            self._report_fault(fault, active=True)
         self._report_contactor(closed=False)
         self._report_wire(PilotState.F, "", self._proximity)
 
@@ -292,7 +352,7 @@ async def _open(config: BoardConfig, context: DriverContext) -> AsyncIterator[Bo
             )
         if not board.has_contactor:
             raise ConfigError(f"the control board on {config.device} has no contactor")
-        yield BoardParts(board, board.contactor, board)
+        yield BoardParts(board, board.contactor, board, board.self_test)
 
 
 DRIVER = Driver("pilot", BoardConfig, _open)

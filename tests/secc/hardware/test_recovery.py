@@ -1,0 +1,156 @@
+"""What a failure with nobody plugged in leaves behind: a self-test, and an EVSE that serves the next customer."""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.hardware import parts
+from secc.hardware.check_log import CheckLog, load_checks
+from secc.hardware.parts import Kind
+from secc.hardware.simulated import SimulatedEvseConfig
+from tests.safety.controllers import Disk
+from tests.safety.judged.rig import Rig, rig
+from tests.virtual_time import VirtualLoop
+from v2g.hardware.simulation import FaultStep
+from v2g.io.plc.pilot import SimulatedChargerPilot
+from v2g.io.simulation.power import SimulatedCabinet
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario)
+
+
+def hang(found: Rig) -> None:
+    """Let the watchdog see an event loop that hangs."""
+    for _ in range(20):
+        found.watchdog.check()
+
+
+async def leave(found: Rig) -> None:
+    found.car.switch(closed=False)
+    found.car.pilot.unplug()
+    await asyncio.sleep(0.5)
+
+
+async def next_customer(found: Rig) -> None:
+    """Somebody plugs in, and charges."""
+    found.running.cancel()
+    await asyncio.gather(found.running, return_exceptions=True)
+    found.car.arrive()
+    await asyncio.sleep(0.2)
+    found.connect()
+    await found.charge()
+
+
+@pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
+def test_a_hang_with_nobody_plugged_in_ends_with_a_self_test(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
+    async def scenario() -> None:
+        async with rig(pki, tmp_path, kind) as found:
+            await leave(found)
+            hang(found)
+            await asyncio.sleep(0.05)
+            assert found.evse.faults == ("charger_failed",)
+            await asyncio.sleep(5.0)
+            assert found.evse.faults == ()
+            await next_customer(found)
+
+    run(scenario())
+
+
+def test_a_failure_with_somebody_plugged_in_ends_when_they_have_left(pki: PkiTree, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(pki, tmp_path) as found:
+            await found.charge()
+            hang(found)
+            await found.off(1.0)
+            await asyncio.sleep(30.0)
+            assert "charger_failed" in found.evse.faults
+            await leave(found)
+            await asyncio.sleep(5.0)
+            assert found.evse.faults == ()
+            await next_customer(found)
+
+    run(scenario())
+
+
+def test_a_driver_that_goes_on_failing_is_tried_again_ever_less_and_not_for_ever(pki: PkiTree, tmp_path: Path) -> None:
+    async def scenario(lasts_s: float) -> tuple[int, tuple[str, ...]]:
+        async with rig(pki, tmp_path) as found:
+            await leave(found)
+            tried: list[float] = []
+            patch.setattr(SimulatedChargerPilot, "set_error", lambda *_: tried.append(found.now))
+            patch.setattr(SimulatedCabinet, "set_fan", lambda *_: 1 / 0)
+            await asyncio.sleep(lasts_s)
+            pauses = [after - before for before, after in itertools.pairwise(tried)]
+            assert pauses == sorted(pauses)
+            patch.undo()
+            await asyncio.sleep(1_000.0)
+            return len(tried), found.evse.faults
+
+    with pytest.MonkeyPatch.context() as patch, asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        tried, faults = runner.run(scenario(120.0))
+        assert 5 <= tried <= 10
+        assert faults == ()
+        tried, faults = runner.run(scenario(20_000.0))
+        assert tried == 20
+        assert faults == ("charger_failed",)
+
+
+def test_a_welded_contactor_is_not_healed_by_a_self_test(pki: PkiTree, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(pki, tmp_path) as found:
+            await leave(found)
+            found.faults.set("stuck_closed")
+            await asyncio.sleep(1.0)
+            hang(found)
+            await asyncio.sleep(600.0)
+            found.faults.set("stuck_closed", active=False)
+            await asyncio.sleep(600.0)
+            assert found.evse.faults == ("contactor_welded",)
+
+    run(scenario())
+
+
+def test_a_charger_whose_hardware_fails_its_test_at_the_start_is_not_available(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        broken = monkeypatch.context()
+        with broken as patch:
+            patch.setattr(SimulatedChargerPilot, "set_error", lambda *_: None)  # the wire stays at A
+            async with rig(pki, tmp_path) as found:
+                assert found.evse.faults == ("self_test_failed",)
+                await leave(found)
+                patch.undo()
+                await asyncio.sleep(60.0)
+                assert found.evse.faults == ()
+                await next_customer(found)
+
+    run(scenario())
+
+
+def test_what_self_tests_have_shown_is_kept(pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        made = parts.Assembly.make
+
+        async def with_log(self: Any) -> Any:
+            self.log = CheckLog(tmp_path, Disk(), utc_ms=self.clock.utc_ms, observe=self.observe)
+            return await made(self)
+
+        monkeypatch.setattr(parts.Assembly, "make", with_log)
+        welded = SimulatedEvseConfig(faults=(FaultStep(fault="stuck_closed"),))
+        async with rig(pki, tmp_path, simulated=welded) as found:
+            (event,) = found.named("hardware", "checked")
+            assert event.data["failed"] == "the contactor does not open"
+            assert found.evse.faults == ("contactor_welded",)
+        assert [(each.check, each.failed) for each in load_checks(tmp_path)] == [
+            ("self_test", "the contactor does not open")
+        ]
+
+    run(scenario())
