@@ -4,6 +4,7 @@ One of several nodes at a time reads a feed (`csms.db.queries.leases`). While a 
 stay in force for the times that they are for; it is reported as stale after `stale_after_s`.
 """
 
+import logging
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from v2g.errors import CodecError, TransferError, TransportError
 from v2g.io.http.client import request
 from v2g.io.runtime.clock import Clock
 from v2g.pki.keys import read_secret
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 20.0
 _LONGEST_PAUSE_S: Final = 3600.0
@@ -161,13 +164,15 @@ class PriceFollower:
                 self._services.announce(
                     "ocpp", "price_feed_read", feed=self._config.name, prices=len(data.slots), until_ms=data.until_ms
                 )
-        except (TransportError, CodecError) as error:
+        except Exception as error:  # noqa: BLE001 - a defect, too, is a problem of this feed, which people must see
+            if not isinstance(error, TransportError | CodecError):
+                _log.exception("price feed %s", self._config.name)
             self._failures += 1
             pause_s = min(self._config.poll_interval_s * 2 ** min(self._failures - 1, 12), _LONGEST_PAUSE_S)
             asked_s = error.retry_after_s if isinstance(error, FeedError) else 0.0
             longest_s = max(pause_s, self._config.poll_interval_s, asked_s)
             self._poll_ms = now_ms + round(longest_s * 1000)
-            return str(error)
+            return str(error) or type(error).__name__
         self._failures = 0
         self._answered_ms = now_ms
         return ""

@@ -1,6 +1,7 @@
 """Prices of markets: a recorded day, days of 25 hours, omitted points, and documents that are refused with a reason."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ def test_without_repetition_an_omitted_point_is_a_gap_that_a_coarser_series_fill
     assert [by_start[first + n * 900_000].import_price for n in range(2)] == [80_500, 80_100]
     assert first + 2 * 900_000 not in by_start
     assert by_start[first + 12 * HOUR_MS].duration_s == 900
+
+
+def test_a_period_without_a_price_brings_none() -> None:
+    """A publication document may announce a period before its prices are known."""
+    empty = re.sub(r"<Point>.*?</Point>", "", A44, flags=re.DOTALL)
+    assert parse_feed(empty.encode(), "entsoe", Markup()).slots == ()
 
 
 def test_a_grid_signal_brings_its_limits() -> None:

@@ -17,7 +17,18 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import TARGETS
 from v2g.exi import codec
 
-FUZZED = ("v2g.exi", "v2g.hardware", "v2g.pki", "v2g.slac", "v2g.iso15118", "secc.session", "evcc.session")
+FUZZED = (
+    "v2g.energy",
+    "v2g.exi",
+    "v2g.hardware",
+    "v2g.ieee2030_5",
+    "v2g.openadr",
+    "v2g.pki",
+    "v2g.slac",
+    "v2g.iso15118",
+    "secc.session",
+    "evcc.session",
+)
 """Packages whose branches are counted."""
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "fuzz"

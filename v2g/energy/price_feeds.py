@@ -178,6 +178,8 @@ def _points(series: Node) -> Iterator[MarketPrice]:
         positions = [position for position, _ in points]
         if positions != sorted(set(positions)):
             raise CodecError("publication document: the positions of points do not ascend")
+        if not points:  # a period without prices
+            continue
         ends = [*positions[1:], -(-(end_ms - start_ms) // step_ms) + 1]
         for (position, amount), following in zip(points, ends, strict=True):
             for place in range(position, following if repeats else position + 1):

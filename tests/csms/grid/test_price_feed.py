@@ -108,6 +108,28 @@ async def test_a_replaced_file_is_read_a_broken_one_is_named_and_its_predecessor
         assert len(day.named("price_feed_recovered")) == 1
 
 
+async def test_a_defect_in_reading_a_feed_is_a_problem_of_the_feed_that_people_see(feed: Start) -> None:
+    """And the feed goes on once it can be read again."""
+
+    class Broken:
+        def __init__(self, _: object) -> None:
+            self.documents: list[bytes | None] = [None, RECORDED]
+
+        async def read(self) -> bytes | None:
+            document = self.documents.pop(0)
+            if document is None:
+                raise ZeroDivisionError
+            return document
+
+    async with feed(Broken, poll_interval_s=60.0) as day:
+        await day.step()
+        (stated,) = [each for each in await day.backend.services.grid.stated() if each.source == "prices:day"]
+        assert stated.problem == "ZeroDivisionError"
+        await day.step(60)
+        assert day.prices[0] == 90_800
+        assert len(day.named("price_feed_recovered")) == 1
+
+
 async def test_a_series_by_the_minute_keeps_its_minutes(feed: Start, tmp_path: Path) -> None:
     """For a day: 1,440 prices in one signal."""
     first_s = NOW_MS // 3_600_000 * 3600
