@@ -306,10 +306,26 @@ def board_fields() -> str:
     for kind in (board.Hello, board.Set, board.Status, board.Refused):
         fields = ", ".join(f"`{field.encode_name}`" for field in msgspec.structs.fields(kind))
         rows.append((f"`{kind.__struct_config__.tag}`", " ".join((kind.__doc__ or "").split()), fields))
-    rows.append(
-        ("`TEMP`", " ".join((board.Temperatures.__doc__ or "").split()), "one field a sensor, `none` if broken")
+    rows += (
+        ("`TEMP`", " ".join((board.Temperatures.__doc__ or "").split()), "one field a sensor, `none` if broken"),
+        ("`TELL`", " ".join((board.Tell.__doc__ or "").split()), "`n`, `what`, and those of the table below"),
     )
     return table(("Line", "Meaning", "Fields"), rows)
+
+
+def board_inputs() -> str:
+    """Return every input of the monitor on a control board with its fields."""
+    from typing import get_args
+
+    import msgspec
+
+    from v2g.hardware.board.inputs import Input
+
+    rows = []
+    for kind in get_args(Input):
+        fields = ", ".join(f"`{field.encode_name}`" for field in msgspec.structs.fields(kind))
+        rows.append((f"`{kind.__struct_config__.tag}`", " ".join((kind.__doc__ or "").split()), fields))
+    return table(("`what`", "Meaning", "Fields"), rows)
 
 
 def hardware_faults() -> str:
@@ -385,6 +401,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "api-actions": api.actions,
     "api-routes": api.routes,
     "board-fields": board_fields,
+    "board-inputs": board_inputs,
     "certificate-reasons": certificate_reasons,
     "certification": certification.table,
     "certification-lab": certification.lab_table,

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,7 +15,10 @@ from v2g.hardware.board.protocol import LOST_S
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
+from v2g.io.simulation.board_monitor import Monitor, SimulatedBoardMonitor
+from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.io.simulation.medium import Medium
+from v2g.safety import ChargerMonitor, ChargerRating
 from v2g_cli.typed import obey_until_stopped
 
 HELP: Final = (
@@ -31,6 +36,9 @@ def board_sim(
         float,
         typer.Option(min=0.05, max=2, help="Seconds without a controller message until the board opens everything."),
     ] = LOST_S,
+    monitor: Annotated[
+        str, typer.Option(help='Run the safety monitor on the board, too: "python", or the library of `make board`.')
+    ] = "",
 ) -> None:
     """Run a simulated control board until it is stopped.
 
@@ -38,15 +46,20 @@ def board_sim(
 
     Lines on standard input change the hardware connected to it; the first line of output lists them.
     """
-    asyncio.run(_run(link, medium, name, lost_s))
+    make: Callable[[ChargerRating], Monitor] = ChargerMonitor
+    if monitor not in ("", "python"):
+        make = partial(CompiledMonitor, Path(monitor))
+        make(ChargerRating(charge_w=0, discharge_w=0))  # a file that is no library is an error now
+    runs = SimulatedBoardMonitor(make) if monitor else None
+    asyncio.run(_run(link, medium, name, BoardFirmware(lost_s=lost_s, monitor=runs)))
 
 
-async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float) -> None:
+async def _run(link: Path | None, folder: Path | None, name: str, firmware: BoardFirmware) -> None:
     with contextlib.ExitStack() as stack:
         medium = await Medium.attach(folder, name) if folder is not None else None
         if medium is not None:
             stack.callback(medium.close)
-        board = BoardSimulator(Clock(), medium, firmware=BoardFirmware(lost_s=lost_s))
+        board = BoardSimulator(Clock(), medium, firmware=firmware)
         stack.callback(board.close)
         if link is not None:
             board.link(link)

@@ -28,6 +28,7 @@ from secc.session.config import SeccConfig
 from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.interfaces import (
+    BoardMonitor,
     BoardParts,
     Cabinet,
     ChargerPilot,
@@ -305,6 +306,8 @@ class Assembly:
         pilot = None if board.pilot is None else safety.guard(board.pilot, ChargerPilot)
         if pilot is not None:
             safety.pilot(pilot)
+        if board.monitor is not None:
+            safety.tell_to(safety.guard(board.monitor, BoardMonitor))
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
         return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet), board.self_test)
 

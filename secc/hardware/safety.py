@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from secc.hardware.driver_guard import guarded
+from secc.hardware.told_monitor import ToldMonitor
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
 from v2g.energy.limits import GridResponse, Limit
@@ -27,6 +28,7 @@ from v2g.hardware.faults import FAULTS as KINDS
 from v2g.hardware.interfaces import (
     FRESH_S,
     OFF,
+    BoardMonitor,
     ChargerPilot,
     Contactor,
     Cut,
@@ -43,7 +45,7 @@ from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
-from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
+from v2g.safety import NOTHING, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
 
 Said = TypeVar("Said")
 Part = TypeVar("Part")
@@ -102,7 +104,7 @@ class SafetyChannel:
         *,
         watchdog: Watchdog | None = None,
     ) -> None:
-        self._monitor, self._clock, self._observe = ChargerMonitor(rating), clock, observe
+        self._monitor, self._clock, self._observe = ToldMonitor(rating, clock.monotonic), clock, observe
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
@@ -139,6 +141,10 @@ class SafetyChannel:
     def pilot(self, pilot: ChargerPilot) -> None:
         """Watch that this pilot's state is measured."""
         self._pilot = pilot
+
+    def tell_to(self, board: BoardMonitor) -> None:
+        """Pass the monitor's inputs on to a control board, which opens by the same rule."""
+        self._monitor.tell_to(board)
 
     def contactor(self, contactor: Contactor) -> Contactor:
         """Return the wrapped contactor for the EVSE."""

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g_cli.board import obey
+from v2g_cli.main import app
 
 
 async def test_lines_change_what_is_wired_to_the_board() -> None:
@@ -41,3 +43,10 @@ async def test_what_is_no_command_is_named(line: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown command|not a temperature|no such sensor"):
         obey(board, line)
     board.close()
+
+
+def test_a_file_that_is_no_library_of_the_monitor_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "monitor.so").write_text("text")
+    result = CliRunner().invoke(app, ["board-sim", "--monitor", str(tmp_path / "monitor.so")])
+    assert isinstance(result.exception, ConfigError)
+    assert "make board" in (result.exception.hint or "")

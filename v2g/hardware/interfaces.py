@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g.hardware.board.inputs import Input
 from v2g.hardware.faults import Light
 from v2g.iec61851.pilot import PilotFault, PilotState
 from v2g.iec61851.proximity import Proximity
@@ -183,6 +184,16 @@ class ChargerPilot(Protocol):
         """Force E or F."""
 
 
+class BoardMonitor(Protocol):
+    """The safety monitor on a control board: a second processor with the same rule."""
+
+    def tell(self, what: Input) -> None:
+        """Tell it its next input."""
+
+    def on_new(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at once, and whenever a board has started that knows nothing."""
+
+
 SelfTest = Callable[[], Awaitable[str]]
 """Tests a part by itself, and returns what has failed; empty if nothing has. At most SELF_TEST_S."""
 
@@ -191,7 +202,7 @@ SELF_TEST_S: Final = 5.0
 
 @dataclass(frozen=True)
 class BoardParts:
-    """A control board. `pilot` is None where there is no plug.
+    """A control board. `pilot` is None where there is no plug, `monitor` where the board runs none.
 
     `self_test`, which a driver may offer, is called while nobody is plugged in and the contactor is open: at the start,
     and before the charger is used again after a failure. It tests what the interfaces do not show (levels, duty cycle
@@ -202,6 +213,7 @@ class BoardParts:
     contactor: Contactor
     cabinet: Cabinet
     self_test: SelfTest | None = None
+    monitor: BoardMonitor | None = None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ A board is the last line of defence: it opens the contactor when the pilot leave
 stop is pressed, and when the controller has not responded for 100 ms; then it also shows F.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 
+from v2g.hardware.board.inputs import Input
 from v2g.hardware.board.protocol import (
     LOST_S,
     OFF,
@@ -20,6 +21,7 @@ from v2g.hardware.board.protocol import (
     Refused,
     Set,
     Status,
+    Tell,
     Temperatures,
     encode,
 )
@@ -45,13 +47,45 @@ class BoardInputs(msgspec.Struct, frozen=True, kw_only=True):
     jammed: bool = False
 
 
+class BoardMonitor(Protocol):
+    """The safety monitor on a board."""
+
+    @property
+    def reason(self) -> str:
+        """Why it keeps the contactor open; empty if it does not."""
+
+    def forget(self) -> None:
+        """The controller was lost: begin anew."""
+
+    def take(self, what: Input, now: float) -> None:
+        """Take the controller's next input."""
+
+    def switch(self, now: float, *, closed: bool) -> None:
+        """The contactor is commanded to this state: closing may give a `reason`."""
+
+    def feedback(self, now: float, *, closed: bool) -> None:
+        """The auxiliary contact has this state."""
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+
+
 class BoardFirmware:
     """One board. `signal` is its output on the pilot wire; `silent` stops its messages, as a crash would."""
 
-    def __init__(self, hello: Hello | None = None, lost_s: float = LOST_S) -> None:
-        self._lost_s = lost_s
+    def __init__(
+        self, hello: Hello | None = None, lost_s: float = LOST_S, *, monitor: BoardMonitor | None = None
+    ) -> None:
+        self._lost_s, self._monitor = lost_s, monitor
         self.hello = hello or Hello(
-            version=VERSION, board="reference", serial="0", firmware="1", contactor=True, latch=True, fan=True
+            version=VERSION,
+            board="reference",
+            serial="0",
+            firmware="1",
+            contactor=True,
+            latch=True,
+            fan=True,
+            monitor=monitor is not None,
         )
         self.inputs = BoardInputs()
         self.silent = False
@@ -59,7 +93,8 @@ class BoardFirmware:
         self._out: list[bytes] = []
         self._set = Set()
         self._greeted = False
-        self._obeyed = self._seq = 0
+        self._obeyed = self._seq = self._told = 0
+        self._commanded = False
         self._received_at: float | None = None
         self._closed = self._locked = False
         self._moves_at: float | None = None
@@ -104,11 +139,16 @@ class BoardFirmware:
             match line.message:
                 case Hello(version=version):
                     self._greeted, self._temperature_at = version == VERSION, now
+                    self._begin_telling()
                     self._say(self.hello if self._greeted else Refused(reason="version"))
                     if not self._greeted:
                         self._say(self.hello)
-                case Set() if not self._greeted:
+                case Set() | Tell() if not self._greeted:
                     self._say(Refused(reason="hello_first"))
+                case Tell(n=n, input=what):
+                    if self._monitor is not None and n == self._told % (SEQUENCES - 1) + 1:
+                        self._told = n
+                        self._monitor.take(what, now)
                 case Set() as wanted:
                     self._set, self._obeyed, self._received_at = wanted, line.seq, now
         self._act(now)
@@ -117,6 +157,7 @@ class BoardFirmware:
         """Watch the controller, move parts, and report."""
         if self._received_at is not None and now - self._received_at >= self._lost_s:
             self._received_at, self._set, self._greeted = None, Set(), False
+            self._begin_telling()
         self._act(now)
 
     def deadline(self) -> float:
@@ -132,8 +173,15 @@ class BoardFirmware:
 
     # -- inside
 
+    def _begin_telling(self) -> None:
+        self._told = 0
+        if self._monitor is not None:
+            self._monitor.forget()
+
     def _act(self, now: float) -> None:
         self._read(now)
+        if self._monitor is not None:
+            self._monitor.tick(now)
         self._move(now)
         status = self._status()
         if status != self._reported or now >= self._status_at:
@@ -165,7 +213,8 @@ class BoardFirmware:
 
     def _move(self, now: float) -> None:
         may = self.controlled and not self.inputs.estop and self._filter.state.ready
-        close = self.inputs.welded or (self._set.contactor and may and not self.inputs.dead)
+        commanded = self._allowed(now, wanted=self._set.contactor and may)
+        close = self.inputs.welded or (commanded and not self.inputs.dead)
         lock = self._locked if self.inputs.jammed else self._set.latch
         if close is self._closed and lock is self._locked:
             self._moves_at = None
@@ -173,6 +222,18 @@ class BoardFirmware:
             self._moves_at = now + _SETTLE_S
         elif now >= self._moves_at:
             self._closed, self._locked, self._moves_at = close, lock, None
+            if self._monitor is not None:
+                self._monitor.feedback(now, closed=close)
+
+    def _allowed(self, now: float, *, wanted: bool) -> bool:
+        """Return whether the contactor is to be closed, by the monitor where there is one."""
+        if self._monitor is None:
+            return wanted
+        wanted = wanted and (self._commanded or self._set.told == self._told)
+        if wanted is not self._commanded:
+            self._commanded = wanted
+            self._monitor.switch(now, closed=wanted)
+        return wanted and not self._monitor.reason
 
     def _status(self) -> Status:
         high, low = self._levels()
@@ -187,6 +248,8 @@ class BoardFirmware:
             latch=self._locked,
             estop=self.inputs.estop,
             fan=self.inputs.fan_rpm * self._set.fan // 100,
+            told=self._told,
+            rule=self._monitor.reason if self._monitor is not None and self._commanded else "",
         )
 
     def _say(self, message: Hello | Status | Temperatures | Refused) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.hardware.board.inputs import Input
 from v2g.hardware.board.protocol import (
     LOST_S,
     SEQUENCES,
@@ -18,6 +19,7 @@ from v2g.hardware.board.protocol import (
     Refused,
     Set,
     Status,
+    Tell,
     Temperatures,
     encode,
 )
@@ -62,6 +64,8 @@ class BoardHost:
         self._unobeyed: dict[int, float] = {}
         self._silent_until = 0.0
         self._board_seq: int | None = None
+        self._told = 0
+        self._untaken: dict[int, tuple[Input, float, float]] = {}
         self.missed = 0
         """Lines of the board that never arrived."""
 
@@ -95,6 +99,16 @@ class BoardHost:
         """Send no commands until a time, for a test of the board's dead-man."""
         self._silent_until = until
         self._unobeyed.clear()
+        self._untaken.clear()
+
+    def tell(self, what: Input, now: float) -> None:
+        """Tell a board with a monitor its next input. Without one, and in silence, it is forgotten."""
+        if self._hello is not None and self._hello.monitor and now >= self._silent_until:
+            self._told = self._told % (SEQUENCES - 1) + 1
+            self._untaken[self._told] = (what, now, now)
+            self._out.append(encode(Line(self._count(), Tell(self._told, what))))
+            if len(self._untaken) > _PENDING:
+                self._lose("board_lost", "does not take inputs of its monitor", now)
 
     def receive(self, data: bytes, now: float) -> None:
         """Process the board's data, split in any way."""
@@ -120,9 +134,12 @@ class BoardHost:
             self._lose("board_lost", f"no response for {self._lost_s * 1000:.0f} ms", now)
         elif self.up and self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s:
             self._lose("board_lost", "does not execute commands", now)
+        elif self._untaken and now - next(iter(self._untaken.values()))[1] >= self._lost_s:
+            self._lose("board_lost", "does not take inputs of its monitor", now)
         if now < self._next:
             return
         if self.up:
+            self._repeat(now)
             self._send_set(now)
         else:
             self._out.append(encode(Line(0, Hello(version=VERSION))))
@@ -133,7 +150,8 @@ class BoardHost:
         if not self.up:
             return self._next
         oldest = min(self._unobeyed.values(), default=self._received_at)
-        return min(self._next, self._received_at + self._lost_s, oldest + self._lost_s)
+        untaken = min((since for _, since, _ in self._untaken.values()), default=self._received_at)
+        return min(self._next, *(each + self._lost_s for each in (self._received_at, oldest, untaken)))
 
     def events(self) -> list[Event]:
         """Return the events, in order, and clear them."""
@@ -158,8 +176,7 @@ class BoardHost:
         if self._hello is None:
             self._hello, self._down, self._obeys = hello, "", False
             self._received_at, self._board_seq = now, None
-            self._wanted = Set()
-            self._unobeyed.clear()
+            self._clear()
             self._events.append(BoardUp(hello))
             self._send_set(now)
 
@@ -177,15 +194,36 @@ class BoardHost:
                 if sent == status.set:
                     break
             self._obeys = True
+        if status.told in self._untaken:
+            for n in list(self._untaken):
+                del self._untaken[n]
+                if n == status.told:
+                    break
         if self._obeys:  # before that its state is not from our commands
             self._events.append(status)
+
+    def _count(self) -> int:
+        self._seq = self._seq % (SEQUENCES - 1) + 1
+        return self._seq
+
+    def _clear(self) -> None:
+        """Begin as a board does."""
+        self._wanted, self._told = Set(), 0
+        self._unobeyed.clear()
+        self._untaken.clear()
+
+    def _repeat(self, now: float) -> None:
+        for n, (what, since, sent) in self._untaken.items():
+            if now - sent >= SET_S:
+                self._untaken[n] = (what, since, now)
+                self._out.append(encode(Line(self._count(), Tell(n, what))))
 
     def _send_set(self, now: float) -> None:
         self._next = now + SET_S
         if now < self._silent_until:
             return
-        self._seq = self._seq % (SEQUENCES - 1) + 1
-        self._out.append(encode(Line(self._seq, self._wanted)))
+        self._count()
+        self._out.append(encode(Line(self._seq, msgspec.structs.replace(self._wanted, told=self._told))))
         if len(self._unobeyed) < _PENDING:
             self._unobeyed[self._seq] = now
 
@@ -193,7 +231,6 @@ class BoardHost:
         if not self.up and self._down == fault:
             return
         self._hello, self._down = None, fault
-        self._wanted = Set()
-        self._unobeyed.clear()
+        self._clear()
         self._next = now
         self._events.append(BoardDown(fault, why))

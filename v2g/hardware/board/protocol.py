@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import FrameError
+from v2g.hardware.board.inputs import Input
 from v2g.hardware.faults import Light
 
 VERSION: Final = 1
@@ -42,7 +43,7 @@ Millivolts = Annotated[int, Meta(ge=-20_000, le=20_000)]
 
 class Hello(msgspec.Struct, frozen=True, tag="HELLO", kw_only=True):
     """Both ways: introduction. A board adds its name, serial number, firmware, and parts; `boot` changes
-    with each of its starts."""
+    with each of its starts. `monitor`: it runs the safety monitor and wants TELL."""
 
     version: Annotated[int, Meta(ge=0, le=999)]
     board: ShortText = ""
@@ -52,11 +53,13 @@ class Hello(msgspec.Struct, frozen=True, tag="HELLO", kw_only=True):
     contactor: bool = False
     latch: bool = False
     fan: bool = False
+    monitor: bool = False
 
 
 class Set(msgspec.Struct, frozen=True, tag="SET", kw_only=True):
     """Controller to board: the complete commanded state. `duty` in 0.01 %, 10000 is off; `pilot` forces E or F;
-    `fan` percent. The defaults are the safe state."""
+    `fan` percent. `told` is the number of the last TELL: a board with a monitor closes only after it has
+    taken that. The defaults are the safe state."""
 
     duty: Duty = OFF
     pilot: Literal["run", "E", "F"] = "run"
@@ -64,12 +67,14 @@ class Set(msgspec.Struct, frozen=True, tag="SET", kw_only=True):
     latch: bool = False
     fan: Annotated[int, Meta(ge=0, le=100)] = 0
     light: Light = "available"
+    told: Annotated[int, Meta(ge=0, lt=SEQUENCES)] = 0
 
 
 class Status(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
     """Board to controller: the present state. `set` is the sequence number of the last executed SET, `cp` the filtered
     pilot state, `high` and `low` its levels (mV; no `low` while the oscillator is off), `pp` the proximity contact
-    (ohm; none is open), `contactor` and `latch` their auxiliary contacts, `fan` rpm."""
+    (ohm; none is open), `contactor` and `latch` their auxiliary contacts, `fan` rpm. `told` is the number of
+    the last TELL taken, `rule` why the monitor keeps the contactor open."""
 
     set: Annotated[int, Meta(ge=0, lt=SEQUENCES)]
     cp: Literal["A", "B", "C", "D", "E", "F"]
@@ -81,6 +86,8 @@ class Status(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
     latch: bool = False
     estop: bool = False
     fan: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    told: Annotated[int, Meta(ge=0, lt=SEQUENCES)] = 0
+    rule: ShortText = ""
 
 
 class Temperatures(msgspec.Struct, frozen=True, tag="TEMP"):
@@ -89,13 +96,21 @@ class Temperatures(msgspec.Struct, frozen=True, tag="TEMP"):
     sensors: dict[str, int | None]
 
 
+class Tell(msgspec.Struct, frozen=True, tag="TELL"):
+    """Controller to a board with a monitor: input `n` of it (1 follows 0 and 65535), with the fields of `what`. The
+    board takes inputs in order, each once; the controller repeats those that STATUS has not acknowledged (`told`)."""
+
+    n: Annotated[int, Meta(ge=1, lt=SEQUENCES)]
+    input: Input
+
+
 class Refused(msgspec.Struct, frozen=True, tag="NAK", kw_only=True):
     """Either way: the last HELLO was of another version, or a SET came before any HELLO."""
 
     reason: ShortText = ""
 
 
-Message = Hello | Set | Status | Temperatures | Refused
+Message = Hello | Set | Status | Temperatures | Tell | Refused
 
 _KINDS: Final[dict[str, type[Hello | Set | Status | Refused]]] = {
     str(kind.__struct_config__.tag): kind for kind in (Hello, Set, Status, Refused)
@@ -121,14 +136,13 @@ def checksum(body: bytes) -> int:
 def encode(line: Line) -> bytes:
     """Return the line with its checksum and newline."""
     message = line.message
-    if isinstance(message, Temperatures):
-        fields = {name: "none" if value is None else str(value) for name, value in message.sensors.items()}
-    else:
-        fields = {
-            name: str(int(value) if isinstance(value, bool) else value)
-            for name, value in msgspec.structs.asdict(message).items()
-            if value is not None
-        }
+    match message:
+        case Temperatures(sensors=sensors):
+            fields = {name: "none" if value is None else str(value) for name, value in sensors.items()}
+        case Tell(n=n, input=told):
+            fields = {"n": str(n), "what": str(told.__struct_config__.tag), **_fields(told)}
+        case _:
+            fields = _fields(message)
     parts = (
         str(message.__struct_config__.tag),
         str(line.seq),
@@ -136,6 +150,14 @@ def encode(line: Line) -> bytes:
     )
     body = " ".join(parts).encode("ascii")
     return body + b"*%04X\n" % checksum(body)
+
+
+def _fields(struct: msgspec.Struct) -> dict[str, str]:
+    return {
+        name: str(int(value) if isinstance(value, bool) else value)
+        for name, value in msgspec.structs.asdict(struct).items()
+        if value is not None
+    }
 
 
 def decode(line: bytes) -> Line | None:
@@ -155,11 +177,14 @@ def decode(line: bytes) -> Line | None:
     kind = found["kind"].decode("ascii")
     if kind == Temperatures.__struct_config__.tag:
         return Line(seq, _temperatures(pairs))
-    struct = _KINDS.get(kind)
+    fields: dict[str, Any] = dict(pairs)
+    struct: Any = _KINDS.get(kind)
+    if kind == Tell.__struct_config__.tag:
+        struct, fields = Tell, {"n": fields.get("n"), "input": fields}
     if struct is None:
         return None
     try:
-        return Line(seq, typed_json.convert(dict(pairs), struct, strict=False))
+        return Line(seq, typed_json.convert(fields, struct, strict=False))
     except msgspec.ValidationError as error:
         raise FrameError(f"{kind}: {error}") from None
 

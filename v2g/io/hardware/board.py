@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board.host import BoardDown, BoardHost, BoardUp
+from v2g.hardware.board.inputs import Input
 from v2g.hardware.board.protocol import BAUD_RATE, LOST_S, OFF, Set, Status, Temperatures
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
@@ -59,6 +60,8 @@ class SerialBoard(ReportingPilot):
         self._temperatures: dict[str, float | None] = {}
         self._down = "board_lost"
         self._estop = False
+        self._rule = ""
+        self._on_new: list[Callable[[], None]] = []
         self._on_contactor: list[Callable[[bool], None]] = []
         self._on_latch: list[Callable[[bool], None]] = []
         self._on_fault: list[OnFault] = []
@@ -170,6 +173,23 @@ class SerialBoard(ReportingPilot):
             await asyncio.sleep(0.005)
         return True
 
+    # -- the safety monitor: BoardMonitor
+
+    @property
+    def has_monitor(self) -> bool:
+        """Whether the board runs the safety monitor."""
+        return self._host.hello is not None and self._host.hello.monitor
+
+    def tell(self, what: Input) -> None:
+        """See BoardMonitor."""
+        self._host.tell(what, self._clock.monotonic())
+        self._exchange()
+
+    def on_new(self, callback: Callable[[], None]) -> None:
+        """See BoardMonitor."""
+        self._on_new.append(callback)
+        callback()
+
     # -- the rest: Cabinet
 
     @property
@@ -261,6 +281,8 @@ class SerialBoard(ReportingPilot):
                 case BoardUp(hello=hello):
                     self._down = ""
                     self._note("board_found", board=hello.board, serial=hello.serial, firmware=hello.firmware)
+                    for on_new in self._on_new:
+                        self._loop.call_soon(on_new)
                 case BoardDown(fault=fault, why=why):
                     self._lost(fault, why)
                 case Status():
@@ -296,6 +318,11 @@ class SerialBoard(ReportingPilot):
         if status.estop is not self._estop:
             self._estop = status.estop
             self._report_fault("emergency_stop", active=status.estop)
+        if status.rule != self._rule:
+            self._rule = status.rule
+            if status.rule:
+                self._note("board_opened", reason=status.rule)
+            self._report_fault("rule_broken", active=bool(status.rule))
         state = PilotState(status.cp)
         fault = read_levels(status.high, status.low).fault if state is PilotState.E else ""
         self._report_wire(state, fault, read_proximity(status.pp, self._config.proximity))
@@ -352,7 +379,8 @@ async def _open(config: BoardConfig, context: DriverContext) -> AsyncIterator[Bo
             )
         if not board.has_contactor:
             raise ConfigError(f"the control board on {config.device} has no contactor")
-        yield BoardParts(board, board.contactor, board, board.self_test)
+        monitor = board if board.has_monitor else None
+        yield BoardParts(board, board.contactor, board, board.self_test, monitor)
 
 
 DRIVER = Driver("pilot", BoardConfig, _open)

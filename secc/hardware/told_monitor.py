@@ -1,0 +1,148 @@
+"""A charger's safety monitor that passes its inputs on to a control board, which runs the rule once more."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from v2g.hardware.board import inputs
+from v2g.hardware.board.inputs import FOREVER_MS, UNBOUNDED, Input
+from v2g.hardware.interfaces import BoardMonitor
+from v2g.safety import ChargerMonitor, ChargerRating, Output, Request
+from v2g.safety.charger import Discharge
+
+MEASURED_S: Final = 0.05
+"""Shortest time between two measurements for the board: power stages report faster than a serial line carries."""
+
+
+class ToldMonitor(ChargerMonitor):
+    """See ChargerMonitor. The board switches the contactor and reads its auxiliary contact itself."""
+
+    def __init__(self, rating: ChargerRating, clock: Callable[[], float]) -> None:
+        super().__init__(rating)
+        self._told_rating, self._clock = rating, clock
+        self._board: BoardMonitor | None = None
+        self._told_limits: dict[str, dict[str, Any]] = {}
+        self._told_faults: dict[str, None] = {}
+        self._measured_at = float("-inf")
+
+    def tell_to(self, board: BoardMonitor) -> None:
+        """Pass on everything from now on, and to each board that takes its place what outlasts a session."""
+        self._board = board
+        board.on_new(self._introduce)
+
+    def _introduce(self) -> None:
+        now = self._clock()
+        rating = self._told_rating
+        times = {
+            each: _ms(getattr(rating, f"{each}_s")) for each in ("flow", "open", "close", "grace", "stop", "voltage")
+        }
+        powers = {each: _most(getattr(rating, each)) for each in ("charge_w", "discharge_w", "margin_w")}
+        self._tell(inputs.Rating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
+        for source, bounds in self._told_limits.items():
+            self._tell_limit(source, now, bounds)
+        for word in self._told_faults:
+            self._tell(inputs.Fault(word=word, active=True))
+
+    def begin(self, now: float) -> None:
+        """See ChargerMonitor."""
+        self._tell(inputs.Begin())
+        super().begin(now)
+
+    def forget_paused(self) -> None:
+        """See ChargerMonitor."""
+        self._tell(inputs.Forget())
+        super().forget_paused()
+
+    def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
+        """See ChargerMonitor."""
+        self._tell(inputs.Authorise(allowed=allowed, paused=paused))
+        super().authorise(now, allowed=allowed, paused=paused)
+
+    def stop(self, now: float) -> None:
+        """See ChargerMonitor."""
+        self._tell(inputs.Stop())
+        super().stop(now)
+
+    def fault(self, word: str, now: float, *, active: bool) -> None:
+        """See ChargerMonitor."""
+        if active:
+            self._told_faults[word] = None
+        else:
+            self._told_faults.pop(word, None)
+        self._tell(inputs.Fault(word=word, active=active))
+        super().fault(word, now, active=active)
+
+    def request(self, request: Request, now: float) -> None:
+        """See ChargerMonitor."""
+        if request.bears is not None:
+            self._tell(inputs.Bears(**_output(request.bears)))
+        self._tell(
+            inputs.Request(
+                phase=None if request.phase is None else request.phase.value,
+                power_ms=_ms(request.power_s),
+                closed_ms=_ms(request.closed_s),
+                ready=request.ready,
+                target_mv=None if request.target_mv is None else _most(request.target_mv),
+                notice_ms=None if request.notice_s is None else _ms(request.notice_s),
+            )
+        )
+        super().request(request, now)
+
+    def limit(self, source: str, now: float, **bounds: Any) -> None:
+        """See ChargerMonitor."""
+        self._told_limits[source] = bounds
+        self._tell_limit(source, now, bounds)
+        super().limit(source, now, **bounds)
+
+    def _tell_limit(self, source: str, now: float, bounds: dict[str, Any]) -> None:
+        self._tell(
+            inputs.Limit(
+                source=source,
+                charge_w=_most(bounds.get("charge_w", UNBOUNDED)),
+                discharge_w=_most(bounds.get("discharge_w", UNBOUNDED)),
+                from_ms=_from_now(bounds.get("from_s", 0.0), now),
+                until_ms=_from_now(bounds.get("until_s", float("inf")), now),
+            )
+        )
+
+    def discharge(self, rule: Discharge, now: float) -> None:
+        """See ChargerMonitor."""
+        self._tell(inputs.Discharge(rule=rule))
+        super().discharge(rule, now)
+
+    def signed(self, power_w: int, until_s: float, now: float) -> None:
+        """See ChargerMonitor."""
+        self._tell(inputs.Signed(power_w=_most(power_w), until_ms=_from_now(until_s, now)))
+        super().signed(power_w, until_s, now)
+
+    def drive(self, output: Output, now: float) -> Output:
+        """See ChargerMonitor. The board is told what passes."""
+        passed = super().drive(output, now)
+        self._tell(inputs.Drive(**_output(passed)))
+        return passed
+
+    def measured(self, voltage_mv: int, power_w: int, now: float) -> None:
+        """See ChargerMonitor."""
+        if now - self._measured_at >= MEASURED_S:
+            self._measured_at = now
+            self._tell(inputs.Measured(voltage_mv=voltage_mv, power_w=power_w))
+        super().measured(voltage_mv, power_w, now)
+
+    def _tell(self, what: Input) -> None:
+        if self._board is not None:
+            self._board.tell(what)
+
+
+def _ms(seconds: float) -> int:
+    return round(min(FOREVER_MS, seconds * 1000))
+
+
+def _from_now(at_s: float, now: float) -> int:
+    return round(max(-FOREVER_MS, min(FOREVER_MS, (at_s - now) * 1000)))
+
+
+def _most(value: int) -> int:
+    return max(0, min(UNBOUNDED, value))
+
+
+def _output(output: Output) -> dict[str, int]:
+    return {each: _most(getattr(output, each)) for each in Output.__struct_fields__}
