@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from csms.api import Api
 from csms.api.backend import make_backend
@@ -18,9 +19,10 @@ from csms.cluster.feed import Feed
 from csms.cluster.frame_log import FrameLog
 from csms.config import CsmsConfig, load_config
 from csms.db.queries import tokens
-from csms.db.store import open_store
+from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
 from csms.domain.authorization.authorize import Token, normalise
+from csms.domain.billing.booking import Rules
 from csms.domain.security.passwords import PasswordMarks
 from csms.grid.permits import ExportPermits
 from csms.grid.source import GRID_SIGNAL, GridSource
@@ -30,6 +32,7 @@ from csms.services.background import background
 from csms.services.security.authority import StationCa
 from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
+from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
 from csms.settlement.operator_key import open_books_key
 from csms.telemetry.workers import IngestWorkers, count
@@ -44,8 +47,9 @@ from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.growing_file import reopen_all
 from v2g.io.tls.renewal import Renewed, keep_renewed
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.pki.keys import read_secret
+from v2g.units import micro_of
 
 
 class Csms:
@@ -55,6 +59,7 @@ class Csms:
         self.ports = ports
         self.grid = services.grid
         self.journals = services.journals
+        self.bookkeeper = services.bookkeeper
         self.connections = services.connections
         self.feed = services.feed
 
@@ -206,8 +211,6 @@ async def open_services(
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
     books_key = open_books_key(config.books_key, data_dir)
-    journals = JournalStore(data_dir / "journals", store, clock, observe, zone=config.accounting_zone)
-    await journals.recover()
     seen = LastSeen(store)
     stack.push_async_callback(seen.flush)
     bus = _bus(config, store_key, observe)
@@ -215,6 +218,9 @@ async def open_services(
     await bus.start()
     stack.push_async_callback(bus.close)
     stack.callback(feed.close)
+    bookkeeper = _bookkeeper(config, store, clock, observe, feed, certificate_status)
+    journals = JournalStore(data_dir / "journals", store, clock, observe, bookkeeper)
+    await journals.recover()
     station_ca = StationCa(config, store, clock, connections, observe, feed)
     stack.callback(station_ca.close)
     admissions = StationAdmissions(
@@ -246,6 +252,7 @@ async def open_services(
         permits=permits,
         contracts=contracts,
         journals=journals,
+        bookkeeper=bookkeeper,
         connections=connections,
         feed=feed,
         frames=FrameLog(feed, clock),
@@ -255,6 +262,27 @@ async def open_services(
         station_ca=station_ca,
         provisioning=provisioning,
     )
+
+
+def _bookkeeper(
+    config: CsmsConfig, store: Store, clock: Clock, observe: EventLog, feed: Feed, status: CertificateStatus
+) -> Bookkeeper:
+    def report(stage: str, name: str, station_id: str, data: dict[str, Scalar]) -> None:
+        observe(Observe(stage, name, {"station": station_id, **data}))
+        feed.publish(name, station_id, data)
+
+    settlement = config.settlement
+    rules = Rules(
+        wear=None if settlement.wear_per_kwh is None else micro_of(settlement.wear_per_kwh),
+        unsigned_feed_in=settlement.unsigned_feed_in,
+        margin_ms=round(_MARGIN_MS * clock.scale),
+    )
+    wait_ms = round(settlement.wait_s * 1000 * clock.scale)
+    return Bookkeeper(store, clock, report, lambda: status.anchors, rules, wait_ms=wait_ms, zone=config.accounting_zone)
+
+
+_MARGIN_MS: Final = 60_000
+"""By so much a session may begin before its transaction and end after it, real ms."""
 
 
 def main(config_path: Path, events: Path | None) -> int:

@@ -28,6 +28,7 @@ from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
+from v2g.units import PositiveDecimals
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -484,6 +485,19 @@ class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Interval of checks of open transactions; they are also checked after a station's boot."""
 
 
+class SettlementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a session's journal must fulfil to be booked."""
+
+    wait_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
+    """So long a complete journal waits for its transaction, meter values and certificates; then it goes into
+    quarantine."""
+    unsigned_feed_in: bool = False
+    """Book feed-in that no signed command of the vehicle covers, as vehicles without signed discharge do it."""
+    wear_per_kwh: PositiveDecimals | None = None
+    """What stations are configured to pay for wear, per kWh fed back; journals with another price go into
+    quarantine. None by default."""
+
+
 class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Load balancing of sites."""
 
@@ -632,6 +646,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The grid operator's signal."""
     transactions: Transactions = Transactions()
     """Abandoned transactions."""
+    settlement: SettlementRules = SettlementRules()
+    """What a session's journal must fulfil to be booked."""
     tariffs: Tariffs = Tariffs()
     """Costs of charging."""
     balancing: Balancing = Balancing()

@@ -67,6 +67,8 @@ KINDS: Final = (
     "ieee2030_5_event",
     "ieee2030_5_lost",
     "ieee2030_5_problem",
+    "journal_rejected",
+    "journal_released",
     "local_list",
     "local_list_not_sent",
     "log_status",

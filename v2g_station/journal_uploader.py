@@ -1,9 +1,14 @@
-"""Uploads journal lines to the CSMS: batches of one session, in order, after the transaction events (P02)."""
+"""Uploads journal lines to the CSMS: batches of one session, in order, after the transaction events (P02).
+
+The certificates of a session's signers come before its first line.
+"""
 
 import asyncio
 import math
 from collections.abc import Callable
 from typing import Any, Final
+
+import msgspec
 
 from v2g.errors import OcppError, TimeoutExpired, TransportError
 from v2g.io.runtime.clock import Clock
@@ -89,8 +94,11 @@ class JournalUploader:
         """Send lines. A rejected batch is retried later and finally dropped: a permanent rejection (the CSMS's copy has
         diverged) must not hold up the following sessions, and the charger's own bundle is the evidence. A CSMS that
         does not support journals is remembered and not asked again."""
-        data = {"stationId": self._identity, "sessionId": lines.session_id, "lines": list(lines.lines)}
-        request = DataTransferRequest(vendor_id=VENDOR, message_id="JournalEntries", data=data)
+        data: dict[str, Any] = {"stationId": self._identity, "sessionId": lines.session_id}
+        if lines.signers is None:
+            request = self._request("JournalEntries", {**data, "lines": list(lines.lines)})
+        else:
+            request = self._request("JournalCertificates", data | msgspec.to_builtins(lines.signers))
         status, reason = "", ""
         try:
             answer = await self._runner.call(request, DataTransferResponse)
@@ -100,7 +108,7 @@ class JournalUploader:
         except (TransportError, TimeoutExpired):
             self._not_before = self._clock.monotonic() + 1.0
             return
-        if status == "Accepted":
+        if status == "Accepted" or (lines.signers is not None and status == "UnknownMessageId"):
             self._attempts = 0
             await self._forget(lines, accepted=True)
             return
@@ -120,6 +128,10 @@ class JournalUploader:
             self._attempts = 0
             await self._forget(lines)
             self._note("journal_given_up", session_id=lines.session_id, lines=len(lines.lines))
+
+    @staticmethod
+    def _request(message_id: str, data: dict[str, Any]) -> DataTransferRequest:
+        return DataTransferRequest(vendor_id=VENDOR, message_id=message_id, data=data)
 
     @property
     def _url(self) -> str:

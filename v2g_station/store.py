@@ -48,12 +48,27 @@ class _Line(msgspec.Struct):
     sequence: int
 
 
+class Signers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The chains (DER, leaf first) of those that sign a session's messages; `contract` is empty without one."""
+
+    charger: tuple[bytes, ...]
+    contract: tuple[bytes, ...]
+
+    def line(self) -> str:
+        """Return it as a line to be queued before those of the session's journal."""
+        return msgspec.json.encode(self).decode()
+
+
 class QueuedLines(msgspec.Struct, frozen=True):
-    """Consecutive queued journal lines of one session; `last_id` is the last line's."""
+    """Consecutive queued journal lines of one session; `last_id` is the last line's.
+
+    Or, with `signers`, none yet: the session's certificates come first.
+    """
 
     last_id: int
     session_id: str
     lines: tuple[str, ...]
+    signers: Signers | None = None
 
 
 class StationStore:
@@ -150,8 +165,11 @@ class StationStore:
         last_id = size = 0
         for identifier, session_id, stored in rows:
             line = self._opened_line(session_id, stored)
+            signers = _signers(line)
+            if signers is not None and not lines:
+                return QueuedLines(identifier, session_id, (), signers)
             size += len(line)
-            if lines and (session_id != rows[0][1] or size > max_characters):
+            if lines and (session_id != rows[0][1] or size > max_characters or signers is not None):
                 break
             lines.append(line)
             last_id = identifier
@@ -161,7 +179,7 @@ class StationStore:
         """Remove lines that the CSMS has accepted or rejected; should they come back, the CSMS recognises them."""
         with self._change(durable=False):
             self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
-            if accepted:
+            if accepted and lines.lines:
                 count = self._taken(lines.session_id)
                 for line in lines.lines:
                     count += _sequence(line) == count
@@ -249,6 +267,14 @@ class StationStore:
             return self._db.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}") from None
+
+
+def _signers(line: str) -> Signers | None:
+    """Return the certificates in a queued line, None for a line of a journal."""
+    try:
+        return typed_json.decode(line.encode(), Signers) if line.startswith('{"charger":') else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def _sequence(line: str) -> int:

@@ -22,6 +22,7 @@ from csms.metrics import Metrics
 from csms.services.security.authority import StationCa
 from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
+from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
@@ -55,6 +56,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     permits: ExportPermits
     contracts: ContractVerifier
     journals: JournalStore
+    bookkeeper: Bookkeeper
     connections: ConnectionRegistry
     feed: Feed
     frames: FrameLog

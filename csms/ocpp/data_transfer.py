@@ -11,10 +11,14 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
     """Handle journal entries, and data of known vendors; anything else is unknown (P02.FR.06, .07)."""
     if request.vendor_id != VENDOR:
         return await _keep(context, request)
-    if request.message_id != "JournalEntries":
+    if request.message_id not in ("JournalEntries", "JournalCertificates"):
         return DataTransferResponse(status="UnknownMessageId")
+    journals = context.services.journals
     try:
-        result = await context.services.journals.deliver(context.station_id, request.data)
+        if request.message_id == "JournalCertificates":
+            await journals.take_certificates(context.station_id, request.data)
+            return DataTransferResponse(status="Accepted")
+        result = await journals.deliver(context.station_id, request.data)
     except CodecError as error:
         return _refusal("InvalidEntries", error)
     except V2GError as error:

@@ -7,7 +7,7 @@ import msgspec
 from csms.db.queries import tariffs, tokens
 from csms.db.queries.device_model import list_variables
 from csms.db.queries.events import Arrival, add_events
-from csms.db.queries.transactions import limit_told
+from csms.db.queries.transactions import limit_told, save_answer
 from csms.domain.authorization.authorize import Answer, answer_known
 from csms.domain.transactions.limits import limit_to_tell
 from csms.domain.transactions.meters import samples_of
@@ -59,6 +59,8 @@ async def answer_transaction_event(
     if event.trigger == "TxResumed":
         context.observe("ocpp", "transaction_resumed", transaction=event.transaction_id)
     total = await _total_cost(context, request, transaction)
+    if not transaction.active:
+        services.bookkeeper.look_again(context.station_id)
     if request.id_token is None:
         return TransactionEventResponse(transaction_limit=limit, total_cost=total)
     answer, begins = await _authorize(context, request.id_token, request, transaction)
@@ -78,6 +80,8 @@ async def _authorize(
     known = await context.look_up(id_token, transaction.transaction_id)
     where = context.where(transaction.evse_id)
     answer = answer_known(known, where, starts=starts)
+    if starts:
+        await context.services.store.run(save_answer, context.station_id, transaction.transaction_id, answer.status)
     if known is None or not known.is_tracked or not starts or answer.status != "Accepted":
         return answer, False
     key = context.station_id, transaction.transaction_id

@@ -71,6 +71,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("prequalifications", services.permits.run),
         ("grid signal", partial(_follow_grid_signal, services)),
         ("station CA", services.station_ca.keep_renewed),
+        ("journals", partial(services.bookkeeper.run, services.leads)),
     ]
     supervisor = Supervisor(services.observe)
     for name, work in works:

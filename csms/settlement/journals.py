@@ -7,7 +7,6 @@ database shows whether the cache is current, for another node may have accepted 
 import asyncio
 import contextlib
 from collections import OrderedDict
-from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -16,9 +15,9 @@ import msgspec
 
 from csms.db.queries import books, records
 from csms.db.store import Store
-from csms.domain.transactions.journals import Copy, read_delivery
+from csms.domain.transactions.journals import Copy, read_certificates, read_delivery
+from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.checkpoints import check_checkpoints
-from csms.settlement.settlements import settle_journal
 from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import CheckpointAnswered
@@ -43,14 +42,14 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 class JournalStore:
-    """Accepts deliveries, settles complete journals and posts them in the books, by months of `zone`.
+    """Accepts deliveries, and passes complete journals on to be booked.
 
     `directory`: where older versions stored copies, <station>/<session>.jsonl; imported once.
     """
 
-    def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog, *, zone: tzinfo = UTC) -> None:
+    def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog, bookkeeper: Bookkeeper) -> None:
         self._directory = directory
-        self._zone = zone
+        self._bookkeeper = bookkeeper
         self._store = store
         self._clock = clock
         self._observe = observe
@@ -79,19 +78,26 @@ class JournalStore:
                 self._report("journal_appended", station_id, session_id, lines=copy.lines, added=len(fresh))
                 self._report_checkpoints(station_id, session_id, fresh)
             if copy.ended:
-                await self._settle(station_id, session_id)
+                await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
                     await check_checkpoints(self._store, self._observe, session_id)
         return Delivered(copy.lines, copy.head)
+
+    async def take_certificates(self, station_id: str, data: Any) -> None:
+        """Accept the certificates of a session's signers. Raises CodecError, RefusedError and StoreError."""
+        delivered = read_certificates(data)
+        if delivered.station_id != station_id:
+            raise RefusedError(f"{station_id} delivers for {delivered.station_id}", reason="foreign")
+        await self._bookkeeper.take_certificates(station_id, delivered)
 
     async def recover(self) -> None:
         """After a start: import files of older versions, and settle complete copies without a settlement."""
         for path in sorted(self._directory.glob("*/*.jsonl")):
             await self._take_over(path)
         for station_id, session_id in await self._store.run(records.unsettled):
-            await self._settle(station_id, session_id)
+            await self._bookkeeper.consider(station_id, session_id)
         for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
-            await self._settle(station_id, session_id)
+            await self._bookkeeper.consider(station_id, session_id)
 
     def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
         """Report the vehicle's answers to checkpoints in these new lines."""
@@ -142,20 +148,6 @@ class JournalStore:
         self._copies[key] = copy
         while len(self._copies) > _MAX_KEPT:
             self._copies.popitem(last=False)
-
-    async def _settle(self, station_id: str, session_id: str) -> None:
-        """Store the settlement of a complete copy, unless it exists. Failure is reported as an event."""
-        lines = await self._store.read(records.journal_lines, station_id, session_id)
-        try:
-            settled = await asyncio.to_thread(settle_journal, b"".join(lines), session_id)
-        except V2GError as error:
-            self._report("settlement_failed", station_id, session_id, reason=str(error)[:300])
-            return
-        now_ms = self._clock.utc_ms()
-        posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
-        fresh = await self._store.run(books.save_settled, posting, settled.document, now_ms, self._zone)
-        if fresh:
-            self._report("settled", station_id, session_id, **settled.summary)
 
     async def _take_over(self, path: Path) -> None:
         """Import a file into the database and delete it; an invalid one stays, with an event."""

@@ -11,7 +11,7 @@ from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.records import Correction
-from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar
 from v2g.pki.keys import SigningKey
@@ -27,7 +27,11 @@ class Settled(msgspec.Struct, frozen=True):
 
 def settle_journal(data: bytes, name: str) -> Settled:
     """Return the settlement of a complete journal. Raises VerificationError for an invalid one."""
-    settlement = settle(verify_lines(data, name=name), name=name)
+    return settled_of(settle(verify_lines(data, name=name), name=name))
+
+
+def settled_of(settlement: Settlement) -> Settled:
+    """Return a settlement as it is stored, posted and reported."""
     totals = settlement.totals
     priced = [each for each in totals if each.currency != NO_CURRENCY]
     summary: dict[str, Scalar] = {

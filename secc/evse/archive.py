@@ -30,6 +30,7 @@ from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.keys import LeafKey, SoftwareKey
+from v2g_station.store import Signers
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
 COUNTER: Final = "pagination"
@@ -120,9 +121,7 @@ class Archive:
         path = self._path(session_id)
         journal = open_lines(path.read_bytes(), self.keys, path.name)
         entries = verify_lines(journal, name=path.name)
-        contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
-        pem = open_lines(contract_file.read_bytes(), self.keys, contract_file.name)
-        contract = chain_from_pem(pem) if pem else ()
+        contract = self._contract(session_id)
         charger = charger or self._charger(entries)
         signed = self._sign(settle(entries), entries)
         files = write_bundle(
@@ -141,7 +140,7 @@ class Archive:
         directory = self.settlements / session_id
         write_files(directory, files, keys=self.keys)
         path.unlink()  # it is in the bundle now
-        contract_file.unlink()
+        self._contract_file(session_id).unlink()
         return len(entries)
 
     def reopen_journal(self, session_id: str) -> JournalFile | None:
@@ -198,7 +197,19 @@ class Archive:
         self.finish(path.stem)
 
     def _lines(self, path: Path) -> list[str]:
-        return open_lines(path.read_bytes(), self.keys, path.name).decode().splitlines(keepends=True)
+        """Return what the back end gets of a journal: its signers and its lines."""
+        journal = open_lines(path.read_bytes(), self.keys, path.name)
+        charger = self._charger(verify_lines(journal, name=path.name))
+        return [Signers(charger.chain, self._contract(path.stem)).line(), *journal.decode().splitlines(keepends=True)]
+
+    def _contract_file(self, session_id: str) -> Path:
+        return self._journals / f"{session_id}{CONTRACT_SUFFIX}"
+
+    def _contract(self, session_id: str) -> tuple[bytes, ...]:
+        """Return the chain of a session's contract (DER), empty without one."""
+        file = self._contract_file(session_id)
+        pem = open_lines(file.read_bytes(), self.keys, file.name)
+        return chain_from_pem(pem) if pem else ()
 
     def signed(self, session_id: str) -> dict[Direction, str]:
         """Return the meter's signed begin and end of a settled session; none of an unsettled one."""

@@ -19,6 +19,7 @@ from v2g.io.runtime.runner import Outcome
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
+from v2g_station.store import Signers
 
 if TYPE_CHECKING:
     from secc.evse.controller import EvseController
@@ -163,6 +164,7 @@ class Visit:
                 return self._controller.pauses.keep(self, paused)
             case ports.Journal(record=SessionStarted(session_id=session_id)):
                 self.session_id = session_id
+                self._line(Signers(self._own.chain, self._contract).line().encode())
             case ports.JoinSession():
                 earlier, gone = self._controller.pauses.rejoin()
                 resumed = self._rejoin(earlier)

@@ -364,7 +364,10 @@ class Station:
         )
 
     def journal(self, session_id: str, line: str) -> None:
-        """Queue a line of the settlement journal for the CSMS; it must already be in the journal's own file."""
+        """Queue a line of the settlement journal for the CSMS; it must already be in the journal's own file.
+
+        Or, before the first one, the line of the session's signers.
+        """
         if self._config.journal_copies == "never":
             return
         self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.wake).add_done_callback(

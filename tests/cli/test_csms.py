@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from csms.domain.security.access import Role
 from tests.cli.conftest import become_here
 from tests.csms.conftest import Start, start
-from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started, transfer
+from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, seen, started, transfer
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
 from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.records import SessionStarted
@@ -520,10 +520,30 @@ async def test_fleets_and_their_plans_are_shown(cli: Cli, tmp_path: Path) -> Non
     assert (await cli("plan", "none"))[0] != 0
 
 
+@pytest.mark.requirement("R39")
+async def test_a_session_in_quarantine_is_listed_released_and_rejected(cli: Cli) -> None:
+    async with cli.csms.connect() as station:
+        await boot(station)
+        seen(cli.csms, journal())
+        for session, price in ((SESSION, 999_999), ("aa", 888_888)):
+            await transfer(station, delivery(journal(session, price=price), session))
+    listed = await cli.records("unbooked")
+    assert [(each["session_id"], each["state"], each["reason"]) for each in listed] == [
+        (SESSION, "quarantined", "prices"),
+        ("aa", "quarantined", "prices"),
+    ]
+    assert (await cli("release", SESSION, "--note", "seen", role=Role.BILLING))[0] == 0
+    assert (await cli("reject", "aa", "--station", STATION, "--note", "not seen"))[0] == 0
+    assert await cli.records("unbooked") == []
+    assert [each["note"] for each in await cli.records("unbooked", "--state", "rejected")] == ["not seen"]
+    assert [each["session_id"] for each in await cli.records("costs")] == [SESSION]
+
+
 @pytest.mark.requirement("R33", "R44")
 async def test_costs_receipt_correction_and_the_closing_of_a_month(cli: Cli, tmp_path: Path) -> None:
     async with cli.csms.connect() as station:
         await boot(station)
+        seen(cli.csms, journal())
         await transfer(station, delivery(journal()))
     code, output, _ = await cli("costs", role=Role.BILLING)
     assert (code, output.split("\t")[1], output.split("\t")[-1]) == (0, SESSION, "0.40 EUR\n")

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from csms.app import open_services
-from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.config import ApiListener, CsmsConfig, OcppListener, SettlementRules, Trust
 from csms.ocpp_server import StationServer
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -31,6 +31,7 @@ def config_of(folder: Path, store_url: str, root: Path, bus_url: str = "") -> Cs
         ocpp=OcppListener(certificate=root, key=root, client_roots=(root,), call_timeout_s=5.0),
         api=ApiListener(certificate=root, key=root),
         trust=Trust(roots=(root,)),
+        settlement=SettlementRules(unsigned_feed_in=True),
         unknown_stations="accept",
     )
 

@@ -23,6 +23,7 @@ from csms.db.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.csms.settlement.test_journals import booted, delivery, journal, transfer
+from tests.csms.settlement.witness import witness
 from tests.kills import MANY, Progress
 from v2g.pki.keys import save_secret
 
@@ -230,6 +231,11 @@ async def test_journals_are_whole_when_a_node_is_killed_in_the_middle_of_them(
     nodes = [await start(tmp_path / str(number), store_url, root, redis_url) for number in range(2)]
     ports = [node.port for node in nodes]
     stations = [BookKeeper(number, ports, sessions) for number in range(10)]
+    store = Store(store_url)
+    for station in stations:
+        for session, lines in station.books.items():
+            store.do(witness, lines, station.name, session)
+    store.close()
     total = sum(len(lines) for station in stations for lines in station.books.values())
     running = [asyncio.create_task(station.run()) for station in stations]
     while sum(station.answered for station in stations) < total // 2:

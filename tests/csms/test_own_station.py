@@ -17,7 +17,7 @@ from csms.db.store import open_store
 from pki_tools.tree import PkiTree
 from secc.station.station import MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
-from tests.csms.settlement.test_journals import SESSION, journal
+from tests.csms.settlement.test_journals import SESSION, journal, seen
 from tests.csms.support import EMAID, STATION, Running, grid_signal
 from v2g.energy.grid_signal import ExportSignal, PriceSignal
 from v2g.energy.needs import EvNeeds
@@ -145,6 +145,7 @@ async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, 
             assert [[(fraction(r.energy_fee), r.power_range_start.value >= 0) for r in each] for each in rules] == [
                 [(Fraction("0.42"), True), (Fraction("0.1"), False)]
             ]
+        seen(csms, journal())
         for line in journal():
             station.journal(SESSION, line.decode())
         station.ended("ref", trigger="EVDeparted", reason="EVDisconnected", sample=sample(1500, 700))
@@ -167,6 +168,7 @@ async def test_what_happened_while_the_csms_was_away_arrives_once(start: Start, 
             listener: OcppListener = msgspec.structs.replace(csms.config.ocpp, port=csms.csms.ports["ocpp"])
         for n in range(5):
             running.station.updated("ref", trigger="MeterValuePeriodic", sample=sample(2 + n, 1))
+        seen(csms, journal())
         for line in journal():
             running.station.journal(SESSION, line.decode())
         running.station.ended("ref", trigger="EVDeparted", reason="EVDisconnected", sample=sample(9, 9))

@@ -16,9 +16,11 @@ from websockets.typing import Subprotocol
 
 from csms.app import running
 from csms.config import CsmsConfig, load_config
+from csms.db.store import open_store
 from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.test_journals import SESSION, booted, delivery, journal, transfer
+from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, TOKENS, Running, grid_signal, make_config
 from tests.csms.test_api import batch, record
 from v2g.errors import ConfigError, KeyAccessError
@@ -123,7 +125,10 @@ def event_frame(seq_no: int) -> str:
 
 async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiTree) -> None:
     config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
-    lines = journal()
+    lines, given = journal(), make_config(tmp_path, pki)
+    store = open_store(given.store_url, given.data_dir)
+    store.do(witness, lines, STATION, SESSION)
+    store.close()
     program = await Program.start(config, tmp_path / "events", pki)
     async with program.connect() as websocket:
         await booted(websocket)

@@ -1,4 +1,4 @@
-"""`v2g csms costs`, `receipt` and `correct`: what sessions cost, for daily work."""
+"""`v2g csms costs`, `receipt`, `correct`, `unbooked`, `release`, `reject`: what sessions cost, for daily work."""
 
 import os
 from pathlib import Path
@@ -104,3 +104,58 @@ def correct(
         body = {"tariff": parse_tree(read_text(tariff), str(tariff)), "reason": reason}
         found = client_of(context).ask("POST", f"{path}/reprice", body, station=station).body
     show_one(found, json=json)
+
+
+@app.command()
+def unbooked(
+    context: typer.Context,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="STATE", help="Only waiting, quarantined, released or rejected ones."),
+    ] = None,
+    limit: Limit = 100,
+    json: JsonFlag = False,
+) -> None:
+    """List sessions whose journals are not booked: those that wait for evidence, and those in quarantine.
+
+    Examples: `v2g csms unbooked`, `v2g csms unbooked --state rejected`
+    """
+    columns = {
+        "station": "station_id",
+        "session": "session_id",
+        "state": "state",
+        "reason": "reason",
+        "since (UTC)": "since_ms",
+        "detail": "detail",
+    }
+    show(client_of(context).pages("/books/quarantine", limit, state=state), "Not booked", columns, json=json)
+
+
+Note = Annotated[str, typer.Option("--note", help="Why, for the audit log.")]
+
+
+@app.command()
+def release(
+    context: typer.Context, session: Session, note: Note, station: AtStation = None, json: JsonFlag = False
+) -> None:
+    """Book a session in quarantine on your word.
+
+    Example: `v2g csms release 0A1B2C3D4E5F6071 --note "confirmed by the driver"`
+    """
+    _decide(context, session, "release", note, station, json=json)
+
+
+@app.command()
+def reject(
+    context: typer.Context, session: Session, note: Note, station: AtStation = None, json: JsonFlag = False
+) -> None:
+    """Reject a session in quarantine: it is never booked.
+
+    Example: `v2g csms reject 0A1B2C3D4E5F6071 --note "no vehicle was there"`
+    """
+    _decide(context, session, "reject", note, station, json=json)
+
+
+def _decide(context: typer.Context, session: str, decision: str, note: str, station: str | None, *, json: bool) -> None:
+    path = f"/books/quarantine/{part(session)}/{decision}"
+    show_one(client_of(context).ask("POST", path, {"note": note}, station=station).body, json=json)

@@ -13,7 +13,7 @@ from csms.api.http.operations import Page, Reply, get, post
 from csms.api.http.paging import read_cursor, shown, write_cursor
 from csms.api.http.parameters import OfStation, Paged, one_of
 from csms.api.http.problems import ApiError, conflict
-from csms.db.queries import books
+from csms.db.queries import books, reviews
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
 from csms.settlement.settlements import correct_journal
@@ -130,6 +130,7 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
     except ValueError as error:
         raise ApiError(400, str(error), "an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
     journal = await _journal(call, parameters)
+    await _require_booked(call, parameters.session_id, parameters.station)
     try:
         page = await asyncio.to_thread(_receipt, journal, parameters.session_id, parameters.language, zone)
     except VerificationError as error:
@@ -137,6 +138,14 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
             f"no settlement follows from the journal: {error}", "see the journal", code="unsettled"
         ) from None
     return Reply(content=page, media_type="text/html", headers={"Content-Security-Policy": _SANDBOX})
+
+
+async def _require_booked(call: Call, session_id: str, station: str | None) -> None:
+    """Refuse what would show money of a session that waits, is in quarantine, or was rejected. Raises ApiError."""
+    for each in await call.run(reviews.find, session_id):
+        if station in (None, each.station_id) and each.state in ("waiting", "quarantined", "rejected"):
+            hint = f"GET /books/quarantine/{session_id} says why"
+            raise conflict(f"session {session_id} is {each.state}, not booked", hint, code="not_booked")
 
 
 _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -230,6 +239,7 @@ async def sign_corrections(call: Call, parameters: OneSession) -> Charged:
 async def _correct(call: Call, parameters: OneSession, correction: Correction | None) -> Charged:
     copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
     station_id, session_id = copy["station_id"], copy["session_id"]
+    await _require_booked(call, session_id, station_id)
     key = call.services.books_key
     found = await asyncio.to_thread(
         correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key

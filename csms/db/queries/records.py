@@ -8,8 +8,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from csms.db.queries.events import lock
-from csms.db.tables import grid_signals, grid_sources, journals, settlements
+from csms.db.tables import grid_signals, grid_sources, journal_reviews, journals, settlements
 from csms.db.tables import journal_lines as journal_lines_
+from csms.domain.billing.booking import tariff_digest
 from csms.domain.charging.grid_sources import SiteLimits, SourceSignal, combine
 from v2g import typed_json
 from v2g.energy.grid_signal import GridSignal, parse_grid_signal
@@ -18,7 +19,7 @@ _ALL_SOURCES: Final = "grid sources"
 """Name of a lock; no station has it, as there is a blank in it."""
 
 _KEPT_SIGNALS: Final = 100
-"""Prices by the minute make a new grid signal each minute, of up to 1 MB: older ones are deleted."""
+"""Prices by the minute make a new grid signal each minute, of up to 1 MB: of older ones a hash and a limit stay."""
 
 
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +112,10 @@ def list_settlements(
 
 
 def unsettled(connection: Connection) -> list[tuple[str, str]]:
-    """Return (station, session) of complete journal copies whose settlement is missing or outdated."""
+    """Return (station, session) of complete journal copies whose settlement is missing or outdated.
+
+    Those in quarantine, and rejected ones, are left out: an operator decides, or has decided.
+    """
     rows = connection.execute(
         select(journals.c.station_id, journals.c.session_id)
         .outerjoin(
@@ -120,7 +124,13 @@ def unsettled(connection: Connection) -> list[tuple[str, str]]:
             & (settlements.c.session_id == journals.c.session_id)
             & (settlements.c.journal_head == journals.c.head),
         )
-        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None))
+        .outerjoin(
+            journal_reviews,
+            (journal_reviews.c.station_id == journals.c.station_id)
+            & (journal_reviews.c.session_id == journals.c.session_id)
+            & journal_reviews.c.state.in_(("quarantined", "rejected")),
+        )
+        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None) & journal_reviews.c.session_id.is_(None))
     )
     return [(row.station_id, row.session_id) for row in rows]
 
@@ -129,18 +139,29 @@ def save_signal(connection: Connection, version: int, document: bytes, origin: s
     """Store a grid signal; False when one with that version or a higher one exists: another node was first."""
     if connection.execute(select(grid_signals.c.version).where(grid_signals.c.version >= version).limit(1)).first():
         return False
+    signal = parse_grid_signal(document)
     connection.execute(
         insert(grid_signals).values(
-            version=version, received_ms=now_ms, received_from=origin, document=document.decode()
+            version=version,
+            received_ms=now_ms,
+            received_from=origin,
+            document=document.decode(),
+            tariff=tariff_digest(signal.tariff()),
+            export_limit_w=signal.export_limit_w,
         )
     )
+    old = (grid_signals.c.version < version - _KEPT_SIGNALS) & (grid_signals.c.document != "")
+    connection.execute(update(grid_signals).where(old).values(document=""))
     return True
 
 
 def newest_signal(connection: Connection) -> bytes | None:
     """Return the grid signal with the highest version, as JSON."""
     document: str | None = connection.execute(
-        select(grid_signals.c.document).order_by(grid_signals.c.version.desc()).limit(1)
+        select(grid_signals.c.document)
+        .where(grid_signals.c.document != "")
+        .order_by(grid_signals.c.version.desc())
+        .limit(1)
     ).scalar()
     return None if document is None else document.encode()
 
@@ -174,5 +195,4 @@ def save_source(connection: Connection, site: SiteLimits, stated: SourceSignal, 
     signal = combine(site, source_signals(connection, site), current, now_ms)
     if signal is None or not save_signal(connection, signal.version, signal.to_json(), stated.source, now_ms):
         return None
-    connection.execute(delete(grid_signals).where(grid_signals.c.version < signal.version - _KEPT_SIGNALS))
     return signal

@@ -151,6 +151,12 @@ def during(connection: Connection, start_ms: int, end_ms: int) -> list[Transacti
     return [_decode(document) for document in connection.execute(query).scalars()]
 
 
+def save_answer(connection: Connection, station_id: str, transaction_id: str, status: str) -> None:
+    """Store what was answered about a transaction's token; once it was accepted, that stays."""
+    accepted = transactions.c.answer == "Accepted"
+    connection.execute(update(transactions).where(_is(station_id, transaction_id) & ~accepted).values(answer=status))
+
+
 def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
     """Store that the operator's limit was sent to the station."""
     lock(connection, [station_id])

@@ -23,7 +23,15 @@ from csms.db.tables.leases import leases
 from csms.db.tables.mandates import debits, mandates
 from csms.db.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from csms.db.tables.prequalifications import prequalifications
-from csms.db.tables.records import grid_signals, grid_sources, journal_lines, journals, settlements
+from csms.db.tables.records import (
+    grid_signals,
+    grid_sources,
+    journal_certificates,
+    journal_lines,
+    journal_reviews,
+    journals,
+    settlements,
+)
 from csms.db.tables.requests import request_parts, station_requests
 from csms.db.tables.security import security_events, station_certificates
 from csms.db.tables.stations import connectors, stations
@@ -66,7 +74,9 @@ __all__ = [
     "grid_signals",
     "grid_sources",
     "idempotency_keys",
+    "journal_certificates",
     "journal_lines",
+    "journal_reviews",
     "journals",
     "leases",
     "local_lists",

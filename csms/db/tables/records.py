@@ -1,8 +1,8 @@
-"""Journal copies, settlements and grid signals."""
+"""Journal copies, what is decided about them, settlements and grid signals."""
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
 
 from csms.db.tables.base import metadata
 
@@ -26,6 +26,38 @@ journal_lines: Final = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("line", LargeBinary, nullable=False),
 )
+
+journal_certificates: Final = Table(
+    "journal_certificates",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("charger", LargeBinary, nullable=False),
+    Column("contract", LargeBinary, nullable=False),
+    Column("emaid", String(255), nullable=False),
+)
+"""The signers of sessions (DER); `emaid` is empty unless the contract's chain led to a trusted root."""
+
+journal_reviews: Final = Table(
+    "journal_reviews",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("state", String(12), nullable=False),
+    Column("transaction_id", String(36), nullable=False),
+    Column("begin_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("decided_ms", BigInteger),
+    Column("decided_by", String(255), nullable=False, default="", server_default=""),
+    Column("note", Text, nullable=False, default="", server_default=""),
+    Index(None, "state"),
+    Index(None, "station_id", "transaction_id"),
+)
+"""What is decided about complete journals: see `csms.db.queries.reviews`."""
 
 settlements: Final = Table(
     "settlements",
@@ -52,4 +84,8 @@ grid_signals: Final = Table(
     Column("received_ms", BigInteger, nullable=False),
     Column("received_from", String(64), nullable=False),
     Column("document", Text, nullable=False),
+    Column("tariff", String(64), nullable=False, default="", server_default=""),
+    Column("export_limit_w", BigInteger, nullable=False, default=0, server_default="0"),
+    Index(None, "tariff"),
 )
+"""Of old ones only the hash of their tariff and their limit stay; their `document` is empty."""

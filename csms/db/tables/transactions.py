@@ -28,10 +28,12 @@ transactions: Final = Table(
     Column("document", Text, nullable=False),
     Column("needs", Text),
     Column("heard_ms", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("answer", String(20), nullable=False, default="", server_default=""),  # about its token
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
     Index(None, "transaction_id"),
     Index(None, "station_id", "active"),
     Index(None, "started_ms"),
+    Index(None, "station_id", "started_ms"),
 )
 
 transaction_events: Final = Table(

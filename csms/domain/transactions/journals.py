@@ -23,12 +23,37 @@ SafeName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.=+@*|
 """A name that is also a safe file name: no separator, no leading dot."""
 
 
+_MAX_CHAIN: Final = 5
+
+Certificate = Annotated[bytes, msgspec.Meta(min_length=1, max_length=8192)]
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """DataTransfer JournalEntries: consecutive lines of one session's journal, without line feeds."""
 
     station_id: SafeName
     session_id: SafeName
     lines: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
+
+
+class DeliveredCertificates(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """DataTransfer JournalCertificates: chains (DER, base64, leaf first) of a session's charger and contract.
+
+    `contract` is empty without one.
+    """
+
+    station_id: SafeName
+    session_id: SafeName
+    charger: Annotated[tuple[Certificate, ...], msgspec.Meta(min_length=1, max_length=_MAX_CHAIN)]
+    contract: Annotated[tuple[Certificate, ...], msgspec.Meta(max_length=_MAX_CHAIN)]
+
+
+def read_certificates(data: Any) -> DeliveredCertificates:
+    """Return the payload of a DataTransfer as certificates. Raises CodecError."""
+    try:
+        return typed_json.convert(data, DeliveredCertificates)
+    except msgspec.ValidationError as error:
+        raise CodecError(f"JournalCertificates: {error}") from None
 
 
 def read_delivery(data: Any) -> Delivery:

@@ -6,7 +6,8 @@ import pytest
 
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
-from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal
+from tests.csms.settlement.test_journals import SESSION, T0, journal
+from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.settle import settle
@@ -16,7 +17,7 @@ STATION = "CS-V2G-0001"
 
 async def delivered(ask: ApiClient) -> str:
     """Deliver a complete journal; return the period of its session."""
-    await ask.backend.services.journals.deliver(STATION, delivery(journal()))
+    await delivered_whole(ask, journal())
     return period_of(settle(verify_lines(b"".join(journal()))).end.utc_ms)
 
 
@@ -51,7 +52,7 @@ async def test_money_has_the_decimals_of_its_currency_also_at_negative_prices(
     ask: ApiClient, currency: str, price: int, owed: str
 ) -> None:
     lines = journal(price=price, currency=currency)
-    await ask.backend.services.journals.deliver(STATION, delivery(lines))
+    await delivered_whole(ask, lines)
     (total,) = settle(verify_lines(b"".join(lines))).totals
     (cost,) = (await ask("GET", "/books/costs")).json
     assert cost["owed"][0]["currency"] == currency
@@ -67,7 +68,7 @@ async def test_revenue_at_the_bounds_of_market_rates_is_right_to_the_cent(ask: A
     for number, rate in enumerate(rates):
         session = f"01020304050607{number:02}"
         lines = journal(session, price=rate * 1_000)
-        await ask.backend.services.journals.deliver(STATION, delivery(lines, session))
+        await delivered_whole(ask, lines, session)
     (month,) = (await ask("GET", "/books/costs?by=period")).json
     assert (month["sessions"], month["import_kwh"]) == (4, "8")
     wanted = 2 * Decimal(sum(rates)) / 1000 - 4 * Decimal("0.20")
@@ -76,7 +77,7 @@ async def test_revenue_at_the_bounds_of_market_rates_is_right_to_the_cent(ask: A
 
 async def test_costs_come_in_pages_by_session_vehicle_or_period(ask: ApiClient) -> None:
     await delivered(ask)
-    await ask.backend.services.journals.deliver(STATION, delivery(journal("0102030405060709"), "0102030405060709"))
+    await delivered_whole(ask, journal("0102030405060709"), "0102030405060709")
     first = await ask("GET", "/books/costs?limit=1")
     assert [each["session_id"] for each in first.json] == [SESSION]
     assert first.json[0]["owed"] == [{"amount": "0.40", "currency": "EUR"}]

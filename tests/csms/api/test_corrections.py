@@ -11,6 +11,7 @@ from csms.db.queries.records import JournalRow, append_journal
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started
+from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import next_period, period_of
 from v2g.energy.settlement.corrections import Change, read_addendum, read_corrected
 from v2g.energy.settlement.journal import Journal, verify_lines
@@ -42,7 +43,7 @@ def tariff(import_price: int, export: int, currency: str = "EUR", hours: int = 2
 @pytest.fixture
 async def settled(ask: ApiClient) -> ApiClient:
     """A back end with a settled session: 2 kWh bought at 0.30, 1 kWh sold at 0.20."""
-    await ask.backend.services.journals.deliver(STATION, delivery(journal()))
+    await delivered_whole(ask, journal())
     return ask
 
 

@@ -16,7 +16,8 @@ from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
-from tests.csms.settlement.test_journals import SESSION, delivery, journal
+from tests.csms.settlement.test_journals import SESSION, journal
+from tests.csms.settlement.witness import delivered_whole
 from tests.iso15118.d20.contracts import PCID
 from tests.meter_keys import printed_public_key
 from v2g.energy.settlement.journal import verify_lines
@@ -386,7 +387,7 @@ async def test_a_station_at_the_door_is_admitted_with_a_password(backend: Start)
 
 async def test_the_copy_of_a_journal_is_given_as_it_came_to_those_who_may_read_tokens(ask: ApiClient) -> None:
     lines = journal()
-    await ask.backend.services.journals.deliver(SESSION_STATION, delivery(lines))
+    await delivered_whole(ask, lines)
     path = f"/settlements/{SESSION}/journal"
     for role in (Role.ADMIN, Role.OPERATOR, Role.BILLING):
         answer = await ask("GET", path, role=role)
@@ -399,7 +400,7 @@ async def test_the_copy_of_a_journal_is_given_as_it_came_to_those_who_may_read_t
 
 
 async def test_a_receipt_is_a_page_in_the_drivers_language_and_zone(ask: ApiClient) -> None:
-    await ask.backend.services.journals.deliver(SESSION_STATION, delivery(journal()))
+    await delivered_whole(ask, journal())
     path = f"/settlements/{SESSION}/receipt"
     answer = await ask("GET", path, role=Role.BILLING)
     page = answer.body.decode()

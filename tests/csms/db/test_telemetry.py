@@ -337,12 +337,18 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
             "telemetry_pending",
             "telemetry_aggregates",
             "telemetry_states",
+            "journal_certificates",
+            "journal_reviews",
         ):
             connection.execute(text(f"DROP TABLE {later}"))
-        connection.execute(text("DROP INDEX ix_telemetry_received_ms"))
+        for index in ("telemetry_received_ms", "transactions_station_id_started_ms", "grid_signals_tariff"):
+            connection.execute(text(f"DROP INDEX ix_{index}"))
         for table, column in (
             *(("telemetry_marks", name) for name in ("arrived", "boot_id", "gaps", "quarantined", "missing")),
             ("admissions", "verified"),
+            ("transactions", "answer"),
+            ("grid_signals", "tariff"),
+            ("grid_signals", "export_limit_w"),
             ("security_events", "times"),
             ("security_events", "last_ms"),
             ("webhooks", "shows_tokens"),

@@ -10,7 +10,7 @@ import pytest
 
 from csms.db.queries import records
 from tests.csms.conftest import Start
-from tests.csms.settlement.test_journals import booted, delivery, journal
+from tests.csms.settlement.test_journals import booted, delivery, journal, seen
 from tests.csms.support import Running, grid_signal
 from v2g.errors import StoreError
 
@@ -96,6 +96,7 @@ async def test_a_disk_that_refuses_a_journal_asks_the_station_to_come_again(
     def full(*_: Any, **__: Any) -> None:
         raise StoreError("no space left on device")
 
+    seen(csms, lines)
     async with csms.connect() as websocket:
         await booted(websocket)
         with monkeypatch.context() as patch:

@@ -13,10 +13,14 @@ from csms.db.queries import records
 from csms.db.queries.records import JournalRow
 from csms.db.store import Store, open_store
 from csms.db.tables import journal_lines, journals
+from csms.domain.authorization.contracts import Anchors
+from csms.domain.billing.booking import Rules
 from csms.domain.transactions.journals import Copy
+from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
 from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start
+from tests.csms.settlement.witness import FINGERPRINT, witness
 from tests.csms.support import STATION, Running
 from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
@@ -24,6 +28,7 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe
 
 SESSION = "0102030405060708"
 T0 = 1_900_000_800_000  # on a quarter hour
@@ -55,7 +60,7 @@ def journal(
     slot = PriceSlot(start_ms=T0, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
     lines = ledger.record(started(station, session), T0)
     lines += ledger.record(
-        ContractAuthorized(emaid="DEV2GC00000001", contract_certificate="00", authorized_by="csms"), T0
+        ContractAuthorized(emaid="DEV2GC00000001", contract_certificate=FINGERPRINT, authorized_by="csms"), T0
     )
     lines += ledger.record(TariffSet(tariff=Tariff(currency=currency, slots=(slot,), version=1, source="dso")), T0)
     lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=0), T0 + 900_000)
@@ -75,6 +80,15 @@ async def transfer(websocket: Any, data: Any) -> Any:
     while (frame := json.loads(await websocket.recv()))[0] == 2:  # the grid signal may come in between
         pass
     return frame[2]
+
+
+def seen(csms: Running, lines: list[bytes], session: str = SESSION) -> None:
+    """Let a back end have seen what a journal states."""
+    store = open_store(csms.config.store_url, csms.config.data_dir)
+    try:
+        store.do(witness, lines, STATION, session)
+    finally:
+        store.close()
 
 
 async def booted(websocket: Any) -> None:
@@ -101,6 +115,7 @@ def file_of(csms: Running, session: str = SESSION) -> Path:
 @pytest.mark.requirement("R39")
 async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: Running) -> None:
     lines = journal()
+    seen(csms, lines)
     async with csms.connect() as websocket:
         await booted(websocket)
         assert (await transfer(websocket, delivery(lines[:3])))["data"]["lines"] == 3
@@ -122,6 +137,7 @@ def test_energy_that_nobody_priced_does_not_hide_what_the_rest_came_to() -> None
 
 async def test_a_station_cannot_correct_what_it_has_delivered(csms: Running) -> None:
     lines = journal()
+    seen(csms, lines)
     async with csms.connect() as websocket:
         await booted(websocket)
         await transfer(websocket, delivery(lines))
@@ -175,6 +191,7 @@ async def test_a_copy_that_was_not_settled_is_settled_at_the_next_start(start: S
     lines = journal()
     async with start() as csms:
         store = open_store(csms.config.store_url, csms.config.data_dir)
+    store.do(witness, lines, STATION, SESSION)
     copy = Copy(STATION, SESSION)
     copy.take(stripped(lines))
     row = JournalRow(station_id=STATION, session_id=SESSION, lines=copy.lines, head=copy.head, ended=copy.ended)
@@ -188,6 +205,7 @@ async def test_a_file_of_an_older_version_is_taken_over_and_settled(start: Start
     lines = journal()
     async with start() as csms:
         path = file_of(csms)
+        seen(csms, lines)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"".join(lines)[:-9])  # killed while it wrote
     path.with_stem("empty").write_bytes(b"")
@@ -234,6 +252,8 @@ async def test_a_copy_that_was_tampered_with_is_reported_and_takes_nothing_more(
 
 async def test_sessions_of_one_station_do_not_disturb_each_other(csms: Running) -> None:
     one, two = journal("aa01"), journal("aa02")
+    seen(csms, one, "aa01")
+    seen(csms, two, "aa02")
     async with csms.connect() as websocket:
         await booted(websocket)
         for a, b in zip(one, two, strict=True):
@@ -280,6 +300,7 @@ def test_a_journal_of_another_session_or_station_is_refused() -> None:
 
 async def test_deliveries_at_the_same_time_are_put_in_a_row(csms: Running) -> None:
     lines = journal()
+    seen(csms, lines)
     archive = csms.csms.journals
     await asyncio.gather(*(archive.deliver(STATION, delivery(lines)) for _ in range(5)))
     assert copy_of(csms) == b"".join(lines)
@@ -296,7 +317,21 @@ class Nodes:
         self._events = folder / "events.jsonl"
         clock = Clock()
         self._log = EventLog("csms", clock, self._events)
-        self.archives = [JournalStore(folder / "none", store, clock, self._log) for store in self.stores]
+        self.archives = [
+            JournalStore(folder / "none", store, clock, self._log, self._bookkeeper(store, clock))
+            for store in self.stores
+        ]
+
+    def _bookkeeper(self, store: Store, clock: Clock) -> Bookkeeper:
+        def report(stage: str, name: str, station_id: str, data: dict[str, Any]) -> None:
+            self._log(Observe(stage, name, {"station": station_id, **data}))
+
+        rules = Rules(unsigned_feed_in=True)
+        return Bookkeeper(store, clock, report, lambda: Anchors(roots=()), rules, wait_ms=60_000)
+
+    def seen(self, lines: list[bytes]) -> None:
+        """Let the back end have seen what a journal states."""
+        self.stores[0].do(witness, lines, STATION, SESSION)
 
     def copy(self) -> bytes:
         """Return what the database has."""
@@ -323,6 +358,7 @@ def nodes(store_url: str, tmp_path: Path) -> Iterator[Nodes]:
 
 async def test_a_station_that_changes_nodes_goes_on_where_it_was(nodes: Nodes) -> None:
     lines = journal()
+    nodes.seen(lines)
     for place, line in enumerate(lines):
         delivered = await nodes.archives[place % 2].deliver(STATION, delivery([line]))
         assert delivered.lines == place + 1
@@ -334,6 +370,7 @@ async def test_a_station_that_changes_nodes_goes_on_where_it_was(nodes: Nodes) -
 
 async def test_of_nodes_that_take_the_same_lines_at_once_each_is_stored_once(nodes: Nodes) -> None:
     lines = journal()
+    nodes.seen(lines)
     cuts = [lines[:3], lines[:5], lines, lines]
     works = [archive.deliver(STATION, delivery(cut)) for archive in nodes.archives for cut in cuts]
     await asyncio.gather(*works)

@@ -27,6 +27,7 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.journal_file import JournalFile, read_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
+from v2g_station.store import Signers
 
 SESSION = "0011223344556677"
 
@@ -136,7 +137,9 @@ def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_told
     told: dict[str, list[str]] = {}
     assert desk.archive.recover(desk.meter, told.__setitem__) == [SESSION]
     desk.verify()
-    entries = verify_lines("".join(told[SESSION]).encode())
+    signers, *lines = told[SESSION]
+    assert signers == Signers(desk.pki.chain("secc"), desk.pki.chain("contract")).line()
+    entries = verify_lines("".join(lines).encode())
     assert entries[-1].data.reason == "aborted"  # type: ignore[union-attr]
     assert desk.meter.read(desk.clock.utc_ms()).import_mwh >= entries[-1].data.import_mwh > 0  # type: ignore[union-attr]
     assert desk.archive.recover(desk.meter, told.__setitem__) == []  # once

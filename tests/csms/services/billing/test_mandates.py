@@ -26,6 +26,7 @@ from tests.csms.api.support import serving
 from tests.csms.db.test_books import posting
 from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
 from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal
+from tests.csms.settlement.witness import witness
 from tests.csms.support import make_config
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import CodecError, RefusedError, TransportError
@@ -118,6 +119,7 @@ async def test_an_operators_correction_reverses_the_debit_and_debits_what_is_owe
     debits.csms.clock.now_ms = T0
     number = await debits.agree(vehicle="DEV2GC00000001")
     debits.csms.clock.now_ms = T0 + 3_600_000
+    await debits.csms.services.store.run(witness, journal(), "CS-V2G-0001", SESSION)
     await debits.csms.services.journals.deliver("CS-V2G-0001", delivery(journal()))
     await debits.collector.step()
     assert debits.provider.balance == {"D1": "0.40"}

@@ -1,0 +1,154 @@
+"""Journals that are not booked: what is wrong with them or missing, and an operator's decision."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec.structs import asdict, replace
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call
+from csms.api.http.operations import Page, get, post
+from csms.api.http.paging import pages, shown
+from csms.api.http.parameters import OfStation, Paged, one_of
+from csms.api.http.problems import conflict
+from csms.db.queries import reviews as rows
+from csms.domain.security.access import Permission
+from csms.domain.transactions.journals import SafeName
+from v2g.errors import VerificationError
+
+_OPEN: Final[tuple[rows.State, ...]] = ("waiting", "quarantined")
+
+
+class ShownReview(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete journal: `waiting` for evidence until `due_ms`, `quarantined`, or decided: `released` or `rejected`.
+
+    `reason` and `detail` say what is wrong or missing. `transaction_id` is the OCPP transaction that fits best, empty
+    without one; `since_ms` when the journal was complete. `booked` ones had nothing wrong.
+    """
+
+    station_id: str
+    session_id: str
+    state: rows.State
+    reason: str
+    detail: str
+    transaction_id: str
+    begin_ms: int
+    end_ms: int
+    since_ms: int
+    due_ms: int
+    decided_ms: int | None
+    decided_by: str
+    note: str
+
+
+class WhichReviews(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for journals."""
+
+    state: Annotated[
+        Literal["waiting", "quarantined", "released", "rejected"] | None,
+        msgspec.Meta(description="Only these; default: those that wait, and those in quarantine."),
+    ] = None
+
+
+class OneReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a session."""
+
+    session_id: Annotated[SafeName, msgspec.Meta(description="The session.", examples=["0A1B2C3D4E5F6071"])]
+    station: OfStation = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a journal is released or rejected."""
+
+    note: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+@get("/books/quarantine", Permission.READ_SETTLEMENTS)
+async def list_quarantine(call: Call, parameters: WhichReviews) -> Page[ShownReview]:
+    """List journals that are not booked, by station and session."""
+    states = _OPEN if parameters.state is None else (parameters.state,)
+    return await pages(
+        call,
+        parameters,
+        ShownReview,
+        tuple[str, str],
+        ("station_id", "session_id"),
+        lambda connection, after, limit: rows.list_page(connection, after, limit, states=states),
+    )
+
+
+@get("/books/quarantine/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409))
+async def read_quarantine(call: Call, parameters: OneReview) -> ShownReview:
+    """Return what is decided about a session's journal."""
+    return shown(await _found(call, parameters), ShownReview)
+
+
+@post(
+    "/books/quarantine/{session_id}/release",
+    Permission.CORRECT_SETTLEMENTS,
+    problems=(404, 409),
+    example={"note": "the station's clock was wrong; confirmed by the driver"},
+)
+async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> ShownReview:
+    """Book a journal in quarantine on your word: it is settled, posted and debited like any other.
+
+    The audit log has caller and note. Releasing a released one again changes nothing.
+    """
+    known = msgspec.convert(await _found(call, parameters), rows.Review)
+    try:
+        settled = await call.services.bookkeeper.release(known.station_id, known.session_id)
+    except VerificationError as error:
+        raise conflict(f"no settlement follows from it: {error}", "reject it", code="unsettled") from None
+    now_ms, zone = call.now_ms, call.services.config.accounting_zone
+    posting = replace(settled.posting, station_id=known.station_id, session_id=known.session_id)
+
+    def book(connection: Connection, before: ShownReview | None) -> None:
+        if before is not None and before.state == "released":
+            return
+        found = rows.require_quarantined(rows.get(connection, known.station_id, known.session_id), known.session_id)
+        released = replace(found, state="released", decided_ms=now_ms, decided_by=call.caller.name, note=body.note)
+        rows.book(connection, released, posting, settled.document, now_ms, zone)
+
+    return await _decide(call, known, book, "journal_released")
+
+
+@post(
+    "/books/quarantine/{session_id}/reject",
+    Permission.CORRECT_SETTLEMENTS,
+    problems=(404, 409),
+    example={"note": "no vehicle was there"},
+)
+async def reject_journal(call: Call, parameters: OneReview, body: Verdict) -> ShownReview:
+    """Reject a journal in quarantine: it is never booked. Rejecting a rejected one again changes nothing."""
+    known = msgspec.convert(await _found(call, parameters), rows.Review)
+
+    def refuse(connection: Connection, before: ShownReview | None) -> None:
+        if before is None or before.state != "rejected":
+            place = known.station_id, known.session_id
+            rows.reject(connection, *place, call.caller.name, body.note, call.now_ms)
+
+    return await _decide(call, known, refuse, "journal_rejected")
+
+
+async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:
+    found = await call.run(rows.find, parameters.session_id)
+    return one_of([asdict(each) for each in found], parameters.station, "session")
+
+
+async def _decide(
+    call: Call, known: rows.Review, write: Callable[[Connection, ShownReview | None], None], event: str
+) -> ShownReview:
+    def read(connection: Connection) -> ShownReview | None:
+        found = rows.get(connection, known.station_id, known.session_id)
+        return None if found is None else shown(asdict(found), ShownReview)
+
+    before, after = await call.change(read, write)
+    assert after is not None, "it was found"
+    if before != after:
+        data = {"session": known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
+        call.services.report("settlement", event, known.station_id, data)
+    return after
+
+
+OPERATIONS = (list_quarantine, read_quarantine, release_journal, reject_journal)

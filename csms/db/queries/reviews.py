@@ -1,0 +1,295 @@
+"""What is decided about complete journals: `waiting` for evidence, `booked`, in quarantine, and what operators decided.
+
+Only `booked` and `released` ones have a settlement and a posting.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from csms.db.queries import books, transactions
+from csms.db.queries.events import lock
+from csms.db.tables import (
+    device_variables,
+    grid_signals,
+    journal_certificates,
+    journal_reviews,
+    transaction_events,
+)
+from csms.db.tables import transactions as transactions_
+from csms.domain.billing.booking import Certificates, Evidence, Reading, SeenTransaction, SentSignal
+from csms.domain.transactions.transactions import Transaction, missing
+from v2g import typed_json
+from v2g.energy.settlement.bookkeeping import Posting
+from v2g.errors import RefusedError
+
+State = Literal["waiting", "booked", "quarantined", "released", "rejected"]
+
+_LONGEST_MS = 40 * 86_400_000
+"""No transaction is looked for that began longer before a session."""
+
+
+class Review(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete journal: its transaction, times, and what is decided. `reason` and `detail` are empty once booked.
+
+    `waiting` ones go into quarantine at `due_ms` (UTC); `decided_by` released or rejected it, with a `note`.
+    """
+
+    station_id: str
+    session_id: str
+    state: State
+    transaction_id: str
+    begin_ms: int
+    end_ms: int
+    reason: str
+    detail: str
+    since_ms: int
+    due_ms: int
+    decided_ms: int | None = None
+    decided_by: str = ""
+    note: str = ""
+
+
+def find(connection: Connection, session_id: str) -> list[Review]:
+    """Return what is decided about a session, one for each station that uses its id."""
+    rows = connection.execute(select(journal_reviews).where(journal_reviews.c.session_id == session_id))
+    return [Review(**row._mapping) for row in rows]
+
+
+def get(connection: Connection, station_id: str, session_id: str) -> Review | None:
+    """Return what is decided about a session, None for one that is not complete."""
+    row = connection.execute(select(journal_reviews).where(_is(station_id, session_id))).first()
+    return None if row is None else Review(**row._mapping)
+
+
+def list_page(
+    connection: Connection, after: tuple[str, str] | None, limit: int, *, states: Collection[State]
+) -> list[dict[str, Any]]:
+    """Return reviews in some states by station and session: at most `limit` of those past `after`."""
+    key = journal_reviews.c.station_id, journal_reviews.c.session_id
+    query = select(journal_reviews).where(journal_reviews.c.state.in_(states)).order_by(*key).limit(limit)
+    if after is not None:
+        query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many journals wait, and how many are in quarantine."""
+    state = journal_reviews.c.state
+    rows = connection.execute(select(state, func.count()).where(state.in_(("waiting", "quarantined"))).group_by(state))
+    return {"waiting": 0, "quarantined": 0} | {row[0]: row[1] for row in rows}
+
+
+def waiting(connection: Connection, station_id: str | None = None) -> list[tuple[str, str]]:
+    """Return (station, session) of the journals that wait, of one station or of all."""
+    query = select(journal_reviews.c.station_id, journal_reviews.c.session_id).where(
+        journal_reviews.c.state == "waiting"
+    )
+    if station_id is not None:
+        query = query.where(journal_reviews.c.station_id == station_id)
+    return [(row.station_id, row.session_id) for row in connection.execute(query)]
+
+
+def put(connection: Connection, review: Review) -> bool:
+    """Store that a journal waits or is in quarantine; False if that is known, or it is booked or decided."""
+    known = get(connection, review.station_id, review.session_id)
+    if known is not None and (known.state != "waiting" or (known.reason, review.state) == (review.reason, "waiting")):
+        return False
+    _put(connection, review)
+    return True
+
+
+def book(
+    connection: Connection, review: Review, posting: Posting, document: bytes, now_ms: int, zone: tzinfo
+) -> Literal["fresh", "known", "repeated", "decided"]:
+    """Store a settlement, post it, and note its review as booked or released.
+
+    `repeated`: another session of its transaction was booked meanwhile; `decided`: an operator has decided. Then
+    nothing changes.
+    """
+    lock(connection, (review.station_id,))
+    known = get(connection, review.station_id, review.session_id)
+    if known is not None and known.state in ("quarantined", "released", "rejected") and review.state == "booked":
+        return "known" if known.state == "released" else "decided"
+    if review.state == "booked" and _overlaps(connection, review):
+        return "repeated"
+    _put(connection, review)
+    fresh = books.save_settled(connection, posting, document, now_ms, zone)
+    return "fresh" if fresh else "known"
+
+
+def reject(connection: Connection, station_id: str, session_id: str, by: str, note: str, now_ms: int) -> None:
+    """Note that an operator rejects a journal. Raises RefusedError (`not_quarantined`) unless it is in quarantine."""
+    require_quarantined(get(connection, station_id, session_id), session_id)
+    connection.execute(
+        update(journal_reviews)
+        .where(_is(station_id, session_id))
+        .values(state="rejected", decided_ms=now_ms, decided_by=by, note=note)
+    )
+
+
+def require_quarantined(known: Review | None, session_id: str) -> Review:
+    """Return a review that is in quarantine. Raises RefusedError (`not_quarantined`) for any other."""
+    if known is None or known.state != "quarantined":
+        state = "not complete" if known is None else known.state
+        raise RefusedError(f"session {session_id} is {state}, not in quarantine", reason="not_quarantined")
+    return known
+
+
+def _overlaps(connection: Connection, review: Review) -> bool:
+    spans = _booked(connection, review.station_id, review.session_id, [review.transaction_id])
+    return any(begin < review.end_ms and review.begin_ms < end for begin, end in spans.get(review.transaction_id, ()))
+
+
+def _put(connection: Connection, review: Review) -> None:
+    connection.execute(delete(journal_reviews).where(_is(review.station_id, review.session_id)))
+    connection.execute(insert(journal_reviews).values(**msgspec.structs.asdict(review)))
+
+
+def _is(station_id: str, session_id: str) -> Any:
+    return (journal_reviews.c.station_id == station_id) & (journal_reviews.c.session_id == session_id)
+
+
+# -- evidence
+
+
+def save_certificates(connection: Connection, station_id: str, session_id: str, held: Certificates) -> None:
+    """Store the certificates of a session's signers, replacing others."""
+    where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
+    connection.execute(delete(journal_certificates).where(where))
+    connection.execute(
+        insert(journal_certificates).values(
+            station_id=station_id,
+            session_id=session_id,
+            charger=held.charger,
+            contract=held.contract,
+            emaid=held.emaid,
+        )
+    )
+
+
+def evidence(
+    connection: Connection,
+    station_id: str,
+    session_id: str,
+    span: tuple[int, int],
+    tariffs: Collection[str],
+    *,
+    margin_ms: int,
+) -> Evidence:
+    """Return what this back end knows about a session that lasted for `span` (UTC ms) and used some `tariffs`.
+
+    These are hashes; transactions count that began or ended up to `margin_ms` from the session.
+    """
+    found = _transactions(connection, station_id, span, margin_ms)
+    signals, most_export_w = _signals(connection, tariffs, span[1] + margin_ms)
+    where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
+    held = connection.execute(select(journal_certificates).where(where)).first()
+    return Evidence(
+        transactions=tuple(_seen(connection, each, answer) for each, answer in found),
+        signals=signals,
+        most_export_w=most_export_w,
+        certificates=None if held is None else Certificates(held.charger, held.contract, held.emaid),
+        booked=_booked(connection, station_id, session_id, [each.transaction_id for each, _ in found]),
+    )
+
+
+def _transactions(
+    connection: Connection, station_id: str, span: tuple[int, int], margin_ms: int
+) -> list[tuple[Transaction, str]]:
+    begin_ms, end_ms = span
+    there = transactions_.c
+    rows = connection.execute(
+        select(there.document, there.answer)
+        .where(
+            (there.station_id == station_id)
+            & there.started_ms.between(begin_ms - _LONGEST_MS, end_ms + margin_ms)
+            & (there.ended_ms.is_(None) | (there.ended_ms >= begin_ms - margin_ms))
+        )
+        .order_by(there.started_ms.desc())
+    )
+    found = [(typed_json.decode(row.document, Transaction), row.answer) for row in rows]
+    return [each for each in found if each[0].closed_ms is None or each[0].closed_ms >= begin_ms - margin_ms]
+
+
+def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransaction:
+    key = found.station_id, found.transaction_id
+    there = transaction_events.c
+    numbers = connection.execute(
+        select(there.seq_no).where((there.station_id == key[0]) & (there.transaction_id == key[1]))
+    ).scalars()
+    over = found.closed_ms is not None or (found.ended_seq is not None and not missing(found, numbers))
+    readings = [
+        Reading(each.at_ms, _mwh(each.import_wh), _mwh(each.export_wh))
+        for each in transactions.moments(connection, *key)
+        if each.import_wh is not None or each.export_wh is not None
+    ]
+    return SeenTransaction(
+        transaction_id=found.transaction_id,
+        started_ms=found.started_ms or 0,
+        ended_ms=found.ended_ms,
+        over=over,
+        evse_id=_evse_id(connection, found.station_id, found.evse_id),
+        id_token="" if found.id_token is None else found.id_token.value,
+        token_type="" if found.token_type is None else found.token_type.value,
+        answer=answer,
+        readings=tuple(sorted(readings, key=lambda each: each.at_ms)),
+    )
+
+
+def _mwh(watt_hours: str | None) -> int | None:
+    return None if watt_hours is None else round(Decimal(watt_hours) * 1000)
+
+
+def _evse_id(connection: Connection, station_id: str, evse_id: int | None) -> str:
+    """Return the name of an EVSE as its station reported it (EvseId), empty if unknown."""
+    there = device_variables.c
+    value: str | None = connection.execute(
+        select(there.value).where(
+            (there.station_id == station_id)
+            & (there.component == "EVSE")
+            & (there.evse_id == (evse_id or 0))
+            & (there.variable == "EvseId")
+            & (there.attribute == "Actual")
+        )
+    ).scalar()
+    return value or ""
+
+
+def _signals(
+    connection: Connection, tariffs: Collection[str], until_ms: int
+) -> tuple[dict[str, SentSignal], int | None]:
+    there = grid_signals.c
+    columns = there.version, there.tariff, there.received_ms, there.export_limit_w
+    rows = connection.execute(select(*columns).where(there.tariff.in_(tariffs)).order_by(there.version.desc())).all()
+    if not rows:
+        return {}, None
+    most_w = connection.execute(
+        select(func.max(there.export_limit_w)).where(
+            (there.version >= rows[-1].version) & (there.received_ms <= until_ms)
+        )
+    ).scalar()
+    return {row.tariff: SentSignal(row.received_ms, row.export_limit_w) for row in rows}, most_w
+
+
+def _booked(
+    connection: Connection, station_id: str, session_id: str, transaction_ids: Sequence[str]
+) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the times of other booked sessions of some transactions."""
+    there = journal_reviews.c
+    rows = connection.execute(
+        select(there.transaction_id, there.begin_ms, there.end_ms).where(
+            (there.station_id == station_id)
+            & there.transaction_id.in_(transaction_ids)
+            & (there.session_id != session_id)
+            & there.state.in_(("booked", "released"))
+        )
+    )
+    found: dict[str, tuple[tuple[int, int], ...]] = {}
+    for row in rows:
+        found[row.transaction_id] = (*found.get(row.transaction_id, ()), (row.begin_ms, row.end_ms))
+    return found

@@ -1,0 +1,113 @@
+"""What a back end has seen of a session, stored as if its station had reported it by OCPP."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import Connection, insert, select
+
+from csms.db.queries import reviews, transactions
+from csms.db.queries.events import Arrival, add_events
+from csms.db.queries.stations import touch
+from csms.db.tables import grid_signals
+from csms.domain.billing.booking import Certificates, tariff_digest
+from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample
+from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.records import ContractAuthorized, TariffSet
+from v2g.energy.settlement.session_journal import readings_of
+
+if TYPE_CHECKING:
+    from tests.csms.api.support import ApiClient
+
+CONTRACT = b"the contract's certificate"
+FINGERPRINT = hashlib.sha256(CONTRACT).hexdigest()
+"""What a journal names that nobody's key has signed."""
+
+
+async def delivered_whole(ask: "ApiClient", lines: Sequence[bytes], session: str = "0102030405060708") -> None:
+    """Deliver a journal of the first station to a back end that has seen all of it."""
+    services = ask.backend.services
+    await services.store.run(witness, lines, "CS-V2G-0001", session)
+    text = [line.decode().removesuffix("\n") for line in lines]
+    await services.journals.deliver("CS-V2G-0001", {"stationId": "CS-V2G-0001", "sessionId": session, "lines": text})
+
+
+def witness(
+    connection: Connection, lines: Sequence[bytes], station: str, session: str, *, transaction: str = ""
+) -> None:
+    """Store the transaction, the signal and the certificates by which a journal may be booked."""
+    entries = verify_lines(b"".join(lines))
+    contract = next((each.data for each in entries if isinstance(each.data, ContractAuthorized)), None)
+    for each in entries:
+        if isinstance(each.data, TariffSet):
+            send(connection, each)
+    if contract is not None:
+        reviews.save_certificates(connection, station, session, Certificates(b"", CONTRACT, contract.emaid))
+    report(
+        connection,
+        readings_of(entries),
+        station,
+        transaction or f"tx-{session}",
+        emaid=None if contract is None else contract.emaid,
+    )
+
+
+def send(connection: Connection, entry: Entry, export_limit_w: int = 10_000) -> None:
+    """Put the prices of an entry in force, as a grid signal would."""
+    assert isinstance(entry.data, TariffSet)
+    digest = tariff_digest(entry.data.tariff)
+    if connection.execute(select(grid_signals.c.version).where(grid_signals.c.tariff == digest)).first():
+        return
+    known = connection.execute(select(grid_signals.c.version).order_by(grid_signals.c.version)).scalars().all()
+    connection.execute(
+        insert(grid_signals).values(
+            version=min(known, default=0) - 1,  # real ones go on from 1
+            received_ms=entry.utc_ms - 1,
+            received_from="test",
+            document="",
+            tariff=digest,
+            export_limit_w=export_limit_w,
+        )
+    )
+
+
+def report(
+    connection: Connection,
+    readings: Sequence[Registers],
+    station: str,
+    transaction: str,
+    *,
+    emaid: str | None = None,
+    answer: str = "Accepted",
+    ended: bool = True,
+    evse_id: int = 1,
+) -> None:
+    """Store a transaction's events with these registers, and what was answered about its token."""
+    last = len(readings) - 1
+    arrivals = []
+    for number, reading in enumerate(readings):
+        kind: Kind = "Started" if number == 0 else "Ended" if number == last and ended else "Updated"
+        event = Event(
+            station_id=station,
+            transaction_id=transaction,
+            seq_no=number,
+            kind=kind,
+            at_ms=reading.utc_ms,
+            trigger="MeterValuePeriodic",
+            digest=f"{transaction}/{number}",
+            evse_id=evse_id,
+            id_token=emaid,
+            token_type=None if emaid is None else "eMAID",
+            samples=tuple(
+                Sample(at_ms=reading.utc_ms, measurand=measurand, value=f"{mwh / 1000:.3f}", unit="Wh")
+                for measurand, mwh in ((IMPORT_REGISTER, reading.import_mwh), (EXPORT_REGISTER, reading.export_mwh))
+            ),
+        )
+        document = msgspec.json.encode({"eventType": kind, "transactionInfo": {"transactionId": transaction}})
+        arrivals.append(Arrival(event, document, reading.utc_ms))
+    touch(connection, station, "ocpp2.1", readings[0].utc_ms)
+    add_events(connection, arrivals)
+    if emaid is not None:
+        transactions.save_answer(connection, station, transaction, answer)
