@@ -10,7 +10,23 @@
 #define OVER_VOLTAGE_US INT64_C(400000)
 #define MATCHED_MV 20000
 #define MATCH_US INT64_C(1000000)
+#define PRE_CHARGE_MA 2000
 #define NEVER_YET INT64_MIN
+
+#define UNIT 64
+#define MOST INT64_C(256)
+#define HOLD_US INT64_C(100000)
+#define FULL (INT64_C(1) << 50)
+#define LONGEST_US (INT64_C(1) << 53)
+#define FRACTION 20
+
+typedef struct {
+    int64_t sensor;
+    int64_t control;
+} margin;
+
+static const margin DIRECT = {1000, 2500};
+static const margin ALTERNATING = {150, 350};
 
 static const v2g_output NOTHING = {0, 0, 0, 0, 0};
 static const v2g_why_ NO_WHY = {V2G_LIMIT, 0};
@@ -62,6 +78,93 @@ static bool same(v2g_output a, v2g_output b)
            a.discharge_ma == b.discharge_ma && a.voltage_mv == b.voltage_mv;
 }
 
+/* -- excess over time */
+
+static v2g_time bounded(v2g_time time)
+{
+    return max64(-LONGEST_US, min64(LONGEST_US, time));
+}
+
+static int32_t weigh(int64_t excess, int64_t tolerance)
+{
+    return excess > tolerance ? (int32_t)min64(MOST, excess * UNIT / tolerance) : 0;
+}
+
+static void excess_then(v2g_excess_ *excess, int32_t weight, v2g_time now)
+{
+    const v2g_time at = bounded(now);
+    const int64_t passed = max64(0, at - excess->at);
+    int64_t beyond = 0;
+    if (excess->weight != 0) {
+        beyond = weight != 0 ? passed : min64(passed, HOLD_US);
+    }
+    excess->level = max64(0, min64(FULL, excess->level + beyond * excess->weight - (passed - beyond)));
+    excess->weight = weight;
+    excess->at = at;
+}
+
+/* No budget is longer than the highest level, so that the product fits. */
+static bool excess_lasts(const v2g_excess_ *excess, v2g_time budget)
+{
+    return excess->weight != 0 && excess->level >= bounded(budget) * UNIT;
+}
+
+static void excess_forget(v2g_excess_ *excess)
+{
+    const v2g_excess_ none = {0, 0, 0};
+    *excess = none;
+}
+
+static void highest_then(v2g_highest_ *highest, int64_t value, v2g_time now, v2g_time follow)
+{
+    uint8_t kept = 0;
+    for (uint8_t i = 0; i < highest->count; i++) {
+        const v2g_past_ past = highest->past[i];
+        if (now < past.end + follow && past.value > value) {
+            highest->past[kept] = past;
+            kept++;
+        }
+    }
+    highest->count = kept;
+    if (highest->value > value) {
+        const v2g_time slot = max64(1, follow / (int64_t)V2G_SLOTS);
+        const v2g_past_ last = {-floor_div(-now, slot) * slot, highest->value};
+        if (kept == 0u || highest->past[kept - 1u].end != last.end) {
+            highest->past[kept] = last;
+            highest->count++;
+        }
+    }
+    highest->value = value;
+}
+
+static int64_t highest_most(const v2g_highest_ *highest)
+{
+    return highest->count > 0u ? highest->past[0].value : highest->value;
+}
+
+/* -- flow */
+
+static int64_t margin_of(const margin *tolerance, int64_t bound)
+{
+    return tolerance->sensor + (bound != 0 ? max64(tolerance->control, bound / FRACTION) : 0);
+}
+
+static int32_t weigh_flow(int64_t value, int64_t bound, const margin *tolerance)
+{
+    return weigh(value - bound, margin_of(tolerance, bound));
+}
+
+static void flow_then(v2g_flow_ *flow, int64_t value, int64_t most, int64_t least, const margin *tolerance,
+                      v2g_time follow, v2g_time now)
+{
+    const v2g_time at = bounded(now);
+    highest_then(&flow->most, most, at, bounded(follow));
+    highest_then(&flow->least, least, at, bounded(follow));
+    const int32_t up = weigh_flow(value, highest_most(&flow->most), tolerance);
+    const int32_t down = weigh_flow(-value, highest_most(&flow->least), tolerance);
+    excess_then(&flow->excess, up > down ? up : down, at);
+}
+
 /* -- verdicts */
 
 /* A firmware that does not take them loses the older ones, never that it has to open. */
@@ -83,30 +186,42 @@ static void say_lower(v2g_monitor *m, v2g_why_ why, v2g_output output)
 
 /* -- the contactor */
 
+static void contact_move(v2g_monitor *m, v2g_time until)
+{
+    m->contact.commanded = !m->contact.commanded;
+    m->contact.moves_until = until;
+    m->contact.arrived = false;
+    excess_forget(&m->contact.strays);
+}
+
 static void contact_open(v2g_monitor *m, v2g_time now)
 {
     if (m->contact.commanded) {
-        m->contact.commanded = false;
-        m->contact.moves_until = after(now, m->rating.open_us);
+        contact_move(m, after(now, m->rating.open_us));
     }
 }
 
-static void contact_feedback(v2g_monitor *m, bool closed, v2g_time now)
+static bool contact_has_stayed(const v2g_contact_ *contact, v2g_time now)
+{
+    return contact->closed == contact->commanded && now >= contact->moves_until;
+}
+
+static void contact_feedback(v2g_contact_ *contact, bool closed, v2g_time now)
+{
+    contact->arrived = contact->arrived || closed == contact->commanded || contact_has_stayed(contact, now);
+    contact->closed = closed;
+}
+
+static bool contradicts(v2g_monitor *m, v2g_time now)
 {
     v2g_contact_ *const contact = &m->contact;
-    if (closed != contact->closed) {
-        contact->closed = closed;
-        if (closed == contact->commanded) {
-            contact->moves_until = now;
-        } else {
-            contact->moves_until = max64(contact->moves_until, after(now, m->rating.grace_us));
-        }
+    const bool astray = contact->closed != contact->commanded;
+    contact->arrived = contact->arrived || contact_has_stayed(contact, now);
+    excess_then(&contact->strays, astray && contact->arrived ? UNIT : 0, now);
+    if (!astray) {
+        return false;
     }
-}
-
-static bool contradicts(const v2g_monitor *m, v2g_time now)
-{
-    return m->contact.closed != m->contact.commanded && now >= m->contact.moves_until;
+    return contact->arrived ? excess_lasts(&contact->strays, m->rating.grace_us) : now >= contact->moves_until;
 }
 
 static void open_for_good(v2g_monitor *m, v2g_why_ why, v2g_time now)
@@ -132,14 +247,8 @@ static void open_because(v2g_monitor *m, v2g_reason reason, v2g_time now)
 
 static bool lasts(v2g_monitor *m, v2g_lasting_ what, bool wrong, v2g_time duration, v2g_time now)
 {
-    if (!wrong) {
-        m->since[what] = V2G_FOREVER;
-        return false;
-    }
-    if (m->since[what] == V2G_FOREVER) {
-        m->since[what] = now;
-    }
-    return now - m->since[what] >= duration;
+    excess_then(&m->lasting[what], wrong ? UNIT : 0, now);
+    return excess_lasts(&m->lasting[what], duration);
 }
 
 static bool near(const v2g_monitor *m, int32_t target_mv)
@@ -246,21 +355,29 @@ static bool over_voltage(const v2g_monitor *m)
     return m->voltage_mv > most_mv + max64(5000, floor_div(most_mv, 100));
 }
 
-static int64_t bearable(const v2g_monitor *m, int64_t most_w)
+/* The current that a command permits at the present voltage. */
+static int64_t current_of(const v2g_monitor *m, int64_t power_w, int64_t current_ma)
 {
-    return floor_div(most_w * 21, 20) + m->rating.margin_w;
+    return min64(current_ma, power_w * 1000000 / max64(1, m->voltage_mv));
 }
 
-static bool strays(const v2g_monitor *m)
+static void look_at_output(v2g_monitor *m, v2g_time now)
 {
-    int64_t most_w = m->driven.charge_w;
-    int64_t least_w = m->driven.discharge_w;
-    if (m->voltage_mv != 0) {
-        const int64_t voltage_mv = m->voltage_mv;
-        most_w = min64(most_w, floor_div(voltage_mv * m->driven.charge_ma, 1000000));
-        least_w = min64(least_w, floor_div(voltage_mv * m->driven.discharge_ma, 1000000));
+    const v2g_output driven = m->driven;
+    const v2g_time follow = m->rating.follow_us;
+    int64_t most_ma = current_of(m, driven.charge_w, driven.charge_ma);
+    const int64_t least_ma = current_of(m, driven.discharge_w, driven.discharge_ma);
+    if (m->phase == V2G_VOLTAGE) {
+        most_ma = max64(most_ma, PRE_CHARGE_MA);
     }
-    return m->power_w < -bearable(m, least_w) || m->power_w > bearable(m, most_w);
+    if (lasts(m, V2G_LASTS_VOLTAGE, m->contact.commanded && over_voltage(m), OVER_VOLTAGE_US, now)) {
+        open_because(m, V2G_OVER_VOLTAGE, now);
+    }
+    flow_then(&m->current, m->current_ma, most_ma, least_ma, &DIRECT, follow, now);
+    flow_then(&m->power, m->power_w, driven.charge_w, driven.discharge_w, &ALTERNATING, follow, now);
+    if (excess_lasts(&m->current.excess, m->rating.excess_us) || excess_lasts(&m->power.excess, m->rating.excess_us)) {
+        open_because(m, V2G_POWER_NOT_OBEYED, now);
+    }
 }
 
 static void look(v2g_monitor *m, v2g_time now)
@@ -275,14 +392,10 @@ static void look(v2g_monitor *m, v2g_time now)
         open_for_good(m, allowed.why, now);
     } else if (lasts(m, V2G_LASTS_DRIVEN, !same(lowered, m->driven), after(notice_us, m->rating.grace_us), now)) {
         m->driven = lowered;
+        excess_forget(&m->lasting[V2G_LASTS_DRIVEN]);
         say_lower(m, allowed.why, lowered);
     }
-    if (lasts(m, V2G_LASTS_VOLTAGE, m->contact.commanded && over_voltage(m), OVER_VOLTAGE_US, now)) {
-        open_because(m, V2G_OVER_VOLTAGE, now);
-    }
-    if (lasts(m, V2G_LASTS_FLOW, strays(m), m->rating.flow_us, now)) {
-        open_because(m, V2G_POWER_NOT_OBEYED, now);
-    }
+    look_at_output(m, now);
 }
 
 /* -- inputs */
@@ -314,10 +427,8 @@ void v2g_monitor_init(v2g_monitor *m, const v2g_rating *rating)
         const v2g_limit_ none = {V2G_UNBOUNDED, V2G_UNBOUNDED, 0, V2G_FOREVER};
         m->limits[i] = none;
     }
-    for (size_t i = 0; i < (size_t)V2G_LASTING; i++) {
-        m->since[i] = V2G_FOREVER;
-    }
     m->driven = NOTHING;
+    m->contact.arrived = true;
     m->contact.moves_until = NEVER_YET;
     m->stop_at = V2G_FOREVER;
     m->paused_stop_at = V2G_FOREVER;
@@ -355,6 +466,11 @@ void v2g_monitor_authorise(v2g_monitor *m, bool allowed, bool paused, v2g_time n
         m->paused = paused;
     } else if (!m->authorised) {
         m->opened = false;
+        excess_forget(&m->current.excess);
+        excess_forget(&m->power.excess);
+        for (size_t i = 0; i < (size_t)V2G_LASTING; i++) {
+            excess_forget(&m->lasting[i]);
+        }
         if (m->stop_at == V2G_FOREVER) {
             m->stop_at = m->paused_stop_at;
         }
@@ -473,7 +589,10 @@ void v2g_monitor_drive(v2g_monitor *m, v2g_output *output, v2g_time now)
     const allowed_now allowed = allowed_at(m, now);
     const v2g_output most = noticed_later(m, &allowed) ? m->bears : allowed.output;
     const v2g_output passed = allowed.connected ? within(*output, most) : NOTHING;
-    m->driven = passed;
+    if (!same(passed, m->driven)) {
+        m->driven = passed;
+        excess_forget(&m->lasting[V2G_LASTS_DRIVEN]);
+    }
     if (!same(passed, *output)) {
         say_lower(m, allowed.why, passed);
     }
@@ -488,8 +607,7 @@ bool v2g_monitor_close(v2g_monitor *m, v2g_time now)
         return false;
     }
     if (!m->contact.commanded) {
-        m->contact.commanded = true;
-        m->contact.moves_until = after(now, m->rating.close_us);
+        contact_move(m, after(now, m->rating.close_us));
     }
     return true;
 }
@@ -497,25 +615,32 @@ bool v2g_monitor_close(v2g_monitor *m, v2g_time now)
 void v2g_monitor_open(v2g_monitor *m, v2g_time now)
 {
     contact_open(m, now);
+    excess_forget(&m->lasting[V2G_LASTS_CONNECTED]);
     look(m, now);
 }
 
 void v2g_monitor_feedback(v2g_monitor *m, bool closed, v2g_time now)
 {
-    contact_feedback(m, closed, now);
+    contact_feedback(&m->contact, closed, now);
     look(m, now);
 }
 
-void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t power_w, v2g_time now)
+void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t current_ma, v2g_time now)
 {
     m->voltage_mv = voltage_mv;
-    m->power_w = power_w;
+    m->current_ma = current_ma;
     if (m->target_mv != 0 && near(m, m->target_mv)) {
         m->matched = true;
     }
     if (m->contact.commanded && voltage_mv > floor_div((int64_t)m->bears.voltage_mv * OVER_VOLTAGE_PERCENT, 100)) {
         open_because(m, V2G_OVER_VOLTAGE, now);
     }
+    look(m, now);
+}
+
+void v2g_monitor_drawn(v2g_monitor *m, int32_t power_w, v2g_time now)
+{
+    m->power_w = power_w;
     look(m, now);
 }
 

@@ -65,8 +65,8 @@ typedef struct {
 typedef struct {
     int32_t charge_w;
     int32_t discharge_w;
-    int32_t margin_w;
-    v2g_time flow_us;
+    v2g_time follow_us;
+    v2g_time excess_us;
     v2g_time open_us;
     v2g_time close_us;
     v2g_time grace_us;
@@ -113,13 +113,41 @@ typedef struct {
     uint8_t fault;
 } v2g_why_;
 
+/* Of v2g/safety/excess.py: excess over time, and the highest of a bound's values that may still be followed. */
+#define V2G_SLOTS 64u
+
+typedef struct {
+    int64_t level;
+    int32_t weight;
+    v2g_time at;
+} v2g_excess_;
+
+typedef struct {
+    v2g_time end;
+    int64_t value;
+} v2g_past_;
+
+typedef struct {
+    int64_t value;
+    v2g_past_ past[V2G_SLOTS + 2u]; /* the latest ends last */
+    uint8_t count;
+} v2g_highest_;
+
+typedef struct {
+    v2g_highest_ most;
+    v2g_highest_ least;
+    v2g_excess_ excess;
+} v2g_flow_;
+
 typedef struct {
     bool commanded;
     bool closed;
+    bool arrived;
     v2g_time moves_until;
+    v2g_excess_ strays;
 } v2g_contact_;
 
-typedef enum { V2G_LASTS_CONNECTED, V2G_LASTS_DRIVEN, V2G_LASTS_VOLTAGE, V2G_LASTS_FLOW, V2G_LASTING } v2g_lasting_;
+typedef enum { V2G_LASTS_CONNECTED, V2G_LASTS_DRIVEN, V2G_LASTS_VOLTAGE, V2G_LASTING } v2g_lasting_;
 
 typedef struct {
     v2g_rating rating;
@@ -131,8 +159,11 @@ typedef struct {
     v2g_output driven;
     v2g_contact_ contact;
     int32_t voltage_mv;
+    int32_t current_ma;
     int32_t power_w;
-    v2g_time since[V2G_LASTING]; /* V2G_FOREVER: not wrong now */
+    v2g_flow_ current;
+    v2g_flow_ power;
+    v2g_excess_ lasting[V2G_LASTING];
     bool authorised;
     bool paused;
     v2g_time stop_at; /* V2G_FOREVER: none */
@@ -177,8 +208,10 @@ void v2g_monitor_drive(v2g_monitor *m, v2g_output *output, v2g_time now);
 bool v2g_monitor_close(v2g_monitor *m, v2g_time now);
 void v2g_monitor_open(v2g_monitor *m, v2g_time now);
 void v2g_monitor_feedback(v2g_monitor *m, bool closed, v2g_time now);
-/* Power out of the vehicle is negative; 0 for an irrelevant voltage. */
-void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t power_w, v2g_time now);
+/* The output with direct current; current out of the vehicle is negative. */
+void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t current_ma, v2g_time now);
+/* The power with alternating current, or of a coil; out of the vehicle is negative. */
+void v2g_monitor_drawn(v2g_monitor *m, int32_t power_w, v2g_time now);
 /* At least ten times a second. */
 void v2g_monitor_tick(v2g_monitor *m, v2g_time now);
 

@@ -72,7 +72,11 @@ class Grid:
     @property
     def facts(self) -> tuple[Fact, ...]:
         """The present limits, for a session without them."""
-        return ports.GridChanged(self.limits, self.tariff), ports.GridResponseChanged(self.response)
+        return (
+            ports.GridChanged(self.limits, self.tariff),
+            ports.GridResponseChanged(self.response),
+            ports.SetpointChanged(self.setpoint),
+        )
 
     @property
     def limits(self) -> tuple[Limit, ...]:

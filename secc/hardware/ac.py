@@ -1,5 +1,6 @@
 """A charge point with alternating current: mains behind a contactor; the vehicle's own charger controls the power."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -8,9 +9,16 @@ from secc.session import ports
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.safety.excess import microseconds
+from v2g.safety.flow import ALTERNATING, Flow
 
-OVERDRAW_S: Final = 5.0
+FOLLOW_S: Final = 5.0
 """Time for a vehicle to follow a lower limit (IEC 61851-1) before it is disconnected."""
+
+EXCESS_S: Final = 0.5
+"""How long it may then exceed the limit by its margin, dips included; a larger excess for a quarter at least."""
+LOOK_S: Final = 0.1
+"""Interval of checks while a vehicle exceeds its limit, or may still follow it."""
 
 
 Allow = Callable[[int, int], tuple[int, int]]
@@ -49,9 +57,9 @@ class AcEvse(Evse):
         allow: Allow = anything,
     ) -> None:
         self._mains, self._allow = mains, allow
-        self._most_w = most_w
         self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
-        self._over_since: float | None = None
+        self._output = Flow()
+        self._again: asyncio.TimerHandle | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         mains.on_change(self._line_changed)
 
@@ -71,6 +79,12 @@ class AcEvse(Evse):
                 return _refused()  # no cable check and no pre-charge with alternating current
         return super().execute(command)
 
+    async def close(self) -> None:
+        """See EvseHardware."""
+        if self._again is not None:
+            self._again.cancel()
+        await super().close()
+
     def _off(self) -> None:
         self._allowed = self._allow(0, 0)
 
@@ -88,17 +102,21 @@ class AcEvse(Evse):
 
     def _watch_output(self) -> None:
         """Disconnect a vehicle that exceeds its limits for longer than it needs to follow."""
-        present, now = self._mains.present, self._clock.monotonic()
-        power_w = present.voltage_mv * present.current_ma // 1_000_000
-        charge_w, discharge_w = self._allowed
-        margin_w = self._most_w // 20
-        if -discharge_w - margin_w <= power_w <= charge_w + margin_w:
-            self._over_since = None
-        elif self._over_since is None:
-            self._over_since = now
-            self._loop.call_later(OVERDRAW_S, self._watch_output)
-        elif now - self._over_since >= OVERDRAW_S:
+        if self._again is not None:
+            self._again.cancel()
+        now_us, (charge_w, discharge_w) = microseconds(self._clock.monotonic()), self._allowed
+        self._output = self._output.then(
+            self._mains.present.watts,
+            charge_w,
+            discharge_w,
+            margin=ALTERNATING,
+            follow_us=microseconds(FOLLOW_S),
+            now_us=now_us,
+        )
+        if self._output.excess.lasts(microseconds(EXCESS_S)):
             self.fault("over_current", active=True)
+        elif self._output.excess.weight or self._output.most.past or self._output.least.past:
+            self._again = self._loop.call_later(LOOK_S, self._watch_output)
 
 
 async def _refused() -> Fact:

@@ -11,6 +11,8 @@ from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.safety.excess import microseconds
+from v2g.safety.flow import DIRECT, Flow
 
 BREAKABLE_MA: Final = 1_000
 """Current that the contactor may interrupt without wear."""
@@ -22,11 +24,16 @@ REACHED_MV: Final = 10_000
 REACH_S: Final = 10.0
 """Tolerance of the voltage in the cable check, and its time limit."""
 
-STRAYED_S: Final = 1.0
-OVER_CURRENT_MA: Final = 10_000
-LEAST_MARGIN_W: Final = 500
-"""A current more than a tenth and 10 A above the command, or a power more than a twentieth and a
-fiftieth of the rating (at least 500 W) above it, or in the other direction, is a fault if it lasts this long."""
+FOLLOW_S: Final = 0.75
+EXCESS_S: Final = 1.0
+"""How long the stage may take to follow a lower command; and how long a current may then exceed the command, or flow in
+the other direction, by its margin, dips included; a larger excess for a quarter at least."""
+
+PRE_CHARGE_MA: Final = 2_000
+"""What flows into the vehicle's capacitors while only voltage is commanded (IEC 61851-23: 2 A)."""
+
+LOOK_S: Final = 0.1
+"""Interval of checks while a current exceeds its command."""
 
 
 class DcEvse(Evse):
@@ -47,8 +54,9 @@ class DcEvse(Evse):
         self._stage, self._isolation = stage, isolation
         self._demand = OFF
         self._highest_mv = 0
-        self._margin_w = max(LEAST_MARGIN_W, most_w // 50)
-        self._strayed_since: float | None = None
+        self._output = Flow()
+        self._charges = False
+        self._again: asyncio.TimerHandle | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         stage.on_report(self._reported)
         stage.on_fault(self.fault)
@@ -72,13 +80,16 @@ class DcEvse(Evse):
         """See EvseHardware."""
         match command:
             case ports.SetOutput():
+                self._charges = True
                 limit_w = command.charge_w if command.current_ma >= 0 else command.discharge_w
                 self._drive(Demand(command.voltage_mv, command.current_ma, limit_w))
                 return None
             case ports.StartPreCharge(voltage_mv=voltage_mv):
+                self._charges = False
                 self._drive(Demand(voltage_mv))
                 return None
             case ports.StartCableCheck(voltage_mv=voltage_mv):
+                self._charges = False
                 return self._cable_check(voltage_mv, self._offs)
         return super().execute(command)
 
@@ -113,31 +124,32 @@ class DcEvse(Evse):
         self._tell_interlock(lambda now: self._interlock.output(report.voltage_mv, now))
 
     def _watch_output(self) -> None:
-        now, present = self._clock.monotonic(), self._stage.present
+        present = self._stage.present
         if not self.contactors_closed and self._demand == OFF and present.voltage_mv < TOUCH_MV:
             self._highest_mv = 0
             self.fault("discharge_too_slow", active=False)
         elif self._highest_mv and present.voltage_mv > self._highest_mv * 11 // 10 + REACHED_MV:
             self.fault("over_voltage", active=True)
-        strayed = self._strayed()
-        if not strayed:
-            self._strayed_since = None
-        elif self._strayed_since is None:
-            self._strayed_since = now
-            self._loop.call_later(STRAYED_S, self._watch_output)
-        elif now - self._strayed_since >= STRAYED_S:
-            self.fault(strayed, active=True)
+        self._watch_current()
         self._watch_isolation()
 
-    def _strayed(self) -> str:
-        """Return the fault if the present flow persists: it must match the command, in size and
-        direction. Empty if it does."""
-        demand, present = self._demand, self.present
-        if abs(present.current_ma) > abs(demand.current_ma) * 11 // 10 + OVER_CURRENT_MA:
-            return "over_current"
-        forward_w = present.watts if demand.current_ma >= 0 else -present.watts
-        within = -self._margin_w <= forward_w <= demand.power_w * 21 // 20 + self._margin_w
-        return "" if within else "power_not_obeyed"
+    def _watch_current(self) -> None:
+        """The current must match the command, in size and direction."""
+        if self._again is not None:
+            self._again.cancel()
+        demand, present, now_us = self._demand, self._stage.present, microseconds(self._clock.monotonic())
+        most_ma = min(abs(demand.current_ma), demand.power_w * 1_000_000 // max(1, present.voltage_mv))
+        if not self._charges and demand.voltage_mv:
+            most_ma = max(most_ma, PRE_CHARGE_MA)
+        bounds = (most_ma, 0) if demand.current_ma >= 0 else (0, most_ma)
+        self._output = self._output.then(
+            present.current_ma, *bounds, margin=DIRECT, follow_us=microseconds(FOLLOW_S), now_us=now_us
+        )
+        if self._output.excess.lasts(microseconds(EXCESS_S)):
+            opposite = present.current_ma * demand.current_ma < 0
+            self.fault("power_not_obeyed" if opposite or not demand.current_ma else "over_current", active=True)
+        elif self._output.excess.weight:
+            self._again = self._loop.call_later(LOOK_S, self._watch_current)
 
     def _watch_isolation(self) -> None:
         """Watch the insulation while a current flows: the monitor continues in the charge loop."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from secc.hardware.ac import OVERDRAW_S, AcEvse, Mains
+from secc.hardware.ac import FOLLOW_S, AcEvse, Mains
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.check_log import CheckLog
@@ -323,12 +323,10 @@ class Assembly:
         """Return the safety monitor's limits for this charger."""
         kind, watch = self.config.kind, self.config.watch
         charge_w, discharge_w = self.charger.power_rating(_FAMILIES[kind])
-        slow = OVERDRAW_S + 1.0 if kind == "ac" else 1.0  # a vehicle on alternating current controls its power itself
         return ChargerRating(
             charge_w=charge_w,
             discharge_w=discharge_w,
-            margin_w=max(500, charge_w // 20 if kind == "ac" else charge_w // 50),
-            flow_s=slow,
+            follow_s=FOLLOW_S if kind == "ac" else 0.75,  # a vehicle on alternating current controls its power itself
             close_s=watch.contactor_s + 0.5,
         )
 

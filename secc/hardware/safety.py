@@ -15,7 +15,7 @@ from secc.hardware.driver_guard import guarded
 from secc.hardware.told_monitor import ToldMonitor
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
-from v2g.energy.limits import GridResponse, Limit
+from v2g.energy.limits import NO_RESPONSE, GridResponse, Limit, Setpoint, choose_setpoint
 from v2g.energy.settlement.records import (
     CommandAccepted,
     CommandRejected,
@@ -108,11 +108,13 @@ class SafetyChannel:
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
-        self._read: Callable[[], tuple[int, int]] | None = None
+        self._measure: Callable[[float], None] | None = None
         self._hardware: FaultyHardware | None = None
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
         self._last: Verdict | None = None
+        self._response = NO_RESPONSE
+        self._setpoint: Setpoint | None = None
         self._parts: list[Cut] = []
         self._stage: _Stage | None = None
         self._failure = ""
@@ -159,7 +161,7 @@ class SafetyChannel:
         self._stage = _Stage(stage, self)
         self._parts.append(stage)
         self._lower.append(self._stage.lower)
-        self._watch(lambda: (stage.present.voltage_mv, stage.present.power_w))
+        self._watch(lambda now: self._monitor.measured(stage.present.voltage_mv, stage.present.current_ma, now))
         stage.on_report(self._reported)
         return self._stage
 
@@ -172,7 +174,7 @@ class SafetyChannel:
         guarded = _Primary(device, self)
         self._parts.append(device)
         self._lower.append(guarded.lower)
-        self._watch(lambda: (0, device.report.sent_w))
+        self._watch(lambda now: self._monitor.drawn(device.report.sent_w, now))
         device.on_report(lambda _: self._look())
         return guarded
 
@@ -180,7 +182,7 @@ class SafetyChannel:
         """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: its
         limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
         self._parts += [] if part is None else [part]
-        self._watch(lambda: (0, watts()))
+        self._watch(lambda now: self._monitor.drawn(watts(), now))
 
         def allow(charge_w: int, discharge_w: int) -> tuple[int, int]:
             passed = self.drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
@@ -190,6 +192,7 @@ class SafetyChannel:
 
     def drive(self, output: Output) -> Output:
         """Return the permitted part of an output."""
+        self._time_setpoint()
         return self._tell(lambda now: self._monitor.drive(output, now))
 
     def switch(self, *, closed: bool) -> bool:
@@ -271,6 +274,9 @@ class SafetyChannel:
                     self._take_limit(limit)
             case ports.GridResponseChanged(response=response):
                 self._take_response(response)
+            case ports.SetpointChanged(setpoint=setpoint):
+                self._setpoint = setpoint
+                self._limit_setpoint()
             case ports.StopRequested():
                 self._tell(self._monitor.stop)
             case ports.PilotChanged(state=state) if self._basic:
@@ -303,12 +309,23 @@ class SafetyChannel:
 
     def _take_response(self, response: GridResponse) -> None:
         """Bound the power by the grid's frequency and voltage, signed into the vehicle."""
+        self._response = response
         bounds: dict[str, int] = {}
         if response.ceiling_w is not None:
             bounds["charge_w"] = max(0, response.ceiling_w)
         if response.floor_w is not None:
             bounds["discharge_w"] = max(0, -response.floor_w)
         self._tell(lambda now: self._monitor.limit("grid", now, **bounds))
+        self._limit_setpoint()
+
+    def _limit_setpoint(self) -> None:
+        """Bound the power by a set-point, which only the grid's response exceeds: towards it, or against nothing."""
+        setpoint = choose_setpoint(() if self._setpoint is None else (self._setpoint,), self._clock.utc_ms())
+        bounds: dict[str, int] = {}
+        if setpoint is not None and not self._basic:  # there limits alone count
+            bounds["charge_w"] = max(0, self._response.bend(max(0, setpoint.power_w)))
+            bounds["discharge_w"] = max(0, -self._response.bend(min(0, setpoint.power_w)))
+        self._tell(lambda now: self._monitor.limit("setpoint", now, **bounds))
 
     def _take_signed(self, payload: bytes, until_ms: int) -> None:
         try:
@@ -327,20 +344,22 @@ class SafetyChannel:
             until_s = self._clock.at(content.valid_until_ms)
             self._tell(lambda now: self._monitor.signed_less(content.power_w, until_s, now))
 
-    def _watch(self, read: Callable[[], tuple[int, int]]) -> None:
-        """Pass voltage (mV) and power (W) to the monitor at each check."""
-        self._read = read
+    def _watch(self, measure: Callable[[float], None]) -> None:
+        """Pass the measured output to the monitor at each check."""
+        self._measure = measure
         self._look()
 
     def _look(self) -> None:
-        if self._read is None:
-            self._tell(self._monitor.tick)
-            return
-        voltage_mv, power_w = self._read()
-        self._tell(lambda now: self._monitor.measured(voltage_mv, power_w, now))
+        self._tell(self._monitor.tick if self._measure is None else self._measure)
+
+    def _time_setpoint(self) -> None:
+        """A set-point may begin or end with time."""
+        if self._setpoint is not None:
+            self._limit_setpoint()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._time_setpoint()
         self._look()
         self._silent = self._silent + 1 if self._stage is not None and self._stage.driven else 0
         if self._silent == SILENT_TICKS:

@@ -33,9 +33,10 @@ class ToldMonitor(ChargerMonitor):
         now = self._clock()
         rating = self._told_rating
         times = {
-            each: _ms(getattr(rating, f"{each}_s")) for each in ("flow", "open", "close", "grace", "stop", "voltage")
+            each: _ms(getattr(rating, f"{each}_s"))
+            for each in ("follow", "excess", "open", "close", "grace", "stop", "voltage")
         }
-        powers = {each: _most(getattr(rating, each)) for each in ("charge_w", "discharge_w", "margin_w")}
+        powers = {each: _most(getattr(rating, each)) for each in ("charge_w", "discharge_w")}
         self._tell(inputs.Rating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
         for source, bounds in self._told_limits.items():
             self._tell_limit(source, now, bounds)
@@ -120,12 +121,20 @@ class ToldMonitor(ChargerMonitor):
         self._tell(inputs.Drive(**_output(passed)))
         return passed
 
-    def measured(self, voltage_mv: int, power_w: int, now: float) -> None:
+    def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
         """See ChargerMonitor."""
+        self._tell_flow(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma), now)
+        super().measured(voltage_mv, current_ma, now)
+
+    def drawn(self, power_w: int, now: float) -> None:
+        """See ChargerMonitor."""
+        self._tell_flow(inputs.Drawn(power_w=power_w), now)
+        super().drawn(power_w, now)
+
+    def _tell_flow(self, what: Input, now: float) -> None:
         if now - self._measured_at >= MEASURED_S:
             self._measured_at = now
-            self._tell(inputs.Measured(voltage_mv=voltage_mv, power_w=power_w))
-        super().measured(voltage_mv, power_w, now)
+            self._tell(what)
 
     def _tell(self, what: Input) -> None:
         if self._board is not None:

@@ -10,6 +10,8 @@ from v2g.hardware.interfaces import PrimaryDevice, PrimaryReport
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.safety.excess import Excesses
+from v2g.safety.flow import ALTERNATING
 
 INPUT_MV: Final = 400_000
 """Assumed supply voltage of the device; with the power it gives the reported current."""
@@ -44,7 +46,7 @@ class WptEvse(Evse):
         self._excited = (0, 0)  # mA and maximum W, for an alignment check
         self._troubles: dict[str, None] = {}
         self._told_device = ports.Device()
-        self._over_since: float | None = None
+        self._lasts = Excesses()
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         device.on_report(self._device_changed)
         device.on_fault(self._something_near)
@@ -158,11 +160,8 @@ class WptEvse(Evse):
     def _watch_output(self) -> None:
         """Switch off a device that sends more than commanded, also in an alignment check."""
         allowed_w = max(self._wanted_w or 0, self._excited[1])
-        if self._device.report.sent_w <= allowed_w * 11 // 10 + MARGIN_W:
-            self._over_since = None
-        elif self._over_since is None:
-            self._over_since = self._clock.monotonic()
-        elif self._clock.monotonic() - self._over_since >= OVER_S:
+        over = self._device.report.sent_w > allowed_w * 11 // 10 + (MARGIN_W if allowed_w else ALTERNATING.of(0))
+        if self._lasts("over", over, OVER_S, self._clock.monotonic()):
             self.fault("over_current", active=True)
 
 

@@ -34,7 +34,8 @@ class Walk:
         self.now = chance.choice((0.0, 1.0, 100.0, 3e6))
         self.driven = Output()
         self.closed = False
-        self.stuck, self.last = False, (0, 0)
+        self.stuck = False
+        self.last: tuple[str, tuple[Any, ...], dict[str, Any]] = ("measured", (0, 0), {})
         self.queue: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def rating(self) -> ChargerRating:
@@ -42,8 +43,8 @@ class Walk:
         return ChargerRating(
             charge_w=pick((11_000, 50_000, 350_000)),
             discharge_w=pick((0, 11_000, 30_000)),
-            margin_w=pick((0, 500, 1_100)),
-            flow_s=pick((1.0, 2.0, 6.0)),
+            follow_s=pick((0.0, 0.75, 2.0, 5.0)),
+            excess_s=pick((0.0, 0.5, 1.0, 4.0)),
             open_s=0.5,
             close_s=pick((1.0, 3.5)),
             grace_s=pick((0.0, 0.25)),
@@ -111,22 +112,26 @@ class Walk:
         return "feedback", (), {"closed": self.closed if self.chance.random() < 0.99 else not self.closed}
 
     def measured(self) -> Any:
+        """Return what flows, near its bounds or anything; for a while the same."""
         chance, driven = self.chance, self.driven
         if chance.random() < 0.01:
             self.stuck = not self.stuck
         if self.stuck:
-            return "measured", self.last, {}
-        if chance.random() < 0.8:
-            power_w = chance.choice((driven.charge_w, -driven.discharge_w))
-            power_w = min(400_000, max(-400_000, power_w)) * chance.choice((90, 100, 103, 105, 106, 120)) // 100
-            power_w += chance.choice((0, 0, -501, 499, 500, 501))
-            self.last = (chance.choice((0, 399_000, 400_000, 401_000)), power_w)
-        elif chance.random() < 0.2:
-            self.last = (-1, 499)  # rounded down, it is 1 W beyond a margin of 500 W
+            return self.last
+        wild = chance.random() < 0.05
+        voltage_mv = chance.choice((*MILLIVOLTS, -1, -2_000_000) if wild else (0, 399_000, 400_000, 401_000))
+        power_w = chance.choice((driven.charge_w, -driven.discharge_w))
+        power_w = chance.choice(WATTS) * chance.choice((1, -1)) if wild else min(400_000, max(-400_000, power_w))
+        if chance.random() < 0.5:
+            power_w = power_w * chance.choice((90, 100, 105, 106, 110, 130)) // 100
+            self.last = "drawn", (power_w + chance.choice((0, 0, -151, -150, 150, 151, 350, 501)),), {}
         else:
-            power_w = chance.choice(WATTS) * chance.choice((1, -1))
-            self.last = (chance.choice((*MILLIVOLTS, -1, -2_000_000)), power_w)
-        return "measured", self.last, {}
+            most = chance.choice((driven.charge_ma, -driven.discharge_ma))
+            by_power = power_w * 1_000_000 // max(1, voltage_mv)
+            current_ma = min(most, by_power, key=abs) * chance.choice((90, 100, 105, 106, 110, 130)) // 100
+            current_ma += chance.choice((0, 0, -1_001, -1_000, 1_000, 1_001, 2_001, 3_500, 3_501))
+            self.last = "measured", (voltage_mv, max(-(10**9), min(10**9, current_ma))), {}
+        return self.last
 
     def request(self) -> Any:
         chance, some = self.chance, self.chance.random
@@ -149,7 +154,7 @@ class Walk:
         if chance.random() < 0.7:
             bounds["discharge_w"] = chance.choice(WATTS)
         if chance.random() < 0.3:
-            bounds["from_s"] = self.now + self.seconds() - 1.0
+            bounds["from_s"] = self.now + chance.choice((0.0, self.seconds() - 1.0))
         if chance.random() < 0.5:
             bounds["until_s"] = self.now + self.seconds()
         return "limit", (chance.choice(SOURCES),), bounds

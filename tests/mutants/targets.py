@@ -26,9 +26,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
     "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py",)),
-    "fault_timers": Target(
-        "v2g/safety/fault_timers.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")
-    ),
+    "flow": Target("v2g/safety/flow.py", ("tests/safety/test_charger.py",)),
+    "contact": Target("v2g/safety/contact.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
     "interlock": Target(
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
@@ -170,10 +169,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "VehicleMonitor._look_at_wish: 'told' -> 'told?'": _TIMER,
         "VehicleMonitor._look_at_wish: 'driven' -> 'driven?'": _TIMER,
         "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?'": _TIMER,
-    },
-    "fault_timers": {
-        "FaultTimers.__call__: return False -> return None": _TRUTH,
-        "Contact.contradiction: return '' -> return None": _TRUTH,
     },
     "interlock": {
         "Interlock.__init__: 0 -> 1": "of both a voltage may be touched",

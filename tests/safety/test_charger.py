@@ -35,9 +35,16 @@ def charging(rating: ChargerRating = RATING, **changes: Any) -> ChargerMonitor:
     """Return one that drives what the vehicle bears, and that flows."""
     monitor = powered(rating, **changes)
     assert monitor.drive(FULL, T) == FULL
-    monitor.measured(400_000, 20_000, T)
+    measured(monitor, 400_000, 20_000, T)
     assert monitor.verdicts() == []
     return monitor
+
+
+def measured(monitor: ChargerMonitor, voltage_mv: int, power_w: int, now: float) -> None:
+    """A direct current of this power, W, is measured; without a voltage an alternating one."""
+    monitor.measured(voltage_mv, power_w * 1_000_000 // voltage_mv if voltage_mv else 0, now)
+    if not voltage_mv:
+        monitor.drawn(power_w, now)
 
 
 def found(monitor: ChargerMonitor, *times: float) -> list[Verdict]:
@@ -378,14 +385,14 @@ def test_everything_of_a_session_is_forgotten_with_it() -> None:
 
 def test_a_session_in_which_something_was_wrong_gets_nothing_more_and_the_next_one_does() -> None:
     monitor = charging()
-    monitor.measured(400_000, 30_000, T)
-    assert found(monitor, 0.99, 1.0) == [Open("power_not_obeyed")]
+    measured(monitor, 400_000, 30_000, T)
+    assert found(monitor, 0.24, 1.0) == [Open("power_not_obeyed")]
     monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T + 1)
     assert monitor.drive(FULL, T + 1) == NOTHING
     assert not monitor.close(T + 1)
     assert monitor.verdicts() == [Lower("power_not_obeyed", NOTHING)]  # it was opened already
     monitor.feedback(T + 1, closed=False)
-    monitor.measured(0, 0, T + 1)
+    measured(monitor, 0, 0, T + 1)
     monitor.authorise(T + 2, allowed=False)
     monitor.authorise(T + 2, allowed=True)
     monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T + 2)
@@ -481,7 +488,7 @@ def test_whatever_forbids_so_much_lowers_it_after_the_grace(what: str) -> None:
     tell(monitor)
     monitor.tick(T)
     assert found(monitor, 0.1, 0.24, 0.25) == [Lower(reason, output)]
-    monitor.measured(400_000, min(output.charge_w, 400 * output.charge_ma // 1_000), T + 0.3)
+    measured(monitor, 400_000, min(output.charge_w, 400 * output.charge_ma // 1_000), T + 0.3)
     assert found(monitor, 0.3, 0.5, 3.0) == []  # once
     assert monitor.live
 
@@ -490,7 +497,7 @@ def test_a_session_that_follows_in_its_grace_hears_nothing() -> None:
     monitor = charging()
     monitor.limit("site", T, charge_w=11_000)
     monitor.drive(Output(11_000, 0, 60_000, 0, 450_000), T + 0.2)
-    monitor.measured(400_000, 11_000, T + 0.2)
+    measured(monitor, 400_000, 11_000, T + 0.2)
     assert found(monitor, 0.25, 3.0) == []
     monitor.limit("site", T + 4, charge_w=10_000)  # the next grace begins anew
     assert found(monitor, 4.0, 4.24) == []
@@ -503,7 +510,7 @@ def test_a_signed_command_that_ends_takes_discharge_away() -> None:
     monitor.signed(8_000, T + 2, T)
     back = Output(0, 8_000, 0, 20_000, 450_000)
     assert monitor.drive(back, T) == back
-    monitor.measured(400_000, -8_000, T)
+    measured(monitor, 400_000, -8_000, T)
     assert found(monitor, 1.99, 2.0, 2.24) == []
     assert found(monitor, 2.25) == [Lower("limit", Output(0, 0, 0, 20_000, 450_000))]
 
@@ -516,7 +523,7 @@ def test_a_limit_that_ends_takes_discharge_away_and_a_later_one_lets_it_pass() -
     assert monitor.drive(back, T).discharge_w == 0
     monitor.verdicts()
     assert monitor.drive(back, T + 1) == back
-    monitor.measured(400_000, -8_000, T + 1)
+    measured(monitor, 400_000, -8_000, T + 1)
     assert found(monitor, 1.99, 2.0, 2.24) == []
     assert [each.reason for each in found(monitor, 2.25)] == ["limit"]
 
@@ -528,7 +535,7 @@ def test_the_grace_of_discharge_begins_when_something_is_told(end: str) -> None:
     monitor.signed(8_000, FOREVER, T)
     back = Output(0, 8_000, 0, 20_000, 450_000)
     assert monitor.drive(back, T) == back
-    monitor.measured(400_000, -8_000, T)
+    measured(monitor, 400_000, -8_000, T)
     if end == "rule":
         monitor.discharge("none", T + 1)
     elif end == "signature":
@@ -563,12 +570,12 @@ def test_a_contactor_that_outlived_its_session_does_not_cost_the_next_one() -> N
     monitor.authorise(T, allowed=False)
     assert found(monitor, 0.25) == [Open("not_authorised")]
     monitor.feedback(T + 0.3, closed=False)
-    monitor.measured(0, 0, T + 0.3)
+    measured(monitor, 0, 0, T + 0.3)
     monitor.authorise(T + 5, allowed=True)
     monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T + 5)
     assert monitor.close(T + 5)
     monitor.feedback(T + 5, closed=True)
-    monitor.measured(400_000, 30_000, T + 5)
+    measured(monitor, 400_000, 30_000, T + 5)
     assert found(monitor, 6.0) == [Open("power_not_obeyed")]
     monitor.authorise(T + 6, allowed=True)  # said again: still the same session
     assert not monitor.close(T + 6)
@@ -599,7 +606,7 @@ def test_a_loop_that_falls_silent_loses_power_and_then_the_contactor() -> None:
     assert monitor.drive(FULL, T + 0.99) == FULL
     assert found(monitor, 1.0, 1.24) == []
     assert found(monitor, 1.25) == [Lower("loop_silent", Output(0, 0, 60_000, 40_000, 450_000))]
-    monitor.measured(400_000, 0, T + 1.25)
+    measured(monitor, 400_000, 0, T + 1.25)
     assert monitor.close(T + 59.9)
     assert found(monitor, 59.99, 60.0, 60.24) == []
     assert found(monitor, 60.25) == [Open("silent")]
@@ -647,7 +654,7 @@ def test_voltage_may_be_asked_for_again_after_something_else() -> None:
 def pre_charging(voltage_mv: int, target_mv: int = 400_000) -> ChargerMonitor:
     """Return one that has pre-charged to this, and is asked for power at T."""
     monitor = powered(phase=Phase.VOLTAGE, target_mv=target_mv)
-    monitor.measured(voltage_mv, 0, T)
+    measured(monitor, voltage_mv, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
     return monitor
 
@@ -671,14 +678,14 @@ def test_none_does_at_another_one(voltage_mv: int) -> None:
 
 def test_a_voltage_that_is_reached_in_time_counts() -> None:
     monitor = pre_charging(300_000)
-    monitor.measured(400_000, 0, T + 0.9)
-    monitor.measured(350_000, 0, T + 1.5)  # the battery holds it from then on
+    measured(monitor, 400_000, 0, T + 0.9)
+    measured(monitor, 350_000, 0, T + 1.5)  # the battery holds it from then on
     assert monitor.drive(FULL, T + 2) == FULL
 
 
 def test_one_that_was_reached_before_counts_for_its_own_target_only() -> None:
     monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
-    monitor.measured(400_000, 0, T)
+    measured(monitor, 400_000, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
     monitor.request(Request(target_mv=400_000), T)
     assert monitor.drive(FULL, T + 2) == FULL
@@ -688,8 +695,8 @@ def test_one_that_was_reached_before_counts_for_its_own_target_only() -> None:
 
 def test_what_was_reached_on_the_way_is_measured_again_when_power_is_asked_for() -> None:
     monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
-    monitor.measured(400_000, 0, T)
-    monitor.measured(100_000, 0, T)
+    measured(monitor, 400_000, 0, T)
+    measured(monitor, 100_000, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
     assert monitor.drive(FULL, T).charge_w == 0
 
@@ -698,7 +705,7 @@ def test_what_was_reached_on_the_way_is_measured_again_when_power_is_asked_for()
 def test_power_needs_a_voltage_that_was_asked_for(target_mv: int | None) -> None:
     """After a cable check alone, or a pre-charge to nothing: nobody knows that the vehicle's voltage is there."""
     monitor = powered(phase=Phase.VOLTAGE, target_mv=target_mv)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
     assert monitor.drive(FULL, T).charge_w == 0
     assert not monitor.close(T + 1)
@@ -718,13 +725,13 @@ def test_a_voltage_of_which_nothing_was_measured_is_none() -> None:
 
 def test_what_is_measured_on_the_way_to_a_voltage_is_not_yet_that() -> None:
     monitor = pre_charging(300_000)
-    monitor.measured(310_000, 0, T + 0.5)
+    measured(monitor, 310_000, 0, T + 0.5)
     assert monitor.drive(FULL, T + 0.5).charge_w == 0
 
 
 def test_a_battery_that_has_risen_is_no_reason_to_wait_after_a_rest() -> None:
     monitor = pre_charging(400_000)
-    monitor.measured(440_000, 0, T)
+    measured(monitor, 440_000, 0, T)
     monitor.request(Request(phase=Phase.REST, closed_s=9), T)
     monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
     assert monitor.drive(FULL, T) == FULL
@@ -740,14 +747,14 @@ def test_a_rest_does_not_make_a_voltage_reached() -> None:
 def test_a_target_of_no_volts_is_not_reached_by_being_measured() -> None:
     monitor = pre_charging(400_000)
     monitor.request(Request(target_mv=0), T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     assert monitor.drive(FULL, T).charge_w == 0
 
 
 def test_the_loop_asks_for_power_without_waiting_for_a_voltage_again() -> None:
     monitor = charging(target_mv=None)
     monitor.request(Request(phase=Phase.REST, closed_s=9), T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
     assert monitor.drive(FULL, T) == FULL
 
@@ -764,69 +771,205 @@ def test_a_target_is_forgotten_when_everything_is_off() -> None:
     monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
     monitor.request(Request(phase=Phase.IDLE), T)
     monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER), T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
     assert monitor.drive(FULL, T).charge_w == 0
     monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
-    monitor.measured(400_000, 0, T)
+    measured(monitor, 400_000, 0, T)
     monitor.request(Request(phase=Phase.IDLE), T)
     monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER, target_mv=400_000), T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
     assert monitor.drive(FULL, T).charge_w == 0
 
 
 # -- what flows -------------------------------------------------------------------------------------------------------
 
+BACK = Output(0, 8_000, 0, 20_000, 450_000)
+
 
 @pytest.mark.parametrize(
-    ("driven", "power_w"),
+    ("driven", "most_ma"),
     [
-        (FULL, 21_501),
-        (FULL, -501),
-        (Output(0, 8_000, 0, 20_000, 450_000), -8_901),
-        (Output(0, 8_000, 0, 20_000, 450_000), 501),
-        (NOTHING, 501),
-        (NOTHING, -501),
-        (Output(20_000, 0, 10_000, 0, 450_000), 4_701),  # 10 A at 400 V
-        (Output(0, 8_000, 0, 10_000, 450_000), -4_701),
+        (FULL, 53_500),  # 50 A at 400 V, 2.5 A of control and 1 A of the sensor
+        (FULL, -1_000),
+        (BACK, -23_500),
+        (BACK, 1_000),
+        (NOTHING, 1_000),
+        (NOTHING, -1_000),
+        (Output(20_000, 0, 10_000, 0, 450_000), 13_500),  # 10 A
+        (Output(0, 8_000, 0, 10_000, 450_000), -13_500),
     ],
 )
-def test_what_flows_beyond_what_was_commanded_opens_after_its_time(driven: Output, power_w: int) -> None:
+def test_what_flows_beyond_what_was_commanded_opens_after_its_time(driven: Output, most_ma: int) -> None:
     monitor = powered()
     monitor.discharge("standard", T)
     assert monitor.drive(driven, T) == driven
-    inner = power_w - 1 if power_w > 0 else power_w + 1
-    monitor.measured(400_000, inner, T)
+    monitor.measured(400_000, most_ma, T)
+    assert found(monitor, 0.5, 5.0, 500.0) == []
+    monitor.measured(400_000, most_ma + (1 if most_ma > 0 else -1), T + 600)
+    assert found(monitor, 600.99) == []
+    assert found(monitor, 601.0) == [Open("power_not_obeyed")]
+
+
+@pytest.mark.parametrize(
+    ("ma", "took"), [(57_000, 0.5), (64_000, 0.25), (500_000, 0.25), (-2_000, 0.5), (-9_000, 0.25)]
+)
+def test_a_larger_excess_opens_sooner(ma: int, took: float) -> None:
+    monitor = charging()
+    monitor.measured(400_000, ma, T)
+    assert found(monitor, took - 0.01) == []
+    assert found(monitor, took) == [Open("power_not_obeyed")]
+
+
+def test_a_current_has_its_limit_whatever_the_power() -> None:
+    """300 A at 60 V are 18 kW, and five times what the vehicle bears."""
+    monitor = charging()
+    monitor.measured(60_000, 64_001, T)
+    assert found(monitor, 0.99) == []
+    monitor.measured(60_000, 300_000, T + 0.99)
+    assert found(monitor, 1.0) == [Open("power_not_obeyed")]
+
+
+@pytest.mark.parametrize("voltage_mv", [0, -1])
+def test_a_current_without_a_voltage_has_the_current_s_limit(voltage_mv: int) -> None:
+    monitor = charging()
+    monitor.measured(voltage_mv, 64_000, T)
     assert found(monitor, 0.5, 5.0) == []
-    monitor.measured(400_000, power_w, T + 6)
-    assert found(monitor, 6.99) == []
-    assert found(monitor, 7.0) == [Open("power_not_obeyed")]
+    monitor.measured(voltage_mv, 64_001, T + 6)
+    assert found(monitor, 6.99, 7.0) == [Open("power_not_obeyed")]
 
 
-def test_where_no_voltage_is_told_the_power_alone_counts() -> None:
+def test_a_lower_command_has_its_time_to_be_followed() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T + 10)
+    measured(monitor, 400_000, 20_000, T + 10)
+    assert found(monitor, 10.74, 10.8, 11.0) == []
+    assert found(monitor, 11.05) == [Open("power_not_obeyed")]
+
+
+def test_capacitors_are_charged_while_voltage_is_asked_for() -> None:
+    monitor = powered(phase=Phase.VOLTAGE)
+    monitor.measured(400_000, 2_000 + 3_500, T)
+    assert found(monitor, 1.0, 10.0) == []
+    monitor.measured(400_000, 2_000 + 3_501, T + 11)
+    assert found(monitor, 11.99, 12.0) == [Open("power_not_obeyed")]
+
+
+def test_with_alternating_current_the_power_counts() -> None:
     monitor = powered()
     driven = Output(20_000, 0, 10_000, 0, 450_000)
     assert monitor.drive(driven, T) == driven
-    monitor.measured(0, 21_500, T)
-    assert found(monitor, 0.5, 5.0) == []
+    monitor.drawn(21_150, T)
+    assert found(monitor, 0.5, 5.0, 50.0) == []
+    monitor.drawn(21_151, T + 60)
+    assert found(monitor, 60.99) == []
+    assert found(monitor, 61.0) == [Open("power_not_obeyed")]
 
 
-def test_a_margin_and_a_time_are_those_of_the_charger() -> None:
-    monitor = powered(ChargerRating(charge_w=50_000, discharge_w=0, margin_w=100, flow_s=6.0))
+@pytest.mark.parametrize(("most_w", "margin_w"), [(0, 150), (1, 500), (7_000, 500), (7_020, 501)])
+def test_the_margin_of_a_power(most_w: int, margin_w: int) -> None:
+    monitor = powered()
+    monitor.drive(Output(most_w, 0, 60_000, 0, 450_000), T)
+    monitor.drawn(most_w + margin_w, T)
+    assert found(monitor, 1.0, 100.0) == []
+    monitor.drawn(most_w + margin_w + 1, T + 101)
+    assert found(monitor, 101.99, 102.0) == [Open("power_not_obeyed")]
+    monitor = powered()
+    monitor.drawn(-150, T)
+    assert found(monitor, 1.0, 100.0) == []
+    monitor.drawn(-151, T + 101)
+    assert found(monitor, 101.99, 102.0) == [Open("power_not_obeyed")]
+
+
+def test_its_times_are_those_of_the_charger() -> None:
+    monitor = powered(ChargerRating(charge_w=50_000, discharge_w=0, follow_s=5.0, excess_s=0.5))
     monitor.drive(FULL, T)
-    monitor.measured(400_000, 21_101, T)
-    assert found(monitor, 5.9) == []
-    assert found(monitor, 6.0) == [Open("power_not_obeyed")]
+    monitor.drawn(20_000, T)
+    monitor.drive(NOTHING, T + 1)
+    assert found(monitor, 1.0, 6.0) == []
+    assert found(monitor, 6.1, 6.22, 6.25) == [Open("power_not_obeyed")]
 
 
-def test_what_flows_for_a_moment_only_is_borne() -> None:
+DIPS = [(4.5, 0.3), (0.9, 0.1), (0.36, 0.04), (0.5, 0.5), (0.1, 0.9), (0.04, 1.0), (0.1, 1.9), (0.2, 9.8)]
+
+
+def until_open(monitor: ChargerMonitor, wrong: Callable[[float], None], right: Callable[[float], None],
+               on_s: float, off_s: float) -> float | None:  # fmt: skip
+    """Return when it opens, at most 5 min, while something is wrong and right in turns, looked at each 20 ms."""
+    for tick in range(15_000):
+        now = T + tick / 50
+        (wrong if (tick / 50) % (on_s + off_s) < on_s else right)(now)
+        if any(isinstance(each, Open) for each in monitor.verdicts()):
+            return now - T
+    return None
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), DIPS)
+@pytest.mark.parametrize("wrong_ma", [300_000, -75_000])
+def test_dips_of_every_duty_do_not_hide_a_current(wrong_ma: int, on_s: float, off_s: float) -> None:
     monitor = charging()
-    monitor.measured(400_000, 30_000, T)
-    monitor.measured(400_000, 20_000, T + 0.9)
-    monitor.measured(400_000, 30_000, T + 1.0)
-    assert found(monitor, 1.9) == []
-    assert found(monitor, 2.0) == [Open("power_not_obeyed")]
+    took = until_open(
+        monitor,
+        lambda now: monitor.measured(400_000, wrong_ma, now),
+        lambda now: monitor.measured(400_000, 50_000, now),
+        on_s,
+        off_s,
+    )
+    assert took is not None
+    duty = on_s / (on_s + off_s)
+    assert took <= 1.0 / (4 * duty - (1 - duty) / 64) + on_s + off_s
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), DIPS[:-1])
+def test_dips_of_every_duty_do_not_hide_a_voltage(on_s: float, off_s: float) -> None:
+    monitor = charging()
+    took = until_open(
+        monitor,
+        lambda now: monitor.measured(490_000, 0, now),
+        lambda now: monitor.measured(440_000, 0, now),
+        on_s,
+        off_s,
+    )
+    assert took is not None
+    duty = on_s / (on_s + off_s)
+    assert took <= 0.4 / (duty - (1 - duty) / 64) + on_s + off_s
+
+
+@pytest.mark.parametrize("wrong_w", [22_000, -22_000])
+@pytest.mark.parametrize(("on_s", "off_s"), DIPS)
+def test_dips_of_every_duty_do_not_hide_a_vehicle_s_power(on_s: float, off_s: float, wrong_w: int) -> None:
+    monitor = powered(ChargerRating(charge_w=50_000, discharge_w=0, follow_s=5.0))
+    took = until_open(monitor, lambda now: monitor.drawn(wrong_w, now), lambda now: monitor.drawn(0, now), on_s, off_s)
+    assert took is not None
+
+
+def test_a_wrong_sample_now_and_then_is_no_fault() -> None:
+    monitor = charging()
+    for minute in range(60):
+        now = T + 60 * minute
+        monitor.measured(460_000, 300_000, now)
+        monitor.measured(400_000, 50_000, now + 0.1)
+        assert monitor.verdicts() == []
+
+
+def test_what_the_last_session_used_up_is_not_the_next_one_s() -> None:
+    monitor = charging()
+    monitor.measured(490_000, 53_501, T)
+    monitor.measured(490_000, 53_501, T + 0.39)
+    monitor.drive(NOTHING, T + 0.39)
+    monitor.open(T + 0.39)
+    monitor.feedback(T + 0.39, closed=False)
+    monitor.measured(0, 0, T + 0.39)
+    monitor.authorise(T + 0.4, allowed=False)
+    monitor.authorise(T + 0.4, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T + 0.4)
+    assert monitor.close(T + 0.4)
+    monitor.feedback(T + 0.4, closed=True)
+    assert monitor.drive(FULL, T + 0.4) == FULL
+    monitor.measured(490_000, 53_501, T + 0.5)
+    monitor.measured(490_000, 53_501, T + 0.89)
+    assert monitor.verdicts() == []
 
 
 # -- voltage ----------------------------------------------------------------------------------------------------------
@@ -834,18 +977,18 @@ def test_what_flows_for_a_moment_only_is_borne() -> None:
 
 def test_far_more_voltage_than_the_vehicle_bears_opens_at_once() -> None:
     monitor = charging()
-    monitor.measured(495_000, 0, T)
+    measured(monitor, 495_000, 0, T)
     assert monitor.verdicts() == []
-    monitor.measured(495_001, 0, T + 0.1)
+    measured(monitor, 495_001, 0, T + 0.1)
     assert monitor.verdicts() == [Open("over_voltage")]
 
 
 @pytest.mark.parametrize(("bears_mv", "most_mv"), [(450_000, 455_000), (800_000, 808_000), (500_000, 505_000)])
 def test_more_voltage_than_the_vehicle_bears_opens_after_400_ms(bears_mv: int, most_mv: int) -> None:
     monitor = powered(bears=Output(20_000, 0, 60_000, 0, bears_mv))
-    monitor.measured(most_mv, 0, T)
+    measured(monitor, most_mv, 0, T)
     assert found(monitor, 0.5, 5.0) == []
-    monitor.measured(most_mv + 1, 0, T + 6)
+    measured(monitor, most_mv + 1, 0, T + 6)
     assert found(monitor, 6.39) == []
     assert found(monitor, 6.4) == [Open("over_voltage")]
 
@@ -853,7 +996,7 @@ def test_more_voltage_than_the_vehicle_bears_opens_after_400_ms(bears_mv: int, m
 def test_a_voltage_behind_an_open_contactor_is_none_of_the_vehicles() -> None:
     monitor = ChargerMonitor(RATING)
     monitor.authorise(T, allowed=True)
-    monitor.measured(900_000, 0, T)
+    measured(monitor, 900_000, 0, T)
     assert found(monitor, 1.0, 5.0) == []
 
 
@@ -873,7 +1016,7 @@ def test_a_contactor_that_is_closed_from_the_first_is_welded() -> None:
 def test_a_contactor_that_does_not_open_in_time_is_welded() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.open(T)
     monitor.open(T + 0.4)  # its time runs from the first
     assert found(monitor, 0.49) == []
@@ -883,7 +1026,7 @@ def test_a_contactor_that_does_not_open_in_time_is_welded() -> None:
 def test_a_contactor_that_opens_in_time_is_well() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.open(T)
     monitor.feedback(T + 0.49, closed=False)
     assert found(monitor, 0.5, 5.0) == []
@@ -917,7 +1060,7 @@ def test_a_contactor_that_drops_by_itself_is_noticed() -> None:
 def test_a_contactor_that_bounces_while_it_moves_has_its_time() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.open(T)
     monitor.feedback(T + 0.1, closed=False)
     monitor.feedback(T + 0.2, closed=True)  # it may bounce for the grace, not for longer
@@ -939,7 +1082,7 @@ def test_one_that_closes_late_has_its_time_to_open_again() -> None:
 def test_what_is_told_of_the_contactor_is_looked_at() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.open(T)
     monitor.feedback(T + 0.5, closed=True)
     assert monitor.verdicts() == [Open("contactor_welded")]
@@ -952,7 +1095,7 @@ def test_what_is_told_of_the_contactor_is_looked_at() -> None:
 def test_a_contactor_that_the_monitor_opened_has_its_time_whatever_ends_meanwhile() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
-    monitor.measured(400_000, 0, T)
+    measured(monitor, 400_000, 0, T)
     monitor.request(Request(phase=Phase.IDLE), T)
     assert found(monitor, 0.0, 0.25) == [Open("not_requested")]
     monitor.authorise(T + 0.3, allowed=False)
@@ -964,7 +1107,7 @@ def test_a_contactor_that_the_monitor_opened_has_its_time_whatever_ends_meanwhil
 def test_one_that_bounces_at_first_is_given_its_whole_time_to_open() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
-    monitor.measured(0, 0, T)
+    measured(monitor, 0, 0, T)
     monitor.open(T)
     assert found(monitor, 0.45) == []
     monitor = ChargerMonitor(RATING)
@@ -982,7 +1125,7 @@ def test_it_says_open_again_as_long_as_something_is_commanded_that_may_not_be() 
     assert found(monitor, 0.25) == [Open("door")]
     monitor.open(T + 0.25)
     monitor.feedback(T + 0.3, closed=False)
-    monitor.measured(0, 0, T + 0.3)
+    measured(monitor, 0, 0, T + 0.3)
     assert not monitor.close(T + 0.4)
     assert monitor.verdicts() == []
     assert not monitor.live

@@ -267,7 +267,7 @@ async def _a_lower_limit_does_not_wait_for_the_disk(found: Rig) -> None:
 
 
 def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dc.DcEvse, "_strayed", lambda self: "")
+    patch.setattr(dc.DcEvse, "_watch_current", lambda self: None)
 
 
 @case(flow_is_not_compared)

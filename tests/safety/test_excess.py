@@ -60,12 +60,17 @@ def test_what_persists_uses_up_its_budget_in_its_time(budget: int, weight: int) 
     assert lasted(1, 0, weight, budget) == -(-budget * UNIT // weight // TICK) * TICK
 
 
-def test_a_budget_of_nothing_is_used_up_by_the_first_microsecond() -> None:
+def test_a_budget_of_nothing_is_used_up_by_the_first_sample() -> None:
     assert not Excess().lasts(0)
     assert not Excess().then(0, T).lasts(0)
-    assert not Excess().then(1, T).lasts(0)
-    assert Excess().then(1, T).then(1, T + 1).lasts(0)
-    assert not Excess().then(1, T).then(1, T + 1).lasts(1)
+    assert Excess().then(1, T).lasts(0)
+    assert not Excess().then(1, T).lasts(1)
+
+
+def test_nothing_is_done_about_an_excess_that_is_over_until_it_comes_back() -> None:
+    over = Excess().then(UNIT, T).then(UNIT, T + 999_000).then(0, T + 1_099_000)
+    assert not over.lasts(1_000_000)
+    assert over.then(1, T + 2_099_000).lasts(1_000_000)
 
 
 def test_a_smaller_excess_lasts_longer() -> None:

@@ -318,6 +318,7 @@ class AnyOrder(RuleBasedStateMachine):
         there = self.inlet[0] > 60_000 and self.now - self.idle_since > RATING.left_s and not self.silent
         asked = self.phase is not Phase.IDLE
         moves_s = RATING.open_s if self.closed else RATING.close_s
+        slack_w, follow_s = self.inlet[0] * 3.5 / 1000 + 1, RATING.follow_s * 65 / 64 + RATING.excess_s + SLACK_S
         wrong: dict[str, tuple[bool, float]] = {
             "joined": ((self.commanded or self.shown) and self.apart(), SLACK_S),
             "driven": (self.driven.within(self.most()) != self.driven, SLACK_S),
@@ -330,10 +331,10 @@ class AnyOrder(RuleBasedStateMachine):
             "high": (spoken and high_mv > most_mv + 5_000, 0.4 + LOOK_S),
             "current": (
                 spoken and self.closed and (max(ma) > 135_000 * 1.05 + 5_001 or min(ma) < -60_000 * 1.05 - 5_001),
-                RATING.current_s + LOOK_S,
+                RATING.bears_s + RATING.excess_s + LOOK_S,
             ),
-            "into": (spoken and flows_w > self.driven.charge_w * 1.05 + 501, RATING.flow_s + SLACK_S),
-            "out": (spoken and -flows_w > self.driven.discharge_w * 1.05 + 501, RATING.flow_s + SLACK_S),
+            "into": (spoken and flows_w > self.driven.charge_w * 1.05 + slack_w, follow_s),
+            "out": (spoken and -flows_w > self.driven.discharge_w * 1.05 + slack_w, follow_s),
             "unasked": (there and not self.opened, RATING.unasked_s + LOOK_S),
         }
         for what, (is_wrong, most_s) in wrong.items():

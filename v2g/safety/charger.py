@@ -14,7 +14,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.safety.fault_timers import Contact, FaultTimers
+from v2g.safety.contact import Contact
+from v2g.safety.excess import Excesses, microseconds
+from v2g.safety.flow import ALTERNATING, DIRECT, Flow
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 Discharge = Literal["none", "signed", "standard"]
@@ -25,6 +27,9 @@ OVER_VOLTAGE_PERCENT: Final = 110
 
 OVER_VOLTAGE_S: Final = 0.4
 """How long the output may exceed that voltage by more than its regulation tolerance (IEC 61851-23 CC.6.2)."""
+
+PRE_CHARGE_MA: Final = 2_000
+"""What flows into the vehicle's capacitors in pre-charge, which no command asks for (IEC 61851-23: 2 A)."""
 
 MATCHED_MV: Final = 20_000
 MATCH_S: Final = 1.0
@@ -53,13 +58,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
     """The charger's maxima, and reaction times of charger and vehicle.
 
-    `flow_s` is how long the flow may differ from the command, by more than `margin_w` and a twentieth.
+    A lowered command may be followed with a delay of `follow_s`; beyond that, a flow that exceeds the command, or the
+    other direction, by its margin (`v2g.safety.flow`) may last for `excess_s`, a larger one for a quarter at least.
     """
 
     charge_w: int
     discharge_w: int
-    margin_w: int = 500
-    flow_s: float = 1.0
+    follow_s: float = 0.75
+    excess_s: float = 1.0
     open_s: float = 0.5
     close_s: float = 3.5
     grace_s: float = 0.25
@@ -100,8 +106,10 @@ class ChargerMonitor:
         self._verdicts: list[Verdict] = []
         self._driven = NOTHING
         self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
-        self._voltage_mv = self._power_w = 0
-        self._lasts = FaultTimers()
+        self._voltage_mv = self._current_ma = self._power_w = 0
+        self._follow_us, self._excess_us = microseconds(rating.follow_s), microseconds(rating.excess_s)
+        self._current, self._power = Flow(), Flow()
+        self._lasts = Excesses()
         self._authorised = self._paused = False
         self._stop_at: float | None = None
         self._paused_stop_at: float | None = None
@@ -142,6 +150,8 @@ class ChargerMonitor:
             self._paused = paused
         elif not self._authorised:
             self._opened = ""  # that was at the end of the previous session
+            self._current, self._power = self._current.forget(), self._power.forget()
+            self._lasts.forget("connected", "driven", "voltage")
             self._stop_at = self._paused_stop_at if self._stop_at is None else self._stop_at
             self._paused_stop_at, self._paused = None, False
         self._authorised = allowed
@@ -227,7 +237,9 @@ class ChargerMonitor:
         allowed = self._allowed(now)
         most = self._bears if self._noticed_later(allowed) else allowed.output
         passed = output.within(most) if allowed.connected else NOTHING
-        self._driven = passed
+        if passed != self._driven:  # the session has followed
+            self._driven = passed
+            self._lasts.forget("driven")
         if passed != output:
             self._verdicts.append(Lower(allowed.reason or "limit", passed))
         return passed
@@ -244,6 +256,7 @@ class ChargerMonitor:
     def open(self, now: float) -> None:
         """The contactor was commanded open."""
         self._contact.open(now)
+        self._lasts.forget("connected")
         self._look(now)
 
     def feedback(self, now: float, *, closed: bool) -> None:
@@ -251,13 +264,18 @@ class ChargerMonitor:
         self._contact.feedback(now, closed=closed)
         self._look(now)
 
-    def measured(self, voltage_mv: int, power_w: int, now: float) -> None:
-        """The measured output; power out of the vehicle is negative. 0 for an irrelevant voltage."""
-        self._voltage_mv, self._power_w = voltage_mv, power_w
+    def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
+        """The measured output with direct current; current out of the vehicle is negative."""
+        self._voltage_mv, self._current_ma = voltage_mv, current_ma
         if self._target_mv and self._near(self._target_mv):
             self._matched = True
         if self._contact.commanded and voltage_mv > self._bears.voltage_mv * OVER_VOLTAGE_PERCENT // 100:
             self._open("over_voltage", now)
+        self._look(now)
+
+    def drawn(self, power_w: int, now: float) -> None:
+        """The measured power with alternating current, or of a coil; power out of the vehicle is negative."""
+        self._power_w = power_w
         self._look(now)
 
     def tick(self, now: float) -> None:
@@ -332,29 +350,37 @@ class ChargerMonitor:
             self._open(allowed.reason, now)
         elif self._lasts("driven", lowered != self._driven, self._rating.grace_s + notice_s, now):
             self._driven = lowered
+            self._lasts.forget("driven")
             self._verdicts.append(Lower(allowed.reason or "limit", lowered))
-        if self._lasts("voltage", self._contact.commanded and self._over_voltage(), OVER_VOLTAGE_S, now):
+        self._look_at_output(now)
+
+    def _look_at_output(self, now: float) -> None:
+        """Compare the measurements with the command."""
+        most_mv, driven = self._bears.voltage_mv, self._driven
+        beyond = self._contact.commanded and self._voltage_mv > most_mv + max(5_000, most_mv // 100)
+        if self._lasts("voltage", beyond, OVER_VOLTAGE_S, now):
             self._open("over_voltage", now)
-        if self._lasts("flow", self._strays(), self._rating.flow_s, now):
+        most_ma = self._current_of(driven.charge_w, driven.charge_ma)
+        least_ma = self._current_of(driven.discharge_w, driven.discharge_ma)
+        if self._phase is Phase.VOLTAGE:
+            most_ma = max(most_ma, PRE_CHARGE_MA)
+        now_us, follow_us = microseconds(now), self._follow_us
+        self._current = self._current.then(
+            self._current_ma, most_ma, least_ma, margin=DIRECT, follow_us=follow_us, now_us=now_us
+        )
+        self._power = self._power.then(
+            self._power_w, driven.charge_w, driven.discharge_w, margin=ALTERNATING, follow_us=follow_us, now_us=now_us
+        )
+        if self._current.excess.lasts(self._excess_us) or self._power.excess.lasts(self._excess_us):
             self._open("power_not_obeyed", now)
+
+    def _current_of(self, power_w: int, current_ma: int) -> int:
+        """Return the current, mA, that a command permits at the present voltage."""
+        return min(current_ma, power_w * 1_000_000 // max(1, self._voltage_mv))
 
     def _noticed_later(self, allowed: _Allowed) -> bool:
         """Return whether the vehicle learns of the lower limit only later."""
         return bool(self._notice_s and (allowed.output.charge_w or allowed.output.discharge_w))
-
-    def _over_voltage(self) -> bool:
-        most_mv = self._bears.voltage_mv
-        return self._voltage_mv > most_mv + max(5_000, most_mv // 100)
-
-    def _strays(self) -> bool:
-        """Return whether more flows than commanded, or in the other direction."""
-        driven = self._driven
-        most_w, least_w = driven.charge_w, driven.discharge_w
-        if self._voltage_mv:  # the power of the current may be less
-            most_w = min(most_w, self._voltage_mv * driven.charge_ma // 1_000_000)
-            least_w = min(least_w, self._voltage_mv * driven.discharge_ma // 1_000_000)
-        most_w, least_w = (each * 21 // 20 + self._rating.margin_w for each in (most_w, least_w))
-        return not -least_w <= self._power_w <= most_w
 
     def _open(self, reason: str, now: float) -> None:
         """Open for the rest of this session; the hardware's own faults may last longer."""

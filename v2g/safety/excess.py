@@ -66,8 +66,26 @@ class Excess(msgspec.Struct, frozen=True):
         return Excess(max(0, min(FULL, level)), weight, now_us)
 
     def lasts(self, budget_us: int) -> bool:
-        """Return whether a budget is used up; one of 0 with the first µs beyond the bound."""
-        return self.level >= max(1, budget_us * UNIT)
+        """Return whether a budget is used up, and the excess goes on; one of 0 is used up by the first sample."""
+        return bool(self.weight) and self.level >= budget_us * UNIT
+
+
+class Excesses:
+    """Excesses by name that have a size of right or wrong, and times in s."""
+
+    def __init__(self) -> None:
+        self._excesses: dict[str, Excess] = {}
+
+    def __call__(self, what: str, wrong: bool, seconds: float, now: float) -> bool:
+        """Return whether something is wrong, and has been for so long, dips included."""
+        excess = self._excesses.get(what, Excess()).then(UNIT if wrong else 0, microseconds(now))
+        self._excesses[what] = excess
+        return excess.lasts(microseconds(seconds))
+
+    def forget(self, *what: str) -> None:
+        """Forget these: they have been corrected."""
+        for each in what:
+            self._excesses.pop(each, None)
 
 
 class Highest(msgspec.Struct, frozen=True):

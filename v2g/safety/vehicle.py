@@ -15,7 +15,9 @@ from typing import Final
 
 import msgspec
 
-from v2g.safety.fault_timers import Contact, FaultTimers
+from v2g.safety.contact import Contact
+from v2g.safety.excess import Excesses, microseconds
+from v2g.safety.flow import DIRECT, PACK, Flow
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 OVER_VOLTAGE_PERCENT: Final = 110
@@ -23,8 +25,9 @@ OVER_VOLTAGE_S: Final = 0.4
 """Limits of the battery's voltage: that fraction of its maximum, and a time for exceeding it by 1 % (at least
 5 V), as IEC 61851-23 CC.6.2 gives a charger."""
 
-MARGIN_MA: Final = 5_000
-"""Tolerance of current above the battery's limit, for sensor errors, and a twentieth."""
+MESSAGE_W: Final = 500
+"""By how much, and a twentieth, a request may be above that in the last message: both change together, and numbers of
+messages are rounded. None at all is exact."""
 
 MATCHED_MV: Final = 20_000
 """Maximum voltage across a closing contactor."""
@@ -64,14 +67,16 @@ class BatteryReading(msgspec.Struct, frozen=True, kw_only=True):
 class VehicleRating(msgspec.Struct, frozen=True, kw_only=True):
     """Reaction times of a vehicle and its charger, s.
 
-    `flow_s` is how long the flow may exceed the request, by more than `margin_w` and a twentieth; `current_s` how long
-    it may exceed the battery's limit; `sensor_s` the maximum age of a reading, half of that when the contactor closes.
+    A lowered request may be followed with a delay of `follow_s`, a lowered limit of the battery with one of `bears_s`.
+    Beyond that, a flow that exceeds it, or the other direction, by its margin (`v2g.safety.flow`) may last for
+    `excess_s`, a larger one for a quarter at least. `sensor_s` is the maximum age of a reading, half of that when the
+    contactor closes.
     """
 
     sensor_s: float = 1.0
-    margin_w: int = 500
-    flow_s: float = 2.25
-    current_s: float = 1.25
+    follow_s: float = 2.0
+    bears_s: float = 1.0
+    excess_s: float = 1.0
     open_s: float = 2.75
     close_s: float = 2.0
     grace_s: float = 0.25
@@ -95,7 +100,8 @@ class VehicleMonitor:
     def __init__(self, rating: VehicleRating) -> None:
         self._rating = rating
         self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
-        self._lasts = FaultTimers()
+        self._lasts = Excesses()
+        self._asked, self._inlet, self._pack = Flow(), Flow(), Flow()
         self._verdicts: list[Verdict] = []
         self._battery = BatteryReading(voltage_mv=0, current_ma=0, bears=Output())
         self._inlet_mv = self._inlet_ma = 0
@@ -121,6 +127,8 @@ class VehicleMonitor:
     def begin(self) -> None:
         """A session begins."""
         self._forget()
+        self._lasts.forget("joined", "voltage", "driven", "told", "signed", "drawn")
+        self._asked, self._inlet, self._pack = Flow(), Flow(), Flow()
         self._session = True
 
     def end(self) -> None:
@@ -186,6 +194,8 @@ class VehicleMonitor:
         """The session requests this power; return the permitted part."""
         allowed = self._allowed(now)
         passed = output if output == NOTHING else output.within(allowed)
+        if passed != self._driven:  # the session has followed
+            self._lasts.forget("driven", "told", "signed")
         self._driven = passed
         if passed != output:
             self._verdicts.append(Lower(self._why(now) or "limit", passed))
@@ -194,6 +204,8 @@ class VehicleMonitor:
     def draw(self, power_w: int, now: float) -> int:
         """The session commands the vehicle's own charger to draw or feed (negative) this; return the permitted part."""
         allowed = self._driven.within(self._allowed(now))
+        if power_w != self._drawn_w:
+            self._lasts.forget("drawn")
         self._drawn_w = _clamp(power_w, allowed)
         if self._drawn_w != power_w:
             self._driven = allowed  # as the session does, which follows the verdict
@@ -314,18 +326,28 @@ class VehicleMonitor:
         if not self.live:
             return
         battery = self._battery
-        inlet = (self._inlet_mv, self._inlet_ma) if self._contact.closed else (battery.voltage_mv, battery.current_ma)
+        inlet_mv, inlet_ma = (self._inlet_mv, self._inlet_ma) if self._contact.closed else (0, 0)
         most_mv = battery.bears.voltage_mv
-        there_mv = max(battery.voltage_mv, inlet[0])
+        there_mv = max(battery.voltage_mv, inlet_mv)
         if there_mv > most_mv * OVER_VOLTAGE_PERCENT // 100:
             self._open("over_voltage", now)
         if self._lasts("voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now):
             self._open("over_voltage", now)
-        flows = (battery.current_ma, inlet[1])
-        most, least = (each * 21 // 20 + MARGIN_MA for each in (battery.bears.charge_ma, battery.bears.discharge_ma))
-        if self._lasts("current", max(flows) > most or min(flows) < -least, self._rating.current_s, now):
+        self._look_at_current(battery.bears, battery.current_ma, inlet_ma, now)
+
+    def _look_at_current(self, bears: Output, battery_ma: int, inlet_ma: int, now: float) -> None:
+        """Compare the current with the battery's limits and with the request."""
+        rating, now_us = self._rating, microseconds(now)
+        most, least, excess_us = bears.charge_ma, bears.discharge_ma, microseconds(rating.excess_s)
+        bears_us, follow_us = microseconds(rating.bears_s), microseconds(rating.follow_s)
+        self._pack = self._pack.then(battery_ma, most, least, margin=PACK, follow_us=bears_us, now_us=now_us)
+        self._inlet = self._inlet.then(inlet_ma, most, least, margin=DIRECT, follow_us=bears_us, now_us=now_us)
+        if self._pack.excess.lasts(excess_us) or self._inlet.excess.lasts(excess_us):
             self._open("over_current", now)
-        if self._lasts("flow", self._strays(), self._rating.flow_s, now):
+        inlet_mv = max(1, self._inlet_mv)
+        most, least = (each * 1_000_000 // inlet_mv for each in (self._driven.charge_w, self._driven.discharge_w))
+        self._asked = self._asked.then(self._inlet_ma, most, least, margin=DIRECT, follow_us=follow_us, now_us=now_us)
+        if self._asked.excess.lasts(excess_us):
             self._open("power_not_obeyed", now)
 
     def _look_at_wish(self, now: float) -> None:
@@ -336,7 +358,7 @@ class VehicleMonitor:
             live_w = signed_w if now < until_s else 0
             if self._lasts("signed", self._driven.discharge_w > live_w, SIGNED_S, now):
                 self._lower("not_signed", msgspec.structs.replace(self._driven, discharge_w=live_w))
-        requested_w = self._bearable(self._requested_w)
+        requested_w = self._requested_w * 21 // 20 + (MESSAGE_W if self._requested_w else 0)
         if self._lasts("told", self._driven.charge_w > requested_w, grace_s, now):
             self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._requested_w))
         if self._lasts("driven", self._driven.within(allowed) != self._driven, grace_s, now):
@@ -344,20 +366,12 @@ class VehicleMonitor:
         if self._lasts("drawn", _clamp(self._drawn_w, self._driven) != self._drawn_w, grace_s, now):
             self._lower("limit", self._driven)
 
-    def _strays(self) -> bool:
-        """Return whether more flows at the inlet than requested, or in the other direction."""
-        flows_w = self._inlet_mv * self._inlet_ma // 1_000_000
-        return not -self._bearable(self._driven.discharge_w) <= flows_w <= self._bearable(self._driven.charge_w)
-
-    def _bearable(self, power_w: int) -> int:
-        """Return the tolerated power for a requested one."""
-        return power_w * 21 // 20 + self._rating.margin_w
-
     def _age(self, sensor: str, now: float) -> float:
         return now - self._at.get(sensor, float("-inf"))
 
     def _lower(self, reason: str, allowed: Output) -> None:
         self._driven = self._driven.within(allowed)
+        self._lasts.forget("driven", "told", "signed", "drawn")
         self._drawn_w = _clamp(self._drawn_w, self._driven)
         self._verdicts.append(Lower(reason, self._driven))
 

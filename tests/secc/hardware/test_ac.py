@@ -90,7 +90,7 @@ async def test_what_the_vehicle_draws_and_gives_is_measured_and_metered(stand: S
 async def test_a_vehicle_that_draws_too_much_for_too_long_is_cut_off(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secc.hardware.ac.OVERDRAW_S", 0.2)
+    monkeypatch.setattr("secc.hardware.ac.FOLLOW_S", 0.2)
     await stand.connect()
     stand.evse.execute(ports.SetAcOutput(11_000, 0))
     stand.charger.drive(11_000)

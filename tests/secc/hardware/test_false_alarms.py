@@ -289,7 +289,8 @@ def test_sound_hardware_raises_no_alarm() -> None:
 
 def test_a_hastier_watch_would_raise_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
     """So the sessions show something: contactors that are slow, and fans that start late, are among them."""
-    assert "contactor_stuck_open" in alarms(0, 5, watch=WatchConfig(contactor_s=0.2))
+    slow = {word for seed in range(4) for word in alarms(seed, 5, watch=WatchConfig(contactor_s=0.2))}
+    assert "contactor_stuck_open" in slow
     monkeypatch.setattr("secc.hardware.evse.FAN_DEAD_S", 1.0)
     assert "fan_failed" in {word for seed in range(4) for word in alarms(seed, 5)}
 

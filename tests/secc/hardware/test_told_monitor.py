@@ -43,7 +43,7 @@ class Disobedient:
         self.monitor = ToldMonitor(RATING, lambda: self.now)
         self.events: list[Any] = []
         self.again: list[Callable[[], None]] = []
-        self.flow: tuple[int, int] | None = (400_000, 20_000)
+        self.flow: tuple[int, int] | None = (400_000, 50_000)
         self.sent: list[Line] = []
         self.monitor.tell_to(self)
         self.board.wire(msgspec.structs.replace(self.board.inputs, resistance_ohm=VEHICLE_OHM[PilotState.C]), self.now)
@@ -120,18 +120,18 @@ def deauthorise(rig: Disobedient) -> None:
     rig.monitor.authorise(rig.now, allowed=False)
 
 
-GRACE_S = RATING.grace_s
+GRACE_S, FLOW_S = RATING.grace_s, RATING.follow_s + RATING.excess_s
 BREACHES: dict[str, tuple[Callable[[Disobedient], None], float, str]] = {
     "the vehicle asks for nothing": (lambda rig: ask(rig, phase=Phase.IDLE), GRACE_S, "not_requested"),
     "it falls silent": (lambda rig: ask(rig, closed_s=0.5), 0.5 + GRACE_S, "silent"),
     "de-authorised": (lambda rig: deauthorise(rig), GRACE_S, "not_authorised"),
-    "stopped": (lambda rig: rig.monitor.stop(rig.now), GRACE_S + RATING.flow_s, "power_not_obeyed"),
+    "stopped": (lambda rig: rig.monitor.stop(rig.now), GRACE_S + FLOW_S, "power_not_obeyed"),
     "a fault": (lambda rig: rig.monitor.fault("isolation_low", rig.now, active=True), GRACE_S, "isolation_low"),
     "a lower limit, and it flows on": (
-        lambda rig: rig.monitor.limit("site", rig.now, charge_w=5_000), GRACE_S + RATING.flow_s, "power_not_obeyed"
+        lambda rig: rig.monitor.limit("site", rig.now, charge_w=5_000), GRACE_S + FLOW_S, "power_not_obeyed"
     ),
-    "more than commanded": (lambda rig: setattr(rig, "flow", (400_000, 30_000)), RATING.flow_s, "power_not_obeyed"),
-    "the other way": (lambda rig: setattr(rig, "flow", (400_000, -20_000)), RATING.flow_s, "power_not_obeyed"),
+    "more than commanded": (lambda rig: setattr(rig, "flow", (400_000, 75_000)), FLOW_S, "power_not_obeyed"),
+    "the other way": (lambda rig: setattr(rig, "flow", (400_000, -50_000)), FLOW_S, "power_not_obeyed"),
     "far too high a voltage": (lambda rig: setattr(rig, "flow", (500_000, 0)), 0.1, "over_voltage"),
     "nothing is told": (lambda rig: setattr(rig, "flow", None), TOLD_S, "not_told"),
 }  # fmt: skip
@@ -240,8 +240,11 @@ def test_the_longest_lines_are_within_the_bound() -> None:
     )
     word = "x" * 32
     limit = inputs.Limit(source=word, charge_w=most, discharge_w=most, from_ms=-forever, until_ms=-forever)
-    watts, times = ("charge_w", "discharge_w", "margin_w"), ("flow", "open", "close", "grace", "stop", "voltage")
-    rating = inputs.Rating(**dict.fromkeys(watts, most), **{f"{each}_ms": forever for each in times})
+    bounded, times = (
+        ("charge_w", "discharge_w", "follow_ms", "excess_ms"),
+        ("open", "close", "grace", "stop", "voltage"),
+    )
+    rating = inputs.Rating(**dict.fromkeys(bounded, most), **{f"{each}_ms": forever for each in times})
     for each in (request, limit, rating):
         line = encode(Line(65_535, Tell(65_535, each)))
         assert len(line) <= MAX_LINE

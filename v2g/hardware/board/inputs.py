@@ -13,7 +13,7 @@ UNBOUNDED: Final = 10**9
 Milliseconds = Annotated[int, Meta(ge=0, le=FOREVER_MS)]
 FromNow = Annotated[int, Meta(ge=-FOREVER_MS, le=FOREVER_MS)]
 Most = Annotated[int, Meta(ge=0, le=UNBOUNDED)]
-"""W, mA or mV, a magnitude."""
+"""W, mA or mV, a magnitude; or ms that are bounded."""
 Measured32 = Annotated[int, Meta(ge=-(2**31) + 1, le=2**31 - 1)]
 Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:+-]{1,32}\Z")]
 Phase = Literal["idle", "voltage", "power", "rest"]
@@ -25,8 +25,8 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="r
 
     charge_w: Most
     discharge_w: Most
-    margin_w: Most
-    flow_ms: Milliseconds
+    follow_ms: Most
+    excess_ms: Most
     open_ms: Milliseconds
     close_ms: Milliseconds
     grace_ms: Milliseconds
@@ -116,12 +116,19 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="dr
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="measured"):
-    """Voltage (0: irrelevant) and power of the output; out of the vehicle is negative."""
+    """Voltage and current of the output with direct current; out of the vehicle is negative."""
 
     voltage_mv: Measured32
+    current_ma: Measured32
+
+
+class Drawn(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="drawn"):
+    """Power with alternating current, or of a coil; out of the vehicle is negative."""
+
     power_w: Measured32
 
 
 Input = (
     Rating | Begin | Authorise | Forget | Stop | Fault | Request | Bears | Limit | Discharge | Signed | Drive | Measured
+    | Drawn
 )  # fmt: skip

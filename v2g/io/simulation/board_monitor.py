@@ -101,8 +101,10 @@ def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
             monitor.signed(power_w, max(0.0, now + _seconds(until_ms)), now)
         case inputs.Drive():
             monitor.drive(_output(what), now)
-        case inputs.Measured(voltage_mv=voltage_mv, power_w=power_w):
-            monitor.measured(voltage_mv, power_w, now)
+        case inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma):
+            monitor.measured(voltage_mv, current_ma, now)
+        case inputs.Drawn(power_w=power_w):
+            monitor.drawn(power_w, now)
 
 
 def _request(what: inputs.Request) -> Request:
@@ -120,8 +122,8 @@ def _rating(what: inputs.Rating) -> ChargerRating:
     return ChargerRating(
         charge_w=what.charge_w,
         discharge_w=what.discharge_w,
-        margin_w=what.margin_w,
-        flow_s=_seconds(what.flow_ms),
+        follow_s=_seconds(what.follow_ms),
+        excess_s=_seconds(what.excess_ms),
         open_s=_seconds(what.open_ms),
         close_s=_seconds(what.close_ms),
         grace_s=_seconds(what.grace_ms),

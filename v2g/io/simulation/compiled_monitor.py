@@ -17,6 +17,7 @@ _PHASES: Final = (Phase.IDLE, Phase.VOLTAGE, Phase.POWER, Phase.REST)
 _DISCHARGES: Final[tuple[Discharge, ...]] = ("none", "signed", "standard")
 _SOURCES: Final = 16
 _FAULTS: Final = 64
+_TIMES: Final = ("follow", "excess", "open", "close", "grace", "stop", "voltage")
 
 
 class _Output(Structure):
@@ -25,8 +26,8 @@ class _Output(Structure):
 
 class _Rating(Structure):
     _fields_ = [
-        *((each, c_int32) for each in ("charge_w", "discharge_w", "margin_w")),
-        *((each, c_int64) for each in ("flow", "open", "close", "grace", "stop", "voltage")),
+        *((each, c_int32) for each in ("charge_w", "discharge_w")),
+        *((each, c_int64) for each in _TIMES),
     ]
 
 
@@ -63,8 +64,8 @@ class CompiledMonitor:
             getattr(self._library, f"v2g_monitor_{each}").restype = c_bool
         self._faults: list[str] = []
         self._sources: list[str] = []
-        times = (rating.flow_s, rating.open_s, rating.close_s, rating.grace_s, rating.stop_s, rating.voltage_s)
-        powers = map(_int32, (rating.charge_w, rating.discharge_w, rating.margin_w))
+        times = (getattr(rating, f"{each}_s") for each in _TIMES)
+        powers = map(_int32, (rating.charge_w, rating.discharge_w))
         self._call("init", byref(_Rating(*powers, *map(_us, times))))
 
     def begin(self, now: float) -> None:
@@ -147,9 +148,13 @@ class CompiledMonitor:
         """See ChargerMonitor."""
         self._call("feedback", c_bool(closed), _time(now))
 
-    def measured(self, voltage_mv: int, power_w: int, now: float) -> None:
+    def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
         """See ChargerMonitor."""
-        self._call("measured", c_int32(_int32(voltage_mv)), c_int32(_int32(power_w)), _time(now))
+        self._call("measured", c_int32(_int32(voltage_mv)), c_int32(_int32(current_ma)), _time(now))
+
+    def drawn(self, power_w: int, now: float) -> None:
+        """See ChargerMonitor."""
+        self._call("drawn", c_int32(_int32(power_w)), _time(now))
 
     def tick(self, now: float) -> None:
         """See ChargerMonitor."""

@@ -1,0 +1,59 @@
+"""What flows, compared with what may flow: size and direction, with margins and over time. Pure.
+
+Shared by sessions and monitors of both roles; each has its own state and its own bounds.
+"""
+
+from typing import Final
+
+import msgspec
+
+from v2g.safety.excess import Excess, Highest, weigh
+
+FRACTION: Final = 20
+"""The accuracy of a controlled current, a twentieth (IEC 61851-23: 5 % of the command above 50 A)."""
+
+
+class Margin(msgspec.Struct, frozen=True):
+    """Tolerance of a flow: `sensor` always, and for a flow that is permitted `control` or a twentieth of its bound.
+
+    In the forbidden direction, and at a bound of 0, nothing is controlled: only the sensor's error remains.
+    """
+
+    sensor: int
+    control: int
+
+    def of(self, bound: int) -> int:
+        """Return the margin of a bound."""
+        return self.sensor + (max(self.control, bound // FRACTION) if bound else 0)
+
+
+DIRECT: Final = Margin(sensor=1_000, control=2_500)
+"""Of a direct current, mA: the offset of a sensor for hundreds of amperes, and the accuracy of control below 50 A
+(IEC 61851-23: 2.5 A)."""
+
+ALTERNATING: Final = Margin(sensor=150, control=350)
+"""Of a power of a vehicle's own charger, or a coil, W: its stand-by and the meter's starting current in three phases
+are below 150 W; the step of a duty cycle is 0.1 % or 0.06 A, of control 0.5 A in each of three phases."""
+
+
+PACK: Final = Margin(sensor=5_000, control=0)
+"""Of the current at a battery's terminals, mA: with it flows what the vehicle's own loads draw, 2 kW at 400 V."""
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """A flow's bounds, which may be followed with a delay, and its excess over them."""
+
+    most: Highest = Highest()
+    least: Highest = Highest()
+    excess: Excess = Excess()
+
+    def then(self, flow: int, most: int, least: int, *, margin: Margin, follow_us: int, now_us: int) -> "Flow":
+        """Return it with a sample of the flow, signed, and the present bounds into the vehicle and out of it, both
+        magnitudes."""
+        up, down = self.most.then(most, now_us, follow_us), self.least.then(least, now_us, follow_us)
+        weight = max(weigh(flow - up.most, margin.of(up.most)), weigh(-flow - down.most, margin.of(down.most)))
+        return Flow(up, down, self.excess.then(weight, now_us))
+
+    def forget(self) -> "Flow":
+        """Return it without its excess; bounds that may still be followed stay."""
+        return Flow(self.most, self.least)
