@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection, insert
 
 from benchmarks.figures import Figure, median
@@ -17,6 +18,7 @@ from csms.db.tables import posting_entries, postings
 from tests.csms.databases import Databases, running_cluster
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, period_of
 from v2g.energy.settlement.canonical import canonical
+from v2g.pki.keys import SoftwareKey
 
 ABOUT = "a month of a million sessions in the books: close it, check it, and read one vehicle's month"
 
@@ -54,7 +56,8 @@ def _figures(kind: str, url: str, sessions: int) -> Iterator[Figure]:
         return Figure(name="books", figure=f"{kind}, {sessions:,} sessions: {what}", unit=unit, value=value,
                       target=target, note=note)  # fmt: skip
 
-    spent, closed = _timed(lambda: store.do(books.close, _PERIOD, _LATER_MS, UTC))
+    key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    spent, closed = _timed(lambda: store.do(books.close, _PERIOD, _LATER_MS, UTC, key))
     assert closed.postings == sessions
     yield figure("close the month", "s", spent, note="reads every posting and its entries, and chains their digest")
     spent, intact = _timed(lambda: store.do(books.is_intact, closed))

@@ -152,9 +152,9 @@ PARAMETERS: Final = (
     Parameter(
         "Version",
         ("SIGNED_DISCHARGE",),
-        {1: "the messages of V2GDischarge.asn", 2: "with checkpoints"},
+        {1: "the messages of V2GDischarge.asn", 2: "with checkpoints", 3: "with the end signed"},
         ("charger.signed_discharge.checkpoints",),
-        "2, else 1 (`services.signed_discharge`, `services.checkpoints`)",
+        "3, else 2, else 1 (`services.signed_discharge`, `services.checkpoints`)",
         "ours; id by charger.signed_discharge.service_id",
     ),
     Parameter(

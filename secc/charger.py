@@ -114,6 +114,7 @@ class Charger:
             meter_public_key=_public_key(self.controllers[0].owner.meter),
             premises=self._premises(),
             keys=self.controllers[0].archive.keys,
+            received=self._keep_receipt,
         )
         watch = None
         if self.config.station.frequency is not None:
@@ -152,6 +153,20 @@ class Charger:
     def connected(self) -> bool:
         """Whether the socket to the back end is open now."""
         return self.station is not None and self.station.connected
+
+    def _keep_receipt(self, session_id: str, receipt: bytes) -> None:
+        """Store the back end's receipt of a journal in the session's bundle, in the thread that makes bundles."""
+
+        def keep() -> None:
+            for controller in self.controllers:
+                controller.archive.keep_receipt(session_id, receipt)
+
+        self.controllers[0].bundles.do(keep, lambda: None).add_done_callback(self._receipt_kept)
+
+    def _receipt_kept(self, kept: "asyncio.Future[None]") -> None:
+        """Report a receipt that could not be stored: the bundle is incomplete without it."""
+        if not kept.cancelled() and (error := kept.exception()) is not None:
+            self.observe(Observe("settlement", "receipt_lost", {"reason": str(error)[:200]}))
 
     def energy_managers(self) -> "Iterator[EnergyManager]":
         """Yield the energy managers of the site, to be opened and closed."""

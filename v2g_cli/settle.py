@@ -51,6 +51,9 @@ Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlem
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")
 ]
+INCOMPLETE = 10
+"""Exit code for a bundle that is verified, but whose end nobody beside the charger signed."""
+
 _ANY_REACTION_S = 3600.0
 """For showing, which does not verify against it."""
 
@@ -169,14 +172,15 @@ def verify(
 
     Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
 
-    Exit code 9 if any check fails; the message names file and line.
+    Exit code 9 if any check fails; the message names file and line. 10 if nobody but charger and meter signed that the
+    journal goes to the session's end, as the first line says.
     """
     from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
     from v2g.energy.settlement.corrections import read_addendum, read_corrected
     from v2g.iso15118.confirmations import read_confirmation
 
-    files = _files(directory, keys)
+    files, operators = _files(directory, keys), _operators(operator)
     report = verify_bundle(
         files,
         anchors=_anchors(root),
@@ -186,22 +190,29 @@ def verify(
         signed_only=require is not Required.NOTHING,
         checkpoints_only=require is Required.CHECKPOINTS,
         copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
+        operators=operators or (),
     )
     if corrections is not None:
         name = str(corrections)
         entries = read_corrected(_file(corrections, keys), files[JOURNAL], name=name)
-        report = msgspec.structs.replace(
-            report, addendum=read_addendum(entries, operators=_operators(operator), name=name)
-        )
+        report = msgspec.structs.replace(report, addendum=read_addendum(entries, operators=operators, name=name))
     read_twice = _read_independently(files) if independent else None
     if json:
-        print_json({"directory": str(directory), "verified": True, "report": report, "independent": read_twice})
+        found = {"directory": str(directory), "verified": True, "complete": report.complete}
+        print_json({**found, "report": report, "independent": read_twice})
+        _exit_incomplete(report)
         return
     for line in report.lines():
         say(line)
     if independent:
         say(f"{read_twice} signed messages read alike by asn1tools, by the published module V2GDischarge.asn")
-    say(f"{directory}: verified")
+    say(f"{directory}: verified" + ("" if report.complete else ", but incomplete"))
+    _exit_incomplete(report)
+
+
+def _exit_incomplete(report: "Report") -> None:
+    if not report.complete:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _read_independently(files: Mapping[str, bytes]) -> int:

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g import typed_json
+from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.operator import JournalReceipt
 from v2g.errors import OcppError, TimeoutExpired, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
@@ -42,10 +45,12 @@ class JournalUploader:
         clock: Clock,
         observe: Callable[[Observe], None],
         delivered: Callable[[], None],
+        received: Callable[[str, bytes], None],
         *,
         stranger: str | None = None,
     ) -> None:
-        """`delivered` is called when the queue has become empty.
+        """`delivered` is called when the queue has become empty, `received` with a session's id and the operator's
+        receipt of its complete journal (canonical JSON), which is not verified here.
 
         `stranger`: the URL of a CSMS known not to support journals, empty if none; with None every CSMS is tried again
         on each connection.
@@ -58,6 +63,7 @@ class JournalUploader:
         self._clock = clock
         self._observe = observe
         self._delivered = delivered
+        self._received = received
         self._wake = asyncio.Event()
         self._not_before = 0.0
         self._attempts = 0
@@ -99,9 +105,10 @@ class JournalUploader:
             request = self._request("JournalEntries", {**data, "lines": list(lines.lines)})
         else:
             request = self._request("JournalCertificates", data | msgspec.to_builtins(lines.signers))
-        status, reason = "", ""
+        status, reason, given = "", "", None
         try:
             answer = await self._runner.call(request, DataTransferResponse)
+            given = answer.data
             status, reason = answer.status, answer.status_info.reason_code if answer.status_info else ""
         except OcppError as error:
             status = error.answer
@@ -111,6 +118,8 @@ class JournalUploader:
         if status == "Accepted" or (lines.signers is not None and status == "UnknownMessageId"):
             self._attempts = 0
             await self._forget(lines, accepted=True)
+            if isinstance(given, dict) and "receipt" in given:
+                self._take_receipt(lines.session_id, given["receipt"])
             return
         self._note("journal_refused", status=status, reason=reason, lines=len(lines.lines))
         if self._stranger is not None and (status in _UNKNOWN or (status == "Rejected" and reason not in _REASONS)):
@@ -132,6 +141,14 @@ class JournalUploader:
     @staticmethod
     def _request(message_id: str, data: dict[str, Any]) -> DataTransferRequest:
         return DataTransferRequest(vendor_id=VENDOR, message_id=message_id, data=data)
+
+    def _take_receipt(self, session_id: str, given: Any) -> None:
+        try:
+            receipt = typed_json.convert(given, JournalReceipt)
+        except msgspec.ValidationError as error:
+            self._note("journal_receipt_invalid", session_id=session_id, reason=str(error)[:200])
+            return
+        self._received(session_id, canonical(receipt))
 
     @property
     def _url(self) -> str:

@@ -1,5 +1,7 @@
 """Functional block P: vendor extensions."""
 
+import msgspec
+
 from csms.db.queries import payments
 from csms.ocpp.base import VENDOR, HandlerContext
 from v2g.errors import CodecError, OcppError, V2GError
@@ -25,7 +27,8 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
         if error.exit_code == 8:  # storage: the station must try again
             raise OcppError("the journal cannot be stored at present", answer="InternalError") from error
         return _refusal("JournalRefused", error)
-    return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head})
+    receipt = {} if result.receipt is None else {"receipt": msgspec.to_builtins(result.receipt)}
+    return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head, **receipt})
 
 
 async def _keep(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:

@@ -18,14 +18,16 @@ from csms.db.store import Store
 from csms.domain.transactions.journals import Copy, read_certificates, read_delivery
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.checkpoints import check_checkpoints
-from v2g.energy.settlement.canonical import parse_canonical
+from v2g.energy.settlement.canonical import canonical, parse_canonical
 from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.records import CheckpointAnswered
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.storage.journal_file import JournalFile
 from v2g.observe import Observe, Scalar
+from v2g.pki.keys import SigningKey
 
 _MAX_KEPT: Final = 512
 """Copies cached in memory, 32 bytes a line."""
@@ -35,21 +37,35 @@ _ATTEMPTS: Final = 5
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """State of a copy after a delivery: its number of `lines` and its `head` hash."""
+    """State of a copy after a delivery: its number of `lines` and its `head` hash.
+
+    `receipt`: the operator's of the complete journal, None before, and of journals completed in earlier versions.
+    """
 
     lines: int
     head: str
+    receipt: JournalReceipt | None = None
 
 
 class JournalStore:
     """Accepts deliveries, and passes complete journals on to be booked.
 
-    `directory`: where older versions stored copies, <station>/<session>.jsonl; imported once.
+    `key` signs receipts of complete journals. `directory`: where older versions stored copies,
+    <station>/<session>.jsonl; imported once.
     """
 
-    def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog, bookkeeper: Bookkeeper) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        store: Store,
+        clock: Clock,
+        observe: EventLog,
+        bookkeeper: Bookkeeper,
+        key: SigningKey,
+    ) -> None:
         self._directory = directory
         self._bookkeeper = bookkeeper
+        self._key = key
         self._store = store
         self._clock = clock
         self._observe = observe
@@ -81,7 +97,7 @@ class JournalStore:
                 await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
                     await check_checkpoints(self._store, self._observe, session_id)
-        return Delivered(copy.lines, copy.head)
+            return Delivered(copy.lines, copy.head, await self._receipt(copy, station_id, session_id))
 
     async def take_certificates(self, station_id: str, data: Any) -> None:
         """Accept the certificates of a session's signers. Raises CodecError, RefusedError and StoreError."""
@@ -127,11 +143,24 @@ class JournalStore:
             row = records.JournalRow(
                 station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
             )
-            if not fresh or await self._store.run(records.append_journal, row, before, fresh, self._clock.utc_ms()):
+            now_ms = self._clock.utc_ms()
+            receipt = await asyncio.to_thread(self._received, row, now_ms) if fresh and copy.ended else None
+            if not fresh or await self._store.run(records.append_journal, row, before, fresh, now_ms, receipt):
                 self._keep((station_id, session_id), copy)
                 return copy, fresh
             copy = None  # another node accepted a delivery since
         raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
+
+    def _received(self, row: records.JournalRow, now_ms: int) -> bytes:
+        """Return the operator's receipt of a journal that its lines complete; the station puts it into the bundle."""
+        received = JournalReceived(
+            station_id=row.station_id, session_id=row.session_id, entries=row.lines, head=row.head, utc_ms=now_ms
+        )
+        return canonical(JournalReceipt(received=received, seal=seal(received, self._key)))
+
+    async def _receipt(self, copy: Copy, station_id: str, session_id: str) -> JournalReceipt | None:
+        stored = await self._store.read(records.journal_receipt, station_id, session_id) if copy.ended else None
+        return None if stored is None else parse_canonical(stored, JournalReceipt, where=session_id)
 
     async def _read(self, station_id: str, session_id: str) -> Copy:
         copy = Copy(station_id, session_id)

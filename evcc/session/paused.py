@@ -20,7 +20,9 @@ class Choice(msgspec.Struct, frozen=True):
     needs_by_secc: bool = False
     """Whether the charger sets departure and states of charge (MobilityNeedsMode 2)."""
     checkpoints: bool = False
-    """Whether signed discharge has version 2, in which this vehicle countersigns the charger's journal."""
+    """Whether signed discharge has version 2 or 3, in which this vehicle countersigns the charger's journal."""
+    ends: bool = False
+    """Whether it has version 3, in which this vehicle signs the end of the session."""
     added: tuple[tuple[int, int], ...] = ()
     """Other value-added services with their parameter sets."""
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from secc.hardware.meter import Meter
-from v2g.energy.settlement.bundle import OCMF_FILES, Chains, write_bundle
+from v2g.energy.settlement.bundle import OCMF_FILES, RECEIPT, SIGNATURE, Chains, write_bundle
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.ocmf import Assignment, EndReason, MeterIdentity
@@ -33,6 +33,7 @@ from v2g.pki.keys import LeafKey, SoftwareKey
 from v2g_station.store import Signers
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
+RECEIPT_SUFFIX: Final = ".receipt.json"
 COUNTER: Final = "pagination"
 
 END_REASONS: Final[Mapping[str, EndReason]] = MappingProxyType(
@@ -139,9 +140,29 @@ class Archive:
         )
         directory = self.settlements / session_id
         write_files(directory, files, keys=self.keys)
+        self._join_receipt(session_id)
         path.unlink()  # it is in the bundle now
         self._contract_file(session_id).unlink()
         return len(entries)
+
+    def keep_receipt(self, session_id: str, receipt: bytes) -> None:
+        """Store the back end's receipt of a complete journal in its bundle, or until there is one."""
+        if not (self._path(session_id).exists() or self._bundled(session_id)):
+            return  # another EVSE's, or removed
+        write_files(self._journals, {f"{session_id}{RECEIPT_SUFFIX}": receipt}, keys=self.keys)
+        if self._bundled(session_id):
+            self._join_receipt(session_id)
+
+    def _bundled(self, session_id: str) -> bool:
+        return (self.settlements / session_id / SIGNATURE).exists()
+
+    def _join_receipt(self, session_id: str) -> None:
+        """Move a receipt that has arrived into the bundle."""
+        waiting = self._journals / f"{session_id}{RECEIPT_SUFFIX}"
+        if waiting.exists():
+            receipt = open_lines(waiting.read_bytes(), self.keys, waiting.name)
+            write_files(self.settlements / session_id, {RECEIPT: receipt}, keys=self.keys)
+            waiting.unlink(missing_ok=True)
 
     def reopen_journal(self, session_id: str) -> JournalFile | None:
         """Return the journal of a paused session, None when there is none, or it has ended.

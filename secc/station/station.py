@@ -68,8 +68,10 @@ class Station:
         meter_public_key: bytes = b"",
         premises: Premises = PREMISES,
         keys: RecordKeys | None = None,
+        received: Callable[[str, bytes], None] = lambda session_id, receipt: None,
     ) -> None:
-        """Open the store, sealed with `keys`. `boot_id` identifies the machine's current boot (Linux:
+        """Open the store, sealed with `keys`. `received` gets the back end's receipt of a session's complete journal.
+        `boot_id` identifies the machine's current boot (Linux:
         /proc/sys/kernel/random/boot_id), `premises` is what the station knows of its charger.
 
         Raises StoreError, and KeyAccessError for unusable TLS files.
@@ -148,6 +150,7 @@ class Station:
             clock,
             observe,
             delivered=self._idle.set,
+            received=received,
             stranger=None if config.journal_copies == "always" else notes.get(STRANGER, b"").decode(),
         )
         self._was_online = False

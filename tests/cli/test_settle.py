@@ -20,9 +20,11 @@ from tests.energy.settlement.conftest import Session, run_whole_session, start_m
 from tests.energy.settlement.test_ocpi import SCHEMA
 from tests.pki.test_ocsp import signer
 from tests.sealing import new_keys
+from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.records import LineCorrected, TariffSet
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
+from v2g.energy.settlement.records import LineCorrected, SessionStarted, TariffSet
 from v2g.errors import RevocationError
 from v2g.io.storage.journal_file import read_files, write_files
 from v2g.io.storage.record_keys import RecordKeys
@@ -205,6 +207,33 @@ def test_a_tariff_that_does_not_fit_is_named_in_one_line(v2g: Run, bundle: Path,
 
 
 @pytest.mark.requirement("R32", "R33")
+def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    entries = verify_lines((bundle / "journal.jsonl").read_bytes())
+    started = entries[0].data
+    assert isinstance(started, SessionStarted)
+    alone = v2g("settle", "verify", str(bundle))
+    assert (alone.code, alone.output.startswith("INCOMPLETE: the vehicle has not signed the end")) == (10, True)
+    shown = v2g("settle", "verify", str(bundle), "--json")
+    assert (shown.code, json.loads(shown.output)["verified"], json.loads(shown.output)["complete"]) == (10, True, False)
+    key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    pem = tmp_path / "operator.pem"
+    pem.write_bytes(key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    received = JournalReceived(
+        station_id=started.station_id,
+        session_id=started.session_id,
+        entries=len(entries),
+        head=entries[-1].hash,
+        utc_ms=1,
+    )
+    whole = tmp_path / "whole"
+    receipt = canonical(JournalReceipt(received=received, seal=seal(received, key)))
+    write_files(whole, {**read_files(bundle), "receipt.json": receipt})
+    assert v2g("settle", "verify", str(whole)).code == 10
+    found = v2g("settle", "verify", str(whole), "--operator", str(pem))
+    assert (found.code, found.output.startswith("Complete: the operator signed")) == (0, True)
+
+
+@pytest.mark.requirement("R32", "R33")
 def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     journal = (bundle / "journal.jsonl").read_bytes()
     settlement = json.loads((bundle / "settlement.json").read_text())
@@ -242,7 +271,7 @@ def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_p
     with copy.open("ab") as file:
         file.write(writer.append(sign_corrections(writer.state.head, operator), 0))
     shown = v2g(*verify, "--operator", str(pem), "--operator", str(stranger))
-    assert (shown.code, "by alice: free hour" in shown.output) == (0, True)
+    assert (shown.code, "by alice: free hour" in shown.output) == (10, True)
     assert v2g(*verify, "--operator", str(stranger)).code == 9
     assert v2g(*verify, "--operator", str(copy)).code == 4
     copy.write_bytes(b"{}\n")
@@ -313,7 +342,7 @@ def test_a_sealed_bundle_is_read_with_its_keys_and_written_plain_for_others(
     refused = v2g("settle", "verify", str(sealed))
     assert (refused.code, "is sealed" in refused.errors, "--keys" in refused.errors) == (8, True, True)
     keys = ("--keys", str(file))
-    assert v2g("settle", "verify", str(sealed), *keys).output.endswith("verified\n")
+    assert v2g("settle", "verify", str(sealed), *keys).output.endswith("verified, but incomplete\n")
     for command in (("show",), ("receipt",), ("export", "--format", "csv")):
         assert v2g("settle", command[0], str(sealed), *command[1:], *keys).output == (
             v2g("settle", command[0], str(bundle), *command[1:]).output

@@ -24,6 +24,7 @@ from v2g.energy.settlement.records import (
     TermsDecided,
 )
 from v2g.energy.settlement.report import Report
+from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
 from v2g.iso15118.d20.metering import read_confirmation
@@ -148,7 +149,35 @@ def test_a_pause_continues_the_numbers(pki: PkiTree) -> None:
     run(second)
     assert [copy.number for copy in second.copies] == [1, 2, 3]
     proved = verified(second, pki, checkpoints_only=True).discharge.checkpoints
-    assert (proved.issued, proved.countersigned, proved.final) == (3, 3, True)
+    assert (proved.issued, proved.countersigned, proved.final, proved.ended) == (3, 3, True, True)
+    receipts = [signed_content(copy.receipt) for copy in second.copies]
+    assert [each.ended for each in receipts if isinstance(each, CheckpointReceipt)] == [False, None, True]
+    resumed = next(number for number, line in enumerate(second.lines) if b"service_changed" in line)
+    second.lines, second.copies = closed(second.lines[:resumed]), []  # a charger that hides what followed the pause
+    found = verified(second, pki, checkpoints_only=True)
+    assert (found.discharge.checkpoints.final, found.complete) == (True, False)
+
+
+def closed(lines: list[bytes]) -> list[bytes]:
+    """The first lines of a journal, ended with the registers that they have."""
+    cut = SessionJournal.resume(b"".join(lines))
+    head, last = cut.head, verify_lines(b"".join(lines))[-1].utc_ms
+    return lines + cut.end("vehicle", last, import_mwh=head.import_mwh, export_mwh=head.export_mwh)
+
+
+@pytest.mark.requirement("R33")
+def test_the_vehicle_signs_the_end_and_a_journal_that_was_cut_before_is_incomplete(pki: PkiTree) -> None:
+    """Cut after its first checkpoint, with the keys of charger and meter, the energy of both sides still agrees."""
+    joined = run(make(pki))
+    report = verified(joined, pki, checkpoints_only=True)
+    assert report.complete
+    assert report.lines()[0] == "Complete: the vehicle signed the end of the session"
+    answered = next(number for number, line in enumerate(joined.lines, 1) if b"checkpoint_answered" in line)
+    joined.lines, joined.copies = closed(joined.lines[:answered]), []
+    found = verified(joined, pki, checkpoints_only=True)
+    assert found.settlement.totals[0].balance != report.settlement.totals[0].balance
+    assert not found.complete
+    assert found.lines()[0].startswith("INCOMPLETE: the vehicle has not signed the end")
 
 
 def lossy(lost: type[Any]) -> Any:

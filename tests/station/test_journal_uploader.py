@@ -18,6 +18,7 @@ async def test_it_ends_also_when_something_wakes_it_at_that_very_moment() -> Non
         DiskThread(),
         Clock(),
         lambda _: None,
+        received=lambda session_id, receipt: None,
         delivered=lambda: None,  # type: ignore[arg-type]  # offline: none is read
     )
     uploader._not_before = Clock().monotonic() + 100  # lines wait for another attempt

@@ -180,13 +180,17 @@ class ReceiptStatus(enum.Enum):
 
 
 class CheckpointReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The vehicle's answer to a checkpoint, whose signed message has the SHA-512 `checkpoint_hash`."""
+    """The vehicle's answer to a checkpoint, whose signed message has the SHA-512 `checkpoint_hash`.
+
+    `ended`, in version 3 of the answer to a final one: whether the vehicle ends the session.
+    """
 
     session_id: SessionId
     number: Positive
     checkpoint_hash: TermsHash
     signed_at_ms: Timestamp
     status: ReceiptStatus
+    ended: bool | None = None
 
 
 class SignatureAlgorithm(enum.Enum):

@@ -156,8 +156,12 @@ class VehicleDischarge:
         live = utc_ms < command.valid_until_ms
         return result.effective_w if live and result.status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED) else 0
 
-    def on_message(self, payload: bytes, utc_ms: int) -> Answered | ResultReceived | Checkpointed:
+    def on_message(
+        self, payload: bytes, utc_ms: int, *, ended: bool | None = None
+    ) -> Answered | ResultReceived | Checkpointed:
         """Handle an offer, a result or a checkpoint from the charger.
+
+        `ended` is for the receipt of a final checkpoint in version 3: whether the vehicle ends the session.
 
         Raises RefusedError (`malformed`, `unknown_signer`, `bad_signature`, `wrong_session`) for a message that is not
         the charger's, without any change of state.
@@ -171,7 +175,7 @@ class VehicleDischarge:
             case DischargeResult():
                 return self._on_result(content, payload)
             case DischargeCheckpoint() if self._energy is not None:
-                return self._on_checkpoint(content, self._energy(), payload, utc_ms)
+                return self._on_checkpoint(content, self._energy(), payload, utc_ms, ended)
         raise RefusedError(f"{type(content).__name__} is not a charger's message", reason=ResultStatus.MALFORMED.value)
 
     def withdraw(self, reason: DecisionReason, utc_ms: int) -> bytes | None:
@@ -274,7 +278,12 @@ class VehicleDischarge:
         return 0 if self._countersigned is None else self._countersigned.number
 
     def _on_checkpoint(
-        self, checkpoint: DischargeCheckpoint, own_mwh: tuple[int, int], payload: bytes, utc_ms: int
+        self,
+        checkpoint: DischargeCheckpoint,
+        own_mwh: tuple[int, int],
+        payload: bytes,
+        utc_ms: int,
+        ended: bool | None,
     ) -> Checkpointed:
         status = self._judge(checkpoint, own_mwh)
         receipt = CheckpointReceipt(
@@ -283,6 +292,7 @@ class VehicleDischarge:
             checkpoint_hash=terms_hash(payload),
             signed_at_ms=utc_ms,
             status=status,
+            ended=ended if checkpoint.final else None,
         )
         if status is ReceiptStatus.COUNTERSIGNED:
             self._checked = checkpoint

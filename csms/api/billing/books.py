@@ -18,7 +18,9 @@ from csms.api.http.problems import ApiError, missing
 from csms.db.queries import books as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.transactions import plain
+from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Posting, Use
+from v2g.energy.settlement.operator import OperatorSeal
 
 _MILLIONTH = Decimal("0.000001")
 
@@ -52,12 +54,15 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeriodState(msgspec.Struct, frozen=True, kw_only=True):
-    """A period with postings. Closed: when, how many postings, and their digest, which covers earlier periods, too."""
+    """A period with postings. Closed: when, how many postings, their digest, which covers earlier periods, too, and
+    the key (SHA-256 of its public half) that signed it.
+    """
 
     period: str
     closed_ms: int | None = None
     postings: int | None = None
     digest: str | None = None
+    signer: str | None = None
 
 
 class PeriodSheet(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +176,12 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     _, closed = await call.change(
         lambda connection: rows.closed_period(connection, parameters.period),
         lambda connection, _before: rows.close(
-            connection, parameters.period, call.now_ms, zone, leave_unposted=parameters.leave_unposted
+            connection,
+            parameters.period,
+            call.now_ms,
+            zone,
+            call.services.books_key,
+            leave_unposted=parameters.leave_unposted,
         ),
     )
     assert closed is not None, "it is read after it was written"
@@ -243,7 +253,14 @@ def _posting(number: int, period: str, posting: Posting) -> ShownPosting:
 
 
 def _closed(found: rows.ClosedPeriod) -> PeriodState:
-    return PeriodState(**found._asdict())
+    signer = None if found.seal is None else typed_json.decode(found.seal, OperatorSeal).key_id
+    return PeriodState(
+        period=found.period,
+        closed_ms=found.closed_ms,
+        postings=found.postings,
+        digest=found.digest,
+        signer=signer,
+    )
 
 
 def _sheet(found: rows.Sums) -> Sheet:

@@ -23,7 +23,9 @@ from v2g.energy.settlement.bookkeeping import (
     reversal_of,
 )
 from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.operator import PeriodClosed, seal
 from v2g.errors import RefusedError, StoreError
+from v2g.pki.keys import SigningKey
 
 _LOCK_POSTGRESQL = "SELECT pg_advisory_xact_lock(4919003)"
 """Nodes book and close one after the other."""
@@ -32,12 +34,16 @@ _BATCH = 1000
 
 
 class ClosedPeriod(NamedTuple):
-    """A closed period: its number of postings, and its digest."""
+    """A closed period: its number of postings, its digest, and the operator's signature, as JSON.
+
+    Periods that earlier versions closed have none.
+    """
 
     period: str
     closed_ms: int
     postings: int
     digest: str
+    seal: str | None
 
 
 Grouping = Literal["session", "vehicle", "period"]
@@ -154,9 +160,9 @@ def _add(connection: Connection, posting: Posting, period: str, now_ms: int, *, 
 
 
 def close(
-    connection: Connection, period: str, now_ms: int, zone: tzinfo, *, leave_unposted: bool = False
+    connection: Connection, period: str, now_ms: int, zone: tzinfo, key: SigningKey, *, leave_unposted: bool = False
 ) -> ClosedPeriod:
-    """Close a period, for ever; a closed one is returned as it is.
+    """Close a period, for ever, and sign it with the operator's key; a closed one is returned as it is.
 
     Raises RefusedError if it is not over (`not_over`), an earlier one with postings is open (`earlier_is_open`), a
     later one is closed (`later_is_closed`), or complete sessions are not posted (`unposted`), unless these are left.
@@ -187,9 +193,12 @@ def close(
             hint="events `settlement_failed` say why; leave_unposted=true closes without them",
         )
     count, digest = _digest(connection, period)
-    row = {"period": period, "closed_ms": now_ms, "postings": count, "digest": digest}
-    connection.execute(insert(periods).values(**row))
-    return ClosedPeriod(period, now_ms, count, digest)
+    closed = PeriodClosed(
+        period=period, closed_ms=now_ms, postings=count, digest=digest, previous=_digest_before(connection, period)
+    )
+    made = ClosedPeriod(period, now_ms, count, digest, canonical(seal(closed, key)).decode())
+    connection.execute(insert(periods).values(**made._asdict()))
+    return made
 
 
 def is_intact(connection: Connection, period: ClosedPeriod) -> bool:
@@ -199,14 +208,19 @@ def is_intact(connection: Connection, period: ClosedPeriod) -> bool:
 
 def _digest(connection: Connection, period: str) -> tuple[int, str]:
     """Return the number of a period's postings and their digest; without those whose stored entries differ."""
-    before = connection.execute(
-        select(periods.c.digest).where(periods.c.period < period).order_by(periods.c.period.desc()).limit(1)
-    ).scalar()
-    digest, count = Digest(before or ""), 0
+    digest, count = Digest(_digest_before(connection, period)), 0
     for posting in _postings(connection, period):
         digest.add(posting)
         count += 1
     return count, digest.hex
+
+
+def _digest_before(connection: Connection, period: str) -> str:
+    """Return the digest of the closed period before one, "" if it is the first."""
+    before: str | None = connection.execute(
+        select(periods.c.digest).where(periods.c.period < period).order_by(periods.c.period.desc()).limit(1)
+    ).scalar()
+    return before or ""
 
 
 def _postings(connection: Connection, period: str) -> Iterator[Posting]:

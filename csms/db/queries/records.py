@@ -32,8 +32,17 @@ class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool
 
 
-def append_journal(connection: Connection, row: JournalRow, before: int, added: Sequence[bytes], now_ms: int) -> bool:
+def append_journal(
+    connection: Connection,
+    row: JournalRow,
+    before: int,
+    added: Sequence[bytes],
+    now_ms: int,
+    receipt: bytes | None = None,
+) -> bool:
     """Append lines to a copy that has `before` of them, resulting in `row`; False when it has another number.
+
+    `receipt`: the operator's of the whole journal, when these lines complete it.
 
     When nodes append at the same time, only the first succeeds.
     """
@@ -41,7 +50,9 @@ def append_journal(connection: Connection, row: JournalRow, before: int, added: 
     if before == 0:
         _begin_journal(connection, place, now_ms)
     key = (journals.c.station_id == row.station_id) & (journals.c.session_id == row.session_id)
-    columns = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
+    columns: dict[str, Any] = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
+    if receipt is not None:
+        columns["receipt"] = receipt.decode()
     if connection.execute(update(journals).where(key & (journals.c.lines == before)).values(**columns)).rowcount == 0:
         return False
     lines = [{**place, "sequence": before + number, "line": line} for number, line in enumerate(added)]
@@ -55,6 +66,13 @@ def _begin_journal(connection: Connection, place: dict[str, str], now_ms: int) -
         from sqlalchemy.dialects.postgresql import insert as make  # only for that database
     columns = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
     connection.execute(make(journals).values(**place, **columns).on_conflict_do_nothing())
+
+
+def journal_receipt(connection: Connection, station_id: str, session_id: str) -> bytes | None:
+    """Return the operator's receipt of a complete journal (JSON), None without one."""
+    key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
+    found: str | None = connection.execute(select(journals.c.receipt).where(key)).scalar()
+    return None if found is None else found.encode()
 
 
 def journal_lines(connection: Connection, station_id: str, session_id: str) -> list[bytes]:

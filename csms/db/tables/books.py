@@ -13,8 +13,9 @@ periods: Final = Table(
     Column("closed_ms", BigInteger, nullable=False),
     Column("postings", BigInteger, nullable=False),
     Column("digest", String(128), nullable=False),
+    Column("seal", Text),
 )
-"""Closed periods."""
+"""Closed periods; `seal` is the operator's signature of each, as JSON."""
 
 postings: Final = Table(
     "postings",

@@ -16,6 +16,7 @@ journals: Final = Table(
     Column("ended", Boolean, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("refused", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("receipt", Text),
 )
 
 journal_lines: Final = Table(

@@ -14,9 +14,16 @@ from evcc.session.d20.stages import Looping
 from evcc.session.ports import StoreCheckpoint
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import seen
-from v2g.asn1.discharge import DecisionReason, DischargeCheckpoint, DischargeOffer, ReceiptStatus, ResultStatus
+from v2g.asn1.discharge import (
+    DecisionReason,
+    DischargeCheckpoint,
+    DischargeOffer,
+    ReceiptStatus,
+    ResultStatus,
+    signed_content,
+)
 from v2g.energy.discharge import Answered, Checkpointed, VehicleDischarge, VehicleDischargeConfig, Verdict
-from v2g.errors import RefusedError
+from v2g.errors import Asn1Error, RefusedError
 from v2g.iso15118.engine.session import Action, Entropy
 from v2g.observe import Observe
 
@@ -57,6 +64,9 @@ class Discharge:
         self._asking: tuple[RequestContext, bool] | None = None
         self._storing: dict[int, Checkpointed] = {}
         self._checkpoints = False
+        self._ends = False
+        self._ended: bool | None = None
+        self._held: bytes | None = None
         self.awaits_final = False
         """Whether the charger's last checkpoint is still to come."""
         self.terms: Terms | None = None
@@ -79,12 +89,15 @@ class Discharge:
         charger_certificate: bytes,
         entropy: Entropy,
         energy: Callable[[], tuple[int, int]] | None,
+        ends: bool,
         last: DischargeCheckpoint | None,
     ) -> None:
         """The service was selected, in version 2 with `energy` (mWh into and out of the battery since this part began).
 
-        `last` is the last checkpoint before a pause. Raises CertificateError if the charger's certificate is unusable.
+        With `ends` (version 3) the receipt of a final checkpoint says whether the session ends. `last` is the last
+        checkpoint before a pause. Raises CertificateError if the charger's certificate is unusable.
         """
+        self._ends, self._ended, self._held = ends, None, None
         if self._vehicle is not None:
             return  # selected again in the same session: the agreement stays
         limits = self._config.discharge
@@ -133,10 +146,13 @@ class Discharge:
                 context.config.program, program.begin(context.battery, context.utc_ms)
             )
         )
+        if self._ends and self._ended is None and _is_final(payload):
+            self._held = payload  # answered by `leaving`
+            return []
         self._asking = context, charges_first
         started = self._stopwatch() if self._stopwatch else 0.0
         try:
-            outcome = self._vehicle.on_message(payload, context.utc_ms)
+            outcome = self._vehicle.on_message(payload, context.utc_ms, ended=self._ended if self._ends else None)
         except RefusedError as error:
             return [seen("offer", "refused_message", reason=error.reason, error=str(error))]
         if isinstance(outcome, Checkpointed):
@@ -145,6 +161,16 @@ class Discharge:
             return [self._result_event(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
         return self._answered(outcome, context, decision_ms)
+
+    def leaving(self, context: RequestContext, looping: Looping | None, *, ended: bool) -> list[Action]:
+        """SessionStopReq is due, and ends the session or not: a final checkpoint can be answered now."""
+        self._ended = ended
+        held, self._held = self._held, None
+        if held is None:
+            return []
+        actions = self.receive(held, context, looping)
+        self.awaits_final = self.awaits_final or bool(self._storing)
+        return actions
 
     def power_stopped(self) -> None:
         """Power has stopped: the charger sends its last checkpoint, if this version has them."""
@@ -281,6 +307,15 @@ class Discharge:
             minimum_soc=math.ceil(context.config.discharge.minimum_soc),
             max_discharge_w=permit.power_w,
         )
+
+
+def _is_final(payload: bytes) -> bool:
+    """Return whether a message, not yet verified, is a final checkpoint."""
+    try:
+        content = signed_content(payload)
+    except Asn1Error:
+        return False
+    return isinstance(content, DischargeCheckpoint) and content.final
 
 
 def terms_of(offer: DischargeOffer, max_discharge_w: int) -> Terms:

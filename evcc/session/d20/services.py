@@ -37,7 +37,10 @@ _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 _CHECK_IN: Final = 1
 CHECKPOINTS_VERSION: Final = 2
-"""Version of the signed-discharge messages with checkpoints."""
+"""First version of the signed-discharge messages with checkpoints."""
+
+ENDS_VERSION: Final = 3
+"""First version in which the vehicle signs the end of the session."""
 
 
 def on_services(
@@ -103,7 +106,9 @@ def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], c
     """Return the choice with a set of a value-added service, if one is suitable."""
     if service_id == config.signed_discharge_id:
         version, chosen = signed_set(sets, checkpoints=config.checkpoints)
-        return msgspec.structs.replace(choice, signed_set=chosen, checkpoints=version == CHECKPOINTS_VERSION)
+        return msgspec.structs.replace(
+            choice, signed_set=chosen, checkpoints=version >= CHECKPOINTS_VERSION, ends=version >= ENDS_VERSION
+        )
     wanted = _CHECK_IN if service_id == ServiceId.PARKING_STATUS else None
     for each in sets:
         if wanted is None or integers(each).get("IntendedService") == wanted:
@@ -178,7 +183,7 @@ def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
 def signed_set(sets: Iterable[ParameterSet], *, checkpoints: bool) -> tuple[int, int | None]:
     """Return version and id of the signed-discharge set with the highest version that we know, or 0 and None."""
     known = {values.get("Version"): each.parameter_set_id for each in sets if _fits(values := integers(each))}
-    ours = (CHECKPOINTS_VERSION, 1) if checkpoints else (1,)
+    ours = (ENDS_VERSION, CHECKPOINTS_VERSION, 1) if checkpoints else (1,)
     return next(((version, known[version]) for version in ours if version in known), (0, None))
 
 

@@ -258,6 +258,11 @@ class VehicleSession(Vehicle, Session20):
             else:
                 self._actions.extend(step.observed)
                 step = renegotiate(looping, self._request_context())
+        if isinstance(step.request, SessionStopReq):
+            ended = step.request.charging_session is ChargingSession.Terminate
+            self._actions.extend(self._discharge.leaving(self._request_context(), self._looping, ended=ended))
+            for payload in self._discharge.outbox():
+                self._send_discharge(payload)
         if isinstance(step.request, SessionStopReq) and self._discharge.awaits_final:
             self._parting = step
             self._arm(_CHECKPOINT, self._config.discharge.checkpoint_wait_s)
@@ -315,6 +320,7 @@ class VehicleSession(Vehicle, Session20):
                 charger_certificate=self._secc_certificate,
                 entropy=self._entropy,
                 energy=self._measured_mwh if choice.checkpoints else None,
+                ends=choice.ends,
                 last=self._resume.checkpoint if self._resume is not None and self._joined else None,
             )
 

@@ -31,11 +31,11 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
-SIGNED_DISCHARGE_VERSIONS: Final = (1, 2)
+SIGNED_DISCHARGE_VERSIONS: Final = (1, 2, 3)
 """Supported versions of the V2GDischarge module; the parameter set of a version is its place here. Version 2 has
-checkpoints."""
+checkpoints, in version 3 the vehicle also signs the end."""
 
-CHECKPOINTS_SET: Final = SIGNED_DISCHARGE_VERSIONS.index(2)
+CHECKPOINTS_SETS: Final = (SIGNED_DISCHARGE_VERSIONS.index(2), SIGNED_DISCHARGE_VERSIONS.index(3))
 _UNIFIED_CHANNEL: Final = 1
 _GRID_FOLLOWING: Final = 1
 NEEDS_FROM_VEHICLE, NEEDS_FROM_SECC = 1, 2
@@ -116,7 +116,7 @@ def service_selection(request: ServiceSelectionReq, stage: Discovered, context: 
         control_mode=variant.control_mode,
         signed_discharge=config.signed_discharge.service_id in {each.service_id for each in vas},
         checkpoints=any(
-            each.service_id == config.signed_discharge.service_id and each.parameter_set_id == CHECKPOINTS_SET
+            each.service_id == config.signed_discharge.service_id and each.parameter_set_id in CHECKPOINTS_SETS
             for each in vas
         ),
         added=frozenset(each.service_id for each in vas),

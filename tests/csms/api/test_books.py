@@ -97,7 +97,7 @@ async def test_costs_come_in_pages_by_session_vehicle_or_period(ask: ApiClient) 
 async def test_a_period_is_closed_by_those_who_bill_when_it_is_over(ask: ApiClient) -> None:
     period = await delivered(ask)
     assert (await ask("GET", "/books/periods")).json == [
-        {"period": period, "closed_ms": None, "postings": None, "digest": None}
+        {"period": period, "closed_ms": None, "postings": None, "digest": None, "signer": None}
     ]
     assert (await ask("POST", f"/books/periods/{period}/close", role=Role.OPERATOR)).status == 403
     early = await ask("POST", f"/books/periods/{period_of(ask.backend.clock.utc_ms())}/close", role=Role.BILLING)

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed448
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -16,11 +17,14 @@ from csms.db.tables import posting_entries, postings
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, is_balanced, period_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.errors import RefusedError, StoreError
+from v2g.pki.keys import SoftwareKey
 
 DAY = 86_400_000
 NOV = 1_795_000_000_000
 assert period_of(NOV) == "2026-11"
 LATER = NOV + 100 * DAY
+KEY = SoftwareKey(ed448.Ed448PrivateKey.generate())
+"""Signs alike each time."""
 
 
 def posting(
@@ -86,9 +90,9 @@ def test_sums_are_of_a_period_and_of_a_vehicle(store: Store) -> None:
 def test_a_closed_period_stays_and_what_comes_late_is_in_the_next_one(store: Store) -> None:
     def work(connection: Connection) -> None:
         book(connection, posting("01"), posting("02"))
-        closed = books.close(connection, "2026-11", LATER, UTC)
+        closed = books.close(connection, "2026-11", LATER, UTC, KEY)
         assert (closed.postings, len(closed.digest)) == (2, 128)
-        assert books.close(connection, "2026-11", LATER + 5, UTC) == closed
+        assert books.close(connection, "2026-11", LATER + 5, UTC, KEY) == closed
         assert books.is_intact(connection, closed)
         before = amounts(books.sums(connection, "2026-11"))
         book(connection, posting("03"), posting("01", mwh=100, money=60))
@@ -98,7 +102,7 @@ def test_a_closed_period_stays_and_what_comes_late_is_in_the_next_one(store: Sto
             "2026-11", "2026-12", "2026-12",
         ]  # fmt: skip
         assert amounts(books.sums(connection, "2026-12"))["driver", "EUR"] == 300 - 300 + 60
-        later = books.close(connection, "2026-12", LATER, UTC)
+        later = books.close(connection, "2026-12", LATER, UTC, KEY)
         assert books.closed_periods(connection) == [closed, later]
         assert later.digest != closed.digest
 
@@ -110,7 +114,7 @@ def test_a_closed_period_stays_and_what_comes_late_is_in_the_next_one(store: Sto
 def test_a_closed_period_that_was_edited_is_seen(store: Store, what: str) -> None:
     def work(connection: Connection) -> None:
         (number, *_) = book(connection, posting("01"), posting("02"))
-        closed = books.close(connection, "2026-11", LATER, UTC)
+        closed = books.close(connection, "2026-11", LATER, UTC, KEY)
         if what == "document":
             other = posting("01", money=299)
             assert is_balanced(other.entries)
@@ -131,14 +135,14 @@ def test_a_period_is_closed_when_it_is_over_and_those_before_it_are(store: Store
     def work(connection: Connection) -> None:
         book(connection, posting("01"), posting("02", end_ms=NOV + 31 * DAY))
         with pytest.raises(RefusedError) as early:
-            books.close(connection, "2026-11", NOV, UTC)
+            books.close(connection, "2026-11", NOV, UTC, KEY)
         assert early.value.reason == "not_over"
         with pytest.raises(RefusedError, match="2026-11") as gap:
-            books.close(connection, "2026-12", LATER, UTC)
+            books.close(connection, "2026-12", LATER, UTC, KEY)
         assert gap.value.reason == "earlier_is_open"
-        assert books.close(connection, "2026-10", LATER, UTC).postings == 0
+        assert books.close(connection, "2026-10", LATER, UTC, KEY).postings == 0
         with pytest.raises(RefusedError) as gone:
-            books.close(connection, "2026-09", LATER, UTC)
+            books.close(connection, "2026-09", LATER, UTC, KEY)
         assert gone.value.reason == "later_is_closed"
 
     store.do(work)
@@ -148,7 +152,7 @@ def test_a_period_is_closed_when_it_is_over_and_those_before_it_are(store: Store
 def test_costs_are_grouped_and_a_correction_counts_where_it_was_posted(store: Store) -> None:
     def work(connection: Connection) -> None:
         book(connection, posting("01"), posting("02", vehicle="DEV2GC2", money=100), posting("03", vehicle="", money=0))
-        books.close(connection, "2026-11", LATER, UTC)
+        books.close(connection, "2026-11", LATER, UTC, KEY)
         book(connection, posting("01", money=200))
         found = books.costs(connection, "session", None, 10)
         assert [(each.session_id, each.vehicle, each.sessions, each.owed) for each in found] == [
@@ -173,9 +177,9 @@ def test_a_period_is_not_closed_while_a_complete_session_is_not_posted(store: St
         row = records.JournalRow(station_id="CS", session_id="02", lines=1, head="ab", ended=True)
         assert records.append_journal(connection, row, 0, [b"x"], NOV)
         with pytest.raises(RefusedError, match="1, such as 02 of CS") as waiting:
-            books.close(connection, "2026-11", LATER, UTC)
+            books.close(connection, "2026-11", LATER, UTC, KEY)
         assert waiting.value.reason == "unposted"
-        assert books.close(connection, "2026-11", LATER, UTC, leave_unposted=True).postings == 1
+        assert books.close(connection, "2026-11", LATER, UTC, KEY, leave_unposted=True).postings == 1
 
     store.do(work)
 
@@ -211,7 +215,7 @@ def test_in_any_order_the_books_are_the_latest_settlements(
                 book(connection, latest[name])
             else:
                 with contextlib.suppress(RefusedError):
-                    books.close(connection, name, LATER, UTC)
+                    books.close(connection, name, LATER, UTC, KEY)
         sums = books.sums(connection)
         wanted: Counter[tuple[str, str]] = Counter()
         for each in latest.values():

@@ -349,6 +349,7 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
             ("transactions", "answer"),
             ("grid_signals", "tariff"),
             ("grid_signals", "export_limit_w"),
+            ("journals", "receipt"),
             ("security_events", "times"),
             ("security_events", "last_ms"),
             ("webhooks", "shows_tokens"),

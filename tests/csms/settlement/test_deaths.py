@@ -17,6 +17,7 @@ from csms.db.store import Store
 from csms.db.tables import periods, posting_entries, postings
 from csms.domain.transactions.journals import Copy
 from csms.settlement.settlements import settle_journal
+from tests.csms.db.test_books import KEY
 from tests.csms.settlement.test_journals import SESSION, STATION, T0, journal
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.canonical import canonical
@@ -61,7 +62,7 @@ def works() -> list[Work]:
         lambda connection: records.append_journal(connection, row, 0, lines, T0),
         lambda connection: books.save_settled(connection, first.posting, first.document, T0, UTC),
         lambda connection: books.save_settled(connection, second.posting, second.document, T0, UTC),
-        lambda connection: books.close(connection, period_of(T0), LATER, UTC),
+        lambda connection: books.close(connection, period_of(T0), LATER, UTC, KEY),
     ]
 
 

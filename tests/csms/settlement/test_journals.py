@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select, update
 
 from csms.db.queries import records
@@ -22,15 +23,20 @@ from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start
 from tests.csms.settlement.witness import FINGERPRINT, witness
 from tests.csms.support import STATION, Running
+from v2g import typed_json
 from v2g.energy.grid_signal import PriceSlot, Tariff
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.operator import JournalReceipt, check_seal, is_of
 from v2g.energy.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
+from v2g.pki.keys import SoftwareKey, load_key
 
 SESSION = "0102030405060708"
+KEY = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
 T0 = 1_900_000_800_000  # on a quarter hour
 
 
@@ -96,6 +102,23 @@ async def booted(websocket: Any) -> None:
     about = {"model": "M", "vendorName": "V"}
     await websocket.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": about}]))
     await websocket.recv()
+
+
+@pytest.mark.requirement("R32", "R33")
+async def test_the_operator_signs_a_receipt_of_a_complete_journal_and_returns_it_again(csms: Running) -> None:
+    lines = journal()
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        assert "receipt" not in (await transfer(websocket, delivery(lines[:-1])))["data"]
+        given = (await transfer(websocket, delivery(lines)))["data"]["receipt"]
+        assert (await transfer(websocket, delivery(lines[-1:])))["data"]["receipt"] == given
+    receipt = typed_json.convert(given, JournalReceipt)
+    entries = verify_lines(b"".join(lines))
+    found = receipt.received
+    assert (found.station_id, found.session_id) == (STATION, SESSION)
+    assert (found.entries, found.head) == (len(entries), entries[-1].hash)
+    check_seal(found, receipt.seal, where="answer")
+    assert is_of(receipt.seal, [load_key(csms.config.data_dir / "books.key").public_key])
 
 
 def copy_of(csms: Running, session: str = SESSION) -> bytes:
@@ -318,7 +341,7 @@ class Nodes:
         clock = Clock()
         self._log = EventLog("csms", clock, self._events)
         self.archives = [
-            JournalStore(folder / "none", store, clock, self._log, self._bookkeeper(store, clock))
+            JournalStore(folder / "none", store, clock, self._log, self._bookkeeper(store, clock), KEY)
             for store in self.stores
         ]
 

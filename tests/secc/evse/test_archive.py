@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,10 @@ from secc.evse.archive import Archive, Owner
 from secc.hardware.meter import SimulatedMeter
 from tests.sealing import Keys, new_keys
 from v2g.energy.grid_signal import QUARTER_MS
-from v2g.energy.settlement.bundle import verify_bundle
+from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
+from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
@@ -26,7 +29,9 @@ from v2g.hardware.meters.counter import PER_MWH
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.journal_file import JournalFile, read_files
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sealed_lines import open_lines
 from v2g.observe import Observe
+from v2g.pki.keys import SoftwareKey
 from v2g_station.store import Signers
 
 SESSION = "0011223344556677"
@@ -101,6 +106,31 @@ def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_st
     assert list((desk.folder / "journals").iterdir()) == []
     assert set(desk.archive.signed(SESSION)) == {"import", "export"}
     assert desk.archive.signed("ffff") == {}
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize("early", [True, False], ids=["before the bundle", "after it"])
+def test_the_back_ends_receipt_becomes_a_file_of_the_bundle(desk: Desk, *, early: bool) -> None:
+    desk.archive.keep_receipt(SESSION, b"{}")
+    assert not list(desk.folder.rglob("*receipt*"))  # nobody's
+    desk.begin()
+    desk.end()
+    path = desk.folder / "journals" / f"{SESSION}.jsonl"
+    entries = verify_lines(open_lines(path.read_bytes(), desk.keys, path.name))
+    key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    received = JournalReceived(
+        station_id="CS-V2G-0001", session_id=SESSION, entries=len(entries), head=entries[-1].hash, utc_ms=1
+    )
+    receipt = canonical(JournalReceipt(received=received, seal=seal(received, key)))
+    if early:
+        desk.archive.keep_receipt(SESSION, receipt)
+    desk.archive.finish(SESSION)
+    if not early:
+        desk.archive.keep_receipt(SESSION, receipt)
+    assert [each.name for each in (desk.folder / "journals").iterdir()] == []
+    files = read_files(desk.folder / "settlements" / SESSION, desk.keys)
+    assert files[RECEIPT] == receipt
+    assert verify_bundle(files, most_reaction_ms=3_600_000, operators=[key.public_key]).complete
 
 
 @pytest.mark.parametrize(("reason", "code"), [

@@ -11,12 +11,13 @@ meter_chain.pem       the meter's leaf and its sub-CAs
 roots.pem             the roots that the chains end in
 manifest.json         SHA-256 and size of every file above, head and length of the journal, canonical
 manifest.sig          the charger's signature over manifest.json, canonical JSON
+receipt.json          perhaps: the back end's receipt of the whole journal, signed by the operator, canonical JSON
 ====================  ==============================================================================
 
 The roots in the bundle make it self-contained; readers with roots of their own pass them as `anchors`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, cast
 
@@ -31,6 +32,7 @@ from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_h
 from v2g.energy.settlement.checkpoints import Checkpoints, Copy, check_copies
 from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmations
 from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.operator import MAX_RECEIPT_BYTES, JournalReceipt, check_seal, is_of
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.proof import prove_discharge
 from v2g.energy.settlement.records import (
@@ -40,7 +42,7 @@ from v2g.energy.settlement.records import (
     ServiceChanged,
     SessionStarted,
 )
-from v2g.energy.settlement.report import Report
+from v2g.energy.settlement.report import Received, Report
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
@@ -52,7 +54,7 @@ from v2g.pki.certificates import (
     load_certificate,
     normalize_emaid,
 )
-from v2g.pki.keys import Algorithm, SigningKey, algorithm_of, verify_signature
+from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, verify_signature
 from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
@@ -65,9 +67,11 @@ ROOTS: Final = "roots.pem"
 OCMF_FILES: Final[dict[Direction, str]] = {"import": "ocmf_import.txt", "export": "ocmf_export.txt"}
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
+RECEIPT: Final = "receipt.json"
+"""The back end's receipt, which comes when the bundle is sealed: it has the operator's own signature."""
 
 LISTED: Final = (JOURNAL, SETTLEMENT, *OCMF_FILES.values(), CHARGER_CHAIN, CONTRACT_CHAIN, METER_CHAIN, ROOTS)
-"""Files that the manifest lists; a bundle is these, manifest and signature, no more and no less."""
+"""Files that the manifest lists; a bundle is these, manifest and signature, perhaps a receipt, and nothing else."""
 
 
 class FileSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +153,7 @@ def verify_bundle(
     signed_only: bool = False,
     checkpoints_only: bool = False,
     copies: Iterable[tuple[str, Copy]] | None = None,
+    operators: Collection[PublicKey] = (),
 ) -> Report:
     """Recompute everything in a bundle and return what it proves.
 
@@ -160,7 +165,8 @@ def verify_bundle(
     `signed_only` no energy may have been fed back by the plain standard, where nothing is signed and the charger's own
     statement is the only evidence. With `checkpoints_only` the vehicle must have countersigned all energy. `copies` are
     countersigned checkpoints that another party kept (`checkpoints.read_copies`), none of which the bundle may lack or
-    contradict.
+    contradict. `operators` are the public keys of the operator that the reader trusts: only their receipt shows that
+    the journal is complete where the vehicle has not signed the end.
 
     Raises VerificationError whose `where` is `file` or `file:line`.
     """
@@ -191,6 +197,7 @@ def verify_bundle(
     if checkpoints_only:
         _check_countersigned(proof.checkpoints, len(entries))
     copied = None if copies is None else check_copies(entries, copies, charger=signer, vehicle=vehicle)
+    receipt = _check_receipt(files, entries, started)
     confirmed = None
     if confirmations is not None:
         confirmed = check_confirmations(entries, vehicle.public_key if vehicle else None, confirmations, name=JOURNAL)
@@ -201,6 +208,8 @@ def verify_bundle(
     return Report(
         settlement=settlement,
         discharge=proof,
+        version=signed_meter.version_of(entries),
+        received=None if receipt is None else Received(receipt.seal.key_id, is_of(receipt.seal, operators)),
         copies=copied,
         confirmations=None if confirmed is None else confirmed.count,
         confirmed_wh=None if confirmed is None else (confirmed.charged_wh, confirmed.discharged_wh),
@@ -256,8 +265,28 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     expected = {*LISTED, MANIFEST, SIGNATURE}
     for name in sorted(expected - set(files)):
         raise VerificationError("the file is missing", where=name)
-    for name in sorted(set(files) - expected):
+    for name in sorted(set(files) - expected - {RECEIPT}):
         raise VerificationError("the file does not belong to the bundle", where=name)
+
+
+def _check_receipt(
+    files: Mapping[str, bytes], entries: Sequence[Entry], started: SessionStarted
+) -> JournalReceipt | None:
+    """Return the back end's receipt of this very journal, None without one; whose key signed it, is the reader's."""
+    if RECEIPT not in files:
+        return None
+    if len(files[RECEIPT]) > MAX_RECEIPT_BYTES:
+        raise VerificationError(f"a receipt of {len(files[RECEIPT])} bytes", where=RECEIPT)
+    receipt = parse_canonical(files[RECEIPT], JournalReceipt, where=RECEIPT)
+    found = receipt.received
+    if (found.station_id, found.session_id) != (started.station_id, started.session_id):
+        raise VerificationError("the receipt is of another session", where=RECEIPT)
+    if (found.entries, found.head) != (len(entries), entries[-1].hash):
+        raise VerificationError(
+            f"the back end has a journal of {found.entries} entries that ends otherwise", where=RECEIPT
+        )
+    check_seal(found, receipt.seal, where=RECEIPT)
+    return receipt
 
 
 def _chain(files: Mapping[str, bytes], name: str) -> tuple[bytes, ...]:

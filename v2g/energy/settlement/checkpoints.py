@@ -41,7 +41,8 @@ class Checkpoints(msgspec.Struct, frozen=True, kw_only=True):
     """What checkpoints prove of a session. Energies are mWh; both sides signed those of the first `entries` entries.
 
     Of `after_import_mwh` and `after_export_mwh` only the charger and its meter state anything. `version` is that of the
-    signed discharge in use, the highest of the session, 0 without. `final`: power had stopped at the last one.
+    signed discharge in use, the highest of the session, 0 without, 2 also for 3. `final`: power had stopped at the last
+    one. `ended`: with its receipt the vehicle ended the session, and no energy flowed after it.
     """
 
     version: int
@@ -54,6 +55,7 @@ class Checkpoints(msgspec.Struct, frozen=True, kw_only=True):
     after_import_mwh: int
     after_export_mwh: int
     final: bool
+    ended: bool = False
 
 
 class Checker:
@@ -68,10 +70,12 @@ class Checker:
         self._countersigned = self._refused = 0
         self._period: int | None = None
         self._version = 0
+        self._ended = False
 
     def select(self) -> None:
         """Services were selected again, perhaps with another version."""
         self._period = None
+        self._ended = False
 
     def named(self, number: int | None, where: str) -> None:
         """A decision or command names this checkpoint. Raises VerificationError unless the journal has it by now."""
@@ -110,6 +114,7 @@ class Checker:
         if checkpoint.now != self._registers[index]:
             raise VerificationError(f"checkpoint {record.number}: the registers differ from the journal", where=where)
         self._issued[record.number] = checkpoint, terms_hash(record.payload)
+        self._ended = False
 
     def answered(self, record: CheckpointAnswered, where: str) -> None:
         """Raises VerificationError."""
@@ -121,6 +126,7 @@ class Checker:
             raise VerificationError("the entry differs from the receipt", where=where)
         if receipt.status is ReceiptStatus.COUNTERSIGNED:
             self._last, self._countersigned = checkpoint, self._countersigned + 1
+            self._ended = receipt.ended is True and checkpoint.final
         else:
             self._refused += 1
 
@@ -128,6 +134,7 @@ class Checker:
         """Return what is proved, once all entries were checked."""
         begin, end = self._registers[0], self._registers[-1]
         last = begin if self._last is None else self._last.now
+        after = end.import_mwh - last.import_mwh, end.export_mwh - last.export_mwh
         return Checkpoints(
             version=self._version,
             issued=len(self._issued),
@@ -136,9 +143,10 @@ class Checker:
             entries=0 if self._last is None else self._last.entries,
             import_mwh=last.import_mwh - begin.import_mwh,
             export_mwh=last.export_mwh - begin.export_mwh,
-            after_import_mwh=end.import_mwh - last.import_mwh,
-            after_export_mwh=end.export_mwh - last.export_mwh,
+            after_import_mwh=after[0],
+            after_export_mwh=after[1],
             final=self._last is not None and self._last.final,
+            ended=self._ended and after == (0, 0),
         )
 
 

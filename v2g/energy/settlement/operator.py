@@ -5,7 +5,7 @@ canonical JSON with its kind, so no signature of one kind passes for another.
 """
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,6 +16,9 @@ from msgspec import Meta
 from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.errors import SignatureError, VerificationError
 from v2g.pki.keys import PublicKey, SigningKey, algorithm_of, verify_signature
+
+MAX_RECEIPT_BYTES: Final = 4096
+"""Longest receipt of a journal, as JSON."""
 
 
 class _Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):

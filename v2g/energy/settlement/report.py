@@ -14,6 +14,13 @@ from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.settle import Settlement
 
 
+class Received(msgspec.Struct, frozen=True):
+    """The back end's receipt of the whole journal: the key (SHA-256) that signed it; whether the reader knows it."""
+
+    key: str
+    known: bool
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What was proved. `lines()` returns it as text."""
 
@@ -28,6 +35,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charger: str
     contract: str | None
     meter: str
+    version: int
+    """Of the bundle."""
+    received: Received | None = None
+    """The back end's receipt; None without one."""
     addendum: Addendum | None = None
     """What the operator changed afterwards; None without its copy of the journal."""
     signed_readings: int = 2
@@ -40,9 +51,33 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tolerance_permille: int
     expired: tuple[str, ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether somebody beside charger and meter signed that the journal goes to the session's end."""
+        received = self.received is not None and self.received.known
+        return self.settlement.state == "closed" and (self.discharge.checkpoints.ended or received)
+
     def lines(self) -> list[str]:
         """Return the report, one sentence per line."""
         return _sentences(self)
+
+
+def _completeness(report: Report) -> str:
+    """Return the first line: who signed that nothing is missing at the end."""
+    reason, received = report.settlement.reason, report.received
+    if report.settlement.state != "closed":
+        return "INCOMPLETE: the journal has no end"
+    if report.discharge.checkpoints.ended:
+        return "Complete: the vehicle signed the end of the session"
+    if received is not None and received.known:
+        return (
+            f"Complete: the operator signed that its back end has this whole journal; that the session ended by "
+            f"{reason} is the charger's statement"
+        )
+    why = "INCOMPLETE: the vehicle has not signed the end of the session, and "
+    if received is not None:
+        return f"{why}the receipt of the journal is signed by a key that was not given (--operator): {received.key}"
+    return f"{why}there is no receipt of the journal: entries may be missing at its end"
 
 
 def _kwh(mwh: int) -> str:
@@ -153,9 +188,13 @@ def _checkpoint_sentences(report: Report) -> Iterator[str]:
 def _sentences(report: Report) -> list[str]:
     s, proof = report.settlement, report.discharge
     lines = [
+        _completeness(report),
         f"Session {s.session_id} at {s.evse_id} of {s.station_id}: {s.state}"
         + (f", ended by {s.reason}" if s.reason else ""),
-        f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}",
+        f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}"
+        + (
+            ", which the meter signed" if report.version > 1 else "; bundle of version 1, without the meter's signature"
+        ),
         f"Charger {report.charger}, meter {report.meter}, contract {report.contract or 'none'}: chains are valid",
         (
             f"Meter signed {report.signed_readings} readings of both directions: "

@@ -155,7 +155,7 @@ def test_a_charger_of_another_version_of_the_service_is_not_taken_up_on_it(ident
     bench.run(lambda: bool(bench.unanswered) and getattr(bench.unanswered[0], "service_id", 0) == 61440)
     response = bench.charger.answer(bench.unanswered.pop())
     sets = response.service_parameter_list.parameter_set
-    second = msgspec.structs.replace(sets[0].parameter[0], int_value=3)
+    second = msgspec.structs.replace(sets[0].parameter[0], int_value=4)
     parameters = msgspec.structs.replace(sets[0], parameter=(second, sets[0].parameter[1]))
     lists = msgspec.structs.replace(response.service_parameter_list, parameter_set=(parameters,))
     bench.reply(msgspec.structs.replace(response, service_parameter_list=lists))

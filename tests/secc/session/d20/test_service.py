@@ -77,7 +77,7 @@ def test_without_a_tariff_only_scheduled_vehicles_are_promised_price_levels(make
 def test_signed_discharge_tells_its_version_and_payload_type(bench: Bench) -> None:
     bench.reach(State.SERVICE_DETAIL)
     response = bench.send(bench.ask("ServiceDetailReq", service_id=SIGNED))
-    assert parameters(response) == [{"Version": version, "PayloadType": 0xA000} for version in (1, 2)]
+    assert parameters(response) == [{"Version": version, "PayloadType": 0xA000} for version in (1, 2, 3)]
 
 
 def test_a_charger_without_checkpoints_offers_only_version_1(make_bench: MakeBench) -> None:
@@ -108,7 +108,7 @@ def selection(service: int, parameter_set: int, *vas: tuple[int, int]) -> dict[s
         selection(1, 0),  # not offered
         selection(2, 0),  # offered, but never asked about
         selection(6, 2),  # no such set
-        selection(6, 0, (SIGNED, 2)),
+        selection(6, 0, (SIGNED, 3)),
         selection(6, 0, (65, 0)),
     ],
 )
