@@ -283,8 +283,6 @@ class Mandates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """File (mode 0600) with the bearer token."""
     root: Path | None = None
     """CA of the server's certificate (PEM); without it those of the system."""
-    decimals: Annotated[int, msgspec.Meta(ge=0, le=4)] = 2
-    """Decimal places of amounts: those of the currency's smallest unit."""
     poll_interval_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 30.0
     """Time between looks for new postings and open requests."""
 

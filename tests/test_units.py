@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.units import payable, to_rational
+from v2g.units import payable, payable_micro, to_rational
 
 
 def exact(value: int, exponent: int) -> Decimal:
@@ -41,5 +41,18 @@ def test_powers_are_written_without_needless_exponents() -> None:
 
 
 def test_what_is_paid_has_as_many_digits_as_its_currency() -> None:
-    amounts = [payable(Decimal("45.265"), currency) for currency in ("EUR", "JPY", "KWD")]
-    assert amounts == [Decimal("45.27"), Decimal(45), Decimal("45.265")]
+    amounts = [payable(Decimal("45.265"), currency) for currency in ("EUR", "JPY", "KWD", "CLF")]
+    assert [str(each) for each in amounts] == ["45.27", "45", "45.265", "45.2650"]
+
+
+def test_what_is_paid_is_rounded_away_from_zero_alike_in_both_directions() -> None:
+    """So that a reversal gives back what was debited."""
+    for micro, currency, expected in (
+        (495_500_000, "JPY", 496_000_000),
+        (495_499_999, "JPY", 495_000_000),
+        (675_500, "KWD", 676_000),
+        (5_000, "EUR", 10_000),
+        (4_999, "EUR", 0),
+        (123_450, "CLF", 123_500),
+    ):
+        assert (payable_micro(micro, currency), payable_micro(-micro, currency)) == (expected, -expected)

@@ -56,20 +56,29 @@ def to_rational(number: Decimal | int) -> tuple[int, int]:
 
 _WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
+_TEN_THOUSANDTHS: Final = "CLF UYW"
 _DIGITS: Final[Mapping[str, int]] = MappingProxyType(
-    dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
+    dict.fromkeys(_WHOLE.split(), 0)
+    | dict.fromkeys(_THOUSANDTHS.split(), 3)
+    | dict.fromkeys(_TEN_THOUSANDTHS.split(), 4)
 )
-"""Number of decimals of currencies that do not have two (ISO 4217)."""
+"""Number of decimals ("minor unit") of currencies that do not have two: ISO 4217, list one, of 2024."""
 
 
 def currency_digits(currency: str) -> int:
-    """Return the number of decimals of a currency (ISO 4217), 0, 2 or 3; unknown ones have two."""
+    """Return the number of decimals of a currency (ISO 4217), 0, 2, 3 or 4; unknown ones have two."""
     return _DIGITS.get(currency, 2)
 
 
 def payable(amount: Decimal, currency: str) -> Decimal:
     """Return a payable amount: rounded half up to the currency's smallest unit (ISO 4217)."""
-    return amount.quantize(Decimal(1).scaleb(-currency_digits(currency)), rounding=ROUND_HALF_UP)
+    rounded = amount.quantize(Decimal(1).scaleb(-currency_digits(currency)), rounding=ROUND_HALF_UP)
+    return rounded or abs(rounded)  # never -0.00
+
+
+def payable_micro(micro: int, currency: str) -> int:
+    """Return micro-units rounded half up, away from zero, to the currency's smallest unit: what can be paid."""
+    return int(payable(Decimal(micro).scaleb(-6), currency).scaleb(6))
 
 
 def micro_of(text: str) -> int:

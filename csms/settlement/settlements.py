@@ -55,6 +55,12 @@ class Corrected(msgspec.Struct, frozen=True):
     settled: Settled
 
 
+def is_repeated(lines: Sequence[bytes], correction: Correction) -> bool:
+    """Return whether a journal's last correction is the same, by whomever and for whatever reason."""
+    made = [entry.data for entry in verify_lines(b"".join(lines)) if isinstance(entry.data, Correction)]
+    return bool(made) and msgspec.structs.replace(made[-1], by=correction.by, reason=correction.reason) == correction
+
+
 def correct_journal(
     station_id: str,
     session_id: str,

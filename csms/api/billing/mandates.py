@@ -14,7 +14,7 @@ from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import mandates as rows
 from csms.domain.security.access import Permission
-from v2g.units import micro_of
+from v2g.units import currency_digits, micro_of, payable_micro
 
 _MOST_MICRO = 10**15
 
@@ -102,6 +102,9 @@ async def create_mandate(call: Call, body: NewMandate) -> Reply[ShownMandate]:
     most_micro = micro_of(body.most.amount)
     if not 0 < most_micro <= _MOST_MICRO:
         raise ApiError(400, "most must be above 0, and at most 1000000000")
+    if payable_micro(most_micro, body.most.currency) != most_micro:
+        digits = currency_digits(body.most.currency)
+        raise ApiError(400, f"most has more than {digits} decimals", f"{body.most.currency} has {digits} (ISO 4217)")
     number = await call.run(
         rows.add,
         vehicle=body.vehicle,

@@ -16,7 +16,7 @@ from csms.api.http.problems import ApiError, conflict
 from csms.db.queries import books, reviews
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
-from csms.settlement.settlements import correct_journal
+from csms.settlement.settlements import correct_journal, is_repeated
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.checkpoints import copies_of, encode_copy
 from v2g.energy.settlement.journal import verify_lines
@@ -240,6 +240,9 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
     copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
     station_id, session_id = copy["station_id"], copy["session_id"]
     await _require_booked(call, session_id, station_id)
+    if correction is not None and await asyncio.to_thread(is_repeated, copy["lines"], correction):
+        settled = await call.run(rows.find_settlements, session_id)  # nothing changes
+        return _charged(one_of(settled, station_id, "settlement"))
     key = call.services.books_key
     found = await asyncio.to_thread(
         correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key

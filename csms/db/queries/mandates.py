@@ -86,7 +86,7 @@ def end_expired(connection: Connection, now_ms: int) -> None:
     connection.execute(update(mandates).where(where).values(state="ended", reason="expired"))
 
 
-def plan(connection: Connection, now_ms: int, decimals: int) -> list[Debit]:
+def plan(connection: Connection, now_ms: int) -> list[Debit]:
     """Store what follows from postings since the last time, before a provider is asked; return what failed at once.
 
     A settlement booked since the creation of an active mandate of its vehicle is to be debited. The reversal of a
@@ -110,7 +110,7 @@ def plan(connection: Connection, now_ms: int, decimals: int) -> list[Debit]:
         mandate = Mandate(**{each.name: getattr(row, f"mandate_{each.name}") for each in mandates.c})
         amount, state, reason = 0, "nothing", ""
         try:
-            amount = debt_of(typed_json.decode(row.document, Posting), mandate, decimals)
+            amount = debt_of(typed_json.decode(row.document, Posting), mandate)
             state = "due" if amount else "nothing"
         except RefusedError as error:
             state, reason = "failed", str(error)

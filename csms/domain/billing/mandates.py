@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.settlement.bookkeeping import Posting
-from v2g.energy.settlement.pricing import amount_of
 from v2g.errors import RefusedError
+from v2g.units import payable_micro
 
 Reference = Annotated[str, Meta(min_length=1, max_length=255)]
 """A payment provider's name of a mandate or a debit."""
@@ -98,14 +98,13 @@ class PaymentProvider(Protocol):
         """Give back the debit with a reference, all of it."""
 
 
-def debt_of(posting: Posting, mandate: Mandate, decimals: int) -> int:
-    """Return what a posting lets debit, micro-units, rounded to `decimals` of the currency; 0 if nothing is owed.
+def debt_of(posting: Posting, mandate: Mandate) -> int:
+    """Return what a posting lets debit, micro-units, rounded to the currency's smallest unit; 0 if nothing is owed.
 
     Raises RefusedError (`above_limit`) for more than the mandate allows.
     """
     owed = sum(each.amount for each in posting.entries if (each.account, each.unit) == ("driver", mandate.currency))
-    unit: int = 10 ** (6 - decimals)
-    amount = max(0, amount_of(owed, 1, unit)) * unit
+    amount = max(0, payable_micro(owed, mandate.currency))
     if amount > mandate.most_micro:
         raise RefusedError("more than the mandate allows", reason="above_limit")
     return amount

@@ -12,6 +12,7 @@ from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, TransferError, TransportError
 from v2g.io.http.client import request
 from v2g.text import printable
+from v2g.units import payable
 
 _MAX_BYTES: Final = 65_536
 _ANSWER_S: Final = 20.0
@@ -24,16 +25,15 @@ T = TypeVar("T")
 class MandateClient:
     """See PaymentProvider. `token` is a bearer token, `tls` has the roots. Redirects are not followed."""
 
-    def __init__(self, url: str, token: str, tls: ssl.SSLContext | None, *, decimals: int) -> None:
+    def __init__(self, url: str, token: str, tls: ssl.SSLContext | None) -> None:
         self._url, self._token, self._tls = url.rstrip("/"), token, tls
-        self._step = Decimal(1).scaleb(-decimals)
 
     async def create(self, mandate: Mandate) -> MandateAnswer:
         """See PaymentProvider."""
         body = {
             "payer": mandate.payer,
             "currency": mandate.currency,
-            "most": self._decimal(mandate.most_micro),
+            "most": _decimal(mandate.most_micro, mandate.currency),
             "expires_ms": mandate.expires_ms,
         }
         return _answer(await self._request("POST", "/mandates", mandate.key, body), MandateAnswer)
@@ -44,16 +44,13 @@ class MandateClient:
 
     async def debit(self, key: str, mandate: str, amount_micro: int, currency: str) -> DebitAnswer:
         """See PaymentProvider."""
-        body = {"amount": self._decimal(amount_micro), "currency": currency}
+        body = {"amount": _decimal(amount_micro, currency), "currency": currency}
         path = f"/mandates/{quote(mandate, safe='')}/debits"
         return _answer(await self._request("POST", path, key, body), DebitAnswer)
 
     async def reverse(self, key: str, debit: str) -> DebitAnswer:
         """See PaymentProvider."""
         return _answer(await self._request("POST", f"/debits/{quote(debit, safe='')}/reversals", key, {}), DebitAnswer)
-
-    def _decimal(self, micro: int) -> str:
-        return f"{(Decimal(micro) / 10**6).quantize(self._step)}"
 
     async def _request(self, method: str, path: str, key: str = "", body: object = None) -> bytes:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
@@ -74,6 +71,11 @@ class MandateClient:
             raise RefusedError(text, reason="provider_refused")
         hint = "is the token in secret_file right?" if answer.status in (401, 403) else ""
         raise TransportError(f"the payment provider answers {method} {url} with {text}", hint=hint)
+
+
+def _decimal(micro: int, currency: str) -> str:
+    """Return an amount with the currency's digits."""
+    return f"{payable(Decimal(micro).scaleb(-6), currency)}"
 
 
 def _answer(body: bytes, kind: type[T]) -> T:

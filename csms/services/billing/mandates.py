@@ -29,8 +29,8 @@ class DebitCollector:
     of these the same request with the same key follows, which has no second effect.
     """
 
-    def __init__(self, services: Services, provider: PaymentProvider, *, decimals: int) -> None:
-        self._services, self._provider, self._decimals = services, provider, decimals
+    def __init__(self, services: Services, provider: PaymentProvider) -> None:
+        self._services, self._provider = services, provider
         self._problems: list[str] = []  # of this step
         self._lost = False
 
@@ -43,7 +43,7 @@ class DebitCollector:
             for mandate in waiting:
                 await self._advance(mandate)
             after = waiting[-1].id
-        for debit in await store.run(rows.plan, now_ms, self._decimals):
+        for debit in await store.run(rows.plan, now_ms):
             self._report(debit, debit.state, debit.reason)
         after = 0
         while due := await store.read(rows.due, after):
@@ -112,8 +112,8 @@ class DebitCollector:
 async def collect_debits(services: Services, config: Mandates) -> NoReturn:
     """Debit by the configured provider, one node at a time, until cancelled. Raises KeyAccessError, StoreError."""
     tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
-    client = MandateClient(config.url, read_secret(config.secret_file).decode().strip(), tls, decimals=config.decimals)
-    collector = DebitCollector(services, client, decimals=config.decimals)
+    client = MandateClient(config.url, read_secret(config.secret_file).decode().strip(), tls)
+    collector = DebitCollector(services, client)
     while True:
         if await services.leads(_LEASE, config.poll_interval_s):
             await collector.step()

@@ -101,6 +101,21 @@ async def test_a_repeated_request_with_its_key_corrects_once(settled: ApiClient)
     assert len((await ask("GET", f"/settlements/{SESSION}/postings")).json) == 3
 
 
+@pytest.mark.parametrize("path", [CORRECTIONS, REPRICE])
+async def test_the_same_correction_again_changes_nothing(settled: ApiClient, path: str) -> None:
+    """Not even with another key, or for another reason; another one after it counts, and so does the first again."""
+    ask = settled
+    first, other = (price("0.1"), price("0.2")) if path == CORRECTIONS else (tariff(1, 1), tariff(2, 2))
+    made = await ask("POST", path, first, Idempotency_Key="k1")
+    again = await ask("POST", path, {**first, "reason": "once more"}, role=Role.BILLING)
+    assert again.json == made.json
+    assert len((await ask("GET", f"/settlements/{SESSION}/postings")).json) == 3
+    if path == REPRICE:
+        for count, body in ((5, other), (7, first)):
+            assert (await ask("POST", path, body)).status == 200
+            assert len((await ask("GET", f"/settlements/{SESSION}/postings")).json) == count
+
+
 async def test_the_station_may_deliver_its_lines_again_after_a_correction(settled: ApiClient) -> None:
     ask = settled
     head = (await ask("POST", CORRECTIONS, price("0.1"))).json["journal_head"]

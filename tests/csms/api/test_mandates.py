@@ -29,6 +29,9 @@ async def test_a_mandate_is_made_read_and_ended(backend: Start, tmp_path: Path) 
             assert (
                 await ask("POST", "/mandates", {**body, "most": {"amount": wrong, "currency": "INR"}})
             ).status == 400
+        for amount, currency in (("0.001", "EUR"), ("100.5", "JPY"), ("1.0005", "KWD")):
+            finer = await ask("POST", "/mandates", {**body, "most": {"amount": amount, "currency": currency}})
+            assert (finer.status, "decimals" in finer.json["detail"]) == (400, True)
         assert (await ask("GET", f"/mandates/{shown['id']}")).json == shown
         assert (await ask("GET", f"/mandates/{shown['id']}/debits")).json == []
         assert (await ask("DELETE", f"/mandates/{shown['id']}")).status == 204

@@ -30,16 +30,16 @@ def test_a_debit_is_planned_once_and_reversed_after_it_is_decided(store: Store) 
         number = agree(connection)
         book(connection, posting(money=300_004))
         for _ in range(2):
-            assert mandates.plan(connection, LATER, 2) == []
+            assert mandates.plan(connection, LATER) == []
             ((debit, reference),) = mandates.due(connection)
             assert (debit.key, debit.amount_micro, reference) == ("CS/01/1", 300_000, "M1")
         book(connection, posting(mwh=700, money=2_000_000))
-        (failed,) = mandates.plan(connection, LATER, 2)
+        (failed,) = mandates.plan(connection, LATER)
         assert (failed.key, failed.state) == ("CS/01/3", "failed")
         assert [each.key for each, _ in mandates.due(connection)] == ["CS/01/1"]
         assert mandates.save_debit(connection, debit.posting, DONE, LATER)
         assert not mandates.save_debit(connection, debit.posting, DONE, LATER)
-        mandates.plan(connection, LATER, 2)
+        mandates.plan(connection, LATER)
         ((reversal, reference),) = mandates.due(connection)
         assert (reversal.amount_micro, reference) == (-300_000, "D1")
         assert state(mandates.list_debits(connection, number)) == [

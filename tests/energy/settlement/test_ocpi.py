@@ -114,15 +114,18 @@ def volumes(record: dict[str, Any], kind: str) -> list[Decimal]:
 
 
 @pytest.mark.requirement("R33")
-@pytest.mark.parametrize(("currency", "price"), [("JPY", 31_000_000), ("BHD", 123_456), ("EUR", -50_000)])
-def test_currencies_of_0_2_and_3_decimals_and_negative_prices_are_charged(currency: str, price: int) -> None:
+@pytest.mark.parametrize(
+    ("currency", "price", "step"),
+    [("JPY", 31_000_000, "1"), ("BHD", 123_456, "0.001"), ("EUR", -50_000, "0.01"), ("CLF", 50_050, "0.0001")],
+)
+def test_currencies_of_0_to_4_decimals_and_negative_prices_are_charged(currency: str, price: int, step: str) -> None:
     entries = journal([(10, 900_000, 0)], currencies=(currency,))
     data = b"".join(canonical(each) + b"\n" for each in entries)
     change = LineCorrected(line=f"{T0}/import", price=price, reason="x", by="alice")
     corrected = list(verify_lines(data + Journal.resume(data).append(change, entries[-1].utc_ms)))
     _, record = record_of(corrected)
     assert (record["currency"], record["tariffs"][0]["currency"]) == (currency, currency)
-    wanted = (Decimal(900_000) * price / 10**12).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    wanted = (Decimal(900_000) * price / 10**12).quantize(Decimal(step), ROUND_HALF_UP)
     assert decimal(record["total_cost"]["excl_vat"]) == wanted
     assert decimal(record["tariffs"][0]["elements"][0]["price_components"][0]["price"]) == Decimal(price) / 10**6
 
@@ -160,7 +163,7 @@ def test_a_corrected_session_has_a_credit_cdr_and_a_new_one(wear: int | None) ->
         for dimension in period["dimensions"]
         if dimension["type"] == "ENERGY"
     )
-    assert abs(cost - decimal(new["total_cost"]["excl_vat"])) < Decimal("0.0002")
+    assert abs(cost - decimal(new["total_cost"]["excl_vat"])) < Decimal("0.0052")
     again = Journal.resume(data)
     lines = [
         again.append(change, T0),
@@ -206,7 +209,7 @@ def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished
         "type": "OTHER",
         "contract_id": "DEV2GC00000001",
     }
-    assert record["total_cost"]["excl_vat"] == pytest.approx(settlement.totals[0].balance / 1e6, abs=0.00005)
+    assert record["total_cost"]["excl_vat"] == pytest.approx(settlement.totals[0].balance / 1e6, abs=0.005)
     assert [volume > 0 for volume in volumes(record, "ENERGY")] == [True, True, False, False]
     theirs = load_der_public_key(base64.b64decode(record["signed_data"]["public_key"]))
     for direction, value in zip(("import", "export"), record["signed_data"]["signed_values"], strict=True):
@@ -238,7 +241,7 @@ def test_periods_and_prices_add_up_to_energy_time_and_cost(
         if "tariff_id" in period:
             cost += Decimal(period["dimensions"][0]["volume"]) * prices[period["tariff_id"]]
     periods = len(record["charging_periods"])
-    assert abs(cost - Decimal(record["total_cost"]["excl_vat"])) <= Decimal("0.0001") * (periods + 1)
+    assert abs(cost - Decimal(record["total_cost"]["excl_vat"])) <= Decimal("0.005") + Decimal("0.0001") * periods
     starts = [period["start_date_time"] for period in record["charging_periods"]]
     assert starts == sorted(starts)
 

@@ -28,7 +28,7 @@ from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import CodecError
-from v2g.units import MWH_PER_KWH
+from v2g.units import MWH_PER_KWH, payable
 
 _SHORT_PAUSE_MS: Final = 60_000
 """A pause shorter than this is none: a meter's register steps."""
@@ -266,7 +266,7 @@ def charge_detail_record(
     country, party = _owner(settlement, facts)
     spans = _spans(entries, settlement)
     begin = settlement.begin
-    cost = Cost(excl_vat=_decimal(totals[0].balance, 1_000_000) if totals else Decimal(0))
+    cost = Cost(excl_vat=payable(Decimal(totals[0].balance).scaleb(-6), totals[0].currency) if totals else Decimal(0))
     updated = iso_time(created_ms)
     periods = tuple(_period(span, begin) for span in spans)
     hours = [

@@ -42,8 +42,8 @@ class Debits:
 
     def __init__(self, csms: Backend, provider: FakeProvider, url: str) -> None:
         self.csms, self.provider, self.url = csms, provider, url
-        self.client = MandateClient(url, TOKEN, None, decimals=2)
-        self.collector = DebitCollector(csms.services, self.client, decimals=2)
+        self.client = MandateClient(url, TOKEN, None)
+        self.collector = DebitCollector(csms.services, self.client)
 
     async def agree(self, *, vehicle: str = VEHICLE, most: int = 10**9, state: str = "active") -> int:
         """Make a mandate that the payer approves."""
@@ -173,7 +173,7 @@ class Crashing:
 async def test_a_crash_at_any_request_never_debits_twice(debits: Debits, n: int, before: bool) -> None:
     """Create, find, two debits, a reversal, a debit: the process ends at one of them, and another one continues."""
     crashing: Any = Crashing(debits.client, n, before=before)
-    dying = DebitCollector(debits.csms.services, crashing, decimals=2)
+    dying = DebitCollector(debits.csms.services, crashing)
     now_ms, store = debits.csms.clock.utc_ms(), debits.csms.services.store
     terms = {"vehicle": VEHICLE, "payer": "p", "currency": "EUR", "most_micro": 10**9, "expires_ms": now_ms + DAY_MS}
     await store.run(rows.add, now_ms=now_ms, **terms)
@@ -190,7 +190,7 @@ async def test_a_crash_at_any_request_never_debits_twice(debits: Debits, n: int,
                 await dying.step()
             except Crashed:
                 crashes += 1
-                dying = DebitCollector(debits.csms.services, debits.client, decimals=2)
+                dying = DebitCollector(debits.csms.services, debits.client)
             debits.provider.approve()
     await dying.step()
     assert crashes == 1
@@ -219,9 +219,9 @@ async def test_two_nodes_debit_once(debits: Debits) -> None:
     await debits.agree()
     await debits.book(posting("01", money=5_000_000))
     store = debits.csms.services.store
-    await store.run(rows.plan, debits.csms.clock.utc_ms(), 2)
+    await store.run(rows.plan, debits.csms.clock.utc_ms())
     ((due, reference),) = await store.run(rows.due)
-    other = DebitCollector(debits.csms.services, debits.client, decimals=2)
+    other = DebitCollector(debits.csms.services, debits.client)
     await debits.client.debit(due.key, reference, due.amount_micro, due.currency)  # a node between asking and storing
     await other.step()
     assert debits.provider.balance == {"D1": "5.00"}
@@ -271,12 +271,12 @@ async def test_a_mandate_ends_when_the_payer_declines_it_ends_it_or_it_expires(d
 
 
 async def test_answers_that_are_not_of_the_interface_leave_everything_due(debits: Debits) -> None:
-    wrong = MandateClient(debits.url, "another token", None, decimals=2)
+    wrong = MandateClient(debits.url, "another token", None)
     with pytest.raises(TransportError, match="401") as told:
         await wrong.find("M1")
     assert "secret_file" in told.value.hint
     with pytest.raises(RefusedError, match="404"):
-        await MandateClient(f"{debits.url}/v1", TOKEN, None, decimals=2).reverse("k", "D1")
+        await MandateClient(f"{debits.url}/v1", TOKEN, None).reverse("k", "D1")
     await debits.agree()
     debits.provider.mandates["M1"]["state"] = "asleep"
     with pytest.raises(CodecError, match="asleep"):
