@@ -212,6 +212,7 @@ class Session:
             "firmware": station.firmware_version or "",
         }
         changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
+        services.abilities.forget(self.station_id, firmware_changed=changed)
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted = frozenset()
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"

@@ -68,6 +68,10 @@ class ExportPermits:
         """Return whether records bound the export of a station, or the lack of them."""
         return self._required or station_id in self._records
 
+    def recorded(self, station_id: str) -> bool:
+        """Return whether a station has records, valid or not."""
+        return station_id in self._records
+
     def of(self, station_id: str, evse_id: int) -> ExportPermit:
         """Return what an EVSE may export now."""
         records = self._records.get(station_id, ())

@@ -3,28 +3,36 @@
 Each item has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the export limit for
 OCPP 2.0.1, whose profiles cannot express it.
 
-Vehicles that sent their needs get profiles without a signal, too, where there are prices.
+Without a signal, stations with a prequalification record get what it permits, bidirectional vehicles without one that
+they must not feed back, and vehicles that sent their needs their prices; nothing else is sent.
 """
 
 import asyncio
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from csms.db.queries import charging, stations, transactions
+from csms.domain.charging.own_profiles import is_of_signal
 from csms.domain.charging.prequalification import OPEN, ExportPermit, bare_signal, permitted
 from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
 from csms.ocpp import VENDOR, Services
+from csms.services.charging.smart_charging import SmartCharging
 from csms.services.charging.vehicle_prices import has_prices, with_prices
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
-from v2g.errors import OcppError, StoreError, V2GError
+from v2g.errors import OcppError, RefusedError, StoreError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest, SetChargingProfileResponse
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 
 M = TypeVar("M", bound=Message)
+
+_PROFILES: Final = "SetChargingProfile"
+_DATA: Final = "DataTransfer"
+_ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
+"""CALLERRORs of a station that does not have what was requested (K01.FR.29)."""
 
 
 class Caller(Protocol):
@@ -50,6 +58,7 @@ class Pusher:
         "_delivered",
         "_needs",
         "_news",
+        "_of_evse",
         "_pause",
         "_permit",
         "_services",
@@ -70,6 +79,8 @@ class Pusher:
         self._needs: dict[str, Needs] = {}
         self._delivered: tuple[int, ExportPermit] | None = None
         self._permit = OPEN
+        self._of_evse: dict[int, ExportPermit] = {}
+        """What each EVSE may export, as of the permit."""
         self._sharers = 1
         """The number of transactions that the sent profiles assume."""
         self._turnover = False
@@ -143,12 +154,13 @@ class Pusher:
         """Return whether the station has everything."""
         while True:
             granted = await self._granted()
-            signal = self._services.grid.current
-            if signal is None and (granted.bound or self._delivered is not None):
-                signal = bare_signal(self._services.clock.utc_ms())
+            current = self._services.grid.current
+            bare = bare_signal(self._services.clock.utc_ms())
+            signal = bare if current is None and await self._carries_permit() else current
             if self._needs:
                 transaction_id, needs = next(iter(self._needs.items()))
-                if not await self._send_transaction(signal, transaction_id, needs):
+                about = bare if signal is None and granted.bound and needs.bidirectional else signal
+                if not await self._send_transaction(about, transaction_id, needs):
                     return False
                 if self._needs.get(transaction_id) is needs:
                     del self._needs[transaction_id]
@@ -162,12 +174,21 @@ class Pusher:
             elif not await self._send_signal(signal, granted) and not self._is_outdated(signal):
                 return False
 
+    async def _carries_permit(self) -> bool:
+        """Return whether the station has a record, or may still go by one that it was sent."""
+        station_id = self._station_id
+        if self._services.permits.recorded(station_id) or self._delivered is not None:
+            return True
+        return await self._services.store.read(stations.signal_version, station_id) is not None
+
     async def _granted(self) -> ExportPermit:
         """Return what each EVSE may export; report when that becomes nothing, and when it no longer is."""
-        granted = OPEN
-        if self._services.permits.concerns(self._station_id):
+        granted, permits = OPEN, self._services.permits
+        self._of_evse = {}
+        if permits.concerns(self._station_id):
             evses = await self._services.store.read(stations.count_evses, self._station_id)
-            granted = self._services.permits.of_all(self._station_id, evses)
+            granted = permits.of_all(self._station_id, evses)
+            self._of_evse = {evse_id: permits.of(self._station_id, evse_id) for evse_id in range(1, evses + 1)}
         if granted.reason != self._permit.reason:
             if granted.reason:
                 self._report("export_refused", reason=granted.reason)
@@ -184,22 +205,27 @@ class Pusher:
         evses = await read(stations.count_evses, self._station_id)
         requests = station_profiles(permitted(signal, granted, evses), version, now_ms, evses=evses)
         sharers = await read(transactions.count_sharers, self._station_id)
-        requests += [
-            self._transaction_profile(signal, transaction_id, needs, sharers)
-            for transaction_id, needs in await read(transactions.with_needs, self._station_id)
-        ]
+        for transaction_id, needs in await read(transactions.with_needs, self._station_id):
+            if request := await self._transaction_profile(signal, transaction_id, needs, sharers):
+                requests.append(request)
         taken = True
         for request in requests:
             if self._is_outdated(signal):
                 return False
-            taken = await self._send_profile(signal.version, await self._priced(request)) and taken
+            if not self._has(_PROFILES):
+                break
+            settled = await self._send_profile(signal.version, request)
+            if settled is None:
+                return False
+            taken = settled and taken
+        if not await self._clear_others({each.charging_profile.id for each in requests}):
+            return False
         if self._is_outdated(signal):
             return False
         if not await self._send_prices(permitted(signal, granted, 1)):
             return False
         self._delivered, self._sharers = (signal.version, granted), sharers
-        if self._services.grid.current is not None:
-            await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
+        await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
         self._report("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
         return True
 
@@ -222,60 +248,100 @@ class Pusher:
         current = self._services.grid.current
         return bool(self._needs) or (signal is not current and (current is not None or signal.version != 0))
 
-    def _transaction_profile(
-        self, signal: GridSignal, transaction_id: str, needs: Needs, sharers: int
-    ) -> SetChargingProfileRequest:
-        """Return the profile of a transaction, by what its EVSE may export."""
-        now_ms, granted = self._services.clock.utc_ms(), self._services.permits.of(self._station_id, needs.evse_id)
-        bounded = permitted(signal, granted, sharers)
-        return transaction_profile(bounded, self._caller.version, now_ms, transaction_id, needs, sharers=sharers)
+    async def _transaction_profile(
+        self, signal: GridSignal | None, transaction_id: str, needs: Needs, sharers: int
+    ) -> SetChargingProfileRequest | None:
+        """Return the profile of a transaction, by what its EVSE may export; without limits, one with prices, if any."""
+        now_ms, version = self._services.clock.utc_ms(), self._caller.version
+        granted = self._of_evse.get(needs.evse_id, self._permit)
+        request = None
+        if signal is not None:
+            bounded = permitted(signal, granted, sharers)
+            request = transaction_profile(bounded, version, now_ms, transaction_id, needs, sharers=sharers)
+        if request is not None:
+            return await self._priced(request)
+        bare = open_profile(version, now_ms, transaction_id, needs, most_export_w=granted.most_w)
+        priced = None if bare is None else await self._priced(bare)
+        return priced if priced is not None and has_prices(priced.charging_profile) else None
 
     async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: Needs) -> bool:
-        """Send the profile of a transaction; without a signal, one with prices, if there are any."""
-        now_ms, version = self._services.clock.utc_ms(), self._caller.version
-        if signal is not None:
-            sharers = await self._services.store.read(transactions.count_sharers, self._station_id)
-            request = self._transaction_profile(signal, transaction_id, needs, sharers)
-            return await self._send_profile(signal.version, await self._priced(request))
-        bare = open_profile(version, now_ms, transaction_id, needs)
-        if bare is None:
+        """Send the profile of a transaction, if it has one; False when it failed."""
+        if not self._has(_PROFILES):
             return True
-        priced = await self._priced(bare)
-        return not has_prices(priced.charging_profile) or await self._send_profile(None, priced)
+        sharers = await self._services.store.read(transactions.count_sharers, self._station_id)
+        request = await self._transaction_profile(signal, transaction_id, needs, sharers)
+        version = None if signal is None else signal.version
+        return request is None or await self._send_profile(version, request) is not None
+
+    async def _clear_others(self, wanted: set[int]) -> bool:
+        """Clear own profiles of a station that the signal in force no longer has; False when it failed."""
+        for _, source, held in await self._services.store.read(charging.profiles, self._station_id):
+            if source == charging.CSO and is_of_signal(held) and held.id not in wanted:
+                try:
+                    await SmartCharging(self._services).clear(self._station_id, profile_id=held.id)
+                except OcppError:
+                    continue
+                except V2GError as error:
+                    self._report("grid_signal_push_failed", request="ClearChargingProfile", reason=str(error)[:200])
+                    return False
+        return True
+
+    def _has(self, what: str) -> bool:
+        return self._services.abilities.has(self._station_id, what)
 
     async def _priced(self, request: SetChargingProfileRequest) -> SetChargingProfileRequest:
         profile = await with_prices(self._services, self._station_id, self._caller.version, request.charging_profile)
         return msgspec.structs.replace(request, charging_profile=profile)
 
-    async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool:
-        """Return whether a profile is settled: accepted, or rejected for good."""
-        response = await self._call(request, SetChargingProfileResponse)
-        if not isinstance(response, SetChargingProfileResponse):
-            return response is not None
-        profile = request.charging_profile
-        if response.status == "Accepted":
-            now_ms = self._services.clock.utc_ms()
-            save = charging.save_profile
-            await self._services.store.run(save, self._station_id, request.evse_id, profile, charging.CSO, now_ms)
+    async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool | None:
+        """Return whether a profile was accepted, False if it was rejected for good; None: retry later."""
+        profile, detail = request.charging_profile, ""
+        try:
+            charging_ = SmartCharging(self._services)
+            response = await charging_.set_profile(self._station_id, request.evse_id, profile)
+            status = response.status
+            detail = response.status_info.reason_code if response.status_info else ""
+        except OcppError as error:
+            self._lack(_PROFILES, error)
+            self._report("grid_signal_push_refused", request="SetChargingProfile", reason=str(error)[:200])
+            return False
+        except RefusedError as error:
+            if error.reason == "not_prequalified":  # the permit has changed meanwhile
+                return None
+            status, detail = "Rejected", error.reason
+        except V2GError as error:
+            self._report("grid_signal_push_failed", request="SetChargingProfile", reason=str(error)[:200])
+            return None
         self._report(
             "charging_profile_set",
             version=signal_version,
             purpose=profile.charging_profile_purpose,
             transaction=profile.transaction_id,
-            status=response.status,
-            reason=response.status_info.reason_code if response.status_info else "",
+            status=status,
+            reason=detail,
         )
-        return True
+        return status == "Accepted"
 
     async def _send_prices(self, signal: GridSignal) -> bool:
         if self._services.grid.current is None and self._caller.version == "2.1":
             return True  # the profiles say it all
+        if not self._has(_DATA):
+            return True
         data = msgspec.to_builtins(signal.part(ExportSignal if self._caller.version == "2.0.1" else PriceSignal))
         request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
         response = await self._call(request, DataTransferResponse)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
+            if response.status == "UnknownVendorId":
+                self._services.abilities.lack(self._station_id, _DATA)
             self._report("grid_signal_not_taken", version=signal.version, status=response.status)
+        if isinstance(response, OcppError):
+            self._lack(_DATA, response)
         return response is not None
+
+    def _lack(self, what: str, error: OcppError) -> None:
+        """Remember what a station does not have, until it boots with other firmware."""
+        if error.answer in _ABSENT:
+            self._services.abilities.lack(self._station_id, what)
 
     async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
         """Return the response, or the CALLERROR that rejects it for good; None: retry later."""

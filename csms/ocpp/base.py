@@ -14,6 +14,7 @@ from csms.db.queries import commands, leases, tokens
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
 from csms.domain.authorization.authorize import Known, Token, Where, normalise
+from csms.domain.charging.abilities import StationAbilities
 from csms.domain.charging.orders import Orders
 from csms.domain.charging.profiles import Needs
 from csms.grid.permits import ExportPermits
@@ -66,6 +67,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     station_ca: StationCa
     provisioning: "Provisioner | None" = None
     orders: Orders = msgspec.field(default_factory=Orders)
+    abilities: StationAbilities = msgspec.field(default_factory=StationAbilities)
     precedence: Precedence = msgspec.field(default_factory=Precedence)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 

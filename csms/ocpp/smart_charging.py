@@ -48,7 +48,7 @@ async def answer_charging_needs(
         allowed = known.energy_transfer if known is not None else ()
     plans = (
         context.services.grid.current is not None
-        or context.services.permits.concerns(context.station_id)
+        or (needs.bidirectional and context.services.permits.concerns(context.station_id))
         or await _is_balanced(context, needs.evse_id)
         or (
             needs.bounded

@@ -84,7 +84,7 @@ class ScriptedStation:
     def __init__(self, wire: Wire, identity: str, version: Version) -> None:
         self.id = identity
         self.version = version
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Answer] = {"GetChargingProfiles": {"status": "NoProfiles"}}
         self.calls: list[tuple[str, Payload]] = []
         self.refuses_others = False
         self.stray: list[list[Any]] = []

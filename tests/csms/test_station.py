@@ -17,7 +17,8 @@ from ocpp.v21 import call as call21
 from ocpp.v21 import call_result as result21
 from ocpp.v201 import call as call201
 
-from csms.config import StationEntry, TokenEntry
+from csms.config import Grid, StationEntry, TokenEntry
+from csms.domain.charging.own_profiles import SITE_PROFILE
 from csms.domain.security.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
@@ -41,10 +42,22 @@ class Station21(ocpp.v21.ChargePoint):  # type: ignore[misc]  # published withou
         self.profiles.append({"evse_id": evse_id, **charging_profile})
         return result21.SetChargingProfile(status="Accepted")
 
+    @on("GetChargingProfiles")
+    async def get_profiles(self, **_: Any) -> Any:
+        return result21.GetChargingProfiles(status="NoProfiles")
+
     @on("DataTransfer")
     async def data_transfer(self, vendor_id: str, message_id: str, data: Any, **_: Any) -> Any:
         self.transfers.append({"vendor_id": vendor_id, "message_id": message_id, "data": data})
         return result21.DataTransfer(status="Accepted")
+
+
+class BareStation201(ocpp.v201.ChargePoint):  # type: ignore[misc]
+    """A station of 2.0.1 that answers the price signal, and has no smart charging (CALLERROR NotImplemented)."""
+
+    @on("DataTransfer")
+    async def data_transfer(self, **_: Any) -> Any:
+        return ocpp.v201.call_result.DataTransfer(status="Accepted")
 
 
 class Station201(ocpp.v201.ChargePoint):  # type: ignore[misc]
@@ -67,11 +80,12 @@ class Station201(ocpp.v201.ChargePoint):  # type: ignore[misc]
 
 
 @contextlib.asynccontextmanager
-async def station(csms: Running, version: str = "ocpp2.1", identity: str = STATION) -> AsyncIterator[Any]:
+async def station(
+    csms: Running, version: str = "ocpp2.1", identity: str = STATION, kind: type[Any] | None = None
+) -> AsyncIterator[Any]:
     """Connect a station and run it."""
     async with csms.connect(identity, (version,)) as websocket:
-        kind = Station21 if version == "ocpp2.1" else Station201
-        point = kind(identity, websocket)
+        point = (kind or (Station21 if version == "ocpp2.1" else Station201))(identity, websocket)
         task = asyncio.create_task(point.start())
         try:
             yield point
@@ -300,6 +314,100 @@ async def test_2_1_gets_limits_both_ways_and_the_prices(csms: Running) -> None:
     assert (transfer["vendor_id"], transfer["message_id"]) == ("org.v2g-engine", "GridSignal")
     assert set(transfer["data"]) == set(PriceSignal.__struct_fields__), "its limits are in profiles"
     assert transfer["data"]["version"] == 7
+
+
+class Station201WithProfiles(Station201):
+    """A station of 2.0.1 that holds profiles of others, and reports them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.held: list[dict[str, Any]] = []
+
+    @on("GetChargingProfiles")
+    async def get_profiles(self, request_id: int, **_: Any) -> Any:
+        asyncio.get_running_loop().create_task(self._report(request_id))
+        return ocpp.v201.call_result.GetChargingProfiles(status="Accepted")
+
+    async def _report(self, request_id: int) -> None:
+        report = call201.ReportChargingProfiles(
+            request_id=request_id, charging_limit_source="CSO", evse_id=0, charging_profile=self.held
+        )
+        await self.call(report)
+
+
+def max_profile(profile_id: int, stack_level: int, limit: float, schedule_id: int = 5) -> dict[str, Any]:
+    schedule = {
+        "id": schedule_id,
+        "chargingRateUnit": "W",
+        "startSchedule": "2026-01-01T00:00:00Z",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit}],
+    }
+    return {
+        "id": profile_id,
+        "stackLevel": stack_level,
+        "chargingProfilePurpose": "ChargingStationMaxProfile",
+        "chargingProfileKind": "Absolute",
+        "chargingSchedule": [schedule],
+    }
+
+
+async def test_with_the_default_configuration_and_no_signal_a_station_is_sent_nothing(start: Start) -> None:
+    """It was sent profile 1 of level 0 with 10,000,000 W, in the place of an 8 kW limit of others."""
+    async with start(grid=Grid()) as csms:
+        for _ in range(2):
+            async with station(csms, "ocpp2.0.1") as point:
+                await boot(point, "ocpp2.0.1")
+                await csms.event("boot_accepted")
+                await point.call(call201.Heartbeat())
+                await asyncio.sleep(0.2)
+            assert (point.profiles, point.transfers) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("held", "gets"),
+    [
+        (max_profile(1, 0, 8000.0), False),  # of another back end, where the grid signal's is to be
+        (max_profile(1, 3, 8000.0), True),  # above it
+        (max_profile(1, 0, 10_000_000.0), True),  # what this back end put there once
+    ],
+)
+async def test_profiles_of_others_are_read_before_something_is_put_there(
+    start: Start, held: dict[str, Any], gets: bool
+) -> None:
+    async with start(grid=Grid()) as csms, station(csms, "ocpp2.0.1", kind=Station201WithProfiles) as point:
+        cleared: list[int] = []
+
+        @on("ClearChargingProfile")
+        async def clear(charging_profile_id: int, **_: Any) -> Any:
+            cleared.append(charging_profile_id)
+            return ocpp.v201.call_result.ClearChargingProfile(status="Accepted")
+
+        point.route_map["ClearChargingProfile"] = {"_on_action": clear}
+        point.held = [held]
+        await boot(point, "ocpp2.0.1")
+        await put_signal(csms, grid_signal(7))
+        assert (await csms.event("grid_signal_pushed"))["all_taken"] is gets
+        assert [each["id"] for each in point.profiles] == ([SITE_PROFILE] if gets else [])
+        ours = held["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"] > 8000
+        assert cleared == ([1] if ours else [])
+        assert [each["which"] for each in csms.events("charging_profiles_of_others")] == (
+            [] if ours else [f"1 (ChargingStationMaxProfile, level {held['stackLevel']})"]
+        )
+        if not gets:
+            (blocked,) = csms.events("charging_profile_blocked")
+            assert (blocked["profile"], blocked["by"], blocked["stack_level"]) == (SITE_PROFILE, 1, 0)
+
+
+async def test_a_station_without_smart_charging_is_asked_once_until_it_has_other_firmware(start: Start) -> None:
+    async with start(grid=Grid()) as csms:
+        version = 0
+        for firmware, refused in (("1.0", 1), ("1.0", 1), ("1.1", 2)):
+            async with station(csms, "ocpp2.0.1", kind=BareStation201) as point:
+                await boot(point, "ocpp2.0.1", firmware_version=firmware)
+                version += 1
+                await put_signal(csms, grid_signal(version))
+                await csms.event("grid_signal_pushed", version)
+                assert len(csms.events("grid_signal_push_refused")) == refused
 
 
 async def test_2_0_1_gets_the_limit_it_can_express_and_the_prices(csms: Running) -> None:

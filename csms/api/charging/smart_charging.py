@@ -153,8 +153,8 @@ async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[
 
 @post("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, problems=_STATION)
 async def set_charging_profile(call: Call, parameters: OneStation, body: NewProfile) -> SetChargingProfileResponse:
-    """Set a profile (K01)."""
-    return await SmartCharging(call.services).set_profile(parameters.station_id, body.evse_id, body.profile)
+    """Set a profile (K01), with another id and stack level than those of the back end's own profiles."""
+    return await SmartCharging(call.services).set_operators(parameters.station_id, body.evse_id, body.profile)
 
 
 @delete("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, status=200, problems=_STATION)

@@ -17,9 +17,9 @@ from csms.db.tables import (
     sites,
 )
 from csms.db.tables import transactions as transactions_table
-from csms.domain.charging.charging_plans import SHARE_PROFILE, ProfileTemplate, milliampere
+from csms.domain.charging.charging_plans import ProfileTemplate, milliampere
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE
 from csms.domain.charging.sites import Known, Site, external_limit_w
-from csms.domain.charging.v2x import DISPATCH_PROFILE
 from csms.domain.transactions.transactions import Transaction, taken_wh
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -155,7 +155,7 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
         for evse_id, _, held in stored
         if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
     }
-    waiting = any(held.id == SHARE_PROFILE for _, _, held in stored)
+    waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
     return Seen(known, shares, station_w, waiting)
 
 

@@ -94,6 +94,11 @@ def save_signal_version(connection: Connection, station_id: str, version: int) -
     connection.execute(update(stations).where(stations.c.station_id == station_id).values(signal_version=version))
 
 
+def signal_version(connection: Connection, station_id: str) -> int | None:
+    """Return the version of the last grid signal that a station has accepted; 0: a permit to export without one."""
+    return connection.execute(select(stations.c.signal_version).where(stations.c.station_id == station_id)).scalar()
+
+
 def save_connector(
     connection: Connection, station_id: str, evse_id: int, connector_id: int, status: str, at_ms: int
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from csms.domain.charging.own_profiles import SHARE_LEVEL, SHARE_PROFILE, WAITING_PROFILE
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
     ChargingProfilePurpose,
@@ -23,8 +24,6 @@ from v2g.ocpp.messages.smart_charging import CompositeSchedule
 from v2g.ocpp.times import format_time, parse_time
 
 VOLTAGE: Final = 230
-SHARE_PROFILE: Final = 200
-"""Profile ids of a site's shares are this plus the EVSE; EVSE 0's applies before a transaction has its own."""
 
 _TOLERANCE_W: Final = 1.0
 _CLOCK_SLACK_MS: Final = 60_000
@@ -122,7 +121,7 @@ def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
 
 def waiting_profile(milliampere: int, now_ms: int) -> ChargingProfile:
     """Return the default profile of a station on a shared site: the limit until the transaction has its share."""
-    return _flat(SHARE_PROFILE, "TxDefaultProfile", milliampere, 3, now_ms, None)
+    return _flat(WAITING_PROFILE, "TxDefaultProfile", milliampere, 3, now_ms, None)
 
 
 def _flat(
@@ -144,7 +143,7 @@ def _flat(
     )
     return ChargingProfile(
         id=profile_id,
-        stack_level=1,
+        stack_level=SHARE_LEVEL,
         charging_profile_purpose=purpose,
         charging_profile_kind="Absolute",
         transaction_id=transaction_id,

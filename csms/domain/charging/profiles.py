@@ -1,8 +1,8 @@
 """From the grid operator's signal to the charging profiles of a station (use cases K01, K15, K19, Q01, Q02).
 
-A profile's id depends only on its purpose and EVSE, so that a newer one replaces the older (K01.FR.05). In OCPP 2.1
-vehicles that requested bidirectional transfer run in `ExternalSetpoint`: vehicle and charger agree on the power
-themselves, inside `limit` and `dischargeLimit`. Once a signal has expired only charging is allowed.
+In OCPP 2.1 vehicles that requested bidirectional transfer run in `ExternalSetpoint`: vehicle and charger agree on the
+power themselves, inside `limit` and `dischargeLimit`. Once a signal has expired only charging is allowed. What a signal
+does not limit has no limit in a profile, and no profile where that leaves nothing to say.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from csms.domain.charging.own_profiles import DEFAULT_PROFILE, SIGNAL_LEVEL, SITE_PROFILE, TRANSACTION_PROFILE
 from v2g.energy.grid_signal import GridSignal
+from v2g.energy.limits import MOST_W
 from v2g.energy.price_plan import PricePlan, Use
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
@@ -19,8 +21,6 @@ from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time, parse_time
 from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
-
-_STATION_PROFILE, _DEFAULT_PROFILE, _FIRST_TRANSACTION_PROFILE = 1, 2, 100
 
 _CLOCK_SLACK_MS: Final = 60_000
 """Tolerance for stations' clocks: schedules begin that long ago, so that they are in force on arrival."""
@@ -143,27 +143,34 @@ def station_profiles(
     A default applies to each of the `evses` separately, with an equal part of the feed-back limit; a
     ChargingStationMaxProfile cannot express it (K01.FR.114, Q02.FR.02).
     """
-    site = _profile(signal, _STATION_PROFILE, "ChargingStationMaxProfile", _charging_only(signal), now_ms)
-    requests = [SetChargingProfileRequest(evse_id=0, charging_profile=site)]
+    requests = []
+    if periods := _charging_only(signal):
+        site = _profile(signal, SITE_PROFILE, "ChargingStationMaxProfile", periods, now_ms)
+        requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=site))
     if version == "2.1":
-        default = _profile(signal, _DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms, evses), now_ms)
+        default = _profile(signal, DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms, evses), now_ms)
         requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=default))
     return requests
 
 
-def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Needs) -> SetChargingProfileRequest | None:
+def open_profile(
+    version: Version, now_ms: int, transaction_id: str, needs: Needs, *, most_export_w: int = MOST_W
+) -> SetChargingProfileRequest | None:
     """Return the profile of a transaction without limits, which only carries prices: the vehicle's maximum.
 
-    None for a vehicle that did not send its maximum.
+    `most_export_w`: the most that prequalification permits to feed back. None for a vehicle that did not send its
+    maximum.
     """
     if not needs.bounded:
         return None
     period = ChargingSchedulePeriod(start_period=0, limit=float(needs.most_w) or needs.most_ma / 1000)
     if needs.bidirectional and version == "2.1":
         period = msgspec.structs.replace(
-            period, discharge_limit=-float(needs.most_discharge_w), operation_mode="ExternalSetpoint"
+            period,
+            discharge_limit=-float(min(needs.most_discharge_w, most_export_w)),
+            operation_mode="ExternalSetpoint",
         )
-    profile_id = _FIRST_TRANSACTION_PROFILE + needs.evse_id
+    profile_id = TRANSACTION_PROFILE + needs.evse_id
     schedule = ChargingSchedule(
         id=profile_id,
         start_schedule=format_time(_start_ms(now_ms)),
@@ -172,7 +179,7 @@ def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Need
     )
     profile = ChargingProfile(
         id=profile_id,
-        stack_level=0,
+        stack_level=SIGNAL_LEVEL,
         charging_profile_purpose="TxProfile",
         charging_profile_kind="Absolute",
         transaction_id=transaction_id,
@@ -220,31 +227,39 @@ def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) ->
 
 def transaction_profile(
     signal: GridSignal, version: Version, now_ms: int, transaction_id: str, needs: Needs, *, sharers: int = 1
-) -> SetChargingProfileRequest:
+) -> SetChargingProfileRequest | None:
     """Return the profile of a transaction whose vehicle has sent its needs (K15.FR.07, K19.FR.07, Q02.FR.01).
 
-    `sharers`: how many transactions the station has; each gets an equal part of the feed-back limit.
+    None where the signal limits nothing. `sharers`: how many transactions the station has; each gets an equal part of
+    the feed-back limit.
     """
     two_way = needs.bidirectional and version == "2.1"
     periods = _two_way(signal, now_ms, sharers) if two_way else _charging_only(signal)
+    if not periods:
+        return None
     duration = None
     if 0 < needs.max_periods < len(periods):  # then the default profile takes over where this one ends
         duration = periods[needs.max_periods].start_period
         periods = periods[: needs.max_periods]
-    profile_id = _FIRST_TRANSACTION_PROFILE + needs.evse_id
+    profile_id = TRANSACTION_PROFILE + needs.evse_id
     profile = _profile(signal, profile_id, "TxProfile", periods, now_ms, transaction_id, duration)
     return SetChargingProfileRequest(evse_id=needs.evse_id, charging_profile=profile)
 
 
 def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
-    return (ChargingSchedulePeriod(start_period=0, limit=float(signal.site_import_limit_w)),)
+    limit = _import_limit(signal)
+    return () if limit is None else (ChargingSchedulePeriod(start_period=0, limit=limit),)
 
 
 def _two_way(signal: GridSignal, now_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
     seconds_left = (signal.valid_until_ms - _start_ms(now_ms)) // 1000
-    limit = float(signal.site_import_limit_w)
+    limit = _import_limit(signal)
+    if limit is None:  # ChargingOnly needs one
+        after = ChargingSchedulePeriod(start_period=0, discharge_limit=0.0, operation_mode="ExternalSetpoint")
+    else:
+        after = ChargingSchedulePeriod(start_period=0, limit=limit, operation_mode="ChargingOnly")
     if signal.valid_until_ms <= now_ms:
-        return (ChargingSchedulePeriod(start_period=0, limit=limit, operation_mode="ChargingOnly"),)
+        return (after,)
     return (
         ChargingSchedulePeriod(
             start_period=0,
@@ -252,8 +267,13 @@ def _two_way(signal: GridSignal, now_ms: int, parts: int) -> tuple[ChargingSched
             discharge_limit=-float(signal.export_limit_w // parts),
             operation_mode="ExternalSetpoint",
         ),
-        ChargingSchedulePeriod(start_period=seconds_left, limit=limit, operation_mode="ChargingOnly"),
+        msgspec.structs.replace(after, start_period=seconds_left),
     )
+
+
+def _import_limit(signal: GridSignal) -> float | None:
+    """Return the import limit, None where the signal has none."""
+    return None if signal.site_import_limit_w >= MOST_W else float(signal.site_import_limit_w)
 
 
 def _start_ms(now_ms: int) -> int:
@@ -278,7 +298,7 @@ def _profile(
     )
     return ChargingProfile(
         id=profile_id,
-        stack_level=0,
+        stack_level=SIGNAL_LEVEL,
         charging_profile_purpose=purpose,  # type: ignore[arg-type]  # one of the literal names above
         charging_profile_kind="Absolute",
         transaction_id=transaction_id,

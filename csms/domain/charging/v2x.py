@@ -6,12 +6,10 @@ Powers are W, positive into the vehicle, negative out of it.
 from collections.abc import Iterator
 from typing import Final
 
+from csms.domain.charging.own_profiles import DISPATCH_LEVEL, DISPATCH_PROFILE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate
 from v2g.ocpp.times import format_time
-
-DISPATCH_PROFILE: Final = 300
-"""Profile ids of dispatched transactions are this plus the EVSE."""
 
 _SETPOINTS: Final = (
     "setpoint", "setpoint_l2", "setpoint_l3", "setpoint_reactive", "setpoint_reactive_l2", "setpoint_reactive_l3",
@@ -80,7 +78,7 @@ def dispatch_profile(
     )
     return ChargingProfile(
         id=DISPATCH_PROFILE + evse_id,
-        stack_level=2,
+        stack_level=DISPATCH_LEVEL,
         charging_profile_purpose="TxProfile",
         charging_profile_kind="Dynamic",
         transaction_id=transaction_id,

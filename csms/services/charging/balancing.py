@@ -9,7 +9,8 @@ import msgspec
 from csms.cluster.feed import Subscription
 from csms.db.queries import charging
 from csms.domain.charging.balancing import Change, Overload, changes, overload, share
-from csms.domain.charging.charging_plans import SHARE_PROFILE, milliampere, share_profile, waiting_profile
+from csms.domain.charging.charging_plans import milliampere, share_profile, waiting_profile
+from csms.domain.charging.own_profiles import WAITING_PROFILE
 from csms.domain.charging.sites import Known, Place, Site, loads_of
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
@@ -82,7 +83,7 @@ class Balancer:
 
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
         """Send a station of a site its default limit for transactions without a share; not `again`: once."""
-        held = await self._services.store.read(charging.profile, station_id, SHARE_PROFILE)
+        held = await self._services.store.read(charging.profile, station_id, WAITING_PROFILE)
         for site in await self._services.store.read(charging.all_sites):
             reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
             if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
@@ -91,7 +92,7 @@ class Balancer:
                 with contextlib.suppress(V2GError):  # reported in the answer to the command
                     status = (await self._charging.set_profile(station_id, 0, profile)).status
                 if status != "Accepted":  # its transactions may draw all that they can
-                    await self._services.store.run(charging.clear_profiles, station_id, profile_id=SHARE_PROFILE)
+                    await self._services.store.run(charging.clear_profiles, station_id, profile_id=WAITING_PROFILE)
 
     async def balance(self, site: Site) -> dict[str, int]:
         """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known.

@@ -13,10 +13,11 @@ from csms.db.queries import charging, transactions
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.orders import Order
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.site_dispatch import PowerRange, bound, kept_shares
 from csms.domain.charging.sites import Known, Place, Site
-from csms.domain.charging.v2x import DISPATCH_PROFILE, dispatch_profile, setpoint_update
+from csms.domain.charging.v2x import dispatch_profile, setpoint_update
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
 from csms.services.charging.smart_charging import SmartCharging

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Collection
 from typing import Final
 
@@ -10,13 +11,15 @@ from sqlalchemy import Connection
 from csms.db.queries import charging, requests, stations
 from csms.db.queries.device_model import external_ids, list_variables
 from csms.domain.charging.charging_plans import Step, add_up, dynamic_share, from_template
+from csms.domain.charging.own_profiles import check_operators, in_the_way, is_former, is_own
 from csms.domain.charging.prequalification import W_PER_A, export_of, export_of_values
 from csms.domain.charging.v2x import problems
 from csms.ocpp.base import Services
 from csms.services.charging.vehicle_prices import has_prices, with_prices
 from csms.services.stations.requests import UNANSWERED, Asked, ask, call, failure
 from v2g import typed_json
-from v2g.errors import RefusedError, V2GError
+from v2g.errors import OcppError, RefusedError, TimeoutExpired, V2GError
+from v2g.observe import Scalar
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
 from v2g.ocpp.messages.smart_charging import (
     ChargingProfileCriterion,
@@ -40,11 +43,16 @@ from v2g.ocpp.times import parse_time
 from v2g.ocpp.versions import without_21
 
 _RESUMED: Final = "transaction_resumed"
+_REPORT: Final = "profile_report"
 GONE: Final = "charging_profiles_gone"
 """The event that reports that a station has lost or cleared profiles."""
 
 _EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charging_limit_source=("CSO",)))
 """Criteria of reports that include every profile of this back end."""
+
+_OF_CSMS: Final = ChargingProfileCriterion(charging_limit_source=("CSO",))
+_NAMED: Final = 5
+"""How many profiles of others an event names."""
 
 _FOLLOWS: Final[Collection[str]] = frozenset({"Accepted"})
 
@@ -102,9 +110,11 @@ class SmartCharging:
 
         Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
         station reserves for external constraints (MaxExternalConstraintsId), `not_prequalified` for one that feeds back
-        more than the station's prequalification permits.
+        more than the station's prequalification permits, `place_taken` for an own one in the place of another.
         """
         services = self._services
+        if is_own(profile):
+            await self._check_place(station_id, evse_id, profile)
         if profile.id <= await services.store.look_up(external_ids, station_id):
             raise RefusedError(f"the station reserves id {profile.id} for external constraints", reason="reserved_id")
         for problem in problems(profile):
@@ -120,6 +130,71 @@ class SmartCharging:
             now_ms = services.clock.utc_ms()
             await services.store.run(charging.save_profile, station_id, evse_id, profile, charging.CSO, now_ms)
         return response
+
+    async def set_operators(
+        self, station_id: str, evse_id: int, profile: ChargingProfile
+    ) -> SetChargingProfileResponse:
+        """Set an operator's profile. Raises RefusedError as `set_profile`, and for the places of own profiles."""
+        held = await self._services.store.read(charging.profiles, station_id)
+        check_operators([(at_evse, each) for at_evse, _, each in held], evse_id, profile)
+        return await self.set_profile(station_id, evse_id, profile)
+
+    async def _check_place(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
+        """Raise RefusedError (`place_taken`) where a station holds a profile of others in the place of an own one."""
+        await self.read_held(station_id)
+        held = await self._services.store.read(charging.profiles, station_id)
+        there = [(at_evse, each) for at_evse, source, each in held if source == charging.CSO]
+        for other in in_the_way(there, evse_id, profile):
+            data: dict[str, Scalar] = {
+                "profile": profile.id,
+                "by": other.id,
+                "purpose": other.charging_profile_purpose,
+                "stack_level": other.stack_level,
+            }
+            self._services.report("ocpp", "charging_profile_blocked", station_id, data)
+            raise RefusedError(
+                f"the station holds profile {other.id} in the place of profile {profile.id}",
+                reason="place_taken",
+                hint=f"clear it, or set it at a higher stack level than {other.stack_level}",
+            )
+
+    async def read_held(self, station_id: str) -> None:
+        """Have a station report its profiles (K09) before the first own one after its boot; report those of others.
+
+        A station that cannot or does not report them is not asked again until it boots. Profiles of version 0.1, which
+        had other ids, are cleared. Raises as `get_profiles`.
+        """
+        services = self._services
+        if services.abilities.is_read(station_id):
+            return
+        with services.feed.subscribe({_REPORT}) as reports:
+            try:
+                asked = await self.get_profiles(station_id, _OF_CSMS)
+            except (OcppError, TimeoutExpired) as error:
+                services.report("ocpp", "charging_profiles_unread", station_id, {"reason": str(error)[:200]})
+                services.abilities.note_read(station_id)
+                return
+            complete = getattr(asked.response, "status", "") != "Accepted"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(services.config.ocpp.call_timeout_s):
+                    while not complete:
+                        event = await anext(reports)
+                        told = event.station_id == station_id and event.data["request"] == asked.request_id
+                        complete = told and not event.data["tbc"]
+        if not complete:
+            services.report("ocpp", "charging_profiles_unread", station_id, {"reason": "no complete report"})
+        services.abilities.note_read(station_id)
+        held = await services.store.read(charging.profiles, station_id)
+        version = await services.store.read(stations.signal_version, station_id)
+        others = [each for _, source, each in held if source == charging.CSO and not is_own(each)]
+        for each in others:
+            if is_former(each, version):
+                await self.clear(station_id, profile_id=each.id)
+        others = [each for each in others if not is_former(each, version)]
+        if others:
+            names = (f"{each.id} ({each.charging_profile_purpose}, level {each.stack_level})" for each in others)
+            data: dict[str, Scalar] = {"profiles": len(others), "which": ", ".join(itertools.islice(names, _NAMED))}
+            services.report("ocpp", "charging_profiles_of_others", station_id, data)
 
     async def set_priced(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
         """Set a profile of a transaction with the prices for its vehicle."""
@@ -221,7 +296,7 @@ class SmartCharging:
         profile = from_template(
             template, profile_id, services.clock.utc_ms(), start_ms=start_ms, transaction_id=transaction_id
         )
-        return await self.set_profile(station_id, evse_id, profile)
+        return await self.set_operators(station_id, evse_id, profile)
 
     async def update_dynamic(
         self, station_id: str, profile_id: int, values: ChargingScheduleUpdate

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from csms.db.queries import commands
+from csms.domain.charging.own_profiles import check_operators
 from csms.ocpp.base import Services
 from csms.services.stations.requests import call, failure
 from v2g.errors import RefusedError, V2GError
@@ -70,6 +71,7 @@ def _check_profile(profile: ChargingProfile) -> None:
         raise RefusedError("a remote start needs a TxProfile", reason="profile_purpose")
     if profile.transaction_id is not None:  # F01.FR.11: the transaction has no id yet
         raise RefusedError("a profile in a remote start must not name a transaction", reason="profile_transaction")
+    check_operators((), 0, profile)
 
 
 async def stop(

@@ -13,6 +13,7 @@ from csms.config import StationEntry
 from csms.db.queries import charging, device_model, requests, transactions
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
+from csms.domain.charging.own_profiles import SHARE_PROFILE
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.smart_charging import SmartCharging
@@ -565,7 +566,7 @@ async def test_a_station_with_dynamic_profiles_hears_of_later_shares_by_their_li
     await charges[1].unplugged()
     await balancer.balance_all()
     await balancer.balance_all()  # nothing changed: nothing is sent
-    updates = [{"chargingProfileId": 201, "scheduleUpdate": {"limit": 32.0}}]
+    updates = [{"chargingProfileId": SHARE_PROFILE + 1, "scheduleUpdate": {"limit": 32.0}}]
     assert first.payloads("UpdateDynamicSchedule") == updates
     newcomer = Charging(csms, second)
     await newcomer.started()
@@ -631,10 +632,18 @@ async def test_templates_are_applied_by_name_and_sites_composed(csms: Backend) -
     first, second = await yard(csms)
     service = SmartCharging(csms.services)
     await csms.services.store.run(charging.save_template, DEFAULT, 0)
+    with pytest.raises(RefusedError) as caught:
+        await service.apply_template("default", first.station.id, 1, 77)
+    assert caught.value.reason == "reserved_level"  # of the site's default
+    higher = msgspec.structs.replace(DEFAULT, stack_level=3)
+    await csms.services.store.run(charging.save_template, higher, 0)
     assert (await service.apply_template("default", first.station.id, 1, 77)).status == "Accepted"
     with pytest.raises(RefusedError) as caught:
         await service.apply_template("nobody's", first.station.id, 1, 77)
     assert caught.value.reason == "unknown_template"
+    with pytest.raises(RefusedError) as caught:
+        await service.apply_template("default", first.station.id, 1, SHARE_PROFILE + 1)
+    assert caught.value.reason == "reserved_id"
     for charge, limit in ((first, 4000.0), (second, 5000.0)):
         schedule = {
             "evseId": 1,

@@ -14,6 +14,7 @@ from csms.db.queries.events import add_event
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.orders import Order, Orders
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Place, Site
 from csms.domain.transactions.transactions import Event
@@ -174,7 +175,7 @@ async def test_tc_q_109_csms_set_point_pushed(csms: Backend) -> None:
     assert heard["chargingSchedule"][0]["duration"] == 300
     assert last_period(charge) == {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": -5000.0}
     await Dispatch(csms.services).set_point(4000)
-    update = {"chargingProfileId": 301, "scheduleUpdate": {"setpoint": 4000.0}}
+    update = {"chargingProfileId": DISPATCH_PROFILE + 1, "scheduleUpdate": {"setpoint": 4000.0}}
     assert charge.station.payloads("UpdateDynamicSchedule") == [update]
     assert len(charge.station.payloads("SetChargingProfile")) == 1
 

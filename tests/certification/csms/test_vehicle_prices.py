@@ -8,6 +8,7 @@ import pytest
 from csms.config import Tariffs
 from csms.db.queries import charging, device_model, tariffs
 from csms.domain.charging.balancing import Node
+from csms.domain.charging.own_profiles import SHARE_PROFILE
 from csms.domain.charging.sites import Place, Site
 from csms.services.billing.tariffs import TariffService
 from csms.services.charging.balancing import Balancer
@@ -69,8 +70,9 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
         await csms.services.store.run(charging.save_site, site, 0)
         await Balancer(csms.services).balance(site)
         shared = tx_profiles(charge)[-1]
-        assert (shared["id"], shared["chargingSchedule"][0]["absolutePriceSchedule"]["currency"]) == (201, "EUR")
-        held = await csms.services.store.read(charging.profile, charge.station.id, 201)
+        assert shared["id"] == SHARE_PROFILE + 1
+        assert shared["chargingSchedule"][0]["absolutePriceSchedule"]["currency"] == "EUR"
+        held = await csms.services.store.read(charging.profile, charge.station.id, SHARE_PROFILE + 1)
         assert held is not None
         bare = msgspec.structs.replace(
             held, charging_schedule=(msgspec.structs.replace(held.charging_schedule[0], absolute_price_schedule=None),)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from csms.config import OpenAdr, StationEntry, TokenEntry
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.grid.openadr import Ven
 from csms.grid.vtn_client import VtnClient
 from pki_tools.tree import PkiTree
@@ -286,7 +287,7 @@ async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -
 def profiles(station: Any) -> list[Any]:
     """Return the profiles of dispatch that a station was sent."""
     sent = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
-    return [each for each in sent if each["id"] == 301]
+    return [each for each in sent if each["id"] == DISPATCH_PROFILE + 1]
 
 
 @pytest.mark.parametrize(

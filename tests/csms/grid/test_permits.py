@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from csms.config import StationEntry, TokenEntry
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
 from csms.domain.security.access import Role
 from csms.services.charging.dispatch import Dispatch
 from pki_tools.tree import PkiTree
@@ -60,12 +61,12 @@ class Site(GridSite):
     def permission(self) -> tuple[float | None, int | None]:
         """Return the limit of the newest profile of the transaction, and when only charging is allowed (UTC ms)."""
         sent = [each["chargingProfile"] for each in self.station.payloads("SetChargingProfile")]
-        own = [each for each in sent if each["chargingProfilePurpose"] == "TxProfile" and each["id"] < 300]
+        own = [each for each in sent if each["chargingProfilePurpose"] == "TxProfile" and each["id"] < SHARE_PROFILE]
         if not own:
             return None, None
         schedule = own[-1]["chargingSchedule"][0]
         first, last = schedule["chargingSchedulePeriod"]
-        assert last["operationMode"] == "ChargingOnly"
+        assert last["operationMode"] == "ChargingOnly" or last["dischargeLimit"] == 0
         return first.get("dischargeLimit"), parse_time(schedule["startSchedule"]) + last["startPeriod"] * 1000
 
 
@@ -144,7 +145,7 @@ async def test_expiry_ends_export_and_a_renewal_restores_it(site: Start) -> None
         await one.discharge(-6000.0, until_ms=end_ms)
         await Dispatch(one.backend.services).set_point(-6000)
         sent = [each["chargingProfile"] for each in one.station.payloads("SetChargingProfile")]
-        duration_s = next(p for p in reversed(sent) if p["id"] > 300)["chargingSchedule"][0]["duration"]
+        duration_s = next(p for p in reversed(sent) if p["id"] > DISPATCH_PROFILE)["chargingSchedule"][0]["duration"]
         assert duration_s == -(-(end_ms - one.backend.clock.utc_ms()) // 1000)
         one.backend.clock.now_ms = end_ms
         one.backend.services.permits.tick()
@@ -170,18 +171,56 @@ async def test_a_deleted_record_ends_export_at_once(site: Start) -> None:
 
 
 async def test_a_station_without_a_grid_signal_is_bound_as_well(site: Start) -> None:
-    """By profiles alone; charging is not limited."""
+    """By the transaction's profile, and with a record by the default one, too; charging is not limited."""
     async with site(signal=False) as one:
         await one.plug()
         await one.discharge(0.0)
-        default = next(
-            each["chargingProfile"]
-            for each in one.station.payloads("SetChargingProfile")
-            if each["chargingProfile"]["chargingProfilePurpose"] == "TxDefaultProfile"
-        )
-        assert default["chargingSchedule"][0]["chargingSchedulePeriod"][0]["dischargeLimit"] == 0.0
-        assert default["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"] == 10_000_000.0
+        (sent,) = (each["chargingProfile"] for each in one.station.payloads("SetChargingProfile"))
+        assert sent["chargingProfilePurpose"] == "TxProfile", "nothing else where there is nothing to say"
+        await one.put("VDE-1", NOW_MS + HOUR_MS)
+        await one.discharge(-6000.0, until_ms=NOW_MS + HOUR_MS)
+        for each in one.station.payloads("SetChargingProfile"):
+            assert each["chargingProfile"]["chargingProfilePurpose"] in ("TxProfile", "TxDefaultProfile")
+            for period in each["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
+                assert "limit" not in period
         assert one.station.payloads("DataTransfer") == []
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_without_signal_and_record_a_station_is_sent_nothing(site: Start, version: str) -> None:
+    """Also not the profile without a limit that replaced those of others at every boot."""
+    async with site(signal=False, version=version) as one:
+        boot = {"reason": "PowerUp", "chargingStation": {"model": "Scripted", "vendorName": "Tests"}}
+        await one.station.call("BootNotification", boot)
+        one.backend.server.signal_changed()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await one.station.call("Heartbeat")
+        assert [name for name, _ in one.station.calls if name in ("SetChargingProfile", "DataTransfer")] == []
+
+
+async def test_a_record_that_went_while_the_station_was_away_is_withdrawn_when_it_returns(site: Start) -> None:
+    async with site(signal=False, version="2.0.1") as one:
+        await one.put("VDE-1", NOW_MS + HOUR_MS)
+        async with asyncio.timeout(5):
+            while not one.station.payloads("DataTransfer"):
+                await asyncio.sleep(0.001)
+        assert one.station.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 6000
+        async with asyncio.timeout(5):
+            while not one.named("grid_signal_pushed"):
+                await asyncio.sleep(0.001)
+        await one.station.disconnect()
+        while STATION in one.backend.services.connections.connected():
+            await asyncio.sleep(0)
+        assert (await one.ask("DELETE", f"{PATH}/VDE-1")).status == 204
+        again = await one.backend.join(STATION, "2.0.1")
+        again.answers["DataTransfer"] = {"status": "Accepted"}
+        boot = {"reason": "PowerUp", "chargingStation": {"model": "Scripted", "vendorName": "Tests"}}
+        await again.call("BootNotification", boot)
+        async with asyncio.timeout(5):
+            while not again.payloads("DataTransfer"):
+                await asyncio.sleep(0.001)
+        assert again.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 0
 
 
 async def test_a_station_of_2_0_1_is_told_in_the_signal(site: Start) -> None:

@@ -51,14 +51,19 @@ async def test_a_station_without_smart_charging_still_gets_the_prices(csms: Runn
     async with answering(csms, reply) as asked:
         await csms.csms.grid.offer(grid_signal(1), "test")
         await csms.event("grid_signal_pushed")
-    assert asked == ["SetChargingProfile", "SetChargingProfile", "DataTransfer"]
-    assert len(csms.events("grid_signal_push_refused")) == 2
+        await csms.csms.grid.offer(grid_signal(2), "test")
+        await csms.event("grid_signal_pushed", 2)
+    assert asked == ["GetChargingProfiles", "SetChargingProfile", "DataTransfer", "DataTransfer"]
+    assert len(csms.events("grid_signal_push_refused")) == 1
+    assert len(csms.events("charging_profiles_unread")) == 1
 
 
 async def test_a_station_that_takes_neither_profiles_nor_prices_is_told_once(csms: Running) -> None:
     def reply(identifier: str, action: str) -> Any:
         if action == "DataTransfer":
             return [3, identifier, {"status": "UnknownVendorId"}]
+        if action == "GetChargingProfiles":
+            return [3, identifier, {"status": "NoProfiles"}]
         return [3, identifier, {"status": "Rejected", "statusInfo": {"reasonCode": "UnsupportedPurpose"}}]
 
     async with answering(csms, reply) as asked:
@@ -66,14 +71,15 @@ async def test_a_station_that_takes_neither_profiles_nor_prices_is_told_once(csm
         await csms.event("grid_signal_pushed")
         assert (await csms.event("grid_signal_not_taken"))["status"] == "UnknownVendorId"
     assert csms.events("charging_profile_set")[0]["reason"] == "UnsupportedPurpose"
-    assert len(asked) == 3
+    assert asked == ["GetChargingProfiles", "SetChargingProfile", "SetChargingProfile", "DataTransfer"]
 
 
 async def test_a_station_that_does_not_answer_is_asked_again_later(start: Start) -> None:
     silent = True
 
     def reply(identifier: str, action: str) -> Any:
-        return None if silent else [3, identifier, {"status": "Accepted"}]
+        status = "NoProfiles" if action == "GetChargingProfiles" else "Accepted"
+        return None if silent else [3, identifier, {"status": status}]
 
     grid = {"retry_interval_s": 0.05}
     async with start(ocpp={"call_timeout_s": 0.05}, grid=grid) as csms, answering(csms, reply):

@@ -12,10 +12,9 @@ from csms.ocpp import Services
 from csms.services import background
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start, backend, csms, memory_dir
+from tests.certification.scripted import Payload
 from tests.csms.support import grid_signal
-from v2g.errors import StoreError, TimeoutExpired
-from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g.ocpp.messages.smart_charging import SetChargingProfileResponse
+from v2g.errors import StoreError
 
 __all__ = ["backend", "csms", "memory_dir"]
 
@@ -64,31 +63,23 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
             await asyncio.sleep(0)
 
 
-async def test_a_transactions_profile_that_got_no_answer_is_sent_again(csms: Backend) -> None:
-    class Silent:
-        """A station that does not answer the first time."""
+async def test_a_transactions_profile_that_got_no_answer_is_sent_again(backend: Start) -> None:
+    asked: list[str] = []
 
-        version = "2.0.1"
+    def answer(request: Payload) -> Any:
+        asked.append(request["chargingProfile"].get("transactionId", ""))
+        return {"status": "Rejected"} if len(asked) > 1 else None
 
-        def __init__(self) -> None:
-            self.asked: list[Any] = []
-
-        async def call(self, request: Any, _response: Any) -> Any:
-            self.asked.append(request)
-            if isinstance(request, DataTransferRequest):
-                return DataTransferResponse(status="Accepted")
-            if len(self.asked) == 1:
-                raise TimeoutExpired("answer", 1)
-            return SetChargingProfileResponse(status="Rejected")
-
-    station = Silent()
-    pusher = Pusher(csms.services, CS, station)  # type: ignore[arg-type]
-    await csms.services.grid.offer(grid_signal(1), "test")
-    pusher.add_needs("tx", Needs(evse_id=1, requested="DC"))
-    assert not await pusher._bring()
-    assert await pusher._bring()
-    sent = [each.charging_profile.transaction_id for each in station.asked if hasattr(each, "charging_profile")]
-    assert sent.count("tx") == 2
+    async with backend(ocpp={"call_timeout_s": 0.05}) as csms:
+        station = await csms.booted(CS)
+        station.answers |= {"DataTransfer": {"status": "Accepted"}, "SetChargingProfile": answer}
+        caller: Any = SimpleNamespace(version="2.0.1", call=lambda request, _: csms.call(station, request))
+        pusher = Pusher(csms.services, CS, caller)
+        await csms.services.grid.offer(grid_signal(1), "test")
+        pusher.add_needs("tx", Needs(evse_id=1, requested="DC"))
+        assert not await pusher._bring()
+        assert await pusher._bring()
+        assert asked.count("tx") == 2
 
 
 async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

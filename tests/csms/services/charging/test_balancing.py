@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from csms.config import StationEntry
 from csms.db.queries import charging, device_model
 from csms.domain.charging.balancing import Node
+from csms.domain.charging.own_profiles import SHARE_PROFILE
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.balancing import Balancer
 from tests.certification.backend import Backend
@@ -228,5 +229,5 @@ async def test_a_station_cannot_pull_a_limit_that_it_refused(csms: Backend) -> N
     for refusal in (REJECTED, Refused("InternalError")):
         first.answers |= {"SetChargingProfile": refusal, "UpdateDynamicSchedule": refusal}
         await balancer.balance_all()
-        pulled = await first.call("PullDynamicScheduleUpdate", {"chargingProfileId": 201})
+        pulled = await first.call("PullDynamicScheduleUpdate", {"chargingProfileId": SHARE_PROFILE + 1})
         assert pulled["scheduleUpdate"] == {"limit": 20.0}

@@ -13,6 +13,7 @@ from csms.config import Balancing, StationEntry, TokenEntry
 from csms.db.queries import fleets as rows
 from csms.db.queries import prequalifications
 from csms.domain.charging.fleets import Fleet, Peak, describe_call
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.services.charging.fleets import FLEET_CHANGED, Fleets
 from tests.certification.backend import Backend
@@ -77,7 +78,7 @@ def setpoints(charge: Charging) -> list[float]:
     for action, payload in charge.station.calls:
         if action == "UpdateDynamicSchedule":
             found.append(payload["scheduleUpdate"]["setpoint"])
-        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] == 301:
+        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] == DISPATCH_PROFILE + 1:
             found.append(payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"])
     return found
 
