@@ -381,7 +381,7 @@ class _Sending:
         self._tasks: dict[asyncio.Task[None], float] = {}
         self._old_tasks: set[asyncio.Task[None]] = set()
         self._announced: dict[int, int] = {}
-        """Boots of which nothing is left, with the number up to which records were dropped."""
+        """Boots of which nothing is left, with the number up to which records were lost."""
         self._announced_at = math.inf
         self._now = asyncio.get_running_loop().time
 
@@ -531,15 +531,15 @@ class _Sending:
         task.add_done_callback(lambda _: self._news.set())
 
     async def _announce(self) -> bool:
-        """Report boots of which nothing is left but dropped numbers; return whether there were any."""
+        """Report boots of which nothing is left, but not all has arrived; return whether there were any."""
         gone: list[Notice] = []
         for each in await self._outbox.waiting():
             mark = self._marks.get(each.boot)
             first = 1 if mark is None else mark.contiguous + 1
-            if each.first is None and first <= each.dropped and each.boot not in self._announced:
+            if each.first is None and first <= each.last and each.boot not in self._announced:
                 name = self._outbox.name(each.boot)
-                gone.append(Notice(self._ev, name.number, ((first, each.dropped),), name.boot_id))
-                self._announced[each.boot] = each.dropped
+                gone.append(Notice(self._ev, name.number, ((first, each.last),), name.boot_id))
+                self._announced[each.boot] = each.last
         for start in range(0, len(gone), MAX_BATCH):
             self._start(encode_delivery(map(encode_notice, gone[start : start + MAX_BATCH])), old=False)
             self._announced_at = self._now()

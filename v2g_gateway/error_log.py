@@ -19,6 +19,7 @@ ERRORS: Final[dict[str, tuple[int, Level]]] = {
     "waiting": (0x1D2, "WARNING"),
     "record_unreadable": (0x1D3, "ERROR"),
     "boot_renumbered": (0x1D4, "WARNING"),
+    "outbox_damaged": (0x1D5, "ERROR"),
     "schema_unregistered": (0x2B9, "ERROR"),
     "task_failed": (0x1E1, "ERROR"),
 }

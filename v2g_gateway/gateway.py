@@ -127,6 +127,7 @@ class Gateway:
                 clock.utc_ms() // 1000,
                 max_bytes=config.max_outbox_bytes,
                 keys=RecordKeys.read(config.outbox_keys),
+                observe=observe,
             )
             stack.push_async_callback(box.close)
             disk = DiskThread()

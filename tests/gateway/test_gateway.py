@@ -354,12 +354,13 @@ async def test_a_back_end_that_was_restored_from_a_backup_learns_what_it_has_los
 
 
 async def test_a_damaged_record_is_given_up_and_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    box = await filled(tmp_path, 5)
+    events: list[Observe] = []
+    box = await filled(tmp_path, 5, observe=events.append)
     for seq, damage in ((2, b'{"ev":"EV-1","boot":1,"se'), (5, b"\xff")):
         other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
         other.execute("UPDATE outbox SET body = ? WHERE seq = ?", (damage, seq))
         other.close()
-    async with delivering(box, Loopback(back_end := ReferenceBackEnd())) as events:
+    async with delivering(box, Loopback(back_end := ReferenceBackEnd())):
         pass
     assert {seq for _, _, seq in back_end.records} == {1, 3, 4}
     assert {seq for _, _, seq in back_end.missing} == {2, 5}

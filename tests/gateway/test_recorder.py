@@ -128,17 +128,19 @@ async def test_a_crowded_boot_ends_and_the_next_begins_with_a_keyframe(tmp_path:
     await box.close()
 
 
-async def test_records_are_reported_as_stored_even_if_no_new_boot_can_begin(tmp_path: Path) -> None:
+async def test_records_are_reported_as_stored_even_if_no_new_boot_can_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     box = await Outbox.open(tmp_path / "o.db", EV, 1)
     made = Made(box, Batcher(EV, 1))
     last = 2 * MAX_ISLANDS
     for seq in range(1, last):
         await box.put(seq, b"", Priority.DIAGNOSTIC if seq % 2 else Priority.SETTLEMENT, seq)
-    other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
-    fails = "ON meta WHEN NEW.key = 'boot' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-    for verb in ("INSERT", "UPDATE"):
-        other.execute(f"CREATE TRIGGER no_{verb} BEFORE {verb} {fails}")
-    other.close()
+
+    async def fail() -> int:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(box, "next_boot", fail)
     made.recorder.add(record(last, {"vehicle.contactor": 0.0}))
     with pytest.raises(StoreError):
         await made.recorder.commit()

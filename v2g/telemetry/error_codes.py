@@ -55,6 +55,11 @@ CODES: Final = {
         "another gateway or a lost outbox has used the boot's number, or the clock was set back; nothing is lost",
         "check that no other device has this `ev`, and the clock",
     ),
+    0x1D5: ErrorCode(
+        "OUTBOX_DAMAGED",
+        "the outbox's file was damaged; it is set aside, what could be read is delivered, the rest is reported lost",
+        "check the disk; the file that was set aside may be deleted",
+    ),
     0x1E1: ErrorCode(
         "TASK_FAILED",
         "a part of the gateway has failed and is restarted",

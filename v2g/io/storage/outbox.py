@@ -7,20 +7,29 @@ The database is used in a separate thread, so no event loop waits for a disk. WA
 stored records survive kill -9. Beyond `max_bytes` the least important records are deleted, the oldest of them first;
 gaps count them by priority until a record about each is in the outbox, so that the loss is visible (R103). With keys,
 records are sealed in the file (R145).
+
+What a disk has changed is not sent: a record with another checksum is deleted, and a file that does not hold together
+is set aside as FILE.damaged, with what its pages still have in a new one. Numbers up to the `last` of a boot that are
+not in the outbox are at the back end, or lost, which delivery reports.
 """
 
 import asyncio
+import contextlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from v2g.errors import StoreError
+from v2g.io.storage import outbox_file
+from v2g.io.storage.outbox_file import Boot, Damage, State, is_damage, is_intact, record_sum
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.io.storage.sqlite_pages import read_log
+from v2g.observe import Observe, Scalar
 from v2g.telemetry.priority import LOW_RATE, Priority
 
 R = TypeVar("R")
@@ -31,31 +40,8 @@ the numbers that have arrived, and back ends keep a limited number of gaps in ea
 
 _DROP_STEP: Final = 100
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS owner (ev TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS boots (boot INTEGER PRIMARY KEY, number INTEGER NOT NULL, id TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS dropped (boot INTEGER PRIMARY KEY, through INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS gaps (
-    priority INTEGER PRIMARY KEY, count INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS outbox (
-    boot INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (boot, seq)
-) WITHOUT ROWID;
-"""
-_COLUMNS: Final = {"priority": int(Priority.LIVE), "utc_ms": 0, "key": 0}
-"""Columns that older outboxes lack, with the value for their records. `key`: number of the key, 0 without one."""
-
-_DROPPED: Final = (
-    "INSERT INTO dropped VALUES (?, ?) ON CONFLICT (boot) DO UPDATE SET through = max(through, excluded.through)"
-)
-_GAP: Final = (
-    "INSERT INTO gaps VALUES (?, 1, ?, ?) ON CONFLICT (priority) DO UPDATE SET count = count + 1, "
-    "first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)"
-)
-_PUT: Final = "INSERT OR IGNORE INTO outbox (boot, seq, priority, utc_ms, key, body) VALUES (?, ?, ?, ?, ?, ?)"
-_SET: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-_NAME_BOOT: Final = "INSERT INTO boots VALUES (?, ?, ?) ON CONFLICT (boot) DO UPDATE SET number = excluded.number"
+_PUT: Final = "INSERT OR IGNORE INTO outbox (boot, seq, priority, utc_ms, key, body, sum) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_STORED: Final = "boot, seq, body, priority, utc_ms, key, sum"
 
 Position = tuple[int, int]
 """(boot, seq) of a record; (0, 0) is before the first."""
@@ -106,11 +92,11 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """The rest of a boot: records from `first` on (None: none), and the highest `dropped` number, or 0."""
+    """The rest of a boot: records from `first` on (None: none), and the `last` number that one had."""
 
     boot: int
     first: int | None
-    dropped: int
+    last: int
 
 
 class Outbox:
@@ -121,60 +107,190 @@ class Outbox:
 
     def __init__(
         self,
-        database: sqlite3.Connection,
-        thread: ThreadPoolExecutor,
+        path: Path,
         ev: str,
-        boot: int,
+        utc_s: int,
         max_bytes: int,
         keys: RecordKeys | None,
+        thread: ThreadPoolExecutor,
+        report: Callable[[Observe], None],
     ) -> None:
         """Called by `open`."""
-        self._db, self._thread, self._ev, self._max_bytes, self._keys = database, thread, ev, max_bytes, keys
-        self.boot = boot
+        self._path, self._ev, self._max_bytes, self._keys = path, ev, max_bytes, keys
+        self._thread, self._report = thread, report
+        self._db, self._state = self._opened()
+        self.boot = max(self._state.highest + 1, utc_s)
         """The number of this start: higher than earlier ones."""
-        self.names: Mapping[int, BootName] = _names(database)
-        """How boots are named at the back end; those that are absent by their number only."""
-        self.dropped = self._meta("dropped")
-        """How many records were dropped for lack of space, over the outbox's whole life."""
         self.commits = 0
         """Durable commits since the start: each waits for the disk."""
-        self._bytes = self._meta("bytes")
         self._islands, self._on_island = 0, False
+        self._change(lambda state: self._begin(state, self.boot, ()))
 
     @classmethod
     async def open(
-        cls, path: Path, ev: str, utc_s: int, *, max_bytes: int = 1 << 30, keys: RecordKeys | None = None
+        cls,
+        path: Path,
+        ev: str,
+        utc_s: int,
+        *,
+        max_bytes: int = 1 << 30,
+        keys: RecordKeys | None = None,
+        observe: Callable[[Observe], None] = lambda _: None,
     ) -> "Outbox":
         """Open the outbox of `ev`, created when missing, and begin a boot.
 
         `utc_s` is the time, s since 1970: boots count from it, so that a new outbox seldom repeats the numbers of
-        a lost one. `keys` seal new records, and open sealed ones. Raises StoreError: the file cannot be used, is
-        another sender's, or sealed with other keys.
+        a lost one. `keys` seal new records, and open sealed ones. `observe` gets the events `outbox_damaged` (the file
+        that was set aside, and how many records were in it) and `record_unreadable`. Raises StoreError: the file
+        cannot be used, is another sender's, or sealed with other keys.
         """
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
+        loop = asyncio.get_running_loop()
+
+        def report(event: Observe) -> None:
+            loop.call_soon_threadsafe(observe, event)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                thread, _open, cls, path, ev, utc_s, max_bytes, keys, thread
-            )
+            return await loop.run_in_executor(thread, lambda: cls(path, ev, utc_s, max_bytes, keys, thread, report))
         except BaseException:
             thread.shutdown(wait=False)
             raise
 
     async def _run(self, work: Callable[[], R]) -> R:
-        def safely() -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._safely(work))
+
+    def _safely(self, work: Callable[[], R]) -> R:
+        """Do it, once more after damage. Raises StoreError."""
+        try:
             try:
-                with self._db:
-                    return work()
-            except sqlite3.Error as error:
-                raise StoreError(f"telemetry outbox: {error}", hint="is the disk full or the file damaged?") from None
+                return work()
+            except (sqlite3.Error, Damage) as error:
+                self._roll_back()
+                if not is_damage(error, self._path):
+                    raise
+            log = read_log(self._path)
+            self._db.close()
+            self._db, self._state = self._opened(log, self._state)
+            return work()
+        except (sqlite3.Error, Damage, OSError) as error:
+            self._roll_back()
+            raise StoreError(f"telemetry outbox: {error}", hint="is the disk full or the file damaged?") from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, safely)
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
-    def _one(self, query: str, *values: int) -> int:
-        return int(self._db.execute(query, values).fetchone()[0])
+    def _opened(self, log: bytes = b"", damaged: State | None = None) -> tuple[sqlite3.Connection, State]:
+        """Open the file; one of which the state is known, and the log, is `damaged`. Raises StoreError."""
+        try:
+            if damaged is None:
+                outbox_file.finish_exchange(self._path)
+                log = read_log(self._path)
+                try:
+                    return self._loaded(log)
+                except (sqlite3.Error, Damage) as error:
+                    if not is_damage(error, self._path):
+                        raise
+            records = outbox_file.salvage(self._path, log, self._ev, damaged, self._connect)
+            if records is None:
+                raise StoreError(f"{self._path} is no outbox", hint="name another file")
+            facts: dict[str, Scalar] = {"file": f"{self._path}.damaged", "records": records}
+            self._report(Observe("telemetry", "outbox_damaged", facts))
+            return self._loaded(b"")
+        except (sqlite3.Error, Damage, OSError) as error:
+            hint = "is the folder writable, the file an outbox, and the disk not full?"
+            raise StoreError(f"{self._path}: {error}", hint=hint) from None
 
-    def _meta(self, key: str) -> int:
-        return int(self._db.execute("SELECT coalesce(max(value), 0) FROM meta WHERE key = ?", (key,)).fetchone()[0])
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        database = sqlite3.connect(path, isolation_level=None)
+        try:
+            database.execute("PRAGMA synchronous = FULL")
+            if self._keys is not None:
+                database.execute("PRAGMA secure_delete = ON")  # records from the time before the keys
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _loaded(self, log: bytes) -> tuple[sqlite3.Connection, State]:
+        self._path.touch(mode=0o600)
+        database = self._connect(self._path)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("BEGIN IMMEDIATE")
+            state = outbox_file.load(database, self._path, log) or outbox_file.create(database, "")
+            self._check_owner(state)
+            self._check_key(database, state)
+            state.owner = self._owner()
+            outbox_file.save_state(database, state)
+            database.execute("COMMIT")
+        except BaseException:
+            database.close()
+            raise
+        return database, state
+
+    def _check_owner(self, state: State) -> None:
+        """Check that the outbox belongs to the sender, and opens with these keys. Raises StoreError."""
+        text = state.owner
+        if text.startswith(_SEALED):
+            if self._keys is None:
+                raise StoreError(f"{self._path} is sealed", hint="set outbox_keys to the file of its keys")
+            number, _, sealed = text.removeprefix(_SEALED).partition(":")
+            text = self._keys.open(int(number), bytes.fromhex(sealed), _OWNER).decode()
+        if text not in ("", self._ev):
+            raise StoreError(
+                f"{self._path} is the outbox of {text!r}, not of {self._ev!r}", hint="give each vehicle its own file"
+            )
+
+    def _check_key(self, database: sqlite3.Connection, state: State) -> None:
+        """Check that the oldest record opens: keys may be deleted once no record needs them. Raises StoreError."""
+        query = f"SELECT {_STORED} FROM outbox ORDER BY boot, seq LIMIT 1"  # noqa: S608 - our own text
+        row = database.execute(query).fetchone()
+        if row is not None and row[5] and self._keys is not None and is_intact(self._ev, state, row):
+            self._require(row[5])
+
+    def _owner(self) -> str:
+        if self._keys is None:
+            return self._ev
+        number, sealed = self._keys.seal(self._ev.encode(), _OWNER)
+        return f"{_SEALED}{number}:{sealed.hex()}"
+
+    def _require(self, key: int) -> None:
+        if self._keys is None:
+            raise StoreError("the outbox has sealed records", hint="set outbox_keys to the file of their keys")
+        if not self._keys.has(key):
+            raise self._keys.missing(key)
+
+    def _change(self, work: Callable[[State], R]) -> R:
+        """Change records and state in one transaction. Raises StoreError."""
+
+        def change() -> R:
+            state = outbox_file.copy_of(self._state)
+            self._db.execute("BEGIN IMMEDIATE")
+            result = work(state)
+            outbox_file.save_state(self._db, state)
+            self._db.execute("COMMIT")
+            self._state = state
+            return result
+
+        return self._safely(change)
+
+    async def _changed(self, work: Callable[[State], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._change(work))
+
+    def _begin(self, state: State, boot: int, keep: Sequence[int]) -> None:
+        """Begin a boot, and forget those of which the back end has everything."""
+        for each, found in list(state.boots.items()):
+            there = "SELECT 1 FROM outbox WHERE boot = ? LIMIT 1"
+            if each not in keep and found.confirmed >= found.last and not self._db.execute(there, (each,)).fetchone():
+                del state.boots[each]
+        state.boots[boot], state.highest = Boot(boot, secrets.token_hex(8)), boot
+
+    @property
+    def dropped(self) -> int:
+        """How many records were dropped for lack of space, over the outbox's whole life."""
+        return self._state.dropped
 
     @property
     def crowded(self) -> bool:
@@ -184,40 +300,34 @@ class Outbox:
     async def next_boot(self) -> int:
         """Begin another boot; return its number."""
 
-        def begin() -> int:
-            boot = self._meta("boot") + 1
-            self._db.execute("BEGIN IMMEDIATE")
-            _begin(self._db, boot)
-            self._db.execute("COMMIT")
-            self.boot, self.names = boot, _names(self._db)
-            self._islands, self._on_island = 0, False
-            return self.boot
+        def begin(state: State) -> int:
+            boot = state.highest + 1
+            self._begin(state, boot, (self.boot,))  # of which records may still come
+            return boot
 
-        return await self._run(begin)
+        self.boot = await self._changed(begin)
+        self._islands, self._on_island = 0, False
+        return self.boot
 
     def name(self, boot: int) -> BootName:
         """Return the name of a boot at the back end."""
-        return self.names.get(boot) or BootName(boot, "")
+        found = self._state.boots.get(boot)
+        return BootName(boot, "") if found is None else BootName(found.number, found.boot_id)
 
     def boot_named(self, name: BootName) -> int | None:
         """Return the boot of a name; None: it is another outbox's."""
-        if not name.boot_id:
-            return None if name.number in self.names else name.number
-        return next((boot for boot, each in self.names.items() if each == name), None)
+        boots = self._state.boots.items()
+        return next((boot for boot, each in boots if (each.number, each.boot_id) == (name.number, name.boot_id)), None)
 
     async def renumber(self, boots: Iterable[int], first: int) -> None:
         """Give boots other numbers at the back end, in their order, from `first` on; later boots have higher ones."""
 
-        def change() -> None:
-            self._db.execute("BEGIN IMMEDIATE")
-            number = max(first, self._meta("boot") + 1)
-            for number, boot in enumerate(sorted(boots), number):  # noqa: B020 - the last one counts
-                self._db.execute(_NAME_BOOT, (boot, number, secrets.token_hex(8)))
-            self._db.execute(_SET, ("boot", number))
-            self._db.execute("COMMIT")
-            self.names = _names(self._db)
+        def change(state: State) -> None:
+            for number, boot in enumerate(sorted(boots), max(first, state.highest + 1)):
+                each = state.boots[boot]
+                each.number, each.boot_id, state.highest = number, each.boot_id or secrets.token_hex(8), number
 
-        await self._run(change)
+        await self._changed(change)
 
     async def put(self, seq: int, body: bytes, priority: Priority = Priority.LIVE, utc_ms: int = 0) -> int:
         """Store one record of this boot; see `put_all`."""
@@ -225,31 +335,28 @@ class Outbox:
 
     async def put_all(self, entries: Sequence[Entry]) -> int:
         """Store records durably, in rising order and one commit; return how many were dropped for them. Idempotent."""
-        return await self._run(lambda: self._put(entries))
-
-    def _put(self, entries: Sequence[Entry]) -> int:
-        self._db.execute("BEGIN IMMEDIATE")
-        size = self._bytes
-        for each in entries:
-            boot = self.boot if each.boot is None else each.boot
-            key, body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else (0, each.body)
-            row = boot, each.seq, each.priority, each.utc_ms, key, body
-            added = self._db.execute(_PUT, row).rowcount
-            size += len(body) * added
-            if added and each.reports is not None:
-                self._end_gap(each.reports)
-        size, gone = self._drop(size)
-        self._db.execute(_SET, ("bytes", size))
-        if gone:
-            self._db.execute(_SET, ("dropped", self.dropped + gone))
-        self._db.execute("COMMIT")
+        gone = await self._changed(lambda state: self._put(state, entries))
         self.commits += 1
-        self._bytes = size
-        self.dropped += gone
         for each in entries:
             important = each.priority <= LOW_RATE
             self._islands += important and not self._on_island
             self._on_island = important
+        return gone
+
+    def _put(self, state: State, entries: Sequence[Entry]) -> int:
+        for each in entries:
+            boot = self.boot if each.boot is None else each.boot
+            key, body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else (0, each.body)
+            checked = record_sum(self._ev, boot, each.seq, each.priority, each.utc_ms, key, body)
+            row = boot, each.seq, int(each.priority), each.utc_ms, key, body, checked
+            added = self._db.execute(_PUT, row).rowcount
+            state.bytes += len(body) * added
+            of = state.boots.setdefault(boot, Boot(boot, ""))
+            of.last = max(of.last, each.seq)
+            if added and each.reports is not None:
+                _end_gap(state, each.reports)
+        gone = self._drop(state)
+        state.dropped += gone
         return gone
 
     async def renew_keys(self) -> bool:
@@ -258,49 +365,44 @@ class Outbox:
         def renew() -> bool:
             if self._keys is None or not self._keys.renew():
                 return False
-            self._db.execute("BEGIN IMMEDIATE")
-            _set_owner(self._db, self._ev, self._keys)
-            self._db.execute("COMMIT")
+
+            def seal(state: State) -> None:
+                state.owner = self._owner()
+
+            self._change(seal)
             return True
 
-        return await self._run(renew)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, renew)
 
     def _name(self, boot: int, seq: int) -> bytes:
         return f"{self._ev}/{boot}/{seq}".encode()
 
-    def _drop(self, size: int) -> tuple[int, int]:
-        """Delete the least important records beyond the limit; return the size, and how many were deleted."""
+    def _drop(self, state: State) -> int:
+        """Delete the least important records beyond the limit; return how many."""
         gone = 0
+        query = f"SELECT {_STORED} FROM outbox WHERE priority = ? ORDER BY boot, seq LIMIT ?"  # noqa: S608 - our own text
         for priority in sorted(Priority, reverse=True)[:-1]:  # settlement stays
-            while size > self._max_bytes:
-                query = (
-                    "SELECT boot, seq, utc_ms, length(body) FROM outbox WHERE priority = ? ORDER BY boot, seq LIMIT ?"
-                )
+            while state.bytes > self._max_bytes:
                 found = self._db.execute(query, (priority, _DROP_STEP)).fetchall()
-                for boot, seq, utc_ms, freed in found:
-                    if size <= self._max_bytes:
+                for row in found:
+                    if state.bytes <= self._max_bytes:
                         break
-                    self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", (boot, seq))
-                    self._db.execute(_DROPPED, (boot, seq))
-                    self._db.execute(_GAP, (priority, utc_ms, utc_ms))
-                    size, gone = size - freed, gone + 1
+                    self._delete(state, row)
+                    if is_intact(self._ev, state, row):
+                        _widen_gap(state, priority, row[4])
+                        gone += 1
                 if not found:
                     break
-        return size, gone
+        return gone
 
-    def _end_gap(self, gap: Gap) -> None:
-        change = "UPDATE gaps SET count = count - ?, first_ms = ? WHERE priority = ?"
-        self._db.execute(change, (gap.count, gap.last_ms, gap.priority))
-        self._db.execute("DELETE FROM gaps WHERE count <= 0")
+    def _delete(self, state: State, row: Sequence[Any]) -> None:
+        if self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", row[:2]).rowcount != 1:
+            raise Damage("a record is not at its place")
+        state.bytes -= len(row[2]) if isinstance(row[2], bytes | str) else 0
 
     async def gaps(self) -> list[Gap]:
         """Return the gaps that no record reports yet, the most important first."""
-
-        def read() -> list[Gap]:
-            rows = self._db.execute("SELECT priority, count, first_ms, last_ms FROM gaps ORDER BY priority").fetchall()
-            return [Gap(Priority(priority), *rest) for priority, *rest in rows]
-
-        return await self._run(read)
+        return [Gap(Priority(priority), *rest) for priority, rest in sorted(self._state.gaps.items())]
 
     async def pending(
         self,
@@ -314,7 +416,7 @@ class Outbox:
         """Return up to `limit` records after a position, oldest first: of one boot, and no more than `max_bytes`.
 
         Each counts with one more byte for a separator. The first is returned however large it is. `through` is the last
-        position; records less important than `least` are left out. A damaged record is returned with an empty body.
+        position; records less important than `least` are left out. Damaged records are deleted, with an event.
         Raises StoreError also for a missing key.
         """
         return await self._run(lambda: self._pending(after, limit, max_bytes, through, least))
@@ -331,35 +433,55 @@ class Outbox:
     def _read(
         self, priority: Priority | None, after: Position, limit: int, max_bytes: int, through: Position
     ) -> list[Row]:
-        query = "SELECT boot, seq, key, body FROM outbox WHERE (boot, seq) > (?, ?) AND (boot, seq) <= (?, ?)"
+        query = f"SELECT {_STORED} FROM outbox WHERE (boot, seq) > (?, ?) AND (boot, seq) <= (?, ?)"  # noqa: S608
         values: list[int] = [*after, *through]
         if priority is not None:
             query += " AND priority = ?"
             values.append(priority)
-        rows: list[Row] = []
-        size = 0
-        for boot, seq, key, body in self._db.execute(f"{query} ORDER BY boot, seq LIMIT ?", (*values, limit)):
-            row = Row(boot, seq, self._opened(boot, seq, key, body))
-            size += len(row.body) + 1
-            if rows and (boot != rows[0].boot or size > max_bytes):
-                break
-            rows.append(row)
-        return rows
+        while True:
+            rows: list[Row] = []
+            damaged: list[Sequence[Any]] = []
+            size = 0
+            for found in self._db.execute(f"{query} ORDER BY boot, seq LIMIT ?", (*values, limit)):
+                body = self._body(found)
+                if body is None:
+                    damaged.append(found)
+                    continue
+                row = Row(found[0], found[1], body)
+                size += len(row.body) + 1
+                if rows and (row.boot != rows[0].boot or size > max_bytes):
+                    break
+                rows.append(row)
+            if damaged:
+                self._give_up(damaged)
+            if rows or not damaged:
+                return rows
 
-    def _opened(self, boot: int, seq: int, key: int, body: bytes) -> bytes:
+    def _body(self, row: Sequence[Any]) -> bytes | None:
+        """Return the content of a record as it was put; None: it is damaged."""
+        boot, seq, body, _, _, key, _ = row
+        if not is_intact(self._ev, self._state, row):
+            return None
         if not key:
-            return body
-        if self._keys is None:
-            raise StoreError("the outbox has sealed records", hint="set outbox_keys to the file of their keys")
-        if not self._keys.has(key):
-            raise self._keys.missing(key)
+            return body.encode() if isinstance(body, str) else bytes(body)
+        self._require(key)
+        assert self._keys is not None
         try:
             return self._keys.open(key, body, self._name(boot, seq))
         except StoreError:  # the owner opened with these keys: this record alone is damaged
-            return b""
+            return None
+
+    def _give_up(self, damaged: Sequence[Sequence[Any]]) -> None:
+        def delete(state: State) -> None:
+            for row in damaged:
+                self._delete(state, row)
+
+        self._change(delete)
+        for boot, seq, *_ in damaged:
+            self._report(Observe("telemetry", "record_unreadable", {"boot": boot, "seq": seq}))
 
     async def waiting(self) -> list[Waiting]:
-        """Return the rest of each boot, oldest first, including those of which everything was dropped."""
+        """Return the rest of each boot, oldest first, including those of which nothing is left to send."""
         return await self._run(self._waiting)
 
     def _waiting(self) -> list[Waiting]:
@@ -367,21 +489,22 @@ class Outbox:
         after = 0
         next_boot = "SELECT boot, seq FROM outbox WHERE boot > ? ORDER BY boot, seq LIMIT 1"
         while (found := self._db.execute(next_boot, (after,)).fetchone()) is not None:
+            if found[0] not in self._state.boots:
+                raise Damage(f"records of an unknown boot {found[0]}")
             after, first[found[0]] = found[0], found[1]
-        dropped = dict(self._db.execute("SELECT boot, through FROM dropped").fetchall())
-        return [Waiting(boot, first.get(boot), dropped.get(boot, 0)) for boot in sorted(first | dropped)]
+        return [
+            Waiting(boot, first.get(boot), each.last)
+            for boot, each in sorted(self._state.boots.items())
+            if boot in first or each.confirmed < each.last
+        ]
 
     async def newest(self) -> Position:
-        """Return the position of the newest record, or BEGINNING."""
-
-        def read() -> Position:
-            found = self._db.execute("SELECT boot, seq FROM outbox ORDER BY boot DESC, seq DESC LIMIT 1").fetchone()
-            return BEGINNING if found is None else (found[0], found[1])
-
-        return await self._run(read)
+        """Return a position from which on there are no records yet, or BEGINNING."""
+        boots = self._state.boots.items()
+        return max(((boot, each.last) for boot, each in boots if each.confirmed < each.last), default=BEGINNING)
 
     async def confirm(self, boot: int, through: int, beyond: Iterable[tuple[int, int]] = ()) -> int:
-        """Delete the records of a boot up to a number, its dropped ones, and ranges `beyond`; return how many.
+        """Delete the records of a boot up to a number, and of ranges `beyond`; return how many.
 
         This is not synchronised: a record that returns after a power cut is sent again and recognised there.
         """
@@ -390,31 +513,47 @@ class Outbox:
 
     def _confirm(self, boot: int, through: int, ranges: Sequence[tuple[int, int]]) -> int:
         there = "boot = ? AND seq BETWEEN ? AND ?"
-        freed = forgotten = 0
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+
+        def delete(state: State) -> int:
+            forgotten = 0
             for first, last in ranges:
                 query = f"SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE {there}"  # noqa: S608
-                freed += self._one(query, boot, first, last)
+                state.bytes -= self._db.execute(query, (boot, first, last)).fetchone()[0]
                 forgotten += self._db.execute(f"DELETE FROM outbox WHERE {there}", (boot, first, last)).rowcount  # noqa: S608
-            self._db.execute("DELETE FROM dropped WHERE boot = ? AND through <= ?", (boot, through))
-            if freed:
-                self._db.execute(_SET, ("bytes", self._bytes - freed))
-            self._db.execute("COMMIT")
+            if boot in state.boots:
+                state.boots[boot].confirmed = max(through, state.boots[boot].confirmed)
+            return forgotten
+
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            return self._change(delete)
         finally:
             self._db.execute("PRAGMA synchronous = FULL")
-        self._bytes -= freed
-        return forgotten
 
     async def count(self) -> int:
         """Return the number of stored records."""
-        return await self._run(lambda: self._one("SELECT count(*) FROM outbox"))
+        return await self._run(lambda: int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0]))
 
     async def close(self) -> None:
         """Finish pending work and close the database."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
         self._thread.shutdown()
+
+
+_SEALED: Final = "sealed/"
+"""Begins a sealed owner: no pseudonym has a slash."""
+_OWNER: Final = b"owner"
+
+
+def _widen_gap(state: State, priority: int, utc_ms: int) -> None:
+    count, first, last = state.gaps.get(priority, (0, utc_ms, utc_ms))
+    state.gaps[priority] = count + 1, min(first, utc_ms), max(last, utc_ms)
+
+
+def _end_gap(state: State, gap: Gap) -> None:
+    count, _, last = state.gaps.pop(gap.priority, (0, 0, 0))
+    if count > gap.count:
+        state.gaps[gap.priority] = count - gap.count, gap.last_ms, last
 
 
 def _within(rows: Sequence[Row], max_bytes: int) -> list[Row]:
@@ -426,100 +565,3 @@ def _within(rows: Sequence[Row], max_bytes: int) -> list[Row]:
             break
         found.append(row)
     return found
-
-
-def _open(
-    cls: type[Outbox],
-    path: Path,
-    ev: str,
-    utc_s: int,
-    max_bytes: int,
-    keys: RecordKeys | None,
-    thread: ThreadPoolExecutor,
-) -> Outbox:
-    try:
-        path.touch(mode=0o600)
-        database = sqlite3.connect(path, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: {error}", hint="is the folder writable?") from None
-    try:
-        return cls(database, thread, ev, _begin_boot(database, path, ev, utc_s, keys), max_bytes, keys)
-    except sqlite3.Error as error:
-        database.close()
-        raise StoreError(f"{path}: {error}", hint="is the file an outbox, and the disk not full?") from None
-    except StoreError:
-        database.close()
-        raise
-
-
-def _begin_boot(database: sqlite3.Connection, path: Path, ev: str, utc_s: int, keys: RecordKeys | None) -> int:
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    if keys is not None:
-        database.execute("PRAGMA secure_delete = ON")  # records from the time before the keys
-    database.executescript(_SCHEMA)
-    database.execute("BEGIN IMMEDIATE")
-    _update(database)
-    _check_owner(database, path, ev, keys)
-    (last,) = database.execute("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'boot'").fetchone()
-    boot = max(int(last) + 1, utc_s)
-    gone = "NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.boot = boots.boot) AND boot NOT IN (SELECT boot FROM dropped)"
-    database.execute(f"DELETE FROM boots WHERE {gone}")  # noqa: S608 - our own text
-    _begin(database, boot)
-    database.execute("COMMIT")
-    return boot
-
-
-def _begin(database: sqlite3.Connection, boot: int) -> None:
-    database.execute(_SET, ("boot", boot))
-    database.execute(_NAME_BOOT, (boot, boot, secrets.token_hex(8)))
-
-
-def _names(database: sqlite3.Connection) -> dict[int, BootName]:
-    return {boot: BootName(number, boot_id) for boot, number, boot_id in database.execute("SELECT * FROM boots")}
-
-
-def _update(database: sqlite3.Connection) -> None:
-    """Add what an outbox of an earlier version lacks."""
-    known = {name for _, name, *_ in database.execute("PRAGMA table_info(outbox)")}
-    for name, value in _COLUMNS.items():
-        if name not in known:
-            database.execute(f"ALTER TABLE outbox ADD COLUMN {name} INTEGER NOT NULL DEFAULT {value}")
-    database.execute("CREATE INDEX IF NOT EXISTS by_priority ON outbox (priority, boot, seq)")
-    size = "INSERT OR IGNORE INTO meta SELECT 'bytes', coalesce(sum(length(body)), 0) FROM outbox"
-    if database.execute("SELECT 1 FROM meta WHERE key = 'bytes'").fetchone() is None:
-        database.execute(size)
-
-
-def _check_owner(database: sqlite3.Connection, path: Path, ev: str, keys: RecordKeys | None) -> None:
-    """Check that the outbox belongs to `ev`, and opens with these keys; seal its owner with the newest."""
-    found = database.execute("SELECT ev FROM owner").fetchone()
-    if found is not None and (owner := _owner(str(found[0]), path, keys)) != ev:
-        raise StoreError(f"{path} is the outbox of {owner!r}, not of {ev!r}", hint="give each vehicle its own file")
-    oldest = database.execute("SELECT key FROM outbox ORDER BY boot, seq LIMIT 1").fetchone()
-    if oldest is not None and oldest[0] and keys is not None and not keys.has(oldest[0]):
-        raise keys.missing(oldest[0])
-    _set_owner(database, ev, keys)
-
-
-def _set_owner(database: sqlite3.Connection, ev: str, keys: RecordKeys | None) -> None:
-    text = ev
-    if keys is not None:
-        number, sealed = keys.seal(ev.encode(), _OWNER)
-        text = f"{_SEALED}{number}:{sealed.hex()}"
-    database.execute("DELETE FROM owner")
-    database.execute("INSERT INTO owner VALUES (?)", (text,))
-
-
-_SEALED: Final = "sealed/"
-"""Begins a sealed owner: no pseudonym has a slash."""
-_OWNER: Final = b"owner"
-
-
-def _owner(text: str, path: Path, keys: RecordKeys | None) -> str:
-    if not text.startswith(_SEALED):
-        return text
-    if keys is None:
-        raise StoreError(f"{path} is sealed", hint="set outbox_keys to the file of its keys")
-    number, _, sealed = text.removeprefix(_SEALED).partition(":")
-    return keys.open(int(number), bytes.fromhex(sealed), _OWNER).decode()
