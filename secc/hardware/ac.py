@@ -42,7 +42,8 @@ class Mains(Protocol):
 
 
 class AcEvse(Evse):
-    """See EvseHardware. `allow` returns the permitted part of the W into and out of the vehicle."""
+    """See EvseHardware. `allow` returns the permitted part of the W into and out of the vehicle; `measures`: the mains
+    are not measured by the meter."""
 
     def __init__(
         self,
@@ -55,12 +56,13 @@ class AcEvse(Evse):
         most_w: int,
         timing: PilotTiming = STANDARD,
         allow: Allow = anything,
+        measures: bool = True,
     ) -> None:
         self._mains, self._allow = mains, allow
         self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
         self._output = Flow()
         self._again: asyncio.TimerHandle | None = None
-        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing, measures=measures)
         mains.on_change(self._line_changed)
 
     @property

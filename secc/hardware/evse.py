@@ -39,6 +39,7 @@ from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.supervision import Backoff
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.safety.agreement import Errors
 from v2g.text import printable
 
 _log = logging.getLogger(__name__)
@@ -151,6 +152,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Time for the contactor to close."""
     device_s: Annotated[float, Meta(gt=0, le=50)] = 20.0
     """Time for an automatic connection device to reach its target and connect."""
+    errors: Errors = Errors()
+    """Errors of power electronics and meter; beyond both, what they measure differs."""
     hung_s: Annotated[float, Meta(ge=0.2, le=60)] = HUNG_S
     """Time without reaction of the program after which its watchdog removes power. The first EVSE's applies to all."""
     ventilation: bool = False
@@ -186,7 +189,9 @@ class Evse(abc.ABC):
         report_s: float,
         most_w: int,
         timing: PilotTiming = STANDARD,
+        measures: bool = True,
     ) -> None:
+        """`measures`: `present` is not the meter's."""
         self._parts, self._clock, self._watch, self._report_s = parts, clock, watch, report_s
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
@@ -196,7 +201,7 @@ class Evse(abc.ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
-        self._guard, self._flow = MeterGuard(most_w), EnergyCounter()
+        self._guard, self._flow = MeterGuard(most_w, compares=measures), EnergyCounter()
         self._fan_since: float | None = None
         self._ventilating = False
         self._opened_by = ""
@@ -589,8 +594,8 @@ class Evse(abc.ABC):
     def _watch_meter(self) -> None:
         reading = self._reading()
         self._parts.meter.save(sync=False)
-        power_w = self.present.watts
-        word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, power_w)
+        flowed = self.flowed_mwh
+        word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, flowed)
         if word:
             self.fault(word, active=True)
         else:

@@ -5,6 +5,7 @@ mWh. A real meter is independent of the charger's computer; this one stores its 
 a small file, written in place as energy flows, so that `kill -9` loses at most the energy since the last write.
 """
 
+import math
 import os
 import struct
 import zlib
@@ -21,6 +22,9 @@ from v2g.io.simulation.power import Faults
 from v2g.io.storage.journal_file import write_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
+
+ANY_MV: Final = 400_000
+"""Voltage of power that a wrong meter adds where there is none."""
 
 _SLOT: Final = struct.Struct(">8sQ16s16sI")  # magic, generation, import, export, CRC-32 of what precedes
 _MAGIC: Final = b"V2GMETR1"
@@ -67,6 +71,14 @@ class Meter(Protocol):
     def read(self, utc_ms: int) -> MeterReading:
         """Return the registers now."""
 
+    @property
+    def power_w(self) -> int | None:
+        """The power that it measures, W, into the vehicle; None if it does not answer, or has none."""
+
+    @property
+    def read_at(self) -> float:
+        """When `power_w` was read (s, monotonic)."""
+
     async def refresh(self) -> None:
         """Return when the registers that `read` returns include all energy until now."""
 
@@ -103,6 +115,7 @@ class SimulatedMeter:
         self.rollover_mwh: Final = rollover_mwh
         self._now_ms = now_ms
         self._counter, self._generation = EnergyCounter(), 0
+        self._voltage_mv = self._current_ma = 0
         self._faults: Faults | None = None
         self._frozen: MeterReading | None = None
         self._offset_mwh = 0
@@ -115,9 +128,18 @@ class SimulatedMeter:
 
     def flow(self, now_ms: int, voltage_mv: int, current_ma: int) -> None:
         """Set the present flow from `now_ms` on; the previous one counts until then. Current > 0: into the vehicle."""
-        self._counter.flow(now_ms, voltage_mv, current_ma)
+        self._voltage_mv, self._current_ma = voltage_mv, current_ma
+        self._measure(now_ms)
         for callback in self._on_change:
             callback()
+
+    def _measure(self, now_ms: int) -> None:
+        """Count what flows, and what a wrong meter adds."""
+        wrong_w = self._faults.value("meter_wrong") if self._faults is not None else None
+        voltage_mv, current_ma = self._voltage_mv, self._current_ma
+        if wrong_w:
+            current_ma = (current_ma if voltage_mv else 0) + int(wrong_w * 1_000_000 / (voltage_mv or ANY_MV))
+        self._counter.flow(now_ms, voltage_mv or (ANY_MV if wrong_w else 0), current_ma)
 
     def read(self, utc_ms: int) -> MeterReading:
         """Return the present registers, stamped with `utc_ms`."""
@@ -137,13 +159,22 @@ class SimulatedMeter:
     def values(self) -> MeterValues:
         """See EnergyMeter."""
         shown = self.read(0)
-        voltage_mv = self._counter.voltage_mv
         return MeterValues(
             shown.import_mwh - shown.rolled_import_mwh,
             shown.export_mwh - shown.rolled_export_mwh,
-            voltage_mv,
-            voltage_mv * self._counter.current_ma // 1_000_000,
+            self._counter.voltage_mv,
+            self._counter.power_w,
         )
+
+    @property
+    def power_w(self) -> int | None:
+        """See Meter."""
+        return None if self.lost else self._counter.power_w
+
+    @property
+    def read_at(self) -> float:
+        """See Meter: always now."""
+        return math.inf
 
     @property
     def lost(self) -> bool:
@@ -167,13 +198,15 @@ class SimulatedMeter:
         self._on_fault.append(callback)
 
     def obey(self, faults: Faults) -> None:
-        """Falsify readings for a test: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`."""
+        """Falsify readings for a test: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`,
+        `meter_wrong` (W)."""
         self._faults = faults
         faults.on_change(self._faults_changed)
 
     def _faults_changed(self) -> None:
         assert self._faults is not None
         self._frozen, self._offset_mwh = None, 0
+        self._measure(self._now_ms())
         stands = "meter_stuck" in self._faults or "meter_silent" in self._faults
         frozen = self.read(0) if stands else None
         self._frozen = frozen

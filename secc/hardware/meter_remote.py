@@ -12,9 +12,12 @@ from v2g.hardware.interfaces import EnergyMeter, MeterValues, OnFault
 class RemoteMeter:
     """A meter on a line. See Meter: a reading is at most one poll or telegram old, and fresh after `refresh`."""
 
-    def __init__(self, serial: str, meter: EnergyMeter) -> None:
+    def __init__(self, serial: str, meter: EnergyMeter, now: Callable[[], float]) -> None:
+        """`now` is a monotonic clock, s."""
         self.serial: Final = serial
         self._meter = meter
+        self._read_at = now()
+        meter.on_change(lambda: self._was_read(now()))
         self._registers = _Rollover(meter.rollover_mwh)
 
     @property
@@ -26,6 +29,19 @@ class RemoteMeter:
         """See Meter."""
         values = self._meter.values
         return self._registers.reading(utc_ms, values, answered=not self._meter.lost)
+
+    @property
+    def power_w(self) -> int | None:
+        """See Meter."""
+        return None if self._meter.lost else self._meter.values.power_w
+
+    @property
+    def read_at(self) -> float:
+        """See Meter."""
+        return self._read_at
+
+    def _was_read(self, now: float) -> None:
+        self._read_at = now
 
     async def refresh(self) -> None:
         """See Meter."""

@@ -298,7 +298,7 @@ class Assembly:
         meter: Meter = (
             measuring
             if isinstance(measuring, SimulatedMeter)
-            else RemoteMeter(self.meter_serial, safety.guard(measuring, EnergyMeter))
+            else RemoteMeter(self.meter_serial, safety.guard(measuring, EnergyMeter), self.clock.monotonic)
         )
         board: BoardParts = await self._open("pilot")
         if board.pilot is None and self._simulation.plug:
@@ -368,8 +368,16 @@ class Assembly:
             device.on_report(
                 lambda each: meter.flow(self.clock.elapsed_ms(), INPUT_MV, each.sent_w * 1_000_000 // INPUT_MV)
             )
+        self._compare(lambda: device.report.sent_w, parts.meter, rating.max_power_w)
         guarded = self._safety.primary(device)
         return WptEvse(parts, guarded, self.clock, self.config.watch, **self._reports(rating.max_power_w))
+
+    def _compare(self, watts: Callable[[], int], meter: Meter, *powers_w: int) -> None:
+        """Have the safety monitor compare the output with its meter."""
+        errors = self.config.watch.errors
+        if isinstance(meter, SimulatedMeter):
+            errors = msgspec.structs.replace(errors, late_s=0.0)
+        self._safety.compare(watts, meter, errors, max(powers_w))
 
     @property
     def _dc_rating(self) -> tuple[int, int]:
@@ -387,6 +395,7 @@ class Assembly:
         isolation = self._safety.guard(made.isolation, IsolationMonitor)
         if isinstance(meter, SimulatedMeter):
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
+        self._compare(lambda: stage.present.power_w, meter, *self._dc_rating)
         offset_mv = self.config.voltmeter_offset_mv
         return self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage), isolation
 
@@ -412,7 +421,11 @@ class Assembly:
         most_w = (rating.max_charge_power_w, rating.max_discharge_power_w)
         simulated = mains if isinstance(mains, SimulatedMains) else None
         allow = self._safety.mains(lambda: mains.present.watts, part=simulated)
-        return AcEvse(parts, mains, self.clock, self.config.watch, allow=allow, **self._reports(*most_w))
+        if simulated is not None:  # otherwise the meter measures the mains
+            self._compare(lambda: mains.present.watts, meter, *most_w)
+        measures = simulated is not None
+        reports = self._reports(*most_w)
+        return AcEvse(parts, mains, self.clock, self.config.watch, allow=allow, measures=measures, **reports)
 
     # -- parts
 

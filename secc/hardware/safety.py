@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from secc.hardware.driver_guard import guarded
+from secc.hardware.meter import Meter
 from secc.hardware.told_monitor import ToldMonitor
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
@@ -46,6 +47,7 @@ from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
+from v2g.safety.agreement import Agreement, Errors
 
 Said = TypeVar("Said")
 Part = TypeVar("Part")
@@ -89,7 +91,9 @@ class FaultyHardware(Protocol):
         """A fault begins or ends."""
 
 
-FAULTS: Final = frozenset({"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed"})
+FAULTS: Final = frozenset(
+    {"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed", "measurements_differ"}
+)
 """Verdicts that are hardware faults themselves; all others are `rule_broken`."""
 
 
@@ -109,6 +113,7 @@ class SafetyChannel:
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
         self._measure: Callable[[float], None] | None = None
+        self._compared: tuple[Agreement, Meter, Callable[[], int]] | None = None
         self._hardware: FaultyHardware | None = None
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
@@ -117,7 +122,7 @@ class SafetyChannel:
         self._setpoint: Setpoint | None = None
         self._parts: list[Cut] = []
         self._stage: _Stage | None = None
-        self._failure = ""
+        self._failure, self._differs = "", False
         self._silent = self._stale = 0
         self._pilot: ChargerPilot | None = None
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
@@ -177,6 +182,10 @@ class SafetyChannel:
         self._watch(lambda now: self._monitor.drawn(device.report.sent_w, now))
         device.on_report(lambda _: self._look())
         return guarded
+
+    def compare(self, watts: Callable[[], int], meter: Meter, errors: Errors, most_w: int) -> None:
+        """Compare the power that the output measures itself with what this meter measures: they must agree."""
+        self._compared = Agreement(errors, most_w), meter, watts
 
     def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
         """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: its
@@ -351,11 +360,24 @@ class SafetyChannel:
 
     def _look(self) -> None:
         self._tell(self._monitor.tick if self._measure is None else self._measure)
+        self._compare()
 
     def _time_setpoint(self) -> None:
         """A set-point may begin or end with time."""
         if self._setpoint is not None:
             self._limit_setpoint()
+
+    def _compare(self) -> None:
+        """Open when the meter measures another power, while energy may flow."""
+        if self._compared is None:
+            return
+        agreement, meter, watts = self._compared
+        metered_w, now = meter.power_w if self._monitor.live else None, self._clock.monotonic()
+        differ = agreement.differ(watts(), metered_w, min(now, meter.read_at), now)
+        if differ and not self._differs:
+            self._fault("measurements_differ", active=True)
+            self._carry_out(Open("measurements_differ"))
+        self._differs = differ
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)

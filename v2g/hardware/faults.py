@@ -92,6 +92,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         ),
         "meter_lost": FaultKind("the meter does not answer", "FiscalMetering"),
         "meter_stuck": FaultKind("the meter does not advance while energy flows", "FiscalMetering"),
+        "measurements_differ": FaultKind(
+            "power electronics and meter measure different powers or energies", "FiscalMetering", until="serviced"
+        ),
         "meter_backward": FaultKind("a register of the meter went backwards", "FiscalMetering", until="serviced"),
         "meter_jump": FaultKind(
             "a register of the meter jumped more than the charger can deliver", "FiscalMetering", until="serviced"

@@ -34,13 +34,15 @@ SimulatedFault = Literal[
     "meter_backward",
     "meter_jump",
     "meter_silent",
+    "meter_wrong",
     "foreign_object",
     "living_object",
     "device_jammed",
     "contacts_worn",
 ]
 """Simulated faults. `weld` keeps a contactor from opening, `stuck_closed` has it closed regardless of
-commands. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh."""
+commands. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh,
+`meter_wrong` W that the meter adds."""
 
 Moment = Literal["start", "connected", "moving", "closed", "current"]
 
@@ -60,8 +62,8 @@ class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     for_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     """Duration; none is permanent."""
     value: float = 0.0
-    """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), step of `meter_jump` (Wh); the others
-    have none."""
+    """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), step of `meter_jump` (Wh), power that
+    `meter_wrong` adds (W); the others have none."""
 
 
 class FaultScript:

@@ -1,5 +1,6 @@
 """A meter that measures is never accused, one that does not is found out."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,21 +16,21 @@ MOST_W = 150_000
 def test_a_meter_that_integrates_is_believed(flows: list[tuple[int, int]], resolution_mwh: int) -> None:
     """Registers in steps of 1 mWh, 1 Wh and 10 Wh."""
     guard, now, taken, given_back = MeterGuard(MOST_W), 0, 0, 0
-    assert guard.check(0, 0, 0, 0) == ""
+    assert guard.check(0, 0, 0, (0, 0)) == ""
     for ms, watts in flows:
         now += ms
         taken += max(0, watts) * ms
         given_back += max(0, -watts) * ms
         registers = [wms // 3_600 // resolution_mwh * resolution_mwh for wms in (taken, given_back)]
-        assert guard.check(now, registers[0], registers[1], watts) == ""
+        assert guard.check(now, registers[0], registers[1], (taken // 3_600, given_back // 3_600)) == ""
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9))
 def test_a_register_that_goes_back_is_found_at_once_and_again(first: int, back: int) -> None:
     guard = MeterGuard(MOST_W)
-    guard.check(0, first, first, 0)
-    assert guard.check(1_000, max(0, first - back), first, 0) == "meter_backward"
-    assert guard.check(2_000, max(0, first - back), first, 0) == "meter_backward"
+    guard.check(0, first, first, (0, 0))
+    assert guard.check(1_000, max(0, first - back), first, (0, 0)) == "meter_backward"
+    assert guard.check(2_000, max(0, first - back), first, (0, 0)) == "meter_backward"
 
 
 @given(st.integers(0, 3_600_000))
@@ -37,17 +38,49 @@ def test_no_register_jumps_further_than_power_and_time_allow(ms: int) -> None:
     possible = MOST_W * ms // 3_600 + MARGIN_WH * 1_000
     for mwh, word in ((possible, ""), (possible + 1, "meter_jump")):
         guard = MeterGuard(MOST_W)
-        guard.check(0, 0, 0, 0)
-        assert guard.check(ms, mwh, 0, MOST_W) == word
+        guard.check(0, 0, 0, (0, 0))
+        assert guard.check(ms, mwh, 0, (mwh, 0)) == word
 
 
 def test_a_meter_that_stands_still_is_given_some_time() -> None:
     guard, watts = MeterGuard(MOST_W), 50_000
-    guard.check(0, 0, 0, 0)
+    guard.check(0, 0, 0, (0, 0))
     second = 1
-    while not (word := guard.check(second * 1_000, 0, 0, watts)):
+    while not (word := guard.check(second * 1_000, 0, 0, (second * watts * 1_000 // 3_600, 0))):
         second += 1
         assert second < 3_600
     assert word == "meter_stuck"
     assert abs(second * watts / 3_600 - STUCK_WH) <= watts / 3_600
-    assert guard.check((second + 1) * 1_000, 1_000, 0, watts) == ""
+    flowed = second * watts * 1_000 // 3_600
+    assert guard.check((second + 1) * 1_000, 1_000, 0, (flowed, 0)) == ""
+
+
+@pytest.mark.parametrize("watts", [-50_000, 10_000, 50_000])
+@pytest.mark.parametrize("percent", [-12, -8, -3, 0, 3, 8, 12])
+def test_energies_that_drift_apart_are_found_within_the_hour(watts: int, percent: int) -> None:
+    """The error grows to `percent` in half an hour, and stays."""
+    guard, flowed, counted, word = MeterGuard(MOST_W), 0.0, 0.0, ""
+    into = watts > 0
+    for second in range(3_600):
+        flowed += abs(watts) / 3.6
+        counted += abs(watts) / 3.6 * (1 + percent / 100 * min(1.0, second / 1_800))
+        registers, energies = (round(counted), 0), (round(flowed), 0)
+        word = guard.check(second * 1_000, *registers[:: 1 if into else -1], energies[:: 1 if into else -1])
+        if word:
+            break
+    assert word == (
+        "measurements_differ" if abs(percent) > 5 and not (abs(watts) < 20_000 and abs(percent) < 10) else ""
+    )
+
+
+def test_energy_in_the_other_direction_differs() -> None:
+    guard = MeterGuard(MOST_W)
+    guard.check(0, 0, 0, (0, 0))
+    assert guard.check(1_000, 0, 0, (0, 0)) == ""
+    words = {guard.check(second * 1_000, second * 10_000, 0, (0, second * 10_000)) for second in range(2, 60)}
+    assert words == {"", "measurements_differ"}
+
+
+def test_a_meter_that_is_its_own_reference_is_not_compared() -> None:
+    guard = MeterGuard(MOST_W, compares=False)
+    assert {guard.check(second * 1_000, second * 10_000, 0, (0, 0)) for second in range(600)} == {""}

@@ -133,7 +133,7 @@ def test_nothing_moves_while_something_is_in_the_way(tmp_path: Path, obstacle: s
 
 @pytest.mark.parametrize("obstacle", [*OBSTACLES, "power"])
 def test_what_comes_in_the_way_opens_the_contactor(tmp_path: Path, obstacle: str) -> None:
-    happens, why = {**OBSTACLES, "power": (watts, "more power flows|unpermitted energy")}[obstacle]
+    happens, why = {**OBSTACLES, "power": (watts, "more power flows|unpermitted energy|different powers")}[obstacle]
 
     async def scenario() -> None:
         async with bench(tmp_path) as found:

@@ -98,6 +98,14 @@ class Rig:
         await self.until(lambda: self.made.evse.present.current_ma == self.amperes * 1000)
 
 
+async def measure(meter: Bench, modules: Modules) -> None:
+    """Let the meter measure what flows; its registers stand still."""
+    while True:
+        load = modules.bank.load
+        meter.set(watts=0.0 if load is None else load.voltage_mv * modules.bank.current_ma / 1_000_000)
+        await asyncio.sleep(0.02)
+
+
 @pytest.fixture(params=["can"])
 async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
     charger, vehicle = await Medium.attach(tmp_path, "board"), await Medium.attach(tmp_path, "evcc")
@@ -109,6 +117,7 @@ async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
     can = kind(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.5, isolation_s=0.05)
     modules = Modules(can)
     modules.bank.load = None
+    metering = asyncio.create_task(measure(meter, modules))
     watchdog = Watchdog()
     config = HardwareConfig(
         pilot="board",
@@ -123,6 +132,7 @@ async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
         made = await assembly(config, stack, tmp_path, None, watchdog).make()
         stack.push_async_callback(made.evse.close)
         yield Rig(made, modules, board, SimulatedVehiclePilot(vehicle), watchdog, 40 if stage == "infypower" else 60)
+    metering.cancel()
     await modules.close()
     await meter.server.shutdown()
     await asyncio.gather(serving, return_exceptions=True)

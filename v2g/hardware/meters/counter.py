@@ -30,6 +30,11 @@ class EnergyCounter:
         self._at_ms = max(now_ms, self._at_ms or now_ms)
 
     @property
+    def power_w(self) -> int:
+        """The present power, into the vehicle."""
+        return self.voltage_mv * self.current_ma // 1_000_000
+
+    @property
     def mwh(self) -> tuple[int, int]:
         """Whole mWh into and out of the vehicle."""
         return self.imported // PER_MWH, self.exported // PER_MWH

@@ -20,24 +20,30 @@ def unmetered_mwh(flowed_mwh: int, metered_mwh: int) -> int:
     return missing_mwh if missing_mwh > MARGIN_WH * 1_000 + flowed_mwh * ERROR_PERMILLE // 1_000 else 0
 
 
-class MeterGuard:
-    """Receives every reading and the simultaneous power; returns a fault of `v2g.hardware.faults`, or empty.
+COMPARED_MS: Final = 1_800_000
+"""The energies of power electronics and meter are compared for so long, and then anew: errors are of the whole."""
 
-    `most_w` is the charger's maximum power in either direction. `now_ms` is the (possibly simulated) time of the
-    meter; it never goes back.
+
+class MeterGuard:
+    """Receives every reading and the energy that the power electronics has measured itself; returns a fault of
+    `v2g.hardware.faults`, or empty.
+
+    `most_w` is the charger's maximum power in either direction; `compares` whether the power electronics measures
+    independently of the meter. `now_ms` is the (possibly simulated) time of the meter; it never goes back.
     """
 
-    def __init__(self, most_w: int) -> None:
-        self._most_w = most_w
+    def __init__(self, most_w: int, *, compares: bool = True) -> None:
+        self._most_w, self._compares = most_w, compares
         self._last: tuple[int, int, int] | None = None  # ms, mWh import, mWh export
         self._moved: tuple[int, int] | None = None
-        self._unseen_wms = 0  # W x ms that flowed since a register moved
+        self._unseen = (0, 0)  # what had flowed when a register moved, mWh in and out
+        self._since: tuple[int, tuple[int, int], tuple[int, int]] | None = None  # ms, registers, and what had flowed
 
-    def check(self, now_ms: int, import_mwh: int, export_mwh: int, power_w: int) -> str:
-        """Check a reading, with the power since the last one. Returns a fault or ""."""
+    def check(self, now_ms: int, import_mwh: int, export_mwh: int, flowed_mwh: tuple[int, int]) -> str:
+        """Check a reading, with the energy that has flowed in and out. Returns a fault or ""."""
         last, self._last = self._last, (now_ms, import_mwh, export_mwh)
         if last is None:
-            self._moved = (import_mwh, export_mwh)
+            self._moved, self._unseen = (import_mwh, export_mwh), flowed_mwh
             return ""
         elapsed_ms = max(0, now_ms - last[0])
         if import_mwh < last[1] or export_mwh < last[2]:
@@ -48,9 +54,18 @@ class MeterGuard:
             self._last = last
             return "meter_jump"
         if (import_mwh, export_mwh) != self._moved:
-            self._moved, self._unseen_wms = (import_mwh, export_mwh), 0
-        else:
-            self._unseen_wms += abs(power_w) * elapsed_ms
-            if self._unseen_wms > STUCK_WH * 3_600_000:
-                return "meter_stuck"
+            self._moved, self._unseen = (import_mwh, export_mwh), flowed_mwh
+        elif sum(flowed_mwh) - sum(self._unseen) > STUCK_WH * 1_000:
+            return "meter_stuck"
+        return self._compared(now_ms, (import_mwh, export_mwh), flowed_mwh) if self._compares else ""
+
+    def _compared(self, now_ms: int, registers: tuple[int, int], flowed: tuple[int, int]) -> str:
+        """Compare the energies of a period."""
+        if self._since is None or now_ms - self._since[0] >= COMPARED_MS:
+            self._since = now_ms, registers, flowed
+        _, registers_then, flowed_then = self._since
+        for each in (0, 1):
+            counted, measured = registers[each] - registers_then[each], flowed[each] - flowed_then[each]
+            if abs(counted - measured) > STUCK_WH * 1_000 + max(counted, measured) * ERROR_PERMILLE // 1_000:
+                return "measurements_differ"
         return ""
