@@ -23,6 +23,7 @@ from secc.status import ChargerStatus
 from v2g.config import Table
 from v2g.pki.reference import KeyReference
 from v2g_gateway.config import GatewayConfig
+from v2g_testkit.ocpp.declaration import CsmsDeclaration, Declaration
 
 PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "secc": ProgramConfig,
@@ -50,6 +51,11 @@ def _drivers(name: str) -> Iterator[tuple[str, type[msgspec.Struct]]]:
 
 
 _SIDE_TABLES: Final = {"card_reader": "card_readers", "display": "display"}
+
+
+def declaration(kind: str) -> str:
+    """Return the keys of the declaration of a device under test: `station` or `csms`."""
+    return _sections({"station": Declaration, "csms": CsmsDeclaration}[kind])
 
 
 def status() -> str:
@@ -317,7 +323,8 @@ def _default(field: msgspec.structs.FieldInfo, inner: tuple[type[msgspec.Struct]
     if isinstance(value, Table):
         return "`{}`"
     if inner is not None and not inner[1]:
-        return "its defaults" if value == inner[0]() else f"`{_plain(value)}`"
+        needs = any(each.required for each in msgspec.structs.fields(inner[0]))
+        return "its defaults" if not needs and value == inner[0]() else f"`{_plain(value)}`"
     return f"`{_toml(value)}`"
 
 

@@ -353,6 +353,25 @@ def duty_table() -> str:
     return table(("Duty cycle D, %", "Meaning", "A"), rows)
 
 
+def run_rules() -> str:
+    """Return the rules that hold over a whole run of the OCPP test lab."""
+    from v2g_testkit.ocpp.run_judge import RULES
+
+    devices = {"station": "charging station", "csms": "back end"}
+    return table(
+        ("Rule", "Device", "Required", "Requirements"),
+        (
+            (
+                f"`{each.id}`",
+                ", ".join(devices[one] for one in each.devices),
+                each.required,
+                ", ".join(each.requirements),
+            )
+            for each in RULES
+        ),
+    )
+
+
 def speed() -> str:
     """Return what a session has cost, landing by landing."""
     return table(
@@ -416,6 +435,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "conformance-older-vehicles": conformance.older_vehicles,
     "connection-faults": connection_faults,
     "dc-status": dc_status,
+    "declaration": configuration.declaration,
     "duty-table": duty_table,
     "error-tree": error_tree,
     "events": events.page,
@@ -427,6 +447,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "quirks": quirks,
     "requirements": requirements.table,
     "response-codes": response_codes.table,
+    "run-rules": run_rules,
     "scenarios": scenarios,
     "sequence-picture": sequence_picture,
     "sequence-table": sequence_table,

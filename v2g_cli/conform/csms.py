@@ -102,6 +102,7 @@ def csms(
     from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
     from v2g_testkit.ocpp.csms_tester import CsmsTester
     from v2g_testkit.ocpp.declaration import CsmsDeclaration, read_csms_declaration, written_csms
+    from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
 
     if declare is not None:
         try:
@@ -122,7 +123,8 @@ def csms(
         return
     if passwords is not None:
         raise ConfigError("--passwords is for --load", hint="--password, or V2G_STATION_PASSWORD")
-    cases = cases_of(CSMS_CASES, "csms", profile or (), declared.profiles, only or (), quick=quick)
+    judge = RunJudge("csms", declared.waived)
+    cases = cases_of(CSMS_CASES, judge.rules, "csms", profile or (), declared.profiles, only or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
@@ -131,7 +133,7 @@ def csms(
     context_of(declared_attempt(declared))  # files that are not usable end the command here
     tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version)
     there = contextlib.nullcontext(declared.station.identity)
-    play("csms", tester, there, cases, device, resume=resume, junit=junit, html=html, json=json)
+    play("csms", JudgedTester(tester, judge), there, cases, device, resume=resume, junit=junit, html=html, json=json)
 
 
 _Said = tuple[str, str, str | None, Path | None, Path | None, Path | None]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_testkit.cases.case import Described, Result
     from v2g_testkit.ocpp.case import OcppCase
     from v2g_testkit.ocpp.connection import Frame
+    from v2g_testkit.ocpp.run_judge import RunRule
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Described")
@@ -41,14 +42,18 @@ class Tester(Protocol[K]):
 
 def cases_of(
     catalogue: Sequence["OcppCase[T]"],
+    rules: "Sequence[RunRule]",
     command: str,
     profiles: Sequence[str],
     declared: Sequence[str],
     only: Sequence[str],
     *,
     quick: bool,
-) -> "list[OcppCase[T]]":
-    """Return the cases of some profiles (else of declared ones, else all), and of some ids. Raises ConfigError."""
+) -> "list[Described]":
+    """Return the cases of some profiles (else of declared ones, else all), and rules of the run, all or by their ids.
+
+    Raises ConfigError.
+    """
     from v2g_testkit.cases.report import chosen
 
     known = sorted({each for case in catalogue for each in case.profiles})
@@ -56,10 +61,11 @@ def cases_of(
         raise ConfigError(f"--profile {unknown[0]}: no case has this profile", hint=", ".join(known))
     wanted = set(profiles or declared)
     found = chosen([case for case in catalogue if not wanted or wanted & set(case.profiles)], only, quick=quick)
-    if not found:
+    judged = chosen(rules, only)
+    if not found and not (only and judged):
         named = f"no case named {' or '.join(only)}" if only else "no case of these profiles is a quick one"
         raise ConfigError(named, hint=f"v2g conform {command} --list")
-    return found
+    return [*found, *judged]
 
 
 def play(
@@ -84,11 +90,14 @@ def play(
     from v2g_cli.conform import report
     from v2g_cli.conform.frames_page import frames_page
     from v2g_cli.conform.running import Reporter, describe, ending, read_results, run_cases, write_reports
-    from v2g_testkit.cases.case import Result
+    from v2g_testkit.cases.case import Result, Verdict
     from v2g_testkit.ocpp.connection import Frame
+    from v2g_testkit.ocpp.run_judge import RULES
 
     report.prepare(junit, html)
-    done = [] if resume is None else read_results(resume)
+    rules = {rule.id for rule in RULES}  # judged anew, unless they have failed
+    earlier = [] if resume is None else read_results(resume)
+    done = [each for each in earlier if each.case not in rules or each.verdict is Verdict.FAIL]
     about = describe(name)
     frames: dict[str, list[Frame]] = {}
 

@@ -109,11 +109,13 @@ def station(
     from v2g.io.runtime.fast_forward import clock_of, loop_of
     from v2g_cli.conform.running import list_cases
     from v2g_testkit.ocpp.declaration import Declaration, read_declaration
+    from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
     declared = Declaration() if declaration is None else read_declaration(declaration)
     versions = versions_of(ocpp)
-    cases = cases_of(STATION_CASES, "station", profile or (), declared.profiles, only or (), quick=quick)
+    judge = RunJudge("station", declared.waived)
+    cases = cases_of(STATION_CASES, judge.rules, "station", profile or (), declared.profiles, only or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
@@ -125,8 +127,8 @@ def station(
             runner.run(_declare(bench, tester, declare))
         return
     play(
-        "station", tester, bench.open(), cases, device, resume=resume, junit=junit, html=html, json=json,
-        loop_factory=loop_factory,
+        "station", JudgedTester(tester, judge), bench.open(), cases, device, resume=resume, junit=junit, html=html,
+        json=json, loop_factory=loop_factory,
     )  # fmt: skip
 
 

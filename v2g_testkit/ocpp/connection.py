@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -31,6 +32,11 @@ CODES: Final = frozenset({
 MOST_FRAMES: Final = 10_000
 """Stored frames of one case; a device that floods the tester does not fill its memory."""
 
+_MOST_UNREAD: Final = 100
+"""Frames that have arrived and wait for their turn; then the device has to wait."""
+
+_CONNECTIONS: Final = itertools.count(1)
+
 
 class CallError(Failed):
     """A CALLERROR: what `call` raises, and what a request may be answered with. Uncaught it fails a case."""
@@ -48,6 +54,8 @@ class Frame(msgspec.Struct, frozen=True):
     text: str
     fault: str = ""
     station: str = ""
+    connection: int = 0
+    """Which of the tester's connections it belongs to."""
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -147,16 +155,21 @@ class Connection:
         self._answer = answer
         self._log = log
         self._judge = FrameJudge(socket.version)
-        self._numbers = itertools.count(1)
+        self._number = next(_CONNECTIONS)
         self._asked: dict[str, asyncio.Future[Payload]] = {}
 
     async def run(self) -> None:
-        """Read frames until the connection ends."""
+        """Read frames until the connection ends.
+
+        Each is logged when it arrives, also while an earlier one is answered: a device may not send a second request
+        before it has the answer to the first one (OCPP-J 4.1.1).
+        """
+        texts: asyncio.Queue[str | None] = asyncio.Queue(_MOST_UNREAD)
         try:
-            while True:
-                await self._take(await self._socket.receive())
-        except TransportError as error:
-            self._note(f"connection ended: {error}")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(texts))
+                while (text := await texts.get()) is not None:
+                    await self._handle(text)
         finally:
             self.is_open = False
             for each in self._asked.values():
@@ -171,7 +184,7 @@ class Connection:
 
     async def call(self, action: str, payload: Payload, within: float) -> Payload:
         """Send a request and return the answer's payload. Raises CallError, Failed without an answer."""
-        identifier = f"v2g-{next(self._numbers)}"
+        identifier = str(uuid.uuid4())  # unique over all connections of an identity (OCPP-J 4.1.4)
         answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
         self._asked[identifier] = answer
         await self.send([CALL, identifier, action, payload])
@@ -187,15 +200,25 @@ class Connection:
         """Send a frame as it is. Raises Failed without a connection."""
         text = frame if isinstance(frame, str) else json.dumps(frame)
         self._judge.judge(text, from_station=not self._from_station)  # what its answer belongs to
-        self._log(Frame(_now(), "sent", text, station=self.identity))
+        self._log(Frame(_now(), "sent", text, station=self.identity, connection=self._number))
         try:
             await self._socket.send(text)
         except TransportError as error:
             raise Failed(f"the connection is lost: {error}") from None
 
-    async def _take(self, text: str) -> None:
-        fault = malformed(text, self.version) or self._judge.judge(text, from_station=self._from_station) or ""
-        self._log(Frame(_now(), "received", text, fault, self.identity))
+    async def _read(self, texts: "asyncio.Queue[str | None]") -> None:
+        try:
+            while True:
+                text = await self._socket.receive()
+                fault = malformed(text, self.version) or self._judge.judge(text, from_station=self._from_station) or ""
+                self._log(Frame(_now(), "received", text, fault, self.identity, self._number))
+                await texts.put(text)
+        except TransportError as error:
+            self._note(f"connection ended: {error}")
+        finally:
+            await texts.put(None)
+
+    async def _handle(self, text: str) -> None:
         try:
             frame = json.loads(text)
         except (ValueError, RecursionError):
@@ -233,7 +256,7 @@ class Connection:
             asked.set_result(answer)
 
     def _note(self, text: str) -> None:
-        self._log(Frame(_now(), "note", text, station=self.identity))
+        self._log(Frame(_now(), "note", text, station=self.identity, connection=self._number))
 
 
 def malformed(text: str, version: str) -> str:

@@ -63,10 +63,12 @@ class CsmsTester:
         """How the station connects from now on; its password may change."""
         self.frames: list[Frame] = []
         """Of the latest case."""
+        self.asked: set[str] = set()
+        """Actions that the operator has the back end send in it."""
 
     async def run(self, case: OcppCase["CsmsTest"]) -> Result:
         """Run a case, and end what it has begun."""
-        self.frames = []
+        self.frames, self.asked = [], set()
 
         async def script() -> None:
             if self.version not in case.versions:
@@ -321,6 +323,7 @@ class CsmsTest(CaseTest):
     async def _operate(self, action: str, payload: Payload, awaited: str) -> asyncio.Task[None]:
         """Return when the operator has done a step, or the back end waits for the station after the awaited request."""
         self.forget(awaited)
+        self._tester.asked |= {action, awaited}
         step = OperatorStep(self._station.identity, action, payload)
         doing = asyncio.create_task(self._tester.operator.do(step))
         self._stack.callback(doing.cancel)

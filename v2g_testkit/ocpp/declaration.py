@@ -57,6 +57,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One that it cannot."""
     contract_root: Path | None = None
     """Root of the contract of the vehicle that a driver plugs in, PEM, for Plug & Charge."""
+    waived: Mapping[str, str] = {}
+    """Rules of the whole run that the device need not follow, by id, each with the reason."""
     seconds: Annotated[float, Meta(gt=0, le=600)] = 30.0
     """How long the device may take to react where OCPP sets no limit, s."""
     away_seconds: Annotated[float, Meta(gt=0, le=3600)] = 120.0
@@ -144,6 +146,8 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A valid token of a prepaid account with a balance (OCPP 2.1)."""
     no_credit_token: Token = Token("94E9A1D0")
     """One of an account that has none."""
+    waived: Mapping[str, str] = {}
+    """Rules of the whole run that the back end need not follow, by id, each with the reason."""
     seconds: Annotated[float, Meta(gt=0, le=600)] = 30.0
     """How long it may take to react where OCPP sets no limit, s."""
 
@@ -167,7 +171,7 @@ def _read(path: Path, kind: type[_Declared], hint: str) -> _Declared:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}", hint="docs/reference/ocpp-cases.md lists the keys") from None
+        raise ConfigError(f"{path}: {error}", hint="docs/reference/conformance-declaration.md lists the keys") from None
 
 
 def variables_of(report: Iterable[Payload]) -> dict[str, str]:

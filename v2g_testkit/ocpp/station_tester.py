@@ -83,6 +83,8 @@ class StationTester:
         self.inbox = Inbox()
         self.frames: list[Frame] = []
         """Of the latest case."""
+        self.asked: set[str] = set()
+        """Nothing: a station has no operator."""
         self.answers: dict[str, Answer] = {}
         self.connection: Connection | None = None
         self.refuses = False

@@ -48,7 +48,7 @@ def test_any_text_is_judged(text: str) -> None:
 
 
 class Peer:
-    """A socket whose device has sent some frames, and answers none."""
+    """A socket whose device has sent some frames; `{id}` is the message id of the tester's first request."""
 
     identity, version = "CS-1", "2.0.1"
 
@@ -60,13 +60,21 @@ class Peer:
         await asyncio.sleep(0)
         if not self._frames:
             raise TransportError("gone")
-        return self._frames.pop(0)
+        text = self._frames.pop(0)
+        return text.replace("{id}", self.sent[0][1]) if self.sent else text
 
     async def send(self, text: str) -> None:
         self.sent.append(json.loads(text))
 
     async def close(self, reason: str = "", *, code: int = 1000) -> None:
         self._frames.clear()
+
+
+class Impatient(Peer):
+    """Its device has sent all frames at once."""
+
+    async def receive(self) -> str:
+        return await super().receive() if not self._frames else self._frames.pop(0)
 
 
 def connect(peer: Peer) -> tuple[Connection, Inbox, list[Frame]]:
@@ -90,6 +98,33 @@ def test_requests_are_answered_and_stored_and_nonsense_is_noted() -> None:
     asyncio.run(run())
 
 
+def test_a_frame_is_logged_when_it_arrives_also_before_the_earlier_one_is_answered() -> None:
+    """So a device that does not wait for answers (OCPP-J 4.1.1) is found."""
+
+    async def run() -> list[tuple[str, str]]:
+        connection, _, log = connect(Impatient(json.dumps(FINE), json.dumps([2, "2", "Heartbeat", {}])))
+        await connection.run()
+        return [(each.way, json.loads(each.text)[1]) for each in log if each.way != "note"]
+
+    assert asyncio.run(run()) == [("received", "1"), ("received", "2"), ("sent", "1"), ("sent", "2")]
+
+
+def test_message_ids_of_the_tester_never_repeat() -> None:
+    """On no connection of an identity (OCPP-J 4.1.4)."""
+
+    async def ids() -> set[str]:
+        peer = Peer()
+        for _ in range(3):
+            connection, _, _ = connect(peer)
+            with pytest.raises(Failed):
+                await connection.call("Heartbeat", {}, 0.001)
+        return {each[1] for each in peer.sent}
+
+    found = asyncio.run(ids())
+    assert len(found) == 3
+    assert max(map(len, found)) <= 36
+
+
 def test_a_request_that_cannot_be_read_is_refused_and_the_next_one_answered() -> None:
     async def run() -> None:
         peer = Peer(json.dumps([2, "1", "GetVariables", {}]), json.dumps(FINE))
@@ -104,8 +139,8 @@ def test_a_request_that_cannot_be_read_is_refused_and_the_next_one_answered() ->
 @pytest.mark.parametrize(
     ("answer", "raised"),
     [
-        ([3, "v2g-1", {}], None),
-        ([4, "v2g-1", "NotSupported", "\x1b[31mno", {}], CallError),
+        ([3, "{id}", {}], None),
+        ([4, "{id}", "NotSupported", "\x1b[31mno", {}], CallError),
         (None, Failed),
     ],
 )

@@ -1,0 +1,318 @@
+"""The judge of whole runs: an honest run follows every rule, and each fault breaks the one that names it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import ConfigError
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.ocpp.connection import Frame
+from v2g_testkit.ocpp.run_judge import RULES, Device, JudgedTester, RunJudge
+
+Message = tuple[str, list[Any]]
+"""`sent` or `received` by the tester, and the frame."""
+
+
+def event(number: int, kind: str, seq_no: int, wh: float, transaction: str = "tx-1", **more: Any) -> list[Message]:
+    """Return a TransactionEvent and its answer; `number` sets the message id and the time."""
+    payload = {
+        "eventType": kind,
+        "triggerReason": "MeterValuePeriodic",
+        "timestamp": f"2026-11-02T10:00:{number:02}Z",
+        "seqNo": seq_no,
+        "transactionInfo": {"transactionId": transaction},
+        "evse": {"id": 1, "connectorId": 1},
+        "meterValue": [{"timestamp": f"2026-11-02T10:00:{number:02}Z", "sampledValue": [{"value": wh}]}],
+    } | more
+    return [("received", [2, f"t{number}", "TransactionEvent", payload]), ("sent", [3, f"t{number}", {}])]
+
+
+def report(request: int, number: int, *names: str, tbc: bool = False) -> list[Message]:
+    """Return a part of a report and its answer."""
+    entries = [
+        {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": name}, "variableAttribute": [{"value": "1"}]}
+        for name in names
+    ]
+    payload = {"requestId": request, "seqNo": number, "tbc": tbc, "generatedAt": "x", "reportData": entries}
+    identifier = f"r{request}-{number}"
+    return [("received", [2, identifier, "NotifyReport", payload]), ("sent", [3, identifier, {}])]
+
+
+def value(identifier: str, name: str) -> list[Message]:
+    """Return a variable that the station is asked for, and has."""
+    wanted = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": name}}
+    result = wanted | {"attributeStatus": "Accepted", "attributeValue": "1"}
+    return [
+        ("sent", [2, identifier, "GetVariables", {"getVariableData": [wanted]}]),
+        ("received", [3, identifier, {"getVariableResult": [result]}]),
+    ]
+
+
+def inventory(request: int) -> list[Message]:
+    """Return the request for a full inventory, and that it is accepted."""
+    asked = {"requestId": request, "reportBase": "FullInventory"}
+    return [
+        ("sent", [2, f"i{request}", "GetBaseReport", asked]),
+        ("received", [3, f"i{request}", {"status": "Accepted"}]),
+    ]
+
+
+STATION: list[list[Message]] = [
+    inventory(1), report(1, 0, "A", tbc=True), report(1, 1, "B"), value("v1", "B"),
+    event(1, "Started", 0, 100.0), event(2, "Updated", 1, 150.0), event(3, "Updated", 2, 200.0),
+    event(4, "Ended", 3, 250.0),
+    event(5, "Started", 0, 250.0, "tx-2"), event(6, "Ended", 1, 300.0, "tx-2"),
+]  # fmt: skip
+"""An honest run of a station, in steps."""
+
+
+def profile(identifier: int, level: int, purpose: str = "TxDefaultProfile", evse: int = 1) -> list[Message]:
+    """Return a charging profile that the station accepts."""
+    wanted = {"id": identifier, "stackLevel": level, "chargingProfilePurpose": purpose}
+    payload = {"evseId": evse, "chargingProfile": wanted}
+    name = f"p{identifier}-{level}-{evse}"
+    return [("received", [2, name, "SetChargingProfile", payload]), ("sent", [3, name, {"status": "Accepted"}])]
+
+
+CSMS: list[list[Message]] = [
+    [("sent", [2, "b", "BootNotification", {}]), ("received", [3, "b", {"status": "Accepted"}])],
+    profile(7, 0), profile(8, 1), profile(9, 0, evse=2),
+]  # fmt: skip
+
+
+def frames(steps: list[list[Message]], connection: int = 1) -> list[Frame]:
+    """Return steps as frames of one connection."""
+    return [Frame(0.0, way, json.dumps(frame), connection=connection) for step in steps for way, frame in step]  # type: ignore[arg-type]
+
+
+def judged(device: Device, *cases: list[Frame], asked: tuple[str, ...] = ("SetChargingProfile",)) -> dict[str, Result]:
+    """Return the results of all rules over a run of cases."""
+    judge = RunJudge(device, {})
+    for number, each in enumerate(cases, 1):
+        judge.take(f"TC_{number}", each, asked)
+    return {rule.id: judge.result(rule) for rule in judge.rules}
+
+
+def broken(results: dict[str, Result]) -> set[str]:
+    return {name for name, result in results.items() if result.verdict is Verdict.FAIL}
+
+
+@pytest.mark.parametrize(("device", "steps"), [("station", STATION), ("csms", CSMS)])
+def test_an_honest_run_follows_every_rule(device: Device, steps: list[list[Message]]) -> None:
+    results = judged(device, frames(steps))
+    assert {each.verdict for name, each in results.items() if name != "RUN-ANSWERS" or device == "station"} == {
+        Verdict.PASS
+    }
+
+
+def without(*places: int) -> Callable[[list[list[Message]]], list[list[Message]]]:
+    return lambda steps: [each for place, each in enumerate(steps) if place not in places]
+
+
+def plus(*more: list[Message], at: int = 99) -> Callable[[list[list[Message]]], list[list[Message]]]:
+    return lambda steps: [*steps[:at], *more, *steps[at:]]
+
+
+def instead(place: int, step: list[Message]) -> Callable[[list[list[Message]]], list[list[Message]]]:
+    return lambda steps: [*steps[:place], step, *steps[place + 1 :]]
+
+
+def pipelined(steps: list[list[Message]]) -> list[list[Message]]:
+    """The second event arrives before the first one is answered."""
+    (first, first_answer), (second, second_answer) = steps[5], steps[6]
+    return [*steps[:5], [first, second, first_answer, second_answer], *steps[7:]]
+
+
+KILOWATT_HOURS: dict[str, Any] = {"meterValue": [
+    {"timestamp": "2026-11-02T10:00:03Z", "sampledValue": [{"value": 0.149, "unitOfMeasure": {"unit": "kWh"}}]}
+]}  # fmt: skip
+
+STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Message]]], str]] = {
+    "a message id comes again": (
+        plus([("received", [2, "t1", "Heartbeat", {}]), ("sent", [3, "t1", {}])]), "RUN-MESSAGE-IDS",
+    ),
+    "two requests at once": (pipelined, "RUN-ONE-CALL"),
+    "an answer to nothing": (plus([("received", [3, "nobody", {}])]), "RUN-ANSWERS"),
+    "two answers": (plus([("received", [3, "v1", {}])]), "RUN-ANSWERS"),
+    "an event is lost": (without(6), "RUN-SEQUENCE"),
+    "two events with one number": (instead(6, event(3, "Updated", 1, 200.0)), "RUN-SEQUENCE"),
+    "a transaction's id comes again": (plus(event(7, "Started", 4, 300.0, "tx-1")), "RUN-TRANSACTION-IDS"),
+    "a transaction goes on after its end": (plus(event(7, "Updated", 4, 250.0), at=8), "RUN-TRANSACTION-EVENTS"),
+    "a transaction without a beginning": (without(8), "RUN-TRANSACTION-EVENTS"),
+    "another EVSE": (
+        instead(6, event(3, "Updated", 2, 200.0, evse={"id": 2, "connectorId": 1})), "RUN-TRANSACTION-EVSE",
+    ),
+    "another connector": (
+        instead(6, event(3, "Updated", 2, 200.0, evse={"id": 1, "connectorId": 2})), "RUN-TRANSACTION-EVSE",
+    ),
+    "two transactions at one EVSE": (
+        lambda steps: [*steps[:7], steps[8], steps[7], steps[9]], "RUN-TRANSACTION-EVSE",
+    ),
+    "a register falls": (instead(6, event(3, "Updated", 2, 149.0)), "RUN-METERS"),
+    "a register in kWh falls": (instead(6, event(3, "Updated", 2, 0.0, **KILOWATT_HOURS)), "RUN-METERS"),
+    "a clock goes back": (instead(7, event(4, "Ended", 3, 250.0, timestamp="2026-11-02T09:59:00Z")), "RUN-CLOCK"),
+    "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
+    "a report is not finished": (without(2), "RUN-REPORT-PARTS"),
+    "a report nobody asked for": (plus(report(9, 0, "A")), "RUN-REPORTS"),
+    "an inventory lacks a variable": (instead(2, report(1, 1)), "RUN-INVENTORY"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", STATION_FAULTS)
+def test_each_fault_of_a_station_breaks_its_rule(fault: str) -> None:
+    change, rule = STATION_FAULTS[fault]
+    results = judged("station", frames(change(STATION)))
+    assert rule in broken(results)
+    assert broken(results) - {rule} <= {"RUN-INVENTORY", "RUN-REPORT-PARTS", "RUN-SEQUENCE"}, "what follows from it"
+
+
+CSMS_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Message]]], str]] = {
+    "a message id comes again": (
+        plus([("received", [2, "p7-0-1", "GetVariables", {}]), ("sent", [3, "p7-0-1", {}])]), "RUN-MESSAGE-IDS",
+    ),
+    "an answer to nothing": (plus([("received", [3, "nobody", {}])]), "RUN-ANSWERS"),
+    "two answers": (plus([("received", [3, "b", {}])]), "RUN-ANSWERS"),
+    "the same place for another profile": (plus(profile(10, 0)), "RUN-PROFILES"),
+    "a reset by itself": (plus([("received", [2, "x", "Reset", {}]), ("sent", [3, "x", {}])]), "RUN-UNASKED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", CSMS_FAULTS)
+def test_each_fault_of_a_back_end_breaks_its_rule(fault: str) -> None:
+    change, rule = CSMS_FAULTS[fault]
+    assert broken(judged("csms", frames(change(CSMS)))) == {rule}
+
+
+def test_every_rule_has_a_fault() -> None:
+    shown = {rule for _, rule in (*STATION_FAULTS.values(), *CSMS_FAULTS.values())}
+    assert shown == {rule.id for rule in RULES}
+
+
+def test_what_a_station_repeats_breaks_nothing() -> None:
+    """An event that was not answered comes again, on another connection and with another message id."""
+    again = [("received", [2, "new", "TransactionEvent", STATION[5][0][1][3]]), ("sent", [3, "new", {}])]
+    results = judged("station", frames(STATION[:6]), frames([again, *STATION[6:]], connection=2))
+    assert broken(results) == set()
+
+
+def test_a_request_after_one_that_was_never_answered_is_no_fault() -> None:
+    """The earlier one has timed out."""
+    lost = [("received", [2, "lost", "Heartbeat", {}])]
+    assert broken(judged("station", frames([*STATION[:5], lost, *STATION[5:]]))) == set()
+
+
+def test_profiles_are_forgotten_with_the_case_and_when_cleared() -> None:
+    cleared: list[Message] = [
+        ("received", [2, "c", "ClearChargingProfile", {"chargingProfileId": 7}]),
+        ("sent", [3, "c", {"status": "Accepted"}]),
+    ]
+    asked = ("SetChargingProfile", "ClearChargingProfile")
+    assert broken(judged("csms", frames([profile(7, 0)]), frames([profile(10, 0)]), asked=asked)) == set()
+    assert broken(judged("csms", frames([profile(7, 0), cleared, profile(10, 0)]), asked=asked)) == set()
+    rejected = [profile(10, 0)[0], ("sent", [3, "p10-0-1", {"status": "Rejected"}])]
+    assert broken(judged("csms", frames([profile(7, 0), rejected]), asked=asked)) == set()
+
+
+def test_a_finding_names_its_cases_and_shows_its_frames() -> None:
+    judge = RunJudge("station", {})
+    again = frames([[("received", [2, "t1", "Heartbeat", {}])]])
+    for number, each in enumerate([frames(STATION), again, again], 1):
+        judge.take(f"TC_{number}", each)
+    rule = next(each for each in judge.rules if each.id == "RUN-MESSAGE-IDS")
+    found = judge.result(rule).found
+    assert found == "Heartbeat has the message id 't1' again (TC_2; 2 in all; also in TC_3)"
+    assert [each.fault for each in judge.frames(rule)] == ["Heartbeat has the message id 't1' again"] * 2
+
+
+def test_a_declaration_waives_a_rule_by_name() -> None:
+    judge = RunJudge("station", {"RUN-METERS": "the meter of the test bench restarts"})
+    judge.take("TC_1", frames(STATION_FAULTS["a register falls"][0](STATION)))
+    rule = next(each for each in judge.rules if each.id == "RUN-METERS")
+    assert judge.result(rule).verdict is Verdict.OPEN
+    assert judge.result(rule).found.startswith("waived: the meter of the test bench restarts: transaction tx-1: ")
+    with pytest.raises(ConfigError, match="no rule 'RUN-METER'"):
+        RunJudge("station", {"RUN-METER": "mistyped"})
+
+
+def test_a_rule_without_anything_to_judge_does_not_apply() -> None:
+    assert {each.verdict for each in judged("station").values()} == {Verdict.NOT_APPLICABLE}
+
+
+class BetweenCases:
+    """Sends frames also between cases."""
+
+    def __init__(self) -> None:
+        self.frames = frames(STATION[:2])
+        self.asked: set[str] = set()
+
+    async def run(self, case: Any, /) -> Result:
+        self.frames = frames(STATION[2:6])
+        return Result(case=case.id, verdict=Verdict.PASS, found="as required")
+
+
+async def test_frames_before_and_between_cases_are_judged_too() -> None:
+    judge = RunJudge("station", {})
+    inner = BetweenCases()
+    tester = JudgedTester(inner, judge)
+    case = next(each for each in RULES if each.id == "RUN-CLOCK")
+    await tester.run(_Case("TC_1"))
+    inner.frames += frames(STATION[7:8])  # an event is lost, and the next one comes after the case
+    results = {rule.id: await tester.run(rule) for rule in judge.rules}
+    assert broken(results) == {"RUN-SEQUENCE"}
+    assert results["RUN-INVENTORY"].verdict is Verdict.PASS
+    assert case.group == "Run"
+
+
+class _Case:
+    title = required = open = group = ""
+    requirements = published = ()
+    quick = False
+
+    def __init__(self, identifier: str) -> None:
+        self.id = identifier
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+PAYLOAD = st.fixed_dictionaries(
+    {},
+    optional={
+        "transactionInfo": JSON | st.just({"transactionId": "a"}), "eventType": JSON, "seqNo": JSON | st.integers(),
+        "timestamp": JSON, "evse": JSON | st.fixed_dictionaries({"id": JSON, "connectorId": JSON}),
+        "meterValue": JSON | st.lists(st.fixed_dictionaries({
+            "timestamp": JSON | st.just("2026-11-02T10:00:00Z"),
+            "sampledValue": JSON | st.lists(st.fixed_dictionaries({
+                "value": JSON | st.floats(), "measurand": JSON | st.just("Energy.Active.Import.Register"),
+                "phase": JSON, "unitOfMeasure": JSON | st.fixed_dictionaries({"multiplier": JSON, "unit": JSON}),
+            }), max_size=2),
+        }), max_size=2),
+        "requestId": JSON | st.integers(0, 3), "tbc": JSON, "reportData": JSON | st.lists(JSON, max_size=2),
+        "chargingProfile": JSON, "chargingProfileId": JSON, "getVariableResult": JSON,
+    },
+)  # fmt: skip
+ACTIONS = st.sampled_from([
+    "TransactionEvent", "NotifyReport", "SetChargingProfile", "ClearChargingProfile", "GetChargingProfiles",
+    "GetBaseReport", "GetVariables",
+])  # fmt: skip
+IDS = st.sampled_from(["1", "2", "-1"])
+ANY_FRAME = st.one_of(
+    st.tuples(st.sampled_from([2, 6]), IDS, ACTIONS, PAYLOAD),
+    st.tuples(st.sampled_from([3, 4]), IDS, PAYLOAD | JSON),
+    JSON,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["sent", "received", "note"]), ANY_FRAME), max_size=12))
+def test_no_frame_of_a_device_ends_the_judge(run: list[tuple[Any, Any]]) -> None:
+    for device in ("station", "csms"):
+        judge = RunJudge(device, {})
+        judge.take("TC_1", [Frame(0.0, way, json.dumps(each)) for way, each in run])
+        judge.take("TC_2", [Frame(0.0, "received", "[" * 100_000), Frame(0.0, "received", "\ud800")])
+        assert all(judge.result(rule).found for rule in judge.rules)

@@ -1,0 +1,545 @@
+"""What no case sees: rules that hold over a whole run, over all of its cases and connections. Pure.
+
+Each rule is a row of the report, beside the cases and after them. It fails the run unless the declaration waives it by
+name, with a reason.
+"""
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from v2g.errors import ConfigError, OcppError
+from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, SEND
+from v2g.ocpp.times import parse_time
+from v2g.text import printable
+from v2g_testkit.cases.case import Described, Result, Verdict
+from v2g_testkit.ocpp.case import Payload
+from v2g_testkit.ocpp.connection import Frame
+
+Device = Literal["station", "csms"]
+
+MOST_STORED: Final = 100_000
+"""Ids, transactions and so on that are stored of a device, which may flood the tester."""
+
+CLOCK_STEP_MS: Final = 1000
+"""By how much a station's clock may be set back between two events: it follows that of the back end."""
+
+
+class RunRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the report; `devices` are the kinds that it is for."""
+
+    id: str
+    required: str
+    requirements: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ("station",)
+    title: str = "The whole run"
+    published: tuple[str, ...] = ()
+    quick: bool = True
+    group: str = "Run"
+    open: str = ""
+
+
+MESSAGE_IDS: Final = RunRule(
+    id="RUN-MESSAGE-IDS",
+    required="No two requests have the same message id, also on different connections and when they are repeated.",
+    requirements=("OCPP-J 4.1.4",),
+    devices=("station", "csms"),
+)
+ONE_CALL: Final = RunRule(
+    id="RUN-ONE-CALL",
+    required="No request is sent while an earlier one waits for its answer.",
+    requirements=("OCPP-J 4.1.1",),
+    devices=("station", "csms"),
+)
+ANSWERS: Final = RunRule(
+    id="RUN-ANSWERS",
+    required="Every answer belongs to a request of this connection, and no request is answered twice.",
+    requirements=("OCPP-J 4.1.4",),
+    devices=("station", "csms"),
+)
+TRANSACTION_IDS: Final = RunRule(
+    id="RUN-TRANSACTION-IDS",
+    required="No transaction has the id of an earlier one.",
+    requirements=("E01.FR.08",),
+)
+SEQUENCE: Final = RunRule(
+    id="RUN-SEQUENCE",
+    required="The seqNo of a transaction's events rises by one, and each event has its own.",
+    requirements=("E01.FR.07",),
+)
+LIFE: Final = RunRule(
+    id="RUN-TRANSACTION-EVENTS",
+    required="A transaction begins with Started, and nothing follows its Ended.",
+    requirements=("E01.FR.07", "E06.FR.01"),
+)
+EVSE: Final = RunRule(
+    id="RUN-TRANSACTION-EVSE",
+    required="A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
+    requirements=("E01.FR.14", "E01.FR.16"),
+)
+METERS: Final = RunRule(
+    id="RUN-METERS",
+    required="Registers of energy never fall within a transaction.",
+    requirements=("MeasurandEnumType",),
+)
+CLOCK: Final = RunRule(
+    id="RUN-CLOCK",
+    required="The time of a transaction's events does not go back.",
+    requirements=("E02.FR.07",),
+)
+REPORT_PARTS: Final = RunRule(
+    id="RUN-REPORT-PARTS",
+    required="The parts of a report are numbered from 0 without gaps, and the last one says so.",
+    requirements=("B07.FR.10",),
+)
+REPORTS: Final = RunRule(
+    id="RUN-REPORTS",
+    required="Every report belongs to a request for it.",
+    requirements=("B07.FR.01", "B08.FR.03"),
+)
+INVENTORY: Final = RunRule(
+    id="RUN-INVENTORY",
+    required="A full inventory has every variable that the station has a value of.",
+    requirements=("B07.FR.08",),
+)
+UNASKED: Final = RunRule(
+    id="RUN-UNASKED",
+    required="The back end sends no request with an effect on drivers that its operator has not asked for.",
+    devices=("csms",),
+)
+PROFILES: Final = RunRule(
+    id="RUN-PROFILES",
+    required="No two charging profiles of a station have the same purpose, EVSE and stack level at the same time.",
+    requirements=("K01.FR.06",),
+    devices=("csms",),
+)
+
+RULES: Final = (
+    MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, CLOCK, REPORT_PARTS, REPORTS,
+    INVENTORY, UNASKED, PROFILES,
+)  # fmt: skip
+
+EFFECTS: Final = frozenset({
+    "CancelReservation", "ChangeAvailability", "ChangeTransactionTariff", "ClearChargingProfile", "DeleteCertificate",
+    "NotifyAllowedEnergyTransfer", "PublishFirmware", "RequestStartTransaction", "RequestStopTransaction",
+    "ReserveNow", "Reset", "SetChargingProfile", "SetDERControl", "SetNetworkProfile", "UnlockConnector",
+    "UnpublishFirmware", "UpdateFirmware", "UsePriorityCharging",
+})  # fmt: skip
+"""Requests of a back end that move power, doors or software."""
+
+_REPORTS: Final[Mapping[str, frozenset[str]]] = {
+    "NotifyReport": frozenset({"GetBaseReport", "GetReport"}),
+    "NotifyMonitoringReport": frozenset({"GetMonitoringReport"}),
+    "NotifyCustomerInformation": frozenset({"CustomerInformation"}),
+    "ReportChargingProfiles": frozenset({"GetChargingProfiles"}),
+    "NotifyDisplayMessages": frozenset({"GetDisplayMessages"}),
+}
+"""Reports, and the requests that they belong to by `requestId`."""
+
+_NUMBERED: Final = frozenset({"NotifyReport", "NotifyMonitoringReport", "NotifyCustomerInformation"})
+"""Reports whose parts have a seqNo."""
+
+_REGISTERS: Final = frozenset({
+    "Energy.Active.Export.Register", "Energy.Active.Import.Register", "Energy.Apparent.Export",
+    "Energy.Apparent.Import", "Energy.Reactive.Export.Register", "Energy.Reactive.Import.Register",
+})  # fmt: skip
+
+
+class _Finding(msgspec.Struct):
+    """Violations of one rule: how often, what the first was and in which case, the frames, and all cases."""
+
+    first: str
+    times: int = 0
+    cases: dict[str, None] = {}
+    frames: list[Frame] = []
+
+
+class _Transaction(msgspec.Struct):
+    """What a station has reported of a transaction."""
+
+    events: dict[int, tuple[str, str]] = {}
+    """By seqNo: type and time."""
+    evse: tuple[int, int] | None = None
+    """EVSE and connector; 0 for a connector that was not named."""
+    ended: int | None = None
+    """The seqNo of its Ended."""
+    registers: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+    """Values (Wh) with their time (UTC ms) of each register."""
+
+
+class RunJudge:
+    """Takes the frames of a device case by case; `result` judges what there was so far.
+
+    `waived` are rules by id, each with the reason why the device need not follow it; raises ConfigError for an unknown
+    one.
+    """
+
+    def __init__(self, device: Device, waived: Mapping[str, str]) -> None:
+        self.rules: Final = tuple(rule for rule in RULES if device in rule.devices)
+        known = [rule.id for rule in self.rules]
+        if unknown := [each for each in waived if each not in known]:
+            raise ConfigError(f"waived: no rule {printable(unknown[0])!r}", hint=", ".join(known))
+        self._waived = waived
+        self._found: dict[str, _Finding] = {}
+        self._applied: set[str] = set()
+        self._case = ""
+        self._frame: Frame | None = None
+        self._allowed: Collection[str] = ()
+        self._ids: set[str] = set()
+        self._waiting: dict[int, dict[str, tuple[str, Payload, str]]] = {}
+        """Requests of the device by connection and id: action, payload, and the action of one that was sent before the
+        answer."""
+        self._profiles: dict[int, tuple[tuple[Any, ...], tuple[str, str]]] = {}
+        """Charging profiles that the station has accepted in this case: EVSE, purpose and level; from, until."""
+        self._asked: dict[int, dict[str, tuple[str, Payload]]] = {}
+        self._answered: set[tuple[int, str]] = set()
+        self._reports_asked: dict[str, set[int]] = {}
+        self._parts: dict[tuple[str, int], int] = {}
+        self._unfinished: dict[tuple[str, int], tuple[str, Frame]] = {}
+        self._transactions: dict[str, _Transaction] = {}
+        self._inventories: dict[int, set[tuple[str, ...]]] = {}
+        self._inventory: set[tuple[str, ...]] | None = None
+        self._values: dict[tuple[str, ...], tuple[str, Frame]] = {}
+
+    def take(self, case: str, frames: Sequence[Frame], asked: Collection[str] = ()) -> None:
+        """Take the frames of a case; `asked` are the actions that the operator has the back end send in it."""
+        if case != self._case:
+            self._profiles.clear()  # the station of each case has none
+        self._case, self._allowed = case, asked
+        for self._frame in frames:
+            try:
+                frame = json.loads(self._frame.text) if self._frame.way != "note" else None
+            except (ValueError, RecursionError):
+                continue  # what is not JSON has failed the case
+            match self._frame.way, frame:
+                case "received", [kind, str() as identifier, str() as action, dict() as payload] if kind in (
+                    CALL,
+                    SEND,
+                ):
+                    self._request(kind, identifier, action, payload)
+                case "received", [kind, str() as identifier, *rest] if kind in (CALLRESULT, CALLERROR):
+                    self._answer(kind, identifier, rest)
+                case "sent", [kind, str() as identifier, str() as action, dict() as payload] if kind == CALL:
+                    self._asked.setdefault(self._frame.connection, {})[identifier] = action, payload
+                case "sent", [kind, str() as identifier, *_] if kind in (CALLRESULT, CALLERROR):
+                    self._answer_sent(identifier, frame[2] if kind == CALLRESULT and len(frame) == 3 else None)
+
+    def result(self, rule: RunRule) -> Result:
+        """Return the result of a rule over all frames so far."""
+        if rule is SEQUENCE:
+            self._find_gaps()
+        elif rule is REPORT_PARTS:
+            self._find_unfinished()
+        elif rule is METERS:
+            self._find_falling()
+        elif rule is INVENTORY:
+            self._find_missing()
+        finding = self._found.get(rule.id)
+        if finding is None:
+            applied = rule.id in self._applied
+            verdict = Verdict.PASS if applied else Verdict.NOT_APPLICABLE
+            return Result(case=rule.id, verdict=verdict, found="as required" if applied else "nothing to judge")
+        others = list(finding.cases)[1:]
+        where = f"; also in {', '.join(others[:5])}{' ...' if len(others) > 5 else ''}" if others else ""
+        found = f"{finding.first} ({next(iter(finding.cases))}; {finding.times} in all{where})"
+        if rule.id in self._waived:
+            return Result(case=rule.id, verdict=Verdict.OPEN, found=f"waived: {self._waived[rule.id]}: {found}")
+        return Result(case=rule.id, verdict=Verdict.FAIL, found=found)
+
+    def frames(self, rule: RunRule) -> list[Frame]:
+        """Return frames that violate a rule."""
+        finding = self._found.get(rule.id)
+        return [] if finding is None else finding.frames
+
+    def _find(self, rule: RunRule, found: str, case: str = "", frame: Frame | None = None) -> None:
+        finding = self._found.setdefault(rule.id, _Finding(printable(found)[:300]))
+        finding.times += 1
+        finding.cases[case or self._case] = None
+        frame = frame or self._frame
+        if frame is not None and len(finding.frames) < 100:
+            finding.frames.append(msgspec.structs.replace(frame, fault=printable(found)[:300]))
+
+    def _judge(self, rule: RunRule, holds: bool, found: str) -> None:
+        self._applied.add(rule.id)
+        if not holds:
+            self._find(rule, found)
+
+    # -- OCPP-J
+
+    def _request(self, kind: int, identifier: str, action: str, payload: Payload) -> None:
+        assert self._frame is not None
+        self._judge(MESSAGE_IDS, identifier not in self._ids, f"{action} has the message id {identifier!r} again")
+        if len(self._ids) < MOST_STORED:
+            self._ids.add(identifier)
+        if kind == CALL:
+            self._applied.add(ONE_CALL.id)
+            waiting = self._waiting.setdefault(self._frame.connection, {})
+            for other, (name, sent, _) in waiting.items():  # a violation if it is answered still: it may have timed out
+                waiting[other] = name, sent, action
+            waiting[identifier] = action, payload, ""
+        self._judge(
+            UNASKED, action not in EFFECTS or action in self._allowed, f"sends {action}, which nobody asked for"
+        )
+        match action:
+            case "TransactionEvent":
+                self._event(payload)
+            case _ if action in _REPORTS:
+                self._report(action, payload)
+
+    def _answer_sent(self, identifier: str, answer: Any) -> None:
+        assert self._frame is not None
+        action, payload, overtaken_by = self._waiting.get(self._frame.connection, {}).pop(identifier, ("", {}, ""))
+        if overtaken_by:
+            self._find(ONE_CALL, f"sends {overtaken_by} before it has the answer to {action}")
+        status = answer.get("status") if isinstance(answer, dict) else None
+        if action == "SetChargingProfile" and status == "Accepted":
+            self._profile(payload)
+        elif action == "ClearChargingProfile" and status == "Accepted":
+            named = payload.get("chargingProfileId")
+            for each in [each for each in self._profiles if named is None or each == named]:
+                del self._profiles[each]
+        elif action == "GetChargingProfiles" and status == "NoProfiles":
+            self._profiles.clear()
+
+    def _profile(self, payload: Payload) -> None:
+        profile = payload.get("chargingProfile")
+        if not isinstance(profile, dict) or not isinstance(profile.get("id"), int):
+            return
+        purpose, level = profile.get("chargingProfilePurpose"), profile.get("stackLevel")
+        place = payload.get("evseId"), purpose, level
+        begin, end = str(profile.get("validFrom", "")), str(profile.get("validTo", "9"))
+        for other, (its, (from_, until)) in self._profiles.items():
+            clash = its == place and other != profile["id"] and begin < until and from_ < end
+            what = f"profile {profile['id']} beside {other}: both {purpose} of level {level} at EVSE {place[0]}"
+            self._judge(PROFILES, not clash or purpose == "TxProfile", what)
+        self._applied.add(PROFILES.id)
+        self._profiles[profile["id"]] = place, (begin, end)
+
+    def _answer(self, kind: int, identifier: str, rest: list[Any]) -> None:
+        assert self._frame is not None
+        connection = self._frame.connection
+        asked = self._asked.get(connection, {}).get(identifier)
+        if kind == CALLERROR and identifier == "-1":
+            return
+        self._judge(ANSWERS, asked is not None, f"answers {identifier!r}, which was not asked on this connection")
+        self._judge(ANSWERS, (connection, identifier) not in self._answered, f"answers {identifier!r} twice")
+        if len(self._answered) < MOST_STORED:
+            self._answered.add((connection, identifier))
+        if asked is not None and kind == CALLRESULT and rest and isinstance(rest[0], dict):
+            self._taken(*asked, rest[0])
+
+    def _taken(self, action: str, payload: Payload, answer: Payload) -> None:
+        """Note what an answer promises, or says."""
+        request = payload.get("requestId")
+        if isinstance(request, int):
+            self._reports_asked.setdefault(action, set()).add(request)
+            if action == "GetBaseReport" and payload.get("reportBase") == "FullInventory":
+                self._inventories[request] = set()
+        for each in answer.get("getVariableResult", ()) if isinstance(answer.get("getVariableResult"), list) else ():
+            if isinstance(each, dict) and each.get("attributeStatus") == "Accepted" and len(self._values) < MOST_STORED:
+                assert self._frame is not None
+                self._values.setdefault(_variable(each), (self._case, self._frame))
+
+    # -- reports
+
+    def _report(self, action: str, payload: Payload) -> None:
+        assert self._frame is not None
+        request, number = payload.get("requestId"), payload.get("seqNo")
+        if not isinstance(request, int):
+            return
+        known = any(request in self._reports_asked.get(each, ()) for each in _REPORTS[action]) or any(
+            action_ in _REPORTS[action] and sent.get("requestId") == request
+            for action_, sent in self._asked.get(self._frame.connection, {}).values()
+        )
+        self._judge(REPORTS, known, f"sends {action} with requestId {request}, which was not asked for")
+        key = action, request
+        if action in _NUMBERED and isinstance(number, int):
+            wanted = self._parts.get(key, 0)
+            self._judge(REPORT_PARTS, number == wanted, f"{action} {request} has seqNo {number} instead of {wanted}")
+            self._parts[key] = number + 1
+        if payload.get("tbc") is True:
+            self._unfinished[key] = self._case, self._frame
+        else:
+            self._unfinished.pop(key, None)
+            self._parts.pop(key, None)
+        if action == "NotifyReport" and request in self._inventories:
+            for each in payload.get("reportData", ()) if isinstance(payload.get("reportData"), list) else ():
+                if isinstance(each, dict) and len(self._inventories[request]) < MOST_STORED:
+                    self._inventories[request].add(_variable(each))
+            if payload.get("tbc") is not True:
+                self._inventory = (self._inventory or set()) | self._inventories.pop(request)
+
+    def _find_unfinished(self) -> None:
+        for (action, request), (case, frame) in self._unfinished.items():
+            self._find(REPORT_PARTS, f"{action} {request} is never finished: its last part has tbc true", case, frame)
+        self._unfinished.clear()
+
+    def _find_missing(self) -> None:
+        if self._inventory is None:
+            return
+        self._applied.add(INVENTORY.id)
+        for name, (case, frame) in self._values.items():
+            if name not in self._inventory:
+                self._find(INVENTORY, f"the full inventory lacks {_named(name)}, which has a value", case, frame)
+        self._values.clear()
+
+    # -- transactions
+
+    def _event(self, payload: Payload) -> None:
+        info, kind, number = payload.get("transactionInfo"), payload.get("eventType"), payload.get("seqNo")
+        identifier = info.get("transactionId") if isinstance(info, dict) else None
+        if not isinstance(identifier, str) or not isinstance(kind, str) or not isinstance(number, int):
+            return  # the schema has found it
+        if identifier not in self._transactions and len(self._transactions) >= MOST_STORED:
+            return
+        about, time = f"transaction {identifier}", str(payload.get("timestamp"))
+        found = self._transactions.setdefault(identifier, _Transaction())
+        if found.events.get(number) == (kind, time):
+            return  # repeated, since it was not answered
+        again = kind == "Started" and any(each == "Started" for each, _ in found.events.values())
+        self._judge(TRANSACTION_IDS, not again, f"{about} is started a second time")
+        if again:
+            found = self._transactions[identifier] = _Transaction()
+        self._judge(SEQUENCE, number not in found.events, f"{about} has two events with seqNo {number}")
+        self._judge(LIFE, bool(found.events) or kind == "Started", f"{about} begins with {kind}")
+        late = found.ended is not None and number > found.ended
+        self._judge(LIFE, not late, f"{about} has {kind} after Ended")
+        earlier = [at for before, (_, at) in found.events.items() if before < number]
+        back = max((_utc_ms(at) for at in earlier), default=0) - CLOCK_STEP_MS > _utc_ms(time) > 0
+        self._judge(
+            CLOCK, not back, f"{about}: seqNo {number} is of {time}, an earlier one of {max(earlier, default='')}"
+        )
+        found.events[number] = kind, time
+        if kind == "Ended":
+            found.ended = number
+        self._place(identifier, found, payload.get("evse"))
+        self._read(found, payload.get("meterValue"))
+
+    def _place(self, identifier: str, found: _Transaction, evse: Any) -> None:
+        if not isinstance(evse, dict) or not isinstance(evse.get("id"), int):
+            return
+        connector = evse.get("connectorId")
+        place = evse["id"], connector if isinstance(connector, int) else 0
+        if found.evse is not None:
+            same = found.evse[0] == place[0] and (not place[1] or not found.evse[1] or place[1] == found.evse[1])
+            what = f"transaction {identifier} is at EVSE {place}, and was at {found.evse}"
+            self._judge(EVSE, same, what)
+        else:
+            for other, each in self._transactions.items():
+                busy = each is not found and each.ended is None and each.evse is not None and each.evse[0] == place[0]
+                self._judge(EVSE, not busy, f"transaction {identifier} begins at EVSE {place[0]} beside {other}")
+        found.evse = place if found.evse is None or place[1] else found.evse
+
+    def _read(self, found: _Transaction, values: Any) -> None:
+        for at, each in _samples(values):
+            measurand = each.get("measurand", "Energy.Active.Import.Register")
+            value, unit = each.get("value"), each.get("unitOfMeasure")
+            if str(measurand) not in _REGISTERS or not isinstance(value, int | float):
+                continue
+            unit = unit if isinstance(unit, dict) else {}
+            power = unit.get("multiplier", 0)
+            scale = 10.0 ** (power if isinstance(power, int) and abs(power) < 20 else 0)
+            scale *= 1000.0 if str(unit.get("unit")).startswith("k") else 1.0
+            key = str(measurand), str(each.get("phase", "")), str(each.get("location", "Outlet"))
+            found.registers.setdefault(key, []).append((at, value * scale))
+
+    def _find_gaps(self) -> None:
+        for identifier, each in self._transactions.items():
+            numbers = each.events.keys()
+            if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers):
+                self._find(SEQUENCE, f"transaction {identifier} lacks seqNo {min(missing)}")
+
+    def _find_falling(self) -> None:
+        for identifier, each in self._transactions.items():
+            for (measurand, phase, location), values in each.registers.items():
+                self._applied.add(METERS.id)
+                ordered = sorted(values, key=lambda value: value[0])
+                for (_, before), (_, after) in itertools.pairwise(ordered):
+                    if after < before - 1e-6:
+                        what = " ".join(filter(None, (measurand, phase, location)))
+                        self._find(METERS, f"transaction {identifier}: {what} falls from {before:g} to {after:g} Wh")
+                        break
+
+
+class CaseTester(Protocol):
+    """Runs a case; `frames` and `asked` are those of the latest one."""
+
+    frames: list[Frame]
+    asked: set[str]
+    """Actions that the operator of a back end has it send."""
+
+    async def run(self, case: Any, /) -> Result:
+        """Return the result of a case."""
+
+
+class JudgedTester:
+    """Runs cases by a tester, and judges the run by the rules of `judge`, which come after the cases."""
+
+    def __init__(self, tester: CaseTester, judge: RunJudge) -> None:
+        self._tester = tester
+        self._judge = judge
+        self._case, self._taken = "before the first case", 0
+        self.frames: list[Frame] = []
+        """Of the latest case or rule."""
+
+    async def run(self, case: Described) -> Result:
+        """Return the result of a case, or of a rule over the run so far."""
+        self._take()  # what came after the latest case
+        if isinstance(case, RunRule):
+            result = self._judge.result(case)
+            self.frames = self._judge.frames(case)
+            return result
+        self._case, self._taken = case.id, 0
+        result = await self._tester.run(case)
+        self.frames = self._tester.frames
+        self._take()
+        return result
+
+    def _take(self) -> None:
+        self._judge.take(self._case, self._tester.frames[self._taken :], self._tester.asked)
+        self._taken = len(self._tester.frames)
+
+
+def _variable(data: Payload) -> tuple[str, ...]:
+    """Return the name of a variable, in small letters.
+
+    It has six parts: component, its EVSE, connector and instance, variable and its instance.
+    """
+    component, variable = data.get("component"), data.get("variable")
+    component = component if isinstance(component, dict) else {}
+    variable = variable if isinstance(variable, dict) else {}
+    evse = component.get("evse") if isinstance(component.get("evse"), dict) else {}
+    assert isinstance(evse, dict)
+    parts = (
+        component.get("name"), evse.get("id"), evse.get("connectorId"), component.get("instance"),
+        variable.get("name"), variable.get("instance"),
+    )  # fmt: skip
+    return tuple("" if each is None else str(each).lower() for each in parts)
+
+
+def _named(name: tuple[str, ...]) -> str:
+    component, evse, connector, instance, variable, its = name
+    place = "".join(f" {each}" for each in (evse, connector) if each)
+    one = f"[{instance}]" if instance else ""
+    return f"{component}{one}{place}.{variable}{f'[{its}]' if its else ''}"
+
+
+def _samples(values: Any) -> Iterator[tuple[int, Payload]]:
+    """Yield sampled values with their time (UTC ms), of a well-formed list."""
+    for value in values if isinstance(values, list) else ():
+        at = _utc_ms(str(value.get("timestamp"))) if isinstance(value, dict) else 0
+        samples = value.get("sampledValue") if at else None
+        for each in samples if isinstance(samples, list) else ():
+            if isinstance(each, dict):
+                yield at, each
+
+
+def _utc_ms(time: str) -> int:
+    """Return a time in ms, 0 for one that is not readable: the schema has found it."""
+    try:
+        return parse_time(time)
+    except OcppError:
+        return 0
