@@ -63,6 +63,8 @@ class SessionBooks:
         """Whether the journal of this session has begun."""
         self.settled = False
         """Whether the session has ended, or is paused, as far as the journal is concerned."""
+        self.capacity_wh: int | None = None
+        """The battery's capacity as far as the journal has it."""
         self._transaction = False
 
     def watch(self, command: object) -> None:
@@ -72,6 +74,8 @@ class SessionBooks:
                 self._transaction = True
             case ports.Journal(record=SessionStarted()):
                 self.open = True
+            case ports.Journal(record=VehicleDescribed(battery_capacity_wh=capacity_wh)):
+                self.capacity_wh = capacity_wh
             case ports.JoinSession():
                 self.open = self._transaction = True
 
@@ -93,17 +97,19 @@ def open_books(
     evcc_id: str,
     tariff: Tariff | None,
     wear: Decimal | None = None,
+    *,
+    capacity_wh: int | None = None,
 ) -> tuple[Journal, ...]:
     """Return the first entries of a session: parties, place, calibration and terms. No energy has flowed yet.
 
-    `wear` is its price, currency units per kWh fed back.
+    `wear` is its price, currency units per kWh fed back. `capacity_wh` is the battery's, if it is known by now.
     """
     records: list[AnyRecord] = [started]
     if identity.voltmeter_offset_mv:
         records.append(VoltmeterCalibrated(offset_mv=identity.voltmeter_offset_mv))
     if contract is not None:
         records.append(_authorized(contract))
-    records.append(VehicleDescribed(evcc_id=evcc_id))
+    records.append(VehicleDescribed(evcc_id=evcc_id, battery_capacity_wh=capacity_wh))
     if tariff is not None:
         records.append(TariffSet(tariff=tariff))
     if wear is not None:

@@ -42,7 +42,7 @@ from secc.session.turnaround import Turnaround
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
-from v2g.energy.settlement.records import TariffSet
+from v2g.energy.settlement.records import TariffSet, VehicleDescribed
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
@@ -630,6 +630,10 @@ class ChargerSession(Session):
         self._vehicle = vehicle = parametrised.vehicle
         if self._limits.take_vehicle(vehicle.max_charge_w, vehicle.max_discharge_w):
             self._limits_changed(VEHICLE)
+        if self._books.open and self._books.capacity_wh is None and vehicle.capacity_wh is not None:
+            evcc_id = parametrised.selected.authorized.opened.evcc_id
+            described = VehicleDescribed(evcc_id=evcc_id, battery_capacity_wh=vehicle.capacity_wh)
+            self._perform((ports.Journal(described),))
 
     def _limits_changed(self, source: str) -> None:
         """Apply new limits at once. A lower one reaches the hardware before the journal, a higher one after it."""

@@ -1,6 +1,6 @@
 """The stages of a session of any edition: each is a frozen record of what is known in that phase."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -86,6 +86,15 @@ class Selected(msgspec.Struct, frozen=True):
         return self.service.family
 
 
+_MOST_CAPACITY_WH: Final = 10_000_000
+"""As much as a journal takes."""
+
+
+def plausible_capacity(watt_hours: int) -> int | None:
+    """Return a battery's capacity (Wh) as a vehicle told it, None for one that no vehicle has."""
+    return watt_hours if 0 < watt_hours <= _MOST_CAPACITY_WH else None
+
+
 class Vehicle(msgspec.Struct, frozen=True):
     """The vehicle's latest limits: W, mA and mV, never negative. Discharge limits are 0 without BPT."""
 
@@ -96,6 +105,8 @@ class Vehicle(msgspec.Struct, frozen=True):
     max_discharge_w: int = 0
     max_discharge_ma: int = 0
     soc: int | None = None
+    capacity_wh: int | None = None
+    """Its battery's, None while it has not told a plausible one."""
     phases: int = 0
     """Phases of alternating current given separately, 0 for direct current."""
     cycled: bool = False

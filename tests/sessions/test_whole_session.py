@@ -21,6 +21,7 @@ from secc.session import ports as se
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.sessions.joined import Joined, make_tariff
 from v2g.energy.limits import OPERATOR, Limit
+from v2g.energy.settlement.records import VehicleDescribed
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
@@ -75,6 +76,15 @@ def test_the_journal_holds_every_step_before_its_effect(join: Join) -> None:
     assert [records.index(each) for each in order] == sorted(records.index(each) for each in order)
     assert records.count("CommandAccepted") == len(joined.vehicle_saw("power", "command_signed"))
     assert "CommandRejected" not in records
+
+
+@pytest.mark.requirement("R36")
+def test_the_journal_has_the_batterys_capacity_as_the_vehicle_told_it_once(join: Join) -> None:
+    joined = join()
+    joined.run()
+    journal = [action.record for action in joined.secc_actions if isinstance(action, se.Journal)]
+    told = [each.battery_capacity_wh for each in journal if isinstance(each, VehicleDescribed)]
+    assert told == [None, joined.plant.battery.state.capacity_wh]
 
 
 @pytest.mark.requirement("R8")

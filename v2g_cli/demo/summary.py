@@ -208,6 +208,10 @@ def _whole(run: Run) -> Iterable[Check]:
     yield Check("offer accepted within 500 ms", bool(decided) and slowest < 500, f"slowest {slowest:.1f} ms")
     energy = run.energy_wh
     yield Check("energy flowed both ways", min(energy) > 0, f"{energy[0]:.0f} Wh in, {energy[1]:.0f} Wh out")
+    battery = run.report.settlement.battery if run.report else None
+    cycles = None if battery is None else battery.v2g_cycles
+    words = "unknown" if cycles is None else f"{cycles / 1e6:.4f} by discharge"
+    yield Check("the battery's cycles are counted", cycles is not None, words)
     yield _safe(run)
     yield from _ended_well(run)
 

@@ -34,12 +34,15 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Energy (kWh), full equivalent cycles by throughput and by discharge, and time (s), as decimal text."""
+    """Energy (kWh), full equivalent cycles by throughput and by discharge, and time (s), as decimal text.
+
+    Cycles are those of batteries with a known capacity, null if there is none.
+    """
 
     import_kwh: str
     export_kwh: str
-    full_cycles: str
-    v2g_cycles: str
+    full_cycles: str | None
+    v2g_cycles: str | None
     charging_s: str
     discharging_s: str
     idle_s: str
@@ -272,12 +275,16 @@ def _amount(entry: Entry) -> Amount:
     return Amount(account=entry.account, unit=unit, amount=_decimal(entry.amount))
 
 
+def _known(number: int | None) -> str | None:
+    return None if number is None else _decimal(number)
+
+
 def _usage(use: Use) -> Usage:
     return Usage(
         import_kwh=_decimal(use.import_mwh),
         export_kwh=_decimal(use.export_mwh),
-        full_cycles=_decimal(use.full_cycles),
-        v2g_cycles=_decimal(use.v2g_cycles),
+        full_cycles=_known(use.full_cycles),
+        v2g_cycles=_known(use.v2g_cycles),
         charging_s=plain(Decimal(use.charging_ms) / 1000),
         discharging_s=plain(Decimal(use.discharging_ms) / 1000),
         idle_s=plain(Decimal(use.idle_ms) / 1000),

@@ -1,7 +1,7 @@
 """Books over sessions: postings are added, reversed and summed, never changed; periods close."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any, Final, Literal, NamedTuple
 
@@ -127,11 +127,19 @@ def book(connection: Connection, posting: Posting, now_ms: int, zone: tzinfo) ->
     numbers = []
     if standing is not None:
         before = typed_json.decode(standing.document, Posting)
-        if before == posting:
+        if before in (posting, _with_zeros(posting)):
             return []
         connection.execute(update(postings).where(postings.c.id == standing.id).values(reversed=1))
         numbers.append(_add(connection, reversal_of(before), period, now_ms, reverses=standing.id))
     return [*numbers, _add(connection, posting, period, now_ms)]
+
+
+def _with_zeros(posting: Posting) -> Posting:
+    """Return a posting as earlier versions made it, with cycles of 0 where they are unknown."""
+    use = msgspec.structs.replace(
+        posting.use, full_cycles=posting.use.full_cycles or 0, v2g_cycles=posting.use.v2g_cycles or 0
+    )
+    return msgspec.structs.replace(posting, use=use)
 
 
 def _add(connection: Connection, posting: Posting, period: str, now_ms: int, *, reverses: int | None = None) -> int:
@@ -272,7 +280,12 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
         here.append(postings.c.period == period)
     if vehicle is not None:
         here.append(postings.c.vehicle == vehicle)
-    columns = [func.coalesce(func.sum(postings.c[name]), 0).label(name) for name in Use.__struct_fields__]
+    unknown = ("full_cycles", "v2g_cycles")
+    columns = [
+        (total if name in unknown else func.coalesce(total, 0)).label(name)
+        for name in Use.__struct_fields__
+        for total in (func.sum(postings.c[name]),)
+    ]
     row = connection.execute(select(*columns).where(*here)).one()
     ways = connection.execute(
         select(func.count(), func.count(postings.c.reverses)).select_from(postings).where(*here)
@@ -285,7 +298,12 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
         .order_by(posting_entries.c.account, posting_entries.c.unit)
     )
     entries = tuple(_entry(*each) for each in amounts if each[2])
-    return Sums(ways[0] - 2 * ways[1], entries, Use(**{name: int(value) for name, value in row._mapping.items()}))
+    return Sums(ways[0] - 2 * ways[1], entries, _use(row._mapping))
+
+
+def _use(row: Mapping[Any, Any]) -> Use:
+    amounts: dict[str, Any] = {name: None if value is None else int(value) for name, value in row.items()}
+    return Use(**amounts)
 
 
 def _entry(account: Account, unit: str, amount: Any) -> Entry:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.config import AcRating, ControlMode
-from secc.session.d20.loop import needed, report_costs, report_meter, status
+from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
@@ -100,8 +100,7 @@ def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestCont
     if type(mode) is not asked:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
-    soc = request.display_parameters.present_soc if request.display_parameters else None
-    stage = replace(_updated(stage, mode, soc), alive=True)
+    stage = replace(_updated(stage, mode, displayed(request)), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetAcOutput)
@@ -148,7 +147,7 @@ def _response(
     )
 
 
-def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
+def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Charging:
     """Return the stage with the vehicle's new limits; those that it omits stay."""
     parametrised = stage.parametrised
     changes: dict[str, Any] = {}
@@ -159,9 +158,7 @@ def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
     ):
         # sources disagree on the sign of discharge limits: the magnitude counts
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
-    if soc is not None:
-        changes["soc"] = soc
-    vehicle = replace(parametrised.vehicle, **changes | needed(mode))
+    vehicle = replace(parametrised.vehicle, **changes | battery | needed(mode))
     if vehicle == parametrised.vehicle:
         return stage
     planned = replace(stage.planned, parametrised=replace(parametrised, vehicle=vehicle))

@@ -16,7 +16,7 @@ from secc.session.d20.scheduling import receipts
 from secc.session.facts import SessionFacts
 from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power
-from secc.session.stages import Charging, Selected, Stopping, Vehicle
+from secc.session.stages import Charging, Selected, Stopping, Vehicle, plausible_capacity
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
@@ -75,8 +75,7 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
-    soc = request.display_parameters.present_soc if request.display_parameters else None
-    stage = replace(_updated(stage, mode, soc), alive=True)
+    stage = replace(_updated(stage, mode, displayed(request)), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)
@@ -86,6 +85,17 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     stage, receipt = report_costs(stage, meter_info, context)
     response = replace(_response(output, meter_info, selected, context), receipt=receipt)
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, reported, *loop_event(stage, context)))
+
+
+def displayed(request: ChargeLoopReq) -> dict[str, int]:
+    """Return what a vehicle tells of its battery in the loop: `soc` and `capacity_wh`, each if it does."""
+    shown, found = request.display_parameters, dict[str, int]()
+    if shown is not None and shown.present_soc is not None:
+        found["soc"] = shown.present_soc
+    if shown is not None and shown.battery_energy_capacity is not None:
+        capacity_wh = plausible_capacity(to_w(shown.battery_energy_capacity))
+        found |= {} if capacity_wh is None else {"capacity_wh": capacity_wh}
+    return found
 
 
 def metering_confirmation(
@@ -121,12 +131,12 @@ def metering_confirmation(
     return Step(response, confirmed, commands, followed="MeteringConfirmation")
 
 
-def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
+def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Charging:
     """Return the stage with the vehicle's new values; optional limits that it omits stay."""
     parametrised = stage.parametrised
-    if parametrised.derived_from != (mode, soc):
-        vehicle = _limits(parametrised.vehicle, mode, soc)
-        parametrised = replace(parametrised, vehicle=vehicle, derived_from=(mode, soc))
+    if parametrised.derived_from != (mode, battery):
+        vehicle = _limits(parametrised.vehicle, mode, battery)
+        parametrised = replace(parametrised, vehicle=vehicle, derived_from=(mode, battery))
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):
         asked_mv = to_milli(mode.ev_target_voltage)
@@ -135,7 +145,7 @@ def _updated(stage: Charging, mode: RequestMode, soc: int | None) -> Charging:
     return stage
 
 
-def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
+def _limits(known: Vehicle, mode: RequestMode, battery: dict[str, int]) -> Vehicle:
     given = (
         ("max_charge_w", mode.ev_maximum_charge_power, to_w),
         ("max_charge_ma", mode.ev_maximum_charge_current, to_milli),
@@ -149,9 +159,7 @@ def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
             changes["max_discharge_w"] = abs(to_w(mode.ev_maximum_discharge_power))
         if mode.ev_maximum_discharge_current is not None:
             changes["max_discharge_ma"] = abs(to_milli(mode.ev_maximum_discharge_current))
-    if soc is not None:
-        changes["soc"] = soc
-    return replace(known, **changes | needed(mode))
+    return replace(known, **changes | battery | needed(mode))
 
 
 def needed(mode: Any) -> dict[str, int]:

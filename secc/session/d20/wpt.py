@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.loop import report_costs, report_meter, status
+from secc.session.d20.loop import displayed, report_costs, report_meter, status
 from secc.session.d20.parameters import limits_event
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
 from secc.session.d20.request_context import RequestContext, Step, refuse
@@ -192,13 +192,12 @@ def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Com
 
 def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Send the requested power, within all limits; a fault of either device stops power with a warning."""
-    soc = request.display_parameters.present_soc if request.display_parameters else None
     ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
     stage = replace(stage, asked_w=asked_w, alive=True)
-    vehicle = stage.vehicle
-    if soc is not None and soc != vehicle.soc:
-        parametrised = replace(stage.parametrised, vehicle=replace(vehicle, soc=soc))
+    vehicle = replace(stage.vehicle, **displayed(request))
+    if vehicle != stage.vehicle:
+        parametrised = replace(stage.parametrised, vehicle=vehicle)
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     stage, commands = apply_output(stage, context)
     output = stage.output

@@ -61,6 +61,7 @@ def _updated(stage: Charging, request: Any, soc: int) -> Charging:
         max_voltage_mv=known.max_voltage_mv if voltage is None else max(0, millivolts(voltage)),
         min_voltage_mv=known.min_voltage_mv,
         soc=soc,
+        capacity_wh=known.capacity_wh,
     )
     parametrised = replace(parametrised, vehicle=vehicle, derived_from=derived_from)
     return replace(stage, planned=replace(stage.planned, parametrised=parametrised))

@@ -11,7 +11,17 @@ from secc.session.needs import back_end_plans
 from secc.session.offers import OfferedTuple, Span, Spans, allowed_over
 from secc.session.ports import ReportChargingNeeds
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import Authorized, Awaiting, Charging, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.stages import (
+    Authorized,
+    Awaiting,
+    Charging,
+    Parametrised,
+    Plan,
+    Planned,
+    Selected,
+    Vehicle,
+    plausible_capacity,
+)
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.limits import VEHICLE
 from v2g.energy.needs import EvNeeds
@@ -33,7 +43,7 @@ def dc_vehicle(parameter: Any, context: RequestContext) -> tuple[Vehicle, tuple[
         milliamperes(parameter.ev_maximum_current_limit),
         millivolts(parameter.ev_maximum_voltage_limit),
     )
-    power = parameter.ev_maximum_power_limit
+    power, capacity = parameter.ev_maximum_power_limit, parameter.ev_energy_capacity
     power_w = min(MOST, voltage_mv * current_ma // 1_000_000) if power is None else watts(power)
     if min(current_ma, voltage_mv, power_w) < 0:
         raise refuse("FAILED_WrongChargeParameter", "a limit is negative")
@@ -45,6 +55,7 @@ def dc_vehicle(parameter: Any, context: RequestContext) -> tuple[Vehicle, tuple[
         max_voltage_mv=voltage_mv,
         min_voltage_mv=0,
         soc=percent(parameter.dc_ev_status.ev_ress_soc),
+        capacity_wh=None if capacity is None else plausible_capacity(watt_hours(capacity, Rounding.NEAREST)),
     )
     missing = any(getattr(parameter, name) is None for name in _OPTIONAL)
     return vehicle, (MISSING_FIELDS,) if missing else ()
@@ -192,4 +203,11 @@ def _opening(parametrised: Parametrised, context: RequestContext) -> tuple[Any, 
         discharge="none",
     )
     opened = authorized.opened
-    return open_books(started, connection.identity, authorized.contract, opened.evcc_id, context.facts.tariff)
+    return open_books(
+        started,
+        connection.identity,
+        authorized.contract,
+        opened.evcc_id,
+        context.facts.tariff,
+        capacity_wh=parametrised.vehicle.capacity_wh,
+    )

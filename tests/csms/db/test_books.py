@@ -69,6 +69,23 @@ def test_a_settlement_is_posted_once_and_a_different_one_reverses_it(store: Stor
     store.do(work)
 
 
+@pytest.mark.requirement("R36")
+def test_cycles_of_an_unknown_battery_stay_unknown(store: Store) -> None:
+    """Sums have those that are known; a posting of an earlier version, which had 0 for unknown, is not made again."""
+    unknown = replace(posting("02").use, full_cycles=None, v2g_cycles=None)
+
+    def work(connection: Connection) -> None:
+        book(connection, replace(posting("02"), use=unknown))
+        assert books.sums(connection).use == unknown
+        book(connection, posting("01"))
+        found = books.sums(connection).use
+        assert (found.import_mwh, found.full_cycles, found.v2g_cycles) == (1_000, 2, 1)
+        book(connection, replace(posting("03"), use=replace(unknown, full_cycles=0, v2g_cycles=0)))
+        assert book(connection, replace(posting("03"), use=unknown)) == []
+
+    store.do(work)
+
+
 def test_sums_are_of_a_period_and_of_a_vehicle(store: Store) -> None:
     def work(connection: Connection) -> None:
         book(

@@ -70,7 +70,8 @@ def test_what_is_nothing_is_not_posted_and_an_unknown_vehicle_has_no_name() -> N
     )
     posting = posting_of(bare)
     assert (posting.entries, posting.vehicle) == ((), "")
-    assert (posting.use.full_cycles, posting.use.v2g_cycles) == (0, 0)
+    assert (posting.use.full_cycles, posting.use.v2g_cycles) == (None, None), "unknown is not 0"
+    assert reversal_of(posting).use.v2g_cycles is None
 
 
 @pytest.mark.requirement("R32")

@@ -12,7 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -38,19 +38,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session did to the vehicle, and how its time was spent (R35, R36, R37). Cycles in millionths."""
+    """What a session did to the vehicle, and how its time was spent (R35, R36, R37). Cycles in millionths.
+
+    Of a battery whose capacity is unknown the cycles are, too.
+    """
 
     import_mwh: int
     export_mwh: int
-    full_cycles: int
-    v2g_cycles: int
+    full_cycles: int | None
+    v2g_cycles: int | None
     charging_ms: int
     discharging_ms: int
     idle_ms: int
 
     def reversed(self) -> "Use":
         """Return the same with all signs changed."""
-        return Use(**{name: -getattr(self, name) for name in self.__struct_fields__})
+        amounts: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
+        return Use(**{name: amount and -amount for name, amount in amounts.items()})
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +101,8 @@ def posting_of(settlement: Settlement) -> Posting:
         use=Use(
             import_mwh=import_mwh,
             export_mwh=export_mwh,
-            full_cycles=battery.full_cycles or 0,
-            v2g_cycles=battery.v2g_cycles or 0,
+            full_cycles=battery.full_cycles,
+            v2g_cycles=battery.v2g_cycles,
             charging_ms=times.charging_ms,
             discharging_ms=times.discharging_ms,
             idle_ms=times.idle_ms,
