@@ -330,8 +330,8 @@ class Vehicle(Session):
         allowed_w = self._discharge_allowed_w()
         gate = watch.inlet if self._is_ac() else watch.battery
         leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
-        most_w = allowed_w + config.overdraw_tolerance_w
-        if watch.overdrawn(leaving_w, most_w, seconds=config.overdraw_tolerance_s, now=now):
+        tolerance_w, seconds = config.overdraw_tolerance_w, config.overdraw_tolerance_s
+        if watch.overdrawn(leaving_w, allowed_w, tolerance_w, seconds=seconds, now=now):
             self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
 
     def _discharge_allowed_w(self) -> int:

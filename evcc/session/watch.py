@@ -15,6 +15,9 @@ from evcc.session.ports import (
     SetPowerLimits,
 )
 from v2g.iso15118.engine.session import Command
+from v2g.safety.excess import Excesses, microseconds
+from v2g.safety.flow import DIRECT, PACK, Flow, Margin
+from v2g.safety.output import UNBOUNDED
 
 LOOK_S: Final = 0.25
 """Interval of checks in a session that may have energy, independent of facts."""
@@ -27,14 +30,12 @@ OVER_VOLTAGE_PERCENT: Final = 110
 """How long the battery may exceed its maximum voltage by more than 1 % (at least 5 V); above this percentage
 not at all. The times are those of IEC 61851-23 for chargers."""
 
-OVER_CURRENT_S: Final = 1.0
-MARGIN_MA: Final = 5_000
-"""How long the battery's current may exceed its limit by more than 5 % and this margin."""
-
-FOLLOW_S: Final = 2.0
-MARGIN_W: Final = 500
-"""How long the power into the vehicle may exceed its request by more than 5 % and this margin: one exchange, and the
-second in which a charger follows."""
+BEARS_S: Final = 0.75
+FOLLOW_S: Final = 1.75
+EXCESS_S: Final = 1.0
+"""How long the current may exceed a battery's limit that has fallen, and a request that has: one exchange, and the time
+in which a charger follows. Then an excess by its margin may last for `EXCESS_S`, dips included, a larger one for a
+quarter of it."""
 
 UNASKED_S: Final = 1.0
 LEFT_S: Final = 5.0
@@ -54,13 +55,14 @@ class Watch:
         self.limits = SetPowerLimits(0, 0)
         """The latest limits of the session."""
         self._at: dict[str, float] = {}
-        self._since: dict[str, float] = {}
+        self._lasts = Excesses()
+        self._pack, self._inlet, self._asked, self._told = Flow(), Flow(), Flow(), Flow()
         self._battery_ms = -1
         self._reported = Reported(0, 0)
         self._wanted = self._arrived = False
         self._opens_until = float("-inf")
         self._powered_at = float("-inf")
-        self._overdrawn_since: float | None = None
+        self._agreed = Flow()
 
     # -- inputs
 
@@ -85,7 +87,7 @@ class Watch:
         """A command of the session."""
         match command:
             case SetPowerLimits():
-                self.limits, self._overdrawn_since = command, None
+                self.limits = command
             case CloseContactor():
                 self._wanted = True
             case OpenContactor():
@@ -97,17 +99,25 @@ class Watch:
     def begin(self, now: float) -> None:
         """Voltage is requested from now on: silence counts from here."""
         self._at = {"battery": now, "inlet": now} | self._at
-        self._since.clear()
+        self._lasts.forget("battery_silent", "inlet_silent", "over_voltage")
+        self._pack = self._inlet = self._asked = self._told = Flow()
 
     # -- checks
 
-    def overdrawn(self, leaving_w: int, allowed_w: int, *, seconds: float, now: float) -> bool:
-        """Return whether more than `allowed_w` has left the vehicle for over `seconds`; new limits restart it."""
-        if leaving_w <= allowed_w:
-            self._overdrawn_since = None
-        elif self._overdrawn_since is None:
-            self._overdrawn_since = now
-        return self._overdrawn_since is not None and now - self._overdrawn_since > seconds
+    def overdrawn(self, leaving_w: int, allowed_w: int, tolerance_w: int, *, seconds: float, now: float) -> bool:
+        """Return whether more has left the vehicle than allowed, by the tolerance. A lower limit may be
+        followed for three quarters of the time; then an excess by the tolerance may last for so long, dips included, a
+        larger one for a quarter of it."""
+        margin = Margin(sensor=max(1, tolerance_w), control=0)
+        self._agreed = self._agreed.then(
+            leaving_w,
+            allowed_w,
+            UNBOUNDED,
+            margin=margin,
+            follow_us=microseconds(seconds * 3 / 4),
+            now_us=microseconds(now),
+        )
+        return self._agreed.excess.lasts(microseconds(seconds))
 
     def fresh(self, now: float) -> bool:
         """Return whether the reports of battery and inlet are recent enough for closing a contactor."""
@@ -156,22 +166,24 @@ class Watch:
         return self._lasting("over_voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now)
 
     def _current(self, now: float) -> str:
-        battery = self.battery
-        flows = [battery.current_ma]
-        if self.contactor_closed:
-            flows += [self.inlet.current_ma, self._reported.current_ma]
-        most, least = (each * 21 // 20 + MARGIN_MA for each in (battery.max_charge_ma, battery.max_discharge_ma))
-        beyond = max(flows) > most or min(flows) < -least
-        return self._lasting("over_current", beyond, OVER_CURRENT_S, now)
+        battery, now_us, follow_us = self.battery, microseconds(now), microseconds(BEARS_S)
+        inlet_ma, told_ma = (self.inlet.current_ma, self._reported.current_ma) if self.contactor_closed else (0, 0)
+        bounds = battery.max_charge_ma, battery.max_discharge_ma
+        self._pack = self._pack.then(battery.current_ma, *bounds, margin=PACK, follow_us=follow_us, now_us=now_us)
+        self._inlet = self._inlet.then(inlet_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us)
+        self._told = self._told.then(told_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us)
+        beyond = any(each.excess.lasts(microseconds(EXCESS_S)) for each in (self._pack, self._inlet, self._told))
+        return "over_current" if beyond else ""
 
     def _power(self, now: float) -> str:
-        inlet_w = self.inlet.voltage_mv * self.inlet.current_ma // 1_000_000
-        beyond = inlet_w > self.limits.charge_w * 21 // 20 + MARGIN_W
-        return self._lasting("power_not_obeyed", beyond, FOLLOW_S, now)
+        """The charger gives no more than requested; what leaves the vehicle is checked against the agreement."""
+        most_ma = self.limits.charge_w * 1_000_000 // max(1, self.inlet.voltage_mv)
+        follow_us, now_us = microseconds(FOLLOW_S), microseconds(now)
+        self._asked = self._asked.then(
+            self.inlet.current_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us
+        )
+        return "power_not_obeyed" if self._asked.excess.lasts(microseconds(EXCESS_S)) else ""
 
     def _lasting(self, violation: str, wrong: bool, seconds: float, now: float) -> str:
-        """Return the name of the violation once it has lasted this long."""
-        if not wrong:
-            self._since.pop(violation, None)
-            return ""
-        return violation if now - self._since.setdefault(violation, now) >= seconds else ""
+        """Return the name of the violation once it has lasted this long, dips included."""
+        return violation if self._lasts(violation, wrong, seconds, now) else ""

@@ -186,11 +186,12 @@ class ProfileRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tolerance_required: bool = False
     """Whether a vehicle that does not confirm the band gets no power."""
     margin_w: Watts = 500
-    """How far an AC vehicle may exceed its permitted power, for measuring errors and control."""
+    """How far an AC vehicle may exceed its permitted power, for measuring errors and control: at least a twentieth,
+    150 W of it where no power is permitted, or none in that direction."""
     warn_s: Annotated[float, Meta(ge=0, le=600)] = 5.0
-    """How long it may exceed the margin before it is warned."""
+    """How long it may exceed the margin before it is warned, dips included."""
     fail_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
-    """How long it may exceed the margin before the session ends."""
+    """How long it may exceed the margin before the session ends, dips included; a larger excess sooner."""
 
     def __post_init__(self) -> None:
         """Check that a warning comes before the end."""

@@ -4,7 +4,7 @@ The most restrictive bound wins in each direction, and its source is kept (`Effe
 `v2g.energy.limits`, the source of the set point (`csms`, `frequency`), and the names below.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -16,6 +16,8 @@ from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
+from v2g.safety.excess import microseconds
+from v2g.safety.flow import ALTERNATING, Margin
 
 SERVICE: Final = "service"
 """The selected service lets no power flow back."""
@@ -166,6 +168,9 @@ def _bounded(powers: EffectiveLimits, planned_w: int | None, response: GridRespo
     return powers
 
 
+FOLLOW_S: Final = 5.0
+"""Time for an AC vehicle to follow a lower power (IEC 61851-1)."""
+
 LEAD_S: Final = 1.0
 """How far (s) a limit that rises by a gradient may be ahead of the present power."""
 
@@ -276,15 +281,21 @@ def loop_event(stage: Charging, context: RequestContext) -> tuple[Observe, ...]:
     return (Observe("loop", "response", data),)
 
 
-def overdraw(stage: Charging, context: RequestContext) -> tuple[Charging, int, float | None]:
-    """Return the stage, how many W an AC vehicle exceeds its permitted power, and for how many s.
+def overdraw(stage: Charging, context: RequestContext) -> tuple[Charging, int, Literal["", "warn", "fail"]]:
+    """Return the stage, by how many W an AC vehicle exceeds its permitted power, and what follows from that.
 
-    The time is None within the margin for measuring errors and control.
+    A lower power may be followed until it would be warned. What it then exceeds adds up, dips included.
     """
-    output = stage.output
+    output, rules = stage.output, context.config.profile
     assert isinstance(output, SetAcOutput)
-    above_w = max(power(context) - output.charge_w, -power(context) - output.discharge_w)
-    if above_w <= context.config.profile.margin_w:
-        return replace(stage, violated_since=None), above_w, None
-    since = context.now if stage.violated_since is None else stage.violated_since
-    return replace(stage, violated_since=since), above_w, context.now - since
+    follow_s, power_w = min(FOLLOW_S, rules.warn_s), power(context)
+    sensor_w = max(1, min(ALTERNATING.sensor, rules.margin_w))
+    margin = Margin(sensor=sensor_w, control=rules.margin_w - sensor_w)
+    follow_us, now_us = microseconds(follow_s), microseconds(context.now)
+    flow = stage.flow.then(
+        power_w, output.charge_w, output.discharge_w, margin=margin, follow_us=follow_us, now_us=now_us
+    )
+    above_w = max(power_w - output.charge_w, -power_w - output.discharge_w)
+    levels: tuple[tuple[Literal["fail", "warn"], float], ...] = (("fail", rules.fail_s), ("warn", rules.warn_s))
+    found = (level for level, seconds in levels if flow.excess.lasts(microseconds(seconds - follow_s)))
+    return replace(stage, flow=flow), above_w, next(found, "")

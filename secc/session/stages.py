@@ -11,6 +11,7 @@ from secc.session.paused import Paused
 from secc.session.ports import AuthorizationStatus, Output
 from v2g.energy.limits import EffectiveLimits
 from v2g.iso15118.d20.charts import Family
+from v2g.safety.flow import Flow
 
 
 class Fresh(msgspec.Struct, frozen=True):
@@ -234,7 +235,7 @@ class Charging(AfterPlan, frozen=True):
     """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop continues."""
     standby: bool = False
     """Whether the vehicle stays connected without energy."""
-    violated_since: float | None = None
+    flow: Flow = Flow()
     """Since when (s) the vehicle exceeds its permitted power."""
     beside: Parametrised | Planned | None = None
     """Result so far of a renegotiation on its side stream; energy flows by `planned` until it is complete."""

@@ -95,8 +95,8 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
     stage, commands = apply_output(replace(stage, alive=True), context)
     output = stage.output
     assert isinstance(output, SetAcOutput)
-    stage, above_w, seconds = overdraw(stage, context)
-    if seconds is not None and seconds >= context.config.profile.fail_s:
+    stage, above_w, level = overdraw(stage, context)
+    if level == "fail":
         raise refuse("FAILED", f"{above_w} W more than allowed", reason="power_not_obeyed")
     response = context.messages.response(
         "ChargingStatusRes",

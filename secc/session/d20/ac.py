@@ -117,13 +117,10 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
     The charge point cannot lower the power of an on-board charger itself; it can only send targets and open its
     contactor.
     """
-    rules = context.config.profile
-    stage, above_w, seconds = overdraw(stage, context)
-    if seconds is None:
-        return stage, ResponseCode.OK
-    if seconds >= rules.fail_s:
+    stage, above_w, level = overdraw(stage, context)
+    if level == "fail":
         raise refuse(ResponseCode.FAILED_EVPowerProfileViolation, f"{above_w} W more than allowed")
-    return stage, ResponseCode.WARNING_EVPowerProfileViolation if seconds >= rules.warn_s else ResponseCode.OK
+    return stage, ResponseCode.WARNING_EVPowerProfileViolation if level else ResponseCode.OK
 
 
 def _response(

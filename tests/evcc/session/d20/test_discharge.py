@@ -248,7 +248,7 @@ def test_more_than_was_signed_leaves_the_battery_for_a_moment_only(identities: I
     began = bench.now
     bench.run()
     bench.assert_safe("more_discharged_than_agreed")
-    assert 1.0 < bench.now - began < 1.4
+    assert 0.2 < bench.now - began < 0.8  # four times the tolerance, and no limit has fallen
     assert bench.seen("session", "failed")[0]["allowed_w"] == 8_000
 
 

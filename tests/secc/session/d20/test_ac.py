@@ -293,7 +293,7 @@ def test_an_ac_vehicle_that_takes_more_than_allowed_is_warned_and_then_left(make
     bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2)))
     draw(bench, 6_250)
     assert bench.go("AC_ChargeLoopReq").response_code.name == "OK"
-    draw(bench, 8_000)
+    draw(bench, 6_500)
     codes = []
     while not bench.reason:
         codes.append(bench.go("AC_ChargeLoopReq").response_code.name)
