@@ -257,7 +257,9 @@ class Charger:
                 controller.tell(*controller.grid.local(power_w))
             case Respond(evse_id=evse_id):
                 controller = self._at(evse_id)
-                response = GridResponse(command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent)
+                response = GridResponse(
+                    command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent, command.trip
+                )
                 controller.tell(*controller.grid.respond(response))
             case React(evse_id=evse_id, var=var):
                 self._at(evse_id).hardware.react(var)

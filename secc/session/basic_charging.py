@@ -188,6 +188,8 @@ class BasicSession(BasicFallback):
             case ports.GridResponseChanged(response=response):
                 self._response = response
                 self._follow()
+                if response.trip and self._wanted:
+                    self._open("EVSE")  # the vehicle is not waited for
             case ports.MeterRead():
                 self._meter = fact
             case ports.HardwareFault(reason=reason):

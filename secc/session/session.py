@@ -412,6 +412,7 @@ class ChargerSession(Session):
                 self._perform(self._follow())
             case ports.GridResponseChanged():
                 self._perform(self._follow())
+                self._hold()
             case ports.TariffChanged():
                 self._take_grid(tariff=fact.tariff)
             case ports.StopRequested():
@@ -468,15 +469,16 @@ class ChargerSession(Session):
     def _take_pilot(self, state: PilotState) -> None:
         if not self._follows_pilot:
             return
-        stage = self._stage
-        if self._kind is Family.AC and isinstance(stage, Charging) and state in _HOLDING:
-            self._hold(stage, held=state is PilotState.B)
+        if self._kind is Family.AC and isinstance(self._stage, Charging) and state in _HOLDING:
+            self._hold()
         elif reason := self._guard.pilot(state, self._use):
             self._on_abort(reason)
 
-    def _hold(self, stage: Charging, *, held: bool) -> None:
-        """Follow an AC vehicle that interrupts by its pilot: the loop continues without energy."""
-        if stage.held is held:
+    def _hold(self) -> None:
+        """Open for an AC vehicle that interrupts by its pilot, and where the grid demands it: the loop continues
+        without energy."""
+        stage, held = self._stage, self._facts.pilot is PilotState.B or self._facts.response.trip
+        if self._kind is not Family.AC or not isinstance(stage, Charging) or stage.held is held:
             return
         self._stage = replace(stage, held=held)
         self._perform((*self._follow(), ports.OpenContactors() if held else ports.CloseContactors()))

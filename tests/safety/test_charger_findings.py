@@ -13,16 +13,18 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.hardware import dc
+from secc.hardware import ac, dc
 from secc.hardware.parts import Kind
 from secc.session import delivery, ports, power
+from secc.session.d20 import ac as d20_ac
 from secc.session.d20 import loop, renegotiation, session, side_streams, stop, wpt
+from secc.session.session import ChargerSession
 from secc.session.stages import Planned
 from tests.safety.judged.rig import Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
 from v2g.energy import discharge_gate
-from v2g.energy.limits import OPERATOR, Limit
+from v2g.energy.limits import OPERATOR, GridResponse, Limit
 from v2g.hardware import interlock
 from v2g.hardware.simulation import StageModel
 from v2g.iec61851.pilot import PilotState
@@ -350,6 +352,62 @@ async def _a_stop_after_the_alignment_takes_the_field_away(found: Rig) -> None:
     await found.deliver("Stop")
     await found.off(4.5)
     await found.stays_off(10.0)
+
+
+# -- 6b: time, dips and the grid ---------------------------------------------------------------------------------------
+
+
+def a_dip_starts_again(patch: pytest.MonkeyPatch) -> None:
+    """Take what adds up out of session and hardware: the monitor has its own."""
+    patch.setattr(dc.DcEvse, "_watch_current", lambda self: None)
+    patch.setattr(ac.AcEvse, "_watch_output", lambda self: None)
+    patch.setattr(power, "overdraw", lambda stage, context: (stage, 0, ""))
+    patch.setattr(d20_ac, "overdraw", lambda stage, context: (stage, 0, ""))
+
+
+async def in_turns(found: Rig, wrong: Callable[[], None], right: Callable[[], None], on_s: float, off_s: float) -> None:
+    """Let something be wrong and right in turns, with loops all the while, until the charger has opened."""
+    began = found.now
+    while found.car.live:
+        for what, seconds in ((wrong, on_s), (right, off_s)):
+            what()
+            end = found.now + seconds
+            while found.now < end and found.car.live:
+                await found.go_on(min(0.1, end - found.now))
+        assert found.now - began < 30.0
+
+
+@case(a_dip_starts_again, "ac")
+async def _a_vehicle_that_draws_at_a_limit_of_nothing_is_cut_off_whatever_its_dips(found: Rig) -> None:
+    await found.charge()
+    assert found.car.ac is not None
+    line, model = found.car.ac, type(found.car.ac)
+    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0, discharge_w=0)))
+    drive = model.drive
+    found.patch.setattr(model, "drive", lambda self, watts: None)  # it obeys nobody
+    await in_turns(found, lambda: drive(line, 22_000), lambda: drive(line, 0), 4.5, 0.3)
+
+
+@case(a_dip_starts_again)
+async def _a_stage_that_feeds_back_where_none_may_is_cut_off_whatever_its_dips(found: Rig) -> None:
+    found.selection = (DC, 0, False)
+    await found.charge()
+    await in_turns(found, lambda: runaway(found, -60_000), lambda: runaway(found, 0), 0.9, 0.1)
+
+
+def the_vehicle_is_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ChargerSession, "_hold", lambda self: None)
+
+
+@case(the_vehicle_is_asked, "ac")
+async def _a_trip_of_the_grid_does_not_wait_for_the_vehicle(found: Rig) -> None:
+    await found.charge()
+    assert found.car.ac is not None
+    model, drive = type(found.car.ac), type(found.car.ac).drive
+    found.patch.setattr(model, "drive", lambda self, watts: None)
+    drive(found.car.ac, 6_000)
+    found.tell(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
+    await found.off(0.6, looping=True)
 
 
 # -- 7: the rest of the loop ------------------------------------------------------------------------------------------

@@ -223,12 +223,13 @@ def choose_setpoint(setpoints: Iterable[Setpoint], utc_ms: int) -> Setpoint | No
 class GridResponse(msgspec.Struct, frozen=True):
     """Required change of power for the grid: a shift by `delta_w`, limited to `floor_w` and `ceiling_w` (signed, into
     the vehicle is positive; None means no limit), rising by at most `ramp_percent` of the rating per second (0: at
-    once)."""
+    once). `trip`: the grid's time for that is over; mains are disconnected, and no vehicle is asked."""
 
     delta_w: int = 0
     floor_w: int | None = None
     ceiling_w: int | None = None
     ramp_percent: float = 0.0
+    trip: bool = False
 
     def bend(self, power_w: int) -> int:
         """Return the changed power, as far as it can flow."""

@@ -180,7 +180,7 @@ def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Com
     most_w = min(
         context.config.wpt.alignment_power_w, stage.parametrised.vehicle.max_charge_w, context.station.charge_w
     )
-    power_w = 0 if context.stopping else max(0, most_w)
+    power_w = 0 if context.stopping else max(0, min(most_w, context.facts.response.bend(most_w)))
     current_ma = stage.coil_asked_ma if power_w else 0
     if (current_ma, power_w) == (stage.coil_ma, stage.coil_w) or (not current_ma and not stage.coil_ma):
         return stage, ()

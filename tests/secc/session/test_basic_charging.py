@@ -182,6 +182,19 @@ def test_a_response_to_the_grid_bounds_the_current(response: GridResponse, most_
     assert desk.session.current_a == pytest.approx(31.88, abs=0.2)
 
 
+def test_a_trip_of_the_grid_opens_at_once_and_its_end_closes_again() -> None:
+    desk = Desk()
+    desk.charging()
+    desk.run(6)
+    desk.fact(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
+    assert ports.OpenContactors() in desk.commands
+    desk.fact(ports.ContactorState(closed=False))
+    desk.run(6)
+    desk.fact(ports.GridResponseChanged(GridResponse()))
+    desk.run(6)
+    assert len(desk.of(ports.CloseContactors)) == 2
+
+
 def test_a_cable_bounds_the_current() -> None:
     desk = Desk(cable_a=13)
     desk.fact(ACCEPTED)

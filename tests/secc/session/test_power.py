@@ -698,7 +698,7 @@ def test_where_nothing_is_permitted_only_the_sensor_s_error_is(margin_w: int, wa
 
 
 def overdrawn(*, on_s: float, off_s: float, watts: int) -> float | None:
-    """Return when a vehicle is disconnected that draws more than nothing in turns, asked each half second; at most 1 h."""
+    """Return when a vehicle is disconnected that draws more than nothing in turns, each half second; 1 h at most."""
     flow = Flow()
     for step in range(7_200):
         now = step / 2

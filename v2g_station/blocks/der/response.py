@@ -58,13 +58,14 @@ _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
 class Respond(Command, frozen=True, kw_only=True):
     """Shift the power at an EVSE by `delta_w`, then limit it to `floor_w` (below 0: the most that may leave the
     vehicle; above 0: the least that must enter it) and `ceiling_w` (the most that may enter it). None means no
-    limit. Power rises by at most `ramp_percent` of the rated power per second; 0 is at once."""
+    limit. Power rises by at most `ramp_percent` of the rated power per second; 0 is at once. `trip`: disconnect."""
 
     evse_id: int
     delta_w: int = 0
     floor_w: int | None = None
     ceiling_w: int | None = None
     ramp_percent: float = 0.0
+    trip: bool = False
 
 
 def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -> float:
@@ -177,7 +178,7 @@ class DerResponse:
             return Respond(evse_id=number)
         rated_w, share = layout.max_discharge_w, self._trips.services[number].share(self._now)
         if share == 0.0:
-            return Respond(evse_id=number, floor_w=0, ceiling_w=0)
+            return Respond(evse_id=number, floor_w=0, ceiling_w=0, trip=self._trips.tripped)
         delta, floors, ramp = self._own_shift(number), list[float](), 0.0
         for control in self._controls:
             if control.freq_droop is not None and self._grid is not None:

@@ -198,6 +198,11 @@ class Trips:
         """The curve that keeps EVSEs from energizing, None if none does."""
         return self._cause.acting if self._cause is not None else None
 
+    @property
+    def tripped(self) -> bool:
+        """Whether EVSEs are out of service because of a trip, whose time has passed, not of a cessation."""
+        return self._cause is not None and self._cause.kind.trips
+
     def due(self, now: float) -> float | None:
         """Return when `tick` is due without a measurement."""
         acts = [armed.due() for armed in self._armed.values() if armed is not self._cause]

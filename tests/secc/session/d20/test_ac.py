@@ -22,7 +22,7 @@ from tests.secc.session.bench import (
     protocol,
 )
 from tests.together import together
-from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
+from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -219,6 +219,23 @@ def test_a_vehicle_in_state_b_interrupts_and_goes_on_without_leaving_the_loop(ma
     assert len(bench.commands(ports.OpenContactors)) == 1
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
     bench.fact(ports.PilotChanged(PilotState.C))
+    assert len(bench.commands(ports.CloseContactors)) == 2
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 10_800
+    assert not bench.reason
+
+
+def test_a_trip_of_the_grid_disconnects_mains_without_asking_the_vehicle(make_bench: Make) -> None:
+    bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
+    draw(bench, -6_000)
+    bench.fact(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0)))
+    assert bench.commands(ports.OpenContactors) == []  # a cessation: the vehicle follows
+    bench.fact(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
+    assert len(bench.commands(ports.OpenContactors)) == 1
+    bench.fact(ports.PilotChanged(PilotState.B))
+    bench.fact(ports.PilotChanged(PilotState.C))
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
+    assert len(bench.commands(ports.CloseContactors)) == 1
+    bench.fact(ports.GridResponseChanged(GridResponse()))
     assert len(bench.commands(ports.CloseContactors)) == 2
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 10_800
     assert not bench.reason

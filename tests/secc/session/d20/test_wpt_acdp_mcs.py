@@ -10,7 +10,7 @@ from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, Neighbour, SeccConfig, WptRating
 from secc.session.d20.handlers import HANDLERS
 from tests.secc.session.bench import ACDP, ACDP_BPT, ACDP_WAYS, MCS, MCS_BPT, REQUESTS, WPT, WPT_WAYS, Bench, number
-from v2g.energy.limits import SITE, Limit
+from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import acdp, wpt
 from v2g.iso15118.d20.messages import wpt_positioning as place
@@ -162,6 +162,17 @@ def test_no_power_without_alignment(make_bench: Make) -> None:
     response = bench.go("WPT_AlignmentCheckReq")
     assert (response.evse_processing, response.power_transmitted) == (Processing.Finished, number(60))
     assert bench.session.state is State.POWER_DELIVERY
+
+
+def test_the_field_of_an_alignment_obeys_the_grid(make_bench: Make) -> None:
+    bench = of(make_bench, WPT)
+    bench.auto[ports.CheckAlignment] = lambda command: None
+    bench.reach(State.WPT_ALIGNMENT_CHECK)
+    bench.fact(ports.GridResponseChanged(GridResponse(ceiling_w=600)))
+    bench.send(bench.ask("WPT_AlignmentCheckReq"))
+    assert bench.commands(ports.CheckAlignment)[-1].power_w == 600
+    bench.fact(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0)))
+    assert bench.commands(ports.CheckAlignment)[-1] == ports.CheckAlignment(0, 0)
 
 
 def test_a_vehicle_that_is_not_aligned_is_refused(make_bench: Make) -> None:
