@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants board interop verify fuzz bench bench-compare bench-record docs package release soak audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record docs package release soak audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -52,6 +52,10 @@ board: $(VENV)/dev ## the charger's monitor in C for a control board, in .cache/
 	$(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/gcc CC=gcc
 	! command -v clang >/dev/null || $(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/clang CC=clang
 	$(BIN)/pytest -n 2 -m "long or not long" tests/board $(ARGS)
+
+reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed or hang, idle and with all cores busy, for docs/explanation/safety.md
+	$(BIN)/python -m tests.safety.reactions --repeat $(or $(REPEAT),3)
+	$(BIN)/python docs/generate.py
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(call pytest,-n 2 -m "interop" $(ARGS))
