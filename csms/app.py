@@ -232,7 +232,7 @@ async def open_services(
         feed,
         PasswordMarks(store_key.derive("passwords of stations").encode()),
     )
-    grid = GridSource(store, clock, observe, config.grid.signal_file, config.grid.site)
+    grid = GridSource(store, clock, observe, config.grid.signal_file, config.grid.site, config.grid.price_bounds)
     await grid.load()
     permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only)
     await permits.load()

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from csms.domain.authorization.authorize import Group, Terms
-from csms.domain.charging.grid_sources import SiteLimits
+from csms.domain.charging.grid_sources import PriceBounds, SiteLimits
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import OF_VEHICLES, Role
 from v2g.config import Flaw, faults, parse_config
@@ -28,7 +28,7 @@ from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
-from v2g.units import PositiveDecimals
+from v2g.units import Decimals, PositiveDecimals, micro_of
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -333,9 +333,13 @@ class PriceFeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,40}\Z")]
     """Name of the feed, in events."""
-    format: Literal["energy-charts", "entsoe", "grid-signal"]
-    """`energy-charts`: JSON of Energy-Charts; `entsoe`: publication document A44 of ENTSO-E; `grid-signal`: a grid
-    signal, whose limits apply as well."""
+    format: Literal["energy-charts", "entsoe", "caiso", "elexon", "jepx", "grid-signal"]
+    """`energy-charts`: JSON of Energy-Charts; `entsoe`: publication document A44 of ENTSO-E; `caiso`: prices of nodes
+    (CSV) of CAISO's OASIS, also zipped; `elexon`: market index data (JSON) of Great Britain; `jepx`: spot prices (CSV)
+    of Japan; `grid-signal`: a grid signal, whose limits apply as well."""
+    series: Annotated[str, msgspec.Meta(max_length=60)] = ""
+    """Which prices of a document: the node (`caiso`, required if there are several), the data provider (`elexon`, else
+    APXMIDP), the area (`jepx`, such as `tokyo`, else the system price)."""
     file: Path | None = None
     """File, read on change; write a new one and rename it. A feed has either a file or a URL."""
     url: Annotated[str, msgspec.Meta(pattern=r"^(|https?://[^\s]+)\Z", max_length=1900)] = ""
@@ -420,6 +424,10 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Interval of checks for a changed file."""
     currency: Annotated[str, msgspec.Meta(pattern=r"^(|[A-Z]{3})\Z")] = ""
     """ISO 4217 code of the prices of sources; those in another currency are not used."""
+    least_price: Decimals = "-20"
+    """Lowest price per kWh that is accepted, in the currency; a signal or feed with a lower one is refused."""
+    most_price: Decimals = "20"
+    """Highest price per kWh that is accepted. Currencies of small units need more: JPY about 1000."""
     import_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
     """Import limit of the site, W, where no source sets a lower one; required with sources."""
     export_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
@@ -437,6 +445,11 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A VTN of OpenADR 3.1 as a source; none by default."""
     prices: tuple[PriceFeed, ...] = ()
     """Price feeds as sources; the first one that has a price counts."""
+
+    @property
+    def price_bounds(self) -> PriceBounds:
+        """The prices that are believed."""
+        return PriceBounds(least=micro_of(self.least_price), most=micro_of(self.most_price))
 
     @property
     def site(self) -> SiteLimits | None:

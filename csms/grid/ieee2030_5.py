@@ -52,6 +52,7 @@ class DerClient:
         self._unsent: list[tuple[Control, Response, int]] = []
         self._answered_ms: int | None = None
         self._lost = False
+        self._loss = ""
         self._poll_ms = 0
         self._unreadable: tuple[str, ...] = ()
         self._skewed = self._unsendable = ""
@@ -85,12 +86,13 @@ class DerClient:
             if not self._lost:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
             self._lost = True
+            self._loss = f"the server does not answer: {error}"
             self._report_problems()
             return
         events = sum(len(each.controls) for each in programs)
         if self._lost or self._answered_ms is None:
             self._services.announce("ocpp", "ieee2030_5_connected", programs=len(programs), events=events)
-        self._lost = False
+        self._lost, self._loss = False, ""
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._unreadable = programs, problems
         try:
@@ -183,6 +185,7 @@ class DerClient:
             export_until_ms=answered_ms + config.outage_s * 1000,
             setpoint_w=setpoint_w,
             setpoint_until_ms=found.fixed_until_s * 1000,
+            problem="; ".join(filter(None, (self._loss, *self._problems())))[:200],
         )
 
     def _note_states(self, found: Demanded, at_s: int) -> None:
@@ -207,9 +210,12 @@ class DerClient:
                 return
             del self._unsent[0]
 
+    def _problems(self) -> list[str]:
+        return list(filter(None, (*self._unreadable, self._skewed, self._unsendable)))
+
     def _report_problems(self) -> None:
         """Report each problem once, until it is solved."""
-        problems = frozenset(filter(None, (*self._unreadable, self._skewed, self._unsendable)))
+        problems = frozenset(self._problems())
         for problem in sorted(problems - self._reported):
             self._services.announce("ocpp", "ieee2030_5_problem", reason=problem[:200])
         self._reported = problems

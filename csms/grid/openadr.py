@@ -44,6 +44,7 @@ class Ven:
         self._unreadable: tuple[str, ...] = ()
         self._answered_ms: int | None = None
         self._lost = False
+        self._loss = ""
         self._reported: frozenset[str] = frozenset()
         self._alerts: frozenset[Alert] = frozenset()
         self._poll_ms = 0
@@ -82,10 +83,11 @@ class Ven:
             if not self._lost:
                 self._services.announce("ocpp", "openadr_lost", reason=str(error)[:200])
             self._lost = True
+            self._loss = f"the VTN does not answer: {error}"
             return
         if self._lost or self._answered_ms is None:
             self._services.announce("ocpp", "openadr_connected", programs=len(programs), events=len(events))
-        self._lost = False
+        self._lost, self._loss = False, ""
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._events, self._unreadable = programs, tuple(events), tuple(unreadable)
 
@@ -135,19 +137,10 @@ class Ven:
         return min(found.until_ms, again_ms)
 
     def _stated(self, found: Demands, answered_ms: int) -> SourceSignal:
-        usable = found.currency in (None, self._currency)
         return SourceSignal(
             source=openadr_source(self._config.ven_name),
-            slots=tuple(
-                SignalSlot(
-                    start_ms=slot.start_ms,
-                    duration_s=slot.duration_ms // 1000,
-                    import_price=slot.import_price,
-                    export_compensation=slot.export_compensation,
-                )
-                for slot in (found.prices if usable else ())
-                if slot.duration_ms >= 1000
-            ),
+            slots=() if self._unpriced(found) else _slots(found),
+            problem="; ".join(filter(None, (self._loss, *sorted(self._reported))))[:200],
             import_limit_w=found.import_limit_w,
             export_limit_w=found.export_limit_w,
             export_until_ms=min(answered_ms + self._config.outage_s * 1000, found.export_until_ms),
@@ -155,11 +148,16 @@ class Ven:
             setpoint_until_ms=found.setpoint_until_ms,
         )
 
+    def _unpriced(self, found: Demands) -> str:
+        """Return why prices are not used, empty if they are."""
+        if found.currency not in (None, self._currency):
+            return f"prices in {found.currency} are not used: grid.currency is {self._currency}"
+        return self._services.grid.bounds.refusal(_slots(found))
+
     def _tell_problems(self, found: Demands) -> None:
         """Report each problem once, until it is solved."""
-        foreign = found.currency not in (None, self._currency)
-        wrong = (f"prices in {found.currency} are not used: grid.currency is {self._currency}",)
-        problems = frozenset((*self._unreadable, *self._unreported, *found.problems, *(wrong if foreign else ())))
+        wrong = (self._unpriced(found),)
+        problems = frozenset(filter(None, (*self._unreadable, *self._unreported, *found.problems, *wrong)))
         for problem in sorted(problems - self._reported):
             self._services.announce("ocpp", "openadr_problem", reason=problem[:200])
         self._reported = problems
@@ -171,6 +169,19 @@ class Ven:
                 "ocpp", "openadr_alert", type=alert.type, text=alert.text, event=alert.event_id, until_ms=alert.until_ms
             )
         self._alerts = alerts
+
+
+def _slots(found: Demands) -> tuple[SignalSlot, ...]:
+    return tuple(
+        SignalSlot(
+            start_ms=slot.start_ms,
+            duration_s=slot.duration_ms // 1000,
+            import_price=slot.import_price,
+            export_compensation=slot.export_compensation,
+        )
+        for slot in found.prices
+        if slot.duration_ms >= 1000
+    )
 
 
 async def follow_vtn(services: Services, config: OpenAdr) -> None:

@@ -18,7 +18,7 @@ from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.polling import keep_polling
 from csms.ocpp.base import Services
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES
-from v2g.energy.price_feeds import FeedData, Markup, parse_feed
+from v2g.energy.price_feeds import FeedData, Markup, most_bytes, parse_feed
 from v2g.errors import CodecError, TransferError, TransportError
 from v2g.io.http.client import request
 from v2g.io.runtime.clock import Clock
@@ -50,8 +50,8 @@ class Reader(Protocol):
 class FileReader:
     """A file that others replace by renaming a new one."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, most: int = MAX_SIGNAL_BYTES) -> None:
+        self._path, self._most = path, most
         self._seen: tuple[int, int, int] | None = None
 
     async def read(self) -> bytes | None:
@@ -62,7 +62,7 @@ class FileReader:
             if seen == self._seen:
                 return None
             with self._path.open("rb") as file:
-                data = file.read(MAX_SIGNAL_BYTES + 1)
+                data = file.read(self._most + 1)
         except OSError as error:
             self._seen = None
             raise TransportError(f"{self._path}: {error.strerror}") from None
@@ -73,8 +73,10 @@ class FileReader:
 class HttpReader:
     """A document by HTTPS. Redirects are not followed; the secret of a URL is never part of an error."""
 
-    def __init__(self, clock: Clock, url: str, *, secret: str, tls: ssl.SSLContext | None) -> None:
-        self._clock, self._url, self._tls = clock, url, tls
+    def __init__(
+        self, clock: Clock, url: str, *, secret: str, tls: ssl.SSLContext | None, most: int = MAX_SIGNAL_BYTES
+    ) -> None:
+        self._clock, self._url, self._tls, self._most = clock, url, tls, most
         self._secret = secret
         self._validators: dict[str, str] = {}
         self._requested = ""
@@ -85,12 +87,10 @@ class HttpReader:
         where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc.rpartition('@')[2]}{urlsplit(url).path}"
         headers = self._validators if url == self._requested else {}
         try:
-            answer = await request(
-                "GET", url, most=MAX_SIGNAL_BYTES, timeout_s=_ANSWER_S, headers=headers, context=self._tls
-            )
+            answer = await request("GET", url, most=self._most, timeout_s=_ANSWER_S, headers=headers, context=self._tls)
         except TransferError as error:
             if error.failure == "too_large":
-                raise CodecError(f"{where} answers with more than {MAX_SIGNAL_BYTES} bytes") from None
+                raise CodecError(f"{where} answers with more than {self._most} bytes") from None
             raise FeedError(f"{where}: {error}", hint="is the server reachable?") from None
         if answer.status == 304 and headers:
             return None
@@ -126,6 +126,8 @@ class PriceFollower:
         self._poll_ms = 0
         self._answered_ms: int | None = None
         self._problem = ""
+        self._broken = ""
+        """Why the document that the reader has last returned cannot be used."""
 
     async def run(self) -> None:
         """Read the feed, and state its prices, until cancelled."""
@@ -154,12 +156,22 @@ class PriceFollower:
         """Read the document; return what is wrong, if something is. After errors requests become rarer."""
         try:
             document = await self._reader.read()
+            if document is None and self._broken:  # no answer: the same document as when it could not be used
+                return self._broken
             if document is not None:
-                data = parse_feed(document, self._config.format, self._markup)
+                self._broken = ""
+                data = parse_feed(document, self._config.format, self._markup, self._config.series)
                 if data.currency != self._services.config.grid.currency and data.slots:
                     raise CodecError(
                         f"has prices in {data.currency}; grid.currency is {self._services.config.grid.currency}"
                     )
+                before = None if self._data is None else self._data.version
+                if before is not None and data.version is not None and data.version < before:
+                    raise CodecError(f"has version {data.version} after {before}")
+                if before is not None and data.version == before and data != self._data:
+                    raise CodecError(f"has changed without a higher version than {before}")
+                if refusal := self._services.grid.bounds.refusal(data.slots):
+                    raise CodecError(refusal)
                 self._data = data
                 self._services.announce(
                     "ocpp", "price_feed_read", feed=self._config.name, prices=len(data.slots), until_ms=data.until_ms
@@ -167,6 +179,8 @@ class PriceFollower:
         except Exception as error:  # noqa: BLE001 - a defect, too, is a problem of this feed, which people must see
             if not isinstance(error, TransportError | CodecError):
                 _log.exception("price feed %s", self._config.name)
+            if not isinstance(error, TransportError):
+                self._broken = str(error)
             self._failures += 1
             pause_s = min(self._config.poll_interval_s * 2 ** min(self._failures - 1, 12), _LONGEST_PAUSE_S)
             asked_s = error.retry_after_s if isinstance(error, FeedError) else 0.0
@@ -234,9 +248,11 @@ def _seconds(text: str) -> float:
 
 async def follow_prices(services: Services, config: PriceFeed) -> None:
     """Follow a configured feed, until cancelled. Raises ConfigError, KeyAccessError."""
+    most = most_bytes(config.format)
     if config.file is not None:
-        await PriceFollower(services, config, FileReader(config.file)).run()
+        await PriceFollower(services, config, FileReader(config.file, most)).run()
         return
     secret = "" if config.secret_file is None else read_secret(config.secret_file).decode().strip()
     tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
-    await PriceFollower(services, config, HttpReader(services.clock, config.url, secret=secret, tls=tls)).run()
+    reader = HttpReader(services.clock, config.url, secret=secret, tls=tls, most=most)
+    await PriceFollower(services, config, reader).run()

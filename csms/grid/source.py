@@ -7,7 +7,7 @@ from typing import Final
 
 from csms.db.queries import records
 from csms.db.store import Store
-from csms.domain.charging.grid_sources import Governing, SiteLimits, SourceSignal, governing
+from csms.domain.charging.grid_sources import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
@@ -22,8 +22,15 @@ class GridSource:
     """Holds the signal in force and passes each new one to `on_change`. Call `load` before anything else."""
 
     def __init__(
-        self, store: Store, clock: Clock, observe: EventLog, path: Path | None, site: SiteLimits | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        observe: EventLog,
+        path: Path | None,
+        site: SiteLimits | None = None,
+        bounds: PriceBounds = WIDE,
     ) -> None:
+        self.bounds: Final = bounds
         self._store = store
         self._clock = clock
         self._observe = observe
@@ -80,8 +87,8 @@ class GridSource:
             self._observe(Observe("ocpp", "grid_signal_refused", {"origin": "file", "reason": str(error)}))
 
     async def offer(self, signal: GridSignal, origin: str) -> None:
-        """Store a signal and put it in force. Raises RefusedError: `old_version` unless its version is higher, or
-        `other_sources` where it is made from the sources of the configuration."""
+        """Store a signal and put it in force. Raises RefusedError: `old_version` unless its version is higher,
+        `price_out_of_bounds`, or `other_sources` where it is made from the sources of the configuration."""
         if self._site is not None:
             names = ", ".join(self._site.sources)
             raise RefusedError(
@@ -89,6 +96,8 @@ class GridSource:
                 reason="other_sources",
                 hint="add a price feed of the format grid-signal, or remove those sources from the configuration",
             )
+        if refusal := self.bounds.refusal(signal.slots):
+            raise RefusedError(f"grid signal: {refusal}", reason="price_out_of_bounds", hint="are prices per kWh?")
         async with self._lock:
             if self.current is not None and signal.version <= self.current.version:
                 raise RefusedError(

@@ -1,7 +1,9 @@
 """Prices of markets: a recorded day, days of 25 hours, omitted points, and documents that are refused with a reason."""
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,83 @@ def test_whatever_arrives_is_read_or_refused(format_: FORMATS, cut: st.SearchStr
 def _in_order(found: FeedData) -> None:
     ends = [slot.start_ms + slot.duration_s * 1000 for slot in found.slots]
     assert all(slot.start_ms >= end for slot, end in zip(found.slots[1:], ends, strict=False))
+
+
+@pytest.mark.requirement("R52")
+def test_prices_of_california_are_those_of_the_whole_price_of_one_node() -> None:
+    """In USD per MWh, also in the archive that OASIS sends."""
+    table = (VECTORS / "caiso-prc-lmp-dam.csv").read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("20220201_PRC_LMP_DAM.csv", table)
+    for data in (table, packed.getvalue()):
+        found = parse_feed(data, "caiso", Markup())
+        assert found.currency == "USD"
+        assert [(slot.start_ms, slot.duration_s, slot.import_price) for slot in found.slots] == [
+            (1_643_727_600_000, 3600, 74_630),
+            (1_643_731_200_000, 3600, -5_500),
+        ]
+    two = table + table.splitlines()[1].replace(b"0096WD_7_N001", b"TH_NP15_GEN-APND") + b"\n"
+    with pytest.raises(CodecError, match="prices of 2 nodes"):
+        parse_feed(two, "caiso", Markup())
+    assert len(parse_feed(two, "caiso", Markup(), "TH_NP15_GEN-APND").slots) == 1
+    with pytest.raises(CodecError, match="no prices of the node"):
+        parse_feed(two, "caiso", Markup(), "ELSEWHERE")
+
+
+@pytest.mark.requirement("R52")
+def test_prices_of_great_britain_are_those_of_a_provider_that_has_traded() -> None:
+    """In GBP per MWh, by half hours."""
+    data = (VECTORS / "elexon-market-index.json").read_bytes()
+    found = parse_feed(data, "elexon", Markup())
+    assert found.currency == "GBP"
+    assert [(slot.start_ms, slot.duration_s, slot.import_price) for slot in found.slots] == [
+        (1_704_067_200_000, 1800, 36_510),
+        (1_704_069_000_000, 1800, -2_000),
+    ]
+    with pytest.raises(CodecError, match="no trade of the data provider N2EXMIDP"):
+        parse_feed(data, "elexon", Markup(), "N2EXMIDP")
+
+
+@pytest.mark.requirement("R52")
+def test_prices_of_japan_are_those_of_an_area_at_half_hours_of_its_clock() -> None:
+    """In JPY per kWh; 1 July begins at 15:00 UTC of the day before."""
+    data = (VECTORS / "jepx-spot.csv").read_bytes()
+    found = parse_feed(data, "jepx", Markup())
+    assert found.currency == "JPY"
+    begin = 1_782_831_600_000
+    assert [(slot.start_ms - begin, slot.import_price) for slot in found.slots] == [
+        (0, 17_750_000),
+        (1_800_000, 16_200_000),
+        (47 * 1_800_000, 10_000),
+    ]
+    old = data.decode("cp932").replace("受渡日", "年月日").encode()
+    assert parse_feed(old, "jepx", Markup(), "Tokyo").slots[0].import_price == 20_150_000
+    with pytest.raises(CodecError, match="no area"):
+        parse_feed(data, "jepx", Markup(), "okinawa")
+
+
+@pytest.mark.parametrize(
+    ("format_", "data", "problem"),
+    [
+        ("caiso", b"PK\3\4 no archive", "not an archive"),
+        ("caiso", b"NODE,MW\nA,1\n", "no column INTERVALSTARTTIME_GMT"),
+        ("caiso", b"\xff\xfe\0", "encoding"),
+        ("jepx", "受渡日,時刻コード,システムプライス(円/kWh)\n2026/07/01,49,1\n".encode(), "half hour"),
+        ("jepx", "受渡日,時刻コード,システムプライス(円/kWh)\n2026/07/01,1,dear\n".encode(), "not a number"),
+        ("jepx", "受渡日,時刻コード,システムプライス(円/kWh)\nsoon,1,1\n".encode(), "not a time"),
+        ("elexon", b"[]", "market index data"),
+        ("jepx", b"x" * 8_000_001, "8000001 bytes"),
+    ],
+)
+def test_documents_of_other_forms_are_refused_with_a_reason(format_: FORMATS, data: bytes, problem: str) -> None:
+    with pytest.raises(CodecError, match=problem):
+        parse_feed(data, format_, Markup())
+
+
+def test_an_archive_that_grows_too_large_is_refused() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("large.csv", b"0" * 20_000_001)
+    with pytest.raises(CodecError, match="unzipped"):
+        parse_feed(packed.getvalue(), "caiso", Markup())

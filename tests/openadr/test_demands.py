@@ -70,6 +70,20 @@ def test_a_setpoint_that_cannot_be_used_gives_way_to_the_next() -> None:
     assert found.problems == ("event a: DISPATCH_SETPOINT has the value 'lots', which is not supported",)
 
 
+def test_an_export_limit_without_values_is_0_w() -> None:
+    """What is said of nothing permits no export; an import limit without values is named."""
+
+    def empty(kind: str) -> dict[str, Any]:
+        return {"intervals": [{"id": 0, "payloads": [{"type": kind, "values": []}]}]}
+
+    other = raw_event("f", "EXPORT_CAPACITY_LIMIT", 9)
+    found = at(START_MS, raw_event("e", "EXPORT_CAPACITY_LIMIT", **empty("EXPORT_CAPACITY_LIMIT")), other)
+    assert found.export_limit_w == 0
+    assert found.problems == ("event e: an interval of EXPORT_CAPACITY_LIMIT has no values",)
+    found = at(START_MS, raw_event("e", "IMPORT_CAPACITY_LIMIT", **empty("IMPORT_CAPACITY_LIMIT")))
+    assert (found.import_limit_w, len(found.problems)) == (None, 1)
+
+
 @pytest.mark.parametrize(
     "broken",
     [

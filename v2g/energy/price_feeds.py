@@ -1,13 +1,20 @@
-"""Prices of markets in published formats: Energy-Charts JSON, ENTSO-E A44 XML, and our own grid signal.
+"""Prices of markets in published formats: Energy-Charts JSON, ENTSO-E A44 XML, CAISO OASIS CSV, Elexon market index
+JSON, JEPX spot CSV, and our own grid signal.
 
 Facts of the formats: Energy-Charts API `/price`; ENTSO-E Transparency Platform, publication document 451-3 (document
 type A44) and its rules for `curveType` A01 (every position) and A03 (a position without a point repeats the one before,
-until the end of the period).
+until the end of the period); CAISO's Interface Specification for OASIS, report PRC_LMP (`LMP_TYPE` LMP is the price,
+in USD per MWh); Elexon Insights, `/balancing/pricing/market-index` (half hours, GBP per MWh, of what has been traded);
+JEPX's file of spot prices of a fiscal year (48 half hours of a day in Japan, JPY per kWh).
 """
 
+import csv
+import io
 import itertools
 import math
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -20,11 +27,28 @@ from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, PriceSignal, Si
 from v2g.errors import CodecError
 from v2g.xml_text import Node, children, local_name, read_xml, text_at
 
-FORMATS = Literal["energy-charts", "entsoe", "grid-signal"]
+FORMATS = Literal["energy-charts", "entsoe", "caiso", "elexon", "jepx", "grid-signal"]
 MOST_PRICES: Final = 20_000
 """Maximum number of prices of one document."""
 
+MOST_ROWS: Final = 100_000
+"""Maximum number of rows of a table: CAISO has one for each part of a price, JEPX 17,568 a year."""
+_MOST_TABLE_BYTES: Final = 8_000_000
+MOST_UNZIPPED: Final = 20_000_000
+"""Maximum number of bytes of an unzipped document."""
+
 _HOUR_MS: Final = 3_600_000
+_HALF_HOUR_MS: Final = _HOUR_MS // 2
+_JEPX_DAYS: Final = ("受渡日", "年月日")
+"""The column of the day of delivery; the second name is that of older files."""
+_JEPX_SLOT: Final = "時刻コード"
+_JEPX_AREAS: Final = {"system": "システムプライス(円/kWh)"} | {
+    name: f"エリアプライス{area}(円/kWh)"
+    for name, area in (
+        ("hokkaido", "北海道"), ("tohoku", "東北"), ("tokyo", "東京"), ("chubu", "中部"), ("hokuriku", "北陸"),
+        ("kansai", "関西"), ("chugoku", "中国"), ("shikoku", "四国"), ("kyushu", "九州"),
+    )
+}  # fmt: skip
 _UNIT: Final = re.compile(r"([A-Z]{3}) ?/ ?(MWh|kWh)\Z", re.ASCII | re.IGNORECASE)
 _RESOLUTIONS: Final = {
     "PT1M": 60_000, "PT5M": 300_000, "PT15M": 900_000, "PT30M": 1_800_000, "PT60M": _HOUR_MS, "PT1H": _HOUR_MS,
@@ -52,10 +76,11 @@ class Markup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document states: prices in order of time, and the limits of a grid signal (W; None: none)."""
+    """What a document states: prices in order of time; version and limits (W; None: none) of a grid signal."""
 
     currency: str
     slots: tuple[SignalSlot, ...]
+    version: int | None = None
     import_limit_w: int | None = None
     export_limit_w: int | None = None
     export_until_ms: int | None = None
@@ -66,13 +91,32 @@ class FeedData(msgspec.Struct, frozen=True, kw_only=True):
         return self.slots[-1].start_ms + self.slots[-1].duration_s * 1000 if self.slots else 0
 
 
-def parse_feed(data: bytes, format_: FORMATS, markup: Markup) -> FeedData:
-    """Return the prices of a document. Raises CodecError for another format, a wrong unit, or prices in disorder."""
-    if len(data) > MAX_SIGNAL_BYTES:
-        raise CodecError(f"prices of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are accepted")
+def most_bytes(format_: FORMATS) -> int:
+    """Return the size of the largest document that is read: JEPX has one for a year."""
+    return _MOST_TABLE_BYTES if format_ in ("caiso", "jepx") else MAX_SIGNAL_BYTES
+
+
+def parse_feed(data: bytes, format_: FORMATS, markup: Markup, series: str = "") -> FeedData:
+    """Return the prices of a document. Raises CodecError for another format, a wrong unit, or prices in disorder.
+
+    `series`: which ones, where a document has several: node of CAISO, data provider of Elexon, area of JEPX.
+    """
+    most = most_bytes(format_)
+    if len(data) > most:
+        raise CodecError(f"prices of {len(data)} bytes", hint=f"at most {most} bytes are accepted")
     if format_ == "grid-signal":
         return _from_signal(data)
-    currency, prices = _energy_charts(data) if format_ == "energy-charts" else _entsoe(data)
+    match format_:
+        case "energy-charts":
+            currency, prices = _energy_charts(data)
+        case "entsoe":
+            currency, prices = _entsoe(data)
+        case "caiso":
+            currency, prices = "USD", _caiso(data, series)
+        case "elexon":
+            currency, prices = "GBP", _elexon(data, series or "APXMIDP")
+        case _:
+            currency, prices = "JPY", _jepx(data, series or "system")
     return FeedData(currency=currency, slots=tuple(_slot(each, markup) for each in prices))
 
 
@@ -98,6 +142,7 @@ def _from_signal(data: bytes) -> FeedData:
     return FeedData(
         currency=signal.currency,
         slots=signal.slots,
+        version=signal.version,
         import_limit_w=limits.site_import_limit_w if limits else None,
         export_limit_w=limits.export_limit_w if limits else None,
         export_until_ms=limits.valid_until_ms if limits else None,
@@ -158,6 +203,107 @@ def _entsoe(data: bytes) -> tuple[str, list[MarketPrice]]:
     return currency, list(_without_overlap(prices))
 
 
+def _caiso(data: bytes, node: str) -> list[MarketPrice]:
+    """Return the prices of a node, in order of time."""
+    rows = _table(_unzipped(data), ("INTERVALSTARTTIME_GMT", "INTERVALENDTIME_GMT", "NODE", "LMP_TYPE", "MW"))
+    total = [row for row in rows if row["LMP_TYPE"] == "LMP"]
+    nodes = sorted({row["NODE"] for row in total})
+    if not node and len(nodes) > 1:
+        names = ", ".join(nodes)[:80]
+        raise CodecError(f"prices of {len(nodes)} nodes: {names}", hint="name one as `series` of the feed")
+    prices = [
+        MarketPrice(_time(row["INTERVALSTARTTIME_GMT"]), _time(row["INTERVALENDTIME_GMT"]), _number(row["MW"]) / 1000)
+        for row in total
+        if row["NODE"] == (node or row["NODE"])
+    ]
+    if total and not prices:
+        raise CodecError(f"no prices of the node {node}", hint=f"there are {', '.join(nodes)[:80]}")
+    if any(not 0 < each.end_ms - each.start_ms <= _LONGEST_MS for each in prices):
+        raise CodecError("prices of CAISO: an interval does not end after its start")
+    return list(_without_overlap(prices))
+
+
+class _MarketIndex(msgspec.Struct, frozen=True, rename="camel"):
+    start_time: Annotated[str, Meta(max_length=40)]
+    data_provider: Annotated[str, Meta(max_length=40)]
+    price: float
+    volume: float
+
+
+class _MarketIndices(msgspec.Struct, frozen=True):
+    data: Annotated[tuple[_MarketIndex, ...], Meta(max_length=MOST_PRICES)]
+
+
+def _elexon(data: bytes, provider: str) -> list[MarketPrice]:
+    """Return the prices of a data provider; one without trade has none."""
+    try:
+        found = typed_json.decode(data, _MarketIndices)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CodecError(f"market index data: {error}") from None
+    starts = [(_time(each.start_time), each) for each in found.data if each.data_provider == provider and each.volume]
+    if found.data and not starts:
+        raise CodecError(f"market index data: no trade of the data provider {provider}")
+    prices = [MarketPrice(start, start + _HALF_HOUR_MS, each.price / 1000) for start, each in starts]
+    return list(_without_overlap(prices))
+
+
+def _jepx(data: bytes, area: str) -> list[MarketPrice]:
+    """Return the prices of an area of Japan, in order of time."""
+    column = _JEPX_AREAS.get(area.lower())
+    if column is None:
+        raise CodecError(f"JEPX has no area {area[:20]!r}", hint=f"areas: {', '.join(_JEPX_AREAS)}")
+    text = _decoded(data, "utf-8-sig", "cp932")
+    day = next((each for each in _JEPX_DAYS if each in text[:200]), _JEPX_DAYS[0])
+    prices = []
+    for row in _table(text, (day, _JEPX_SLOT, column)):
+        number = row[_JEPX_SLOT]
+        if not (number.isascii() and number.isdigit() and len(number) < 3 and 1 <= int(number) <= 48):
+            raise CodecError(f"prices of JEPX: {number[:20]!r} is not a half hour from 1 to 48")
+        if row[column]:
+            start = _time(f"{row[day].replace('/', '-')}T00:00:00+09:00") + (int(number) - 1) * _HALF_HOUR_MS
+            prices.append(MarketPrice(start, start + _HALF_HOUR_MS, _number(row[column])))
+    return list(_without_overlap(prices))
+
+
+def _table(text: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV with at least these columns."""
+    try:
+        reader = csv.DictReader(io.StringIO(text), restval="")
+        missing = [each for each in columns if each not in (reader.fieldnames or ())]
+        if missing:
+            raise CodecError(f"prices: the table has no column {', '.join(missing)[:200]}")
+        rows = list(itertools.islice(reader, MOST_ROWS + 1))
+    except csv.Error as error:
+        raise CodecError(f"prices: no table: {error}") from None
+    if len(rows) > MOST_ROWS:
+        raise CodecError(f"prices: more than {MOST_ROWS} rows")
+    return [{name: row[name] for name in columns} for row in rows]
+
+
+def _unzipped(data: bytes) -> str:
+    """Return the text of a CSV, also of one alone in a ZIP archive, as OASIS sends it."""
+    if data.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                (member,) = archive.infolist()
+                with archive.open(member) as file:
+                    data = file.read(MOST_UNZIPPED + 1)
+        except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, RuntimeError, OSError) as error:
+            raise CodecError(f"prices: not an archive of one file: {str(error)[:100]}") from None
+        if len(data) > MOST_UNZIPPED:
+            raise CodecError(f"prices: more than {MOST_UNZIPPED} bytes unzipped")
+    return _decoded(data, "utf-8-sig")
+
+
+def _decoded(data: bytes, *encodings: str) -> str:
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise CodecError("prices: the text is not in the encoding of its format")
+
+
 def _sequence(series: Node) -> int:
     """Return which of several auctions a series is of; 1 is the day-ahead coupling, also where it is not named."""
     text = text_at(series, "classificationSequence_AttributeInstanceComponent.position")
@@ -197,13 +343,16 @@ def _position(point: Node) -> int:
 
 
 def _amount(point: Node) -> float:
-    text = text_at(point, "price.amount")
+    return _number(text_at(point, "price.amount"))
+
+
+def _number(text: str) -> float:
     try:
         amount = float(text)
     except ValueError:
         amount = math.nan
     if not math.isfinite(amount):
-        raise CodecError(f"publication document: the price {text[:20]!r} is not a number")
+        raise CodecError(f"prices: {text[:20]!r} is not a number")
     return amount
 
 
@@ -211,7 +360,7 @@ def _time(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise CodecError(f"publication document: {text[:40]!r} is not a time") from None
+        raise CodecError(f"prices: {text[:40]!r} is not a time") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

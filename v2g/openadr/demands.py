@@ -20,6 +20,7 @@ from v2g.openadr.timing import FOREVER, MAX_SEGMENTS, Segment, parse_time, segme
 
 PRICE, EXPORT_PRICE = "PRICE", "EXPORT_PRICE"
 IMPORT_LIMIT, EXPORT_LIMIT = "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT"
+_CAPACITIES: Final = (IMPORT_LIMIT, EXPORT_LIMIT)
 SETPOINT = "DISPATCH_SETPOINT"
 ALERTS: Final = (
     "ALERT_GRID_EMERGENCY",
@@ -176,6 +177,8 @@ class _Reader:
             if not any(payload.type == kind for interval in event.intervals for payload in interval.payloads):
                 continue
             try:
+                if kind in _CAPACITIES and not all(_values(event, kind)):
+                    raise CodecError(f"an interval of {kind} has no values")
                 found += segments(event, kind, self._from_ms, self._until_ms, ven_name=self._ven_name)
                 if len(found) > MAX_SEGMENTS:
                     raise CodecError(f"more than {MAX_SEGMENTS} intervals of {kind} with those of other events")
@@ -237,3 +240,10 @@ def _rank(segment: Segment) -> tuple[float, int, str]:
     except CodecError:
         modified = 0
     return priority, -modified, event.id
+
+
+def _values(event: Event, kind: str) -> list[bool]:
+    """Return of each payload of a type whether it has values."""
+    return [
+        bool(payload.values) for interval in event.intervals for payload in interval.payloads if payload.type == kind
+    ]

@@ -75,11 +75,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/grid/sources", Permission.READ_GRID)
 async def list_grid_sources(call: Call) -> tuple[Source, ...]:
-    """List the sources of the grid signal, and the site's own limits; empty where the signal comes as a whole."""
+    """List the sources of the grid signal, and the site's own limits; empty where the signal comes as a whole.
+
+    Also those that have stated nothing yet, and what is wrong with each.
+    """
     grid = call.services.grid
     site, by = call.services.config.grid.site, await grid.governing()
     if site is None or by is None:
         return ()
+    stated = {each.source: each for each in await grid.stated()}
+    silent = "has not answered yet"
+    listed = [stated.get(name) or SourceSignal(source=name, problem=silent) for name in site.sources]
     own = SourceSignal(source=SITE, import_limit_w=site.import_limit_w, export_limit_w=site.export_limit_w)
     return tuple(
         Source(
@@ -93,7 +99,7 @@ async def list_grid_sources(call: Call) -> tuple[Source, ...]:
             setpoint_w=each.setpoint_w if call.now_ms < each.setpoint_until_ms else None,
             problem=each.problem,
         )
-        for each in (*await grid.stated(), own)
+        for each in (*listed, own)
     )
 
 

@@ -4,7 +4,7 @@ A source (OpenADR VTN, price feed, IEEE 2030.5 server, SCADA system) states only
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.energy.limits import Watts
+from v2g.units import decimals_of
 
 SITE: Final = "site"
 """The source of limits of the configuration."""
@@ -36,6 +37,28 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_w: int | None = None
     setpoint_until_ms: int = 0
     problem: str = ""
+
+
+class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """The lowest and highest price that is believed, micro-units per kWh."""
+
+    least: int
+    most: int
+
+    def refusal(self, slots: Iterable[SignalSlot]) -> str:
+        """Return which price is beyond them, empty if none is."""
+        for slot in slots:
+            for price in (slot.import_price, slot.export_compensation):
+                if not self.least <= price <= self.most:
+                    return (
+                        f"the price {decimals_of(price)} per kWh is not within grid.least_price and grid.most_price,"
+                        f" {decimals_of(self.least)} to {decimals_of(self.most)}"
+                    )
+        return ""
+
+
+WIDE: Final = PriceBounds(least=-20_000_000, most=20_000_000)
+"""What the configuration begins with."""
 
 
 class SiteLimits(msgspec.Struct, frozen=True, kw_only=True):

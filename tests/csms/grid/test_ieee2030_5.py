@@ -148,6 +148,8 @@ async def test_without_the_server_events_go_on_and_export_ends(site: Start) -> N
         assert signal.valid_until_ms == (FIRST_S - 60 + 300) * 1000
         await one.at(120)
         assert len(one.named("ieee2030_5_lost")) == 1
+        (stated,) = await one.backend.services.grid.stated()
+        assert stated.problem.startswith("the server does not answer")
         await one.at(290)
         by = await one.backend.services.grid.governing()
         assert by is not None

@@ -180,6 +180,8 @@ async def test_without_the_vtn_events_go_on_and_export_ends(site: Start) -> None
             await one.step(30)
         assert one.signal.valid_until_ms == NOW_MS + 900_000
         assert len(one.named("openadr_lost")) == 1
+        (stated,) = await one.backend.services.grid.stated()
+        assert stated.problem.startswith("the VTN does not answer")
 
 
 async def test_a_token_that_is_no_longer_valid_is_replaced(site: Start) -> None:

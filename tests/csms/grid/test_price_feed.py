@@ -13,10 +13,13 @@ from csms.config import PriceFeed
 from csms.db.tables import grid_signals
 from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
+from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
+from tests.csms.api.support import serving
 from tests.csms.grid.site import GridSite
 from tests.csms.support import grid_signal, make_config
+from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import RefusedError
 
 RECORDED = (Path(__file__).parents[2] / "vectors/prices/energy-charts-de-lu-2024-05-04.json").read_bytes()
@@ -106,6 +109,55 @@ async def test_a_replaced_file_is_read_a_broken_one_is_named_and_its_predecessor
         await day.step(60)
         assert day.prices[0] == 50_500
         assert len(day.named("price_feed_recovered")) == 1
+
+
+async def test_a_broken_file_that_is_not_replaced_stays_a_problem_and_becomes_stale(
+    feed: Start, tmp_path: Path
+) -> None:
+    """That it is the same file as before is no answer."""
+    path = tmp_path / "prices.json"
+    replace(path, RECORDED)
+    async with feed(poll_interval_s=600.0) as day:
+        await day.step()
+        replace(path, b"half a day")
+        for _ in range(40):
+            await day.step(600)
+        assert not day.named("price_feed_recovered")
+        assert len(day.named("price_feed_stale")) == 1
+        replace(path, RECORDED)
+        await day.step(3600)
+        assert len(day.named("price_feed_recovered")) == 1
+
+
+async def test_a_price_beyond_the_bounds_is_refused_by_name(feed: Start, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    replace(path, RECORDED)
+    async with feed(poll_interval_s=60.0) as day:
+        await day.step()
+        replace(path, RECORDED.replace(b"90.8,", b"999999999999,"))
+        await day.step(60)
+        (problem,) = day.named("price_feed_problem")
+        assert "grid.most_price" in problem["reason"]
+        assert day.prices[0] == 90_800, "its predecessor stays"
+
+
+async def test_a_feed_of_grid_signals_takes_no_older_version_and_no_change_without_one(
+    feed: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "prices.json"
+
+    def write(version: int, price: int) -> None:
+        slot = SignalSlot(start_ms=NOW_MS - 600_000, duration_s=7200, import_price=price, export_compensation=100_000)
+        signal = grid_signal(version, issued_at_ms=NOW_MS, valid_until_ms=NOW_MS + 10**9, slots=(slot,))
+        replace(path, signal.to_json())
+
+    async with feed(format="grid-signal", poll_interval_s=60.0) as day:
+        for version, price in ((3, 300_000), (2, 200_000), (3, 250_000), (4, 400_000)):
+            write(version, price)
+            await day.step(120)
+            assert day.prices[0] == (400_000 if version == 4 else 300_000)
+        reasons = [each["reason"] for each in day.named("price_feed_problem")]
+        assert ["has version 2 after 3" in reasons[0], "without a higher version" in reasons[1]] == [True, True]
 
 
 async def test_a_defect_in_reading_a_feed_is_a_problem_of_the_feed_that_people_see(feed: Start) -> None:
@@ -279,6 +331,26 @@ async def test_one_node_at_a_time_reads_a_feed_and_the_next_one_keeps_its_prices
             await other.step()
         assert len(day.named("price_feed_problem")) == 1
         assert day.prices[0] == 90_800
+
+
+async def test_a_source_that_has_never_answered_is_listed_with_that_problem(feed: Start, tmp_path: Path) -> None:
+    async with feed() as day, serving(day.backend) as ask:
+        listed = (await ask("GET", "/grid/sources")).json
+        assert [(each["source"], each["problem"]) for each in listed] == [
+            ("prices:day", "has not answered yet"),
+            ("site", ""),
+        ]
+        await day.step()
+        assert "prices.json" in (await ask("GET", "/grid/sources")).json[0]["problem"]
+
+
+async def test_a_whole_signal_with_a_price_beyond_the_bounds_is_refused(feed: Start) -> None:
+    slot = SignalSlot(start_ms=NOW_MS, duration_s=3600, import_price=999_999_999_999_000, export_compensation=0)
+    async with feed() as day:
+        grid = GridSource(day.backend.services.store, day.backend.clock, day.backend.events, None)
+        with pytest.raises(RefusedError, match=r"grid\.most_price") as caught:
+            await grid.offer(grid_signal(1, slots=(slot,)), "test")
+        assert caught.value.reason == "price_out_of_bounds"
 
 
 def test_days_and_secret_of_a_url_are_filled_in() -> None:
