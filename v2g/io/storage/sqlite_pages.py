@@ -9,7 +9,7 @@ import mmap
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 Value = int | float | bytes | str | None
 
@@ -55,34 +55,43 @@ def rows(path: Path, log: bytes) -> Iterator[Sequence[Value]]:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if length else contextlib.nullcontext(b"") as data:
             size = _page_size(data)
             frames = list(_frames(log, size))
-            pages = _Pages(data, size, dict(frames))
+            pages = _Pages(data, size, {each.number: each.page for each in frames})
             for number in range(1, length // size + 1):
                 yield from _rows_of(number, pages.of_file(number), pages)
-            for number, page in frames:
-                yield from _rows_of(number, page, pages)
+            for each in frames:
+                yield from _rows_of(each.number, each.page, pages)
 
 
 def rows_committed(log: bytes) -> Iterator[Sequence[Value]]:
-    """Yield the values of all rows in a write-ahead log that was written to its end, whatever is damaged in it."""
-    frames = list(_frames(log, _PAGE, committed=True))
-    pages = _Pages(b"", _PAGE, dict(frames))
-    for number, page in frames:
-        yield from _rows_of(number, page, pages)
+    """Yield the values of all rows in a write-ahead log that belong to a finished transaction, whatever is damaged.
+
+    Behind the end there may be older transactions, with another salt.
+    """
+    frames, begun = list(_frames(log, _PAGE)), list[_Frame]()
+    pages = _Pages(b"", _PAGE, {each.number: each.page for each in frames})
+    for frame in frames:
+        begun.append(frame)
+        if frame.ends:
+            for each in begun:
+                if each.salt == frame.salt:
+                    yield from _rows_of(each.number, each.page, pages)
+            begun.clear()
 
 
-def _frames(log: bytes, size: int, *, committed: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Yield number and content of each page in a log; `committed`: of those before the last end of a transaction."""
-    begins = range(_LOG_HEADER, len(log) - size - _FRAME_HEADER + 1, _FRAME_HEADER + size)
-    if committed:  # since the log began anew: with the same salt
-        ends = [begin for begin in begins if log[begin + 4 : begin + 8] != bytes(4) and _salt(log, begin) == _salt(log)]
-        begins = range(_LOG_HEADER, max(ends, default=0) + 1, _FRAME_HEADER + size)
-    for begin in begins:
-        page = log[begin + _FRAME_HEADER : begin + _FRAME_HEADER + size]
-        yield int.from_bytes(log[begin : begin + 4], "big"), page
+class _Frame(NamedTuple):
+    """A page in a log; `ends`: it is the last one of a transaction."""
+
+    number: int
+    ends: bool
+    salt: bytes
+    page: bytes
 
 
-def _salt(log: bytes, begin: int = 32) -> bytes:
-    return log[begin + 8 : begin + 16]
+def _frames(log: bytes, size: int) -> Iterator[_Frame]:
+    for begin in range(_LOG_HEADER, len(log) - size - _FRAME_HEADER + 1, _FRAME_HEADER + size):
+        number, pages = struct.unpack_from(">II", log, begin)
+        content = begin + _FRAME_HEADER
+        yield _Frame(number, pages > 0, log[begin + 8 : begin + 16], log[content : content + size])
 
 
 def _page_size(data: "mmap.mmap | bytes") -> int:
