@@ -1,4 +1,4 @@
-"""Pictures of telemetry: values hold until they change, and what goes back is below the axis."""
+"""Pictures of telemetry: means over time with gaps, and what goes back is below the axis."""
 
 from xml.etree import ElementTree
 
@@ -11,9 +11,9 @@ def interval(at_ms: int, mean: float, last: float) -> dict[str, float]:
     return {"at_ms": at_ms, "mean": mean, "last": last, "minimum": 0, "maximum": 0, "number": 1}
 
 
-def test_a_value_holds_until_it_changes_and_is_unknown_before() -> None:
+def test_what_is_not_known_in_an_interval_is_a_gap() -> None:
     found = held([interval(20, 5, 7), interval(40, 2, 1)], (0, 10, 20, 30, 40, 50))
-    assert found == [None, None, 5, 7, 2, 1]
+    assert found == [None, None, 5, None, 2, None]
 
 
 @pytest.mark.requirement("R96")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csms.db.queries.telemetry_values import aggregate_pending
 from tests.certification.backend import Backend
 from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import ApiClient, serving
@@ -95,6 +96,28 @@ async def test_what_a_fleet_reports_arrives_whole_also_what_it_recorded_without_
             away = [at for at in there if fleet_vehicle(number, end_ms).lost(at)]
             assert len(away) > 10, "recorded without a connection"
             assert json.dumps(there) == json.dumps(sorted(there))
+        while csms.services.store.do(aggregate_pending):
+            pass
+        for number in (1, 2):
+            drawn, true = await drawn_wh(ask, number), driven_wh(number, end_ms, 30_000)
+            assert drawn == pytest.approx(true, rel=0.01, abs=50)
+            assert true[0] > 1000, "it has charged"
+
+
+async def drawn_wh(ask: ApiClient, number: int) -> tuple[float, float]:
+    """Return what the picture of the fleet shows as energy into the vehicle, and fed back."""
+    query = f"signal=charging.power&width_s=900&limit=1000&to_ms={2**53 - 1}"
+    means = [each["mean"] for each in (await ask("GET", f"/vehicles/EV-{number}/aggregates?{query}")).json]
+    return sum(max(mean, 0.0) for mean in means) / 4, sum(min(mean, 0.0) for mean in means) / 4
+
+
+def driven_wh(number: int, end_ms: int, step_ms: int) -> tuple[float, float]:
+    """Return the same of the vehicle itself, from each of its steps."""
+    vehicle, found = fleet_vehicle(number, end_ms), [0.0, 0.0]
+    for at_ms in range(end_ms - DAY_MS + step_ms, end_ms + 1, step_ms):
+        wh = vehicle.advance(at_ms)[0]["charging.power"] * step_ms / HOUR_MS
+        found[wh < 0] += wh
+    return found[0], found[1]
 
 
 def fleet_vehicle(number: int, end_ms: int) -> Commuter:

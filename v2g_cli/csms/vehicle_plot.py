@@ -10,19 +10,13 @@ POWER: Final = "charging.power"
 SOC: Final = "battery.soc"
 
 Known = Sequence[float | None]
-"""The value in each interval, None before the first one."""
+"""The value in each interval, None where there was none."""
 
 
 def held(intervals: Iterable[Mapping[str, Any]], starts_ms: Sequence[int]) -> Known:
-    """Return the mean in each interval; where nothing was reported, the value has not changed."""
-    by_start = {each["at_ms"]: each for each in intervals}
-    found: list[float | None] = []
-    last: float | None = None
-    for start in starts_ms:
-        each = by_start.get(start)
-        found.append(last if each is None else each["mean"])
-        last = last if each is None else each["last"]
-    return found
+    """Return the mean in each interval, None where nothing was known."""
+    means = {each["at_ms"]: each["mean"] for each in intervals}
+    return [means.get(start) for start in starts_ms]
 
 
 def fleet_rows(power: Sequence[Known], soc: Sequence[Known]) -> tuple[Row, ...]:

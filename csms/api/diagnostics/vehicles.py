@@ -140,12 +140,17 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """Values of a signal in the interval that begins at `at_ms`."""
+    """Values of a signal in the interval that begins at `at_ms`, also one that holds from before.
+
+    `mean` is over the time `held_s` (s) in which a value was known; without such a time, over the records, of which
+    there are `number`.
+    """
 
     at_ms: int
     minimum: float
     maximum: float
     mean: float
+    held_s: float
     number: int
     last: float
 

@@ -24,6 +24,7 @@ from csms.db.tables import (
     telemetry_aggregates,
     telemetry_pending,
     telemetry_quarantine,
+    telemetry_segments,
     transaction_events,
     transactions,
     webhook_deliveries,
@@ -49,7 +50,10 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (connection_faults, connection_faults.c.last_ms),
     ),
     "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
-    "telemetry_aggregates": ((telemetry_aggregates, telemetry_aggregates.c.at_ms),),
+    "telemetry_aggregates": (
+        (telemetry_aggregates, telemetry_aggregates.c.at_ms),
+        (telemetry_segments, telemetry_segments.c.at_ms),
+    ),
     "audit": ((audit, audit.c.at_ms),),
     "transactions": (),
 }

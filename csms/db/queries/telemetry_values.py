@@ -13,11 +13,13 @@ from csms.db.tables import (
     telemetry_marks,
     telemetry_pending,
     telemetry_quarantine,
+    telemetry_segments,
     telemetry_states,
 )
 from csms.db.tables.telemetry import VALUES
-from csms.domain.diagnostics.aggregates import AGGREGATES, Sample, aggregate
+from csms.domain.diagnostics.aggregates import AGGREGATES, Aggregation, Boot, Sample, Segment
 from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
+from v2g import typed_json
 
 STEP: Final = 200
 """Runs of consecutive records aggregated in one transaction."""
@@ -28,6 +30,9 @@ ERASED_STEP: Final = 5000
 Place = tuple[int, int, int]
 """(at_ms, boot, seq): the position of a record in a range."""
 
+_encode = msgspec.json.Encoder().encode
+_decode = typed_json.decoder(Segment).decode
+
 _LATITUDE, _LONGITUDE = "location.latitude", "location.longitude"
 
 _MERGED: Final = {
@@ -35,6 +40,8 @@ _MERGED: Final = {
     "maximum": "CASE WHEN excluded.maximum > {t}.maximum THEN excluded.maximum ELSE {t}.maximum END",
     "total": "{t}.total + excluded.total",
     "number": "{t}.number + excluded.number",
+    "integral": "{t}.integral + excluded.integral",
+    "held_ms": "{t}.held_ms + excluded.held_ms",
     **{
         name: "CASE WHEN (excluded.last_ms, excluded.last_boot, excluded.last_seq) > "
         f"({{t}}.last_ms, {{t}}.last_boot, {{t}}.last_seq) THEN excluded.{name} ELSE {{t}}.{name} END"
@@ -58,25 +65,44 @@ def aggregate_pending(connection: Connection) -> int:
     columns = {signal: column_of(signal) for signal in VALUES}
     key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms
     records = select(*key, *columns.values()).join(telemetry_pending, within_run()).where(there.id.in_(ids))
+    of = there.ev, there.boot
+    boots = connection.execute(select(*of).where(there.id.in_(ids)).distinct().order_by(*of))
+    aggregation = Aggregation(_taken_segments(connection, [(row.ev, row.boot) for row in boots]))
     signals = tuple(columns)
-    samples = (
-        Sample(
-            row.ev,
-            row.boot,
-            row.seq,
-            row.at_ms,
-            {name: value for name, value in zip(signals, row[4:], strict=True) if value is not None},
-        )
-        for row in connection.execute(records)
-    )
+    for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)):
+        values = {name: value for name, value in zip(signals, row[4:], strict=True) if value is not None}
+        aggregation.add(Sample(row.ev, row.boot, row.seq, row.at_ms, values))
+    aggregation.finish()
     names = "ev", "signal", "width_s", "at_ms"
     rows = [
         dict(zip(names, place, strict=True)) | msgspec.structs.asdict(each)
-        for place, each in sorted(aggregate(samples).items())  # in one order, so that nodes wait for each other
+        for place, each in sorted(aggregation.intervals.items())  # in one order, so that nodes wait for each other
     ]
     upsert_rows(connection, telemetry_aggregates, rows, merge=_MERGED)
+    segments = [
+        {"ev": ev, "boot": boot, "first_seq": each.first_seq, "at_ms": each.at_ms, "document": _encode(each)}
+        for (ev, boot), found in aggregation.segments.items()
+        for each in found
+    ]
+    if segments:
+        connection.execute(insert(telemetry_segments), segments)
     connection.execute(delete(telemetry_pending).where(there.id.in_(ids)))
     return len(ids)
+
+
+def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[Segment]]:
+    """Take the segments of boots out of the database, locked against other nodes until the commit."""
+    table, found = telemetry_segments.c, dict[Boot, list[Segment]]()
+    for start in range(0, len(boots), STEP):
+        here = tuple_(table.ev, table.boot).in_(boots[start : start + STEP])
+        order = table.ev, table.boot, table.first_seq
+        rows = connection.execute(select(telemetry_segments).where(here).order_by(*order).with_for_update()).all()
+        for row in rows:
+            found.setdefault((row.ev, row.boot), []).append(_decode(row.document))
+        connection.execute(
+            delete(telemetry_segments).where(tuple_(*order).in_([(row.ev, row.boot, row.first_seq) for row in rows]))
+        )
+    return found
 
 
 def within_run() -> ColumnElement[bool]:
@@ -159,7 +185,7 @@ def aggregates(
     """Return the aggregates of a signal whose intervals begin in a span of time, oldest first."""
     table = telemetry_aggregates.c
     query = (
-        select(table.at_ms, table.minimum, table.maximum, table.total, table.number, table.last)
+        select(telemetry_aggregates)
         .where(table.ev == ev, table.signal == signal, table.width_s == width_s)
         .where(table.at_ms >= span_ms[0], table.at_ms < span_ms[1])
         .order_by(table.at_ms)
@@ -169,7 +195,7 @@ def aggregates(
         query = query.where(table.at_ms > after[0])
     return [
         {**{name: row._mapping[name] for name in ("at_ms", "minimum", "maximum", "number", "last")}}
-        | {"mean": row.total / row.number}
+        | {"mean": row.integral / row.held_ms if row.held_ms else row.total / row.number, "held_s": row.held_ms / 1000}
         for row in connection.execute(query)
     ]
 
@@ -236,7 +262,7 @@ def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str])
         return erased
     run = telemetry_pending.c  # first: this waits for another node that is aggregating them
     connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
-    for other in (telemetry_aggregates, telemetry_states):
+    for other in (telemetry_aggregates, telemetry_segments, telemetry_states):
         connection.execute(delete(other).where(other.c.ev == ev))
     markers = [
         {"sink": sink, "ev": ev, "boot": 0, "first_seq": 0, "last_seq": 0, "received_ms": before_ms} for sink in sinks

@@ -42,6 +42,7 @@ from csms.db.tables.telemetry import (
     telemetry_marks,
     telemetry_pending,
     telemetry_quarantine,
+    telemetry_segments,
     telemetry_states,
     vehicle_checkpoints,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "telemetry_marks",
     "telemetry_pending",
     "telemetry_quarantine",
+    "telemetry_segments",
     "telemetry_states",
     "token_groups",
     "token_uses",

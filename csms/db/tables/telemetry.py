@@ -55,6 +55,19 @@ telemetry_aggregates: Final = Table(
     Column("last_ms", BigInteger, nullable=False),  # time, boot and seq of `last`
     Column("last_boot", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
+    Column("integral", Double, nullable=False, server_default="0"),
+    Column("held_ms", BigInteger, nullable=False, server_default="0"),  # 0: of an earlier version, or one moment
+    Index(None, "at_ms"),
+)
+
+telemetry_segments: Final = Table(
+    "telemetry_segments",
+    metadata,
+    Column("ev", String(64), primary_key=True),
+    Column("boot", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),  # of the newest value
+    Column("document", LargeBinary, nullable=False),  # Segment, as JSON
     Index(None, "at_ms"),
 )
 

@@ -1,16 +1,23 @@
-"""Aggregates of telemetry: minimum, maximum, sum, number and last value of a signal in intervals.
+"""Aggregates of telemetry: minimum, maximum, mean over time, number and last value of a signal in intervals.
 
-Parts can be merged in any order, and each record counts once, when it is aggregated: later deletion of records changes
-nothing, and late records are added (R106). Positions have no aggregates: they stay no longer than raw records.
+A value holds until the next one of its signal, as long as no record between them is missing: the gateway sends changes,
+and everything with each keyframe. So a mean weighs each value with the time that it held, and a gap has no weight.
+
+Parts are merged in any order, and each record counts once, when it is aggregated: later deletion of records changes
+nothing, and late records are added (R106). For that, each run of numbers without a gap has a `Segment`. Positions have
+no aggregates: they stay no longer than raw records.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 WIDTHS_S: Final = (60, 900)
 """Widths of the intervals; they begin at multiples since 1970 in UTC."""
+
+LONGEST_HOLD_MS: Final = 3_660_000
+"""Beyond the longest interval of keyframes a clock was set, or the gateway has slept: no value holds so long."""
 
 AGGREGATES: Final = "aggregates"
 """Name of the sink that aggregates; that of no other."""
@@ -20,9 +27,14 @@ UNAGGREGATED: Final = frozenset({"location.latitude", "location.longitude"})
 Interval = tuple[str, str, int, int]
 """(ev, signal, width in s, begin in ms)."""
 
+Boot = tuple[str, int]
+"""(ev, boot)."""
+
 
 class Aggregate(msgspec.Struct):
-    """Values of one interval. `last` is that with the highest (last_ms, last_boot, last_seq)."""
+    """Values of one interval, also one that holds from before. `total` and `number` are of records; `integral` is the
+    value (its unit times ms) over the `held_ms` in which one was known. `last` is that with the highest (last_ms,
+    last_boot, last_seq)."""
 
     minimum: float
     maximum: float
@@ -32,6 +44,8 @@ class Aggregate(msgspec.Struct):
     last_ms: int
     last_boot: int
     last_seq: int
+    integral: float = 0.0
+    held_ms: int = 0
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -44,24 +58,107 @@ class Sample(msgspec.Struct, frozen=True):
     values: Mapping[str, float]
 
 
-def aggregate(samples: Iterable[Sample]) -> dict[Interval, Aggregate]:
-    """Return the aggregates of some records."""
-    found: dict[Interval, Aggregate] = {}
-    for each in samples:
-        at = each.at_ms, each.boot, each.seq
-        begins = [(width_s, each.at_ms - each.at_ms % (width_s * 1000)) for width_s in WIDTHS_S]
-        for signal, value in each.values.items():
-            if signal in UNAGGREGATED:
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A value, and when it was measured in which record."""
+
+    value: float
+    at_ms: int
+    seq: int
+
+
+class Segment(msgspec.Struct):
+    """Records of a boot without a gap, all aggregated: when each signal has its first value (`begins`), and its last
+    one (`ends`), which holds until the value that follows."""
+
+    first_seq: int
+    last_seq: int
+    begins: dict[str, int]
+    ends: dict[str, Held]
+
+    @property
+    def at_ms(self) -> int:
+        """Time of its newest value."""
+        return max((each.at_ms for each in self.ends.values()), default=0)
+
+
+class Aggregation:
+    """Aggregates records: `intervals` are what to add to those that are known, `segments` replace those given."""
+
+    def __init__(self, segments: Mapping[Boot, Sequence[Segment]]) -> None:
+        """`segments` of the boots of the records, as they are known."""
+        self.intervals: dict[Interval, Aggregate] = {}
+        self.segments = {boot: list(each) for boot, each in segments.items()}
+
+    def add(self, sample: Sample) -> None:
+        """Add a record that is not yet aggregated; cheapest in their order."""
+        boot = sample.ev, sample.boot
+        of = self.segments.setdefault(boot, [])
+        if not of or of[-1].last_seq + 1 != sample.seq:
+            of.append(Segment(sample.seq, sample.seq, {}, {}))
+        segment = of[-1]
+        segment.last_seq = sample.seq
+        for name, value in sample.values.items():
+            if name in UNAGGREGATED:
                 continue
-            for width_s, begin in begins:
-                key = each.ev, signal, width_s, begin
-                known = found.get(key)
-                if known is None:
-                    found[key] = Aggregate(value, value, value, 1, value, *at)
-                    continue
-                known.minimum, known.maximum = min(known.minimum, value), max(known.maximum, value)
-                known.total += value
-                known.number += 1
-                if at > (known.last_ms, known.last_boot, known.last_seq):
-                    known.last, (known.last_ms, known.last_boot, known.last_seq) = value, at
-    return found
+            each = Held(value, sample.at_ms, sample.seq)
+            if (before := segment.ends.get(name)) is None:
+                segment.begins[name] = sample.at_ms
+            else:
+                self._hold(boot, name, before, sample.at_ms)
+            segment.ends[name] = each
+            self._count(boot, name, each)
+
+    def finish(self) -> None:
+        """Join segments that follow one another."""
+        for boot, segments in self.segments.items():
+            segments.sort(key=lambda each: each.first_seq)
+            joined: list[Segment] = []
+            for each in segments:
+                if joined and joined[-1].last_seq + 1 == each.first_seq:
+                    self._join(boot, joined[-1], each)
+                else:
+                    joined.append(each)
+            segments[:] = joined
+
+    def _join(self, boot: Boot, first: Segment, second: Segment) -> None:
+        """Append a segment to the one before it: the last values there hold until the first ones here."""
+        for name, at_ms in second.begins.items():
+            if (held := first.ends.get(name)) is not None:
+                self._hold(boot, name, held, at_ms)
+            else:
+                first.begins[name] = at_ms
+        first.ends |= second.ends
+        first.last_seq = second.last_seq
+
+    def _count(self, boot: Boot, name: str, each: Held) -> None:
+        ev, number = boot
+        for width_ms in (width_s * 1000 for width_s in WIDTHS_S):
+            found = self._value(ev, name, width_ms, each.at_ms, number, each)
+            found.total += each.value
+            found.number += 1
+
+    def _hold(self, boot: Boot, name: str, each: Held, until_ms: int) -> None:
+        ev, number = boot
+        if until_ms - each.at_ms > LONGEST_HOLD_MS:
+            return
+        for width_ms in (width_s * 1000 for width_s in WIDTHS_S):
+            at_ms = each.at_ms
+            while at_ms < until_ms:
+                end_ms = min(until_ms, at_ms - at_ms % width_ms + width_ms)
+                found = self._value(ev, name, width_ms, at_ms, number, each)
+                found.integral += each.value * (end_ms - at_ms)
+                found.held_ms += end_ms - at_ms
+                at_ms = end_ms
+
+    def _value(self, ev: str, name: str, width_ms: int, at_ms: int, boot: int, each: Held) -> Aggregate:
+        """Return the aggregate of a time at which a value holds, with its extremes and last value."""
+        key = ev, name, width_ms // 1000, at_ms - at_ms % width_ms
+        value, at = each.value, (at_ms, boot, each.seq)
+        found = self.intervals.get(key)
+        if found is None:
+            found = self.intervals[key] = Aggregate(value, value, 0.0, 0, value, *at)
+            return found
+        found.minimum, found.maximum = min(found.minimum, value), max(found.maximum, value)
+        if at > (found.last_ms, found.last_boot, found.last_seq):
+            found.last, (found.last_ms, found.last_boot, found.last_seq) = value, at
+        return found

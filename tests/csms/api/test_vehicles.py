@@ -108,7 +108,7 @@ async def test_values_routes_and_aggregates_come_in_pages_and_spans(driven: ApiC
     assert [(each["latitude"], each["longitude"]) for each in route] == [(48.2, 11.5)]
     (minute,) = (await driven("GET", "/vehicles/EV-1/aggregates?signal=battery.soc&width_s=60")).json
     assert minute == {
-        "at_ms": 60_000, "minimum": 79.0, "maximum": 80.0, "mean": 79.5, "number": 2, "last": 79.0
+        "at_ms": 60_000, "minimum": 79.0, "maximum": 80.0, "mean": 80.0, "held_s": 2.0, "number": 2, "last": 79.0
     }  # fmt: skip
 
 

@@ -336,6 +336,7 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
             "accounting_periods",
             "telemetry_pending",
             "telemetry_aggregates",
+            "telemetry_segments",
             "telemetry_states",
             "journal_certificates",
             "journal_reviews",
