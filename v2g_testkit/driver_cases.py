@@ -15,6 +15,7 @@ from v2g.hardware.interfaces import (
     FRESH_S,
     OFF,
     REPORT_S,
+    SELF_TEST_S,
     BoardParts,
     CardReader,
     ChargerPilot,
@@ -23,6 +24,7 @@ from v2g.hardware.interfaces import (
     EnergyMeter,
     OnFault,
     PowerStage,
+    SelfTest,
     StageParts,
     StageReport,
 )
@@ -202,6 +204,18 @@ async def _faults_once(watch: Callable[[OnFault], None]) -> str:
         active ^= {word}
     _require(not active, f"reports {', '.join(sorted(active))}")
     return "no fault"
+
+
+async def _passes(test: SelfTest | None) -> str:
+    if test is None:
+        raise Inapplicable("the driver offers no test of its own")
+    try:
+        async with asyncio.timeout(SELF_TEST_S):
+            failed = await test()
+    except TimeoutError:
+        raise Failed(f"no result within {SELF_TEST_S:g} s") from None
+    _require(not failed, failed)
+    return "passed"
 
 
 # -- all kinds: what opening and closing leave behind
@@ -425,6 +439,24 @@ async def _lamp(parts: BoardParts, _: Bench) -> str:
     return f"{len(get_args(Light))} signals"
 
 
+@_case("pilot", "self-test", "let the board test itself", "it passes, and leaves pilot and contactor as they were")
+async def _self_test(parts: BoardParts, _: Bench) -> str:
+    pilot = parts.pilot
+    if pilot is not None:
+        await _until(lambda: pilot.state is not PilotState.F, PILOT_S, "the pilot does not leave F")
+        if pilot.state.connected:
+            raise Inapplicable("a vehicle is connected")
+    before = None if parts.pilot is None else (parts.pilot.state, parts.pilot.duty_percent)
+    found = await _passes(parts.self_test)
+    await _until(
+        lambda: before == (None if parts.pilot is None else (parts.pilot.state, parts.pilot.duty_percent)),
+        PILOT_S,
+        "the pilot is not as it was",
+    )
+    _require(not parts.contactor.closed, "the contactor is closed")
+    return found
+
+
 @_case("pilot", "faults", "watch the board at rest", "it reports no fault, and none again and again")
 async def _board_faults(parts: BoardParts, _: Bench) -> str:
     return await _faults_once(parts.cabinet.on_fault)
@@ -604,6 +636,11 @@ async def _insulation(parts: StageParts, bench: Bench) -> str:
         raise Failed(f"no result within {bench.isolation_s:g} s") from None
     _require(ohm is not None, "the monitor does not answer")
     return f"{ohm} ohm"
+
+
+@_case("stage", "isolation-test", "let the isolation monitor test itself", "it passes, if the driver offers it")
+async def _isolation_test(parts: StageParts, _: Bench) -> str:
+    return await _passes(parts.isolation_test)
 
 
 @_case("stage", "faults", "watch the power stage at rest", "it reports no fault, and none again and again")

@@ -66,10 +66,10 @@ def _guarded(kind: Kind, part: Any, wrong: list[str]) -> Any:
         case BoardParts():
             pilot = None if part.pilot is None else guarded(part.pilot, ChargerPilot, wrong.append)
             contactor = guarded(part.contactor, Contactor, wrong.append)
-            return BoardParts(pilot, contactor, guarded(part.cabinet, Cabinet, wrong.append))
+            return BoardParts(pilot, contactor, guarded(part.cabinet, Cabinet, wrong.append), part.self_test)
         case StageParts():
             stage = guarded(part.stage, PowerStage, wrong.append)
-            return StageParts(stage, guarded(part.isolation, IsolationMonitor, wrong.append))
+            return StageParts(stage, guarded(part.isolation, IsolationMonitor, wrong.append), part.isolation_test)
     return guarded(part, INTERFACES[kind], wrong.append)
 
 

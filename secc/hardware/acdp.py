@@ -7,7 +7,7 @@ from typing import Any
 from secc.hardware.dc import DcEvse
 from secc.hardware.evse import OnFact, Parts, WatchConfig
 from secc.session import ports
-from v2g.hardware.interfaces import ConnectionDevice, ContactReport, IsolationMonitor, PowerStage, StageReport
+from v2g.hardware.interfaces import ConnectionDevice, ContactReport, IsolationMonitor, PowerStage, SelfTest, StageReport
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
@@ -32,13 +32,24 @@ class AcdpEvse(DcEvse):
         report_s: float,
         most_w: int,
         timing: PilotTiming = STANDARD,
+        isolation_test: SelfTest | None = None,
     ) -> None:
         self._device = device
         self._down = False
         self._under_way: asyncio.TimerHandle | None = None
         self._insulation = "Invalid"
         self._told_device = ports.Device()
-        super().__init__(parts, stage, isolation, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        super().__init__(
+            parts,
+            stage,
+            isolation,
+            clock,
+            watch,
+            report_s=report_s,
+            most_w=most_w,
+            timing=timing,
+            isolation_test=isolation_test,
+        )
         device.on_report(self._device_changed)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from secc.hardware.evse import Evse, Parts, WatchConfig
+from secc.hardware.evse import Evse, Parts, WatchConfig, asked
 from secc.session import ports
-from v2g.hardware.interfaces import OFF, Demand, IsolationMonitor, PowerStage, StageReport
+from v2g.hardware.interfaces import OFF, Demand, IsolationMonitor, PowerStage, SelfTest, StageReport
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
@@ -50,8 +50,10 @@ class DcEvse(Evse):
         report_s: float,
         most_w: int,
         timing: PilotTiming = STANDARD,
+        isolation_test: SelfTest | None = None,
     ) -> None:
-        self._stage, self._isolation = stage, isolation
+        self._stage, self._isolation, self._isolation_test = stage, isolation, isolation_test
+        self._checking = False
         self._demand = OFF
         self._highest_mv = 0
         self._output = Flow()
@@ -152,8 +154,9 @@ class DcEvse(Evse):
             self._again = self._loop.call_later(LOOK_S, self._watch_current)
 
     def _watch_isolation(self) -> None:
-        """Watch the insulation while a current flows: the monitor continues in the charge loop."""
-        if self._demand.current_ma and self._stage.present.voltage_mv > TOUCH_MV:
+        """Watch the insulation while the output is connected, also without a current: the monitor goes on after the
+        cable check, which waits for its result itself."""
+        if self.contactors_closed and not self._checking and self._stage.present.voltage_mv > TOUCH_MV:
             ohm = self._isolation.resistance_ohm
             self.fault("isolation_lost", active=ohm is None)
             if ohm is not None and not self._insulated(ohm, self._stage.present.voltage_mv):
@@ -163,6 +166,28 @@ class DcEvse(Evse):
         return ohm * 1000 >= self._watch.insulation_ohm_per_v * voltage_mv
 
     async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
+        """Let the isolation monitor test itself, and measure with it."""
+        self._checking = True
+        try:
+            if not await self._isolation_tested():
+                return ports.CableCheckFinished(passed=False)
+            return await self._measured_insulation(voltage_mv, offs)
+        finally:
+            self._checking = False
+
+    async def _isolation_tested(self) -> bool:
+        """Return whether the isolation monitor passes its own test, if it has one: a monitor that cannot find an earth
+        fault reports a sound insulation."""
+        if self._isolation_test is None:
+            return True
+        began = self._clock.monotonic()
+        failed = await asked(self._isolation_test)
+        self._log("isolation", failed, began)
+        if failed:
+            self.fault("isolation_test_failed", active=True)
+        return not failed
+
+    async def _measured_insulation(self, voltage_mv: int, offs: int) -> Fact:
         """Close the contactor, apply the voltage, measure the insulation, and remove the voltage again."""
         failed = ports.CableCheckFinished(passed=False)
         state = await self._close_contactors(offs)

@@ -504,9 +504,17 @@ class Evse(abc.ABC):
         self._interlock.latch(now, locked=locked)
 
     def _contactor_moved(self, closed: bool) -> None:
+        if not closed:
+            self._note_opening("")
         self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
         if not closed or self._interlock.commanded:  # while opening it reports when it is open
             self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
+
+    def _note_opening(self, failed: str) -> None:
+        """Keep whether the contactor has opened on command: each session ends with that."""
+        began, self._opening_since = self._opening_since, None
+        if began is not None:
+            self._log("contactor", failed, began)
 
     def _drain(self) -> None:
         """Execute the interlock's actions, each regardless of exceptions; immediate reactions may add more."""
@@ -536,6 +544,7 @@ class Evse(abc.ABC):
                 self._off()
             case SetContactor(closed=closed):
                 self._opened_by = "" if closed else self._opened_by
+                self._opening_since = None if closed or not self.contactors_closed else self._clock.monotonic()
                 self._parts.contactor.set(closed=closed)
             case SetLatch(locked=locked):
                 self._parts.cabinet.set_latch(locked=locked)
@@ -544,6 +553,8 @@ class Evse(abc.ABC):
                 for on_light in self._on_light:
                     on_light(light)
             case FaultChanged(word=word, active=active):
+                if active and word == "contactor_welded":
+                    self._note_opening("the contactor does not open")
                 if active and FAULTS[word].until == "serviced" and self._parts.service is not None:
                     self._parts.service.keep(word)
                 for on_fault in self._on_fault:

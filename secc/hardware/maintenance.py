@@ -68,7 +68,7 @@ class Maintenance:
         return tuple(self._faults)
 
     def on_fault(self, callback: Callable[[str, bool], None]) -> None:
-        """Ignore: the contactor opens by `_watched`."""
+        """Ignore: each step of an exercise looks at the faults, and opens the contactor."""
 
     def fault(self, word: str, active: bool) -> None:
         """A fault begins or ends."""

@@ -36,6 +36,7 @@ from v2g.hardware.interfaces import (
     EnergyMeter,
     IsolationMonitor,
     PowerStage,
+    SelfTest,
     StageParts,
 )
 from v2g.hardware.power_modules.bank import ModulesConfig
@@ -57,7 +58,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
 
-Power = tuple[PowerStage, IsolationMonitor]
+Power = tuple[PowerStage, IsolationMonitor, SelfTest | None]
 
 Kind = Literal["dc", "ac", "wpt", "acdp"]
 
@@ -235,7 +236,8 @@ class Assembly:
         meter, board = await self._open_parts()
         stage = None
         if self.config.kind in ("dc", "acdp"):
-            stage = StageParts(*await self._power(board.contactor, meter))
+            power, isolation, _ = await self._power(board.contactor, meter)
+            stage = StageParts(power, isolation)
         return BareParts(safety, board, meter, stage)
 
     def _begin(self) -> SafetyChannel:
@@ -333,11 +335,12 @@ class Assembly:
     # -- kinds of current
 
     async def _dc(self, parts: Parts) -> DcEvse:
-        stage, isolation = await self._power(parts.contactor, parts.meter)
-        return DcEvse(parts, stage, isolation, self.clock, self.config.watch, **self._reports(*self._dc_rating))
+        stage, isolation, test = await self._power(parts.contactor, parts.meter)
+        reports = self._reports(*self._dc_rating)
+        return DcEvse(parts, stage, isolation, self.clock, self.config.watch, isolation_test=test, **reports)
 
     async def _acdp(self, parts: Parts) -> AcdpEvse:
-        stage, isolation = await self._power(parts.contactor, parts.meter)
+        stage, isolation, test = await self._power(parts.contactor, parts.meter)
         window = self.charger.acdp
         device = SimulatedConnection(
             ChargerContactLine(self._simulation.wires("the connection device"), connector=self.connector),
@@ -347,9 +350,8 @@ class Assembly:
             window=(window.window_x, window.window_y),
         )
         self.stack.callback(device.close)
-        return AcdpEvse(
-            parts, stage, isolation, device, self.clock, self.config.watch, **self._reports(*self._dc_rating)
-        )
+        watch, reports = self.config.watch, self._reports(*self._dc_rating)
+        return AcdpEvse(parts, stage, isolation, device, self.clock, watch, isolation_test=test, **reports)
 
     async def _wpt(self, parts: Parts) -> WptEvse:
         if self.config.stage != "simulated":
@@ -397,7 +399,8 @@ class Assembly:
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
         self._compare(lambda: stage.present.power_w, meter, *self._dc_rating)
         offset_mv = self.config.voltmeter_offset_mv
-        return self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage), isolation
+        guarded = self._safety.stage(CalibratedStage(stage, offset_mv) if offset_mv else stage)
+        return guarded, isolation, made.isolation_test
 
     async def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":

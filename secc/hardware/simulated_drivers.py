@@ -36,7 +36,8 @@ async def _stage(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIt
     line = ChargerDcLine(with_.wires("the DC line"), connector=with_.connector)
     made = SimulatedStage(line, context.contactor, with_.faults, context.clock, config.stage)
     with closing(made) as stage:
-        yield StageParts(stage, SimulatedIsolation(with_.faults, config.insulation_ohm, config.cable_check_s))
+        isolation = SimulatedIsolation(with_.faults, config.insulation_ohm, config.cable_check_s)
+        yield StageParts(stage, isolation, isolation.self_test)
 
 
 @asynccontextmanager

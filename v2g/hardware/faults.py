@@ -63,6 +63,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "isolation_low": FaultKind(
             "the insulation of the output is too low", "GroundIsolationProtection", until="unplugged"
         ),
+        "isolation_test_failed": FaultKind(
+            "the isolation monitor has not passed its own test", "GroundIsolationProtection", until="unplugged"
+        ),
         "isolation_lost": FaultKind("the isolation monitor does not answer", "GroundIsolationProtection"),
         "over_voltage": FaultKind("the output's voltage is above its limit", "AcDcConverter", until="unplugged"),
         "over_current": FaultKind(

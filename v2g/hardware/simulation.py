@@ -21,6 +21,7 @@ SimulatedFault = Literal[
     "drop",
     "isolation",
     "isolation_monitor",
+    "isolation_test",
     "over_voltage",
     "stage_trip",
     "stage_silent",

@@ -114,7 +114,15 @@ async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
     serving = asyncio.create_task(meter.server.serve_forever())
     stage: str = request.param
     kind = InfypowerConfig if stage == "infypower" else ModulesConfig
-    can = kind(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.5, isolation_s=0.05)
+    can = kind(
+        interface="virtual",
+        channel=uuid.uuid4().hex,
+        modules=(1, 2),
+        send_s=0.05,
+        lost_s=0.5,
+        isolation_s=0.05,
+        isolation_command="IsolationCommand",
+    )
     modules = Modules(can)
     modules.bank.load = None
     metering = asyncio.create_task(measure(meter, modules))
@@ -257,3 +265,13 @@ async def test_what_was_cut_with_nobody_plugged_in_serves_the_next_customer(
     await rig.until(lambda: rig.made.evse.faults == ())
     await rig.charge()
     assert rig.modules.bank.current_ma == rig.amperes * 1000
+
+
+@pytest.mark.parametrize("rig", ["can", "infypower"], indirect=True)
+async def test_an_isolation_monitor_that_fails_its_own_test_lets_nothing_flow(rig: Rig) -> None:
+    """It still reports a sound insulation."""
+    rig.modules.bank.monitor.untestable = True
+    with pytest.raises(AssertionError, match="CableCheckFinished"):
+        await rig.charge()
+    assert "isolation_test_failed" in rig.made.evse.faults
+    assert not rig.board.firmware.contactor_closed

@@ -13,12 +13,14 @@ from secc.hardware import parts
 from secc.hardware.check_log import CheckLog, load_checks
 from secc.hardware.parts import Kind
 from secc.hardware.simulated import SimulatedEvseConfig
+from secc.session import ports
 from tests.safety.controllers import Disk
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.simulation import FaultStep
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.simulation.power import SimulatedCabinet
+from v2g.iso15118.d20.charts import State
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -135,22 +137,76 @@ def test_a_charger_whose_hardware_fails_its_test_at_the_start_is_not_available(
     run(scenario())
 
 
-def test_what_self_tests_have_shown_is_kept(pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where chargers keep the results of their checks."""
+    made = parts.Assembly.make
+
+    async def with_log(self: Any) -> Any:
+        self.log = CheckLog(tmp_path, Disk(), utc_ms=self.clock.utc_ms, observe=self.observe)
+        return await made(self)
+
+    monkeypatch.setattr(parts.Assembly, "make", with_log)
+    return tmp_path
+
+
+def checks(folder: Path) -> list[tuple[str, str, bool]]:
+    return [(each.check, each.failed, bool(each.session_id)) for each in load_checks(folder)]
+
+
+def test_what_self_tests_have_shown_is_kept(pki: PkiTree, kept: Path) -> None:
     async def scenario() -> None:
-        made = parts.Assembly.make
-
-        async def with_log(self: Any) -> Any:
-            self.log = CheckLog(tmp_path, Disk(), utc_ms=self.clock.utc_ms, observe=self.observe)
-            return await made(self)
-
-        monkeypatch.setattr(parts.Assembly, "make", with_log)
         welded = SimulatedEvseConfig(faults=(FaultStep(fault="stuck_closed"),))
-        async with rig(pki, tmp_path, simulated=welded) as found:
+        async with rig(pki, kept, simulated=welded) as found:
             (event,) = found.named("hardware", "checked")
             assert event.data["failed"] == "the contactor does not open"
             assert found.evse.faults == ("contactor_welded",)
-        assert [(each.check, each.failed) for each in load_checks(tmp_path)] == [
-            ("self_test", "the contactor does not open")
-        ]
+        assert checks(kept) == [("self_test", "the contactor does not open", False)]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("welds", [False, True])
+def test_each_session_tests_isolation_monitor_and_contactor(pki: PkiTree, kept: Path, welds: bool) -> None:
+    async def scenario() -> None:
+        async with rig(pki, kept) as found:
+            await found.charge()
+            if welds:
+                found.faults.set("weld")
+            found.evse.execute(ports.EmergencyOff("test"))
+            await asyncio.sleep(2.0)
+            contactor = ("contactor", "the contactor does not open" if welds else "", True)
+            assert checks(kept) == [("self_test", "", False), ("isolation", "", True), contactor]
+            assert ("contactor_welded" in found.evse.faults) is welds
+
+    run(scenario())
+
+
+def test_an_isolation_monitor_that_fails_its_own_test_is_not_believed(pki: PkiTree, kept: Path) -> None:
+    async def scenario() -> None:
+        async with rig(pki, kept) as found:
+            found.faults.set("isolation_test")
+            await found.to(State.DC_CABLE_CHECK_ONGOING)
+            await found.step("DC_CableCheckReq")
+            assert "isolation_test_failed" in found.evse.faults
+            assert not found.evse.contactors_closed
+            assert not found.car.live
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_the_insulation_is_watched_without_a_current(pki: PkiTree, tmp_path: Path, guarded: bool) -> None:
+    """In pre-charge, and wherever a vehicle asks for 0 A: it was only while a current was commanded."""
+
+    async def scenario() -> None:
+        async with rig(pki, tmp_path, guarded=guarded) as found:
+            await found.to(State.DC_PRE_CHARGE_ONGOING)
+            await asyncio.sleep(0.5)
+            assert found.evse.present.current_ma == 0
+            assert found.car.live
+            found.faults.set("isolation", value=20_000)
+            await found.off(1.0)
+            assert "isolation_low" in found.evse.faults
 
     run(scenario())

@@ -19,6 +19,11 @@ from v2g.hardware.interfaces import OFF, Demand, StageReport
 if TYPE_CHECKING:
     from cantools.database.can import Database, Message, Signal
 
+SELF_TEST: Final = "SelfTest"
+PASSED: Final = 2
+FAILED: Final = 3
+"""Signal of an isolation monitor's own test, and what it says at its end."""
+
 OWN_DBC: Final = "power_modules.dbc"
 """The documented default, beside this file."""
 
@@ -71,6 +76,9 @@ class ModuleBusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """DBC file; the built-in one by default."""
     isolation: str = "IsolationStatus"
     """Message of the isolation monitor; empty without one."""
+    isolation_command: str = ""
+    """Message with the signal `SelfTest` that has the isolation monitor test itself: while it is 1, `SelfTest` of
+    `isolation` is 1 (runs) and then 2 (passed) or 3 (failed), otherwise 0. Empty: the monitor does so on its own."""
     modules: Annotated[tuple[Annotated[int, Meta(ge=0, le=127)], ...], Meta(min_length=1, max_length=64)] = (1,)
     """Addresses of the modules."""
     max_current_a: Annotated[float, Meta(gt=0, le=1_000)] = 100.0
@@ -234,9 +242,21 @@ class IsolationReceiver:
     """The insulation resistance that a monitor reports on the bus."""
 
     def __init__(
-        self, database: "Database", message: str, resistance: str, counter: str, *, lost_s: float, now: float
+        self,
+        database: "Database",
+        message: str,
+        resistance: str,
+        counter: str,
+        *,
+        lost_s: float,
+        now: float,
+        command: str = "",
     ) -> None:
         """Raises ConfigError for a message or signal missing in the DBC."""
+        self._command = _message(database, command, SELF_TEST) if command else None
+        if command:
+            _message(database, message, SELF_TEST)
+        self._test: int | None = None
         self._message, self._signal, self._counter_signal = (
             _message(database, message, resistance, counter), resistance, counter
         )  # fmt: skip
@@ -251,9 +271,25 @@ class IsolationReceiver:
         counter = read.get(self._counter_signal)
         if counter is None or counter != self._counter:
             self._counter, self._received_at = counter, now
+        self._test = read.get(SELF_TEST)
         scale = 1000 if (self._message.get_signal_by_name(self._signal).unit or "").startswith("k") else 1
         self._ohm = round(read[self._signal] * scale)
         return True
+
+    @property
+    def testable(self) -> bool:
+        """Whether it can be told to test itself."""
+        return self._command is not None
+
+    def tell_test(self, *, on: bool) -> Frame:
+        """Return the frame that begins or ends its test."""
+        assert self._command is not None
+        values: dict[str, float] = {signal.name: 0 for signal in self._command.signals}
+        return self._command.frame_id, bytes(self._command.encode({**values, SELF_TEST: int(on)}, strict=False))
+
+    def test_state(self, now: float) -> int | None:
+        """Return 0 without a test, 1 while it runs, 2 if it has passed, 3 if not; None when the monitor is silent."""
+        return self._test if self.resistance_ohm(now) is not None else None
 
     def resistance_ohm(self, now: float) -> int | None:
         """Return the insulation resistance, None when the monitor has sent nothing for `lost_s`."""
@@ -276,6 +312,11 @@ class ModuleGroup:
         self._reported: set[str] = set()
 
     # -- state
+
+    @property
+    def isolation(self) -> IsolationReceiver | None:
+        """The isolation monitor."""
+        return self._isolation
 
     @property
     def modules(self) -> tuple[Module, ...]:
@@ -408,7 +449,13 @@ def dbc_group(config: ModulesConfig, database: "Database", now: float) -> Module
     names, isolation = config.signals, None
     if config.isolation:
         isolation = IsolationReceiver(
-            database, config.isolation, names.resistance, names.resistance_counter, lost_s=config.lost_s, now=now
+            database,
+            config.isolation,
+            names.resistance,
+            names.resistance_counter,
+            lost_s=config.lost_s,
+            now=now,
+            command=config.isolation_command,
         )
     return ModuleGroup(config, DbcModules(config, database), isolation, now)
 

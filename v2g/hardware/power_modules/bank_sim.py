@@ -40,16 +40,24 @@ class SimulatedIsolationMonitor:
 
     def __init__(self, database: "Database", message: str) -> None:
         self._message = database.get_message_by_name(message)
-        self._counter = 0
+        self._command = database.get_message_by_name("IsolationCommand")
+        self._counter = self._test = 0
         self.resistance_kohm = 1_000
-        self.dead = False
+        self.dead = self.untestable = False
+
+    def receive(self, frame_id: int, data: bytes) -> None:
+        """Process a command: its test passes with the next frame but one, unless it is `untestable`."""
+        if frame_id == self._command.frame_id:
+            self._test = max(1, self._test) if data[0] & 1 else 0
 
     def frames(self) -> list[Frame]:
         """Return its next frame."""
         if self.dead:
             return []
         self._counter = (self._counter + 1) % 16
-        values = {"Counter": self._counter, "Resistance": self.resistance_kohm}
+        values = {"Counter": self._counter, "Resistance": self.resistance_kohm, "SelfTest": self._test}
+        if self._test == 1:
+            self._test = 3 if self.untestable else 2
         return [(self._message.frame_id, bytes(self._message.encode(values)))]
 
 
@@ -71,6 +79,7 @@ class ModuleBank:
 
     def receive(self, frame_id: int, data: bytes, now: float) -> None:
         """Process a command."""
+        self.monitor.receive(frame_id, data)
         unit = self.units.get(frame_id - self._command.frame_id)
         if unit is None or unit.dead or unit.mute:
             return

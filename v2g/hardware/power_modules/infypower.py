@@ -192,6 +192,12 @@ def infypower_group(config: InfypowerConfig, database: "Database", now: float) -
     isolation = None
     if config.isolation:
         isolation = IsolationReceiver(
-            database, config.isolation, config.resistance, config.resistance_counter, lost_s=config.lost_s, now=now
+            database,
+            config.isolation,
+            config.resistance,
+            config.resistance_counter,
+            lost_s=config.lost_s,
+            now=now,
+            command=config.isolation_command,
         )
     return ModuleGroup(config, InfypowerModules(config), isolation, now)

@@ -52,6 +52,7 @@ class InfypowerBank:
 
     def receive(self, identifier: int, data: bytes, now: float) -> None:
         """Process a request or command; `tick` returns the response."""
+        self.monitor.receive(identifier, data)
         command, address = identifier >> 16 & 0x3F, identifier >> 8 & 0xFF
         unit = self.units.get(address)
         if unit is None or unit.dead or unit.mute or identifier != frame_id(command, address, CONTROLLER):

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OFF, REPORT_S, Demand, OnFault, StageParts, StageReport
 from v2g.hardware.power_modules.bank import (
+    FAILED,
+    PASSED,
     Frame,
     ModuleBusConfig,
     ModuleGroup,
@@ -24,6 +26,10 @@ from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 
 LEAST_WAIT_S = 0.001
+
+TEST_S = 2.0
+POLL_S = 0.05
+"""Time for each step of the isolation monitor's own test, and between two commands."""
 
 
 class CanStage:
@@ -66,6 +72,26 @@ class CanStage:
         await asyncio.sleep(self._isolation_s)
         return self.resistance_ohm
 
+    async def test_isolation(self) -> str:
+        """See StageParts: the monitor tests itself on command."""
+        monitor = self._group.isolation
+        assert monitor is not None
+        try:
+            for on, ends in ((False, (0,)), (True, (PASSED, FAILED))):
+                end = self._clock.monotonic() + TEST_S
+                while (state := monitor.test_state(self._clock.monotonic())) not in ends:
+                    if self._clock.monotonic() >= end:
+                        return "the monitor does not answer" if state is None else f"it stays in state {state}"
+                    self._send(monitor.tell_test(on=on))
+                    await asyncio.sleep(POLL_S)
+        finally:
+            self._send(monitor.tell_test(on=False))
+        return "" if state == PASSED else "the monitor has failed its test"
+
+    def _send(self, frame: Frame) -> None:
+        with contextlib.suppress(TransportError):  # a failing bus shows as missing messages, which are a fault
+            self._port.send(*frame)
+
     @property
     def max_var(self) -> int:
         """See PowerStage: the modules' messages have no reactive power."""
@@ -77,9 +103,8 @@ class CanStage:
     def cut(self) -> None:
         """See Cut: modules without messages switch off on their own, others get a command."""
         self._cut = True
-        for frame_id, data in self._off:
-            with contextlib.suppress(TransportError):
-                self._port.send(frame_id, data)
+        for frame in self._off:
+            self._send(frame)
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""
@@ -117,9 +142,8 @@ class CanStage:
     def _exchange(self) -> None:
         """Send pending messages, report changes, and schedule the next call."""
         frames = self._group.frames()
-        for frame_id, data in self._off if self._cut and frames else frames:
-            with contextlib.suppress(TransportError):  # a failing bus shows as missing messages, which are a fault
-                self._port.send(frame_id, data)
+        for frame in self._off if self._cut and frames else frames:
+            self._send(frame)
         if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still starting
             for fault, active in self._group.faults():
                 for on_fault in self._on_fault:
@@ -140,7 +164,8 @@ async def _opened(config: ModuleBusConfig, group: ModuleGroup, clock: Clock) -> 
         raise ConfigError("the key isolation is missing", hint="no direct current without isolation monitor")
     modules = CanStage(config, group, clock)
     try:
-        yield StageParts(modules, modules)
+        testable = group.isolation is not None and group.isolation.testable
+        yield StageParts(modules, modules, modules.test_isolation if testable else None)
     finally:
         await modules.close()
 

@@ -322,6 +322,10 @@ class SimulatedIsolation:
         low = self._faults.value("isolation")
         return self._resistance_ohm if low is None else int(low)
 
+    async def self_test(self) -> str:
+        """See StageParts."""
+        return "the monitor does not find its test resistor" if "isolation_test" in self._faults else ""
+
     async def measure(self, voltage_mv: int) -> int | None:
         """See IsolationMonitor."""
         await asyncio.sleep(self._check_s)
