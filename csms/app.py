@@ -44,7 +44,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import allow_many_files, fast_loop, run
 from v2g.io.runtime.service_manager import notify
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.storage.growing_file import reopen_all
 from v2g.io.tls.renewal import Renewed, keep_renewed
 from v2g.observe import Observe, Scalar
@@ -84,7 +84,9 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
     observe = EventLog("csms", clock, events, files=config.log)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
+        stack.enter_context(defects_reported(observe))
         services = await open_services(config, clock, observe, stack)
+        observe.on_event.append(services.metrics.saw)
         server = StationServer(services)
         services.grid.on_change = partial(_signal_changed, services, server)
         services.permits.on_change = server.signal_changed
@@ -111,6 +113,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             *server.renewed,
             services.certificate_status.crls,
         ]
+        supervisor.keep("silent stations", server.watch_silence)
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
         if config.grid.openadr is not None:

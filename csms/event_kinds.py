@@ -116,6 +116,7 @@ KINDS: Final = (
     "station_decided",
     "station_disconnected",
     "station_refused",
+    "station_silent",
     "telemetry_boot_refused",
     "telemetry_conflict",
     "telemetry_deferred",

@@ -6,6 +6,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from v2g.observe import DEFECTS, Observe
+
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series beside each counter
@@ -23,6 +25,7 @@ class Metrics:
             "v2g_site_overload_amperes", "What may be drawn above a fuse of the site", ["site"], registry=self._registry
         )
         self._events: Final = Counter("v2g_events", "Events", ["kind"], registry=self._registry)
+        self._defects: Final = Counter("v2g_defects", "Exceptions that no code expected", registry=self._registry)
 
     def _seconds(self, name: str, about: str, *labels: str) -> Histogram:
         return Histogram(f"{name}_seconds", about, labels, buckets=_BOUNDS_S, registry=self._registry)
@@ -46,6 +49,11 @@ class Metrics:
     def event_published(self, kind: str) -> None:
         """Count an event of the feed."""
         self._events.labels(kind).inc()
+
+    def saw(self, event: Observe) -> None:
+        """Count an event of the program if it is a defect."""
+        if (event.stage, event.name) in DEFECTS:
+            self._defects.inc()
 
     def text(self, gauges: Mapping[str, tuple[str, float]]) -> bytes:
         """Return everything in text format 0.0.4. `gauges`: name -> (description, present value)."""

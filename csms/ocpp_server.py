@@ -1,12 +1,13 @@
 """The OCPP server: listens, admits stations, runs one session for each connection."""
 
 import asyncio
+import itertools
 import math
 import os
 import ssl
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from csms.config import FurtherListener
 from csms.db.queries import stations
@@ -15,7 +16,8 @@ from csms.domain.stations.connection_faults import SecurityProfile
 from csms.grid.signal_delivery import Pusher
 from csms.ocpp import HANDLES, QUICK, HandlerContext, Services, answer, take_unanswered
 from csms.services.stations.device_model import mirror_after_boot
-from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
+from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
+from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.io.tls.renewal import RenewedContext
 from v2g.io.websocket.client import OcppSocket, server_context
@@ -38,6 +40,10 @@ from v2g.pki.profiles import Role as CertificateRole
 M = TypeVar("M", bound=Message)
 
 _FRESH_S = 5.0  # validity of the handshake's data for the boot; later decisions arrive as events
+SILENT_BEATS: Final = 3
+"""Heartbeats after which a connected station that has sent nothing is asked whether it is alive."""
+_WATCH_S: Final = 10.0
+_ASKED_AT_ONCE: Final = 100
 _QUIET_S = 2.0  # a reconnected station may send nothing for a while
 
 
@@ -50,6 +56,7 @@ class Session:
         "_admitted_at",
         "_after_boot",
         "_answered",
+        "_asking",
         "_connection",
         "_context",
         "_profile",
@@ -69,6 +76,7 @@ class Session:
         self._answered: Boot | None = None
         self._wanted: frozenset[str] = frozenset()
         self._after_boot: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self.station_id = socket.identity
         peer = RpcPeer(socket.version, handles=HANDLES, entropy=os.urandom, timeout=config.call_timeout_s)
         self._connection = RpcConnection(
@@ -132,6 +140,26 @@ class Session:
     async def close(self, reason: str = "") -> None:
         """Close the connection; `run` then returns."""
         await self._connection.close(reason)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the station last sent anything; 0 while it is not accepted, or already asked."""
+        asked = self._asking is not None and not self._asking.done()
+        return 0.0 if asked or not self._accepted else self._services.clock.monotonic() - self._connection.heard
+
+    def ask_whether_alive(self) -> None:
+        """Ask a silent station for a heartbeat; one that does not answer is reported and disconnected."""
+        self._asking = spawn(self._ask_whether_alive(), name="silent station")
+
+    async def _ask_whether_alive(self) -> None:
+        silent_s = round(self.silent_s)
+        try:
+            await self.call(TriggerMessageRequest(requested_message="Heartbeat"), TriggerMessageResponse)
+        except TimeoutExpired:
+            self._report("station_silent", silent_s=silent_s)
+            await self.close("silent")
+        except V2GError:
+            pass  # refused, hence alive; or disconnected, which is reported
 
     def signal_changed(self) -> None:
         """Wake the sender of grid signals."""
@@ -228,7 +256,7 @@ class Session:
 
     def _after(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something after the answer to the boot was sent."""
-        self._after_boot = asyncio.get_running_loop().create_task(work)
+        self._after_boot = spawn(work)
         self._after_boot.add_done_callback(self._mirrored)
 
     def _mirrored(self, task: asyncio.Task[None]) -> None:
@@ -309,6 +337,15 @@ class StationServer:
         for server in self._servers:
             await server.close()
 
+    async def watch_silence(self) -> None:
+        """Find stations whose connection is open, but which have sent nothing for several heartbeats."""
+        longest_s = SILENT_BEATS * self._services.config.ocpp.heartbeat_interval_s
+        while True:
+            await asyncio.sleep(min(_WATCH_S, longest_s))
+            silent = (session for session in list(self._sessions) if session.silent_s > longest_s)
+            for session in itertools.islice(silent, _ASKED_AT_ONCE):
+                session.ask_whether_alive()
+
     def signal_changed(self) -> None:
         """Send the new grid signal to every station."""
         for session in self._sessions:
@@ -317,8 +354,8 @@ class StationServer:
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
         """Serve an admitted station until its connection ends; an older connection of it is closed."""
         admissions = self._services.admissions
-        if self._decisions is None:  # decisions were not followed since the handshake
-            self._decisions = asyncio.create_task(self._follow_decisions())
+        if self._decisions is None or self._decisions.done():  # decisions were not followed since the handshake
+            self._decisions = spawn(self._follow_decisions())
             admissions.decided(socket.identity)
         admission = await admissions.let_in(socket.identity)
         if admission is None:  # decided since the handshake
@@ -343,7 +380,7 @@ class StationServer:
             async for event in decided:
                 admissions.decided(event.station_id or "")
                 for session in [each for each in self._sessions if each.station_id == event.station_id]:
-                    task = asyncio.create_task(self._decided(session))  # a slow one does not delay the others
+                    task = spawn(self._decided(session))  # a slow one does not delay the others
                     self._deciding.add(task)
                     task.add_done_callback(self._deciding.discard)
 

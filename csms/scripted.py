@@ -10,6 +10,7 @@ from csms.domain.script.report import Report, report, settled
 from csms.domain.script.station import CloseNow, Line, ScriptedLine, SendText
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import child
 from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.server import Handshake, Refusal, serve, welcome
 
@@ -90,7 +91,7 @@ class ScriptedBackEnd:
         if line is None:
             line = self._lines[socket.identity] = ScriptedLine(self._script, socket.identity, os.urandom)
         connection = line.connected(socket.version, self._clock.monotonic(), self._clock.utc_ms())
-        coming = asyncio.create_task(socket.receive())
+        coming = child(socket.receive())
         try:
             while True:
                 await self._act(line, socket)
@@ -101,7 +102,7 @@ class ScriptedBackEnd:
                 if coming.done():
                     self._on_frame(socket, "in", coming.result())
                     line.receive(coming.result(), self._clock.monotonic(), self._clock.utc_ms())
-                    coming = asyncio.create_task(socket.receive())
+                    coming = child(socket.receive())
                 line.tick(self._clock.monotonic(), self._clock.utc_ms())
         except TransportError:
             pass  # closed by the station or the script

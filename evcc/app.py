@@ -50,7 +50,7 @@ from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import OrderlyEnd, read_config, run
 from v2g.io.runtime.runner import ByteStream, Runner
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, child, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.ac_line import VehicleAcLine
@@ -111,9 +111,10 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     try:
         if local is not None:
             await local.open()
-        async with assemble(config, clock, observe, keys) as vehicle:
-            end.by(vehicle.driver.end)
-            reason = await vehicle.drive(wrap)
+        with defects_reported(observe):
+            async with assemble(config, clock, observe, keys) as vehicle:
+                end.by(vehicle.driver.end)
+                reason = await vehicle.drive(wrap)
     except TlsError as error:
         observe(Observe("tls", "refused", {"reason": error.reason, "error": str(error)}))
         raise
@@ -256,7 +257,7 @@ class Vehicle:
             self.observe(Observe("link", "plugged_in" if self.config.without_plug is None else "arrived"))
             if basic is None or not isinstance(pilot, SimulatedVehiclePilot):
                 return await self._converse(endpoint, recorder, wrap)
-            talk = asyncio.create_task(self._converse(endpoint, recorder, wrap), name="conversation")
+            talk = child(self._converse(endpoint, recorder, wrap), name="conversation")
             stack.push_async_callback(_cancel, talk)
             return await BasicFallback(self, basic, pilot).follow(talk)
 

@@ -11,6 +11,7 @@ from v2g.errors import TimeoutExpired, V2GError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.runner import Runner
+from v2g.io.runtime.supervision import child
 from v2g.observe import Observe
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class BasicFallback:
     async def follow(self, talk: "asyncio.Task[str]") -> str:
         """Return how charging ended, with or without communication. Raises the conversation's error if no nominal duty
         comes in time."""
-        nominal = asyncio.create_task(self._nominal.wait())
+        nominal = child(self._nominal.wait())
         try:
             await asyncio.wait((talk, nominal), return_when=asyncio.FIRST_COMPLETED)
             reason, error = "charger_decides", None

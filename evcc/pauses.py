@@ -15,6 +15,7 @@ from v2g import typed_json
 from v2g.errors import StoreError, TimeoutExpired
 from v2g.io.plc.datalink import VehicleLink
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import child
 from v2g.io.storage.journal_file import remove_file, write_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import read_sealed
@@ -120,7 +121,7 @@ class Rest:
         self._woken.clear()
         if self._link is not None:
             self._link.pause()
-        waits = {asyncio.create_task(self._linked.wait()): "charger", asyncio.create_task(self._woken.wait()): "driver"}
+        waits = {child(self._linked.wait()): "charger", child(self._woken.wait()): "driver"}
         try:
             done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -24,7 +24,7 @@ from v2g.io.runtime.disk import DiskThread, disk_threads
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, run
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.storage.record_keys import RecordKeys
@@ -54,6 +54,7 @@ async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
     observe = EventLog("secc", clock, events, trace=trace, files=config.log, local=local)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
+        stack.enter_context(defects_reported(observe))
         if local is not None:
             await local.open()
             stack.push_async_callback(local.close)

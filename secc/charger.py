@@ -34,7 +34,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.service_manager import notify
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, child
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
@@ -133,7 +133,7 @@ class Charger:
         )
         for controller in self.controllers:
             controller.show()
-        running = asyncio.create_task(station.run(), name="station")
+        running = child(station.run(), name="station")
         running.add_done_callback(self._station_ended)
         supervisor = Supervisor(self.observe)
         if watch is not None:

@@ -19,7 +19,7 @@ from secc.config import ProgramConfig
 from v2g.errors import V2GError
 from v2g.hardware.faults import FAULTS
 from v2g.io.runtime.clock import Clock
-from v2g.observe import Observe, Scalar
+from v2g.observe import DEFECTS, Observe, Scalar
 from v2g.pki.certificates import load_certificate
 from v2g.text import printable, redacted
 
@@ -236,6 +236,8 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     """When the program started, ms of UTC."""
     program: str = ""
     """Version of the program."""
+    defects: int = 0
+    """Exceptions that no code expected, since the start: events `defect`, `station_defect` and `task_failed`."""
     csms: Csms = Csms()
     evses: tuple[Evse, ...] = ()
 
@@ -260,7 +262,7 @@ class StatusKeeper:
             csms = Csms("connecting", now, url=url, identity=config.station.identity)
         places = enumerate(config.places, 1)
         evses = tuple(_configured(number, place) for number, place in places)
-        self.latest = ChargerStatus(now, now, _program(), csms, evses)
+        self.latest = ChargerStatus(now, now, _program(), csms=csms, evses=evses)
         """The last picture."""
         self._evses = list(evses)
         self._sessions: list[deque[Session]] = [deque(maxlen=SESSIONS) for _ in evses]
@@ -296,6 +298,8 @@ class StatusKeeper:
 
     def saw(self, event: Observe) -> None:
         """Process an event of the charger."""
+        if (event.stage, event.name) in DEFECTS:
+            self.latest = replace(self.latest, defects=self.latest.defects + 1)
         if event.stage == "ocpp":
             self._csms(event)
         if event.stage not in _READ:

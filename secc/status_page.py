@@ -10,7 +10,6 @@ import errno
 import hashlib
 import hmac
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from secc.config import StatusPageConfig
 from secc.status import ChargerStatus, Evse, Line, Session, summary
 from v2g.errors import ConfigError, KeyAccessError, TransportError
 from v2g.io.http.server import BoundedServer, Handler
+from v2g.io.runtime.supervision import new_thread
 from v2g.observe import Observe
 from v2g.pki.keys import read_secret
 
@@ -67,7 +67,7 @@ class StatusPage:
             ) from None
         scheme, host = "http" if config.chain is None else "https", config.host
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="status page")
+        thread = new_thread(target=server.serve_forever, args=(0.1,), name="status page")
         thread.start()
         self._observe(Observe("program", "status_page", {"url": url}))
         try:

@@ -47,6 +47,10 @@ class Observe(msgspec.Struct, frozen=True):
         return (self.stage, self.name) in _ROUTINE
 
 
+DEFECTS: Final = frozenset({("program", "defect"), ("program", "task_failed"), ("ocpp", "station_defect")})
+"""Stage and name of events about exceptions that no code expects; programs count them."""
+
+
 def defect(error: BaseException) -> dict[str, Scalar]:
     """Return the fields that describe an exception that no code expects: `error`, and the end of its `traceback`."""
     lines = redacted("".join(traceback.format_exception(error)))

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from v2g.errors import CodecError, TransportError
+from v2g.io.runtime.supervision import new_thread
 from v2g_cli.demo.processes import Event, EventFile
 from v2g_cli.demo.story import describe
 from v2g_cli.live_state import STAGES, Run, fold
@@ -131,7 +132,7 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
         path = events or Path(folder) / "events.jsonl"
         new = _since_now(path)
         over = threading.Event()
-        shown = threading.Thread(target=_follow, args=(new, view, lambda: over.wait(_POLL_S)), name="live view")
+        shown = new_thread(target=_follow, args=(new, view, lambda: over.wait(_POLL_S)), name="live view", daemon=False)
         if terminal:
             logging.disable(logging.INFO)
         shown.start()

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.io.runtime.supervision import child
 from v2g_cli.output import say, terminal
 
 if TYPE_CHECKING:  # slow to load: other commands do without
@@ -166,7 +167,7 @@ async def _run(
         except OSError as error:
             raise TransportError(f"--control {control}: {error.strerror}", hint="choose another port") from None
         say(f"steps at 127.0.0.1:{port}", err=True)
-    running = asyncio.create_task(simulator.run(duration, look))
+    running = child(simulator.run(duration, look))
     with contextlib.suppress(ValueError, RuntimeError):  # signals come to the main thread only
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.cancel)

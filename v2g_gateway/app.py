@@ -8,6 +8,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, run
 from v2g.io.runtime.service_manager import notify
+from v2g.io.runtime.supervision import defects_reported
 from v2g_gateway.config import GatewayConfig, load_config
 from v2g_gateway.error_log import ErrorLog
 from v2g_gateway.gateway import Gateway
@@ -29,6 +30,7 @@ async def _run(config: GatewayConfig, events: Path | None) -> int:
         stack.callback(events_log.close)
         observe = ErrorLog(config.error_log, config.log, clock, events_log)
         stack.callback(observe.close)
+        stack.enter_context(defects_reported(observe))
         gateway = await Gateway.open(config, clock, observe)
         notify("READY=1")
         try:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from v2g.errors import CodecError, TransportError
-from v2g.io.runtime.supervision import Backoff
+from v2g.io.runtime.supervision import Backoff, child
 from v2g.io.storage.outbox import BEGINNING, END, BootName, Outbox, Position, Row
 from v2g.observe import Observe
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
@@ -524,7 +524,7 @@ class _Sending:
         return last.position
 
     def _start(self, delivery: bytes, *, old: bool) -> None:
-        task = asyncio.create_task(self._uplink.send(delivery), name="delivery")
+        task = child(self._uplink.send(delivery), name="delivery")
         self._tasks[task] = self._now()
         if old:
             self._old_tasks.add(task)

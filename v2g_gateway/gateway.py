@@ -21,7 +21,7 @@ from v2g.io.can import CanPort
 from v2g.io.can_link import complaints, read_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, child
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.renewal import POLL_S
@@ -285,7 +285,7 @@ class Gateway:
             second.start()
             self._observe(Observe("telemetry", "fallback_began", {"class": fallback.class_}))
             try:
-                tasks = [asyncio.create_task(each) for each in (self._delivery.run(second), self._first_again())]
+                tasks = [child(each) for each in (self._delivery.run(second), self._first_again())]
                 try:
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 finally:

@@ -12,6 +12,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.telemetry.columns import COMPACT_TYPE, is_compact
 from v2g.telemetry.delivery import (
@@ -145,7 +146,7 @@ class MqttUplink:
 
     def _connection(self, connected: bool) -> None:
         if connected:
-            self._announcing = asyncio.create_task(self._announce(), name="telemetry status")
+            self._announcing = spawn(self._announce(), name="telemetry status")
 
     async def _announce(self) -> None:
         with contextlib.suppress(TransportError):  # again with the next connection

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.supervision import spawn
 from v2g.io.websocket.client import OcppSocket, connect
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
@@ -239,7 +240,7 @@ class StationRunner:
     def _open(self, wanted: Connect) -> None:
         self._drop()
         if self._failure is not None:
-            self._connection = asyncio.get_running_loop().create_task(self._use(wanted))
+            self._connection = spawn(self._use(wanted))
             self._connections.add(self._connection)
             self._connection.add_done_callback(self._forget)
 
@@ -290,7 +291,7 @@ class StationRunner:
             self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls))
             return
         self._socket = socket
-        sender = asyncio.get_running_loop().create_task(self._send(socket))
+        sender = spawn(self._send(socket))
         try:
             self._guarded(lambda moment: self.core.opened(socket.version, moment))
             while self._connection is me:  # else the core has asked for another one

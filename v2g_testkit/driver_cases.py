@@ -31,6 +31,7 @@ from v2g.hardware.interfaces import (
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.driver import Kind
+from v2g.io.runtime.supervision import new_thread
 from v2g.ocpp.messages.base import MessageFormat
 from v2g_testkit.cases.case import Case
 
@@ -187,7 +188,7 @@ def _require(holds: bool, what: str) -> None:
 
 async def _cut(part: Any) -> None:
     """Cut as the watchdog does: from a thread."""
-    thread = threading.Thread(target=part.cut)
+    thread = new_thread(target=part.cut, name="cut", daemon=False)
     thread.start()
     while thread.is_alive():  # joining would stop the event loop
         await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
 from csms.config import ApiListener
 from v2g.errors import ConfigError
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, child
 from v2g.io.tls.gate import Gate, Strangers
 from v2g.io.tls.renewal import RenewedContext
 from v2g.pki.keys import load_key
@@ -55,7 +55,7 @@ class Api:
         """Load the application in the background, so that it does not delay the back end's start; the first request
         loads it if it comes earlier."""
         if self._application is None:
-            self._application = asyncio.get_running_loop().create_task(self._load())
+            self._application = child(self._load())
         return self._application
 
     async def close(self) -> None:

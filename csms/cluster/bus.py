@@ -11,12 +11,13 @@ machines.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import msgspec
 
 from v2g.errors import TransportError
+from v2g.io.runtime.supervision import child
 from v2g.ocpp.routes import Version
 
 
@@ -40,7 +41,7 @@ class Bus(ABC):
 
     def __init__(self, node: str) -> None:
         self.node: Final = node
-        self.answer: Callable[[bytes], Awaitable[bytes]] = _no_answer
+        self.answer: Callable[[bytes], Coroutine[Any, Any, bytes]] = _no_answer
         self.on_announcement: Callable[[bytes], None] = lambda _announcement: None
         self.moved: Callable[[str], None] = lambda _station_id: None
 
@@ -139,7 +140,7 @@ class LocalBus(Bus):
         member = self._hub.members.get(node)
         if member is None:
             raise TransportError(f"node {node} is gone")
-        answering = asyncio.ensure_future(member.answer(question))
+        answering = child(member.answer(question), name="answer")
         member.answering.add(answering)
         try:
             await asyncio.wait({answering}, timeout=timeout_s)

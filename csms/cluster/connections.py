@@ -13,6 +13,7 @@ import msgspec
 from csms.cluster.bus import Bus
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
+from v2g.io.runtime.supervision import spawn
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, action_of, request_type, response_type
 from v2g.ocpp.versions import read_payload, write_payload
@@ -144,7 +145,7 @@ class ConnectionRegistry:
         """Close the connection of a station that has connected to another node."""
         line = self._lines.pop(station_id, None)
         if line is not None:
-            task = asyncio.get_running_loop().create_task(line.close("connected again"))
+            task = spawn(line.close("connected again"))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 

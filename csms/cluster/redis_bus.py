@@ -23,6 +23,7 @@ from csms.cluster.bus import Bus, Claim
 from v2g import typed_json
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import wall_ns
+from v2g.io.runtime.supervision import spawn
 from v2g.ocpp.routes import Version
 
 _log = logging.getLogger(__name__)
@@ -437,7 +438,7 @@ class RedisBus(Bus):
                 self._something.set()
 
     def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = spawn(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from v2g.errors import StoreError, UnstorableError
+from v2g.io.runtime.supervision import new_thread
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class GroupCommit:
         self._queue: deque[_Job] = deque()
         self._condition = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread = new_thread(target=self._run, name="store")
         self._thread.start()
 
     async def run(self, work: Work) -> Any:

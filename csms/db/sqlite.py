@@ -13,6 +13,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from v2g.io.runtime.supervision import new_thread
+
 _log = logging.getLogger(__name__)
 
 READS: Final = "v2g_reads"
@@ -46,7 +48,7 @@ class Checkpoints:
         self._closed = threading.Event()
         self._written = False
         event.listen(engine, "commit", self._note)
-        self._thread = threading.Thread(target=self._run, name="store-checkpoints", daemon=True)
+        self._thread = new_thread(target=self._run, name="store-checkpoints")
         self._thread.start()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from csms.services.charging.smart_charging import SmartCharging
 from csms.services.charging.vehicle_prices import has_prices, with_prices
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
 from v2g.errors import OcppError, RefusedError, StoreError, V2GError
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
@@ -104,7 +105,7 @@ class Pusher:
         if self._pause is not None and not self._pause.done():
             self._pause.set_result(None)
         if self._begun and self._task is None and (self._needs or self._has_something()):
-            self._task = asyncio.get_running_loop().create_task(self.run())
+            self._task = spawn(self.run())
 
     def _has_something(self) -> bool:
         """Return whether there may be something to send without a vehicle's needs."""

@@ -10,6 +10,7 @@ from csms.telemetry.reception import keep, receive
 from csms.telemetry.workers import Done, Job, Settings, frame, read_frame
 from v2g import typed_json
 from v2g.errors import StoreError
+from v2g.io.runtime.supervision import spawn
 
 _job = typed_json.packed(Job)
 _settings = typed_json.packed(Settings)
@@ -26,7 +27,7 @@ async def _serve() -> None:
     tasks: set[asyncio.Task[None]] = set()
     try:
         while True:
-            task = asyncio.create_task(_do(_job(await read_frame(reader)), store, writer))
+            task = spawn(_do(_job(await read_frame(reader)), store, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
     except EOFError:

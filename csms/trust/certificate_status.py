@@ -14,6 +14,7 @@ from csms.trust.revocation_lists import RevocationLists
 from csms.trust.roots import load_anchors
 from v2g.errors import CertificateError, RevocationError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import child
 from v2g.io.tls.ocsp import ask, fetch_list
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
@@ -123,7 +124,7 @@ class CertificateStatus:
                 return cached.body, found
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.get_running_loop().create_task(self._fetch(url, question))
+            task = self._asking[key] = child(self._fetch(url, question))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         body = await asyncio.shield(task)
         found = judge(body, at=self._clock.now())

@@ -20,6 +20,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream
+from v2g.io.runtime.supervision import spawn
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType
@@ -260,7 +261,7 @@ class SafetyChannel:
     def _order(self, command: Command) -> None:
         slowly = self._hardware.execute(command)
         if slowly is not None:
-            self._tasks.add(task := self._loop.create_task(slowly))
+            self._tasks.add(task := spawn(slowly))
             task.add_done_callback(self._tasks.discard)
 
     def _report(self, reason: str) -> None:

@@ -33,6 +33,7 @@ from evcc.session.ports import (
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.io.simulation.dc_line import ChargerDc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -223,7 +224,7 @@ class SimulatedVehicle:
         if on_board is not None:
             on_board.on_change(self.step)
         self._publish()
-        self._stepper = asyncio.create_task(self._run(), name="battery")
+        self._stepper = spawn(self._run(), name="battery")
 
     @property
     def battery(self) -> BatteryState:

@@ -10,6 +10,7 @@ from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.datalink import ChargerLink
 from v2g.io.runtime.null_stream import NullStream
+from v2g.io.runtime.supervision import child
 from v2g.observe import Observe
 from v2g.slac.actions import FAILURES, Matched
 
@@ -112,7 +113,7 @@ class Fallback:
             self._link.hand_over()
         controller.observe(Observe("basic", "fallback", {"reason": reason, "way": way}))
         self._left = False
-        self._serving = asyncio.create_task(self._serve(way), name="basic charging")
+        self._serving = child(self._serve(way), name="basic charging")
         self._serving.add_done_callback(self._served)
         return True
 

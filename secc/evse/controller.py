@@ -38,6 +38,7 @@ from v2g.io.plc.link import PlcLink, open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, Runner
+from v2g.io.runtime.supervision import child
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
@@ -258,7 +259,7 @@ class EvseController:
 
     def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run the follow-up work of a session; the next vehicle and the program's end wait for it."""
-        task = asyncio.create_task(work, name="ending")
+        task = child(work, name="ending")
         self._endings.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -439,7 +440,7 @@ class EvseController:
         for fact in self.grid.facts:
             self.safety.fact(fact)
         unsubscribe = self.hardware.subscribe(runner.fact)
-        intervals = asyncio.create_task(visit.books.close_intervals(visit.interval_closed))
+        intervals = child(visit.books.close_intervals(visit.interval_closed))
         intervals.add_done_callback(lambda task: self._books_failed(task, runner))
         self._busy_changed()
         self._idling.look()

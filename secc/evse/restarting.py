@@ -8,6 +8,7 @@ from typing import Final
 
 from secc.evse.controller import EvseController
 from secc.session import ports
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 
 WORD: Final = "reset"
@@ -46,7 +47,7 @@ class Restarting:
                     controller.end(WORD, "ImmediateReset")
             asyncio.get_running_loop().call_later(GRACE_S, self._cut)
         if self._waiting is None:
-            self._waiting = asyncio.create_task(self._wait(expect), name="reset")
+            self._waiting = spawn(self._wait(expect), name="reset")
 
     def close(self) -> None:
         """Cancel: the program ends anyway."""

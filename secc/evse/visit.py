@@ -16,6 +16,7 @@ from secc.session.paused import Paused
 from v2g.energy.settlement.records import MeterStatus, SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.runner import Outcome
+from v2g.io.runtime.supervision import child
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
@@ -169,7 +170,7 @@ class Visit:
                 earlier, gone = self._controller.pauses.rejoin()
                 resumed = self._rejoin(earlier)
                 self._controller.hardware.execute(command)  # permits power again; requests for it wait
-                return asyncio.ensure_future(_both(gone, resumed))
+                return child(_both(gone, resumed))
             case ports.ForgetSession(reason=reason, stopped_reason=stopped):
                 return self._controller.pauses.forget(reason, stopped)
             case ports.SetPilot() | ports.LowerPilot():

@@ -36,7 +36,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
-from v2g.io.runtime.supervision import Backoff
+from v2g.io.runtime.supervision import Backoff, spawn
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.safety.agreement import Errors
@@ -227,7 +227,7 @@ class Evse(abc.ABC):
             self._watch_pilot(parts.pilot)
         self._interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
         self._drain()
-        self._reporter = asyncio.create_task(self._report_forever(), name="evse")
+        self._reporter = spawn(self._report_forever(), name="evse")
 
     # -- for the charger and the session
 
@@ -359,7 +359,7 @@ class Evse(abc.ABC):
         free = lock.vacant and (self._test is None or self._test.done())
         if free and now >= self._retry_at and self._retries < MOST_RETRIES:
             self._retries += 1
-            self._test = asyncio.create_task(self._self_test(), name="self-test")
+            self._test = spawn(self._self_test(), name="self-test")
 
     async def _self_test(self) -> None:
         """Command everything off, which also ends what a watchdog has cut; test it, and end the faults that a test

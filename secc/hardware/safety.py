@@ -6,7 +6,6 @@ themselves and reported as faults of the hardware.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -43,6 +42,7 @@ from v2g.hardware.interfaces import (
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
+from v2g.io.runtime.supervision import new_thread
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
@@ -409,7 +409,7 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
-        cutting = [threading.Thread(target=run_all, args=((part.cut,),), daemon=True) for part in self._parts]
+        cutting = [new_thread(target=run_all, args=((part.cut,),), name="cut") for part in self._parts]
         for each in cutting:
             each.start()
         for each in cutting:

@@ -19,7 +19,7 @@ from secc.station.settings import password_of, settings_of
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor, spawn
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -271,7 +271,7 @@ class Station:
     def _carry_out(self, command: Command) -> None:
         """Have the charger or the machine carry out a command, once there is an event loop."""
         if isinstance(command, Lock) and not command.locked:
-            task = asyncio.create_task(self._unlock(command), name="unlock")
+            task = spawn(self._unlock(command), name="unlock")
             self._unlockings.add(task)
             task.add_done_callback(self._unlockings.discard)
             return

@@ -146,6 +146,44 @@ async def get(csms: Running, path: str, role: Role = Role.ADMIN) -> Any:
         return await response.json()
 
 
+QUICK: dict[str, Any] = {"heartbeat_interval_s": 1, "call_timeout_s": 0.2}
+
+
+async def test_a_station_that_falls_silent_is_reported_and_disconnected(start: Start) -> None:
+    """Its websocket may still answer pings."""
+    async with start(ocpp=QUICK) as csms, csms.connect() as websocket:
+        point = Station21(STATION, websocket)
+        reading = asyncio.create_task(point.start())
+        await boot(point)
+        reading.cancel()
+        said = await csms.event("station_silent")
+        assert said["silent_s"] >= 3
+        await csms.event("station_disconnected")
+
+
+async def test_a_quiet_station_that_answers_is_left_alone(start: Start) -> None:
+    """It may have another interval of heartbeats."""
+
+    class Quiet(Station21):
+        @on("TriggerMessage")
+        async def trigger(self, requested_message: str, **_: Any) -> Any:
+            self.transfers.append({"asked": requested_message})
+            self.gate.set()
+            return result21.TriggerMessage(status="Accepted")
+
+    async with start(ocpp=QUICK) as csms, csms.connect() as websocket:
+        point = Quiet(STATION, websocket)
+        reading = asyncio.create_task(point.start())
+        point.gate.clear()
+        await boot(point)
+        async with asyncio.timeout(10):
+            await point.gate.wait()
+        assert (await point.call(call21.Heartbeat(), suppress=False)).current_time
+        assert point.transfers == [{"asked": "Heartbeat"}]
+        assert csms.events("station_silent") == []
+        reading.cancel()
+
+
 @pytest.mark.parametrize("version", ["ocpp2.1", "ocpp2.0.1"])
 async def test_a_transaction_of_an_independent_station_is_kept_with_registers_and_signature(
     csms: Running, version: str

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.hardware.power_modules.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
+from v2g.io.runtime.supervision import new_thread
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class CanPort:
         self._given, self._taken = 0, 0  # frames: only the thread writes the first, only the loop the second
         self._lost, self._lost_reported, self._lost_at = 0, 0, -math.inf
         self._closed, self._failed, self._failure = threading.Event(), asyncio.Event(), ""
-        self._reader = threading.Thread(target=self._read, name=self._name, daemon=True)
+        self._reader = new_thread(target=self._read, name=self._name)
         if on_frame is not None:
             self._reader.start()
 

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from v2g import typed_json
 from v2g.errors import ConfigError
+from v2g.io.runtime.supervision import child
 from v2g_cli.conform import report as conform_report
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_testkit.cases.case import Case, Described, Result, Verdict
@@ -127,7 +128,7 @@ async def run_devices(runs: Sequence[Callable[[], Awaitable[None]]], parallel: i
         async with free:
             await run()
 
-    tasks = [asyncio.create_task(one(run)) for run in runs]
+    tasks = [child(one(run)) for run in runs]
     try:
         with _alone():
             await asyncio.gather(*tasks)

@@ -1,11 +1,11 @@
 """An OpenADR VTN beside a demo, in a thread of its own: it publishes prices and an event, and takes reports."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from v2g.io.runtime.supervision import new_thread
 from v2g_testkit.vtn import CLIENTS, Vtn
 
 SECRET: Final = CLIENTS["ven_client"]
@@ -20,7 +20,7 @@ class DemoVtn:
     def __init__(self, utc_ms: Callable[[], int]) -> None:
         self._loop = asyncio.new_event_loop()
         self._vtn = Vtn(now=lambda: datetime.fromtimestamp(utc_ms() / 1000, UTC), token_s=10**9)
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread = new_thread(target=self._loop.run_forever, name="VTN")
         self._thread.start()
         self.port: int = asyncio.run_coroutine_threadsafe(self._vtn.start(0), self._loop).result()
         self._program = self._vtn.put("programs", {"programName": "demo"})["id"]

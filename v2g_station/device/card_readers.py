@@ -9,6 +9,7 @@ from typing import Final
 from v2g.hardware.interfaces import CardReader, CardType
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.text import printable
@@ -47,7 +48,7 @@ class CardReaders:
         """Open the readers, and keep them open."""
         for number, each in enumerate(self._readers, 1):
             run = keep_open(each.open, partial(self._use, number), partial(self._lost, number))
-            self._tasks.append(asyncio.get_running_loop().create_task(run, name="card reader"))
+            self._tasks.append(spawn(run, name="card reader"))
 
     async def close(self) -> None:
         """Close the readers."""

@@ -19,6 +19,7 @@ from msgspec import Meta
 from v2g.config import Table
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
@@ -63,7 +64,7 @@ class _Newest:
     def put(self, shown: Mapping[str, Any]) -> None:
         self._waiting = shown
         if self._running is None or self._running.done():
-            self._running = asyncio.get_running_loop().create_task(self._run(), name="display")
+            self._running = spawn(self._run(), name="display")
 
     async def close(self) -> None:
         if self._running is not None:
@@ -106,7 +107,7 @@ class Display:
         """Open the display of a driver, and keep it open."""
         if self._open_panel is not None:
             run = keep_open(partial(self._opened, self._open_panel), self._use_panel, self._panel_lost)
-            self._keeping = asyncio.get_running_loop().create_task(run, name="display driver")
+            self._keeping = spawn(run, name="display driver")
 
     def show(self, command: Show) -> None:
         """Display these in turn; if empty, the charger's own screen."""

@@ -20,6 +20,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.pki.keys import save_secret
@@ -135,7 +136,7 @@ class Firmware:
 
     def _begin(self, work: Coroutine[Any, Any, None], cancel: Cancel | None = None) -> None:
         self.cancel()
-        self._running = asyncio.get_running_loop().create_task(self._guard(work), name="firmware"), cancel or Cancel()
+        self._running = spawn(self._guard(work), name="firmware"), cancel or Cancel()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a step and report its failure as an OCPP status."""

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from v2g.errors import TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.runtime.supervision import new_thread, spawn
 from v2g.ocpp.messages.firmware import PublishFirmwareStatus
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware_publishing import Fetched, Publish, PublishProgress, Unpublish
@@ -74,7 +75,7 @@ class Publisher:
             case Publish(checksum=checksum):
                 cancel = Cancel()
                 work = self._publish(command, cancel)
-                self._tasks[checksum] = asyncio.get_running_loop().create_task(work, name="publish"), cancel
+                self._tasks[checksum] = spawn(work, name="publish"), cancel
             case Unpublish(checksum=checksum):
                 if self._server is not None:
                     self._server.found.pop(checksum, None)
@@ -160,9 +161,7 @@ class Publisher:
 
             config = self._config
             self._server = FirmwareServer(config.address, config.port, config.most_clients, fetching)
-            self._thread = threading.Thread(
-                target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True, name="firmware server"
-            )
+            self._thread = new_thread(target=self._server.serve_forever, args=(0.2,), name="firmware server")
             self._thread.start()
         return self._server
 

@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from v2g.errors import OcppError, TransferError, TransferFailure
 from v2g.io.http.cancel import Cancel
+from v2g.io.runtime.supervision import spawn
 from v2g.io.storage.growing_file import MIB, generations
 from v2g.ocpp.messages.diagnostics import UploadLogStatus
 from v2g.ocpp.times import parse_time
@@ -202,7 +203,7 @@ class LogUploads:
         """Upload a log; the previous upload has been cancelled."""
         self.cancel()
         cancel = Cancel()
-        task = asyncio.get_running_loop().create_task(self._carry(command, cancel), name="log upload")
+        task = spawn(self._carry(command, cancel), name="log upload")
         self._running = command.request_id, task, cancel
 
     def cancel(self, request_id: int | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Reserve
 from v2g.io.hardware.zvt_terminal import ZvtTerminal
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g_station.blocks.evse import Fact
 from v2g_station.device.terminal_config import TerminalConfig
@@ -39,7 +40,7 @@ class PaymentTerminal:
 
     def start(self) -> None:
         """Connect, and stay connected."""
-        self._task = asyncio.get_running_loop().create_task(self._terminal.run(), name="payment terminal")
+        self._task = spawn(self._terminal.run(), name="payment terminal")
 
     async def close(self) -> None:
         """Disconnect from the terminal."""

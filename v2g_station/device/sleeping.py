@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
@@ -50,7 +51,7 @@ class Sleeping:
         self._wanted[number] = command.asleep
         task = self._running.get(number)
         if task is None or task.done():
-            self._running[number] = asyncio.create_task(self._follow(number), name="sleep")
+            self._running[number] = spawn(self._follow(number), name="sleep")
 
     async def finished(self) -> None:
         """Wait until nothing is in progress."""

@@ -15,6 +15,7 @@ from msgspec import Meta
 from v2g.energy.frequency_trace import load_grid_trace
 from v2g.errors import KeyAccessError
 from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
@@ -320,7 +321,7 @@ class SimulatedStation:
         self._restart.clear()
         for fact in self.site.started(self._clock.elapsed_ms()):
             self._notify(fact)
-        tasks = [asyncio.create_task(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
+        tasks = [spawn(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
         try:
             await self._restart.wait()
         finally:
@@ -484,7 +485,7 @@ class Simulator:
         try:
             async with asyncio.timeout(duration_s):
                 for station in self.stations:
-                    tasks.append(asyncio.create_task(station.run()))
+                    tasks.append(spawn(station.run()))
                     await asyncio.sleep(1 / self.fleet.ramp_per_s)
                     if len(tasks) % max(1, int(self.fleet.ramp_per_s)) == 0:
                         look(self)

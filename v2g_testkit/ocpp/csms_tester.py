@@ -19,6 +19,7 @@ from cryptography import x509
 
 from v2g.errors import OcppError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import child, spawn
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
@@ -211,7 +212,7 @@ class CsmsTest(CaseTest):
         socket = await self._tester.network.connect(attempt, self.version)
         self._station = attempt.station
         self._connection = Connection(socket, self._inbox, role="station", answer=self._answer, log=self._log)
-        self._reader = asyncio.create_task(self._connection.run())
+        self._reader = spawn(self._connection.run())
 
     async def disconnect(self) -> None:
         """End the connection, if there is one."""
@@ -325,9 +326,9 @@ class CsmsTest(CaseTest):
         self.forget(awaited)
         self._tester.asked |= {action, awaited}
         step = OperatorStep(self._station.identity, action, payload)
-        doing = asyncio.create_task(self._tester.operator.do(step))
+        doing = child(self._tester.operator.do(step))
         self._stack.callback(doing.cancel)
-        came = asyncio.create_task(self._inbox.take(having(awaited, {}), OPERATOR_S, keep=True))
+        came = child(self._inbox.take(having(awaited, {}), OPERATOR_S, keep=True))
         try:
             await asyncio.wait({doing, came}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({doing}, timeout=self.declared.seconds)

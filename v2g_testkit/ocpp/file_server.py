@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from v2g.io.http.server import BoundedServer, Handler
+from v2g.io.runtime.supervision import new_thread
 
 LONGEST_HOLD_S: Final = 120.0
 """After what time a held transfer continues by itself."""
@@ -49,7 +50,7 @@ class FileServer:
         """Listen, if that has not begun; return the port. Raises OSError."""
         if self._server is None:
             self._server = _Server(self.host, self._port, self, self._tls)
-            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="files", daemon=True).start()
+            new_thread(target=self._server.serve_forever, args=(0.05,), name="files").start()
         return self._server.server_port
 
     def stop(self) -> None:

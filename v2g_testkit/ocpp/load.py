@@ -23,6 +23,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import ConfigError, TransportError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT
 from v2g.ocpp.times import format_time
@@ -216,7 +217,7 @@ class Load:
             self.address = found[0][4]
         self.phase, self._began = phase, loop.time()
         self.failures = Counter()
-        showing = asyncio.create_task(self._show())
+        showing = spawn(self._show())
         try:
             await {
                 "ramp": self._ramp, "steady": self._steady, "slow": self._slow, "storm": self._storm,
@@ -262,7 +263,7 @@ class Load:
             ("StatusNotification", plan.status_every_s), ("MeterValues", plan.meter_every_s),
         )  # fmt: skip
         charging = [each for each in self.stations if each.online]
-        pinging = asyncio.create_task(self._ping(charging))
+        pinging = spawn(self._ping(charging))
         try:
             await _all(
                 each.works([(action, every) for action, every in rates if every], plan.steady_s, number / len(charging))
@@ -284,7 +285,7 @@ class Load:
     async def _slow(self) -> None:
         slow = [each for each in self.stations if each.online][-self.plan.slow_readers or len(self.stations) :]
         others = [each for each in self.stations if each.online and each not in slow][:_OBSERVED]
-        reading = [asyncio.create_task(each.floods(self.plan.unread)) for each in slow]
+        reading = [spawn(each.floods(self.plan.unread)) for each in slow]
         try:
             every = min(1.0, self.plan.slow_s / 10)
             await _all(

@@ -86,6 +86,10 @@ class RequestPipeline:
         hint = f"permission {operation.permission.value} required; ask the administrator"
         raise ApiError(403, f"{principal.role.value} may not do that", hint)
 
+    def options(self, connection: Connection) -> None:
+        """Throttle OPTIONS, which the framework answers with the methods of a route. Raises ApiError 429."""
+        self._throttle(f"peer:{connection.client.host if connection.client else ''}")
+
     def _throttle(self, caller: str) -> None:
         wait_s = self._buckets.take(caller, self.clock.monotonic())
         if wait_s > 0:
@@ -173,7 +177,11 @@ class Authentication(AbstractAuthenticationMiddleware):
 
 async def permitted(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard every declared operation. A guard that is no coroutine would run in a thread: 0.1 ms a request."""
-    pipeline_of(connection).permit(handler.opt["operation"], connection)
+    operation: Operation | None = handler.opt.get("operation")
+    if operation is None:
+        pipeline_of(connection).options(connection)
+    else:
+        pipeline_of(connection).permit(operation, connection)
 
 
 def measured(app: ASGIApp) -> ASGIApp:
@@ -181,12 +189,13 @@ def measured(app: ASGIApp) -> ASGIApp:
 
     async def measure(scope: Scope, receive: Receive, send: Send) -> None:
         pipeline: RequestPipeline = scope["state"]["pipeline"]
-        operation: Operation = scope["route_handler"].opt["operation"]
+        operation: Operation | None = scope["route_handler"].opt.get("operation")
+        name = "options" if operation is None else operation.name
         begun = pipeline.clock.monotonic()
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                pipeline.metrics.http_answered(operation.name, message["status"], pipeline.clock.monotonic() - begun)
+                pipeline.metrics.http_answered(name, message["status"], pipeline.clock.monotonic() - begun)
             await send(message)
 
         await app(scope, receive, note)

@@ -22,6 +22,7 @@ from csms.services.diagnostics.webhook_calls import call_webhook
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 
 _LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
@@ -138,7 +139,7 @@ class _Courier:
         self.wake = asyncio.Event()
         self._deliver = deliver
         self._webhook_id = webhook_id
-        self._task = asyncio.create_task(self._run())
+        self._task = spawn(self._run())
 
     async def close(self) -> None:
         """Stop; claimed deliveries are made after their lease, by any node."""

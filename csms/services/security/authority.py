@@ -17,6 +17,7 @@ from csms.domain.security.station_ca import Authority, delivered, is_root_of, re
 from v2g.errors import CertificateError, ConfigError, RefusedError, V2GError
 from v2g.io.keys import load_credentials
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.remote_control import TriggerMessageRequest, TriggerMessageResponse
@@ -134,7 +135,7 @@ class StationCa:
             certificate = await asyncio.to_thread(sign, asked, authority, serial, at)
             await self._deliver(station_id, request, certificate, delivered(certificate, authority))
 
-        task = asyncio.get_running_loop().create_task(work())
+        task = spawn(work())
         self._under_way[station_id, kind or ""] = task
         task.add_done_callback(lambda _: self._under_way.pop((station_id, kind or ""), None))
         return SignCertificateResponse(status="Accepted")

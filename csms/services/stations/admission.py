@@ -32,6 +32,7 @@ from csms.domain.stations.admission import Admission, Decision, Known, admit
 from csms.domain.stations.connection_faults import Fault, SecurityProfile
 from v2g.errors import CertificateError, OcppError, RefusedError, V2GError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
@@ -160,7 +161,7 @@ class StationAdmissions:
         self._keep_soon(address, faults.tls_without_need())
 
     def _keep_soon(self, address: str, fault: Fault) -> None:
-        task = asyncio.get_running_loop().create_task(self._keep("", address, fault))
+        task = spawn(self._keep("", address, fault))
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
 

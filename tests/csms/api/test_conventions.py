@@ -40,6 +40,35 @@ async def test_every_route_denies_every_role_that_its_permission_does_not_allow(
             assert answer.headers["content-type"] == "application/problem+json"
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+
+
+@pytest.mark.requirement("R96", "R151")
+@pytest.mark.parametrize("token", [None, "wrong", "right"])
+async def test_every_method_on_every_route_has_an_answer(ask: ApiClient, token: str | None) -> None:
+    """None is a failure of the back end, and none without the token does more than to name the methods of a route."""
+    declared: dict[str, set[str]] = {}
+    for operation in OPERATIONS:
+        declared.setdefault(path_of(operation), set()).add(operation.method)
+    public = {(each.method, path_of(each)) for each in OPERATIONS if each.permission is Permission.PUBLIC}
+    streams = {(each.method, path_of(each)) for each in OPERATIONS if each.streams}
+    for path, methods in declared.items():
+        for method in METHODS:
+            if token == "right" and (method, path) in streams:
+                continue
+            wrong = "wrong" if token == "wrong" else None
+            answer = await ask(method, path, role=Role.ADMIN if token == "right" else None, token=wrong)
+            where = method, path, answer.status
+            assert answer.status < 500, where
+            if method == "OPTIONS":
+                assert answer.status == 204, where
+                assert {"OPTIONS"} < {each.strip() for each in answer.headers["allow"].split(",")}, where
+            elif method not in methods:
+                assert answer.status == 405, where
+            elif token != "right" and (method, path) not in public:
+                assert answer.status == 401, where
+
+
 def test_the_roles_and_the_routes_cover_every_permission() -> None:
     assert set(ALLOWED) == set(Role)
     assert ALLOWED[Role.ADMIN] == set(Permission)

@@ -125,7 +125,7 @@ async def test_a_handler_that_breaks_is_reported_and_its_connection_closed() -> 
         stream = await plain_tcp.connect("::1", server.port, timeout=2)
         assert await is_over(stream)
         await stream.close()
-    assert told == ["connection handler failed"]
+    assert told == ["task PlainServer._serve_one failed"]
     await server.close()
 
 

@@ -2,9 +2,19 @@
 
 import asyncio
 
+import pytest
+
 from tests.virtual_time import VirtualLoop
 from v2g.errors import StoreError
-from v2g.io.runtime.supervision import FIRST_PAUSE_S, LONGEST_PAUSE_S, Supervisor
+from v2g.io.runtime.supervision import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    Supervisor,
+    child,
+    defects_reported,
+    new_thread,
+    spawn,
+)
 from v2g.observe import Observe
 
 
@@ -85,4 +95,53 @@ async def test_a_task_that_returns_is_done_and_closing_ends_the_others() -> None
     await asyncio.sleep(0)
     await supervisor.close()
     assert ended.is_set()
+    assert events == []
+
+
+async def fail() -> None:
+    """Fail."""
+    raise ZeroDivisionError("on purpose")
+
+
+async def until(events: list[Observe], count: int) -> None:
+    """Wait for so many events."""
+    async with asyncio.timeout(10):
+        while len(events) < count:
+            await asyncio.sleep(0)
+
+
+async def test_what_no_code_handles_is_an_event_whether_task_callback_timer_or_thread() -> None:
+    """Each with where it was, what it was, and its traceback, which leads to the line."""
+    events: list[Observe] = []
+    loop = asyncio.get_running_loop()
+    with defects_reported(events.append):
+        spawn(fail(), name="background")
+        await until(events, 1)
+        loop.call_later(0, failing)
+        await until(events, 2)
+        new_thread(target=failing, name="worker").start()
+        await until(events, 3)
+    assert {(event.stage, event.name) for event in events} == {("program", "defect")}
+    assert [event.data["error"] for event in events] == ["ZeroDivisionError: on purpose"] * 3
+    assert [str(event.data["where"]).split()[:2] for event in events] == [
+        ["task", "background"],
+        ["Exception", "in"],
+        ["thread", "worker"],
+    ]
+    assert all("test_supervision.py" in str(event.data["traceback"]) for event in events)
+
+
+def failing() -> None:
+    """Fail."""
+    raise ZeroDivisionError("on purpose")
+
+
+async def test_the_exception_of_a_child_goes_to_its_parent_only() -> None:
+    events: list[Observe] = []
+    with defects_reported(events.append):
+        with pytest.raises(ZeroDivisionError, match="on purpose"):
+            await child(fail())
+        cancelled = spawn(asyncio.sleep(60))
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
     assert events == []

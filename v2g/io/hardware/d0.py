@@ -12,6 +12,7 @@ from v2g.hardware.meters.obis import values_of_codes
 from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.io.serial_port import SerialPort
 
 START_S: Final = 20.0
@@ -72,7 +73,7 @@ class D0Meter(MeterReadings):
     async def open(self) -> None:
         """Open the port and wait for the first reading. Raises TransportError without one."""
         self._connect(SIGN_ON_BAUD_RATE if self._config.request else self._config.baud_rate)
-        self._task = asyncio.create_task(self._run(), name="meter")
+        self._task = spawn(self._run(), name="meter")
         try:
             hint = "is the head on the meter, and protocol, baud_rate and parity right? Some meters need their PIN"
             await self._first(START_S, hint)

@@ -13,6 +13,7 @@ from v2g.errors import CodecError, TransportError
 from v2g.hardware.energy_manager.commands import Refused, StationState, Take, read_command
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
+from v2g.io.runtime.supervision import spawn
 
 MOST_REFUSALS: Final = 16
 """Limit of queued rejections; further ones are not reported."""
@@ -43,7 +44,7 @@ class MqttEnergyManager:
     async def open(self) -> None:
         """See EnergyManagerLink: it connects whenever the broker is reachable."""
         self._client.start()
-        self._telling = asyncio.create_task(self._publish_loop(), name="energy manager")
+        self._telling = spawn(self._publish_loop(), name="energy manager")
 
     def notify(self, state: StationState) -> None:
         """See EnergyManagerLink."""

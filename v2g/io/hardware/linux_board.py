@@ -29,6 +29,7 @@ from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines
 from v2g.io.hardware.sysfs import AdcInput, PwmOutput
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import new_thread
 
 T = TypeVar("T")
 
@@ -255,7 +256,7 @@ class LinuxBoard(ReportingPilot):
         self._came = asyncio.Event()
         self._oscillator.set(self._signal.percent)
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="control pilot", daemon=True)
+        self._thread = new_thread(target=self._run, name="control pilot")
         self._thread.start()
         self._timer = self._loop.call_later(0, self._tick)
 
@@ -423,7 +424,7 @@ class LinuxBoard(ReportingPilot):
     def _open_aside(self) -> None:
         """Open the contactor in a thread of its own, which may hang."""
         if self._opening is None or not self._opening.is_alive():
-            self._opening = threading.Thread(target=self._try_to_open, name="contactor", daemon=True)
+            self._opening = new_thread(target=self._try_to_open, name="contactor")
             self._opening.start()
 
     def _try_to_open(self) -> None:

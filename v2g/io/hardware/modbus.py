@@ -19,6 +19,7 @@ from v2g.hardware.meters.sunspec import find_model
 from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 
 if TYPE_CHECKING:
     from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -113,7 +114,7 @@ class ModbusMeter(MeterReadings):
             raise TransportError(f"the meter's port {config.device} does not exist", hint=hint)
         self._client = _client(config)
         await self._client.connect()
-        self._task = asyncio.create_task(self._poll_forever(), name="meter")
+        self._task = spawn(self._poll_forever(), name="meter")
         way = "device, baud_rate, parity" if config.device else "host, port"
         try:
             await self._first(START_S, f"{way}, unit and map of [hardware.modbus] must match the meter")

@@ -7,7 +7,6 @@ import functools
 import http.client
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +16,7 @@ import msgspec
 
 from v2g.errors import TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.runtime.supervision import new_thread
 
 Result = TypeVar("Result")
 
@@ -267,7 +267,7 @@ async def request(
             except BaseException as error:  # noqa: BLE001 - it is passed on
                 done.set_exception(error)
 
-    threading.Thread(target=run, name="http", daemon=True).start()
+    new_thread(target=run, name="http").start()
     try:
         async with asyncio.timeout(timeout_s):
             return await asyncio.wrap_future(done)

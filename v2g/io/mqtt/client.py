@@ -27,7 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
-from v2g.io.runtime.supervision import Backoff
+from v2g.io.runtime.supervision import Backoff, spawn
 from v2g.io.tls.renewal import RenewedContext
 from v2g.observe import Observe
 
@@ -358,7 +358,7 @@ class MqttClient:
         self._failing = reason
 
     def _deliver(self, client: paho.Client, message: paho.MQTTMessage, connection: int) -> None:
-        task = asyncio.ensure_future(self._handle(client, message, connection))
+        task = spawn(self._handle(client, message, connection))
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
         if message.qos == 0:

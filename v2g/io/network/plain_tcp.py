@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from v2g.errors import ConfigError, TransportError
 from v2g.io.network.tcp_listener import start_server
+from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.endpoint import TlsProfile
 from v2g.iso15118.select import TRANSPORTS, EditionName
 from v2g.observe import Observe
@@ -140,16 +141,10 @@ class PlainServer:
             writer.transport.abort()
             return
         recording = self._recorder.open(writer, server=True) if self._recorder is not None else None
-        task = asyncio.create_task(self._serve_one(PlainStream(reader, writer, recording)))
+        task = spawn(self._serve_one(PlainStream(reader, writer, recording)))
         self._tasks.add(task)
         task.add_done_callback(lambda _: writer.transport.abort())
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            context = {"message": "connection handler failed", "exception": task.exception(), "task": task}
-            task.get_loop().call_exception_handler(context)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve_one(self, stream: PlainStream) -> None:
         try:

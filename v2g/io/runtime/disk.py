@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from v2g.io.runtime.supervision import new_thread
+
 T = TypeVar("T")
 
 MOST_THREADS: Final = 8
@@ -46,7 +48,7 @@ class DiskThread:
 
         if self._thread is None:
             # A crashing program does not wait for it: unconfirmed work is not relied on.
-            self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
+            self._thread = new_thread(target=self._run, name="disk")
             self._thread.start()
         self._jobs.put((work, notify, loop))
         return future

@@ -17,6 +17,7 @@ from v2g.errors import ConfigError, V2GError
 from v2g.extras import extras_named
 from v2g.io.runtime.config_files import expired
 from v2g.io.runtime.service_manager import feed_watchdog, notify
+from v2g.io.runtime.supervision import child, spawn
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles, reopen_all
 from v2g.text import printable, redacted
 
@@ -204,7 +205,7 @@ def run(
 
 
 async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, end: OrderlyEnd) -> int:
-    task = asyncio.create_task(program)
+    task = child(program)
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -216,7 +217,7 @@ async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, 
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(0):
         loop.add_signal_handler(signal.SIGHUP, reopen_all)
-    feeding = asyncio.create_task(feed_watchdog())
+    feeding = spawn(feed_watchdog())
     try:
         return await task
     except asyncio.CancelledError:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from v2g.errors import StoreError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import child
 from v2g.iso15118.engine.core import Core
 from v2g.iso15118.engine.session import Action, Close, Command, Fact, Send
 from v2g.observe import Observe, Scalar
@@ -84,7 +85,7 @@ class Runner:
 
     async def run(self) -> str:
         """Run to the end; return the reason of Close. Raises local defects, not the peer's, with all stopped safely."""
-        reader = asyncio.create_task(self._read())
+        reader = child(self._read())
         try:
             self._feed(self._session.start)
             await self._write()
@@ -217,7 +218,7 @@ class Runner:
         if asyncio.isfuture(outcome) and done == self._done:
             self._hold(outcome)
             return
-        task = asyncio.ensure_future(outcome)
+        task = outcome if asyncio.isfuture(outcome) else child(outcome)
         self._tasks.add(task)
         task.add_done_callback(done)
 

@@ -1,16 +1,86 @@
-"""Background tasks that a program relies on: a failed one is reported and restarted."""
+"""The parents of all tasks and threads: whatever fails is reported at once, and nothing ends unnoticed.
+
+Every task and thread of the programs begins here, which a test enforces: `Supervisor.keep` for work that a program
+relies on, and which is restarted; `child` for a part of the caller, which awaits it; `spawn` and `thread` for work
+that nothing awaits. `defects_reported` makes events of exceptions that no code handles, also those of callbacks.
+"""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Final, TypeVar
 
-from v2g.observe import Observe
+from v2g.errors import V2GError
+from v2g.observe import Observe, Scalar, defect
 
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
+
+
+T = TypeVar("T")
+
+_running: Final[set[asyncio.Task[Any]]] = set()
+"""The event loop itself does not keep tasks from being deleted."""
+
+
+def child(work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+    """Run a part of the caller, which awaits it or handles its end, and so gets its exception."""
+    return asyncio.create_task(work, name=name or getattr(work, "__qualname__", None))
+
+
+def spawn(work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+    """Run something that nothing awaits; an exception goes to the event loop's handler at once."""
+    task = child(work, name=name)
+    _running.add(task)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _running.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        context = {"message": f"task {task.get_name()} failed", "exception": error, "task": task}
+        task.get_loop().call_exception_handler(context)
+
+
+def new_thread(
+    target: Callable[..., object], *, name: str, args: tuple[Any, ...] = (), daemon: bool = True
+) -> threading.Thread:
+    """Return a thread, to be started; an exception in it goes to `threading.excepthook`."""
+    return threading.Thread(target=target, args=args, name=name, daemon=daemon)
+
+
+@contextlib.contextmanager
+def defects_reported(observe: Callable[[Observe], None]) -> Iterator[None]:
+    """Make the event `program defect` (`where`, `error`, `traceback`) of each exception that no code handles: of
+    tasks, callbacks and timers of the running event loop, and of threads."""
+    loop = asyncio.get_running_loop()
+    handler, hook = loop.get_exception_handler(), threading.excepthook
+
+    def on_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        if isinstance(error := context.get("exception"), Exception):
+            observe(Observe("program", "defect", {"where": str(context.get("message"))[:200], **defect(error)}))
+
+    def on_thread(arguments: threading.ExceptHookArgs) -> None:
+        error, where = arguments.exc_value, f"thread {arguments.thread.name if arguments.thread else ''}"
+        _log.error("%s failed", where, exc_info=error)
+        if isinstance(error, Exception):
+            event = Observe("program", "defect", {"where": where, **defect(error)})
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
+                loop.call_soon_threadsafe(observe, event)
+
+    loop.set_exception_handler(on_loop)
+    threading.excepthook = on_thread
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(handler)
+        threading.excepthook = hook
 
 
 class Backoff:
@@ -46,7 +116,7 @@ class Supervisor:
 
         When it returns the task is completed.
         """
-        task = asyncio.create_task(self._keep(name, work), name=name)
+        task = spawn(self._keep(name, work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -63,8 +133,14 @@ class Supervisor:
                     backoff.reset()
                 pause_s = backoff.pause_s()
                 _log.error("task %s failed and restarts in %g s", name, pause_s, exc_info=error)
-                reason = f"{type(error).__name__}: {error}"
-                self._observe(Observe("program", "task_failed", {"task": name, "error": reason, "again_s": pause_s}))
+                data: dict[str, Scalar] = {
+                    "task": name,
+                    "error": f"{type(error).__name__}: {error}",
+                    "again_s": pause_s,
+                }
+                if not isinstance(error, V2GError):
+                    data |= defect(error)
+                self._observe(Observe("program", "task_failed", data))
             await asyncio.sleep(pause_s)
 
     async def close(self) -> None:

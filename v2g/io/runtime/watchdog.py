@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from v2g.io.runtime.run_all import run_all
+from v2g.io.runtime.supervision import new_thread
 
 WAKE_S: Final = 0.05
 """Interval of checks, s."""
@@ -36,7 +37,7 @@ class Watchdog:
         self._wake_s, self._most = wake_s, max(1, round(hung_s / wake_s))
         self._watched: list[_Monitored] = []
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread = new_thread(target=self._run, name="watchdog")
 
     def watch(self, cut: Callable[[], None]) -> Callable[[], None]:
         """Return a function that must be called regularly; otherwise `cut` is called, once, in the thread: it must

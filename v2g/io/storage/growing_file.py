@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
+from v2g.io.runtime.supervision import new_thread
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class LogFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def in_a_thread(work: Callable[[], None]) -> None:
     """Run work in a daemon thread, which does not delay the program's end."""
-    threading.Thread(target=work, name="files", daemon=True).start()
+    new_thread(target=work, name="files").start()
 
 
 class GrowingFile:

@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
+from v2g.io.runtime.supervision import child, spawn
+
 MAX_STRANGERS: Final = 4096
 """Limit of unauthenticated connections: enough for a fleet that reconnects at once."""
 
@@ -98,7 +100,7 @@ class Gate(asyncio.Protocol):
             self._pass_on(self._tcp)
             return
         self._tcp.pause_reading()
-        self._handshake = asyncio.get_running_loop().create_task(self._shake(self._tcp, self._context))
+        self._handshake = spawn(self._shake(self._tcp, self._context))
 
     def data_received(self, data: bytes) -> None:
         """Buffer data that arrives with the end of the handshake."""
@@ -119,7 +121,7 @@ class Gate(asyncio.Protocol):
             return
         early, self._early = self._early, bytearray()
         loop = asyncio.get_running_loop()
-        shaking = loop.create_task(
+        shaking = child(
             loop.start_tls(
                 tcp,
                 self,

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.network.tcp_listener import start_server
+from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
 from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
@@ -73,7 +74,7 @@ class TlsServer:
         raise TransportError(f"{host} has no free port from {ports[0]} to {ports[-1]}")
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve_one(reader, writer))
+        task = spawn(self._serve_one(reader, writer))
         self._tasks.add(task)
         self._handshakes[task] = _address(writer)
         if len(self._handshakes) > MAX_HANDSHAKES:
@@ -91,9 +92,6 @@ class TlsServer:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._handshakes.pop(task, None)
-        if not task.cancelled() and task.exception() is not None:
-            context = {"message": "TLS connection handler failed", "exception": task.exception(), "task": task}
-            task.get_loop().call_exception_handler(context)
 
     def _open(self, writer: asyncio.StreamWriter, first: bytes) -> Channel | None:
         """Return the channel by the client's first bytes; unusable own credentials cost this connection only."""

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from v2g.errors import OcppError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.io.websocket.client import OcppSocket
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
@@ -45,6 +46,7 @@ class RpcConnection:
         "_tap",
         "_timer",
         "_writing",
+        "heard",
         "socket",
     )
 
@@ -74,6 +76,8 @@ class RpcConnection:
         self._handlers: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: float | None = None
+        self.heard = clock.monotonic()
+        """When the peer last sent a frame, s on the monotonic clock; at first, when it connected."""
 
     @property
     def version(self) -> Version:
@@ -121,7 +125,8 @@ class RpcConnection:
 
     def _receive(self, text: str) -> None:
         self._tap("received", text)
-        self._peer.receive(text, self._clock.monotonic())
+        self.heard = self._clock.monotonic()
+        self._peer.receive(text, self.heard)
         self._step()
         if self._out and not self._is_writing():
             self._spawn(self._flush())
@@ -215,14 +220,9 @@ class RpcConnection:
         self._spawn(work())
 
     def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = spawn(work)
         self._handlers.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: "asyncio.Task[None]") -> None:
-        self._handlers.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _log.error("a request could not be handled", exc_info=error)
+        task.add_done_callback(self._handlers.discard)
 
     async def _flush(self) -> None:
         if not self._out:
