@@ -149,10 +149,9 @@ class Session:
 
     def ask_whether_alive(self) -> None:
         """Ask a silent station for a heartbeat; one that does not answer is reported and disconnected."""
-        self._asking = spawn(self._ask_whether_alive(), name="silent station")
+        self._asking = spawn(self._ask_whether_alive(round(self.silent_s)), name="silent station")
 
-    async def _ask_whether_alive(self) -> None:
-        silent_s = round(self.silent_s)
+    async def _ask_whether_alive(self, silent_s: int) -> None:
         try:
             await self.call(TriggerMessageRequest(requested_message="Heartbeat"), TriggerMessageResponse)
         except TimeoutExpired:

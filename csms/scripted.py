@@ -1,18 +1,23 @@
 """Runs a scripted back end: listens, and applies the script to each station (`csms.domain.script` decides)."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from typing import Final, Literal
 
+from msgspec.structs import replace
+
 from csms.domain.script.declared import Script
-from csms.domain.script.report import Report, report, settled
+from csms.domain.script.report import Check, Report, report, settled
 from csms.domain.script.station import CloseNow, Line, ScriptedLine, SendText
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
 from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.server import Handshake, Refusal, serve, welcome
+
+_log = logging.getLogger(__name__)
 
 Tell = Callable[[float, str, Line], None]
 """Called with each line of the log: seconds since the start, station, line."""
@@ -39,6 +44,7 @@ class ScriptedBackEnd:
         self._begin = self._clock.monotonic()
         self._lines: dict[str, ScriptedLine] = {}
         self._over = asyncio.Event()
+        self._failures: list[Check] = []
 
     async def run(self) -> Report:
         """Serve until the script is over; return its report. Raises TransportError, KeyAccessError."""
@@ -77,7 +83,8 @@ class ScriptedBackEnd:
 
     def report(self) -> Report:
         """Return the present report."""
-        return report(self._script, self._lines.values(), self._clock.monotonic())
+        found = report(self._script, self._lines.values(), self._clock.monotonic())
+        return replace(found, checks=(*found.checks, *self._failures))
 
     async def _welcome(self, handshake: Handshake) -> Refusal | None:
         """Admit any station with an identity; without `client_roots` no certificate is requested."""
@@ -106,6 +113,10 @@ class ScriptedBackEnd:
                 line.tick(self._clock.monotonic(), self._clock.utc_ms())
         except TransportError:
             pass  # closed by the station or the script
+        except Exception as error:  # noqa: BLE001 - a run whose judge has failed must not pass
+            _log.exception("%s", socket.identity)
+            what = f"{type(error).__name__}: {error}"[:200]
+            self._failures.append(Check(socket.identity, "the test tool works", ok=False, detail=what))
         finally:
             coming.cancel()
             if line.disconnected(connection, self._clock.monotonic()):

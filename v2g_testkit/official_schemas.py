@@ -48,7 +48,16 @@ class FrameJudge:
         self._open: dict[tuple[bool, str], str] = {}
 
     def judge(self, text: str, *, from_station: bool) -> str | None:
-        """Return the fault of a frame, or None. Frames that are not OCPP-J are not covered."""
+        """Return the fault of a frame, or None. The form of OCPP-J is not covered: see `connection.malformed`.
+
+        A frame that cannot be judged, since it is nested too deeply, has a fault: nothing says that it is valid.
+        """
+        try:
+            return self._judge(text, from_station=from_station)
+        except RecursionError:
+            return "nested too deeply"
+
+    def _judge(self, text: str, *, from_station: bool) -> str | None:
         try:
             frame = json.loads(text)
         except ValueError:

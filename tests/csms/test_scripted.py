@@ -151,3 +151,25 @@ async def test_a_port_that_is_taken_and_keys_that_are_not_there_are_errors() -> 
     script = read_script("{port: 0, certificate: none.pem, key: none.key}", "script.yaml")
     with pytest.raises(KeyAccessError):
         await ScriptedBackEnd(script, lambda *_: None).run()
+
+
+async def test_a_judge_that_fails_fails_the_run() -> None:
+    """It has not found that all is well."""
+
+    def broken(*_: object) -> None:
+        raise RecursionError("on purpose")
+
+    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    script = read_script("port: 0\nexpect: [{action: Heartbeat}]", "script.yaml")
+    back_end = ScriptedBackEnd(script, lambda *_: None, ready.set_result, broken)
+    running = asyncio.create_task(back_end.run())
+    url = f"ws://127.0.0.1:{await ready}/ocpp/CS-1"
+    async with websockets.connect(url, subprotocols=[Subprotocol("ocpp2.0.1")]) as socket:
+        await socket.send('[2,"1","Heartbeat",{}]')
+        await socket.wait_closed()
+    back_end.stop()
+    outcome = await running
+    assert not outcome.ok
+    assert [each.detail for each in outcome.checks if each.what == "the test tool works"] == [
+        "RecursionError: on purpose"
+    ]

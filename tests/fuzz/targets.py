@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
-from tests.fuzz import feeds, links, pages, payment, pki, sessions, tls, trust
+from tests.fuzz import feeds, links, ocpp, pages, payment, pki, sessions, tls, trust
 from tests.fuzz.hardware import (
     board,
     board_seeds,
@@ -124,6 +124,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
         "typed": (pki.typed, pki.typed_seeds),
     }
     | feeds.TARGETS
+    | ocpp.TARGETS
     | pages.TARGETS
     | payment.TARGETS
     | trust.TARGETS

@@ -42,3 +42,9 @@ def test_a_response_is_judged_by_the_request_that_it_answers() -> None:
     assert found is not None
     assert found.startswith("BootNotificationResponse: $: ")
     assert judge.judge('[3,"1",{}]', from_station=False) is None, "answered already"
+
+
+@pytest.mark.parametrize("deep", ["[" * 50_000, '[2,"1","Heartbeat",' + '{"a":' * 5_000 + "1" + "}" * 5_000 + "]"])
+def test_what_cannot_be_judged_is_not_valid(deep: str) -> None:
+    """A judge that fails has not found that all is well."""
+    assert FrameJudge("2.1").judge(deep, from_station=True) == "nested too deeply"

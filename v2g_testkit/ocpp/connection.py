@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
@@ -21,6 +22,8 @@ from v2g.ocpp.versions import MAX_ID
 from v2g.text import printable
 from v2g_testkit.ocpp.case import Failed, Payload
 from v2g_testkit.official_schemas import FrameJudge
+
+_log = logging.getLogger(__name__)
 
 CODES: Final = frozenset({
     "FormatViolation", "FormationViolation", "GenericError", "InternalError", "MessageTypeNotSupported",
@@ -169,7 +172,7 @@ class Connection:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(texts))
                 while (text := await texts.get()) is not None:
-                    await self._handle(text)
+                    await self._handle_safely(text)
         finally:
             self.is_open = False
             for each in self._asked.values():
@@ -218,6 +221,15 @@ class Connection:
         finally:
             await texts.put(None)
 
+    async def _handle_safely(self, text: str) -> None:
+        """Handle a frame; a tester that fails on it must not let the device pass."""
+        try:
+            await self._handle(text)
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.exception("the tester failed on a frame")
+            fault = f"the tester failed on a frame: {type(error).__name__}: {error}"
+            self._log(Frame(_now(), "note", text, fault, self.identity, self._number))
+
     async def _handle(self, text: str) -> None:
         try:
             frame = json.loads(text)
@@ -262,26 +274,38 @@ class Connection:
 def malformed(text: str, version: str) -> str:
     """Return what is wrong with the form of a frame (OCPP-J 4.2), or nothing."""
     try:
+        return _malformed(text, version)
+    except RecursionError:
+        return "nested too deeply"
+
+
+def _malformed(text: str, version: str) -> str:
+    try:
         frame = json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return "not JSON"
     if not isinstance(frame, list) or len(frame) < 2:
         return "not a message of OCPP-J"
     kind, identifier = frame[0], frame[1]
     lengths = {CALL: 4, CALLRESULT: 3, CALLERROR: 5} | ({CALLRESULTERROR: 5, SEND: 4} if version == "2.1" else {})
-    if kind not in lengths or isinstance(kind, bool):
-        return f"message type {kind!r} is not of OCPP {version}"
+    if not isinstance(kind, int) or isinstance(kind, bool) or kind not in lengths:
+        return f"message type {_short(kind)} is not of OCPP {version}"
     if len(frame) != lengths[kind]:
         return f"{len(frame)} elements instead of {lengths[kind]}"
     unknown = kind in (CALLERROR, CALLRESULTERROR) and identifier == "-1"
     if not isinstance(identifier, str) or not (0 < len(identifier) <= MAX_ID or unknown):
-        return f"message id {identifier!r} is not of 1 to {MAX_ID} characters"
+        return f"message id {_short(identifier)} is not of 1 to {MAX_ID} characters"
     if kind in (CALLERROR, CALLRESULTERROR):
-        if frame[2] not in CODES:
-            return f"error code {frame[2]!r} is not of OCPP-J"
+        if not isinstance(frame[2], str) or frame[2] not in CODES:
+            return f"error code {_short(frame[2])} is not of OCPP-J"
         if not isinstance(frame[3], str) or len(frame[3]) > 255 or not isinstance(frame[4], dict):
             return "error description or details have the wrong form"
     return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _now() -> float:

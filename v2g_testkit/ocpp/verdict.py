@@ -1,6 +1,7 @@
 """The verdict of one case from its script and its frames."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
@@ -8,6 +9,8 @@ from v2g.errors import OcppError
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Ended
 from v2g_testkit.ocpp.connection import Frame
+
+_log = logging.getLogger(__name__)
 
 LONGEST_S: Final = 900.0
 """Longest time of one case."""
@@ -27,6 +30,9 @@ async def verdict_of(case: str, script: Awaitable[None], frames: Sequence[Frame]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OcppError) as error:
         # what the script reads is judged by the schema at the same time: a wrong form is the reason, or our fault
         verdict, found = Verdict.INCONCLUSIVE, f"the case cannot read what the device sent: {error!r}"
+    except Exception as error:  # noqa: BLE001 - a tester that fails must not let the device pass, nor end the run
+        _log.exception("%s", case)
+        verdict, found = Verdict.INCONCLUSIVE, f"the tester failed: {type(error).__name__}: {error}"
     faults = [each for each in frames if each.fault]
     if faults and verdict in (Verdict.PASS, Verdict.INCONCLUSIVE):
         verdict, found = Verdict.FAIL, f"sends an invalid frame: {faults[0].fault}"

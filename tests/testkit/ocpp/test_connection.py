@@ -33,6 +33,8 @@ FINE: list[Any] = [2, "1", "Heartbeat", {}]
         ([4, "1", "Nonsense", "", {}], "2.0.1", "error code 'Nonsense'"),
         ([4, "1", "NotSupported", "x" * 256, {}], "2.0.1", "error description"),
         ([4, "1", "NotSupported", "", []], "2.0.1", "error description or details"),
+        ([[], "1", "Heartbeat", {}], "2.0.1", "message type []"),
+        ([4, "1", ["NotSupported"], "", {}], "2.0.1", "error code ['NotSupported']"),
         ({}, "2.0.1", "not a message"),
     ],
 )
@@ -91,7 +93,11 @@ def test_requests_are_answered_and_stored_and_nonsense_is_noted() -> None:
         await connection.run()
         assert [each.action for each in inbox.messages] == ["Heartbeat", "X"]
         assert peer.sent == [[3, "1", {}], [3, "2", {}]]
-        assert [each.fault for each in log if each.fault] == ["not JSON", "not JSON", "OCPP 2.0.1 has no XRequest"]
+        assert [each.fault for each in log if each.fault] == [
+            "not JSON",
+            "nested too deeply",
+            "OCPP 2.0.1 has no XRequest",
+        ]
         assert any("an answer to no request" in each.text for each in log if each.way == "note")
         assert not connection.is_open
 

@@ -1,0 +1,46 @@
+"""A station that sends what the schemas allow at their edges: every request is answered, and none is a failure."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from tests.certification.backend import running_backend
+from tests.certification.scripted import Refused
+from tests.certification.station.bench import START_MS
+from tests.csms.support import make_config
+from tests.fuzz.ocpp import request, requests
+from v2g.errors import V2GError
+from v2g.ocpp.routes import UNCONFIRMED, Version, request_type
+from v2g.ocpp.versions import read_payload
+
+REQUESTS = 400
+
+
+@pytest.mark.requirement("R153")
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_whatever_a_station_sends_has_an_answer(
+    version: Version, tmp_path: Path, pki: PkiTree, empty_database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chance = random.Random(7)
+    async with running_backend(make_config(tmp_path, pki), empty_database, START_MS) as backend:
+        station = await backend.booted(version=version)
+        station.refuses_others = True
+        failed = []
+        for _ in range(REQUESTS):
+            action, payload = request(chance.choice(requests(version)), version, chance)
+            if action in UNCONFIRMED or not isinstance(payload, dict) or action == "BootNotification":
+                continue
+            try:
+                read_payload(json.dumps(payload).encode(), request_type(action), version)
+            except V2GError:
+                continue  # refused before any handler sees it
+            try:
+                await station.call(action, payload)
+            except Refused as refused:
+                if refused.code == "InternalError":
+                    failed.append((action, payload))
+        assert not failed
+        assert not [each for each in caplog.records if each.exc_info]
