@@ -177,7 +177,7 @@ def test_aggregates_of_before_are_made_anew_where_their_records_are_there(owner_
         connection.execute(text("DROP TABLE telemetry_segments"))
         for column in ("integral", "held_ms"):
             connection.execute(text(f"ALTER TABLE telemetry_aggregates DROP COLUMN {column}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0032'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
 
     store.do(older)
     migrate(store.engine)

@@ -2,14 +2,14 @@
 
 Older intervals keep the mean of their records; `held_ms` 0 tells them.
 
-Revision 0033.
+Revision 0034.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0033"
-down_revision = "0032"
+revision = "0034"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 
