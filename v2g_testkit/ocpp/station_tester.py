@@ -636,7 +636,7 @@ class StationTest(CaseTest):
         entries: list[Payload] = []
         for expected in itertools.count():
             part = await self.expect(action, requestId=number)
-            self.check(part["seqNo"] == expected, "B07.FR.13", f"{action} {part['seqNo']} instead of {expected}")
+            self.check(part["seqNo"] == expected, "B07.FR.10", f"{action} {part['seqNo']} instead of {expected}")
             entries += part.get(field, [])
             if not part.get("tbc", False):
                 break

@@ -1,5 +1,7 @@
 """Every case for stations against our own station, simulated, in simulated time; the frames are judged on the way."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.testkit.ocpp.rig import (
@@ -116,6 +118,15 @@ def _of_changes(payload: Payload) -> Payload:
     return payload | {"setMonitoringData": [each | {"type": "Delta"} for each in payload["setMonitoringData"]]}
 
 
+def _without(component: str) -> Callable[[Payload], Payload]:
+    """Leave a component out of reports (B07.FR.09: connectors only where they differ from their EVSE)."""
+
+    def edit(part: Payload) -> Payload:
+        return part | {"reportData": [each for each in part["reportData"] if each["component"]["name"] != component]}
+
+    return edit
+
+
 _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring", _of_changes))
 
 
@@ -130,6 +141,8 @@ _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring
         ("TC_Q_107_CS", (tells("NotifyReport", _of_3700_w), _capped(3700.0)), Verdict.PASS),
         ("TC_Q_107_CS", (tells("NotifyReport", _of_3700_w), _capped(3000.0)), Verdict.FAIL),
         ("TC_R_101_CS", (tells("NotifyReport", _summed),), Verdict.PASS),
+        ("TC_B_14_CS", (tells("NotifyReport", _without("Connector")),), Verdict.PASS),
+        ("TC_B_14_CS", (tells("NotifyReport", _without("EVSE")),), Verdict.FAIL),
     ],
     ids=[
         "targets",
@@ -140,6 +153,8 @@ _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring
         "weaker than the profile",
         "below what it can",
         "also of the whole station",
+        "connectors as their EVSEs",
+        "no EVSEs",
     ],
 )
 def test_a_station_that_differs_from_ours_is_judged_by_what_is_required(

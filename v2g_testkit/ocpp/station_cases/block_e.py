@@ -639,7 +639,8 @@ async def _status(
     asked = {} if transaction is None else {"transactionId": transaction}
     answer = await t.ask("GetTransactionStatus", **asked)
     found = answer.get("ongoingIndicator")
-    t.check(found is ongoing, requirement, f"ongoingIndicator is {found} instead of {ongoing}")
+    about = requirement if transaction is not None else "E14.FR.06"
+    t.check(found is ongoing, about, f"ongoingIndicator is {found} instead of {ongoing}")
     t.check(answer["messagesInQueue"] is queue, requirement, f"messagesInQueue is {answer['messagesInQueue']}")
 
 
