@@ -983,6 +983,17 @@ def test_far_more_voltage_than_the_vehicle_bears_opens_at_once() -> None:
     assert monitor.verdicts() == [Open("over_voltage")]
 
 
+@pytest.mark.parametrize("phase", [Phase.VOLTAGE, Phase.POWER, Phase.REST])
+def test_far_more_voltage_opens_at_once_though_nothing_is_commanded(phase: Phase) -> None:
+    """A power stage that has failed does not wait for a command."""
+    monitor = powered()
+    monitor.request(Request(phase=phase, power_s=FOREVER, closed_s=FOREVER), T)
+    measured(monitor, 495_000, 0, T)
+    assert monitor.verdicts() == []
+    measured(monitor, 495_001, 0, T)
+    assert monitor.verdicts() == [Open("over_voltage")]
+
+
 @pytest.mark.parametrize(("bears_mv", "most_mv"), [(450_000, 455_000), (800_000, 808_000), (500_000, 505_000)])
 def test_more_voltage_than_the_vehicle_bears_opens_after_400_ms(bears_mv: int, most_mv: int) -> None:
     monitor = powered(bears=Output(20_000, 0, 60_000, 0, bears_mv))

@@ -1,0 +1,166 @@
+"""What reaches the monitor of an EVSE: faults, hangs, limits and the grid's response, each by itself."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from secc.hardware.safety import SafetyChannel
+from secc.session import ports
+from tests.virtual_time import VirtualLoop
+from v2g.energy.limits import GridResponse, Limit
+from v2g.energy.settlement.records import ServiceChanged
+from v2g.hardware.interfaces import OnFault
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.iso15118.engine.session import Command
+from v2g.observe import Observe
+from v2g.safety import NOTHING, ChargerRating, Output, Phase, Request
+
+RATING = ChargerRating(charge_w=20_000, discharge_w=10_000)
+ALL = Output(20_000, 10_000, 60_000, 40_000, 450_000)
+
+
+class Evse:
+    """Keeps faults, and tells of each that begins or ends."""
+
+    faults: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self._callbacks: list[OnFault] = []
+
+    def on_fault(self, callback: OnFault) -> None:
+        self._callbacks.append(callback)
+
+    def fault(self, word: str, active: bool) -> None:
+        for callback in self._callbacks:
+            callback(word, active)
+
+
+class Place:
+    """A channel in a session in which all of `ALL` may flow."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
+        self.watchdog, self.events, self.evse = Watchdog(), list[Observe](), Evse()
+        self.channel = SafetyChannel(RATING, self.clock, self.events.append, watchdog=self.watchdog)
+        self.channel.stand_over(self.evse)
+        asked = Request(phase=Phase.POWER, power_s=1e6, closed_s=1e6, bears=ALL, ready=True)
+        told = self.channel.converse(lambda message, _: message)
+        self.channel.command(ports.TransactionStarted("session", "DEV2GC00000001"))
+        told(asked, 0)
+
+    def passes(self, output: Output = ALL) -> Output:
+        return self.channel.drive(output)
+
+
+def run(scenario: Callable[[Place], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        place = Place()
+        await scenario(place)
+        place.channel.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(whole())
+
+
+def test_a_hang_forbids_energy_until_its_fault_ends() -> None:
+    async def scenario(place: Place) -> None:
+        assert place.channel.switch(closed=True)
+        for _ in range(20):
+            place.watchdog.check()
+        await asyncio.sleep(0.05)
+        assert Observe("safety", "opened", {"reason": "hung"}) in place.events
+        assert not place.channel.switch(closed=True)
+        assert place.passes() == NOTHING
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("word", "passes"), [("isolation_low", False), ("fan_failed", True)])
+def test_a_fault_of_the_hardware_forbids_energy_if_it_stops(word: str, passes: bool) -> None:
+    async def scenario(place: Place) -> None:
+        place.evse.fault(word, active=True)
+        assert (place.passes().charge_w > 0) is passes
+        place.evse.fault(word, active=False)
+        assert place.passes().charge_w == 20_000
+
+    run(scenario)
+
+
+def test_a_fault_that_was_there_before_the_channel_forbids_energy() -> None:
+    async def scenario(place: Place) -> None:
+        evse = Evse()
+        evse.faults = ("emergency_stop",)
+        place.channel.stand_over(evse)
+        assert place.passes() == NOTHING
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("response", "charge_w"),
+    [
+        (GridResponse(), 20_000),
+        (GridResponse(ceiling_w=7_000), 7_000),
+        (GridResponse(ceiling_w=0), 0),
+        (GridResponse(ceiling_w=-3_000), 0),
+        (GridResponse(floor_w=-3_000), 20_000),
+    ],
+)
+def test_the_response_to_the_grid_bounds_what_is_charged(response: GridResponse, charge_w: int) -> None:
+    async def scenario(place: Place) -> None:
+        place.channel.fact(ports.GridResponseChanged(response=response))
+        assert place.passes().charge_w == charge_w
+        place.channel.fact(ports.GridResponseChanged(response=GridResponse()))
+        assert place.passes().charge_w == 20_000
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("response", "discharge_w"),
+    [
+        (GridResponse(), 10_000),
+        (GridResponse(floor_w=-3_000), 3_000),
+        (GridResponse(floor_w=0), 0),
+        (GridResponse(floor_w=3_000), 0),
+        (GridResponse(ceiling_w=7_000), 10_000),
+    ],
+)
+def test_the_response_to_the_grid_bounds_what_is_fed_back(response: GridResponse, discharge_w: int) -> None:
+    async def scenario(place: Place) -> None:
+        changed = ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")
+        place.channel.command(ports.Journal(changed))
+        place.channel.fact(ports.GridResponseChanged(response=response))
+        assert place.passes().discharge_w == discharge_w
+
+    run(scenario)
+
+
+def test_limits_stop_and_the_end_of_a_transaction_reach_the_monitor() -> None:
+    async def scenario(place: Place) -> None:
+        place.channel.fact(ports.LimitChanged(limit=Limit(source="site", charge_w=5_000, discharge_w=0)))
+        assert place.passes().charge_w == 5_000
+        limits = (
+            Limit(source="site", charge_w=9_000, discharge_w=0),
+            Limit(source="grid", charge_w=8_000, discharge_w=0),
+        )
+        place.channel.fact(ports.GridChanged(limits, None))
+        assert place.passes().charge_w == 8_000
+        place.channel.fact(ports.StopRequested(reason="Remote"))
+        assert place.passes().charge_w == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "command", [ports.TransactionEnded("session", "vehicle", "Local", None), ports.EmergencyOff("board_lost")]
+)
+def test_what_ends_a_session_forbids_all(command: Command) -> None:
+    async def scenario(place: Place) -> None:
+        place.channel.command(command)
+        assert place.passes() == NOTHING
+
+    run(scenario)
