@@ -32,6 +32,9 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
     ),
+    "guard": Target("secc/session/guard.py", ("tests/secc/session/test_guard.py",)),
+    "calibration": Target("secc/hardware/calibration.py", ("tests/secc/hardware/test_calibration.py",)),
+    "fault_file": Target("secc/hardware/fault_file.py", ("tests/secc/hardware/test_fault_file.py",)),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
     "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
@@ -113,6 +116,7 @@ _ENTERED = "of no weight in IDLE, and set anew when another phase is entered"
 _UNMEASURED = "a thousandth, of what no sensor has reported yet"
 _TRUTH = "is asked only for being true"
 _TWICE = "power 0 and an end in the past are two reasons for nothing, of which one is enough"
+_WORD: Final = "members of an enumeration are compared, and never written"
 _STANDS = "a decision that is in order has an offer"
 _MET = "whatever meets the deadline takes it away"
 _EARLIER = "of earlier terms come cuts at which no price changes, and neighbours of one price are one line"
@@ -184,6 +188,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Interlock._settle: self._wanted and blocked -> blocked": "what is not wanted stays so",
         "Interlock._dead: not self.commanded and (not self.closed) and (self._output_mv < TOUCH_MV) "
         "-> not self.closed and self._output_mv < TOUCH_MV": "nobody is told to close who is not permitted",
+    },
+    "guard": {
+        "Use: 'none' -> 'none?'": _WORD,
+        "Use: 'closing' -> 'closing?'": _WORD,
+        "Use: 'charging' -> 'charging?'": _WORD,
+        "Use: 'held' -> 'held?'": _WORD,
+        "Use: 'opening' -> 'opening?'": _WORD,
     },
     "gate": {
         "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,

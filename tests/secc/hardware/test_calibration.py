@@ -75,6 +75,15 @@ def test_readings_shift_by_exactly_the_offset(offset: int) -> None:
     assert CalibratedStage(skewed, offset).present.voltage_mv == max(0, offset)
 
 
+def test_no_less_than_nothing_is_driven() -> None:
+    driven: list[Demand] = []
+    skewed = Skewed(0)
+    skewed.drive = driven.append  # type: ignore[method-assign]
+    for wanted in (9_999, 10_000, 10_001):
+        CalibratedStage(skewed, 10_000).drive(Demand(wanted, 1))
+    assert [each.voltage_mv for each in driven] == [0, 0, 1]
+
+
 def test_everything_else_passes() -> None:
     skewed, faults = Skewed(0), []
     stage = CalibratedStage(skewed, 5)

@@ -51,6 +51,8 @@ def test_a_contactor_that_is_not_where_it_should_be_is_a_fault(use: Use, closed:
 def test_a_contactor_that_closes_without_a_command_is_welded() -> None:
     guard = OutputGuard(SessionTime())
     assert guard.contactor(ports.ContactorState(closed=True), Use.NONE) == "contactor_welded"
+    guard.contactor(ports.ContactorState(closed=True), Use.OPENING)
+    assert not guard.powered
 
 
 @pytest.mark.parametrize("state", list(PilotState))
@@ -58,7 +60,9 @@ def test_power_needs_a_pilot_in_c_or_d(state: PilotState) -> None:
     guard, _ = powered()
     ends = "unplugged" if state is PilotState.A else "" if state in (PilotState.C, PilotState.D) else "pilot_lost"
     assert guard.pilot(state, Use.CHARGING) == ends
-    assert guard.pilot(state, Use.OPENING) == ("unplugged" if state is PilotState.A else "")
+    unpowered = "unplugged" if state is PilotState.A else ""
+    assert guard.pilot(state, Use.OPENING) == unpowered
+    assert OutputGuard(SessionTime()).pilot(state, Use.CHARGING) == unpowered
 
 
 def test_a_tenth_too_much_voltage_is_cut_at_once_and_a_little_too_much_after_400_ms() -> None:
@@ -73,4 +77,18 @@ def test_a_tenth_too_much_voltage_is_cut_at_once_and_a_little_too_much_after_400
     assert guard.over_voltage(440_001, 400_000)
     assert not guard.over_voltage(400_000, 400_000)
     assert "over_voltage" not in time.timers
-    assert not guard.over_voltage(900_000, 0), "nothing is known of the vehicle"
+    assert guard.over_voltage(900_000, 0) is False, "nothing is known of the vehicle"
+
+
+def test_a_percent_of_a_high_voltage_is_more_than_five_volts() -> None:
+    guard, time = powered()
+    guard.over_voltage(808_000, 800_000)
+    assert "over_voltage" not in time.timers
+    guard.over_voltage(808_001, 800_000)
+    assert "over_voltage" in time.timers
+
+
+def test_voltage_that_nobody_asked_for_is_the_hardwares() -> None:
+    time = SessionTime()
+    assert not OutputGuard(time).over_voltage(900_000, 400_000)
+    assert "over_voltage" not in time.timers
