@@ -281,7 +281,16 @@ def _bookkeeper(
         margin_ms=round(_MARGIN_MS * clock.scale),
     )
     wait_ms = round(settlement.wait_s * 1000 * clock.scale)
-    return Bookkeeper(store, clock, report, lambda: status.anchors, rules, wait_ms=wait_ms, zone=config.accounting_zone)
+    return Bookkeeper(
+        store,
+        clock,
+        report,
+        lambda: status.anchors,
+        rules,
+        wait_ms=wait_ms,
+        zone=config.accounting_zone,
+        vat=config.vat,
+    )
 
 
 _MARGIN_MS: Final = 60_000

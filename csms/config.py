@@ -18,6 +18,7 @@ from csms.domain.charging.grid_sources import PriceBounds, SiteLimits
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import OF_VEHICLES, Role
 from v2g.config import Flaw, faults, parse_config
+from v2g.energy.settlement.taxes import VatRate
 from v2g.errors import ConfigError
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
@@ -659,6 +660,9 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Abandoned transactions."""
     settlement: SettlementRules = SettlementRules()
     """What a session's journal must fulfil to be booked."""
+    vat: tuple[VatRate, ...] = ()
+    """Rates of VAT on settlements, whose prices are net; without any they have none. A change applies to sessions that
+    are settled from then on: give new rates their `from_day`."""
     tariffs: Tariffs = Tariffs()
     """Costs of charging."""
     balancing: Balancing = Balancing()

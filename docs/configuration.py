@@ -255,6 +255,8 @@ def _type(info: types.Type) -> str:
             return ("integer" if isinstance(info, types.IntType) else "number") + _range(info)
         case types.StrType():
             return "text" + _length(info) + (f" like `{info.pattern}`" if info.pattern else "")
+        case types.DateType():
+            return "date"
         case types.BoolType():
             return "true or false"
         case types.DecimalType():

@@ -18,10 +18,11 @@ from csms.domain.authorization.authorize import CONTRACT, Chain, normalise
 from csms.domain.authorization.contracts import Anchors, assess
 from csms.domain.billing.booking import Certificates, Finding, Judgement, Rules, judge, tariff_digest
 from csms.domain.transactions.journals import DeliveredCertificates
-from csms.settlement.settlements import Settled, settled_of
+from csms.settlement.settlements import Settled, Taxation, settled_of
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.taxes import VatRate
 from v2g.errors import CertificateError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Scalar
@@ -42,7 +43,7 @@ class Report(Protocol):
 
 
 class Bookkeeper:
-    """Decides about journals by `rules`, and books them by months of `zone`.
+    """Decides about journals by `rules`, and books them by months of `zone`, with VAT by the rates in `vat`.
 
     What is missing is waited for, `wait_ms` (UTC ms) from the arrival of a journal's last line. `anchors` are those of
     contracts.
@@ -58,10 +59,11 @@ class Bookkeeper:
         *,
         wait_ms: int,
         zone: tzinfo = UTC,
+        vat: tuple[VatRate, ...] = (),
     ) -> None:
         self._store, self._clock, self._report = store, clock, report
         self._anchors, self._rules = anchors, rules
-        self._wait_ms, self._zone = wait_ms, zone
+        self._wait_ms, self._zone, self._taxation = wait_ms, zone, Taxation(vat, zone)
         self._stations: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -133,7 +135,7 @@ class Bookkeeper:
         except V2GError as error:
             await self._put(review, Finding("journal", str(error)))
             return
-        settled = settled_of(settlement)
+        settled = settled_of(entries, settlement, self._taxation)
         if review.state in ("booked", "released"):  # by an older version, perhaps without a posting
             await self._save(settled, station_id, session_id)
             return
@@ -152,8 +154,8 @@ class Bookkeeper:
         Raises VerificationError for a journal that no settlement follows from.
         """
         lines = await self._store.read(records.journal_lines, station_id, session_id)
-        _, settlement = await asyncio.to_thread(_settle, lines, session_id)
-        return settled_of(settlement)
+        entries, settlement = await asyncio.to_thread(_settle, lines, session_id)
+        return settled_of(entries, settlement, self._taxation)
 
     async def _judge(
         self, station_id: str, session_id: str, entries: Sequence[Entry], settlement: Settlement

@@ -1,6 +1,8 @@
 """Settles a session from the copy of its journal, and corrects it by further entries."""
 
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import Final
 
 import msgspec
 
@@ -8,10 +10,11 @@ from csms.db.queries.records import JournalRow
 from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
-from v2g.energy.settlement.journal import Journal, verify_lines
+from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.records import Correction
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.taxes import VatRate, taxes_of
 from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar
 from v2g.pki.keys import SigningKey
@@ -25,12 +28,23 @@ class Settled(msgspec.Struct, frozen=True):
     summary: dict[str, Scalar]
 
 
-def settle_journal(data: bytes, name: str) -> Settled:
+class Taxation(msgspec.Struct, frozen=True):
+    """The rates of VAT, and the time zone of their days."""
+
+    rates: tuple[VatRate, ...] = ()
+    zone: tzinfo = UTC
+
+
+_UNTAXED: Final = Taxation()
+
+
+def settle_journal(data: bytes, name: str, taxation: Taxation = _UNTAXED) -> Settled:
     """Return the settlement of a complete journal. Raises VerificationError for an invalid one."""
-    return settled_of(settle(verify_lines(data, name=name), name=name))
+    entries = verify_lines(data, name=name)
+    return settled_of(entries, settle(entries, name=name), taxation)
 
 
-def settled_of(settlement: Settlement) -> Settled:
+def settled_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxation) -> Settled:
     """Return a settlement as it is stored, posted and reported."""
     totals = settlement.totals
     priced = [each for each in totals if each.currency != NO_CURRENCY]
@@ -43,7 +57,8 @@ def settled_of(settlement: Settlement) -> Settled:
     }
     for total in priced or totals:  # one, unless the currency changed: the timeline then shows the last
         summary |= {"currency": total.currency, "balance": total.balance}
-    return Settled(canonical(settlement), posting_of(settlement), summary)
+    taxes = taxes_of(entries, settlement, taxation.rates, taxation.zone)
+    return Settled(canonical(settlement), posting_of(settlement, taxes), summary)
 
 
 class Corrected(msgspec.Struct, frozen=True):
@@ -68,6 +83,7 @@ def correct_journal(
     correction: Correction | None,
     now_ms: int,
     key: SigningKey,
+    taxation: Taxation = _UNTAXED,
 ) -> Corrected:
     """Return what a correction of a settled session changes, signed with the operator's key.
 
@@ -85,7 +101,7 @@ def correct_journal(
     added = [] if correction is None else [journal.append(correction, now_ms)]
     added.append(journal.append(sign_corrections(journal.state.head, key), now_ms))
     try:
-        settled = settle_journal(b"".join((data, *added)), session_id)
+        settled = settle_journal(b"".join((data, *added)), session_id, taxation)
     except VerificationError as error:
         raise (error.__cause__ if isinstance(error.__cause__, RefusedError) else error) from None
     posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)

@@ -16,7 +16,7 @@ from csms.api.http.problems import ApiError, conflict
 from csms.db.queries import books, reviews
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
-from csms.settlement.settlements import correct_journal, is_repeated
+from csms.settlement.settlements import Taxation, correct_journal, is_repeated
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.checkpoints import copies_of, encode_copy
 from v2g.energy.settlement.journal import verify_lines
@@ -25,6 +25,7 @@ from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.receipt import Language, receipt
 from v2g.energy.settlement.records import Correction, LineCorrected, SessionRepriced
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.taxes import taxes_of
 from v2g.errors import VerificationError
 from v2g.units import Decimals, micro_of
 
@@ -132,7 +133,9 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
     journal = await _journal(call, parameters)
     await _require_booked(call, parameters.session_id, parameters.station)
     try:
-        page = await asyncio.to_thread(_receipt, journal, parameters.session_id, parameters.language, zone)
+        page = await asyncio.to_thread(
+            _receipt, journal, parameters.session_id, parameters.language, zone, _taxation(call)
+        )
     except VerificationError as error:
         raise conflict(
             f"no settlement follows from the journal: {error}", "see the journal", code="unsettled"
@@ -152,13 +155,15 @@ _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """The page needs no script and loads nothing."""
 
 
-def _receipt(journal: bytes, name: str, language: Language, zone: tzinfo) -> bytes:
+def _receipt(journal: bytes, name: str, language: Language, zone: tzinfo, taxation: Taxation) -> bytes:
     entries = verify_lines(journal, name=name)
-    return receipt(entries, settle(entries, name=name), language=language, zone=zone).encode()
+    settlement = settle(entries, name=name)
+    taxes = taxes_of(entries, settlement, taxation.rates, taxation.zone)
+    return receipt(entries, settlement, language=language, zone=zone, taxes=taxes).encode()
 
 
 class Charged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session costs the driver, in each currency (below 0: is owed), by the journal that ends with this head."""
+    """What a session costs the driver with VAT, in each currency (below 0: is owed), by the journal with this head."""
 
     station_id: str
     session_id: str
@@ -241,17 +246,17 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
     station_id, session_id = copy["station_id"], copy["session_id"]
     await _require_booked(call, session_id, station_id)
     if correction is not None and await asyncio.to_thread(is_repeated, copy["lines"], correction):
-        settled = await call.run(rows.find_settlements, session_id)  # nothing changes
-        return _charged(one_of(settled, station_id, "settlement"))
+        known = await call.run(_charged, station_id, session_id)
+        if known is not None:
+            return known  # nothing changes
     key = call.services.books_key
     found = await asyncio.to_thread(
-        correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key
+        correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key, _taxation(call)
     )
     zone = call.services.config.accounting_zone
 
     def charged(connection: Connection) -> Charged | None:
-        stored = rows.find_settlements(connection, session_id)
-        return next((_charged(each) for each in stored if each["station_id"] == station_id), None)
+        return _charged(connection, station_id, session_id)
 
     _, after = await call.change(
         charged,
@@ -281,13 +286,30 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
     return after
 
 
-def _charged(stored: dict[str, Any]) -> Charged:
-    totals = stored["document"]["totals"]
+def _taxation(call: Call) -> Taxation:
+    config = call.services.config
+    return Taxation(config.vat, config.accounting_zone)
+
+
+def _charged(connection: Connection, station_id: str, session_id: str) -> Charged | None:
+    """Return what the books say that a driver owes for a session; None while it is not settled."""
+    stored = next(
+        (each for each in rows.find_settlements(connection, session_id) if each["station_id"] == station_id), None
+    )
+    if stored is None:
+        return None
+    owed: dict[str, int] = {
+        each["currency"]: 0 for each in stored["document"]["totals"] if each["currency"] != NO_CURRENCY
+    }
+    for _, _, posting in books.of_session(connection, station_id, session_id):
+        for entry in posting.entries:
+            if entry.account == "driver":
+                owed[entry.unit] = owed.get(entry.unit, 0) + entry.amount
     return Charged(
-        station_id=stored["station_id"],
-        session_id=stored["session_id"],
+        station_id=station_id,
+        session_id=session_id,
         journal_head=stored["journal_head"],
-        owed=tuple(money_of(each["balance"], each["currency"]) for each in totals if each["currency"] != NO_CURRENCY),
+        owed=tuple(money_of(amount, currency) for currency, amount in owed.items()),
     )
 
 

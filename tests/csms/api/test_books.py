@@ -5,12 +5,14 @@ from decimal import Decimal
 import pytest
 
 from csms.domain.security.access import Role
-from tests.csms.api.support import ApiClient
+from tests.certification.conftest import Start
+from tests.csms.api.support import ApiClient, serving
 from tests.csms.settlement.test_journals import SESSION, T0, journal
 from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.taxes import VatRate
 
 STATION = "CS-V2G-0001"
 
@@ -19,6 +21,24 @@ async def delivered(ask: ApiClient) -> str:
     """Deliver a complete journal; return the period of its session."""
     await delivered_whole(ask, journal())
     return period_of(settle(verify_lines(b"".join(journal()))).end.utc_ms)
+
+
+@pytest.mark.requirement("R32", "R33")
+async def test_books_and_receipt_are_with_vat_and_so_is_what_a_correction_comes_to(backend: Start) -> None:
+    """2 kWh at 0.30 less 1 kWh at 0.20: 19 % of 0.60 is 0.11, of 0.70 it is 0.13."""
+    async with backend(vat=(VatRate(percent="19"),)) as csms, serving(csms) as ask:
+        await delivered(ask)
+        (posted,) = (await ask("GET", f"/settlements/{SESSION}/postings", role=Role.BILLING)).json
+        amounts = {each["account"]: each["amount"] for each in posted["amounts"] if each["unit"] == "EUR"}
+        assert amounts == {"driver": "0.51", "purchases": "0.2", "sales": "-0.6", "vat": "-0.11"}
+        (cost,) = (await ask("GET", "/books/costs", role=Role.BILLING)).json
+        assert cost["owed"] == [{"amount": "0.51", "currency": "EUR"}]
+        page = (await ask("GET", f"/settlements/{SESSION}/receipt", role=Role.BILLING)).body.decode()
+        assert ("To pay <b>0.51 EUR</b>" in page, "19 % of 0.6000 EUR" in page) == (True, True)
+        body = {"line": f"{T0}/import", "price_per_kwh": "0.35", "reason": "wrong tariff"}
+        for _ in range(2):
+            corrected = await ask("POST", f"/settlements/{SESSION}/corrections", body, role=Role.BILLING)
+            assert corrected.json["owed"] == [{"amount": "0.63", "currency": "EUR"}]
 
 
 @pytest.mark.requirement("R32", "R33", "R36", "R37")

@@ -219,6 +219,15 @@ def test_a_lying_charger_cannot_claim_that_its_power_follows_late(finished: Sess
     assert "Power could follow a command 2 s late and exceed it by 2 %" in verify_bundle(bundle).lines()
 
 
+def test_of_a_session_that_only_charged_nothing_is_said_about_discharge(session: Session) -> None:
+    session.start("none")
+    session.flow(11_000, 60_000)
+    session.end()
+    told = verify_bundle(session.bundle()).lines()
+    assert "No energy was fed back" in told
+    assert not [each for each in told for word in ("ischarge", "command", "offer") if word in each]
+
+
 def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, bytes]) -> None:
     """With its own key a charger can write its journal anew, as that of a session in which nothing was to be signed."""
     verify_bundle(bundle, signed_only=True)

@@ -39,6 +39,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.taxes import VatRate
 from v2g.errors import CodecError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "vectors/ocpi/cdr-2.2.1.schema.json").read_text())
@@ -128,6 +129,25 @@ def test_currencies_of_0_to_4_decimals_and_negative_prices_are_charged(currency:
     wanted = (Decimal(900_000) * price / 10**12).quantize(Decimal(step), ROUND_HALF_UP)
     assert decimal(record["total_cost"]["excl_vat"]) == wanted
     assert decimal(record["tariffs"][0]["elements"][0]["price_components"][0]["price"]) == Decimal(price) / 10**6
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize("feed_in", [False, True])
+def test_costs_are_with_vat_too_where_rates_are_known(feed_in: bool) -> None:
+    """0.9 kWh at 0.30, less 0.5 kWh at 0.18; 19 % of 0.27 is 0.05, of 0.18 it is 0.03."""
+    entries = journal([(10, 900_000, 0), (2, 0, 500_000)])
+    facts = replace(FACTS, vat=(VatRate(percent="19", feed_in=feed_in),), vat_zone="Europe/Berlin")
+    _, record = record_of(entries, facts)
+    wanted = {"excl_vat": Decimal("0.18"), "incl_vat": Decimal("0.21" if feed_in else "0.23")}
+    for name in ("total_cost", "total_energy_cost"):
+        assert {key: decimal(amount) for key, amount in record[name].items()} == wanted
+    data = b"".join(canonical(each) + b"\n" for each in entries)
+    change = LineCorrected(line=f"{T0}/import", price=1, reason="x", by="alice")
+    corrected = list(verify_lines(data + Journal.resume(data).append(change, entries[-1].utc_ms)))
+    credit, _ = correction_records(corrected, DATA_SETS, public_key=b"key", facts=facts)  # type: ignore[arg-type]
+    assert (credit.total_cost.excl_vat, credit.total_cost.incl_vat) == tuple(-each for each in wanted.values())
+    with pytest.raises(CodecError, match="vat_zone"):
+        record_of(entries, replace(facts, vat_zone="Europe/Nowhere"))
 
 
 def decimal(text: object) -> Decimal:

@@ -4,8 +4,8 @@ A posting is never changed: a settlement that differs from the posted one revers
 period that is closed has a digest over its postings and that of the closed period before it.
 
 Accounts: `grid` and `vehicle` in mWh; `driver` (what drivers owe, below 0 what is owed to them), `sales` (energy sold
-to them), `purchases` (energy bought from them) and `wear` (paid to them for their batteries' wear) in micro-units of a
-currency.
+to them), `purchases` (energy bought from them), `wear` (paid to them for their batteries' wear) and `vat` (on all that)
+in micro-units of a currency. `driver` is with VAT, the others are without.
 """
 
 import hashlib
@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.settle import Settlement
+from v2g.energy.settlement.taxes import Tax
 
-Account = Literal["grid", "vehicle", "driver", "sales", "purchases", "wear"]
+Account = Literal["grid", "vehicle", "driver", "sales", "purchases", "wear", "vat"]
 Period = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])\Z", examples=["2026-11"])]
 """A calendar month of the operator's time zone."""
 
@@ -71,8 +72,8 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     use: Use
 
 
-def posting_of(settlement: Settlement) -> Posting:
-    """Return the posting of a settlement. The sum of its entries is zero in each unit."""
+def posting_of(settlement: Settlement, taxes: Iterable[Tax] = ()) -> Posting:
+    """Return the posting of a settlement with its VAT. The sum of its entries is zero in each unit."""
     import_mwh = settlement.end.import_mwh - settlement.begin.import_mwh
     export_mwh = settlement.end.export_mwh - settlement.begin.export_mwh
     amounts: dict[tuple[Account, str], int] = defaultdict(int)
@@ -88,6 +89,8 @@ def posting_of(settlement: Settlement) -> Posting:
             move("sales", "driver", total.currency, total.import_cost)
             move("driver", "purchases", total.currency, total.export_credit)
             move("driver", "wear", total.currency, total.wear_credit or 0)
+    for tax in taxes:
+        move("vat", "driver", tax.currency, tax.vat)
     battery, times = settlement.battery, settlement.times
     return Posting(
         kind="settlement",

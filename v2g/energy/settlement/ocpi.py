@@ -12,6 +12,7 @@ import base64
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Annotated, Final, Literal, NamedTuple
@@ -22,11 +23,13 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.pieces import zone_of
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Line, standing_lines
 from v2g.energy.settlement.records import Correction, SessionStarted
 from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.taxes import VatRate, gross_of, taxes_of
 from v2g.errors import CodecError
 from v2g.units import MWH_PER_KWH, payable
 
@@ -88,19 +91,25 @@ AuthMethod = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
 
 
 class Facts(_Ocpi, frozen=True):
-    """What the operator adds. Country and party default to those of the EVSE id, the token to the contract's EMAID."""
+    """What the operator adds. Country and party default to those of the EVSE id, the token to the contract's EMAID.
+
+    `vat` are rates by day of `vat_zone` (IANA); without any the record has costs without VAT only.
+    """
 
     location: Location
     auth_method: AuthMethod
     country_code: Country | None = None
     party_id: Party | None = None
     token: Token | None = None
+    vat: tuple[VatRate, ...] = ()
+    vat_zone: Annotated[str, Meta(max_length=64)] = "UTC"
 
 
 class Cost(_Ocpi, frozen=True):
-    """An amount, without taxes: a settlement knows none."""
+    """An amount without VAT, and with it if the operator has stated rates."""
 
     excl_vat: Decimal
+    incl_vat: Decimal | None = None
 
 
 class Dimension(_Ocpi, frozen=True):
@@ -232,9 +241,26 @@ def _credit_of(record: Cdr) -> Cdr:
         id=f"{record.id}-C",
         credit=True,
         credit_reference_id=record.id,
-        total_cost=Cost(excl_vat=0 - record.total_cost.excl_vat),
-        total_energy_cost=Cost(excl_vat=0 - record.total_energy_cost.excl_vat),
+        total_cost=_negative(record.total_cost),
+        total_energy_cost=_negative(record.total_energy_cost),
     )
+
+
+def _paid(micro: int, currency: str) -> Decimal:
+    return payable(Decimal(micro).scaleb(-6), currency)
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return zone_of(name)
+    except ValueError as error:
+        raise CodecError(f"vat_zone: {error}", hint="an IANA name such as Europe/Berlin") from None
+
+
+def _negative(cost: Cost) -> Cost:
+    """Return a cost with the other sign."""
+    incl_vat = None if cost.incl_vat is None else 0 - cost.incl_vat
+    return Cost(excl_vat=0 - cost.excl_vat, incl_vat=incl_vat)
 
 
 def _record_id(entry: Entry) -> str:
@@ -266,7 +292,10 @@ def charge_detail_record(
     country, party = _owner(settlement, facts)
     spans = _spans(entries, settlement)
     begin = settlement.begin
-    cost = Cost(excl_vat=payable(Decimal(totals[0].balance).scaleb(-6), totals[0].currency) if totals else Decimal(0))
+    cost = Cost(excl_vat=_paid(totals[0].balance, totals[0].currency) if totals else Decimal(0))
+    taxes = taxes_of(entries, settlement, facts.vat, _zone(facts.vat_zone))
+    if taxes:
+        cost = msgspec.structs.replace(cost, incl_vat=_paid(gross_of(taxes, taxes[0].currency), taxes[0].currency))
     updated = iso_time(created_ms)
     periods = tuple(_period(span, begin) for span in spans)
     hours = [

@@ -22,6 +22,7 @@ from v2g.energy.settlement.records import MeterReading, MeterStatus
 from v2g.energy.settlement.report import Report, affected
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, price_book
+from v2g.energy.settlement.taxes import Tax, gross_of
 from v2g.errors import VerificationError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g.text import printable
@@ -77,6 +78,10 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     energy: str
     amount: str
     sum: str
+    net: str
+    vat: str
+    vat_on: str
+    gross: str
     rounded: str
     corrected: str
     energy_and_time: str
@@ -141,6 +146,10 @@ _ENGLISH: Final = _Words(
     energy="kWh",
     amount="Amount",
     sum="Sum",
+    net="Net",
+    vat="VAT",
+    vat_on="of",
+    gross="Total with VAT",
     rounded="Amounts are rounded for display; what is paid is the exact sum, rounded once.",
     corrected="A price was corrected after the session; the table has the corrected one.",
     energy_and_time="Energy and time",
@@ -210,6 +219,10 @@ _GERMAN: Final = _Words(
     energy="kWh",
     amount="Betrag",
     sum="Summe",
+    net="Netto",
+    vat="USt.",
+    vat_on="auf",
+    gross="Gesamt mit USt.",
     rounded="Beträge sind für die Anzeige gerundet; gezahlt wird die genaue Summe, einmal gerundet.",
     corrected="Ein Preis wurde nachträglich berichtigt; die Tabelle enthält den berichtigten.",
     energy_and_time="Energie und Zeit",
@@ -268,15 +281,17 @@ def receipt(
     report: Report | None = None,
     language: Language = "en",
     zone: tzinfo = UTC,
+    taxes: Sequence[Tax] = (),
 ) -> str:
     """Return the page. `entries` are the journal of `settlement`, verified; `report` is what its bundle proves.
 
-    Without a report the page says that it was made from a copy. Money has the digits of its currency (ISO 4217).
+    `taxes` are its VAT: prices are net, and what is to be paid is with VAT. Without a report the page says that it was
+    made from a copy. Money has the digits of its currency (ISO 4217).
     Raises VerificationError for times beyond the calendar.
     """
     if settlement.end.utc_ms >= _END_OF_CALENDAR_MS:
         raise VerificationError(f"{settlement.end.utc_ms} ms is beyond the calendar", where="journal.jsonl")
-    return "".join(_Receipt(entries, settlement, report, _LANGUAGES[language], zone).page(language))
+    return "".join(_Receipt(entries, settlement, report, _LANGUAGES[language], zone, taxes).page(language))
 
 
 def _text(text: str) -> str:
@@ -310,8 +325,15 @@ def _proven(words: _Words, report: Report) -> Iterator[str]:
 
 class _Receipt:
     def __init__(
-        self, entries: Sequence[Entry], settlement: Settlement, report: Report | None, words: _Words, zone: tzinfo
+        self,
+        entries: Sequence[Entry],
+        settlement: Settlement,
+        report: Report | None,
+        words: _Words,
+        zone: tzinfo,
+        taxes: Sequence[Tax],
     ) -> None:
+        self._taxes = taxes
         self._entries = entries
         self._settlement = settlement
         self._report = report
@@ -379,12 +401,15 @@ class _Receipt:
     def _due(self) -> Iterator[str]:
         totals = self._priced()
         for total in totals:
-            amount = payable(Decimal(total.balance).scaleb(-6), total.currency)
+            amount = payable(Decimal(self._gross(total)).scaleb(-6), total.currency)
             word = self._words.to_receive if amount < 0 else self._words.to_pay
             shown = f"{self._number(abs(amount), currency_digits(total.currency))} {_text(total.currency)}"
             yield f'<p class="due">{word} <b>{shown}</b></p>'
         if not totals:
             yield f'<p class="due"><b>{self._words.unpriced}</b></p>'
+
+    def _gross(self, total: Total) -> int:
+        return gross_of(self._taxes, total.currency) if self._taxes else total.balance
 
     def _priced(self) -> list[Total]:
         return [total for total in self._settlement.totals if total.currency != NO_CURRENCY]
@@ -429,7 +454,15 @@ class _Receipt:
                 yield _cells(word, price, self._kwh(sum(energy[key] for key in part)), shown)
         yield "</tbody>\n<tfoot>"
         for total in self._priced():
-            yield _cells(words.sum, "", "", self._money(total.balance, total.currency))
+            name = words.net if self._taxes else words.sum
+            yield _cells(name, "", "", self._money(total.balance, total.currency))
+            for tax in self._taxes:
+                if tax.currency == total.currency and tax.percent:
+                    rate = self._number(tax.percent, max(0, -int(tax.percent.as_tuple().exponent)))
+                    on = f"{rate} % {words.vat_on} {self._money(tax.net, tax.currency)}"
+                    yield _cells(words.vat, on, "", self._money(tax.vat, tax.currency))
+            if self._taxes:
+                yield _cells(words.gross, "", "", self._money(self._gross(total), total.currency))
         yield f'</tfoot></table>\n<p class="note">{words.rounded}</p>\n'
         if any(line.kind == "reversal" for line in lines):
             yield f'<p class="note">{words.corrected}</p>\n'

@@ -185,8 +185,29 @@ def _checkpoint_sentences(report: Report) -> Iterator[str]:
         yield f"Another party's copies: {report.copies} checkpoints of this session, all in the journal"
 
 
+def _discharge(report: Report) -> Iterator[str]:
+    """Yield what is proven of energy that was fed back, and of signed messages, if there were any."""
+    proof = report.discharge
+    if proof.offers or proof.rejections:
+        yield (
+            f"Signed messages: {proof.offers} offers, {proof.acceptances} acceptances, {proof.commands} commands "
+            f"followed, {proof.rejections} messages rejected"
+        )
+    if not proof.export_mwh:
+        yield "No energy was fed back"
+    elif proof.covered:
+        yield f"Every mWh of {_kwh(proof.export_mwh)} fed back was allowed by a live signed command"
+    else:
+        yield "Discharge by the plain standard: the energy fed back has no signed commands"
+    if proof.commands:
+        yield (
+            f"Power could follow a command {report.reaction_ms / 1000:g} s late and exceed it by "
+            f"{report.tolerance_permille / 10:g} %"
+        )
+
+
 def _sentences(report: Report) -> list[str]:
-    s, proof = report.settlement, report.discharge
+    s = report.settlement
     lines = [
         _completeness(report),
         f"Session {s.session_id} at {s.evse_id} of {s.station_id}: {s.state}"
@@ -201,17 +222,7 @@ def _sentences(report: Report) -> list[str]:
             f"import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
             f"export {_kwh(s.end.export_mwh - s.begin.export_mwh)}"
         ),
-        (
-            f"Signed messages: {proof.offers} offers, {proof.acceptances} acceptances, {proof.commands} commands "
-            f"followed, {proof.rejections} messages rejected"
-        ),
-        f"Every mWh of {_kwh(proof.export_mwh)} fed back was allowed by a live signed command"
-        if proof.covered
-        else "Discharge by the plain standard: the energy fed back has no signed commands",
-        (
-            f"Power could follow a command {report.reaction_ms / 1000:g} s late and exceed it by "
-            f"{report.tolerance_permille / 10:g} %"
-        ),
+        *_discharge(report),
         *_metering(s),
         *_checkpoint_sentences(report),
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",

@@ -1,0 +1,146 @@
+"""VAT: the rate of tariff, place and day, rounded once for each rate, beside a net that stays exact."""
+
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.csms.settlement.test_journals import T0, started
+from v2g.energy.grid_signal import PriceSlot, Tariff
+from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
+from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.receipt import receipt
+from v2g.energy.settlement.records import MeterReading, TariffSet, WearPriced
+from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.taxes import Tax, VatRate, gross_of, taxes_of
+
+HOUR_MS = 3_600_000
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def session(
+    begin_ms: int = T0,
+    *,
+    imports: tuple[int, ...] = (2_000_000,),
+    export: int = 0,
+    price: int = 300_000,
+    currency: str = "EUR",
+    source: str = "dso",
+    wear: int | None = None,
+) -> tuple[tuple[Entry, ...], Settlement]:
+    """Return a session that takes so much in each hour, and then feeds back."""
+    ledger, lines = SessionJournal(), list[bytes]()
+    slots = tuple(PriceSlot(begin_ms + n * HOUR_MS, HOUR_MS, price, 200_000) for n in range(9))
+    lines += ledger.record(started(), begin_ms)
+    lines += ledger.record(TariffSet(tariff=Tariff(currency=currency, slots=slots, source=source)), begin_ms)
+    if wear is not None:
+        lines += ledger.record(WearPriced(price=wear), begin_ms)
+    now_ms, taken, back = begin_ms, 1_000, 0
+    for each in imports:
+        taken, now_ms = taken + each, now_ms + HOUR_MS
+        lines += ledger.record(MeterReading(import_mwh=taken, export_mwh=0), now_ms)
+    if export:
+        back, now_ms = export, now_ms + HOUR_MS
+    lines += ledger.end("vehicle", now_ms, import_mwh=taken, export_mwh=back)
+    entries = tuple(verify_lines(b"".join(lines)))
+    return entries, settle(entries)
+
+
+def taxes(found: tuple[tuple[Entry, ...], Settlement], *rates: VatRate, zone: ZoneInfo = BERLIN) -> list[Tax]:
+    return list(taxes_of(*found, rates, zone))
+
+
+def tax(percent: str, net: int, vat: int, currency: str = "EUR") -> Tax:
+    return Tax(currency=currency, percent=Decimal(percent), net=net, vat=vat)
+
+
+def test_without_rates_there_is_no_vat() -> None:
+    assert taxes(session()) == []
+
+
+def test_vat_is_on_the_net_price_and_not_on_what_is_fed_back() -> None:
+    """2 kWh at 0.30; 1 kWh fed back at 0.20, and 0.05 for wear."""
+    found = session(export=1_000_000, wear=50_000)
+    assert taxes(found, VatRate(percent="19")) == [tax("0", -250_000, 0), tax("19", 600_000, 110_000)]
+    assert taxes(found, VatRate(percent="19", feed_in=True)) == [tax("19", 350_000, 70_000)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "percent"),
+    [
+        (VatRate(percent="7", stations=("CS-V2G-0001",)), "7"),
+        (VatRate(percent="7", stations=("CS-OTHER",)), "19"),
+        (VatRate(percent="7", tariffs=("dso",)), "7"),
+        (VatRate(percent="7", tariffs=("other", "dso")), "7"),
+        (VatRate(percent="7", tariffs=("other",)), "19"),
+        (VatRate(percent="7", from_day=date(2030, 3, 17)), "7"),
+        (VatRate(percent="7", from_day=date(2030, 3, 18)), "19"),
+    ],
+)
+def test_a_rate_applies_by_place_tariff_and_day(rate: VatRate, percent: str) -> None:
+    """The session is on 17 March 2030, 18:40 in Berlin."""
+    (found,) = taxes(session(), rate, VatRate(percent="19"))
+    assert found.percent == Decimal(percent)
+
+
+def test_of_rates_that_apply_the_latest_counts_and_then_the_first() -> None:
+    days = [date(2030, 1, 1), date(2030, 2, 1), date(2030, 2, 1), date(2031, 1, 1)]
+    rates = [VatRate(percent=str(n), from_day=day) for n, day in enumerate(days, 1)]
+    assert [each.percent for each in taxes(session(), *rates)] == [Decimal(2)]
+    assert taxes(session(), rates[3]) == [tax("0", 600_000, 0)]
+
+
+def test_at_midnight_of_the_place_the_new_rate_begins() -> None:
+    """Berlin's midnight is 23:00 UTC: of two hours around it each has its rate."""
+    midnight_ms = 1_900_018_800_000
+    found = session(midnight_ms - HOUR_MS, imports=(1_000_000, 2_000_000))
+    rates = VatRate(percent="16"), VatRate(percent="19", from_day=date(2030, 3, 18))
+    assert taxes(found, *rates) == [tax("16", 300_000, 50_000), tax("19", 600_000, 110_000)]
+    assert taxes(found, *rates, zone=ZoneInfo("UTC")) == [tax("16", 900_000, 140_000)]
+
+
+@pytest.mark.parametrize(
+    ("currency", "price", "vat"),
+    [("EUR", 13_156, 0), ("EUR", 13_160, 10_000), ("JPY", 15_000_000, 6_000_000), ("KWD", 15_000, 6_000)],
+)
+def test_it_is_rounded_half_up_to_the_currencys_smallest_unit(currency: str, price: int, vat: int) -> None:
+    (found,) = taxes(session(price=price, currency=currency), VatRate(percent="19"))
+    assert found == tax("19", 2 * price, vat, currency)
+
+
+@given(
+    st.lists(st.integers(0, 50_000_000), min_size=1, max_size=4),
+    st.integers(-500_000, 2_000_000),
+    st.sampled_from(["0", "7", "8.1", "19", "25.5"]),
+)
+def test_the_books_owe_net_and_vat_and_sum_to_zero(imports: list[int], price: int, percent: str) -> None:
+    entries, settled = session(imports=tuple(imports), price=price)
+    found = taxes_of(entries, settled, [VatRate(percent=percent)], BERLIN)
+    posting = posting_of(settled, found)
+    assert is_balanced(posting.entries)
+    owed = {each.account: each.amount for each in posting.entries if each.unit == "EUR"}
+    balance = sum(each.balance for each in settled.totals)
+    exact = Fraction(balance) * Fraction(percent) / 100
+    cents = (Decimal(exact.numerator) / exact.denominator / 10_000).quantize(Decimal(1), ROUND_HALF_UP)
+    assert -owed.get("vat", 0) == int(cents) * 10_000
+    assert owed.get("driver", 0) == gross_of(found, "EUR") == balance - owed.get("vat", 0)
+
+
+@pytest.mark.requirement("R44")
+def test_a_receipt_shows_net_vat_by_rate_and_the_total() -> None:
+    entries, settled = session(export=1_000_000)
+    rates = [VatRate(percent="8.1")]
+    page = receipt(entries, settled, taxes=taxes_of(entries, settled, rates, BERLIN))
+    assert "To pay <b>0.45 EUR</b>" in page
+    for words in ("Net", "8.1 % of 0.6000 EUR", "0.0500 EUR", "Total with VAT", "0.4500 EUR"):
+        assert words in page
+    german = receipt(entries, settled, taxes=taxes_of(entries, settled, rates, BERLIN), language="de")
+    assert "8,1 % auf 0,6000 EUR" in german
+    plain = receipt(entries, settled)
+    assert "To pay <b>0.40 EUR</b>" in plain
+    assert "VAT" not in plain
