@@ -66,7 +66,7 @@ def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, Eff
     if selected.family is Family.AC:
         target_w = charge_w - discharge_w if dynamic or closed else None
         return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=target_w), powers
-    make = _output if dynamic or closed else _scheduled
+    make = _output if dynamic or (closed and not stage.asked_mv) else _scheduled
     output = make(stage, context, charge_w=charge_w, discharge_w=discharge_w)
     if not context.turning or direction(output) != context.turning:
         return output, powers

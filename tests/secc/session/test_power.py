@@ -152,7 +152,10 @@ HELD: dict[str, dict[str, Any]] = {**IDLE, "held": {"held": True}, "not ready": 
 @pytest.mark.parametrize("why", HELD)
 def test_nothing_flows_to_a_vehicle_that_shall_have_none(why: str, scheduled: bool) -> None:
     dc = Case("dc", scheduled=scheduled, **HELD[why]).choose()
-    assert dc == SetOutput(voltage_mv=450_000, current_ma=90_000, charge_w=0, discharge_w=0)
+    asked = (400_000, 30_000) if scheduled else (450_000, 90_000)
+    assert dc == SetOutput(*asked, charge_w=0, discharge_w=0)
+    unasked = Case("dc", scheduled=scheduled, asked_mv=0, **HELD[why]).choose()
+    assert unasked == SetOutput(450_000, 90_000, charge_w=0, discharge_w=0)
     assert Case("ac", scheduled=scheduled, **HELD[why]).choose() == SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
     if why in IDLE:
         assert Case("wpt", scheduled=scheduled, **HELD[why]).choose() == SetWptOutput(charge_w=0, power_w=0)

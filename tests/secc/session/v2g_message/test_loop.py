@@ -66,6 +66,13 @@ def test_the_maxima_are_those_of_the_rating_and_of_the_present_limit(
     assert watts(found.evse_maximum_power_limit) == told_w
 
 
+def test_what_is_commanded_at_the_end_is_no_more_than_the_vehicle_asked_for(bench: MessageBench) -> None:
+    loop(bench, ev_target_voltage=bench.volts(420), ev_target_current=bench.amperes(0))
+    bench.fact(ports.StopRequested("remote"))
+    output = bench.commands(ports.SetOutput)[-1]
+    assert (output.voltage_mv, output.current_ma, output.charge_w) == (420_000, 0, 0)
+
+
 def test_targets_that_nobody_can_drive(bench: MessageBench) -> None:
     loop(bench, ev_target_voltage=bench.volts(-5))
     assert bench.commands(ports.SetOutput)[-1].voltage_mv == 0
