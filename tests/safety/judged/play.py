@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
@@ -19,13 +20,14 @@ from secc.hardware.parts import Kind
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
-from tests.safety.judged.rig import Rig, rig
+from tests.safety.judged.rig import BATTERY_MV, Rig, rig
 from tests.safety.judged.rule import Judge
 from tests.safety.judged.steps import Chances, Step, script, told, walk
 from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import signed_content
 from v2g.energy.limits import GridResponse, Limit, Setpoint
+from v2g.hardware.simulation import StageModel
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing
@@ -174,6 +176,27 @@ class Play(Rig):
             response = await self.say(self.loop_request, within=1.0)
             self._follow(response)
             await asyncio.sleep(0.1)
+
+    async def do_in_turns(self, watts: int, on_s: float, off_s: float, times: int) -> None:
+        """Let what flows obey nobody and follow again in turns, with loops all the while."""
+        known, astray = StageModel._target_ma, False
+
+        def target_ma(model: StageModel, load: Any) -> int:
+            return watts * 1_000_000 // BATTERY_MV if astray else known(model, load)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(StageModel, "_target_ma", target_ma)
+            for astray, seconds in ((True, on_s), (False, off_s)) * times:
+                self.faults.set("slow_discharge", active=False)  # the model looks again
+                end = self.now + seconds
+                while self.now < end and not self.running.done():
+                    response = await self.say(self.loop_request, within=1.0)
+                    if astray and self.car.ac is not None:
+                        self.car.ac.drive(watts)
+                    else:
+                        self._follow(response)
+                    await asyncio.sleep(min(0.1, max(0.01, end - self.now)))
+        self.faults.set("slow_discharge", active=False)
 
     async def do_onward(self) -> None:
         """Go on by the book, in another session when this one is over."""
@@ -425,6 +448,9 @@ def said(requests: Collection[str], variants: Mapping[str, Mapping[str, Variant]
 SAID: Final = said(REQUESTS, VARIANTS)
 """Every request, in every variant."""
 
+DIPS: Final = ((4.5, 0.3), (0.9, 0.1), (0.5, 0.5), (0.3, 0.7), (0.1, 0.9), (0.2, 2.0))
+"""Spells in which a vehicle or a stage obeys nobody, and in which it follows."""
+
 LIMITS: Final = ((0, 0), (3_000, 1_000), (40_000, 9_000))
 
 TOLD: Final[tuple[Step, ...]] = (
@@ -520,6 +546,13 @@ _CHANCES: Final[Chances] = {
     "wait": (12, lambda chance: [("wait", chance.choice((0.05, 0.2, 0.4, 0.8, 1.2, 3.0)))]),
     "long": (1, lambda chance: [("wait", chance.choice((8.0, 65.0)))]),
     "say": (2, lambda chance: [chance.choice(SAID)]),
+    "in turns": (
+        2,
+        lambda chance: [
+            ("charge",),
+            ("in_turns", chance.choice((-22_000, -6_000, 22_000)), *chance.choice(DIPS), chance.randint(2, 6)),
+        ],
+    ),
     "mild": (30, lambda chance: [chance.choice(MILD)]),
     "harsh": (5, lambda chance: [chance.choice(TOLD)]),
 }

@@ -9,7 +9,7 @@ and nobody has asked for a stop, no more than everybody allows, and back only by
 
 from typing import Any, Final
 
-from tests.safety.judged.steps import Since
+from tests.safety.judged.steps import InTurns, Lately, Since
 from v2g.energy.limits import Limit
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, ChargingSession
@@ -32,6 +32,9 @@ POWER_S: Final = GRACE_S + 0.35
 """Until what flows has followed: the ramp of the stage, and what it reports."""
 FOLLOW_S: Final = 6.0 + 0.1 + 0.3
 """Until a vehicle on alternating current has followed, or was cut off: its 5 s, a second, a look, the contactor."""
+IN_TURNS_S: Final = 2.0
+"""What flows beyond what was allowed in the time to follow it, or in a direction that was not, in 20 s together: a
+second, a look, the contactor, and once more after it."""
 OPEN_S: Final = GRACE_S + 0.35
 """Until a contactor has opened: its own time, and what is reported of it."""
 
@@ -46,7 +49,7 @@ class Judge:
 
     def __init__(self, *, mains: bool = False, alignment_w: int = 1_000, loop_s: float = LOOP_S) -> None:
         self._mains, self._alignment_w, self._loop_s = mains, alignment_w, loop_s
-        self._since = Since()
+        self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
         self._faults: set[str] = set()
         self._ready = True
         self._limits: dict[str, Limit] = {}
@@ -190,6 +193,11 @@ class Judge:
             power_w = 0  # nothing is left but to tell the vehicle
         self._blame(over("charge", power_w > many, follow_s, now), f"{power_w} W into it, {charge_w:.0f} allowed")
         self._blame(over("back", -power_w > little, follow_s, now), f"{-power_w} W back, {discharge_w:.0f} allowed")
+        lag_s = 5.5 if self._mains else POWER_S + 0.75
+        lately = [self._lately.most(*each, lag_s, now) for each in (("charge", charge_w), ("discharge", discharge_w))]
+        for what, flow_w, most_w in zip(("in turns", "back in turns"), (power_w, -power_w), lately, strict=True):
+            astray = flow_w > most_w * 1.05 + 550
+            self._blame(self._in_turns.over(what, astray, IN_TURNS_S, now), f"{what}: {flow_w} W, {most_w:.0f} allowed")
         wrong = closed and not may_close and not stuck
         self._blame(over("closed", wrong, OPEN_S, now), f"contactor closed: {why}")
         bears_mv = self._bears.get("mv", float("inf"))

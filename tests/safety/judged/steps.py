@@ -33,6 +33,41 @@ class Since:
         return now - self._began.setdefault(what, now) > most_s + 1e-6
 
 
+class InTurns:
+    """How much of the last while something has been wrong: each moment by itself, whatever was right in between."""
+
+    def __init__(self, while_s: float = 20.0) -> None:
+        self._while_s = while_s
+        self._spells: dict[str, list[tuple[float, float]]] = {}
+        self._last: dict[str, tuple[float, bool]] = {}
+
+    def over(self, what: str, wrong: bool, most_s: float, now: float) -> bool:
+        """Say whether it has been wrong for longer than it may, all in all; so is what is between two wrong looks."""
+        spells = self._spells.setdefault(what, [])
+        before, was_wrong = self._last.get(what, (now, False))
+        self._last[what] = now, wrong
+        if wrong and was_wrong:
+            spells.append((before, now))
+        while spells and spells[0][1] < now - self._while_s:
+            spells.pop(0)
+        return sum(end - begin for begin, end in spells) > most_s + 1e-6
+
+
+class Lately:
+    """The most that was allowed in the last while: what follows it may lag so far behind."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, list[tuple[float, float]]] = {}
+
+    def most(self, what: str, allowed: float, lag_s: float, now: float) -> float:
+        """Take what is allowed now; return the most of all moments that are no older."""
+        told = self._told.setdefault(what, [])
+        told.append((now, allowed))
+        while len(told) > 1 and told[1][0] <= now - lag_s:  # the first one was in force until then
+            told.pop(0)
+        return max(each for _, each in told)
+
+
 def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:
     """Return as few of the steps as still fail, leaving out ever smaller parts."""
     found, size = list(steps), max(1, len(steps) // 2)

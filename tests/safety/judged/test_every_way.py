@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
+from secc.hardware import dc
 from secc.hardware.parts import Kind
 from secc.session import power
 from secc.session.d20 import session, stop
@@ -75,6 +76,10 @@ def forgets_limits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(session.SeccSession, "_take_demand", lambda self, fact: None)
 
 
+def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dc.DcEvse, "_watch_current", lambda self: None)
+
+
 def needs_no_signature(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         power,
@@ -86,6 +91,7 @@ def needs_no_signature(patch: pytest.MonkeyPatch) -> None:
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {
     "power stays on": (keeps_power, (("say", "SessionStopReq", "ServiceRenegotiation"), ("wait", 2.0)), "allowed"),
     "a limit is not obeyed": (forgets_limits, (("limit", "operator", 0, 0), ("loop", 2.0)), "20000 W into it"),
+    "a stage strays in turns": (flow_is_not_compared, (("in_turns", -60_000, 0.9, 0.1, 9),), "back in turns"),
     "discharge is not signed": (needs_no_signature, (("setpoint", -9_000), ("loop", 2.0)), "W back, 0 allowed"),
 }
 
