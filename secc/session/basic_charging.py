@@ -352,6 +352,7 @@ class BasicSession(BasicFallback):
         self._connected = closed
         self._disarm("close", "retry")
         if closed and self._wanted:
+            self._allow()  # a short opening by the interlock has taken it back
             self._command(ports.RecordMeter("begin", power_w=0, soc=None))
             self._update("Charging")
             self._observe("power", "started")

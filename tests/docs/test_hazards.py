@@ -10,7 +10,7 @@ from v2g.safety import ChargerMonitor, VehicleMonitor
 
 TESTS = Path(__file__).parents[1]
 MONITORS = {"charger": ChargerMonitor, "vehicle": VehicleMonitor}
-RESULTS = {"live", "verdicts"}
+RESULTS = {"closed", "live", "verdicts"}
 
 
 def test_each_hazard_names_tests_that_exist() -> None:

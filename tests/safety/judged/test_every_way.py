@@ -91,7 +91,7 @@ def needs_no_signature(patch: pytest.MonkeyPatch) -> None:
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {
     "power stays on": (keeps_power, (("say", "SessionStopReq", "ServiceRenegotiation"), ("wait", 2.0)), "allowed"),
     "a limit is not obeyed": (forgets_limits, (("limit", "operator", 0, 0), ("loop", 2.0)), "20000 W into it"),
-    "a stage strays in turns": (flow_is_not_compared, (("in_turns", -60_000, 0.9, 0.1, 9),), "back in turns"),
+    "a stage strays in turns": (flow_is_not_compared, (("in_turns", -60_000, 0.5, 0.5, 9),), "back in turns"),
     "discharge is not signed": (needs_no_signature, (("setpoint", -9_000), ("loop", 2.0)), "W back, 0 allowed"),
 }
 
