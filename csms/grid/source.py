@@ -8,7 +8,7 @@ from typing import Final
 from csms.db.queries import records
 from csms.db.store import Store
 from csms.domain.charging.grid_sources import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
-from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
+from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, has_integer_prices, parse_grid_signal
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -16,6 +16,9 @@ from v2g.observe import Observe
 
 GRID_SIGNAL: Final = "grid_signal"
 """Kind of the feed's event that announces a new signal to other nodes."""
+
+
+OLD_PRICES: Final = 'prices are integers, read as millionths per kWh; write decimal text instead, such as "0.30"'
 
 
 class GridSource:
@@ -83,6 +86,8 @@ class GridSource:
             signal = parse_grid_signal(data)
             if signal != self.current:
                 await self.offer(signal, "file")
+                if has_integer_prices(data):
+                    self._observe(Observe("ocpp", "grid_signal_old_prices", {"origin": "file", "reason": OLD_PRICES}))
         except (CodecError, RefusedError) as error:
             self._observe(Observe("ocpp", "grid_signal_refused", {"origin": "file", "reason": str(error)}))
 

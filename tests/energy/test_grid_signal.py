@@ -1,6 +1,7 @@
 """Prices by time: no moment with two, days of 92, 96 and 100 quarter hours, signals that are whole or refused."""
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,9 @@ from v2g.energy.grid_signal import (
     PriceSignal,
     PriceSlot,
     Tariff,
+    TypedGridSignal,
     day_slots,
+    has_integer_prices,
     local_day,
     parse_grid_signal,
 )
@@ -186,3 +189,24 @@ def test_a_station_gets_the_part_that_its_version_knows() -> None:
     assert (type(prices), prices.tariff()) == (PriceSignal, signal.tariff())
     assert (type(export), export.export_limit_w, export.valid_until_ms) == (ExportSignal, 11_000, 1_800_003_600_000)
     assert parse_grid_signal(prices.to_json(), PriceSignal) == prices
+
+
+def test_prices_are_decimal_text_and_integers_are_millionths_as_before() -> None:
+    """The same signal, written by people and by machines."""
+    machine = parse_grid_signal(msgspec.json.encode(SIGNAL))
+    typed = [
+        slot | {name: str(Decimal(slot[name]) / 1_000_000) for name in ("import_price", "export_compensation")}
+        for slot in SIGNAL["slots"]
+    ]
+    data = msgspec.json.encode(SIGNAL | {"slots": typed})
+    assert parse_grid_signal(data) == machine
+    assert (has_integer_prices(data), has_integer_prices(msgspec.json.encode(SIGNAL))) == (False, True)
+    assert msgspec.json.decode(data, type=TypedGridSignal).version == machine.version
+
+
+@pytest.mark.parametrize("price", ["0,30", "", "1e3", "0.1234567", 0.3, None, "\u0663"])
+def test_a_price_that_is_neither_is_refused_with_the_way_to_write_it(price: Any) -> None:
+    slots = [SIGNAL["slots"][0] | {"import_price": price}]
+    with pytest.raises(CodecError, match=r"\$\.slots\[0\]\.import_price") as caught:
+        parse_grid_signal(msgspec.json.encode(SIGNAL | {"slots": slots}))
+    assert '"0.30"' in caught.value.hint

@@ -1,14 +1,16 @@
 """Prices by time, and the grid operator's signal that contains them.
 
-Prices are integer micro-units of the currency per kWh; the vehicle pays `import_price` for energy from the grid and
-receives `export_compensation` for energy fed back. Times are UTC ms; local clock time is used only to lay out a day's
-price bands (`day_slots`), where daylight saving changes make days of 92 or 100 quarter hours.
+Prices are integer micro-units of the currency per kWh; people write them as decimal text. The vehicle pays
+`import_price` for energy from the grid and receives `export_compensation` for energy fed back. Times are UTC ms;
+local clock time is used only to lay out a day's price bands (`day_slots`), where daylight saving changes make days of
+92 or 100 quarter hours.
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Annotated, Final, TypeVar, overload
+from typing import Annotated, Any, Final, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -16,11 +18,14 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.asn1.discharge import MicroPerKwh, PriceSlot
 from v2g.errors import CodecError, RefusedError
+from v2g.units import Decimals, micro_of
 
 QUARTER_MS: Final = 15 * 60 * 1000
 """ms in a quarter of an hour: the settlement interval."""
 
 MAX_SIGNAL_BYTES: Final = 1_000_000
+_DECIMALS: Final = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", re.ASCII)
+"""Decimal text, as in `v2g.units.Decimals`."""
 
 __all__ = [
     "QUARTER_MS",
@@ -31,7 +36,10 @@ __all__ = [
     "PriceSlot",
     "SignalSlot",
     "Tariff",
+    "TypedGridSignal",
+    "TypedSlot",
     "day_slots",
+    "has_integer_prices",
     "local_day",
     "parse_grid_signal",
 ]
@@ -146,22 +154,66 @@ class GridSignal(ExportSignal, frozen=True, kw_only=True, forbid_unknown_fields=
         return kind(**{name: getattr(self, name) for name in kind.__struct_fields__})
 
 
+class TypedSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A slot as people write it: prices as decimal text per kWh. Integers, as in earlier files, are millionths."""
+
+    start_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    duration_s: Annotated[int, Meta(ge=1, le=31 * 86400)]
+    import_price: Decimals | MicroPerKwh
+    export_compensation: Decimals | MicroPerKwh
+
+
+class TypedGridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A grid signal as people write it, which `parse_grid_signal` reads."""
+
+    version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    issued_at_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    source: Annotated[str, Meta(min_length=1, max_length=64)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    slots: Annotated[tuple[TypedSlot, ...], Meta(max_length=3000)]
+    export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+    valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+
+
 @overload
 def parse_grid_signal(data: bytes) -> GridSignal: ...
 @overload
 def parse_grid_signal(data: bytes, kind: type[S]) -> S: ...
 def parse_grid_signal(data: bytes, kind: type[PriceSignal] = GridSignal) -> PriceSignal:
-    """Return a complete signal. Raises CodecError naming the field (`$.slots[3].duration_s`)."""
+    """Return a complete signal; prices may be decimal text, or integer micro-units.
+
+    Raises CodecError naming the field (`$.slots[3].duration_s`).
+    """
     if len(data) > MAX_SIGNAL_BYTES:
         raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are accepted")
     try:
-        signal = typed_json.decode(data, kind)
+        fields = typed_json.decode(data, dict[str, Any])
+        for slot, name in _typed_prices(fields):
+            slot[name] = micro_of(slot[name])
+        signal = typed_json.convert(fields, kind)
         signal.tariff()
     except (msgspec.DecodeError, ValueError) as error:
-        raise CodecError(f"grid signal: {error}", hint="see docs/reference for the fields of a grid signal") from None
+        hint = 'see docs/reference for the fields of a grid signal; prices are decimal text, such as "0.30"'
+        raise CodecError(f"grid signal: {error}", hint=hint) from None
     if isinstance(signal, ExportSignal) and signal.valid_until_ms <= signal.issued_at_ms:
         raise CodecError("grid signal: valid_until_ms must be after issued_at_ms")
     return signal
+
+
+def has_integer_prices(data: bytes) -> bool:
+    """Return whether a readable signal has prices as integers, as earlier ones have: millionths per kWh."""
+    fields = typed_json.decode(data, dict[str, Any])
+    return bool(fields["slots"]) and not any(True for _ in _typed_prices(fields))
+
+
+def _typed_prices(fields: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the slots, and names of their prices, that are decimal text."""
+    slots = fields.get("slots")
+    for slot in slots if isinstance(slots, list) else ():
+        for name in ("import_price", "export_compensation"):
+            if isinstance(slot, dict) and isinstance(slot.get(name), str) and _DECIMALS.match(slot[name]):
+                yield slot, name
 
 
 class PriceBand(msgspec.Struct, frozen=True):

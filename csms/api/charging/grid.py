@@ -7,7 +7,7 @@ from csms.api.http.operations import get, put
 from csms.api.http.problems import ApiError
 from csms.domain.charging.grid_sources import SITE, SourceSignal
 from csms.domain.security.access import Permission
-from v2g.energy.grid_signal import GridSignal, parse_grid_signal
+from v2g.energy.grid_signal import GridSignal, TypedGridSignal, parse_grid_signal
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +25,8 @@ EXAMPLE = {
         {
             "start_ms": 1_900_000_000_000,
             "duration_s": 900,
-            "import_price": 300_000,
-            "export_compensation": 200_000,
+            "import_price": "0.30",
+            "export_compensation": "0.20",
         }
     ],
     "site_import_limit_w": 11_000,
@@ -44,9 +44,9 @@ async def read_grid_signal(call: Call) -> bytes:
     return signal.to_json()
 
 
-@put("/grid/signal", Permission.WRITE_GRID, problems=(409,), takes=GridSignal, example=EXAMPLE)
+@put("/grid/signal", Permission.WRITE_GRID, problems=(409,), takes=TypedGridSignal, example=EXAMPLE)
 async def put_grid_signal(call: Call, body: bytes) -> InForce:
-    """Set the grid signal.
+    """Set the grid signal. Prices are decimal text per kWh; integers are millionths.
 
     Its version must be higher than that of the signal in force; repeating the same signal is harmless.
     """

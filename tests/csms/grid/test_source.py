@@ -22,6 +22,7 @@ async def test_a_file_is_read_at_start_and_again_whenever_it_changes(start: Star
             part.write_bytes(grid_signal(2).to_json())
             part.replace(path)
             assert (await csms.event("grid_signal_received", 2))["version"] == 2
+            assert '"0.30"' in (await csms.event("grid_signal_old_prices", 2))["reason"]
             path.write_bytes(b"half a sig")
             assert (await csms.event("grid_signal_refused"))["origin"] == "file"
             path.write_bytes(grid_signal(1).to_json())
