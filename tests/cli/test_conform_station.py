@@ -1,5 +1,7 @@
 """`v2g conform station` with `v2g station` as the device: both as programs, over a real websocket; and what follows."""
 
+import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websockets
+from websockets.exceptions import WebSocketException
 
 from pki_tools.tree import PkiTree
 from tests.cli.test_csms import run
@@ -41,6 +45,29 @@ def play(
         device.terminate()
         device.wait(20)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+
+
+def test_a_station_of_ocpp_1_6_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    async def offers(port: int) -> None:
+        url = f"ws://127.0.0.1:{port}/ocpp/CS-1"
+        while True:
+            with contextlib.suppress(OSError, WebSocketException):
+                async with websockets.connect(url, subprotocols=[websockets.Subprotocol("ocpp1.6")]) as socket:
+                    await socket.wait_closed()
+            await asyncio.sleep(0.1)
+
+    async def test() -> str:
+        port = free_port()
+        words = ("conform", "station", "--listen", f"127.0.0.1:{port}", "--wait", "5", "--only", "TC_B_06_CS")
+        device = asyncio.create_task(offers(port))
+        tester = await asyncio.create_subprocess_exec(*PROGRAM, *words, stderr=asyncio.subprocess.PIPE)
+        _, said = await tester.communicate()
+        device.cancel()
+        return said.decode()
+
+    said = asyncio.run(test())
+    assert "the station offers ocpp1.6: cases are for ocpp2.0.1 and ocpp2.1; let it speak one of them" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.long

@@ -19,6 +19,7 @@ from v2g.io.websocket.client import OcppSocket
 from v2g.io.websocket.server import Handshake, Refusal
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
+from v2g.text import printable
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority
@@ -116,12 +117,15 @@ class StationTester:
         """What reports must not tell."""
         self.numbers = itertools.count(1)
         self._booted = False
+        self._no_version: tuple[str, ...] | None = None
+        """Subprotocols of the latest attempt, if the tester speaks none of them."""
         self._changed = asyncio.Event()
 
     async def admit(self, handshake: Handshake) -> Refusal | None:
         """Admit the station, unless the case refuses it."""
         self.attempts.append(asyncio.get_running_loop().time())
         self.hosts.append(handshake.host)
+        self._no_version = handshake.offered if handshake.version is None else None
         self.opening = _opening(handshake)
         if handshake.identity is None:
             return Refusal(404, "no such charging station")
@@ -179,7 +183,11 @@ class StationTester:
                     self._changed.clear()
                     await self._changed.wait()
                 return self.connection
-        raise Failed(f"the station does not connect within {within:g} s")
+        what = f"the station does not connect within {within:g} s"
+        if self._no_version is not None:
+            offered = ", ".join(map(printable, self._no_version))[:200] or "no WebSocket subprotocol"
+            what = f"the station offers {offered}: cases are for ocpp2.0.1 and ocpp2.1; let it speak one of them"
+        raise Failed(what)
 
     async def offline(self, within: float) -> None:
         """Wait until the station is not connected. Raises Failed."""
