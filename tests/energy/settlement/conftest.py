@@ -111,7 +111,7 @@ class Session:
         """Issue a checkpoint of the journal, which the vehicle stores and countersigns."""
         number, payload = self.gate.checkpoint(self.ledger.head, self.begin, self.now, final=final)
         self.record(CheckpointIssued(number=number, payload=payload))
-        outcome = self.vehicle.on_message(payload, self.now)
+        outcome = self.vehicle.on_message(payload, self.now, ended=True if final else None)
         assert isinstance(outcome, Checkpointed)
         self.vehicle.stored(outcome)
         self.copies.append(Copy(session_id=SESSION_ID.hex(), number=number, checkpoint=payload, receipt=outcome.reply))
@@ -168,8 +168,9 @@ class Session:
             self.now += step_ms
             self.read(power_w if power_w > 0 else -allowed)
 
-    def read(self, power_w: int = 0) -> None:
-        self.record(MeterReading(import_mwh=self.import_mwh, export_mwh=self.export_mwh, power_w=power_w, soc=60))
+    def read(self, power_w: int = 0, reason: str = "periodic") -> None:
+        registers = {"import_mwh": self.import_mwh, "export_mwh": self.export_mwh}
+        self.record(MeterReading(**registers, power_w=power_w, soc=60, reason=reason))
 
     def send(self, payload: bytes) -> None:
         outcome = self.gate.on_message(payload, self.now)
