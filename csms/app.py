@@ -48,7 +48,7 @@ from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.storage.growing_file import reopen_all
 from v2g.io.tls.renewal import Renewed, keep_renewed
 from v2g.observe import Observe, Scalar
-from v2g.pki.keys import read_secret
+from v2g.pki.keys import load_public_key, read_secret
 from v2g.units import micro_of
 
 
@@ -249,6 +249,7 @@ async def open_services(
         store=store,
         store_key=store_key,
         books_key=books_key,
+        books_keys=(books_key.public_key, *map(load_public_key, config.books_earlier_keys)),
         clock=clock,
         observe=observe,
         grid=grid,

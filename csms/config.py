@@ -617,6 +617,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     books_key: KeyReference | None = None
     """The operator's key, which signs corrections, receipts of journals and closed months: PEM file of mode 0600, or
     key URI, the same for all nodes; without it `books.key` in `data_dir`, created when missing."""
+    books_earlier_keys: tuple[Path, ...] = ()
+    """PEM files of public keys that signed before `books_key` (`v2g csms books key`): what they signed stays valid."""
     store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)\Z")] = ""
     """URL of the database when not in `data_dir`, such as `postgresql://user@host/name`; a password belongs in
     `~/.pgpass`, not here."""

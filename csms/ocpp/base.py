@@ -35,7 +35,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.routes import Version
-from v2g.pki.keys import SigningKey
+from v2g.pki.keys import PublicKey, SigningKey
 
 if TYPE_CHECKING:  # loaded only if configured
     from csms.trust.provisioning import Provisioner
@@ -51,6 +51,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     store_key: StoreKey
     books_key: SigningKey
+    books_keys: tuple[PublicKey, ...]
     clock: Clock
     observe: EventLog
     grid: GridSource

@@ -18,9 +18,10 @@ from csms.db.store import Store
 from csms.domain.transactions.journals import Copy, read_certificates, read_delivery
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.checkpoints import check_checkpoints
-from v2g.energy.settlement.canonical import canonical, parse_canonical
+from csms.settlement.settlements import receipt_of
+from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
+from v2g.energy.settlement.operator import JournalReceipt
 from v2g.energy.settlement.records import CheckpointAnswered
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
@@ -144,19 +145,12 @@ class JournalStore:
                 station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
             )
             now_ms = self._clock.utc_ms()
-            receipt = await asyncio.to_thread(self._received, row, now_ms) if fresh and copy.ended else None
+            receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key) if fresh and copy.ended else None
             if not fresh or await self._store.run(records.append_journal, row, before, fresh, now_ms, receipt):
                 self._keep((station_id, session_id), copy)
                 return copy, fresh
             copy = None  # another node accepted a delivery since
         raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
-
-    def _received(self, row: records.JournalRow, now_ms: int) -> bytes:
-        """Return the operator's receipt of a journal that its lines complete; the station puts it into the bundle."""
-        received = JournalReceived(
-            station_id=row.station_id, session_id=row.session_id, entries=row.lines, head=row.head, utc_ms=now_ms
-        )
-        return canonical(JournalReceipt(received=received, seal=seal(received, self._key)))
 
     async def _receipt(self, copy: Copy, station_id: str, session_id: str) -> JournalReceipt | None:
         stored = await self._store.read(records.journal_receipt, station_id, session_id) if copy.ended else None

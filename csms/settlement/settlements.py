@@ -11,8 +11,9 @@ from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
+from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.pricing import NO_CURRENCY
-from v2g.energy.settlement.records import Correction
+from v2g.energy.settlement.records import Addition, Correction
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import VatRate, taxes_of
 from v2g.errors import RefusedError, VerificationError
@@ -61,6 +62,14 @@ def settled_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxat
     return Settled(canonical(settlement), posting_of(settlement, taxes), summary)
 
 
+def receipt_of(row: JournalRow, now_ms: int, key: SigningKey) -> bytes:
+    """Return the operator's receipt of a complete journal, which the station puts into the bundle."""
+    received = JournalReceived(
+        station_id=row.station_id, session_id=row.session_id, entries=row.lines, head=row.head, utc_ms=now_ms
+    )
+    return canonical(JournalReceipt(received=received, seal=seal(received, key)))
+
+
 class Corrected(msgspec.Struct, frozen=True):
     """A correction to be stored: the copy it follows (`before` lines), its `lines`, and the settlement with it."""
 
@@ -68,6 +77,7 @@ class Corrected(msgspec.Struct, frozen=True):
     before: int
     lines: list[bytes]
     settled: Settled
+    receipt: bytes | None = None
 
 
 def is_repeated(lines: Sequence[bytes], correction: Correction) -> bool:
@@ -96,8 +106,6 @@ def correct_journal(
     journal = Journal.resume(data)
     if not journal.state.ended:
         raise RefusedError("the session is not over", reason="not_over", hint="correct it when it has ended")
-    if correction is None and not any(isinstance(entry.data, Correction) for entry in verify_lines(data)):
-        raise RefusedError("the session has no corrections", reason="no_correction")
     added = [] if correction is None else [journal.append(correction, now_ms)]
     added.append(journal.append(sign_corrections(journal.state.head, key), now_ms))
     try:
@@ -112,4 +120,10 @@ def correct_journal(
         head=journal.state.head,
         ended=True,
     )
-    return Corrected(row, len(lines), added, msgspec.structs.replace(settled, posting=posting))
+    receipt = None
+    if correction is None:
+        entries = verify_lines(data)
+        whole = next((number for number, each in enumerate(entries) if isinstance(each.data, Addition)), len(entries))
+        signed = msgspec.structs.replace(row, lines=whole, head=entries[whole - 1].hash)
+        receipt = receipt_of(signed, now_ms, key)
+    return Corrected(row, len(lines), added, msgspec.structs.replace(settled, posting=posting), receipt)

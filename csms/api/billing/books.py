@@ -3,6 +3,7 @@
 Amounts are decimal text: energy in kWh, money in units of its currency.
 """
 
+import asyncio
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -18,6 +19,8 @@ from csms.api.http.problems import ApiError, missing
 from csms.db.queries import books as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.transactions import plain
+from csms.settlement.audit import audit_periods, audit_session
+from csms.settlement.settlements import Taxation
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Posting, Use
 from v2g.energy.settlement.operator import OperatorSeal
@@ -88,6 +91,21 @@ class ShownPosting(msgspec.Struct, frozen=True, kw_only=True):
     end_ms: int
     amounts: tuple[Amount, ...]
     usage: Usage
+
+
+class AuditedPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not hold of a period."""
+
+    period: str
+    finding: str
+
+
+class AuditedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not hold of a session."""
+
+    station_id: str
+    session_id: str
+    findings: tuple[str, ...]
 
 
 class OnePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,7 +191,8 @@ async def read_period(call: Call, parameters: OnePeriod) -> PeriodSheet:
 async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     """Close a period for ever: settlements that come later are posted in the next one.
 
-    It must be over, earlier ones closed, and all complete sessions posted. Closing a closed one again changes nothing.
+    It must be over, earlier ones closed, and all complete sessions posted. Closing a closed one again changes nothing,
+    but signs one that an earlier version closed, if its postings are those that were closed.
     """
     zone = call.services.config.accounting_zone
     _, closed = await call.change(
@@ -189,6 +208,32 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     )
     assert closed is not None, "it is read after it was written"
     return _closed(closed)
+
+
+@get("/books/audit/periods", Permission.READ_SETTLEMENTS)
+async def audit_closed_periods(call: Call) -> tuple[AuditedPeriod, ...]:
+    """Verify closed periods: postings by the digest, digests by the one before and the operator's signature."""
+    periods = await call.run(rows.closed_periods)
+    intact = {each.period: await call.run(rows.is_intact, each) for each in periods}
+    found = audit_periods(periods, intact, await call.run(rows.open_periods), call.services.books_keys)
+    return tuple(AuditedPeriod(period=period, finding=each) for period, each in found)
+
+
+@get("/books/audit/sessions", Permission.READ_SETTLEMENTS)
+async def audit_sessions(call: Call, parameters: Paged) -> Page[AuditedSession]:
+    """Recompute settlements and postings from journals, by station and session, and list what does not hold of each."""
+    after = read_cursor(parameters.cursor, tuple[str, str])
+    names = await call.run(rows.booked_sessions, after, parameters.limit + 1)
+    config, keys = call.services.config, call.services.books_keys
+    taxation = Taxation(config.vat, config.accounting_zone)
+    closed = {each.period: each.closed_ms for each in await call.run(rows.closed_periods)}
+    items = []
+    for station_id, session_id in names[: parameters.limit]:
+        stored = await call.run(rows.session_rows, station_id, session_id)
+        found = await asyncio.to_thread(audit_session, stored, keys, taxation, closed)
+        items.append(AuditedSession(station_id=station_id, session_id=session_id, findings=tuple(found)))
+    more = len(names) > parameters.limit
+    return Page(tuple(items), write_cursor(items[-1].station_id, items[-1].session_id) if more else None)
 
 
 @get("/books/costs", Permission.READ_SETTLEMENTS)
@@ -295,4 +340,14 @@ def _decimal(millionths: int) -> str:
     return plain(millionths * _MILLIONTH)
 
 
-OPERATIONS = (read_books_key, list_periods, read_period, close_period, list_costs, read_vehicle_books, read_postings)
+OPERATIONS = (
+    read_books_key,
+    audit_closed_periods,
+    audit_sessions,
+    list_periods,
+    read_period,
+    close_period,
+    list_costs,
+    read_vehicle_books,
+    read_postings,
+)

@@ -16,6 +16,7 @@ from csms.api.http.problems import ApiError, conflict
 from csms.db.queries import books, reviews
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
+from csms.settlement.audit import same_document
 from csms.settlement.settlements import Taxation, correct_journal, is_repeated
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.checkpoints import copies_of, encode_copy
@@ -42,6 +43,12 @@ class StoredSettlement(msgspec.Struct, frozen=True, kw_only=True):
     document: Settlement
 
 
+class RecomputedSettlement(StoredSettlement, frozen=True, kw_only=True):
+    """`intact`: whether the settlement follows from the back end's copy of the journal, recomputed now."""
+
+    intact: bool
+
+
 class OneSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a session."""
 
@@ -49,11 +56,13 @@ class OneSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     station: OfStation = None
 
 
-@get("/settlements/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409), answer=StoredSettlement)
+@get("/settlements/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409), answer=RecomputedSettlement)
 async def read_settlement(call: Call, parameters: OneSession) -> bytes:
     """Return the settlement of the back end's copy of a session's journal."""
-    found = await call.run(rows.find_settlements, parameters.session_id)
-    return encode(one_of(found, parameters.station, "settlement"))  # verbatim
+    found = one_of(await call.run(rows.find_settlements, parameters.session_id), parameters.station, "settlement")
+    lines = await call.run(rows.journal_lines, found["station_id"], parameters.session_id)
+    intact = await asyncio.to_thread(same_document, found["document"], b"".join(lines))
+    return encode({**found, "intact": intact})  # verbatim
 
 
 @get(
@@ -237,7 +246,7 @@ async def reprice_session(call: Call, parameters: OneSession, body: NewTariff) -
 
 @post("/settlements/{session_id}/corrections/sign", Permission.CORRECT_SETTLEMENTS, problems=(404, 409))
 async def sign_corrections(call: Call, parameters: OneSession) -> Charged:
-    """Sign the corrections that a session has, by `books_key`: those of earlier versions, or of a lost key."""
+    """Sign the journal and corrections that a session has, by `books_key`: of earlier versions, or of a lost key."""
     return await _correct(call, parameters, None)
 
 
@@ -269,6 +278,7 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
             found.settled.document,
             call.now_ms,
             zone,
+            found.receipt,
         ),
     )
     assert after is not None, "it is read after it was written"

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_, union, update
 
 from csms.db.queries import records
 from csms.db.tables import periods, posting_entries, postings, settlements
@@ -93,12 +93,13 @@ def save_corrected(
     document: bytes,
     now_ms: int,
     zone: tzinfo,
+    receipt: bytes | None = None,
 ) -> None:
     """Append a correction's lines to a journal copy that has `before` lines, store the settlement with it, and post it.
 
     Raises RefusedError (`changed`) when another correction was first.
     """
-    if not records.append_journal(connection, row, before, lines, now_ms):
+    if not records.append_journal(connection, row, before, lines, now_ms, receipt):
         raise RefusedError("another correction was first", reason="changed", hint="read the settlement, and repeat")
     save_settled(connection, posting, document, now_ms, zone)
 
@@ -178,6 +179,9 @@ def close(
     _lock(connection)
     found = closed_period(connection, period)
     if found is not None:
+        if found.seal is None and is_intact(connection, found):  # of an earlier version
+            found = found._replace(seal=_sealed(connection, found, key))
+            connection.execute(update(periods).where(periods.c.period == period).values(seal=found.seal))
         return found
     if period >= period_of(now_ms, zone):
         raise RefusedError(f"period {period} is not over", reason="not_over")
@@ -201,12 +205,22 @@ def close(
             hint="events `settlement_failed` say why; leave_unposted=true closes without them",
         )
     count, digest = _digest(connection, period)
-    closed = PeriodClosed(
-        period=period, closed_ms=now_ms, postings=count, digest=digest, previous=_digest_before(connection, period)
-    )
-    made = ClosedPeriod(period, now_ms, count, digest, canonical(seal(closed, key)).decode())
+    made = ClosedPeriod(period, now_ms, count, digest, None)
+    made = made._replace(seal=_sealed(connection, made, key))
     connection.execute(insert(periods).values(**made._asdict()))
     return made
+
+
+def _sealed(connection: Connection, closed: ClosedPeriod, key: SigningKey) -> str:
+    """Return the operator's signature of a closed period, as JSON."""
+    statement = PeriodClosed(
+        period=closed.period,
+        closed_ms=closed.closed_ms,
+        postings=closed.postings,
+        digest=closed.digest,
+        previous=_digest_before(connection, closed.period),
+    )
+    return canonical(seal(statement, key)).decode()
 
 
 def is_intact(connection: Connection, period: ClosedPeriod) -> bool:
@@ -410,6 +424,74 @@ def unposted(connection: Connection) -> list[tuple[str, str]]:
         .where(postings.c.id.is_(None))
     )
     return [(row.station_id, row.session_id) for row in rows]
+
+
+class PostingRow(NamedTuple):
+    """A posting as stored: with its columns and entries."""
+
+    number: int
+    period: str
+    booked_ms: int
+    vehicle: str
+    reverses: int | None
+    reversed: int
+    use: tuple[int, ...]
+    posting: Posting
+    entries: set[tuple[str, str, int]]
+
+
+class SessionRows(NamedTuple):
+    """All that is stored of a session that is in the books, or should be."""
+
+    station_id: str
+    session_id: str
+    lines: list[bytes]
+    receipt: bytes | None
+    settlement: str | None
+    postings: list[PostingRow]
+
+
+def booked_sessions(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+    """Return (station, session) of what has a settlement or a posting, in order, past `after`."""
+    both = union(*(select(each.c.station_id, each.c.session_id) for each in (settlements, postings))).subquery()
+    query = select(both).order_by(both.c.station_id, both.c.session_id).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(both.c.station_id, both.c.session_id) > tuple_(*after))
+    return [(row.station_id, row.session_id) for row in connection.execute(query)]
+
+
+def session_rows(connection: Connection, station_id: str, session_id: str) -> SessionRows:
+    """Return what is stored of a session."""
+    key = (settlements.c.station_id == station_id) & (settlements.c.session_id == session_id)
+    mine = (postings.c.station_id == station_id) & (postings.c.session_id == session_id)
+    found = []
+    for row in connection.execute(select(postings).where(mine).order_by(postings.c.id)).all():
+        entries = connection.execute(
+            select(posting_entries.c.account, posting_entries.c.unit, posting_entries.c.amount).where(
+                posting_entries.c.posting_id == row.id
+            )
+        )
+        found.append(
+            PostingRow(
+                row.id,
+                row.period,
+                row.booked_ms,
+                row.vehicle,
+                row.reverses,
+                row.reversed,
+                tuple(getattr(row, name) for name in Use.__struct_fields__),
+                typed_json.decode(row.document, Posting),
+                {(account, unit, amount) for account, unit, amount in entries},
+            )
+        )
+    return SessionRows(
+        station_id,
+        session_id,
+        records.journal_lines(connection, station_id, session_id),
+        records.journal_receipt(connection, station_id, session_id),
+        connection.execute(select(settlements.c.document).where(key)).scalar(),
+        found,
+    )
 
 
 def _lock(connection: Connection) -> None:
