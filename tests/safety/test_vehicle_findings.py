@@ -68,6 +68,19 @@ async def _more_current_than_the_battery_bears(found: VehicleRig) -> None:
     await found.stays_off(5.0)
 
 
+@case(looks_at_nothing)
+async def _more_current_than_the_battery_bears_whatever_its_dips(found: VehicleRig) -> None:
+    await found.charge()
+    for _ in range(20):
+        for force, seconds in (((found.channel.battery.voltage_mv, 600_000), 0.6), (None, 0.2)):
+            found.station.force = force
+            found.station.act()
+            if found.joined:
+                await asyncio.sleep(seconds)
+    assert not found.joined
+    await found.stays_off(5.0)
+
+
 @case(looks_at_nothing, battery=BatteryConfig(soc=30, resistance_ohm=5.0, max_charge_current_a=30))
 async def _more_voltage_than_the_battery_bears(found: VehicleRig) -> None:
     """520 V at a battery whose highest voltage is 410 V."""
