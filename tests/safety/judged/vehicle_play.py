@@ -635,6 +635,15 @@ class Play(VehicleRig):
         self.station.act()
         self._see()  # what a contactor closes on may be gone at the next look, by the current that then flows
 
+    async def do_in_turns(self, above_v: float, amperes: float, on_s: float, off_s: float, times: int) -> None:
+        """Drive whatever is asked for, and what is asked for, in turns."""
+        for _ in range(times):
+            await self.do_force(above_v, amperes)
+            await asyncio.sleep(on_s)
+            self.station.force = None
+            self.station.act()
+            await asyncio.sleep(off_s)
+
     async def do_deaf(self) -> None:
         """Go on with what is driven now, whatever is asked for."""
         self.station.force = self.station.driven
@@ -740,6 +749,7 @@ FORCES: Final = ((0, 0), (0, 70), (5, 300), (60, 5), (150, 120), (-250, 0), (0, 
 DONE: Final[tuple[Step, ...]] = (
     *(("fault", name) for name in FAULTS),
     *(("force", *each) for each in FORCES),
+    *(("in_turns", *each, *dips, 5) for each in ((0, 300), (25, 5), (0, -200)) for dips in ((0.5, 0.5), (0.3, 0.1))),
     ("deaf",),
     *(("driver", wish) for wish in ("stop", "pause", "reselect")),
     ("needs", 95),

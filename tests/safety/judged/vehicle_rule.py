@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.safety.judged.steps import Since
+from tests.safety.judged.steps import InTurns, Lately, Since
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 
@@ -83,7 +83,7 @@ class VehicleJudge:
 
     def __init__(self, *, mains: bool = False, signed: bool = False) -> None:
         self._mains, self._needs_signature = mains, signed
-        self._since = Since()
+        self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
         self._seen = Seen()
         self._sensors: dict[str, float] = {}
         self._fault_at: float | None = None
@@ -317,6 +317,14 @@ class VehicleJudge:
         most, least = (each * 1.05 + 5_000 for each in seen.bears_ma)
         beyond = seen.battery_ma > most or -seen.battery_ma > least
         self._blame(now, "current", beyond, CURRENT_S + open_s, f"{seen.battery_ma} mA, it bears {seen.bears_ma}")
+        lag_s = CURRENT_S + open_s
+        most = self._lately.most("most", most, lag_s, now)
+        least = self._lately.most("least", least, lag_s, now)
+        beyond = seen.battery_ma > most or -seen.battery_ma > least
+        for what, wrong in (("high", live and high), ("current", beyond)):
+            again = self._in_turns.over(what, wrong, 2 * (CURRENT_S + open_s), now)
+            if again and f"{what} in turns" not in self.wrong:
+                self.wrong.append(f"{what} in turns")
 
     def _blame(self, now: float, what: str, wrong: bool, most_s: float, sentence: str) -> None:
         if self._since.over(what, wrong, most_s, now) and sentence not in self.wrong:
