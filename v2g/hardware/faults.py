@@ -38,6 +38,10 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "diode_shorted": FaultKind(
             "the vehicle's diode is shorted, or a passive load is plugged in", "CPPWMController", until="unplugged"
         ),
+        "pilot_frozen": FaultKind(
+            "the control pilot's levels do not follow the oscillator, or the ADC's reference is wrong",
+            "CPPWMController",
+        ),
         "plug_not_seated": FaultKind("the plug is not latched", "Connector", light="red_flash"),
         "proximity_shorted": FaultKind("the proximity contact is shorted", "Connector", light="red_flash"),
         "latch_failed": FaultKind("the plug cannot be locked", "PlugRetentionLock"),

@@ -3,6 +3,7 @@
 import os
 import random
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class Machine(threading.Thread):
         self.resistance_ohm: int | None = None
         self.diode, self.proximity_ohm = True, 220
         self.outputs: dict[str, bool] = {}
-        self.estop = self.welded = self.broken = False
+        self.estop = self.welded = self.broken = self.frozen = False
+        self.inserted, self.guards = True, True
+        self._fed_at = time.monotonic()
         self.blocked = threading.Event()
         self.blocked.set()
         self.switchable = threading.Event()
@@ -63,7 +66,7 @@ class Machine(threading.Thread):
 
     def lines(self, outputs: Any, inputs: Any) -> "Machine":
         """Be the port to the GPIO lines."""
-        self.outputs = dict.fromkeys(outputs, False)
+        self.outputs, self._inputs = dict.fromkeys(outputs, False), frozenset(inputs)
         return self
 
     def read(self) -> dict[str, bool]:
@@ -71,17 +74,21 @@ class Machine(threading.Thread):
         if self.broken:
             raise TransportError("gpiochip0: Input/output error")
         closed = self.outputs.get("contactor", False) or self.welded
-        return {
+        seen = {
             "contactor_feedback": closed,
             "lock_feedback": self.outputs.get("lock", False),
             "emergency_stop": self.estop,
+            "plug_contact": self.inserted,
+            "watchdog_feedback": not self.guards or time.monotonic() - self._fed_at < 0.2,
         }
+        return {name: value for name, value in seen.items() if name in self._inputs}
 
     def write(self, name: str, *, active: bool) -> None:
         if name == "contactor" and not self.switchable.is_set():
             self.hanging = True
             self.switchable.wait(30)
-        self.toggles += name == "watchdog"
+        if name == "watchdog":
+            self.toggles, self._fed_at = self.toggles + 1, time.monotonic()
         self.outputs[name] = active
 
     def close(self) -> None:
@@ -128,9 +135,12 @@ class Machine(threading.Thread):
         self._put("voltage1", (low if percent < 100 else high, GAIN, OFFSET_MV))
         plug_mv = SUPPLY_MV * self.proximity_ohm // (self.proximity_ohm + PULL_UP_OHM)
         self._put("voltage2", (plug_mv, 1.0, 0.0))
+        self._put("voltage3", (2_500 if self.outputs.get("reference") else 0, 1.0, 0.0))
 
     def _put(self, channel: str, wire: tuple[int, float, float]) -> None:
         mv, gain, offset = wire
+        if self.frozen:
+            return
         descriptor = os.open(self.adc / f"in_{channel}_raw", os.O_WRONLY | os.O_CREAT, 0o600)
         os.pwrite(descriptor, b"%08d\n" % round((mv - offset) / gain / SCALE), 0)  # at once, as in sysfs
         os.close(descriptor)

@@ -295,3 +295,98 @@ def test_a_lock_needs_its_feedback() -> None:
     found, flaws = Table({**keys, "lock": {"line": 3}}).read(LinuxBoardConfig)
     assert (found, flaws[0][1]) == (None, "lock and lock_feedback belong together")
     assert Table(keys).read(LinuxBoardConfig)[1] == []
+
+
+REFERENCE = {"channel": "voltage3", "mv": 0, "active_mv": 2_500, "line": {"line": 8}}
+
+
+@pytest.mark.parametrize("notices", ["reference", "oscillator off", "error"])
+async def test_an_adc_that_stands_still_is_a_fault_that_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notices: str
+) -> None:
+    """The plug was pulled, the pilot still showed C, and the contactor could close."""
+    changes = {"reference": REFERENCE} if notices == "reference" else {}
+    async with board(tmp_path, monkeypatch, **changes) as (machine, parts):
+        pilot, faults = parts.pilot, list[tuple[str, bool]]()
+        assert pilot is not None
+        parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
+        await closed(machine, parts)
+        machine.frozen = True
+        machine.resistance_ohm = None  # the plug is pulled
+        if notices == "oscillator off":
+            pilot.set_duty(None)
+        elif notices == "error":
+            pilot.set_error(F)
+        await until(lambda: ("pilot_frozen", True) in faults)
+        assert pilot.state is F
+        await until(lambda: not machine.outputs["contactor"] and not parts.contactor.closed)
+        pilot.set_duty(5.0)
+        await asyncio.sleep(0.3)
+        parts.contactor.set(closed=True)
+        assert pilot.state is F
+        assert not machine.outputs["contactor"]
+        machine.frozen = False
+        await until(lambda: pilot.state is A and ("pilot_frozen", False) in faults)
+
+
+async def test_sound_levels_and_a_sound_reference_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with board(tmp_path, monkeypatch, reference=REFERENCE) as (machine, parts):
+        pilot, faults = parts.pilot, list[tuple[str, bool]]()
+        assert pilot is not None
+        parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
+        for state in (A, B, C):
+            await machine.show(state)
+            for percent in (None, 5.0, 96.0):
+                pilot.set_duty(percent)
+                await until(lambda state=state: pilot.state is state)  # type: ignore[misc]
+                await asyncio.sleep(0.6)
+            pilot.set_error(F)
+            await asyncio.sleep(0.6)
+        assert faults == []
+
+
+async def test_a_plug_has_a_contact_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with board(tmp_path, monkeypatch, plug_contact={"line": 9}) as (machine, parts):
+        pilot = parts.pilot
+        assert pilot is not None
+        await closed(machine, parts)
+        assert pilot.proximity.state == "seated"
+        machine.frozen = True
+        machine.inserted = False
+        await until(lambda: not machine.outputs["contactor"])
+        await until(lambda: pilot.proximity == Proximity("open"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda _: None, ""),
+        (lambda machine: setattr(machine, "frozen", True), "mV at 0 %"),
+        (lambda machine: setattr(machine, "guards", False), "watchdog line does not act"),
+        (lambda machine: setattr(machine, "resistance_ohm", 1), "mV at 100 %"),
+        (lambda machine: setattr(machine, "welded", True), "the contactor is closed"),
+    ],
+    ids=["sound", "frozen", "no watchdog", "shorted", "welded"],
+)
+async def test_a_board_tests_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Machine], None], said: str
+) -> None:
+    async with board(tmp_path, monkeypatch, watchdog_feedback={"line": 10}) as (machine, parts):
+        assert parts.self_test is not None
+        await until(lambda: parts.pilot is not None and parts.pilot.state is A)
+        harm(machine)
+        await until(lambda: parts.contactor.closed is machine.welded)
+        failed = await parts.self_test()
+        assert said in failed
+        assert bool(failed) is bool(said)
+        assert machine.percent == 100
+
+
+async def test_an_oscillator_that_is_not_where_it_was_set_fails_the_self_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with board(tmp_path, monkeypatch) as (_, parts):
+        assert parts.self_test is not None
+        await until(lambda: parts.pilot is not None and parts.pilot.state is A)
+        monkeypatch.setattr(linux_board.PwmOutput, "read", lambda _: 33.0)
+        assert "the oscillator is at 33 %" in await parts.self_test()

@@ -13,6 +13,7 @@ import pytest
 from secc.hardware.parts import Assembled, Assembly, HardwareConfig
 from secc.session import ports
 from secc.session.config import SeccConfig
+from tests.io.hardware.linux_machine import Machine
 from tests.io.hardware.test_can_modules import BATTERY, Modules
 from tests.io.hardware.test_modbus import Bench
 from tests.secc.asking import ask_for_everything
@@ -23,6 +24,7 @@ from v2g.hardware.board.protocol import Hello
 from v2g.hardware.power_modules.bank import ModulesConfig
 from v2g.hardware.power_modules.infypower import InfypowerConfig
 from v2g.iec61851.pilot import PilotState
+from v2g.io.hardware import linux_board
 from v2g.io.hardware.board import BoardConfig, SerialBoard
 from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.plc.pilot import SimulatedVehiclePilot
@@ -275,3 +277,43 @@ async def test_an_isolation_monitor_that_fails_its_own_test_lets_nothing_flow(ri
         await rig.charge()
     assert "isolation_test_failed" in rig.made.evse.faults
     assert not rig.board.firmware.contactor_closed
+
+
+@pytest.mark.parametrize("harm", ["hang", "driver"])
+async def test_what_was_cut_at_a_board_of_the_computers_own_parts_serves_the_next_customer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    machine, watchdog = Machine(tmp_path / "machine"), Watchdog()
+    monkeypatch.setattr(linux_board, "GpiodLines", machine.lines)
+    table = Table(machine.config(lost_s=2.0, lock=None, lock_feedback=None))
+    config = HardwareConfig(kind="ac", pilot="linux", drivers={"linux": table})
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(machine.stop)
+        made = await assembly(config, stack, tmp_path, tmp_path / "copper", watchdog).make()
+        stack.push_async_callback(made.evse.close)
+        assert made.evse.faults == ()
+
+        async def until(holds: Callable[[], object]) -> None:
+            async with asyncio.timeout(10):
+                while not holds():
+                    await asyncio.sleep(0.01)
+
+        if harm == "hang":
+            for _ in range(20):
+                watchdog.check()
+        else:
+            with monkeypatch.context() as broken:
+                broken.setattr(linux_board.LinuxBoard, "fan_rpm", property(lambda _: 1 / 0))
+                await until(lambda: "charger_failed" in made.evse.faults)
+        await until(lambda: "charger_failed" in made.evse.faults)
+        await until(lambda: made.evse.faults == ())
+        await machine.show(PilotState.C)
+        assert made.pilot is not None
+        made.pilot.set_duty(5.0)
+        await until(lambda: made.pilot is not None and made.pilot.state is PilotState.C)
+        made.evse.execute(AUTHORISED)
+        ask_for_everything(made.safety)
+        closing = made.evse.execute(ports.CloseContactors())
+        assert closing is not None
+        assert await closing == ports.ContactorState(closed=True)
+        assert machine.outputs["contactor"]

@@ -23,7 +23,15 @@ from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
 from v2g.hardware.pilot import ReportingPilot
 from v2g.iec61851.peaks import Levels, PeakWindow
-from v2g.iec61851.pilot import PilotFault, PilotFilter, PilotState, read_levels
+from v2g.iec61851.pilot import (
+    NOMINAL_MV,
+    TOLERANCE_MV,
+    PilotFault,
+    PilotFilter,
+    PilotState,
+    near,
+    read_levels,
+)
 from v2g.iec61851.proximity import Coding, Proximity, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines
@@ -47,6 +55,16 @@ READY_S: Final = 2.0
 
 SWITCH_S: Final = 0.05
 """Time for another thread to finish switching the contactor."""
+
+FOLLOW_S: Final = 0.5
+"""Time for the levels to follow the oscillator, and for the reference to follow its line."""
+
+TOGGLE_S: Final = 0.1
+"""Interval in which the reference's line is switched."""
+
+SHOW_S: Final = 1.0
+WATCHDOG_S: Final = 3.0
+"""Time in the self-test for levels to show, and for the hardware behind `watchdog` to act and to end."""
 
 JOIN_S: Final = 1.0
 """Time for the thread to end; one that hangs in a driver of the kernel ends with the process."""
@@ -85,6 +103,19 @@ class PlugConfig(VoltageConfig, frozen=True, forbid_unknown_fields=True, kw_only
     """Coding of the plug (IEC 61851-1): `type2` by the cable's resistance, `type1` by the latch."""
 
 
+class ReferenceConfig(VoltageConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A voltage that is known: an ADC that has failed, or stands still, does not show it."""
+
+    mv: Annotated[int, Meta(ge=-100_000, le=100_000)]
+    """The voltage; with `line` while that is inactive, mV."""
+    line: GpioLine | None = None
+    """Output that switches it: only a voltage that changes shows an ADC that stands still."""
+    active_mv: Annotated[int, Meta(ge=-100_000, le=100_000)] = 0
+    """The voltage while `line` is active, mV."""
+    tolerance_mv: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    """How far it may be off, mV."""
+
+
 class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A control board of PWM, ADC and GPIO lines."""
 
@@ -97,7 +128,12 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     pilot_low: VoltageConfig | None = None
     """Detector of the negative peak. Without detectors the wire itself is sampled, which needs 5000 samples each s."""
     plug: PlugConfig | None = None
-    """The proximity contact; without one a plug is inserted when the pilot shows a vehicle."""
+    """The proximity contact; without it and `plug_contact` a plug is inserted when the pilot shows a vehicle."""
+    plug_contact: GpioLine | None = None
+    """Active while a plug is in, by a contact of its own: no energy flows without it, whatever the ADC shows."""
+    reference: ReferenceConfig | None = None
+    """A known voltage at the ADC. With `line` an ADC that stands still is found within a second; without it only when
+    the oscillator changes."""
     contactor: GpioLine
     """Closes the contactor."""
     contactor_feedback: GpioLine
@@ -112,6 +148,8 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Active when the emergency stop is pressed, or its wire broken: with a contact that opens, `active_low`."""
     watchdog: GpioLine | None = None
     """Toggles while program and samples are alive; hardware has to open the contactor when it stops."""
+    watchdog_feedback: GpioLine | None = None
+    """Active while that hardware lets the contactor close, for the self-test."""
     lost_s: Annotated[float, Meta(ge=0.15, le=2)] = 0.25
     """Time without samples, or without a sign of the event loop, after which the contactor opens, s."""
 
@@ -123,15 +161,22 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     @property
     def outputs(self) -> dict[str, GpioLine]:
         """The lines that are set."""
-        return self._lines("contactor", "lock", "fan", "watchdog")
+        lines = self._lines("contactor", "lock", "fan", "watchdog")
+        if self.reference is not None and self.reference.line is not None:
+            lines["reference"] = self.reference.line
+        return lines
 
     @property
     def inputs(self) -> dict[str, GpioLine]:
         """The lines that are read."""
-        return self._lines("contactor_feedback", "lock_feedback", "emergency_stop")
+        return self._lines("contactor_feedback", "lock_feedback", "emergency_stop", "plug_contact", "watchdog_feedback")
 
     def _lines(self, *names: str) -> dict[str, GpioLine]:
         return {name: line for name in names if (line := getattr(self, name)) is not None}
+
+
+_OTHER_THAN_F: Final = (PilotState.A, PilotState.B, PilotState.C, PilotState.D)
+"""States that the wire cannot show at 0 %; a short is one of its own."""
 
 
 class _Signal(msgspec.Struct, frozen=True):
@@ -151,6 +196,9 @@ class Oscillator(Protocol):
     def set(self, percent: float) -> None:
         """Be high for this part of each period. Raises TransportError."""
 
+    def read(self) -> float:
+        """Return that part, as the hardware has it. Raises TransportError."""
+
 
 class PilotLevels:
     """The levels of the wire: by detectors of its peaks, or from samples of itself."""
@@ -164,6 +212,10 @@ class PilotLevels:
         """The oscillator was switched."""
         self._oscillates = oscillates
         self._window.restart(oscillates=oscillates)
+
+    def resting_low(self) -> int | None:
+        """Return what the detector of the negative peak shows, None without one."""
+        return None if self._low is None else self._low()
 
     def read(self, until: float) -> Levels | None:
         """Sample until a time, or until there are levels; None: more samples are needed."""
@@ -214,6 +266,7 @@ class _Sample(msgspec.Struct, frozen=True):
     contactor: bool = False
     lock: bool = False
     estop: bool = False
+    frozen: bool = False
 
 
 class LinuxBoard(ReportingPilot):
@@ -228,6 +281,7 @@ class LinuxBoard(ReportingPilot):
         oscillator: Oscillator,
         levels: PilotLevels,
         plug: Callable[[], Proximity] | None,
+        reference: Callable[[], int] | None = None,
     ) -> None:
         """Show X1, and begin to sample. Raises TransportError."""
         super().__init__(PilotState.F)
@@ -244,7 +298,13 @@ class LinuxBoard(ReportingPilot):
         self._switching = threading.Lock()
         self._opening: threading.Thread | None = None
         self._driven: bool | None = None
-        self._allowed = self._cut = self._toggle = False
+        self._allowed = self._cut = self._toggle = self._resting = False
+        self._reference, self._reference_active, self._reference_at = reference, False, float("-inf")
+        self._levels_wrong_since: float | None = None
+        self._reference_wrong_since: float | None = None
+        self._frozen: Levels | None = None  # levels that had not followed the oscillator
+        self._seen_levels: tuple[_Signal, Levels] | None = None
+        self._guarding: bool | None = None
         self._newest, self._failure = _Sample(), "the pilot has no level"
         self._sampled_at = float("-inf")
         self._samples, self._signs = _Signs(), _Signs()
@@ -297,6 +357,58 @@ class LinuxBoard(ReportingPilot):
         self._signal = _Signal(0 if error is not None else 100 if percent is None else percent)
         self._oscillator.set(self._signal.percent)
         self._report_oscillator(on=self._signal.oscillates)
+
+    # -- the self-test: BoardParts
+
+    async def self_test(self) -> str:
+        """See BoardParts: levels, duty cycle read back, auxiliary contact, and the hardware behind `watchdog`."""
+        before = self._signal
+        try:
+            for percent, high_mv, low_mv in (
+                (0.0, NOMINAL_MV[PilotState.F], None),
+                (100.0, NOMINAL_MV[PilotState.A], None),
+                (50.0, NOMINAL_MV[PilotState.A], NOMINAL_MV[PilotState.F]),
+            ):
+                self._show_signal(signal := _Signal(percent))
+
+                def shows(signal: _Signal = signal, high_mv: int = high_mv, low_mv: int | None = low_mv) -> bool:
+                    seen = self._seen_levels
+                    if seen is None or seen[0] is not signal:
+                        return False
+                    return near(seen[1][0], high_mv) and (low_mv is None or near(seen[1][1], low_mv))
+
+                if not await self._within(SHOW_S, shows):
+                    return f"the pilot shows {self._seen_levels and self._seen_levels[1]} mV at {percent:g} %"
+                if abs(self._oscillator.read() - percent) > 0.5:
+                    return f"the oscillator is at {self._oscillator.read():g} %, not {percent:g} %"
+            if self.contactor.closed:
+                return "the contactor is closed"
+            return await self._watchdog_failed()
+        finally:
+            self._resting = False
+            self._show_signal(before)
+
+    async def _watchdog_failed(self) -> str:
+        """Return whether the hardware behind `watchdog` acts when that stops to toggle, where it can be seen."""
+        if self._config.watchdog is None or self._config.watchdog_feedback is None:
+            return ""
+        for resting, what in ((False, "does not let the contactor close"), (True, "does not act")):
+            self._resting = resting
+            if not await self._within(WATCHDOG_S, lambda resting=resting: self._guarding is not resting):  # type: ignore[misc]
+                return f"the hardware behind the watchdog line {what}"
+        return ""
+
+    def _show_signal(self, signal: _Signal) -> None:
+        self._signal = signal
+        self._oscillator.set(signal.percent)
+
+    async def _within(self, seconds: float, holds: Callable[[], bool]) -> bool:
+        end = self._clock.monotonic() + seconds
+        while not holds():
+            if self._clock.monotonic() >= end:
+                return False
+            await asyncio.sleep(ROUND_S)
+        return True
 
     # -- the rest: Cabinet
 
@@ -372,29 +484,72 @@ class LinuxBoard(ReportingPilot):
         now = self._clock.monotonic()
         if levels is not None and signal is self._signal:
             self._filter.feed(read_levels(*levels), now)
+            self._judge_levels(signal, levels, now)
+            self._seen_levels = signal, levels
             self._sampled_at = now
             self._samples.give()
-        state = self._filter.state
+        self._judge_reference(now)
+        wrong_since = self._reference_wrong_since
+        frozen = self._frozen is not None or (wrong_since is not None and now - wrong_since >= FOLLOW_S)
+        state = PilotState.F if frozen else self._filter.state
+        self._guarding = lines.get("watchdog_feedback")
+        inserted = lines.get("plug_contact")
+        if plug is None:
+            plug = Proximity("seated" if (state.connected if inserted is None else inserted) else "open")
+        elif inserted is False:
+            plug = Proximity("open")
         estop = lines.get("emergency_stop", False)
-        if state.ready and not estop and self._sound:
+        if state.ready and not estop and inserted is not False and self._sound:
             self._allowed = True
         else:
             self._forbid()
-        if self._config.watchdog is not None and self._sound and not self._cut:
+        if self._config.watchdog is not None and self._sound and not self._cut and not self._resting:
             self._toggle = not self._toggle
             self._lines.write("watchdog", active=self._toggle)
         sample = _Sample(
             state,
             self._filter.fault,
-            Proximity("seated" if state.connected else "open") if plug is None else self._plug.feed(plug),
+            plug if self._plug_reader is None and inserted is None else self._plug.feed(plug),
             self._closed.feed(lines["contactor_feedback"]),
             self._locked.feed(lines.get("lock_feedback", False)),
             estop,
+            frozen,
         )
         changed, self._newest = sample != self._newest, sample
         if changed:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._show)
+
+    def _judge_levels(self, signal: _Signal, levels: Levels, now: float) -> None:
+        """The levels have to follow the oscillator: F is -12 V; without the oscillator there is no negative peak. Where
+        they have not, they have to move before they are believed again."""
+        high = levels[0]
+        if self._frozen is not None and abs(high - self._frozen[0]) > TOLERANCE_MV:
+            self._frozen = None
+        low = self._levels.resting_low() if signal.percent == 100 else None
+        wrong = near(low, NOMINAL_MV[PilotState.F])
+        if signal.percent == 0:
+            wrong = read_levels(high, None).state in _OTHER_THAN_F
+        if not wrong:
+            self._levels_wrong_since = None
+        elif self._levels_wrong_since is None:
+            self._levels_wrong_since = now
+        elif now - self._levels_wrong_since >= FOLLOW_S:
+            self._frozen = levels
+
+    def _judge_reference(self, now: float) -> None:
+        """The reference has to have its voltage, and to follow its line. Raises TransportError."""
+        config = self._config.reference
+        if config is None or self._reference is None:
+            return
+        expected = config.active_mv if self._reference_active else config.mv
+        if abs(self._reference() - expected) <= config.tolerance_mv:
+            self._reference_wrong_since = None
+            if config.line is not None and now - self._reference_at >= TOGGLE_S:
+                self._reference_active, self._reference_at = not self._reference_active, now
+                self._lines.write("reference", active=self._reference_active)
+        elif self._reference_wrong_since is None:
+            self._reference_wrong_since = now
 
     def _forbid(self) -> None:
         """Open the contactor; it stays open until it is commanded to close. Raises TransportError."""
@@ -456,6 +611,8 @@ class LinuxBoard(ReportingPilot):
         if not lost and now.estop is not self._estop:  # a lost board does not end it
             self._estop = now.estop
             self._report_fault("emergency_stop", active=now.estop)
+        if now.frozen is not before.frozen:
+            self._report_fault("pilot_frozen", active=now.frozen)
         self._report_wire(now.state, now.fault, now.proximity)
         for callbacks, old, new in (
             (self._on_contactor, before.contactor, now.contactor),
@@ -532,10 +689,11 @@ async def _open(config: LinuxBoardConfig, context: DriverContext) -> AsyncIterat
         oscillator = await asyncio.to_thread(
             PwmOutput, pwm.chip, pwm.channel, period_ns=PERIOD_NS, inverted=pwm.inverted
         )
-        board = LinuxBoard(config, context.clock, lines, oscillator, levels, plug)
+        reference = None if config.reference is None else voltage(config.reference)
+        board = LinuxBoard(config, context.clock, lines, oscillator, levels, plug, reference)
         stack.callback(board.close)
         await board.ready()
-        yield BoardParts(board, board.contactor, board)
+        yield BoardParts(board, board.contactor, board, board.self_test)
 
 
 DRIVER = Driver("pilot", LinuxBoardConfig, _open)

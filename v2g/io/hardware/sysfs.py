@@ -54,6 +54,14 @@ class PwmOutput:
         """Be high for `percent` (0..100) of each period. Raises TransportError."""
         _write(self._folder / "duty_cycle", round(self._period_ns * percent / 100))
 
+    def read(self) -> float:
+        """Return for how many percent of each period it is high, as the kernel has it. Raises TransportError."""
+        path = self._folder / "duty_cycle"
+        try:
+            return 100 * int(path.read_text().split()[0]) / self._period_ns
+        except (OSError, ValueError, IndexError) as error:
+            raise TransportError(f"{path}: {error}") from None
+
 
 class AdcInput:
     """One voltage of an IIO device, such as `voltage0` of /sys/bus/iio/devices/iio:device0, read one by one."""
