@@ -41,6 +41,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
+    "corrections": Target("v2g/energy/settlement/corrections.py", ("tests/energy/settlement/test_corrections.py",)),
+    "operator": Target(
+        "v2g/energy/settlement/operator.py",
+        ("tests/energy/settlement/test_completeness.py", "tests/energy/settlement/test_corrections.py"),
+    ),
     "checkpoints": Target("v2g/energy/settlement/checkpoints.py", ("tests/energy/settlement/test_checkpoints.py",)),
     "proof": Target("v2g/energy/settlement/proof.py", ("tests/energy/settlement/test_proof.py",)),
     "intervals": Target("v2g/energy/settlement/intervals.py", ("tests/energy/settlement/test_intervals.py",)),
@@ -53,7 +58,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "bundle": Target(
         "v2g/energy/settlement/bundle.py",
-        tuple(f"tests/energy/settlement/test_{each}.py" for each in ("bundle", "checkpoints", "signed_meter")),
+        tuple(
+            f"tests/energy/settlement/test_{each}.py"
+            for each in ("bundle", "checkpoints", "signed_meter", "completeness", "corrections")
+        ),
     ),
     "journal": Target(
         "v2g/energy/settlement/journal.py",
@@ -137,6 +145,9 @@ _IN_ORDER = "what is in order has no detail that anybody reads"
 _STARTED = "a journal begins with the registers of its start"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "corrections": {
+        "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
+    },
     "registers": {
         "MeterState.problem: record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET -> "
         "record.status is record.shown_import_mwh is not record.shown_export_mwh is UNSET": _SHORTER,

@@ -137,5 +137,27 @@ def test_a_forged_signature_of_corrections_is_rejected(finished: Session, operat
         addendum(finished, dearer(finished, 1), genuine)
     for public_key in (b"", b"\x30\x00", finished.charger.leaf[:99]):
         broken = msgspec.structs.replace(genuine, public_key=public_key)  # type: ignore[type-var]
-        with pytest.raises(VerificationError, match="the operator's signature"):
+        with pytest.raises(VerificationError, match="the operator's signature") as error:
             addendum(finished, dearer(finished), broken)
+        assert error.value.where == f"copy.jsonl:{count(finished) + 2}"
+
+
+def test_of_several_signatures_the_reader_s_operator_s_counts(finished: Session, operator: SoftwareKey) -> None:
+    other = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+    mine = signed(finished, operator, dearer(finished))
+    twice = signed(finished, other, *mine)
+    (alone,) = addendum(finished, *mine, by=(operator,)).changes
+    (found,) = addendum(finished, *twice, by=(operator,)).changes
+    (unknown,) = addendum(finished, *twice).changes
+    assert (found.key, found.known) == (alone.key, True)
+    assert (unknown.key == alone.key, unknown.known) == (False, False)
+
+
+def test_a_session_that_was_repriced_is_told_by_its_tariff(finished: Session, operator: SoftwareKey) -> None:
+    slots = tuple(msgspec.structs.replace(each, import_price=9_000_000) for each in finished.tariff.slots)
+    tariff = msgspec.structs.replace(finished.tariff, slots=slots, version=8)
+    made = addendum(finished, *signed(finished, operator, SessionRepriced(tariff=tariff, reason="dearer", by="bob")))
+    (change,) = made.changes
+    assert (change.version, change.line, change.price, change.by) == (8, None, None, "bob")
+    report = msgspec.structs.replace(verify_bundle(finished.bundle()), addendum=made)
+    assert any("all lines at tariff 8, by bob: dearer" in each for each in report.lines())

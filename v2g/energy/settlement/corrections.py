@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     price: int | None = None
     version: int | None = None
     key: str | None = None
-    known: bool = False
+    known: bool
 
 
 class Addendum(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ def read_addendum(entries: Sequence[Entry], *, operators: Collection[PublicKey] 
             made = _seal_in(record)
             trusted = operators is not None and is_of(made, operators)
             if key is None or trusted:
-                key, known = made.key_id, known or trusted
+                key, known = made.key_id, trusted
         elif isinstance(record, Correction):
             if operators is not None and not known:
                 raise VerificationError(
