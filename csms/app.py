@@ -112,6 +112,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             *([api.renewed] if api.renewed is not None else []),
             *server.renewed,
             services.certificate_status.crls,
+            api.crls,
         ]
         supervisor.keep("silent stations", server.watch_silence)
         supervisor.keep("certificates", partial(keep_renewed, renewed))

@@ -141,6 +141,9 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """PEM file of its key, mode 0600."""
     client_roots: tuple[Path, ...] = ()
     """PEM files of roots for client certificates; empty accepts bearer tokens only."""
+    crls: tuple[Path, ...] = ()
+    """Revocation lists (PEM or DER) of the authorities of client certificates, read again when they change: the next
+    request with a certificate that one of them has is refused, also over a connection that is open."""
     tokens: tuple[ApiToken, ...] = ()
     """Bearer tokens and their roles."""
     clients: tuple[ApiClient, ...] = ()

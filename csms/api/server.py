@@ -33,6 +33,7 @@ class Api:
         self._application: asyncio.Task[Any] | None = None
         self._work = Supervisor(backend.services.observe)
         self.renewed: RenewedContext | None = None
+        self.crls = self._authenticator.crls
 
     async def start(self) -> int:
         """Listen; return the port. Raises ConfigError, KeyAccessError, or OSError when the port is in use."""

@@ -1,4 +1,4 @@
-"""The lists of `trust.crls`: read again when their files change, and reported before they expire."""
+"""Lists of `trust.crls` and `api.crls`: read again when their files change, and reported before they expire."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -14,13 +14,15 @@ _AHEAD: Final = timedelta(days=1)
 
 
 class RevocationLists:
-    """One instance for the whole program."""
+    """The lists in the files of one `key` of the configuration."""
 
-    def __init__(self, files: Sequence[Path], clock: Clock, observe: Callable[[Observe], None]) -> None:
+    def __init__(
+        self, files: Sequence[Path], clock: Clock, observe: Callable[[Observe], None], *, key: str = "trust.crls"
+    ) -> None:
         """Raises ConfigError for an unreadable file."""
         self._clock = clock
         self._observe = observe
-        self._files = CrlFiles(files, observe, key="trust.crls")
+        self._files = CrlFiles(files, observe, key=key)
         self._announced: set[tuple[Path, datetime, bool]] = set()
 
     def current(self) -> tuple[RevocationList, ...]:

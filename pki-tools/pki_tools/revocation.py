@@ -1,9 +1,11 @@
 """Revocation: first in the index, then in the authority's CRL and stapled answers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from cryptography.hazmat.primitives import serialization
 
 from pki_tools.authority import Keys, load_issuer, sign_crl, sign_staple
 from pki_tools.ca_session import CaSession, opened
@@ -11,6 +13,7 @@ from pki_tools.files import write_whole
 from pki_tools.index import REASONS, Entry
 from pki_tools.layout import ANSWERED
 from v2g.errors import ConfigError, KeyAccessError
+from v2g.pki.crl import load_crl
 
 
 class Revocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,3 +99,9 @@ def refresh_crls(
     if not files:
         raise ConfigError(f"no CA in {directory} has that key")
     return tuple(files)
+
+
+def crls_as_pem(directory: Path, files: Sequence[str]) -> bytes:
+    """Return lists of a tree one after the other as PEM, which brokers such as mosquitto read."""
+    lists = (load_crl((directory / file).read_bytes()).crl for file in files)
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in lists)

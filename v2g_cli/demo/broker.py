@@ -94,10 +94,13 @@ class Broker:
             self.process.wait()
 
 
-def start_broker(program: str, folder: Path, pki: PkiTree, *, ca: Path | None = None) -> Broker:
+def start_broker(
+    program: str, folder: Path, pki: PkiTree, *, ca: Path | None = None, crl: Path | None = None
+) -> Broker:
     """Start mosquitto in `folder` (created if missing) and return when it accepts connections, at a free port.
 
-    Its certificate is that of `pki`; `ca` has the roots of its clients, by default the back end's.
+    Its certificate is that of `pki`; `ca` has the roots of its clients, by default the back end's; `crl` their
+    revocation lists, PEM.
     Raises TransportError with its log when it does not start within five seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +118,8 @@ def start_broker(program: str, folder: Path, pki: PkiTree, *, ca: Path | None = 
         key=pki.path("csms/broker/leaf.key"),
         acl=acl,
     )
+    if crl is not None:
+        listener += f"crlfile {crl}\n"
     if _version(program) >= (2, 1):
         listener += MQTT_5_ONLY
     config.write_text(listener + _REST.format(log=log, user=user))

@@ -278,14 +278,27 @@ def staple(
             say(f"{path}: valid for a week" + (", revoked" if says else ""))
 
 
-def crl(directory: Tree, sealed: SealedFile = None, share: Shares = None, json: JsonFlag = False) -> None:
+def crl(
+    directory: Tree,
+    sealed: SealedFile = None,
+    share: Shares = None,
+    pem: Annotated[
+        Path | None,
+        typer.Option("--pem", metavar="FILE", help="Write the lists to this file as PEM, too: for brokers."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
     """Renew the revocation list of every authority whose key is available.
 
     Examples: `v2g pki crl certs/lab`, `v2g pki crl certs/lab --sealed root.sealed --share a.txt --share b.txt ...`
     """
-    from pki_tools.revocation import refresh_crls
+    from pki_tools.files import write_whole
+    from pki_tools.revocation import crls_as_pem, refresh_crls
 
-    for file in refresh_crls(directory, at=now(), keys=keys_of(sealed, share)):
+    files = refresh_crls(directory, at=now(), keys=keys_of(sealed, share))
+    if pem is not None:
+        write_whole(pem, crls_as_pem(directory, files))
+    for file in files:
         if json:
             print_json({"file": str(directory / file)})
         else:

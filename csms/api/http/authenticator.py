@@ -1,25 +1,27 @@
 """Authentication: a bearer token of the configuration or the store, or a client certificate."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from csms.config import ApiListener
 from csms.db.queries import access
 from csms.domain.security.access import Principal, bearer_digest, find_bearer, find_certificate
 from csms.ocpp import Services
-from v2g.errors import CertificateError
+from csms.trust.revocation_lists import RevocationLists
+from v2g.errors import CertificateError, RevocationError
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.observe import Observe, Scalar
 from v2g.pki.profiles import Role as CertificateRole
 
 
 class Authenticator:
-    """Authenticates requests. The constructor raises ConfigError for unreadable roots."""
+    """Authenticates requests. The constructor raises ConfigError for unreadable roots and revocation lists."""
 
     def __init__(self, config: ApiListener, services: Services) -> None:
         self._config = config
         self._services = services
-        self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock)
+        self.crls: Final = RevocationLists(config.crls, services.clock, services.observe, key="api.crls")
+        self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock, crls=self.crls.current)
 
     async def identify(self, authorization: bytes | None, transport: asyncio.BaseTransport | None) -> Principal | None:
         """Return the principal of this Authorization header or of the connection's certificate; None: unknown."""
@@ -36,7 +38,7 @@ class Authenticator:
             return None
         try:
             name = self._judge.judge(transport).subject_cn
-        except CertificateError as error:
+        except (CertificateError, RevocationError) as error:
             address: Any = transport.get_extra_info("peername")
             data: dict[str, Scalar] = {
                 "peer": str(address[0]) if address else "",

@@ -5,14 +5,15 @@ Generic TLS checks roots, dates and signatures. Keys, subjects and usages are ch
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from v2g.errors import CertificateError, ConfigError
+from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
+from v2g.pki.crl import RevocationList, is_listed
 from v2g.pki.profiles import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
@@ -20,10 +21,19 @@ from v2g.pki.verify import VerifiedChain, verify_chain
 class PeerJudge:
     """Verifies peers of one role under the roots in some PEM files. Raises ConfigError for unreadable files.
 
-    `strict`: exactly by the profile of the role; else by RFC 5280.
+    `strict`: exactly by the profile of the role; else by RFC 5280. `crls` returns the present revocation lists: what
+    one of them has is refused, also while its connection lasts; an issuer without a list revokes nothing.
     """
 
-    def __init__(self, roots: Sequence[Path], role: Role, clock: Clock, *, strict: bool = True) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        role: Role,
+        clock: Clock,
+        *,
+        strict: bool = True,
+        crls: Callable[[], Sequence[RevocationList]] = tuple,
+    ) -> None:
         try:
             self._anchors = tuple(der for path in roots for der in load_chain(Path(path)))
         except CertificateError as error:
@@ -31,9 +41,10 @@ class PeerJudge:
         self._role = role
         self._interop = not strict
         self._clock = clock
+        self._crls = crls
 
     def judge(self, transport: asyncio.BaseTransport) -> VerifiedChain:
-        """Return the peer's chain. Raises CertificateError."""
+        """Return the peer's chain. Raises CertificateError, RevocationError."""
         return self._judge(transport, self._clock.now())
 
     def judge_expired(self, transport: asyncio.BaseTransport) -> VerifiedChain:
@@ -50,7 +61,14 @@ class PeerJudge:
 
     def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:
         leaf, *others = shown_chain(transport) or (b"",)
-        return verify_chain(leaf, others, self._anchors, role=self._role, at=at, interop=self._interop)
+        found = verify_chain(leaf, others, self._anchors, role=self._role, at=at, interop=self._interop)
+        issuers = *found.certificates[1:], found.anchor
+        for listed in self._crls():
+            for each, issuer in zip(found.certificates, issuers, strict=True):
+                serial = each.serial_number
+                if serial in listed.entries and is_listed(listed, serial, issuer):
+                    raise RevocationError(f"{each.subject.rfc4514_string()} is revoked", reason="revoked")
+        return found
 
 
 def shown_chain(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:
