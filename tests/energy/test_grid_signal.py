@@ -210,3 +210,9 @@ def test_a_price_that_is_neither_is_refused_with_the_way_to_write_it(price: Any)
     with pytest.raises(CodecError, match=r"\$\.slots\[0\]\.import_price") as caught:
         parse_grid_signal(msgspec.json.encode(SIGNAL | {"slots": slots}))
     assert '"0.30"' in caught.value.hint
+
+
+def test_a_signal_without_slots_has_no_integer_prices_and_a_slot_that_is_none_is_named() -> None:
+    assert not has_integer_prices(msgspec.json.encode(SIGNAL | {"slots": []}))
+    with pytest.raises(CodecError, match=r"\$\.slots\[0\]"):
+        parse_grid_signal(msgspec.json.encode(SIGNAL | {"slots": ["0.30"]}))

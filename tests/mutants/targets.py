@@ -85,6 +85,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ocsp": Target("v2g/pki/ocsp.py", ("tests/pki/test_ocsp.py",)),
     "signed": Target("v2g/energy/signed.py", ("tests/energy/test_gate.py", "tests/energy/test_signed.py")),
     "grid_signal": Target("v2g/energy/grid_signal.py", ("tests/energy/test_grid_signal.py",)),
+    "own_profiles": Target(
+        "csms/domain/charging/own_profiles.py", ("tests/csms/domain/charging/test_own_profiles.py",)
+    ),
     "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(
