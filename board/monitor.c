@@ -216,7 +216,6 @@ static bool contradicts(v2g_monitor *m, v2g_time now)
 {
     v2g_contact_ *const contact = &m->contact;
     const bool astray = contact->closed != contact->commanded;
-    contact->arrived = contact->arrived || contact_has_stayed(contact, now);
     excess_then(&contact->strays, astray && contact->arrived ? UNIT : 0, now);
     if (!astray) {
         return false;
@@ -428,7 +427,6 @@ void v2g_monitor_init(v2g_monitor *m, const v2g_rating *rating)
         m->limits[i] = none;
     }
     m->driven = NOTHING;
-    m->contact.arrived = true;
     m->contact.moves_until = NEVER_YET;
     m->stop_at = V2G_FOREVER;
     m->paused_stop_at = V2G_FOREVER;

@@ -25,8 +25,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
-    "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py",)),
-    "flow": Target("v2g/safety/flow.py", ("tests/safety/test_charger.py",)),
+    "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py", "tests/safety/test_charger.py")),
+    "flow": Target("v2g/safety/flow.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
     "contact": Target("v2g/safety/contact.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
     "interlock": Target(
         "v2g/hardware/interlock.py",
@@ -151,6 +151,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "corrections": {
         "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
     },
+    "contact": {"Contact.contradiction: return '' -> return None": _TRUTH},
     "registers": {
         "MeterState.problem: record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET -> "
         "record.status is record.shown_import_mwh is not record.shown_export_mwh is UNSET": _SHORTER,

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
+from v2g.safety.contact import Contact
 from v2g.safety.output import UNBOUNDED
 
 RATING = ChargerRating(charge_w=50_000, discharge_w=30_000)
@@ -1066,6 +1067,18 @@ def test_a_contactor_that_drops_by_itself_is_noticed() -> None:
     assert found(monitor, 5.5, 9.0) == []
     monitor.feedback(T + 10, closed=True)  # said again
     assert found(monitor, 11.0) == []
+
+
+@pytest.mark.parametrize("after", [3.5, 5.0])
+def test_one_that_was_closed_when_it_was_commanded_may_bounce_after_its_time(after: float) -> None:
+    contact = Contact(open_s=0.5, close_s=3.5, grace_s=0.25)
+    contact.feedback(T, closed=True)
+    contact.close(T)
+    assert contact.contradiction(T + 3.5) == ""
+    contact.feedback(T + after, closed=False)
+    assert contact.contradiction(T + after) == ""
+    assert contact.contradiction(T + after + 0.24) == ""
+    assert contact.contradiction(T + after + 0.25) == "contactor_dropped"
 
 
 def test_a_contactor_that_bounces_while_it_moves_has_its_time() -> None:

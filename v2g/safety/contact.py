@@ -9,7 +9,7 @@ class Contact:
     def __init__(self, *, open_s: float, close_s: float, grace_s: float) -> None:
         self._open_s, self._close_s, self._grace_us = open_s, close_s, microseconds(grace_s)
         self.commanded = self.closed = False
-        self._arrived, self._moves_until = True, float("-inf")
+        self._arrived, self._moves_until = False, float("-inf")
         self._strays = Excess()
 
     def close(self, now: float) -> None:
@@ -38,7 +38,6 @@ class Contact:
     def contradiction(self, now: float) -> str:
         """Return the fault code of a contactor that does not follow its command, or nothing."""
         astray = self.closed is not self.commanded
-        self._arrived = self._arrived or self._has_stayed(now)
         self._strays = self._strays.then(UNIT * (astray and self._arrived), microseconds(now))
         if not astray or not (self._strays.lasts(self._grace_us) if self._arrived else now >= self._moves_until):
             return ""
