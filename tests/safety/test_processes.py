@@ -22,7 +22,7 @@ import pytest
 import pytest_asyncio
 
 from pki_tools.tree import PkiTree
-from secc.hardware.ac import OVERDRAW_S
+from secc.hardware.ac import FOLLOW_S
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
 from v2g.hardware.power_modules.bank import HOLDS_S
@@ -53,6 +53,9 @@ VEHICLE_S: Final = 0.5 + 0.85
 
 STRAYED_S: Final = 1.0
 """How long another current, or one in the other direction, may flow than was commanded."""
+
+EXCESS_S: Final = 1.0
+"""How long a vehicle may draw twice what it may, after its time to follow."""
 
 METER_S: Final = 0.2
 """How old what a meter has measured may be, s (`hardware.modbus.poll_s`)."""
@@ -466,7 +469,7 @@ async def test_a_vehicle_that_draws_more_than_it_is_told_is_cut_off(place: Place
     place.mains.draw(2)
     off_s = await place.ends(lambda each: each.on)
     told(record_property, charger=off_s)
-    assert off_s <= place.allowed(OVERDRAW_S + METER_S)
+    assert off_s <= place.allowed(FOLLOW_S + EXCESS_S + METER_S)
     await place.until(lambda: place.faulted("over_current"), 5)  # and not for anything else
 
 
