@@ -151,7 +151,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "corrections": {
         "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
     },
-    "contact": {"Contact.contradiction: return '' -> return None": _TRUTH},
+    "contact": {"Contact.__init__: False -> True #2": "what was never commanded has had its time to move"},
+    "flow": {"module: 0 -> 1": "of a battery that bears less than 20 mA"},
     "registers": {
         "MeterState.problem: record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET -> "
         "record.status is record.shown_import_mwh is not record.shown_export_mwh is UNSET": _SHORTER,
