@@ -26,6 +26,7 @@ def evse_layout(config: ProgramConfig, *, rating: tuple[int, int], latch: bool) 
     alternating = hardware.kind == "ac"
     return EvseLayout(
         connectors=(connector,),
+        evse_id=charger.evse_id,
         max_power_w=rating[0],
         max_discharge_w=rating[1],
         phases=charger.ac_rating.phases if alternating else 0,

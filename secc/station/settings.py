@@ -108,6 +108,7 @@ def settings_of(
             "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
             "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
             **({"SecurityCtrlr.BasicAuthPassword": password} if password else {}),
+            **{f"EVSE#{number}.EvseId": each.evse_id for number, each in enumerate(evses, 1) if each.evse_id},
             **{f"EVSE#{number}.AllowReset": "false" for number in range(1, len(evses) + 1)},  # they restart together
         },
     )

@@ -47,9 +47,10 @@ class ConnectorLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
     """An EVSE: its connectors 1, 2, ..., its maximum charging and discharging power (W), its phases (0: direct
-    current), and its voltage between phase and neutral."""
+    current), its voltage between phase and neutral, and its name towards vehicles (EVSEID), if known."""
 
     connectors: tuple[ConnectorLayout, ...] = (ConnectorLayout(),)
+    evse_id: str = ""
     max_power_w: int = 150_000
     max_discharge_w: int = 0
     phases: int = 0

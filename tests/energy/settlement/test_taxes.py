@@ -104,6 +104,26 @@ def test_at_midnight_of_the_place_the_new_rate_begins() -> None:
     assert taxes(found, *rates, zone=ZoneInfo("UTC")) == [tax("16", 900_000, 140_000)]
 
 
+def test_each_tariffs_energy_has_the_rate_of_its_source() -> None:
+    """The first hour by one source, the second by another, the third by none that is named."""
+    ledger, lines = SessionJournal(), list[bytes]()
+    slots = tuple(PriceSlot(T0 + n * HOUR_MS, HOUR_MS, 300_000, 200_000) for n in range(4))
+    lines += ledger.record(started(), T0)
+    for hour, source in enumerate(("dso", "retail", "")):
+        lines += ledger.record(
+            TariffSet(tariff=Tariff(currency="EUR", slots=slots, source=source)), T0 + hour * HOUR_MS
+        )
+        lines += ledger.record(
+            MeterReading(import_mwh=1_000 + (hour + 1) * 1_000_000, export_mwh=0), T0 + (hour + 1) * HOUR_MS
+        )
+    lines += ledger.end("vehicle", T0 + 3 * HOUR_MS, import_mwh=3_001_000, export_mwh=0)
+    entries = tuple(verify_lines(b"".join(lines)))
+    rates = VatRate(percent="7", tariffs=("dso",)), VatRate(percent="19", tariffs=("retail",))
+    assert taxes((entries, settle(entries)), *rates) == [
+        tax("0", 300_000, 0), tax("7", 300_000, 20_000), tax("19", 300_000, 60_000),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("currency", "price", "vat"),
     [("EUR", 13_156, 0), ("EUR", 13_160, 10_000), ("JPY", 15_000_000, 6_000_000), ("KWD", 15_000, 6_000)],

@@ -50,6 +50,15 @@ def test_connectors_and_phases_are_those_of_the_hardware(
     connector = found.connectors[0]
     assert (connector.connector_type, connector.fixed_cable, found.phases) == expected
     assert (found.max_power_w, found.max_discharge_w) == (11_000, 5_000)
+    assert found.evse_id == place.charger.evse_id
+
+
+def test_each_evse_has_the_name_that_vehicles_and_journals_know() -> None:
+    told = settings(Premises(evses=(EvseLayout(evse_id="DE*V2G*E1"), EvseLayout(), EvseLayout(evse_id="DE*V2G*E3"))))
+    assert {name: value for name, value in told.values.items() if "EvseId" in name} == {
+        "EVSE#1.EvseId": "DE*V2G*E1",
+        "EVSE#3.EvseId": "DE*V2G*E3",
+    }
 
 
 def test_amperes_are_taken_where_the_current_alternates_and_are_those_of_its_voltage() -> None:

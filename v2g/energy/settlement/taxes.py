@@ -60,7 +60,8 @@ def taxes_of(
     """Return the VAT of a settlement, by currency and rate; nothing without `rates`. Days are those of `zone`."""
     if not rates:
         return ()
-    sources = [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
+    sources = [(0, "")]  # before the first one nothing has a price
+    sources += [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
     nets: dict[tuple[str, Decimal], int] = defaultdict(int)
     for line in settlement.lines:
         if line.currency != NO_CURRENCY:
@@ -83,10 +84,8 @@ def _vat(net: int, percent: Decimal, currency: str) -> int:
 
 
 def _source(sources: Sequence[tuple[int, str]], utc_ms: int) -> str:
-    """Return the source of the tariff in force at a time; of the first one before it."""
-    if not sources:
-        return ""
-    return sources[max(0, bisect_right(sources, utc_ms, key=lambda each: each[0]) - 1)][1]
+    """Return the source of the tariff in force at a time."""
+    return sources[bisect_right(sources, utc_ms, key=lambda each: each[0]) - 1][1]
 
 
 def _percent(line: Line, station_id: str, source: str, rates: Sequence[VatRate], zone: tzinfo) -> Decimal:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.domain.billing.mandates import Mandate, debt_of
+from csms.domain.billing.mandates import DebitAnswer, Mandate, MandateAnswer, debt_of
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use
 from v2g.errors import RefusedError
 
@@ -58,6 +58,13 @@ def test_the_limit_holds_for_what_is_paid() -> None:
     with pytest.raises(RefusedError, match="more than the mandate allows") as refused:
         debt_of(posting(5_005_000, "EUR"), mandate("EUR", 5_000_000))
     assert refused.value.reason == "above_limit"
+
+
+def test_a_providers_answer_needs_no_more_than_reference_and_state() -> None:
+    assert MandateAnswer(reference="M", state="active") == MandateAnswer(
+        reference="M", state="active", approval_url="", reason=""
+    )
+    assert DebitAnswer(reference="D", state="done").reason == ""
 
 
 def test_the_request_for_a_mandate_has_a_key_of_its_own() -> None:
