@@ -35,6 +35,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "guard": Target("secc/session/guard.py", ("tests/secc/session/test_guard.py",)),
     "calibration": Target("secc/hardware/calibration.py", ("tests/secc/hardware/test_calibration.py",)),
     "fault_file": Target("secc/hardware/fault_file.py", ("tests/secc/hardware/test_fault_file.py",)),
+    "sysfs": Target("v2g/io/hardware/sysfs.py", ("tests/io/hardware/test_sysfs.py",)),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
     "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
@@ -214,6 +215,15 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Use: 'charging' -> 'charging?'": _WORD,
         "Use: 'held' -> 'held?'": _WORD,
         "Use: 'opening' -> 'opening?'": _WORD,
+    },
+    "sysfs": {
+        "PwmOutput.__init__: time.monotonic() < end -> time.monotonic() <= end": "a look more or less in a second",
+        "AdcInput.__init__: os.O_RDONLY | os.O_CLOEXEC -> os.O_RDONLY & os.O_CLOEXEC": "Python closes it anyway",
+        "AdcInput.read_mv: 32 -> 33": "no converter has 32 digits",
+        "_constant: '0123456789' -> '0123456789?'": "no channel has a question mark",
+        "_constant: continue -> pass": "it is the end of the loop's body",
+        "_write: error.errno or 0 -> error.errno": "an error without a number has no hint either",
+        "_write: 0 -> 1": "neither number has a hint",
     },
     "gate": {
         "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,

@@ -1,9 +1,11 @@
 """PWM outputs and ADC inputs by files as those of the kernel."""
 
+import contextlib
 import errno
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +41,81 @@ def test_an_inverted_output_is_asked_of_the_chip(tmp_path: Path) -> None:
     (files.folder / "polarity").unlink()
     with pytest.raises(TransportError, match="cannot be inverted"):
         PwmOutput(tmp_path, 0, period_ns=1_000, inverted=True)
+
+
+def test_an_output_that_runs_is_stopped_and_low_before_it_gets_its_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A duty cycle may never exceed the period, and the kernel inverts no output that runs."""
+    Written(tmp_path)
+    written: list[tuple[str, str]] = []
+    open_, write, opened = os.open, os.write, dict[int, str]()
+
+    def remember(path: Path, flags: int) -> int:
+        descriptor = open_(path, flags)
+        opened[descriptor] = path.name
+        return descriptor
+
+    def record(descriptor: int, data: bytes) -> int:
+        written.append((opened[descriptor], data.decode()))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "open", remember)
+    monkeypatch.setattr(os, "write", record)
+    PwmOutput(tmp_path, 0, period_ns=1_000, inverted=True)
+    low = ("duty_cycle", "0\n")
+    assert written == [
+        ("enable", "0\n"), low, ("period", "1000\n"), low, ("polarity", "inversed\n"), ("enable", "1\n")
+    ]  # fmt: skip
+    for descriptor in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+
+@pytest.mark.parametrize(("appears_s", "waited_s"), [(0.5, 0.5), (9.0, 1.0)])
+def test_an_exported_output_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appears_s: float, waited_s: float
+) -> None:
+    times = iter(range(1_000))
+    now = 0.0
+
+    def monotonic() -> float:
+        assert next(times) < 900
+        return now
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now >= appears_s and not (tmp_path / "pwm0").exists():
+            Written(tmp_path)
+
+    (tmp_path / "export").write_text("")
+    monkeypatch.setattr("v2g.io.hardware.sysfs.time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
+    with contextlib.nullcontext() if appears_s < 1 else pytest.raises(TransportError, match="period"):
+        PwmOutput(tmp_path, 0, period_ns=1_000)
+    assert now == pytest.approx(waited_s, abs=0.011)
+
+
+def test_the_duty_cycle_is_read_back(tmp_path: Path) -> None:
+    files = Written(tmp_path)
+    output = PwmOutput(tmp_path, 0, period_ns=1_000)
+    (files.folder / "duty_cycle").write_text("250\n")
+    assert output.read() == 25.0
+    for text in ("", "many\n"):
+        (files.folder / "duty_cycle").write_text(text)
+        with pytest.raises(TransportError, match="duty_cycle"):
+            output.read()
+
+
+def test_an_input_that_is_not_there_is_named_and_one_that_is_closed_reads_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TransportError, match="in_voltage0_raw: No such file") as missing:
+        AdcInput(tmp_path, "voltage0")
+    assert missing.value.hint
+    (tmp_path / "in_voltage0_raw").write_text("1")
+    adc = AdcInput(tmp_path, "voltage0")
+    adc.close()
+    with pytest.raises(TransportError, match="Bad file descriptor"):
+        adc.read_mv()
 
 
 def test_nothing_is_created_where_no_output_is(tmp_path: Path) -> None:
