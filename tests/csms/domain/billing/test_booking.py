@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from csms.domain.billing.booking import (
@@ -21,6 +22,9 @@ from csms.domain.billing.booking import (
 )
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.lies import EMAID, EVSE_ID, LIES, Lie, Story, session_of, signal_at, told
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.records import MeterReading, SessionStarted
+from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
 
@@ -214,3 +218,110 @@ def test_an_operator_may_agree_to_feed_in_without_commands_and_to_a_price_of_wea
 def test_the_evse_is_compared_where_the_station_names_it(honest: Story) -> None:
     assert judged(honest, evidence(honest, transaction(honest, evse_id=EVSE_ID))).finding is None
     assert found(honest, evidence(honest, transaction(honest, evse_id="X"))).reason == "evse"
+
+
+# -- meter values of a session without contract and prices: every ten seconds 1 kWh, from 50 kWh on
+
+KWH = 1_000_000
+FIRST = 50 * KWH
+
+
+def metered(*, rollover_mwh: int | None = None, jumped: bool = False) -> Story:
+    """Return a session of 40 s that takes 4 kWh."""
+    begun = SessionStarted(
+        station_id="CS", evse_id="E", session_id="00", meter_serial="M", meter_certificate="00",
+        charger_certificate="00", import_mwh=FIRST, export_mwh=7, discharge="none",
+        rollover_mwh=UNSET if rollover_mwh is None else rollover_mwh,
+    )  # fmt: skip
+    ledger, lines = SessionJournal(), list[bytes]()
+    lines += ledger.record(begun, BEGIN_MS)
+    for place in range(1, 4):
+        status: Any = ("time_jump",) if jumped and place == 2 else UNSET
+        reading = MeterReading(import_mwh=FIRST + place * KWH, export_mwh=7, status=status)
+        lines += ledger.record(reading, BEGIN_MS + place * 10_000)
+    lines += ledger.end("vehicle", BEGIN_MS + 40_000, import_mwh=FIRST + 4 * KWH, export_mwh=7)
+    readings = tuple(readings_of(verify_lines(b"".join(lines))))
+    return Story(lines=tuple(lines), readings=readings, charger=(), contract=(), token=None)
+
+
+def values(*given: tuple[float, float], over: bool = True, export: int | None = 7, shift: int = 0) -> SeenTransaction:
+    """Return a transaction with meter values: (s, kWh) since the begin of the session."""
+    return SeenTransaction(
+        transaction_id="tx-1",
+        started_ms=BEGIN_MS,
+        ended_ms=None,
+        over=over,
+        evse_id="",
+        id_token="",
+        token_type="",
+        answer="",
+        readings=tuple(
+            Reading(BEGIN_MS + round(s * 1000), FIRST + round(kwh * KWH) + shift, export) for s, kwh in given
+        ),
+    )
+
+
+def compared(story: Story, seen: SeenTransaction) -> Finding | None:
+    known = Evidence(transactions=(seen,), signals={}, most_export_w=None, certificates=None, booked={})
+    return judged(story, known).finding
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([(0, 0), (40, 4)], None),
+        ([(-9, 0), (25, 2.5), (49, 4)], None),
+        ([(-90, -3), (-9, 0), (49, 4), (99, 6)], None),  # other sessions of the transaction
+        ([(0, 0), (10, 1), (20, 2), (30, 3), (40, 4)], None),
+        ([(2, 0.2), (40, 4)], "began at 50000000 mWh, by the meter value at 50200000 mWh"),
+        ([(2.001, 0.2), (40, 4)], None),
+        ([(0, 0), (39.999, 4)], None),
+        ([(0, 0), (39, 3.9)], "ended at 54000000 mWh, by the meter value at 53900000 mWh"),
+        ([(0, 0), (40, 4), (41, 9)], None),
+        ([(0, 0), (15, 0.5), (40, 4)], "was 50500000 mWh"),
+        ([(0, 0), (15, 2.5), (40, 4)], "not 51000000 to 52000000 mWh"),
+        ([(0, 0), (12, 1), (40, 4)], None),
+        ([(0, 0), (11.999, 0.5), (40, 4)], None),
+        ([(0, 0), (12, 0.5), (40, 4)], "not 51000000 to 52000000 mWh"),
+        ([(0, 0), (8, 1.5), (40, 4)], "not 50000000 to 51000000 mWh"),
+        ([(0, 0), (8.001, 1.5), (40, 4)], None),
+        ([], "no meter value of the import register"),
+    ],
+)
+def test_meter_values_are_compared_before_within_and_after_the_session(
+    given: list[tuple[float, float]], said: str | None
+) -> None:
+    finding = compared(metered(), values(*given))
+    assert (finding is None) is (said is None), finding
+    if finding is not None and said is not None:
+        assert (finding.reason, finding.missing, said in finding.detail) == ("registers", False, True), finding.detail
+        assert "import register" in finding.detail
+
+
+def test_while_the_transaction_goes_on_a_value_at_the_end_is_waited_for() -> None:
+    assert compared(metered(), values((0, 0), (40, 4), over=False)) is None
+    waiting = compared(metered(), values((0, 0), (39.9, 4), over=False))
+    assert waiting is not None
+    assert waiting.missing
+
+
+def test_a_register_that_is_not_reported_must_not_have_moved() -> None:
+    assert compared(metered(), values((0, 0), (40, 4), export=None)) is None
+    moved = compared(metered(), values((0, 0), (40, 4), export=20_000))
+    assert moved is not None
+    assert "export register began at 7 mWh" in moved.detail
+
+
+def test_over_a_jump_of_the_clock_only_begin_and_end_count() -> None:
+    for jumped in (False, True):
+        assert (compared(metered(jumped=jumped), values((0, 0), (15, 3.5), (40, 4))) is None) is jumped
+    assert compared(metered(jumped=True), values((0, 0), (40, 4.1))) is not None
+
+
+@pytest.mark.parametrize(
+    ("shift", "fits"), [(0, True), (300 * KWH, True), (-100 * KWH, True), (50 * KWH, False), (KWH, False)]
+)
+def test_meter_values_may_be_above_the_journal_by_whole_rollovers(shift: int, fits: bool) -> None:
+    story = metered(rollover_mwh=100 * KWH)
+    assert (compared(story, values((0, 0), (15, 1.5), (40, 4), shift=shift)) is None) is fits
+    assert (compared(metered(), values((0, 0), (40, 4), shift=shift)) is None) is (shift == 0)
