@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.energy.settlement.conftest import SESSION_ID, Session
+from tests.pki.forge_chains import rsa_key
 from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
@@ -79,11 +80,13 @@ def test_a_forged_or_broken_receipt_is_refused(finished: Session) -> None:
     genuine = msgspec.json.decode(receipted(finished)[RECEIPT], type=JournalReceipt)
     other = seal(received(finished, utc_ms=1), OPERATOR)
     der = OPERATOR.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    rsa_der = rsa_key(2048).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     small = ec.generate_private_key(ec.SECP256K1()).public_key()
     for broken in (
         other,
         OperatorSeal(public_key=der, signature=b""),
         OperatorSeal(public_key=b"key", signature=other.signature),
+        OperatorSeal(public_key=rsa_der, signature=other.signature),
         OperatorSeal(
             public_key=small.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), signature=other.signature
         ),
@@ -91,8 +94,14 @@ def test_a_forged_or_broken_receipt_is_refused(finished: Session) -> None:
         data = canonical(JournalReceipt(received=genuine.received, seal=broken))
         with pytest.raises(VerificationError, match="the operator's signature"):
             verify_bundle({**finished.bundle(), RECEIPT: data})
-    for data in (b"", b"{}", canonical(genuine) + b" ", canonical(genuine).ljust(4097)):
-        with pytest.raises(VerificationError) as error:
+    for data, why in (
+        (b"", "truncated"),
+        (b"{}", "missing"),
+        (canonical(genuine) + b" ", "canonical"),
+        (canonical(genuine).ljust(4096), "canonical"),
+        (canonical(genuine).ljust(4097), "a receipt of 4097 bytes"),
+    ):
+        with pytest.raises(VerificationError, match=why) as error:
             verify_bundle({**finished.bundle(), RECEIPT: data})
         assert error.value.where == RECEIPT
 
