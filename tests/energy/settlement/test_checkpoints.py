@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import SESSION_ID, Session
-from v2g.asn1.discharge import DischargeCheckpoint, ReceiptStatus, signed_content
+from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, ReceiptStatus, signed_content
 from v2g.asn1.published import check_signed
 from v2g.energy.discharge import JournalHead, Rejected
 from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundle
@@ -588,3 +588,57 @@ def test_a_longest_line_of_copies_is_read(finished: Session) -> None:
     assert len(list(read_copies(line.ljust(MAX_COPY_BYTES), name="copies"))) == 1
     with pytest.raises(VerificationError, match="a line of 16385 bytes"):
         list(read_copies(line.ljust(16_385), name="copies"))
+
+
+def receipt(session: Session, *, ended: bool | None, final: bool) -> None:
+    """A checkpoint, and whatever receipt the holder of the contract's key signs."""
+    number, payload = session.gate.checkpoint(session.ledger.head, session.begin, session.now, final=final)
+    session.record(CheckpointIssued(number=number, payload=payload))
+    made = CheckpointReceipt(
+        session_id=SESSION_ID,
+        number=number,
+        checkpoint_hash=terms_hash(payload),
+        signed_at_ms=session.now,
+        status=ReceiptStatus.COUNTERSIGNED,
+        ended=ended,
+    )
+    signed = sign_content(made, session.contract.key, Party.of(session.contract.leaf).fingerprint)
+    session.record(record_of(session.gate.on_message(signed, session.now)))
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize(
+    ("ended", "final", "wanted"),
+    [(True, True, True), (False, True, False), (None, True, False), (True, False, False), (None, False, False)],
+)
+def test_the_vehicle_ends_a_session_with_its_receipt_of_a_final_checkpoint(
+    pki: PkiTree, start_ms: int, ended: bool | None, final: bool, wanted: bool
+) -> None:
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start()
+    session.flow(11_000, 60_000, 60_000)
+    receipt(session, ended=ended, final=final)
+    session.end()
+    assert verify_bundle(session.bundle()).discharge.checkpoints.ended is wanted
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize("after", ["import", "export", "services", "checkpoint", "nothing answered"])
+def test_what_follows_an_end_undoes_it(pki: PkiTree, start_ms: int, after: str) -> None:
+    session = Session(pki, start_ms, checkpoints=True)
+    session.start("standard" if after == "export" else "signed")
+    session.read()
+    if after != "nothing answered":
+        receipt(session, ended=True, final=True)
+    if after == "services":
+        session.reselect(checkpoints=True)
+    elif after == "checkpoint":
+        number, payload = session.gate.checkpoint(session.ledger.head, session.begin, session.now, final=True)
+        session.record(CheckpointIssued(number=number, payload=payload))
+    elif after in ("import", "export"):
+        session.now += 60_000
+        session.import_mwh += after == "import"
+        session.export_mwh += after == "export"
+        session.read()
+    session.end()
+    assert not verify_bundle(session.bundle()).discharge.checkpoints.ended

@@ -55,7 +55,7 @@ class Checkpoints(msgspec.Struct, frozen=True, kw_only=True):
     after_import_mwh: int
     after_export_mwh: int
     final: bool
-    ended: bool = False
+    ended: bool
 
 
 class Checker:
