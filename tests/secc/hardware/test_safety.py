@@ -9,9 +9,9 @@ import pytest
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.virtual_time import VirtualLoop
-from v2g.energy.limits import GridResponse, Limit
+from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import ServiceChanged
-from v2g.hardware.interfaces import OnFault
+from v2g.hardware.interfaces import Contactor, OnFault
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command
@@ -164,3 +164,83 @@ def test_what_ends_a_session_forbids_all(command: Command) -> None:
         assert place.passes() == NOTHING
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "response", "passes"),
+    [
+        (7_000, GridResponse(), (7_000, 0)),
+        (-4_000, GridResponse(), (0, 4_000)),
+        (0, GridResponse(), (0, 0)),
+        (7_000, GridResponse(delta_w=-2_000), (5_000, 2_000)),
+        (-4_000, GridResponse(delta_w=1_000), (1_000, 3_000)),
+        (7_000, GridResponse(ceiling_w=6_000), (6_000, 0)),
+    ],
+)
+def test_a_set_point_bounds_both_directions_bent_by_the_grid(
+    power_w: int, response: GridResponse, passes: tuple[int, int]
+) -> None:
+    async def scenario(place: Place) -> None:
+        changed = ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")
+        place.channel.command(ports.Journal(changed))
+        place.channel.fact(ports.GridResponseChanged(response=response))
+        place.channel.fact(ports.SetpointChanged(Setpoint(power_w=power_w, source="back end")))
+        passed = place.passes()
+        assert (passed.charge_w, passed.discharge_w) == passes
+        place.channel.fact(ports.SetpointChanged(None))
+        assert place.passes().charge_w == min(20_000, response.ceiling_w or 20_000)
+
+    run(scenario)
+
+
+def test_by_hand_the_contactor_closes_for_its_time_and_no_power_flows() -> None:
+    async def scenario(place: Place) -> None:
+        place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
+        place.channel.maintain(seconds=5.0, voltage_mv=60_000)
+        assert place.channel.switch(closed=True)
+        passed = place.passes()
+        assert (passed.charge_w, passed.discharge_w, passed.voltage_mv) == (0, 0, 60_000)
+        place.channel.switch(closed=False)
+        place.channel.maintain(seconds=0.0, voltage_mv=0)
+        assert not place.channel.switch(closed=True)
+
+    run(scenario)
+
+
+def test_a_driver_that_failed_before_forbids_energy() -> None:
+    async def scenario(place: Place) -> None:
+        channel = SafetyChannel(RATING, place.clock, place.events.append)
+        channel.guard(Broken(), Contactor).set(closed=False)
+        evse, told = Evse(), list[tuple[str, bool]]()
+        evse.on_fault(lambda word, active: told.append((word, active)))
+        channel.stand_over(evse)
+        channel.close()
+        assert told == [("charger_failed", True)]
+
+    run(scenario)
+
+
+def test_what_was_lowered_is_an_event_with_its_powers() -> None:
+    async def scenario(place: Place) -> None:
+        place.passes()
+        place.channel.fact(ports.LimitChanged(limit=Limit(source="site", charge_w=5_000, discharge_w=0)))
+        await asyncio.sleep(0.5)
+        lowered = [each.data for each in place.events if (each.stage, each.name) == ("safety", "lowered")]
+        assert lowered[-1] == {"reason": "limit", "charge_w": 5_000, "discharge_w": 0}
+
+    run(scenario)
+
+
+class Broken:
+    """A contactor that takes no command."""
+
+    closed = False
+
+    def cut(self) -> None:
+        """It has no power to remove."""
+
+    def set(self, *, closed: bool) -> None:
+        raise RuntimeError
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """It never changes."""
