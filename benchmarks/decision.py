@@ -27,10 +27,10 @@ from benchmarks.load.charging_vehicles import Report
 from benchmarks.load.vehicle import REFUSE
 from v2g.energy.grid_signal import PriceSignal, SignalSlot
 from v2g.errors import TimeoutExpired, TransportError
+from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
 from v2g_cli.demo.scenarios import find
-from v2g_station.blocks.data_transfer import VENDOR
 
 ABOUT = "offer to decision and plug-in to energy, complete sessions between three processes"
 REQUIREMENTS = ("R6", "R8")

@@ -162,3 +162,17 @@ def test_files_are_relative_to_the_folder_of_the_configuration() -> None:
     assert parse_config('evcc_id = "X"\nkey = "/k.pem"\n', Config, name="/etc/v2g/c.toml").key == Path("/k.pem")
     with pytest.raises(ConfigError, match=r"c\.toml:2: .*name of a file"):
         parse_config('evcc_id = "X"\nkey = ["a"]\n', Config, name="c.toml")
+
+
+def test_a_file_of_errors_is_parsed_once_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a small file with many of them takes the time of their product."""
+    text, parsed, compose = "\n".join(f"k{number}: 1" for number in range(300)), [0], yaml.compose
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        parsed[0] += 1
+        return compose(*arguments, **more)
+
+    monkeypatch.setattr(yaml, "compose", counted)
+    found = faults(text, Config, name="c.yaml")
+    assert [str(each).split(": ")[0] for each in found[:300]] == [f"c.yaml:{number}" for number in range(1, 301)]
+    assert parsed == [1]

@@ -350,10 +350,17 @@ def _toml_lines(text: str) -> Mapping[tuple[str, ...], int]:
         return {}
 
 
+@lru_cache(maxsize=1)  # errors are located one after the other
+def _yaml_nodes(text: str) -> Any:
+    import yaml
+
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
 def _yaml_line(text: str, path: tuple[str, ...]) -> int:
     import yaml
 
-    node, line = yaml.compose(text, Loader=yaml.SafeLoader), 0
+    node, line = _yaml_nodes(text), 0
     for key in path:
         if isinstance(node, yaml.MappingNode):
             found = next((pair for pair in node.value if pair[0].value == key), None)

@@ -17,8 +17,7 @@ from v2g.errors import OcppError, TimeoutExpired, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.observe import Observe
-from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
-from v2g_station.blocks.data_transfer import VENDOR
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g_station.runner import StationRunner
 from v2g_station.store import QueuedLines, StationStore
 

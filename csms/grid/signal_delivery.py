@@ -16,7 +16,7 @@ from csms.db.queries import charging, stations, transactions
 from csms.domain.charging.own_profiles import is_of_signal
 from csms.domain.charging.prequalification import OPEN, ExportPermit, bare_signal, permitted
 from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
-from csms.ocpp import VENDOR, Services
+from csms.ocpp import Services
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.charging.vehicle_prices import has_prices, with_prices
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
@@ -24,7 +24,7 @@ from v2g.errors import OcppError, RefusedError, StoreError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 

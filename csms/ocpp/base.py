@@ -40,7 +40,6 @@ from v2g.pki.keys import PublicKey, SigningKey
 if TYPE_CHECKING:  # loaded only if configured
     from csms.trust.provisioning import Provisioner
 
-VENDOR: Final = "org.v2g-engine"
 _MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)
 
 

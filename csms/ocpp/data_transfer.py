@@ -3,10 +3,10 @@
 import msgspec
 
 from csms.db.queries import payments
-from csms.ocpp.base import VENDOR, HandlerContext
+from csms.ocpp.base import HandlerContext
 from v2g.errors import CodecError, OcppError, V2GError
 from v2g.ocpp.messages.base import StatusInfo
-from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 
 
 async def answer_data_transfer(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:

@@ -16,7 +16,8 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading
 from v2g.energy.settlement.settle import settle
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.data_transfer import VENDOR, GridSignalReceived
+from v2g.ocpp.messages.data_transfer import VENDOR
+from v2g_station.blocks.data_transfer import GridSignalReceived
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

@@ -1,16 +1,13 @@
 """Non-standard messages between CSMS and station (functional block P)."""
 
-from typing import Final
-
 import msgspec
 
 from v2g.energy.grid_signal import ExportSignal, PriceSignal, parse_grid_signal
 from v2g.errors import CodecError
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
-VENDOR: Final = "org.v2g-engine"
 """vendorId of this project's DataTransfer messages: `GridSignal` to the station, `JournalEntries` from it."""
 
 

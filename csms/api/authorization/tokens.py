@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post, put
 from csms.api.http.paging import page_of, read_cursor, write_cursor
-from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.parameters import PRINTED, OneStation, Paged, check_printed
 from csms.api.http.problems import missing
 from csms.db.queries import tokens as rows
 from csms.domain.authorization.authorize import Group, Terms, Token, normalise
@@ -18,9 +18,9 @@ from csms.services.authorization import tokens as service
 from v2g.ocpp.messages.authorization import ClearCacheStatus
 from v2g.ocpp.messages.base import EnergyTransferMode
 
-TokenType = Annotated[str, msgspec.Meta(min_length=1, max_length=20, examples=["ISO14443"])]
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["04A1B2C3"])]
-GroupId = Annotated[str, msgspec.Meta(min_length=1, max_length=36, examples=["fleet-7"])]
+TokenType = Annotated[str, msgspec.Meta(min_length=1, max_length=20, pattern=PRINTED, examples=["ISO14443"])]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=PRINTED, examples=["04A1B2C3"])]
+GroupId = Annotated[str, msgspec.Meta(min_length=1, max_length=36, pattern=PRINTED, examples=["fleet-7"])]
 Status = Literal[
     "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
     "NotAtThisTime", "Unknown",
@@ -104,6 +104,7 @@ async def read_token(call: Call, parameters: OneToken) -> KnownToken:
 @put("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, conditional=True, example={"status": "Accepted"})
 async def put_token(call: Call, parameters: OneToken, body: TokenContent) -> KnownToken:
     """Store a token, replacing one of the same type and identifier."""
+    check_printed(group_id=body.terms.group_id)
     kind, name = _key(parameters)
     token = Token(kind, name, body.status, body.energy_transfer, body.terms)
     await call.change(_reader(parameters), lambda connection, _before: rows.put(connection, token))
@@ -164,6 +165,7 @@ async def read_group(call: Call, parameters: OneGroup) -> Group:
 @put("/token-groups", Permission.WRITE_TOKENS, example={"group_id": "fleet-7", "name": "Fleet 7"})
 async def put_group(call: Call, body: Group) -> Group:
     """Store a group, replacing one of the same id; blocking it blocks its members."""
+    check_printed(group_id=body.group_id, name=body.name)
     await call.change(
         lambda connection: rows.find_group(connection, body.group_id),
         lambda connection, _before: rows.put_group(connection, body),

@@ -1,10 +1,11 @@
 """Parameters that several routes share."""
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from csms.api.http.problems import conflict, missing
+from csms.api.http.problems import ApiError, conflict, missing
 
 StationId = Annotated[
     str,
@@ -14,6 +15,8 @@ StationId = Annotated[
         examples=["CS-V2G-0001"],
     ),
 ]
+PRINTED: Final = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z"
+"""Pattern of names: no control characters, such as a line end, and no space at either end."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Maximum number of items.")]
 Cursor = Annotated[
     str | None, msgspec.Meta(description="Start of the page, from the previous page's header `Link`; opaque.")
@@ -46,3 +49,10 @@ def one_of(found: list[dict[str, Any]], station: str | None, what: str) -> dict[
         names = ", ".join(row["station_id"] for row in found)
         raise conflict(f"several stations have that {what}: {names}", "add ?station=", code="ambiguous")
     return found[0]
+
+
+def check_printed(**names: str) -> None:
+    """Check names in a body whose type is that of stored documents, too; empty ones pass. Raises ApiError 400."""
+    for key, name in names.items():
+        if name and re.match(PRINTED, name) is None:
+            raise ApiError(400, f"{key}: control characters, or space at an end", "leave them out")

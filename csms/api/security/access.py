@@ -10,7 +10,7 @@ from csms.api.backend import ACCESS_CHANGED
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post
 from csms.api.http.paging import newest_first, pages, shown
-from csms.api.http.parameters import Paged
+from csms.api.http.parameters import PRINTED, Paged
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import access as rows
 from csms.domain.security.access import Permission, Role, evs_of, permissions
@@ -24,7 +24,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `expires_ms`: ms since 1970 in UTC; null is never.
     """
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=PRINTED)]
     role: Role
     scopes: tuple[Permission, ...] | None = None
     evs: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] | None = None

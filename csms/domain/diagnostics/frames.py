@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g.ocpp.messages.data_transfer import VENDOR
+
 HIDDEN: Final = "***"
 
 _SECRET: Final = re.compile(r"password|secret|identity ?key|privatekey|vpn|apn", re.IGNORECASE)
@@ -13,7 +15,7 @@ _SECRET_KEY: Final = re.compile(r"password|secret|^key\Z", re.IGNORECASE)
 
 _TOKEN: Final = re.compile(r"id_?token|^emaid\Z", re.IGNORECASE)
 
-_MENTIONED: Final = ("token", "emaid")
+_MENTIONED: Final = ("token", "emaid", '"data"')
 """In lower case: searching for these is forty times as fast as for a pattern, which counts in long answers."""
 
 _USER: Final = re.compile(r'(://[^/@:\s"]+):[^/@\s"]+@')
@@ -33,14 +35,25 @@ def presentable(frame: str) -> str:
 
 
 def without_tokens(frame: str) -> str:
-    """Return a frame also without token numbers, with which a card can be copied."""
+    """Return a frame also without token numbers, with which a card can be copied, and without what other vendors
+    transfer, which may hold some under any name."""
     lower = frame.lower()
     if not any(each in lower for each in _MENTIONED):
         return frame
     try:
-        return msgspec.json.encode(hide_tokens(msgspec.json.decode(frame))).decode()
+        return msgspec.json.encode(_without_transfer(hide_tokens(msgspec.json.decode(frame)))).decode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return f"({len(frame)} characters, not JSON)"
+
+
+def _without_transfer(frame: Any) -> Any:
+    """Return a frame without the data of a DataTransfer of another vendor; an answer does not name its own."""
+    match frame:
+        case [2, _, "DataTransfer", {"data": _} as payload] if payload.get("vendorId") != VENDOR:
+            return [*frame[:3], {**payload, "data": HIDDEN}]
+        case [3, _, {"data": _} as payload]:
+            return [*frame[:2], {**payload, "data": HIDDEN}]
+    return frame
 
 
 def hide_tokens(value: Any) -> Any:

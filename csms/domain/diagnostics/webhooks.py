@@ -74,7 +74,7 @@ def check_url(url: str, reach: Reach) -> None:
     """
     try:
         parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        host, _port = (parts.hostname or "").removesuffix("."), parts.port  # a dot at the end is the same host
     except ValueError as error:
         raise ConfigError(f"{url!r}: {error}") from None
     if not host or parts.username or parts.password or not url.isascii():

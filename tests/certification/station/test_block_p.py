@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from tests.certification.station.bench import Bench, Refused
+from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.routes import Version
-from v2g_station.blocks.data_transfer import VENDOR, GridSignalReceived
+from v2g_station.blocks.data_transfer import GridSignalReceived
 
 Payload = dict[str, Any]
 

@@ -5,8 +5,10 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
+from csms.api.authorization.tokens import OneToken
 from csms.api.http.operations import Operation
 from csms.api.http.paging import write_cursor
 from csms.api.routes import OPERATIONS
@@ -38,6 +40,22 @@ async def test_every_route_denies_every_role_that_its_permission_does_not_allow(
         else:
             assert answer.status == (401 if role is None else 403), operation.name
             assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("name", ["new\n", "\nnew", "a\x1bb", " new", "new\t"])
+async def test_no_name_has_a_line_end_or_space_at_an_end(ask: ApiClient, name: str) -> None:
+    """What two readers of a list, or a log, would take for two names, or for the same one."""
+    for method, path, body in (
+        ("POST", "/access/tokens", {"name": name, "role": "viewer"}),
+        ("PUT", "/token-groups", {"group_id": name}),
+        ("PUT", "/token-groups", {"group_id": "g", "name": name}),
+        ("PUT", "/tokens/Central/X", {"status": "Accepted", "terms": {"group_id": name}}),
+    ):
+        answer = await ask(method, path, body)
+        assert answer.status == 400, (method, path, answer.json)
+    for wrong in ({"token_type": "Central", "id_token": name}, {"token_type": name, "id_token": "X"}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(wrong, OneToken)
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")

@@ -166,8 +166,22 @@ async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables
         assert (await ask("GET", path)).status == 404
 
 
+@pytest.mark.parametrize("host", ["localhost.", "LOCALHOST.", "127.0.0.1.", "10.0.0.1."])
+def test_a_dot_at_the_end_of_a_host_changes_nothing(host: str) -> None:
+    with pytest.raises(ConfigError, match="not a host of the internet"):
+        check_url(f"https://{host}/", Reach())
+
+
 @pytest.mark.parametrize(
-    "url", ["http://billing.example/", "ftp://x/", "https:///x", "https://a:b@c/", "https://[", "x"]
+    "url",
+    [
+        "http://billing.example/",
+        "ftp://x/",
+        "https:///x",
+        "https://a:b@c/",
+        "https://[",
+        "x",
+    ],
 )
 async def test_a_url_that_is_not_to_be_called_is_refused(ask: ApiClient, url: str) -> None:
     with pytest.raises(ConfigError):

@@ -61,8 +61,15 @@ def _flaws(config: Any) -> Iterator[Flaw]:
                 yield where, str(error), error.hint
         elif where[-1] in _READ:
             for each in value if isinstance(value, tuple) else (value,):
-                if isinstance(each, Path) and not each.is_file():
+                if isinstance(each, Path) and not _is_file(each):
                     yield where, f"{each} is not a file", "paths are relative to the configuration file"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _certificate(file: Path, where: tuple[str, ...]) -> Iterator[Flaw]:

@@ -1,8 +1,11 @@
 """Vendor-specific messages (functional block P)."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from v2g.ocpp.messages.base import Message, StatusInfo, String50, String255
+
+VENDOR: Final = "org.v2g-engine"
+"""Of the messages of this project's own stations and back ends."""
 
 
 class DataTransferRequest(Message, frozen=True, kw_only=True):

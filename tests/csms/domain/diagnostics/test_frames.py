@@ -52,3 +52,17 @@ def test_tokens_are_hidden_wherever_they_stand() -> None:
     assert json.loads(without_tokens(frame))[3]["list"][0]["groupIdToken"]["type"] == "Central"
     assert without_tokens('[2, "1",  "Heartbeat", {} ]') == '[2, "1",  "Heartbeat", {} ]'
     assert "04A1" not in without_tokens('{"idToken": "04A1')
+
+
+def test_what_another_vendor_transfers_is_hidden_with_the_tokens() -> None:
+    """A card number may stand there under any name."""
+    card = {"uid": "04A1B2C3"}
+    for frame in (
+        [2, "1", "DataTransfer", {"vendorId": "com.acme", "data": card}],
+        [3, "1", {"status": "Accepted", "data": [card]}],
+    ):
+        shown = without_tokens(json.dumps(frame))
+        assert "04A1" not in shown
+        assert json.loads(shown)[:2] == frame[:2]
+    own = json.dumps([2, "1", "DataTransfer", {"vendorId": "org.v2g-engine", "data": {"lines": 3}}])
+    assert json.loads(without_tokens(own)) == json.loads(own)
