@@ -357,3 +357,25 @@ def test_a_key_that_others_may_read_is_not_used(pki: PkiTree, tmp_path: Path) ->
         client_context(TlsFiles(ca=pki.path("csms/root.pem"), chain=pki.path("csms/station/chain.pem"), key=key))
     with pytest.raises(KeyAccessError):
         client_context(TlsFiles(ca=tmp_path / "none", chain=tmp_path / "none", key=tmp_path / "none"))
+
+
+async def test_a_peer_that_sends_no_request_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a station has to send before anything is checked is one request; half of one is none."""
+    monkeypatch.setattr("v2g.io.websocket.server.REQUEST_S", 0.2)
+
+    async def handler(socket: OcppSocket) -> None:
+        await socket.send(await socket.receive())
+
+    server = await serve("127.0.0.1", 0, handler, context=None)
+    silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+    silent[1][1].write(b"GET /ocpp/CS-1 HTTP/1.1\r\nHost: csms\r\n")
+    station = await connect(f"ws://127.0.0.1:{server.port}/ocpp", "CS-1", context=None)
+    async with asyncio.timeout(10):
+        for reader, writer in silent:
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+        await station.send("still here")
+        assert await station.receive() == "still here"
+    await station.close()
+    await server.close()

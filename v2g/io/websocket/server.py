@@ -26,6 +26,9 @@ IDENTITY: Final = re.compile(r"[A-Za-z0-9*_=+|@.-]{1,48}")
 _OPENING_S: Final = 120.0
 """Time-out of an opening handshake after TLS: passwords of many stations are checked in turn."""
 
+REQUEST_S: Final = 10.0
+"""Time-out of the request of that handshake, which is all that a station has to send."""
+
 
 class Secret(str):
     """A text whose repr is hidden."""
@@ -140,6 +143,14 @@ async def serve(
     outside = Strangers() if strangers is None else strangers
 
     class Counted(DirectConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(REQUEST_S, self._abort_silent)
+
+        def _abort_silent(self) -> None:
+            if self.request is None:
+                self.transport.abort()
+
         def connection_lost(self, exc: Exception | None) -> None:
             outside.leave(self.transport)
             super().connection_lost(exc)
