@@ -7,9 +7,10 @@ in the outbox until the back end has stored them. Losing the uplink loses no dat
 import asyncio
 import contextlib
 import math
-import random
+import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from msgspec import UNSET
@@ -26,6 +27,7 @@ from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.renewal import POLL_S
 from v2g.observe import Observe, Scalar
+from v2g.pki.keys import read_secret, save_secret
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
 from v2g.telemetry.columns import encode_compact
@@ -78,6 +80,18 @@ def make_uplink(
     raise ConfigError("an uplink has neither an mqtt nor an http section", hint="add [mqtt] with host and ca")
 
 
+def place_key(path: Path) -> bytes:
+    """Return the vehicle's key of blurred positions (32 bytes), made when missing. Raises V2GError."""
+    try:
+        if not path.exists():
+            save_secret(path, f"{secrets.token_hex(32)}\n".encode())
+        return bytes.fromhex(read_secret(path).decode("ascii"))
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="is the folder writable, and the disk not full?") from None
+    except ValueError:
+        raise ConfigError(f"{path} is no key of positions", hint="delete it: a new one is made") from None
+
+
 class Gateway:
     """Runs from `open` to `close`, in tasks that restart after a failure: `telemetry bus` receives CAN frames,
     `telemetry changes` makes due records, `telemetry records` brings them into the outbox, `telemetry delivery` sends
@@ -90,8 +104,9 @@ class Gateway:
         observe: Callable[[Observe], None],
         outbox: Outbox,
         taken: TakenCheckpoints,
+        places: bytes,
     ) -> None:
-        """Called by `open`."""
+        """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
         dbc = config.dbc.read_text() if config.dbc is not None else battery_dbc()
         self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
@@ -106,7 +121,7 @@ class Gateway:
         prioritiser = Prioritiser(config.summary_s)
         self._recorder = Recorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._batcher.begin)
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
-        self._blur = PositionBlur(config.position_noise_m, random.SystemRandom().random)
+        self._blur = PositionBlur(config.position_noise_m, places)
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
         self._uplink = make_uplink(config, config, outbox.boot, self._delivery.on_marks, observe)
@@ -133,7 +148,8 @@ class Gateway:
             disk = DiskThread()
             stack.push_async_callback(disk.close)
             taken = await TakenCheckpoints.open(config.outbox.with_suffix(".checkpoints"), disk)
-            gateway = cls(config, clock, observe, box, taken)
+            places = await disk.ask(lambda: place_key(config.outbox.with_suffix(".places")))
+            gateway = cls(config, clock, observe, box, taken, places)
             await gateway._consent.changed()
             gateway._port = await gateway._attach()
             gateway._stack = stack.pop_all()
@@ -214,6 +230,7 @@ class Gateway:
             if isinstance(report, LocalEvent):
                 return self._batcher.event(report, self._clock.utc_ms())
             if not self._taken.has(report):  # offered again while it waited
+                self._taken.note(report)
                 return self._batcher.checkpoint(report, self._clock.utc_ms())
         return None
 

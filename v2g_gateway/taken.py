@@ -48,13 +48,16 @@ class TakenCheckpoints:
         """Return whether a checkpoint has been taken."""
         return _digest(copy) in self._digests
 
+    def note(self, copy: Copy) -> None:
+        """Remember a checkpoint in this life, until `add` does so durably: it is on its way to the outbox."""
+        self._digests[_digest(copy)] = None
+        while len(self._digests) > MOST:
+            del self._digests[next(iter(self._digests))]
+
     async def add(self, copy: Copy) -> None:
         """Remember a checkpoint durably. Raises StoreError."""
         digest = _digest(copy)
         await self._disk.ask(lambda: self._append(digest))
-        self._digests[digest] = None
-        while len(self._digests) > MOST:
-            del self._digests[next(iter(self._digests))]
 
     def _append(self, digest: str) -> None:
         try:

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from v2g.errors import ConfigError
@@ -35,6 +35,10 @@ _LATITUDE: Final = "location.latitude"
 _LONGITUDE: Final = "location.longitude"
 _METRES_PER_DEGREE: Final = 111_320.0
 _KEY_BYTES: Final = 32
+_SIDE, _NOISE = 1.5, 0.775
+"""Side of a cell and mean of the noise, by the mean distance that both together give."""
+_NARROWEST: Final = 0.01
+"""Cosine of the latitude from which on cells grow no wider: half a degree from the poles."""
 
 
 def pseudonym(vin: str, key: bytes) -> str:
@@ -79,19 +83,19 @@ class Consent:
 
 
 class PositionBlur:
-    """Adds noise to positions: the planar Laplace distribution, whose density falls with the distance alone.
+    """Shows each position as one point for all of its cell, a square with a side of 1.5 times `mean_m`.
 
-    `mean_m` is the mean distance to the true position (geo-indistinguishability: epsilon is 2 / `mean_m`). A new point
-    is drawn only when the vehicle has moved by `mean_m`, so that the mean of many reports of a parked vehicle does not
-    reveal where it is.
+    The point is near the cell by noise of the planar Laplace distribution, which the key draws for each cell. So it is
+    the same at each visit, and however many reports somebody has, they tell the cell at most. The grid begins where the
+    key says: nobody else knows its lines. The mean distance to the true position is `mean_m`.
     """
 
-    def __init__(self, mean_m: float, uniform: Callable[[], float]) -> None:
-        """`uniform` returns random numbers from 0 (inclusive) to 1; a `mean_m` of 0 adds no noise."""
-        self._mean_m, self._uniform = mean_m, uniform
+    def __init__(self, mean_m: float, key: bytes) -> None:
+        """`key` is the vehicle's own (32 bytes), and stays there; a `mean_m` of 0 adds no noise."""
+        self._mean_m, self._key = mean_m, key
         self._true: dict[str, float] = {}
-        self._anchor: tuple[float, float] | None = None
-        self._shown: tuple[float, float] = (0.0, 0.0)
+        self._side = _SIDE * mean_m / _METRES_PER_DEGREE
+        self._offsets = self._uniform("grid")[:2]
 
     def blurred(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return values with a blurred position; without one while only half of it is known."""
@@ -102,23 +106,28 @@ class PositionBlur:
         if len(self._true) < 2:
             return found
         here = self._true[_LATITUDE], self._true[_LONGITUDE]
-        if self._mean_m == 0:
-            self._shown = here
-        elif self._anchor is None or distance_m(self._anchor, here) >= self._mean_m:
-            self._anchor, self._shown = here, self._moved(here)
-        found[_LATITUDE], found[_LONGITUDE] = (round(each, 6) for each in self._shown)
+        there = self._shown(*here) if self._mean_m else here
+        found[_LATITUDE], found[_LONGITUDE] = (round(each, 6) for each in there)
         return found
 
-    def _moved(self, here: tuple[float, float]) -> tuple[float, float]:
-        """Return a random point near a position: the distance is a sum of two exponential variables."""
-        scale = self._mean_m / 2
-        metres = -scale * (math.log(1 - self._uniform()) + math.log(1 - self._uniform()))
-        bearing = 2 * math.pi * self._uniform()
-        latitude = here[0] + metres * math.cos(bearing) / _METRES_PER_DEGREE
-        latitude = max(-90.0, min(90.0, latitude))
-        width = max(math.cos(math.radians(here[0])), 1e-6)
-        longitude = here[1] + metres * math.sin(bearing) / (_METRES_PER_DEGREE * width)
-        return latitude, (longitude + 180) % 360 - 180
+    def _shown(self, latitude: float, longitude: float) -> tuple[float, float]:
+        """Return the point of a position's cell: the distance of noise is a sum of two exponential variables."""
+        row = math.floor(latitude / self._side + self._offsets[0])
+        middle = (row - self._offsets[0] + 0.5) * self._side
+        width = self._side / max(math.cos(math.radians(middle)), _NARROWEST)
+        column = math.floor(longitude / width + self._offsets[1])
+        first, second, third = self._uniform(f"{row}/{column}")
+        degrees = -_NOISE * self._mean_m / 2 * (math.log(1 - first) + math.log(1 - second)) / _METRES_PER_DEGREE
+        bearing = 2 * math.pi * third
+        north = middle + degrees * math.cos(bearing)
+        east = (column - self._offsets[1] + 0.5) * width + degrees * math.sin(bearing) * width / self._side
+        return max(-90.0, min(90.0, north)), (east + 180) % 360 - 180
+
+    def _uniform(self, place: str) -> tuple[float, float, float]:
+        """Return numbers from 0 (inclusive) to 1 that only the key tells of a place."""
+        digest = hmac.digest(self._key, place.encode(), hashlib.sha256)
+        first, second, third = (int.from_bytes(digest[at : at + 6], "big") / 2**48 for at in (0, 6, 12))
+        return first, second, third
 
 
 def distance_m(one: tuple[float, float], other: tuple[float, float]) -> float:
