@@ -10,9 +10,10 @@ from typing import Final
 from v2g.errors import ConfigError
 
 VIN: Final = re.compile(
-    r"(?<![A-HJ-NPR-Z0-9])(?=[A-HJ-NPR-Z0-9]*[A-HJ-NPR-Z])[A-HJ-NPR-Z0-9]{13}[0-9]{4}(?![A-HJ-NPR-Z0-9])"
+    r"(?<![A-HJ-NPR-Z0-9])(?=[A-HJ-NPR-Z0-9]*[A-HJ-NPR-Z])[A-HJ-NPR-Z0-9]{13}[0-9]{4}(?![A-HJ-NPR-Z0-9])", re.IGNORECASE
 )
-"""A vehicle identification number (ISO 3779): 17 characters without I, O and Q; the last four are digits."""
+"""A vehicle identification number (ISO 3779), in capitals or not: 17 characters without I, O and Q; the last four are
+digits."""
 
 HIDDEN: Final = "[VIN]"
 

@@ -35,7 +35,7 @@ class InfluxSink:
         lines = [line for each in records if (line := line_of(each)) is not None]
         if lines:
             await self._post(
-                "/api/v2/write", {"precision": "ms"}, "\n".join(lines).encode(), "text/plain; charset=utf-8"
+                "/api/v2/write", {"precision": "ns"}, "\n".join(lines).encode(), "text/plain; charset=utf-8"
             )
 
     async def erase(self, ev: str) -> None:

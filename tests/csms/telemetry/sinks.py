@@ -101,7 +101,7 @@ class InfluxServer:
             for key in [key for key in self.points if key[1] == wanted[1]]:
                 del self.points[key]
             return 204
-        assert (parts.path, query["precision"]) == ("/api/v2/write", ["ms"])
+        assert (parts.path, query["precision"]) == ("/api/v2/write", ["ns"])
         try:
             points = [parse_point(line) for line in body.decode().splitlines()]
         except ValueError:

@@ -473,11 +473,21 @@ async def test_with_timescaledb_erasure_empties_the_continuous_aggregates(cluste
 def test_a_line_is_what_the_grammar_reads(ev: str, found: dict[str, float], number: int) -> None:
     line = line_of(StoredRecord(ev, number, number, number, "city", found, b""))
     assert line is not None
-    measurement, tags, fields, at_ms = parse_point(line)
-    assert (measurement, tags, at_ms) == ("telemetry", {"ev": ev}, number)
+    measurement, tags, fields, at_ns = parse_point(line)
+    assert (measurement, tags, at_ns // 10**6) == ("telemetry", {"ev": ev}, number)
     assert fields == found | {"context": "city", "boot": number, "seq": number}
     with pytest.raises(ValueError):
         parse_point(line.replace(" ", "  ", 1))
+
+
+@pytest.mark.requirement("R111")
+def test_records_of_one_millisecond_are_points_of_their_own() -> None:
+    """Also of two boots, and in the last millisecond that there is (ns in 64 bits)."""
+    keys = [(boot, seq) for boot in (1900000000, 1900000001) for seq in range(1, 501)]
+    lines = [line_of(StoredRecord("EV-1", *key, MAX_UTC_MS, "city", {"battery.soc": 50.0}, b"")) for key in keys]
+    times = {parse_point(str(each))[3] for each in lines}
+    assert len(times) == len(keys)
+    assert max(times) < 2**63
 
 
 def test_the_file_of_a_sink_is_its_owners(tmp_path: Path, secret: Path) -> None:
