@@ -206,6 +206,9 @@ def _swap(module: ModuleType, mutant: Mutant) -> None:
     while not isinstance(found, FunctionType):
         found = found.fget if isinstance(found, property) else inspect.unwrap(getattr(found, "__func__", found))
     found.__code__ = code
+    for each in vars(module).values():
+        if hasattr(each, "cache_clear"):  # filled without the mutant
+            each.cache_clear()
 
 
 def _codes(code: CodeType, name: str) -> Iterator[CodeType]:

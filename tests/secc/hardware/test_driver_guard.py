@@ -231,6 +231,51 @@ def test_a_meter_that_hangs_or_reports_nonsense_is_named() -> None:
     ]
 
 
+def test_faults_of_a_driver_pass_by_their_codes_and_no_others() -> None:
+    failures, passed = list[str](), list[tuple[str, bool]]()
+    meter = Meter()
+    meter.on_fault = lambda callback: (callback("meter_lost", True), callback("burns", True))  # type: ignore[assignment, func-returns-value, misc]  # noqa: FBT003
+    guarded(meter, EnergyMeter, failures.append).on_fault(lambda word, active: passed.append((word, active)))
+    assert passed == [("meter_lost", True)]
+    assert failures == ["EnergyMeter.on_fault: ValueError: 'burns' is not a fault"]
+
+
+class Insulation:
+    """Measures what it is told."""
+
+    resistance_ohm = 1
+
+    async def measure(self, voltage_mv: int) -> int:
+        """See IsolationMonitor."""
+        return -voltage_mv
+
+
+def test_ranges_of_an_interface_are_checked() -> None:
+    failures: list[str] = []
+
+    async def scenario() -> None:
+        assert await guarded(Insulation(), IsolationMonitor, failures.append).measure(5) is None
+
+    run(scenario())
+    assert failures == ["IsolationMonitor.measure: ValidationError: Expected `int` >= 0"]
+    wrong = Insulation()
+    wrong.resistance_ohm = -1
+    with pytest.raises(TransportError, match="resistance_ohm"):
+        guarded(wrong, IsolationMonitor, fails)
+
+
+def test_time_for_a_driver_and_the_length_of_its_errors() -> None:
+    assert driver_guard.LONGEST_S == {"measure": 30.0, "refresh": 5.0, "show": 10.0}
+    failures: list[str] = []
+
+    def long_winded(*_: Any) -> None:
+        raise ValueError("x" * 1_000)
+
+    part = type("Wordy", (), {"closed": False, "cut": fails, "on_change": fails, "set": long_winded})()
+    guarded(part, Contactor, failures.append).set()  # type: ignore[call-arg]
+    assert failures == ["Contactor.set: ValueError: " + "x" * 188]
+
+
 @pytest.mark.parametrize("values", [None, fails, MeterValues(-1, 0), MeterValues(1.5, 0)])  # type: ignore[arg-type]
 def test_a_part_that_is_wrong_at_the_start_is_refused(values: Any) -> None:
     with pytest.raises(TransportError, match=r"the driver's EnergyMeter\.values: "):
