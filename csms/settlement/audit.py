@@ -122,12 +122,15 @@ def _row(row: PostingRow, zone: tzinfo, closed: Mapping[str, int]) -> Iterator[s
 
 
 def audit_periods(
-    periods: Sequence[ClosedPeriod], intact: Mapping[str, bool], opened: Sequence[str], keys: Collection[PublicKey]
+    periods: Sequence[ClosedPeriod], changed: Collection[str], opened: Sequence[str], keys: Collection[PublicKey]
 ) -> Iterator[tuple[str, str]]:
-    """Yield (period, finding) of closed periods, in order; `opened` have postings and are not closed."""
+    """Yield (period, finding) of closed periods, in order.
+
+    The postings of `changed` are not those of the digest; `opened` have postings and are not closed.
+    """
     previous = ""
     for each in periods:
-        if not intact[each.period]:
+        if each.period in changed:
             yield each.period, "postings were changed after closing"
         statement = PeriodClosed(
             period=each.period,

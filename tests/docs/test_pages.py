@@ -196,5 +196,6 @@ def test_the_broker_of_the_demo_is_set_up_as_the_documentation_says() -> None:
     page = (DOCS / "how-to" / "set-up-a-telemetry-broker.md").read_text()
     files = {step.name: step.text for step in steps(page) if isinstance(step, File)}
     paths = {"ca": "pki/csms/root.pem", "chain": "pki/csms/broker/chain.pem", "key": "pki/csms/broker/leaf.key"}
-    assert files["mosquitto.conf"] == broker.LISTENER.format(port=8883, address="", acl="acl", **paths)
+    listener = broker.LISTENER.format(port=8883, address="", acl="acl", **paths)
+    assert files["mosquitto.conf"] == listener + "crlfile crls.pem\n"
     assert files["acl"] == broker.ACL

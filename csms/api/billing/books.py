@@ -4,8 +4,9 @@ Amounts are decimal text: energy in kWh, money in units of its currency.
 """
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -26,6 +27,9 @@ from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Po
 from v2g.energy.settlement.operator import OperatorSeal
 
 _MILLIONTH = Decimal("0.000001")
+
+RECOMPUTED_LINES: Final = 20_000
+"""Lines of journals that one request recomputes: about a second or two."""
 
 
 class Amount(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +76,11 @@ class PeriodState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeriodSheet(msgspec.Struct, frozen=True, kw_only=True):
-    """A period's sums. `intact`: whether a closed period's postings are those that were closed; null while open."""
+    """A period's sums.
+
+    `intact`, of a closed period: whether its postings are those of its digest, and the operator has signed that. Of an
+    open one: whether its sessions follow from their journals, recomputed now; null if these have over 20,000 lines.
+    """
 
     state: PeriodState
     intact: bool | None
@@ -178,13 +186,25 @@ async def list_periods(call: Call) -> tuple[PeriodState, ...]:
 
 @get("/books/periods/{period}", Permission.READ_SETTLEMENTS)
 async def read_period(call: Call, parameters: OnePeriod) -> PeriodSheet:
-    """Return a period's sums; a closed one is verified."""
+    """Return a period's sums, verified."""
     closed = await call.run(rows.closed_period, parameters.period)
     return PeriodSheet(
         state=PeriodState(period=parameters.period) if closed is None else _closed(closed),
-        intact=None if closed is None else await call.run(rows.is_intact, closed),
+        intact=await (_follows(call, parameters.period) if closed is None else _holds(call, closed)),
         sheet=_sheet(await call.run(rows.sums, parameters.period)),
     )
+
+
+async def _follows(call: Call, period: str) -> bool | None:
+    """Return whether the sessions of an open period follow from their journals; None if that takes too long."""
+    names = await call.run(rows.sessions_of, period, RECOMPUTED_LINES)
+    return None if names is None else not any(each.findings for each in await _audited(call, names))
+
+
+async def _holds(call: Call, closed: rows.ClosedPeriod) -> bool:
+    changed = () if await call.run(rows.is_intact, closed) else (closed.period,)
+    found = audit_periods(await call.run(rows.closed_periods), changed, (), call.services.books_keys)
+    return closed.period not in {period for period, _ in found}
 
 
 @post("/books/periods/{period}/close", Permission.CLOSE_PERIODS, problems=(409,))
@@ -214,8 +234,8 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
 async def audit_closed_periods(call: Call) -> tuple[AuditedPeriod, ...]:
     """Verify closed periods: postings by the digest, digests by the one before and the operator's signature."""
     periods = await call.run(rows.closed_periods)
-    intact = {each.period: await call.run(rows.is_intact, each) for each in periods}
-    found = audit_periods(periods, intact, await call.run(rows.open_periods), call.services.books_keys)
+    changed = [each.period for each in periods if not await call.run(rows.is_intact, each)]
+    found = audit_periods(periods, changed, await call.run(rows.open_periods), call.services.books_keys)
     return tuple(AuditedPeriod(period=period, finding=each) for period, each in found)
 
 
@@ -224,16 +244,22 @@ async def audit_sessions(call: Call, parameters: Paged) -> Page[AuditedSession]:
     """Recompute settlements and postings from journals, by station and session, and list what does not hold of each."""
     after = read_cursor(parameters.cursor, tuple[str, str])
     names = await call.run(rows.booked_sessions, after, parameters.limit + 1)
+    items = await _audited(call, names[: parameters.limit])
+    more = len(names) > parameters.limit
+    return Page(tuple(items), write_cursor(items[-1].station_id, items[-1].session_id) if more else None)
+
+
+async def _audited(call: Call, names: Sequence[tuple[str, str]]) -> list[AuditedSession]:
+    """Recompute some sessions, by (station, session)."""
     config, keys = call.services.config, call.services.books_keys
     taxation = Taxation(config.vat, config.accounting_zone)
     closed = {each.period: each.closed_ms for each in await call.run(rows.closed_periods)}
     items = []
-    for station_id, session_id in names[: parameters.limit]:
+    for station_id, session_id in names:
         stored = await call.run(rows.session_rows, station_id, session_id)
         found = await asyncio.to_thread(audit_session, stored, keys, taxation, closed)
         items.append(AuditedSession(station_id=station_id, session_id=session_id, findings=tuple(found)))
-    more = len(names) > parameters.limit
-    return Page(tuple(items), write_cursor(items[-1].station_id, items[-1].session_id) if more else None)
+    return items
 
 
 @get("/books/costs", Permission.READ_SETTLEMENTS)
@@ -301,7 +327,10 @@ def _posting(number: int, period: str, posting: Posting) -> ShownPosting:
 
 
 def _closed(found: rows.ClosedPeriod) -> PeriodState:
-    signer = None if found.seal is None else typed_json.decode(found.seal, OperatorSeal).key_id
+    try:
+        signer = None if found.seal is None else typed_json.decode(found.seal, OperatorSeal).key_id
+    except msgspec.DecodeError:  # `intact` says that it does not hold
+        signer = None
     return PeriodState(
         period=found.period,
         closed_ms=found.closed_ms,

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_, union, update
 
 from csms.db.queries import records
-from csms.db.tables import periods, posting_entries, postings, settlements
+from csms.db.tables import journal_lines, periods, posting_entries, postings, settlements
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import (
     Account,
@@ -202,7 +202,7 @@ def close(
         raise RefusedError(
             f"complete sessions are not in the books: {len(waiting)}, such as {session_id} of {station_id}",
             reason="unposted",
-            hint="events `settlement_failed` say why; leave_unposted=true closes without them",
+            hint="`v2g csms unbooked` says why; leave_unposted=true closes without them",
         )
     count, digest = _digest(connection, period)
     made = ClosedPeriod(period, now_ms, count, digest, None)
@@ -458,6 +458,27 @@ def booked_sessions(connection: Connection, after: tuple[str, str] | None, limit
     if after is not None:
         query = query.where(tuple_(both.c.station_id, both.c.session_id) > tuple_(*after))
     return [(row.station_id, row.session_id) for row in connection.execute(query)]
+
+
+def sessions_of(connection: Connection, period: str, most: int) -> list[tuple[str, str]] | None:
+    """Return (station, session) of what has postings in a period, or none at all though it is settled.
+
+    None: their journals, each as often as it was posted, have more lines than `most`.
+    """
+    lines = (
+        select(journal_lines.c.sequence)
+        .join(
+            postings,
+            (journal_lines.c.station_id == postings.c.station_id)
+            & (journal_lines.c.session_id == postings.c.session_id),
+        )
+        .where(postings.c.period == period)
+        .limit(most + 1)
+    )
+    if connection.execute(select(func.count()).select_from(lines.subquery())).scalar_one() > most:
+        return None
+    its = select(postings.c.station_id, postings.c.session_id).where(postings.c.period == period).distinct()
+    return [*((row.station_id, row.session_id) for row in connection.execute(its)), *unposted(connection)]
 
 
 def session_rows(connection: Connection, station_id: str, session_id: str) -> SessionRows:

@@ -55,6 +55,7 @@ async def test_honest_books_hold_open_and_closed(kept: ApiClient) -> None:
     assert (await kept("GET", f"/settlements/{SESSION}")).json["intact"] is True
     await close(kept)
     assert await findings(kept) == []
+    assert (await kept("GET", f"/books/periods/{MONTH}")).json["intact"] is True
     (month,) = [each for each in (await kept("GET", "/books/periods")).json if each["digest"]]
     assert len(month["signer"]) == 64
 
@@ -170,6 +171,8 @@ async def test_a_change_in_an_open_month_is_found(kept: ApiClient, what: str) ->
     change, why = CHANGES[what]
     await kept.backend.services.store.run(change)
     assert any(why in each for each in await findings(kept)), await findings(kept)
+    (month,) = {each["period"] for each in (await kept("GET", "/books/periods")).json}
+    assert (await kept("GET", f"/books/periods/{month}")).json["intact"] is False
 
 
 async def test_a_settlement_that_was_changed_is_told_when_it_is_read(kept: ApiClient) -> None:
@@ -212,6 +215,17 @@ async def test_a_change_in_a_closed_month_is_found(kept: ApiClient, change: Chan
     await close(kept)
     await kept.backend.services.store.run(change)
     assert why in await findings(kept)
+    assert (await kept("GET", f"/books/periods/{MONTH}")).json["intact"] is False
+
+
+async def test_a_month_that_takes_too_long_to_recompute_is_not_said_to_be_intact(
+    kept: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each posting counts the lines of its session: the corrected one has three."""
+    lines = len((await kept("GET", f"/settlements/{SESSION}/journal")).body.splitlines()) * 3 + len(journal(OTHER))
+    for most, intact in ((lines, True), (lines - 1, None)):
+        monkeypatch.setattr("csms.api.billing.books.RECOMPUTED_LINES", most)
+        assert (await kept("GET", f"/books/periods/{MONTH}")).json["intact"] is intact
 
 
 async def test_what_earlier_versions_stored_holds_once_the_operator_has_signed_it(kept: ApiClient) -> None:
@@ -219,6 +233,7 @@ async def test_what_earlier_versions_stored_holds_once_the_operator_has_signed_i
     await kept.backend.services.store.run(lambda c: c.execute(update(journals).values(receipt=None)))
     await kept.backend.services.store.run(lambda c: c.execute(update(periods).values(seal=None)))
     assert len(await findings(kept)) == 3
+    assert (await kept("GET", f"/books/periods/{MONTH}")).json["intact"] is False
     for session in (SESSION, OTHER):
         assert (await kept("POST", f"/settlements/{session}/corrections/sign", role=Role.BILLING)).status == 200
     assert (await kept("POST", f"/books/periods/{MONTH}/close", role=Role.BILLING)).status == 200
