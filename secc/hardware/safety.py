@@ -118,7 +118,7 @@ class SafetyChannel:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
         self._last: Verdict | None = None
-        self._response, self._tripping, self._mains = NO_RESPONSE, False, False
+        self._response, self._mains = NO_RESPONSE, False
         self._setpoint: Setpoint | None = None
         self._parts: list[Cut] = []
         self._stage: _Stage | None = None
@@ -155,22 +155,11 @@ class SafetyChannel:
 
     def contactor(self, contactor: Contactor) -> Contactor:
         """Return the wrapped contactor for the EVSE."""
-        contactor.on_change(self._moved)
+        contactor.on_change(lambda closed: self._tell(lambda now: self._monitor.feedback(now, closed=closed)))
         self._monitor.feedback(self._clock.monotonic(), closed=contactor.closed)
         self._open.append(lambda: contactor.set(closed=False))
         self._parts.insert(0, contactor)
         return _Contactor(contactor, self)
-
-    def _moved(self, closed: bool) -> None:
-        self._tell(lambda now: self._monitor.feedback(now, closed=closed))
-        if not closed:
-            self._trip(active=False)
-
-    def _trip(self, *, active: bool) -> None:
-        """A trip of the grid opens a contactor of mains, which may close again at 0 W."""
-        if self._tripping is not active:
-            self._tripping = active
-            self._tell(lambda now: self._monitor.fault("grid_trip", now, active=active))
 
     def stage(self, stage: PowerStage) -> PowerStage:
         """Return the wrapped power stage for the EVSE."""
@@ -331,7 +320,7 @@ class SafetyChannel:
     def _take_response(self, response: GridResponse) -> None:
         """Bound the power by the grid's frequency and voltage, signed into the vehicle."""
         if self._mains and response.trip is not self._response.trip:
-            self._trip(active=response.trip and self._monitor.closed)
+            self._tell(lambda now: self._monitor.fault("grid_trip", now, active=response.trip))
         self._response = response
         bounds: dict[str, int] = {}
         if response.ceiling_w is not None:

@@ -19,6 +19,7 @@ from secc.session.power import apply_output
 from secc.session.request_context import RequestContext, Step, Wait, refuse
 from secc.session.stages import AfterPlan, CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
 from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
@@ -103,8 +104,16 @@ def close_contactors(
     return Wait(starting, context.timing.contactor, (*before, CloseContactors()))
 
 
+def tripped(context: RequestContext) -> bool:
+    """Return whether a trip of the grid disconnects mains: the loop begins without energy, and the contactors close
+    when the EVSE enters service again."""
+    return context.family is Family.AC and context.facts.response.trip
+
+
 def await_closed(stage: Starting, context: RequestContext) -> Wait | None:
-    """Return a wait for the contactors, None once they have closed."""
+    """Return a wait for the contactors, None once they have closed, or may not."""
+    if tripped(context):
+        return None
     if stage.closed is None and not context.waited:
         return Wait(stage, context.timing.contactor)
     if not stage.closed:

@@ -446,14 +446,18 @@ class ChargerSession(Session):
                 return Use.CLOSING
             case Stopping():
                 return Use.OPENING
-            case Charging(held=held):
-                return Use.HELD if held else Use.CHARGING
+            case Charging(held=held, closing=closing):
+                return Use.CLOSING if closing else Use.HELD if held else Use.CHARGING
         return Use.NONE
 
     def _take_contactor(self, fact: ports.ContactorState) -> None:
         wrong = self._guard.contactor(fact, self._use)
         if isinstance(self._stage, Starting | Stopping):
             self._stage = delivery.on_contactor(fact, self._stage)
+        elif isinstance(self._stage, Charging) and self._stage.closing:
+            if fact.closed:  # not before: an opening by the interlock takes back what is permitted
+                self._stage = replace(self._stage, held=False, closing=False)
+                self._perform(self._follow())
         elif wrong.startswith("pilot_"):  # the pilot's own fact follows
             state = PilotState(wrong.removeprefix("pilot_"))
             self._facts = replace(self._facts, pilot=state)
@@ -477,10 +481,13 @@ class ChargerSession(Session):
     def _hold(self) -> None:
         """Open for an AC vehicle that interrupts by its pilot, and where the grid demands it: the loop continues
         without energy."""
-        stage, held = self._stage, self._facts.pilot is PilotState.B or self._facts.response.trip
-        if self._kind is not Family.AC or not isinstance(stage, Charging) or stage.held is held:
+        stage, tripped = self._stage, self._facts.response.trip
+        if self._kind is Family.AC and isinstance(stage, Starting) and tripped:
+            self._perform((ports.OpenContactors(),))
+        held = tripped or self._facts.pilot is PilotState.B
+        if self._kind is not Family.AC or not isinstance(stage, Charging) or held is (stage.held and not stage.closing):
             return
-        self._stage = replace(stage, held=held)
+        self._stage = replace(stage, held=True, closing=not held)
         self._perform((*self._follow(), ports.OpenContactors() if held else ports.CloseContactors()))
         self._observe("power", "held" if held else "released")
 

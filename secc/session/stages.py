@@ -232,7 +232,10 @@ class Charging(AfterPlan, frozen=True):
     alive: bool = False
     """Whether the vehicle's loop continues: its last request is not older than the loop's timeout. If not, no power."""
     held: bool = False
-    """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop continues."""
+    """Whether an AC vehicle has interrupted by its pilot, or the grid has tripped: the loop continues without energy
+    until the contactor is closed again."""
+    closing: bool = False
+    """Whether it has been commanded closed since; whatever it reports of the opening comes first."""
     standby: bool = False
     """Whether the vehicle stays connected without energy."""
     flow: Flow = Flow()

@@ -5,6 +5,7 @@ taken out, where the monitor alone has to catch it; and with neither, where the 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -408,6 +409,19 @@ async def _a_trip_of_the_grid_does_not_wait_for_the_vehicle(found: Rig) -> None:
     drive(found.car.ac, 6_000)
     found.tell(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
     await found.off(0.6, looping=True)
+
+
+def closes_in_a_trip(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(delivery, "tripped", lambda context: False)
+    the_vehicle_is_asked(patch)
+
+
+@case(closes_in_a_trip, "ac")
+async def _no_session_closes_its_contactor_in_a_trip_of_the_grid(found: Rig) -> None:
+    found.tell(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
+    with contextlib.suppress(AssertionError):  # the monitor ends the session
+        await found.to(State.AC_CHARGE_LOOP)
+    await found.stays_off(3.0, looping=True)
 
 
 # -- 7: the rest of the loop ------------------------------------------------------------------------------------------

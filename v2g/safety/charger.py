@@ -289,11 +289,6 @@ class ChargerMonitor:
         """Whether frequent ticks are needed."""
         return self._contact.commanded or self._contact.closed or self._driven != NOTHING
 
-    @property
-    def closed(self) -> bool:
-        """Whether the contactor is closed, or was commanded to."""
-        return self._contact.commanded or self._contact.closed
-
     def verdicts(self) -> list[Verdict]:
         """Return the verdicts, in order, and clear them."""
         verdicts, self._verdicts = self._verdicts, []

@@ -81,13 +81,14 @@ def status(context: RequestContext) -> AC_EVSEStatus:
     )
 
 
-def close(stage: Planned, context: RequestContext) -> Wait:
-    """Close the contactor, once the control pilot is in C or D, up to 250 ms after the request [V2G2-847]."""
+def close(stage: Planned, context: RequestContext) -> Wait | None:
+    """Close the contactor, once the control pilot is in C or D, up to 250 ms after the request [V2G2-847]; None while
+    a trip of the grid forbids it."""
     if context.facts.pilot not in delivery.READY:
         if context.waited:
             raise refuse("FAILED", "the control pilot is not in state C")
         return Wait(stage, context.pilot_s)
-    return delivery.close_contactors(stage, context)
+    return None if delivery.tripped(context) else delivery.close_contactors(stage, context)
 
 
 def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: Any) -> Step:

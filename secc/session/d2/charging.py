@@ -22,6 +22,7 @@ from secc.session.stages import (
     Plan,
     Planned,
     PreCharging,
+    Starting,
 )
 from secc.session.v2g_message import authorization, delivery, loop, parameters
 from secc.session.v2g_message.profile import check_profile
@@ -155,7 +156,10 @@ def _start(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: Reque
         renewed, commands = apply_output(replace(stage, chosen=chosen), context)
         return Step(respond(), renewed, commands, quirks=quirks)
     if isinstance(stage, Planned):
-        return ac.close(stage, context)
+        wait = ac.close(stage, context)
+        if wait is not None:
+            return wait
+        stage = Starting(planned=stage, since=context.now)
     return delivery.start(chosen, stage, context, respond, quirks=quirks)
 
 

@@ -103,6 +103,8 @@ def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestConte
         if context.waited:
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
         return Wait(stage, context.timing.contactor)
+    if delivery.tripped(context):
+        return _started(request, Starting(planned=planned, since=context.now), context)
     asked_mv = stage.target_mv if isinstance(stage, PreCharging) else 0
     # The alignment field is switched off: the loop requests power later, and that may wait for the journal.
     aligned = (CheckAlignment(0, 0),) if planned.coil_ma else ()
@@ -114,7 +116,8 @@ def _started(request: PowerDeliveryReq, stage: Starting, context: RequestContext
     if wait is not None:
         return wait
     chosen = choose_tuple(request, stage.planned, context)
-    charging = account(Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv), context)
+    held = delivery.tripped(context)
+    charging = account(Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv, held=held), context)
     commands = delivery.started(stage, context)
     return Step(_delivery_response(context, tolerance_code(request, context)), charging, commands)
 

@@ -53,7 +53,8 @@ def start(
         wait = delivery.await_closed(stage, context)
         if wait is not None:
             return wait
-        charging = Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv)
+        held = delivery.tripped(context)
+        charging = Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv, held=held)
         battery = Reported(stage.asked_mv, stage.vehicle.max_charge_ma, 0)
         return Step(respond(), charging, (*delivery.started(stage, context), battery), quirks=quirks)
     assert isinstance(stage, PreCharging), "the chart allows a start after the pre-charge only"

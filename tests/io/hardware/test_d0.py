@@ -93,7 +93,7 @@ async def test_a_telegram_becomes_a_reading_and_a_broken_one_does_not(
 async def test_a_reading_after_a_refresh_is_one_that_began_later(heads: list[Head]) -> None:
     """A telegram that was half sent when the contactor opened lacks the energy since then."""
     heads.append(head := Head(lost_s=5.0))
-    meter = RemoteMeter("M", await opened_head(head, telegram(1)))
+    meter = RemoteMeter("M", await opened_head(head, telegram(1)), lambda: 0.0)
     half = telegram(2)
     head.send(half[:30])
     await asyncio.sleep(0.05)

@@ -96,7 +96,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_the_registers_of_the_data_sheet_are_read(bench: Bench) -> None:
-    meter = RemoteMeter("M", bench.meter)
+    meter = RemoteMeter("M", bench.meter, lambda: 0.0)
     reading = meter.read(7)
     assert (reading.utc_ms, reading.import_mwh, reading.export_mwh) == (7, 1_234_500_000, 6_250_000)
     present = MeterMains(bench.meter, 230_000).present
@@ -106,7 +106,7 @@ async def test_the_registers_of_the_data_sheet_are_read(bench: Bench) -> None:
 
 async def test_after_a_refresh_everything_that_flowed_is_there(bench: Bench) -> None:
     """A session's last reading is taken after the contactor has opened."""
-    meter = RemoteMeter("M", bench.meter)
+    meter = RemoteMeter("M", bench.meter, lambda: 0.0)
     bench.set(import_kwh=1235.0)
     await meter.refresh()
     assert meter.read(0).import_mwh == 1_235_000_000
@@ -114,7 +114,7 @@ async def test_after_a_refresh_everything_that_flowed_is_there(bench: Bench) -> 
 
 async def test_registers_continue_when_the_meter_starts_again_at_0(bench: Bench) -> None:
     """A register that falls otherwise falls here, too: the charger stops."""
-    meter, found = RemoteMeter("M", bench.meter), []
+    meter, found = RemoteMeter("M", bench.meter, lambda: 0.0), []
     for import_kwh in (1999.5, 0.5, 1.5, 0.25):
         bench.set(import_kwh=import_kwh, export_kwh=0.0)
         await meter.refresh()
@@ -146,7 +146,7 @@ async def test_a_silent_meter_is_a_fault_until_it_is_heard_again(bench: Bench, u
     bench.cable.cut = True
     await until(lambda: faults == [("meter_lost", True)])
     await bench.meter.refresh()  # does not wait for ever
-    assert RemoteMeter("M", bench.meter).read(0).shown == {}
+    assert RemoteMeter("M", bench.meter, lambda: 0.0).read(0).shown == {}
     bench.cable.cut = False
     await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
 

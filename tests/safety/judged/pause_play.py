@@ -160,9 +160,9 @@ class PausePlay(Play):
         self._wish = power_w
         self._profile()
 
-    async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0) -> None:
-        self.judge.grid(ceiling_w, floor_w)
-        self.controller.tell(*self.controller.grid.respond(GridResponse(delta_w, floor_w, ceiling_w)))
+    async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0, trip: bool = False) -> None:
+        self.judge.grid(ceiling_w, floor_w, trip=trip)
+        self.controller.tell(*self.controller.grid.respond(GridResponse(delta_w, floor_w, ceiling_w, trip=trip)))
 
     async def do_tariff(self) -> None:
         self._signal()
@@ -281,6 +281,7 @@ AWAY: Final[tuple[Step, ...]] = (
     *(("limit", source, *watts) for source in (SITE, OPERATOR) for watts in ((0, 0), (3_000, 1_000), (40_000, 9_000))),
     ("setpoint", -5_000),
     ("grid", 0, 0),
+    ("grid", 0, 0, 0, True),
     ("grid", 4_000, None),
     ("suspend", True),
     ("serve", False),

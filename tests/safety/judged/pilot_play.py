@@ -193,10 +193,11 @@ class PilotPlay:
         self.found.controller.grid_changed(self.found.controller.grid.suspend(suspended))
         self.judge.limit("authorization", 0 if suspended else None)
 
-    def do_response(self, ceiling_w: int | None, delta_w: int = 0) -> None:
-        """Frequency and voltage bound power; 0 is a trip (R04)."""
-        response = GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w)
+    def do_response(self, ceiling_w: int | None, delta_w: int = 0, trip: bool = False) -> None:
+        """Frequency and voltage bound power (R04)."""
+        response = GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w, trip=trip)
         self.found.controller.tell(*self.found.controller.grid.respond(response))
+        self.judge.trip(active=trip)
         self.judge.limit("response", None if ceiling_w is None else max(0, ceiling_w))
 
     # -- hardware
@@ -246,7 +247,7 @@ STATES: Final[Mapping[str, tuple[Step, ...]]] = {
     "stopping": (*_CHARGING, ("stop", "deauthorized"), ("wait", 0.2)),
     "ended": (*_CHARGING, ("stop", "remote"), ("wait", 5.0)),
     "suspended": (*_CHARGING, ("suspend", True), ("wait", 1.0)),
-    "tripped": (*_CHARGING, ("response", 0), ("wait", 1.0)),
+    "tripped": (*_CHARGING, ("response", 0, 0, True), ("wait", 1.0)),
     "at fault": (*_CHARGING, ("fault", "estop"), ("wait", 2.0)),
     "F after a fault": (*_CHARGING, ("fault", "estop"), ("wait", 0.1)),
     "fault is over": (*_CHARGING, ("fault", "estop"), ("wait", 3.0), ("fault", "estop", False), ("wait", 1.0)),
@@ -273,7 +274,7 @@ TOLD: Final[tuple[Step, ...]] = (
     ("signal", 0), ("signal", 9_000), ("signal", 50_000),
     ("share", 1), ("share", 2), ("share", 6),
     ("suspend", True), ("suspend", False),
-    ("response", 0), ("response", 6_000), ("response", None), ("response", None, -9_000),
+    ("response", 0), ("response", 0, 0, True), ("response", 6_000), ("response", None), ("response", None, -9_000),
     ("disk", 0.0), ("disk", 4.0), ("disk", 20.0),
     *(("fault", name) for name in FAULTS), ("report",),
 )  # fmt: skip
@@ -284,6 +285,7 @@ MILD: Final[tuple[Step, ...]] = (
     *(("profile", watts) for watts in (None, None, 5_000, 11_000, 0)),
     *(("signal", watts) for watts in (50_000, 50_000, 9_000)),
     ("share", 1), ("share", 1), ("share", 2), ("suspend", False), ("response", None), ("response", 9_000),
+    ("response", None), ("response", 0, 0, True),
     ("draw", CAR_W), ("draw", CAR_W, True, 4.9), ("draw", 0), ("disk", 0.0), ("disk", 1.0), ("serve", True), ("mend",),
     *(("fault", name, False) for name in FAULTS),
 )  # fmt: skip

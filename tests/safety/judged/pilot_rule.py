@@ -44,7 +44,7 @@ class PilotJudge:
         self._sound = True
         self._faults: set[str] = set()
         self._limits: dict[str, float] = {}
-        self._authorised = self._ended = False
+        self._authorised = self._ended = self._tripped = False
         self.wrong: list[str] = []
 
     # -- what is told
@@ -70,6 +70,10 @@ class PilotJudge:
     def limit(self, source: str, watts: float | None) -> None:
         """No more than this; None is no word on it."""
         self._limits[source] = float("inf") if watts is None else watts
+
+    def trip(self, *, active: bool) -> None:
+        """Mains are to be disconnected, or no more."""
+        self._tripped = active
 
     def fault(self, word: str, *, active: bool) -> None:
         """The hardware is broken like this, or no more."""
@@ -117,4 +121,6 @@ class PilotJudge:
     def _broken(self) -> str:
         if self._faults:
             return min(self._faults)
+        if self._tripped:
+            return "the grid has tripped"
         return "" if self._authorised else "nobody is authorised"

@@ -142,7 +142,7 @@ class Play(Rig):
                 self.limits = (*(each for each in self.limits if each.source != limit.source), limit)
             case ports.GridResponseChanged(response=response):
                 self.response = response  # the next session begins with it, too
-                self.judge.grid(response.ceiling_w, response.floor_w)
+                self.judge.grid(response.ceiling_w, response.floor_w, trip=response.trip)
             case ports.PilotChanged(state=state):
                 self.judge.pilot(ready=state.ready)
 
@@ -290,8 +290,8 @@ class Play(Rig):
         wish = None if power_w is None else Setpoint(power_w=power_w, source="csms", version=self._version())
         self.tell(ports.SetpointChanged(wish))
 
-    async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0) -> None:
-        self.tell(ports.GridResponseChanged(GridResponse(delta_w, floor_w, ceiling_w)))
+    async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0, trip: bool = False) -> None:
+        self.tell(ports.GridResponseChanged(GridResponse(delta_w, floor_w, ceiling_w, trip=trip)))
 
     async def do_tariff(self) -> None:
         self.tariff = replace(self.tariff, version=self._version())
@@ -465,6 +465,7 @@ TOLD: Final[tuple[Step, ...]] = (
     *(("setpoint", watts) for watts in (None, 0, 2_000, -5_000, 30_000)),
     ("grid", 4_000, None),
     ("grid", 0, 0),
+    ("grid", 0, 0, 0, True),
     ("grid", None, -2_000, -3_000),
     ("tariff",),
     ("sign", 6_000),
@@ -481,7 +482,7 @@ TOLD: Final[tuple[Step, ...]] = (
 MILD: Final[tuple[Step, ...]] = (
     *(("limit", source, *watts) for source in ("site", "operator") for watts in (*LIMITS, LIMITS[-1])),
     *(("setpoint", watts) for watts in (None, None, None, 0, 2_000, -5_000)),
-    *(("grid", *bounds) for bounds in ((None, None), (None, None), (None, None), (0, 0), (4_000, None))),
+    *(("grid", *bounds) for bounds in (*((None, None),) * 3, (0, 0), (0, 0, 0, True), (4_000, None))),
     *(("sign", watts) for watts in (3_000, 6_000, 9_000)),
     *(("fact", name) for name in SIMPLE if name != "HardwareFault"),
     *(("fault", name, False) for name in FAULTS),

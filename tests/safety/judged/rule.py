@@ -54,6 +54,7 @@ class Judge:
         self._ready = True
         self._limits: dict[str, Limit] = {}
         self._grid: tuple[float, float] = (float("inf"), float("inf"))
+        self._tripped = False
         self.wrong: list[str] = []
         self._pausing = self._may_join = False
         self._kept_stop: float | None = None
@@ -166,8 +167,9 @@ class Judge:
         """Site or operator allow this from now on."""
         self._limits[limit.source] = limit
 
-    def grid(self, ceiling_w: int | None, floor_w: int | None) -> None:
-        """Frequency and voltage bound power to this, signed."""
+    def grid(self, ceiling_w: int | None, floor_w: int | None, *, trip: bool = False) -> None:
+        """Frequency and voltage bound power to this, signed; `trip`: mains are to be disconnected."""
+        self._tripped = trip and self._mains
         most = float("inf") if ceiling_w is None else max(0, ceiling_w)
         self._grid = (most, float("inf") if floor_w is None else max(0, -floor_w))
 
@@ -214,6 +216,8 @@ class Judge:
             faults = faults - {"isolation_low", "isolation_lost"}
         if faults:
             return False, min(faults)
+        if self._tripped:
+            return False, "the grid has tripped"
         if not self._ready:
             return False, "the pilot shows that the vehicle takes nothing"
         if not self._authorised:

@@ -51,7 +51,7 @@ class Told:
 
 def test_every_reading_of_the_meter_is_told_at_once() -> None:
     meter = Polled()
-    told = Told(FrequencyConfig(), [RemoteMeter("M", meter)])  # type: ignore[arg-type]
+    told = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_870)
     meter.reads(None)
     meter.reads(50_010)
@@ -60,7 +60,7 @@ def test_every_reading_of_the_meter_is_told_at_once() -> None:
 
 def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_should_be() -> None:
     meter = Polled()
-    told = Told(FrequencyConfig(), [RemoteMeter("M", meter)])  # type: ignore[arg-type]
+    told = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_500)
     for lost in (True, False):
         meter.faults[0]("meter_lost", lost)

@@ -195,6 +195,18 @@ def test_a_trip_of_the_grid_opens_at_once_and_its_end_closes_again() -> None:
     assert len(desk.of(ports.CloseContactors)) == 2
 
 
+def test_a_session_that_begins_in_a_trip_of_the_grid_closes_when_it_is_over() -> None:
+    desk = Desk()
+    desk.fact(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
+    desk.fact(ACCEPTED)
+    desk.pilot(C)
+    desk.run(60)
+    assert desk.of(ports.CloseContactors) == []
+    desk.fact(ports.GridResponseChanged(GridResponse()))
+    desk.run(6)
+    assert len(desk.of(ports.CloseContactors)) == 1
+
+
 def test_a_cable_bounds_the_current() -> None:
     desk = Desk(cable_a=13)
     desk.fact(ACCEPTED)

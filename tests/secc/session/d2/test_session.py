@@ -14,7 +14,7 @@ from tests.secc.session.d2.bench import CONFIG, Iso2Bench, amperes, selected, vo
 from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.message_bench import protocol
 from tests.secc.session.shell import counter
-from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages import parameters as limits
@@ -116,6 +116,18 @@ def test_an_ac_vehicle_interrupts_by_its_pilot(ac: Iso2Bench) -> None:
     ac.fact(ports.PilotChanged(PilotState.C))
     ac.go("ChargingStatusReq")
     assert output(ac, ports.SetAcOutput).charge_w == 11_040
+
+
+def test_a_session_that_begins_in_a_trip_of_the_grid_closes_when_it_is_over(ac: Iso2Bench) -> None:
+    ac.fact(ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True)))
+    ac.reach(State.AC_CHARGE_LOOP)
+    assert not ac.commands(ports.CloseContactors)
+    assert ac.go("ChargingStatusReq").evse_max_current == amperes(0)
+    ac.fact(ports.GridResponseChanged(GridResponse()))
+    assert len(ac.commands(ports.CloseContactors)) == 1
+    ac.go("ChargingStatusReq")
+    assert output(ac, ports.SetAcOutput).charge_w == 11_040
+    assert not ac.reason
 
 
 def test_an_ac_vehicle_that_draws_too_much_is_disconnected(ac: Iso2Bench) -> None:

@@ -241,6 +241,46 @@ def test_a_trip_of_the_grid_disconnects_mains_without_asking_the_vehicle(make_be
     assert not bench.reason
 
 
+TRIP = ports.GridResponseChanged(GridResponse(floor_w=0, ceiling_w=0, trip=True))
+
+
+def test_a_session_that_begins_in_a_trip_of_the_grid_closes_when_it_is_over(make_bench: Make) -> None:
+    bench = on_ac(make_bench)
+    bench.fact(TRIP)
+    bench.reach(State.AC_CHARGE_LOOP)
+    assert bench.commands(ports.CloseContactors) == []
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
+    bench.fact(ports.GridResponseChanged(GridResponse()))
+    assert len(bench.commands(ports.CloseContactors)) == 1
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 10_800
+    assert not bench.reason
+
+
+def test_a_trip_of_the_grid_while_the_contactor_closes_opens_it(make_bench: Make) -> None:
+    bench = on_ac(make_bench).reach(State.POWER_DELIVERY)
+    bench.auto = {each: answer for each, answer in bench.auto.items() if each is not ports.CloseContactors}
+    assert bench.go("PowerDeliveryReq") is None
+    bench.fact(TRIP)
+    assert bench.responses[-1].response_code.name == "OK"
+    assert len(bench.commands(ports.OpenContactors)) == 1
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
+
+
+def test_news_of_an_opening_after_the_vehicle_is_ready_again_ends_nothing(make_bench: Make) -> None:
+    """A vehicle that shows B for an instant: the contactor is still opening when it is to close."""
+    bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.auto = {each: answer for each, answer in bench.auto.items() if each is not ports.CloseContactors}
+    bench.fact(ports.PilotChanged(PilotState.B))
+    bench.fact(ports.PilotChanged(PilotState.C))
+    bench.fact(ports.ContactorState(closed=False, why="pilot_B"))
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
+    assert bench.commands(ports.SetAcOutput)[-1].charge_w == 0
+    bench.fact(ports.ContactorState(closed=True))
+    assert bench.commands(ports.SetAcOutput)[-1].charge_w == 10_800
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 10_800
+    assert not bench.reason
+
+
 def test_the_interlock_may_be_faster_than_the_news_of_the_pilot(make_bench: Make) -> None:
     """It opens the contactor as the vehicle shows B, and the auxiliary contact tells before the pilot does."""
     bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
