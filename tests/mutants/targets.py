@@ -42,6 +42,15 @@ TARGETS: Final[Mapping[str, Target]] = {
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "booking": Target("csms/domain/billing/booking.py", ("tests/csms/domain/billing/test_booking.py",)),
     "mandates": Target("csms/domain/billing/mandates.py", ("tests/csms/domain/billing/test_mandates.py",)),
+    "station_cache": Target(
+        "v2g_station/blocks/authorization/cache.py", ("tests/station/blocks/authorization/test_cache.py",)
+    ),
+    "payment_settlement": Target(
+        "v2g_station/blocks/payment/settlement.py", ("tests/station/blocks/payment/test_settlement.py",)
+    ),
+    "permits": Target("csms/grid/permits.py", ("tests/csms/grid/test_export_permits.py",)),
+    "tariff_cost": Target("v2g_station/blocks/cost/tariff_cost.py", ("tests/station/blocks/cost/test_tariff_cost.py",)),
+    "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
@@ -147,6 +156,8 @@ _TOUCHED = "at the limit nothing is released, and to settle once more or less ch
 _READINGS = "asks for the readings, not for their reasons"
 _ENDS = "an end reading has a reason, or it is refused above"
 
+_PAIR = "an answer of this kind is to a request of this kind"
+_LOOKS = "so often the clock is looked at; a second more or less is promised to nobody"
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
 _STARTED = "a journal begins with the registers of its start"
@@ -352,6 +363,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_check_constraints: not interop and constraints is not None and (not constraints.critical) "
         "-> not interop and (not constraints.critical)": "without them it has been refused above",
     },
+    "tariff_cost": {
+        "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
+        "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
+    },
+    "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
     "constraints": {
         "_is_host_below: '.' -> '.?'": _HOSTS,

@@ -72,7 +72,7 @@ class Step(NamedTuple):
     """The next step: the campaign's `state` with the `reason`, and the stations whose attempt begins."""
 
     state: CampaignState
-    reason: str = ""
+    reason: str
     start: tuple[str, ...] = ()
 
 
@@ -116,14 +116,9 @@ def step(plan: CampaignPlan, members: Sequence[Member], connected: Collection[st
 
 
 def _open_cohort(plan: CampaignPlan, members: Sequence[Member], now_ms: int) -> int:
-    """Return the present cohort: all before it are settled, and have been for `soak_s`."""
-    for cohort in range(len(plan.cohorts)):
-        inside = [each for each in members if each.cohort == cohort]
-        if any(each.state not in SETTLED for each in inside):
-            return cohort
-        if inside and now_ms < max(each.updated_ms for each in inside) + plan.soak_s * 1000:
-            return cohort
-    return len(plan.cohorts)
+    """Return the present cohort: the first with a member that is not settled, or has not been for `soak_s`."""
+    soaked_ms = now_ms - plan.soak_s * 1000
+    return min(each.cohort for each in members if each.state not in SETTLED or each.updated_ms > soaked_ms)
 
 
 def begin(member: Member, request_id: int, now_ms: int) -> Member:

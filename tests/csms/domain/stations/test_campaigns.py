@@ -10,6 +10,7 @@ from csms.domain.stations.campaigns import (
     CampaignPlan,
     Image,
     Member,
+    Step,
     assign,
     begin,
     check,
@@ -53,6 +54,36 @@ def test_cohorts_grow_as_planned_and_hold_everybody_once() -> None:
     assert assign(IDS, PLAN, "2") != members
 
 
+def test_a_new_member_waits_and_nothing_is_known_of_it() -> None:
+    (member,) = assign(IDS[:1], PLAN, "1")
+    assert member == Member(
+        station_id=IDS[0],
+        cohort=0,
+        state="Waiting",
+        attempts=0,
+        status="",
+        request_id=None,
+        not_before_ms=0,
+        updated_ms=0,
+    )
+
+
+def test_what_a_plan_leaves_out_is_careful() -> None:
+    """The defaults of the API."""
+    assert msgspec.to_builtins(CampaignPlan(image=IMAGE)) == {
+        "image": {"location": IMAGE.location, "signing_certificate": None, "signature": None},
+        "cohorts": (0.05, 0.25, 1.0),
+        "soak_s": 0,
+        "max_failure_rate": 0.1,
+        "min_settled": 1,
+        "parallel": 50,
+        "retries": 1,
+        "retry_after_s": 3600,
+        "patience_s": 14_400,
+        "install_after_ms": None,
+    }
+
+
 def test_a_campaign_of_few_stations_begins_with_one() -> None:
     assert [each.cohort for each in assign(IDS[:3], PLAN, "1")] == [0, 1, 2]
     assert [each.cohort for each in assign(IDS[:1], PLAN, "1")] == [0]
@@ -66,6 +97,51 @@ def test_a_cohort_begins_when_the_one_before_is_settled_and_has_soaked() -> None
     settled = [hear(plan, begin(each, 1, 0), "Installed", 1000) if each.cohort == 0 else each for each in members]
     assert step(plan, settled, EVERYBODY, 600_999).start == ()
     assert len(step(plan, settled, EVERYBODY, 601_000).start) == 8
+
+
+def members_of(*states: str, **more: object) -> list[Member]:
+    """One member for each state, with a cohort: `Installed 0`."""
+    found = []
+    for number, each in enumerate(states):
+        state, cohort = each.split()
+        about = {"station_id": IDS[number], "cohort": int(cohort), "state": state} | more
+        found.append(msgspec.convert(about, Member))
+    return found
+
+
+def test_one_that_is_not_settled_holds_up_the_next_cohort() -> None:
+    members = members_of("Installed 0", "Working 0", "Waiting 1")
+    assert step(PLAN, members, EVERYBODY, 10**9) == Step("Running", "", ())
+
+
+def test_the_last_that_was_settled_counts_for_the_soak() -> None:
+    plan = msgspec.structs.replace(PLAN, soak_s=600)
+    early, late, waiting = members_of("Installed 0", "Installed 0", "Waiting 1")
+    members = [early, msgspec.structs.replace(late, updated_ms=5000), waiting]
+    assert step(plan, members, EVERYBODY, 604_999) == Step("Running", "", ())
+    assert step(plan, members, EVERYBODY, 605_000) == Step("Running", "", (waiting.station_id,))
+
+
+def test_a_cohort_without_stations_is_passed_over() -> None:
+    """5 and 5.1 of ten stations are the same ones."""
+    plan = msgspec.structs.replace(PLAN, cohorts=(0.5, 0.51, 1.0), soak_s=600)
+    members = assign(IDS[:10], plan, "1")
+    assert {each.cohort for each in members} == {0, 2}
+    settled = [msgspec.structs.replace(each, state="Installed") if each.cohort == 0 else each for each in members]
+    assert len(step(plan, settled, EVERYBODY, 600_000).start) == 5
+
+
+@pytest.mark.requirement("R137")
+def test_a_campaign_halts_only_when_enough_are_settled_and_too_many_of_them_failed() -> None:
+    plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), min_settled=2, max_failure_rate=0.5)
+    assert step(plan, members_of("Failed 0", "Working 0", "Working 0"), EVERYBODY, 0).state == "Running"
+    assert step(plan, members_of("Failed 0", "Installed 0", "Working 0"), EVERYBODY, 0).state == "Running"
+    assert step(plan, members_of("Failed 0", "Failed 0", "Working 0"), EVERYBODY, 0) == Step(
+        "Halted", "2 of 2 stations failed"
+    )
+    assert step(plan, members_of("Failed 0", "Installed 0"), EVERYBODY, 0) == Step(
+        "Finished", "1 of 2 stations installed it"
+    )
 
 
 @pytest.mark.requirement("R137")
@@ -108,6 +184,14 @@ def test_only_so_many_work_at_once_and_only_those_that_are_connected() -> None:
     assert step(plan, members, frozenset({"CS-007"}), 0).start == ("CS-007",)
     working = [begin(each, 1, 0) if number < 2 else each for number, each in enumerate(members)]
     assert len(step(plan, working, EVERYBODY, 0).start) == 1
+    for at_once in (2, 1):  # a plan may be made smaller
+        assert step(msgspec.structs.replace(plan, parallel=at_once), working, EVERYBODY, 0).start == ()
+
+
+def test_who_has_to_wait_begins_at_its_time() -> None:
+    waiting = members_of("Waiting 0", not_before_ms=5000)
+    assert step(PLAN, waiting, EVERYBODY, 4999).start == ()
+    assert step(PLAN, waiting, EVERYBODY, 5000).start == (IDS[0],)
 
 
 def test_a_failure_is_tried_again_later_unless_that_is_hopeless() -> None:
@@ -120,6 +204,21 @@ def test_a_failure_is_tried_again_later_unless_that_is_hopeless() -> None:
         assert hear(plan, member, word, 5000).state == "Failed"
 
 
+@pytest.mark.parametrize(
+    "word", ["DownloadFailed", "InstallationFailed", "InstallVerificationFailed", "InvalidSignature", "Rejected"]
+)
+def test_each_failure_is_one(word: str) -> None:
+    """FirmwareStatusEnumType and UpdateFirmwareStatusEnumType."""
+    failed = hear(PLAN, begin(Member(station_id="CS", cohort=0), 1, 0), word, 7)
+    assert (failed.state, failed.status, failed.updated_ms) == ("Failed", word, 7)
+
+
+def test_an_attempt_begins_without_the_words_of_the_last_one() -> None:
+    again = Member(station_id="CS", cohort=0, attempts=1, status="DownloadFailed", request_id=1, updated_ms=5)
+    begun = begin(again, 2, 9)
+    assert (begun.state, begun.attempts, begun.status, begun.request_id, begun.updated_ms) == ("Working", 2, "", 2, 9)
+
+
 def test_words_after_the_end_change_nothing() -> None:
     installed = hear(PLAN, begin(Member(station_id="CS", cohort=0), 1, 0), "Installed", 1)
     assert hear(PLAN, installed, "InstallationFailed", 2) is installed
@@ -128,12 +227,29 @@ def test_words_after_the_end_change_nothing() -> None:
 def test_silence_is_a_failure_and_absence_is_none() -> None:
     working = begin(Member(station_id="CS", cohort=0), 1, 0)
     assert overdue(PLAN, working, PLAN.patience_s * 1000 - 1) is working
-    assert overdue(PLAN, working, PLAN.patience_s * 1000).state == "Failed"
+    late_ms = PLAN.patience_s * 1000
+    silent = overdue(PLAN, working, late_ms)
+    assert (silent.state, silent.status, silent.updated_ms) == ("Failed", "Silent", late_ms)
+    assert overdue(msgspec.structs.replace(PLAN, retries=1), working, late_ms).state == "Waiting"
+    installed = hear(PLAN, working, "Installed", 1)
+    assert overdue(PLAN, installed, 10**12) is installed
     away = unreached(PLAN, working, 7)
     assert (away.state, away.attempts, away.status) == ("Waiting", 0, "Unreached")
+
+
+@pytest.mark.parametrize(("retry_after_s", "waits_s"), [(3600, 60), (61, 60), (10, 10)])
+def test_who_was_not_reached_is_asked_again_after_a_minute_at_most(retry_after_s: int, waits_s: int) -> None:
+    working = begin(Member(station_id="CS", cohort=0), 1, 0)
+    plan = msgspec.structs.replace(PLAN, retry_after_s=retry_after_s)
+    assert unreached(plan, working, 7).not_before_ms == 7 + waits_s * 1000
 
 
 @pytest.mark.parametrize("cohorts", [(), (0.5,), (0.5, 0.2, 1.0), (0.5, 0.5, 1.0)])
 def test_cohorts_must_grow_to_the_whole(cohorts: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError):
         check(msgspec.structs.replace(PLAN, cohorts=cohorts))
+
+
+@pytest.mark.parametrize("cohorts", [(1.0,), (0.05, 0.25, 1.0)])
+def test_cohorts_that_grow_to_the_whole_are_taken(cohorts: tuple[float, ...]) -> None:
+    check(msgspec.structs.replace(PLAN, cohorts=cohorts))
