@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from csms.db.queries import books, transactions
+from csms.db.queries import books, prequalifications, transactions
 from csms.db.queries.events import lock
 from csms.db.tables import (
     device_variables,
@@ -193,6 +193,7 @@ def evidence(
         transactions=tuple(_seen(connection, each, answer) for each, answer in found),
         signals=signals,
         most_export_w=most_export_w,
+        prequalifications=tuple(prequalifications.records(connection, station_id)),
         certificates=None if held is None else Certificates(held.charger, held.contract, held.emaid),
         booked=_booked(connection, station_id, session_id, [each.transaction_id for each, _ in found]),
     )
@@ -233,6 +234,7 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
         started_ms=found.started_ms or 0,
         ended_ms=found.ended_ms,
         over=over,
+        evse=found.evse_id,
         evse_id=_evse_id(connection, found.station_id, found.evse_id),
         id_token="" if found.id_token is None else found.id_token.value,
         token_type="" if found.token_type is None else found.token_type.value,

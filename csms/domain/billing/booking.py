@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from csms.domain.authorization.authorize import CONTRACT, normalise
+from csms.domain.charging.prequalification import Prequalification, permit
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.journal import Entry
@@ -68,15 +69,16 @@ class Reading(msgspec.Struct, frozen=True):
 class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction as this back end saw it, with its `readings` in order of time.
 
-    `evse_id` is the EVSE's name by ISO 15118, empty if the station has not reported it. `answer` is what this back end
-    answered about its token, empty if it was not asked. `ended_ms` is None while it goes on; `over`: no more of its
-    events is expected.
+    `evse` is the EVSE's number by OCPP, `evse_id` its name by ISO 15118, None and empty if the station has not reported
+    them. `answer` is what this back end answered about its token, empty if it was not asked. `ended_ms` is None while
+    it goes on; `over`: no more of its events is expected.
     """
 
     transaction_id: str
     started_ms: int
     ended_ms: int | None
     over: bool
+    evse: int | None
     evse_id: str
     id_token: str
     token_type: str
@@ -106,12 +108,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All that this back end knows about a session beside its journal.
 
     `signals` are those put in force by the hash of their tariff, and `most_export_w` the highest limit of those that
-    may have been in force during the session. `booked` are the times of other booked sessions, by transaction.
+    may have been in force during the session. `prequalifications` are the records of its station. `booked` are the
+    times of other booked sessions, by transaction.
     """
 
     transactions: tuple[SeenTransaction, ...]
     signals: Mapping[str, SentSignal]
     most_export_w: int | None
+    prequalifications: tuple[Prequalification, ...]
     certificates: Certificates | None
     booked: Mapping[str, tuple[tuple[int, int], ...]]
 
@@ -170,7 +174,8 @@ def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, 
     found = _of_transactions(case)
     if found.finding is not None and not found.finding.missing:
         return found
-    wrong = next(_wrong(case), None)
+    evse = next((each.evse for each in evidence.transactions if each.transaction_id == found.transaction_id), None)
+    wrong = next(_wrong(case, evse), None)
     if wrong is None or (wrong.missing and found.finding is not None):
         return found
     return Judgement(found.transaction_id, wrong)
@@ -184,11 +189,11 @@ def _of_transactions(case: _Case) -> Judgement:
     best: tuple[int, Judgement] | None = None
     for each in case.evidence.transactions:
         findings = (check(case, each) for check in (_times, _evse, _token, _registers, _repeated))
-        passed, finding = next(((place, one) for place, one in enumerate(findings) if one is not None), (-1, None))
-        if finding is None:
+        failed = next(((place, one) for place, one in enumerate(findings) if one is not None), None)
+        if failed is None:
             return Judgement(each.transaction_id, None)
-        if best is None or passed > best[0]:
-            best = passed, Judgement(each.transaction_id, finding)
+        if best is None or failed[0] > best[0]:
+            best = failed[0], Judgement(each.transaction_id, failed[1])
     if best is not None:
         return best[1]
     begin_ms, end_ms = case.settlement.begin.utc_ms, case.settlement.end.utc_ms
@@ -301,13 +306,13 @@ def _rolled(value: int, begin: int, rollover_mwh: int) -> int:
 # -- prices, limits, signatures
 
 
-def _wrong(case: _Case) -> Iterator[Finding]:
-    """Yield what is wrong beside the transaction; what is missing comes last."""
+def _wrong(case: _Case, evse: int | None) -> Iterator[Finding]:
+    """Yield what is wrong beside the transaction, which was at an EVSE; what is missing comes last."""
     contracts = {each.data.emaid for each in case.entries if isinstance(each.data, ContractAuthorized)}
     if len(contracts) > 1:
         yield Finding("contract", f"{len(contracts)} contracts in one session")
     yield from _wrong_prices(case)
-    yield from _wrong_limits(case)
+    yield from _wrong_limits(case, evse)
     yield from _wrong_signatures(case)
 
 
@@ -333,15 +338,29 @@ def _wrong_prices(case: _Case) -> Iterator[Finding]:
                 )
 
 
-def _wrong_limits(case: _Case) -> Iterator[Finding]:
-    most_w, priced = case.evidence.most_export_w, False
+def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
+    sent_w, priced = case.evidence.most_export_w, False
     for number, entry in enumerate(case.entries, 1):
         match entry.data:
             case TariffSet():
                 priced = True  # from here on the station has the back end's limits, too
-            case LimitChanged(max_discharge_w=watts) | CommandAccepted(effective_w=watts):
-                if priced and most_w is not None and watts > most_w:
-                    yield Finding("limits", f"entry {number} allows {watts} W out of the vehicle, {most_w} W were sent")
+            case LimitChanged(max_discharge_w=watts) | CommandAccepted(effective_w=watts) if priced:
+                permitted_w = _permitted_w(case, evse, entry.utc_ms)
+                if sent_w is not None and watts > sent_w:
+                    yield Finding("limits", f"entry {number} allows {watts} W out of the vehicle, {sent_w} W were sent")
+                elif permitted_w is not None and watts > permitted_w:
+                    detail = f"entry {number} allows {watts} W out of the vehicle, prequalified are {permitted_w} W"
+                    yield Finding("limits", detail)
+
+
+def _permitted_w(case: _Case, evse: int | None, at_ms: int) -> int | None:
+    """Return the most that an EVSE might export by records, up to the margin before and after; None: unknown."""
+    margin_ms = case.rules.margin_ms
+    begun = [each for each in case.evidence.prequalifications if each.valid_from_ms <= at_ms + margin_ms]
+    if evse is None or not begun:
+        return None
+    moments = at_ms - margin_ms, at_ms, at_ms + margin_ms
+    return max(permit(begun, evse, moment, required=False).most_w for moment in moments)
 
 
 def _wrong_signatures(case: _Case) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """An admitted station with real keys delivers false journals by OCPP: none is booked, each has its reason."""
 
 import base64
+import contextlib
 import json
 import time
 from dataclasses import replace
@@ -10,10 +11,11 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from csms.config import SettlementRules, TokenEntry
-from csms.db.queries import reviews
+from csms.db.queries import prequalifications, reviews
 from csms.db.queries.reviews import Review
 from csms.db.store import open_store
 from csms.db.tables import debits, postings, settlements
+from csms.domain.charging.prequalification import Prequalification
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.settlement.lies import (
@@ -159,6 +161,25 @@ async def test_an_honest_session_is_booked_without_anybody(start: Start, pki: Pk
         assert review is not None
         assert (review.state, review.detail, review.transaction_id) == ("booked", "", "tx-1")
         assert books == (1, 1, 0)
+
+
+@pytest.mark.parametrize(("most_export_w", "state"), [(11_000, "booked"), (10_999, "quarantined")])
+async def test_a_session_is_booked_within_the_prequalification_of_its_station(
+    start: Start, pki: PkiTree, most_export_w: int, state: str
+) -> None:
+    start_ms = begin_after(0)
+    record = Prequalification(
+        station_id=STATION, certificate="VDE-1", evse_id=1, operator="DSO", valid_from_ms=0, valid_until_ms=2**53 - 1,
+        most_export_w=most_export_w,
+    )  # fmt: skip
+    async with start(**options()) as csms:
+        await csms.csms.grid.offer(signal_at(start_ms), "test")
+        with contextlib.closing(open_store(csms.config.store_url, csms.config.data_dir)) as store:
+            store.do(prequalifications.put, record)
+        await play(csms, told(session_of(pki, start_ms)))
+        review, _ = decided(csms)
+        assert review is not None
+        assert (review.state, review.reason) == (state, "" if state == "booked" else "limits")
 
 
 def test_there_are_thirty_kinds_of_lies_and_more() -> None:

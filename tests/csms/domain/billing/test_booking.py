@@ -20,10 +20,34 @@ from csms.domain.billing.booking import (
     judge,
     tariff_digest,
 )
+from csms.domain.charging.prequalification import Prequalification
 from pki_tools.tree import PkiTree
-from tests.csms.settlement.lies import EMAID, EVSE_ID, LIES, Lie, Story, session_of, signal_at, told
+from tests.csms.settlement.lies import (
+    EMAID,
+    EVSE_ID,
+    LIES,
+    Lie,
+    LyingSession,
+    Story,
+    records,
+    rewritten,
+    session_of,
+    signal_at,
+    told,
+)
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.records import MeterReading, SessionStarted
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    CommandAccepted,
+    ContractAuthorized,
+    LimitChanged,
+    MeterReading,
+    MeterStatus,
+    ServiceChanged,
+    SessionStarted,
+    TariffSet,
+    TermsOffered,
+)
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
@@ -55,6 +79,7 @@ def transaction(story: Story, **changes: Any) -> SeenTransaction:
         started_ms=readings[0].at_ms,
         ended_ms=readings[-1].at_ms if story.ended else None,
         over=story.ended,
+        evse=1,
         evse_id=story.evse_name,
         id_token=token,
         token_type=kind,
@@ -72,6 +97,7 @@ def evidence(story: Story, *transactions: SeenTransaction, **changes: Any) -> Ev
         transactions=transactions or ((transaction(story),) if story.reported else ()),
         signals={digest: SentSignal(SENT_MS, 11_000)},
         most_export_w=11_000,
+        prequalifications=(),
         certificates=Certificates(story.charger[0], story.contract[0], issued) if story.certified else None,
         booked={},
     )
@@ -91,6 +117,11 @@ def found(story: Story, known: Evidence, rules: Rules = Rules()) -> Finding:  # 
     finding = judged(story, known, rules).finding
     assert finding is not None
     return finding
+
+
+def place_of(story: Story, kind: type[AnyRecord]) -> int:
+    """Return the number of the first entry of a kind, from 1."""
+    return next(number for number, each in enumerate(story.entries, 1) if isinstance(each.data, kind))
 
 
 def test_an_honest_session_is_booked_with_its_transaction(honest: Story) -> None:
@@ -130,6 +161,9 @@ def test_a_minute_before_and_after_the_transaction_is_in_time(honest: Story) -> 
     ):
         finding = judged(honest, evidence(honest, transaction(honest, **changes))).finding
         assert (finding and finding.reason) == reason
+    for ended_ms in (None, last):
+        exact = evidence(honest, transaction(honest, ended_ms=ended_ms))
+        assert judged(honest, exact, Rules(margin_ms=0)).finding is None
 
 
 @pytest.mark.parametrize(("by", "fits"), [(10_000, True), (-10_000, True), (10_001, False), (-10_001, False)])
@@ -162,10 +196,13 @@ def test_what_is_missing_is_waited_for_until_the_transaction_is_over(honest: Sto
         finding = found(honest, evidence(honest, seen))
         assert (finding.reason, finding.missing) == ("registers", missing)
     unasked = transaction(honest, answer="")
-    assert not found(honest, evidence(honest, unasked)).missing
+    unaccepted = found(honest, evidence(honest, unasked))
+    assert (unaccepted.reason, unaccepted.missing) == ("authorization", False)
     assert found(honest, evidence(honest, replace(unasked, over=False))).missing
-    nothing = found(honest, evidence(honest, transactions=()))
-    assert (nothing.reason, nothing.missing) == ("transaction", True)
+    nothing = judged(honest, evidence(honest, transactions=()))
+    assert nothing.transaction_id == ""
+    assert nothing.finding is not None
+    assert (nothing.finding.reason, nothing.finding.missing) == ("transaction", True)
     uncertified = found(honest, evidence(honest, certificates=None))
     assert (uncertified.reason, uncertified.missing) == ("certificates", True)
 
@@ -184,6 +221,14 @@ def test_of_several_transactions_the_one_that_fits_counts(honest: Story) -> None
     elsewhere = replace(other, transaction_id="tx-2", evse_id="DE*V2G*E9")
     best = judged(honest, evidence(honest, elsewhere, other))
     assert (best.transaction_id, best.finding and best.finding.reason) == ("tx-0", "token")
+    first = judged(honest, evidence(honest, replace(other, transaction_id="tx-4"), other))  # the one that began last
+    assert first.transaction_id == "tx-4"
+
+
+def test_a_session_with_a_contract_is_not_of_a_transaction_without(honest: Story) -> None:
+    for changes in ({"id_token": "", "token_type": ""}, {"token_type": "ISO14443"}):
+        finding = found(honest, evidence(honest, transaction(honest, **changes)))
+        assert finding.detail == f"contract {EMAID}, the transaction was paid by no contract"
 
 
 def test_sessions_of_one_transaction_may_touch_but_not_overlap(honest: Story) -> None:
@@ -200,9 +245,128 @@ def test_sessions_of_one_transaction_may_touch_but_not_overlap(honest: Story) ->
 def test_limits_are_those_of_the_time_and_signals_may_come_a_minute_late(honest: Story) -> None:
     (digest,) = evidence(honest).signals
     assert judged(honest, evidence(honest, most_export_w=None)).finding is None
-    assert found(honest, evidence(honest, most_export_w=10_999)).reason == "limits"
+    above = found(honest, evidence(honest, most_export_w=10_999))
+    place = place_of(honest, LimitChanged)
+    detail = f"entry {place} allows 11000 W out of the vehicle, 10999 W were sent"
+    assert above == Finding("limits", detail)
     late = {digest: SentSignal(BEGIN_MS + 60_000, 11_000)}
     assert judged(honest, evidence(honest, signals=late)).finding is None
+    later = {digest: SentSignal(BEGIN_MS + 60_001, 11_000)}
+    detail = f"entry {place_of(honest, TariffSet)} has prices that were sent 60001 ms later"
+    assert found(honest, evidence(honest, signals=later)) == Finding("prices", detail)
+
+
+def test_until_the_first_prices_a_station_has_its_own_limits(honest: Story) -> None:
+    (limit, *_) = [record for record, _ in records(honest) if isinstance(record, LimitChanged)]
+    own = replace(limit, max_discharge_w=12_000, operator_w=12_000)
+    begun, *more = records(honest)
+    story = rewritten(honest, [begun, (own, begun[1]), *more])
+    assert judged(story, evidence(story)).finding is None
+
+
+def prequalified(**changes: Any) -> Prequalification:
+    """Return a record for the whole station that covers the session, 10.9 kW."""
+    record = Prequalification(
+        station_id="CS", certificate="VDE-1", evse_id=0, operator="DSO", valid_from_ms=BEGIN_MS - 1000,
+        valid_until_ms=BEGIN_MS + 3_600_000, most_export_w=10_900,
+    )  # fmt: skip
+    return replace(record, **changes)
+
+
+def test_feed_in_is_bound_by_what_the_station_is_prequalified_for(honest: Story) -> None:
+    """The first limit is set when the session begins, of 11 kW; commands follow two minutes later."""
+    place = place_of(honest, LimitChanged)
+    detail = f"entry {place} allows 11000 W out of the vehicle, prequalified are 10900 W"
+    assert found(honest, evidence(honest, prequalifications=(prequalified(),))) == Finding("limits", detail)
+    for bound in (
+        prequalified(evse_id=1),
+        prequalified(evse_id=2, most_export_w=20_000),  # this EVSE has none
+        prequalified(valid_from_ms=BEGIN_MS + 60_000),
+        prequalified(valid_from_ms=0, valid_until_ms=BEGIN_MS - 60_000, most_export_w=20_000),
+    ):
+        assert found(honest, evidence(honest, prequalifications=(bound,))).reason == "limits", bound
+    unsent = evidence(honest, prequalifications=(prequalified(),), most_export_w=None)
+    assert found(honest, unsent).reason == "limits"
+    for free in (
+        prequalified(most_export_w=11_000),
+        prequalified(evse_id=1, most_export_w=11_000),
+        prequalified(valid_from_ms=honest.entries[-1].utc_ms + 60_001),  # nothing was known of it then
+    ):
+        assert judged(honest, evidence(honest, prequalifications=(free,))).finding is None, free
+    nameless = transaction(honest, evse=None)
+    assert judged(honest, evidence(honest, nameless, prequalifications=(prequalified(),))).finding is None
+
+
+@pytest.mark.parametrize("until_ms", [-60_000, -59_999, 0, 59_999])
+def test_a_minute_after_a_record_has_ended_its_limit_may_still_be_in_force(honest: Story, until_ms: int) -> None:
+    story = rewritten(honest, [each for each in records(honest) if not isinstance(each[0], CommandAccepted)])
+    ended = prequalified(valid_from_ms=0, valid_until_ms=BEGIN_MS + until_ms, most_export_w=11_000)
+    finding = judged(story, evidence(story, prequalifications=(ended,))).finding
+    assert (finding is not None and finding.reason == "limits") is (until_ms == -60_000)
+
+
+def test_a_minute_before_a_record_begins_and_at_its_edges_the_higher_limit_counts(honest: Story) -> None:
+    """A record of 5 kW gives way to one of 11 kW, or one of 11 kW holds for a moment only."""
+    for edge_ms, fits in ((60_000, True), (60_001, False)):
+        low = prequalified(valid_from_ms=0, valid_until_ms=BEGIN_MS + edge_ms, most_export_w=5_000)
+        high = prequalified(valid_from_ms=BEGIN_MS + edge_ms, certificate="VDE-2", most_export_w=11_000)
+        finding = judged(honest, evidence(honest, prequalifications=(low, high))).finding
+        assert (finding is None) is fits
+    spans = (low, replace(high, valid_from_ms=BEGIN_MS, valid_until_ms=BEGIN_MS + 1))
+    first = found(honest, evidence(honest, prequalifications=spans))
+    assert "5000 W" in first.detail
+    assert place_of(honest, LimitChanged) < int(first.detail.split()[1])
+
+
+def test_one_price_of_an_offer_that_was_not_sent_is_enough(pki: PkiTree) -> None:
+    sent = signal_at(BEGIN_MS).tariff()
+    first, second, *more = sent.slots
+    dear = replace(second, export_compensation=30_000_000)
+    story = told(session_of(pki, BEGIN_MS, secret=replace(sent, slots=(first, dear, *more))))
+    detail = f"entry {place_of(story, TermsOffered)} offers prices that this back end has not sent"
+    assert found(story, evidence(story)) == Finding("terms", detail)
+
+
+def test_certificates_are_needed_for_a_contract_and_for_signed_messages(pki: PkiTree, honest: Story) -> None:
+    plain = {each.name: each for each in LIES}["feed-in by the plain standard"].story(honest, pki, BEGIN_MS)
+    kept = [each for each in records(honest) if not isinstance(each[0], ContractAuthorized)]
+    nobody = rewritten(honest, kept, token=None)
+    for story in (plain, nobody):
+        finding = found(story, evidence(story, certificates=None), Rules(unsigned_feed_in=True))
+        assert (finding.reason, finding.missing) == ("certificates", True)
+
+
+def test_feed_in_by_the_plain_standard_after_commands_is_not_covered(pki: PkiTree) -> None:
+    session = LyingSession(pki, BEGIN_MS)
+    session.tariff = signal_at(BEGIN_MS).tariff()
+    session.start()
+    session.offer()
+    session.flow(-9_000, 60_000)
+    session.gate.stop()
+    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
+    session.now += 5_000
+    session.read()
+    for _ in range(12):
+        session.export_mwh += 12_500
+        session.now += 5_000
+        session.read(-9_000)
+    session.end()
+    story = told(session)
+    fed_back = story.readings[-1].export_mwh - story.readings[0].export_mwh
+    detail = f"of {fed_back} mWh some were fed back without signed commands"
+    assert found(story, evidence(story)) == Finding("feed_in", detail)
+    assert judged(story, evidence(story), Rules(unsigned_feed_in=True)).finding is None
+
+
+def test_an_offer_without_feed_in_needs_no_command(pki: PkiTree) -> None:
+    session = LyingSession(pki, BEGIN_MS)
+    session.tariff = signal_at(BEGIN_MS).tariff()
+    session.start()
+    session.offer()
+    session.flow(11_000, 60_000)
+    session.end()
+    story = told(session)
+    assert judged(story, evidence(story)).finding is None
 
 
 def test_an_operator_may_agree_to_feed_in_without_commands_and_to_a_price_of_wear(pki: PkiTree, honest: Story) -> None:
@@ -226,20 +390,26 @@ KWH = 1_000_000
 FIRST = 50 * KWH
 
 
-def metered(*, rollover_mwh: int | None = None, jumped: bool = False) -> Story:
-    """Return a session of 40 s that takes 4 kWh."""
+def metered(
+    *,
+    rollover_mwh: int | None = None,
+    status: MeterStatus | None = None,
+    step_mwh: int = KWH,
+    exports: tuple[int, ...] = (7, 7, 7, 7, 7),
+) -> Story:
+    """Return a session of 40 s that takes 4 kWh; `status` is that of the reading at 20 s."""
     begun = SessionStarted(
         station_id="CS", evse_id="E", session_id="00", meter_serial="M", meter_certificate="00",
-        charger_certificate="00", import_mwh=FIRST, export_mwh=7, discharge="none",
+        charger_certificate="00", import_mwh=FIRST, export_mwh=exports[0], discharge="none",
         rollover_mwh=UNSET if rollover_mwh is None else rollover_mwh,
     )  # fmt: skip
     ledger, lines = SessionJournal(), list[bytes]()
     lines += ledger.record(begun, BEGIN_MS)
     for place in range(1, 4):
-        status: Any = ("time_jump",) if jumped and place == 2 else UNSET
-        reading = MeterReading(import_mwh=FIRST + place * KWH, export_mwh=7, status=status)
+        marks: Any = (status,) if status and place == 2 else UNSET
+        reading = MeterReading(import_mwh=FIRST + place * step_mwh, export_mwh=exports[place], status=marks)
         lines += ledger.record(reading, BEGIN_MS + place * 10_000)
-    lines += ledger.end("vehicle", BEGIN_MS + 40_000, import_mwh=FIRST + 4 * KWH, export_mwh=7)
+    lines += ledger.end("vehicle", BEGIN_MS + 40_000, import_mwh=FIRST + 4 * step_mwh, export_mwh=exports[4])
     readings = tuple(readings_of(verify_lines(b"".join(lines))))
     return Story(lines=tuple(lines), readings=readings, charger=(), contract=(), token=None)
 
@@ -251,6 +421,7 @@ def values(*given: tuple[float, float], over: bool = True, export: int | None = 
         started_ms=BEGIN_MS,
         ended_ms=None,
         over=over,
+        evse=1,
         evse_id="",
         id_token="",
         token_type="",
@@ -262,7 +433,9 @@ def values(*given: tuple[float, float], over: bool = True, export: int | None = 
 
 
 def compared(story: Story, seen: SeenTransaction) -> Finding | None:
-    known = Evidence(transactions=(seen,), signals={}, most_export_w=None, certificates=None, booked={})
+    known = Evidence(
+        transactions=(seen,), signals={}, most_export_w=None, prequalifications=(), certificates=None, booked={}
+    )
     return judged(story, known).finding
 
 
@@ -285,6 +458,9 @@ def compared(story: Story, seen: SeenTransaction) -> Finding | None:
         ([(0, 0), (12, 0.5), (40, 4)], "not 51000000 to 52000000 mWh"),
         ([(0, 0), (8, 1.5), (40, 4)], "not 50000000 to 51000000 mWh"),
         ([(0, 0), (8.001, 1.5), (40, 4)], None),
+        ([(0, 0), (20, 2), (39.999, 4)], None),
+        ([(0, 1.5), (1, 0), (40, 4)], "was 51500000 mWh"),
+        ([(0, 0), (40, 4), (40, 2)], "was 52000000 mWh"),
         ([], "no meter value of the import register"),
     ],
 )
@@ -310,12 +486,24 @@ def test_a_register_that_is_not_reported_must_not_have_moved() -> None:
     moved = compared(metered(), values((0, 0), (40, 4), export=20_000))
     assert moved is not None
     assert "export register began at 7 mWh" in moved.detail
+    for exports in ((7, 7, 7, 7, 20_000), (7, 20_000, 20_000, 20_000, 20_000)):
+        unseen = compared(metered(exports=exports), values((0, 0), (40, 4), export=None))
+        assert unseen is not None
+        assert unseen.detail == "no meter value of the export register at the end of the session"
+
+
+def test_without_any_meter_value_also_a_session_without_energy_waits() -> None:
+    still = metered(step_mwh=0)
+    assert compared(still, values((0, 0), (40, 0))) is None
+    assert compared(still, values()) is not None
 
 
 def test_over_a_jump_of_the_clock_only_begin_and_end_count() -> None:
-    for jumped in (False, True):
-        assert (compared(metered(jumped=jumped), values((0, 0), (15, 3.5), (40, 4))) is None) is jumped
-    assert compared(metered(jumped=True), values((0, 0), (40, 4.1))) is not None
+    marks: tuple[MeterStatus | None, ...] = (None, "missing", "time_jump")
+    for status in marks:
+        finding = compared(metered(status=status), values((0, 0), (15, 3.5), (40, 4)))
+        assert (finding is None) is (status == "time_jump")
+    assert compared(metered(status="time_jump"), values((0, 0), (40, 4.1))) is not None
 
 
 @pytest.mark.parametrize(
