@@ -667,7 +667,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What a session's journal must fulfil to be booked."""
     vat: tuple[VatRate, ...] = ()
     """Rates of VAT on settlements, whose prices are net; without any they have none. A change applies to sessions that
-    are settled from then on: give new rates their `from_day`."""
+    are settled or corrected from then on, and to all receipts, never to what is posted: give new rates their
+    `from_day`."""
     tariffs: Tariffs = Tariffs()
     """Costs of charging."""
     balancing: Balancing = Balancing()

@@ -268,6 +268,12 @@ def receipt(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
     language: Annotated[Spoken, typer.Option("--language", help="Language of the receipt.")] = Spoken.EN,
     zone: Annotated[str, typer.Option("--zone", help="Time zone, such as Europe/Berlin or +01:00.")] = "UTC",
+    vat: Annotated[
+        str | None,
+        typer.Option(
+            "--vat", metavar="PERCENT", help="Rate of VAT, such as 19; default: prices are shown as they are."
+        ),
+    ] = None,
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     corrections: Corrections = None,
@@ -277,16 +283,23 @@ def receipt(
 
     Example: `v2g settle receipt DIR --out receipt.html --language de --zone Europe/Berlin`
     """
+    from v2g import typed_json
     from v2g.energy.settlement.pieces import zone_of
     from v2g.energy.settlement.receipt import receipt
+    from v2g.energy.settlement.taxes import VatRate, taxes_of
 
+    try:
+        rates = () if vat is None else (typed_json.convert({"percent": vat}, VatRate),)
+    except msgspec.ValidationError:
+        raise ConfigError(f"--vat {vat}: not a percentage", hint="a rate such as 19 or 8.1") from None
     try:
         place = zone_of(zone)
     except ValueError as error:
         raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
     files, report = _verified(directory, root, keys, reaction)
     entries, settlement = _standing(files, report.settlement, corrections)
-    page = receipt(entries, settlement, report=report, language=language.value, zone=place)
+    taxes = taxes_of(entries, settlement, rates, place)
+    page = receipt(entries, settlement, report=report, language=language.value, zone=place, taxes=taxes)
     _write(page.encode(), out)
 
 

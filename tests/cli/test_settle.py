@@ -53,6 +53,14 @@ def test_a_receipt_is_written_once_in_the_language_and_zone_asked_for(v2g: Run, 
     assert v2g("settle", "receipt", str(bundle)).output.startswith("<!doctype html>")
 
 
+def test_a_receipt_is_with_vat_at_a_rate_that_is_given(v2g: Run, bundle: Path) -> None:
+    page = v2g("settle", "receipt", str(bundle), "--vat", "8.1").output
+    assert ("8.1 % of" in page, "Total with VAT" in page) == (True, True)
+    assert "VAT" not in v2g("settle", "receipt", str(bundle)).output
+    wrong = v2g("settle", "receipt", str(bundle), "--vat", "much")
+    assert (wrong.code, "--vat much: not a percentage" in wrong.errors) == (2, True)
+
+
 def test_no_receipt_is_written_of_a_bundle_that_is_not_verified(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "receipt.html"
     edited = tmp_path / "edited"

@@ -107,7 +107,7 @@ def save_corrected(
 def book(connection: Connection, posting: Posting, now_ms: int, zone: tzinfo) -> list[int]:
     """Post a settlement, after the reversal of an earlier one of the same session; return the new postings' numbers.
 
-    The same settlement again changes nothing. A posting belongs to the period in which its session ended, or, if that
+    The same journal again changes nothing. A posting belongs to the period in which its session ended, or, if that
     is closed, to the first one that is not.
     """
     if not is_balanced(posting.entries):
@@ -128,19 +128,11 @@ def book(connection: Connection, posting: Posting, now_ms: int, zone: tzinfo) ->
     numbers = []
     if standing is not None:
         before = typed_json.decode(standing.document, Posting)
-        if before in (posting, _with_zeros(posting)):
-            return []
+        if before.journal_head == posting.journal_head:
+            return []  # the journal is the same; rates of VAT may have changed since
         connection.execute(update(postings).where(postings.c.id == standing.id).values(reversed=1))
         numbers.append(_add(connection, reversal_of(before), period, now_ms, reverses=standing.id))
     return [*numbers, _add(connection, posting, period, now_ms)]
-
-
-def _with_zeros(posting: Posting) -> Posting:
-    """Return a posting as earlier versions made it, with cycles of 0 where they are unknown."""
-    use = msgspec.structs.replace(
-        posting.use, full_cycles=posting.use.full_cycles or 0, v2g_cycles=posting.use.v2g_cycles or 0
-    )
-    return msgspec.structs.replace(posting, use=use)
 
 
 def _add(connection: Connection, posting: Posting, period: str, now_ms: int, *, reverses: int | None = None) -> int:

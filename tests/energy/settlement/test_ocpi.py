@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from v2g.errors import CodecError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "vectors/ocpi/cdr-2.2.1.schema.json").read_text())
 T0 = 2_000_000 * QUARTER_MS
+DAY_MS = 86_400_000
 FACTS = Facts(
     location=Location(
         id="DEPOT-1",
@@ -68,6 +70,7 @@ def journal(
     evse_id: str = "DE*V2G*E1",
     wear: int | None = None,
     currencies: tuple[str, ...] = ("EUR",),
+    slot_ms: int = QUARTER_MS,
     end: bool = True,
 ) -> list[Entry]:
     """Return a journal of readings: minutes since the one before, and what both registers counted since."""
@@ -91,7 +94,7 @@ def journal(
     now, taken, fed_back = T0, 7, 5
     for number, (minutes, more, less) in enumerate(readings):
         if number < len(currencies):
-            slots = tuple(PriceSlot(T0 + n * QUARTER_MS, QUARTER_MS, 300_000 + n, 180_000 - n) for n in range(100))
+            slots = tuple(PriceSlot(T0 + n * slot_ms, slot_ms, 300_000 + n, 180_000 - n) for n in range(100))
             tariff = Tariff(currency=currencies[number], slots=slots, version=number + 1, source="dso")
             lines += ledger.record(TariffSet(tariff=tariff), now)
         now, taken, fed_back = now + round(minutes * 60_000), taken + more, fed_back + less
@@ -129,6 +132,27 @@ def test_currencies_of_0_to_4_decimals_and_negative_prices_are_charged(currency:
     wanted = (Decimal(900_000) * price / 10**12).quantize(Decimal(step), ROUND_HALF_UP)
     assert decimal(record["total_cost"]["excl_vat"]) == wanted
     assert decimal(record["tariffs"][0]["elements"][0]["price_components"][0]["price"]) == Decimal(price) / 10**6
+
+
+@pytest.mark.requirement("R33")
+def test_a_price_has_the_rate_of_vat_that_applies_to_it() -> None:
+    """The rate changes at midnight of the place, between two readings at one price; what is fed back has none."""
+    midnight = datetime.fromtimestamp(T0 / 1000, UTC).replace(hour=0, minute=0) + timedelta(days=1)
+    minutes = (midnight.timestamp() * 1000 - T0) / 60_000
+    entries = journal([(minutes, 900_000, 0), (10, 900_000, 0), (2, 0, 500_000)], wear=50_000, slot_ms=2 * DAY_MS)
+    rates = VatRate(percent="16"), VatRate(percent="19", from_day=midnight.date())
+    _, record = record_of(entries, replace(FACTS, vat=rates))
+    parts = {each["id"]: each["elements"][0]["price_components"][0] for each in record["tariffs"]}
+    assert {name: (decimal(each["price"]), each.get("vat")) for name, each in parts.items()} == {
+        "energy-0.230000": (Decimal("0.23"), None),
+        "energy-0.300000-vat-16": (Decimal("0.3"), 16),
+        "energy-0.300000-vat-19": (Decimal("0.3"), 19),
+    }
+    used = [each["tariff_id"] for each in record["charging_periods"] if "tariff_id" in each]
+    assert used == ["energy-0.300000-vat-16", "energy-0.300000-vat-19", "energy-0.230000"]
+    assert volumes(record, "ENERGY") == [Decimal("0.9"), Decimal("0.9"), Decimal("-0.5")]
+    _, untaxed = record_of(entries)
+    assert [each["id"] for each in untaxed["tariffs"]] == ["energy-0.230000", "energy-0.300000"]
 
 
 @pytest.mark.requirement("R33")

@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.csms.settlement.test_journals import T0, started
 from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
-from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.receipt import receipt
-from v2g.energy.settlement.records import MeterReading, TariffSet, WearPriced
+from v2g.energy.settlement.records import MeterReading, SessionRepriced, TariffSet, WearPriced
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import Tax, VatRate, gross_of, taxes_of
@@ -105,7 +106,7 @@ def test_at_midnight_of_the_place_the_new_rate_begins() -> None:
 
 
 def test_each_tariffs_energy_has_the_rate_of_its_source() -> None:
-    """The first hour by one source, the second by another, the third by none that is named."""
+    """1 kWh in the first hour by one source, 2 kWh in the second by another, 3 kWh in the third without a name."""
     ledger, lines = SessionJournal(), list[bytes]()
     slots = tuple(PriceSlot(T0 + n * HOUR_MS, HOUR_MS, 300_000, 200_000) for n in range(4))
     lines += ledger.record(started(), T0)
@@ -114,14 +115,31 @@ def test_each_tariffs_energy_has_the_rate_of_its_source() -> None:
             TariffSet(tariff=Tariff(currency="EUR", slots=slots, source=source)), T0 + hour * HOUR_MS
         )
         lines += ledger.record(
-            MeterReading(import_mwh=1_000 + (hour + 1) * 1_000_000, export_mwh=0), T0 + (hour + 1) * HOUR_MS
+            MeterReading(import_mwh=1_000 + (1, 3, 6)[hour] * 1_000_000, export_mwh=0), T0 + (hour + 1) * HOUR_MS
         )
-    lines += ledger.end("vehicle", T0 + 3 * HOUR_MS, import_mwh=3_001_000, export_mwh=0)
+    lines += ledger.end("vehicle", T0 + 3 * HOUR_MS, import_mwh=6_001_000, export_mwh=0)
     entries = tuple(verify_lines(b"".join(lines)))
     rates = VatRate(percent="7", tariffs=("dso",)), VatRate(percent="19", tariffs=("retail",))
     assert taxes((entries, settle(entries)), *rates) == [
-        tax("0", 300_000, 0), tax("7", 300_000, 20_000), tax("19", 300_000, 60_000),
+        tax("0", 900_000, 0), tax("7", 300_000, 20_000), tax("19", 600_000, 110_000),
     ]  # fmt: skip
+
+
+def test_what_was_priced_afterwards_has_the_rate_of_the_tariff_in_force_then_or_of_none() -> None:
+    """The first hour had no prices until the operator repriced the session."""
+    ledger, lines = SessionJournal(), list[bytes]()
+    tariff = Tariff(
+        currency="EUR", slots=tuple(PriceSlot(T0 + n * HOUR_MS, HOUR_MS, 300_000, 200_000) for n in range(4))
+    )
+    lines += ledger.record(started(), T0)
+    lines += ledger.record(MeterReading(import_mwh=1_001_000, export_mwh=0), T0 + HOUR_MS)
+    lines += ledger.record(TariffSet(tariff=replace(tariff, source="dso")), T0 + HOUR_MS)
+    lines += ledger.end("vehicle", T0 + 2 * HOUR_MS, import_mwh=3_001_000, export_mwh=0)
+    change = SessionRepriced(tariff=tariff, reason="no prices", by="alice")
+    lines.append(Journal.resume(b"".join(lines)).append(change, T0 + 3 * HOUR_MS))
+    entries = tuple(verify_lines(b"".join(lines)))
+    rates = VatRate(percent="7", tariffs=("dso",)), VatRate(percent="19", tariffs=("",))
+    assert taxes((entries, settle(entries)), *rates) == [tax("7", 600_000, 40_000), tax("19", 300_000, 60_000)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ authorised) are facts of the operator.
 import base64
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
@@ -29,7 +29,7 @@ from v2g.energy.settlement.records import Correction, SessionStarted
 from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import VatRate, gross_of, taxes_of
+from v2g.energy.settlement.taxes import VatRate, gross_of, percents, taxes_of
 from v2g.errors import CodecError
 from v2g.units import MWH_PER_KWH, payable
 
@@ -128,11 +128,12 @@ class ChargingPeriod(_Ocpi, frozen=True):
 
 
 class PriceComponent(_Ocpi, frozen=True):
-    """The price of a kWh."""
+    """The price of a kWh without VAT; `vat` (percent) is missing where no rate applies, or none is known."""
 
     type: Literal["ENERGY"]
     price: Decimal
     step_size: int
+    vat: Decimal | None = None
 
 
 class TariffElement(_Ocpi, frozen=True):
@@ -290,10 +291,11 @@ def charge_detail_record(
     if len(totals) > 1:
         raise CodecError("the session has prices in two currencies; a CDR has one")
     country, party = _owner(settlement, facts)
-    spans = _spans(entries, settlement)
+    zone = _zone(facts.vat_zone)
+    spans = _spans(entries, settlement, percents(entries, settlement.station_id, facts.vat, zone))
     begin = settlement.begin
     cost = Cost(excl_vat=_paid(totals[0].balance, totals[0].currency) if totals else Decimal(0))
-    taxes = taxes_of(entries, settlement, facts.vat, _zone(facts.vat_zone))
+    taxes = taxes_of(entries, settlement, facts.vat, zone)
     if taxes:
         cost = msgspec.structs.replace(cost, incl_vat=_paid(gross_of(taxes, taxes[0].currency), taxes[0].currency))
     updated = iso_time(created_ms)
@@ -301,7 +303,7 @@ def charge_detail_record(
     hours = [
         dimension.volume for period in periods for dimension in period.dimensions if dimension.type == "PARKING_TIME"
     ]
-    prices = {span.price: span.currency for span in spans if span.price is not None}
+    prices = {(span.price, span.percent): span.currency for span in spans if span.price is not None}
     return _checked(
         Cdr(
             country_code=country,
@@ -323,12 +325,12 @@ def charge_detail_record(
                 Tariff(
                     country_code=country,
                     party_id=party,
-                    id=_tariff_id(price),
+                    id=_tariff_id(price, percent),
                     currency=currency,
-                    elements=(_element(price),),
+                    elements=(_element(price, percent),),
                     last_updated=updated,
                 )
-                for price, currency in sorted(prices.items())
+                for (price, percent), currency in sorted(prices.items(), key=lambda each: (each[0][0], each[0][1] or 0))
             ),
             charging_periods=periods,
             signed_data=SignedData(
@@ -389,26 +391,28 @@ def _decimal(number: int, unit: int) -> Decimal:
     return (Decimal(number) / unit).quantize(Decimal("0.0001"), rounding=ROUND_HALF_UP)
 
 
-def _element(price: int) -> TariffElement:
-    component = PriceComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1)
+def _element(price: int, percent: Decimal | None) -> TariffElement:
+    component = PriceComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1, vat=percent)
     return TariffElement(price_components=(component,))
 
 
-def _tariff_id(price: int) -> str:
-    return f"energy-{Decimal(price).scaleb(-6):f}"
+def _tariff_id(price: int, percent: Decimal | None) -> str:
+    taxed = "" if percent is None else f"-vat-{percent}"
+    return f"energy-{Decimal(price).scaleb(-6):f}{taxed}"
 
 
 # -- charging periods
 
 
 class _Span(NamedTuple):
-    """A part of the session with energy in one direction at one price, or without energy."""
+    """A part of the session with energy in one direction at one price and rate of VAT, or without energy."""
 
     begin: Registers
     end: Registers
     direction: Direction | None
     price: int | None
     currency: str
+    percent: Decimal | None
 
 
 def _period(span: _Span, start: Registers) -> ChargingPeriod:
@@ -426,7 +430,7 @@ def _period(span: _Span, start: Registers) -> ChargingPeriod:
     return ChargingPeriod(
         start_date_time=iso_time(span.begin.utc_ms),
         dimensions=dimensions,
-        tariff_id=None if span.price is None else _tariff_id(span.price),
+        tariff_id=None if span.price is None else _tariff_id(span.price, span.percent),
     )
 
 
@@ -434,10 +438,12 @@ def _net(registers: Registers) -> int:
     return registers.import_mwh - registers.export_mwh
 
 
-def _spans(entries: Sequence[Entry], settlement: Settlement) -> list[_Span]:
-    """Return the session cut where direction or price changes; short pauses belong to what was before them."""
+def _spans(
+    entries: Sequence[Entry], settlement: Settlement, percent_of: Callable[[Line], Decimal | None]
+) -> list[_Span]:
+    """Return the session cut where direction, price or VAT changes; short pauses belong to what was before them."""
     readings = readings_of(entries)
-    prices = _Prices(standing_lines(settlement.lines).values())
+    prices = _Prices(standing_lines(settlement.lines).values(), percent_of)
     timeline = Timeline(readings)
     cuts = sorted({each.utc_ms for each in readings} | prices.edges)
     before, found = readings[0], list[_Span]()
@@ -445,12 +451,14 @@ def _spans(entries: Sequence[Entry], settlement: Settlement) -> list[_Span]:
         found += _parts(before, after, prices)
         before = after
     if not found:  # no time has passed
-        found = [_Span(before, before, None, None, NO_CURRENCY)]
+        found = [_Span(before, before, None, None, NO_CURRENCY, None)]
     merged = _merged(found)
     kept = merged[:1]
     for span in merged[1:]:
         short = span.direction is None and span.end.utc_ms - span.begin.utc_ms < _SHORT_PAUSE_MS
-        kept.append(span._replace(direction=kept[-1].direction, price=kept[-1].price) if short else span)
+        last = kept[-1]
+        like = span._replace(direction=last.direction, price=last.price, percent=last.percent)
+        kept.append(like if short else span)
     return _merged(kept)
 
 
@@ -462,14 +470,14 @@ def _parts(before: Registers, after: Registers, prices: "_Prices") -> list[_Span
         turn = Registers(turned_ms, after.import_mwh, before.export_mwh, "interpolated")
         return _parts(before, turn, prices) + _parts(turn, after, prices)
     direction: Direction | None = "import" if taken else "export" if fed_back else None
-    price, currency = prices.at(direction, before.utc_ms) if direction else (None, NO_CURRENCY)
-    return [_Span(before, after, direction, price, currency)]
+    price, currency, percent = prices.at(direction, before.utc_ms) if direction else (None, NO_CURRENCY, None)
+    return [_Span(before, after, direction, price, currency, percent)]
 
 
 def _merged(spans: Sequence[_Span]) -> list[_Span]:
     found = list(spans[:1])
     for before, span in pairwise(spans):
-        if (before.direction, before.price) == (span.direction, span.price):
+        if (before.direction, before.price, before.percent) == (span.direction, span.price, span.percent):
             found[-1] = found[-1]._replace(end=span.end)
         else:
             found.append(span)
@@ -477,14 +485,14 @@ def _merged(spans: Sequence[_Span]) -> list[_Span]:
 
 
 class _Prices:
-    """The price of each direction over time, that of wear included."""
+    """The price of each direction over time, that of wear included, with its currency and rate of VAT."""
 
-    def __init__(self, lines: Iterable[Line]) -> None:
+    def __init__(self, lines: Iterable[Line], percent_of: Callable[[Line], Decimal | None]) -> None:
         standing = sorted(lines, key=lambda line: line.start_ms)
         self.edges = {edge for line in standing for edge in (line.start_ms, line.end_ms)}
         wear = [line for line in standing if line.basis == WEAR]
         self._since: dict[Direction, list[int]] = {"import": [], "export": []}
-        self._prices: dict[Direction, list[tuple[int | None, str]]] = {"import": [], "export": []}
+        self._prices: dict[Direction, list[tuple[int | None, str, Decimal | None]]] = {"import": [], "export": []}
         for line in standing:
             if line.basis != WEAR:
                 beside = bisect_right(wear, line.start_ms, key=lambda each: each.start_ms) - 1
@@ -492,9 +500,10 @@ class _Prices:
                 more = (wear[beside].price or 0) if worn else 0
                 price = None if line.price is None else line.price + more
                 self._since[line.direction].append(line.start_ms)
-                self._prices[line.direction].append((price, line.currency))
+                percent = None if price is None else percent_of(line)
+                self._prices[line.direction].append((price, line.currency, percent))
 
-    def at(self, direction: Direction, utc_ms: int) -> tuple[int | None, str]:
-        """Return price and currency of energy that flowed from then on."""
+    def at(self, direction: Direction, utc_ms: int) -> tuple[int | None, str, Decimal | None]:
+        """Return price, currency and rate of VAT of energy that flowed from then on."""
         index = bisect_right(self._since[direction], utc_ms) - 1
         return self._prices[direction][max(0, index)]

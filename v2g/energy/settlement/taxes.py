@@ -9,7 +9,7 @@ Energy that a driver feeds back, and wear, is bought from the driver: without VA
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Annotated, Final
@@ -60,12 +60,11 @@ def taxes_of(
     """Return the VAT of a settlement, by currency and rate; nothing without `rates`. Days are those of `zone`."""
     if not rates:
         return ()
-    sources = [(0, "")]  # before the first one nothing has a price
-    sources += [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
+    percent_of = percents(entries, settlement.station_id, rates, zone)
     nets: dict[tuple[str, Decimal], int] = defaultdict(int)
     for line in settlement.lines:
         if line.currency != NO_CURRENCY:
-            percent = _percent(line, settlement.station_id, _source(sources, line.start_ms), rates, zone)
+            percent = percent_of(line) or Decimal(0)
             nets[line.currency, percent] += line.amount if line.direction == "import" else -line.amount
     return tuple(
         Tax(currency=currency, percent=percent, net=net, vat=_vat(net, percent, currency))
@@ -83,12 +82,20 @@ def _vat(net: int, percent: Decimal, currency: str) -> int:
     return int(payable(exact, currency).scaleb(6))
 
 
-def _source(sources: Sequence[tuple[int, str]], utc_ms: int) -> str:
-    """Return the source of the tariff in force at a time."""
-    return sources[bisect_right(sources, utc_ms, key=lambda each: each[0]) - 1][1]
+def percents(
+    entries: Sequence[Entry], station_id: str, rates: Sequence[VatRate], zone: tzinfo
+) -> Callable[[Line], Decimal | None]:
+    """Return what returns the rate of a line with a price, percent; None: none applies."""
+    tariffs = [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
+
+    def percent(line: Line) -> Decimal | None:
+        place = bisect_right(tariffs, line.start_ms, key=lambda each: each[0])
+        return _percent(line, station_id, tariffs[place - 1][1] if place else "", rates, zone)
+
+    return percent
 
 
-def _percent(line: Line, station_id: str, source: str, rates: Sequence[VatRate], zone: tzinfo) -> Decimal:
+def _percent(line: Line, station_id: str, source: str, rates: Sequence[VatRate], zone: tzinfo) -> Decimal | None:
     day = datetime.fromtimestamp(line.start_ms / 1000, UTC).astimezone(zone).date()
     applying = [
         rate
@@ -100,4 +107,4 @@ def _percent(line: Line, station_id: str, source: str, rates: Sequence[VatRate],
     ]
     latest = max((rate.from_day or date.min for rate in applying), default=None)
     found = next((rate for rate in applying if (rate.from_day or date.min) == latest), None)
-    return Decimal(0) if found is None else Decimal(found.percent)
+    return None if found is None else Decimal(found.percent)
