@@ -836,6 +836,8 @@ async def test_a_limit_that_nobody_can_read_is_refused_and_harms_no_site(csms: B
             await asyncio.sleep(0)
     assert first.station.stray[0][:3] == [4, "raw", "PropertyConstraintViolation"]
     assert await limits(csms, first.station) == []
-    await first.station.call("NotifyChargingLimit", external(1e300))
+    with pytest.raises(Refused, match="PropertyConstraintViolation"):
+        await first.station.call("NotifyChargingLimit", external(1e300))
+    await first.station.call("NotifyChargingLimit", external(1e15))
     await Balancer(csms.services).balance_all()
     assert shares(first) == [20.0]
