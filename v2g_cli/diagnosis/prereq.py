@@ -22,6 +22,7 @@ EXTRAS: Final = {
     "gateway": "CAN buses: power modules, telemetry",
     "gpio": '`pilot = "linux"`: GPIO lines of the charger',
     "csms": "a back end",
+    "planning": "plans for fleets",
     "postgres": "a back end of several nodes",
     "kafka": "telemetry to Kafka",
     "parquet": "exports as Parquet",
