@@ -87,8 +87,8 @@ async def main():
     meter = SimulatedMeter("M", folder / "meter.bin", now_ms=clock.elapsed_ms)
     books = Books(lambda name: JournalFile.open(folder / name), meter=meter, clock=clock, disk=DiskThread(),
         on_line=lambda line: None)
-    await books.write(start)
     meter.flow(clock.elapsed_ms() - 3_600_000, 400_000, 100_000)
+    await books.write(start)
     while True:
         asked = [books.record_meter("direction") for _ in range(3)]
         for each in asked:
