@@ -210,7 +210,7 @@ class TestBoard:
     ("harm", "said"),
     [
         (lambda _: None, ""),
-        (lambda simulator: simulator.set(welded=True), "for F"),
+        (lambda simulator: simulator.set(welded=True), "the board shows "),
         (lambda simulator: simulator.set(resistance_ohm=50), "1238 and None mV"),
         (lambda simulator: simulator.set(resistance_ohm=2_740, diode=False), "for run with duty cycle 10000"),
         (lambda simulator: setattr(simulator.firmware, "_lost_s", 10.0), "dead-man does not act"),
