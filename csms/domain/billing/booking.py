@@ -354,10 +354,10 @@ def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
 
 
 def _permitted_w(case: _Case, evse: int | None, at_ms: int) -> int | None:
-    """Return the most that an EVSE might export by records, up to the margin before and after; None: unknown."""
+    """Return the most that an EVSE might export by records, up to the margin before and after; None: unknown EVSE."""
     margin_ms = case.rules.margin_ms
     begun = [each for each in case.evidence.prequalifications if each.valid_from_ms <= at_ms + margin_ms]
-    if evse is None or not begun:
+    if evse is None:
         return None
     moments = at_ms - margin_ms, at_ms, at_ms + margin_ms
     return max(permit(begun, evse, moment, required=False).most_w for moment in moments)

@@ -358,11 +358,13 @@ def test_feed_in_by_the_plain_standard_after_commands_is_not_covered(pki: PkiTre
     assert judged(story, evidence(story), Rules(unsigned_feed_in=True)).finding is None
 
 
-def test_an_offer_without_feed_in_needs_no_command(pki: PkiTree) -> None:
+def test_without_feed_in_neither_an_offer_nor_the_plain_standard_needs_commands(pki: PkiTree) -> None:
     session = LyingSession(pki, BEGIN_MS)
     session.tariff = signal_at(BEGIN_MS).tariff()
     session.start()
     session.offer()
+    session.gate.stop()
+    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
     session.flow(11_000, 60_000)
     session.end()
     story = told(session)
