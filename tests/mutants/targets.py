@@ -50,6 +50,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "permits": Target("csms/grid/permits.py", ("tests/csms/grid/test_export_permits.py",)),
     "tariff_cost": Target("v2g_station/blocks/cost/tariff_cost.py", ("tests/station/blocks/cost/test_tariff_cost.py",)),
+    "priced": Target("v2g_station/blocks/cost/priced.py", ("tests/station/blocks/cost/test_priced.py",)),
     "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
@@ -157,6 +158,7 @@ _READINGS = "asks for the readings, not for their reasons"
 _ENDS = "an end reading has a reason, or it is refused above"
 
 _PAIR = "an answer of this kind is to a request of this kind"
+_REPLACED = "the first reading takes the place of one that was missing"
 _LOOKS = "so often the clock is looked at; a second more or less is promised to nobody"
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
@@ -367,6 +369,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
     },
+    "priced": {"priced_from_now: 0 -> 1": _REPLACED, "priced_from_now: 0 -> 1 #2": _REPLACED},
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
     "constraints": {
