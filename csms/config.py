@@ -668,7 +668,7 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     vat: tuple[VatRate, ...] = ()
     """Rates of VAT on settlements, whose prices are net; without any they have none. A change applies to sessions that
     are settled or corrected from then on, and to all receipts, never to what is posted: give new rates their
-    `from_day`."""
+    `from_day`, or `v2g csms books verify` finds that earlier postings differ."""
     tariffs: Tariffs = Tariffs()
     """Costs of charging."""
     balancing: Balancing = Balancing()
