@@ -41,6 +41,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "booking": Target("csms/domain/billing/booking.py", ("tests/csms/domain/billing/test_booking.py",)),
+    "audit": Target("csms/settlement/audit.py", ("tests/csms/settlement/test_audit.py",)),
     "mandates": Target("csms/domain/billing/mandates.py", ("tests/csms/domain/billing/test_mandates.py",)),
     "station_cache": Target(
         "v2g_station/blocks/authorization/cache.py", ("tests/station/blocks/authorization/test_cache.py",)
@@ -162,9 +163,17 @@ _REPLACED = "the first reading takes the place of one that was missing"
 _LOOKS = "so often the clock is looked at; a second more or less is promised to nobody"
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
+_VERIFIED = "names a journal in which nothing wrong is left to be found"
 _STARTED = "a journal begins with the registers of its start"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "audit": {
+        "audit_session: 'journal' -> 'journal?' #2": _VERIFIED,
+        "_postings: 'journal' -> 'journal?'": _VERIFIED,
+        "same_document: 'journal' -> 'journal?'": "is asked only whether it holds",
+        "_row: row.period > own -> row.period >= own": "what is in its own month is not asked for being late",
+        "_row: 1 -> 2": "later than it was booked, by one or by two",
+    },
     "corrections": {
         "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
     },

@@ -50,9 +50,9 @@ def metered(pki: PkiTree, start_ms: int) -> Session:
     return session
 
 
-def signed(session: Session) -> dict[str, str]:
+def signed(session: Session, journal: bytes = b"") -> dict[str, str]:
     return sign_meter(
-        verify_lines(session.journal),
+        verify_lines(journal or session.journal),
         identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
         assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
         pagination=11,
@@ -201,6 +201,56 @@ def test_a_bundle_of_version_1_stays_readable_and_no_other_passes_for_one(every:
     )
     with pytest.raises(VerificationError, match="version: the meter signed v2g-bundle/2, the journal has none"):
         verify_bundle(forged)
+
+
+def of_version_1(journal: bytes) -> bytes:
+    """The journal as earlier versions wrote it."""
+    writer = Journal()
+    return b"".join(
+        writer.append(
+            msgspec.structs.replace(each.data, bundle=UNSET) if isinstance(each.data, SessionStarted) else each.data,
+            each.utc_ms,
+        )
+        for each in verify_lines(journal)
+    )
+
+
+@pytest.mark.parametrize(("reasons", "count"), [([], 1), (["price"], 2)])
+def test_a_session_of_version_1_has_a_second_data_set_only_for_readings_in_between(
+    pki: PkiTree, start_ms: int, reasons: list[str], count: int
+) -> None:
+    """It may lack: version 1 does not say that it must be there. What is there has to be whole."""
+    session = Session(pki, start_ms)
+    session.start()
+    for reason in reasons:
+        read(session, 1, 1_000_000, reason)
+    session.end()
+    data = of_version_1(session.journal)
+    entries = verify_lines(data)
+    lines = signed(session, data)["import"].split("\n")
+    assert (data_sets(entries), len(lines)) == (count, count)
+    assert check_readings([], "import", entries, "E", public(session), name="f") == 0
+    assert check_readings(lines[1:], "import", entries, "E", public(session), name="f") == (3 if reasons else 0)
+    few = ocmf.sign_readings(
+        "import",
+        [("B", ends(entries, "import")[0])],
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
+        pagination=1,
+        key=session.meter.key,
+    )
+    with pytest.raises(VerificationError, match=f"f: {1 + len(reasons)} readings of the journal are not signed"):
+        check_readings([few], "import", entries, "E", public(session), name="f")
+    pair = signed(session, data)
+    files = write_bundle(
+        data,
+        ocmf_import=pair["import"],
+        ocmf_export=pair["export"].split("\n")[0],
+        chains=session.chains(),
+        key=session.charger.key,
+        created_ms=session.now,
+    )
+    assert verify_bundle(files).signed_readings == 2
 
 
 def sealed(session: Session, files: dict[str, bytes]) -> dict[str, bytes]:
