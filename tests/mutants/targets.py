@@ -196,8 +196,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "ChargerMonitor._forget: 0 -> 1 #2": _TWICE,
         "ChargerMonitor.discharge: 0 -> 1": _TWICE,
         "ChargerMonitor.discharge: 0.0 -> 1.0": _TWICE,
-        "ChargerMonitor._look: 'connected' -> 'connected?'": _TIMER,
-        "ChargerMonitor._look: 'driven' -> 'driven?'": _TIMER,
         "ChargerMonitor._look: 'voltage' -> 'voltage?'": _TIMER,
         "ChargerMonitor._look: 'flow' -> 'flow?'": _TIMER,
     },

@@ -976,6 +976,89 @@ def test_what_the_last_session_used_up_is_not_the_next_one_s() -> None:
 # -- voltage ----------------------------------------------------------------------------------------------------------
 
 
+def joined_again(monitor: ChargerMonitor, now: float) -> None:
+    """The session ends, and another one begins and closes at once."""
+    monitor.authorise(now, allowed=False)
+    monitor.authorise(now, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), now)
+    assert monitor.close(now)
+    monitor.feedback(now, closed=True)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_an_excess_of_the_last_session_is_not_the_next_one_s(direct: bool) -> None:
+    monitor = charging()
+    wrong, right = (
+        (lambda now: monitor.measured(400_000, 53_501, now), lambda now: monitor.measured(400_000, 0, now))
+        if direct
+        else (lambda now: monitor.drawn(21_151, now), lambda now: monitor.drawn(0, now))
+    )
+    wrong(T)
+    assert found(monitor, 0.5, 0.95) == []
+    right(T + 0.95)
+    joined_again(monitor, T + 0.95)
+    assert monitor.drive(FULL, T + 0.95) == FULL
+    wrong(T + 1)
+    assert found(monitor, 1.5, 1.99) == []
+    assert found(monitor, 2.0) == [Open("power_not_obeyed")]
+
+
+def test_a_command_of_the_last_session_has_its_whole_time_in_the_next() -> None:
+    monitor = charging()
+    monitor.limit("site", T, charge_w=1_000)
+    assert found(monitor, 0.2) == []
+    monitor.limit("site", T + 0.2)
+    joined_again(monitor, T + 0.2)
+    monitor.limit("site", T + 0.2, charge_w=1_000)
+    assert found(monitor, 0.3, 0.44) == []
+    assert [type(each) for each in found(monitor, 0.45)] == [Lower]
+
+
+def test_who_was_lowered_has_the_whole_time_for_the_next_limit() -> None:
+    monitor = charging()
+    monitor.limit("site", T, charge_w=10_000)
+    assert [type(each) for each in found(monitor, 0.25)] == [Lower]
+    monitor.limit("site", T + 1, charge_w=5_000)
+    assert found(monitor, 1.2, 1.24) == []
+    assert [type(each) for each in found(monitor, 1.25)] == [Lower]
+
+
+def test_who_opens_in_time_has_the_whole_time_again() -> None:
+    monitor = powered(closed_s=5.0)
+    assert found(monitor, 5.0, 5.2) == []
+    monitor.open(T + 5.2)
+    monitor.feedback(T + 5.2, closed=False)
+    monitor.request(Request(closed_s=1.0), T + 5.2)
+    assert monitor.close(T + 5.2)
+    monitor.feedback(T + 5.2, closed=True)
+    assert found(monitor, 5.3, 6.2, 6.44) == []
+    assert found(monitor, 6.45) == [Open("silent")]
+
+
+def test_what_was_commanded_before_voltage_was_asked_for_may_still_be_followed() -> None:
+    """0.25 s until the command is lowered, 0.75 s to follow it, and 0.25 s of an excess as large as this."""
+    monitor = charging()
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER), T)
+    said = {}
+    for tick in range(1, 80):
+        monitor.measured(400_000, 50_000, T + tick / 50)
+        said |= {type(each): tick / 50 for each in monitor.verdicts()}
+    assert said[Lower] == pytest.approx(0.26, abs=0.021)
+    assert said[Open] == pytest.approx(1.27, abs=0.041)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "voltage_mv", "most_ma"), [(50_000, 50_000, 1_051_000), (1, 1, 1_051_000), (1, 0, 1_051_000)]
+)
+def test_a_power_is_a_current_at_the_present_voltage(power_w: int, voltage_mv: int, most_ma: int) -> None:
+    monitor = powered(bears=Output(50_000))
+    assert monitor.drive(Output(power_w), T) == Output(power_w)
+    monitor.measured(voltage_mv, most_ma, T)
+    assert found(monitor, 1.0, 100.0) == []
+    monitor.measured(voltage_mv, most_ma + 1, T + 101)
+    assert found(monitor, 101.99, 102.0) == [Open("power_not_obeyed")]
+
+
 def test_far_more_voltage_than_the_vehicle_bears_opens_at_once() -> None:
     monitor = charging()
     measured(monitor, 495_000, 0, T)

@@ -631,6 +631,80 @@ def test_a_source_limits_what_is_asked_for() -> None:
     assert desk.monitor.drive(Output(charge_w=4_000), desk.now).charge_w == 4_000
 
 
+# -- who follows each time --------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_follows_each_lower_limit_is_let_alone() -> None:
+    """What was corrected does not count towards the next excess: of a limit, of what the charger is told, and of what
+    is signed."""
+    desk = Desk().to_power(20_000)
+    for watts in range(19_000, 9_000, -1_000):
+        desk.monitor.limit(watts)
+        desk.pass_time(0.2)
+        assert desk.monitor.drive(Output(watts), desk.now) == Output(watts)
+        desk.flow(watts)
+    for watts in range(8_000, 3_000, -1_000):
+        desk.monitor.ask(Ask(charge_w=watts), desk.now)
+        desk.pass_time(0.2)
+        desk.monitor.drive(Output(watts), desk.now)
+        desk.flow(watts)
+    assert desk.said == []
+
+
+def test_a_discharge_that_follows_each_lower_signature_is_let_alone() -> None:
+    desk = Desk(signed=True)
+    desk.monitor.signed(10_000, 1e6)
+    desk.to_closed().ask(Phase.POWER)
+    desk.monitor.signed(10_000, 1e6)
+    desk.monitor.drive(Output(0, 10_000), desk.now)
+    for watts in range(9_000, 4_000, -1_000):
+        desk.monitor.signed(watts, 1e6)
+        desk.pass_time(0.8)
+        desk.monitor.drive(Output(0, watts), desk.now)
+    assert desk.said == []
+
+
+def test_a_draw_that_follows_each_lower_request_is_let_alone() -> None:
+    desk = Desk().to_power(20_000)
+    desk.monitor.draw(20_000, desk.now)
+    for watts in range(19_000, 9_000, -1_000):
+        desk.monitor.drive(Output(watts), desk.now)
+        desk.pass_time(0.2)
+        assert desk.monitor.draw(watts, desk.now) == watts
+        desk.flow(watts)
+    assert desk.said == []
+
+
+def test_each_lower_limit_has_its_whole_time_and_takes_the_draw_along() -> None:
+    desk = Desk().to_power(20_000)
+    desk.monitor.draw(20_000, desk.now)
+    for watts in (15_000, 10_000):
+        desk.said.clear()
+        desk.monitor.limit(watts)
+        desk.pass_time(0.2)
+        assert desk.said == []
+        desk.pass_time(1.0)
+        assert [each.output.charge_w for each in desk.said] == [watts]
+        desk.flow(watts)
+
+
+@pytest.mark.parametrize(("requested_w", "most_w"), [(10_000, 11_000), (0, 0)])
+def test_the_margin_of_what_the_charger_is_told(requested_w: int, most_w: int) -> None:
+    for watts, lowered in ((most_w, False), (most_w + 1, True)):
+        desk = Desk().to_power(20_000)
+        desk.monitor.drive(Output(watts), desk.now)
+        desk.flow(watts)
+        desk.monitor.ask(Ask(charge_w=requested_w), desk.now)
+        desk.pass_time(1.0)
+        assert [each.reason for each in desk.said] == ["not_requested"] * lowered
+
+
+def test_a_message_may_limit_the_draw() -> None:
+    desk = Desk().to_power(4_000)
+    desk.monitor.ask(Ask(limit_w=5_000), desk.now)
+    assert desk.monitor.drive(Output(charge_w=11_000), desk.now).charge_w == 5_000
+
+
 def test_discharge_is_signed_for_where_it_has_to_be() -> None:
     desk = Desk(signed=True).to_power(0, 10_000)
     desk.monitor.signed(10_000, 205.0)
