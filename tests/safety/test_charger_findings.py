@@ -21,11 +21,11 @@ from secc.session.d20 import ac as d20_ac
 from secc.session.d20 import loop, renegotiation, session, side_streams, stop, wpt
 from secc.session.session import ChargerSession
 from secc.session.stages import Planned
-from tests.safety.judged.rig import Rig, rig
+from tests.safety.judged.rig import ENERGY_W, Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
 from v2g.energy import discharge_gate
-from v2g.energy.limits import OPERATOR, GridResponse, Limit
+from v2g.energy.limits import OPERATOR, GridResponse, Limit, Setpoint
 from v2g.hardware import interlock
 from v2g.hardware.simulation import StageModel
 from v2g.iec61851.pilot import PilotState
@@ -422,6 +422,19 @@ async def _no_session_closes_its_contactor_in_a_trip_of_the_grid(found: Rig) -> 
     with contextlib.suppress(AssertionError):  # the monitor ends the session
         await found.to(State.AC_CHARGE_LOOP)
     await found.stays_off(3.0, looping=True)
+
+
+def ignores_setpoints(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(power, "_towards", lambda setpoint, powers: powers)
+
+
+@case(ignores_setpoints, "dc", "acdp")
+async def _no_more_flows_than_a_set_point(found: Rig) -> None:
+    await found.charge()
+    for version, watts in enumerate((4_000, 0), 2):
+        found.tell(ports.SetpointChanged(Setpoint(power_w=watts, source="csms", version=version)))
+        await found.go_on(1.5)
+        assert abs(found.car.power_w - watts) <= ENERGY_W, found.car.power_w
 
 
 # -- 7: the rest of the loop ------------------------------------------------------------------------------------------

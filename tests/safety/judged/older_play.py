@@ -22,7 +22,7 @@ from secc.session.edition import Edition
 from secc.session.session import ChargerSession
 from tests.safety.judged import play as player
 from tests.safety.judged.older_rule import OlderJudge
-from tests.safety.judged.play import MILD, TOLD, Play, Variant, said
+from tests.safety.judged.play import IN_TURNS, MILD, TOLD, Play, Variant, said
 from tests.safety.judged.rig import UTC_MS
 from tests.safety.judged.steps import Chances, Step, script, walk
 from tests.secc.session.d2 import bench as d2
@@ -268,6 +268,7 @@ def _chances(word: EditionWord) -> Chances:
         "fit": (18, lambda chance: [("fit", chance.randrange(1000))]),
         "wait": (12, lambda chance: [("wait", chance.choice((0.05, 0.2, 0.4, 0.8, 2.2, 3.0)))]),
         "long": (1, lambda chance: [("wait", chance.choice((8.0, 65.0)))]),
+        "in turns": IN_TURNS,
         "say": (2, lambda chance: [chance.choice(SAYS[word])]),
         "mild": (30, lambda chance: [chance.choice(mild)]),
         "harsh": (5, lambda chance: [chance.choice(DONE)]),

@@ -20,7 +20,7 @@ from secc.session import ports
 from tests import patient
 from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, controllers, grid_signal, program
 from tests.safety.judged.pilot_rule import PilotJudge
-from tests.safety.judged.play import LOOK_S, SENSED_S
+from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S
 from tests.safety.judged.steps import Chances, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import GridResponse
@@ -52,7 +52,7 @@ MUCH_W: Final = 30_000
 SOON: Final = replace(FAST, evse_slac_init_s=1.0)
 """A charge point that does not wait long for a vehicle to match."""
 
-UNSOUND: Final = ("fault", "report", "break", "draw")
+UNSOUND: Final = ("fault", "report", "break", "draw", "in_turns")
 """After these steps something is wrong that the safety monitor may speak of; in a sound charger it is silent."""
 
 
@@ -142,6 +142,14 @@ class PilotPlay:
 
     def do_draw(self, watts: int, obeys: bool = True, late_s: float = 0.0) -> None:
         self.found.car.draw(watts, obeys=obeys, late_s=late_s)
+
+    async def do_in_turns(self, watts: int, on_s: float, off_s: float, times: int) -> None:
+        """Draw so much, whatever is shown, and obey again in turns."""
+        for _ in range(times):
+            self.do_draw(watts, obeys=False)
+            await asyncio.sleep(on_s)
+            self.do_draw(CAR_W)
+            await asyncio.sleep(off_s)
 
     # -- back end and grid
 
@@ -333,6 +341,13 @@ _CHANCES: Final[Chances] = {
     "mild": (40, lambda chance: [chance.choice(MILD)]),
     "wait": (30, lambda chance: [("wait", chance.choice((0.02, 0.05, 0.2, 0.5, 1.2, 3.0, 6.0)))]),
     "long": (2, lambda chance: [("wait", chance.choice((35.0, 65.0)))]),
+    "in turns": (
+        2,
+        lambda chance: [
+            *_CHARGING,
+            ("in_turns", chance.choice((-22_000, -6_000, MUCH_W)), *chance.choice(DIPS), chance.randint(2, 6)),
+        ],
+    ),
     "harsh": (6, lambda chance: [chance.choice(TOLD)]),
     "anew": (4, lambda chance: [("unplug",), ("wait", chance.choice((0.05, 0.5, 3.0))), *_CHARGING]),
 }

@@ -11,7 +11,7 @@ has had its time.
 from typing import Final
 
 from tests.safety.judged.rule import GRACE_S
-from tests.safety.judged.steps import Since
+from tests.safety.judged.steps import InTurns, Lately, Since
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 
@@ -28,6 +28,9 @@ INTERVAL_S: Final = 5.0 + GRACE_S
 """Until a smaller current is shown: duty cycles follow each other after 5 s at the earliest."""
 FOLLOW_S: Final = 5.0 + 1.0 + GRACE_S + LOOK_S
 """How long a vehicle may draw more than is shown, or give back, before it is cut off."""
+IN_TURNS_S: Final = 2.0
+"""How long in 20 s together a vehicle may draw more than was shown in the time to follow, or give back: half a second
+and a look before it is cut off, the contactor, and once more after it."""
 
 LEAST_W: Final = 6 * 3 * 230
 """Less than 6 A a phase cannot be shown: then nothing may flow."""
@@ -39,7 +42,7 @@ class PilotJudge:
 
     def __init__(self, *, ventilation: bool, most_w: int) -> None:
         self._ventilation, self._most_w = ventilation, most_w
-        self._since = Since()
+        self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
         self._shows: PilotState | None = None
         self._sound = True
         self._faults: set[str] = set()
@@ -94,6 +97,10 @@ class PilotJudge:
         over = self._since.over
         allowed = self.allowed_w
         why = self._broken
+        most_w = self._lately.most("shown", shown_w, 5.5, now)
+        astray = power_w > most_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
+        in_turns = self._in_turns.over("strays", astray and not stuck, IN_TURNS_S, now)
+        self._blame(in_turns, f"in turns: {power_w} W flow, {most_w:.0f} W are shown")
         free = not stuck  # who could not be cut off has all the time again once it can be: no clock stands meanwhile
         wire, ended = closed and self._wire_forbids, closed and not allowed
         strays = power_w > shown_w * 1.05 + MARGIN_W or power_w < -MARGIN_W

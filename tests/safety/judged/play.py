@@ -538,6 +538,15 @@ def command(kind: Kind, steps: Sequence[Step], *, scheduled: bool = False) -> st
     return script("tests.safety.judged.play", (kind, "scheduled") if scheduled else (kind,), steps)
 
 
+IN_TURNS: Final[tuple[int, Callable[[random.Random], Sequence[Step]]]] = (
+    2,
+    lambda chance: [
+        ("charge",),
+        ("in_turns", chance.choice((-22_000, -6_000, 22_000)), *chance.choice(DIPS), chance.randint(2, 6)),
+    ],
+)
+"""Dips of every duty cycle, in a walk."""
+
 _CHANCES: Final[Chances] = {
     "onward": (6, lambda chance: [("onward",)] * chance.randint(1, 4)),
     "charge": (12, lambda _: [("charge",), ("loop", 0.5)]),
@@ -547,13 +556,7 @@ _CHANCES: Final[Chances] = {
     "wait": (12, lambda chance: [("wait", chance.choice((0.05, 0.2, 0.4, 0.8, 1.2, 3.0)))]),
     "long": (1, lambda chance: [("wait", chance.choice((8.0, 65.0)))]),
     "say": (2, lambda chance: [chance.choice(SAID)]),
-    "in turns": (
-        2,
-        lambda chance: [
-            ("charge",),
-            ("in_turns", chance.choice((-22_000, -6_000, 22_000)), *chance.choice(DIPS), chance.randint(2, 6)),
-        ],
-    ),
+    "in turns": IN_TURNS,
     "mild": (30, lambda chance: [chance.choice(MILD)]),
     "harsh": (5, lambda chance: [chance.choice(TOLD)]),
 }

@@ -26,8 +26,8 @@ from tests.safety.controllers import UTC_MS, grid_signal
 from tests.safety.judged.pause_play import SITE_W, PausePlay
 from tests.safety.judged.play import LOOK_S
 from tests.safety.judged.rig import rig
-from tests.safety.judged.rule import FOLLOW_S, POWER_S
-from tests.safety.judged.steps import Chances, Since, Step, script, told, walk
+from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, POWER_S
+from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand
@@ -40,6 +40,8 @@ TICK_S: Final = 0.1
 TIMEOUT_S: Final = 20.0
 """A word of the energy manager holds for so long, unless it says for how long."""
 FALLBACK: Final = (6_000, 0)
+FOLLOWS_S: Final = 0.75
+"""Until a bound that has changed is followed, where what is shared is shared out first."""
 MARGIN_W: Final = 550
 """Of each EVSE: what sensors and control may be wrong by."""
 
@@ -48,7 +50,7 @@ class SiteJudge:
     """Of the sum. What anybody allows is W into all vehicles together, and out of them."""
 
     def __init__(self, *, evses: int, mains: bool) -> None:
-        self._evses, self._since = evses, Since()
+        self._evses, self._since, self._in_turns, self._lately = evses, Since(), InTurns(), Lately()
         self._slack_s = (FOLLOW_S if mains else POWER_S) + 3 * TICK_S
         self._limits: dict[str, tuple[float, float]] = {}
         self._word: tuple[tuple[float, float], float] = (FALLBACK, float("inf"))
@@ -71,7 +73,10 @@ class SiteJudge:
             ("into them", "out of them"), sums, map(min, zip(*every, strict=True)), strict=True
         ):
             over = flows > most * 1.05 + MARGIN_W * self._evses
-            if self._since.over(name, over, self._slack_s, now):
+            lately = self._lately.most(name, most, self._slack_s + FOLLOWS_S, now)
+            astray = flows > lately * 1.05 + MARGIN_W * self._evses
+            in_turns = self._in_turns.over(name, astray, IN_TURNS_S * self._evses, now)
+            if self._since.over(name, over, self._slack_s, now) or in_turns:
                 self.wrong.append(f"{flows} W {name}, {most:.0f} allowed: {list(watts)}")
 
 

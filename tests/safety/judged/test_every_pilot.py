@@ -128,6 +128,11 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
         (("profile", 7_000), ("draw", 22_000, False), ("wait", 14.0)),
         "W flow",
     ),
+    "a vehicle draws too much in turns": (
+        lets_vehicles_draw,
+        (("profile", 7_000), ("wait", 6.0), ("in_turns", 22_000, 4.5, 0.3, 4)),
+        "in turns: 21999 W flow",
+    ),
     "B does not open": (overlooks_the_pilot, (("pilot", "B"), ("wait", 1.0)), "the wire shows PilotState.B"),
 }
 

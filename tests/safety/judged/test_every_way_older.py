@@ -10,7 +10,9 @@ from typing import Final
 import pytest
 
 from pki_tools.tree import PkiTree
+from secc.hardware import ac, dc
 from secc.hardware.parts import Kind
+from secc.session.d2 import ac as d2_ac
 from secc.session.d2 import charging
 from secc.session.stages import Charging
 from secc.session.v2g_message import delivery, loop
@@ -100,6 +102,12 @@ def drives_what_it_can(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loop, "milliamperes", lambda number: 60_000)
 
 
+def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dc.DcEvse, "_watch_current", lambda self: None)
+    patch.setattr(ac.AcEvse, "_watch_output", lambda self: None)
+    patch.setattr(d2_ac, "overdraw", lambda stage, context: (stage, 0, ""))
+
+
 def goes_on_while_it_negotiates(patch: pytest.MonkeyPatch) -> None:
     def goes_on(stage: Charging, context: RequestContext) -> Answered:
         return Answered(delivery.power_response(Phase.ENERGY, context), stage)
@@ -114,6 +122,7 @@ HARMS: Final[dict[str, Harm]] = {
     "a limit is not obeyed": (forgets_limits, WAYS, (("limit", "operator", 0, 0), ("loop", 7.0)), "0 allowed"),
     "an error does not count": (ignores_errors, _DC, (("errs", ERRORS[0]), ("loop", 2.0)), "0 allowed"),
     "more than the vehicle asks for": (drives_what_it_can, _DC, (("loop", 2.0),), "8000 allowed"),
+    "power back in turns": (flow_is_not_compared, WAYS, (("in_turns", -60_000, 0.5, 0.5, 9),), "back in turns"),
     "power while parameters are exchanged": (
         goes_on_while_it_negotiates,
         (("2", "dc"),),
