@@ -145,6 +145,7 @@ class Session:
         def trace(frame: Any, _event: str, _arg: Any) -> Any:
             return local if frame.f_code.co_filename == file else None
 
+        _forget(sys.modules[self._target.module])
         began = time.process_time()
         sys.settrace(trace)
         try:
@@ -206,8 +207,14 @@ def _swap(module: ModuleType, mutant: Mutant) -> None:
     while not isinstance(found, FunctionType):
         found = found.fget if isinstance(found, property) else inspect.unwrap(getattr(found, "__func__", found))
     found.__code__ = code
+    _forget(module)
+
+
+def _forget(module: ModuleType) -> None:
+    """Clear its caches: each test reaches what they would have spared it, and none holds anything of before a
+    mutant."""
     for each in vars(module).values():
-        if hasattr(each, "cache_clear"):  # filled without the mutant
+        if hasattr(each, "cache_clear"):
             each.cache_clear()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.safety.agreement import Agreement, Errors
+from v2g.safety.agreement import BUDGET_S, LONGEST_S, SLOT_S, Agreement, Errors
 
 MOST_W = 150_000
 STEP_S = 0.1
@@ -97,3 +97,137 @@ def test_a_step_of_a_late_meter_is_found_that_much_later() -> None:
 def test_a_meter_that_gives_nothing_is_not_compared() -> None:
     agreement = Agreement(Errors(), MOST_W)
     assert not any(agreement.differ(100_000, None, 0.0, number * STEP_S) for number in range(600))
+
+
+# -- each bound by itself
+
+NOW = Errors(late_s=0.0)
+
+
+def found_in(shown: Callable[[float], int], read: Callable[[float], int], errors: Errors, read_at: float = 99.0) -> int:
+    """Return the 10 ms in which they differ, each value being read at once until `read_at`."""
+    agreement = Agreement(errors, MOST_W)
+    for number in range(2_000):
+        now = number / 100
+        if agreement.differ(shown(now), read(min(now, read_at)), min(now, read_at), now):
+            return number
+    raise AssertionError("never found")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("most_w", "errors", "shown_w", "read_w"),
+    [
+        (MOST_W, Errors(), 100_000, 104_797),  # 750 W, 3 % and 1 %
+        (10_000, Errors(), 0, 202),  # 200 W at least
+        (MOST_W, Errors(stage_percent=0, meter_percent=0, offset_permille=2), 50_000, 50_300),
+        (MOST_W, Errors(stage_percent=0, meter_percent=10, offset_permille=0), 0, 222),
+    ],
+)
+def test_errors_up_to_the_margin_are_believed_and_more_is_found_in_the_budget(
+    most_w: int, errors: Errors, shown_w: int, read_w: int, sign: int
+) -> None:
+    def differ(second_w: int) -> list[bool]:
+        agreement = Agreement(errors, most_w)
+        return [agreement.differ(sign * shown_w, sign * second_w, now, now) for now in (0.0, BUDGET_S - 0.1, BUDGET_S)]
+
+    assert BUDGET_S == 2.0
+    assert differ(read_w) == [False, False, False]
+    assert differ(read_w + 1) == [False, False, True]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("read_w", "found"), [(-104_797, False), (-104_798, True), (54_292, False), (54_293, True)])
+def test_what_was_shown_of_both_signs_is_believed_and_its_error_is_of_the_greater_one(
+    sign: int, read_w: int, found: bool
+) -> None:
+    agreement = Agreement(Errors(), MOST_W)
+    shown = [sign * (-100_000 if number % 2 else 50_000) for number in range(60)]
+    differ = [agreement.differ(watts, sign * read_w, each / 10, each / 10) for each, watts in enumerate(shown)]
+    assert any(differ[20:]) is found
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("errors", "late_s"), [(NOW, 0.0), (Errors(late_s=0.5), 0.5), (Errors(), 1.0)])
+def test_what_was_shown_is_believed_until_its_slot_has_passed_and_what_is_late(
+    sign: int, errors: Errors, late_s: float
+) -> None:
+    """The slot of the jump at 3.00 s ends at 3.05 s; far beyond the margin, a quarter of the budget is left."""
+    found = found_in(lambda now: 0 if now >= 3.0 else sign * 100_000, lambda _: sign * 100_000, errors)
+    assert found == pytest.approx(300 + 5 + 1 + 100 * late_s + 50, abs=1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_shown_now_is_believed_at_once(sign: int) -> None:
+    """Looked at seldom, and always higher."""
+    agreement = Agreement(NOW, MOST_W)
+    for number in range(8):
+        watts, now = sign * 20_000 * number, 0.6 * number
+        assert not agreement.differ(watts, watts, now, now)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_jump_is_believed_of_both_sides_at_once(sign: int) -> None:
+    """Between two looks it has shown both, and everything between them."""
+    agreement = Agreement(NOW, MOST_W)
+    assert not agreement.differ(0, 0, 0.0, 0.0)
+    assert not agreement.differ(sign * 100_000, 0, 0.5, 0.5)
+    assert not agreement.differ(sign * 100_000, 0, 0.5, 1.0)
+    assert not agreement.differ(sign * 100_000, 0, 0.5, 1.5)
+
+
+@pytest.mark.parametrize("spike_w", [100_000, -100_000])
+@pytest.mark.parametrize("at", [0.0, 4.0])
+def test_a_moment_within_a_slot_is_believed_while_the_meter_is_late(spike_w: int, at: float) -> None:
+    agreement, spike = Agreement(Errors(late_s=1.0), MOST_W), (0, spike_w, 0)
+    for before in range(round(at / STEP_S)):
+        assert not agreement.differ(0, 0, before * STEP_S, before * STEP_S)
+    for number, watts in enumerate(spike):
+        now = at + number * SLOT_S / 3
+        assert not agreement.differ(watts, 0, now, now)
+    differ = [agreement.differ(0, spike_w, at + each / 10, at + each / 10) for each in range(1, 20)]
+    assert differ.index(True) in (15, 16)  # 0.05 s, 1 s and 0.5 s later
+
+
+@pytest.mark.parametrize("late_s", [0.0, 1.0])
+def test_samples_of_one_slot_are_kept_until_it_ends(late_s: float) -> None:
+    """A jump within a slot is believed no longer than what it began with."""
+    agreement = Agreement(Errors(late_s=late_s), MOST_W)
+    for now, watts in ((0.0, 0), (0.5, 0), (1.0, 0), (1.02, 100_000), (1.04, 100_000)):
+        assert not agreement.differ(watts, 0, now, now)
+    read_at = 1.055 + late_s
+    assert not agreement.differ(100_000, 0, read_at, read_at)
+    assert agreement.differ(100_000, 0, read_at, read_at + 0.51)
+
+
+def test_a_slot_ends_before_what_is_shown_at_its_end() -> None:
+    agreement = Agreement(NOW, MOST_W)
+    for now, watts in ((0.0, 0), (SLOT_S, 100_000)):
+        assert not agreement.differ(watts, 0, now, now)
+    assert not agreement.differ(100_000, 0, 0.09, 0.6)
+    assert not agreement.differ(100_000, 0, 0.09, 1.2)
+
+
+@pytest.mark.parametrize(("read_at", "found"), [(1.0 + SLOT_S, False), (1.06, True)])
+def test_a_slot_counts_as_long_as_something_was_read_in_it(read_at: float, found: bool) -> None:
+    agreement = Agreement(NOW, MOST_W)
+    for now, watts in ((0.0, 0), (1.0, 100_000)):
+        assert not agreement.differ(watts, 0, now, now)
+    assert not agreement.differ(100_000, 0, read_at, 2.0)
+    assert agreement.differ(100_000, 0, read_at, 2.6) is found
+
+
+def test_a_meter_without_a_new_reading_is_waited_for_so_long_and_no_longer() -> None:
+    found = found_in(lambda now: 100_000 if now >= 1.0 else 0, lambda _: 0, NOW, read_at=0.5)
+    assert LONGEST_S == 5.0
+    assert 650 <= found <= 657  # 5.5 s after the end of the slot in which it jumped
+
+
+def test_what_differed_before_there_was_no_reading_counts_no_more() -> None:
+    agreement = Agreement(NOW, MOST_W)
+    for now in (0.0, 0.4):
+        assert not agreement.differ(0, 100_000, now, now)
+    assert agreement.differ(0, None, 0.4, 0.45) is False
+    for now in (0.5, 0.9):
+        assert not agreement.differ(0, 100_000, now, now)
+    assert agreement.differ(0, 100_000, 1.0, 1.0)

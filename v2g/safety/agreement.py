@@ -47,8 +47,10 @@ class Agreement:
         self._excess = Excess()
 
     def differ(self, first_w: int, second_w: int | None, read_at: float, now: float) -> bool:
-        """Return whether they differ for too long. The second one was read at `read_at`; None: there is none now, and
-        what came before counts no more."""
+        """Return whether they differ for too long.
+
+        The second one was read at `read_at`, not after `now`; None: there is none, and what came before counts no more.
+        """
         shown = self._shown
         if shown and now < shown[-1][0]:
             end, least, most = shown[-1]
@@ -58,13 +60,13 @@ class Agreement:
             shown.append((now + SLOT_S, min(before, first_w), max(before, first_w)))
         self._last_w = first_w
         oldest = max(read_at, now - LONGEST_S) - self._errors.late_s
-        while len(shown) > 1 and shown[0][0] < oldest:
+        while shown[0][0] < oldest:  # the latest slot ends after now
             shown.popleft()
         if second_w is None:
             self._excess = Excess()
             return False
         least, most = min(each[1] for each in shown), max(each[2] for each in shown)
-        beyond = max(0, second_w - most, least - second_w)
+        beyond = max(second_w - most, least - second_w)
         errors = self._errors
         percent = errors.stage_percent * max(abs(least), abs(most)) + errors.meter_percent * abs(second_w)
         margin = self._least_w + int(percent / 100)

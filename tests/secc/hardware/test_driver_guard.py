@@ -240,6 +240,24 @@ def test_faults_of_a_driver_pass_by_their_codes_and_no_others() -> None:
     assert failures == ["EnergyMeter.on_fault: ValueError: 'burns' is not a fault"]
 
 
+@pytest.mark.parametrize("reported", [("meter_lost",), ("meter_lost", True, "since")])
+def test_a_report_with_other_values_than_declared_is_not_passed_on(reported: tuple[Any, ...]) -> None:
+    failures, passed = list[str](), list[Any]()
+    meter = Meter()
+    meter.on_fault = lambda callback: callback(*reported)  # type: ignore[method-assign]
+    guarded(meter, EnergyMeter, failures.append).on_fault(lambda *values: passed.append(values))
+    assert not passed
+    assert [each.partition(" ")[0] for each in failures] == ["EnergyMeter.on_fault:"]
+
+
+def test_a_cut_that_fails_asks_nothing_of_the_charger() -> None:
+    """The watchdog's thread cuts, perhaps because the charger hangs."""
+    failures: list[str] = []
+    part = type("Stuck", (), {"closed": False, "cut": fails, "on_change": fails, "set": fails})()
+    guarded(part, Contactor, failures.append).cut()  # type: ignore[call-arg]
+    assert not failures
+
+
 class Insulation:
     """Measures what it is told."""
 
