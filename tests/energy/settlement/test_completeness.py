@@ -37,7 +37,7 @@ def received(session: Session, **changed: Any) -> JournalReceived:
 def receipted(session: Session, key: SoftwareKey = OPERATOR, **changed: Any) -> dict[str, bytes]:
     statement = received(session, **changed)
     receipt = JournalReceipt(received=statement, seal=seal(statement, key))
-    return {**session.bundle(), RECEIPT: canonical(receipt)}
+    return {**session.bundle(), "receipt.json": canonical(receipt)}
 
 
 def test_without_the_vehicles_signature_of_the_end_only_the_readers_operator_makes_a_bundle_complete(
@@ -104,6 +104,12 @@ def test_a_forged_or_broken_receipt_is_refused(finished: Session) -> None:
         with pytest.raises(VerificationError, match=why) as error:
             verify_bundle({**finished.bundle(), RECEIPT: data})
         assert error.value.where == RECEIPT
+
+
+def test_a_receipt_with_a_key_that_is_none_says_so(finished: Session) -> None:
+    made = OperatorSeal(public_key=b"key", signature=b"")
+    with pytest.raises(VerificationError, match="books:1: the operator's signature: no public key"):
+        check_seal(received(finished), made, where="books:1")
 
 
 def test_a_signature_of_one_statement_is_none_of_another_kind(finished: Session) -> None:
