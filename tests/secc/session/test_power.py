@@ -700,6 +700,21 @@ def test_where_nothing_is_permitted_only_the_sensor_s_error_is(margin_w: int, wa
     assert overdraw(case.stage, case.context)[2] == ("warn" if violated else "")
 
 
+@pytest.mark.parametrize(("warn_s", "warned_s"), [(2.0, 2.0), (5.0, 5.0), (10.0, 6.25)])
+def test_a_lower_power_may_be_followed_for_five_seconds_or_until_it_is_warned(warn_s: float, warned_s: float) -> None:
+    """What is exceeded then counts four times where it is as large as this."""
+    config = msgspec.structs.replace(CONFIG, profile=ProfileRules(warn_s=warn_s))
+    flow, warned = Flow(), []
+    for step in range(120):
+        now = step / 10
+        allowed = SetAcOutput(charge_w=1_000 if step > 10 else 10_000, discharge_w=0, power_w=None)
+        case = Case("ac", output=allowed, flow=flow, now=now, measured=Measured(0, 0, power_w=10_000), config=config)
+        stage, _, level = overdraw(case.stage, case.context)
+        flow = stage.flow
+        warned += [now] if level else []
+    assert warned[0] - 1.1 == pytest.approx(warned_s + 0.1, abs=0.11)
+
+
 def overdrawn(*, on_s: float, off_s: float, watts: int) -> float | None:
     """Return when a vehicle is disconnected that draws more than nothing in turns, each half second; 1 h at most."""
     flow = Flow()
