@@ -11,7 +11,7 @@ from secc.session import ports
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import ServiceChanged
-from v2g.hardware.interfaces import Contactor, OnFault
+from v2g.hardware.interfaces import OFF, Contactor, Demand, OnFault, StageReport
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command
@@ -244,3 +244,152 @@ class Broken:
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
         """It never changes."""
+
+
+class Switch:
+    """A contactor that obeys, and tells."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[bool], None]] = []
+        self.cuts = 0
+
+    def set(self, *, closed: bool) -> None:
+        self.closed = closed
+        for each in self.listeners:
+            each(closed)
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        self.listeners.append(callback)
+
+    def cut(self) -> None:
+        self.cuts += 1
+
+
+class Stage:
+    """A power stage that notes what it is to drive, and reports nothing by itself."""
+
+    present = StageReport(400_000, 0)
+    max_var = 7
+
+    def __init__(self) -> None:
+        self.driven: list[Demand] = []
+        self.listeners: list[Callable[[StageReport], None]] = []
+        self.faults: list[OnFault] = []
+        self.reactive = self.cuts = 0
+
+    def drive(self, demand: Demand) -> None:
+        self.driven.append(demand)
+
+    def react(self, var: int) -> None:
+        self.reactive = var
+
+    def on_report(self, callback: Callable[[StageReport], None]) -> None:
+        self.listeners.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        self.faults.append(callback)
+
+    def cut(self) -> None:
+        self.cuts += 1
+
+
+def test_a_contactor_closes_only_as_permitted_and_passes_all_else() -> None:
+    async def scenario(place: Place) -> None:
+        switch, moved = Switch(), list[bool]()
+        wrapped = place.channel.contactor(switch)
+        wrapped.on_change(moved.append)
+        wrapped.set(closed=True)
+        assert (switch.closed, wrapped.closed, moved) == (True, True, [True])
+        wrapped.set(closed=False)
+        assert (switch.closed, wrapped.closed, moved) == (False, False, [True, False])
+        wrapped.cut()
+        assert switch.cuts == 1
+        place.evse.fault("isolation_low", active=True)
+        wrapped.set(closed=True)
+        assert not switch.closed
+
+    run(scenario)
+
+
+def test_a_contactor_that_closes_by_itself_is_opened_and_named() -> None:
+    async def scenario(place: Place) -> None:
+        switch, told = Switch(), list[tuple[str, bool]]()
+        place.evse.on_fault(lambda word, active: told.append((word, active)))
+        place.channel.contactor(switch)
+        place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
+        switch.set(closed=True)
+        await asyncio.sleep(1.0)
+        assert not switch.closed
+        opened = [each for each in place.events if (each.stage, each.name) == ("safety", "opened")]
+        assert opened[0].data == {"reason": "contactor_welded"}
+        assert ("contactor_welded", True) in told
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("demand", "passed"),
+    [
+        (Demand(400_000, 50_000, 20_000), Demand(400_000, 50_000, 5_000)),
+        (Demand(400_000, 0, 0), Demand(400_000, 0, 0)),
+        (Demand(400_000, -30_000, 9_000), Demand(400_000, -30_000, 3_000)),
+    ],
+)
+def test_a_stage_drives_what_is_permitted_of_its_direction(demand: Demand, passed: Demand) -> None:
+    async def scenario(place: Place) -> None:
+        changed = ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")
+        place.channel.command(ports.Journal(changed))
+        switch, stage = Switch(), Stage()
+        place.channel.contactor(switch).set(closed=True)
+        wrapped = place.channel.stage(stage)
+        place.channel.fact(ports.LimitChanged(limit=Limit(source="site", charge_w=5_000, discharge_w=3_000)))
+        wrapped.drive(demand)
+        assert stage.driven[-1] == passed
+        place.evse.fault("isolation_low", active=True)
+        await asyncio.sleep(0.8)
+        assert stage.driven[-1] == OFF
+        assert not switch.closed
+
+    run(scenario)
+
+
+def test_a_stage_passes_all_else() -> None:
+    async def scenario(place: Place) -> None:
+        stage, heard = Stage(), list[Any]()
+        wrapped = place.channel.stage(stage)
+        wrapped.on_report(heard.append)
+        wrapped.on_fault(lambda *fault: heard.append(fault))
+        wrapped.react(5)
+        wrapped.cut()
+        assert (wrapped.present, wrapped.max_var, stage.reactive, stage.cuts) == (stage.present, 7, 5, 1)
+        for report in stage.listeners:
+            report(stage.present)
+        for fault in stage.faults:
+            fault("module_failed", True)  # noqa: FBT003
+        assert heard == [stage.present, ("module_failed", True)]
+
+    run(scenario)
+
+
+def test_a_driven_stage_that_reports_nothing_has_failed_after_a_second() -> None:
+    async def scenario(place: Place) -> None:
+        switch, stage, told = Switch(), Stage(), list[str]()
+        place.evse.on_fault(lambda word, _: told.append(word))
+        place.channel.contactor(switch).set(closed=True)
+        wrapped = place.channel.stage(stage)
+        await asyncio.sleep(3.0)
+        assert not told  # it is not driven
+        wrapped.drive(Demand(400_000, 1_000, 400))
+        await asyncio.sleep(0.95)
+        assert not told
+        for report in stage.listeners:
+            report(stage.present)
+        await asyncio.sleep(0.9)
+        assert not told
+        await asyncio.sleep(0.2)
+        assert told == ["charger_failed"]
+        assert (stage.cuts, switch.cuts) == (1, 1)
+
+    run(scenario)
