@@ -705,6 +705,29 @@ def test_a_message_may_limit_the_draw() -> None:
     assert desk.monitor.drive(Output(charge_w=11_000), desk.now).charge_w == 5_000
 
 
+@pytest.mark.parametrize("what", ["current", "driven", "told", "drawn"])
+def test_what_the_last_session_used_up_is_not_the_next_one_s(what: str) -> None:
+    desk = Desk().to_power(20_000)
+    desk.monitor.draw(20_000, desk.now)
+    for seconds in (0.9 if what == "current" else 0.2, 0.2):
+        if what == "current":
+            desk.inlet = (400_000, 54_000)
+        elif what == "driven":
+            desk.monitor.limit(15_000)
+        elif what == "told":
+            desk.monitor.ask(Ask(charge_w=15_000), desk.now)
+        else:
+            desk.monitor.drive(Output(15_000), desk.now)
+        desk.pass_time(seconds)
+        assert desk.said == []
+        desk.flow(20_000)
+        desk.monitor.end()
+        desk.monitor.begin()
+        desk.ask(Phase.POWER)
+        desk.monitor.drive(Output(20_000), desk.now)
+        desk.monitor.draw(20_000, desk.now)
+
+
 def test_discharge_is_signed_for_where_it_has_to_be() -> None:
     desk = Desk(signed=True).to_power(0, 10_000)
     desk.monitor.signed(10_000, 205.0)
