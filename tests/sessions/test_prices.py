@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -37,6 +37,8 @@ from v2g.pki.keys import load_key
 
 Join = Callable[..., Joined]
 QUARTER = 900_000
+SELLING: Final = DischargeConfig(departure_reserve_s=60, command_validity_ms=60_000, command_renew_ms=30_000)
+"""A loop of these sessions lasts 20 s of the simulated clock: commands have to outlive it."""
 PLAN = (ProgramStep(do="plan"),)
 
 
@@ -139,7 +141,7 @@ def test_energy_is_given_back_when_that_is_paid_well(join: Join) -> None:
         energy="DC_BPT",
         tariff=Tariff(currency="EUR", slots=tuple(prices), version=1),
         charger=SeccConfig(control_modes=(ControlMode.SCHEDULED,)),
-        vehicle={"discharge": DischargeConfig(departure_reserve_s=60)},
+        vehicle={"discharge": SELLING},
     )
     joined.run()
     assert joined.evcc_reason == "finished"
@@ -362,7 +364,7 @@ def test_in_dynamic_mode_energy_is_given_back_under_signed_terms_that_pay(join: 
         kind="DC_BPT",
         soc=75.0,
         tariff=Tariff(currency="EUR", slots=tuple(slots), version=1),
-        vehicle={"discharge": DischargeConfig(departure_reserve_s=60)},
+        vehicle={"discharge": SELLING},
     )
     joined.run()
     assert joined.evcc_reason == "finished"

@@ -15,6 +15,7 @@ from csms.api.http.problems import conflict
 from csms.db.queries import reviews as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.journals import SafeName
+from v2g import typed_json
 from v2g.errors import VerificationError
 
 _OPEN: Final[tuple[rows.State, ...]] = ("waiting", "quarantined")
@@ -95,7 +96,7 @@ async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> S
 
     The audit log has caller and note. Releasing a released one again changes nothing.
     """
-    known = msgspec.convert(await _found(call, parameters), rows.Review)
+    known = typed_json.convert(await _found(call, parameters), rows.Review)
     try:
         settled = await call.services.bookkeeper.release(known.station_id, known.session_id)
     except VerificationError as error:
@@ -121,7 +122,7 @@ async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> S
 )
 async def reject_journal(call: Call, parameters: OneReview, body: Verdict) -> ShownReview:
     """Reject a journal in quarantine: it is never booked. Rejecting a rejected one again changes nothing."""
-    known = msgspec.convert(await _found(call, parameters), rows.Review)
+    known = typed_json.convert(await _found(call, parameters), rows.Review)
 
     def refuse(connection: Connection, before: ShownReview | None) -> None:
         if before is None or before.state != "rejected":
