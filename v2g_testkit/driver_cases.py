@@ -445,6 +445,7 @@ async def _self_test(parts: BoardParts, _: Bench) -> str:
     pilot = parts.pilot
     if pilot is not None:
         await _until(lambda: pilot.state is not PilotState.F, PILOT_S, "the pilot does not leave F")
+        await asyncio.sleep(PILOT_S / 4)  # it may not have measured yet
         if pilot.state.connected:
             raise Inapplicable("a vehicle is connected")
     before = None if parts.pilot is None else (parts.pilot.state, parts.pilot.duty_percent)
