@@ -147,6 +147,7 @@ _TRUTH = "is asked only for being true"
 _TWICE = "power 0 and an end in the past are two reasons for nothing, of which one is enough"
 _WORD: Final = "members of an enumeration are compared, and never written"
 _STANDS = "a decision that is in order has an offer"
+_AMPERE = "a thousandth of an ampere is within each margin"
 _MET = "whatever meets the deadline takes it away"
 _EARLIER = "of earlier terms come cuts at which no price changes, and neighbours of one price are one line"
 _SLOWLY = "a day of 24 hours comes to the same when its clock is looked at every minute"
@@ -199,23 +200,15 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "ChargerMonitor._forget: 0 -> 1 #2": _TWICE,
         "ChargerMonitor.discharge: 0 -> 1": _TWICE,
         "ChargerMonitor.discharge: 0.0 -> 1.0": _TWICE,
-        "ChargerMonitor._look: 'voltage' -> 'voltage?'": _TIMER,
-        "ChargerMonitor._look: 'flow' -> 'flow?'": _TIMER,
     },
     "vehicle": {
         "VehicleMonitor.__init__: 0 -> 1": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #2": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #3": _UNMEASURED,
         "VehicleMonitor._forget: 0 -> 1": _TWICE,
-        "VehicleMonitor._look: 'joined' -> 'joined?'": _TIMER,
         "VehicleMonitor._look: 'unasked' -> 'unasked?'": _TIMER,
-        "VehicleMonitor._look_at_flow: 'voltage' -> 'voltage?'": _TIMER,
-        "VehicleMonitor._look_at_flow: 'current' -> 'current?'": _TIMER,
-        "VehicleMonitor._look_at_flow: 'flow' -> 'flow?'": _TIMER,
-        "VehicleMonitor._look_at_wish: 'signed' -> 'signed?'": _TIMER,
-        "VehicleMonitor._look_at_wish: 'told' -> 'told?'": _TIMER,
-        "VehicleMonitor._look_at_wish: 'driven' -> 'driven?'": _TIMER,
-        "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?'": _TIMER,
+        "VehicleMonitor._look_at_flow: 0 -> 1": "a thousandth of a volt is below each battery's maximum",
+        "VehicleMonitor._look_at_flow: 0 -> 1 #2": _AMPERE,
     },
     "interlock": {
         "Interlock.__init__: 0 -> 1": "of both a voltage may be touched",
@@ -244,8 +237,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Watch.__init__: 1 -> 2": "no battery's own time is negative",
         "Watch.__init__: 0 -> 1 #4": _UNMEASURED,
         "Watch.__init__: 0 -> 1 #5": _UNMEASURED,
-        "Watch._current: 0 -> 1": "a thousandth of an ampere is within each margin",
-        "Watch._current: 0 -> 1 #2": "a thousandth of an ampere is within each margin",
+        "Watch._current: 0 -> 1": _AMPERE,
+        "Watch._current: 0 -> 1 #2": _AMPERE,
         "Watch._power: 1 -> 2": "thousandths of a volt, of what is measured in tenths",
     },
     "sysfs": {

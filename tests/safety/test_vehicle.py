@@ -477,6 +477,18 @@ def test_more_than_was_asked_for_or_the_other_way(asked: tuple[int, int], inlet_
         assert desk.opened_for()[0] == "power_not_obeyed"
 
 
+@pytest.mark.parametrize(
+    ("power_w", "voltage_mv", "most_ma"), [(50_000, 50_000, 1_051_000), (1, 1, 1_051_000), (1, 0, 1_051_000)]
+)
+def test_a_power_is_a_current_at_the_present_voltage(power_w: int, voltage_mv: int, most_ma: int) -> None:
+    for inlet_ma, opened_for in ((most_ma, []), (most_ma + 1, ["power_not_obeyed"])):
+        desk = Desk()
+        desk.reading = replace(READING, bears=Output(voltage_mv=410_000))
+        desk.to_power(power_w)
+        desk.inlet = (voltage_mv, inlet_ma)
+        assert desk.pass_time(1.5).opened_for() == opened_for
+
+
 def test_a_charger_may_follow_a_lower_request_for_two_seconds() -> None:
     desk = Desk().to_power(20_000)
     assert desk.monitor.drive(NOTHING, desk.now) == NOTHING
@@ -688,6 +700,25 @@ def test_each_lower_limit_has_its_whole_time_and_takes_the_draw_along() -> None:
         desk.flow(watts)
 
 
+@pytest.mark.parametrize("what", ["told", "signed", "drawn"])
+def test_a_request_that_was_lowered_has_its_whole_time_again(what: str) -> None:
+    desk = Desk(signed=what == "signed").to_power(20_000, 20_000)
+    desk.monitor.draw(20_000, desk.now)
+    for watts in (15_000, 10_000):
+        desk.said.clear()
+        if what == "told":
+            desk.monitor.ask(Ask(charge_w=watts), desk.now)
+        elif what == "signed":
+            desk.monitor.signed(watts, 1e6)
+        else:
+            desk.monitor.drive(Output(watts), desk.now)
+        desk.pass_time(0.2)
+        assert desk.said == []
+        desk.pass_time(1.2)
+        (verdict,) = desk.said
+        assert (verdict.output.discharge_w if what == "signed" else verdict.output.charge_w) == watts
+
+
 @pytest.mark.parametrize(("requested_w", "most_w"), [(10_000, 11_000), (0, 0)])
 def test_the_margin_of_what_the_charger_is_told(requested_w: int, most_w: int) -> None:
     for watts, lowered in ((most_w, False), (most_w + 1, True)):
@@ -705,26 +736,43 @@ def test_a_message_may_limit_the_draw() -> None:
     assert desk.monitor.drive(Output(charge_w=11_000), desk.now).charge_w == 5_000
 
 
-@pytest.mark.parametrize("what", ["current", "driven", "told", "drawn"])
-def test_what_the_last_session_used_up_is_not_the_next_one_s(what: str) -> None:
-    desk = Desk().to_power(20_000)
+@pytest.mark.parametrize(
+    ("what", "seconds"),
+    [
+        ("joined", 0.2),
+        ("voltage", 0.3),
+        ("current", 0.9),
+        ("driven", 0.2),
+        ("told", 0.2),
+        ("signed", 0.4),
+        ("drawn", 0.2),
+    ],
+)
+def test_what_the_last_session_used_up_is_not_the_next_one_s(what: str, seconds: float) -> None:
+    desk = Desk(signed=what == "signed").to_power(20_000, 10_000)  # for half a second, and nothing was signed
+    desk.flow(20_000)
     desk.monitor.draw(20_000, desk.now)
-    for seconds in (0.9 if what == "current" else 0.2, 0.2):
-        if what == "current":
-            desk.inlet = (400_000, 54_000)
-        elif what == "driven":
-            desk.monitor.limit(15_000)
-        elif what == "told":
-            desk.monitor.ask(Ask(charge_w=15_000), desk.now)
-        else:
-            desk.monitor.drive(Output(15_000), desk.now)
+    for _ in range(2):
+        match what:
+            case "joined":
+                desk.ask(Phase.IDLE)
+            case "voltage":
+                desk.inlet = (447_000, 40_000)
+            case "current":
+                desk.inlet = (400_000, 54_000)
+            case "driven":
+                desk.monitor.limit(15_000)
+            case "told":
+                desk.monitor.ask(Ask(charge_w=15_000), desk.now)
+            case "drawn":
+                desk.monitor.drive(Output(15_000), desk.now)
         desk.pass_time(seconds)
         assert desk.said == []
         desk.flow(20_000)
         desk.monitor.end()
         desk.monitor.begin()
         desk.ask(Phase.POWER)
-        desk.monitor.drive(Output(20_000), desk.now)
+        desk.monitor.drive(Output(20_000, 10_000), desk.now)
         desk.monitor.draw(20_000, desk.now)
 
 

@@ -300,6 +300,8 @@ def test_what_direct_current_is_told_by_a_schedule() -> None:
     for asked_ma, current_ma, strong_ma in ((200_000, 90_000, 100_000), (-200_000, -45_000, -50_000), (-9, -9, -9)):
         assert Case(scheduled=True, asked_ma=asked_ma).choose().current_ma == current_ma
         assert Case(scheduled=True, asked_ma=asked_ma, vehicle=strong).choose().current_ma == strong_ma
+    unasked = Case(scheduled=True, asked_mv=0).choose()
+    assert (unasked.voltage_mv, unasked.current_ma) == (0, 30_000)
     assert Case(scheduled=True, asked_mv=480_000).choose().voltage_mv == 450_000
     assert Case(scheduled=True, asked_mv=600_000, vehicle=strong).choose().voltage_mv == 500_000
 
