@@ -78,7 +78,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/energy/settlement/bundle.py",
         tuple(
             f"tests/energy/settlement/test_{each}.py"
-            for each in ("bundle", "checkpoints", "signed_meter", "completeness", "corrections")
+            for each in ("bundle", "older_contract", "checkpoints", "signed_meter", "completeness", "corrections")
         ),
     ),
     "journal": Target(

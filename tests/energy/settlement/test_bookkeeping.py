@@ -1,6 +1,7 @@
 """Postings sum to zero in energy and money, reversals cancel them, and a period's digest names its postings."""
 
 import hashlib
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,6 +25,7 @@ from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY, Total
 from v2g.energy.settlement.settle import BatteryUse, Settlement, Times, settle
+from v2g.energy.settlement.taxes import Tax
 
 MWH = st.integers(0, 10**12)
 MONEY = st.integers(-(10**15), 10**15)
@@ -60,6 +62,24 @@ def test_energy_and_money_of_a_settlement_move_between_accounts() -> None:
     use = posting.use
     assert (use.import_mwh, use.export_mwh, use.full_cycles, use.v2g_cycles) == (1_000, 500, 7, 3)
     assert (use.charging_ms, use.discharging_ms, use.idle_ms) == (1, 2, 3997)
+
+
+@pytest.mark.requirement("R32", "R33", "R35")
+def test_wear_and_vat_move_between_the_driver_and_their_accounts() -> None:
+    """The driver pays VAT on what it buys, and is owed it on what it sells; wear is owed to it."""
+    euros = msgspec.structs.replace(total("EUR", 3_000, 4_500), wear_credit=700)
+    taxes = [
+        Tax(currency="EUR", percent=Decimal(19), net=3_000, vat=570),
+        Tax(currency="EUR", percent=Decimal(10), net=-4_500, vat=-450),
+        Tax(currency="JPY", percent=Decimal(10), net=200, vat=20),
+    ]
+    posting = posting_of(settlement((5, 5), (5, 5), euros, total("JPY", 200, 0)), taxes)
+    assert amounts(posting) == {
+        ("sales", "EUR"): -3_000, ("purchases", "EUR"): 4_500, ("wear", "EUR"): 700, ("vat", "EUR"): -120,
+        ("driver", "EUR"): 3_000 - 4_500 - 700 + 120,
+        ("sales", "JPY"): -200, ("vat", "JPY"): -20, ("driver", "JPY"): 220,
+    }  # fmt: skip
+    assert is_balanced(posting.entries)
 
 
 def test_what_is_nothing_is_not_posted_and_an_unknown_vehicle_has_no_name() -> None:

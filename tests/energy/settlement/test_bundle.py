@@ -500,6 +500,17 @@ def test_a_charger_may_follow_as_late_as_is_believed(bundle: dict[str, bytes]) -
 
 
 @pytest.mark.parametrize("name", ["meter", "charger", "contract"])
+def test_no_chain_is_judged_more_mildly_for_the_key_of_another(
+    finished: Session, bundle: dict[str, bytes], name: str
+) -> None:
+    """A meter's key is always the smaller one; sub-CAs out of order are for peers of the -2 generation only."""
+    leaf, *authorities = getattr(finished.chains(), name)
+    swapped = chain_to_pem([leaf, *reversed(authorities)]).encode()
+    error = found(resealed(finished, bundle, **{f"{name}_chain__pem": swapped}), finished)
+    assert (error.where, "chain_out_of_order" in str(error)) == (f"{name}_chain.pem", True)
+
+
+@pytest.mark.parametrize("name", ["meter", "charger", "contract"])
 def test_the_journal_names_each_leaf(finished: Session, bundle: dict[str, bytes], name: str) -> None:
     """Another certificate of the same family is another meter, charger or contract."""
     journal, lines = Journal(), []
