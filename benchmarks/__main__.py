@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.figures import Figure, machine, show
-from v2g.errors import ConfigError, V2GError
+from benchmarks.figures import Figure, machine, run_command, show
+from v2g.errors import ConfigError
 from v2g_cli.output import print_json, print_table
 
 NAMES = (
@@ -56,14 +56,5 @@ def _list(modules: Iterable[tuple[str, Any]], *, json: bool) -> None:
         print_table("Benchmarks", ("name", "measures"), ((name, module.ABOUT) for name, module in modules))
 
 
-def main() -> None:
-    """Run the command; an error of ours is reported as one line and its hint."""
-    try:
-        typer.run(run)
-    except V2GError as error:
-        sys.stderr.write(f"benchmarks: {error}\n" + (f"     {error.hint}\n" if error.hint else ""))
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(run)

@@ -18,9 +18,9 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from benchmarks.figures import Figure, digits, median
+from benchmarks.figures import Figure, digits, median, run_command
 from benchmarks.session import run_own
-from v2g.errors import ConfigError, TransportError, V2GError
+from v2g.errors import ConfigError, TransportError
 from v2g_cli.output import print_json, print_table
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -174,14 +174,5 @@ def _show(comparisons: list[Comparison], revision: str, *, json: bool) -> None:
     )  # fmt: skip
 
 
-def main() -> None:
-    """Run the command; an error of ours is reported as one line and its hint."""
-    try:
-        typer.run(run)
-    except V2GError as error:
-        sys.stderr.write(f"benchmarks: {error}\n" + (f"     {error.hint}\n" if error.hint else ""))
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(run)

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.table import Table
+
+from v2g.errors import V2GError
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,3 +104,12 @@ def show(name: str, about: str, figures: Sequence[Figure]) -> None:
         missed = row[2].endswith("missed")
         table.add_row(*row, style="red" if missed else None)
     Console().print(table)
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Run a command of this package; an error of ours is reported as one line and its hint."""
+    try:
+        typer.run(command)
+    except V2GError as error:
+        sys.stderr.write(f"benchmarks: {error}\n" + (f"     {error.hint}\n" if error.hint else ""))
+        sys.exit(error.exit_code)

@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from benchmarks import compare
-from benchmarks.figures import machine, median
+from benchmarks.figures import machine, median, run_command
 from benchmarks.session import Run, run_own
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.output import print_table
@@ -140,4 +140,4 @@ def run(
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    run_command(run)
