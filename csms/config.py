@@ -452,7 +452,7 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def price_bounds(self) -> PriceBounds:
-        """The prices that are believed."""
+        """The prices that are accepted."""
         return PriceBounds(least=micro_of(self.least_price), most=micro_of(self.most_price))
 
     @property

@@ -40,7 +40,7 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """The lowest and highest price that is believed, micro-units per kWh."""
+    """The lowest and highest price that is accepted, micro-units per kWh."""
 
     least: int
     most: int

@@ -179,8 +179,8 @@ class SmartCharging:
                 async with asyncio.timeout(services.config.ocpp.call_timeout_s):
                     while not complete:
                         event = await anext(reports)
-                        told = event.station_id == station_id and event.data["request"] == asked.request_id
-                        complete = told and not event.data["tbc"]
+                        reported = event.station_id == station_id and event.data["request"] == asked.request_id
+                        complete = reported and not event.data["tbc"]
         if not complete:
             services.report("ocpp", "charging_profiles_unread", station_id, {"reason": "no complete report"})
         services.abilities.note_read(station_id)
