@@ -5,6 +5,7 @@ ends.
 """
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
@@ -23,7 +24,7 @@ import msgspec
 from benchmarks.figures import Figure, median, percentile
 from pki_tools.tree import PkiTree, make_pki
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile, open_channel
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import TlsStream
 from v2g.pki.certificates import chain_to_pem
@@ -46,6 +47,9 @@ Groups = {group}
 
 
 TICKS = os.sysconf("SC_CLK_TCK")
+STRANGERS = 200
+EACH_S = 0.2
+"""How long a stranger waits for an answer, and before the next attempt."""
 
 
 class Handshakes(msgspec.Struct, frozen=True):
@@ -75,6 +79,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         ours = handshakes(pki, 5 if quick else 200)
         peer = openssl(pki, Path(folder), 1 if quick else 4)
+        beside, busy, hellos = beside_strangers(pki, 1.0 if quick else 10.0)
     yield Figure(
         name="tls",
         figure="sequential handshakes, mean",
@@ -92,34 +97,89 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         value=median(ours.spans),
         note=f"{len(ours.spans)} handshakes, p99 {percentile(ours.spans, 0.99):.1f} ms",
     )
+    yield Figure(
+        name="tls",
+        figure=f"handshake of a known vehicle beside {STRANGERS} strangers, p50",
+        unit="ms",
+        value=median(beside),
+        note=f"p99 {percentile(beside, 0.99):.0f} ms of {len(beside)}, none lost; they repeat a ClientHello from an"
+        f" address each, {hellos} in all; the server uses {100 * busy:.0f} % of a core, the vehicle included",
+    )
 
 
 def handshakes(
     pki: PkiTree, times: int, *, profile: TlsProfile = ISO15118_20, backend: Backend = "bundled"
 ) -> Handshakes:
     """Connect to our server so many times."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.tls", str(pki.directory), backend],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as server:
+    with _server(pki, backend) as (pid, port):
+        endpoint = _vehicle(pki, profile=profile, backend=backend)
+        asyncio.run(_connect(endpoint, port, 2))  # not counted
+        before = time.process_time() + _cpu_s(pid)
+        spans = asyncio.run(_connect(endpoint, port, times))
+        spent = time.process_time() + _cpu_s(pid) - before
+    return Handshakes(spans, spent / times * 1000)
+
+
+@contextlib.contextmanager
+def _server(pki: PkiTree, backend: Backend = "bundled") -> Iterator[tuple[int, int]]:
+    """Run our server in a process; yield its process id and port."""
+    command = [sys.executable, "-m", "benchmarks.tls", str(pki.directory), backend]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        port = int(server.stdout.readline())
-        endpoint = Endpoint(
-            server=False,
-            identities=(TlsIdentity(pki.credentials("vehicle")),),
-            anchors=pki.anchors("v2g"),
-            peer_role=Role.SECC,
-            profile=profile,
-            backend=backend,
-        )
-        asyncio.run(_connect(endpoint, port, 2))  # not counted
-        before = time.process_time() + _cpu_s(server.pid)
-        spans = asyncio.run(_connect(endpoint, port, times))
-        spent = time.process_time() + _cpu_s(server.pid) - before
+        yield server.pid, int(server.stdout.readline())
         server.stdin.close()
-    return Handshakes(spans, spent / times * 1000)
+
+
+def _vehicle(pki: PkiTree, *, profile: TlsProfile = ISO15118_20, backend: Backend = "bundled") -> Endpoint:
+    return Endpoint(
+        server=False,
+        identities=(TlsIdentity(pki.credentials("vehicle")),),
+        anchors=pki.anchors("v2g"),
+        peer_role=Role.SECC,
+        profile=profile,
+        backend=backend,
+    )
+
+
+def beside_strangers(pki: PkiTree, seconds: float) -> tuple[list[float], float, int]:
+    """Return the handshakes (ms) of a known vehicle while strangers from as many addresses repeat a ClientHello, the
+    server's share of a core, and how often they did."""
+    with _server(pki) as (pid, port):
+        return asyncio.run(_beside_strangers(pki, pid, port, seconds))
+
+
+async def _beside_strangers(pki: PkiTree, pid: int, port: int, seconds: float) -> tuple[list[float], float, int]:
+    endpoint, hellos = _vehicle(pki), 0
+    await _connect(endpoint, port, 1)  # known from here on
+    channel = open_channel(endpoint)
+    channel.handshake()
+    hello = channel.take()
+
+    async def stranger(address: str) -> None:
+        nonlocal hellos
+        while True:
+            with contextlib.suppress(OSError, TimeoutError):
+                reader, writer = await asyncio.open_connection(HOST, port, local_addr=(address, 0))
+                try:
+                    writer.write(hello)
+                    hellos += 1
+                    async with asyncio.timeout(EACH_S):
+                        await reader.read(1)
+                finally:
+                    writer.transport.abort()
+            await asyncio.sleep(EACH_S)
+
+    flood = [asyncio.create_task(stranger(f"127.0.1.{number}")) for number in range(1, STRANGERS + 1)]
+    spans, began, before = [], time.perf_counter(), _cpu_s(pid)
+    while (lasted := time.perf_counter() - began) < seconds:
+        spans += await _connect(endpoint, port, 1)
+        await asyncio.sleep(0.1)
+    busy = (_cpu_s(pid) - before) / lasted
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+    return spans, busy, hellos
 
 
 def _cpu_s(pid: int) -> float:

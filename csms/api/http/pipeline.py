@@ -29,12 +29,12 @@ from csms.api.http.problems import MEDIA_TYPE, ApiError, conflict, describe, enc
 from csms.db.queries import access
 from csms.domain.diagnostics.frames import presentable, without_tokens
 from csms.domain.security.access import Permission, Principal, allowed
-from csms.domain.security.rates import Buckets
 from csms.domain.stations.commands import COMMANDS
 from v2g import typed_json
 from v2g.config import nearest
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
+from v2g.rates import Buckets
 
 _MAX_AUDITED: Final = 8192
 _NUL: Final = "U+0000 is not allowed: not every database can store it"

@@ -26,7 +26,6 @@ from csms.domain.security.passwords import (
     new_password,
     password_fits,
 )
-from csms.domain.security.rates import Buckets
 from csms.domain.stations import connection_faults as faults
 from csms.domain.stations.admission import Admission, Decision, Known, admit
 from csms.domain.stations.connection_faults import Fault, SecurityProfile
@@ -38,6 +37,7 @@ from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
+from v2g.rates import Buckets
 
 _REPEAT_MS: Final = 10_000  # minimum interval of storing the same fault; it is counted meanwhile
 _MAX_COUNTED: Final = 5000

@@ -165,14 +165,13 @@ async def serving(
     handler: Callable[[TlsStream], Coroutine[Any, Any, None]] = echo,
     *,
     timeout: float | None = None,
+    host: str = "::1",
     **options: Any,
 ) -> AsyncIterator[Serving]:
     """Run a charger's end; `options` are those of `secc`."""
     result = Serving()
     limit = {} if timeout is None else {"timeout": timeout}
-    result.server = await serve(
-        "::1", 0, handler, secc(tree, **options), on_failure=result.failures.put_nowait, **limit
-    )
+    result.server = await serve(host, 0, handler, secc(tree, **options), on_failure=result.failures.put_nowait, **limit)
     try:
         yield result
     finally:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from tests.io.tls.support import Make, echo, evcc, join, secc, serving
+from tests.io.tls.support import Make, Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError, TransportError
 from v2g.io.tls import server as tls_server
+from v2g.io.tls.budget import ADDRESS_BURST
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Channel, open_channel
 from v2g.io.tls.server import serve
@@ -273,6 +274,48 @@ async def test_many_who_do_not_finish_the_handshake_cannot_keep_others_out(
         assert len(server.server._tasks) <= 6
         for _, writer in half_open[8:]:
             writer.close()
+
+
+async def _replay(server: Serving, hello: bytes, *, host: str = "::1", source: str | None = None) -> bytes:
+    """Return what comes at once for a repeated ClientHello: the answer, b"" if it has to wait."""
+    reader, writer = await asyncio.open_connection(host, server.port, local_addr=(source, 0) if source else None)
+    writer.write(hello)
+    try:
+        async with asyncio.timeout(0.02):
+            return await reader.read(1)
+    except (ConnectionError, TimeoutError):
+        return b""
+    finally:
+        writer.close()
+
+
+def _hello(tree: PkiTree) -> bytes:
+    channel = open_channel(evcc(tree))
+    channel.handshake()
+    return channel.take()
+
+
+async def test_who_repeats_a_client_hello_has_to_wait_for_each_signature_but_who_finishes_does_not(
+    tree: PkiTree,
+) -> None:
+    async with serving(tree) as server:
+        for _ in range(int(ADDRESS_BURST) + 4):
+            await (await join(server, tree)).close()
+        hello = _hello(tree)
+        answers = [await _replay(server, hello) for _ in range(4 * int(ADDRESS_BURST))]
+        assert answers.count(b"") > ADDRESS_BURST
+        await (await join(server, tree)).close()
+
+
+async def test_strangers_from_everywhere_leave_room_for_a_known_vehicle(tree: PkiTree) -> None:
+    host = "127.0.0.1"
+    async with serving(tree, host=host) as server:
+        await (await connect(host, server.port, evcc(tree))).close()
+        hello = _hello(tree)
+        strangers = [_replay(server, hello, host=host, source=f"127.0.1.{number}") for number in range(1, 201)]
+        flood = asyncio.gather(*strangers)
+        await (await connect(host, server.port, evcc(tree))).close()
+        assert (await flood).count(b"") > 100
 
 
 async def test_closing_the_server_ends_open_connections(tree: PkiTree) -> None:

@@ -22,7 +22,7 @@ from tests.io.tls.support import Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError
 from v2g.io.tls import stream as tls_stream
 from v2g.io.tls.client import connect
-from v2g.io.tls.endpoint import ISO15118_20, open_channel
+from v2g.io.tls.endpoint import ISO15118_20, Channel, open_channel
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream
 from v2g.pki.crl import Revoked, load_crl, make_crl
@@ -340,9 +340,12 @@ async def test_a_flood_from_one_address_pushes_out_its_own_first(tree: PkiTree) 
             async with asyncio.timeout(5):
                 while len(result.server._handshakes) < 32:
                     await asyncio.sleep(0.001)
-                stream = await tls_stream.handshake(
-                    lambda _: vehicle, reader, writer, until=asyncio.get_running_loop().time() + 4
-                )
+
+                async def opener(_first: bytes) -> Channel:
+                    return vehicle
+
+                until = asyncio.get_running_loop().time() + 4
+                stream = await tls_stream.handshake(opener, reader, writer, until=until)
                 await stream.write(b"x")
                 assert await stream.read(1) == b"x"
                 await stream.close()

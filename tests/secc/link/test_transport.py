@@ -199,6 +199,12 @@ def test_a_chain_that_the_profile_forbids_is_found_at_the_start_and_interop_is_l
     assert "security_profile is interop" in caplog.text
 
 
+def test_a_vehicle_without_a_group_of_20_gets_tls_12_unless_that_is_forbidden(pki: PkiTree, tmp_path: Path) -> None:
+    """See docs/explanation/transports.md; `tests/io/tls/test_versions.py` has the handshakes."""
+    assert Transport(config(tmp_path, pki), lambda _: None).endpoint.falls_back
+    assert not Transport(config(tmp_path, pki, "falls_back = false"), lambda _: None).endpoint.falls_back
+
+
 def test_a_key_log_is_opened_only_when_asked_for(pki: PkiTree, tmp_path: Path) -> None:
     assert Transport(config(tmp_path, pki), lambda _: None).endpoint.key_log is None
     more = f'key_log = "{tmp_path / "keys"}"'

@@ -6,7 +6,7 @@ Neither side resumes: no session is stored, no pre-shared key and no early data 
 import asyncio
 
 from v2g.errors import TlsError, TransportError
-from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
+from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
 from v2g.io.tls.revocation import ask_responders
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 
@@ -30,7 +30,11 @@ async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = 
         raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None
     try:
         recorded = record_channel(endpoint, channel, writer)
-        stream = await handshake(lambda _: recorded, reader, writer, until=until)
+
+        async def opener(_first: bytes) -> Channel:
+            return recorded
+
+        stream = await handshake(opener, reader, writer, until=until)
     except TlsError:
         await close_gracefully(reader, writer)
         raise

@@ -6,7 +6,6 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -14,13 +13,14 @@ from msgspec.structs import replace
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.network.tcp_listener import start_server
 from v2g.io.runtime.supervision import spawn
+from v2g.io.tls.budget import HandshakeBudget
 from v2g.io.tls.endpoint import Channel, Endpoint, open_channel, record_channel
 from v2g.io.tls.selection import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 
 MAX_HANDSHAKES: Final = 32
 """Limit of unfinished handshakes. Beyond it, the oldest of the address with the most
-is closed: an honest vehicle is quick and has one."""
+is closed, strangers first: an honest vehicle is quick and has one."""
 
 Handler = Callable[[TlsStream], Awaitable[None]]
 _log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class TlsServer:
         self._timeout = timeout
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes: dict[asyncio.Task[None], str] = {}  # to the peer's address, in the order in which they began
+        self._budget = HandshakeBudget()
         self._server: asyncio.Server | None = None
 
     @property
@@ -84,7 +85,8 @@ class TlsServer:
         task.add_done_callback(self._done)
 
     def _make_room(self) -> None:
-        busiest, _count = Counter(self._handshakes.values()).most_common(1)[0]
+        strangers = [address for address in self._handshakes.values() if not self._budget.knows(address)]
+        busiest, _count = Counter(strangers or self._handshakes.values()).most_common(1)[0]
         oldest = next(task for task, address in self._handshakes.items() if address == busiest)
         del self._handshakes[oldest]
         oldest.cancel()
@@ -92,6 +94,10 @@ class TlsServer:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._handshakes.pop(task, None)
+
+    async def _turn(self, address: str) -> None:
+        while wait_s := self._budget.take(address, asyncio.get_running_loop().time()):
+            await asyncio.sleep(wait_s)
 
     def _open(self, writer: asyncio.StreamWriter, first: bytes) -> Channel | None:
         """Return the channel by the client's first bytes; unusable own credentials cost this connection only."""
@@ -106,10 +112,20 @@ class TlsServer:
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         until = asyncio.get_running_loop().time() + self._timeout
+        address = _address(writer)
+        begun = False
+
+        async def opener(first: bytes) -> Channel | None:
+            nonlocal begun
+            if first and not begun:
+                begun = True
+                await self._turn(address)
+            return self._open(writer, first) if first else None
+
         try:
-            stream = await handshake(partial(self._open, writer), reader, writer, until=until)
+            stream = await handshake(opener, reader, writer, until=until)
         except TlsError as error:
-            _log.warning("TLS handshake with %s: %s: %s", _address(writer), error.reason, error)
+            _log.warning("TLS handshake with %s: %s: %s", address, error.reason, error)
             if self._on_failure is not None:
                 self._on_failure(error)
             await close_gracefully(reader, writer)
@@ -117,6 +133,7 @@ class TlsServer:
         task = asyncio.current_task()
         assert task is not None
         self._handshakes.pop(task, None)
+        self._budget.finish(address, trusted=stream.peer is not None)
         try:
             await self._handler(stream)
         finally:

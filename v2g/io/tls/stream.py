@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from v2g.errors import TlsError, TransportError
@@ -115,7 +115,7 @@ class TlsStream:
 
 
 async def handshake(
-    opener: Callable[[bytes], Channel | None],
+    opener: Callable[[bytes], Awaitable[Channel | None]],
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     *,
@@ -131,7 +131,7 @@ async def handshake(
     first = b""
     try:
         async with asyncio.timeout_at(until):
-            while (channel := opener(first)) is None:
+            while (channel := await opener(first)) is None:
                 first += await _receive(reader)
                 received = len(first)
             channel.feed(first)

@@ -1,4 +1,4 @@
-"""Rate limit of one caller: a token bucket."""
+"""Rate limits of callers: a token bucket for each. Pure."""
 
 from collections import OrderedDict
 from typing import Final
@@ -28,12 +28,16 @@ def take(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> tu
 
 
 class Buckets:
-    """The buckets of all callers, by any key."""
+    """The buckets of all callers, by any key; of more than `most` the one idle for longest is dropped."""
 
-    def __init__(self, *, per_s: float, burst: float) -> None:
+    def __init__(self, *, per_s: float, burst: float, most: int = MAX_CALLERS) -> None:
         self._per_s = per_s
         self._burst = burst
+        self._most = most
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
 
     def wait_s(self, caller: str, now: float) -> float:
         """Return how long a request would have to wait (s), without counting one."""
@@ -44,6 +48,11 @@ class Buckets:
         bucket, wait_s = take(self._buckets.get(caller), now, per_s=self._per_s, burst=self._burst)
         self._buckets[caller] = bucket
         self._buckets.move_to_end(caller)
-        if len(self._buckets) > MAX_CALLERS:
+        if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
         return wait_s
+
+    def give(self, caller: str) -> None:
+        """Give back one request that was counted."""
+        if bucket := self._buckets.get(caller):
+            self._buckets[caller] = Bucket(min(self._burst, bucket.level + 1), bucket.at)

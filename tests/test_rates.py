@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.security import rates
-from csms.domain.security.rates import Buckets
+from v2g import rates
+from v2g.rates import Buckets
 
 
 @given(st.lists(st.floats(0, 10), max_size=200), st.floats(0.1, 100), st.integers(1, 50))
@@ -37,3 +37,14 @@ def test_looking_at_a_bucket_takes_nothing_and_it_fills_again() -> None:
     assert buckets.wait_s("a", 0.0) == pytest.approx(10)
     assert buckets.wait_s("a", 10.0) == 0
     assert buckets.wait_s("b", 0.0) == 0
+
+
+def test_what_is_given_back_can_be_taken_again_but_no_more_than_the_burst() -> None:
+    buckets = Buckets(per_s=1, burst=2)
+    buckets.give("a")
+    assert [buckets.take("a", 0) for _ in range(3)] == [0, 0, 1]
+    buckets.give("a")
+    assert [buckets.take("a", 0) for _ in range(2)] == [0, 1]
+    for _ in range(5):
+        buckets.give("a")
+    assert [buckets.take("a", 0) for _ in range(3)] == [0, 0, 1]
