@@ -53,8 +53,8 @@ board: $(VENV)/dev ## the charger's monitor in C for a control board, in .cache/
 	! command -v clang >/dev/null || $(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/clang CC=clang
 	$(BIN)/pytest -n 2 -m "long or not long" tests/board $(ARGS)
 
-reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed or hang, idle and with all cores busy, for docs/explanation/safety.md
-	$(BIN)/python -m tests.safety.reactions --repeat $(or $(REPEAT),3)
+reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed or hang, idle and with all cores busy (REPEAT times, 6 minutes each), for docs/explanation/safety.md
+	$(BIN)/python -m tests.safety.reactions --repeat $(or $(REPEAT),1)
 	$(BIN)/python docs/generate.py
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
@@ -66,6 +66,7 @@ verify: export V2G_KILLS = 100
 verify: test      ## everything, in short where it takes long, before a release
 	$(call pytest,-n 2 -m "interop" --share 5)
 	$(call pytest,-n 4 -m "long and not interop and not hours" --share 48)
+	$(MAKE) --no-print-directory chaos CHAOS_SECONDS=120
 	$(BIN)/python -m tests.mutants --share 20
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick
@@ -73,19 +74,23 @@ verify: test      ## everything, in short where it takes long, before a release
 SIGNED = $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMBER),0)
 
 package: $(VENV)/dev ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
 	$(BIN)/python -m deploy.debian dist $(SIGNED)
 
 release: $(VENV)/dev ## wheel, sdist, packages, notes, checksums in dist/VERSION; SIGNING_KEY signs them
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
 	$(BIN)/python -m deploy.release dist/$$($(BIN)/v2g --version | cut -d' ' -f2) $(SIGNED)
 
 soak: $(VENV)/dev  ## an hour of vehicles that come, go, vanish and send garbage (SOAK_SECONDS): nothing may grow
 	$(BIN)/python -m benchmarks.soak $(or $(SOAK_SECONDS),3600)
 
-audit: $(VENV)/dev ## known flaws of the installed packages; needs the vulnerability database on the Internet
+lock: $(VENV)/dev  ## the newest versions that packages and containers install, by hash, into deploy/locks
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/python -m deploy.lock
+
+audit: $(VENV)/dev ## known flaws of what packages and containers install; needs the vulnerability database on the Internet
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
+	$(BIN)/pip-audit --disable-pip --require-hashes -r deploy/locks/v2g-engine-full.txt
 
 fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates, sessions and so on, five minutes each
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'

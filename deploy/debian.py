@@ -1,12 +1,15 @@
 """Builds a Debian package of the programs, with their services: `make package`, or `python -m deploy.debian FOLDER`.
 
-The programs come with all packages that they import, of the versions of this day, in a virtual environment below
-/usr/lib/v2g-engine; of the system they use its Python. `v2g-engine` is what a charger or vehicle needs, and
-`v2g-engine-full` the back end, too. A service starts only when it is enabled: it needs a configuration first.
+The programs come with all packages that they import, in a virtual environment below /usr/lib/v2g-engine; of the system
+they use its Python. `deploy/locks` has the versions, and the files by hash; the same commit makes the same package,
+octet by octet (SOURCE_DATE_EPOCH is its time). `v2g-engine` is what a charger or vehicle needs, and `v2g-engine-full`
+the back end, too. A service starts only when it is enabled: it needs a configuration first.
 """
 
 import argparse
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -28,6 +31,8 @@ HOME: Final = Path("usr/lib/v2g-engine")
 MANIFEST: Final = Path("usr/share/v2g-engine/manifest.json")
 EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,planning,postgres"}
 """Package and extras that it has."""
+
+LOCKS: Final = HERE / "locks"
 
 COMMANDS: Final = {
     "v2g": "v2g_cli.main",
@@ -74,7 +79,7 @@ def build(folder: Path, name: str, wheel: Path, *, signer: SigningKey | None = N
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         root.chmod(0o755)
-        _programs(root, f"{wheel}[{EXTRAS[name]}]")
+        _programs(root, wheel, LOCKS / f"{name}.txt")
         _services(root)
         _components(root, folder / f"{name}.cdx.json")
         version, architecture = wheel.name.split("-")[1], _said("dpkg", "--print-architecture")
@@ -82,24 +87,34 @@ def build(folder: Path, name: str, wheel: Path, *, signer: SigningKey | None = N
         if signer is not None:
             _manifest(root, version, signer, number)
         path = folder / f"{name}_{version}_{architecture}.deb"
+        _date(root)
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(root), str(path)], check=True)
     return path
 
 
-def _programs(root: Path, requirement: str) -> None:
+def _programs(root: Path, wheel: Path, lock: Path) -> None:
     """Write the virtual environment, which moves with the package: nothing in it names the folder of the build."""
     home, python = root / HOME, f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = home / "lib" / python / "site-packages"
     packages.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
-    subprocess.run([*pip, "--target", str(packages), requirement], check=True)
+    locked = ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+    for what in (locked, ["--no-deps", str(wheel)]):
+        subprocess.run([*pip, "--target", str(packages), *what], check=True)
     shutil.rmtree(packages / "bin", ignore_errors=True)  # their first lines name this interpreter
     (packages / "share" / "v2g").rename(_made(root / "usr/share") / "v2g")
     shutil.rmtree(packages / "share")
+    for own in packages.glob("v2g_engine-*.dist-info/direct_url.json"):  # names the folder of the wheel
+        own.unlink()
+        record = own.with_name("RECORD")
+        kept = (line for line in record.read_text().splitlines(keepends=True) if own.name not in line)
+        record.write_text("".join(kept))
     _made(home / "bin")
     (home / "bin" / "python").symlink_to(f"/usr/bin/{python}")
-    compiled = [sys.executable, "-m", "compileall", "-q", "-s", str(root), "-p", "/", str(packages)]
-    subprocess.run(compiled, check=False)  # some packages have files for other versions of Python
+    # by hash, not by time: what was compiled is the same whenever it was
+    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    # some packages have files for other versions of Python
+    subprocess.run([*compiled, "-s", str(root), "-p", "/", str(packages)], check=False)
     (home / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
     for command, module in COMMANDS.items():
         path = _made(root / "usr/bin") / command
@@ -142,7 +157,23 @@ def _components(root: Path, path: Path) -> None:
     command = [str(Path(sys.executable).with_name("cyclonedx-py")), "environment", "--output-reproducible"]
     python = root / HOME / "bin" / "python"
     subprocess.run([*command, "--pyproject", str(ROOT / "pyproject.toml"), "-o", str(path), str(python)], check=True)
+    listed = json.loads(path.read_text())
+    listed["components"] += [_inside("openssl", _openssl(python)), _inside("cpython", platform.python_version())]
+    path.write_text(json.dumps(listed, indent=2) + "\n")
     shutil.copyfile(path, root / "usr/share/doc/v2g-engine/sbom.cdx.json")
+
+
+def _openssl(python: Path) -> str:
+    """Return the version of OpenSSL that the package `cryptography` contains."""
+    asked = "from cryptography.hazmat.backends.openssl.backend import backend; print(backend.openssl_version_text())"
+    packages = next((python.parents[1] / "lib").glob("python*/site-packages"))
+    return _said(sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(packages)!r}); {asked}").split()[1]
+
+
+def _inside(name: str, version: str) -> dict[str, str]:
+    """Return a component that is no Python package; cpython is the system's, of the build."""
+    purl = f"pkg:generic/{name}@{version}"
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 def _control(root: Path, name: str, version: str, architecture: str) -> None:
@@ -175,6 +206,13 @@ def _control(root: Path, name: str, version: str, architecture: str) -> None:
     for path in root.rglob("*"):  # the mask of who builds must not decide
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+
+
+def _date(root: Path) -> None:
+    """Give all files the time of the commit."""
+    when = int(os.environ.setdefault("SOURCE_DATE_EPOCH", _said("git", "-C", str(ROOT), "log", "-1", "--format=%ct")))
+    for path in (root, *root.rglob("*")):
+        os.utime(path, (when, when), follow_symlinks=False)
 
 
 def _made(folder: Path) -> Path:

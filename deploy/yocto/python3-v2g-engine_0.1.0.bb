@@ -39,6 +39,7 @@ RDEPENDS:${PN} = "\
     python3-cryptography \
     python3-msgspec \
     python3-paho-mqtt \
+    python3-prometheus-client \
     python3-pyopenssl \
     python3-pymodbus \
     python3-pyserial \
@@ -51,5 +52,5 @@ RDEPENDS:${PN} = "\
 
 PACKAGECONFIG ??= ""
 PACKAGECONFIG[gateway] = ",,,python3-cantools python3-can"
-PACKAGECONFIG[csms] = ",,,python3-alembic python3-litestar python3-prometheus-client python3-sqlalchemy python3-uvicorn python3-uvloop"
+PACKAGECONFIG[csms] = ",,,python3-alembic python3-litestar python3-sqlalchemy python3-uvicorn python3-uvloop"
 PACKAGECONFIG[planning] = ",,,python3-numpy python3-scipy"

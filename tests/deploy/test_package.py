@@ -60,11 +60,15 @@ async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path
     run("openssl", "pkey", "-in", key, "-pubout", "-out", system / "tmp/signer.pem")
     run(sys.executable, "-m", "deploy.debian", tmp_path, "--only", "v2g-engine", "--key", key, cwd=ROOT)
     (package,) = tmp_path.glob("*.deb")
+    run(sys.executable, "-m", "deploy.debian", tmp_path / "again", "--only", "v2g-engine", "--key", key, cwd=ROOT)
+    content = [("sh", "-c", f"dpkg-deb --fsys-tarfile {path / package.name} | tar -x -O --exclude '*.sig' | sha256sum")
+               for path in (tmp_path, tmp_path / "again")]  # fmt: skip
+    assert run(*content[0]) == run(*content[1]), "the same commit makes another package"
     shutil.copyfile(package, system / "tmp" / package.name)
     chroot = ("chroot", str(system))
     run(*chroot, "dpkg", "--install", f"/tmp/{package.name}")
     listed = {each["name"] for each in json.loads((tmp_path / "v2g-engine.cdx.json").read_text())["components"]}
-    assert {"cryptography", "msgspec", "websockets"} <= listed
+    assert {"cryptography", "msgspec", "websockets", "openssl", "cpython"} <= listed
     assert not {"sqlalchemy", "pytest"} & listed
     for command in COMMANDS:
         run(*chroot, command, "--help")
