@@ -1,14 +1,23 @@
 """Metrics of one back end, as Prometheus reads them."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import Metric
 
+from v2g.io.metrics import exposition
 from v2g.observe import DEFECTS, Observe
 
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_DELAYS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
+"""Of records: an outage of the uplink takes hours."""
+
+RecordResult = Literal["stored", "duplicate", "quarantined", "conflict", "refused", "deferred", "missing"]
+_RESULTS: Final[tuple[RecordResult, ...]] = (
+    *("stored", "duplicate", "quarantined", "conflict", "refused", "deferred", "missing"),
+)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series beside each counter
 
@@ -24,11 +33,27 @@ class Metrics:
         self._overloads: Final = Gauge(
             "v2g_site_overload_amperes", "What may be drawn above a fuse of the site", ["site"], registry=self._registry
         )
-        self._events: Final = Counter("v2g_events", "Events", ["kind"], registry=self._registry)
-        self._defects: Final = Counter("v2g_defects", "Exceptions that no code expected", registry=self._registry)
+        self._events: Final = self._count("v2g_events", "Events", "kind")
+        self._defects: Final = self._count("v2g_defects", "Exceptions that no code expected")
+        self._delivered: Final = self._seconds("v2g_telemetry_delivery", "Deliveries of telemetry until stored")
+        self._not_stored: Final = self._count("v2g_telemetry_deliveries_failed", "Attempts to store one that failed")
+        self._records: Final = self._count("v2g_telemetry_records", "Records of telemetry, by result", "result")
+        self._delays: Final = self._seconds(
+            "v2g_telemetry_ingest_delay", "Age of a record by its own time when it is stored", buckets=_DELAYS_S
+        )
+        self._sent_on: Final = self._count("v2g_telemetry_sink_records", "Records that a sink has got", "sink")
+        self._sink_failures: Final = self._count("v2g_telemetry_sink_failures", "Failed attempts to feed it", "sink")
+        self._sinks_failing: Final = Gauge(
+            "v2g_telemetry_sink_failing", "1: this node feeds it, in vain", ["sink"], registry=self._registry
+        )
+        for result in _RESULTS:  # a series that begins with its first event hides this from `increase`
+            self._records.labels(result)
 
-    def _seconds(self, name: str, about: str, *labels: str) -> Histogram:
-        return Histogram(f"{name}_seconds", about, labels, buckets=_BOUNDS_S, registry=self._registry)
+    def _seconds(self, name: str, about: str, *labels: str, buckets: tuple[float, ...] = _BOUNDS_S) -> Histogram:
+        return Histogram(f"{name}_seconds", about, labels, buckets=buckets, registry=self._registry)
+
+    def _count(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(name, about, labels, registry=self._registry)
 
     def http_answered(self, operation: str, status: int, seconds: float) -> None:
         """Count an HTTP request."""
@@ -55,19 +80,41 @@ class Metrics:
         if (event.stage, event.name) in DEFECTS:
             self._defects.inc()
 
-    def text(self, gauges: Mapping[str, tuple[str, float]]) -> bytes:
-        """Return everything in text format 0.0.4. `gauges`: name -> (description, present value)."""
-        values = CollectorRegistry()
-        values.register(_Values(gauges))
-        return generate_latest(values) + generate_latest(self._registry)
+    def delivery_stored(self, seconds: float) -> None:
+        """Count a delivery of telemetry, and how long storing it took."""
+        self._delivered.observe(seconds)
 
+    def delivery_failed(self) -> None:
+        """Count an attempt to store a delivery that failed."""
+        self._not_stored.inc()
 
-class _Values:
-    """Gauges with given values."""
+    def records_judged(self, result: RecordResult, records: int) -> None:
+        """Count what became of records of telemetry."""
+        self._records.labels(result).inc(records)
 
-    def __init__(self, gauges: Mapping[str, tuple[str, float]]) -> None:
-        self._gauges = gauges
+    def record_stored(self, age_s: float) -> None:
+        """Note how old a new record was by its vehicle's clock, which may be fast."""
+        self._delays.observe(max(0.0, age_s))
 
-    def collect(self) -> list[GaugeMetricFamily]:
-        """See prometheus_client."""
-        return [GaugeMetricFamily(name, about, value=value) for name, (about, value) in self._gauges.items()]
+    def sink_configured(self, sink: str) -> None:
+        """Begin the series of a sink."""
+        self._sent_on.labels(sink)
+        self._sink_failures.labels(sink)
+        self._sinks_failing.labels(sink)
+
+    def sink_fed(self, sink: str, records: int) -> None:
+        """Count records that a sink has got."""
+        self._sent_on.labels(sink).inc(records)
+
+    def sink_failed(self, sink: str) -> None:
+        """Count a failed attempt to feed a sink."""
+        self._sink_failures.labels(sink).inc()
+        self._sinks_failing.labels(sink).set(1)
+
+    def sink_works(self, sink: str) -> None:
+        """Note that a sink works, or that another node feeds it."""
+        self._sinks_failing.labels(sink).set(0)
+
+    def text(self, present: Iterable[Metric] = ()) -> bytes:
+        """Return everything in text format 0.0.4, with metrics that were read for it."""
+        return exposition(present) + generate_latest(self._registry)

@@ -12,12 +12,14 @@ from csms.domain.security.access import Permission
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Health of the back end. `grid_signal_version` is null before the first grid signal.
 
+    `status` is `degraded` while this node has no connection to its MQTT broker; `broker_connected` is null without one.
     `revocation_unknown`: the configured policy for contracts whose revocation status is unknown;
     `accepted_unknown`: how many of them this node has accepted since its start.
     `crls_until_ms`: when the first of this node's revocation lists expires; null without any.
     """
 
-    status: str
+    status: Literal["ok", "degraded"]
+    broker_connected: bool | None
     connected_stations: int
     grid_signal_version: int | None
     revocation_unknown: Literal["refuse", "accept"]
@@ -36,8 +38,11 @@ async def read_health(call: Call) -> Health:
     """Report the health of the back end; 503 while the store does not work."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     signal = call.services.grid.current
+    broker = call.backend.subscriber
+    connected = None if broker is None else broker.connected
     return Health(
-        status="ok",
+        status="degraded" if connected is False else "ok",
+        broker_connected=connected,
         connected_stations=len(call.services.connections.connected()),
         grid_signal_version=signal.version if signal else None,
         revocation_unknown=call.services.config.trust.revocation_unknown,
