@@ -33,7 +33,7 @@ from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.signals import Record, encode_record
 from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
-from v2g_gateway.config import GatewayConfig
+from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.gateway import Gateway
 
 ABOUT = "CAN frames to signals to an encoded record, outbox, ingest"
@@ -44,7 +44,7 @@ BATCH = 100
 FRAMES_PER_SECOND = 4000
 """A full bus: frames of 8 octets at 500 kbit/s take 111 bits and more."""
 
-BUS = CanConfig(interface="udp_multicast", channel="239.74.163.3", fd=True)
+BUS = CanSource(interface="udp_multicast", channel="239.74.163.3", fd=True)
 """Between processes, also where the kernel has no AF_CAN; costs more for each frame than socketcan."""
 
 SENDER = """

@@ -5,6 +5,7 @@ lost is in the database, and is published after it has been stored.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
@@ -83,6 +84,20 @@ class Subscription:
             oldest = self._events[0]
             return FeedEvent(LOST, None, {"count": lost}, oldest.at_ms, self._feed.node)
         return self._events.popleft()
+
+    async def batch(self, settle_s: float, *, within_s: float | None = None) -> list[FeedEvent]:
+        """Return the next event and those that follow within `settle_s`; none if none comes within `within_s`.
+
+        Raises StopAsyncIteration after `close`.
+        """
+        events: list[FeedEvent] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                events.append(await anext(self))
+            async with asyncio.timeout(settle_s):
+                while True:
+                    events.append(await anext(self))
+        return events
 
     def __enter__(self) -> "Subscription":
         return self

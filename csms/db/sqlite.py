@@ -13,6 +13,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from v2g.errors import StoreError
 from v2g.io.runtime.supervision import new_thread
 
 _log = logging.getLogger(__name__)
@@ -26,9 +27,12 @@ _PRAGMAS: Final = (
     "foreign_keys=ON",
     "busy_timeout=10000",
     "cache_size=-32768",  # KiB
+    "secure_delete=ON",  # what is deleted or erased is overwritten, as long as pages of before sealing may have it
     "wal_autocheckpoint=50000",  # pages: only when the thread below cannot keep up
 )
 _CHECKPOINT_S: Final = 1.0
+_ATTEMPTS: Final = 5
+"""Attempts to empty the log, each as long as `busy_timeout`."""
 
 
 def sqlite_engine(address: URL, pool_size: int) -> Engine:
@@ -55,6 +59,19 @@ class Checkpoints:
         """Stop; closing the last connection checkpoints the rest."""
         self._closed.set()
         self._thread.join()
+
+    def truncate(self) -> None:
+        """Copy the whole log into the file, and empty it. Raises StoreError when readers hold it for too long."""
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._engine.connect() as connection:
+                    driver: Any = connection.connection.driver_connection
+                    (busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except SQLAlchemyError as error:
+                raise StoreError(f"checkpoint of the database: {error}", hint="is the disk full?") from None
+            if not busy:
+                return
+        raise StoreError("the write-ahead log is in use: what was erased may still be in it", hint="erase again")
 
     def _note(self, connection: Connection) -> None:
         self._written = self._written or not connection.get_execution_options().get(READS, False)

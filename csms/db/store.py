@@ -26,7 +26,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0034"
+HEAD = "0039"
 """The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
 
 _READERS: Final = 2
@@ -59,6 +59,11 @@ class Store:
         self._checkpoints = Checkpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
         self._writer = GroupCommit(self.engine)
         self._looker = GroupCommit(self._reading)
+
+    def set_option(self, name: str, value: object) -> None:
+        """Give all later operations an execution option: `connection.get_execution_options()`."""
+        for engine in (self.engine, self._reading):
+            engine.update_execution_options(**{name: value})
 
     @property
     def waiting(self) -> int:
@@ -93,6 +98,11 @@ class Store:
         """As `run`, synchronously in the calling thread: for start-up, readers and tests."""
         result: R = _do(self.engine, work, args, kwargs)
         return result
+
+    async def forget(self) -> None:
+        """Let no file have what was deleted: empty SQLite's write-ahead log. Raises StoreError."""
+        if self._checkpoints is not None:
+            await asyncio.to_thread(self._checkpoints.truncate)
 
     def close(self) -> None:
         """Finish pending operations, then close the database."""
@@ -206,11 +216,11 @@ def _add_signal(connection: Connection, signal: str) -> None:
     connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
     if connection.dialect.name == "postgresql":
         value = "(convert_from(document, 'UTF8')::json -> 'signals' ->> :signal)::double precision"
-        connection.execute(text(f"UPDATE telemetry SET {column} = {value}"), {"signal": signal})  # noqa: S608 - ours
+        connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"signal": signal})  # noqa: S608 - ours
     else:
         value = "json_extract(CAST(document AS TEXT), :path)"
         path = f'$.signals."{signal}"'
-        connection.execute(text(f"UPDATE telemetry SET {column} = {value}"), {"path": path})  # noqa: S608 - ours
+        connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"path": path})  # noqa: S608 - ours
 
 
 def revision_of(connection: Connection) -> str | None:

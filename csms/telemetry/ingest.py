@@ -18,6 +18,7 @@ from csms.db.queries import telemetry_values as values
 from csms.db.store import Store
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, RecordKey, boot_of
+from csms.metrics import Metrics
 from csms.settlement.checkpoints import check_checkpoints
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.reception import Reception, keep, receive
@@ -86,6 +87,10 @@ class Tally:
         self._waiting.clear()
 
 
+_VEHICLES: Final = frozenset({"ev", "sender"})
+"""Fields of events that name a vehicle."""
+
+
 class Ingest:
     """Accepts deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
 
@@ -97,12 +102,16 @@ class Ingest:
         feed: Feed,
         precedence: Precedence,
         latest: LatestStates,
+        metrics: Metrics,
         sinks: Sequence[str] = (),
         workers: IngestWorkers | None = None,
+        log_name: Callable[[str], str] = lambda ev: ev,
     ) -> None:
-        """`sinks`: names of those that get new records, besides the aggregates. `workers` store; None: this process."""
+        """`sinks`: names of those that get new records, besides the aggregates. `workers` store; None: this process.
+        `log_name(ev)`: what stands for a vehicle in the log of events."""
+        self._log_name = log_name
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
-        self._precedence, self._latest = precedence, latest
+        self._precedence, self._latest, self._metrics = precedence, latest, metrics
         self._sinks = (AGGREGATES, *sinks)
         self._workers = workers
         self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
@@ -115,6 +124,7 @@ class Ingest:
 
     async def receive(self, ev: str, payload: bytes) -> Reception:
         """Store a vehicle's delivery, behind power commands. Raises StoreError: nothing is stored, as far as known."""
+        begun = self._clock.monotonic()
         if self._workers is None:
             reception = await receive(payload, ev, self._keep)
         else:
@@ -126,13 +136,14 @@ class Ingest:
         if reception.foreign:
             self.refuse_foreign(ev, reception.foreign, reception.elements)
         if reception.outcome is not None:
-            await self._report(reception.outcome)
+            await self._report(reception.outcome, begun)
         return reception
 
     async def store(self, delivery: Delivery) -> Outcome:
         """As `receive`, for a delivery that was read and checked, perhaps of several vehicles. Raises StoreError."""
+        begun = self._clock.monotonic()
         outcome = await (self._keep(delivery) if self._workers is None else self._share_out(delivery))
-        await self._report(outcome)
+        await self._report(outcome, begun)
         return outcome
 
     async def _keep(self, delivery: Delivery) -> Outcome:
@@ -155,8 +166,9 @@ class Ingest:
             outcome.add(done)
         return outcome
 
-    async def _report(self, outcome: Outcome) -> None:
-        """Report problems, and do what follows from new records."""
+    async def _report(self, outcome: Outcome, begun: float) -> None:
+        """Count a delivery that came at `begun` (s, monotonic), report problems, and do what follows from records."""
+        self._count(outcome, begun)
         for ev, boot, _ in outcome.conflicts[:1]:
             self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
         for each in outcome.quarantine[:1]:
@@ -173,6 +185,18 @@ class Ingest:
         for (ev, _, _), reason in outcome.refused[:1]:
             self.refuse(ev, reason, len(outcome.refused))
         await self._follow(outcome.fresh, outcome.repeated)
+
+    def _count(self, outcome: Outcome, begun: float) -> None:
+        metrics, now_ms = self._metrics, self._clock.utc_ms()
+        metrics.delivery_stored(self._clock.monotonic() - begun)
+        metrics.records_judged("stored", len(outcome.fresh))
+        metrics.records_judged("duplicate", outcome.duplicates)
+        metrics.records_judged("quarantined", len(outcome.quarantine))
+        metrics.records_judged("conflict", len(outcome.conflicts))
+        metrics.records_judged("deferred", len(outcome.deferred))
+        metrics.records_judged("missing", sum(last - first + 1 for *_, first, last in outcome.missing))
+        for each in outcome.fresh:
+            metrics.record_stored((now_ms - each.record.utc_ms) / 1000)
 
     async def _follow(self, fresh: Sequence[Prepared], repeated: Sequence[Prepared] = ()) -> None:
         """Do what follows from new records; also from `repeated` ones, except that they are not reported again: when a
@@ -198,14 +222,21 @@ class Ingest:
 
     def refuse(self, sender: str, reason: str, records: int = 1) -> None:
         """Report an invalid record that cannot be put into quarantine either."""
+        self._metrics.records_judged("refused", records)
         self._alarm("telemetry_refused", sender, records, sender=sender, reason=reason)
 
     def refuse_foreign(self, sender: str, ev: str, records: int) -> None:
         """Report a delivery in the name of another vehicle."""
+        self._metrics.records_judged("refused", records)
         self._alarm("telemetry_foreign", sender, records, sender=sender, ev=ev)
+
+    def report_unowned(self, ev: str) -> None:
+        """Report that no node has the slot of a vehicle that has sent a delivery."""
+        self._alarm("telemetry_unowned", ev, 1, ev=ev)
 
     def fail(self, error: StoreError) -> None:
         """Report that a delivery could not be stored."""
+        self._metrics.delivery_failed()
         self._alarm("telemetry_not_stored", "", 1, reason=str(error).partition("\n")[0][:200])
 
     async def release(self) -> int:
@@ -239,6 +270,7 @@ class Ingest:
             erased += count
         self._feed.publish(ERASED, None, {"ev": ev, "boot": boot, "seq": seq})
         await self._latest.erase(ev, (boot, seq))
+        await self._store.forget()
         self._observe(Observe("telemetry", ERASED, {"records": erased}))
         return erased
 
@@ -280,7 +312,8 @@ class Ingest:
 
         def report(count: int) -> None:
             data = {**facts, "records": count}
-            self._observe(Observe("telemetry", name, data))
+            logged = {key: self._log_name(str(each)) if key in _VEHICLES else each for key, each in data.items()}
+            self._observe(Observe("telemetry", name, logged))
             self._feed.publish(name, None, data)
 
         self._alarms.add((name, whose), records, report)

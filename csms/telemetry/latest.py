@@ -14,6 +14,7 @@ from csms.db.queries import telemetry_values as rows
 from csms.db.store import Store
 from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of, take
 from v2g.errors import CodecError, StoreError, TransportError
+from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff, Supervisor
 from v2g.telemetry.signals import Record, decode_record
 
@@ -52,9 +53,11 @@ class StateExchange(Protocol):
 class LatestStates:
     """The latest states that this node knows. `run` loads, saves and exchanges them."""
 
-    def __init__(self, store: Store, exchange: StateExchange | None = None) -> None:
-        self._store, self._exchange = store, exchange
+    def __init__(self, store: Store, clock: Clock, exchange: StateExchange | None = None) -> None:
+        self._store, self._clock, self._exchange = store, clock, exchange
         self._states: dict[str, VehicleState] = {}
+        self._changed_ms: dict[str, int] = {}
+        """When each state changed last (UTC), by our clock; after a start not later than by the vehicle's."""
         self._unsaved: set[str] = set()
         self._unsent: set[str] = set()
         self._erased: dict[str, tuple[int, int]] = {}
@@ -74,9 +77,15 @@ class LatestStates:
         """Return all states, by name."""
         return [self._states[ev] for ev in sorted(self._states)]
 
+    def silent(self, after_s: float) -> int:
+        """Return how many vehicles have sent nothing new for `after_s`."""
+        since = self._clock.utc_ms() - round(after_s * 1000)
+        return sum(each < since for each in self._changed_ms.values())
+
     def forget(self, ev: str, through: tuple[int, int]) -> None:
         """Forget a vehicle's readings up to a position, in memory; newer ones come back with its next records."""
         self._states.pop(ev, None)
+        self._changed_ms.pop(ev, None)
         self._erased[ev] = max(through, self._erased.get(ev, through))
         self._unsaved.discard(ev)
         self._unsent.discard(ev)
@@ -100,6 +109,8 @@ class LatestStates:
                 self.update([decode_record(document)])
             except CodecError as error:  # of a later version, before an older one was installed again
                 _log.warning("stored record: %s", error)
+        for ev, each in self._states.items():
+            self._changed_ms[ev] = min(each.at_ms, self._changed_ms[ev])
 
     async def save(self) -> None:
         """Store what has changed. Raises StoreError: it is still unsaved."""
@@ -174,6 +185,7 @@ class LatestStates:
                 return
         known = self._states.setdefault(state.ev, VehicleState(state.ev, {}))
         if take(known.readings, readings):
+            self._changed_ms[state.ev] = self._clock.utc_ms()
             self._unsaved.add(state.ev)
             self._unsent.add(state.ev)
 

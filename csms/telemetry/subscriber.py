@@ -2,23 +2,42 @@
 
 A message is acknowledged once its records are stored. That only paces the broker: vehicles rely on the marks,
 and send again what was not stored.
+
+Nodes of a cluster share the vehicles by slots. Each subscribes to the topics of its slots; a delivery at the topic
+without a slot reaches any node, which hands it over at that of its slot.
 """
 
 import asyncio
+import logging
 import re
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
+
+import msgspec
 
 from csms.config import MqttSource
 from csms.telemetry.ingest import Ingest
+from csms.telemetry.slots import RENEW_S, SLOTS, VehicleSlots
 from v2g.errors import StoreError, TransportError
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.supervision import Supervisor
 from v2g.observe import Observe
-from v2g.telemetry.delivery import Mark, encode_marks, marks_topic, records_topic, stream_topic
+from v2g.telemetry.columns import is_compact
+from v2g.telemetry.delivery import (
+    Mark,
+    encode_marks,
+    marks_topic,
+    records_topic,
+    slot_of,
+    slot_topic,
+    stream_topic,
+)
 from v2g.telemetry.signals import EV_PATTERN
+
+_log = logging.getLogger(__name__)
 
 CONNECT_S: Final = 5.0
 """How long the start waits for the broker; after that it is connected in the background."""
@@ -41,9 +60,20 @@ class TelemetrySubscriber:
     Several nodes share the deliveries by a group with a secret name: a vehicle that joined it would receive some.
     """
 
-    def __init__(self, config: MqttSource, ingest: Ingest, observe: EventLog, *, client_id: str, group: str) -> None:
-        self._config, self._ingest, self._observe = config, ingest, observe
-        self._before, self._behind = records_topic(config.prefix, "+").split("+")
+    def __init__(
+        self,
+        config: MqttSource,
+        ingest: Ingest,
+        observe: EventLog,
+        *,
+        client_id: str,
+        group: str,
+        slots: VehicleSlots | None = None,
+    ) -> None:
+        """`slots`: those of this node; None: there is only one, or all store what they get."""
+        self._config, self._ingest, self._observe, self._slots = config, ingest, observe, slots
+        prefix = re.escape(config.prefix)
+        self._vehicle = re.compile(rf"{prefix}/(?P<slot>slot/\d+/)?vehicle/(?P<ev>[^/]*)/records")
         self._client = MqttClient(
             config,
             client_id=client_id,
@@ -58,9 +88,16 @@ class TelemetrySubscriber:
         self._streaming = asyncio.Event()
         self._quiet_until = 0.0
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker sends deliveries now."""
+        return self._client.connected.is_set()
+
     async def start(self) -> None:
         """Connect, waiting briefly for the broker."""
         self._tasks.keep("telemetry marks", self._publish_marks)
+        if self._slots is not None:
+            self._tasks.keep("telemetry slots", partial(self._keep_slots, self._slots))
         if self._config.stream:
             self._ingest.subscribe(self._offer)
             self._tasks.keep("telemetry stream", self._publish_stream)
@@ -79,21 +116,68 @@ class TelemetrySubscriber:
     async def close(self) -> None:
         """Publish pending marks, and disconnect; unstored deliveries are repeated."""
         await self._tasks.close()
+        if self._slots is not None:
+            try:
+                await self._slots.leave(self._follow)
+            except StoreError as error:
+                _log.warning("slots of vehicles are not given up: %s", error)
         for ev in list(self._due):
             self._answer(ev)
         await self._client.close()
 
     def _refuse_older_protocol(self, topic: str) -> None:
         """Refuse a message that was not published by MQTT 5: older protocols cannot say why a message is refused."""
-        ev = topic.removeprefix(self._before).removesuffix(self._behind)
-        self._ingest.refuse(ev if re.match(EV_PATTERN, ev) else "", "no Payload Format Indicator: publish by MQTT 5")
+        self._ingest.refuse(self._vehicle_in(topic)[0], "no Payload Format Indicator: publish by MQTT 5")
+
+    def _vehicle_in(self, topic: str) -> tuple[str, bool]:
+        """Return the vehicle of a topic, empty without a valid one, and whether it is a slot's."""
+        found = self._vehicle.fullmatch(topic)
+        if found is None or not re.match(EV_PATTERN, found["ev"]):
+            return "", False
+        return found["ev"], found["slot"] is not None
+
+    async def _keep_slots(self, slots: VehicleSlots) -> None:
+        """Have slots while there is a connection to the broker."""
+        while True:
+            try:
+                if self.connected:
+                    await slots.renew(self._follow)
+                else:
+                    await slots.leave(self._follow)
+                    await self._client.connected.wait()
+                    continue
+            except StoreError as error:
+                _log.warning("slots of vehicles are not renewed: %s", error)
+            await asyncio.sleep(RENEW_S)
+
+    def _follow(self, slots: frozenset[int]) -> None:
+        self._client.follow(slot_topic(self._config.prefix, each, "+") for each in slots)
 
     async def _take(self, topic: str, payload: bytes) -> None:
-        """Store a delivery. Raises StoreError: it is retried."""
-        ev = topic.removeprefix(self._before).removesuffix(self._behind)
-        if not re.match(EV_PATTERN, ev):
+        """Store a delivery, or hand it over. Raises StoreError: it is retried."""
+        ev, of_slot = self._vehicle_in(topic)
+        if not ev:
             self._ingest.refuse("", "no vehicle in the topic")
-            return
+        elif self._slots is None:
+            await self._store(ev, payload)
+        else:
+            with self._slots.storing(ev) as here:
+                if here:
+                    await self._store(ev, payload)
+            if not here and not of_slot:  # else its slot has just moved: the gateway sends it again
+                await self._hand_over(ev, payload)
+
+    async def _hand_over(self, ev: str, payload: bytes) -> None:
+        """Pass a delivery on to the node of its slot. The gateway sends again what arrives at none."""
+        topic = slot_topic(self._config.prefix, slot_of(ev, SLOTS), ev)
+        try:
+            if not await self._client.publish(topic, payload, utf8=not is_compact(payload)):
+                self._ingest.report_unowned(ev)
+        except TransportError as error:  # the broker's access list is older: order is lost, records are not
+            _log.warning("deliveries are stored by any node: %s", error)
+            await self._store(ev, payload)
+
+    async def _store(self, ev: str, payload: bytes) -> None:
         try:
             reception = await self._ingest.receive(ev, payload)
         except StoreError as error:
@@ -107,9 +191,10 @@ class TelemetrySubscriber:
 
     def _answer(self, ev: str) -> None:
         """Publish a vehicle's marks; a lost one is requested again."""
-        marks = self._due.pop(ev, {})
+        slots = 0 if self._slots is None else SLOTS
+        marks = [msgspec.structs.replace(each, slots=slots) for each in self._due.pop(ev, {}).values()]
         if marks:
-            self._client.offer(marks_topic(self._config.prefix, ev), encode_marks(marks.values()))
+            self._client.offer(marks_topic(self._config.prefix, ev), encode_marks(marks))
 
     async def _publish_marks(self) -> None:
         while True:

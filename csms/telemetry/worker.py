@@ -2,15 +2,20 @@
 
 import asyncio
 import sys
+from functools import partial
+from pathlib import Path
 
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store
+from csms.db.store_key import load_store_key
+from csms.db.telemetry_seal import open_seal
 from csms.domain.diagnostics.telemetry import Delivery, Outcome
 from csms.telemetry.reception import keep, receive
 from csms.telemetry.workers import Done, Job, Settings, frame, read_frame
 from v2g import typed_json
 from v2g.errors import StoreError
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import Supervisor, spawn
 
 _job = typed_json.packed(Job)
 _settings = typed_json.packed(Settings)
@@ -22,7 +27,12 @@ async def _serve() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    store = Store(_settings(await read_frame(reader)).url)
+    settings = _settings(await read_frame(reader))
+    store, clock = Store(settings.url), Clock()
+    key = load_store_key(Path(settings.store_key) if settings.store_key else None, Path(settings.data_dir))
+    seal = await open_seal(store, key, clock.utc_ms(), settings.key_days, sealing=settings.sealed)
+    renewal = Supervisor(lambda _: None)
+    renewal.keep("telemetry keys", partial(seal.keep_renewed, store, clock.utc_ms, settings.key_days))
     writer.write(frame(Done(0, None)))
     tasks: set[asyncio.Task[None]] = set()
     try:
@@ -33,6 +43,7 @@ async def _serve() -> None:
     except EOFError:
         await asyncio.gather(*tasks, return_exceptions=True)
     finally:
+        await renewal.close()
         store.close()
 
 

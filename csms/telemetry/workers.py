@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from csms.config import CsmsConfig
 from csms.domain.diagnostics.partition import owner
 from csms.telemetry.reception import Reception
 from v2g import typed_json
@@ -30,9 +31,20 @@ MAX_FRAME: Final = 64 * 2**20
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """First message to a worker: the database."""
+    """First message to a worker: the database, the file of its `store_key` (empty: the one in `data_dir`), and how
+    telemetry is sealed."""
 
     url: str
+    store_key: str
+    data_dir: str
+    sealed: bool
+    key_days: int
+
+
+def worker_settings(config: CsmsConfig) -> Settings:
+    """Return what a worker of this back end needs to know."""
+    key = "" if config.store_key is None else str(config.store_key)
+    return Settings(config.store_url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -105,9 +117,9 @@ async def _end(worker: _Worker) -> None:
 class IngestWorkers:
     """Runs workers from `start` to `close`."""
 
-    def __init__(self, url: str, workers: int, supervisor: Supervisor) -> None:
-        """`url` of the database; `workers`: how many, at least 1."""
-        self._url, self._number = url, workers
+    def __init__(self, settings: Settings, workers: int, supervisor: Supervisor) -> None:
+        """`workers`: how many, at least 1."""
+        self._settings, self._number = settings, workers
         self._supervisor = supervisor
         self._workers: dict[str, _Worker] = {}
         self._waiting: list[tuple[Job, asyncio.Future[Reception]]] = []
@@ -162,7 +174,7 @@ class IngestWorkers:
             )
             worker = _Worker(process)
             try:
-                worker.input.write(frame(Settings(self._url)))
+                worker.input.write(frame(self._settings))
                 await read_frame(worker.output)  # it is ready
                 self._workers[name] = worker
                 waiting, self._waiting = self._waiting, []

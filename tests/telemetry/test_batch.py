@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.telemetry.batch import Band, Bands, Batcher, Mirror
+from v2g.telemetry.batch import CONTEXT_S, Band, Bands, Batcher, Mirror
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import CONTEXTS, Record, decode_record, encode_record
 
@@ -108,18 +108,70 @@ def test_no_change_waits_longer_than_half_a_second(steps: list[tuple[float, dict
         assert mirror.state == truth or (due is not None and due <= now + 0.5)
 
 
+BANDS = {
+    ("parked", 0.0): (1.0, 0.5),
+    ("city", 0.0): (0.5, 0.5),
+    ("highway", 0.0): (0.5, 0.5),
+    ("charging", 11_000.0): (0.5, 0.5),
+    ("discharging", -11_000.0): (0.5, 0.5),
+    ("charging", 150_000.0): (0.02, 0.05),
+    ("discharging", -60_000.0): (0.02, 0.05),
+}
+"""Minimum interval and maximum age (s) of each mode, as docs/reference/telemetry.md has them."""
+
+
 @pytest.mark.requirement("R87")
-def test_one_percent_goes_at_once_and_less_waits() -> None:
+@pytest.mark.parametrize(("mode", "limits"), BANDS.items())
+@given(part=st.sampled_from([0.9, 0.99, 1.01, 1.1]), pause=st.integers(0, 3000))
+def test_a_change_of_one_or_ten_percent_waits_in_each_mode_for_the_minimum_interval_only(
+    mode: tuple[str, float], limits: tuple[float, float], part: float, pause: int
+) -> None:
+    (context, power_w), (min_interval, _) = mode, limits
     batcher = Batcher("EV", 1)
-    batcher.offer({"battery.voltage": 400.0}, 0.0, 0)
+    batcher.offer({"battery.voltage": 400.0, "charging.power": power_w}, 0.0, 0, context)
     assert batcher.flush(0.0) is not None
-    batcher.offer({"battery.voltage": 403.9}, 1.0, 1000)
-    assert batcher.deadline() == 1.5
-    batcher.offer({"battery.voltage": 404.0}, 1.1, 1100)
-    record = batcher.flush(1.1)
+    now = pause / 1000
+    batcher.offer({"battery.voltage": 400.0 * part}, now, pause)
+    assert batcher.deadline() == max(now, min_interval)
+    record = batcher.flush(max(now, min_interval))
     assert record is not None
-    assert record.signals == {"battery.voltage": 404.0}
+    assert record.signals == {"battery.voltage": 400.0 * part}
     assert not record.keyframe
+
+
+@pytest.mark.requirement("R87")
+@pytest.mark.parametrize(("mode", "limits"), BANDS.items())
+@given(pause=st.integers(0, 3000))
+def test_a_smaller_change_waits_no_longer_than_the_mode_says(
+    mode: tuple[str, float], limits: tuple[float, float], pause: int
+) -> None:
+    (context, power_w), (min_interval, max_age) = mode, limits
+    batcher = Batcher("EV", 1)
+    batcher.offer({"battery.voltage": 400.0, "charging.power": power_w}, 0.0, 0, context)
+    assert batcher.flush(0.0) is not None
+    now = pause / 1000
+    batcher.offer({"battery.voltage": 403.9}, now, pause)
+    assert batcher.deadline() == max(now + max_age, min_interval)
+
+
+@pytest.mark.requirement("R75")
+def test_the_first_record_waits_for_the_context_for_a_limited_time() -> None:
+    """Before, each start said `parked`, whatever the vehicle did."""
+    batcher = Batcher("EV", 1, awaits_context=True)
+    batcher.offer({"battery.voltage": 400.0}, 10.0, 0)
+    assert batcher.deadline() == 10.0 + CONTEXT_S
+    assert batcher.reports_due(10.1) == 10.1 + CONTEXT_S
+    assert batcher.flush(10.2) is None
+    batcher.offer({}, 10.5, 500, "city")
+    assert batcher.reports_due(10.5) == 10.5
+    record = batcher.flush(10.5)
+    assert record is not None
+    assert (record.seq, record.context, record.trip, record.keyframe) == (1, "city", "1-1", True)
+    silent = Batcher("EV", 1, awaits_context=True)
+    silent.offer({"battery.voltage": 400.0}, 10.0, 0)
+    assert silent.flush(10.0 + CONTEXT_S) is not None, "a vehicle that never reports its context is not silent for it"
+    silent.offer({"battery.voltage": 500.0}, 20.0, 0)
+    assert silent.deadline() == 20.0
 
 
 @pytest.mark.requirement("R66")

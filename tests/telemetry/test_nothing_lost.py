@@ -127,8 +127,11 @@ class Field:
         nodes: int,
         config: Mapping[str, Any] | None = None,
         sender: Sequence[str] = (),
+        *,
+        slots: bool = False,
     ) -> None:
-        """`config`: more of the nodes' configuration; `sender`: what comes before the command of a sender."""
+        """`slots`: nodes share vehicles; `config`: more of their configuration; `sender`: what comes before the command
+        of a sender."""
         self.folder, self._pki, self.broker = folder, pki, broker
         self._sender = sender
         more = dict(config or {})
@@ -142,7 +145,12 @@ class Field:
         for name in self._names:
             place = folder / name
             place.mkdir()
-            settings = {"mqtt": source(broker, pki, name), "store_url": store_url, "store_key": key, "node": name}
+            settings = {
+                "mqtt": source(broker, pki, name, slots=slots),
+                "store_url": store_url,
+                "store_key": key,
+                "node": name,
+            }
             written = write_config(place / "csms.yaml", make_config(place, pki, **settings, **more))
             self.nodes.append(Process("-m", "csms", "--config", str(written)))
         self.senders: list[Process | Lives] = []
@@ -300,8 +308,9 @@ async def field(
     *,
     config: Mapping[str, Any] | None = None,
     sender: Sequence[str] = (),
+    slots: bool = False,
 ) -> AsyncIterator[Field]:
-    made = Field(folder, pki, broker, store_url, nodes, config, sender)
+    made = Field(folder, pki, broker, store_url, nodes, config, sender, slots=slots)
     try:
         yield made
     finally:

@@ -1,8 +1,9 @@
 """Delta and batch: sends changes, as often as the vehicle's mode asks for (R66, R76, R87).
 
-A change of at least 1 % of the last sent value makes a record due at once; smaller ones wait until the oldest is
-500 ms old (`max_age`). The mode's `min_interval` bounds both. Unchanged signals are omitted; after `keyframe_s` all
-known signals are sent, so that a receiver that lost something is complete again.
+A change of at least 1 % of the last sent value, however large, makes a record due at once; smaller ones wait until the
+oldest is 500 ms old (`max_age`). Neither is sent sooner than the mode's `min_interval` after the record before, since
+the modes' rates have upper bounds (R76): parked a change may wait for 1 s. Unchanged signals are omitted; after
+`keyframe_s` all known signals are sent, so that a receiver that lost something is complete again.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +20,9 @@ KEYFRAME_S: Final = 60.0
 
 _SET_BACK_MS: Final = 1000
 """A time that is earlier by more means that the clock was set."""
+
+CONTEXT_S: Final = 2.0
+"""How long the first records wait for the vehicle's context: until it is known they could only say `parked`."""
 
 DRIVING: Final = frozenset({"city", "highway"})
 
@@ -59,7 +63,9 @@ class Batcher:
         threshold: float = 0.01,
         keyframe_s: float = KEYFRAME_S,
         bands: Bands = Bands(),  # noqa: B008 - it is immutable
+        awaits_context: bool = False,
     ) -> None:
+        """`awaits_context`: the vehicle reports its context, for which the first records wait."""
         self._ev, self._boot, self._seq = ev, boot, 0
         self._threshold, self._keyframe_s, self._bands = threshold, keyframe_s, bands
         self._state: dict[str, float] = {}
@@ -71,6 +77,8 @@ class Batcher:
         self._utc_ms = 0
         self._trips = 0
         self.context = "parked"
+        self._awaits_context = awaits_context
+        self._values_by = self._reports_by = float("-inf")
 
     @property
     def _band(self) -> Band:
@@ -79,6 +87,9 @@ class Batcher:
     def offer(self, values: Mapping[str, float], now: float, utc_ms: int, context: str | None = None) -> None:
         """Add new values, at `now`, measured at `utc_ms`. A new context flushes at once."""
         self._stamp(utc_ms)
+        if self._awaits_context and not self._state:
+            self._values_by = now + CONTEXT_S
+        self._awaits_context &= context is None
         if context is not None and context != self.context:
             self._trips += context in DRIVING and self.context not in DRIVING
             self.context = context
@@ -111,7 +122,16 @@ class Batcher:
         """Return when `flush` is due (s, monotonic), or None while nothing is pending."""
         if self._due is None or self._at_once:
             return self._due
-        return max(self._due, self._last_flush + self._band.min_interval)
+        due = max(self._due, self._last_flush + self._band.min_interval)
+        return max(due, self._values_by) if self._awaits_context else due
+
+    def reports_due(self, now: float) -> float:
+        """Return when a report that waits at `now` may become a record (s, monotonic)."""
+        if not self._awaits_context:
+            return now
+        if self._reports_by == float("-inf"):
+            self._reports_by = now + CONTEXT_S
+        return self._reports_by
 
     def flush(self, now: float) -> Record | None:
         """Return the record that is due at `now`, or None."""

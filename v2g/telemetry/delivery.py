@@ -5,6 +5,7 @@ each boot. A gateway deletes what a mark covers, and nothing else.
 """
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Annotated, Final
 
 import msgspec
@@ -45,7 +46,8 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     have arrived `beyond` the first gap.
 
     Numbers missing for good, or in quarantine, are not gaps. The mark covers only what was sent under `boot_id`. With
-    `next_boot` nothing of it is stored: the boot has to take this number, or a higher one.
+    `next_boot` nothing of it is stored: the boot has to take this number, or a higher one. `slots`: how many slots the
+    nodes of the back end share, 0 if they do not; deliveries then belong at `slot_topic`.
     """
 
     boot: Number
@@ -54,6 +56,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     beyond: Annotated[tuple[Range, ...], Meta(max_length=256)] = ()
     boot_id: BootId = ""
     next_boot: Annotated[int, Meta(ge=0, le=MAX_NUMBER)] = 0
+    slots: Annotated[int, Meta(ge=0, le=65536)] = 0
 
     def covers(self, seq: int) -> bool:
         """Return whether a number has arrived."""
@@ -114,6 +117,16 @@ def decode_marks(data: bytes) -> tuple[Mark, ...]:
 def records_topic(prefix: str, ev: str) -> str:
     """Return the topic of a vehicle's deliveries; `+` stands for every vehicle."""
     return f"{prefix}/vehicle/{ev}/records"
+
+
+def slot_of(ev: str, slots: int) -> int:
+    """Return the slot of a vehicle, below `slots`: the first 8 octets of BLAKE2b of its pseudonym, modulo `slots`."""
+    return int.from_bytes(blake2b(ev.encode(), digest_size=8).digest(), "big") % slots
+
+
+def slot_topic(prefix: str, slot: int, ev: str) -> str:
+    """Return the topic of a vehicle's deliveries to the node that has its slot; `+` stands for every vehicle."""
+    return f"{prefix}/slot/{slot}/vehicle/{ev}/records"
 
 
 def marks_topic(prefix: str, ev: str) -> str:

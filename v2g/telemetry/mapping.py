@@ -1,16 +1,18 @@
 """CAN frames to signals: a DBC file defines the encoding, a mapping the meaning of the numbers (R63).
 
-The database is passed as text; no files are opened. Unknown frames are counted and otherwise ignored.
+Unknown frames are counted and otherwise ignored.
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from v2g.errors import ConfigError
 from v2g.telemetry.signals import CELL_VOLTAGE, CONTEXTS, SIGNALS
+from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 
 _CELL = SIGNALS[f"{CELL_VOLTAGE}.min"]
 
@@ -59,6 +61,18 @@ class CanMapping:
                 raise ConfigError(f"{source}: unknown target {target!r}", hint=f"known: {known}")
             self._names[message.frame_id][signal_name] = target
 
+    @classmethod
+    def read(cls, dbc: Path | None, signals: Mapping[str, str] | None) -> "CanMapping":
+        """Return the mapping of a DBC file; None: what the simulated battery has. Raises ConfigError."""
+        try:
+            text = battery_dbc() if dbc is None else dbc.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise ConfigError(f"{dbc}: {error.strerror}") from None
+        try:
+            return cls(text, BATTERY_SIGNALS if signals is None else signals)
+        except ConfigError as error:
+            raise ConfigError(f"{dbc}: {error}" if dbc is not None else str(error), hint=error.hint) from None
+
     def decode(self, frame_id: int, data: bytes) -> Mapped | None:
         """Return the content of a frame, or None when its id is unknown or its length is wrong."""
         message = self._messages.get(frame_id)
@@ -87,6 +101,11 @@ class CanMapping:
         if wrong := len(found) - len(values):
             self.malformed[frame_id] += wrong
         return Mapped(values, context, cells)
+
+    @property
+    def has_context(self) -> bool:
+        """Whether a signal is mapped to the context."""
+        return any("context" in each.values() for each in self._names.values())
 
     def message_name(self, frame_id: int) -> str:
         """Return the name of the message with this id in the DBC, or nothing."""

@@ -36,6 +36,7 @@ max_packet_size 262144
 ACL: Final = """\
 user csms-ingest
 topic read v2g/telemetry/vehicle/+/records
+topic readwrite v2g/telemetry/slot/+/vehicle/+/records
 topic write v2g/telemetry/vehicle/+/marks
 topic write v2g/telemetry/stream
 
@@ -44,6 +45,7 @@ topic read v2g/telemetry/stream
 topic read v2g/telemetry/vehicle/+/status
 
 pattern write v2g/telemetry/vehicle/%u/records
+pattern write v2g/telemetry/slot/+/vehicle/%u/records
 pattern write v2g/telemetry/vehicle/%u/status
 pattern read v2g/telemetry/vehicle/%u/marks
 """

@@ -69,9 +69,10 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """Progress of a vehicle's records, in all its boots."""
+    """Progress of a vehicle's records, in all its boots. `log_name` stands for it in the log of events."""
 
     ev: str
+    log_name: str
     boots: int
     last_boot: int
     stored: int
@@ -82,7 +83,7 @@ class VehicleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that cannot be decoded or stored: `document` is the original text."""
+    """A record that cannot be decoded or stored: `document` is the original text, empty if its store key was lost."""
 
     ev: str
     boot: int
@@ -157,7 +158,10 @@ async def list_telemetry(call: Call, parameters: Paged) -> Page[VehicleTelemetry
         VehicleTelemetry,
         tuple[str],
         ("ev",),
-        lambda connection, after, limit: rows.vehicles(connection, evs, limit, after),
+        lambda connection, after, limit: [
+            {**each, "log_name": call.services.log_name(each["ev"])}
+            for each in rows.vehicles(connection, evs, limit, after)
+        ],
     )
 
 

@@ -1,9 +1,18 @@
 """Leases: one node at a time does a work, and another one takes over when it no longer renews its lease."""
 
-from sqlalchemy import Connection, insert, select, update
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from csms.db.tables import leases
+
+_TAKE: Final = text(
+    "INSERT INTO leases (name, node, until_ms) VALUES (:name, :node, :until_ms) "
+    "ON CONFLICT (name) DO UPDATE SET node = excluded.node, until_ms = excluded.until_ms "
+    "WHERE leases.node = excluded.node OR leases.until_ms <= :now_ms"
+)
 
 
 def take(connection: Connection, name: str, node: str, now_ms: int, until_ms: int) -> bool:
@@ -21,3 +30,27 @@ def take(connection: Connection, name: str, node: str, now_ms: int, until_ms: in
         update(leases).where((leases.c.name == name) & free).values(node=node, until_ms=until_ms)
     )
     return taken.rowcount == 1
+
+
+def take_all(connection: Connection, names: Collection[str], node: str, now_ms: int, until_ms: int) -> set[str]:
+    """Take or renew some leases; return those that the node has."""
+    if not names:
+        return set()
+    ordered = sorted(names)  # nodes wait for each other in one order
+    connection.execute(
+        _TAKE, [{"name": each, "node": node, "until_ms": until_ms, "now_ms": now_ms} for each in ordered]
+    )
+    return set(
+        connection.execute(select(leases.c.name).where(leases.c.name.in_(ordered), leases.c.node == node)).scalars()
+    )
+
+
+def give_up(connection: Connection, names: Collection[str], node: str) -> None:
+    """Let others take leases at once."""
+    connection.execute(delete(leases).where(leases.c.name.in_(sorted(names)), leases.c.node == node))
+
+
+def holders(connection: Connection, beginning: str, now_ms: int) -> set[str]:
+    """Return the nodes with a valid lease whose name begins so."""
+    here = leases.c.name.startswith(beginning, autoescape=True)
+    return set(connection.execute(select(leases.c.node).where(here, leases.c.until_ms > now_ms)).scalars())

@@ -16,6 +16,7 @@ from csms.db.tables import (
     idempotency_keys,
     metadata,
     meter_values,
+    price_deliveries,
     request_parts,
     security_events,
     station_requests,
@@ -67,6 +68,7 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
+        outside += _delete_rows(connection, price_deliveries, price_deliveries.c.ended_ms < before_ms)
         return _delete_transactions(connection, before_ms) + outside
     if kind == "reports":
         deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)

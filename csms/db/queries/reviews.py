@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from csms.db.queries import books, prequalifications, transactions
+from csms.db.queries import books, prequalifications, price_deliveries, transactions
 from csms.db.queries.events import lock
 from csms.db.tables import (
     device_variables,
@@ -21,7 +21,7 @@ from csms.db.tables import (
     transaction_events,
 )
 from csms.db.tables import transactions as transactions_
-from csms.domain.billing.booking import Certificates, Evidence, Reading, SeenTransaction, SentSignal
+from csms.domain.billing.booking import Certificates, Evidence, Reading, SeenTransaction
 from csms.domain.transactions.transactions import Transaction, missing
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting
@@ -168,6 +168,7 @@ def save_certificates(connection: Connection, station_id: str, session_id: str, 
             charger=held.charger,
             contract=held.contract,
             emaid=held.emaid,
+            charger_fault=held.charger_fault,
         )
     )
 
@@ -186,15 +187,16 @@ def evidence(
     These are hashes; transactions count that began or ended up to `margin_ms` from the session.
     """
     found = _transactions(connection, station_id, span, margin_ms)
-    signals, most_export_w = _signals(connection, tariffs, span[1] + margin_ms)
     where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
     held = connection.execute(select(journal_certificates).where(where)).first()
     return Evidence(
         transactions=tuple(_seen(connection, each, answer) for each, answer in found),
-        signals=signals,
-        most_export_w=most_export_w,
+        deliveries=price_deliveries.deliveries(connection, station_id, tariffs),
+        most_export_w=_most_export_w(connection, tariffs, span[1] + margin_ms),
         prequalifications=tuple(prequalifications.records(connection, station_id)),
-        certificates=None if held is None else Certificates(held.charger, held.contract, held.emaid),
+        certificates=None
+        if held is None
+        else Certificates(held.charger, held.contract, held.emaid, held.charger_fault),
         booked=_booked(connection, station_id, session_id, [each.transaction_id for each, _ in found]),
     )
 
@@ -262,20 +264,14 @@ def _evse_id(connection: Connection, station_id: str, evse_id: int | None) -> st
     return value or ""
 
 
-def _signals(
-    connection: Connection, tariffs: Collection[str], until_ms: int
-) -> tuple[dict[str, SentSignal], int | None]:
+def _most_export_w(connection: Connection, tariffs: Collection[str], until_ms: int) -> int | None:
+    """Return the highest limit of the signals from the oldest with one of these tariffs on; None without one."""
     there = grid_signals.c
-    columns = there.version, there.tariff, there.received_ms, there.export_limit_w
-    rows = connection.execute(select(*columns).where(there.tariff.in_(tariffs)).order_by(there.version.desc())).all()
-    if not rows:
-        return {}, None
-    most_w = connection.execute(
-        select(func.max(there.export_limit_w)).where(
-            (there.version >= rows[-1].version) & (there.received_ms <= until_ms)
-        )
+    first = select(func.min(there.version)).where(there.tariff.in_(tariffs)).scalar_subquery()
+    found: int | None = connection.execute(
+        select(func.max(there.export_limit_w)).where((there.version >= first) & (there.received_ms <= until_ms))
     ).scalar()
-    return {row.tariff: SentSignal(row.received_ms, row.export_limit_w) for row in rows}, most_w
+    return found
 
 
 def _booked(

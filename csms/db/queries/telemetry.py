@@ -5,6 +5,7 @@ A new record is stored with its typed values, and a row in `telemetry_pending` f
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,8 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from csms.db.bulk import append_rows
 from csms.db.group_commit import LASTING
 from csms.db.paging import page
+from csms.db.queries.events import lock
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_quarantine, vehicle_checkpoints
 from csms.db.tables.telemetry import VALUES
+from csms.db.telemetry_seal import TelemetrySeal, seal_of
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import (
     Boot,
@@ -30,6 +33,7 @@ from csms.domain.diagnostics.telemetry import (
     Stored,
     admit,
     boot_of,
+    digest_of,
     judge,
     key_of,
     prepare,
@@ -63,7 +67,10 @@ _ranges = typed_json.decoder(list[tuple[int, int]]).decode
 
 
 _SIGNALS: Final = tuple(VALUES)
-_COLUMNS: Final = ("ev", "boot", "seq", "at_ms", "received_ms", "digest", "document", "context", *VALUES.values())
+_RECORD: Final = ("ev", "boot", "seq", "at_ms", "received_ms", "digest", "document", "context")
+_PLAIN_COLUMNS: Final = (*_RECORD, *VALUES.values())
+_SEALED_COLUMNS: Final = (*_RECORD, "present")
+_BITS: Final = {signal: 1 << place for place, signal in enumerate(VALUES)}
 _PENDING: Final = ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms")
 
 
@@ -91,16 +98,17 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     pairs = list(zip(arrivals, outcomes, strict=True))
     for arrival, out in pairs:
         _keep_checkpoints(connection, out.fresh, arrival.at_ms)
-    append_rows(connection, telemetry, _COLUMNS, [_row(each, a.at_ms) for a, out in pairs for each in out.fresh])
+    _append(connection, [(each, a.at_ms) for a, out in pairs for each in out.fresh])
     append_rows(connection, telemetry_pending, _PENDING, [row for a, out in pairs for row in _pending(out.fresh, a)])
+    seal = seal_of(connection)
     quarantined = (
         {
             **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
             "received_ms": arrival.at_ms,
             "schema_version": each.name.schema,
             "reason": each.reason,
-            "digest": each.digest,
-            "document": each.sent,
+            "digest": b"" if seal.sealing else each.digest,
+            "document": seal.seal(each.sent, "quarantine", *each.key),
         }
         for arrival, out in pairs
         for each in out.quarantine
@@ -149,16 +157,18 @@ def _reason(error: DBAPIError) -> str:
 
 def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: int) -> None:
     """Store checkpoints by their session; the first of a vehicle and number stays."""
+    seal = seal_of(connection)
     for each in fresh:
         checkpoint = each.record.checkpoint
         if checkpoint is UNSET:
             continue
+        name = checkpoint.session_id, each.record.ev, checkpoint.number
         row = {
             "session_id": checkpoint.session_id,
             "ev": each.record.ev,
             "number": checkpoint.number,
             "received_ms": at_ms,
-            "document": encode_copy(checkpoint),
+            "document": seal.seal(encode_copy(checkpoint), "checkpoint", *name),
         }
         connection.execute(_KEEP, row)
 
@@ -166,14 +176,34 @@ def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: 
 def find_checkpoints(connection: Connection, session_id: str) -> list[tuple[str, Copy]]:
     """Return the checkpoints that vehicles delivered of a session, each with the vehicle's pseudonym."""
     there = vehicle_checkpoints.c
-    query = select(there.ev, there.document).where(there.session_id == session_id).order_by(there.ev, there.number)
-    return [(row.ev, _copy(row.document)) for row in connection.execute(query)]
+    columns = there.ev, there.number, there.document
+    query = select(*columns).where(there.session_id == session_id).order_by(there.ev, there.number)
+    opened = partial(seal_of(connection).open, connection)
+    rows = connection.execute(query).all()
+    return [(row.ev, _copy(opened(row.document, "checkpoint", session_id, row.ev, row.number))) for row in rows]
 
 
-def _row(item: Prepared, at_ms: int) -> tuple[Any, ...]:
+def _append(connection: Connection, items: Iterable[tuple[Prepared, int]]) -> None:
+    """Insert records, each with the time of its arrival."""
+    seal = seal_of(connection)
+    if seal.sealing:
+        append_rows(connection, telemetry, _SEALED_COLUMNS, [_sealed_row(seal, *each) for each in items])
+    else:
+        append_rows(connection, telemetry, _PLAIN_COLUMNS, [_plain_row(*each) for each in items])
+
+
+def _plain_row(item: Prepared, at_ms: int) -> tuple[Any, ...]:
     record = item.record
     values = map(record.signals.get, _SIGNALS)
     return record.ev, record.boot, record.seq, record.utc_ms, at_ms, item.digest, item.body, record.context, *values
+
+
+def _sealed_row(seal: TelemetrySeal, item: Prepared, at_ms: int) -> tuple[Any, ...]:
+    """Return a row without digest: that of a record with few possible values would reveal them."""
+    record = item.record
+    document = seal.seal(item.body, *item.key)
+    present = sum(map(_BITS.__getitem__, record.signals))
+    return record.ev, record.boot, record.seq, record.utc_ms, at_ms, b"", document, record.context, present
 
 
 def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any, ...]]:
@@ -202,10 +232,10 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
     asked = {boot for each in arrivals for boot in each.delivery.boots | each.delivery.boot_ids.keys()}
     progress = _locked(connection, asked)
     named = ((boot, each.delivery.boot_ids.get(boot, "")) for each in arrivals for boot in each.delivery.boots)
-    highest = _highest(
-        connection,
-        {boot[0] for boot, boot_id in named if boot_id != (progress[boot].boot_id if boot in progress else "")},
-    )
+    raised = {boot[0] for boot, boot_id in named if boot_id != (progress[boot].boot_id if boot in progress else "")}
+    if raised:  # else two nodes could each begin a boot that is not the highest any more when it is stored
+        lock(connection, (f"boots of {ev}" for ev in raised))
+    highest = _highest(connection, raised)
     begun = {boot: progress[boot] for each in arrivals for boot in admit(each.delivery, progress, highest)}
     without_id = {
         boot_of(each)
@@ -255,11 +285,15 @@ def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey
     found: dict[RecordKey, Stored] = {}
     for table in (telemetry, telemetry_quarantine):
         key = tuple_(table.c.ev, table.c.boot, table.c.seq)
-        columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest
+        columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest, table.c.document
+        quarantined = table is telemetry_quarantine
+        purpose = ("quarantine",) if quarantined else ()
         for some in _chunks(keys):
-            for row in connection.execute(select(*columns).where(key.in_(some))):
-                stored = Stored(row.digest, quarantined=table is telemetry_quarantine)
-                found[row.ev, row.boot, row.seq] = stored
+            for row in connection.execute(select(*columns).where(key.in_(some))).all():
+                here = row.ev, row.boot, row.seq
+                sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
+                digest = row.digest if sealed is None else digest_of(sealed)
+                found[here] = Stored(digest, quarantined=quarantined)
     return found
 
 
@@ -319,6 +353,15 @@ def vehicles(
     return [{**row._mapping, **{name: int(row._mapping[name]) for name in names}} for row in found]
 
 
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many records are in quarantine, and how many boots wait for records before others (`gaps`)."""
+    of = telemetry_marks.c
+    return {
+        "quarantined": connection.execute(select(func.count()).select_from(telemetry_quarantine)).scalar_one(),
+        "gaps": connection.execute(select(func.count()).where(of.highest > of.contiguous)).scalar_one(),
+    }
+
+
 def quarantined(
     connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
 ) -> list[dict[str, Any]]:
@@ -328,12 +371,17 @@ def quarantined(
     if evs is not None:
         query = query.where(table.ev.in_(evs))
     rows = []
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         found = dict(row._mapping)
         found.pop("digest")
-        found["document"] = found["document"].decode(errors="replace")
+        found["document"] = _sent(connection, row).decode(errors="replace")
         rows.append(found)
     return rows
+
+
+def _sent(connection: Connection, row: Any) -> bytes:
+    """Return the text of a record in quarantine; empty if the store key that sealed it was lost."""
+    return seal_of(connection).find(connection, row.document, "quarantine", row.ev, row.boot, row.seq) or b""
 
 
 def release(
@@ -345,7 +393,9 @@ def release(
     if after is not None:
         query = query.where(tuple_(*key) > tuple_(*after))
     rows = connection.execute(query).all()
-    fresh = _move(connection, [item for row in rows if (item := _understood(row.document)) is not None], at_ms, sinks)
+    fresh = _move(
+        connection, [item for row in rows if (item := _understood(_sent(connection, row))) is not None], at_ms, sinks
+    )
     boots: dict[Boot, int] = {}
     for item in fresh:
         boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1
@@ -366,7 +416,7 @@ def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tupl
         with connection.begin_nested():
             for some in _chunks([item.key for item in items]):
                 connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
-            append_rows(connection, telemetry, _COLUMNS, [_row(item, at_ms) for item in items])
+            _append(connection, [(item, at_ms) for item in items])
             pending = list(_pending(items, Arrival(Delivery(()), at_ms, sinks)))
             append_rows(connection, telemetry_pending, _PENDING, pending)
             _keep_checkpoints(connection, items, at_ms)

@@ -1,6 +1,7 @@
 """Records that a sink has not got yet. A row is deleted once the sink has them, so a sink goes on where it was.
 
-Records of a vehicle are handed out by (boot, seq): those behind a gap wait for it, for a limited time.
+Records of a vehicle are handed out by (boot, seq): those behind a gap wait for it, for a limited time. What comes after
+that, behind later ones, is marked as late.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,11 +9,11 @@ from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, and_, delete, func, or_, select, text
 
-from csms.db.queries.telemetry_values import column_of, within_run
-from csms.db.tables import telemetry, telemetry_marks, telemetry_pending
-from csms.db.tables.telemetry import VALUES
+from csms.db.queries.telemetry_values import numbers_in, within_run
+from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_sink_positions
+from csms.db.telemetry_seal import seal_of
 from csms.domain.diagnostics.sink_records import StoredRecord
 
 GAP_MS: Final = 60_000
@@ -22,6 +23,12 @@ MAX_RUNS: Final = 500
 MAX_RECORDS: Final = 5000
 """Runs and records of one batch; a single run is never split, so there may be a run more."""
 
+
+_ADVANCE: Final = text(
+    "INSERT INTO telemetry_sink_positions (sink, ev, boot, seq) VALUES (:sink, :ev, :boot, :seq) "
+    "ON CONFLICT (sink, ev) DO UPDATE SET boot = excluded.boot, seq = excluded.seq "
+    "WHERE (excluded.boot, excluded.seq) > (telemetry_sink_positions.boot, telemetry_sink_positions.seq)"
+)
 
 _BOOTS: Final = 250  # per query: SQLite allows 999 variables in old builds
 
@@ -66,7 +73,7 @@ def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
     places = {boot: place for place, boot in enumerate(last)}  # the boot of the oldest run goes first
     chosen = _most(sorted(before, key=lambda each: (places[each.ev, each.boot], each.first_seq)))
     ids = tuple(sorted(each.id for each in chosen))
-    records = _records(connection, ids)
+    records = _marked(connection, sink, _records(connection, ids))
     return Batch(ids, (), records, sum(map(_length, chosen)) - len(records))
 
 
@@ -88,22 +95,55 @@ def _most(runs: Iterable[Any]) -> list[Any]:
 
 
 def _records(connection: Connection, runs: Sequence[int]) -> tuple[StoredRecord, ...]:
-    signals = tuple(VALUES)
     record = telemetry.c
-    query = select(
-        record.ev, record.boot, record.seq, record.at_ms, record.context, record.document, *map(column_of, signals)
-    ).join(telemetry_pending, within_run())
+    query = select(record.ev, record.boot, record.seq, record.at_ms, record.context, record.document).join(
+        telemetry_pending, within_run()
+    )
     found: dict[tuple[str, int, int], StoredRecord] = {}
+    seal = seal_of(connection)
     for start in range(0, len(runs), 250):
-        for row in connection.execute(query.where(telemetry_pending.c.id.in_(runs[start : start + 250]))):
-            numbers = zip(signals, row[6:], strict=True)
-            values = {name: value for name, value in numbers if value is not None}
-            each = StoredRecord(row.ev, row.boot, row.seq, row.at_ms, row.context, values, row.document)
+        for row in connection.execute(query.where(telemetry_pending.c.id.in_(runs[start : start + 250]))).all():
+            document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
+            if document is None:
+                continue
+            each = StoredRecord(row.ev, row.boot, row.seq, row.at_ms, row.context, numbers_in(document), document)
             found[each.key] = each
     return tuple(found[key] for key in sorted(found))
 
 
-def delivered(connection: Connection, runs: Sequence[int]) -> None:
+def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) -> tuple[StoredRecord, ...]:
+    """Return records with those marked as late that come after higher ones."""
+    position = telemetry_sink_positions.c
+    reached: dict[str, tuple[int, int]] = {}
+    evs = sorted({each.ev for each in records})
+    for start in range(0, len(evs), _BOOTS):
+        query = select(telemetry_sink_positions).where(
+            position.sink == sink, position.ev.in_(evs[start : start + _BOOTS])
+        )
+        reached |= {row.ev: (row.boot, row.seq) for row in connection.execute(query)}
+    return tuple(
+        msgspec.structs.replace(each, late=True) if each.key[1:] < reached.get(each.ev, (0, 0)) else each
+        for each in records
+    )
+
+
+def backlogs(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Return for each sink with waiting records how many there are, and when the oldest arrived (ms since 1970)."""
+    run = telemetry_pending.c
+    records = func.sum(run.last_seq - run.first_seq + 1)
+    query = select(run.sink, records.label("records"), func.min(run.received_ms).label("since")).group_by(run.sink)
+    return {row.sink: (int(row.records), row.since) for row in connection.execute(query)}
+
+
+def delivered(connection: Connection, sink: str, batch: Batch) -> None:
     """Note that a sink has got a batch."""
-    for start in range(0, len(runs), 250):
-        connection.execute(delete(telemetry_pending).where(telemetry_pending.c.id.in_(runs[start : start + 250])))
+    for ev in batch.erased:
+        position = telemetry_sink_positions.c
+        connection.execute(delete(telemetry_sink_positions).where(position.sink == sink, position.ev == ev))
+    reached = {each.ev: each for each in sorted(batch.records, key=lambda each: each.key)}
+    if reached:
+        rows = [{"sink": sink, "ev": ev, "boot": each.boot, "seq": each.seq} for ev, each in reached.items()]
+        connection.execute(_ADVANCE, rows)
+    for start in range(0, len(batch.runs), 250):
+        some = batch.runs[start : start + 250]
+        connection.execute(delete(telemetry_pending).where(telemetry_pending.c.id.in_(some)))

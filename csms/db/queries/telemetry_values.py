@@ -17,6 +17,7 @@ from csms.db.tables import (
     telemetry_states,
 )
 from csms.db.tables.telemetry import VALUES
+from csms.db.telemetry_seal import seal_of
 from csms.domain.diagnostics.aggregates import AGGREGATES, Aggregation, Boot, Sample, Segment
 from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
 from v2g import typed_json
@@ -32,6 +33,15 @@ Place = tuple[int, int, int]
 
 _encode = msgspec.json.Encoder().encode
 _decode = typed_json.decoder(Segment).decode
+
+_PLACES: Final = {signal: place for place, signal in enumerate(VALUES)}
+
+
+class _Signals(msgspec.Struct, frozen=True):
+    signals: dict[str, float] = {}
+
+
+_signals = typed_json.decoder(_Signals).decode
 
 _LATITUDE, _LONGITUDE = "location.latitude", "location.longitude"
 
@@ -55,6 +65,22 @@ def column_of(signal: str) -> Column[float]:
     return telemetry.c[VALUES[signal]]
 
 
+def has_one_of(signals: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a record has a value of one of the signals. Raises KeyError for an unknown one."""
+    bits = sum(1 << _PLACES[signal] for signal in signals)
+    return or_(*(column_of(signal).is_not(None) for signal in signals), telemetry.c.present.op("&")(bits) != 0)
+
+
+def document_of(connection: Connection, row: Any) -> bytes:
+    """Return a record's JSON. Raises StoreError."""
+    return seal_of(connection).open(connection, row.document, row.ev, row.boot, row.seq)
+
+
+def numbers_in(document: bytes) -> dict[str, float]:
+    """Return the values of a record's JSON by signal."""
+    return _signals(document).signals
+
+
 def aggregate_pending(connection: Connection) -> int:
     """Add some new records to the aggregates, each once; return how many runs of them there were."""
     there = telemetry_pending.c
@@ -62,16 +88,16 @@ def aggregate_pending(connection: Connection) -> int:
     ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
     if not ids:
         return 0
-    columns = {signal: column_of(signal) for signal in VALUES}
     key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms
-    records = select(*key, *columns.values()).join(telemetry_pending, within_run()).where(there.id.in_(ids))
+    records = select(*key, telemetry.c.document).join(telemetry_pending, within_run()).where(there.id.in_(ids))
     of = there.ev, there.boot
     boots = connection.execute(select(*of).where(there.id.in_(ids)).distinct().order_by(*of))
+    seal = seal_of(connection)
     aggregation = Aggregation(_taken_segments(connection, [(row.ev, row.boot) for row in boots]))
-    signals = tuple(columns)
-    for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)):
-        values = {name: value for name, value in zip(signals, row[4:], strict=True) if value is not None}
-        aggregation.add(Sample(row.ev, row.boot, row.seq, row.at_ms, values))
+    for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)).all():
+        document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
+        if document is not None:
+            aggregation.add(Sample(row.ev, row.boot, row.seq, row.at_ms, numbers_in(document)))
     aggregation.finish()
     names = "ev", "signal", "width_s", "at_ms"
     rows = [
@@ -80,7 +106,13 @@ def aggregate_pending(connection: Connection) -> int:
     ]
     upsert_rows(connection, telemetry_aggregates, rows, merge=_MERGED)
     segments = [
-        {"ev": ev, "boot": boot, "first_seq": each.first_seq, "at_ms": each.at_ms, "document": _encode(each)}
+        {
+            "ev": ev,
+            "boot": boot,
+            "first_seq": each.first_seq,
+            "at_ms": each.at_ms,
+            "document": seal.seal(_encode(each), "segment", ev, boot, each.first_seq),
+        }
         for (ev, boot), found in aggregation.segments.items()
         for each in found
     ]
@@ -92,13 +124,15 @@ def aggregate_pending(connection: Connection) -> int:
 
 def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[Segment]]:
     """Take the segments of boots out of the database, locked against other nodes until the commit."""
-    table, found = telemetry_segments.c, dict[Boot, list[Segment]]()
+    table, found, seal = telemetry_segments.c, dict[Boot, list[Segment]](), seal_of(connection)
     for start in range(0, len(boots), STEP):
         here = tuple_(table.ev, table.boot).in_(boots[start : start + STEP])
         order = table.ev, table.boot, table.first_seq
         rows = connection.execute(select(telemetry_segments).where(here).order_by(*order).with_for_update()).all()
         for row in rows:
-            found.setdefault((row.ev, row.boot), []).append(_decode(row.document))
+            document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
+            if document is not None:
+                found.setdefault((row.ev, row.boot), []).append(_decode(document))
         connection.execute(
             delete(telemetry_segments).where(tuple_(*order).in_([(row.ev, row.boot, row.first_seq) for row in rows]))
         )
@@ -121,27 +155,22 @@ def values(
 ) -> list[dict[str, Any]]:
     """Return records with a value of one of the signals, oldest first: from the first time to before the second."""
     table = telemetry.c
-    columns = [column_of(signal) for signal in signals]
     place = table.at_ms, table.boot, table.seq
     query = (
-        select(*place, table.context, *columns)
+        select(table.ev, *place, table.context, table.document)
         .where(table.ev == ev, table.at_ms >= span_ms[0], table.at_ms < span_ms[1])
-        .where(or_(*(column.is_not(None) for column in columns)))
+        .where(has_one_of(signals))
         .order_by(*place)
         .limit(limit)
     )
     if after is not None:
         query = query.where(tuple_(*place) > tuple_(*after))
-    return [
-        {
-            "at_ms": row.at_ms,
-            "boot": row.boot,
-            "seq": row.seq,
-            "context": row.context,
-            "values": {name: value for name, value in zip(signals, row[4:], strict=True) if value is not None},
-        }
-        for row in connection.execute(query)
-    ]
+    found = []
+    for row in connection.execute(query).all():
+        numbers = numbers_in(document_of(connection, row))
+        values = {name: numbers[name] for name in signals if name in numbers}
+        found.append({"at_ms": row.at_ms, "boot": row.boot, "seq": row.seq, "context": row.context, "values": values})
+    return found
 
 
 def route(
@@ -166,11 +195,13 @@ def route(
 
 
 def _value_before(connection: Connection, ev: str, signal: str, place: Place) -> float | None:
-    table, column = telemetry.c, column_of(signal)
+    table = telemetry.c
     order = table.at_ms, table.boot, table.seq
-    query = select(column).where(table.ev == ev, column.is_not(None), tuple_(*order) < tuple_(*place))
-    found: float | None = connection.execute(query.order_by(*(each.desc() for each in order)).limit(1)).scalar()
-    return found
+    query = select(table.ev, *order, table.document).where(
+        table.ev == ev, has_one_of((signal,)), tuple_(*order) < tuple_(*place)
+    )
+    row = connection.execute(query.order_by(*(each.desc() for each in order)).limit(1)).one_or_none()
+    return None if row is None else numbers_in(document_of(connection, row)).get(signal)
 
 
 def aggregates(
@@ -208,11 +239,18 @@ def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
     for start in range(0, len(evs), STEP):
         some = evs[start : start + STEP]
         query = select(table.ev, table.document).where(table.ev.in_(some)).order_by(table.ev).with_for_update()
-        for row in connection.execute(query):
-            new[row.ev] = join(decode_state(row.document), new[row.ev])
+        for row in connection.execute(query).all():
+            if (state := _state(connection, row)) is not None:
+                new[row.ev] = join(state, new[row.ev])
     if new:
-        rows = [(ev, new[ev].at_ms, encode_state(new[ev])) for ev in evs]
+        seal = seal_of(connection)
+        rows = [(ev, new[ev].at_ms, seal.seal(encode_state(new[ev]), "state", ev)) for ev in evs]
         connection.exec_driver_sql(_put_state(connection.dialect.name), rows)
+
+
+def _state(connection: Connection, row: Any) -> VehicleState | None:
+    document = seal_of(connection).find(connection, row.document, "state", row.ev)
+    return None if document is None else decode_state(document)
 
 
 def _put_state(dialect: str) -> str:
@@ -225,7 +263,8 @@ def _put_state(dialect: str) -> str:
 
 def states(connection: Connection) -> list[VehicleState]:
     """Return the stored states of all vehicles."""
-    return [decode_state(each) for each in connection.execute(select(telemetry_states.c.document)).scalars()]
+    query = select(telemetry_states.c.ev, telemetry_states.c.document)
+    return [state for row in connection.execute(query).all() if (state := _state(connection, row)) is not None]
 
 
 def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]]) -> list[bytes]:
@@ -241,9 +280,12 @@ def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]])
         if (boot, highest) <= place:
             continue
         key = telemetry.c.boot, telemetry.c.seq
-        newer = select(telemetry.c.document).where(telemetry.c.ev == ev, tuple_(*key) > tuple_(*place))
+        columns = telemetry.c.ev, *key, telemetry.c.document
+        newer = select(*columns).where(telemetry.c.ev == ev, tuple_(*key) > tuple_(*place))
         newest = newer.order_by(*(each.desc() for each in key)).limit(ERASED_STEP)
-        found += connection.execute(newest).scalars()
+        rows = connection.execute(newest).all()
+        documents = (seal_of(connection).find(connection, row.document, row.ev, row.boot, row.seq) for row in rows)
+        found += [each for each in documents if each is not None]
     return found
 
 

@@ -30,6 +30,7 @@ from csms.db.tables.records import (
     journal_lines,
     journal_reviews,
     journals,
+    price_deliveries,
     settlements,
 )
 from csms.db.tables.requests import request_parts, station_requests
@@ -39,10 +40,12 @@ from csms.db.tables.tariffs import plan_assignments, price_plans, transaction_co
 from csms.db.tables.telemetry import (
     telemetry,
     telemetry_aggregates,
+    telemetry_keys,
     telemetry_marks,
     telemetry_pending,
     telemetry_quarantine,
     telemetry_segments,
+    telemetry_sink_positions,
     telemetry_states,
     vehicle_checkpoints,
 )
@@ -93,6 +96,7 @@ __all__ = [
     "posting_entries",
     "postings",
     "prequalifications",
+    "price_deliveries",
     "price_plans",
     "profile_templates",
     "qr_codes",
@@ -109,10 +113,12 @@ __all__ = [
     "stream_values",
     "telemetry",
     "telemetry_aggregates",
+    "telemetry_keys",
     "telemetry_marks",
     "telemetry_pending",
     "telemetry_quarantine",
     "telemetry_segments",
+    "telemetry_sink_positions",
     "telemetry_states",
     "token_groups",
     "token_uses",

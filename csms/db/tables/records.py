@@ -1,4 +1,4 @@
-"""Journal copies, what is decided about them, settlements and grid signals."""
+"""Journal copies, what is decided about them, settlements, grid signals and their delivery."""
 
 from typing import Final
 
@@ -36,8 +36,10 @@ journal_certificates: Final = Table(
     Column("charger", LargeBinary, nullable=False),
     Column("contract", LargeBinary, nullable=False),
     Column("emaid", String(255), nullable=False),
+    Column("charger_fault", Text, nullable=False, default="", server_default=""),
 )
-"""The signers of sessions (DER); `emaid` is empty unless the contract's chain led to a trusted root."""
+"""The signers of sessions (DER); `emaid` is empty unless the contract's chain led to a trusted root, `charger_fault` if
+the charger's did."""
 
 journal_reviews: Final = Table(
     "journal_reviews",
@@ -90,3 +92,15 @@ grid_signals: Final = Table(
     Index(None, "tariff"),
 )
 """Of old ones only the hash of their tariff and their limit stay; their `document` is empty."""
+
+price_deliveries: Final = Table(
+    "price_deliveries",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("tariff", String(64), primary_key=True),
+    Column("sent_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("accepted_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Index(None, "ended_ms"),
+)
+"""Prices by the hash of their tariff: first sent, accepted, and ended when their station accepted others (UTC)."""

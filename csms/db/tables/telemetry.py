@@ -18,12 +18,21 @@ telemetry: Final = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
-    Column("digest", LargeBinary(32), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),  # of a sealed record: empty
     Column("document", LargeBinary, nullable=False),
     Column("context", String(16), nullable=False, server_default=""),
+    Column("present", BigInteger),  # of a sealed record: bit 0 for the first signal ..., whose columns are empty
     *(Column(column, Double) for column in VALUES.values()),
     Index(None, "ev", "at_ms"),
     Index(None, "received_ms"),
+)
+
+telemetry_keys: Final = Table(
+    "telemetry_keys",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("sealed", Text, nullable=False),  # by the store key
 )
 
 telemetry_pending: Final = Table(
@@ -38,6 +47,15 @@ telemetry_pending: Final = Table(
     Column("received_ms", BigInteger, nullable=False),
     Index(None, "sink", "id"),
     Index(None, "ev"),
+)
+
+telemetry_sink_positions: Final = Table(
+    "telemetry_sink_positions",
+    metadata,
+    Column("sink", String(64), primary_key=True),
+    Column("ev", String(64), primary_key=True),
+    Column("boot", BigInteger, nullable=False),  # the highest (boot, seq) that the sink has got
+    Column("seq", BigInteger, nullable=False),
 )
 
 telemetry_aggregates: Final = Table(
@@ -117,4 +135,10 @@ telemetry_marks: Final = Table(
     Column("conflicts", BigInteger, nullable=False),
     Column("quarantined", BigInteger, nullable=False, server_default="0"),
     Column("missing", BigInteger, nullable=False, server_default="0"),
+)
+
+Index(  # few of all boots have gaps; partial in PostgreSQL, too, whose dialect is not loaded to say so here
+    "ix_telemetry_marks_gaps",
+    telemetry_marks.c.ev,
+    sqlite_where=telemetry_marks.c.highest > telemetry_marks.c.contiguous,
 )

@@ -13,7 +13,10 @@ UNCLASSIFIED = "vehicle"
 
 
 class StoredRecord(msgspec.Struct, frozen=True):
-    """A stored record: its key, time (UTC), driving mode and numbers, and its canonical JSON."""
+    """A stored record: its key, time (UTC), driving mode and numbers, and its canonical JSON.
+
+    `late`: the sink has got one of the vehicle with a higher (boot, seq) before.
+    """
 
     ev: str
     boot: int
@@ -22,6 +25,7 @@ class StoredRecord(msgspec.Struct, frozen=True):
     context: str
     values: Mapping[str, float]
     document: bytes
+    late: bool = False
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -99,15 +99,20 @@ def key_of(element: Element) -> RecordKey:
     return (element.ev, element.boot, 0) if isinstance(element, Notice) else element.key
 
 
+def digest_of(document: bytes) -> bytes:
+    """Return the SHA-256 by which a record is told from another one of the same key."""
+    return hashlib.sha256(document).digest()
+
+
 def prepare(record: Record, sent: bytes | None = None) -> Prepared:
     """Return the record with its canonical bytes, so that equal contents have equal digests."""
     body = encode_record(record)
-    return Prepared(record, body, hashlib.sha256(body).digest(), body if sent is None else sent)
+    return Prepared(record, body, digest_of(body), body if sent is None else sent)
 
 
 def set_aside(item: Prepared, reason: str) -> Unreadable:
     """Return a record for the quarantine, as it was sent."""
-    return Unreadable(decode_key(item.sent), item.sent, hashlib.sha256(item.sent).digest(), reason)
+    return Unreadable(decode_key(item.sent), item.sent, digest_of(item.sent), reason)
 
 
 _elements = typed_json.decoder(list[msgspec.Raw])

@@ -7,6 +7,7 @@ from typing import Final
 from csms.db.queries import telemetry_pending as rows
 from csms.db.store import Store
 from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.metrics import Metrics
 from csms.telemetry.sinks import Sink
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
@@ -34,9 +35,12 @@ class Feeder:
         clock: Clock,
         observe: Callable[[Observe], None],
         leads: Callable[[str, float], Awaitable[bool]],
+        metrics: Metrics,
     ) -> None:
         self._name, self._sink, self._store = name, sink, store
         self._clock, self._observe, self._leads = clock, observe, leads
+        self._metrics = metrics
+        metrics.sink_configured(name)
 
     async def run(self) -> None:
         """Feed the sink for ever."""
@@ -46,11 +50,13 @@ class Feeder:
             try:
                 if self._clock.monotonic() >= leading_until:
                     if not await self._leads(f"telemetry sink {self._name}", LEASE_S):
+                        self._metrics.sink_works(self._name)
                         await asyncio.sleep(LEASE_S)
                         continue
                     leading_until = self._clock.monotonic() + LEASE_S
                 fed = await self.feed()
             except (StoreError, TransportError) as error:
+                self._metrics.sink_failed(self._name)
                 if not failing:
                     data: dict[str, Scalar] = {"sink": self._name, "reason": str(error).partition("\n")[0][:200]}
                     self._observe(Observe("telemetry", "sink_failed", data))
@@ -60,6 +66,7 @@ class Feeder:
             if failing:
                 self._observe(Observe("telemetry", "sink_recovered", {"sink": self._name}))
             failing = False
+            self._metrics.sink_works(self._name)
             backoff.reset()
             if not fed:
                 await asyncio.sleep(PAUSE_S)
@@ -72,14 +79,16 @@ class Feeder:
         for ev in batch.erased:
             await self._sink.erase(ev)
         if batch.records:
-            await self._write(batch.records)
-        await self._store.run(rows.delivered, batch.runs)
+            self._metrics.sink_fed(self._name, await self._write(batch.records))
+        await self._store.run(rows.delivered, self._name, batch)
         if batch.lost:
             self._observe(Observe("telemetry", "sink_lost", {"sink": self._name, "records": batch.lost}))
         return True
 
-    async def _write(self, records: Sequence[StoredRecord]) -> None:
+    async def _write(self, records: Sequence[StoredRecord]) -> int:
         """Give the sink records, but those that it rejects: they are reported, and stay in the back end's database.
+
+        Returns how many it has got.
 
         Raises UnstorableError if it rejects all: then none is passed over.
         """
@@ -103,3 +112,4 @@ class Feeder:
             first: dict[str, Scalar] = dict(zip(("ev", "boot", "seq"), rejected[0].key, strict=True))
             data = {"sink": self._name, **first, "records": len(rejected), "reason": reason}
             self._observe(Observe("telemetry", "sink_rejected", data))
+        return stored

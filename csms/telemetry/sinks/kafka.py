@@ -1,4 +1,7 @@
-"""Sink: Apache Kafka. A topic for each class of vehicles; the key is the vehicle, whose records keep their order.
+"""Sink: Apache Kafka. A topic for each class of vehicles; the key is the vehicle, whose records share a partition.
+
+They come in the order of (boot, seq), but for those with the header `late`: 1, which come behind later ones since they
+reached the back end more than `lateness_bound_ms` after these, as after an outage.
 
 The producer is idempotent and waits for all replicas in sync. A batch that is only partly acknowledged is sent again as
 a whole, by a new producer: consumers ignore (boot, seq) that they have.
@@ -10,7 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from csms.config import TelemetrySink
+from csms.db.queries.telemetry_pending import GAP_MS
 from csms.domain.diagnostics.sink_records import StoredRecord, class_of
 from v2g.errors import TransportError, UnstorableError
 from v2g.extras import extras_named
@@ -28,6 +34,26 @@ _POLL_S: Final = 0.1
 
 _LASTING: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG})
 """Errors by which brokers reject a message: another attempt fails in the same way."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message about a vehicle; without a value a tombstone. `at_ms` is its time (UTC), 0: now."""
+
+    ev: str
+    value: bytes | None = None
+    headers: dict[str, str] = {}
+    at_ms: int = 0
+
+
+def _message(record: StoredRecord) -> Message:
+    headers = {
+        "boot": str(record.boot),
+        "seq": str(record.seq),
+        "event_ms": str(record.at_ms),
+        "late": str(int(record.late)),
+        "lateness_bound_ms": str(GAP_MS),
+    }
+    return Message(record.ev, record.document, headers, record.at_ms)
 
 
 class KafkaSink:
@@ -63,17 +89,11 @@ class KafkaSink:
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
         """See Sink."""
-        await asyncio.to_thread(
-            self._send,
-            [
-                (each.ev, each.document, [("boot", str(each.boot).encode()), ("seq", str(each.seq).encode())])
-                for each in records
-            ],
-        )
+        await asyncio.to_thread(self._send, [_message(each) for each in records])
 
     async def erase(self, ev: str) -> None:
         """Send a tombstone: a compacted topic forgets the vehicle, others after their retention."""
-        await asyncio.to_thread(self._send, [(ev, None, [])])
+        await asyncio.to_thread(self._send, [Message(ev)])
 
     async def close(self) -> None:
         """See Sink. A batch under way is waited for, then broken off: its caller gets TransportError and repeats it."""
@@ -89,14 +109,14 @@ class KafkaSink:
         finally:
             self._sending.release()
 
-    def _send(self, messages: Sequence[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
+    def _send(self, messages: Sequence[Message]) -> None:
         """Produce messages and wait for all. Raises TransportError, UnstorableError."""
         with self._sending:
             if self._closed.is_set():
                 raise TransportError("Kafka: the sink is closed")
             self._produce(messages)
 
-    def _produce(self, messages: Sequence[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
+    def _produce(self, messages: Sequence[Message]) -> None:
         failed: list[KafkaError] = []
         arrived = 0
 
@@ -110,8 +130,8 @@ class KafkaSink:
         try:
             if self._producer is None:
                 self._producer = Producer(self._settings)
-            for ev, value, headers in messages:
-                while not self._offer(self.topic_of(ev), ev, value, headers, report):
+            for each in messages:
+                while not self._offer(each, report):
                     if failed or self._broken_off.is_set():
                         break
             while self._producer.flush(_POLL_S) and time.monotonic() < until and not self._broken_off.is_set():
@@ -127,10 +147,18 @@ class KafkaSink:
             raise UnstorableError(f"Kafka: {lasting}", hint="see message.max.bytes, and max.message.bytes of the topic")
         raise TransportError(f"Kafka: {reason}", hint="are enough brokers running?")
 
-    def _offer(self, topic: str, key: str, value: bytes | None, headers: Any, report: Any) -> bool:
+    def _offer(self, message: Message, report: Any) -> bool:
         """Queue a message; False when the queue is full."""
+        now_ms = time.time_ns() // 1_000_000  # brokers reject times in the future, which a vehicle's clock may have
         try:
-            self._producer.produce(topic, value, key.encode(), headers=headers, on_delivery=report)
+            self._producer.produce(
+                self.topic_of(message.ev),
+                message.value,
+                message.ev.encode(),
+                headers=[(name, value.encode()) for name, value in message.headers.items()],
+                timestamp=min(message.at_ms, now_ms) if message.at_ms else now_ms,
+                on_delivery=report,
+            )
         except BufferError:
             self._producer.poll(_POLL_S)
             return False

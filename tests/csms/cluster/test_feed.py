@@ -56,6 +56,23 @@ async def test_a_reader_that_waits_wakes_up_and_ends_when_closed() -> None:
     feed.publish("tick", None, {})  # nobody is there any more
 
 
+async def test_events_in_quick_succession_are_one_batch() -> None:
+    feed, _ = make()
+    reader = feed.subscribe()
+    assert await reader.batch(0.0, within_s=0.0) == []
+    for number in range(3):
+        feed.publish("tick", None, {"number": number})
+    assert [each.data["number"] for each in await reader.batch(0.0)] == [0, 1, 2]
+    waiting = asyncio.create_task(reader.batch(0.05, within_s=5.0))
+    for number in range(2):
+        feed.publish("tick", None, {"number": number})
+        await asyncio.sleep(0)
+    assert [each.data["number"] for each in await waiting] == [0, 1]
+    reader.close()
+    with pytest.raises(StopAsyncIteration):
+        await reader.batch(0.0)
+
+
 async def test_readers_on_other_nodes_get_the_same_event(buses: Buses) -> None:
     here, there = buses.node("a"), buses.node("b")
     feeds = [Feed(bus, lambda: 1_000) for bus in (here, there)]

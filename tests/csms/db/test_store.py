@@ -33,10 +33,17 @@ def test_migrations_lead_to_the_declared_tables(store: Store) -> None:
         assert context.get_current_revision() == HEAD
 
 
-def test_the_newest_revision_is_the_one_that_the_store_knows() -> None:
+def test_revisions_are_one_chain_to_the_one_that_the_store_knows() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+    directory = ScriptDirectory.from_config(config)
+    assert directory.get_current_head() == HEAD
+    files = sorted((MIGRATIONS / "versions").glob("[0-9]*.py"))
+    numbers = [f"{number:04}" for number in range(1, int(HEAD) + 1)]
+    assert [each.name[:4] for each in files] == numbers, "each number once"
+    assert [each.name for each in files if f"\nRevision {each.name[:4]}" not in each.read_text()] == []
+    chain = [(Path(each.path).name[:4], each.revision, each.down_revision) for each in directory.walk_revisions()]
+    assert chain[::-1] == list(zip(numbers, numbers, [None, *numbers[:-1]], strict=True))
 
 
 OF_BEFORE = """

@@ -1,8 +1,10 @@
 """Records of vehicles in either database."""
 
+import contextlib
 import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,16 +13,24 @@ from sqlalchemy import Connection, select, text
 
 from csms.db.queries import retention, telemetry_values
 from csms.db.queries import telemetry as rows
-from csms.db.store import Store, migrate
+from csms.db.store import Store, migrate, open_engine
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
-from csms.db.tables.telemetry import VALUES
-from csms.domain.diagnostics.telemetry import Outcome, read_delivery
+from csms.domain.diagnostics.telemetry import Outcome, Prepared, read_delivery
+from tests.csms.databases import Cluster, Databases
+from tests.csms.sealed_store import store
 from v2g.errors import UnstorableError
 from v2g.telemetry import signals
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record
 
+__all__ = ["store"]
+
 LATER = "v2g-telemetry/9"
+
+OF_BEFORE = text(
+    "INSERT INTO telemetry (ev, boot, seq, at_ms, received_ms, digest, document) "
+    "VALUES ('EV-1', 1, :seq, :at_ms, 7, :digest, :document)"
+)
 
 
 def record(seq: int, soc: float = 50.0, ev: str = "EV-1", boot: int = 1) -> bytes:
@@ -38,6 +48,11 @@ def take(store: Store, *elements: bytes, at_ms: int = 7) -> Outcome:
 def kept(connection: Connection) -> list[tuple[str, int, int]]:
     key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq
     return [tuple(row) for row in connection.execute(select(*key).order_by(*key))]
+
+
+def documents(connection: Connection) -> list[bytes]:
+    found = connection.execute(select(telemetry).order_by(telemetry.c.seq)).all()
+    return [telemetry_values.document_of(connection, row) for row in found]
 
 
 @pytest.fixture
@@ -180,9 +195,7 @@ def test_a_delivery_that_comes_twice_is_stored_once_and_a_contradiction_is_not(s
     assert len(take(store, record(1), record(2)).fresh) == 2
     again = take(store, record(2), record(1, soc=99.0), record(3))
     assert (len(again.fresh), again.duplicates, again.conflicts) == (1, 1, [("EV-1", 1, 1)])
-    assert store.do(lambda c: c.execute(select(telemetry.c.document)).scalars().all()) == [
-        record(1), record(2), record(3)
-    ]  # fmt: skip
+    assert store.do(documents) == [record(1), record(2), record(3)]
     (vehicle,) = store.do(rows.vehicles, None, 10, None)
     assert {name: vehicle[name] for name in ("boots", "stored", "duplicates", "conflicts")} == {
         "boots": 1, "stored": 3, "duplicates": 1, "conflicts": 1
@@ -292,6 +305,27 @@ def test_two_nodes_that_store_records_of_one_vehicle_at_a_time_store_each_once(s
         node.close()
 
 
+@pytest.mark.requirement("R98", "R99")
+def test_two_nodes_begin_boots_of_a_vehicle_one_after_the_other(postgresql_databases: Databases) -> None:
+    """The lower one comes while the other node has not committed the higher one: it has to take another number."""
+    nodes = [Store(url) for url in [postgresql_databases.create()] * 3]
+    outcomes: list[Outcome] = []
+    second = threading.Thread(target=lambda: outcomes.append(take(nodes[1], *under(OTHER, 9, 1))))
+    with nodes[0].engine.begin() as connection:
+        arrival = rows.Arrival(read_delivery(encode_delivery(under(ONE, 10, 1))), 7)
+        assert rows.store(connection, [arrival])[0].strangers == []
+        second.start()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while second.is_alive() and not nodes[2].do(lambda other: other.execute(waiting).scalar_one()):
+            second.join(0.01)
+    second.join()
+    (mark,) = outcomes[0].marks
+    assert (mark.boot, mark.boot_id, mark.next_boot) == (9, OTHER, 11)
+    assert [each["boot"] for each in nodes[0].do(rows.marks, "EV-1", 10, None)] == [10]
+    for node in nodes:
+        node.close()
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject) -> None:
@@ -315,52 +349,23 @@ def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject)
         assert mark["contiguous"] <= len(stored) + len(held) + mark["missing"]
 
 
-def test_marks_of_before_are_taken_over(owner_url: str) -> None:
-    """What was stored with gaps before this version is known afterwards, and stored no second time."""
-    store = Store(owner_url)
-    take(store, *(record(seq) for seq in (1, 2, 3, 5, 6, 9)))
+def test_marks_of_before_are_taken_over(cluster: Cluster, tmp_path: Path) -> None:
+    """What was stored with gaps before revision 0016 is known afterwards, and stored no second time."""
+    for url in (f"sqlite:///{tmp_path}/old.sqlite3", cluster.url(cluster.create())):
+        engine = open_engine(url)
+        migrate(engine, "0015")
+        with engine.begin() as connection:
+            for each in read_delivery(encode_delivery(record(seq) for seq in (1, 2, 3, 5, 6, 9))).elements:
+                assert isinstance(each, Prepared)
+                values = {"seq": each.key[2], "at_ms": each.record.utc_ms, "digest": each.digest, "document": each.body}
+                connection.execute(OF_BEFORE, values)
+            connection.execute(text("INSERT INTO telemetry_marks VALUES ('EV-1', 1, 9, 3, 6, 0, 0)"))
+        engine.dispose()
+        with contextlib.closing(Store(url)) as store:
+            check_marks_of_before(store)
 
-    def older(connection: Connection) -> None:
-        for later in (
-            "telemetry_quarantine",
-            "journal_lines",
-            "leases",
-            "grid_sources",
-            "fleets",
-            "prequalifications",
-            "debits",
-            "mandates",
-            "vehicle_checkpoints",
-            "posting_entries",
-            "postings",
-            "accounting_periods",
-            "telemetry_pending",
-            "telemetry_aggregates",
-            "telemetry_segments",
-            "telemetry_states",
-            "journal_certificates",
-            "journal_reviews",
-        ):
-            connection.execute(text(f"DROP TABLE {later}"))
-        for index in ("telemetry_received_ms", "transactions_station_id_started_ms", "grid_signals_tariff"):
-            connection.execute(text(f"DROP INDEX ix_{index}"))
-        for table, column in (
-            *(("telemetry_marks", name) for name in ("arrived", "boot_id", "gaps", "quarantined", "missing")),
-            ("admissions", "verified"),
-            ("transactions", "answer"),
-            ("grid_signals", "tariff"),
-            ("grid_signals", "export_limit_w"),
-            ("journals", "receipt"),
-            ("security_events", "times"),
-            ("security_events", "last_ms"),
-            ("webhooks", "shows_tokens"),
-            *(("telemetry", name) for name in ("context", *VALUES.values())),
-        ):
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
 
-    store.do(older)
-    migrate(store.engine)
+def check_marks_of_before(store: Store) -> None:
     again = take(store, *(record(seq) for seq in (3, 4, 5, 9)))
     assert ([each.key[2] for each in again.fresh], again.duplicates) == ([4], 3)
     assert (again.marks[0].contiguous, again.marks[0].highest) == (6, 9)
@@ -372,4 +377,3 @@ def test_marks_of_before_are_taken_over(owner_url: str) -> None:
         pass
     (minute,) = store.do(telemetry_values.aggregates, "EV-1", "battery.soc", 60, (0, 10**6), 9, None)
     assert minute["number"] == 7
-    store.close()

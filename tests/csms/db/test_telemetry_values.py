@@ -1,5 +1,6 @@
 """Typed values, aggregates that outlive their records, erasure, and latest states, in either database."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,11 @@ from csms.db.tables import telemetry, telemetry_pending
 from csms.domain.diagnostics.telemetry import read_delivery
 from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
 from tests.csms.databases import Databases
+from tests.csms.sealed_store import store
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import SIGNALS, Record, encode_record
+
+__all__ = ["store"]
 
 ALWAYS = (0, 2**53)
 
@@ -43,13 +47,19 @@ def soc(store: Store, span: tuple[int, int] = ALWAYS) -> list[tuple[int, float]]
     return [(each["at_ms"], each["values"]["battery.soc"]) for each in found]
 
 
+@pytest.mark.requirement("R104")
+def test_without_sealing_other_programs_query_columns(owner_url: str) -> None:
+    with contextlib.closing(Store(owner_url)) as store:
+        put(store, [made(seq, seq * 1000, {"motor.speed": seq}) for seq in range(1, 6)])
+        fastest = select(func.max(rows.column_of("motor.speed"))).where(telemetry.c.ev == "EV-1")
+        assert store.do(lambda c: c.execute(fastest).scalar()) == 5.0
+
+
 @pytest.mark.requirement("R104", "R111")
 def test_a_value_is_found_by_vehicle_signal_and_time_without_reading_the_record_again(store: Store) -> None:
     put(store, [made(seq, seq * 1000, {"battery.soc": 50 + seq, "motor.speed": seq}) for seq in range(1, 6)])
     put(store, [made(1, 1, {"battery.soc": 1.0}, ev="EV-2")])
     assert soc(store, (2000, 4000)) == [(2000, 52.0), (3000, 53.0)]
-    column = rows.column_of("motor.speed")
-    assert store.do(lambda c: c.execute(select(func.max(column)).where(telemetry.c.ev == "EV-1")).scalar()) == 5.0
     for signal in SIGNALS:
         assert rows.column_of(signal).type.python_type is float
 
@@ -180,7 +190,7 @@ def test_aggregates_of_before_are_made_anew_where_their_records_are_there(owner_
         connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
 
     store.do(older)
-    migrate(store.engine)
+    migrate(store.engine, "0034")
     aggregated(store)
     quarters = store.do(rows.aggregates, "EV-1", "battery.soc", 900, ALWAYS, 99, None)
     assert [each["number"] for each in quarters] == [2, *[3] * 11, 1]

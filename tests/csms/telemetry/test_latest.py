@@ -13,6 +13,7 @@ from csms.domain.diagnostics.vehicle_state import VehicleState, join, readings_o
 from csms.telemetry.latest import LatestStates
 from tests.csms.db.test_telemetry_values import made, put
 from v2g.errors import TransportError
+from v2g.io.runtime.clock import Clock
 from v2g.telemetry.signals import MAX_NUMBER, Record
 
 NAMES = ("battery.soc", "motor.speed", "location.latitude")
@@ -77,7 +78,8 @@ async def test_redis_makes_no_value_older_either(redis_url: str, records: list[R
 
 @pytest.mark.requirement("R173")
 async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_url: str, store: Store) -> None:
-    one, other = (LatestStates(store, RedisStates(redis_url, f"nodes-{store.engine.dialect.name}")) for _ in range(2))
+    key = f"nodes-{store.engine.dialect.name}"
+    one, other = (LatestStates(store, Clock(), RedisStates(redis_url, key)) for _ in range(2))
     one.update([made(1, 1000, {"battery.soc": 1.0})])
     other.update([made(2, 2000, {"motor.speed": 2.0})])
     await one.exchange("")
@@ -95,7 +97,7 @@ async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_u
     await one.exchange("")
     await other.exchange("")
     assert (one.get("EV-1"), other.get("EV-1")) == (None, None)
-    third = LatestStates(store, RedisStates(redis_url, f"nodes-{store.engine.dialect.name}"))
+    third = LatestStates(store, Clock(), RedisStates(redis_url, key))
     await third.load()
     await third.exchange("")
     assert third.get("EV-1") is None
@@ -107,7 +109,7 @@ async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_u
 
 
 async def test_without_redis_a_node_knows_its_own_and_sends_it_later(redis_url: str, store: Store) -> None:
-    away = LatestStates(store, RedisStates("redis://127.0.0.1:1/0"))
+    away = LatestStates(store, Clock(), RedisStates("redis://127.0.0.1:1/0"))
     away.update([made(1, 1000, {"battery.soc": 1.0})])
     with pytest.raises(TransportError):
         await away.exchange("")
@@ -117,12 +119,12 @@ async def test_without_redis_a_node_knows_its_own_and_sends_it_later(redis_url: 
 
 @pytest.mark.requirement("R173")
 async def test_a_start_finds_saved_states_and_newer_records(store: Store) -> None:
-    before = LatestStates(store)
+    before = LatestStates(store, Clock())
     early = [made(1, 1000, {"battery.soc": 1.0, "motor.speed": 7.0}), made(2, 2000, {"battery.soc": 2.0})]
     put(store, early)
     before.update(early)
     await before.save()
     put(store, [made(3, 3000, {"battery.soc": 3.0}), made(4, 4000, {"battery.soc": 4.0})])  # killed before it saves
-    after = LatestStates(store)
+    after = LatestStates(store, Clock())
     await after.load()
     assert shown(after.get("EV-1")) == {"battery.soc": (1, 4, 4.0), "motor.speed": (1, 1, 7.0)}

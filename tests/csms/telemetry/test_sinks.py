@@ -23,6 +23,7 @@ from csms.db.store import Store, open_engine
 from csms.db.tables import telemetry_pending
 from csms.db.tables.telemetry import VALUES
 from csms.domain.diagnostics.sink_records import StoredRecord, class_of, line_of
+from csms.metrics import Metrics
 from csms.telemetry.sinks import Sink, influx, open_sink
 from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
@@ -153,7 +154,7 @@ async def leads(_work: str, _every_s: float) -> bool:
 
 
 def feeder(sink: Sink, store: Store, events: list[Observe] | None = None) -> Feeder:
-    return Feeder("lake", sink, store, Clock(), ([] if events is None else events).append, leads)
+    return Feeder("lake", sink, store, Clock(), ([] if events is None else events).append, leads, Metrics())
 
 
 @pytest.fixture
@@ -290,6 +291,40 @@ async def test_kafka_has_a_topic_for_each_class_and_keeps_each_vehicles_order(
     assert class_of("X", {}) == "vehicle"
 
 
+@pytest.mark.requirement("R105")
+async def test_kafka_marks_what_comes_behind_later_records_of_its_vehicle(
+    lake: Store, topics: Topics, secret: Path
+) -> None:
+    """Also over restarts, and of an earlier boot; messages have the records' times, and consumers how long one waits.
+
+    Without the marked ones the order of (boot, seq) is strict.
+    """
+    long_ago = 1_700_000_000_000
+    parts = (
+        [(2, seq) for seq in (*range(1, 11), *range(21, 31))],  # what is behind the gap has waited long enough
+        [(2, seq) for seq in range(11, 21)],
+        [(1, seq) for seq in range(1, 6)],  # of the boot before
+        [(2, seq) for seq in range(31, 41)],
+    )
+    for part in parts:
+        records = [made(seq, long_ago + 1000 * seq, {"battery.soc": 1.0}, boot=boot) for boot, seq in part]
+        put(lake, records, sinks=SINKS, at_ms=1)
+        sink = opened(f"kafka://{topics.servers}", secret)
+        while await feeder(sink, lake).feed():
+            pass
+        await sink.close()
+    found = sorted(topics.read(), key=lambda each: each.offset())
+    headers = [{name: value.decode() for name, value in each.headers()} for each in found]
+    late = {(int(each["boot"]), int(each["seq"])) for each in headers if each["late"] == "1"}
+    assert late == {*((2, seq) for seq in range(11, 21)), *((1, seq) for seq in range(1, 6))}
+    in_order = [key for each in headers if (key := (int(each["boot"]), int(each["seq"]))) not in late]
+    assert in_order == sorted(in_order)
+    assert len(in_order) == 30
+    for each, header in zip(found, headers, strict=True):
+        assert each.timestamp()[1] == int(header["event_ms"]) == long_ago + 1000 * int(header["seq"])
+        assert header["lateness_bound_ms"] == str(pending.GAP_MS)
+
+
 async def test_brokers_that_do_not_answer_are_a_transport_error() -> None:
     pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
     from csms.telemetry.sinks.kafka import KafkaSink
@@ -366,7 +401,7 @@ def test_a_gap_delays_what_is_behind_it_for_a_limited_time(store: Store) -> None
     assert ready(2000) == [1, 2, 3, 4, 5]
     batch = store.do(pending.next_batch, "lake", 2000)
     assert batch is not None
-    store.do(pending.delivered, batch.runs)
+    store.do(pending.delivered, "lake", batch)
     assert store.do(pending.next_batch, "lake", 2000) is None
 
 
@@ -388,7 +423,7 @@ def test_a_batch_is_bounded_and_in_order_however_much_comes_late(store: Store) -
         rows = store.do(lambda connection, query=query: connection.execute(query).all())
         for each in sorted(rows, key=lambda row: row.first_seq):
             given[each.ev].append(each.first_seq)
-        store.do(pending.delivered, batch.runs)
+        store.do(pending.delivered, "lake", batch)
     assert given == dict.fromkeys(given, sorted(first for first, _ in runs))
 
 

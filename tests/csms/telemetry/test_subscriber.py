@@ -95,8 +95,8 @@ async def test_records_are_stored_once_whatever_comes_twice_or_is_none(
         await car.deliver(b"17", record(2), record(3), record(3, soc=99.0))
         await car.reaches(3)
         await car._client.publish(RECORDS, b"\xff no delivery")
-        assert (await csms.event("telemetry_refused"))["sender"] == EV
-        assert await csms.event("telemetry_conflict") == {"ev": EV, "boot": 1, "records": 1}
+        assert (await csms.event("telemetry_refused"))["sender"] == csms.log_name(EV)
+        assert await csms.event("telemetry_conflict") == {"ev": csms.log_name(EV), "boot": 1, "records": 1}
         assert await stored(csms) == [1, 2, 3]
 
 
@@ -159,7 +159,11 @@ async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(
         await csms.event("subscribed")
         with csms.csms.feed.subscribe({"telemetry_foreign"}) as alarms:
             await car.deliver(record(1, ev="EV-2"), record(1))
-            assert await csms.event("telemetry_foreign") == {"sender": EV, "ev": "EV-2", "records": 2}
+            assert await csms.event("telemetry_foreign") == {
+                "sender": csms.log_name(EV),
+                "ev": csms.log_name("EV-2"),
+                "records": 2,
+            }
             assert (await anext(alarms)).data["ev"] == "EV-2"
         assert await stored(csms) == []
 
@@ -212,7 +216,7 @@ async def test_what_an_mqtt_3_1_1_client_publishes_is_refused(start: Start, brok
         _, complaint = await old.communicate()
         if old.returncode == 0:
             refused = await csms.event("telemetry_refused")
-            assert (refused["sender"], "publish by MQTT 5" in refused["reason"]) == ("EV-2", True)
+            assert (refused["sender"], "publish by MQTT 5" in refused["reason"]) == (csms.log_name("EV-2"), True)
         else:
             assert b"protocol version" in complaint
         await car.deliver(record(1))
@@ -424,7 +428,7 @@ async def test_an_outbox_that_repeats_a_boot_loses_no_record(
         events = await deliver_all(broker, pki, tmp_path / "new.db", clock_s, 300, 60.0)
         assert await stored(csms) == [*range(1, 301), *range(1, 301)]
         refused = await csms.event("telemetry_boot_refused")
-        assert (refused["ev"], refused["boot"], refused["next_boot"]) == (EV, clock_s, 1_900_000_001)
+        assert (refused["ev"], refused["boot"], refused["next_boot"]) == (csms.log_name(EV), clock_s, 1_900_000_001)
         assert {"boot": clock_s, "number": 1_900_000_001} in [each.data for each in events]
         session = api(csms, pki, f"/vehicles/{EV}")
         answer = await session.request("GET", b"", {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"})

@@ -24,9 +24,10 @@ from csms.db.store import Store
 from csms.db.tables import telemetry
 from csms.domain.diagnostics.partition import owner
 from csms.domain.diagnostics.telemetry import read_delivery
+from csms.metrics import Metrics
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
-from csms.telemetry.workers import IngestWorkers, count
+from csms.telemetry.workers import IngestWorkers, Settings, count
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.db.test_telemetry_values import made
@@ -95,11 +96,11 @@ async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIte
     store, clock = Store(url), Clock()
     observe = EventLog("csms", clock, tmp_path / "events.jsonl")
     supervisor = Supervisor(observe)
-    workers = IngestWorkers(url, 2, supervisor)
+    workers = IngestWorkers(Settings(url, "", str(tmp_path), sealed=True, key_days=30), 2, supervisor)
     feed = Feed(LocalBus("node"), clock.utc_ms)
-    latest = LatestStates(store)
+    latest = LatestStates(store, Clock())
     workers.start()
-    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, (), workers)
+    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, Metrics(), (), workers)
     yield Ingesting(ingest, workers, latest, store)
     await workers.close()
     await supervisor.close()
@@ -140,9 +141,11 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
     assert ingesting.stored() == [(ev, seq) for ev in sorted(evs) for seq in range(1, 201)]
 
 
-async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_waits() -> None:
+async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_waits(tmp_path: Path) -> None:
     supervisor = Supervisor(lambda _: None)
-    workers = IngestWorkers("postgresql://nobody@127.0.0.1:1/none", 1, supervisor)
+    workers = IngestWorkers(
+        Settings("postgresql://nobody@127.0.0.1:1/none", "", str(tmp_path), sealed=True, key_days=30), 1, supervisor
+    )
     workers.start()
     payload = delivery("EV-1", 1, 50)
     before = sys.getrefcount(payload)

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from pki_tools.tree import PkiTree
 from tests.proxy import WAYS, Proxy
 from tests.telemetry.brokers import access, files, mosquitto
-from v2g.errors import StoreError, TransportError
+from v2g.errors import KeyAccessError, StoreError, TransportError
 from v2g.io.mqtt.client import MAX_PACKET_BYTES, MqttClient
 from v2g.io.mqtt.config import MqttConfig
 from v2g_cli.demo.broker import Broker
@@ -373,5 +373,5 @@ def test_missing_certificates_are_named(tmp_path: Path) -> None:
     async def make() -> None:
         MqttClient(MqttConfig(host="localhost", ca=tmp_path / "nowhere.pem"))
 
-    with pytest.raises(TransportError, match="certificates"):
+    with pytest.raises(KeyAccessError, match="nowhere"):
         asyncio.run(make())

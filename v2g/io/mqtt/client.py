@@ -15,7 +15,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import paho.mqtt.client as paho
@@ -28,6 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.supervision import Backoff, spawn
+from v2g.io.tls.files import show, trust
 from v2g.io.tls.renewal import RenewedContext
 from v2g.observe import Observe
 
@@ -127,7 +128,8 @@ class MqttClient:
         on_unmarked: Callable[[str], None] | None = None,
         observe: Callable[[Observe], None] = lambda _: None,
     ) -> None:
-        """`observe` hears of renewed certificates. Raises TransportError for unreadable files."""
+        """`observe` hears of renewed certificates. Raises KeyAccessError and
+        TransportError for unusable files."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_connection = on_message, on_connection
@@ -139,6 +141,8 @@ class MqttClient:
         self._most_aliases = 0
         self._will_delay_s = will_delay_s
         self._subscriptions: list[str] = []
+        self._followed: frozenset[str] = frozenset()
+        self._first_mid: int | None = None
         self._handling: set[asyncio.Task[None]] = set()
         self._slots = threading.Semaphore(RECEIVE_MAXIMUM)
         self._connection = 0
@@ -203,6 +207,18 @@ class MqttClient:
     def subscribe(self, topic: str) -> None:
         """Subscribe with QoS 1 at every connect; to be called before `start`. Retained messages are not delivered."""
         self._subscriptions.append(topic)
+
+    def follow(self, topics: Iterable[str]) -> None:
+        """Subscribe to these topics from now on, besides those of `subscribe`, and to no others of before.
+
+        A broker that refuses one of them is left connected.
+        """
+        before, self._followed = self._followed, frozenset(topics)
+        if self.connected.is_set():
+            if new := self._followed - before:
+                self._client.subscribe(_options(new))
+            if gone := before - self._followed:
+                self._client.unsubscribe(sorted(gone))
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, utf8: bool = True) -> bool:
         """Publish with QoS 1 and return when the broker has acknowledged: whether there are subscribers.
@@ -278,17 +294,19 @@ class MqttClient:
         aliases = getattr(properties, "TopicAliasMaximum", 0)
         self._call(self._set_limits, receive_maximum, min(aliases, _ALIASES))
         if self._subscriptions:
-            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-            client.subscribe([(topic, options) for topic in self._subscriptions])
+            _, self._first_mid = client.subscribe(_options(self._subscriptions))
         else:
             self._call(self._set_connected, True)  # noqa: FBT003
 
     def _not_connected(self, _client: Any, _user: Any) -> None:
         self._call(self._set_problem, f"no connection to {self._config.host}:{self._config.port}")
 
-    def _subscribed(self, _client: Any, _user: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+    def _subscribed(self, _client: Any, _user: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
+        if mid != self._first_mid:
+            if refused:
+                _log.warning("MQTT: the broker refuses a further subscription: %s", refused[0])
+        elif refused:
             self._call(self._set_problem, f"the broker refuses the subscription: {refused[0]}")
         else:
             self._call(self._set_connected, True)  # noqa: FBT003
@@ -330,6 +348,8 @@ class MqttClient:
         if connected:
             self._problem = ""
             self.connected.set()
+            if self._followed:
+                self._client.subscribe(_options(self._followed))
         else:
             self.connected.clear()
             for waiting in self._waiting.values():
@@ -389,6 +409,11 @@ class MqttClient:
             client.ack(message.mid, message.qos)
 
 
+def _options(topics: Iterable[str]) -> list[tuple[str, SubscribeOptions]]:
+    options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+    return [(topic, options) for topic in sorted(topics)]
+
+
 def _keep_alive(limit_s: int) -> int:
     """Return the keep-alive by which a dead connection is found within 1.5 times `limit_s`, from 4 s on (R101).
 
@@ -410,11 +435,8 @@ def _tls_context(config: MqttConfig) -> ssl.SSLContext:
     """TLS 1.3 only, peer verified, with the own certificate if there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    try:
-        if config.ca is not None:
-            context.load_verify_locations(config.ca)
-        if config.chain is not None:
-            context.load_cert_chain(config.chain, config.key)
-    except OSError as error:
-        raise TransportError(f"MQTT certificates: {error}") from None
+    if config.ca is not None:
+        trust(context, config.ca)
+    if config.chain is not None:
+        show(context, config.chain, config.key)
     return context

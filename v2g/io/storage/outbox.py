@@ -293,6 +293,11 @@ class Outbox:
         return self._state.dropped
 
     @property
+    def size(self) -> int:
+        """Size of the stored records, octets."""
+        return self._state.bytes
+
+    @property
     def crowded(self) -> bool:
         """Whether this boot has so many important records that `next_boot` is due."""
         return self._islands >= MAX_ISLANDS

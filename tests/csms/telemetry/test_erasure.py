@@ -1,0 +1,55 @@
+"""After an erasure no file of the back end has what the vehicle delivered, and its log of events never named it."""
+
+import asyncio
+import struct
+from pathlib import Path
+
+import pytest
+
+from csms.config import TelemetryConfig
+from csms.domain.security.access import Role
+from tests.csms.conftest import Start
+from tests.csms.support import TOKENS, Running
+from tests.csms.test_api import ask, batch, record
+
+EV, LATITUDE = "EV-1", 48.137154
+VALUE = (str(LATITUDE).encode(), struct.pack(">d", LATITUDE), struct.pack("<d", LATITUDE))
+
+
+def files_with(folder: Path, *wanted: bytes) -> set[str]:
+    """Return the names of files in which one of some octets is."""
+    files = (each for each in folder.rglob("*") if each.is_file())
+    return {each.name for each in files if any(one in each.read_bytes() for one in wanted)}
+
+
+async def deliver(csms: Running, *seqs: int, **signals: float) -> None:
+    body = batch(*(record(seq, signals={"battery.soc": float(seq % 100), **signals}) for seq in seqs))
+    async with ask(csms, "POST", "/telemetry", token=TOKENS[Role.GATEWAY], body=body) as response:
+        assert response.status == 200
+
+
+@pytest.mark.requirement("R107", "R145")
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_no_file_has_what_was_erased_or_names_the_vehicle_in_the_log(
+    sealed: bool, start: Start, tmp_path: Path
+) -> None:
+    async with start(telemetry=TelemetryConfig(sealed=sealed)) as csms:
+        await deliver(csms, *range(1, 500), **{"location.latitude": LATITUDE})
+        await deliver(csms, 3, **{"location.latitude": 10.5})
+        assert await csms.event("telemetry_conflict") == {"ev": csms.log_name(EV), "boot": 1, "records": 1}
+        assert bool(files_with(csms.config.data_dir, *VALUE)) is not sealed
+        async with asyncio.timeout(20):
+            while True:  # aggregates, which are plain, go with the rest
+                path = f"/vehicles/{EV}/aggregates?signal=battery.soc&width_s=60"
+                async with ask(csms, "GET", path, token=TOKENS[Role.ADMIN]) as response:
+                    if await response.json():
+                        break
+                await asyncio.sleep(0.05)
+        async with ask(csms, "DELETE", f"/vehicles/{EV}/telemetry", token=TOKENS[Role.ADMIN]) as response:
+            assert response.status == 204
+        assert files_with(csms.config.data_dir, *VALUE) == set()
+        async with ask(csms, "GET", "/telemetry", token=TOKENS[Role.ADMIN]) as response:
+            (vehicle,) = await response.json()
+        assert (vehicle["ev"], vehicle["log_name"]) == (EV, csms.log_name(EV))
+    assert files_with(csms.config.data_dir, *VALUE) == set()
+    assert EV.encode() not in (tmp_path / "events.jsonl").read_bytes()
