@@ -1,26 +1,33 @@
 """Configuration of the telemetry gateway."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from v2g.config import faults, parse_config
+from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
+from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
+from v2g.io.runtime.config_files import OfKey, file_faults
 from v2g.io.storage.growing_file import LogFiles
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.delivery import TOPIC_PREFIX
+from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.privacy import VIN, WITHOUT_CONSENT
+from v2g.telemetry.registry import registered
 from v2g.telemetry.signals import Pseudonym
+from v2g_gateway.consent import read_consent
 from v2g_gateway.uplink import HttpConfig
 
 
 class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A second uplink, used while the first one fails."""
+    """A second uplink, used while no back end answers over the first one."""
 
     class_: Annotated[
         Literal["satellite", "usual"],
@@ -28,7 +35,19 @@ class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = msgspec.field(name="class", default="satellite")
     mqtt: Annotated[MqttConfig | None, Meta(description="MQTT 5 broker; preferred over http")] = None
     http: Annotated[HttpConfig | None, Meta(description="HTTPS, used if there is no mqtt section")] = None
-    after_s: Annotated[float, Meta(ge=1, description="how long the first uplink has failed before, s")] = 60.0
+    after_s: Annotated[float, Meta(ge=1, description="how long records have waited before for an answer, s")] = 60.0
+    back_s: Annotated[
+        float, Meta(gt=0, le=3600, description="how long the first uplink answers before it is used again, s")
+    ] = 15.0
+
+
+class CanSource(CanConfig, frozen=True, forbid_unknown_fields=True):
+    """A CAN bus, or a recording of one."""
+
+    replay: Annotated[
+        Path | None, Meta(description="recording in place of the bus: candump (.log), BLF, ASC, TRC or CSV")
+    ] = None
+    replay_speed: Annotated[float, Meta(gt=0, le=1_000_000, description="recorded seconds a second")] = 1.0
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +59,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Annotated[HttpConfig | None, Meta(description="HTTPS fall-back, used if there is no mqtt section")] = None
     fallback: Annotated[FallbackConfig | None, Meta(description="uplink for the time without the first one")] = None
     prefix: Annotated[TopicPrefix, Meta(description="beginning of the MQTT topics")] = TOPIC_PREFIX
-    can: Annotated[CanConfig, Meta(description="the battery's CAN bus")] = CanConfig()
+    can: Annotated[CanSource, Meta(description="the battery's CAN bus")] = CanSource()
     dbc: Annotated[Path | None, Meta(description="CAN database; default: that of the simulated battery")] = None
     signals: Annotated[dict[str, str], Meta(description="Message.Signal of the DBC to signal name")] = {}
     event_sockets: Annotated[
@@ -55,8 +74,12 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=65536, description="maximum size of the records, bytes; the least important are dropped")
     ] = 1 << 30
     outbox_keys: Annotated[
-        Path | None, Meta(description="keys that seal records in the outbox: a file of `v2g telemetry key`")
+        Path | None,
+        Meta(
+            description="keys that seal records: a file of `v2g telemetry key`; default: OUTBOX.keys, made if missing"
+        ),
     ] = None
+    outbox_sealed: Annotated[bool, Meta(description="seal records in the outbox (AES-256-GCM)")] = True
     summary_s: Annotated[float, Meta(ge=1, description="minimum interval of summaries for a satellite, s")] = 300.0
     consent: Annotated[
         tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],
@@ -82,6 +105,13 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Path | None,
         Meta(description="file of one line for each error, such as /var/log/v2g-bridge.log; bounded as `log`"),
     ] = None
+    metrics_file: Annotated[
+        Path | None,
+        Meta(
+            description="file of metrics for the textfile collector of Prometheus' node exporter, such as "
+            "/var/lib/prometheus/node-exporter/v2g_gateway.prom"
+        ),
+    ] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()
 
@@ -90,11 +120,49 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("ev is a VIN, not a pseudonym: use `v2g telemetry pseudonym`")
 
 
+def stored_plain(text: str, *, name: str) -> list[str]:
+    """Return what is not sealed on the disk by a valid configuration."""
+    return [] if load_config(text, name=name).outbox_sealed else ["records in the outbox (outbox_sealed)"]
+
+
 def load_config(text: str, *, name: str) -> GatewayConfig:
     """Return the configuration in `text`; `name` is the file's name. Raises ConfigError."""
-    return parse_config(text, GatewayConfig, name=name)
+    return parse_config(text, GatewayConfig, name=name, look=look)
+
+
+def look(config: GatewayConfig) -> Iterator[Flaw]:
+    """Yield what is missing in a configuration."""
+    if config.mqtt is None and config.http is None:
+        yield ("mqtt",), "is missing: records need an uplink, mqtt or http", "add [mqtt] with host and ca"
+    if config.fallback is not None and config.fallback.mqtt is None and config.fallback.http is None:
+        yield ("fallback", "mqtt"), "is missing: an uplink is mqtt or http", "add [fallback.mqtt] with host and ca"
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:
-    """Return all errors of a configuration."""
-    return faults(text, GatewayConfig, name=name)
+    """Return all errors of a configuration, including the files that it names."""
+    found = faults(text, GatewayConfig, name=name, look=look)
+    if found:
+        return found
+    config = load_config(text, name=name)
+    return file_faults(text, config, name=name, openers=_openers(config))
+
+
+def _openers(config: GatewayConfig) -> Iterator[OfKey]:
+    """Yield what else has to be opened, each with its key."""
+    yield ("outbox",), lambda: _check_folder(config.outbox.parent)
+    yield ("signals" if config.dbc is None else "dbc",), lambda: CanMapping.read(config.dbc, config.signals or None)
+    if (recording := config.can.replay) is not None:
+        yield ("can", "replay"), lambda: next(recorded(recording), None)
+    if (consent := config.consent_file) is not None:
+        yield ("consent_file",), lambda: read_consent(consent)
+    if (schemas := config.schemas) is not None:
+        yield ("schemas",), lambda: registered(schemas)
+    if (log := config.error_log) is not None:
+        yield ("error_log",), lambda: _check_folder(log.parent)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder", hint="make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: this user may not write there")

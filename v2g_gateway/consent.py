@@ -32,7 +32,7 @@ class ConsentSource:
         self._read = True
         before = self.consent
         try:
-            self.consent = await asyncio.to_thread(_load, self._file)
+            self.consent = await asyncio.to_thread(read_consent, self._file)
         except (OSError, UnicodeDecodeError, ConfigError) as error:
             self.consent = Consent(())
             self._observe(Observe("telemetry", "consent_unreadable", {"reason": str(error).partition("\n")[0]}))
@@ -41,6 +41,7 @@ class ConsentSource:
         return self.consent.groups != before.groups
 
 
-def _load(file: Path) -> Consent:
+def read_consent(file: Path) -> Consent:
+    """Return the consent that a file lists. Raises OSError, UnicodeDecodeError, and ConfigError for unknown groups."""
     with file.open(encoding="utf-8") as lines:
         return Consent([line.strip() for line in lines.read(_MOST).splitlines() if line.strip()])

@@ -21,7 +21,7 @@ from v2g.observe import Observe
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import decode_key, decode_record, encode_record
-from v2g_gateway.uplink import Uplink
+from v2g_gateway.uplink import READY_S, Uplink
 
 LAST_PAUSE_S: Final = 0.2
 """Retry interval while the gateway shuts down."""
@@ -216,29 +216,44 @@ class Delivery:
     def _pause_s(self) -> float:
         return 0.0 if self._closing.is_set() else self._interval_s
 
+    def question(self) -> bytes:
+        """Return a delivery without records, which the back end answers."""
+        return encode_delivery((_naming(self._ev, self._outbox.name(self._outbox.boot)),))
+
     async def run(self, uplink: Uplink, *, patience_s: float = math.inf) -> None:
-        """Deliver until cancelled, or until the uplink has failed for `patience_s`. Raises StoreError."""
+        """Deliver until cancelled, or until records have waited for an answer for `patience_s`. Raises StoreError."""
         backoff, now = Backoff(1.0, 60.0), asyncio.get_running_loop().time
-        works_at = now()
-        while now() - works_at < patience_s:
+        silent_since = now()
+        while True:
             try:
-                await self._something_to_do()
-                await self._ready(uplink, works_at + patience_s)
-                marks = await self._resume(uplink)
+                if await self._something_to_do():
+                    silent_since = now()
+                try:
+                    async with asyncio.timeout_at(None if patience_s == math.inf else silent_since + patience_s):
+                        await self._ready(uplink)
+                        marks = await self._resume(uplink)
+                except TimeoutError:
+                    self._report("the back end does not answer")
+                    return
                 self._report("")
                 self.working.set()
-                works_at = math.inf
                 if not self._strangers:
                     await self._deliver(uplink, marks, backoff)
                 await self._renumber()
             except TransportError as error:
                 self._report(str(error))
+            if self.working.is_set():
+                silent_since = now()
             self.working.clear()
-            works_at = min(works_at, now())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(backoff.pause_s() * random.uniform(0.5, 1.0)):  # noqa: S311 - not all at once
-                    await self._closing.wait()
-                    await asyncio.sleep(LAST_PAUSE_S)
+            pause_s = backoff.pause_s() * random.uniform(0.5, 1.0)  # noqa: S311 - not all at once
+            await self._pause(min(pause_s, silent_since + patience_s - now()))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, while the gateway shuts down only briefly."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._closing.wait()
+                await asyncio.sleep(LAST_PAUSE_S)
 
     def _report(self, problem: str) -> None:
         """Report a change: why delivery fails, or that it works again."""
@@ -248,21 +263,26 @@ class Delivery:
             self._observe(Observe("telemetry", "resumed"))
         self._problem = problem
 
-    async def _something_to_do(self) -> None:
+    async def _something_to_do(self) -> bool:
+        """Wait for records; return whether there were none."""
         self._news.clear()
+        waited = False
         while not await self._outbox.waiting():
+            waited = True
             self._empty.set()
             await self._news.wait()
             self._news.clear()
+        return waited
 
-    async def _ready(self, uplink: Uplink, until: float) -> None:
+    async def _ready(self, uplink: Uplink) -> None:
+        now = asyncio.get_running_loop().time
         while True:
+            begun = now()
             try:
                 return await uplink.ready()
             except TransportError as error:
                 self._report(str(error))
-                if asyncio.get_running_loop().time() >= until:
-                    raise
+            await self._pause(begun + READY_S - now())  # an uplink may fail at once
 
     async def _resume(self, uplink: Uplink) -> dict[int, Mark]:
         """Ask for the back end's mark of each boot, and return them."""

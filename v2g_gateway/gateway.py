@@ -8,21 +8,21 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import ConfigError, StoreError, TransportError, V2GError
-from v2g.hardware.power_modules.can_errors import CanFault
+from v2g.hardware.power_modules.can_errors import BusHealth, CanFault
 from v2g.io.can import CanPort
 from v2g.io.can_link import complaints, read_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.supervision import Supervisor, child
+from v2g.io.runtime.supervision import Backoff, Supervisor, child
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.renewal import POLL_S
@@ -39,14 +39,17 @@ from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
 from v2g.telemetry.registry import registered, shipped
 from v2g.telemetry.signals import TAGGED_SCHEMA, Record
-from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 from v2g_gateway.config import FallbackConfig, GatewayConfig
 from v2g_gateway.consent import ConsentSource
 from v2g_gateway.delivery import Delivery
 from v2g_gateway.local_source import LocalSource
 from v2g_gateway.recorder import Recorder
+from v2g_gateway.replay import Replay
 from v2g_gateway.taken import TakenCheckpoints
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
+
+if TYPE_CHECKING:  # loaded only if configured
+    from v2g_gateway.metrics import Reading
 
 GATHER_S: Final = 0.005
 """Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
@@ -58,8 +61,14 @@ DROPS_TOLD_S: Final = 60.0
 """Minimum interval of events about a full outbox."""
 
 
-FIRST_AGAIN_S: Final = 5.0
-"""Interval of attempts to return to the first uplink."""
+RETURN_ANSWERS: Final = 3
+"""The first uplink is used again after so many answers in a row, over `fallback.back_s`."""
+
+ASK_S: Final = 60.0
+"""Longest interval of questions over the first uplink while they are not answered: each costs a connection."""
+
+ANSWER_S: Final = 10.0
+"""Time for connecting and an answer."""
 
 GAPS_S: Final = 60.0
 """Minimum interval of records about dropped records."""
@@ -92,6 +101,21 @@ def place_key(path: Path) -> bytes:
         raise ConfigError(f"{path} is no key of positions", hint="delete it: a new one is made") from None
 
 
+def outbox_keys(config: GatewayConfig) -> RecordKeys | None:
+    """Return what seals the outbox (R145), its first key made when missing; None: it is plain. Raises V2GError."""
+    if not config.outbox_sealed:
+        return None
+    if config.outbox_keys is not None:
+        return RecordKeys(config.outbox_keys)
+    path = config.outbox.with_suffix(".keys")
+    try:
+        if not path.exists():
+            RecordKeys.rotate(path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="is the folder writable, and the disk not full?") from None
+    return RecordKeys(path)
+
+
 class Gateway:
     """Runs from `open` to `close`, in tasks that restart after a failure: `telemetry bus` receives CAN frames,
     `telemetry changes` makes due records, `telemetry records` brings them into the outbox, `telemetry delivery` sends
@@ -108,10 +132,15 @@ class Gateway:
     ) -> None:
         """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
-        dbc = config.dbc.read_text() if config.dbc is not None else battery_dbc()
-        self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
+        self._mapping = CanMapping.read(config.dbc, config.signals or None)
         self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
-        self._batcher = Batcher(config.ev, outbox.boot, bands=config.rates, keyframe_s=config.keyframe_s)
+        self._batcher = Batcher(
+            config.ev,
+            outbox.boot,
+            bands=config.rates,
+            keyframe_s=config.keyframe_s,
+            awaits_context=self._mapping.has_context,
+        )
         encode = encode_compact if config.encoding == "columns" else encode_delivery
         self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
         self._taken = taken
@@ -124,9 +153,13 @@ class Gateway:
         self._blur = PositionBlur(config.position_noise_m, places)
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
-        self._uplink = make_uplink(config, config, outbox.boot, self._delivery.on_marks, observe)
-        self._uplinks = [self._uplink]
+        self._uplink: Uplink | None = self._make_uplink(config)
+        """The one in use; None in between."""
+        self._on_fallback = False
+        self._bus_faults = Counter[str]()
         self._port: CanPort | None = None
+        self._replay: Replay | None = None
+        self._health = BusHealth("recording")
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
         self._stack = contextlib.AsyncExitStack()
 
@@ -141,7 +174,7 @@ class Gateway:
                 config.ev,
                 clock.utc_ms() // 1000,
                 max_bytes=config.max_outbox_bytes,
-                keys=RecordKeys.read(config.outbox_keys),
+                keys=await asyncio.to_thread(outbox_keys, config),
                 observe=observe,
             )
             stack.push_async_callback(box.close)
@@ -151,7 +184,10 @@ class Gateway:
             places = await disk.ask(lambda: place_key(config.outbox.with_suffix(".places")))
             gateway = cls(config, clock, observe, box, taken, places)
             await gateway._consent.changed()
-            gateway._port = await gateway._attach()
+            if config.can.replay is not None:
+                gateway._replay = await Replay.open(config.can.replay, config.can.replay_speed, clock.utc_ms)
+            else:
+                gateway._port = await gateway._attach()
             gateway._stack = stack.pop_all()
         gateway._begin()
         if TAGGED_SCHEMA not in known:
@@ -159,16 +195,25 @@ class Gateway:
         return gateway
 
     def _begin(self) -> None:
-        self._uplink.start()
-        self._intake.keep("telemetry bus", self._listen)
+        if self._uplink is not None:
+            self._uplink.start()
+        self._intake.keep("telemetry bus", self._listen if self._replay is None else self._play)
         self._intake.keep("telemetry changes", self._record)
         self._intake.keep("telemetry records", self._recorder.run)
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
         self._intake.keep("telemetry gaps", self._report_gaps)
         self._intake.keep("telemetry keys", self._renew_keys)
+        if self._config.metrics_file is not None:
+            from v2g_gateway.metrics import MetricsFile  # only where it is used
+
+            metrics = MetricsFile(self._config.metrics_file, self._read, self._config.outbox.parent)
+            self._outflow.keep("telemetry metrics", metrics.run)
         self._outflow.keep("telemetry delivery", self._deliver)
-        data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
+        data: dict[str, Scalar] = {
+            "transport": "http" if self._config.mqtt is None else "mqtt",
+            "boot": self._outbox.boot,
+        }
         self._observe(Observe("telemetry", "started", data))
 
     async def _attach(self) -> CanPort:
@@ -181,6 +226,7 @@ class Gateway:
         return await CanPort.opened(can, self._on_frame, on_fault=self._on_fault, gather_s=GATHER_S)
 
     def _on_fault(self, fault: CanFault) -> None:
+        self._bus_faults[fault.name] += 1
         facts = {"fault": fault.name, "cause": fault.cause, "hint": fault.hint, "context": self._batcher.context}
         self._observe(Observe("telemetry", "can_fault", dict(facts)))
 
@@ -193,15 +239,41 @@ class Gateway:
             self._port = None
             await port.close()
 
+    async def _play(self) -> None:
+        """Take the frames of a recording. Records are due by its times; the outbox may delay it."""
+        assert self._replay is not None
+        frames, last_s = 0, -math.inf
+        try:
+            async for at_s, frame in self._replay.frames():
+                await self._recorder.room()
+                due = self._batcher.deadline()
+                if due is not None and max(due, last_s) < at_s:  # frames of one time are in one record
+                    await self._flush(max(due, last_s))
+                frames, last_s = frames + 1, max(last_s, at_s)
+                if frame.error:
+                    for each in self._health.error(frame.frame_id, frame.data, at_s):
+                        self._on_fault(each)
+                else:
+                    self._health.received()
+                    self._take_frame(frame.frame_id, frame.data, at_s, last_s, round(at_s * 1000))
+        except V2GError as error:
+            self._observe(Observe("telemetry", "replay_failed", {"error": str(error)}))
+        await self._flush(math.inf)
+        self._observe(Observe("telemetry", "replay_ended", {"frames": frames}))
+
     def _on_frame(self, frame_id: int, data: bytes, at_s: float) -> None:
+        self._take_frame(frame_id, data, at_s, self._clock.monotonic(), self._clock.utc_ms())
+        self._offered.set()
+
+    def _take_frame(self, frame_id: int, data: bytes, at_s: float, now: float, utc_ms: int) -> None:
+        """Take a frame of `at_s` by the adapter's clock, which came at `now` (s) by that of the batcher."""
         mapped = self._mapping.decode(frame_id, data)
         if mapped is None or self._filter.is_repeated(frame_id, data, at_s):
             return
         windows = self._cells.add(mapped.cells, at_s * 1000) if mapped.cells else {}
         values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
         permitted = self._blur.blurred(self._consent.consent.permitted(values))
-        self._batcher.offer(permitted, self._clock.monotonic(), self._clock.utc_ms(), mapped.context)
-        self._offered.set()
+        self._batcher.offer(permitted, now, utc_ms, mapped.context)
         imbalance = self._balance.changed(values)
         if imbalance is not None:
             facts: dict[str, Scalar] = {"mv": round(imbalance * 1000), "context": self._batcher.context}
@@ -238,18 +310,27 @@ class Gateway:
         """Make due records."""
         while True:
             await self._recorder.room()  # while the disk fails, changes are merged
-            deadline = self._batcher.deadline()
-            wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
-            if wait == 0.0 and await self._consent.changed():
-                self._batcher.keep_only(self._consent.consent.covers)
-            record = self._next_report() or self._batcher.flush(self._clock.monotonic())
-            if record is not None:
-                self._recorder.add(record)
+            now = self._clock.monotonic()
+            report_at = self._batcher.reports_due(now) if self._local else math.inf
+            if report_at <= now and (report := self._next_report()) is not None:
+                self._recorder.add(report)
                 continue
+            deadline = self._batcher.deadline() if self._replay is None else None
+            if deadline is not None and deadline <= now:
+                await self._flush(now)
+                continue
+            due = min(report_at, math.inf if deadline is None else deadline)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(None if due == math.inf else due - now):
                     await self._offered.wait()
             self._offered.clear()
+
+    async def _flush(self, now: float) -> None:
+        """Add the record that is due at `now`, with what may leave the vehicle."""
+        if await self._consent.changed():
+            self._batcher.keep_only(self._consent.consent.covers)
+        if (record := self._batcher.flush(now)) is not None:
+            self._recorder.add(record)
 
     async def _stored(self, records: Sequence[Record], dropped: int) -> None:
         self._delivery.wake()  # first: a file that cannot be written delays no delivery
@@ -277,12 +358,37 @@ class Gateway:
                     self._recorder.add(self._batcher.event(event, self._clock.utc_ms()), gap)
             await asyncio.sleep(GAPS_S)
 
+    def _read(self) -> "Reading":
+        from v2g_gateway.metrics import Reading
+
+        return Reading(
+            utc_ms=self._clock.utc_ms(),
+            stored=self._delivery.stored,
+            dropped=self._outbox.dropped,
+            outbox_bytes=self._outbox.size,
+            outbox_capacity_bytes=self._config.max_outbox_bytes,
+            delivering=self._delivery.working.is_set() or not self._outbox.size,
+            on_fallback=self._on_fallback,
+            frames=self._frames(),
+            bus_faults=self._bus_faults,
+        )
+
+    def _frames(self) -> dict[str, int]:
+        """Return what became of CAN frames."""
+        return {
+            "known": self._filter.frames,
+            "unknown": self._mapping.unknown_ids.total(),
+            "malformed": self._mapping.malformed.total(),
+            "repeated": self._filter.repeated,
+            "outlier": self._filter.outliers.total(),
+        }
+
     async def _renew_keys(self) -> None:
         """Use renewed certificates and keys of the outbox; unusable ones are reported, and the former stay (R152)."""
         while True:
             await asyncio.sleep(POLL_S)
-            for each in self._uplinks:
-                each.poll()
+            if self._uplink is not None:
+                self._uplink.poll()
             try:
                 if await self._outbox.renew_keys():
                     self._observe(Observe("telemetry", "outbox_keys_renewed", {}))
@@ -290,19 +396,21 @@ class Gateway:
                 self._observe(Observe("telemetry", "outbox_keys_kept", {"error": str(error)}))
 
     async def _deliver(self) -> None:
-        """Deliver over the first uplink, and over the fallback while that one fails."""
+        """Deliver over the first uplink, and over the fallback while no back end answers over the first."""
         fallback = self._config.fallback
-        if fallback is None:
-            await self._delivery.run(self._uplink)
-            return
         while True:
-            await self._delivery.run(self._uplink, patience_s=fallback.after_s)
-            second = make_uplink(self._config, fallback, self._outbox.boot, self._delivery.on_marks, self._observe)
-            self._uplinks = [self._uplink, second]
-            second.start()
+            if self._uplink is None:
+                self._uplink = self._make_uplink(self._config)
+                self._uplink.start()
+            await self._delivery.run(self._uplink, patience_s=math.inf if fallback is None else fallback.after_s)
+            assert fallback is not None
+            await self._close_uplink()
+            self._uplink = self._make_uplink(fallback)
+            self._uplink.start()
+            self._on_fallback = True
             self._observe(Observe("telemetry", "fallback_began", {"class": fallback.class_}))
             try:
-                tasks = [child(each) for each in (self._delivery.run(second), self._first_again())]
+                tasks = [child(each) for each in (self._delivery.run(self._uplink), self._first_again(fallback.back_s))]
                 try:
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -313,16 +421,49 @@ class Gateway:
                     if not task.cancelled():
                         task.result()
             finally:
-                self._uplinks = [self._uplink]
-                await second.close()
+                self._on_fallback = False
+                await self._close_uplink()
             self._observe(Observe("telemetry", "fallback_ended", {}))
 
-    async def _first_again(self) -> None:
-        """Return when the first uplink can send."""
-        while True:
-            with contextlib.suppress(TransportError):
-                return await self._uplink.ready()
-            await asyncio.sleep(FIRST_AGAIN_S)
+    def _make_uplink(self, which: GatewayConfig | FallbackConfig, on_marks: OnMarks | None = None) -> Uplink:
+        return make_uplink(self._config, which, self._outbox.boot, on_marks or self._delivery.on_marks, self._observe)
+
+    async def _close_uplink(self) -> None:
+        uplink, self._uplink = self._uplink, None
+        if uplink is not None:
+            await uplink.close()
+
+    async def _first_again(self, back_s: float) -> None:
+        """Return when the first uplink's back end has answered several times in a row."""
+        interval_s, answers = back_s / RETURN_ANSWERS, 0
+        backoff = Backoff(interval_s, max(interval_s, ASK_S))
+        while answers < RETURN_ANSWERS:
+            await asyncio.sleep(backoff.pause_s() if answers == 0 else interval_s)
+            if await self._first_answers():
+                answers += 1
+                backoff.reset()
+            else:
+                answers = 0
+
+    async def _first_answers(self) -> bool:
+        """Ask over the first uplink, connected for this question only: both may reach the same broker, which keeps one
+        connection of a vehicle."""
+        answered = asyncio.Event()
+        try:
+            probe = self._make_uplink(self._config, lambda _: answered.set())
+        except TransportError:  # a certificate that cannot be used now
+            return False
+        probe.start()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await probe.ready()
+                await probe.send(self._delivery.question())
+                await answered.wait()
+        except (TimeoutError, TransportError):
+            return False
+        finally:
+            await probe.close()
+        return True
 
     async def close(self, drain: float = 3.0) -> None:
         """Stop reading, deliver waiting records for at most `drain` seconds, and leave the rest to the next boot."""
@@ -339,7 +480,7 @@ class Gateway:
             async with asyncio.timeout(drain):
                 await self._delivery.drain()
         await self._outflow.close()
-        await self._uplink.close()
+        await self._close_uplink()
         data = {
             "stored": self._delivery.stored,
             "waiting": await self._outbox.count(),

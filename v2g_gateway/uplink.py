@@ -23,6 +23,8 @@ from v2g.telemetry.delivery import (
     encode_status,
     marks_topic,
     records_topic,
+    slot_of,
+    slot_topic,
     status_topic,
 )
 from v2g.text import redacted
@@ -102,7 +104,8 @@ class MqttUplink:
         """`boot` is part of the status that readers of `status_topic` see."""
         from v2g.io.mqtt.client import MqttClient  # 11 ms to import: only a vehicle with a broker pays
 
-        self._topic, self._on_marks, self.low_rate = records_topic(prefix, ev), on_marks, low_rate
+        self._prefix, self._ev, self._on_marks, self.low_rate = prefix, ev, on_marks, low_rate
+        self._slots, self._slot_failed, self._slots_refused = 0, False, False
         self._status = status_topic(prefix, ev)
         self._online, self._offline = (encode_status(Status(online, boot)) for online in (True, False))
         self._client = MqttClient(
@@ -131,7 +134,12 @@ class MqttUplink:
         self._client.poll()
 
     async def ready(self) -> None:
-        """See Uplink."""
+        """See Uplink; what follows goes to any node again, if that of the vehicle's slot was not reached."""
+        await self._ready()
+        if self._slot_failed:
+            self._slots, self._slot_failed = 0, False
+
+    async def _ready(self) -> None:
         try:
             async with asyncio.timeout(READY_S):
                 await self._client.connected.wait()
@@ -139,13 +147,31 @@ class MqttUplink:
             raise TransportError(self._client.problem or "no connection to the broker") from None
 
     async def send(self, delivery: bytes) -> None:
-        """See Uplink: returns when the broker has the message."""
-        await self.ready()
-        if not await self._client.publish(self._topic, delivery, utf8=not is_compact(delivery)):
+        """See Uplink: returns when the broker has the message.
+
+        Once the back end has said that its nodes share slots, it goes to the node of the vehicle's slot. When one
+        fails, all do until `ready` is called: records take one way, which keeps their order.
+        """
+        await self._ready()
+        if self._slot_failed:
+            raise TransportError("no node has the vehicle's slot")
+        slots = self._slots
+        if slots:
+            topic = slot_topic(self._prefix, slot_of(self._ev, slots), self._ev)
+        else:
+            topic = records_topic(self._prefix, self._ev)
+        try:
+            delivered = await self._client.publish(topic, delivery, utf8=not is_compact(delivery))
+        except TransportError:
+            self._slot_failed = self._slots_refused = slots > 0  # by an older access list of the broker
+            raise
+        if not delivered:
+            self._slot_failed = slots > 0
             raise TransportError("no back end is connected to the broker")
 
     def _connection(self, connected: bool) -> None:
         if connected:
+            self._slots, self._slot_failed, self._slots_refused = 0, False, False
             self._announcing = spawn(self._announce(), name="telemetry status")
 
     async def _announce(self) -> None:
@@ -154,7 +180,10 @@ class MqttUplink:
 
     def _received(self, _topic: str, payload: bytes) -> None:
         with contextlib.suppress(CodecError):  # unreadable marks are requested again
-            self._on_marks(decode_marks(payload))
+            marks = decode_marks(payload)
+            if not self._slots_refused:
+                self._slots = max((each.slots for each in marks), default=0)
+            self._on_marks(marks)
 
     async def close(self) -> None:
         """Report the end, and disconnect."""
@@ -187,13 +216,15 @@ class HttpsUplink:
         import ssl
 
         from v2g.io.http.client import HttpSession  # only a vehicle with this uplink pays for loading it
+        from v2g.io.tls.files import show, trust
         from v2g.io.tls.renewal import RenewedContext
 
         self.low_rate, self._on_marks = low_rate, on_marks
-        context = ssl.create_default_context(cafile=str(config.ca))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+        trust(context, config.ca)
         if config.chain is not None:
-            context.load_cert_chain(config.chain, config.key)
+            show(context, config.chain, config.key)
         self._url = config.url
         self._headers: dict[str, str] = {}
         if config.token:

@@ -12,7 +12,8 @@ from pki_tools.tree import PkiTree
 from tests.gateway.test_gateway import EV, NOBODY, data_of, gateway, send_frames, until
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, StoreError
+from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.telemetry.local_events import reported
 from v2g_cli.demo.broker import Broker
@@ -129,3 +130,34 @@ async def test_a_gateway_seals_its_outbox(tmp_path: Path) -> None:
     (stopped,) = data_of(events, "stopped")
     assert stopped["waiting"] > 0
     assert not [path for path in tmp_path.glob("outbox.db*") if b"battery" in path.read_bytes()]
+
+
+@pytest.mark.requirement("R145")
+async def test_by_default_a_gateway_makes_the_key_of_its_outbox_and_what_was_plain_stays_readable(
+    tmp_path: Path,
+) -> None:
+    boots = list[int]()
+    for sealed in (False, True):
+        async with gateway(tmp_path, NOBODY, drain=0.0, outbox_sealed=sealed) as (can, port, events):
+            boots.append(boot := (await until(events, "started"))["boot"])
+            send_frames(can, port, 50)
+            while (
+                not (database := sqlite3.connect(tmp_path / "outbox.db"))
+                .execute("SELECT 1 FROM outbox WHERE boot = ?", (boot,))
+                .fetchone()
+            ):
+                database.close()
+                await asyncio.sleep(0.02)
+            database.close()
+    assert load_config(f'ev = "{EV}"\noutbox = "o.db"\n[mqtt]\nhost = "h"\n', name="gateway.toml").outbox_sealed
+    assert (tmp_path / "outbox.keys").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(StoreError, match="is sealed"):
+        await Outbox.open(tmp_path / "outbox.db", EV, 1)
+    box = await Outbox.open(tmp_path / "outbox.db", EV, 1, keys=RecordKeys(tmp_path / "outbox.keys"))
+    assert [b"battery" in (await box.pending((boot - 1, 0)))[0].body for boot in boots] == [True, True]
+    await box.close()
+    database = sqlite3.connect(tmp_path / "outbox.db")
+    bodies = [(key, b"battery" in body) for key, body in database.execute("SELECT key, body FROM outbox")]
+    database.close()
+    assert {shown for key, shown in bodies if not key} == {True}
+    assert {shown for key, shown in bodies if key} == {False}

@@ -32,11 +32,13 @@ from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, decode_record, encode_record
 from v2g_cli.demo.broker import Broker
-from v2g_gateway.config import GatewayConfig
+from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.delivery import Delivery
 from v2g_gateway.gateway import Gateway
 
 EV = "EV-1"
+DRIVE_CYCLE = 512
+"""Id of the frame with the context, in battery.dbc."""
 AT_ONCE = Bands(parked=Band(0), driving=Band(0), charging=Band(0), fast_charging=Band(0))
 NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
 
@@ -64,10 +66,11 @@ async def gateway(
     tmp_path: Path, mqtt: MqttConfig, *, drain: float = 10.0, **more: Any
 ) -> AsyncIterator[tuple[CanConfig, CanPort, list[Observe]]]:
     """Run a gateway on a virtual bus of its own, with no least interval between records."""
-    can = CanConfig(channel=str(tmp_path))
+    can = CanSource(channel=str(tmp_path))
     settings = {
         "ev": EV,
         "outbox": tmp_path / "outbox.db",
+        "outbox_sealed": "outbox_keys" in more,  # tests read the file
         "mqtt": mqtt,
         "can": can,
         "rates": AT_ONCE,
@@ -117,6 +120,24 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     assert (stopped["unknown_frames"], stopped["malformed_frames"], stopped["outliers"]) == (1, 0, 0)
     assert (back_end.missing, back_end.duplicates) == (set(), 0)
     await back_end.close()
+
+
+@pytest.mark.requirement("R75")
+async def test_a_vehicle_that_drives_when_the_gateway_starts_is_never_parked(tmp_path: Path) -> None:
+    """The context comes after the first values, from another control unit."""
+    async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, _):
+        *frames, context = sorted(
+            BatteryEcu(can, lambda: snapshot(0)).frames(snapshot(50.0)), key=lambda frame: frame[0] == DRIVE_CYCLE
+        )
+        for frame_id, data in frames:
+            port.send(frame_id, data)
+            await asyncio.sleep(0.02)
+        port.send(*context)
+        box = sqlite3.connect(tmp_path / "outbox.db")
+        while not (found := [body for (body,) in box.execute("SELECT body FROM outbox")]):
+            await asyncio.sleep(0.01)
+        box.close()
+    assert {decode_record(each).context for each in found} == {"discharging"}
 
 
 async def test_an_operator_sees_which_gateways_are_online(pki: PkiTree, broker: Broker, tmp_path: Path) -> None:
@@ -198,7 +219,7 @@ async def test_a_bus_that_fails_is_an_event_and_does_not_keep_the_loop_busy(tmp_
     adapter, line = os.openpty()
     tty.setraw(line)
     name = os.ttyname(line)
-    can = CanConfig(interface="slcan", channel=name)
+    can = CanSource(interface="slcan", channel=name)
     async with gateway(tmp_path, NOBODY, drain=0.0, can=can) as (_can, port, events):
         await port.close()
         os.close(line)
@@ -383,18 +404,19 @@ async def test_why_nothing_is_delivered_is_told_once_and_so_is_the_end_of_that(t
     await box.close()
 
 
+class Waits:
+    """An outbox with one record."""
+
+    async def waiting(self) -> list[Waiting]:
+        return [Waiting(1, 1, 0)]
+
+    def name(self, boot: int) -> BootName:
+        return BootName(boot, "00" * 8)
+
+
 def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
     """Vehicles that have all lost their back end do not come back all at once, nor every second."""
     attempts: list[float] = []
-
-    class Waits:
-        """An outbox with one record."""
-
-        async def waiting(self) -> list[Waiting]:
-            return [Waiting(1, 1, 0)]
-
-        def name(self, boot: int) -> BootName:
-            return BootName(boot, "00" * 8)
 
     class Refuses(Loopback):
         async def send(self, delivery: bytes) -> None:
@@ -415,9 +437,38 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
     assert len(pauses) > 10
 
 
+def test_patience_with_an_uplink_is_that_of_waiting_records_and_its_failures_keep_no_core_busy() -> None:
+    """An hour without records does not count, and an uplink that fails at once is tried at intervals."""
+
+    class Later(Waits):
+        async def waiting(self) -> list[Waiting]:
+            return await super().waiting() if asyncio.get_running_loop().time() > begun + 3600 else []
+
+    class Refuses(Loopback):
+        async def ready(self) -> None:
+            attempts.append(asyncio.get_running_loop().time())
+            raise TransportError("connection refused")
+
+    attempts: list[float] = []
+    begun = 0.0
+
+    async def deliver() -> float:
+        nonlocal begun
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        delivery = Delivery(EV, Later(), lambda _: None)  # type: ignore[arg-type]
+        loop.call_later(3601, delivery.wake)
+        await delivery.run(Refuses(ReferenceBackEnd()), patience_s=60.0)
+        return loop.time() - begun
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(deliver()) == pytest.approx(3661, abs=0.1)
+    assert 10 <= len(attempts) <= 14
+
+
 def test_marks_are_bounded() -> None:
     plain = decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]
-    assert msgspec.structs.astuple(plain) == (1, 2, 3, (), "", 0)
+    assert msgspec.structs.astuple(plain) == (1, 2, 3, (), "", 0, 0)
     many = b",".join(b"[%d,%d]" % (2 * n, 2 * n) for n in range(2, 259))
     with pytest.raises(CodecError):
         decode_marks(b'[{"boot":1,"contiguous":2,"highest":600,"beyond":[' + many + b"]}]")
@@ -463,7 +514,9 @@ async def test_cells_of_long_frames_become_windows_and_alerts_bear_the_context(
     dbc, events = tmp_path / "cells.dbc", list[Observe]()
     dbc.write_text(CELLS)
     monkeypatch.setattr(can, "Bus", lambda **_: RecordedBus(messages))
-    config = GatewayConfig(ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, dbc=dbc, signals=CELL_SIGNALS, rates=AT_ONCE)
+    config = GatewayConfig(
+        ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, dbc=dbc, signals=CELL_SIGNALS, rates=AT_ONCE, outbox_sealed=False
+    )
     running = await Gateway.open(config, Clock(), events.append)
     async with asyncio.timeout(20):
         await until(events, "can_fault")
@@ -488,7 +541,7 @@ async def test_an_interface_with_another_bit_rate_is_an_event(tmp_path: Path, mo
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     events: list[Observe] = []
-    bus = CanConfig(interface="socketcan", channel="can9")
+    bus = CanSource(interface="socketcan", channel="can9")
     config = GatewayConfig(ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, can=bus)
     with pytest.raises(TransportError, match="CAN socketcan can9"):
         await Gateway.open(config, Clock(), events.append)

@@ -8,10 +8,10 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
 from tests.gateway.test_gateway import AT_ONCE, data_of, send_frames, until
-from v2g.io.can import CanConfig, CanPort
+from v2g.io.can import CanPort
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
-from v2g_gateway.config import GatewayConfig
+from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.gateway import Gateway
 from v2g_gateway.uplink import HttpConfig
 
@@ -24,7 +24,7 @@ async def test_records_go_by_https_and_wait_while_the_back_end_is_away(
 ) -> None:
     """Deliveries and marks are the same as over MQTT."""
     files = {name: pki.path(f"csms/{file}") for name, file in (("ca", "root.pem"), ("chain", "gateway/chain.pem"))}
-    key, can, events = pki.path("csms/gateway/leaf.key"), CanConfig(channel=str(tmp_path)), list[Observe]()
+    key, can, events = pki.path("csms/gateway/leaf.key"), CanSource(channel=str(tmp_path)), list[Observe]()
     async with asyncio.timeout(60), start() as csms:
         url = f"https://localhost:{csms.csms.ports['api']}/telemetry"
         config = GatewayConfig(

@@ -17,7 +17,6 @@ from tests.gateway.test_gateway import EV, NOBODY, data_of, until
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
-from v2g.io.can import CanConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.event_socket import EventSocket, EventSocketConfig
 from v2g.io.runtime.events import EventLog
@@ -26,7 +25,7 @@ from v2g.observe import Observe
 from v2g.telemetry.local_events import REPORTED, LocalEvent, reported
 from v2g.telemetry.signals import Record, decode_record, encode_record
 from v2g_cli.demo.broker import Broker
-from v2g_gateway.config import GatewayConfig
+from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.gateway import MAX_LOCAL, Gateway
 
 VIN = "WMIV2GENGINE00001"
@@ -51,7 +50,13 @@ async def program(folder: Path, stored: int = 0) -> AsyncIterator[tuple[EventSoc
 async def gateway(folder: Path, **more: Any) -> AsyncIterator[list[Observe]]:
     """Run a gateway without an uplink that reads the program's socket."""
     events: list[Observe] = []
-    settings = {"ev": EV, "outbox": folder / "o.db", "mqtt": NOBODY, "can": CanConfig(channel=str(folder))}
+    settings = {
+        "ev": EV,
+        "outbox": folder / "o.db",
+        "outbox_sealed": False,
+        "mqtt": NOBODY,
+        "can": CanSource(channel=str(folder)),
+    }
     config = GatewayConfig(**(settings | {"event_sockets": (folder / "evcc.sock",)} | more))
     running = await Gateway.open(config, Clock(), events.append)
     async with asyncio.timeout(20):

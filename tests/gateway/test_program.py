@@ -29,6 +29,7 @@ from v2g_cli.demo.broker import Broker
 
 CONFIG = """ev = "EV-1"
 outbox = "o.db"
+outbox_sealed = false
 event_sockets = ["evcc.sock"]
 
 [can]

@@ -14,11 +14,11 @@ from tests.gateway.test_gateway import AT_ONCE, data_of, gateway, send_frames, u
 from tests.packages import need
 from tests.telemetry.brokers import access, leaf
 from tests.telemetry.reference import ReferenceBackEnd
-from v2g.io.can import CanConfig, CanPort
+from v2g.io.can import CanPort
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g_cli.demo.broker import find_mosquitto, start_broker
-from v2g_gateway.config import GatewayConfig
+from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.gateway import Gateway
 from v2g_gateway.uplink import HttpConfig
 
@@ -79,7 +79,7 @@ async def test_the_back_end_refuses_the_next_request_of_a_revoked_gateway(
 ) -> None:
     """Over the connection that is open, without a restart."""
     files = {"ca": tree.path("csms/root.pem"), "chain": tree.path("csms/gateway/chain.pem")}
-    can, events = CanConfig(channel=str(tmp_path)), list[Observe]()
+    can, events = CanSource(channel=str(tmp_path)), list[Observe]()
     refresh_crls(tree.directory, at=datetime.now(UTC))
     async with asyncio.timeout(60), start(api={"crls": (tree.path("csms/root.crl"),)}) as csms:
         url = f"https://localhost:{csms.csms.ports['api']}/telemetry"

@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from pki_tools.tree import PkiTree
+from tests.csms.support import make_config
+from tests.csms.test_program import Program, write_config
+from tests.gateway.serial_bus import SerialBus, driving
 from tests.gateway.test_gateway import EV, data_of, gateway, send_frames, until
+from tests.gateway.test_program import supervised
 from tests.proxy import Proxy
-from tests.telemetry.brokers import access
+from tests.telemetry.brokers import access, source
 from tests.telemetry.reference import ReferenceBackEnd
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.storage.outbox import Outbox
@@ -29,7 +35,7 @@ async def test_a_satellite_carries_summaries_while_the_first_uplink_is_away(
     await back_end.connect(broker, pki)
     port_of_first = free_port()
     first = access(broker, pki, EV)
-    fallback = FallbackConfig(mqtt=first, after_s=1.0)
+    fallback = FallbackConfig(mqtt=first, after_s=1.0, back_s=1.5)
     away = MqttConfig(**{name: getattr(first, name) for name in first.__struct_fields__} | {"port": port_of_first})
     async with gateway(tmp_path, away, fallback=fallback) as (can, port, events):
         send_frames(can, port, *range(50, 40, -1))
@@ -50,6 +56,70 @@ async def test_a_satellite_carries_summaries_while_the_first_uplink_is_away(
     assert numbers == list(range(1, len(numbers) + 1))
     assert (back_end.duplicates, back_end.missing) == (0, set())
     await back_end.close()
+
+
+def stored_by(folder: Path) -> int:
+    """Return how many records a back end has stored, by its events."""
+    lines = (folder / "events").read_text().splitlines()
+    events = [event for event in map(json.loads, lines) if event["name"] == "telemetry_stored"]
+    return sum(event["data"]["records"] for event in events)
+
+
+@pytest.mark.requirement("R94", "R98")
+async def test_the_fallback_is_used_when_the_first_uplink_connects_and_no_back_end_answers(
+    pki: PkiTree, broker: Broker, tmp_path: Path
+) -> None:
+    """Two nodes of a real back end: one behind mosquitto, which hangs and comes back, one over HTTPS.
+
+    The gateway returns when the first has answered several times in a row; each record is stored once.
+    """
+    key = tmp_path / "store.key"
+    key.touch(mode=0o600)
+    key.write_text("ab" * 32)
+    shared = {"store_url": f"sqlite:///{tmp_path / 'csms.sqlite3'}", "store_key": key}
+    nodes: dict[str, Program] = {}
+    for name, more in (("mqtt", {"mqtt": source(broker, pki)}), ("https", {})):
+        (folder := tmp_path / name).mkdir()
+        config = write_config(folder / "csms.yaml", make_config(folder, pki, **shared, **more))
+        nodes[name] = await Program.start(config, folder / "events", pki)
+    bus, mqtt = SerialBus(), access(broker, pki, EV)
+    https = {"ca": mqtt.ca, "chain": pki.path("csms/gateway/chain.pem"), "key": pki.path("csms/gateway/leaf.key")}
+    config_text = (
+        f'ev = "{EV}"\noutbox = "o.db"\noutbox_sealed = false\n[can]\ninterface = "slcan"\nchannel = "{bus.channel}"\n'
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
+        + "".join(f'{name} = "{getattr(mqtt, name)}"\n' for name in ("ca", "chain", "key"))
+        + '[fallback]\nclass = "usual"\nafter_s = 2\nback_s = 1.5\n'
+        + f'[fallback.http]\nurl = "https://localhost:{nodes["https"].ports["api"]}/telemetry"\n'
+        + "".join(f'{name} = "{path}"\n' for name, path in https.items())
+    )
+
+    async def reaches(name: str, records: int) -> None:
+        while stored_by(tmp_path / name) < records:
+            await asyncio.sleep(0.1)
+
+    try:
+        command = sys.executable, "-m", "v2g_gateway"
+        async with supervised(tmp_path, *command, config=config_text) as running, driving(bus):
+            await reaches("mqtt", 5)
+            assert stored_by(tmp_path / "https") == 0
+            nodes["mqtt"].process.send_signal(signal.SIGSTOP)  # its connections stay
+            await running.until("fallback_began", 1)
+            await reaches("https", 20)
+            assert running.events("fallback_ended") == []
+            nodes["mqtt"].process.send_signal(signal.SIGCONT)
+            await running.until("fallback_ended", 1)
+            before = stored_by(tmp_path / "mqtt")
+            await reaches("mqtt", before + 10)
+            assert len(running.events("fallback_began")) == 1
+            (mark,) = (await nodes["https"].request("GET", f"/telemetry/{EV}/hwm"))[1]
+            total = stored_by(tmp_path / "mqtt") + stored_by(tmp_path / "https")
+            assert mark["contiguous"] == mark["highest"] >= mark["stored"] - 100
+            assert (mark["missing"], mark["conflicts"]) == (0, 0)
+            assert abs(mark["stored"] - total) < 20  # events count each record once, some seconds apart
+    finally:
+        for each in nodes.values():
+            await each.kill()
+        bus.close()
 
 
 @pytest.mark.requirement("R103")

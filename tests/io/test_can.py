@@ -3,6 +3,7 @@ output of `ip` for netlink."""
 
 import asyncio
 import os
+import struct
 import time
 import tty
 from collections.abc import Callable
@@ -69,6 +70,27 @@ async def test_an_adapter_on_a_serial_port_by_slcan(until: Until) -> None:
     assert got == [(0x100, bytes.fromhex("1122334455667788")), (0x18FF0001, b"\xaa\xbb")]
     port.send(0x123, b"\x01\x02")
     assert os.read(adapter, 100) == b"t12320102\r"
+    await port.close()
+    os.close(line)
+    os.close(adapter)
+
+
+@pytest.mark.requirement("R62")
+@pytest.mark.parametrize("gather_s", [0.0, 0.05])
+async def test_a_frame_does_not_wait_for_silence_on_the_bus(gather_s: float) -> None:
+    """An adapter on a serial port waits for the next frame though it shall not, and modules send one every 10 ms. What
+    python-can's `serial` reads is written by hand."""
+    adapter, line = os.openpty()
+    tty.setraw(line)
+    got, on_frame = collector()
+    config = CanConfig(interface="serial", channel=os.ttyname(line))
+    port, sent = await CanPort.opened(config, on_frame, gather_s=gather_s), 0
+    while not got and sent < MOST_AT_ONCE:
+        os.write(adapter, struct.pack("<BIBI2sB", 0xAA, 0, 2, 0x100, b"\1\2", 0xBB))
+        sent += 1
+        await asyncio.sleep(0.01)
+    assert got[0] == (0x100, b"\1\2")
+    assert sent < MOST_AT_ONCE / 4
     await port.close()
     os.close(line)
     os.close(adapter)

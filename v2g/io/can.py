@@ -83,8 +83,9 @@ class CanPort:
     of the bus to `on_fault`.
 
     A thread reads, until the port is closed or the bus fails: an unplugged adapter would otherwise keep the
-    event loop busy with its error. It wakes the loop once for all frames that it finds, and after each time waits for
-    `gather_s`: 0 where each frame counts at once. Frames beyond `MOST_WAITING` are lost, which is a fault of the bus.
+    event loop busy with its error. It gathers frames for at most `gather_s`, so that they wake the loop once, and then
+    waits for as long; 0 where each frame counts at once. Frames beyond `MOST_WAITING` are lost, which is a fault of
+    the bus.
     """
 
     def __init__(
@@ -126,10 +127,12 @@ class CanPort:
         while not self._closed.is_set():
             found = []
             try:
-                message = self._bus.recv(0.2)
+                message, until = self._bus.recv(0.2), time.monotonic() + self._gather_s
                 while message is not None:
                     found.append(message)
-                    message = self._bus.recv(0) if len(found) < MOST_AT_ONCE else None
+                    # `recv(0)` of an adapter on a serial port waits for the next frame: a bus is not always silent
+                    more = len(found) < MOST_AT_ONCE and time.monotonic() < until
+                    message = self._bus.recv(0) if more else None
             except Exception as error:  # noqa: BLE001 - each driver has its own errors
                 self._offer(found)
                 self._in_loop(self._fail, str(error))

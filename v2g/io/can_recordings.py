@@ -1,11 +1,13 @@
 """Recordings of a CAN bus: candump (.log), BLF, ASC, MF4, TRC, CSV; all but the first also by gzip (.asc.gz).
 
-python-can reads them, except for candump's logs, of whose error frames it keeps neither class nor data.
+python-can reads them, except for candump's logs, of whose error frames it keeps neither class nor data. Times are UTC,
+s since 1970, where the recording has a date; ASC has it in the local time of whoever reads it.
 """
 
 import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +36,10 @@ def recorded(path: Path) -> Iterator[CanFrame]:
         return
     try:
         with _opened(path) as file:
-            for each in _reader(path, file):
+            reader = _reader(path, file)
+            for each in reader:
+                if getattr(reader, "timestamps_format", None) == "relative":
+                    raise FrameError(f"{path}: times since the line before", hint="save it with absolute times")
                 if not each.is_remote_frame:
                     yield frame_of(each)
     except (V2GError, GeneratorExit):
@@ -60,7 +65,7 @@ def _reader(path: Path, file: Any) -> Iterable[Any]:
     import can  # 80 ms to import
 
     readers: dict[str, Callable[[Any], Iterable[Any]]] = {
-        ".asc": can.ASCReader,
+        ".asc": partial(can.ASCReader, relative_timestamp=False),
         ".blf": can.BLFReader,
         ".csv": can.CSVReader,
         ".mf4": can.MF4Reader,

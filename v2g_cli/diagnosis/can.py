@@ -16,7 +16,6 @@ from v2g.hardware.power_modules.can_errors import BusHealth, CanFault, least_bit
 from v2g.io.can import CanConfig, CanFrame, frame_of, open_bus
 from v2g.io.can_link import CanLink, complaints
 from v2g.telemetry.mapping import CanMapping, Mapped
-from v2g.telemetry.simulated_battery import BATTERY_SIGNALS, battery_dbc
 from v2g_cli.output import print_json, print_table, say, say_row
 
 MOST_IDS: Final = 4096
@@ -33,14 +32,14 @@ class MappingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_mapping(path: Path | None) -> CanMapping:
     """Return the mapping of a file, by default that of the simulated battery. Raises ConfigError."""
     if path is None:
-        return CanMapping(battery_dbc(), BATTERY_SIGNALS)
+        return CanMapping.read(None, None)
     try:
         file = parse_config(path.read_text(encoding="utf-8"), MappingFile, name=str(path))
-        return CanMapping(file.dbc.read_text(encoding="utf-8", errors="replace"), file.signals)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
+    return CanMapping.read(file.dbc, file.signals)
 
 
 class _Id(msgspec.Struct):

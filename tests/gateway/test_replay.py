@@ -1,0 +1,175 @@
+"""Recordings of python-can in place of the bus: the same records whatever their format and speed, with their times."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import can
+import pytest
+
+from evcc.hardware.ecu import BatteryEcu
+from tests.gateway.test_gateway import EV, NOBODY, data_of, snapshot, until
+from tests.virtual_time import VirtualLoop
+from v2g.errors import ConfigError, TransportError, V2GError
+from v2g.io.can import CanConfig
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.outbox import Outbox
+from v2g.io.storage.record_keys import RecordKeys
+from v2g.observe import Observe
+from v2g.telemetry.batch import Mirror
+from v2g.telemetry.signals import Record, decode_record
+from v2g_gateway.config import CanSource, GatewayConfig
+from v2g_gateway.gateway import Gateway
+from v2g_gateway.replay import Replay
+
+BEGAN_S = 1_700_000_000.0
+FORMATS = ("log", "blf", "asc")
+
+
+def drive(path: Path, *, seconds: int = 20, began_s: float = BEGAN_S) -> Path:
+    """Write what a car's control units would have sent: 0.5 % less charge a second, at 5 Hz."""
+    ecu = BatteryEcu(CanConfig(), lambda: snapshot(0))
+    with can.Logger(path) as logger:
+        for tick in range(seconds * 5):
+            for frame_id, data in ecu.frames(snapshot(90.0 - 0.1 * tick)):
+                at_s = began_s + tick / 5
+                logger(can.Message(timestamp=at_s, arbitration_id=frame_id, is_extended_id=False, data=data))
+    return path
+
+
+async def kept(outbox: Path) -> list[Record]:
+    """Return the records in an outbox."""
+    box = await Outbox.open(outbox, EV, 1, keys=RecordKeys(outbox.with_suffix(".keys")))
+    found = [decode_record(row.body) for row in await box.pending(limit=10_000)]
+    await box.close()
+    return found
+
+
+async def replayed(folder: Path, recording: Path, speed: float = 1e6) -> tuple[list[Record], list[Observe]]:
+    """Return records and events of a gateway after it has replayed a recording."""
+    events = list[Observe]()
+    source = CanSource(replay=recording, replay_speed=speed)
+    config = GatewayConfig(ev=EV, outbox=folder / f"{speed}.db", mqtt=NOBODY, can=source)
+    async with asyncio.timeout(30):
+        running = await Gateway.open(config, Clock(), events.append)
+        await until(events, "replay_ended")
+        await running.close(drain=0)
+    return await kept(config.outbox), events
+
+
+def content(records: list[Record]) -> list[tuple[object, ...]]:
+    return [(each.seq, each.utc_ms, each.context, each.keyframe, each.signals) for each in records]
+
+
+@pytest.mark.requirement("R62", "R78")
+async def test_the_program_makes_the_same_records_of_each_format(tmp_path: Path) -> None:
+    """Their times are those of the recording, and a receiver rebuilds its last state."""
+    gateways = []
+    for each in FORMATS:
+        folder = tmp_path / each
+        folder.mkdir()
+        drive(folder / f"drive.{each}")
+        config = folder / "gateway.toml"
+        config.write_text(
+            f'ev = "{EV}"\noutbox = "o.db"\n[can]\nreplay = "drive.{each}"\nreplay_speed = 1000.0\n'
+            '[mqtt]\nhost = "127.0.0.1"\nport = 1\nwithout_tls = true\n'
+        )
+        config.chmod(0o600)
+        command = sys.executable, "-m", "v2g_gateway", "--config", str(config), "--events", str(folder / "events")
+        gateways.append(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE))
+    for each, gateway in zip(FORMATS, gateways, strict=True):
+        file = tmp_path / each / "events"
+        while not file.exists() or '"replay_ended"' not in file.read_text():
+            assert gateway.returncode is None, (await gateway.communicate())[1]
+            await asyncio.sleep(0.02)
+        gateway.send_signal(signal.SIGTERM)
+    await asyncio.gather(*(each.communicate() for each in gateways))
+    found = {}
+    for each in FORMATS:
+        events = [json.loads(line) for line in (tmp_path / each / "events").read_text().splitlines()]
+        (stopped,) = [line["data"] for line in events if line["name"] == "stopped"]
+        assert stopped.items() >= {"frames": 900, "unknown_frames": 0, "malformed_frames": 0}.items()
+        found[each] = await kept(tmp_path / each / "o.db")
+    records = found["log"]
+    assert content(found["blf"]) == content(records) == content(found["asc"])
+    assert records[0].keyframe
+    assert (records[0].utc_ms, records[-1].utc_ms) == (1_700_000_000_000, 1_700_000_019_800)
+    assert {each.context for each in records} == {"discharging"}
+    assert 30 <= len(records) <= 41, "the rate of the mode, by the recording's time"
+    mirror = Mirror()
+    for record in records:
+        mirror.apply(record)
+    assert mirror.complete
+    assert mirror.state["battery.soc"] == pytest.approx(90.0 - 0.1 * 99)
+
+
+async def test_the_speed_changes_no_record(tmp_path: Path) -> None:
+    recording = drive(tmp_path / "drive.log", seconds=2)
+    quick, _ = await replayed(tmp_path, recording)
+    slow, _ = await replayed(tmp_path, recording, speed=20.0)
+    assert content(quick) == content(slow)
+
+
+@pytest.mark.parametrize("speed", [1.0, 2.0])
+def test_frames_come_at_the_times_of_the_recording_by_the_speed(speed: float, tmp_path: Path) -> None:
+    recording = drive(tmp_path / "drive.blf", seconds=10)
+
+    async def run() -> list[tuple[float, float]]:
+        replay, now = await Replay.open(recording, speed, lambda: 0), asyncio.get_running_loop().time
+        began = now()
+        return [(now() - began, at_s - BEGAN_S) async for at_s, _ in replay.frames()]
+
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(waits=True)) as runner:
+        times = runner.run(run())
+    assert len(times) == 10 * 5 * 9
+    assert all(abs(passed * speed - recorded) < 0.01 for passed, recorded in times)
+
+
+async def test_a_recording_without_a_date_begins_now(tmp_path: Path) -> None:
+    before = time.time_ns() // 1_000_000
+    records, _ = await replayed(tmp_path, drive(tmp_path / "drive.log", seconds=2, began_s=5.0))
+    assert before <= records[0].utc_ms <= time.time_ns() // 1_000_000
+    assert records[-1].utc_ms - records[0].utc_ms == 1800
+
+
+async def test_faults_of_the_recorded_bus_are_reported(tmp_path: Path) -> None:
+    recording = drive(tmp_path / "drive.log", seconds=1)
+    with recording.open("a") as log:
+        log.write("(1700000001.000000) can0 20000040#0000000000000000\n")
+    _, events = await replayed(tmp_path, recording)
+    assert data_of(events, "can_fault")[0].items() >= {"fault": "bus_off", "context": "discharging"}.items()
+
+
+async def test_a_recording_that_is_damaged_gives_what_is_before_and_an_event(tmp_path: Path) -> None:
+    recording = drive(tmp_path / "drive.log", seconds=30)
+    whole, _ = await replayed(tmp_path, recording)
+    text = recording.read_text().splitlines()
+    recording.write_text("\n".join([*text[:1000], "no frame", *text[1001:]]))
+    (tmp_path / "damaged").mkdir()
+    records, events = await replayed(tmp_path / "damaged", recording)
+    (failed,) = data_of(events, "replay_failed")
+    assert "line 1001" in failed["error"]
+    assert content(records)[:-1] == content(whole)[: len(records) - 1]
+    assert records[-1].utc_ms >= 1_700_000_000_000 + (1000 // 9 - 40) * 200, "what was read before it"
+    assert data_of(events, "task_failed") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("gone.blf", None, TransportError),
+        ("empty.log", b"", ConfigError),
+        ("drive.blf", b"no recording", V2GError),
+        ("drive.asc", b"base hex  timestamps relative\n 0.1 1 100 Rx d 1 00\n", V2GError),
+    ],
+)
+async def test_what_is_no_recording_ends_the_start(
+    name: str, content: bytes | None, error: type[V2GError], tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(error, match=name):
+        await replayed(tmp_path, tmp_path / name)
