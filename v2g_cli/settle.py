@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from msgspec import UNSET
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, StoreError, VerificationError
@@ -32,6 +33,7 @@ from v2g_cli.output import (
     print_json,
     print_table,
     read_file,
+    read_tariff,
     read_text,
     say,
     when,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from v2g.energy.settlement.pricing import Direction
     from v2g.energy.settlement.report import Report
     from v2g.energy.settlement.settle import Settlement
+    from v2g.energy.settlement.taxes import Taxation
     from v2g.pki.keys import PublicKey
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -126,7 +129,11 @@ def _file(path: Path, keys: Path | None) -> bytes:
 
 
 def _verified(
-    directory: Path, root: list[Path] | None, keys: Path | None, most_reaction_s: float = _ANY_REACTION_S
+    directory: Path,
+    root: list[Path] | None,
+    keys: Path | None,
+    most_reaction_s: float = _ANY_REACTION_S,
+    operators: "Sequence[PublicKey]" = (),
 ) -> tuple[Mapping[str, bytes], "Report"]:
     """Return the files of a bundle, and what they prove. Raises VerificationError."""
     from v2g.energy.settlement.bundle import verify_bundle
@@ -134,7 +141,13 @@ def _verified(
 
     files = _files(directory, keys)
     most_ms = round(most_reaction_s * 1000)
-    report = verify_bundle(files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=most_ms)
+    report = verify_bundle(
+        files,
+        anchors=_anchors(root),
+        confirmations=read_confirmation,
+        most_reaction_ms=most_ms,
+        operators=operators,
+    )
     return files, report
 
 
@@ -271,36 +284,65 @@ def receipt(
     vat: Annotated[
         str | None,
         typer.Option(
-            "--vat", metavar="PERCENT", help="Rate of VAT, such as 19; default: prices are shown as they are."
+            "--vat",
+            metavar="PERCENT|FILE",
+            help="A rate of VAT, such as 19, or a file (TOML, YAML) with `vat` and `vat_zone`; default: those that the "
+            "operator signed, with --operator.",
         ),
     ] = None,
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     corrections: Corrections = None,
+    operator: Operators = None,
     keys: Keys = None,
 ) -> None:
     """Verify a bundle and write its receipt for the driver, as a page (HTML) to read, print or send.
 
     Example: `v2g settle receipt DIR --out receipt.html --language de --zone Europe/Berlin`
     """
-    from v2g import typed_json
     from v2g.energy.settlement.pieces import zone_of
     from v2g.energy.settlement.receipt import receipt
-    from v2g.energy.settlement.taxes import VatRate, taxes_of
+    from v2g.energy.settlement.taxes import taxes_of
 
-    try:
-        rates = () if vat is None else (typed_json.convert({"percent": vat}, VatRate),)
-    except msgspec.ValidationError:
-        raise ConfigError(f"--vat {vat}: not a percentage", hint="a rate such as 19 or 8.1") from None
+    rates = None if vat is None else _taxation(vat)
     try:
         place = zone_of(zone)
     except ValueError as error:
         raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    files, report = _verified(directory, root, keys, reaction)
+    files, report = _verified(directory, root, keys, reaction, operators=_operators(operator) or ())
     entries, settlement = _standing(files, report.settlement, corrections)
-    taxes = taxes_of(entries, settlement, rates, place)
+    taxes = taxes_of(entries, settlement, rates or _signed_taxation(report))
     page = receipt(entries, settlement, report=report, language=language.value, zone=place, taxes=taxes)
     _write(page.encode(), out)
+
+
+def _taxation(vat: str) -> "Taxation":
+    """Return a percentage, or the rates in a file. Raises ConfigError."""
+    from v2g import typed_json
+    from v2g.config import parse_config
+    from v2g.energy.settlement.taxes import RateFile, Taxation, VatRate
+
+    try:
+        return Taxation(rates=(typed_json.convert({"percent": vat}, VatRate),))
+    except msgspec.ValidationError:
+        if not Path(vat).exists():
+            hint = "a rate such as 19 or 8.1, or a file with `vat` and `vat_zone`"
+            raise ConfigError(f"--vat {vat}: neither a percentage nor a file", hint=hint) from None
+    found = parse_config(read_text(Path(vat)), RateFile, name=vat)
+    return Taxation(rates=found.vat, zone=found.vat_zone)
+
+
+def _signed_taxation(report: "Report") -> "Taxation":
+    """Return the VAT that an operator whom the reader knows has signed; without one there is none."""
+    from v2g.energy.settlement.taxes import UNTAXED
+
+    received = report.received
+    if received is None or received.taxation is UNSET or not (received.known or received.taxation.rates):
+        return UNTAXED
+    if received.known:
+        return received.taxation
+    say(f"The operator's key {received.key} signed rates of VAT: --operator FILE applies them.", err=True)
+    return UNTAXED
 
 
 class Exported(Enum):
@@ -376,7 +418,7 @@ def _standing(
 def reprice(
     directory: Bundle,
     tariff: Annotated[
-        Path, typer.Option("--tariff", metavar="FILE", help="Tariff (TOML, YAML, JSON), as `tariff_set` has it.")
+        Path, typer.Option("--tariff", metavar="FILE", help="Tariff (TOML, YAML, JSON); prices are decimal text.")
     ],
     root: Roots = None,
     corrections: Corrections = None,
@@ -387,11 +429,9 @@ def reprice(
 
     The bundle stays as it is. Example: `v2g settle reprice DIR --tariff tariff.json`
     """
-    from v2g.config import parse_config
-    from v2g.energy.grid_signal import Tariff
     from v2g.energy.settlement.tariff_comparison import compare_tariff
 
-    other = parse_config(read_text(tariff), Tariff, name=str(tariff))
+    other = read_tariff(tariff).tariff()
     files, report = _verified(directory, root, keys)
     found = compare_tariff(*_standing(files, report.settlement, corrections), other)
     if json:

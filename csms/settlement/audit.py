@@ -8,20 +8,23 @@ What the database alone cannot show: that a row was removed together with all th
 the newest closed period. Digests kept elsewhere (`v2g csms books anchor`) show the latter.
 """
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import tzinfo
 
 import msgspec
 
 from csms.db.queries.books import ClosedPeriod, PostingRow, SessionRows
-from csms.settlement.settlements import Settled, Taxation, settle_journal
+from csms.settlement.settlements import Settled, settle_journal, taxation_of
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting, Use, period_of, reversal_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import read_addendum, read_corrected
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, OperatorSeal, PeriodClosed, check_seal, is_of
+from v2g.energy.settlement.pieces import zone_of
 from v2g.energy.settlement.records import Addition
+from v2g.energy.settlement.taxes import Taxation
 from v2g.errors import VerificationError
 from v2g.pki.keys import PublicKey
 
@@ -31,7 +34,7 @@ def audit_session(
 ) -> list[str]:
     """Return what does not hold of a session. `keys` are the operator's; `closed`: period -> when it was closed, ms.
 
-    `taxation` is that of postings.
+    `taxation` is that of receipts without one; its zone is that of periods.
     """
     if not rows.lines:
         return ["there is no journal"]
@@ -39,12 +42,19 @@ def audit_session(
     try:
         entries = verify_lines(data, name="journal")
         signed = list(_signatures(rows, entries, data, keys))
-        settled = settle_journal(data, "journal", taxation)
-        posted = list(_postings(rows, entries, settled, taxation))
+        rates = _signed_rates(rows, taxation)
+        settled = settle_journal(data, "journal", rates)
+        posted = list(_postings(rows, entries, settled, rates))
     except VerificationError as error:
         return [f"the journal: {error}"]
-    stored = (finding for each in rows.postings for finding in _row(each, taxation.zone, closed))
+    stored = (finding for each in rows.postings for finding in _row(each, zone_of(taxation.zone), closed))
     return [*signed, *_settlement(rows, settled), *posted, *stored]
+
+
+def _signed_rates(rows: SessionRows, taxation: Taxation) -> Taxation:
+    with contextlib.suppress(msgspec.DecodeError):  # a finding of its own
+        return taxation_of(rows.receipt, taxation)
+    return taxation
 
 
 def _signatures(rows: SessionRows, entries: Sequence[Entry], data: bytes, keys: Collection[PublicKey]) -> Iterator[str]:

@@ -10,19 +10,20 @@ from datetime import UTC, tzinfo
 from typing import Final, NoReturn, Protocol
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.db.queries import books, records, reviews
 from csms.db.queries.reviews import Review
 from csms.db.store import Store
 from csms.domain.authorization.authorize import CONTRACT, Chain, normalise
-from csms.domain.authorization.contracts import Anchors, assess
+from csms.domain.authorization.contracts import Anchors, assess, charger_fault
 from csms.domain.billing.booking import Certificates, Finding, Judgement, Rules, judge, tariff_digest
 from csms.domain.transactions.journals import DeliveredCertificates
-from csms.settlement.settlements import Settled, Taxation, settled_of
+from csms.settlement.settlements import Settled, settled_of, taxation_of
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import VatRate
+from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CertificateError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Scalar
@@ -43,7 +44,9 @@ class Report(Protocol):
 
 
 class Bookkeeper:
-    """Decides about journals by `rules`, and books them by months of `zone`, with VAT by the rates in `vat`.
+    """Decides about journals by `rules`, and books them by months of `zone`, with the VAT of their receipt.
+
+    `taxation` is that of journals whose receipt, of an earlier version, has none.
 
     What is missing is waited for, `wait_ms` (UTC ms) from the arrival of a journal's last line. `anchors` are those of
     contracts.
@@ -59,11 +62,11 @@ class Bookkeeper:
         *,
         wait_ms: int,
         zone: tzinfo = UTC,
-        vat: tuple[VatRate, ...] = (),
+        taxation: Taxation = UNTAXED,
     ) -> None:
         self._store, self._clock, self._report = store, clock, report
         self._anchors, self._rules = anchors, rules
-        self._wait_ms, self._zone, self._taxation = wait_ms, zone, Taxation(vat, zone)
+        self._wait_ms, self._zone, self._taxation = wait_ms, zone, taxation
         self._stations: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -94,7 +97,7 @@ class Bookkeeper:
             await self.consider(station_id, delivered.session_id)
 
     def _judge_certificates(self, delivered: DeliveredCertificates) -> Certificates:
-        emaid = ""
+        emaid, anchors, now = "", self._anchors(), self._clock.now()
         if delivered.contract:
             try:
                 named = normalise(CONTRACT, common_name(load_certificate(delivered.contract[0])))
@@ -102,9 +105,10 @@ class Bookkeeper:
             except CertificateError:
                 pass
             else:
-                found = assess(named, pem, (), self._anchors(), self._clock.now())
+                found = assess(named, pem, (), anchors, now)
                 emaid = named if found.chain is Chain.VALID else ""
-        return Certificates(delivered.charger[0], delivered.contract[0] if delivered.contract else b"", emaid)
+        fault = charger_fault(delivered.charger, anchors, now)[:_FINDING_LENGTH]
+        return Certificates(delivered.charger[0], delivered.contract[0] if delivered.contract else b"", emaid, fault)
 
     async def consider_waiting(self, station_id: str | None = None) -> None:
         """Look again at the journals that wait, of one station or of all. Raises StoreError."""
@@ -116,7 +120,7 @@ class Bookkeeper:
         known = await self._store.read(reviews.get, station_id, session_id)
         if known is not None and known.state in ("quarantined", "rejected"):
             return
-        lines = await self._store.read(records.journal_lines, station_id, session_id)
+        lines, taxation = await self._store.read(self._delivered, station_id, session_id)
         now_ms = self._clock.utc_ms()
         review = known or Review(
             station_id=station_id,
@@ -135,7 +139,7 @@ class Bookkeeper:
         except V2GError as error:
             await self._put(review, Finding("journal", str(error)))
             return
-        settled = settled_of(entries, settlement, self._taxation)
+        settled = settled_of(entries, settlement, taxation)
         if review.state in ("booked", "released"):  # by an older version, perhaps without a posting
             await self._save(settled, station_id, session_id)
             return
@@ -153,9 +157,14 @@ class Bookkeeper:
 
         Raises VerificationError for a journal that no settlement follows from.
         """
-        lines = await self._store.read(records.journal_lines, station_id, session_id)
+        lines, taxation = await self._store.read(self._delivered, station_id, session_id)
         entries, settlement = await asyncio.to_thread(_settle, lines, session_id)
-        return settled_of(entries, settlement, self._taxation)
+        return settled_of(entries, settlement, taxation)
+
+    def _delivered(self, connection: Connection, station_id: str, session_id: str) -> tuple[list[bytes], Taxation]:
+        """Return a journal's lines, and its VAT."""
+        receipt = records.journal_receipt(connection, station_id, session_id)
+        return records.journal_lines(connection, station_id, session_id), taxation_of(receipt, self._taxation)
 
     async def _judge(
         self, station_id: str, session_id: str, entries: Sequence[Entry], settlement: Settlement

@@ -23,6 +23,7 @@ from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.operator import JournalReceipt
 from v2g.energy.settlement.records import CheckpointAnswered
+from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -51,7 +52,7 @@ class Delivered(msgspec.Struct, frozen=True):
 class JournalStore:
     """Accepts deliveries, and passes complete journals on to be booked.
 
-    `key` signs receipts of complete journals. `directory`: where older versions stored copies,
+    `key` signs receipts of complete journals, with the VAT of now. `directory`: where older versions stored copies,
     <station>/<session>.jsonl; imported once.
     """
 
@@ -63,10 +64,11 @@ class JournalStore:
         observe: EventLog,
         bookkeeper: Bookkeeper,
         key: SigningKey,
+        taxation: Taxation = UNTAXED,
     ) -> None:
         self._directory = directory
         self._bookkeeper = bookkeeper
-        self._key = key
+        self._key, self._taxation = key, taxation
         self._store = store
         self._clock = clock
         self._observe = observe
@@ -145,7 +147,9 @@ class JournalStore:
                 station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
             )
             now_ms = self._clock.utc_ms()
-            receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key) if fresh and copy.ended else None
+            receipt = None
+            if fresh and copy.ended:
+                receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key, self._taxation)
             if not fresh or await self._store.run(records.append_journal, row, before, fresh, now_ms, receipt):
                 self._keep((station_id, session_id), copy)
                 return copy, fresh

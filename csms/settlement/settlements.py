@@ -1,12 +1,12 @@
 """Settles a session from the copy of its journal, and corrects it by further entries."""
 
 from collections.abc import Sequence
-from datetime import UTC, tzinfo
-from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from csms.db.queries.records import JournalRow
+from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting, posting_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
@@ -15,7 +15,7 @@ from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.records import Addition, Correction
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import VatRate, taxes_of
+from v2g.energy.settlement.taxes import UNTAXED, Taxation, taxes_of
 from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar
 from v2g.pki.keys import SigningKey
@@ -29,17 +29,18 @@ class Settled(msgspec.Struct, frozen=True):
     summary: dict[str, Scalar]
 
 
-class Taxation(msgspec.Struct, frozen=True):
-    """The rates of VAT, and the time zone of their days."""
+def taxation_of(receipt: bytes | str | None, present: Taxation) -> Taxation:
+    """Return the VAT that the operator signed with a session's receipt (JSON); the `present` one if it has none.
 
-    rates: tuple[VatRate, ...] = ()
-    zone: tzinfo = UTC
+    Raises msgspec.DecodeError.
+    """
+    if receipt is None:
+        return present
+    signed = typed_json.decode(receipt, JournalReceipt).received.taxation
+    return present if signed is UNSET else signed
 
 
-_UNTAXED: Final = Taxation()
-
-
-def settle_journal(data: bytes, name: str, taxation: Taxation = _UNTAXED) -> Settled:
+def settle_journal(data: bytes, name: str, taxation: Taxation = UNTAXED) -> Settled:
     """Return the settlement of a complete journal. Raises VerificationError for an invalid one."""
     entries = verify_lines(data, name=name)
     return settled_of(entries, settle(entries, name=name), taxation)
@@ -58,14 +59,19 @@ def settled_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxat
     }
     for total in priced or totals:  # one, unless the currency changed: the timeline then shows the last
         summary |= {"currency": total.currency, "balance": total.balance}
-    taxes = taxes_of(entries, settlement, taxation.rates, taxation.zone)
+    taxes = taxes_of(entries, settlement, taxation)
     return Settled(canonical(settlement), posting_of(settlement, taxes), summary)
 
 
-def receipt_of(row: JournalRow, now_ms: int, key: SigningKey) -> bytes:
-    """Return the operator's receipt of a complete journal, which the station puts into the bundle."""
+def receipt_of(row: JournalRow, now_ms: int, key: SigningKey, taxation: Taxation) -> bytes:
+    """Return the operator's receipt of a complete journal, with its VAT; the station puts it into the bundle."""
     received = JournalReceived(
-        station_id=row.station_id, session_id=row.session_id, entries=row.lines, head=row.head, utc_ms=now_ms
+        station_id=row.station_id,
+        session_id=row.session_id,
+        entries=row.lines,
+        head=row.head,
+        utc_ms=now_ms,
+        taxation=taxation.at(row.station_id),
     )
     return canonical(JournalReceipt(received=received, seal=seal(received, key)))
 
@@ -93,7 +99,7 @@ def correct_journal(
     correction: Correction | None,
     now_ms: int,
     key: SigningKey,
-    taxation: Taxation = _UNTAXED,
+    taxation: Taxation = UNTAXED,
 ) -> Corrected:
     """Return what a correction of a settled session changes, signed with the operator's key.
 
@@ -125,5 +131,5 @@ def correct_journal(
         entries = verify_lines(data)
         whole = next((number for number, each in enumerate(entries) if isinstance(each.data, Addition)), len(entries))
         signed = msgspec.structs.replace(row, lines=whole, head=entries[whole - 1].hash)
-        receipt = receipt_of(signed, now_ms, key)
+        receipt = receipt_of(signed, now_ms, key, taxation)
     return Corrected(row, len(lines), added, msgspec.structs.replace(settled, posting=posting), receipt)

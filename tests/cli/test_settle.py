@@ -25,6 +25,7 @@ from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.records import LineCorrected, SessionStarted, TariffSet
+from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import RevocationError
 from v2g.io.storage.journal_file import read_files, write_files
 from v2g.io.storage.record_keys import RecordKeys
@@ -58,7 +59,32 @@ def test_a_receipt_is_with_vat_at_a_rate_that_is_given(v2g: Run, bundle: Path) -
     assert ("8.1 % of" in page, "Total with VAT" in page) == (True, True)
     assert "VAT" not in v2g("settle", "receipt", str(bundle)).output
     wrong = v2g("settle", "receipt", str(bundle), "--vat", "much")
-    assert (wrong.code, "--vat much: not a percentage" in wrong.errors) == (2, True)
+    assert (wrong.code, "--vat much: neither a percentage nor a file" in wrong.errors) == (2, True)
+
+
+def test_a_receipt_has_the_rates_of_a_file_by_day_and_place(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    rates = tmp_path / "vat.toml"
+    rates.write_text(
+        'vat_zone = "Europe/Berlin"\n[[vat]]\npercent = "16"\n[[vat]]\npercent = "17"\nfrom_day = 2020-01-01\n'
+        '[[vat]]\npercent = "18"\nfrom_day = 2020-01-02\nstations = ["elsewhere"]\n'
+    )
+    assert "17 % of" in v2g("settle", "receipt", str(bundle), "--vat", str(rates)).output
+    rates.write_text(rates.read_text().replace("Europe/Berlin", "Europe/Nowhere"))
+    wrong = v2g("settle", "receipt", str(bundle), "--vat", str(rates))
+    assert (wrong.code, "vat_zone" in wrong.errors) == (3, True)
+    rates.write_text("vat = []")
+    assert "vat" in v2g("settle", "receipt", str(bundle), "--vat", str(rates)).errors
+
+
+def test_a_receipt_has_the_rates_that_the_operator_signed(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    """Only an operator's whose key is given: a charger can sign a receipt, too."""
+    taxation = Taxation(rates=(VatRate(percent="8.1"),), zone="Europe/Zurich")
+    whole, pem = receipted(bundle, tmp_path, taxation=taxation)
+    page = v2g("settle", "receipt", str(whole), "--operator", str(pem))
+    assert (page.code, "8.1 % of" in page.output) == (0, True)
+    unknown = v2g("settle", "receipt", str(whole))
+    assert ("VAT" in unknown.output, "--operator FILE applies them" in unknown.errors) == (False, True)
+    assert "9 % of" in v2g("settle", "receipt", str(whole), "--operator", str(pem), "--vat", "9").output
 
 
 def test_no_receipt_is_written_of_a_bundle_that_is_not_verified(v2g: Run, bundle: Path, tmp_path: Path) -> None:
@@ -197,6 +223,29 @@ def test_a_session_is_shown_under_another_tariff_beside_what_was_charged(
     assert {each.name: each.read_bytes() for each in bundle.iterdir()} == before
 
 
+def test_prices_of_a_tariff_are_decimal_text_and_integers_say_what_to_write(
+    v2g: Run, bundle: Path, tmp_path: Path
+) -> None:
+    old, new = set_tariff(bundle), set_tariff(bundle)
+    for slot, typed in zip(old["slots"], new["slots"], strict=True):
+        slot["import_price"], slot["export_compensation"] = 350_000, -5
+        typed["import_price"], typed["export_compensation"] = "0.35", "-0.000005"
+    shown = []
+    for tariff in (new, old):
+        file = tmp_path / "tariff.json"
+        file.write_text(json.dumps(tariff))
+        done = v2g("settle", "reprice", str(bundle), "--tariff", str(file), "--json")
+        assert done.code == 0
+        shown.append((done.output, done.errors))
+    assert (shown[0][0], shown[0][1]) == (shown[1][0], "")
+    assert '350000 is read as millionths per kWh; write "0.35" instead' in shown[1][1]
+    for wrong in ("0.3500001", "0,35", 0.35):
+        new["slots"][1]["import_price"] = wrong
+        file.write_text(json.dumps(new))
+        done = v2g("settle", "reprice", str(bundle), "--tariff", str(file))
+        assert (done.code, "slots" in done.errors) == (2, True), done.errors
+
+
 def test_a_tariff_that_does_not_fit_is_named_in_one_line(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     tariff = set_tariff(bundle)
     file = tmp_path / "tariff.json"
@@ -214,15 +263,11 @@ def test_a_tariff_that_does_not_fit_is_named_in_one_line(v2g: Run, bundle: Path,
     assert v2g("settle", "reprice", str(tmp_path), "--tariff", str(file)).code == 2
 
 
-@pytest.mark.requirement("R32", "R33")
-def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+def receipted(bundle: Path, tmp_path: Path, **changed: Any) -> tuple[Path, Path]:
+    """Return a bundle with an operator's receipt, and the file of its public key."""
     entries = verify_lines((bundle / "journal.jsonl").read_bytes())
     started = entries[0].data
     assert isinstance(started, SessionStarted)
-    alone = v2g("settle", "verify", str(bundle))
-    assert (alone.code, alone.output.startswith("INCOMPLETE: the vehicle has not signed the end")) == (10, True)
-    shown = v2g("settle", "verify", str(bundle), "--json")
-    assert (shown.code, json.loads(shown.output)["verified"], json.loads(shown.output)["complete"]) == (10, True, False)
     key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     pem = tmp_path / "operator.pem"
     pem.write_bytes(key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
@@ -232,10 +277,21 @@ def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, 
         entries=len(entries),
         head=entries[-1].hash,
         utc_ms=1,
+        **changed,
     )
     whole = tmp_path / "whole"
     receipt = canonical(JournalReceipt(received=received, seal=seal(received, key)))
     write_files(whole, {**read_files(bundle), "receipt.json": receipt})
+    return whole, pem
+
+
+@pytest.mark.requirement("R32", "R33")
+def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    alone = v2g("settle", "verify", str(bundle))
+    assert (alone.code, alone.output.startswith("INCOMPLETE: the vehicle has not signed the end")) == (10, True)
+    shown = v2g("settle", "verify", str(bundle), "--json")
+    assert (shown.code, json.loads(shown.output)["verified"], json.loads(shown.output)["complete"]) == (10, True, False)
+    whole, pem = receipted(bundle, tmp_path)
     assert v2g("settle", "verify", str(whole)).code == 10
     found = v2g("settle", "verify", str(whole), "--operator", str(pem))
     assert (found.code, found.output.startswith("Complete: the operator signed")) == (0, True)

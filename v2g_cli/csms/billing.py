@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
-from v2g_cli.output import Spoken, open_new, read_text, write_bytes
+from v2g_cli.output import Spoken, open_new, read_tariff, write_bytes
 
 app = typer.Typer()
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")]
@@ -82,7 +83,7 @@ def correct(
     price: Annotated[str | None, typer.Option("--price", help="Its right price per kWh, such as 0.25.")] = None,
     tariff: Annotated[
         Path | None,
-        typer.Option("--tariff", metavar="FILE", help="Reprice the whole session by this tariff (JSON, TOML)."),
+        typer.Option("--tariff", metavar="FILE", help="Reprice the session by this tariff (JSON, TOML, YAML)."),
     ] = None,
     station: AtStation = None,
     json: JsonFlag = False,
@@ -99,9 +100,7 @@ def correct(
         body: dict[str, Any] = {"line": line, "price_per_kwh": price, "reason": reason}
         found = client_of(context).ask("POST", f"{path}/corrections", body, station=station).body
     else:
-        from v2g.config import parse_tree
-
-        body = {"tariff": parse_tree(read_text(tariff), str(tariff)), "reason": reason}
+        body = {"tariff": msgspec.to_builtins(read_tariff(tariff)), "reason": reason}
         found = client_of(context).ask("POST", f"{path}/reprice", body, station=station).body
     show_one(found, json=json)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec import structs
 
 from csms.api.http.call import Call
 from csms.api.http.money import Money, money_of
@@ -21,7 +22,6 @@ from csms.db.queries import books as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.transactions import plain
 from csms.settlement.audit import audit_periods, audit_session
-from csms.settlement.settlements import Taxation
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Posting, Use
 from v2g.energy.settlement.operator import OperatorSeal
@@ -213,9 +213,11 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
 
     It must be over, earlier ones closed, and all complete sessions posted. Closing a closed one again changes nothing,
     but signs one that an earlier version closed, if its postings are those that were closed.
+
+    The event `period_closed` brings its digest to webhooks, which keep it elsewhere.
     """
     zone = call.services.config.accounting_zone
-    _, closed = await call.change(
+    before, closed = await call.change(
         lambda connection: rows.closed_period(connection, parameters.period),
         lambda connection, _before: rows.close(
             connection,
@@ -227,7 +229,11 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
         ),
     )
     assert closed is not None, "it is read after it was written"
-    return _closed(closed)
+    state = _closed(closed)
+    if closed != before:
+        data = {name: value for name, value in structs.asdict(state).items() if value is not None}
+        call.services.announce("settlement", "period_closed", **data)
+    return state
 
 
 @get("/books/audit/periods", Permission.READ_SETTLEMENTS)
@@ -252,12 +258,11 @@ async def audit_sessions(call: Call, parameters: Paged) -> Page[AuditedSession]:
 async def _audited(call: Call, names: Sequence[tuple[str, str]]) -> list[AuditedSession]:
     """Recompute some sessions, by (station, session)."""
     config, keys = call.services.config, call.services.books_keys
-    taxation = Taxation(config.vat, config.accounting_zone)
     closed = {each.period: each.closed_ms for each in await call.run(rows.closed_periods)}
     items = []
     for station_id, session_id in names:
         stored = await call.run(rows.session_rows, station_id, session_id)
-        found = await asyncio.to_thread(audit_session, stored, keys, taxation, closed)
+        found = await asyncio.to_thread(audit_session, stored, keys, config.taxation, closed)
         items.append(AuditedSession(station_id=station_id, session_id=session_id, findings=tuple(found)))
     return items
 

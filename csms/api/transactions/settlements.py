@@ -17,8 +17,8 @@ from csms.db.queries import books, reviews
 from csms.db.queries import records as rows
 from csms.domain.security.access import Permission
 from csms.settlement.audit import same_document
-from csms.settlement.settlements import Taxation, correct_journal, is_repeated
-from v2g.energy.grid_signal import Tariff
+from csms.settlement.settlements import correct_journal, is_repeated, taxation_of
+from v2g.energy.grid_signal import TypedTariff
 from v2g.energy.settlement.checkpoints import copies_of, encode_copy
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pieces import zone_of
@@ -26,7 +26,7 @@ from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.receipt import Language, receipt
 from v2g.energy.settlement.records import Correction, LineCorrected, SessionRepriced
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import taxes_of
+from v2g.energy.settlement.taxes import Taxation, taxes_of
 from v2g.errors import VerificationError
 from v2g.units import Decimals, micro_of
 
@@ -139,11 +139,12 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
         zone = call.services.config.accounting_zone if not parameters.zone else zone_of(parameters.zone)
     except ValueError as error:
         raise ApiError(400, str(error), "an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    journal = await _journal(call, parameters)
+    copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "journal")
     await _require_booked(call, parameters.session_id, parameters.station)
     try:
+        taxation = taxation_of(copy["receipt"], call.services.config.taxation)
         page = await asyncio.to_thread(
-            _receipt, journal, parameters.session_id, parameters.language, zone, _taxation(call)
+            _receipt, b"".join(copy["lines"]), parameters.session_id, parameters.language, zone, taxation
         )
     except VerificationError as error:
         raise conflict(
@@ -167,7 +168,7 @@ _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 def _receipt(journal: bytes, name: str, language: Language, zone: tzinfo, taxation: Taxation) -> bytes:
     entries = verify_lines(journal, name=name)
     settlement = settle(entries, name=name)
-    taxes = taxes_of(entries, settlement, taxation.rates, taxation.zone)
+    taxes = taxes_of(entries, settlement, taxation)
     return receipt(entries, settlement, language=language, zone=zone, taxes=taxes).encode()
 
 
@@ -189,9 +190,9 @@ class NewPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NewTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The tariff by which a session is repriced, as a journal's `tariff_set` has it, and why."""
+    """The tariff by which a session is repriced, and why. Prices are decimal text per kWh; integers are millionths."""
 
-    tariff: Tariff
+    tariff: TypedTariff
     reason: Reason
 
 
@@ -224,8 +225,8 @@ async def correct_line(call: Call, parameters: OneSession, body: NewPrice) -> Ch
                 {
                     "start_ms": 1_795_000_000_000,
                     "duration_ms": 86_400_000,
-                    "import_price": 250_000,
-                    "export_compensation": 180_000,
+                    "import_price": "0.25",
+                    "export_compensation": "0.18",
                 }
             ],
             "version": 8,
@@ -240,7 +241,7 @@ async def reprice_session(call: Call, parameters: OneSession, body: NewTariff) -
     Otherwise like the correction of a line. `v2g settle reprice` shows beforehand what changes.
     """
     return await _correct(
-        call, parameters, SessionRepriced(tariff=body.tariff, reason=body.reason, by=call.caller.name)
+        call, parameters, SessionRepriced(tariff=body.tariff.tariff(), reason=body.reason, by=call.caller.name)
     )
 
 
@@ -259,8 +260,9 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
         if known is not None:
             return known  # nothing changes
     key = call.services.books_key
+    taxation = taxation_of(copy["receipt"], call.services.config.taxation)
     found = await asyncio.to_thread(
-        correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key, _taxation(call)
+        correct_journal, station_id, session_id, copy["lines"], correction, call.now_ms, key, taxation
     )
     zone = call.services.config.accounting_zone
 
@@ -294,11 +296,6 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
         },
     )
     return after
-
-
-def _taxation(call: Call) -> Taxation:
-    config = call.services.config
-    return Taxation(config.vat, config.accounting_zone)
 
 
 def _charged(connection: Connection, station_id: str, session_id: str) -> Charged | None:

@@ -20,6 +20,7 @@ from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.crl import RevocationList, check_serial, is_listed
 from v2g.pki.ocsp import check_ocsp, responder_url
+from v2g.pki.profile import KeyKind
 from v2g.pki.profiles import Generation, Role, generation_of
 from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
@@ -169,6 +170,29 @@ def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Se
     except RevocationError as error:
         return Verdict(Chain.REVOKED, f"revoked: {error}")
     return Verdict(Chain.VALID, questions=questions, path=verified)
+
+
+def charger_fault(chain: Sequence[bytes], anchors: Anchors, at: datetime) -> str:
+    """Return why a charger's chain (DER, leaf first) leads to no trusted root; empty if it does.
+
+    Journals may arrive late: a leaf that has expired meanwhile is judged as of its last moment.
+    """
+    leaf, *authorities = chain
+    try:
+        certificate = load_certificate(leaf)
+        path = verify_chain(
+            leaf,
+            authorities,
+            anchors.roots,
+            role=Role.SECC,
+            at=min(at, certificate.not_valid_after_utc),
+            interop=anchors.interop or key_kind(certificate) is KeyKind.SECP256R1,
+            crosses=anchors.crosses,
+        )
+        questions_about(path, anchors)
+    except (CertificateError, RevocationError) as error:
+        return f"{error.reason}: {error}"
+    return ""
 
 
 def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ...]:

@@ -4,6 +4,7 @@ A station's word is not enough. A journal whose evidence has not arrived yet wai
 put into quarantine, until an operator decides.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
@@ -12,7 +13,7 @@ from msgspec import UNSET
 
 from csms.domain.authorization.authorize import CONTRACT, normalise
 from csms.domain.charging.prequalification import Prequalification, permit
-from v2g.asn1.discharge import PriceSlot
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
@@ -43,6 +44,7 @@ Reason = Literal[
     "registers",
     "repeated",
     "prices",
+    "superseded",
     "terms",
     "limits",
     "wear",
@@ -86,34 +88,39 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     readings: tuple[Reading, ...]
 
 
-class SentSignal(msgspec.Struct, frozen=True):
-    """A grid signal that this back end has put in force: when (UTC ms), and its maximum feed-in."""
+class PriceDelivery(msgspec.Struct, frozen=True):
+    """When a station was sent a tariff, and when it accepted another one (UTC ms); None: it may still hold it.
 
-    received_ms: int
-    export_limit_w: int
+    One that it has not acknowledged may have arrived, and so may not have: it then still holds the one before.
+    """
+
+    sent_ms: int
+    ended_ms: int | None
 
 
 class Certificates(msgspec.Struct, frozen=True):
     """The certificates of a session's signers (DER), as its station delivered them.
 
-    `emaid` is that of the contract, empty unless its chain led to a root that this back end trusts.
+    `emaid` is that of the contract, empty unless its chain led to a root that this back end trusts. `charger_fault`
+    says why the charger's did not; it is empty if it did.
     """
 
     charger: bytes
     contract: bytes
     emaid: str
+    charger_fault: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All that this back end knows about a session beside its journal.
 
-    `signals` are those put in force by the hash of their tariff, and `most_export_w` the highest limit of those that
-    may have been in force during the session. `prequalifications` are the records of its station. `booked` are the
-    times of other booked sessions, by transaction.
+    `deliveries` are those of tariffs to its station, by their hash; `most_export_w` is the highest limit of the grid
+    signals that may have been in force during the session. `prequalifications` are the records of its station.
+    `booked` are the times of other booked sessions, by transaction.
     """
 
     transactions: tuple[SeenTransaction, ...]
-    signals: Mapping[str, SentSignal]
+    deliveries: Mapping[str, tuple[PriceDelivery, ...]]
     most_export_w: int | None
     prequalifications: tuple[Prequalification, ...]
     certificates: Certificates | None
@@ -146,8 +153,9 @@ class Judgement(msgspec.Struct, frozen=True):
     finding: Finding | None
 
 
-def tariff_digest(tariff: object) -> str:
-    """Return the hash by which a tariff in a journal is found among those sent."""
+@functools.lru_cache(maxsize=8)
+def tariff_digest(tariff: Tariff) -> str:
+    """Return the hash by which a tariff in a journal is found among those sent: the same one to all stations."""
     return sha256_hex(canonical(tariff))
 
 
@@ -317,25 +325,41 @@ def _wrong(case: _Case, evse: int | None) -> Iterator[Finding]:
 
 
 def _wrong_prices(case: _Case) -> Iterator[Finding]:
-    known: set[tuple[str, PriceSlot]] = set()
+    tariff: Tariff | None = None
     for number, entry in enumerate(case.entries, 1):
         match entry.data:
-            case TariffSet(tariff=tariff):
-                sent = case.evidence.signals.get(tariff_digest(tariff))
-                if sent is None:
-                    yield Finding("prices", f"entry {number} has prices that this back end has not sent")
-                elif sent.received_ms > entry.utc_ms + case.rules.margin_ms:
-                    later_ms = sent.received_ms - entry.utc_ms
-                    yield Finding("prices", f"entry {number} has prices that were sent {later_ms} ms later")
-                known.update((tariff.currency, slot) for slot in tariff.slots)
+            case TariffSet():
+                tariff = entry.data.tariff
+                later = (each.utc_ms for each in case.entries[number:] if isinstance(each.data, TariffSet))
+                until_ms = next(later, case.settlement.end.utc_ms)
+                yield from _undelivered(case, number, tariff, (entry.utc_ms, until_ms))
             case TermsOffered(payload=payload):
                 offer = offer_in(payload, f"entry {number}")  # it can be read: the session was settled
-                if any((offer.currency, slot) not in known for slot in offer.prices):
-                    yield Finding("terms", f"entry {number} offers prices that this back end has not sent")
+                if (
+                    tariff is None
+                    or offer.currency != tariff.currency
+                    or not set(tariff.slots).issuperset(offer.prices)
+                ):
+                    yield Finding("terms", f"entry {number} offers other prices than those in force")
             case WearPriced(price=price) if price != case.rules.wear:
                 yield Finding(
                     "wear", f"entry {number} pays {price} millionths a kWh for wear, not {case.rules.wear or 0}"
                 )
+
+
+def _undelivered(case: _Case, number: int, tariff: Tariff, span: tuple[int, int]) -> Iterator[Finding]:
+    """Yield what is wrong with an entry whose tariff priced the session for `span` (UTC ms)."""
+    deliveries = case.evidence.deliveries.get(tariff_digest(tariff))
+    if not deliveries:
+        yield Finding("prices", f"entry {number} has prices that this back end has not sent to the station")
+        return
+    early_ms = min(each.sent_ms for each in deliveries) - span[0]
+    if early_ms > case.rules.margin_ms:
+        yield Finding("prices", f"entry {number} has prices that were sent {early_ms} ms later")
+    ends = [each.ended_ms for each in deliveries if each.ended_ms is not None]
+    if len(ends) == len(deliveries) and span[1] - max(ends) > case.rules.margin_ms:
+        detail = f"entry {number} has prices until {span[1]}, the station has accepted others at {max(ends)}"
+        yield Finding("superseded", detail)
 
 
 def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
@@ -383,6 +407,8 @@ def _wrong_signatures(case: _Case) -> Iterator[Finding]:
         return
     if sha256_hex(held.charger) != case.started.charger_certificate:
         yield Finding("certificates", "the charger's certificate is not the one that the journal names")
+    if held.charger_fault:
+        yield Finding("certificates", f"the charger's certificate: {held.charger_fault}")
     try:
         vehicle = None if authorized is None else Party.of(held.contract)
         proof = prove_discharge(case.entries, charger=Party.of(held.charger), vehicle=vehicle)

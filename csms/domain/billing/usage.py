@@ -1,6 +1,5 @@
 """Usage of a transaction from its events: the input of its cost (block I)."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -34,14 +33,16 @@ def usage_of(transaction: Transaction, moments: list[Moment], end_ms: int, *, re
     end_ms = max(start_ms, end_ms if transaction.ended_ms is None else transaction.ended_ms)
     end_ms = min(end_ms, start_ms + _LONGEST_MS)
     charging: list[tuple[int, bool]] = []
-    imports = _held(transaction.import_start_wh.value if transaction.import_start_wh else None)
-    exports = _held(transaction.export_start_wh.value if transaction.export_start_wh else None)
+    starts = transaction.import_start_wh, transaction.export_start_wh
+    import_mwh, export_mwh = (_mwh(None if start is None else start.value) for start in starts)
     readings: list[Registers] = []
     at = start_ms
     for moment in moments:
         at = min(max(at, moment.at_ms), end_ms)
         if moment.import_wh is not None or moment.export_wh is not None:
-            readings.append(Registers(at, imports(moment.import_wh), exports(moment.export_wh)))
+            import_mwh = max(import_mwh, _mwh(moment.import_wh))
+            export_mwh = max(export_mwh, _mwh(moment.export_wh))
+            readings.append(Registers(at, import_mwh, export_mwh))
         if moment.charging is not None and (not charging or charging[-1][1] != moment.charging):
             charging.append((at, moment.charging))
     return Usage(
@@ -59,18 +60,6 @@ def energy_between(usage: Usage, start_ms: int, end_ms: int) -> int:
     timeline = Timeline(usage.readings)
     begin, end = (timeline.at(min(max(first, each), last)) for each in (start_ms, end_ms))
     return (end.import_mwh - begin.import_mwh) - (end.export_mwh - begin.export_mwh)
-
-
-def _held(first: str | None) -> Callable[[str | None], int]:
-    """Return a register (mWh) that keeps its value without readings and never falls, from its first value on."""
-    value = _mwh(first)
-
-    def read(watt_hours: str | None) -> int:
-        nonlocal value
-        value = max(value, _mwh(watt_hours))
-        return value
-
-    return read
 
 
 def _mwh(watt_hours: str | None) -> int:

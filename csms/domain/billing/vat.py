@@ -42,4 +42,4 @@ def vat_number_fits(number: str) -> bool:
     """Return whether a number has its country's form; points, spaces and hyphens are ignored."""
     text = re.sub(r"[ .-]", "", number).upper()
     form = _FORMS.get(text[:2])
-    return form is not None and re.fullmatch(form, text[2:]) is not None
+    return form is not None and re.fullmatch(form, text[2:], re.ASCII) is not None

@@ -2,8 +2,10 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
+from csms.db.queries import records
 from csms.domain.security.access import Role
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
@@ -37,6 +39,26 @@ async def test_books_and_receipt_are_with_vat_and_so_is_what_a_correction_comes_
         assert ("To pay <b>0.51 EUR</b>" in page, "19 % of 0.6000 EUR" in page) == (True, True)
         body = {"line": f"{T0}/import", "price_per_kwh": "0.35", "reason": "wrong tariff"}
         for _ in range(2):
+            corrected = await ask("POST", f"/settlements/{SESSION}/corrections", body, role=Role.BILLING)
+            assert corrected.json["owed"] == [{"amount": "0.63", "currency": "EUR"}]
+
+
+@pytest.mark.requirement("R32", "R33")
+async def test_a_booked_session_keeps_its_vat_when_rates_change(backend: Start) -> None:
+    """Also without `from_day`: receipt, audit and corrections have the rate of when the journal arrived."""
+    async with backend(vat=(VatRate(percent="19"), VatRate(percent="7", stations=("CS-2",)))) as csms:
+        async with serving(csms) as ask:
+            await delivered(ask)
+            signed = await csms.services.store.read(records.journal_receipt, "CS-V2G-0001", SESSION)
+            assert b'"rates":[{"feed_in":false,"from_day":null,"percent":"19","stations":[],"tariffs":[]}]' in signed
+            config = csms.services.config
+            config = msgspec.structs.replace(config, vat=(VatRate(percent="25"),))
+            csms.services = msgspec.structs.replace(csms.services, config=config)
+        async with serving(csms) as ask:
+            page = (await ask("GET", f"/settlements/{SESSION}/receipt", role=Role.BILLING)).body.decode()
+            assert ("To pay <b>0.51 EUR</b>" in page, "19 % of 0.6000 EUR" in page) == (True, True)
+            assert (await ask("GET", "/books/audit/sessions", role=Role.BILLING)).json[0]["findings"] == []
+            body = {"line": f"{T0}/import", "price_per_kwh": "0.35", "reason": "wrong tariff"}
             corrected = await ask("POST", f"/settlements/{SESSION}/corrections", body, role=Role.BILLING)
             assert corrected.json["owed"] == [{"amount": "0.63", "currency": "EUR"}]
 

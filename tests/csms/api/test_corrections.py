@@ -29,7 +29,7 @@ def price(per_kwh: str, reason: str = "wrong tariff", line: str = LINE) -> dict[
     return {"line": line, "price_per_kwh": per_kwh, "reason": reason}
 
 
-def tariff(import_price: int, export: int, currency: str = "EUR", hours: int = 2) -> dict[str, Any]:
+def tariff(import_price: int | str, export: int | str, currency: str = "EUR", hours: int = 2) -> dict[str, Any]:
     slot = {
         "start_ms": T0,
         "duration_ms": hours * 3_600_000,
@@ -79,7 +79,7 @@ async def test_a_session_is_priced_anew_and_a_closed_period_stays(settled: ApiCl
     ask.backend.clock.now_ms = T0 + 40 * 86_400_000
     closed = (await ask("POST", f"/books/periods/{month}/close", role=Role.BILLING)).json
     before = (await ask("GET", f"/books/periods/{month}")).json
-    again = await ask("POST", REPRICE, tariff(100_000, 250_000), role=Role.BILLING)
+    again = await ask("POST", REPRICE, tariff("0.10", "0.25"), role=Role.BILLING)
     assert again.json["owed"] == [{"amount": "-0.05", "currency": "EUR"}]
     assert (await ask("GET", f"/books/periods/{month}")).json == before
     assert (before["intact"], before["state"]) == (True, closed)
@@ -95,7 +95,7 @@ async def test_a_session_is_priced_anew_and_a_closed_period_stays(settled: ApiCl
 
 async def test_a_repeated_request_with_its_key_corrects_once(settled: ApiClient) -> None:
     ask = settled
-    answers = [await ask("POST", REPRICE, tariff(1, 1), Idempotency_Key="k1") for _ in range(3)]
+    answers = [await ask("POST", REPRICE, tariff("0.000001", 1), Idempotency_Key="k1") for _ in range(3)]
     assert len({each.body for each in answers}) == 1
     assert len((await ask("GET", f"/settlements/{SESSION}/postings")).json) == 3
 

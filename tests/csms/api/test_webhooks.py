@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -26,6 +27,9 @@ from csms.domain.diagnostics.webhooks import (
 from csms.services.diagnostics.webhook_calls import call_webhook
 from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.settlement.test_journals import T0, journal
+from tests.csms.settlement.witness import delivered_whole
+from v2g.energy.settlement.bookkeeping import period_of
 from v2g.errors import ConfigError, StoreError
 
 
@@ -146,6 +150,22 @@ async def test_what_is_due_is_delivered_after_a_restart(csms: Backend) -> None:
             _headers, body = await receiver.call()
             assert json.loads(body)["kind"] == "station_connected"
             assert (await settled(ask, path, due_ms=None))["attempts"] == 2
+
+
+async def test_the_digest_of_a_closed_month_arrives_once_as_the_books_have_it(ask: ApiClient) -> None:
+    """It is kept where who writes in the database cannot change it."""
+    async with Receiver().running() as receiver:
+        await make(ask, receiver, kinds=["period_closed"])
+        await delivered_whole(ask, journal())
+        month = period_of(T0)
+        ask.backend.clock.now_ms = T0 + 40 * 86_400_000
+        for _ in range(2):
+            closed = (await ask("POST", f"/books/periods/{month}/close")).json
+        _, body = await receiver.call()
+        assert msgspec.json.decode(body)["data"] == closed
+        assert closed == (await ask("GET", "/books/periods")).json[0]
+        assert len(closed["digest"]) == 128
+        assert receiver.calls.empty()
 
 
 async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables_it(ask: ApiClient) -> None:

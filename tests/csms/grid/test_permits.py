@@ -270,6 +270,7 @@ async def test_records_are_managed_by_operators_and_grid_operators_and_audited(s
         assert [each["certificate"] for each in (await one.ask("GET", "/prequalifications")).json] == ["C-1"]
         wrong = await one.ask("PUT", f"{PATH}/C-2", record | {"valid_from_ms": NOW_MS})
         assert (wrong.status, "after valid_from_ms" in wrong.json["detail"]) == (400, True)
+        assert (await one.ask("PUT", f"{PATH}/C-2", record | {"valid_until_ms": 253_402_300_800_000})).status == 400
         assert (await one.ask("GET", f"{PATH}/C-2")).status == 404
         assert (await one.ask("DELETE", f"{PATH}/C-2")).status == 404
         entries = (await one.ask("GET", "/audit")).json

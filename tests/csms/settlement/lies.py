@@ -49,6 +49,7 @@ class Story:
     exports: bool = True
     evse_name: str = ""
     late_signal_ms: int = 0
+    superseded: bool = False
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -58,9 +59,20 @@ class Story:
 class LyingSession(Session):
     """The session of a station that may ask for other terms than it shows."""
 
-    def __init__(self, pki: PkiTree, start_ms: int, *, signer: str = "contract", secret: Tariff | None = None) -> None:
+    def __init__(
+        self,
+        pki: PkiTree,
+        start_ms: int,
+        *,
+        signer: str = "contract",
+        charger: str = "secc",
+        secret: Tariff | None = None,
+    ) -> None:
         super().__init__(pki, start_ms)
         self.secret = secret
+        if charger != "secc":
+            self.charger = pki.credentials(charger)
+            self._select(checkpoints=False)
         if signer != "contract":
             self.contract = pki.credentials(signer)
             self._select(checkpoints=False)
@@ -72,11 +84,11 @@ class LyingSession(Session):
         self.tariff = shown
 
 
-def signal_at(start_ms: int) -> GridSignal:
+def signal_at(start_ms: int, version: int = 7) -> GridSignal:
     """Return the prices and limits of these sessions."""
     begin = start_ms // 900_000 * 900_000
     return GridSignal(
-        version=7,
+        version=version,
         issued_at_ms=begin,
         source="dso",
         currency="EUR",
@@ -96,11 +108,17 @@ def signal_at(start_ms: int) -> GridSignal:
 
 
 def session_of(
-    pki: PkiTree, start_ms: int, *, discharge: str = "signed", commands: bool = True, **options: Any
+    pki: PkiTree,
+    start_ms: int,
+    *,
+    discharge: str = "signed",
+    commands: bool = True,
+    tariff: Tariff | None = None,
+    **options: Any,
 ) -> LyingSession:
     """Return a session that charges for two minutes, and feeds back for one."""
     session = LyingSession(pki, start_ms, **options)
-    session.tariff = signal_at(start_ms).tariff()
+    session.tariff = tariff or signal_at(start_ms).tariff()
     session.start(discharge)
     session.flow(11_000, 2 * MINUTE_MS, 20_000)
     if commands:
@@ -307,6 +325,11 @@ def _fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(certificate).hexdigest()
 
 
+def _no_charger(pki: PkiTree, start_ms: int) -> Story:
+    """Signed by a key whose certificate is a vehicle's."""
+    return told(session_of(pki, start_ms, charger="vehicle"))
+
+
 def _own_contract(pki: PkiTree, start_ms: int) -> Story:
     """A certificate that no operator has issued."""
     return told(session_of(pki, start_ms, signer="secc"))
@@ -362,6 +385,7 @@ LIES: Final = (
     Lie("no certificates", "certificates", _with(certified=False)),
     Lie("another charger's certificate", "certificates", _first(
         SessionStarted, lambda each: msgspec.structs.replace(each, charger_certificate="00"))),
+    Lie("a charger that is none", "certificates", make=_no_charger),
     Lie("more energy taken", "registers", more("import_mwh", 1_000_000, from_place=0.5)),
     Lie("more energy fed back", "registers", more("export_mwh", 50_000, from_place=1.0)),
     Lie("less energy fed back", "registers", more("export_mwh", -50_000, from_place=1.0)),
@@ -375,6 +399,7 @@ LIES: Final = (
     Lie("another currency", "prices", priced(lambda each: msgspec.structs.replace(each, currency="KWD"))),
     Lie("prices of a later version", "prices", priced(lambda each: msgspec.structs.replace(each, version=8))),
     Lie("prices before they were sent", "prices", _with(late_signal_ms=10 * MINUTE_MS)),
+    Lie("prices that were replaced", "superseded", _with(superseded=True)),
     Lie("an offer of other prices", "terms", make=_secret_terms),
     Lie("a limit above the one sent", "limits", _first(LimitChanged, lambda each: msgspec.structs.replace(
         each, max_discharge_w=12_000, operator_w=12_000))),

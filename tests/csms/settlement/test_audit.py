@@ -6,18 +6,20 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import UNSET
 
 from csms.db.queries.books import ClosedPeriod, PostingRow, SessionRows
 from csms.db.queries.records import JournalRow
 from csms.settlement.audit import audit_periods, audit_session, same_document
-from csms.settlement.settlements import Taxation, correct_journal, receipt_of, settle_journal
+from csms.settlement.settlements import correct_journal, receipt_of, settle_journal
 from tests.csms.settlement.test_journals import SESSION, STATION, T0, journal
 from v2g.energy.settlement.bookkeeping import Posting, Use, period_of, reversal_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
-from v2g.energy.settlement.operator import PeriodClosed, seal
+from v2g.energy.settlement.operator import JournalReceipt, PeriodClosed, seal
 from v2g.energy.settlement.records import LineCorrected
+from v2g.energy.settlement.taxes import UNTAXED, Taxation, VatRate
 from v2g.pki.keys import SoftwareKey
 
 pytestmark = pytest.mark.requirement("R32", "R33")
@@ -29,7 +31,11 @@ BOOKED_MS = T0 + 2_000_000
 AFTER = "2030-04"
 
 
-def received(of: list[bytes], key: SoftwareKey = OPERATOR, **changed: Any) -> bytes:
+VAT = Taxation(rates=(VatRate(percent="19"),))
+NOW_VAT = Taxation(rates=(VatRate(percent="21"),))
+
+
+def received(of: list[bytes], key: SoftwareKey = OPERATOR, taxation: Taxation = UNTAXED, **changed: Any) -> bytes:
     row = JournalRow(
         station_id=STATION,
         session_id=SESSION,
@@ -37,7 +43,7 @@ def received(of: list[bytes], key: SoftwareKey = OPERATOR, **changed: Any) -> by
         head=verify_lines(b"".join(of))[-1].hash,
         ended=True,
     )
-    return receipt_of(msgspec.structs.replace(row, **changed), BOOKED_MS, key)
+    return receipt_of(msgspec.structs.replace(row, **changed), BOOKED_MS, key, taxation)
 
 
 def stored(number: int, posting: Posting, *, reverses: int | None = None, undone: int = 0) -> PostingRow:
@@ -54,16 +60,17 @@ def stored(number: int, posting: Posting, *, reverses: int | None = None, undone
     )
 
 
-def settled(lines: list[bytes]) -> tuple[str, Posting]:
-    made = settle_journal(b"".join(lines), SESSION)
+def settled(lines: list[bytes], taxation: Taxation = UNTAXED) -> tuple[str, Posting]:
+    made = settle_journal(b"".join(lines), SESSION, taxation)
     return made.document.decode(), msgspec.structs.replace(made.posting, station_id=STATION, session_id=SESSION)
 
 
-def once() -> SessionRows:
-    """A session that was settled once."""
+def once(taxation: Taxation = UNTAXED, signed: Taxation | None = None) -> SessionRows:
+    """A session that was settled once, with VAT as the operator `signed` it: default, the same."""
     lines = journal()
-    document, posting = settled(lines)
-    return SessionRows(STATION, SESSION, lines, received(lines), document, [stored(1, posting)])
+    document, posting = settled(lines, taxation)
+    receipt = received(lines, taxation=taxation if signed is None else signed)
+    return SessionRows(STATION, SESSION, lines, receipt, document, [stored(1, posting)])
 
 
 def twice(key: SoftwareKey = OPERATOR) -> SessionRows:
@@ -76,8 +83,33 @@ def twice(key: SoftwareKey = OPERATOR) -> SessionRows:
     return SessionRows(STATION, SESSION, whole, received(lines), document, rows)
 
 
-def findings(rows: SessionRows, closed: dict[str, int] | None = None) -> list[str]:
-    return audit_session(rows, [OPERATOR.public_key], Taxation(), closed or {})
+def findings(rows: SessionRows, closed: dict[str, int] | None = None, present: Taxation = UNTAXED) -> list[str]:
+    return audit_session(rows, [OPERATOR.public_key], present, closed or {})
+
+
+@pytest.mark.parametrize("present", [UNTAXED, VAT, NOW_VAT])
+def test_a_session_keeps_the_vat_that_the_operator_signed_whatever_rates_there_are_now(present: Taxation) -> None:
+    assert findings(once(VAT), present=present) == []
+    assert findings(once(UNTAXED), present=present) == []
+
+
+def test_vat_that_the_operator_has_not_signed_is_found() -> None:
+    assert len(findings(once(NOW_VAT, signed=VAT))) == 2
+    rows = once(NOW_VAT)
+    forged = received(rows.lines, STRANGER, NOW_VAT)
+    (finding,) = findings(rows._replace(receipt=forged))
+    assert "signed by another key" in finding
+
+
+def test_without_signed_vat_the_present_rates_count() -> None:
+    """As in receipts of earlier versions."""
+    rows = once(VAT)
+    receipt = msgspec.json.decode(received(rows.lines), type=JournalReceipt)
+    older = msgspec.structs.replace(receipt.received, taxation=UNSET)
+    data = canonical(JournalReceipt(received=older, seal=seal(older, OPERATOR)))
+    assert b"taxation" not in data
+    assert findings(rows._replace(receipt=data), present=VAT) == []
+    assert len(findings(rows._replace(receipt=data), present=NOW_VAT)) == 2
 
 
 def of_row(number: int, **changed: Any) -> Callable[[SessionRows], SessionRows]:

@@ -39,11 +39,24 @@ OTHER = "8877665544332211"
 
 
 class Station:
-    """A station's connection: its requests, in order."""
+    """A station's connection: its requests, in order. `taking` is what it answers to prices, None nothing."""
 
-    def __init__(self, websocket: Any) -> None:
+    def __init__(self, websocket: Any, taking: str | None = "Accepted") -> None:
         self._websocket = websocket
         self._number = 0
+        self._taking = taking
+
+    async def take_prices(self) -> None:
+        """Answer what the back end requests, until prices have come."""
+        while True:
+            kind, identifier, action, *_ = json.loads(await self._websocket.recv())
+            if kind != 2:
+                continue
+            status = {"GetChargingProfiles": "NoProfiles", "DataTransfer": self._taking}.get(action, "Accepted")
+            if status is not None:
+                await self._websocket.send(json.dumps([3, identifier, {"status": status}]))
+            if action == "DataTransfer":
+                return
 
     async def request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Send a request; return the answer, which must not be an error."""
@@ -139,11 +152,20 @@ def options(**changes: Any) -> dict[str, Any]:
     return {"settlement": SettlementRules(wait_s=0.001), "tokens": tokens}
 
 
-async def play(csms: Running, story: Story) -> None:
-    """Let a station connect, report its transaction, and deliver its journal."""
+async def play(csms: Running, story: Story, start_ms: int, taking: str | None = "Accepted") -> None:
+    """Let a station connect, take prices, report its transaction, and deliver its journal.
+
+    `taking` is what it answers to other prices before the session, where these supersede the first ones.
+    """
+    await csms.csms.grid.offer(signal_at(start_ms), "test")
     async with csms.connect() as websocket:
         await booted(websocket)
-        station = Station(websocket)
+        await Station(websocket).take_prices()
+        await csms.event("grid_signal_pushed")
+        station = Station(websocket, taking)
+        if story.superseded:
+            await csms.csms.grid.offer(signal_at(start_ms, version=8), "test")
+            await station.take_prices()
         if story.evse_name:
             await station.name_evse(story.evse_name)
         if story.reported:
@@ -155,8 +177,7 @@ async def play(csms: Running, story: Story) -> None:
 async def test_an_honest_session_is_booked_without_anybody(start: Start, pki: PkiTree) -> None:
     start_ms = begin_after(0)
     async with start(**options()) as csms:
-        await csms.csms.grid.offer(signal_at(start_ms), "test")
-        await play(csms, told(session_of(pki, start_ms)))
+        await play(csms, told(session_of(pki, start_ms)), start_ms)
         review, books = decided(csms)
         assert review is not None
         assert (review.state, review.detail, review.transaction_id) == ("booked", "", "tx-1")
@@ -173,13 +194,36 @@ async def test_a_session_is_booked_within_the_prequalification_of_its_station(
         most_export_w=most_export_w,
     )  # fmt: skip
     async with start(**options()) as csms:
-        await csms.csms.grid.offer(signal_at(start_ms), "test")
         with contextlib.closing(open_store(csms.config.store_url, csms.config.data_dir)) as store:
             store.do(prequalifications.put, record)
-        await play(csms, told(session_of(pki, start_ms)))
+        await play(csms, told(session_of(pki, start_ms)), start_ms)
         review, _ = decided(csms)
         assert review is not None
         assert (review.state, review.reason) == (state, "" if state == "booked" else "limits")
+
+
+@pytest.mark.parametrize(
+    ("taking", "used", "decision"),
+    [
+        ("Accepted", 7, ("quarantined", "superseded")),
+        ("Accepted", 8, ("booked", "")),
+        (None, 7, ("booked", "")),
+        (None, 8, ("booked", "")),
+        ("Rejected", 7, ("booked", "")),
+        ("Rejected", 8, ("quarantined", "prices")),
+    ],
+)
+async def test_a_session_is_booked_with_the_prices_that_its_station_holds(
+    start: Start, pki: PkiTree, taking: str | None, used: int, decision: tuple[str, str]
+) -> None:
+    """Version 7, then 8, which the station accepts, does not answer (then it may hold either), or rejects."""
+    start_ms = begin_after(0)
+    session = session_of(pki, start_ms, tariff=signal_at(start_ms, version=used).tariff())
+    async with start(**options()) as csms:
+        await play(csms, told(session, superseded=True), start_ms, taking)
+        review, _ = decided(csms)
+        assert review is not None
+        assert (review.state, review.reason) == decision, review.detail
 
 
 def test_there_are_thirty_kinds_of_lies_and_more() -> None:
@@ -191,8 +235,7 @@ async def test_a_transaction_pays_for_one_session_at_a_time(start: Start, pki: P
     honest = told(session_of(pki, start_ms))
     again = renamed(honest, OTHER)
     async with start(**options()) as csms:
-        await csms.csms.grid.offer(signal_at(start_ms), "test")
-        await play(csms, honest)
+        await play(csms, honest, start_ms)
         async with csms.connect() as websocket:
             await Station(websocket).deliver(again, OTHER)
         review, books = decided(csms, OTHER)
@@ -212,6 +255,7 @@ async def test_a_journal_before_the_end_of_its_transaction_is_booked_when_that_a
         async with csms.connect() as websocket:
             await booted(websocket)
             station = Station(websocket)
+            await station.take_prices()
             await station.deliver(replace(honest, certified=False))
             review, books = decided(csms)
             assert review is not None
@@ -235,8 +279,7 @@ async def test_a_false_journal_is_not_booked(start: Start, pki: PkiTree, lie: Li
         start_ms = begin_after(-1_800_000)
         story = told(session_of(pki, start_ms))
     async with start(**options(**lie.options)) as csms:
-        await csms.csms.grid.offer(signal_at(start_ms), "test")
-        await play(csms, story)
+        await play(csms, story, start_ms)
         review, books = decided(csms)
         assert review is not None
         assert (review.state, review.reason) == ("quarantined", lie.reason), review.detail

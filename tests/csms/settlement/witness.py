@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from csms.db.queries import reviews, transactions
+from csms.db.queries import price_deliveries, reviews, transactions
 from csms.db.queries.events import Arrival, add_events
 from csms.db.queries.stations import touch
 from csms.db.tables import grid_signals
@@ -42,7 +42,7 @@ def witness(
     contract = next((each.data for each in entries if isinstance(each.data, ContractAuthorized)), None)
     for each in entries:
         if isinstance(each.data, TariffSet):
-            send(connection, each)
+            send(connection, station, each)
     if contract is not None:
         reviews.save_certificates(connection, station, session, Certificates(b"", CONTRACT, contract.emaid))
     report(
@@ -54,10 +54,12 @@ def witness(
     )
 
 
-def send(connection: Connection, entry: Entry, export_limit_w: int = 10_000) -> None:
-    """Put the prices of an entry in force, as a grid signal would."""
+def send(connection: Connection, station: str, entry: Entry, export_limit_w: int = 10_000) -> None:
+    """Put the prices of an entry in force, as a grid signal that the station accepts would."""
     assert isinstance(entry.data, TariffSet)
     digest = tariff_digest(entry.data.tariff)
+    price_deliveries.begin(connection, station, digest, entry.utc_ms - 1)
+    price_deliveries.accept(connection, station, digest, entry.utc_ms)
     if connection.execute(select(grid_signals.c.version).where(grid_signals.c.tariff == digest)).first():
         return
     known = connection.execute(select(grid_signals.c.version).order_by(grid_signals.c.version)).scalars().all()

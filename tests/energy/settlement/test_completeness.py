@@ -12,7 +12,15 @@ from tests.pki.forge_chains import rsa_key
 from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
-from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, OperatorSeal, PeriodClosed, check_seal, seal
+from v2g.energy.settlement.operator import (
+    MAX_RECEIPT_BYTES,
+    JournalReceipt,
+    JournalReceived,
+    OperatorSeal,
+    PeriodClosed,
+    check_seal,
+    seal,
+)
 from v2g.errors import VerificationError
 from v2g.pki.keys import SoftwareKey
 
@@ -98,8 +106,8 @@ def test_a_forged_or_broken_receipt_is_refused(finished: Session) -> None:
         (b"", "truncated"),
         (b"{}", "missing"),
         (canonical(genuine) + b" ", "canonical"),
-        (canonical(genuine).ljust(4096), "canonical"),
-        (canonical(genuine).ljust(4097), "a receipt of 4097 bytes"),
+        (canonical(genuine).ljust(MAX_RECEIPT_BYTES), "canonical"),
+        (canonical(genuine).ljust(MAX_RECEIPT_BYTES + 1), "a receipt of 65537 bytes"),
     ):
         with pytest.raises(VerificationError, match=why) as error:
             verify_bundle({**finished.bundle(), RECEIPT: data})

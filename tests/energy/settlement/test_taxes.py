@@ -3,7 +3,6 @@
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -18,10 +17,9 @@ from v2g.energy.settlement.receipt import receipt
 from v2g.energy.settlement.records import MeterReading, SessionRepriced, TariffSet, WearPriced
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import Tax, VatRate, gross_of, taxes_of
+from v2g.energy.settlement.taxes import Tax, Taxation, VatRate, gross_of, taxes_of
 
 HOUR_MS = 3_600_000
-BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def session(
@@ -52,8 +50,8 @@ def session(
     return entries, settle(entries)
 
 
-def taxes(found: tuple[tuple[Entry, ...], Settlement], *rates: VatRate, zone: ZoneInfo = BERLIN) -> list[Tax]:
-    return list(taxes_of(*found, rates, zone))
+def taxes(found: tuple[tuple[Entry, ...], Settlement], *rates: VatRate, zone: str = "Europe/Berlin") -> list[Tax]:
+    return list(taxes_of(*found, Taxation(rates=rates, zone=zone)))
 
 
 def tax(percent: str, net: int, vat: int, currency: str = "EUR") -> Tax:
@@ -102,7 +100,7 @@ def test_at_midnight_of_the_place_the_new_rate_begins() -> None:
     found = session(midnight_ms - HOUR_MS, imports=(1_000_000, 2_000_000))
     rates = VatRate(percent="16"), VatRate(percent="19", from_day=date(2030, 3, 18))
     assert taxes(found, *rates) == [tax("16", 300_000, 50_000), tax("19", 600_000, 110_000)]
-    assert taxes(found, *rates, zone=ZoneInfo("UTC")) == [tax("16", 900_000, 140_000)]
+    assert taxes(found, *rates, zone="UTC") == [tax("16", 900_000, 140_000)]
 
 
 def test_each_tariffs_energy_has_the_rate_of_its_source() -> None:
@@ -158,7 +156,7 @@ def test_it_is_rounded_half_up_to_the_currencys_smallest_unit(currency: str, pri
 )
 def test_the_books_owe_net_and_vat_and_sum_to_zero(imports: list[int], price: int, percent: str) -> None:
     entries, settled = session(imports=tuple(imports), price=price)
-    found = taxes_of(entries, settled, [VatRate(percent=percent)], BERLIN)
+    found = taxes_of(entries, settled, Taxation(rates=(VatRate(percent=percent),)))
     posting = posting_of(settled, found)
     assert is_balanced(posting.entries)
     owed = {each.account: each.amount for each in posting.entries if each.unit == "EUR"}
@@ -172,12 +170,12 @@ def test_the_books_owe_net_and_vat_and_sum_to_zero(imports: list[int], price: in
 @pytest.mark.requirement("R44")
 def test_a_receipt_shows_net_vat_by_rate_and_the_total() -> None:
     entries, settled = session(export=1_000_000)
-    rates = [VatRate(percent="8.1")]
-    page = receipt(entries, settled, taxes=taxes_of(entries, settled, rates, BERLIN))
+    rates = Taxation(rates=(VatRate(percent="8.1"),))
+    page = receipt(entries, settled, taxes=taxes_of(entries, settled, rates))
     assert "To pay <b>0.45 EUR</b>" in page
     for words in ("Net", "8.1 % of 0.6000 EUR", "0.0500 EUR", "Total with VAT", "0.4500 EUR"):
         assert words in page
-    german = receipt(entries, settled, taxes=taxes_of(entries, settled, rates, BERLIN), language="de")
+    german = receipt(entries, settled, taxes=taxes_of(entries, settled, rates), language="de")
     assert "8,1 % auf 0,6000 EUR" in german
     plain = receipt(entries, settled)
     assert "To pay <b>0.40 EUR</b>" in plain

@@ -209,7 +209,9 @@ def verify_bundle(
         settlement=settlement,
         discharge=proof,
         version=signed_meter.version_of(entries),
-        received=None if receipt is None else Received(receipt.seal.key_id, is_of(receipt.seal, operators)),
+        received=None
+        if receipt is None
+        else Received(receipt.seal.key_id, is_of(receipt.seal, operators), receipt.received.taxation),
         copies=copied,
         confirmations=None if confirmed is None else confirmed.count,
         confirmed_wh=None if confirmed is None else (confirmed.charged_wh, confirmed.discharged_wh),

@@ -12,7 +12,6 @@ import base64
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Annotated, Final, Literal, NamedTuple
@@ -23,13 +22,12 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.journal import Entry
-from v2g.energy.settlement.pieces import zone_of
 from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Direction, Line, standing_lines
 from v2g.energy.settlement.records import Correction, SessionStarted
 from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import VatRate, gross_of, percents, taxes_of
+from v2g.energy.settlement.taxes import Taxation, VatRate, gross_of, percents, taxes_of
 from v2g.errors import CodecError
 from v2g.units import MWH_PER_KWH, payable
 
@@ -251,13 +249,6 @@ def _paid(micro: int, currency: str) -> Decimal:
     return payable(Decimal(micro).scaleb(-6), currency)
 
 
-def _zone(name: str) -> tzinfo:
-    try:
-        return zone_of(name)
-    except ValueError as error:
-        raise CodecError(f"vat_zone: {error}", hint="an IANA name such as Europe/Berlin") from None
-
-
 def _negative(cost: Cost) -> Cost:
     """Return a cost with the other sign."""
     incl_vat = None if cost.incl_vat is None else 0 - cost.incl_vat
@@ -291,11 +282,11 @@ def charge_detail_record(
     if len(totals) > 1:
         raise CodecError("the session has prices in two currencies; a CDR has one")
     country, party = _owner(settlement, facts)
-    zone = _zone(facts.vat_zone)
-    spans = _spans(entries, settlement, percents(entries, settlement.station_id, facts.vat, zone))
+    taxation = Taxation(rates=facts.vat, zone=facts.vat_zone)
+    spans = _spans(entries, settlement, percents(entries, settlement.station_id, taxation))
     begin = settlement.begin
     cost = Cost(excl_vat=_paid(totals[0].balance, totals[0].currency) if totals else Decimal(0))
-    taxes = taxes_of(entries, settlement, facts.vat, zone)
+    taxes = taxes_of(entries, settlement, taxation)
     if taxes:
         cost = msgspec.structs.replace(cost, incl_vat=_paid(gross_of(taxes, taxes[0].currency), taxes[0].currency))
     updated = iso_time(created_ms)

@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from v2g.energy.settlement.canonical import canonical, sha256_hex
+from v2g.energy.settlement.taxes import Taxation
 from v2g.errors import SignatureError, VerificationError
 from v2g.pki.keys import PublicKey, SigningKey, verify_signature
 
-MAX_RECEIPT_BYTES: Final = 4096
+MAX_RECEIPT_BYTES: Final = 65_536
 """Longest receipt of a journal, as JSON."""
 
 
@@ -31,13 +32,18 @@ class CorrectionsMade(_Statement, frozen=True, kw_only=True, tag="corrections"):
 
 
 class JournalReceived(_Statement, frozen=True, kw_only=True, tag="journal_received"):
-    """The back end has the complete journal of a session that has ended: `entries` of them, the last with this hash."""
+    """The back end has the complete journal of a session that has ended: `entries` of them, the last with this hash.
+
+    `taxation` is the VAT at its station, as the operator's configuration had it then: the session is booked with it.
+    Receipts of earlier versions lack it.
+    """
 
     station_id: str
     session_id: str
     entries: int
     head: str
     utc_ms: int
+    taxation: Taxation | UnsetType = UNSET
 
 
 class PeriodClosed(_Statement, frozen=True, kw_only=True, tag="period_closed"):

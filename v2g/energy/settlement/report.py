@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from v2g.energy.settlement.corrections import Addendum, Change
 from v2g.energy.settlement.pricing import Total
@@ -12,13 +12,18 @@ from v2g.energy.settlement.proof import DischargeProof
 from v2g.energy.settlement.records import MeterStatus
 from v2g.energy.settlement.rows import iso_time
 from v2g.energy.settlement.settle import Settlement
+from v2g.energy.settlement.taxes import Taxation
 
 
 class Received(msgspec.Struct, frozen=True):
-    """The back end's receipt of the whole journal: the key (SHA-256) that signed it; whether the reader knows it."""
+    """The back end's receipt of the whole journal: the key (SHA-256) that signed it; whether the reader knows it.
+
+    `taxation` is the VAT with which the session was booked, missing in receipts of earlier versions.
+    """
 
     key: str
     known: bool
+    taxation: Taxation | UnsetType = UNSET
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,11 +16,14 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.pieces import zone_of
 from v2g.energy.settlement.pricing import NO_CURRENCY, Line
 from v2g.energy.settlement.records import TariffSet
 from v2g.energy.settlement.settle import Settlement
+from v2g.errors import CodecError
 from v2g.units import payable
 
 Percent = Annotated[str, Meta(pattern=r"^[0-9]{1,2}(\.[0-9]{1,3})?\Z", examples=["19", "8.1"])]
@@ -51,16 +54,38 @@ class Tax(msgspec.Struct, frozen=True, kw_only=True):
     vat: int
 
 
-NO_RATES: Final[tuple[VatRate, ...]] = ()
+class Taxation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rates of VAT, and the time zone of their days: an IANA name, or an offset such as +01:00."""
+
+    rates: tuple[VatRate, ...] = ()
+    zone: Annotated[str, Meta(max_length=64)] = "UTC"
+
+    def at(self, station_id: str) -> "Taxation":
+        """Return what applies at a station."""
+        here = (each for each in self.rates if not each.stations or station_id in each.stations)
+        return replace(self, rates=tuple(replace(each, stations=()) for each in here))
 
 
-def taxes_of(
-    entries: Sequence[Entry], settlement: Settlement, rates: Sequence[VatRate], zone: tzinfo = UTC
-) -> tuple[Tax, ...]:
-    """Return the VAT of a settlement, by currency and rate; nothing without `rates`. Days are those of `zone`."""
-    if not rates:
+class RateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rates of VAT in a file of their own, named as in the facts of a charge detail record."""
+
+    vat: Annotated[tuple[VatRate, ...], Meta(min_length=1)]
+    """Rates by tariff, station and day."""
+    vat_zone: Annotated[str, Meta(max_length=64)] = "UTC"
+    """Time zone of their days: an IANA name, or an offset such as +01:00."""
+
+
+UNTAXED: Final = Taxation()
+
+
+def taxes_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxation) -> tuple[Tax, ...]:
+    """Return the VAT of a settlement, by currency and rate; nothing without rates.
+
+    Raises CodecError for an unknown time zone.
+    """
+    if not taxation.rates:
         return ()
-    percent_of = percents(entries, settlement.station_id, rates, zone)
+    percent_of = percents(entries, settlement.station_id, taxation)
     nets: dict[tuple[str, Decimal], int] = defaultdict(int)
     for line in settlement.lines:
         if line.currency != NO_CURRENCY:
@@ -82,15 +107,20 @@ def _vat(net: int, percent: Decimal, currency: str) -> int:
     return int(payable(exact, currency).scaleb(6))
 
 
-def percents(
-    entries: Sequence[Entry], station_id: str, rates: Sequence[VatRate], zone: tzinfo
-) -> Callable[[Line], Decimal | None]:
-    """Return what returns the rate of a line with a price, percent; None: none applies."""
+def percents(entries: Sequence[Entry], station_id: str, taxation: Taxation) -> Callable[[Line], Decimal | None]:
+    """Return what returns the rate of a line with a price, percent; None: none applies.
+
+    Raises CodecError for an unknown time zone.
+    """
+    try:
+        zone = zone_of(taxation.zone)
+    except ValueError as error:
+        raise CodecError(f"vat_zone: {error}", hint="an IANA name such as Europe/Berlin") from None
     tariffs = [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
 
     def percent(line: Line) -> Decimal | None:
         place = bisect_right(tariffs, line.start_ms, key=lambda each: each[0])
-        return _percent(line, station_id, tariffs[place - 1][1] if place else "", rates, zone)
+        return _percent(line, station_id, tariffs[place - 1][1] if place else "", taxation.rates, zone)
 
     return percent
 

@@ -2,21 +2,23 @@
 
 import functools
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from csms.domain.authorization.contracts import Anchors, charger_fault
 from csms.domain.billing.booking import (
     Certificates,
     Evidence,
     Finding,
     Judgement,
+    PriceDelivery,
     Reading,
     Rules,
     SeenTransaction,
-    SentSignal,
     judge,
     tariff_digest,
 )
@@ -51,6 +53,7 @@ from v2g.energy.settlement.records import (
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
+from v2g.pki.credentials import load_chain
 
 BEGIN_MS = int(time.time() * 1000) // 900_000 * 900_000 + 120_000
 SENT_MS = BEGIN_MS - 3_600_000
@@ -95,7 +98,7 @@ def evidence(story: Story, *transactions: SeenTransaction, **changes: Any) -> Ev
     issued = told_by(story.contract)
     found = Evidence(
         transactions=transactions or ((transaction(story),) if story.reported else ()),
-        signals={digest: SentSignal(SENT_MS, 11_000)},
+        deliveries={digest: (PriceDelivery(SENT_MS, None),)},
         most_export_w=11_000,
         prequalifications=(),
         certificates=Certificates(story.charger[0], story.contract[0], issued) if story.certified else None,
@@ -138,7 +141,13 @@ def test_every_lie_is_found(honest: Story, pki: PkiTree, lie: Lie) -> None:
     if lie.options:
         changes["transactions"] = (transaction(story, answer="Blocked"),)
     if story.late_signal_ms:
-        changes["signals"] = {next(iter(known.signals)): SentSignal(BEGIN_MS + 60_001, 11_000)}
+        changes["deliveries"] = {next(iter(known.deliveries)): (PriceDelivery(BEGIN_MS + 60_001, None),)}
+    if lie.name == "a charger that is none":
+        assert known.certificates is not None
+        fault = charger_fault(story.charger, Anchors(roots=load_chain(pki.path("v2g/root.pem"))), datetime.now(UTC))
+        changes["certificates"] = replace(known.certificates, charger_fault=fault)
+    if story.superseded:
+        changes["deliveries"] = {next(iter(known.deliveries)): (PriceDelivery(SENT_MS, BEGIN_MS - 60_001),)}
     if lie.name == "a transaction of two hours before":
         changes["transactions"] = ()  # it is too old to be looked at
     assert found(story, replace(known, **changes)).reason == lie.reason
@@ -208,7 +217,7 @@ def test_what_is_missing_is_waited_for_until_the_transaction_is_over(honest: Sto
 
 
 def test_what_is_wrong_is_said_before_what_is_missing(honest: Story) -> None:
-    known = evidence(honest, transactions=(), signals={})
+    known = evidence(honest, transactions=(), deliveries={})
     assert found(honest, known).reason == "prices"
     assert found(honest, evidence(honest, transactions=(), certificates=None)).reason == "transaction"
 
@@ -243,17 +252,55 @@ def test_sessions_of_one_transaction_may_touch_but_not_overlap(honest: Story) ->
 
 
 def test_limits_are_those_of_the_time_and_signals_may_come_a_minute_late(honest: Story) -> None:
-    (digest,) = evidence(honest).signals
+    (digest,) = evidence(honest).deliveries
     assert judged(honest, evidence(honest, most_export_w=None)).finding is None
     above = found(honest, evidence(honest, most_export_w=10_999))
     place = place_of(honest, LimitChanged)
     detail = f"entry {place} allows 11000 W out of the vehicle, 10999 W were sent"
     assert above == Finding("limits", detail)
-    late = {digest: SentSignal(BEGIN_MS + 60_000, 11_000)}
-    assert judged(honest, evidence(honest, signals=late)).finding is None
-    later = {digest: SentSignal(BEGIN_MS + 60_001, 11_000)}
+    late = {digest: (PriceDelivery(BEGIN_MS + 60_000, None),)}
+    assert judged(honest, evidence(honest, deliveries=late)).finding is None
+    later = {digest: (PriceDelivery(BEGIN_MS + 60_001, None),)}
     detail = f"entry {place_of(honest, TariffSet)} has prices that were sent 60001 ms later"
-    assert found(honest, evidence(honest, signals=later)) == Finding("prices", detail)
+    assert found(honest, evidence(honest, deliveries=later)) == Finding("prices", detail)
+
+
+def test_prices_count_until_a_minute_after_the_station_accepted_others(honest: Story) -> None:
+    (digest,) = evidence(honest).deliveries
+    number, end_ms = place_of(honest, TariffSet), honest.readings[-1].utc_ms
+    for ends, superseded in (
+        ((end_ms - 60_000,), False), ((end_ms - 60_001,), True), ((end_ms - 60_001, None), False),
+        ((end_ms - 60_000, SENT_MS), False), ((SENT_MS, end_ms - 60_001), True),
+    ):  # fmt: skip
+        known = evidence(honest, deliveries={digest: tuple(PriceDelivery(SENT_MS, each) for each in ends)})
+        detail = f"entry {number} has prices until {end_ms}, the station has accepted others at {end_ms - 60_001}"
+        assert judged(honest, known).finding == (Finding("superseded", detail) if superseded else None)
+
+
+def test_a_station_cannot_leave_out_the_prices_that_it_accepted_meanwhile(honest: Story) -> None:
+    """Where the journal has them, the first ones need not be in force any longer; each entry is judged."""
+    other = signal_at(BEGIN_MS, version=8).tariff()
+    (digest,), changed_ms = evidence(honest).deliveries, honest.readings[0].utc_ms + 70_000
+    ended = {digest: (PriceDelivery(SENT_MS, changed_ms),)}
+    known = evidence(honest, deliveries=ended | {tariff_digest(other): (PriceDelivery(changed_ms, None),)})
+    assert found(honest, known).reason == "superseded"
+    place = next(n for n, (_, at_ms) in enumerate(records(honest)) if at_ms >= changed_ms)
+    change = TariffSet(tariff=other), records(honest)[place][1]
+    priced = rewritten(honest, [*records(honest)[:place], change, *records(honest)[place:]])
+    assert judged(priced, known).finding is None
+    assert found(priced, replace(known, deliveries=ended)).reason == "prices"
+
+
+def test_an_offer_has_the_prices_in_force_not_earlier_ones(honest: Story) -> None:
+    other = signal_at(BEGIN_MS, version=8)
+    other = replace(other, slots=tuple(replace(each, export_compensation=0) for each in other.slots))
+    sent = PriceDelivery(SENT_MS, None)
+    known = evidence(honest)
+    known = replace(known, deliveries={**known.deliveries, tariff_digest(other.tariff()): (sent,)})
+    place = next(n for n, (each, _) in enumerate(records(honest)) if isinstance(each, TermsOffered))
+    change = TariffSet(tariff=other.tariff()), records(honest)[place][1]
+    story = rewritten(honest, [*records(honest)[:place], change, *records(honest)[place:]])
+    assert found(story, known).reason == "terms"
 
 
 def test_until_the_first_prices_a_station_has_its_own_limits(honest: Story) -> None:
@@ -323,7 +370,7 @@ def test_one_price_of_an_offer_that_was_not_sent_is_enough(pki: PkiTree) -> None
     first, second, *more = sent.slots
     dear = replace(second, export_compensation=30_000_000)
     story = told(session_of(pki, BEGIN_MS, secret=replace(sent, slots=(first, dear, *more))))
-    detail = f"entry {place_of(story, TermsOffered)} offers prices that this back end has not sent"
+    detail = f"entry {place_of(story, TermsOffered)} offers other prices than those in force"
     assert found(story, evidence(story)) == Finding("terms", detail)
 
 
@@ -436,7 +483,7 @@ def values(*given: tuple[float, float], over: bool = True, export: int | None = 
 
 def compared(story: Story, seen: SeenTransaction) -> Finding | None:
     known = Evidence(
-        transactions=(seen,), signals={}, most_export_w=None, prequalifications=(), certificates=None, booked={}
+        transactions=(seen,), deliveries={}, most_export_w=None, prequalifications=(), certificates=None, booked={}
     )
     return judged(story, known).finding
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.billing.qr_payment import check_own_template, decode, is_valid
+from csms.domain.billing.qr_payment import Scanned, check_own_template, decode, is_valid
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode, address, check_template, totp
@@ -55,28 +55,39 @@ def test_an_address_says_station_evse_and_limits() -> None:
     assert found.limit is not None
     assert (found.limit.max_energy, found.limit.max_time, found.limit.max_cost) == (20000.0, 60, 9.5)
     assert decode("https://qr.example/CS1000/1/aHicux89/v1?maxenergy=-1", TEMPLATE).limit is None
+    ends = decode("https://qr.example/CS1/2147483647/p/v1?maxcost=1&maxcost=2#fragment?maxcost=3", TEMPLATE)
+    assert (ends.evse_id, ends.limit) == (2**31 - 1, TransactionLimit(max_cost=2.0))
+    assert decode("https://qr.example/CS1/0000000001/p/v1/#fragment?maxcost=3", TEMPLATE) == Scanned(
+        station_id="CS1", evse_id=1, totp="p", limit=None
+    )
+    other = "https://qr.example/{language}/{chargingstationid}/{totp}/{version}"
+    for language in ("", "en"):
+        assert decode(f"https://qr.example/{language}/CS1/p/v1", other).station_id == "CS1"
     bare = decode("https://qr.example/aB/v1/CS%3D1/", "https://qr.example/{totp}/{version}/{chargingstationid}/")
     assert (bare.station_id, bare.evse_id) == ("CS=1", None)
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "reason"),
     [
-        "https://qr.example/CS1000/1/aHicux89",
-        "https://evil.example/CS1000/1/aHicux89/v1",
-        "https://qrXexample/CS1000/1/aHicux89/v1",
-        "https://qr.example/CS1000/1/aHicux89/v2",
-        "https://qr.example/CS1000/one/aHicux89/v1",
-        "https://qr.example/CS1000/99999999999/aHicux89/v1",
-        "https://qr.example//1/aHicux89/v1",
-        f"https://qr.example/CS1000/{'9' * 5000}/aHicux89/v1",
-        "https://[qr.example/CS1000/1/aHicux89/v1",
-        "",
+        ("https://qr.example/CS1000/1/aHicux89", "address"),
+        ("https://evil.example/CS1000/1/aHicux89/v1", "address"),
+        ("https://qrXexample/CS1000/1/aHicux89/v1", "address"),
+        ("https://qr.example/CS1000/1/aHicux89/v2", "version"),
+        ("https://qr.example/CS1000/one/aHicux89/v1", "address"),
+        ("https://qr.example/CS1000/0/aHicux89/v1", "address"),
+        ("https://qr.example/CS1000/00000000001/aHicux89/v1", "address"),
+        ("https://qr.example/CS1000/2147483648/aHicux89/v1", "address"),
+        ("https://qr.example//1/aHicux89/v1", "address"),
+        (f"https://qr.example/CS1000/{'9' * 5000}/aHicux89/v1", "address"),
+        ("https://[qr.example/CS1000/1/aHicux89/v1", "address"),
+        ("", "address"),
     ],
 )
-def test_what_is_no_address_of_the_station_is_refused(url: str) -> None:
-    with pytest.raises(RefusedError):
+def test_what_is_no_address_of_the_station_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(RefusedError) as refused:
         decode(url, TEMPLATE)
+    assert refused.value.reason == reason
 
 
 @given(st.text())
@@ -94,9 +105,11 @@ def test_a_template_names_what_is_needed() -> None:
         "https://qr.example/{chargingstationid}/{evse}/{evse}/{totp}/{version}",
         "https://qr.example/{roamingevseid}/{totp}/{version}",
         "https://qr.example/?cs={chargingstationid}&p={totp}&v={version}",
+        "https://qr.example/#{chargingstationid}/{totp}/{version}",
     ):
-        with pytest.raises(RefusedError):
+        with pytest.raises(RefusedError) as refused:
             check_own_template(bad)
+        assert refused.value.reason == "template"
     check_template("https://qr.example/{roamingevseid}/{totp}/{version}")
 
 

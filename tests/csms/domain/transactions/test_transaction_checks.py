@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.billing.vat import vat_number_fits
 from csms.domain.transactions.transaction_checks import faults_of, forgotten, judge_status, suspects
 from csms.domain.transactions.transactions import Event, Sample, Transaction, close, merge
 
@@ -110,11 +109,3 @@ def test_a_closed_transaction_goes_on_when_an_event_shows_it() -> None:
     assert not closed.active
     assert not merge(closed, event(2)).active  # from before it was closed
     assert merge(closed, event(4)).active
-
-
-@pytest.mark.parametrize(
-    ("number", "fits"),
-    [("DE123456789", True), ("nl 123456789 B01", True), ("ATU12345678", True), ("DE12345678", False), ("", False)],
-)
-def test_vat_numbers_have_their_country_s_form(number: str, fits: bool) -> None:
-    assert vat_number_fits(number) is fits
