@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import secrets
 import signal
 import socket
@@ -21,6 +20,7 @@ from csms.config import CsmsConfig, load_config
 from csms.db.queries import tokens
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
+from csms.db.telemetry_seal import open_seal
 from csms.domain.authorization.authorize import Token, normalise
 from csms.domain.billing.booking import Rules
 from csms.domain.security.passwords import PasswordMarks
@@ -35,7 +35,7 @@ from csms.services.stations.last_seen import LastSeen
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
 from csms.settlement.operator_key import open_books_key
-from csms.telemetry.workers import IngestWorkers, count
+from csms.telemetry.workers import IngestWorkers, count, worker_settings
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from v2g.energy.grid_signal import GridSignal
@@ -62,6 +62,7 @@ class Csms:
         self.bookkeeper = services.bookkeeper
         self.connections = services.connections
         self.feed = services.feed
+        self.log_name = services.log_name
 
     def connected(self) -> frozenset[str]:
         """Return the identities of connected stations."""
@@ -138,17 +139,13 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             from csms.services.billing.mandates import collect_debits  # only where it is used
 
             supervisor.keep("payment mandates", partial(collect_debits, services, config.payments.mandates))
-        if config.mqtt is not None:
-            from csms.telemetry.subscriber import TelemetrySubscriber  # on demand: imports an MQTT client
-
-            group = services.store_key.derive("telemetry deliveries")
-            subscriber = TelemetrySubscriber(
-                config.mqtt, backend.ingest, observe, client_id=_client_id(config), group=group
-            )
-            stack.push_async_callback(subscriber.close)
-            await subscriber.start()
-            renewed.append(subscriber)
+        if backend.subscriber is not None:
+            stack.push_async_callback(backend.subscriber.close)
+            await backend.subscriber.start()
+            renewed.append(backend.subscriber)
         await stack.enter_async_context(background(services))
+        renew = services.telemetry_seal.keep_renewed
+        supervisor.keep("telemetry keys", partial(renew, services.store, clock.utc_ms, config.telemetry.key_days))
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)
         supervisor.keep("telemetry erasures", backend.ingest.follow_erasures)
@@ -158,7 +155,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
 
             sink = open_sink(each, config.telemetry)
             stack.push_async_callback(sink.close)
-            feeder = Feeder(each.name, sink, services.store, clock, observe, services.leads)
+            feeder = Feeder(each.name, sink, services.store, clock, observe, services.leads, services.metrics)
             stack.push_async_callback(supervisor.close)  # before the sink is closed
             supervisor.keep(f"telemetry sink {each.name}", feeder.run)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
@@ -172,7 +169,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
 def _workers(config: CsmsConfig, supervisor: Supervisor) -> IngestWorkers | None:
     """Return the processes that store telemetry; None: this one does."""
     number = count(config.ingestion_worker.threads)
-    return None if number == 1 else IngestWorkers(config.store_url, number, supervisor)
+    return None if number == 1 else IngestWorkers(worker_settings(config), number, supervisor)
 
 
 def _look_for_keys(config: CsmsConfig) -> None:
@@ -209,6 +206,9 @@ async def open_services(
     store = open_store(config.store_url, data_dir)
     stack.callback(store.close)
     store_key, lost = await open_store_key(store, config.store_key, data_dir, alone=not config.bus_url)
+    telemetry_seal = await open_seal(
+        store, store_key, clock.utc_ms(), config.telemetry.key_days, sealing=config.telemetry.sealed
+    )
     for webhook_id in lost:
         observe(Observe("ocpp", "webhook_disabled", {"webhook": webhook_id, "reason": "another store_key"}))
     await store.run(tokens.replace_configured, _tokens(config))
@@ -223,7 +223,7 @@ async def open_services(
     stack.push_async_callback(bus.close)
     stack.callback(feed.close)
     bookkeeper = _bookkeeper(config, store, clock, observe, feed, certificate_status)
-    journals = JournalStore(data_dir / "journals", store, clock, observe, bookkeeper, books_key)
+    journals = JournalStore(data_dir / "journals", store, clock, observe, bookkeeper, books_key, config.taxation)
     await journals.recover()
     station_ca = StationCa(config, store, clock, connections, observe, feed)
     stack.callback(station_ca.close)
@@ -249,6 +249,7 @@ async def open_services(
         config=config,
         store=store,
         store_key=store_key,
+        telemetry_seal=telemetry_seal,
         books_key=books_key,
         books_keys=(books_key.public_key, *map(load_public_key, config.books_earlier_keys)),
         clock=clock,
@@ -291,7 +292,7 @@ def _bookkeeper(
         rules,
         wait_ms=wait_ms,
         zone=config.accounting_zone,
-        vat=config.vat,
+        taxation=config.taxation,
     )
 
 
@@ -330,19 +331,9 @@ async def serve(config: CsmsConfig, events: Path | None) -> int:
     return 0
 
 
-def _client_id(config: CsmsConfig) -> str:
-    """Return this node's client id at the broker: unique, and the same at every start."""
-    place = hashlib.sha256(str(config.data_dir.resolve()).encode()).hexdigest()[:8]
-    return f"csms-{_node(config)}-{place}"
-
-
-def _node(config: CsmsConfig) -> str:
-    return config.node or socket.gethostname()
-
-
 def _bus(config: CsmsConfig, store_key: StoreKey, observe: EventLog) -> Bus:
     """Return the bus between nodes: Redis, or a local one for a single node."""
-    name = _node(config)
+    name = config.node or socket.gethostname()
     if not config.bus_url:
         return LocalBus(name)
     from csms.cluster.redis_bus import RedisBus  # on demand: its import is slow

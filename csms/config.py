@@ -18,7 +18,7 @@ from csms.domain.charging.grid_sources import PriceBounds, SiteLimits
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import OF_VEHICLES, Role
 from v2g.config import Flaw, faults, parse_config
-from v2g.energy.settlement.taxes import VatRate
+from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
@@ -162,7 +162,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Trusted contract certificates."""
 
     roots: tuple[Path, ...]
-    """PEM files of MO and V2G roots."""
+    """PEM files of MO and V2G roots: of contracts, and of chargers whose journals are booked."""
     cross_certificates: tuple[Path, ...] = ()
     """PEM files of cross certificates, over which chains of contracts and of vehicles that request them may lead to
     roots."""
@@ -545,6 +545,9 @@ class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Prefix of the topics."""
     stream: bool = True
     """Publish every stored record at `PREFIX/stream`."""
+    slots: bool = False
+    """Nodes of a cluster share the vehicles by slots: one stores what a vehicle sends. The broker's access list has to
+    allow the topics of slots; the same for all nodes."""
 
 
 class IngestionWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -579,6 +582,13 @@ class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     vehicle_classes: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")], tuple[str, ...]] = {}
     """Classes of vehicles: patterns of pseudonyms, such as `truck = ["T-*"]`; the first that matches counts, else
     `vehicle`."""
+    sealed: bool = True
+    """Seal new records, latest states, checkpoints and the quarantine in the database (AES-256-GCM), under keys that
+    `store_key` seals. False: their values are plain columns, for queries by other programs."""
+    key_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = 30
+    """A new key seals after so many days."""
+    silent_after_s: Seconds = 900.0
+    """A vehicle without new values for so long counts as silent in the metrics."""
 
 
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -665,10 +675,10 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Abandoned transactions."""
     settlement: SettlementRules = SettlementRules()
     """What a session's journal must fulfil to be booked."""
-    vat: tuple[VatRate, ...] = ()
-    """Rates of VAT on settlements, whose prices are net; without any they have none. A change applies to sessions that
-    are settled or corrected from then on, and to all receipts, never to what is posted: give new rates their
-    `from_day`, or `v2g csms books verify` finds that earlier postings differ."""
+    vat: Annotated[tuple[VatRate, ...], msgspec.Meta(max_length=100)] = ()
+    """Rates of VAT on settlements, whose prices are net; without any they have none. Each session keeps those of the
+    time at which its complete journal arrived: the operator signs them with the receipt of the journal, and books,
+    receipts, corrections and `v2g csms books verify` use them."""
     tariffs: Tariffs = Tariffs()
     """Costs of charging."""
     balancing: Balancing = Balancing()
@@ -700,10 +710,21 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """`accounting_time_zone`. Raises ZoneInfoNotFoundError if it is unknown."""
         return UTC if self.accounting_time_zone in ("", "UTC") else ZoneInfo(self.accounting_time_zone)
 
+    @property
+    def taxation(self) -> Taxation:
+        """`vat`, by days of `accounting_time_zone`."""
+        return Taxation(rates=self.vat, zone=self.accounting_time_zone or "UTC")
+
 
 def load_config(path: Path) -> CsmsConfig:
     """Return the file's configuration. Raises ConfigError."""
     return parse_config(read_config(path), CsmsConfig, name=str(path), look=look)
+
+
+def stored_plain(text: str, *, name: str) -> list[str]:
+    """Return what telemetry is not sealed in the database by a valid configuration."""
+    sealed = parse_config(text, CsmsConfig, name=name).telemetry.sealed
+    return [] if sealed else ["telemetry with positions in the database (telemetry.sealed)"]
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

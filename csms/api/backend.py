@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import hashlib
+import socket
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,6 +17,9 @@ from csms.services.diagnostics.webhooks import Webhooks
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
 from csms.telemetry.workers import IngestWorkers
+
+if TYPE_CHECKING:  # loaded only if configured
+    from csms.telemetry.subscriber import TelemetrySubscriber
 
 ACCESS_CHANGED: Final = "access_changed"
 """Kind of the event that reports that access has been revoked."""
@@ -65,6 +70,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     latest: LatestStates
     history: History
     webhooks: Webhooks
+    subscriber: "TelemetrySubscriber | None" = None
     streams: Streams = msgspec.field(default_factory=Streams)
     exports: Exports = msgspec.field(default_factory=Exports)
 
@@ -89,24 +95,43 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
             services.metrics.event_published(event.kind)
             webhooks.take(event)
 
-    latest = LatestStates(services.store, _state_exchange(services.config.bus_url))
+    latest = LatestStates(services.store, services.clock, _state_exchange(services.config.bus_url))
+    ingest = Ingest(
+        services.store,
+        services.clock,
+        services.observe,
+        services.feed,
+        services.precedence,
+        latest,
+        services.metrics,
+        [each.name for each in services.config.telemetry.sinks],
+        workers,
+        log_name=services.log_name,
+    )
     return Backend(
         services=services,
-        ingest=Ingest(
-            services.store,
-            services.clock,
-            services.observe,
-            services.feed,
-            services.precedence,
-            latest,
-            [each.name for each in services.config.telemetry.sinks],
-            workers,
-        ),
+        ingest=ingest,
         latest=latest,
+        subscriber=_subscriber(services, ingest),
         streams=streams,
         history=History(services.feed, services.frames, received),
         webhooks=webhooks,
     )
+
+
+def _subscriber(services: Services, ingest: Ingest) -> "TelemetrySubscriber | None":
+    """Return what receives telemetry from a broker, if one is configured."""
+    config = services.config
+    if config.mqtt is None:
+        return None
+    from csms.telemetry.slots import VehicleSlots
+    from csms.telemetry.subscriber import TelemetrySubscriber  # on demand: imports an MQTT client
+
+    place = hashlib.sha256(str(config.data_dir.resolve()).encode()).hexdigest()[:8]
+    client_id = f"csms-{config.node or socket.gethostname()}-{place}"  # unique, and the same at every start
+    group = services.store_key.derive("telemetry deliveries")
+    slots = VehicleSlots(services.store, services.clock, client_id) if config.bus_url and config.mqtt.slots else None
+    return TelemetrySubscriber(config.mqtt, ingest, services.observe, client_id=client_id, group=group, slots=slots)
 
 
 def _state_exchange(bus_url: str) -> StateExchange | None:

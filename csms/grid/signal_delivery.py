@@ -12,7 +12,8 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from csms.db.queries import charging, stations, transactions
+from csms.db.queries import charging, price_deliveries, stations, transactions
+from csms.domain.billing.booking import tariff_digest
 from csms.domain.charging.own_profiles import is_of_signal
 from csms.domain.charging.prequalification import OPEN, ExportPermit, bare_signal, permitted
 from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
@@ -330,7 +331,13 @@ class Pusher:
             return True
         data = msgspec.to_builtins(signal.part(ExportSignal if self._caller.version == "2.0.1" else PriceSignal))
         request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
+        tariff, run, now_ms = tariff_digest(signal.tariff()), self._services.store.run, self._services.clock.utc_ms
+        await run(price_deliveries.begin, self._station_id, tariff, now_ms())
         response = await self._call(request, DataTransferResponse)
+        if isinstance(response, DataTransferResponse) and response.status == "Accepted":
+            await run(price_deliveries.accept, self._station_id, tariff, now_ms())
+        elif response is not None:
+            await run(price_deliveries.refuse, self._station_id, tariff)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
             if response.status == "UnknownVendorId":
                 self._services.abilities.lack(self._station_id, _DATA)

@@ -13,6 +13,7 @@ from csms.config import CsmsConfig
 from csms.db.queries import commands, leases, tokens
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
+from csms.db.telemetry_seal import TelemetrySeal
 from csms.domain.authorization.authorize import Known, Token, Where, normalise
 from csms.domain.charging.abilities import StationAbilities
 from csms.domain.charging.orders import Orders
@@ -49,6 +50,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     config: CsmsConfig
     store: Store
     store_key: StoreKey
+    telemetry_seal: TelemetrySeal
     books_key: SigningKey
     books_keys: tuple[PublicKey, ...]
     clock: Clock
@@ -80,6 +82,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         """Record an event that concerns no single station, and publish it."""
         self.observe(Observe(stage, name, data))
         self.feed.publish(name, None, data)
+
+    def log_name(self, ev: str) -> str:
+        """Return what stands for a vehicle in the log of events, which keeps no pseudonym: the same at all nodes."""
+        return f"vehicle-{self.store_key.derive(f'log of events {ev}')[:16]}"
 
     async def leads(self, work: str, every_s: float) -> bool:
         """Return whether this node is the one that does a work, for the next three of its intervals (s)."""

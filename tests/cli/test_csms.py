@@ -557,7 +557,7 @@ async def test_costs_receipt_correction_and_the_closing_of_a_month(cli: Cli, tmp
     (charged,) = await cli.records(*words, "--line", f"{T0}/import", "--price", "-0.10")
     assert charged["owed"] == [{"amount": "-0.40", "currency": "EUR"}]
     tariff = tmp_path / "tariff.toml"
-    slot = f"start_ms = {T0}\nduration_ms = 7200000\nimport_price = 300000\nexport_compensation = 200000"
+    slot = f"start_ms = {T0}\nduration_ms = 7200000\nimport_price = '0.30'\nexport_compensation = '0.20'"
     tariff.write_text(f'currency = "EUR"\nversion = 9\n[[slots]]\n{slot}\n')
     assert (await cli.records(*words, "--tariff", str(tariff)))[0]["owed"][0]["amount"] == "0.40"
     for wrong, code, text in (

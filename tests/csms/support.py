@@ -106,6 +106,10 @@ class Running:
         lines = self._events.read_text().splitlines()
         return [record["data"] for record in map(json.loads, lines) if record["name"] == name]
 
+    def log_name(self, ev: str) -> str:
+        """What stands for a vehicle in the log of events."""
+        return self.csms.log_name(ev)
+
     async def event(self, name: str, count: int = 1) -> dict[str, Any]:
         """Wait for the `count`-th event of that name."""
         async with asyncio.timeout(10):

@@ -69,7 +69,9 @@ async def test_a_gateway_reports_with_its_certificate_and_for_its_own_vehicles_o
     assert {name: mark[name] for name in ("boot", "highest", "contiguous")} == {
         "boot": 1, "highest": 1, "contiguous": 1
     }  # fmt: skip
-    assert csms.events("telemetry_foreign") == [{"sender": "WMIV2GENGINE0000001X", "ev": "EV-2", "records": 2}]
+    assert csms.events("telemetry_foreign") == [
+        {"sender": csms.log_name("WMIV2GENGINE0000001X"), "ev": csms.log_name("EV-2"), "records": 2}
+    ]
 
 
 async def test_a_certificate_that_is_no_gateways_opens_nothing(csms: Running) -> None:
@@ -89,7 +91,7 @@ async def test_telemetry_is_stored_once_and_contradictions_are_refused_and_count
     assert (second["stored"], second["duplicates"]) == (1, 1)
     assert second["conflicts"] == [{"ev": "EV-1", "boot": 1, "seq": 4}]
     assert (second["high_water"][0]["highest"], second["high_water"][0]["contiguous"]) == (4, 4)
-    assert csms.events("telemetry_conflict") == [{"ev": "EV-1", "boot": 1, "records": 1}]
+    assert csms.events("telemetry_conflict") == [{"ev": csms.log_name("EV-1"), "boot": 1, "records": 1}]
 
 
 async def test_one_bad_record_does_not_hold_up_the_others(csms: Running) -> None:
@@ -137,6 +139,7 @@ async def test_health_says_what_is_there(csms: Running) -> None:
     async with ask(csms, "GET", "/health") as response:
         assert await response.json() == {
             "status": "ok",
+            "broker_connected": None,
             "connected_stations": 0,
             "grid_signal_version": None,
             "revocation_unknown": "refuse",

@@ -37,7 +37,9 @@ __all__ = [
     "SignalSlot",
     "Tariff",
     "TypedGridSignal",
+    "TypedPriceSlot",
     "TypedSlot",
+    "TypedTariff",
     "day_slots",
     "has_integer_prices",
     "local_day",
@@ -174,6 +176,46 @@ class TypedGridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
     valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
     site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+
+
+class TypedPriceSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A slot of a tariff as people write it: prices are decimal text. Integers, as in journals, are millionths."""
+
+    start_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    duration_ms: Annotated[int, Meta(ge=1, le=31 * 86_400_000)]
+    import_price: Decimals | MicroPerKwh
+    export_compensation: Decimals | MicroPerKwh
+
+
+class TypedTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tariff as people write it; otherwise as `tariff_set` of a journal has it."""
+
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    slots: Annotated[tuple[TypedPriceSlot, ...], Meta(max_length=3000)]
+    version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    source: Annotated[str, Meta(max_length=64)] = ""
+
+    def __post_init__(self) -> None:
+        """Reject what `tariff` cannot return."""
+        self.tariff()
+
+    def tariff(self) -> Tariff:
+        """Return the price series."""
+        slots = tuple(
+            PriceSlot(each.start_ms, each.duration_ms, _micro(each.import_price), _micro(each.export_compensation))
+            for each in self.slots
+        )
+        return Tariff(currency=self.currency, slots=slots, version=self.version, source=self.source)
+
+    @property
+    def integer_price(self) -> int | None:
+        """The first price that is an integer, which is read as millionths; None: all are decimal text."""
+        prices = (price for each in self.slots for price in (each.import_price, each.export_compensation))
+        return next((price for price in prices if isinstance(price, int)), None)
+
+
+def _micro(price: str | int) -> int:
+    return price if isinstance(price, int) else micro_of(price)
 
 
 @overload

@@ -276,6 +276,7 @@ def telemetry(context: typer.Context, limit: Limit = 100, json: JsonFlag = False
     """
     columns = {
         "vehicle": "ev",
+        "in the log": "log_name",
         "boots": "boots",
         "stored": "stored",
         "duplicates": "duplicates",

@@ -12,6 +12,7 @@ from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.api.http.problems import missing
 from csms.db.queries import charging as rows
 from csms.domain.charging.charging_plans import ProfileTemplate
+from csms.domain.charging.own_profiles import check_operators_id
 from csms.domain.security.access import Permission
 from csms.services.charging.smart_charging import SmartCharging
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
@@ -190,6 +191,7 @@ async def update_dynamic_schedule(
     call: Call, parameters: OneProfile, body: ChargingScheduleUpdate
 ) -> UpdateDynamicScheduleResponse:
     """Change the values of a dynamic profile (K28)."""
+    check_operators_id(parameters.profile_id)
     return await SmartCharging(call.services).update_dynamic(parameters.station_id, parameters.profile_id, body)
 
 

@@ -1,6 +1,6 @@
 """Set-points in force: what must be distributed again when a vehicle no longer follows its part (block Q)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -37,10 +37,10 @@ class Orders:
         self._orders = [each for each in self._orders if not _meet(each, order)]
         self._orders.append(order)
 
-    def touched(self, stations: set[str], now_ms: int) -> list[Order]:
-        """Return those in force for any of some stations, discarding expired ones."""
+    def touched(self, stations: Collection[str | None], now_ms: int) -> list[Order]:
+        """Return those in force for any of some stations (None: any), discarding expired ones."""
         self._orders = [each for each in self._orders if each.until_ms > now_ms]
-        return [each for each in self._orders if any(map(each.concerns, stations))]
+        return [each for each in self._orders if any(name is None or each.concerns(name) for name in stations)]
 
 
 def _meet(one: Order, other: Order) -> bool:

@@ -58,18 +58,23 @@ def check_operators(held: Iterable[tuple[int, ChargingProfile]], evse_id: int, p
 
     `held`: what its station holds, by EVSE. Levels 0 to 2 are free where no own profile is.
     """
-    if is_own(profile):
-        raise RefusedError(
-            f"profile id {profile.id} is reserved for the back end's own profiles",
-            reason="reserved_id",
-            hint=f"ids {FIRST_ID} to {LAST_ID} are taken by grid signal, sites and dispatch: choose a lower one",
-        )
+    check_operators_id(profile.id)
     for own in in_the_way(held, evse_id, profile):
         raise RefusedError(
             f"stack level {own.stack_level} of a {own.charging_profile_purpose} is taken by the back end's own profile"
             f" {own.id}",
             reason="reserved_level",
             hint=f"choose {DISPATCH_LEVEL + 1} or above; the profile then applies instead of the back end's own",
+        )
+
+
+def check_operators_id(profile_id: int) -> None:
+    """Refuse an id of the back end's own profiles. Raises RefusedError (`reserved_id`)."""
+    if FIRST_ID <= profile_id <= LAST_ID:
+        raise RefusedError(
+            f"profile id {profile_id} is reserved for the back end's own profiles",
+            reason="reserved_id",
+            hint=f"ids {FIRST_ID} to {LAST_ID} are taken by grid signal, sites and dispatch: choose a lower one",
         )
 
 

@@ -1,7 +1,7 @@
 """Keeps sites within their limits: rebalances after every change, lowering before it raises (K02)."""
 
-import asyncio
 import contextlib
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -47,34 +47,22 @@ class Balancer:
     async def _run_until_changed(self, stirs: Subscription) -> None:
         """Balance until the sites change. Events within `settle_s` are handled together."""
         config = self._services.config.balancing
-        for station_id in self._services.connections.connected_here():
+        for station_id in self._services.connections.connected():
             await self.prepare(station_id, again=False)
         await self.balance_all()
         while True:
-            try:
-                async with asyncio.timeout(config.interval_s):
-                    event = await anext(stirs)
-            except TimeoutError:
-                await self.balance_all()
-                continue
-            kinds, stations = {event.kind}, {event.station_id or ""}
-            booted = {event.station_id or ""} if event.kind == _BOOTED else set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(config.settle_s):
-                    async for event in stirs:
-                        kinds.add(event.kind)
-                        stations.add(event.station_id or "")
-                        booted |= {event.station_id or ""} if event.kind == _BOOTED else set()
-            if _CHANGED in kinds:
+            events = await stirs.batch(config.settle_s, within_s=config.interval_s)
+            if any(each.kind == _CHANGED for each in events):
                 return
-            for station_id in booted:
+            booted = {each.station_id for each in events if each.kind == _BOOTED}
+            for station_id in self._services.connections.connected() & booted:
                 await self.prepare(station_id)
-            await self.balance_all(stations)
+            await self.balance_all({each.station_id for each in events})
 
-    async def balance_all(self, stations: set[str] | None = None) -> None:
-        """Balance every site of this node, or only those of some stations ("": any)."""
+    async def balance_all(self, stations: Collection[str | None] = ()) -> None:
+        """Balance every site of this node, or only those of some stations (None: any)."""
         for site in await self._services.store.read(charging.all_sites):
-            touched = stations is None or "" in stations or any(place.station_id in stations for place in site.places)
+            touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
             if not self._leads(site):
                 self._overloads.pop(site.id, None)
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
@@ -151,7 +139,7 @@ class Balancer:
         try:
             status = await self._charging.share(place.station_id, place.evse_id, profile)
         except (TimeoutExpired, TransportError):
-            if change.limit > given.get(place.id, 0):  # it may have accepted it: assume so
+            if change.limit > given[place.id]:  # it may have accepted it: assume so
                 save, about = charging.save_profile, (place.station_id, place.evse_id)
                 await self._services.store.run(save, *about, profile, charging.CSO, now_ms)
                 given[place.id] = change.limit

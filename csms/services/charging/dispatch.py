@@ -132,14 +132,10 @@ class Dispatch:
         """Split set-points again when vehicles or stations are lost, for ever."""
         services = self._services
         with services.feed.subscribe(_LOSSES) as losses:
-            async for event in losses:
-                events = [event]
-                with contextlib.suppress(TimeoutError):  # handle events in quick succession together
-                    async with asyncio.timeout(services.config.balancing.settle_s):
-                        async for another in losses:
-                            events.append(another)  # noqa: PERF401 - keep events received before the time-out
+            while True:
+                events = await losses.batch(services.config.balancing.settle_s)
                 await self._forget_restarted(events)
-                stations = {each.station_id or "" for each in events}
+                stations = {each.station_id for each in events}
                 for order in services.orders.touched(stations, services.clock.utc_ms()):
                     await self._carry_out(order, keep_up=False)
 
@@ -162,15 +158,17 @@ class Dispatch:
         """Split a set-point; `keep_up`: send it also to those that have it. The rejected part is split again."""
         services = self._services
         parts = order.parts
-        vehicles = [each for each in await self._vehicles(order.stations) if parts is None or each.id in parts]
+        every = await self._vehicles(order.stations)
+        sharers = Counter(each.station_id for each in every)  # of a permit, also where they keep another set-point
+        vehicles = [each for each in every if parts is None or each.id in parts]
         following = await services.store.read(charging.following, services.clock.utc_ms())
         free = {each.id: each for each in vehicles}
         reported: dict[str, Dispatched] = {}
         unsure = services.orders.unsure
         for _ in range(_ATTEMPTS):
-            ranges, at_sites = await self._within_sites(list(free.values()), parts)
+            ranges, at_sites = await self._within_sites(list(free.values()), sharers, parts)
             if parts is not None:
-                shares = {name: max(-able.most_out_w, min(able.most_w, parts[name])) for name, able in ranges.items()}
+                shares = {name: able.most_w - able.most_out_w for name, able in ranges.items()}  # one of them is 0
             else:
                 shares = self._split(order, ranges, following, free)
             send = [
@@ -250,17 +248,17 @@ class Dispatch:
         ]
 
     async def _within_sites(
-        self, vehicles: Sequence[_Vehicle], parts: Mapping[str, int] | None
+        self, vehicles: Sequence[_Vehicle], sharers: Mapping[str, int], parts: Mapping[str, int] | None
     ) -> tuple[dict[str, PowerRange], set[str]]:
         """Return each vehicle's capability, within the limits of its balanced site, and those that have one.
 
-        `parts`: their plan, which no vehicle exceeds, so that a site is shared by it.
+        `sharers`: how many vehicles each station has. `parts`: their plan, which no vehicle exceeds, so that a site is
+        shared by it.
         """
         services = self._services
-        count = Counter(each.station_id for each in vehicles)
         able, at_sites = {}, set()
         for each in vehicles:
-            most_w, most_out_w = each.needs.most_w, self._out(each, count[each.station_id])
+            most_w, most_out_w = each.needs.most_w, self._out(each, sharers[each.station_id])
             if parts is not None:
                 most_w, most_out_w = min(most_w, max(0, parts[each.id])), min(most_out_w, max(0, -parts[each.id]))
             able[each.id] = PowerRange(most_w=most_w, most_out_w=most_out_w)

@@ -4,7 +4,6 @@ One node at a time does it (`csms.db.queries.leases`). Set-points end by themsel
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -121,14 +120,7 @@ class Fleets:
                     renew_ms = now_ms + config.dispatch_duration_s * 500
                 wait_s = await self._follow_all(refresh=refresh)
                 left_s = (renew_ms - services.clock.utc_ms()) / 1000 / services.clock.scale
-                stirred = False
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, min(wait_s, left_s))):
-                        stirred = await anext(stirs) is not None
-                with contextlib.suppress(TimeoutError):  # handle events in quick succession together
-                    async with asyncio.timeout(config.settle_s if stirred else 0):
-                        async for _ in stirs:
-                            pass
+                await stirs.batch(config.settle_s, within_s=max(0.0, min(wait_s, left_s)))
 
     async def _follow_all(self, *, refresh: bool) -> float:
         """Bring all vehicles onto their plans; return how long (s) these last."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from csms.db.queries import charging, requests, stations
 from csms.db.queries.device_model import external_ids, list_variables
 from csms.domain.charging.charging_plans import Step, add_up, dynamic_share, from_template
-from csms.domain.charging.own_profiles import check_operators, in_the_way, is_former, is_own
+from csms.domain.charging.own_profiles import check_operators, check_operators_id, in_the_way, is_former, is_own
 from csms.domain.charging.prequalification import W_PER_A, export_of, export_of_values
 from csms.domain.charging.v2x import problems
 from csms.ocpp.base import Services
@@ -20,7 +20,9 @@ from csms.services.stations.requests import UNANSWERED, Asked, ask, call, failur
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.observe import Scalar
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
 from v2g.ocpp.messages.smart_charging import (
     ChargingProfileCriterion,
     ChargingScheduleUpdate,
@@ -119,9 +121,7 @@ class SmartCharging:
             raise RefusedError(f"the station reserves id {profile.id} for external constraints", reason="reserved_id")
         for problem in problems(profile):
             raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
-        if services.permits.concerns(station_id) and (export_w := export_of(profile)):
-            evses = await services.store.read(stations.count_evses, station_id)
-            services.permits.check(station_id, evse_id, export_w, evses=evses)
+        await self._check_export(station_id, evse_id, profile)
         if services.connections.version(station_id) == "2.0.1":
             profile = without_21(profile)
         request = SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
@@ -135,9 +135,35 @@ class SmartCharging:
         self, station_id: str, evse_id: int, profile: ChargingProfile
     ) -> SetChargingProfileResponse:
         """Set an operator's profile. Raises RefusedError as `set_profile`, and for the places of own profiles."""
+        await self._check_operators(station_id, evse_id, profile)
+        return await self.set_profile(station_id, evse_id, profile)
+
+    async def check_command(self, station_id: str, request: Message) -> None:
+        """Refuse an operator's command that would replace an own profile, or feed back more than is permitted.
+
+        Raises RefusedError: `reserved_id`, `reserved_level`, `not_prequalified`.
+        """
+        match request:
+            case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
+                await self._check_operators(station_id, evse_id, profile)
+                await self._check_export(station_id, evse_id, profile)
+            case RequestStartTransactionRequest(evse_id=evse, charging_profile=ChargingProfile() as profile):
+                check_operators_id(profile.id)
+                await self._check_export(station_id, evse or 0, profile)
+            case UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values):
+                check_operators_id(profile_id)
+                await self._check_dynamic(station_id, profile_id, values)
+
+    async def _check_operators(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
         held = await self._services.store.read(charging.profiles, station_id)
         check_operators([(at_evse, each) for at_evse, _, each in held], evse_id, profile)
-        return await self.set_profile(station_id, evse_id, profile)
+
+    async def _check_export(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
+        """Reject a profile that feeds back more than prequalification permits. Raises RefusedError."""
+        services = self._services
+        if services.permits.concerns(station_id) and (export_w := export_of(profile)):
+            evses = await services.store.read(stations.count_evses, station_id)
+            services.permits.check(station_id, evse_id, export_w, evses=evses)
 
     async def _check_place(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
         """Raise RefusedError (`place_taken`) where a station holds a profile of others in the place of an own one."""
@@ -304,14 +330,15 @@ class SmartCharging:
         """Change the values of a dynamic profile, sent at once (K28); pulls return the same."""
         services = self._services
         now_ms = services.clock.utc_ms()
-        if services.permits.concerns(station_id) and export_of_values(values) > 0:
-            await self._check_dynamic(station_id, profile_id, values)
+        await self._check_dynamic(station_id, profile_id, values)
         await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile_id, values, now_ms))
         request = UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
         return await call(services, station_id, request, UpdateDynamicScheduleResponse)
 
     async def _check_dynamic(self, station_id: str, profile_id: int, values: ChargingScheduleUpdate) -> None:
         """Reject values that feed back more than prequalification permits. Raises RefusedError."""
+        if not self._services.permits.concerns(station_id) or export_of_values(values) <= 0:
+            return
         read = self._services.store.read
         held = {each.id: (evse_id, each) for evse_id, _, each in await read(charging.profiles, station_id)}
         evse_id, profile = held.get(profile_id, (0, None))

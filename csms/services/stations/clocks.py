@@ -1,7 +1,5 @@
 """Keeps stations' clocks at their sites' local time, used for prices and profiles (ClockCtrlr)."""
 
-import asyncio
-import contextlib
 from collections.abc import Collection
 from typing import Final
 
@@ -32,17 +30,10 @@ class ClockKeeper:
         with services.feed.subscribe({_BOOTED, _CHANGED}) as news:
             await self.set_all(services.connections.connected_here())
             while True:
-                stations: set[str] | None = None
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_DAY_S):
-                        event = await anext(news)
-                    stations = set()
-                    async with asyncio.timeout(services.config.balancing.settle_s):
-                        while True:  # handle events in quick succession together
-                            stations = _with(stations, event.kind, event.station_id)
-                            event = await anext(news)
+                events = await news.batch(services.config.balancing.settle_s, within_s=_DAY_S)
                 here = services.connections.connected_here()
-                await self.set_all(here if stations is None else here & stations)
+                booted = all(each.kind == _BOOTED for each in events) and {each.station_id for each in events}
+                await self.set_all(here & booted if booted else here)
 
     async def set_all(self, stations: Collection[str]) -> None:
         """Set the clocks of some stations, as far as configured and necessary."""
@@ -93,10 +84,3 @@ class ClockKeeper:
 
     def _report(self, name: str, station_id: str, **data: Scalar) -> None:
         self._services.report("ocpp", name, station_id, data)
-
-
-def _with(stations: set[str] | None, kind: str, station_id: str | None) -> set[str] | None:
-    """Return the stations to check; None: all of them, since a site has changed."""
-    if stations is None or kind == _CHANGED:
-        return None
-    return stations | {station_id or ""}

@@ -1,14 +1,19 @@
 """Commands: every action, the station's own answer, and what is said when there is none."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
 
+from csms.db.queries import charging
+from csms.domain.charging.own_profiles import SITE_PROFILE
 from csms.domain.security.access import Role
 from csms.domain.stations.commands import COMMANDS
 from tests.certification.scripted import Refused
 from tests.csms.api.support import ApiClient
+from v2g import typed_json
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.routes import DECLARED, known, request_type
 
 
@@ -127,3 +132,61 @@ async def test_each_action_takes_the_permission_of_its_own_route(ask: ApiClient)
     assert (
         await ask("POST", f"{here}/commands/SetVariables", {"setVariableData": password}, role=installer)
     ).status == 200
+
+
+def profile(profile_id: int, *, level: int = 0, limit: float = 11_000.0, purpose: str = "TxProfile") -> dict[str, Any]:
+    """Return a charging profile; with a negative limit it feeds back."""
+    power = {"limit": limit} if limit >= 0 else {"limit": 0.0, "setpoint": limit, "operationMode": "CentralSetpoint"}
+    schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, **power}]}
+    return {
+        "id": profile_id,
+        "stackLevel": level,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": [schedule],
+    }
+
+
+@pytest.mark.parametrize("profile_id", [1_000_000_000, 1_000_999_999])
+async def test_a_command_takes_no_id_of_the_back_ends_own_profiles(ask: ApiClient, profile_id: int) -> None:
+    station = await ask.backend.booted(version="2.1")
+    here = f"/stations/{station.id}"
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    for method, path, body in (
+        ("POST", "commands/SetChargingProfile", {"evseId": 1, "chargingProfile": profile(profile_id)}),
+        (
+            "POST",
+            "commands/RequestStartTransaction",
+            {"idToken": token, "remoteStartId": 1, "evseId": 1, "chargingProfile": profile(profile_id)},
+        ),
+        (
+            "POST",
+            "commands/UpdateDynamicSchedule",
+            {"chargingProfileId": profile_id, "scheduleUpdate": {"limit": 99_000.0}},
+        ),
+        ("PUT", f"charging-profiles/{profile_id}/schedule", {"limit": 99_000.0}),
+    ):
+        answer = await ask(method, f"{here}/{path}", body)
+        assert (answer.status, answer.json["code"]) == (409, "reserved_id"), path
+    for action in ("SetChargingProfile", "RequestStartTransaction", "UpdateDynamicSchedule"):
+        assert station.payloads(action) == []
+    station.answers["SetChargingProfile"] = {"status": "Rejected"}
+    for other in (999_999_999, 1_001_000_000):
+        body = {"evseId": 1, "chargingProfile": profile(other)}
+        assert (await ask("POST", f"{here}/commands/SetChargingProfile", body)).status == 200
+
+
+async def test_a_command_takes_no_place_of_an_own_profile_and_feeds_back_only_what_is_permitted(ask: ApiClient) -> None:
+    station = await ask.backend.booted(version="2.1")
+    services = ask.backend.services
+    own = typed_json.convert(profile(SITE_PROFILE, purpose="ChargingStationMaxProfile"), ChargingProfile)
+    await services.store.run(charging.save_profile, station.id, 0, own, charging.CSO, 0)
+    path = f"/stations/{station.id}/commands/SetChargingProfile"
+    taken = {"evseId": 0, "chargingProfile": profile(5, purpose="ChargingStationMaxProfile")}
+    assert (await ask("POST", path, taken)).json["code"] == "reserved_level"
+    record = {"evse_id": 0, "operator": "DSO", "valid_from_ms": 0, "valid_until_ms": 253_402_300_799_999, "most_export_w": 5_000}
+    assert (await ask("PUT", f"/stations/{station.id}/prequalifications/VDE-1", record)).status == 200
+    station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    for limit, status in ((-5_000.0, 200), (-5_001.0, 409)):
+        answer = await ask("POST", path, {"evseId": 1, "chargingProfile": profile(6, limit=limit)})
+        assert (answer.status, answer.json.get("code", "")) == (status, "" if status == 200 else "not_prequalified")

@@ -1,9 +1,10 @@
 """Sites with stations that refuse, fail, do not answer or drop out: the others make room, the rest is an alarm."""
 
 import asyncio
+import contextlib
 import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from csms.config import Balancing as BalancingConfig
 from csms.config import StationEntry
 from csms.db.queries import charging, device_model
 from csms.domain.charging.balancing import Node
-from csms.domain.charging.own_profiles import SHARE_PROFILE
+from csms.domain.charging.charging_plans import milliampere
+from csms.domain.charging.own_profiles import SHARE_PROFILE, WAITING_PROFILE
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.balancing import Balancer
-from tests.certification.backend import Backend
+from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
 from tests.certification.scripted import Payload, Refused, ScriptedStation
@@ -101,7 +104,7 @@ class Yard:
 
     def alarm_a(self) -> float:
         """What the metric says."""
-        found = re.search(rb'v2g_site_overload_amperes\{site="yard"\} (\S+)', self.csms.services.metrics.text({}))
+        found = re.search(rb'v2g_site_overload_amperes\{site="yard"\} (\S+)', self.csms.services.metrics.text())
         return float(found[1]) if found else 0.0
 
 
@@ -231,3 +234,192 @@ async def test_a_station_cannot_pull_a_limit_that_it_refused(csms: Backend) -> N
         await balancer.balance_all()
         pulled = await first.call("PullDynamicScheduleUpdate", {"chargingProfileId": SHARE_PROFILE + 1})
         assert pulled["scheduleUpdate"] == {"limit": 20.0}
+
+
+# -- when it balances, and which sites
+
+EVENTS = (
+    "boot_accepted", "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "priority_charging",
+    "station_connected", "station_disconnected", "transaction_closed", "transaction_ended", "transaction_started",
+    "transaction_updated",
+)  # fmt: skip
+
+
+def pair(main_ma: int, **changes: Any) -> Site:
+    """Two stations on one fuse."""
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:2])
+    node = Node(id="main", limits=(main_ma,) * 3)
+    return Site(**{"id": "yard", "nodes": (node,), "places": places, **changes})
+
+
+async def fuse(csms: Backend, main_ma: int, **changes: Any) -> None:
+    """Change the site without an event."""
+    await csms.services.store.run(charging.save_site, pair(main_ma, **changes), 0)
+
+
+async def charging_pair(csms: Backend, main_ma: int = 40_000) -> Yard:
+    """Two vehicles that charge, without shares yet."""
+    found = Yard(csms)
+    await fuse(csms, main_ma)
+    for name in NAMES[:2]:
+        await Charging(csms, await found.connect(name)).started()
+    return found
+
+
+async def waiting(csms: Backend, name: str) -> int | None:
+    """The limit (mA) that a station is known to hold for transactions without a share."""
+    held = await csms.services.store.read(charging.profile, name, WAITING_PROFILE)
+    return None if held is None else milliampere(held)
+
+
+@contextlib.asynccontextmanager
+async def balancing(csms: Backend) -> AsyncIterator[None]:
+    work = asyncio.create_task(Balancer(csms.services).run())
+    try:
+        yield
+    finally:
+        assert not work.done(), work.exception()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not what():
+            await asyncio.sleep(0.001)
+
+
+async def test_it_balances_after_every_event_that_may_change_a_share(backend: Start) -> None:  # noqa: F811
+    stations = tuple(StationEntry(id=name) for name in NAMES)
+    config = BalancingConfig(settle_s=0.001, interval_s=3600)
+    async with backend(tokens=TOKENS, stations=stations, balancing=config) as csms, balancing(csms):
+        found = Yard(csms)
+        for name in NAMES[:2]:
+            await Charging(csms, await found.connect(name)).started()
+        await fuse(csms, 40_000, waiting_ma=1_000)
+        assert found.drawn == dict.fromkeys(NAMES, MOST_MA), "there was no site"
+        csms.services.feed.publish("site_changed", None, {})
+        await until(lambda: [found.drawn[name] for name in NAMES[:2]] == [20_000] * 2)
+        assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000] * 2
+        for number, kind in enumerate(EVENTS, 1):
+            await fuse(csms, 40_000 - 2_000 * number)
+            csms.services.feed.publish(kind, NAMES[1], {})
+            await until(lambda number=number: found.drawn[NAMES[0]] == 20_000 - 1_000 * number)
+        await fuse(csms, 60_000, waiting_ma=2_000)
+        await found.stations[NAMES[1]].call("BootNotification", BOOT)
+        await until(lambda: found.drawn[NAMES[0]] == 30_000)
+        assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000, 2_000], "only one has restarted"
+
+
+async def test_it_balances_at_intervals_without_an_event(backend: Start) -> None:  # noqa: F811
+    stations = tuple(StationEntry(id=name) for name in NAMES)
+    config = BalancingConfig(settle_s=0.001, interval_s=0.01)
+    async with backend(tokens=TOKENS, stations=stations, balancing=config) as csms:
+        found = await charging_pair(csms)
+        async with balancing(csms):
+            await until(lambda: found.drawn[NAMES[0]] == 20_000)
+            await fuse(csms, 30_000)
+            await until(lambda: found.drawn[NAMES[0]] == 15_000)
+
+
+@pytest.mark.parametrize(
+    ("stations", "balanced"), [((), True), ((None,), True), (NAMES[1:3], True), (NAMES[2:], False), (NAMES[:1], True)]
+)
+async def test_only_sites_of_the_stations_concerned_are_balanced(
+    csms: Backend, stations: tuple[str | None, ...], balanced: bool
+) -> None:
+    found = await charging_pair(csms)
+    await Balancer(csms.services).balance_all(stations)
+    assert (found.drawn[NAMES[0]] == 20_000) is balanced
+
+
+async def test_the_node_of_the_first_connected_station_balances(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another node holds a connection of the site. It reports the overload, too."""
+    found, balancer = await charging_pair(csms), Balancer(csms.services)
+    found.behaviour |= dict.fromkeys(NAMES, "rejects")
+    await balancer.balance_all()
+    assert found.alarm_a() == 24
+    monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[1:2]))
+    asked = len(found.stations[NAMES[1]].calls)
+    await balancer.balance_all()
+    await balancer.prepare(NAMES[1])
+    assert (found.alarm_a(), len(found.stations[NAMES[1]].calls)) == (0, asked)
+    monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[:1]))
+    await balancer.balance_all()
+    assert (found.alarm_a(), len(csms.events.named("site_overloaded"))) == (24, 2)
+    await found.stations[NAMES[0]].disconnect()
+    await until(lambda: not found.connected(NAMES[0]))
+    monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[1:2]))
+    asked = len(found.stations[NAMES[1]].calls)
+    await balancer.balance_all()
+    assert len(found.stations[NAMES[1]].calls) > asked, "it is the first now"
+
+
+async def test_the_default_limit_is_sent_once_and_again_when_it_changes(csms: Backend) -> None:
+    found, balancer = Yard(csms), Balancer(csms.services)
+    for name in NAMES[:3]:
+        await found.connect(name)
+
+    def sent(name: str) -> int:
+        return len(found.stations[name].payloads("SetChargingProfile"))
+
+    await fuse(csms, 40_000, waiting_ma=1_234)
+    for name in NAMES[:3]:
+        await balancer.prepare(name, again=False)
+        await balancer.prepare(name, again=False)
+    assert [sent(name) for name in NAMES[:3]] == [1, 1, 0], "the third is on no site"
+    assert await waiting(csms, NAMES[0]) == 1_200
+    await balancer.prepare(NAMES[0])
+    assert sent(NAMES[0]) == 2, "it has restarted"
+    await fuse(csms, 40_000, waiting_ma=1_300)
+    await balancer.prepare(NAMES[0], again=False)
+    assert (sent(NAMES[0]), await waiting(csms, NAMES[0])) == (3, 1_300)
+    for behaviour in ("rejects", "fails"):
+        found.behaviour[NAMES[0]] = "obeys"
+        await balancer.prepare(NAMES[0])
+        found.behaviour[NAMES[0]] = behaviour
+        await balancer.prepare(NAMES[0])
+        assert await waiting(csms, NAMES[0]) is None, "its transactions may draw all that they can"
+    assert await waiting(csms, NAMES[1]) == 1_200
+
+
+async def test_a_raise_whose_answer_is_lost_counts_and_a_reduction_does_not(backend: Start) -> None:  # noqa: F811
+    stations = tuple(StationEntry(id=name) for name in NAMES)
+    async with backend(tokens=TOKENS, stations=stations, ocpp={"call_timeout_s": 0.05}) as csms:
+        found, balancer = await charging_pair(csms, 20_000), Balancer(csms.services)
+        await balancer.balance_all()
+        (site,) = await csms.services.store.read(charging.all_sites)
+        place = site.places[0].id
+        found.behaviour[NAMES[0]] = "ignores"
+        bigger, smaller = pair(30_000), pair(12_000)
+        assert (await balancer.balance(bigger))[place] == 15_000
+        assert (await balancer.balance(bigger))[place] == 15_000, "it is stored"
+        assert (await balancer.balance(smaller))[place] == 15_000
+        assert found.drawn[NAMES[1]] == 0, "12 A are below what the first may draw"
+        assert found.alarm_a() == 3
+        found.behaviour[NAMES[0]] = "obeys"
+        assert (await balancer.balance(smaller))[place] == 6_000
+
+
+async def test_stations_of_other_nodes_get_the_default_limit_of_a_new_site(
+    csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await charging_pair(csms)
+    await fuse(csms, 40_000, waiting_ma=1_000)
+    monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[:1]))
+    async with balancing(csms):
+        await until(lambda: len(csms.events.named("share")) == 2)
+        assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000] * 2
+
+
+async def test_what_is_sent_is_reported_with_the_answer(csms: Backend) -> None:
+    found = await charging_pair(csms)
+    found.behaviour[NAMES[1]] = "rejects"
+    await Balancer(csms.services).balance_all()
+    reported = [each.data for each in csms.events.named("share")]
+    assert sorted(reported, key=lambda each: (str(each["station"]), -int(str(each["limit_ma"])))) == [
+        {"station": NAMES[0], "evse": 1, "limit_ma": 20_000, "status": "Accepted"},
+        {"station": NAMES[0], "evse": 1, "limit_ma": 8_000, "status": "Accepted"},
+        {"station": NAMES[1], "evse": 1, "limit_ma": 20_000, "status": "Rejected"},
+    ]
+    assert {each.stage for each in csms.events.named("share")} == {"ocpp"}

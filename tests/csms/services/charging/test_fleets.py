@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from csms.config import Balancing, StationEntry, TokenEntry
 from csms.db.queries import fleets as rows
-from csms.db.queries import prequalifications
+from csms.db.queries import leases, prequalifications
 from csms.domain.charging.fleets import Fleet, Peak, describe_call
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.domain.charging.prequalification import Prequalification
@@ -20,6 +20,7 @@ from tests.certification.backend import Backend
 from tests.certification.charging import VALID, Charging
 from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixture
 from tests.csms.support import grid_signal
+from v2g.energy.dispatch.flexibility import capabilities
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import RefusedError
 
@@ -250,3 +251,71 @@ async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Bac
     assert ended["asked_wh"] == 500, "for the third of its time that it was in force"
     csms.clock.advance(1000)
     assert (await fleets.plan(FLEET)).call is None
+
+
+async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms: Backend) -> None:
+    """Up is less power drawn: 11 kW stop, and 8 kW come back; down there is no more than 11 kW."""
+    await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
+    fleets = Fleets(csms.services)
+    found = await fleets.plan(FLEET)
+    now = capabilities(found.problem, found.plan, headroom=FLEET.headroom)[0]
+    for power_w in (now.up_w + 1, -now.down_w - 1):
+        with pytest.raises(
+            RefusedError, match=f"fleet depot can go {now.up_w} W up and {now.down_w} W down"
+        ) as refused:
+            await fleets.call(FLEET, power_w, 900)
+        assert refused.value.reason == "beyond_range"
+    assert csms.events.named("fleet_called") == []
+    (given,) = await fleets.call(FLEET, now.up_w, 900)
+    assert given.setpoint_w == found.plan.vehicles[0].power_w[0] - now.up_w
+    (called,) = csms.events.named("fleet_called")
+    assert (called.stage, called.data) == ("ocpp", {"fleet": "depot", "power_w": now.up_w, "duration_s": 900})
+    call = (await fleets.plan(FLEET)).call
+    assert call is not None
+    assert (call.from_ms, call.until_ms) == (csms.clock.utc_ms(), csms.clock.utc_ms() + 900_000)
+
+
+async def test_only_connected_stations_of_2_1_in_the_fleet_are_planned(csms: Backend) -> None:
+    first, second = await vehicle(csms, "CS-V2G-0001"), await vehicle(csms, "CS-V2G-0002")
+    await Charging(csms, await csms.booted("CS-V2G-0003")).started()
+    await offer(csms, (100_000, 50_000))
+    fleets = Fleets(csms.services)
+
+    async def planned(fleet: Fleet) -> list[str]:
+        return [each.id.partition("/")[0] for each in (await fleets.plan(fleet)).problem.vehicles]
+
+    assert await planned(FLEET) == [first.station.id, second.station.id]
+    assert await planned(Fleet(id="one", stations=("CS-V2G-0002",))) == [second.station.id]
+    await second.station.disconnect()
+    await until(lambda: second.station.id not in csms.services.connections.connected())
+    assert await planned(FLEET) == [first.station.id]
+
+
+async def test_one_node_at_a_time_follows_the_plan(csms: Backend) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    await offer(csms, (100_000, 50_000))
+    now_ms = csms.clock.utc_ms()
+    assert await csms.services.store.run(leases.take, "fleets", "another node", now_ms, now_ms + 100_000)
+    async with followed(csms):
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await asyncio.sleep(0.1)
+        assert not setpoints(charge)
+        csms.clock.advance(101)
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await until(lambda: setpoints(charge))
+
+
+async def test_a_plan_that_can_be_made_again_is_missed_again(csms: Backend) -> None:
+    charge = await vehicle(csms, "CS-V2G-0001")
+    async with followed(csms):
+        await until(lambda: csms.events.named("fleet_not_planned"))
+        (missed,) = csms.events.named("fleet_not_planned")
+        assert (missed.stage, missed.data["fleet"]) == ("ocpp", "depot")
+        await offer(csms, (100_000, 50_000), valid_until_ms=csms.clock.utc_ms() + HOUR)
+        csms.services.feed.publish("grid_signal", None, {})
+        await until(lambda: setpoints(charge))
+        csms.clock.advance(2 * 86_400)
+        csms.services.feed.publish(FLEET_CHANGED, None, {})
+        await until(lambda: len(csms.events.named("fleet_not_planned")) == 2)

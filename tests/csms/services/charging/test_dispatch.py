@@ -1,0 +1,377 @@
+"""Who gets which set-point, and until when: permits, refusals, restarts and lost answers (Q)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.config import Balancing, StationEntry, TokenEntry
+from csms.db.queries import charging, prequalifications
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.fleets import vehicle_id
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE
+from csms.domain.charging.prequalification import Prequalification
+from csms.domain.charging.sites import Place, Site
+from csms.services.charging.dispatch import Dispatch
+from tests.certification.backend import BOOT, Backend
+from tests.certification.charging import VALID, Charging
+from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.scripted import Payload, Refused, ScriptedStation
+from v2g.errors import RefusedError
+from v2g.ocpp.times import format_time
+
+ACCEPTED = {"status": "Accepted"}
+TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
+NAMES = [f"CS-V2G-000{n}" for n in range(1, 6)]
+DURATION_S = 300
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
+    stations = tuple(StationEntry(id=name) for name in NAMES)
+    balancing = Balancing(settle_s=0.005, dispatch_duration_s=DURATION_S)
+    async with backend(tokens=TOKENS, stations=stations, balancing=balancing, ocpp={"call_timeout_s": 0.1}) as running:
+        yield running
+
+
+async def booted(csms: Backend, name: str = NAMES[0], version: Any = "2.1") -> ScriptedStation:
+    station = await csms.booted(name, version)
+    station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule", "ClearChargingProfile"), ACCEPTED)
+    return station
+
+
+async def vehicle(csms: Backend, station: ScriptedStation, evse_id: int = 1, requested: str = "DC_BPT") -> Charging:
+    """A vehicle of 11 kW in and 8 kW out."""
+    charge = Charging(csms, station, evse_id=evse_id)
+    await charge.authorized()
+    await charge.plugged()
+    able = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
+    needs = {"requestedEnergyTransfer": requested, "controlMode": "DynamicControl", "v2xChargingParameters": able}
+    await station.call("NotifyEVChargingNeeds", {"evseId": evse_id, "chargingNeeds": needs})
+    return charge
+
+
+async def vehicles(csms: Backend, count: int) -> list[Charging]:
+    return [await vehicle(csms, await booted(csms, name)) for name in NAMES[:count]]
+
+
+def profiles(station: ScriptedStation) -> list[Payload]:
+    found = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
+    return [each for each in found if each["id"] > DISPATCH_PROFILE]
+
+
+def setpoint(found: Payload) -> float:
+    return float(found["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"])
+
+
+def commanded(station: ScriptedStation) -> list[float]:
+    """Every set-point that a station received, in order."""
+    found = []
+    for action, payload in station.calls:
+        if action == "UpdateDynamicSchedule":
+            found.append(float(payload["scheduleUpdate"]["setpoint"]))
+        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] > DISPATCH_PROFILE:
+            found.append(setpoint(payload["chargingProfile"]))
+    return found
+
+
+async def permit(csms: Backend, most_w: int, *, evse_id: int = 0, until_ms: int = 2**42, begin_ms: int = 0) -> None:
+    record = Prequalification(
+        station_id=NAMES[0], certificate=f"A{evse_id}", evse_id=evse_id, operator="DSO", valid_from_ms=begin_ms,
+        valid_until_ms=until_ms, most_export_w=most_w,
+    )  # fmt: skip
+    await csms.services.store.run(prequalifications.put, record)
+    await csms.services.permits.load()
+
+
+async def following(csms: Backend) -> dict[tuple[str, str], int]:
+    return await csms.services.store.read(charging.following, csms.clock.utc_ms())
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not what():
+            await asyncio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def running(csms: Backend) -> AsyncIterator[None]:
+    work = asyncio.create_task(Dispatch(csms.services).run())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        assert not work.done(), work.exception()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+# -- permits
+
+
+async def two_vehicles(csms: Backend) -> tuple[ScriptedStation, list[Charging]]:
+    """Two at one station, whose permit they share."""
+    station = await booted(csms)
+    return station, [await vehicle(csms, station, evse_id) for evse_id in (1, 2)]
+
+
+async def test_a_station_s_permit_is_shared_evenly_and_an_evse_s_is_its_own(csms: Backend) -> None:
+    await two_vehicles(csms)
+    await permit(csms, 7_001)
+    results = await Dispatch(csms.services).set_point(-12_000)
+    assert [each.setpoint_w for each in results] == [-3_500, -3_500]
+    await permit(csms, 2_000, evse_id=2)
+    results = await Dispatch(csms.services).set_point(-12_000)
+    assert [each.setpoint_w for each in results] == [-3_500, -2_000]
+
+
+async def test_what_one_gives_that_refused_less_stays_out_of_the_other_s_permit(csms: Backend) -> None:
+    station, charges = await two_vehicles(csms)
+    await permit(csms, 6_000)
+    await Dispatch(csms.services).set_point(-6_000)
+
+    def answer(request: Payload) -> Payload:
+        return {
+            "status": "Rejected" if (request.get("evseId") or request["chargingProfileId"] % 10) == 2 else "Accepted"
+        }
+
+    station.answers |= {"UpdateDynamicSchedule": answer, "SetChargingProfile": answer}
+    await Dispatch(csms.services).set_point(-12_000)
+    assert sum((await following(csms)).values()) == -6_000
+    csms.clock.advance(1)
+    names = [vehicle_id(NAMES[0], each.id) for each in charges]
+    await Dispatch(csms.services).follow({names[0]: -8_000}, keep_up=True)
+    assert sum((await following(csms)).values()) == -6_000, "the other's set-point is still in force"
+
+
+async def test_a_refusal_to_discharge_is_reported(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    await permit(csms, 5_000, begin_ms=2**42)
+    (results,) = await Dispatch(csms.services).set_point(-5_000)
+    assert (results.setpoint_w, results.status) == (0, "Accepted")
+    assert results.refusal
+    assert (results.station_id, results.evse_id, results.transaction_id) == (NAMES[0], 1, charge.id)
+    (event,) = csms.events.named("dispatched")
+    assert (event.stage, event.data) == (
+        "ocpp",
+        {"station": NAMES[0], "evse": 1, "setpoint_w": 0, "status": "Accepted", "refusal": results.refusal},
+    )
+
+
+async def test_a_refused_set_point_is_reported_with_its_reason(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    charge.station.answers["SetChargingProfile"] = Refused("InternalError", "x" * 250)
+    (results,) = await Dispatch(csms.services).set_point(-5_000)
+    assert len(results.status) > 200
+    (event,) = csms.events.named("dispatched")
+    assert event.data == {"station": NAMES[0], "evse": 1, "setpoint_w": -5_000, "status": results.status[:200]}
+
+
+# -- how long
+
+
+@pytest.mark.parametrize(
+    ("end_ms", "duration_s"),
+    [(None, 300), (120_000, 120), (119_001, 120), (300_001, 300), (1, 1), (-5_000, 1)],
+)
+async def test_a_set_point_ends_by_itself(csms: Backend, end_ms: int | None, duration_s: int) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    now_ms = csms.clock.utc_ms()
+    await Dispatch(csms.services).set_point(-5_000, until_ms=None if end_ms is None else now_ms + end_ms)
+    (profile,) = profiles(charge.station)
+    assert profile["chargingSchedule"][0]["duration"] == duration_s
+
+
+@pytest.mark.parametrize(("setpoint_w", "duration_s"), [(-5_000, 40), (5_000, 300), (0, 300)])
+async def test_a_permit_ends_only_discharge(csms: Backend, setpoint_w: int, duration_s: int) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    await permit(csms, 6_000, until_ms=csms.clock.utc_ms() + 40_000)
+    await Dispatch(csms.services).set_point(setpoint_w)
+    (profile,) = profiles(charge.station)
+    assert profile["chargingSchedule"][0]["duration"] == duration_s
+
+
+async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    dispatch, station = Dispatch(csms.services), charge.station
+    counts = []
+    for more in ({}, {}, {"frequency": True}, {"frequency": True}, {}, {"until_ms": csms.clock.utc_ms() + 9_000}):
+        await dispatch.set_point(-5_000, **more)  # type: ignore[arg-type]
+        counts.append((len(profiles(station)), len(station.payloads("UpdateDynamicSchedule"))))
+    assert counts == [(1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (4, 2)]
+    await charge.unplugged()
+    other = await vehicle(csms, station)
+    await dispatch.set_point(-5_000)
+    assert profiles(station)[-1]["transactionId"] == other.id
+
+
+# -- whose
+
+
+async def test_only_connected_stations_of_2_1_with_needs_take_part(csms: Backend) -> None:
+    first, second, third = await vehicles(csms, 3)
+    old = Charging(csms, await booted(csms, NAMES[3], "2.0.1"))
+    await old.started()
+    await Charging(csms, await booted(csms, NAMES[4])).started()
+    await third.station.disconnect()
+    await until(lambda: third.station.id not in csms.services.connections.connected())
+    dispatch = Dispatch(csms.services)
+    assert [each.station_id for each in await dispatch.set_point(-6_000)] == NAMES[:2]
+    (results,) = await dispatch.set_point(-2_000, [NAMES[1]])
+    assert (results.station_id, results.setpoint_w) == (NAMES[1], -2_000), "what the first follows is not of this one"
+    assert commanded(first.station) == [-3_000]
+    assert commanded(second.station) == [-3_000, -2_000]
+
+
+async def test_a_plan_is_for_its_vehicles_and_within_what_they_can(csms: Backend) -> None:
+    charges = await vehicles(csms, 3)
+    names = [vehicle_id(each.station.id, each.id) for each in charges]
+    dispatch = Dispatch(csms.services)
+    results = await dispatch.follow({names[0]: 20_000, names[1]: -20_000}, keep_up=True)
+    assert [(each.station_id, each.setpoint_w) for each in results] == [(NAMES[0], 11_000), (NAMES[1], -8_000)]
+    assert await dispatch.follow({names[0]: 20_000, names[1]: -20_000}, keep_up=False) == []
+    results = await dispatch.follow({names[0]: 20_000, names[1]: -1_000}, keep_up=False)
+    assert [(each.station_id, each.setpoint_w) for each in results] == [(NAMES[1], -1_000)]
+    assert commanded(charges[2].station) == []
+
+
+async def test_what_is_refused_is_split_over_the_others_three_times_at_most(csms: Backend) -> None:
+    charges = await vehicles(csms, 5)
+    refusals = dict.fromkeys(NAMES, 0)
+
+    def refuse(name: str, most_w: float) -> Callable[[Payload], Payload]:
+        def answer(request: Payload) -> Payload:
+            refused = setpoint(request["chargingProfile"]) > most_w
+            refusals[name] += refused
+            return {"status": "Rejected" if refused else "Accepted"}
+
+        return answer
+
+    for charge, most_w in zip(charges, (1_999, 2_499, 2_665, 4_999, 9_999), strict=True):
+        charge.station.answers |= {
+            "SetChargingProfile": refuse(charge.station.id, most_w),
+            "UpdateDynamicSchedule": {"status": "Rejected"},
+        }
+    results = await Dispatch(csms.services).set_point(10_000)
+    assert list(refusals.values()) == [1, 1, 1, 0, 0]
+    assert [(each.setpoint_w, each.status) for each in results] == [
+        (2_000, "Rejected"), (2_500, "Rejected"), (2_666, "Rejected"), (2_667, "Accepted"), (2_667, "Accepted")
+    ]  # fmt: skip
+
+
+async def test_nothing_rises_at_a_site_before_the_others_have_been_lowered(csms: Backend) -> None:
+    charges = await vehicles(csms, 3)
+    names = [vehicle_id(each.station.id, each.id) for each in charges]
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=32_000, least_ma=0) for name in NAMES[:2])
+    site = Site(id="yard", nodes=(Node(id="main", limits=(16_000,) * 3),), places=places)
+    await csms.services.store.run(charging.save_site, site, 0)
+    dispatch = Dispatch(csms.services)
+    await dispatch.follow({names[0]: 11_000, names[1]: 0, names[2]: 0}, keep_up=True)
+    order: list[str] = []
+    for charge in charges:
+        name = charge.station.id
+        charge.station.answers["UpdateDynamicSchedule"] = lambda _, name=name: order.append(name) or ACCEPTED
+    results = await dispatch.follow({names[0]: 1_000, names[1]: 10_000, names[2]: 5_000}, keep_up=True)
+    assert [each.setpoint_w for each in results] == [1_000, 10_000, 5_000]
+    assert order.index(NAMES[0]) < order.index(NAMES[1])
+    assert order[-1] == NAMES[1], "the third is at no site"
+    charges[1].station.answers |= dict.fromkeys(
+        ("UpdateDynamicSchedule", "SetChargingProfile"), Refused("InternalError")
+    )
+    before = len(commanded(charges[0].station))
+    results = await dispatch.follow({names[0]: 9_000, names[1]: 2_000, names[2]: 5_000}, keep_up=True)
+    assert max(commanded(charges[0].station)[before:]) <= 1_040, "11.04 kW less the 10 kW that were not lowered"
+
+
+# -- restarts and losses
+
+
+@pytest.mark.parametrize(("reason", "again"), [("PowerUp", True), ("Triggered", False)])
+async def test_a_station_that_has_restarted_gets_its_profile_again(csms: Backend, reason: str, again: bool) -> None:
+    first, second = await vehicles(csms, 2)
+    async with running(csms):
+        await Dispatch(csms.services).set_point(-6_000)
+        await second.station.call("BootNotification", {**BOOT, "reason": reason})
+        await first.station.call("BootNotification", BOOT)
+        await until(lambda: len(profiles(first.station)) == 2)
+        await until(lambda: len(profiles(second.station)) == 1 + again)
+        assert [setpoint(each) for each in profiles(first.station)] == [-3_000, -3_000]
+
+
+async def test_one_that_restarts_at_another_node_is_left_to_it(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await vehicles(csms, 2)
+    await Dispatch(csms.services).set_point(-6_000)
+    monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[:1]))
+    async with running(csms):
+        for charge in (second, first):
+            await charge.station.call("BootNotification", BOOT)
+        await until(lambda: len(profiles(first.station)) == 2)
+    assert len(profiles(second.station)) == 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended", "transaction_resumed"],
+)
+async def test_a_loss_is_made_up_for(csms: Backend, kind: str) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    async with running(csms):
+        await Dispatch(csms.services).set_point(-6_000)
+        await csms.services.store.run(charging.forget_dispatch, NAMES[0])
+        csms.services.feed.publish(kind, NAMES[0], {})
+        await until(lambda: len(profiles(charge.station)) == 2)
+        csms.services.feed.publish(kind, "CS-OTHER", {})
+        csms.clock.advance(DURATION_S + 1)
+        csms.services.feed.publish(kind, NAMES[0], {})
+        await asyncio.sleep(0.02)
+        assert len(profiles(charge.station)) == 2, "the set-point is over"
+
+
+async def test_a_set_point_whose_answer_was_lost_is_repeated_until_it_is_sure(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    dispatch = Dispatch(csms.services)
+    name = vehicle_id(NAMES[0], charge.id)
+    charge.station.answers["SetChargingProfile"] = lambda _: None
+    (results,) = await dispatch.follow({name: -4_000}, keep_up=False)
+    assert results.status != "Accepted"
+    charge.station.answers["SetChargingProfile"] = ACCEPTED
+    for answers in (1, 0):
+        assert len(await dispatch.follow({name: -4_000}, keep_up=False)) == answers
+    assert commanded(charge.station) == [-4_000, -4_000]
+
+
+# -- frequency, and modes
+
+
+async def test_a_frequency_signal_is_for_now_and_modes_are_named(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    charge.station.answers |= dict.fromkeys(("AFRRSignal", "NotifyAllowedEnergyTransfer"), ACCEPTED)
+    dispatch = Dispatch(csms.services)
+    assert await dispatch.afrr(-7, [NAMES[0]]) == {NAMES[0]: "Accepted"}
+    assert charge.station.payloads("AFRRSignal") == [{"timestamp": format_time(csms.clock.utc_ms()), "signal": -7}]
+    with pytest.raises(RefusedError) as refused:
+        await dispatch.allow(NAMES[0], charge.id, [])
+    assert refused.value.reason == "no_mode"
+    assert await dispatch.allow(NAMES[0], charge.id, ["DC"]) == "Accepted"
+
+
+async def test_reports_wait_for_a_set_point(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    stored: list[str] = []
+
+    async def report() -> None:
+        async with csms.services.precedence.report(1_000):
+            stored.append("report")
+
+    def answer(_: Payload) -> Payload:
+        stored.append("answer")
+        return ACCEPTED
+
+    charge.station.answers["SetChargingProfile"] = answer
+    going = asyncio.create_task(Dispatch(csms.services).set_point(-6_000))
+    await asyncio.sleep(0)
+    await asyncio.gather(going, report())
+    assert stored == ["answer", "report"]

@@ -1,0 +1,418 @@
+"""What a station holds is read, set again, cleared and repriced; what is in the way of an own profile is reported."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from csms.config import StationEntry
+from csms.db.queries import charging, device_model, prequalifications, requests
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.charging_plans import Step
+from csms.domain.charging.own_profiles import WAITING_PROFILE
+from csms.domain.charging.prequalification import Prequalification
+from csms.domain.charging.sites import Place, Site
+from csms.services.charging.smart_charging import GONE, SmartCharging
+from tests.certification.backend import Backend
+from tests.certification.charging import TOKENS
+from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.scripted import Payload, Refused, ScriptedStation
+from v2g.errors import RefusedError, TimeoutExpired, V2GError
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingRateUnit,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+)
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
+
+ACCEPTED = {"status": "Accepted"}
+NAME = "CS-V2G-0001"
+OTHER = "CS-V2G-0002"
+SMART_CHARGING = {
+    "component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0, "attribute": "Actual"
+}  # fmt: skip
+
+
+def profile(
+    number: int = 10, level: int = 5, *, unit: ChargingRateUnit = "W", limit: float = 5000.0, **changes: Any
+) -> Any:
+    period = ChargingSchedulePeriod(start_period=0, limit=limit)
+    schedule = ChargingSchedule(
+        id=9, start_schedule="2026-01-01T00:00:00Z", charging_rate_unit=unit, charging_schedule_period=(period,)
+    )
+    return ChargingProfile(**{
+        "id": number, "stack_level": level, "charging_profile_purpose": "TxDefaultProfile",
+        "charging_profile_kind": "Absolute", "charging_schedule": (schedule,), **changes,
+    })  # fmt: skip
+
+
+def own() -> Any:
+    return profile(WAITING_PROFILE, 1)
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
+    async with backend(
+        tokens=TOKENS, stations=(StationEntry(id=NAME), StationEntry(id=OTHER)), ocpp={"call_timeout_s": 0.1}
+    ) as running:
+        yield running
+
+
+async def booted(csms: Backend, name: str = NAME, version: Any = "2.1") -> ScriptedStation:
+    station = await csms.booted(name, version)
+    for action in ("SetChargingProfile", "ClearChargingProfile", "UpdateDynamicSchedule", "UsePriorityCharging"):
+        station.answers[action] = ACCEPTED
+    return station
+
+
+async def store(csms: Backend, *profiles: ChargingProfile, source: str = charging.CSO, name: str = NAME) -> None:
+    for each in profiles:
+        await csms.services.store.run(charging.save_profile, name, 1, each, source, csms.clock.utc_ms())
+
+
+async def held(csms: Backend, name: str = NAME) -> list[int]:
+    return sorted(each.id for _, _, each in await csms.services.store.read(charging.profiles, name))
+
+
+def sent(station: ScriptedStation) -> list[int]:
+    return [each["chargingProfile"]["id"] for each in station.payloads("SetChargingProfile")]
+
+
+def observed(csms: Backend, name: str) -> list[Any]:
+    assert {each.stage for each in csms.events.named(name)} <= {"ocpp"}
+    return [{key: value for key, value in each.data.items() if key != "station"} for each in csms.events.named(name)]
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not what():
+            await asyncio.sleep(0.001)
+
+
+def wire(each: ChargingProfile) -> Payload:
+    found: Payload = msgspec.json.decode(msgspec.json.encode(each))
+    return found
+
+
+def reports(csms: Backend, station: ScriptedStation, *parts: tuple[list[ChargingProfile], bool]) -> list[Any]:
+    """Have a station report its profiles in parts after it has answered; return the tasks."""
+    tasks: list[Any] = []
+
+    async def send(request_id: int) -> None:
+        for profiles, tbc in parts:
+            await station.call(
+                "ReportChargingProfiles",
+                {"requestId": request_id, "chargingLimitSource": "CSO", "evseId": 1, "tbc": tbc,
+                 "chargingProfile": [wire(each) for each in profiles]},
+            )  # fmt: skip
+
+    def answer(request: Payload) -> Payload:
+        tasks.append(asyncio.create_task(send(request["requestId"])))
+        return ACCEPTED
+
+    station.answers["GetChargingProfiles"] = answer
+    return tasks
+
+
+# -- before something is put at a station
+
+
+async def test_a_station_is_read_once_and_the_profiles_of_others_are_named(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    csms.clock.advance(1)
+    theirs = [profile(number, number) for number in range(10, 17)]
+    reports(csms, station, (theirs[:3], True), (theirs[3:], False))
+    for _ in range(2):
+        assert (await service.set_profile(NAME, 0, own())).status == "Accepted"
+    (asked,) = station.payloads("GetChargingProfiles")
+    assert asked["chargingProfile"] == {"chargingLimitSource": ["CSO"]}
+    assert observed(csms, "charging_profiles_of_others") == [
+        {"profiles": 7, "which": ", ".join(f"{n} (TxDefaultProfile, level {n})" for n in range(10, 15))}
+    ]
+    assert not observed(csms, "charging_profiles_unread")
+    assert await held(csms) == [*range(10, 17), WAITING_PROFILE]
+    await service.set_profile(NAME, 1, profile(20, 20))
+    assert len(station.payloads("GetChargingProfiles")) == 1, "not for an operator's"
+
+
+async def test_an_own_profile_does_not_take_the_place_of_another(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    reports(csms, station, ([profile(10, 1)], False))
+    with pytest.raises(RefusedError, match="holds profile 10 in the place of profile") as refused:
+        await service.set_profile(NAME, 0, own())
+    assert (refused.value.reason, sent(station)) == ("place_taken", [])
+    assert observed(csms, "charging_profile_blocked") == [
+        {"profile": WAITING_PROFILE, "by": 10, "purpose": "TxDefaultProfile", "stack_level": 1}
+    ]
+    await csms.services.store.run(charging.clear_profiles, NAME, profile_id=10)
+    await store(csms, profile(11, 1), source="EMS")
+    assert (await service.set_profile(NAME, 0, own())).status == "Accepted", "an energy manager's has a place apart"
+    assert len(observed(csms, "charging_profiles_of_others")) == 1
+
+
+async def test_what_version_0_1_put_there_is_cleared(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    former = profile(1, 0, limit=10_000_000.0, charging_profile_purpose="ChargingStationMaxProfile")
+    reports(csms, station, ([former, profile(10)], False))
+    await service.set_profile(NAME, 0, own())
+    assert station.payloads("ClearChargingProfile") == [{"chargingProfileId": 1}]
+    assert observed(csms, "charging_profiles_of_others") == [{"profiles": 1, "which": "10 (TxDefaultProfile, level 5)"}]
+    assert await held(csms) == [10, WAITING_PROFILE]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Refused("NotImplemented", "no profiles"), "no profiles"),
+        (None, "GetChargingProfiles"),
+        (ACCEPTED, "no complete report"),
+    ],
+)
+async def test_a_station_that_does_not_report_is_named_and_not_asked_again(
+    csms: Backend, answer: Any, reason: str
+) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    station.answers["GetChargingProfiles"] = answer or (lambda _: None)
+    for _ in range(2):
+        assert (await service.set_profile(NAME, 0, own())).status == "Accepted"
+    (unread,) = observed(csms, "charging_profiles_unread")
+    assert reason in unread["reason"]
+    assert len(unread["reason"]) <= 200
+    assert len(station.payloads("GetChargingProfiles")) == 1
+
+
+async def test_only_the_last_part_of_the_own_report_completes_it(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await booted(csms, OTHER)
+    station.answers["GetChargingProfiles"] = ACCEPTED
+    going = asyncio.create_task(service.read_held(NAME))
+    await until(lambda: station.payloads("GetChargingProfiles"))
+    request = station.payloads("GetChargingProfiles")[0]["requestId"]
+    for name, number, tbc in ((NAME, request, True), (NAME, request + 1, False), (OTHER, request, False)):
+        csms.services.feed.publish("profile_report", name, {"request": number, "tbc": tbc})
+    await going
+    assert observed(csms, "charging_profiles_unread") == [{"reason": "no complete report"}]
+
+
+async def test_a_station_without_profiles_is_read_at_once(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await store(csms, profile(10))
+    csms.clock.advance(1)
+    await service.set_profile(NAME, 0, own())
+    assert await held(csms) == [WAITING_PROFILE], "it has none, by its answer"
+    assert observed(csms, GONE) == [{"profiles": 1}]
+    assert not observed(csms, "charging_profiles_unread")
+    assert sent(station) == [WAITING_PROFILE]
+
+
+# -- reports
+
+
+@pytest.mark.parametrize(
+    ("criterion", "evse_id", "left"),
+    [
+        (ChargingProfileCriterion(), None, [11]),
+        (ChargingProfileCriterion(charging_limit_source=("CSO",)), None, [11]),
+        (ChargingProfileCriterion(), 1, [11]),
+        (ChargingProfileCriterion(), 2, [10, 11]),
+        (ChargingProfileCriterion(stack_level=5), None, [10, 11]),
+    ],
+)
+async def test_what_a_complete_report_lacks_is_gone(
+    csms: Backend, criterion: ChargingProfileCriterion, evse_id: int | None, left: list[int]
+) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await store(csms, profile(10), profile(11, 6))
+    csms.clock.advance(1)
+    tasks = reports(csms, station, ([profile(11, 6)], False))
+    await service.get_profiles(NAME, criterion, evse_id)
+    await asyncio.gather(*tasks)
+    assert await held(csms) == left
+    assert observed(csms, GONE) == ([{"profiles": 1}] if 10 not in left else [])
+
+
+async def test_a_report_that_nobody_asked_this_station_for_deletes_nothing(csms: Backend) -> None:
+    station, other, service = await booted(csms), await booted(csms, OTHER), SmartCharging(csms.services)
+    await store(csms, profile(10), name=OTHER)
+    station.answers["GetChargingProfiles"] = ACCEPTED
+    csms.clock.advance(1)
+    asked = await service.get_profiles(NAME, ChargingProfileCriterion())
+    part = {"chargingLimitSource": "CSO", "evseId": 1, "chargingProfile": [wire(profile(11, 6))]}
+    for number in (asked.request_id, 9999):
+        with contextlib.suppress(Refused):
+            await other.call("ReportChargingProfiles", {"requestId": number, **part})
+    assert 10 in await held(csms, OTHER)
+    kept = await csms.services.store.run(requests.find, asked.request_id)
+    assert kept is not None
+    assert kept["done_ms"] is None
+
+
+# -- resumed transactions (E17.FR.15)
+
+
+@contextlib.asynccontextmanager
+async def running(csms: Backend) -> AsyncIterator[None]:
+    work = asyncio.create_task(SmartCharging(csms.services).run())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        assert not work.done(), work.exception()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def persistence(csms: Backend, value: str, instance: str = "TxProfile") -> None:
+    about = {"variable": "ChargingProfilePersistence", "variable_instance": instance, "value": value}
+    await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
+
+
+def of_transaction(number: int, transaction: str = "tx") -> ChargingProfile:
+    found: ChargingProfile = profile(number, number, charging_profile_purpose="TxProfile", transaction_id=transaction)
+    return found
+
+
+async def test_a_resumed_transaction_gets_its_profiles_again(csms: Backend) -> None:
+    station = await booted(csms)
+    await store(csms, of_transaction(10), of_transaction(11, "another"), profile(12))
+    await store(csms, of_transaction(13), source="EMS")
+    async with running(csms):
+        csms.services.feed.publish("transaction_resumed", OTHER, {"transaction": "tx"})
+        csms.services.feed.publish("transaction_resumed", NAME, {"transaction": "tx"})
+        await until(lambda: sent(station))
+        assert sent(station) == [10]
+        station.answers["SetChargingProfile"] = Refused("InternalError", "busy")
+        csms.services.feed.publish("transaction_resumed", NAME, {"transaction": "another"})
+        await until(lambda: sent(station) == [10, 11])
+        station.answers["SetChargingProfile"] = ACCEPTED
+        csms.services.feed.publish("transaction_resumed", NAME, {"transaction": "tx"})
+        await until(lambda: sent(station) == [10, 11, 10])
+
+
+@pytest.mark.parametrize(
+    ("value", "instance", "again"),
+    [("true", "TxProfile", []), ("false", "TxProfile", [10]), ("true", "ChargingStationMaxProfile", [10])],
+)
+async def test_a_station_that_keeps_profiles_does_not_get_them_again(
+    csms: Backend, value: str, instance: str, again: list[int]
+) -> None:
+    station = await booted(csms)
+    await store(csms, of_transaction(10))
+    await persistence(csms, value, instance)
+    await SmartCharging(csms.services).restore(NAME, "tx")
+    assert sent(station) == again
+
+
+# -- clearing (K10)
+
+
+async def test_profiles_are_cleared_by_id_or_by_criteria(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await store(csms, profile(10), profile(11, 6), profile(12, 7))
+    station.answers["ClearChargingProfile"] = {"status": "Unknown"}
+    answer = await service.clear(NAME, stack_level=6)
+    assert (answer.status, await held(csms)) == ("Unknown", [10, 11, 12])
+    await service.clear(NAME, profile_id=10, evse_id=2, purpose="TxProfile", stack_level=9)
+    assert await held(csms) == [11, 12], "unknown there, it is deleted here"
+    station.answers["ClearChargingProfile"] = ACCEPTED
+    for wanted in ({"evse_id": 2}, {"purpose": "TxProfile"}, {"stack_level": 8}):
+        await service.clear(NAME, **wanted)  # type: ignore[arg-type]
+    assert (await held(csms), observed(csms, GONE)) == ([11, 12], [{"profiles": 1}])
+    await service.clear(NAME, evse_id=1, purpose="TxDefaultProfile", stack_level=6)
+    assert await held(csms) == [12]
+    await service.clear(NAME)
+    assert (await held(csms), observed(csms, GONE)) == ([], [{"profiles": 1}] * 3)
+    assert station.payloads("ClearChargingProfile") == [
+        {"chargingProfileCriteria": {"stackLevel": 6}},
+        {"chargingProfileId": 10},
+        {"chargingProfileCriteria": {"evseId": 2}},
+        {"chargingProfileCriteria": {"chargingProfilePurpose": "TxProfile"}},
+        {"chargingProfileCriteria": {"stackLevel": 8}},
+        {"chargingProfileCriteria": {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 6}},
+        {},
+    ]
+
+
+# -- prequalification, and what else is refused
+
+
+async def test_values_that_feed_back_more_than_permitted_are_not_sent(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await store(csms, profile(10), profile(11, 6, unit="A", limit=6.0))
+    record = Prequalification(
+        station_id=NAME, certificate="A", evse_id=1, operator="DSO", valid_from_ms=0,
+        valid_until_ms=csms.clock.utc_ms() + 1000, most_export_w=6900,
+    )  # fmt: skip
+    back = {10: ChargingScheduleUpdate(discharge_limit=-6901.0), 11: ChargingScheduleUpdate(discharge_limit=-10.1)}
+    for number, values in back.items():
+        assert (await service.update_dynamic(NAME, number, values)).status == "Accepted", "no record binds"
+    await csms.services.store.run(prequalifications.put, record)
+    await csms.services.permits.load()
+    for number, values in {**back, 12: ChargingScheduleUpdate(discharge_limit=-6901.0)}.items():
+        with pytest.raises(RefusedError) as refused:
+            await service.update_dynamic(NAME, number, values)
+        assert refused.value.reason == "not_prequalified"
+    for number, values in (
+        (10, ChargingScheduleUpdate(discharge_limit=-6900.0)),
+        (11, ChargingScheduleUpdate(discharge_limit=-10.0)),
+        (12, ChargingScheduleUpdate(limit=9000.0)),
+    ):
+        assert (await service.update_dynamic(NAME, number, values)).status == "Accepted"
+    assert len(station.payloads("UpdateDynamicSchedule")) == 5
+    assert await csms.services.store.read(charging.dynamic, NAME, 10) == ChargingScheduleUpdate(discharge_limit=-6900.0)
+
+
+async def test_the_schedule_of_a_site_is_the_sum_of_those_that_answer(csms: Backend) -> None:
+    service = SmartCharging(csms.services)
+    with pytest.raises(RefusedError, match="no site yard") as refused:
+        await service.site_composite("yard", 60)
+    assert refused.value.reason == "unknown_site"
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=1) for name in (NAME, OTHER, "CS-GONE"))
+    node = Node(id="main", limits=(1, 1, 1))
+    await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    assert await service.site_composite("yard", 60) == [Step(csms.clock.utc_ms(), 0)]
+    first, second = await booted(csms), await booted(csms, OTHER)
+    first.answers["GetCompositeSchedule"] = ACCEPTED | {
+        "schedule": {"evseId": 1, "duration": 60, "scheduleStart": "2026-01-01T00:00:10Z", "chargingRateUnit": "W",
+                     "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 700.0}]},
+    }  # fmt: skip
+    second.answers["GetCompositeSchedule"] = {"status": "Rejected"}
+    (step,) = await service.site_composite("yard", 60)
+    assert (step.at_ms, step.limit_w) == (1_767_225_610_000, 700.0)
+    assert first.payloads("GetCompositeSchedule") == [{"evseId": 1, "duration": 60, "chargingRateUnit": "W"}]
+
+
+async def test_priority_charging_is_turned_on_and_off(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    for activate in (True, False):
+        assert (await service.use_priority(NAME, "tx", activate=activate)).status == "Accepted"
+    assert [each["activate"] for each in station.payloads("UsePriorityCharging")] == [True, False]
+
+
+async def test_an_unanswered_share_may_be_in_force(csms: Backend) -> None:
+    """So it is what the station may pull; what it refused it may not."""
+    station, service = await booted(csms), SmartCharging(csms.services)
+    about = {"variable": "SupportsFeature", "variable_instance": "DynamicProfiles", "value": "true"}
+    await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
+    share = of_transaction(30)
+    assert await service.share(NAME, 1, share) == "Accepted"
+    assert station.payloads("SetChargingProfile")[-1]["chargingProfile"]["chargingProfileKind"] == "Dynamic"
+    pulled = [5000.0]
+    for limit, answer, in_force in ((6.0, Refused("InternalError"), 5000.0), (7.0, None, 7.0)):
+        station.answers |= {"UpdateDynamicSchedule": lambda _, answer=answer: answer}
+        if isinstance(answer, Refused):
+            station.answers |= {"UpdateDynamicSchedule": answer, "SetChargingProfile": answer}
+        with pytest.raises(V2GError) as failed:
+            await service.share(
+                NAME, 1, profile(30, 30, limit=limit, charging_profile_purpose="TxProfile", transaction_id="tx")
+            )
+        assert isinstance(failed.value, TimeoutExpired) is (answer is None)
+        values = await csms.services.store.read(charging.dynamic, NAME, 30)
+        assert values is not None
+        pulled.append(float(values.limit or 0))
+        assert pulled[-1] == in_force
