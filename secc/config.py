@@ -133,10 +133,10 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     falls_back: Annotated[
         bool,
         Meta(
-            description="give TLS 1.2 of ISO 15118-2 to a vehicle that offers TLS 1.3 with none of `curves`, instead "
-            "of refusing it"
+            description="where charger.editions has 2: give TLS 1.2 of ISO 15118-2 to a vehicle that offers it beside "
+            "TLS 1.3 with none of `curves`, instead of refusing it"
         ),
-    ] = False
+    ] = True
     iso15118_2_in_tls13: Annotated[
         bool, Meta(description="serve ISO 15118-2 within TLS 1.3, too, if the vehicle prefers it there")
     ] = True

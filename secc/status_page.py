@@ -20,9 +20,10 @@ import msgspec
 
 from secc.config import StatusPageConfig
 from secc.status import ChargerStatus, Evse, Line, Session, summary
-from v2g.errors import ConfigError, KeyAccessError, TransportError
+from v2g.errors import ConfigError, TransportError
 from v2g.io.http.server import BoundedServer, Handler
 from v2g.io.runtime.supervision import new_thread
+from v2g.io.tls.files import show
 from v2g.observe import Observe
 from v2g.pki.keys import read_secret
 
@@ -105,13 +106,9 @@ class PageServer(BoundedServer):
 def _context(config: StatusPageConfig) -> ssl.SSLContext | None:
     if config.chain is None or config.key is None:
         return None
-    read_secret(config.key)  # that only its owner may read it
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.chain, config.key)
-    except (OSError, ssl.SSLError) as error:
-        raise KeyAccessError(f"{config.chain} and {config.key} are not usable: {error}") from None
+    show(context, config.chain, config.key)
     return context
 
 

@@ -6,6 +6,7 @@ follows the rules here, and can only lower what they permit.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -36,6 +37,11 @@ class Compensation(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     micro_per_kwh: int
+
+    @property
+    def per_kwh(self) -> Decimal:
+        """The same in units of the currency, exact."""
+        return Decimal(self.micro_per_kwh).scaleb(-6)
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -320,6 +320,15 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_pause_s: Annotated[
         float, Meta(ge=0, le=5, description="pause before a request is repeated after an answer of Ongoing")
     ] = 0.05
+    no_energy_s: Annotated[
+        float,
+        Meta(
+            ge=60,
+            le=86_400,
+            description="how long a step `charge` waits without current, whichever side's limit is 0, before the "
+            "session is paused, or ended where its edition has no pause",
+        ),
+    ] = 900.0
     place_s: Annotated[
         float,
         Meta(

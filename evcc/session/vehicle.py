@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from msgspec.structs import replace
 
+from evcc.session.lowering import NO_CURRENT_MA
 from evcc.session.ports import (
     SAFE,
     BatteryState,
@@ -36,6 +37,8 @@ MESSAGE: Final = "message"
 _SETUP: Final = "communication_setup"
 PACE: Final = "pace"
 _THEN: Final = "then"
+DRY_S: Final = 30.0
+"""After this time without current in a step `charge` it is reported, s."""
 _WATCH: Final = "watch"
 ON_ITS_WAY_S: Final = 0.05
 """Time after which a request has been sent; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
@@ -90,6 +93,8 @@ class Vehicle(Session):
         self._progress: Progress | None = None
         self._then: tuple[Command, ...] = ()
         self._ac_w = 0
+        self._dry_since: float | None = None
+        self._dry_told = False
 
     # -- what an edition implements -----------------------------------------------------------------------------
 
@@ -311,8 +316,27 @@ class Vehicle(Session):
             self._fail(violation, **shown, inlet_mv=inlet.voltage_mv, inlet_ma=inlet.current_ma)
         elif powered:
             self._arm(_WATCH, LOOK_S)
+            self._check_supply()
         else:
             self._disarm(_WATCH)
+
+    def _check_supply(self) -> None:
+        """Report a charge without current, whichever side's limit is 0, and end it in the configured time."""
+        progress, config = self._progress, self._config
+        step = config.program[progress.index] if progress is not None and not progress.ended else None
+        charges = step is not None and step.do == "charge" and not isinstance(self.stage, self.kinds.ending)
+        if not charges or abs(self._watch.inlet.current_ma) > NO_CURRENT_MA:
+            self._dry_since, self._dry_told = None, False
+            return
+        since = self._dry_since = self._time.now if self._dry_since is None else self._dry_since
+        seconds, battery = self._time.now - since, self._watch.battery
+        if seconds >= DRY_S and not self._dry_told:
+            own = not min(battery.max_charge_w, battery.max_charge_ma)
+            advice = "see the battery's limits" if own else "wait for the charger's limits, or leave"
+            self._dry_told = True
+            self._observe("power", "no_energy", limited_by="vehicle" if own else "charger", advice=advice)
+        if seconds >= config.timing.no_energy_s:
+            self._request_end(self._ending(StopRequested("no_energy", pause=True)))
 
     def _check_battery(self) -> None:
         """A battery with a fault is not connected; a connected one is disconnected normally."""

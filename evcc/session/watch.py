@@ -56,7 +56,7 @@ class Watch:
         """The latest limits of the session."""
         self._at: dict[str, float] = {}
         self._lasts = Excesses()
-        self._pack, self._inlet, self._asked, self._told = Flow(), Flow(), Flow(), Flow()
+        self._pack, self._inlet, self._asked, self._told, self._said = (Flow(),) * 5
         self._battery_ms = -1
         self._reported = Reported(0, 0)
         self._wanted = self._arrived = False
@@ -100,7 +100,7 @@ class Watch:
         """Voltage is requested from now on: silence counts from here."""
         self._at = {"battery": now, "inlet": now} | self._at
         self._lasts.forget("battery_silent", "inlet_silent", "over_voltage")
-        self._pack = self._inlet = self._asked = self._told = Flow()
+        self._pack = self._inlet = self._asked = self._told = self._said = Flow()
 
     # -- checks
 
@@ -176,13 +176,17 @@ class Watch:
         return "over_current" if beyond else ""
 
     def _power(self, now: float) -> str:
-        """The charger gives no more than requested; what leaves the vehicle is checked against the agreement."""
+        """The charger gives, and says that it gives, no more than requested; what leaves the vehicle is checked against
+        the agreement. At a request of 0 the latest report may be old: only the inlet counts."""
         most_ma = self.limits.charge_w * 1_000_000 // max(1, self.inlet.voltage_mv)
+        said_ma = self._reported.current_ma if self.contactor_closed and self.limits.charge_w else 0
         follow_us, now_us = microseconds(FOLLOW_S), microseconds(now)
         self._asked = self._asked.then(
             self.inlet.current_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us
         )
-        return "power_not_obeyed" if self._asked.excess.lasts(microseconds(EXCESS_S)) else ""
+        self._said = self._said.then(said_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us)
+        beyond = any(each.excess.lasts(microseconds(EXCESS_S)) for each in (self._asked, self._said))
+        return "power_not_obeyed" if beyond else ""
 
     def _lasting(self, violation: str, wrong: bool, seconds: float, now: float) -> str:
         """Return the name of the violation once it has lasted this long, dips included."""

@@ -117,6 +117,12 @@ def open_books(
     return tuple(Journal(record) for record in records)
 
 
+def resume_books(service: str, discharge: Discharge, tariff: Tariff | None) -> tuple[Journal, ...]:
+    """Return the entries with which a paused session goes on; its prices may have changed meanwhile."""
+    resumed = change_services(service, discharge, "resumed")
+    return (resumed,) if tariff is None else (resumed, Journal(TariffSet(tariff=tariff)))
+
+
 def change_services(service: str, discharge: Discharge, reason: Literal["renegotiated", "resumed"]) -> Journal:
     """Return the entry for changed services in an open journal."""
     return Journal(ServiceChanged(service=service, discharge=discharge, reason=reason))

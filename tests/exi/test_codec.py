@@ -1,6 +1,7 @@
 """The codec holds what it promises for every declared type, for wrong values and for any octets."""
 
 import string
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,12 +19,17 @@ from v2g.exi.grammar import document, fragment
 from v2g.exi.json import from_json, to_json
 from v2g.exi.model import Kind, QName, Simple, model_of
 from v2g.exi.xml import from_xml
+from v2g.iso15118.d2.messages import body, common, data_types, header, message
 from v2g.iso15118.d2.messages.data_types import EMAID, PhysicalValue, UnitSymbol
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.messages.common_messages import Parameter
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.messages.schedules import PowerSchedule, PowerScheduleEntry, PowerScheduleEntryList
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
+from v2g.iso15118.din.messages import common as din_common
+from v2g.iso15118.din.messages import data_types as din_types
+from v2g.iso15118.din.messages import header as din_header
+from v2g.iso15118.din.messages import message as din_message
 from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
 from v2g.iso15118.engine.xmldsig import MgmtData
 from v2g.iso15118.select import NAMESPACES
@@ -178,6 +184,26 @@ def test_an_error_names_the_path_of_the_field() -> None:
     with pytest.raises(ExiEncodeError, match="40000 is outside the range from -32768 to 32767") as caught:
         encode(msgspec.structs.replace(message, ev_target_voltage=voltage))
     assert caught.value.path == "DC_PreChargeReq/EVTargetVoltage/Value"
+
+
+def _setup_2() -> Element:
+    response = common.SessionSetupRes(response_code=data_types.ResponseCode.OK, evse_id="D" * 38)
+    return message.V2G_Message(header=header.MessageHeader(session_id=bytes(8)), body=body.Body(body_element=response))
+
+
+def _setup_din() -> Element:
+    response = din_common.SessionSetupRes(response_code=din_types.ResponseCode.OK, evse_id=bytes(33))
+    return din_message.V2G_Message(
+        header=din_header.MessageHeader(session_id=bytes(8)), body=din_message.Body(body_element=response)
+    )
+
+
+@pytest.mark.parametrize("make", [_setup_2, _setup_din])
+def test_an_error_in_a_body_names_its_message(make: Callable[[], Element]) -> None:
+    """In these editions every message is an element of the same group."""
+    with pytest.raises(ExiEncodeError, match="are allowed") as caught:
+        encode(make())
+    assert caught.value.path == "V2G_Message/Body/SessionSetupRes/EVSEID"
 
 
 def test_two_branches_of_a_choice_are_refused() -> None:

@@ -305,6 +305,26 @@ def test_the_fields_that_matter_come_first_and_numbers_are_numbers() -> None:
     assert summary(line) == [("ResponseCode", "OK"), ("EVSEMaximumChargePower", "22000")]
 
 
+def test_a_handshake_shows_all_that_the_vehicle_offers() -> None:
+    offers = (("urn:iso:std:iso:15118:-20:DC", 1, 7, 2), ("urn:iso:15118:2:2013:MsgDef", 2, 0, 1))
+    body = {
+        "AppProtocol": [
+            {
+                "ProtocolNamespace": uri,
+                "VersionNumberMajor": major,
+                "VersionNumberMinor": 0,
+                "SchemaID": schema_id,
+                "Priority": priority,
+            }
+            for uri, major, schema_id, priority in offers
+        ]
+    }
+    assert summary(_entry(1, "SupportedAppProtocolReq", 0.0, body=body)) == [
+        ("Priority 2", "urn:iso:std:iso:15118:-20:DC 1.0, SchemaID 7"),
+        ("Priority 1", "urn:iso:15118:2:2013:MsgDef 2.0, SchemaID 0"),
+    ]
+
+
 Change = Callable[[list[Line]], list[Line]]
 
 

@@ -141,6 +141,8 @@ def test_a_contract_pays_and_gives_receipts(pki_2: PkiTree, kind: str) -> None:
     assert (found.count, found.discharged_wh) == (3, 0)
     assert 80 <= found.charged_wh <= joined.imported_mwh() // 1000
     assert len(joined.vehicle_saw("metering", "confirmed")) == 3
+    assert [each["service"] for each in joined.vehicle_saw("authorization", "granted")] == ["PnC"]
+    assert [each["method"] for each in joined.charger_saw("authorization", "authorized")] == ["PnC"]
     assert [each["quirk"] for each in joined.charger_saw("session", "quirk_tolerated")] == []
 
 

@@ -11,8 +11,9 @@ from evcc.session.settings import NeedsConfig, ProgramStep, ServiceConfig, Sessi
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
-from tests.sessions.joined import Joined
-from v2g.energy.settlement.records import ServiceChanged
+from tests.sessions.joined import Joined, make_tariff
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.records import ServiceChanged, TariffSet
 from v2g.iso15118.d20.services import ServiceId
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
@@ -98,6 +99,20 @@ def test_what_has_flowed_is_signed_before_a_pause(join: Join) -> None:
     (signed,) = first.charger_saw("metering", "confirmed")
     assert signed["charged_wh"] >= first.imported_mwh() // 1000 - 200
     assert [each["notification"] for each in first.charger_saw("loop", "notice")] == ["MeteringConfirmation", "Pause"]
+
+
+def test_prices_that_changed_during_a_pause_are_in_the_journal(join: Join) -> None:
+    first = join()
+    first.run(charging(first))
+    tell_charger(first, se.PauseRequested())
+    first.run()
+    second = join(before=first, tariff=make_tariff(first.utc_ms, compensation=100_000, version=2))
+    second.run()
+    assert second.vehicle_saw("session", "joined")
+    told = [entry.data for entry in verify_lines(b"".join(second.lines))]
+    versions = [each.tariff.version for each in told if isinstance(each, TariffSet)]
+    resumed = next(place for place, each in enumerate(told) if isinstance(each, ServiceChanged))
+    assert (versions, type(told[resumed + 1])) == ([1, 2], TariffSet)
 
 
 def test_another_vehicle_cannot_join(join: Join) -> None:

@@ -63,12 +63,14 @@ def _list(particle: Particle, value: object, path: str) -> tuple[str, str] | Non
 
 
 def _alternative(particle: Particle, value: object, path: str) -> tuple[str, str] | None:
-    """Check a value against the event that its class selects."""
+    """Check a value against the event that its class selects, whose name the path then has."""
     if len(particle.events) == 1:
         return _value(particle.events[0], value, path)
     for event in particle.events:
         if event.type is type(value):
-            return _value(event, value, path)
+            parent, _, head = path.rpartition("/")
+            index = head[head.index("[") :] if "[" in head else ""
+            return _value(event, value, f"{parent}/{event.qname.local}{index}")
     return path, f"{type(value).__name__} is not a member of the substitution group"
 
 

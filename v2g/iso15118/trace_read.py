@@ -122,7 +122,9 @@ def leaves(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def summary(line: Line, *, most: int = 6) -> list[tuple[str, str]]:
-    """Return the most important fields, by the last part of their path."""
+    """Return the most important fields, by the last part of their path; of a handshake all that the vehicle offers."""
+    if line.name == "SupportedAppProtocolReq" and isinstance(line.body, dict):
+        return [_offer(each) for each in line.body.get("AppProtocol", ())]
     shown: dict[str, str] = {}
     for path, value in leaves(line.body):
         name = path.rpartition("/")[2]
@@ -132,6 +134,14 @@ def summary(line: Line, *, most: int = 6) -> list[tuple[str, str]]:
     order = [name for name in _FIRST if name in shown]
     order += [name for name in shown if name not in order]
     return [(name, shown[name]) for name in order[:most]]
+
+
+def _offer(entry: Any) -> tuple[str, str]:
+    """Return an entry of SupportedAppProtocolReq: its priority, and namespace, version and SchemaID."""
+    known = entry if isinstance(entry, dict) else {}
+    version = f"{known.get('VersionNumberMajor', '?')}.{known.get('VersionNumberMinor', '?')}"
+    shown = f"{known.get('ProtocolNamespace', '?')} {version}, SchemaID {known.get('SchemaID', '?')}"
+    return f"Priority {known.get('Priority', '?')}", shown
 
 
 def word(value: Any) -> str:

@@ -4,18 +4,18 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from evcc.session import program
+from evcc.session import lowering, program
 from evcc.session.d2.contract import SIGNED_ID
-from evcc.session.d2.stages import Confirming, Disconnecting, Renegotiating
+from evcc.session.d2.stages import Confirming, Disconnecting, Lowering, Renegotiating
 from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
-from evcc.session.ports import OpenContactor, SetCpState, SetPowerLimits
+from evcc.session.ports import OpenContactor, SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message import loop
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.schedule import is_over
-from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, PowerStopping, Step
-from evcc.session.v2g_message.status import wanted_end
-from evcc.session.v2g_message.stop import stop
+from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown, Step
+from evcc.session.v2g_message.status import status_of, wanted_end
+from evcc.session.v2g_message.stop import ask_nothing, ramping_down, still_flowing, stop
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages.charging import (
     ChargingStatusReq,
@@ -65,8 +65,8 @@ def _following(before: Looping, step: Step, status: Any, response: Any, context:
 
     A receipt precedes an orderly stop, after which it would be out of order; power is off meanwhile.
     """
-    stage, confirms = step.stage, response.receipt_required and response.meter_info and context.contract
-    if isinstance(stage, PowerStopping) and confirms and not stage.ending.failed:
+    stage, confirms = step.stage, _confirms(response, context)
+    if isinstance(stage, RampingDown) and confirms and not stage.ending.failed:
         other = _confirm(replace(before, power_request=program.IDLE), response.meter_info, context, stage.ending)
         return replace(other, commands=step.commands, observed=step.observed)
     if not isinstance(stage, Looping):
@@ -78,6 +78,21 @@ def _following(before: Looping, step: Step, status: Any, response: Any, context:
     else:
         return step
     return replace(other, commands=(*step.commands, *other.commands), observed=(*step.observed, *other.observed))
+
+
+def _confirms(response: CurrentDemandRes | ChargingStatusRes, context: MessageContext) -> bool:
+    return bool(response.receipt_required and response.meter_info and context.contract)
+
+
+def on_ramping_down(
+    stage: RampingDown, request: Any, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
+) -> Step:
+    """End once no current flows; the last reading is confirmed before."""
+    step = ramping_down(stage, request, response, context)
+    if stage.ending.failed or isinstance(step.stage, RampingDown) or not _confirms(response, context):
+        return step
+    assert response.meter_info is not None
+    return _confirm(stage, response.meter_info, context, stage.ending)
 
 
 def repeat_loop(stage: Looping, request: Any, context: MessageContext) -> Step:
@@ -102,13 +117,20 @@ def _waits_on(stage: Looping, context: MessageContext) -> bool:
 
 
 def renegotiate(stage: Looping, context: MessageContext) -> Step:
-    """Ask for other parameters, with no power requested meanwhile [V2G2-813]."""
-    return Step(
-        stage=Renegotiating(replace(stage, power_request=program.IDLE)),
-        request=VOCABULARY.renegotiate(context),
-        commands=(SetPowerLimits(0, 0),),
-        observed=(seen("schedule", "renegotiating"),),
-    )
+    """Leave the loop for other parameters; before that ask for 0, as at its end."""
+    lowered = Lowering(replace(stage, power_request=program.IDLE), lowering.until(context))
+    return replace(ask_nothing(lowered, context), observed=(seen("schedule", "renegotiating"),))
+
+
+def on_lowering(
+    stage: Lowering, request: Any, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
+) -> Step:
+    """Ask for other parameters once no current flows [V2G2-813], unless the charger wants to stop."""
+    ending = wanted_end(status_of(response))
+    if ending is not None:
+        return stop(stage, context, ending)
+    asked = Step(stage=Renegotiating(stage.looping), request=VOCABULARY.renegotiate(context))
+    return still_flowing(stage, response, context) or asked
 
 
 def on_renegotiating(
@@ -134,12 +156,14 @@ def on_disconnected(stage: Renegotiating | Disconnecting, context: MessageContex
 # -- receipts -----------------------------------------------------------------------------------------------------
 
 
-def _confirm(stage: Looping, meter: MeterInfo, context: MessageContext, ending: Ending | None = None) -> Step:
+def _confirm(
+    stage: Looping | RampingDown, meter: MeterInfo, context: MessageContext, ending: Ending | None = None
+) -> Step:
     """Confirm a reading by a signature of the contract's key [V2G2-903]."""
     assert context.contract is not None
     receipt = MeteringReceiptReq(
         session_id=context.session_id,
-        sa_schedule_tuple_id=tuple_id(stage.plan),
+        sa_schedule_tuple_id=tuple_id(context.plan),
         meter_info=meter,
         id=SIGNED_ID,
     )
@@ -152,7 +176,8 @@ def on_confirmed(
     """Return to the loop at once, since the pause has been used up; or end the session, as was reported before."""
     confirmed = seen("metering", "confirmed", charged_wh=request.meter_info.meter_reading, discharged_wh=None)
     if stage.ending is not None:
-        return replace(stop(stage, context, stage.ending), observed=(confirmed,))
+        return replace(stop(stage.looping, context, stage.ending), observed=(confirmed,))
+    assert isinstance(stage.looping, Looping), "without an ending the loop goes on"
     ending = wanted_end(response.evse_status)
     step = stop(stage, context, ending) if ending is not None else repeat_loop(stage.looping, None, context)
     return replace(step, observed=(confirmed, *step.observed))

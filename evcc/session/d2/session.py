@@ -12,6 +12,7 @@ from evcc.session.d2.stages import (
     Detailing,
     Disconnecting,
     FetchingContract,
+    Lowering,
     PresentingContract,
     Renegotiating,
 )
@@ -25,6 +26,7 @@ from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.handlers import Handlers, OnResponse
 from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Step
+from evcc.session.v2g_message.stop import repeat_nothing
 from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages.common import SessionSetupReq
 from v2g.iso15118.d2.schemas import ISO2
@@ -68,10 +70,12 @@ class Vehicle2(MessageVehicle, Session2):
             PresentingContract: contract.on_details,
             stages.Parametrizing: parameters.on_parameters,
             stages.Looping: _by_current,
+            stages.RampingDown: loop.on_ramping_down,
+            Lowering: loop.on_lowering,
             Renegotiating: loop.on_renegotiating,
             Confirming: loop.on_confirmed,
         },
-        {**handlers.ON_WAKE, stages.Looping: loop.repeat_loop},
+        {**handlers.ON_WAKE, stages.Looping: loop.repeat_loop, Lowering: repeat_nothing},
         {**handlers.ON_FACT, (Disconnecting, False): loop.on_disconnected},
     )
 
@@ -131,7 +135,7 @@ class Vehicle2(MessageVehicle, Session2):
         super()._apply(step)
 
     def _enter(self, stage: Stage) -> None:
-        if isinstance(stage, Renegotiating):
+        if isinstance(stage, Lowering):
             self._replan = False
         super()._enter(stage)
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 
 from evcc.session.steps import Stage, StageKinds
 from evcc.session.v2g_message import stages
-from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing
+from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown
 from v2g.iso15118.d2.messages.common import ServiceDiscoveryRes
 from v2g.iso15118.d2.messages.data_types import SelectedService
 
@@ -30,6 +30,14 @@ class PresentingContract(Stage, frozen=True):
     """PaymentDetailsRes."""
 
 
+class Lowering(Stage, frozen=True):
+    """The charge loop's response to a request of 0 before a renegotiation, or the pause before the next; the vehicle
+    goes on at `until` (s) in any case."""
+
+    looping: Looping
+    until: float
+
+
 class Renegotiating(Stage, frozen=True):
     """PowerDeliveryRes to Renegotiate."""
 
@@ -45,14 +53,14 @@ class Disconnecting(Stage, frozen=True):
 class Confirming(Stage, frozen=True):
     """MeteringReceiptRes; with `ending` the session ends afterwards."""
 
-    looping: Looping
+    looping: Looping | RampingDown
     ending: Ending | None = None
 
 
 def _is_powered(stage: Stage) -> bool:
     if isinstance(stage, Parametrizing):
         return stage.again
-    return isinstance(stage, Renegotiating | Disconnecting | Confirming) or stages.is_powered(stage)
+    return isinstance(stage, Lowering | Renegotiating | Disconnecting | Confirming) or stages.is_powered(stage)
 
 
 KINDS: Final = StageKinds(stages.ENDING, stages.CLOSING, _is_powered)

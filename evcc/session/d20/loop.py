@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from evcc.policy import policy
 from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit, Terms
-from evcc.session import program
+from evcc.session import lowering, program
 from evcc.session.d20 import dynamic_planner
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.payment import SIGNED_ID
@@ -21,15 +21,16 @@ from evcc.session.d20.stages import (
     Ending,
     EnteringStandby,
     Looping,
+    Lowering,
     Renegotiating,
     Scheduling,
     Standby,
     Step,
     fail,
 )
-from evcc.session.d20.stop import stop
+from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
 from evcc.session.paused import Choice
-from evcc.session.ports import Reported, SetPowerLimits
+from evcc.session.ports import SetPowerLimits
 from evcc.session.program import PowerRequest, Progress
 from evcc.session.steps import seen
 from v2g.iso15118.d20.messages.common_messages import (
@@ -159,15 +160,7 @@ def _waits_on(progress: Progress, context: RequestContext) -> bool:
 def _standby(stage: Looping, context: RequestContext, *, wanted: bool) -> Step | None:
     """Return the request that enters or leaves standby, None without a change."""
     if wanted and stage.standby is Standby.OFF:
-        request = PowerDeliveryReq(
-            header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
-        )
-        return Step(
-            stage=EnteringStandby(replace(stage, power_request=program.IDLE)),
-            request=request,
-            commands=(SetPowerLimits(0, 0),),
-            discharge_w=0,
-        )
+        return leave(stage, ChargeProgress.Standby, context)
     if not wanted and stage.standby is Standby.ON:
         return ask.power_start(stage.plan, context, replace(stage, standby=Standby.OFF))
     return None
@@ -286,7 +279,7 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
     step = following(replace(stage, meter=meter), response, context)
-    return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=(flow, *step.observed))
+    return replace(step, observed=(flow, *step.observed))
 
 
 def following(stage: Looping, response: ChargeLoopRes, context: RequestContext) -> Step:
@@ -384,17 +377,31 @@ def on_confirmed(
 
 def renegotiate(stage: Looping, context: RequestContext) -> Step:
     """Plan again on the main stream, with no power requested meanwhile."""
-    request = PowerDeliveryReq(
-        header=context.header(),
-        ev_processing=Processing.Finished,
-        charge_progress=ChargeProgress.ScheduleRenegotiation,
-    )
+    step = leave(stage, ChargeProgress.ScheduleRenegotiation, context)
+    return replace(step, observed=(seen("schedule", "renegotiating"),))
+
+
+def leave(stage: Looping, progress: ChargeProgress, context: RequestContext) -> Step:
+    """Leave the loop for standby or a renegotiation; before that ask for 0, as at its end."""
+    return ask_nothing(Lowering(stage, progress, lowering.until(context)), context)
+
+
+def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext) -> Step:
+    """Leave the loop once no current flows, unless the charger wants to end the session."""
+    stage = still_looping(stage, response)
+    looping = stage.looping
+    ending = wanted_end(response.evse_status, looping.plan.choice) if response.evse_status is not None else None
+    if ending is not None:
+        return stop(stage, context, ending)
+    waits = still_flowing(stage, response, context)
+    if waits is not None:
+        return waits
+    standby = stage.progress is ChargeProgress.Standby
     return Step(
-        stage=Renegotiating(replace(stage, power_request=program.IDLE)),
-        request=request,
-        commands=(SetPowerLimits(0, 0),),
-        discharge_w=0,
-        observed=(seen("schedule", "renegotiating"),),
+        stage=EnteringStandby(looping) if standby else Renegotiating(looping),
+        request=PowerDeliveryReq(
+            header=context.header(), ev_processing=Processing.Finished, charge_progress=stage.progress
+        ),
     )
 
 

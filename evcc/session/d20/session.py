@@ -16,6 +16,8 @@ from evcc.session.d20 import parking, positioning, setup
 from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.handlers import ON_FACT, ON_RESPONSE, ON_WAKE
 from evcc.session.d20.loop import renegotiate, wanted_end
+from evcc.session.d20.plausibility import judge
+from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
@@ -31,6 +33,7 @@ from evcc.session.d20.stages import (
     OpeningContactor,
     Pairing,
     Step,
+    Stopping,
 )
 from evcc.session.d20.stop import stop
 from evcc.session.paused import Choice, Resume
@@ -41,6 +44,7 @@ from evcc.session.ports import (
     DeviceObserved,
     DroveIn,
     NeedsChanged,
+    Reported,
     StopRequested,
 )
 from evcc.session.settings import SessionConfig
@@ -49,6 +53,7 @@ from evcc.session.vehicle import Vehicle
 from v2g.errors import CertificateError
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, PowerDeliveryRes, SessionSetupReq, SessionStopReq
+from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
@@ -161,7 +166,15 @@ class VehicleSession(Vehicle, Session20):
             ending = wanted_end(message.evse_status, self._choice)
             if ending is not None:  # in the loop, the loop handles it
                 self._request_end(ending)
-        self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._request_context()))
+        if isinstance(message, DC_ChargeLoopRes):  # at each stage: whatever the vehicle asks for meanwhile
+            self._command(Reported(to_milli(message.evse_present_voltage), to_milli(message.evse_present_current)))
+        context = self._request_context()
+        finding = None if isinstance(self.stage, self.kinds.ending) else judge(message, context)
+        if finding is None:
+            self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, context))
+        else:
+            self._actions.append(finding.event(name))
+            self._apply(stop(self.stage, context, Ending(finding.cause, failed=True)))
 
     def _on_discharge(self, payload: bytes) -> None:
         self._actions.extend(self._discharge.receive(payload, self._request_context(), self._looping))
@@ -427,6 +440,13 @@ class VehicleSession(Vehicle, Session20):
         return self.family is Family.AC
 
     # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _on_eof(self) -> None:
+        """A charger that leaves when the pilot shows state B does not hide why the vehicle has ended the session."""
+        if isinstance(self.stage, Stopping) and self.stage.ending.failed:
+            self._fail(self.stage.ending.cause)
+        else:
+            super()._on_eof()
 
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:

@@ -13,7 +13,7 @@ from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
 from evcc.session.steps import Ended, Stage, StageKinds
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargingSession
+from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargeProgress, ChargingSession
 from v2g.iso15118.d20.messages.common_types import MeterInfo
 from v2g.iso15118.engine.v2gtp import PayloadType
 
@@ -238,6 +238,23 @@ class EnteringStandby(Stage, frozen=True):
     looping: Looping
 
 
+class RampingDown(Stage, frozen=True):
+    """The charge loop's response to a request of 0 before the end of energy, or the pause before the next; the vehicle
+    goes on at `until` (s) in any case."""
+
+    looping: Looping
+    ending: Ending
+    until: float
+
+
+class Lowering(Stage, frozen=True):
+    """The same before the vehicle leaves the loop for `progress`: standby, or a renegotiation."""
+
+    looping: Looping
+    progress: ChargeProgress
+    until: float
+
+
 class PowerStopping(Stage, frozen=True):
     """PowerDeliveryRes to Stop."""
 
@@ -265,13 +282,32 @@ class Stopping(Stage, frozen=True):
     ending: Ending
 
 
-ENDING_STAGES = (DisconnectingDevice, CheckingOut, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
+ENDING_STAGES = (
+    DisconnectingDevice,
+    CheckingOut,
+    RampingDown,
+    PowerStopping,
+    OpeningContactor,
+    Welding,
+    Stopping,
+    Ended,
+)
 
 
 CLOSING_STAGES = (Aligning, ConnectingDevice, CableChecking, PreCharging, ClosingContactor)
 """Stages before energy; the contactor may be about to close."""
 
-_POWERED = (*CLOSING_STAGES, Starting, Looping, Confirming, Renegotiating, EnteringStandby, PowerStopping)
+_POWERED = (
+    *CLOSING_STAGES,
+    Starting,
+    Looping,
+    Lowering,
+    Confirming,
+    Renegotiating,
+    EnteringStandby,
+    RampingDown,
+    PowerStopping,
+)
 
 
 def is_powered(stage: Stage) -> bool:

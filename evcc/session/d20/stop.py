@@ -1,7 +1,10 @@
 """The end of a session: power off, contactor open, welding detection, session stop."""
 
+from typing import TypeVar
+
 import msgspec
 
+from evcc.session import lowering
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
@@ -9,17 +12,20 @@ from evcc.session.d20.stages import (
     DisconnectingDevice,
     Ending,
     Looping,
+    Lowering,
     OpeningContactor,
     PowerStopping,
+    RampingDown,
     Step,
     Stopping,
     Welding,
     fail,
 )
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
+from evcc.session.program import IDLE
 from evcc.session.steps import Ended, Stage, seen
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d20.charts import PARALLEL
+from v2g.iso15118.d20.charts import LOOPS, PARALLEL
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
@@ -29,8 +35,8 @@ from v2g.iso15118.d20.messages.common_messages import (
     SessionStopReq,
     SessionStopRes,
 )
-from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.messages.dc import DC_WeldingDetectionReq, DC_WeldingDetectionRes
+from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeLoopRes, Processing
+from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes, DC_WeldingDetectionReq, DC_WeldingDetectionRes
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
@@ -39,23 +45,69 @@ from v2g.observe import Observe
 def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:
     """Return the step that ends the session normally from any stage.
 
-    Once energy may flow PowerDelivery(Stop) comes first; before the session exists no message is sent.
+    In the charge loop the vehicle asks for 0 first. Once energy may flow PowerDelivery(Stop) comes next; before the
+    session exists no message is sent.
     """
-    observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value), *_last_reading(stage))
+    observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value),)
+    looping = stage.looping if isinstance(stage, Lowering) else stage
+    if isinstance(looping, Looping) and context.state in LOOPS:
+        lowered = RampingDown(looping, ending, lowering.until(context, failed=ending.failed))
+        return msgspec.structs.replace(ask_nothing(lowered, context), observed=observed)
     if context.state in PARALLEL:
-        request = PowerDeliveryReq(
-            header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
-        )
-        return Step(
-            stage=PowerStopping(ending),
-            request=request,
-            commands=(SetPowerLimits(0, 0),),
-            discharge_w=0,
-            observed=observed,
-        )
+        return _power_stop(looping, context, ending, observed)
     if context.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
         return fail(stage, ending.cause)
     return session_stop(context, ending, commands=SAFE, observed=observed)
+
+
+def _power_stop(stage: Stage, context: RequestContext, ending: Ending, observed: tuple[Observe, ...] = ()) -> Step:
+    request = PowerDeliveryReq(
+        header=context.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
+    )
+    return Step(
+        stage=PowerStopping(ending),
+        request=request,
+        commands=(SetPowerLimits(0, 0),),
+        discharge_w=0,
+        observed=(*observed, *_last_reading(stage)),
+    )
+
+
+def ask_nothing(stage: RampingDown | Lowering, context: RequestContext) -> Step:
+    """Send the request of the loop for no power."""
+    request = ask.charge_loop(stage.looping.plan, context, IDLE)
+    return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0),), discharge_w=0)
+
+
+def repeat_nothing(stage: RampingDown | Lowering, request: ChargeLoopReq, context: RequestContext) -> Step:
+    """The pause is over."""
+    return Step(stage=stage, request=ask.charge_loop(stage.looping.plan, context, IDLE))
+
+
+def on_ramping_down(
+    stage: RampingDown, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext
+) -> Step:
+    """Stop power once no current flows, or in any case after the time for it."""
+    stage = still_looping(stage, response)
+    return still_flowing(stage, response, context) or _power_stop(stage.looping, context, stage.ending)
+
+
+Leaving = TypeVar("Leaving", RampingDown, Lowering)
+
+
+def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
+    """Return the stage with the latest reading of the meter, and without power."""
+    meter = response.meter_info or stage.looping.meter
+    looping = msgspec.structs.replace(stage.looping, meter=meter, power_request=IDLE)
+    return msgspec.structs.replace(stage, looping=looping)
+
+
+def still_flowing(stage: RampingDown | Lowering, response: ChargeLoopRes, context: RequestContext) -> Step | None:
+    """Return the pause before the next request for no power; None once the loop may be left."""
+    reported_ma = to_milli(response.evse_present_current) if isinstance(response, DC_ChargeLoopRes) else 0
+    if not lowering.flows(context, reported_ma, stage.until):
+        return None
+    return Step(stage=stage, wait=context.config.timing.loop_pause_s)
 
 
 def _last_reading(stage: Stage) -> tuple[Observe, ...]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from evcc.session.context import Context
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedSession
+from evcc.session.plausibility import NO_ERROR
 from evcc.session.program import Progress
 from evcc.session.v2g_message.stages import Choice, Ending, Limits, Plan
 from v2g.iso15118.engine.quirks import Quirk
@@ -64,6 +65,7 @@ class MessageContext(Context, frozen=True, kw_only=True):
 
     `signature` is that of the response. `resume` is the session that was paused before, `joined` whether this is its
     continuation. `contract` pays, or would; `price_signers` are certificates (DER) of permitted signers of tariffs.
+    `evse_id` is that of SessionSetupRes, `ev_error` the DC_EVErrorCode of the present end.
     """
 
     vocabulary: Vocabulary
@@ -79,6 +81,8 @@ class MessageContext(Context, frozen=True, kw_only=True):
     provisioning: Provisioning | None = None
     price_signers: tuple[bytes, ...] = ()
     tls: bool = False
+    evse_id: str = ""
+    ev_error: str = NO_ERROR
 
     @property
     def max_charge_w(self) -> int:

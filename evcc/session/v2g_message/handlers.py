@@ -39,6 +39,7 @@ ON_RESPONSE: Final[Mapping[type[steps.Stage], OnResponse]] = MappingProxyType(
         stages.PreCharging: energy.on_pre_charge,
         stages.Starting: energy.on_started,
         stages.Looping: loop.on_loop,
+        stages.RampingDown: stop.ramping_down,
         stages.PowerStopping: stop.on_power_stopped,
         stages.Welding: stop.on_welding,
         stages.Stopping: stop.on_session_stopped,
@@ -52,6 +53,7 @@ ON_WAKE: Final[Mapping[type[steps.Stage], OnWake]] = MappingProxyType(
         stages.CableChecking: energy.repeat_cable_check,
         stages.PreCharging: energy.repeat_pre_charge,
         stages.Looping: loop.repeat_loop,
+        stages.RampingDown: stop.repeat_nothing,
         stages.Welding: stop.repeat_welding,
     }
 )

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from evcc.policy.plans import ChargePlan
 from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit
 from evcc.session import program
-from evcc.session.ports import Reported, SetPowerLimits
+from evcc.session.ports import SetPowerLimits
 from evcc.session.program import Planned
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
@@ -89,7 +89,7 @@ def on_loop(stage: Looping, request: Any, response: Any, context: MessageContext
     flow = seen("loop", "flow", voltage_mv=voltage_mv, current_ma=current_ma, soc=context.battery.soc)
     ending = wanted_end(response.dc_evse_status)
     step = follow_limits(replace(stage, plan=plan), context) if ending is None else stop(stage, context, ending)
-    return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=(flow, *step.observed))
+    return replace(step, observed=(flow, *step.observed))
 
 
 def follow_limits(stage: Looping, context: MessageContext) -> Step:

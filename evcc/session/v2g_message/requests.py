@@ -24,7 +24,7 @@ class DcRequests:
         codes = self._parameters.DC_EVErrorCode
         return self._parameters.DC_EVStatus(
             ev_ready=ready,
-            ev_error_code=codes.FAILED_EVRESSMalfunction if context.battery.fault else codes.NO_ERROR,
+            ev_error_code=codes.FAILED_EVRESSMalfunction if context.battery.fault else codes[context.ev_error],
             ev_ress_soc=percent(round(context.battery.soc)),
         )
 

@@ -117,7 +117,9 @@ def _stops(body: Any) -> bool:
     notification, code = getattr(status, "evse_notification", None), getattr(status, "evse_status_code", None)
     if notification is not None and notification.name == "StopCharging":
         return True
-    return (code is not None and code.name in _STOPS) or bool(getattr(status, "rcd", False))
+    isolation = getattr(status, "evse_isolation_status", None)
+    faulty = (code is not None and code.name in _STOPS) or (isolation is not None and isolation.name == "Fault")
+    return faulty or bool(getattr(status, "rcd", False))
 
 
 def _whole(power_w: float) -> int:

@@ -5,17 +5,31 @@ from typing import Any, ClassVar, Final, Protocol
 
 from msgspec.structs import replace
 
-from evcc.session.ports import SAFE, BatteryState, StopRequested
+from evcc.session.plausibility import NO_ERROR, Finding
+from evcc.session.ports import SAFE, BatteryState, Reported, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
 from evcc.session.v2g_message.handlers import Handlers
-from evcc.session.v2g_message.stages import KINDS, Choice, Ending, Looping, Plan, Step, Stopping, Welding
+from evcc.session.v2g_message.plausibility import judge
+from evcc.session.v2g_message.stages import (
+    KINDS,
+    Choice,
+    Ending,
+    Looping,
+    Plan,
+    RampingDown,
+    Step,
+    Stopping,
+    Welding,
+    fail,
+)
 from evcc.session.v2g_message.stop import stop
 from evcc.session.vehicle import MESSAGE, Timers, Vehicle
 from v2g.errors import CodecError, Iso15118Error
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.physical_values import milliamperes, millivolts
 from v2g.iso15118.engine.quirks import (
     SESSION_ID_LENGTH,
     SLOW_ANSWER,
@@ -50,7 +64,7 @@ class MessageTimers(Timers, Protocol):
 class MessageVehicle(Vehicle, MessageSession):
     """One session of one vehicle. See `Vehicle` for its arguments; `timers` are the edition's.
 
-    Reasons of its own: `invalid_value` for values of the wrong unit.
+    Responses that cannot be right end it: see `evcc.session.plausibility`; `invalid_value` is one of another unit.
     """
 
     kinds = KINDS
@@ -71,6 +85,7 @@ class MessageVehicle(Vehicle, MessageSession):
         self._phases = timers
         self._choice: Choice | None = None
         self._plan: Plan | None = None
+        self._evse_id = ""
         self._signature: Signature | None = None
         """Of the next request."""
 
@@ -109,12 +124,29 @@ class MessageVehicle(Vehicle, MessageSession):
         context = self._context()
         if header is not None:
             context = replace(context, session_id=header.session_id, signature=header.signature)
+        self._apply(self._judged(request, body, context))
+
+    def _judged(self, request: Any, body: Any, context: MessageContext) -> Step:
+        """Return the step that follows a response; one that cannot be right ends the session."""
+        stage = self.stage
         try:
-            step = self.handlers.on_response[type(self.stage)](self.stage, request, body, context)
+            if hasattr(body, "evse_present_current"):  # at each stage: whatever the vehicle asks for meanwhile
+                self._command(Reported(millivolts(body.evse_present_voltage), milliamperes(body.evse_present_current)))
+            finding = None
+            if not isinstance(stage, self.kinds.ending):
+                finding, quirks = judge(body, context)
+                for quirk in quirks:
+                    self._tolerate(quirk)
+            if finding is None:
+                return self.handlers.on_response[type(stage)](stage, request, body, context)
         except Iso15118Error as error:
-            self._fail("invalid_value", message=type(body).__name__, error=str(error))
-            return
-        self._apply(step)
+            finding = Finding("invalid_value", "PhysicalValue", str(error))
+            if isinstance(stage, RampingDown):
+                return stop(stage, context, stage.ending)
+            if isinstance(stage, self.kinds.ending):
+                return fail(stage, finding.cause, error=str(error))
+        self._actions.append(finding.event(type(body).__name__))
+        return stop(stage, context, Ending(finding.cause, failed=True, ev_error=finding.ev_error))
 
     def _belongs(self, session_id: bytes) -> bool:
         """Return whether a response belongs to this session; the first one names it."""
@@ -133,17 +165,22 @@ class MessageVehicle(Vehicle, MessageSession):
     # -- steps --------------------------------------------------------------------------------------------------
 
     def _context(self) -> MessageContext:
+        ending = getattr(self.stage, "ending", None)
         return MessageContext(
             **self._common_context(),
             vocabulary=self.vocabulary,
             choice=self._choice,
             plan=self._plan,
             progress=self._progress,
+            evse_id=self._evse_id,
+            ev_error=ending.ev_error if isinstance(ending, Ending) else NO_ERROR,
         )
 
     def _apply(self, step: Step) -> None:
         if step.session_id is not None:
             self._session_begun(step.session_id)
+        if step.evse_id is not None:
+            self._evse_id = step.evse_id
         if step.choice is not None:
             self._choice = step.choice
         for quirk in step.quirks:

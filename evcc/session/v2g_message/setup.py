@@ -46,6 +46,7 @@ def on_session(stage: SettingUp, request: Any, response: Any, context: MessageCo
         request=context.vocabulary.discover(context),
         session_id=session_id,
         joined=joined,
+        evse_id=evse_id,
         observed=(observed,),
         quirks=quirks,
     )
@@ -62,10 +63,11 @@ def on_authorization(stage: Authorizing, request: Any, response: Any, context: M
         customer = response.evse_processing.value == "Ongoing_WaitingForCustomerInteraction"
         waiting = replace(stage, polls=stage.polls + 1, customer=customer)
         return Step(stage=waiting, wait=context.config.timing.poll_pause_s)
+    service = "PnC" if context.choice is not None and context.choice.contract else "EIM"
     return Step(
         stage=Parametrizing(),
         request=context.vocabulary.parameters(context),
-        observed=(seen("authorization", "granted", service="EIM", code=response.response_code.name),),
+        observed=(seen("authorization", "granted", service=service, code=response.response_code.name),),
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from evcc.policy.plans import ChargePlan
 from evcc.session import steps
+from evcc.session.plausibility import NO_ERROR
 from evcc.session.ports import StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
 from evcc.session.steps import Ended, Stage, StageKinds
@@ -15,11 +16,15 @@ from v2g.iso15118.engine.xmldsig import Signature
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Cause of the session's end, and whether it is a pause. A `failed` one has its cause as the reason."""
+    """Cause of the session's end, and whether it is a pause. A `failed` one has its cause as the reason.
+
+    `ev_error` is the DC_EVErrorCode that the charger is sent.
+    """
 
     cause: str
     failed: bool = False
     pause: bool = False
+    ev_error: str = NO_ERROR
 
     @property
     def reason(self) -> str:
@@ -135,6 +140,15 @@ class Starting(Stage, frozen=True):
     plan: Plan
 
 
+class RampingDown(Stage, frozen=True):
+    """The charge loop's response to a request of 0 before the end of energy, or the pause before the next; the vehicle
+    goes on at `until` (s) in any case."""
+
+    looping: Looping
+    ending: Ending
+    until: float
+
+
 class PowerStopping(Stage, frozen=True):
     """PowerDeliveryRes to the end of energy."""
 
@@ -161,9 +175,9 @@ class Stopping(Stage, frozen=True):
     ending: Ending
 
 
-ENDING: Final = (PowerStopping, OpeningContactor, Welding, Stopping, Ended)
+ENDING: Final = (RampingDown, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
 CLOSING: Final = (CableChecking, PreCharging, ClosingContactor)
-_POWERED: Final = (*CLOSING, Starting, Looping, PowerStopping)
+_POWERED: Final = (*CLOSING, Starting, Looping, RampingDown, PowerStopping)
 
 
 def is_powered(stage: Stage) -> bool:
@@ -178,7 +192,7 @@ class Step(steps.Step, frozen=True, kw_only=True):
     """Result of a handler; see its base.
 
     `signature` is that of the request. `quirks` of the charger were tolerated. `joined`: the charger continues the
-    session that was paused. `installed` is a contract received from the charger.
+    session that was paused. `installed` is a contract received from the charger, `evse_id` the id of its EVSE.
     """
 
     choice: Choice | None = None
@@ -186,6 +200,7 @@ class Step(steps.Step, frozen=True, kw_only=True):
     signature: Signature | None = None
     joined: bool = False
     installed: StoreContract | None = None
+    evse_id: str | None = None
 
 
 fail = Step.failing

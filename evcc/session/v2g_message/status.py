@@ -22,6 +22,13 @@ _TERMINATED: Final = Ending("evse_terminated")
 _RESIDUAL_CURRENT: Final = Ending("evse_rcd_fault", failed=True)
 
 
+def status_of(response: Any) -> Any | None:
+    """Return the status in a response, also that beside the limits; None without one."""
+    part = getattr(response, "evse_charge_parameter", response)
+    fields = ("dc_evse_status", "ac_evse_status", "evse_status")
+    return next((getattr(part, field) for field in fields if hasattr(part, field)), None)
+
+
 def wanted_end(status: Any) -> Ending | None:
     """Return the end of session that a status demands, None for none; one without a notification demands none."""
     if hasattr(status, "evse_status_code"):

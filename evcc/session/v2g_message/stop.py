@@ -4,13 +4,30 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from evcc.session import lowering
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
+from evcc.session.program import IDLE
 from evcc.session.steps import Ended, Stage, seen
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.stages import Ending, OpeningContactor, PowerStopping, Step, Stopping, Welding, fail
+from evcc.session.v2g_message.stages import (
+    Ending,
+    Looping,
+    OpeningContactor,
+    PowerStopping,
+    RampingDown,
+    Step,
+    Stopping,
+    Welding,
+    fail,
+)
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.physical_values import millivolts
+from v2g.iso15118.engine.physical_values import milliamperes, millivolts
 from v2g.iso15118.engine.sequence import State
+
+_LOOPS: Final = frozenset(
+    {State.AC_CHARGE_LOOP, State.AC_METERING_RECEIPT, State.DC_CHARGE_LOOP, State.DC_METERING_RECEIPT}
+)
+"""States in which the request of the loop is in order."""
 
 WELDING_S: Final = 5.0
 """Maximum duration of welding detection: policy, since the editions have no timer for it."""
@@ -19,24 +36,58 @@ WELDING_S: Final = 5.0
 def stop(stage: Stage, context: MessageContext, ending: Ending) -> Step:
     """Return the step that ends the session normally from any stage.
 
-    Once energy may flow PowerDelivery comes first; before the session exists no message is sent.
+    In the charge loop the vehicle asks for 0 first. Once energy may flow PowerDelivery comes next; before the session
+    exists no message is sent.
     """
     if context.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
         return fail(stage, ending.cause)
     if ending.pause and context.state not in context.vocabulary.delivering:
         ending = replace(ending, pause=False)  # only a session that had energy can be joined again
     observed = (seen("stop", "stopping", cause=ending.cause, session="Pause" if ending.pause else "Terminate"),)
+    context = replace(context, ev_error=ending.ev_error)
+    looping = stage if isinstance(stage, Looping) else getattr(stage, "looping", None)
+    if isinstance(looping, Looping) and context.state in _LOOPS and not isinstance(stage, RampingDown):
+        looping = replace(looping, power_request=IDLE)
+        until = lowering.until(context, failed=ending.failed)
+        return replace(ask_nothing(RampingDown(looping, ending, until), context), observed=observed)
     if context.state in context.vocabulary.delivering:
-        request = context.vocabulary.power_stop(context)
-        ac = context.choice is not None and context.choice.phases
-        return Step(
-            stage=PowerStopping(ending),
-            request=request,
-            commands=(SetPowerLimits(0, 0),),
-            then=(SetCpState(PilotState.B),) if ac else (),  # within 250 ms [V2G2-848]
-            observed=observed,
-        )
+        return replace(_power_stop(context, ending), observed=observed)
     return replace(_session_stop(context, ending), commands=SAFE, observed=observed)
+
+
+def _power_stop(context: MessageContext, ending: Ending) -> Step:
+    ac = context.choice is not None and context.choice.phases
+    return Step(
+        stage=PowerStopping(ending),
+        request=context.vocabulary.power_stop(context),
+        commands=(SetPowerLimits(0, 0),),
+        then=(SetCpState(PilotState.B),) if ac else (),  # within 250 ms [V2G2-848]
+    )
+
+
+def ask_nothing(stage: Any, context: MessageContext) -> Step:
+    """Send the request of the loop for no power; `stage` has the `looping` that is left."""
+    request, commands = context.vocabulary.charge_loop(stage.looping.plan, context, 0)
+    return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0), *commands))
+
+
+def repeat_nothing(stage: Any, request: Any, context: MessageContext) -> Step:
+    """The pause is over."""
+    return replace(ask_nothing(stage, context), commands=())
+
+
+def ramping_down(stage: RampingDown, request: Any, response: Any, context: MessageContext) -> Step:
+    """Stop power once no current flows, or in any case after the time for it."""
+    return still_flowing(stage, response, context) or _power_stop(context, stage.ending)
+
+
+def still_flowing(stage: Any, response: Any, context: MessageContext) -> Step | None:
+    """Return the pause before the next request for no power; None once the loop may be left."""
+    current = getattr(response, "evse_present_current", None)
+    reported_ma = 0 if current is None else milliamperes(current)
+    if not lowering.flows(context, reported_ma, stage.until):
+        return None
+    return Step(stage=stage, wait=context.config.timing.loop_pause_s)
 
 
 def _session_stop(context: MessageContext, ending: Ending) -> Step:

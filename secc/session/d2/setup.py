@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import change_services
+from secc.session.books import resume_books
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.d2 import services
 from secc.session.energy_transfer import offered
@@ -106,7 +106,8 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
                 "evcc_id": evcc_ids.shown(request.evcc_id),
             },
         )
-        commands = (JoinSession(paused.session_id.hex()), change_services(paused.service.name, "none", "resumed"))
+        resumed = resume_books(paused.service.name, "none", context.facts.tariff)
+        commands = (JoinSession(paused.session_id.hex()), *resumed)
         again = Opened(session_id=paused.session_id, evcc_id=evcc_ids.shown(request.evcc_id))
         return Step(_setup_response("OK_OldSessionJoined", context), again, (*commands, joined), quirks=quirks)
     begun, started = setup.opened(request.evcc_id, context, resumed=not asks_for_new_session(context.asked_session))

@@ -271,7 +271,8 @@ def _mode(
     charge_w, discharge_w = most
     limits: dict[str, Any] = {
         "evse_maximum_charge_power": watts(charge_w),
-        "evse_minimum_charge_power": watts(rating.min_charge_power_w),  # never below the first ones (V2G20-2655)
+        # never below the first one (V2G20-2655), but where a limit is lower: a minimum above the maximum says nothing
+        "evse_minimum_charge_power": watts(min(rating.min_charge_power_w, charge_w)),
         "evse_maximum_charge_current": watts(rating.max_charge_current_a),
         "evse_maximum_voltage": watts(rating.max_voltage_v),
     }
@@ -280,7 +281,7 @@ def _mode(
         return Dynamic_DC_CLResControlMode(**limits) if dynamic else Scheduled_DC_CLResControlMode(**limits)
     limits |= {
         "evse_maximum_discharge_power": watts(sign * discharge_w),
-        "evse_minimum_discharge_power": watts(sign * rating.min_discharge_power_w),
+        "evse_minimum_discharge_power": watts(sign * min(rating.min_discharge_power_w, discharge_w)),
         "evse_maximum_discharge_current": watts(sign * rating.max_discharge_current_a),
         "evse_minimum_voltage": watts(rating.min_voltage_v),
     }

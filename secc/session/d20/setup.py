@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import change_services, discharge_rule
+from secc.session.books import discharge_rule, resume_books
 from secc.session.config import SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Fresh, Offered, selected_again
@@ -52,16 +52,16 @@ def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
 
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Select the vehicle's best-ranked protocol among those served (V2G20-167, -169)."""
+    namespaces = " ".join(each.protocol_namespace for each in request.app_protocol)
     offered = Observe(
         "session",
         "protocols_offered",
-        {"namespaces": " ".join(each.protocol_namespace.rpartition(":")[2] for each in request.app_protocol)},
+        {"namespaces": namespaces},
     )
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     if best is None:
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
         served = sorted(name for name, family in NAMESPACES.items() if context.config.offers(family))
-        namespaces = " ".join(each.protocol_namespace for each in request.app_protocol)
         refused = Observe("session", "protocol_refused", {"offered": namespaces, "served": " ".join(served)})
         return Step(response, stage, (offered, refused))
     code = (
@@ -118,8 +118,8 @@ def _join(paused: Paused, request: SessionSetupReq, context: RequestContext) -> 
         evse_id=context.config.evse_id,
     )
     discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
-    resumed = change_services(selected.service.name, discharge, "resumed")
-    return Step(response, selected, (JoinSession(session_id), resumed, Observe("session", "session_joined", data)))
+    resumed = resume_books(selected.service.name, discharge, context.facts.tariff)
+    return Step(response, selected, (JoinSession(session_id), *resumed, Observe("session", "session_joined", data)))
 
 
 def new_session_id(entropy: Entropy) -> bytes:

@@ -12,7 +12,7 @@ from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.status import dc_evse_status
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, percent, watts
-from v2g.iso15118.engine.quirks import TARGET_CURRENT_OUT_OF_RANGE
+from v2g.iso15118.engine.quirks import TARGET_CURRENT_OUT_OF_RANGE, TARGET_VOLTAGE_ZERO
 from v2g.observe import Observe
 
 
@@ -22,11 +22,11 @@ def current_demand(request: Any, stage: Charging, context: RequestContext, **add
     wanted_ma = milliamperes(request.ev_target_current)
     most_ma = context.config.rating.max_charge_current_a * 1000
     asked_ma = max(0, min(wanted_ma, most_ma))
-    error = status.ev_error_code.value
+    error, asked_mv = status.ev_error_code.value, millivolts(request.ev_target_voltage)
     stage = replace(
         _updated(stage, request, percent(status.ev_ress_soc)),
         asked_ma=asked_ma if error == NO_ERROR else 0,
-        asked_mv=max(0, millivolts(request.ev_target_voltage)),
+        asked_mv=max(0, asked_mv) if asked_mv else stage.asked_mv,
         alive=True,
     )
     stage, commands = apply_output(stage, context)
@@ -38,7 +38,10 @@ def current_demand(request: Any, stage: Charging, context: RequestContext, **add
         response,
         stage,
         (*commands, *errors, *loop_event(stage, context)),
-        quirks=() if wanted_ma == asked_ma else (TARGET_CURRENT_OUT_OF_RANGE,),
+        quirks=(
+            *(() if wanted_ma == asked_ma else (TARGET_CURRENT_OUT_OF_RANGE,)),
+            *(() if asked_mv else (TARGET_VOLTAGE_ZERO,)),
+        ),
     )
 
 

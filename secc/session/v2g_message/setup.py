@@ -3,9 +3,13 @@
 from secc.session.ports import ForgetSession
 from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message.request_context import RequestContext, Step
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import evcc_id as evcc_ids
+from v2g.iso15118.engine.quirks import PROTOCOL_ORDER, SCHEMA_ID_ZERO, Quirk
 from v2g.iso15118.engine.session import Entropy
+from v2g.iso15118.select import NAMESPACES
 from v2g.observe import Observe
 
 VERSION = (2, 0)
@@ -31,7 +35,16 @@ def supported_app_protocol(
         else app.ResponseCode.OK_SuccessfulNegotiationWithMinorDeviation
     )
     picked = Observe("session", "protocol_negotiated", {"protocol": name, "schema_id": served.schema_id})
-    return Step(app.SupportedAppProtocolRes(response_code=code, schema_id=served.schema_id), Fresh(), (offered, picked))
+    response = app.SupportedAppProtocolRes(response_code=code, schema_id=served.schema_id)
+    return Step(response, Fresh(), (offered, picked), quirks=_offer_quirks(request, served))
+
+
+def _offer_quirks(request: app.SupportedAppProtocolReq, served: app.AppProtocol) -> tuple[Quirk, ...]:
+    """Return what is unusual in a vehicle's offer: another order than by edition, and SchemaID 0."""
+    first = min(request.app_protocol, key=lambda each: each.priority).protocol_namespace
+    newer = any(each.protocol_namespace == ISO2.uri for each in request.app_protocol)
+    order = first not in NAMESPACES or (first == DIN.uri and newer)
+    return (*((PROTOCOL_ORDER,) if order else ()), *((SCHEMA_ID_ZERO,) if served.schema_id == 0 else ()))
 
 
 def opened(

@@ -170,3 +170,7 @@ def test_no_policy_of_ones_own_discharges_below_the_floor_or_outside_the_tempera
     if soc <= floor or not 0 <= temperature <= 45:
         assert (found, asked) == (without, [])
         assert found.reason in (policy.AT_MINIMUM_SOC, policy.TOO_COLD, policy.TOO_HOT)
+
+
+def test_a_policy_reads_prices_in_units_of_the_currency() -> None:
+    assert str(Compensation(0, 1, 350_001).per_kwh) == "0.350001"

@@ -179,7 +179,8 @@ def test_a_lower_limit_of_the_battery_is_followed_in_its_time(
     assert 1_000 <= after_ms <= 1_000 + STEP_MS
 
 
-def test_current_beyond_the_request() -> None:
+@pytest.mark.parametrize("there", [has_current, says_current])
+def test_current_beyond_the_request(there: Callable[[Car, int], None]) -> None:
     for current_ma, found in (
         (84_000, NOTHING),  # 80 A, and 5 %
         (85_000, NOTHING),  # and the sensor
@@ -189,8 +190,15 @@ def test_current_beyond_the_request() -> None:
         car = Car()
         car.watch.command(SetPowerLimits(32_000, 0), car.now)
         car.watch.begin(car.now)
-        has_current(car, current_ma)
+        there(car, current_ma)
         assert car.found() == found, current_ma
+
+
+def test_an_old_report_does_not_count_once_nothing_is_requested() -> None:
+    car = Car()
+    says_current(car, 80_000)
+    car.watch.command(SetPowerLimits(0, 0), car.now)
+    assert car.found() == NOTHING
 
 
 @pytest.mark.parametrize(("current_ma", "found"), [(2_626_000, NOTHING), (2_626_001, ("power_not_obeyed", 1_000))])

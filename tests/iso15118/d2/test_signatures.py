@@ -133,8 +133,16 @@ def test_the_example_of_the_standard() -> None:
 
 
 def test_a_key_of_20_is_refused() -> None:
-    with pytest.raises(SignatureError, match="not allowed"):
+    with pytest.raises(SignatureError, match="ecdsa-sha512 is not allowed here, only ecdsa-sha256") as caught:
         verify(sign(J_ELEMENT, P521), J_ELEMENT, P521.public_key)
+    assert not caught.value.hint
+
+
+def test_a_signature_of_20_is_refused_by_its_name() -> None:
+    """The key is one of -2, the method that of -20."""
+    info = sign(J_ELEMENT, P521).signed_info
+    with pytest.raises(SignatureError, match="signature method ecdsa-sha512 is not that of the key, ecdsa-sha256"):
+        verify(resigned(info, P256), J_ELEMENT, P256.public_key)
 
 
 @pytest.mark.parametrize("name", sorted(KEYS))

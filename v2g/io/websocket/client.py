@@ -7,7 +7,6 @@ one version of OCPP; `v2g.io.websocket.rpc` runs calls on it. The websockets lib
 import asyncio
 import base64
 import ssl
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,7 +14,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from v2g.errors import KeyAccessError, TlsError, TransportError, UpgradeRefusedError
+from v2g.errors import TlsError, TransportError, UpgradeRefusedError
+from v2g.io.tls.files import show, trust
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
 from v2g.text import printable, redacted
@@ -58,14 +58,17 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return a context that verifies the CSMS and its host name, and sends the station's certificate if it has one."""
+    """Return a context that verifies the CSMS and its host name, and sends the station's certificate if it has one.
+
+    Raises KeyAccessError.
+    """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, files.own)
-    _trust(context, files.ca)
+    trust(context, files.ca)
     return context
 
 
 def system_context(own: tuple[Path, Path] | None) -> ssl.SSLContext:
-    """As `client_context`, with the roots of the machine; `own`: the station's chain and key. Raises KeyAccessError."""
+    """As `client_context`, with the roots of the machine; `own`: the station's chain and key."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, own)
     context.load_default_certs()
     return context
@@ -92,12 +95,12 @@ def server_context(
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, (chain, key))
     if second is not None:
-        _show(context, *second)
+        show(context, *second)
     context.set_ciphers(SUITES)
     context.options |= ssl.OP_NO_COMPRESSION
     context.num_tickets = 0
     for root in roots:
-        _trust(context, root)
+        trust(context, root)
         context.verify_mode = ssl.CERT_REQUIRED
     if not check_dates:
         context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
@@ -108,25 +111,8 @@ def _context(protocol: int, own: tuple[Path, Path] | None) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # A00.FR.313, A00.FR.416
     if own is not None:
-        _show(context, *own)
+        show(context, *own)
     return context
-
-
-def _show(context: ssl.SSLContext, chain: Path, key: Path) -> None:
-    try:
-        mode = stat.S_IMODE(key.stat().st_mode)
-        if mode & 0o077:
-            raise KeyAccessError(f"{key} has mode {mode:04o}", hint=f"chmod 600 {key}")
-        context.load_cert_chain(chain, key)
-    except (OSError, ssl.SSLError) as error:
-        raise KeyAccessError(f"{chain} and {key} are not usable: {error}") from None
-
-
-def _trust(context: ssl.SSLContext, root: Path) -> None:
-    try:
-        context.load_verify_locations(root)
-    except (OSError, ssl.SSLError) as error:
-        raise KeyAccessError(f"{root} is not usable: {error}", hint="roots are PEM files") from None
 
 
 class _WebSocket(Protocol):

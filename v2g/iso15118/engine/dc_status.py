@@ -56,6 +56,7 @@ STOPS: Final[Mapping[Stop, str]] = MappingProxyType(
 """Reason to stop -> EVSEStatusCode."""
 
 UNCHECKED: Final = "Invalid"
+FAULT: Final = "Fault"
 SOUND: Final = frozenset({"Valid", "Warning"})
 """EVSEIsolationStatus with which a vehicle goes on to PreCharge; the 2023 edition of IEC 61851-23 drops Warning."""
 

@@ -24,6 +24,17 @@ def is_evse_id(text: str) -> bool:
     return 7 <= len(text) <= 37 and _TEXT.match(text) is not None
 
 
+def is_packed(evse_id: bytes) -> bool:
+    """Return whether bytes are an EVSEID of digits by DIN SPEC 91286, packed as half bytes."""
+    return _DIGITS.match(evse_id.hex().upper().replace("A", "*")) is not None
+
+
+def plain(evse_id: str) -> str:
+    """Return an EVSEID of -2 without separators and in capitals, to compare; empty where it is unknown."""
+    text = evse_id.replace("*", "").upper()
+    return "" if text == UNKNOWN else text
+
+
 def as_text(evse_id: str) -> str:
     """Return an EVSEID for -2: itself, UNKNOWN if it has another length."""
     return evse_id if 7 <= len(evse_id) <= 37 else UNKNOWN
@@ -53,5 +64,5 @@ def from_bytes(evse_id: bytes) -> tuple[str, bool]:
     text = evse_id.decode("latin-1").rstrip("\0 ")
     if text.isascii() and text.isprintable() and text[:1].isalpha():
         return text, True
-    packed = evse_id.hex().upper().replace("A", "*")
-    return (packed, False) if _DIGITS.match(packed) else (evse_id.hex().upper(), False)
+    shown = evse_id.hex().upper()
+    return (shown.replace("A", "*") if is_packed(evse_id) else shown), False

@@ -57,6 +57,28 @@ TARGET_CURRENT_OUT_OF_RANGE: Final = Quirk(
     "EVTargetCurrent is negative (DIN 70121), has fractions, or is above the charger's limit",
     "limit it to 0 up to the charger's maximum; no FAILED",
 )
+TARGET_VOLTAGE_ZERO: Final = Quirk(
+    "target_voltage_zero",
+    Peer.VEHICLE,
+    Edition.BOTH,
+    "EVTargetVoltage of CurrentDemand is 0: only the current is given",
+    "keep the last target, at first that of PreCharge",
+)
+PROTOCOL_ORDER: Final = Quirk(
+    "protocol_order",
+    Peer.VEHICLE,
+    Edition.BOTH,
+    "DIN 70121 is ranked above ISO 15118-2, or an own protocol first (Tesla, recorded: urn:tesla:din:2018:MsgDef at "
+    "priority 1, DIN 70121 at 2; uhi22/pyPLC#31)",
+    "the best priority among those served counts, not the newest edition; `charger.editions` decides what is served",
+)
+SCHEMA_ID_ZERO: Final = Quirk(
+    "schema_id_zero",
+    Peer.VEHICLE,
+    Edition.BOTH,
+    "SchemaID 0 (BMW iX3, which leaves a charger that answers 1; uhi22/pyPLC#9)",
+    "the SchemaID of the chosen entry is sent back, whatever it is",
+)
 SESSION_ID_LENGTH: Final = Quirk(
     "session_id_length",
     Peer.BOTH,
@@ -105,6 +127,20 @@ NOT_READY_BUT_FINISHED: Final = Quirk(
     Edition.BOTH,
     "ChargeParameterDiscoveryRes with EVSE_NotReady and Finished (Compleo)",
     "continue",
+)
+NOT_READY_AFTER_CHECK: Final = Quirk(
+    "not_ready_after_check",
+    Peer.CHARGER,
+    Edition.BOTH,
+    "EVSE_NotReady in PreChargeRes or PowerDeliveryRes",
+    "continue; the same in the charge loop ends the session",
+)
+EVSEID_NOT_REPEATED: Final = Quirk(
+    "evseid_not_repeated",
+    Peer.CHARGER,
+    Edition.D2,
+    "EVSEID is unknown in SessionSetupRes and known in the charge loop, or the other way round",
+    "continue; two different ones end the session",
 )
 SLOW_ANSWER: Final = Quirk(
     "slow_answer",
@@ -181,6 +217,9 @@ QUIRKS: Final = (
     PRE_CHARGE_TARGET_CHANGES,
     PRE_CHARGE_TARGET_OUT_OF_RANGE,
     TARGET_CURRENT_OUT_OF_RANGE,
+    TARGET_VOLTAGE_ZERO,
+    PROTOCOL_ORDER,
+    SCHEMA_ID_ZERO,
     SESSION_ID_LENGTH,
     EVCCID_LENGTH,
     EVSEID_TEXT,
@@ -188,6 +227,8 @@ QUIRKS: Final = (
     WELDING_DETECTION,
     EARLY_SESSION_STOP,
     NOT_READY_BUT_FINISHED,
+    NOT_READY_AFTER_CHECK,
+    EVSEID_NOT_REPEATED,
     SLOW_ANSWER,
     SLOW_CURRENT_DEMAND,
     CHARGING_PROFILE,

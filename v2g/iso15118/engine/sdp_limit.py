@@ -1,9 +1,10 @@
 """Rate limit of SDP requests: answers every conforming vehicle, and little of a flood. Pure."""
 
-from collections import OrderedDict
 from typing import Final
 
 import msgspec
+
+from v2g.rates import Buckets
 
 SOURCES: Final = 256
 """Limit of tracked senders; the one idle for longest is dropped for a new one."""
@@ -22,38 +23,14 @@ class SdpLimiter:
     """Decides for each request whether it is answered, with bounded memory."""
 
     def __init__(self, limits: SdpLimits | None = None) -> None:
-        self._limits = limits or SdpLimits()
-        self._sources: OrderedDict[str, _Bucket] = OrderedDict()
-        self._total = _Bucket(self._limits.total_burst)
+        limits = limits or SdpLimits()
+        self._sources = Buckets(per_s=limits.source_rate, burst=limits.source_burst, most=SOURCES)
+        self._total = Buckets(per_s=limits.total_rate, burst=limits.total_burst)
 
     def __len__(self) -> int:
         return len(self._sources)
 
     def allow(self, source: str, now: float) -> bool:
         """Return whether a request of `source` (an address without port) at `now` (s, monotonic) is answered."""
-        limits = self._limits
-        bucket = self._sources.pop(source, None) or _Bucket(limits.source_burst)
-        self._sources[source] = bucket  # the newest is last
-        if len(self._sources) > SOURCES:
-            self._sources.popitem(last=False)
         # A sender beyond its own limit is rejected before it uses the common one.
-        return bucket.take(now, limits.source_rate, limits.source_burst) and self._total.take(
-            now, limits.total_rate, limits.total_burst
-        )
-
-
-class _Bucket:
-    __slots__ = ("_at", "_tokens")
-
-    def __init__(self, tokens: float) -> None:
-        self._tokens = tokens
-        self._at: float | None = None
-
-    def take(self, now: float, rate: float, burst: float) -> bool:
-        if self._at is not None:
-            self._tokens = min(burst, self._tokens + max(0.0, now - self._at) * rate)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        return not self._sources.take(source, now) and not self._total.take("", now)

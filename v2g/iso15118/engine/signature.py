@@ -123,7 +123,9 @@ def verify(
         raise SignatureError("the header carries no signature")
     algorithm = algorithm_of(key)
     if algorithm not in allowed:
-        raise SignatureError(f"{algorithm.value} is not allowed here", hint="see security_profile: interop")
+        wants = " or ".join(sorted(each.value for each in allowed))
+        hint = "" if algorithm in STANDARD else "see security_profile: interop"
+        raise SignatureError(f"{algorithm.value} is not allowed here, only {wants}", hint=hint)
     wanted = _by_uri(elements)
     info, value = signature.signed_info, signature.signature_value.value
     uris = _check_references(info, wanted)
@@ -186,7 +188,9 @@ def _check_methods(info: SignedInfo, algorithm: Algorithm, *, tolerant: bool) ->
     if info.canonicalization_method.algorithm != CANONICAL_EXI:
         raise SignatureError(f"canonicalization {_shown(info.canonicalization_method.algorithm)} is not Canonical EXI")
     if info.signature_method.algorithm != suite.signature:
-        raise SignatureError(f"signature method {_shown(info.signature_method.algorithm)} is not that of the key")
+        named = next((each for each, its in _SUITES.items() if its.signature == info.signature_method.algorithm), None)
+        said = named.value if named is not None else _shown(info.signature_method.algorithm)
+        raise SignatureError(f"signature method {said} is not that of the key, {algorithm.value}")
     for reference in info.reference:
         transforms = reference.transforms.transform if reference.transforms else ()
         missing = tolerant and reference.transforms is None

@@ -50,6 +50,7 @@ class Charger2(ScriptedCharger):
         self.receipts = 0
         self.signs: Any = lambda body: None
         self.ac_ma, self.ac_mv = 16_000, 230_000
+        self.chosen = 1
 
     def message(self, body: Any) -> V2G_Message:
         header = MessageHeader(session_id=self.session_id, signature=self.signs(body))
@@ -127,6 +128,7 @@ class Charger2(ScriptedCharger):
 
     def PowerDeliveryReq(self, request: Any) -> Any:
         name, stops = "PowerDeliveryReq", request.charge_progress is types.ChargeProgress.Stop
+        self.chosen = request.sa_schedule_tuple_id
         found: Any
         if request.ev_power_delivery_parameter is None:
             self.voltage, self.current = (0.0, 0.0) if stops else (self.ac_mv / 1000, self.current)
@@ -141,7 +143,12 @@ class Charger2(ScriptedCharger):
         due = self.receipts > 0
         self.receipts -= due
         meter = types.MeterInfo(meter_id="M1", meter_reading=1234) if due else None
-        return {"evse_id": "DE*ABC*E1", "sa_schedule_tuple_id": 1, "meter_info": meter, "receipt_required": due}
+        return {
+            "evse_id": "DE*ABC*E1",
+            "sa_schedule_tuple_id": self.chosen,
+            "meter_info": meter,
+            "receipt_required": due,
+        }
 
     def CurrentDemandReq(self, request: Any) -> Any:
         return super().CurrentDemandReq(request, **self._metered())

@@ -123,7 +123,9 @@ def test_a_receipt_precedes_an_orderly_stop_only(config: Any, stop: Stop) -> Non
     names = bench.names()
     assert "PowerDeliveryReq" in names[-3:]
     if signed:
-        assert names[names.index("MeteringReceiptReq") + 1] == "PowerDeliveryReq"
+        loop = "ChargingStatusReq" if alternating else "CurrentDemandReq"
+        begin = names.index("MeteringReceiptReq")
+        assert names[begin + 1 : begin + 3] == [loop, "PowerDeliveryReq"]
 
 
 def test_without_a_contract_no_receipt_is_sent() -> None:

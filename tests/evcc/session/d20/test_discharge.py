@@ -270,12 +270,19 @@ def test_without_the_service_nothing_flows_back_unless_the_owner_allows_the_plai
     plain = msgspec.structs.replace(DISCHARGE, discharge=DischargeConfig(require_signed=False))
     bench = Bench(identities, plain, scale=20)
     bench.charger.added = ()
-    bench.drive = lambda: setattr(bench.charger, "current", -20.0)  # type: ignore[method-assign]
+
+    def by_request() -> None:
+        limits = next(each for each in reversed(bench.commands) if isinstance(each, SetPowerLimits))
+        bench.charger.current = -20.0 if limits.discharge_w else 0.0
+
+    bench.drive = by_request  # type: ignore[method-assign]
     bench.run()
     assert bench.closed == "finished"
     assert bench.model.state.discharged_mwh >= 200_000
     modes = [r.cl_req_control_mode for r in bench.requests if isinstance(r, dc.DC_ChargeLoopReq)]
-    assert {m.ev_maximum_discharge_power.value for m in modes} == {10_000}
+    asked = [m.ev_maximum_discharge_power.value for m in modes]
+    assert set(asked) == {10_000, 0}
+    assert asked[-1] == 0  # before the loop is left
 
 
 def test_in_a_plain_session_the_limit_of_discharge_is_what_is_wanted_now(identities: Identities) -> None:

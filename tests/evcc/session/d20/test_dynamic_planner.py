@@ -22,7 +22,6 @@ from evcc.session.settings import (
     ServiceConfig,
     SessionConfig,
 )
-from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceRule, PriceRuleStack, PriceRuleStackList
 from v2g.iso15118.d20.prices import Algorithm
 from v2g.iso15118.d20.quantities import rational
@@ -92,9 +91,8 @@ class Drive:
     def minute(self, allowed_w: int) -> bool:
         """Ask once, take what is allowed for a minute, and return whether the vehicle goes on."""
         step = loop.ask_loop(self.stage, self.context)
-        if not isinstance(step.request, DC_ChargeLoopReq):
+        if not isinstance(step.stage, Looping):
             return False
-        assert isinstance(step.stage, Looping)
         power_request = step.stage.power_request
         self.requested.append((self.ms, power_request))
         charge_w = min(power_request.charge_w, allowed_w)

@@ -12,6 +12,7 @@ from evcc.session.settings import (
     ProgramStep,
     ServiceConfig,
     SessionConfig,
+    TimingConfig,
     VehicleConfig,
 )
 from tests.evcc.session.bench import SHORT, T0, Bench, Identities
@@ -70,7 +71,8 @@ def test_hardware_is_asked_in_the_safe_order(identities: Identities) -> None:
         SetCpState(PilotState.C),
         CloseContactor(),
         SetPowerLimits(22_000, 0),
-        SetPowerLimits(0, 0),
+        SetPowerLimits(0, 0),  # in the loop
+        SetPowerLimits(0, 0),  # with PowerDelivery
         SetCpState(PilotState.B),
         OpenContactor(),
     ]
@@ -334,7 +336,7 @@ def test_schedules_are_renegotiated_with_no_power_flowing(identities: Identities
     bench.charger.notify = [EvseNotification.ScheduleRenegotiation]
     bench.charger.ongoing["ScheduleExchangeReq"] = 1
     bench.run(lambda: bench.names()[-2:] == ["DC_ChargeLoopReq", "PowerDeliveryReq"])
-    assert bench.commands[-1] == SetPowerLimits(0, 0)
+    assert next(each for each in bench.commands[::-1] if isinstance(each, SetPowerLimits)) == SetPowerLimits(0, 0)
     bench.run()
     assert bench.names()[-8:] == [
         "DC_ChargeLoopReq",
@@ -447,7 +449,17 @@ def test_a_stop_in_a_pause_does_not_wait_for_its_end(bench: Bench) -> None:
     bench.step()
     assert not bench.unanswered
     bench.fact(StopRequested("driver"))
-    assert type(bench.unanswered[0]) is cm.PowerDeliveryReq
+    (request,) = bench.unanswered
+    assert type(request) is dc.DC_ChargeLoopReq
+    assert request.cl_req_control_mode.ev_maximum_charge_power.value == 0
+
+
+def test_a_charger_that_gives_nothing_is_left_in_a_pause(identities: Identities) -> None:
+    bench = Bench(identities, msgspec.structs.replace(SHORT, timing=TimingConfig(no_energy_s=60)))
+    bench.drive = lambda: None  # type: ignore[method-assign]
+    bench.run()
+    assert bench.closed == "paused"
+    assert [each["limited_by"] for each in bench.seen("power", "no_energy")] == ["charger"]
 
 
 def test_a_paused_session_is_joined_again_at_the_same_charger(bench: Bench, identities: Identities) -> None:

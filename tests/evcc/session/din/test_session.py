@@ -66,7 +66,8 @@ def test_hardware_is_commanded_in_the_safe_order(bench: DinBench) -> None:
         SetCpState(PilotState.C),
         CloseContactor(),
         SetPowerLimits(16_000, 0),
-        SetPowerLimits(0, 0),
+        SetPowerLimits(0, 0),  # in the loop
+        SetPowerLimits(0, 0),  # with PowerDelivery
         SetCpState(PilotState.B),
         OpenContactor(),
     ]

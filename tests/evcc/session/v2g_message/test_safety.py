@@ -193,6 +193,17 @@ def test_a_stop_in_any_answer_counts(name: str, stop: Stop) -> None:
         assert reader.received(_with(response, dc_evse_status=each, evse_status=each), PayloadType.SAP).stop
 
 
+@pytest.mark.parametrize("bench", [DinBench, lambda: Bench2(DC)], ids=["din", "2"])
+@pytest.mark.parametrize("name", ["CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq"])
+def test_a_fault_of_the_insulation_in_any_answer_is_a_stop(bench: Any, name: str) -> None:
+    made = bench()
+    reader, response = answers(made, name)
+    assert not reader.received(response, PayloadType.SAP).stop
+    made.charger.isolation = "Fault"
+    status = made.charger.status(StatusPhase.ENERGY, name)
+    assert reader.received(_with(response, dc_evse_status=status, evse_status=status), PayloadType.SAP).stop
+
+
 def test_a_residual_current_is_a_stop() -> None:
     bench = Bench2(AC)
     reader, response = answers(bench, "ChargingStatusReq")

@@ -15,6 +15,7 @@ from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.message_bench import protocol
 from tests.secc.session.shell import counter
 from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit
+from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages import parameters as limits
@@ -514,6 +515,8 @@ def test_a_paused_session_is_joined_by_its_id(make_iso2: MakeIso2, alternating: 
     assert not first.commands(ports.TransactionEnded)
     assert not first.commands(ports.CloseBooks)
     second = make_iso2(alternating=alternating, paused=saved.paused)
+    tariff = make_tariff(second.utc_ms)
+    second.fact(ports.TariffChanged(tariff))
     second.go("SupportedAppProtocolReq")
     joined = second.send(second.ask("SessionSetupReq"), session_id=saved.paused.session_id)
     assert code(joined) == "OK_OldSessionJoined"
@@ -526,6 +529,7 @@ def test_a_paused_session_is_joined_by_its_id(make_iso2: MakeIso2, alternating: 
     assert not second.commands(ports.TransactionStarted)
     second.go("ChargeParameterDiscoveryReq")
     assert "SessionStarted" not in second.records()
+    assert ports.Journal(TariffSet(tariff=tariff)) in second.commands(ports.Journal)
     second.go(*(("PowerDeliveryReq",) if alternating else ("CableCheckReq", "PreChargeReq", "PowerDeliveryReq")))
     second.go("stop", "SessionStopReq")
     assert second.commands(ports.TransactionEnded)

@@ -505,15 +505,18 @@ def test_a_vehicle_that_signs_slowly_on_its_main_stream_is_not_cut_off(looping: 
         assert looping.reason == "sequence_timeout"
 
 
-def test_least_powers_in_the_loop_are_never_below_the_first_ones(make_bench: MakeBench) -> None:
-    """V2G20-2655."""
+@pytest.mark.parametrize("allowed_w", [0, 1_000, 1_500, 5_000])
+def test_least_powers_in_the_loop_are_the_first_ones_but_never_above_the_most(
+    make_bench: MakeBench, allowed_w: int
+) -> None:
+    """V2G20-2655 wants them not below the first ones; a vehicle can follow only limits that do not contradict."""
     rating = EvseRating(min_charge_power_w=1_500, min_discharge_power_w=1_000)
     bench = make_bench(SeccConfig(rating=rating)).reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.SetpointChanged(Setpoint(power_w=0, source="csms")))
+    bench.fact(ports.SetpointChanged(Setpoint(power_w=allowed_w, source="csms")))
     mode = bench.go("DC_ChargeLoopReq").cl_res_control_mode
-    assert value(mode.evse_maximum_charge_power) == 0
-    assert value(mode.evse_minimum_charge_power) == 1_500
-    assert abs(value(mode.evse_minimum_discharge_power)) == 1_000
+    assert value(mode.evse_maximum_charge_power) == allowed_w
+    assert value(mode.evse_minimum_charge_power) == min(1_500, allowed_w)
+    assert value(mode.evse_minimum_discharge_power) == value(mode.evse_maximum_discharge_power) == 0
 
 
 def test_a_confirmation_does_not_grant_a_vehicle_a_longer_silence_while_energy_flows(make_bench: MakeBench) -> None:

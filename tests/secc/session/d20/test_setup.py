@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ OLD = "urn:iso:15118:2:2013:MsgDef"
     ],
 )
 def test_the_best_ranked_protocol_that_is_served_is_picked(
-    bench: Bench, offered: tuple[object, ...], schema_id: int | None, code: str
+    bench: Bench, offered: tuple[Any, ...], schema_id: int | None, code: str
 ) -> None:
     response = bench.send(bench.ask("SupportedAppProtocolReq", app_protocol=offered))
     assert response.schema_id == schema_id
@@ -44,6 +45,8 @@ def test_the_best_ranked_protocol_that_is_served_is_picked(
     failed = response.response_code is ResponseCode.Failed_NoNegotiation
     assert bench.session.closed == failed
     assert bench.session.state is (State.ENDED if failed else State.SESSION_SETUP)
+    (seen,) = bench.events("protocols_offered")
+    assert seen == {"namespaces": " ".join(each.protocol_namespace for each in offered)}
 
 
 @pytest.mark.requirement("R13")

@@ -103,7 +103,7 @@ QUIRKS = {
     (TESLA_CHARGER, 2): GAPS,
     (TESLA_CHARGER, 3): set(),
     (IONIQ, 0): {"charging_profile", "pre_charge_target_changes"},
-    (MODEL_Y, 0): {"early_session_stop", "missing_fields"},
+    (MODEL_Y, 0): {"protocol_order", "early_session_stop", "missing_fields"},
 }
 
 

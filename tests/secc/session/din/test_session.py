@@ -195,6 +195,22 @@ def test_the_handshake(din: DinBench, offered: tuple[Any, ...], answer: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("offered", "quirks"),
+    [
+        ((protocol(),), []),
+        ((protocol(schema=0),), ["schema_id_zero"]),
+        ((protocol("urn:tesla:din:2018:MsgDef", 0, 7, 2, 1), protocol(schema=1, rank=2)), ["protocol_order"]),
+        ((protocol(), protocol("urn:iso:15118:2:2013:MsgDef", schema=2, rank=2)), ["protocol_order"]),
+        ((protocol(rank=2), protocol("urn:iso:15118:2:2013:MsgDef", schema=2, rank=1)), []),
+    ],
+)
+def test_unusual_offers_are_served_and_named(din: DinBench, offered: tuple[Any, ...], quirks: list[str]) -> None:
+    response = din.send(din.ask("SupportedAppProtocolReq", app_protocol=offered))
+    assert response.schema_id == next(each.schema_id for each in offered if "din:70121" in each.protocol_namespace)
+    assert din.quirks() == quirks
+
+
+@pytest.mark.parametrize(
     ("changes", "served"),
     [
         ({}, True),

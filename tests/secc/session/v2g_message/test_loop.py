@@ -82,6 +82,14 @@ def test_targets_that_nobody_can_drive(bench: MessageBench) -> None:
     assert "target_current_out_of_range" in bench.quirks()
 
 
+def test_a_target_voltage_of_0_keeps_the_last_one(bench: MessageBench) -> None:
+    loop(bench, ev_target_voltage=bench.volts(410), ev_target_current=bench.amperes(10))
+    loop(bench, ev_target_voltage=bench.volts(0), ev_target_current=bench.amperes(20))
+    output = bench.commands(ports.SetOutput)[-1]
+    assert (output.voltage_mv, output.current_ma) == (410_000, 20_000)
+    assert bench.quirks().count("target_voltage_zero") == 1
+
+
 @pytest.mark.parametrize(("value", "expected"), [(-5, 0), (0, 0), (30, 30)])
 def test_limits_of_the_vehicle_in_the_loop(bench: MessageBench, value: int, expected: int) -> None:
     loop(
