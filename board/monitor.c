@@ -165,6 +165,77 @@ static void flow_then(v2g_flow_ *flow, int64_t value, int64_t most, int64_t leas
     excess_then(&flow->excess, up > down ? up : down, at);
 }
 
+/* -- two measurements of one flow */
+
+#define BUDGET_US INT64_C(2000000)
+#define OLDEST_US INT64_C(5000000)
+#define SLOT_US INT64_C(50000)
+
+static int64_t magnitude(int64_t value)
+{
+    return value < 0 ? -value : value;
+}
+
+void v2g_agreement_init(v2g_agreement *a, const v2g_errors *errors)
+{
+    (void)memset(a, 0, sizeof *a);
+    a->errors = *errors;
+    a->slot_us = max64(SLOT_US, (OLDEST_US + errors->late_us) / (int64_t)V2G_SHOWN);
+}
+
+/* Note what the first one shows now, and forget what it showed before `oldest`. */
+static void show(v2g_agreement *a, int64_t first_w, v2g_time oldest, v2g_time now)
+{
+    uint8_t kept = 0;
+    const int64_t before = a->begun ? a->last_w : first_w; /* it has lasted until now */
+    if (a->count > 0u && now < a->shown[a->count - 1u].end) {
+        v2g_shown_ *const slot = &a->shown[a->count - 1u];
+        slot->least = min64(slot->least, first_w);
+        slot->most = max64(slot->most, first_w);
+    } else {
+        const v2g_shown_ slot = {now + a->slot_us, min64(before, first_w), max64(before, first_w)};
+        a->shown[a->count] = slot;
+        a->count++;
+    }
+    a->last_w = first_w;
+    a->begun = true;
+    for (uint8_t i = 0; i < a->count; i++) {
+        const v2g_shown_ slot = a->shown[i];
+        if (slot.end >= oldest) {
+            a->shown[kept] = slot;
+            kept++;
+        }
+    }
+    a->count = kept;
+}
+
+bool v2g_agreement_differ(v2g_agreement *a, int32_t first_w, bool metered, int32_t second_w, v2g_time read_at,
+                          v2g_time now)
+{
+    const v2g_time at = bounded(now);
+    show(a, first_w, max64(bounded(read_at), at - OLDEST_US) - a->errors.late_us, at);
+    if (!metered) {
+        excess_forget(&a->excess);
+        return false;
+    }
+    int64_t least = a->shown[0].least;
+    int64_t most = a->shown[0].most;
+    for (uint8_t i = 1; i < a->count; i++) {
+        least = min64(least, a->shown[i].least);
+        most = max64(most, a->shown[i].most);
+    }
+    const int64_t parts = a->errors.first_ppm * max64(magnitude(least), magnitude(most)) +
+                          a->errors.second_ppm * magnitude(second_w);
+    const int64_t beyond = max64(second_w - most, least - second_w);
+    excess_then(&a->excess, weigh(beyond, a->errors.least_w + parts / 1000000), at);
+    return excess_lasts(&a->excess, BUDGET_US);
+}
+
+size_t v2g_agreement_size(void)
+{
+    return sizeof(v2g_agreement);
+}
+
 /* -- verdicts */
 
 /* A firmware that does not take them loses the older ones, never that it has to open. */

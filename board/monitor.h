@@ -187,6 +187,41 @@ typedef struct {
     v2g_time notice_us;
 } v2g_monitor;
 
+/* -- two measurements of one flow; see v2g/safety/agreement.py */
+
+#define V2G_SHOWN 120u
+
+/* Errors of both, in parts per million of each reading, and W at a small power; how late the second one is. */
+typedef struct {
+    int32_t first_ppm;
+    int32_t second_ppm;
+    int32_t least_w;
+    v2g_time late_us;
+} v2g_errors;
+
+typedef struct {
+    v2g_time end;
+    int64_t least;
+    int64_t most;
+} v2g_shown_;
+
+typedef struct {
+    v2g_errors errors;
+    v2g_time slot_us;
+    v2g_shown_ shown[V2G_SHOWN + 4u]; /* the latest is last */
+    uint8_t count;
+    bool begun;
+    int64_t last_w;
+    v2g_excess_ excess;
+} v2g_agreement;
+
+void v2g_agreement_init(v2g_agreement *a, const v2g_errors *errors);
+/* Take both, W into the vehicle, several times a second; return whether they differ for too long, which is a fault for
+ * v2g_monitor_fault. The second one was read at `read_at`, not after `now`; not `metered`: there is none. */
+bool v2g_agreement_differ(v2g_agreement *a, int32_t first_w, bool metered, int32_t second_w, v2g_time read_at,
+                          v2g_time now);
+size_t v2g_agreement_size(void);
+
 /* -- inputs; `now` never falls. After each, take the verdicts and execute them at once. */
 
 void v2g_monitor_init(v2g_monitor *m, const v2g_rating *rating);

@@ -91,10 +91,10 @@ def _links(hazard: Hazard) -> str:
     return ", ".join(f"[{Path(each).stem.removeprefix('test_')}](../../tests/{each})" for each in files)
 
 
-def reason(role: Role, name: str, failure: str) -> str | None:
-    """Return why a failure of an input is not noticed, None if nobody says."""
+def reason(role: Role, name: str, failure: str) -> tuple[str, str] | None:
+    """Return why a failure of an input is not noticed, with the key in `unnoticed`; None if nobody says."""
     reasons = read().unnoticed[role]
-    return next((reasons[key] for key in (f"{name} {failure}", name, failure) if key in reasons), None)
+    return next(((key, reasons[key]) for key in (f"{name} {failure}", failure, name) if key in reasons), None)
 
 
 def injected(role: Role) -> str:
@@ -112,7 +112,8 @@ def injected(role: Role) -> str:
             silent = len(said) < len(outcomes)
             cells.append(", ".join(([f"{max(said):.2f}"] if said else []) + (["none"] if silent else [])))
             if silent and failure != "repeated":
-                reasons[reason(role, name, failure) or ""] = None
+                _, why = reason(role, name, failure) or ("", "")
+                reasons[why] = None
         if failures:
             rows.append((f"`{name}`", *cells, "; ".join(reasons)))
     return markdown(("Input", *(each.capitalize() for each in FAILURES), "Where no verdict follows"), rows)

@@ -1,6 +1,5 @@
 """A charge point with alternating current: mains behind a contactor; the vehicle's own charger controls the power."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -17,9 +16,6 @@ FOLLOW_S: Final = 5.0
 
 EXCESS_S: Final = 0.5
 """How long it may then exceed the limit by its margin, dips included; a larger excess for a quarter at least."""
-LOOK_S: Final = 0.1
-"""Interval of checks while a vehicle exceeds its limit, or may still follow it."""
-
 
 Allow = Callable[[int, int], tuple[int, int]]
 """Takes W into and out of the vehicle, and returns the permitted part."""
@@ -61,7 +57,6 @@ class AcEvse(Evse):
         self._mains, self._allow = mains, allow
         self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
         self._output = Flow()
-        self._again: asyncio.TimerHandle | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing, measures=measures)
         mains.on_change(self._line_changed)
 
@@ -81,12 +76,6 @@ class AcEvse(Evse):
                 return _refused()  # no cable check and no pre-charge with alternating current
         return super().execute(command)
 
-    async def close(self) -> None:
-        """See EvseHardware."""
-        if self._again is not None:
-            self._again.cancel()
-        await super().close()
-
     def _off(self) -> None:
         self._allowed = self._allow(0, 0)
 
@@ -104,8 +93,6 @@ class AcEvse(Evse):
 
     def _watch_output(self) -> None:
         """Disconnect a vehicle that exceeds its limits for longer than it needs to follow."""
-        if self._again is not None:
-            self._again.cancel()
         now_us, (charge_w, discharge_w) = microseconds(self._clock.monotonic()), self._allowed
         self._output = self._output.then(
             self._mains.present.watts,
@@ -118,7 +105,7 @@ class AcEvse(Evse):
         if self._output.excess.lasts(microseconds(EXCESS_S)):
             self.fault("over_current", active=True)
         elif self._output.excess.weight or self._output.most.past or self._output.least.past:
-            self._again = self._loop.call_later(LOOK_S, self._watch_output)
+            self._look_again(self._watch_output)
 
 
 async def _refused() -> Fact:

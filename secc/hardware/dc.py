@@ -32,9 +32,6 @@ the other direction, by its margin, dips included; a larger excess for a quarter
 PRE_CHARGE_MA: Final = 2_000
 """What flows into the vehicle's capacitors while only voltage is commanded (IEC 61851-23: 2 A)."""
 
-LOOK_S: Final = 0.1
-"""Interval of checks while a current exceeds its command."""
-
 
 class DcEvse(Evse):
     """See EvseHardware."""
@@ -58,7 +55,6 @@ class DcEvse(Evse):
         self._highest_mv = 0
         self._output = Flow()
         self._charges = False
-        self._again: asyncio.TimerHandle | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         stage.on_report(self._reported)
         stage.on_fault(self.fault)
@@ -137,8 +133,6 @@ class DcEvse(Evse):
 
     def _watch_current(self) -> None:
         """The current must match the command, in size and direction."""
-        if self._again is not None:
-            self._again.cancel()
         demand, present, now_us = self._demand, self._stage.present, microseconds(self._clock.monotonic())
         most_ma = min(abs(demand.current_ma), demand.power_w * 1_000_000 // max(1, present.voltage_mv))
         if not self._charges and demand.voltage_mv:
@@ -148,10 +142,11 @@ class DcEvse(Evse):
             present.current_ma, *bounds, margin=DIRECT, follow_us=microseconds(FOLLOW_S), now_us=now_us
         )
         if self._output.excess.lasts(microseconds(EXCESS_S)):
-            opposite = present.current_ma * demand.current_ma < 0
-            self.fault("power_not_obeyed" if opposite or not demand.current_ma else "over_current", active=True)
+            self.fault(
+                "over_current" if present.current_ma * demand.current_ma > 0 else "power_not_obeyed", active=True
+            )
         elif self._output.excess.weight:
-            self._again = self._loop.call_later(LOOK_S, self._watch_current)
+            self._look_again(self._watch_current)
 
     def _watch_isolation(self) -> None:
         """Watch the insulation while the output is connected, also without a current: the monitor goes on after the

@@ -55,6 +55,9 @@ MOVE_S: Final = 1.0
 POLL_S: Final = 0.02
 """Interval at which it looks."""
 
+LOOK_S: Final = 0.1
+"""Interval of checks while a flow exceeds its command or limit, or may still follow it."""
+
 RETRY_S: Final = 1.0
 RETRY_LONGEST_S: Final = 300.0
 MOST_RETRIES: Final = 20
@@ -199,6 +202,7 @@ class Evse(abc.ABC):
         self._on_light: list[Callable[[Light], None]] = []
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
         self._guard, self._flow = MeterGuard(most_w, compares=measures), EnergyCounter()
@@ -335,8 +339,9 @@ class Evse(abc.ABC):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
         self._parts.meter.save()
 
     # -- self-test
@@ -445,6 +450,12 @@ class Evse(abc.ABC):
     @abc.abstractmethod
     async def _calm(self) -> None:
         """Bring the current to zero before the contactor opens."""
+
+    def _look_again(self, look: Callable[[], None]) -> None:
+        """Look at an excess again in LOOK_S, even if nothing is reported until then."""
+        if self._again is not None:
+            self._again.cancel()
+        self._again = self._loop.call_later(LOOK_S, look)
 
     def _tell_interlock(self, what: Callable[[float], Any]) -> None:
         what(self._clock.monotonic())

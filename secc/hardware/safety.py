@@ -112,7 +112,7 @@ class SafetyChannel:
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
-        self._measure: Callable[[float], None] | None = None
+        self._measure: Callable[[float], None] = self._monitor.tick
         self._compared: tuple[Agreement, Meter, Callable[[], int]] | None = None
         self._hardware: FaultyHardware | None = None
         self._timer = self._loop.call_later(TICK_S, self._tick)
@@ -166,7 +166,7 @@ class SafetyChannel:
         self._stage = _Stage(stage, self)
         self._parts.append(stage)
         self._lower.append(self._stage.lower)
-        self._watch(lambda now: self._monitor.measured(stage.present.voltage_mv, stage.present.current_ma, now))
+        self._measure = lambda now: self._monitor.measured(stage.present.voltage_mv, stage.present.current_ma, now)
         stage.on_report(self._reported)
         return self._stage
 
@@ -179,7 +179,7 @@ class SafetyChannel:
         guarded = _Primary(device, self)
         self._parts.append(device)
         self._lower.append(guarded.lower)
-        self._watch(lambda now: self._monitor.drawn(device.report.sent_w, now))
+        self._measure = lambda now: self._monitor.drawn(device.report.sent_w, now)
         device.on_report(lambda _: self._look())
         return guarded
 
@@ -192,7 +192,7 @@ class SafetyChannel:
         limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
         self._mains = True
         self._parts += [] if part is None else [part]
-        self._watch(lambda now: self._monitor.drawn(watts(), now))
+        self._measure = lambda now: self._monitor.drawn(watts(), now)
 
         def allow(charge_w: int, discharge_w: int) -> tuple[int, int]:
             passed = self.drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
@@ -356,13 +356,9 @@ class SafetyChannel:
             until_s = self._clock.at(content.valid_until_ms)
             self._tell(lambda now: self._monitor.signed_less(content.power_w, until_s, now))
 
-    def _watch(self, measure: Callable[[float], None]) -> None:
-        """Pass the measured output to the monitor at each check."""
-        self._measure = measure
-        self._look()
-
     def _look(self) -> None:
-        self._tell(self._monitor.tick if self._measure is None else self._measure)
+        """Pass the measured output to the monitor, and compare it with the meter."""
+        self._tell(self._measure)
         self._compare()
 
     def _time_setpoint(self) -> None:
@@ -378,6 +374,7 @@ class SafetyChannel:
         metered_w, now = meter.power_w if self._monitor.live else None, self._clock.monotonic()
         differ = agreement.differ(watts(), metered_w, min(now, meter.read_at), now)
         if differ and not self._differs:
+            self.switch(closed=False)
             self._fault("measurements_differ", active=True)
             self._carry_out(Open("measurements_differ"))
         self._differs = differ

@@ -4,15 +4,19 @@ All times are multiples of 1/64 s: both a float of Python and whole microseconds
 sums, so that both monitors have to agree to the instant. Run alone: `python -m tests.board.compare LIBRARY STEPS SEED`.
 """
 
+import ctypes
 import random
 import sys
 from collections import Counter
 from collections.abc import Callable
+from ctypes import byref, c_bool, c_int32, c_int64
 from pathlib import Path
 from typing import Any, Final
 
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.safety import UNBOUNDED, ChargerMonitor, ChargerRating, Open, Output, Phase, Request
+from v2g.safety.agreement import Agreement, Errors
+from v2g.safety.excess import microseconds
 
 QUANTUM_S: Final = 1 / 64
 FOREVER: Final = float("inf")
@@ -216,6 +220,66 @@ def differences(library: Path, steps: int, seed: int) -> tuple[str, Counter[str]
     return "", seen
 
 
+class CompiledAgreement:
+    """`Agreement` in C."""
+
+    def __init__(self, library: Path, errors: Errors, most_w: int) -> None:
+        self._library = ctypes.CDLL(str(library.resolve()))
+        self._library.v2g_agreement_differ.restype = c_bool
+        self._memory = ctypes.create_string_buffer(self._library.v2g_agreement_size())
+        least_w = max(200, int(most_w * errors.offset_permille / 1000))
+        parts = (c_int32(round(each * 10_000)) for each in (errors.stage_percent, errors.meter_percent))
+        self._library.v2g_agreement_init(
+            self._memory, byref(_Errors(*parts, c_int32(least_w), c_int64(microseconds(errors.late_s))))
+        )
+
+    def differ(self, first_w: int, second_w: int | None, read_at: float, now: float) -> bool:
+        """See Agreement."""
+        second = c_bool(second_w is not None), c_int32(second_w or 0)
+        times = (c_int64(microseconds(each)) for each in (read_at, now))
+        return bool(self._library.v2g_agreement_differ(self._memory, c_int32(first_w), *second, *times))
+
+
+class _Errors(ctypes.Structure):
+    _fields_ = [
+        *((each, c_int32) for each in ("first_ppm", "second_ppm", "least_w")),
+        ("late_us", c_int64),
+    ]
+
+
+def disagreements(library: Path, steps: int, seed: int) -> tuple[str, int]:
+    """Return the first difference of both agreements, empty if there is none, and how often they found one."""
+    chance, found = random.Random(seed), 0
+    for begin in range(0, steps, STEPS_OF_ONE):
+        pick = chance.choice
+        errors = Errors(
+            stage_percent=pick((0.0, 0.5, 3.0, 50.0)),
+            meter_percent=pick((0.0, 1.0, 2.5)),
+            offset_permille=pick((0.0, 5.0)),
+            late_s=pick((0.0, 0.5, 1.0, 1.25, 7.0, 60.0)),
+        )
+        most_w, now, first_w, second_w = pick((11_000, 150_000)), pick((0.0, 100.0, 3e6)), 0, 0
+        both = Agreement(errors, most_w), CompiledAgreement(library, errors, most_w)
+        step_s, wrong_w, read_at = QUANTUM_S, 0, now
+        for step in range(begin, min(steps, begin + STEPS_OF_ONE)):
+            if chance.random() < 0.02:
+                step_s = pick((0, 1, 1, 2, 3, 6, 7, 32, 700)) * QUANTUM_S
+            if chance.random() < 0.05:
+                first_w = pick((0, most_w, -most_w, 10**9, -(10**9), chance.randint(-most_w, most_w)))
+            if chance.random() < 0.01:
+                margin = max(200, most_w * 5 // 1000) + abs(first_w) * pick((0, 3, 4)) // 100
+                wrong_w = pick((0, 0, margin - 1, margin, margin + 1, 2 * margin, most_w)) * pick((1, -1))
+            if chance.random() < 0.9:
+                second_w, read_at = first_w + wrong_w, now
+            now += step_s
+            read = None if chance.random() < 0.002 else second_w
+            said = [each.differ(first_w, read, read_at, now) for each in both]
+            found += said[0]
+            if said[0] != said[1]:
+                return f"step {step} of seed {seed}, {errors} {most_w}: {first_w} {read} {read_at} {now}: {said}", found
+    return "", found
+
+
 def _after(monitor: Any, name: str, arguments: tuple[Any, ...], named: dict[str, Any], now: float) -> Any:
     """Return what a monitor says to an input."""
     match name:
@@ -229,5 +293,5 @@ def _after(monitor: Any, name: str, arguments: tuple[Any, ...], named: dict[str,
 
 
 if __name__ == "__main__":
-    found, _ = differences(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
-    sys.exit(found or 0)
+    given = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    sys.exit(differences(*given)[0] or disagreements(*given)[0] or 0)

@@ -1,15 +1,17 @@
 """The charger's monitor in C (`board/`): the verdicts of the monitor in Python, from code that compilers accept with
 their strictest checks."""
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.board.compare import differences
+from tests.board.compare import differences, disagreements
 from tests.board.conftest import SOURCES, Build
 from v2g.errors import ConfigError
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
@@ -51,6 +53,27 @@ def test_both_say_the_same_after_each_of_a_million_random_inputs(library: Path, 
     assert seen.keys() >= ASSERTED
 
 
+def test_both_find_the_same_of_two_measurements(library: Path) -> None:
+    difference, found = disagreements(library, 50_000, seed=1)
+    assert not difference
+    assert 1_000 < found < 25_000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2, 4))
+def test_both_find_the_same_of_a_million_pairs_of_measurements(library: Path, seed: int) -> None:
+    assert disagreements(library, 1_000_000, seed)[0] == ""
+
+
+def test_they_need_no_more_memory_than_their_page_says(library: Path) -> None:
+    compiled = ctypes.CDLL(str(library))
+    assert compiled.v2g_monitor_size() <= 6 * 1024
+    assert compiled.v2g_agreement_size() <= 3 * 1024
+    page = (SOURCES / "README.md").read_text()
+    assert "less than 6 KiB of memory for a monitor" in page
+    assert "3 KiB each" in page
+
+
 def test_no_input_leads_to_undefined_behaviour_or_beyond_its_memory(build: Build) -> None:
     """By the sanitizers of the compiler, in a process of its own."""
     sanitized = build("libmonitor-sanitized.so")
@@ -83,9 +106,23 @@ CHANGES = (
     ("m->matched = m->target_mv != 0 && near(m, m->target_mv);", ""),
 )
 
+CHANGES_OF_TWO = (
+    ("errors->late_us) / (int64_t)V2G_SHOWN", "errors->late_us) / 100"),
+    ("a->begun ? a->last_w : first_w", "first_w"),
+    ("max64(magnitude(least), magnitude(most))", "magnitude(most)"),
+    ("max64(second_w - most, least - second_w)", "second_w - most"),
+    ("excess_forget(&a->excess);", ""),
+)
+"""Of the comparison of two measurements."""
 
-@pytest.mark.parametrize(("old", "new"), CHANGES)
-def test_a_change_of_one_place_is_noticed(build: Build, tmp_path: Path, old: str, new: str) -> None:
+
+@pytest.mark.parametrize(
+    ("compared", "old", "new"),
+    [*((differences, *each) for each in CHANGES), *((disagreements, *each) for each in CHANGES_OF_TWO)],
+)
+def test_a_change_of_one_place_is_noticed(
+    build: Build, tmp_path: Path, compared: Callable[..., tuple[str, object]], old: str, new: str
+) -> None:
     for path in SOURCES.iterdir():
         shutil.copy(path, tmp_path)
     source = tmp_path / "monitor.c"
@@ -93,7 +130,7 @@ def test_a_change_of_one_place_is_noticed(build: Build, tmp_path: Path, old: str
     assert text.count(old) == 1
     source.write_text(text.replace(old, new))
     changed = build("libmonitor.so", sources=tmp_path, checks="")
-    assert any(differences(changed, 100_000, seed)[0] for seed in range(10))
+    assert any(compared(changed, 100_000, seed)[0] for seed in range(10))
 
 
 def test_faults_are_numbered_by_the_firmware_and_the_first_is_the_reason(library: Path) -> None:

@@ -46,11 +46,11 @@ def test_each_fault_is_noticed_or_has_its_reason_and_each_reason_is_needed(role:
         for failure in FAILURES:
             if all(each.said for each in failures.get(failure, ())):
                 continue
-            key = next((key for key in (f"{name} {failure}", name, failure) if key in reasons), None)
-            if key is None:
+            found = hazards.reason(role, name, failure)
+            if found is None:
                 missing.append(f"{name} {failure}")
             else:
-                needed.add(key)
+                needed.add(found[0])
     assert missing == []
     assert reasons.keys() - needed == set()
 

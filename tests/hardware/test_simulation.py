@@ -50,6 +50,17 @@ def test_a_current_rises_by_its_ramp_and_falls_at_once() -> None:
     assert model.current_ma == -10_000  # through zero, and up the ramp again
 
 
+@pytest.mark.parametrize("strays_ma", [60_000, 0, -60_000])
+def test_a_stage_that_strays_makes_its_own_current(strays_ma: int) -> None:
+    model = StageModel(StageConfig(current_a_per_s=0))
+    model.demand, model.strays_ma = Demand(450_000, 20_000, 100_000), strays_ma
+    model.advance(1.0, BATTERY, connected=True)
+    assert model.current_ma == strays_ma
+    model.strays_ma = None
+    model.advance(1.0, BATTERY, connected=True)
+    assert model.current_ma == 20_000
+
+
 @pytest.mark.parametrize("volts", [200, 450, 920])
 def test_an_output_that_is_switched_off_discharges_by_its_time_constant(volts: int) -> None:
     config = StageConfig(discharge_tau_s=0.25)

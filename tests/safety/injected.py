@@ -1,4 +1,4 @@
-"""Faults at every input of both monitors: each is told a sound session, with one input wrong from some moment on.
+"""Faults at every input of both monitors: each gets those of a sound session, with one wrong from some moment on.
 What the monitor says, and when, is the coverage in docs/reference/injected-faults.md.
 
 The rest of the world stays sound, and obeys: so a fault that no verdict follows has left nothing unsafe by itself, or

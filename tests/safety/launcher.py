@@ -66,6 +66,7 @@ def _slow_driver(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(int(os.environ.get("V2G_NICE", "0")))  # see tests/safety/reactions.py
     program = sys.argv.pop(1)
     signal.signal(HANG, _hang)
     signal.signal(SLOW_DISK, _slow)

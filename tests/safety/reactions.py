@@ -26,6 +26,10 @@ ROOT: Final = Path(__file__).parents[2]
 LOST_S: Final = "0.1"
 """That of a real charger."""
 
+AHEAD: Final = 10
+"""So much less nice is what is outside of the programs, where this user may: board and modules have processors of their
+own at a real charger, and a board that is late fails its self-test."""
+
 HEADER: Final = (
     "# Written by `make reactions`: seconds, as measured from outside of the programs. `load` is that of the machine "
     "before.\n"
@@ -56,11 +60,14 @@ def _run(only: str) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
+        ahead = os.geteuid() == 0
         command = [
+            *(("nice", "-n", f"-{AHEAD}") if ahead else ()),
             sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "long or not long", "-k", only,
             "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/safety/test_processes.py",
         ]  # fmt: skip
-        subprocess.run(command, cwd=ROOT, env={**os.environ, "V2G_LOST_S": LOST_S}, check=False)
+        environment = {**os.environ, "V2G_LOST_S": LOST_S, "V2G_NICE": str(AHEAD if ahead else 0)}
+        subprocess.run(command, cwd=ROOT, env=environment, check=False)
         for case in ElementTree.parse(report).iter("testcase"):
             name = re.sub(r"\[(\w+)-.*\]", r"[\1]", case.attrib["name"])
             for each in case.iter("property"):
@@ -115,7 +122,7 @@ def main() -> int:
             if how == "idle" and os.getloadavg()[0] > 0.5:
                 sys.stderr.write(f"the machine is not idle: its load is {os.getloadavg()[0]:.1f}\n")
             new, before = _measure(busy=how == "busy", repeat=options.repeat, only=options.only), runs.get(how)
-            if before is not None:
+            if options.only and before is not None:
                 new.seconds.update({name: each for name, each in before.seconds.items() if name not in new.seconds})
             runs[how] = new
             TIMES.write_text(_text(runs))

@@ -282,6 +282,15 @@ async def _more_power_than_the_limit(found: Rig) -> None:
 
 
 @case(flow_is_not_compared)
+async def _a_stage_that_goes_on_in_a_trip_of_the_grid(found: Rig) -> None:
+    """With direct current the stage ends it; the contactor opens only if it does not."""
+    await found.charge()
+    runaway(found, 60_000)
+    found.tell(ports.GridResponseChanged(GridResponse(0, 0, 0, trip=True)))
+    await found.off(1.6, looping=True)
+
+
+@case(flow_is_not_compared)
 async def _energy_comes_back_where_none_may(found: Rig) -> None:
     found.selection = (DC, 0, False)
     await found.charge()
@@ -291,8 +300,7 @@ async def _energy_comes_back_where_none_may(found: Rig) -> None:
 
 def runaway(found: Rig, current_ma: int) -> None:
     """Let the power stage drive this current, whatever it is told, until the contactor opens."""
-    found.patch.setattr(StageModel, "_target_ma", lambda self, load: current_ma)
-    found.faults.set("slow_discharge", active=False)  # the model looks again
+    found.faults.set("stage_strays", value=current_ma / 1000)
 
 
 # -- 6: wireless ------------------------------------------------------------------------------------------------------

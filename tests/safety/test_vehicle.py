@@ -478,6 +478,46 @@ def test_more_than_was_asked_for_or_the_other_way(asked: tuple[int, int], inlet_
 
 
 @pytest.mark.parametrize(
+    ("asked", "battery_mv", "battery_ma", "took"),
+    [
+        ((20_000, 0), 400_000, 57_500, None),
+        ((20_000, 0), 400_000, 57_501, 1.0),
+        ((20_000, 0), 400_000, 65_000, 0.5),
+        ((20_000, 0), 400_000, 120_000, 0.25),
+        ((20_000, 0), 200_000, 110_000, None),
+        ((20_000, 0), 0, 120_000, None),
+        ((20_000, 0), 400_000, -60_000, None),
+        ((0, 10_000), 400_000, 5_000, None),
+        ((0, 10_000), 400_000, 5_001, 1.0),
+    ],
+)
+def test_the_batterys_own_sensor_sees_more_than_was_asked_for(
+    asked: tuple[int, int], battery_mv: int, battery_ma: int, took: float | None
+) -> None:
+    """The inlet's sensors show 0. Out of the battery flow the vehicle's own loads, too."""
+    desk = Desk().to_power(*asked)
+    desk.inlet = (0, 0)
+    desk.reading = replace(desk.reading, voltage_mv=battery_mv, current_ma=battery_ma)
+    found = wrong_for(desk, 5.0)
+    if took is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert took <= found <= took + 0.25
+        assert desk.opened_for()[0] == "power_not_obeyed"
+
+
+def test_a_battery_may_be_charged_with_a_higher_request_for_two_seconds_more() -> None:
+    desk = Desk().to_power(20_000)
+    assert desk.monitor.drive(NOTHING, desk.now) == NOTHING
+    desk.inlet = (0, 0)
+    assert desk.pass_time(2.0).said == []
+    took = wrong_for(desk, 5.0)
+    assert took is not None
+    assert 0.25 <= took <= 0.5
+
+
+@pytest.mark.parametrize(
     ("power_w", "voltage_mv", "most_ma"), [(50_000, 50_000, 1_051_000), (1, 1, 1_051_000), (1, 0, 1_051_000)]
 )
 def test_a_power_is_a_current_at_the_present_voltage(power_w: int, voltage_mv: int, most_ma: int) -> None:
@@ -933,10 +973,21 @@ def test_voltage_that_nobody_asked_for() -> None:
     assert desk.opened_for() == ["voltage_not_asked_for"]
 
 
+def test_voltage_after_a_session_that_falls_silent_without_an_end() -> None:
+    desk = Desk().to_voltage()
+    desk.monitor.rest()
+    desk.alive = False
+    desk.pass_time(1.0 + 5.0 + 1.0)
+    assert desk.said == []
+    desk.pass_time(0.6)
+    assert desk.opened_for() == ["voltage_not_asked_for"]
+
+
 def test_voltage_may_be_left_for_its_time_to_the_moment() -> None:
     desk = Desk().to_voltage()
     desk.monitor.rest()
     desk.now = 200.0
+    desk.monitor.ask(Ask(alive_s=1.0), desk.now)
     desk.report()  # the last time that anything was asked for
     desk.ask(Phase.IDLE)
     for now in (205.0, 206.25):

@@ -83,8 +83,11 @@ class Backend:
 
     async def stop(self) -> None:
         """Stop listening and end every connection."""
-        self._stopping.set()
+        connections = list(self._server.connections)
         self._server.close()
+        for connection in connections:
+            await connection.wait_closed()
+        self._stopping.set()  # what was silent never answers: its connection is gone
         await self._server.wait_closed()
 
     async def _serve(self, connection: Any) -> None:

@@ -25,6 +25,7 @@ SimulatedFault = Literal[
     "over_voltage",
     "stage_trip",
     "stage_silent",
+    "stage_strays",
     "slow_discharge",
     "over_temperature",
     "sensor_lost",
@@ -43,7 +44,7 @@ SimulatedFault = Literal[
 ]
 """Simulated faults. `weld` keeps a contactor from opening, `stuck_closed` has it closed regardless of
 commands. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh,
-`meter_wrong` W that the meter adds."""
+`meter_wrong` W that the meter adds, `stage_strays` A that flow whatever is commanded, negative out of the vehicle."""
 
 Moment = Literal["start", "connected", "moving", "closed", "current"]
 
@@ -64,7 +65,7 @@ class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Duration; none is permanent."""
     value: float = 0.0
     """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), step of `meter_jump` (Wh), power that
-    `meter_wrong` adds (W); the others have none."""
+    `meter_wrong` adds (W), current of `stage_strays` (A, negative out of the vehicle); the others have none."""
 
 
 class FaultScript:
@@ -138,6 +139,7 @@ class StageModel:
         self._config = config
         self.demand = OFF
         self.tripped = self.overshoots = self.keeps_voltage = False
+        self.strays_ma: int | None = None
         self._voltage_mv = 0.0
         self._current_ma = 0.0
         self.moving = False
@@ -169,6 +171,8 @@ class StageModel:
     def _target_ma(self, load: Load) -> int:
         """Return the steady-state current: the lowest of all limits."""
         demand = self.demand
+        if self.strays_ma is not None:
+            return self.strays_ma
         if self.tripped or (demand.current_ma > 0 and load.voltage_mv > demand.voltage_mv):
             return 0
         by_power = demand.power_w * 1_000_000 // load.voltage_mv

@@ -3,6 +3,9 @@
 The second one may be late, and an average: it has to be within what the first one has shown since then, give or take
 the errors of both. What is beyond counts as excess over time, so that a step is found within a second, and a drift as
 soon as it is beyond the errors.
+
+All arithmetic is of integers, as in `v2g.safety.excess`: times in µs, errors in parts per million. `board/monitor.c`
+repeats it.
 """
 
 from collections import deque
@@ -19,8 +22,11 @@ BUDGET_S: Final = 2.0
 LONGEST_S: Final = 5.0
 """Oldest reading of the second measurement that is waited for: a meter that gives none is lost sooner or later."""
 
-SLOT_S: Final = 0.05
-"""Resolution of what the first one has shown."""
+SLOTS: Final = 120
+"""What the first one has shown is kept in so many slots, of 0.05 s up to a second of `late_s`, and a few more."""
+
+_LEAST_US: Final = 50_000
+_LONGEST_US: Final = microseconds(LONGEST_S)
 
 
 class Errors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,8 +47,13 @@ class Agreement:
     """Receives both measurements (W, signed), several times a second."""
 
     def __init__(self, errors: Errors, most_w: int) -> None:
-        self._errors, self._least_w = errors, max(200, int(most_w * errors.offset_permille / 1000))
-        self._shown: deque[tuple[float, int, int]] = deque()  # end of a slot, s; least and most in it, W
+        self._least_w = max(200, int(most_w * errors.offset_permille / 1000))
+        self._stage_ppm, self._meter_ppm = (
+            round(each * 10_000) for each in (errors.stage_percent, errors.meter_percent)
+        )
+        self._late_us = microseconds(errors.late_s)
+        self._slot_us = max(_LEAST_US, (_LONGEST_US + self._late_us) // SLOTS)
+        self._shown: deque[tuple[int, int, int]] = deque()  # end of a slot, us; least and most in it, W
         self._last_w: int | None = None
         self._excess = Excess()
 
@@ -51,24 +62,23 @@ class Agreement:
 
         The second one was read at `read_at`, not after `now`; None: there is none, and what came before counts no more.
         """
-        shown = self._shown
-        if shown and now < shown[-1][0]:
+        shown, now_us = self._shown, microseconds(now)
+        if shown and now_us < shown[-1][0]:
             end, least, most = shown[-1]
             shown[-1] = end, min(least, first_w), max(most, first_w)
         else:
             before = first_w if self._last_w is None else self._last_w  # it has lasted until now
-            shown.append((now + SLOT_S, min(before, first_w), max(before, first_w)))
+            shown.append((now_us + self._slot_us, min(before, first_w), max(before, first_w)))
         self._last_w = first_w
-        oldest = max(read_at, now - LONGEST_S) - self._errors.late_s
-        while shown[0][0] < oldest:  # the latest slot ends after now
+        oldest_us = max(microseconds(read_at), now_us - _LONGEST_US) - self._late_us
+        while shown[0][0] < oldest_us:  # the latest slot ends after now
             shown.popleft()
         if second_w is None:
             self._excess = Excess()
             return False
         least, most = min(each[1] for each in shown), max(each[2] for each in shown)
         beyond = max(second_w - most, least - second_w)
-        errors = self._errors
-        percent = errors.stage_percent * max(abs(least), abs(most)) + errors.meter_percent * abs(second_w)
-        margin = self._least_w + int(percent / 100)
-        self._excess = self._excess.then(weigh(beyond, margin), microseconds(now))
+        parts = self._stage_ppm * max(abs(least), abs(most)) + self._meter_ppm * abs(second_w)
+        margin = self._least_w + parts // 1_000_000
+        self._excess = self._excess.then(weigh(beyond, margin), now_us)
         return self._excess.lasts(microseconds(BUDGET_S))

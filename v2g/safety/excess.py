@@ -60,6 +60,8 @@ class Excess(msgspec.Struct, frozen=True):
 
     def then(self, weight: int, now_us: int) -> "Excess":
         """Return it with a new sample."""
+        if not (weight or self.weight or self.level):
+            return self  # nothing to add, nothing to leak: from which time on does not matter
         passed = max(0, now_us - self.at_us)
         beyond = 0 if not self.weight else passed if weight else min(passed, HOLD_US)
         level = self.level + beyond * self.weight - (passed - beyond)
@@ -78,9 +80,12 @@ class Excesses:
 
     def __call__(self, what: str, wrong: bool, seconds: float, now: float) -> bool:
         """Return whether something is wrong, and has been for so long, dips included."""
-        excess = self._excesses.get(what, Excess()).then(UNIT if wrong else 0, microseconds(now))
+        known = self._excesses.get(what)
+        if known is None and not wrong:
+            return False
+        excess = (known or Excess()).then(UNIT if wrong else 0, microseconds(now))
         self._excesses[what] = excess
-        return excess.lasts(microseconds(seconds))
+        return wrong and excess.lasts(microseconds(seconds))
 
     def forget(self, *what: str) -> None:
         """Forget these: they have been corrected."""
@@ -99,6 +104,8 @@ class Highest(msgspec.Struct, frozen=True):
 
     def then(self, value: int, now_us: int, follow_us: int) -> "Highest":
         """Return it with a new value; each lowered one is kept for `follow_us`, and up to a 64th more."""
+        if value == self.value and not self.past:
+            return self
         past = tuple(pair for pair in self.past if now_us < pair[0] + follow_us and pair[1] > value)
         if self.value > value:
             slot = max(1, follow_us // SLOTS)

@@ -101,7 +101,7 @@ class VehicleMonitor:
         self._rating = rating
         self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
         self._lasts = Excesses()
-        self._asked, self._inlet, self._pack = Flow(), Flow(), Flow()
+        self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
         self._verdicts: list[Verdict] = []
         self._battery = BatteryReading(voltage_mv=0, current_ma=0, bears=Output())
         self._inlet_mv = self._inlet_ma = 0
@@ -128,7 +128,7 @@ class VehicleMonitor:
         """A session begins."""
         self._forget()
         self._lasts.forget("joined", "voltage", "driven", "told", "signed", "drawn")
-        self._asked, self._inlet, self._pack = Flow(), Flow(), Flow()
+        self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
         self._session = True
 
     def end(self) -> None:
@@ -310,8 +310,9 @@ class VehicleMonitor:
             self._open(contradiction, now)
         if lasts("joined", self._joined() and bool(apart), rating.grace_s, now):
             self._open(apart, now)
-        if self._phase is not Phase.IDLE:
+        if self._phase is not Phase.IDLE and now < self._alive_until:
             self._asked_at = now
+        if self._phase is not Phase.IDLE:
             for sensor in ("battery", "inlet"):
                 old = self.live and self._age(sensor, now) > rating.sensor_s
                 if lasts(sensor, old, rating.grace_s, now):
@@ -333,11 +334,11 @@ class VehicleMonitor:
             self._open("over_voltage", now)
         if self._lasts("voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now):
             self._open("over_voltage", now)
-        self._look_at_current(battery.bears, battery.current_ma, inlet_ma, now)
+        self._look_at_current(battery, inlet_ma, now)
 
-    def _look_at_current(self, bears: Output, battery_ma: int, inlet_ma: int, now: float) -> None:
+    def _look_at_current(self, battery: BatteryReading, inlet_ma: int, now: float) -> None:
         """Compare the current with the battery's limits and with the request."""
-        rating, now_us = self._rating, microseconds(now)
+        rating, now_us, bears, battery_ma = self._rating, microseconds(now), battery.bears, battery.current_ma
         most, least, excess_us = bears.charge_ma, bears.discharge_ma, microseconds(rating.excess_s)
         bears_us, follow_us = microseconds(rating.bears_s), microseconds(rating.follow_s)
         self._pack = self._pack.then(battery_ma, most, least, margin=PACK, follow_us=bears_us, now_us=now_us)
@@ -347,7 +348,12 @@ class VehicleMonitor:
         inlet_mv = max(1, self._inlet_mv)
         most, least = (each * 1_000_000 // inlet_mv for each in (self._driven.charge_w, self._driven.discharge_w))
         self._asked = self._asked.then(self._inlet_ma, most, least, margin=DIRECT, follow_us=follow_us, now_us=now_us)
-        if self._asked.excess.lasts(excess_us):
+        stored_ma = self._driven.charge_w * 1_000_000 // max(1, battery.voltage_mv)
+        # The battery's own sensor sees what the inlet's misses; out of the battery flow the vehicle's loads, too.
+        self._stored = self._stored.then(
+            battery_ma, stored_ma, UNBOUNDED, margin=PACK, follow_us=follow_us, now_us=now_us
+        )
+        if self._asked.excess.lasts(excess_us) or self._stored.excess.lasts(excess_us):
             self._open("power_not_obeyed", now)
 
     def _look_at_wish(self, now: float) -> None:

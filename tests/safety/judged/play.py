@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
@@ -27,7 +26,6 @@ from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAY
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import signed_content
 from v2g.energy.limits import GridResponse, Limit, Setpoint
-from v2g.hardware.simulation import StageModel
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing
@@ -179,24 +177,18 @@ class Play(Rig):
 
     async def do_in_turns(self, watts: int, on_s: float, off_s: float, times: int) -> None:
         """Let what flows obey nobody and follow again in turns, with loops all the while."""
-        known, astray = StageModel._target_ma, False
-
-        def target_ma(model: StageModel, load: Any) -> int:
-            return watts * 1_000_000 // BATTERY_MV if astray else known(model, load)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(StageModel, "_target_ma", target_ma)
-            for astray, seconds in ((True, on_s), (False, off_s)) * times:
-                self.faults.set("slow_discharge", active=False)  # the model looks again
-                end = self.now + seconds
-                while self.now < end and not self.running.done():
-                    response = await self.say(self.loop_request, within=1.0)
-                    if astray and self.car.ac is not None:
-                        self.car.ac.drive(watts)
-                    else:
-                        self._follow(response)
-                    await asyncio.sleep(min(0.1, max(0.01, end - self.now)))
-        self.faults.set("slow_discharge", active=False)
+        self.judge.strays = True
+        for astray, seconds in ((True, on_s), (False, off_s)) * times:
+            self.faults.set("stage_strays", active=astray, value=watts * 1000 / BATTERY_MV)
+            end = self.now + seconds
+            while self.now < end and not self.running.done():
+                response = await self.say(self.loop_request, within=1.0)
+                if astray and self.car.ac is not None:
+                    self.car.ac.drive(watts)
+                else:
+                    self._follow(response)
+                await asyncio.sleep(min(0.1, max(0.01, end - self.now)))
+        self.judge.strays = False
 
     async def do_onward(self) -> None:
         """Go on by the book, in another session when this one is over."""

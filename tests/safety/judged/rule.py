@@ -35,6 +35,8 @@ FOLLOW_S: Final = 6.0 + 0.1 + 0.3
 IN_TURNS_S: Final = 2.0
 """What flows beyond what was allowed in the time to follow it, or in a direction that was not, in 20 s together: a
 second, a look, the contactor, and once more after it."""
+LOWERED_S: Final = 0.75
+"""In which a stage may follow a lower command: one that then obeys nobody is cut off that much later."""
 OPEN_S: Final = GRACE_S + 0.35
 """Until a contactor has opened: its own time, and what is reported of it."""
 
@@ -56,6 +58,8 @@ class Judge:
         self._grid: tuple[float, float] = (float("inf"), float("inf"))
         self._tripped = False
         self.wrong: list[str] = []
+        self.strays = False
+        """Whether what flows obeys nobody, now and then."""
         self._pausing = self._may_join = False
         self._kept_stop: float | None = None
         self.begin()
@@ -188,14 +192,14 @@ class Judge:
         """At the vehicle's end there is this; `stuck`: the contactor cannot open, whoever tells it to."""
         may_close, why = self._connected(now)
         charge_w, discharge_w = self._power(now) if may_close else (0.0, 0.0)
-        follow_s = FOLLOW_S if self._mains else POWER_S
+        follow_s = FOLLOW_S if self._mains else POWER_S + (LOWERED_S if self.strays else 0.0)
         many, little = charge_w * 1.05 + 550, discharge_w * 1.05 + 550
         over = self._since.over
         if stuck and self._mains:
             power_w = 0  # nothing is left but to tell the vehicle
         self._blame(over("charge", power_w > many, follow_s, now), f"{power_w} W into it, {charge_w:.0f} allowed")
         self._blame(over("back", -power_w > little, follow_s, now), f"{-power_w} W back, {discharge_w:.0f} allowed")
-        lag_s = 5.5 if self._mains else POWER_S + 0.75
+        lag_s = 5.5 if self._mains else POWER_S + LOWERED_S
         lately = [self._lately.most(*each, lag_s, now) for each in (("charge", charge_w), ("discharge", discharge_w))]
         for what, flow_w, most_w in zip(("in turns", "back in turns"), (power_w, -power_w), lately, strict=True):
             astray = flow_w > most_w * 1.05 + 550

@@ -24,9 +24,9 @@ from tests import patient
 from tests.certification.station.bench import Bench
 from tests.safety.controllers import UTC_MS, grid_signal
 from tests.safety.judged.pause_play import SITE_W, PausePlay
-from tests.safety.judged.play import LOOK_S
+from tests.safety.judged.play import IN_TURNS, LOOK_S
 from tests.safety.judged.rig import rig
-from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, POWER_S
+from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, POWER_S
 from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -64,8 +64,9 @@ class SiteJudge:
         """The energy manager allows this until a time; then its fall-back holds."""
         self._word = ((charge_w, discharge_w), until)
 
-    def measured(self, now: float, watts: Sequence[int]) -> None:
-        """This flows into each vehicle."""
+    def measured(self, now: float, watts: Sequence[int], *, strays: bool = False) -> None:
+        """This flows into each vehicle; `strays`: somewhere it obeys nobody, now and then."""
+        slack_s = self._slack_s + (LOWERED_S if strays else 0.0)
         word, until = self._word
         every = (*self._limits.values(), word if now < until else FALLBACK)
         sums = (sum(max(0, each) for each in watts), sum(max(0, -each) for each in watts))
@@ -76,7 +77,7 @@ class SiteJudge:
             lately = self._lately.most(name, most, self._slack_s + FOLLOWS_S, now)
             astray = flows > lately * 1.05 + MARGIN_W * self._evses
             in_turns = self._in_turns.over(name, astray, IN_TURNS_S * self._evses, now)
-            if self._since.over(name, over, self._slack_s, now) or in_turns:
+            if self._since.over(name, over, slack_s, now) or in_turns:
                 self.wrong.append(f"{flows} W {name}, {most:.0f} allowed: {list(watts)}")
 
 
@@ -125,7 +126,7 @@ class Site:
         while True:
             now = self.loop.time()
             watts = [each.car.power_w for each in self.plays]
-            self.judge.measured(now, watts)
+            self.judge.measured(now, watts, strays=any(each.judge.strays for each in self.plays))
             if now - ticked >= TICK_S - 1e-6:
                 self._tell_transactions()
                 self._station.wait(now - ticked)
@@ -276,6 +277,13 @@ EVSE_STEPS: Final[tuple[Step, ...]] = (
 )  # fmt: skip
 """What one of the vehicles does, or what happens to it."""
 
+
+def _in_turns(chance: random.Random) -> Sequence[Step]:
+    """Let one of them obey nobody and follow again in turns."""
+    evse = chance.randint(1, 3)
+    return [(evse, *step) for step in IN_TURNS[1](chance)]
+
+
 _CHANCES: Final[Chances] = {
     "site": (20, lambda chance: [chance.choice(SITE_STEPS)]),
     "more": (10, lambda _: [(0, "manager", 0, 60_000, 30_000), (0, "signal", 40_000, 10_000)]),
@@ -283,6 +291,7 @@ _CHANCES: Final[Chances] = {
     "evse": (12, lambda chance: [(chance.randint(1, 3), *chance.choice(EVSE_STEPS))]),
     "sign": (8, lambda chance: [(chance.randint(1, 3), "sign", chance.choice((4_000, 9_000)))]),
     "loop": (40, lambda chance: [("all", "loop", round(chance.uniform(0.2, 3.0), 1))]),
+    "in turns": (IN_TURNS[0], _in_turns),
     "silence": (2, lambda _: [("all", "loop", TIMEOUT_S + 2)]),
 }
 

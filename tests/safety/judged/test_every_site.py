@@ -12,6 +12,7 @@ from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from secc.energy_manager import facts
 from secc.energy_manager.grid import Grid
+from secc.hardware.dc import DcEvse
 from secc.hardware.parts import Kind
 from tests.safety.judged.site_play import TIMEOUT_S, SiteJudge, command, play, wander
 from tests.safety.judged.steps import Step, judged
@@ -47,7 +48,9 @@ BACK: Sequence[Step] = ((0, "manager", 0, 60_000, 30_000, -8_000, 600), ("all", 
 def test_what_is_judged_charges_and_feeds_back(pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Sequence[int]] = []
     known = SiteJudge.measured
-    monkeypatch.setattr(SiteJudge, "measured", lambda self, now, watts: (seen.append(watts), known(self, now, watts)))
+    monkeypatch.setattr(
+        SiteJudge, "measured", lambda self, now, watts, **how: (seen.append(watts), known(self, now, watts, **how))
+    )
     assert play(pki, tmp_path, ("dc", "dc"), (*BOTH, *BACK)) == []
     assert [20_000, 20_000] in seen
     assert [-4_000, -4_000] in seen
@@ -84,6 +87,11 @@ def forgets_to_fall_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(facts.EnergyManagerWatch, "tick", lambda self, now: ())
 
 
+def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DcEvse, "_watch_current", lambda self: None)
+    patch.setattr(ChargerMonitor, "measured", lambda self, voltage_mv, current_ma, now: None)
+
+
 def vouches_for_ever(patch: pytest.MonkeyPatch) -> None:
     known = Grid._operator
     patch.setattr(Grid, "_operator", lambda self: replace(known(self), valid_until_ms=None))
@@ -111,6 +119,11 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
         ((0, "manager", 0, 15_000, 0), ("all", "loop", 3.0)),
         "15000 allowed",
     ),
+    "a stage strays in turns": (
+        flow_is_not_compared,
+        ((1, "in_turns", -60_000, 0.5, 0.5, 9),),
+        "back in turns",
+    ),
     "a silent energy manager is obeyed on": (
         forgets_to_fall_back,
         (("all", "loop", TIMEOUT_S + 3.0),),
@@ -128,7 +141,7 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
     "harm", [pytest.param(each, marks=pytest.mark.long if each == UNSURE else ()) for each in HARMS]
 )
 def test_the_judge_sees_what_is_wrong(pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
-    """Monitors cannot: each of them knows one EVSE, and what that is allowed."""
+    """Monitors cannot, but for a stage that strays: each of them knows one EVSE, and what that is allowed."""
     undo, steps, word = HARMS[harm]
     assert play(pki, tmp_path, ("dc", "dc"), (*BOTH, *steps)) == []
     undo(monkeypatch)

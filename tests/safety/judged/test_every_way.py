@@ -108,6 +108,13 @@ def test_the_judge_sees_what_the_monitor_would_have_caught(
     assert guarded or word in wrong[0]
 
 
+def test_a_stage_that_strays_when_its_limit_has_just_fallen_has_its_time_to_follow(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    steps: Sequence[Step] = (("limit", "operator", 0, 0), ("in_turns", 22_000, 4.5, 0.3, 2))
+    assert play(pki, tmp_path, "dc", (("to", "dc_charge_loop"), ("loop", 1.0), *steps)) == []
+
+
 def test_a_walk_that_fails_is_made_as_short_as_can_be() -> None:
     steps: list[Step] = [("wait", n) for n in range(60)]
     assert smaller(lambda rest: ("wait", 7) in rest and ("wait", 41) in rest, steps) == [("wait", 7), ("wait", 41)]

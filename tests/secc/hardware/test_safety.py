@@ -1,68 +1,18 @@
 """What reaches the monitor of an EVSE: faults, hangs, limits and the grid's response, each by itself."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from tests.virtual_time import VirtualLoop
+from tests.secc.hardware.channel import BOTH_WAYS, RATING, Broken, Evse, Place, Stage, Switch, run
 from v2g.energy.limits import GridResponse, Limit, Setpoint
-from v2g.energy.settlement.records import ServiceChanged
-from v2g.hardware.interfaces import OFF, Contactor, Demand, OnFault, StageReport
-from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.runtime.watchdog import Watchdog
+from v2g.hardware.interfaces import OFF, Contactor, Demand
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
-from v2g.safety import NOTHING, ChargerRating, Output, Phase, Request
-
-RATING = ChargerRating(charge_w=20_000, discharge_w=10_000)
-ALL = Output(20_000, 10_000, 60_000, 40_000, 450_000)
-
-
-class Evse:
-    """Keeps faults, and tells of each that begins or ends."""
-
-    faults: tuple[str, ...] = ()
-
-    def __init__(self) -> None:
-        self._callbacks: list[OnFault] = []
-
-    def on_fault(self, callback: OnFault) -> None:
-        self._callbacks.append(callback)
-
-    def fault(self, word: str, active: bool) -> None:
-        for callback in self._callbacks:
-            callback(word, active)
-
-
-class Place:
-    """A channel in a session in which all of `ALL` may flow."""
-
-    def __init__(self) -> None:
-        self.clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
-        self.watchdog, self.events, self.evse = Watchdog(), list[Observe](), Evse()
-        self.channel = SafetyChannel(RATING, self.clock, self.events.append, watchdog=self.watchdog)
-        self.channel.stand_over(self.evse)
-        asked = Request(phase=Phase.POWER, power_s=1e6, closed_s=1e6, bears=ALL, ready=True)
-        told = self.channel.converse(lambda message, _: message)
-        self.channel.command(ports.TransactionStarted("session", "DEV2GC00000001"))
-        told(asked, 0)
-
-    def passes(self, output: Output = ALL) -> Output:
-        return self.channel.drive(output)
-
-
-def run(scenario: Callable[[Place], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        place = Place()
-        await scenario(place)
-        place.channel.close()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(whole())
+from v2g.safety import NOTHING
 
 
 def test_a_hang_forbids_energy_until_its_fault_ends() -> None:
@@ -131,8 +81,7 @@ def test_the_response_to_the_grid_bounds_what_is_charged(response: GridResponse,
 )
 def test_the_response_to_the_grid_bounds_what_is_fed_back(response: GridResponse, discharge_w: int) -> None:
     async def scenario(place: Place) -> None:
-        changed = ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")
-        place.channel.command(ports.Journal(changed))
+        place.channel.command(BOTH_WAYS)
         place.channel.fact(ports.GridResponseChanged(response=response))
         assert place.passes().discharge_w == discharge_w
 
@@ -174,6 +123,8 @@ def test_what_ends_a_session_forbids_all(command: Command) -> None:
         (0, GridResponse(), (0, 0)),
         (7_000, GridResponse(delta_w=-2_000), (5_000, 2_000)),
         (-4_000, GridResponse(delta_w=1_000), (1_000, 3_000)),
+        (2_000, GridResponse(delta_w=-5_000), (0, 5_000)),
+        (-2_000, GridResponse(delta_w=5_000), (5_000, 0)),
         (7_000, GridResponse(ceiling_w=6_000), (6_000, 0)),
     ],
 )
@@ -181,8 +132,7 @@ def test_a_set_point_bounds_both_directions_bent_by_the_grid(
     power_w: int, response: GridResponse, passes: tuple[int, int]
 ) -> None:
     async def scenario(place: Place) -> None:
-        changed = ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")
-        place.channel.command(ports.Journal(changed))
+        place.channel.command(BOTH_WAYS)
         place.channel.fact(ports.GridResponseChanged(response=response))
         place.channel.fact(ports.SetpointChanged(Setpoint(power_w=power_w, source="back end")))
         passed = place.passes()
@@ -231,70 +181,6 @@ def test_what_was_lowered_is_an_event_with_its_powers() -> None:
     run(scenario)
 
 
-class Broken:
-    """A contactor that takes no command."""
-
-    closed = False
-
-    def cut(self) -> None:
-        """It has no power to remove."""
-
-    def set(self, *, closed: bool) -> None:
-        raise RuntimeError
-
-    def on_change(self, callback: Callable[[bool], None]) -> None:
-        """It never changes."""
-
-
-class Switch:
-    """A contactor that obeys, and tells."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.listeners: list[Callable[[bool], None]] = []
-        self.cuts = 0
-
-    def set(self, *, closed: bool) -> None:
-        self.closed = closed
-        for each in self.listeners:
-            each(closed)
-
-    def on_change(self, callback: Callable[[bool], None]) -> None:
-        self.listeners.append(callback)
-
-    def cut(self) -> None:
-        self.cuts += 1
-
-
-class Stage:
-    """A power stage that notes what it is to drive, and reports nothing by itself."""
-
-    present = StageReport(400_000, 0)
-    max_var = 7
-
-    def __init__(self) -> None:
-        self.driven: list[Demand] = []
-        self.listeners: list[Callable[[StageReport], None]] = []
-        self.faults: list[OnFault] = []
-        self.reactive = self.cuts = 0
-
-    def drive(self, demand: Demand) -> None:
-        self.driven.append(demand)
-
-    def react(self, var: int) -> None:
-        self.reactive = var
-
-    def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        self.listeners.append(callback)
-
-    def on_fault(self, callback: OnFault) -> None:
-        self.faults.append(callback)
-
-    def cut(self) -> None:
-        self.cuts += 1
-
-
 def test_a_contactor_closes_only_as_permitted_and_passes_all_else() -> None:
     async def scenario(place: Place) -> None:
         switch, moved = Switch(), list[bool]()
@@ -339,8 +225,7 @@ def test_a_contactor_that_closes_by_itself_is_opened_and_named() -> None:
 )
 def test_a_stage_drives_what_is_permitted_of_its_direction(demand: Demand, passed: Demand) -> None:
     async def scenario(place: Place) -> None:
-        changed = ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")
-        place.channel.command(ports.Journal(changed))
+        place.channel.command(BOTH_WAYS)
         switch, stage = Switch(), Stage()
         place.channel.contactor(switch).set(closed=True)
         wrapped = place.channel.stage(stage)

@@ -257,6 +257,8 @@ class SimulatedStage:
         model, faults = self._model, self._faults
         model.tripped = "stage_trip" in faults or "stage_silent" in faults
         model.overshoots, model.keeps_voltage = "over_voltage" in faults, "slow_discharge" in faults
+        strays_a = faults.value("stage_strays")
+        model.strays_ma = None if strays_a is None else round(strays_a * 1000)
         self._act()
         for fault, active in (("stage_tripped", "stage_trip" in faults), ("stage_lost", "stage_silent" in faults)):
             if active is not (fault in self._reported):

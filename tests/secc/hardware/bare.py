@@ -1,0 +1,109 @@
+"""An EVSE of parts that do nothing by themselves, in simulated time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from secc.hardware.evse import Evse, Parts
+from secc.hardware.meter import MeterReading
+from secc.session import ports
+from tests.secc.hardware.channel import Switch
+from tests.virtual_time import VirtualLoop
+from v2g.hardware.interfaces import OnFault
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.iso15118.engine.session import Command, Fact
+
+
+class Cabinet:
+    """No lock, and what it is told is noted."""
+
+    has_latch = False
+    fan_rpm: int | None = None
+
+    def __init__(self) -> None:
+        self.temperatures: dict[str, float | None] = {}
+        self.lights: list[str] = []
+        self.fans: list[int] = []
+
+    def set_light(self, light: str) -> None:
+        self.lights.append(light)
+
+    def set_latch(self, *, locked: bool) -> None:
+        """There is none."""
+
+    def set_fan(self, percent: int) -> None:
+        self.fans.append(percent)
+
+    def on_latch(self, callback: Callable[[bool], None]) -> None:
+        """There is none."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """It finds nothing."""
+
+
+class Meter:
+    """Its registers are set."""
+
+    serial, power_w, read_at = "M", 0, 0.0
+    import_mwh = export_mwh = saved = 0
+
+    def read(self, utc_ms: int) -> MeterReading:
+        return MeterReading(utc_ms, self.import_mwh, self.export_mwh)
+
+    async def refresh(self) -> None:
+        """They are always new."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """It finds nothing."""
+
+    def save(self, *, sync: bool = True) -> None:
+        self.saved += 1
+
+
+class Log:
+    """Results of checks."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str, int, str]] = []
+
+    def keep(self, check: str, failed: str, *, took_ms: int, session_id: str = "") -> None:
+        self.kept.append((check, failed, took_ms, session_id))
+
+
+class Bare:
+    """What an EVSE is made of, and what comes of it."""
+
+    evse: Evse
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = Clock(ClockConfig(origin_monotonic=self.loop.time(), origin_utc_ms=0))
+        self.switch, self.cabinet, self.meter, self.log = Switch(), Cabinet(), Meter(), Log()
+        self.parts: Any = Parts(self.switch, self.cabinet, self.meter, log=self.log)  # type: ignore[arg-type]
+        self.facts: list[Fact] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds since the beginning, to a millisecond."""
+        return round(self.loop.time() - 1000, 3)
+
+    @property
+    def faults(self) -> list[str]:
+        """All faults that were reported, in order."""
+        return [each.reason for each in self.facts if isinstance(each, ports.HardwareFault)]
+
+    async def do(self, command: Command) -> Fact | None:
+        """Execute a command to its end."""
+        doing = self.evse.execute(command)
+        return None if doing is None else await doing
+
+    async def connect(self) -> None:
+        """An authorised session closes the contactor."""
+        self.evse.subscribe(self.facts.append)
+        await self.do(ports.TransactionStarted("0011223344556677", ""))
+        assert await self.do(ports.CloseContactors()) == ports.ContactorState(closed=True)
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario())

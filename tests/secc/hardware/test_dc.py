@@ -1,0 +1,492 @@
+"""A charger with direct current: what its stage is commanded, and which measurements are faults, each by itself."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from secc.hardware.dc import DcEvse
+from secc.hardware.evse import WatchConfig
+from secc.session import ports
+from tests.secc.hardware.bare import Bare, run
+from tests.secc.hardware.channel import Stage
+from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.iso15118.engine.session import Command, Fact
+
+PASSED = ports.CableCheckFinished(passed=True)
+FAILED = ports.CableCheckFinished(passed=False)
+OPEN, CLOSED = ports.ContactorState(closed=False), ports.ContactorState(closed=True)
+
+
+class Isolation:
+    """Measures what it is set to."""
+
+    resistance_ohm: int | None = 1_000_000
+    takes_s = 0.0
+
+    def __init__(self) -> None:
+        self.measured: list[int] = []
+
+    async def measure(self, voltage_mv: int) -> int | None:
+        self.measured.append(voltage_mv)
+        await asyncio.sleep(self.takes_s)
+        return self.resistance_ohm
+
+
+class Place(Bare):
+    """A charger whose stage shows what it is set to."""
+
+    def __init__(self, *, report_s: float = 1e6, test: Any = None) -> None:
+        super().__init__()
+        self.stage, self.isolation = Stage(), Isolation()
+        self.evse = DcEvse(
+            self.parts,
+            self.stage,
+            self.isolation,
+            self.clock,
+            WatchConfig(discharge_s=2.0),
+            report_s=report_s,
+            most_w=20_000,
+            isolation_test=test,
+        )
+
+    def show(self, voltage_mv: int, current_ma: int = 0) -> None:
+        """The stage reports this."""
+        self.stage.present = StageReport(voltage_mv, current_ma)
+        self.stage.report()
+
+    async def follow(self) -> None:
+        """The stage brings each voltage that it is commanded, and no current."""
+        while True:
+            await asyncio.sleep(0.01)
+            self.show((self.stage.driven or [OFF])[-1].voltage_mv)
+
+
+def scenes(scene: Callable[[Place], Any], **how: Any) -> None:
+    async def scenario() -> None:
+        place = Place(**how)
+        place.stage.present = StageReport(0, 0)
+        await scene(place)
+        await place.evse.close()
+
+    run(scenario)
+
+
+def test_outputs_become_demands_only_after_the_contactor_was_commanded_closed() -> None:
+    async def scene(place: Place) -> None:
+        place.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 8_000))
+        await place.connect()
+        for command in (
+            ports.SetOutput(450_000, 60_000, 20_000, 8_000),
+            ports.SetOutput(450_000, 0, 20_000, 8_000),
+            ports.SetOutput(450_000, -60_000, 20_000, 8_000),
+            ports.StartPreCharge(400_000),
+            ports.EmergencyOff("test"),
+            ports.SetOutput(450_000, 60_000, 20_000, 8_000),
+        ):
+            assert place.evse.execute(command) is None
+        assert place.stage.driven == [
+            OFF,
+            Demand(450_000, 60_000, 20_000),
+            Demand(450_000, 0, 20_000),
+            Demand(450_000, -60_000, 8_000),
+            Demand(400_000, 0, 0),
+            OFF,
+            OFF,
+            OFF,
+        ]
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "after"),
+    [
+        ((450_000, 60_000, 20_000, 0), (450_000, 30_000, 20_000, 0), Demand(450_000, 30_000, 20_000)),
+        ((450_000, 60_000, 20_000, 0), (440_000, 90_000, 9_000, 5_000), Demand(440_000, 60_000, 9_000)),
+        ((450_000, 60_000, 20_000, 0), (460_000, -9_000, 30_000, 5_000), Demand(450_000, 0, 20_000)),
+        ((450_000, -60_000, 0, 8_000), (450_000, -30_000, 9_000, 5_000), Demand(450_000, -30_000, 5_000)),
+        ((450_000, -60_000, 0, 8_000), (450_000, -90_000, 9_000, 9_000), Demand(450_000, -60_000, 8_000)),
+        ((450_000, -60_000, 0, 8_000), (450_000, 9_000, 9_000, 8_000), Demand(450_000, 0, 8_000)),
+        ((450_000, 0, 20_000, 0), (450_000, 9_000, 9_000, 5_000), Demand(450_000, 0, 9_000)),
+    ],
+)
+def test_a_limit_lowers_each_part_of_a_demand_and_raises_none(
+    before: tuple[int, int, int, int], limit: tuple[int, int, int, int], after: Demand
+) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(ports.SetOutput(*before))
+        place.evse.execute(ports.Lower(ports.SetOutput(*limit)))
+        assert place.stage.driven[-1] == after
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("var", "passed"), [(9, 7), (7, 7), (3, 3), (-3, -3), (-9, -7)])
+def test_reactive_power_is_within_what_the_stage_can(var: int, passed: int) -> None:
+    async def scene(place: Place) -> None:
+        place.evse.react(var)
+        assert (place.evse.max_var, place.stage.reactive) == (7, passed)
+
+    scenes(scene)
+
+
+def test_each_report_and_fault_of_the_stage_is_passed_on() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.show(400_000, 3)
+        assert place.facts[-1] == place.evse.present == ports.Measured(400_000, 3)
+        place.stage.faults[0]("stage_tripped", True)  # noqa: FBT003
+        assert place.faults == ["stage_tripped"]
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("voltage_mv", "faults"), [(450_000, []), (450_001, ["over_voltage"])])
+def test_more_voltage_than_was_ever_commanded_is_a_fault(voltage_mv: int, faults: list[str]) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(ports.StartPreCharge(400_000))
+        place.evse.execute(ports.StartPreCharge(300_000))
+        place.show(voltage_mv)
+        assert place.faults == faults
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(
+    ("forgets", "closed", "voltage_mv"), [(True, False, 59_999), (False, False, 60_000), (False, True, 59_999)]
+)
+def test_a_voltage_counts_as_commanded_until_the_output_is_open_and_dead(
+    forgets: bool, closed: bool, voltage_mv: int
+) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(ports.StartPreCharge(400_000))
+        if not closed:
+            place.evse.execute(ports.EmergencyOff("test"))
+        place.show(voltage_mv)
+        await place.do(ports.CloseContactors())
+        place.evse.execute(ports.StartPreCharge(200_000))
+        place.show(300_000)
+        assert place.faults == ["over_voltage"] * forgets
+
+    scenes(scene)
+
+
+def test_without_a_command_no_voltage_is_too_high() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.show(400_000)
+        assert place.faults == []
+
+    scenes(scene)
+
+
+def out(current_ma: int, charge_w: int = 9_000, discharge_w: int = 9_000) -> ports.SetOutput:
+    return ports.SetOutput(400_000, current_ma, charge_w, discharge_w)
+
+
+FLOWS: list[tuple[list[Command], int, int, str]] = [
+    ([out(-30_000)], 400_000, 1_000, "power_not_obeyed"),
+    ([out(30_000)], 400_000, -1_000, "power_not_obeyed"),
+    ([out(0)], 400_000, 1_000, "power_not_obeyed"),
+    ([out(0)], 400_000, -1_000, "power_not_obeyed"),
+    ([ports.EmergencyOff("test")], 400_000, 1_000, "power_not_obeyed"),
+    ([out(10_000)], 400_000, 13_500, "over_current"),
+    ([out(99_000, charge_w=4_000)], 400_000, 13_500, "over_current"),
+    ([out(-9_000)], 400_000, -12_500, "over_current"),
+    ([out(2_000_000, charge_w=1)], 0, 1_051_000, "over_current"),
+    ([ports.StartPreCharge(400_000)], 400_000, 5_500, "power_not_obeyed"),
+    ([ports.StartPreCharge(0)], 400_000, 1_000, "power_not_obeyed"),
+    ([out(9_000), ports.StartPreCharge(400_000)], 400_000, 5_500, "power_not_obeyed"),
+    ([ports.StartPreCharge(400_000), out(0)], 400_000, 1_000, "power_not_obeyed"),
+]
+"""What was commanded, the voltage, the greatest current, and what one mA more is."""
+
+
+@pytest.mark.parametrize(("commands", "voltage_mv", "most_ma", "word"), FLOWS)
+def test_a_current_beyond_its_command_and_margin_is_a_fault_after_a_second(
+    commands: list[Command], voltage_mv: int, most_ma: int, word: str
+) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        for command in commands:
+            place.evse.execute(command)
+        await asyncio.sleep(5.0)
+        place.show(voltage_mv, most_ma)
+        await asyncio.sleep(5.0)
+        assert place.faults == []
+        place.show(voltage_mv, most_ma + (1 if most_ma > 0 else -1))  # and nothing more is reported
+        await asyncio.sleep(0.95)
+        assert place.faults == []
+        await asyncio.sleep(0.2)
+        assert place.faults == [word]
+
+    scenes(scene)
+
+
+def test_a_stage_has_its_time_to_follow_a_lower_command() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(out(20_000))
+        for _ in range(50):
+            place.show(400_000, 20_000)
+            await asyncio.sleep(0.1)
+        place.evse.execute(out(0))
+        for _ in range(9):
+            place.show(400_000, 20_000)
+            assert place.faults == []
+            await asyncio.sleep(0.1)
+        for _ in range(3):
+            place.show(400_000, 20_000)
+            await asyncio.sleep(0.1)
+        assert place.faults == ["power_not_obeyed"]
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(
+    ("voltage_mv", "ohm", "word"),
+    [
+        (400_000, 40_000, ""),
+        (400_000, 39_999, "isolation_low"),
+        (60_000, 0, ""),
+        (60_001, 0, "isolation_low"),
+        (60_001, None, "isolation_lost"),
+        (60_000, None, ""),
+    ],
+)
+def test_the_insulation_is_watched_while_a_voltage_is_connected(voltage_mv: int, ohm: int | None, word: str) -> None:
+    async def scene(place: Place) -> None:
+        place.isolation.resistance_ohm = ohm
+        place.show(voltage_mv)
+        assert place.evse.faults == ()
+        await place.connect()
+        place.show(voltage_mv)
+        assert place.faults == [word] * bool(word)
+        place.switch.closed = True  # the vehicle's side of a welded one
+        place.isolation.resistance_ohm = 1_000_000
+        place.show(400_000)
+        assert place.evse.faults == (("isolation_low",) if word == "isolation_low" else ())
+
+    scenes(scene)
+
+
+# -- the cable check
+
+
+async def checked(place: Place, voltage_mv: int = 500_000) -> Fact | None:
+    await place.do(ports.TransactionStarted("0011223344556677", ""))
+    place.evse.subscribe(place.facts.append)
+    return await place.do(ports.StartCableCheck(voltage_mv))
+
+
+def test_a_cable_check_measures_at_its_voltage_and_removes_it() -> None:
+    async def scene(place: Place) -> None:
+        following = asyncio.ensure_future(place.follow())
+        assert await checked(place) == PASSED
+        assert place.stage.driven == [Demand(500_000), OFF]
+        assert (place.isolation.measured, place.stage.present.voltage_mv) == ([500_000], 0)
+        assert (place.evse.contactors_closed, place.faults, place.log.kept) == (True, [], [])
+        following.cancel()
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("ohm", "word"), [(50_000, ""), (49_999, "isolation_low"), (None, "isolation_lost")])
+def test_a_cable_check_judges_the_measured_insulation(ohm: int | None, word: str) -> None:
+    async def scene(place: Place) -> None:
+        following = asyncio.ensure_future(place.follow())
+        place.isolation.resistance_ohm = ohm
+        assert await checked(place) == (FAILED if word else PASSED)
+        assert place.faults == [word] * bool(word)
+        following.cancel()
+
+    scenes(scene)
+
+
+def test_within_a_cable_check_the_watch_of_the_insulation_waits_for_its_result() -> None:
+    async def scene(place: Place) -> None:
+        place.isolation.resistance_ohm, place.isolation.takes_s = None, 3.0
+        following = asyncio.ensure_future(place.follow())
+        checking = asyncio.ensure_future(checked(place))
+        await asyncio.sleep(2.0)
+        assert (place.stage.present.voltage_mv, place.faults) == (500_000, [])
+        place.isolation.resistance_ohm = 1_000_000
+        assert await checking == PASSED
+        place.isolation.resistance_ohm = None
+        place.show(400_000)
+        assert place.faults == ["isolation_lost"]  # it goes on after it
+        following.cancel()
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("reached_mv", "result"), [(490_000, PASSED), (489_999, FAILED)])
+def test_a_voltage_has_10_s_and_10_v_to_be_reached(reached_mv: int, result: Fact) -> None:
+    async def scene(place: Place) -> None:
+        checking = asyncio.ensure_future(checked(place))
+        await asyncio.sleep(9.9)
+        place.show(reached_mv)
+        await asyncio.sleep(0.05)
+        assert place.isolation.measured == [500_000] * (result is PASSED)
+        assert not checking.done()
+        place.show(0)
+        await asyncio.sleep(0.1)
+        assert checking.result() == result
+
+    scenes(scene)
+
+
+def test_a_contactor_that_does_not_close_ends_a_cable_check() -> None:
+    async def scene(place: Place) -> None:
+        place.switch.set = lambda *, closed: None  # type: ignore[method-assign]
+        assert await checked(place) == FAILED
+        assert (place.stage.driven, place.faults) == ([OFF], ["contactor_stuck_open"])
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize("at_s", [0.1, 0.5, 1.5, 2.5])
+def test_an_emergency_off_ends_a_cable_check_wherever_it_is(at_s: float) -> None:
+    """While the contactor closes, the voltage rises, the insulation is measured, the output discharges."""
+
+    async def scene(place: Place) -> None:
+        place.switch.delay_s, place.isolation.takes_s = 0.25, 1.0
+        checking = asyncio.ensure_future(checked(place))
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, place.show, 500_000)
+        loop.call_later(at_s, place.evse.execute, ports.EmergencyOff("test"))
+        loop.call_later(at_s + 0.1, place.show, 0)
+        assert await checking == FAILED
+        await asyncio.sleep(0.3)
+        assert place.stage.driven[-1] == OFF
+        assert [each for each in place.stage.driven if each != OFF] == [Demand(500_000)] * (at_s > 0.25)
+        assert not place.evse.contactors_closed
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize("said", ["", "no response"])
+def test_the_isolation_monitor_tests_itself_before_the_contactor_closes(said: str) -> None:
+    seen: list[bool] = []
+
+    async def scene(place: Place) -> None:
+        seen.append(place.switch.closed)
+        following = asyncio.ensure_future(place.follow())
+        assert await checked(place) == (FAILED if said else PASSED)
+        assert seen == [False, False]
+        assert place.log.kept == [("isolation", said, 300, "0011223344556677")]
+        assert place.faults == ["isolation_test_failed"] * bool(said)
+        assert place.isolation.measured == [] if said else [500_000]
+        following.cancel()
+
+    async def test() -> str:
+        seen.append(False)
+        await asyncio.sleep(0.3)
+        return said
+
+    scenes(scene, test=test)
+
+
+# -- off
+
+
+@pytest.mark.parametrize(
+    ("current_ma", "opens_s"), [(1_000, 0.0), (1_001, 1.0), (-1_000, 0.0), (-1_001, 1.0), (20_000, 1.0)]
+)
+def test_the_contactor_opens_without_a_current_or_after_a_second(current_ma: int, opens_s: float) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(out(20_000))
+        place.stage.present = StageReport(0, current_ma)
+        began = place.now
+        opened: list[float] = []
+        place.switch.on_change(lambda closed: opened.append(place.now - began))
+        assert await place.do(ports.OpenContactors()) == OPEN
+        assert place.stage.driven[-1] == OFF
+        assert opened == [pytest.approx(opens_s, abs=0.001)]
+
+    scenes(scene)
+
+
+def test_the_contactor_opens_as_soon_as_the_current_has_ceased() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.show(0, 1_001)
+        opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
+        await asyncio.sleep(0.5)
+        assert place.switch.closed
+        place.show(0, 0)
+        await asyncio.sleep(0.01)
+        assert opening.result() == OPEN
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("voltage_mv", "faults"), [(59_999, []), (60_000, ["discharge_too_slow"])])
+def test_an_open_output_is_dead_within_its_time(voltage_mv: int, faults: list[str]) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.show(400_000)
+        opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
+        await asyncio.sleep(1.9)
+        assert not opening.done()
+        place.show(voltage_mv)
+        await asyncio.sleep(0.15)
+        assert (opening.result(), place.faults) == (OPEN, faults)
+        place.show(59_999)
+        assert place.evse.faults == ()
+
+    scenes(scene)
+
+
+def test_a_contactor_that_stays_closed_is_not_waited_for_to_discharge() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.show(400_000)
+        place.switch.set = lambda *, closed: None  # type: ignore[method-assign]
+        assert await place.do(ports.OpenContactors()) == CLOSED
+        assert place.faults == ["contactor_welded"]
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(
+    ("voltage_mv", "failed", "took_ms"),
+    [(59_999, "", 0), (60_000, "60 V are at the output", 2_000), (60_500, "60.5 V are at the output", 2_000)],
+)
+def test_a_self_test_finds_a_voltage_that_nobody_commanded(voltage_mv: int, failed: str, took_ms: int) -> None:
+    async def scene(place: Place) -> None:
+        place.stage.present = StageReport(voltage_mv, 0)
+        await place.evse.power_up()
+        assert place.log.kept == [("self_test", failed, took_ms, "")]
+        assert place.evse.faults == ("self_test_failed",) * bool(failed)
+
+    scenes(scene)
+
+
+def test_after_its_end_nothing_is_watched() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.show(400_000, 1_001)
+        await place.evse.close()
+        place.facts.clear()
+        await asyncio.sleep(10.0)
+        assert place.facts == []
+
+    scenes(scene)
+
+
+def test_each_check_watches_the_output_without_reports() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(out(0))
+        place.stage.present = StageReport(400_000, 2_000)
+        await asyncio.sleep(2.0)
+        assert place.faults == ["power_not_obeyed"]
+
+    scenes(scene, report_s=0.1)
