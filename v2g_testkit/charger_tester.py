@@ -28,6 +28,7 @@ from v2g.pki.credentials import Credentials
 from v2g.pki.profiles import Role
 from v2g_testkit import sdp_and_tls_probes
 from v2g_testkit.cases.case import Case, Expect, Result, Script, Seen, judge
+from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ShowPilot
@@ -50,6 +51,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     identities: Mapping[str, Credentials]
     anchors: tuple[bytes, ...]
     kit: Kit = Kit()
+    declared: ChargerDeclaration = ChargerDeclaration()
     sdp_port: int = sdp.PORT
     profile: TlsProfile = ISO15118_20
     without_tls: bool = False
@@ -112,11 +114,12 @@ class SeccTester:
     async def run(self, case: Case) -> Result:
         """Run a case and evaluate it."""
         began, self.lines = self._clock.monotonic(), []
-        if absent := case.does_not_apply(tls=not self._bench.without_tls):
+        declared = self._bench.declared
+        if absent := case.does_not_apply(declared, tls=not self._bench.without_tls):
             seen = [Seen(absent=absent)]
         else:
             seen = [await self._probe(case)] if case.probe else await self._scripts(case)
-        verdict, found = judge(case, seen)
+        verdict, found = judge(case.for_device(declared), seen)
         seconds = round(self._clock.monotonic() - began, 3)
         return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
 

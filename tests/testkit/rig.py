@@ -31,6 +31,7 @@ from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g_cli.conform.kit import Means, means_of_tree, payers
 from v2g_testkit.cases.case import Case, Result, Seen, Verdict, judge
+from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ScriptedVehicle, ShowPilot
@@ -98,12 +99,14 @@ class Rig:
         tls: bool = True,
         kit: Kit | None = None,
         identities: dict[str, bytes] | None = None,
+        declared: ChargerDeclaration | None = None,
     ) -> None:
         self.pki, self.family = known(pki), family
         self.config = config or SeccConfig()
         self.kind, self.edition, self.tls = kind, CHARGERS[edition], tls
         self.kit = kit or kit_of(self.pki)
         self.identities = identities or {"vehicle": self.pki.chain("vehicle")[0], "other-vehicle": b"another"}
+        self.declared = declared or ChargerDeclaration()
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
         self.entropy = counter(1 << 40)
         self.paused: Paused | None = None
@@ -118,14 +121,14 @@ class Rig:
         """Play a case and judge it; `seen` is what was seen."""
         memory, seen = self.edition.known(self.family), []
         self.paused = None
-        if absent := case.does_not_apply(tls=self.tls):
+        if absent := case.does_not_apply(self.declared, tls=self.tls):
             self.seen = [Seen(absent=absent)]
             return Result(case=case.id, verdict=Verdict.NOT_APPLICABLE, found=absent)
         if case.group == "TIM":  # one session, judged in many ways
             if self.timed is None:
                 vehicle = self.edition.vehicle(case.scripts[0], self.kit, memory, entropy=counter())
                 self.timed = Connection(self, vehicle, self.charger(self.identities["vehicle"])).run()
-            verdict, found = judge(case, [self.timed])
+            verdict, found = judge(case.for_device(self.declared), [self.timed])
             self.seen = [self.timed]
             return Result(case=case.id, verdict=verdict, found=found)
         for script in case.scripts:
@@ -135,7 +138,7 @@ class Rig:
             if seen[-1].absent or not seen[-1].reached:
                 break
         self.seen = seen
-        verdict, found = judge(case, seen)
+        verdict, found = judge(case.for_device(self.declared), seen)
         return Result(case=case.id, verdict=verdict, found=found)
 
     def charger(self, certificate: bytes) -> ChargerSession:
@@ -215,6 +218,8 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
             case ports.CloseContactors() | ports.OpenContactors() | ports.EmergencyOff():
                 closed = isinstance(command, ports.CloseContactors)
                 self._draw(self._watts if closed else 0)
+                if not closed:
+                    self._post(WIRE_S, self.charger, ports.Measured(0, 0))
                 return ports.ContactorState(closed=closed)
             case ports.RecordMeter() | ports.CloseBooks():
                 return self._read()

@@ -28,6 +28,8 @@ from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
 from v2g_cli.trace.html import page
 from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.cases.declaration import ChargerDeclaration
+from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.secc_cases import secc_cases
@@ -102,11 +104,27 @@ async def test_discovery_and_handshakes_of_our_charger(pki: PkiTree, tmp_path: P
     assert results["SECC-SDP-short"].found == "does not answer"
 
 
+@pytest.mark.requirement("R16")
+async def test_a_charger_with_tls_is_not_failed_for_having_it(pki: PkiTree, tmp_path: Path) -> None:
+    port, about = free_port(socket.SOCK_DGRAM), {"edition": Edition.DIN, "without_tls": True}
+    (case,) = chosen(CHARGERS[Edition.DIN].cases(Family.DC), ["SECC-SDP-DIN-007"])
+    async with charger(tmp_path, pki, port):
+        await bench_of(pki, port).find()
+        for tls, verdict, found in (
+            (None, Verdict.NOT_APPLICABLE, "whether the charger has it is not declared: tls"),
+            (True, Verdict.NOT_APPLICABLE, "declared: tls = true"),
+            (False, Verdict.FAIL, "not seen: security NONE"),
+        ):
+            declared = ChargerDeclaration(tls=tls)
+            result = await bench_of(pki, port, declared=declared, **about).run(case)
+            assert (result.verdict, result.found.partition(" (")[0]) == (verdict, found)
+
+
 async def test_sessions_with_our_charger(pki: PkiTree, tmp_path: Path) -> None:
-    only = ("SAP-DC-priority", "SVC-DC-detail", "AUT-DC-expired", "GTP-DC-session_setup-byte_by_byte")
+    only = ("SAP-DC-priority", "SVC-DC-detail", "AUT-DC-expired", "GTP-DC-session_setup-byte_by_byte", "SAF-DC-welding")
     results, lines = await played(pki, tmp_path, *only)
     assert {each.verdict for each in results.values()} == {Verdict.PASS}, results
-    assert len(results) == 4
+    assert len(results) == 5
     said = [each.name for each in lines["SECC-SVC-DC-detail"] if each.way == "out"]
     assert said[:2] == ["SupportedAppProtocolReq", "SessionSetupReq"]
     write_pages(
@@ -195,6 +213,7 @@ def test_the_command_lists_its_cases() -> None:
         (("--vehicle-chain", "x.pem"), "belong together"),
         (("--pki", "nowhere"), "holds no PKI"),
         (("--pay", "cash"), "--pay cash"),
+        (("--declaration", "nowhere.toml"), "nowhere.toml: No such file"),
         (("-i", "eth7nope"), "--interface eth7nope: no such network interface"),
     ],
 )

@@ -19,6 +19,7 @@ from v2g.iso15118.din.charts import STRICT as CHART_DIN
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import Framer
 from v2g_testkit.cases.case import Case, Silence, Verdict
+from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import Edition
 from v2g_testkit.cases.evcc_cases import evcc_cases
 from v2g_testkit.cases.report import chosen
@@ -88,6 +89,35 @@ def test_cases_are_found_by_the_message_and_by_the_number() -> None:
     assert [case.id for case in failures] == ["EVCC-COD-DC-SessionSetupRes-FAILED"]
 
 
+@pytest.mark.parametrize(
+    ("name", "declared", "verdict"),
+    [
+        ("CurrentDemand_006", {}, Verdict.PASS),
+        ("CurrentDemand_008", {}, Verdict.OPEN),
+        ("CurrentDemand_008", {"meter_reading": True}, Verdict.FAIL),
+        ("CurrentDemand_008", {"meter_reading": False}, Verdict.NOT_APPLICABLE),
+        ("DC_VTB_SessionSetup_001", {"pause": False}, Verdict.NOT_APPLICABLE),
+        ("WeldingDetection_005", {"welding_detection": False}, Verdict.NOT_APPLICABLE),
+        ("DC_VTB_SessionStop_002", {"welding_detection": False}, Verdict.NOT_APPLICABLE),
+        ("DC_VTB_SessionStop_001", {"welding_detection": False}, Verdict.PASS),
+        ("DC_VTB_ChargeParameterDiscovery_023", {"renegotiation": False}, Verdict.NOT_APPLICABLE),
+        ("DC_VTB_PowerDelivery_012", {"renegotiation": False}, Verdict.NOT_APPLICABLE),
+        ("DC_VTB_PowerDelivery_011", {"renegotiation": False}, Verdict.NOT_APPLICABLE),
+        ("Authorization_007", {"contracts": False}, Verdict.NOT_APPLICABLE),
+    ],
+)
+def test_the_declaration_decides_what_applies_and_what_is_certain(
+    pki: PkiTree, name: str, declared: dict[str, bool], verdict: Verdict
+) -> None:
+    rig = rig_of(DC2, pki, kind=WithoutReading, declared=ChargerDeclaration(**declared))
+    (case,) = chosen(DC2.cases(), [name])
+    result = rig.run(case)
+    assert result.verdict is verdict, result
+    if verdict is Verdict.NOT_APPLICABLE:
+        ((key, value),) = declared.items()
+        assert result.found == f"declared: {key} = {str(value).lower()}"
+
+
 # -- one thing wrong ----------------------------------------------------------------------------------------------
 
 
@@ -147,6 +177,14 @@ class OtherAnswer(Iso2Session):
 
     def altered(self, body: Any) -> Any:
         return body
+
+
+class WithoutReading(OtherAnswer):
+    """Sends its meter without a reading."""
+
+    def altered(self, body: Any) -> Any:
+        info = getattr(body, "meter_info", None)
+        return body if info is None else replace(body, meter_info=replace(info, meter_reading=None))
 
 
 class ShortSchedule(OtherAnswer):
@@ -256,7 +294,12 @@ KINDS: Final[tuple[tuple[type, Way, set[str]], ...]] = (
     (StaysInvalid, DC2, that(DC2, names=("CableCheck_001",))),
     (NeverFinishes, DC2, that(DC2, names=("CableCheck_001",))),
     (RefusesToStop, DC2, that(DC2, names=tuple(f"PowerDelivery_{n:03}" for n in range(14, 22)))),
-    (BadEvseId, DC2, that(DC2, codes="OK_*Session*", names=("VTB_SessionSetup_*",))),
+    (
+        BadEvseId,
+        DC2,
+        that(DC2, codes="OK_*Session*", names=("VTB_SessionSetup_*",))
+        | that(DC2, codes="OK", names=("VTB_CurrentDemand_*",)),  # which repeats the right one
+    ),
 )
 
 

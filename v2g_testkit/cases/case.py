@@ -15,6 +15,7 @@ import msgspec
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import Asks, State
 from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g_testkit.cases.declaration import ChargerDeclaration
 
 MEASURING_S: Final = 0.05
 """Tolerance of measured times for the network and the own event loop, s."""
@@ -22,6 +23,13 @@ MEASURING_S: Final = 0.05
 CLOSING_S: Final = 10.0
 """Time for a device to close after it must end its session, s; not public except for the ordinary
 end."""
+
+
+PRECONDITION: Final = "precondition: "
+"""How a result begins where the device did not come to the state in which a case begins."""
+
+WRONG: Final = "wrong: "
+"""Prefix of facts about a positive response with a value that it must not have."""
 
 
 class Verdict(Enum):
@@ -223,6 +231,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of ISO 15118-4 to whose tests it corresponds; of vehicles, whose numbers are not public, the group."""
     transport: str = ""
     """TLS or TCP, if the case is about one of them."""
+    needs: tuple[str, ...] = ()
+    """Features of `ChargerDeclaration` that the device has, or after `not` has not, if the case is for it."""
     probe: str = ""
     """Probe used instead of scripts if no session is involved (SDP, TLS)."""
     expect: Expect = Expect()
@@ -233,15 +243,26 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """The second part of the id: SDP, TLS, SAP, SEQ, ...; in those of ISO 15118-4 the message."""
         return self.id.split("_")[4] if self.id.startswith("TC_") else self.id.split("-")[1]
 
-    def does_not_apply(self, *, tls: bool) -> str:
+    def does_not_apply(self, declared: ChargerDeclaration, *, tls: bool) -> str:
         """Return why the case is not for a device that is tested over TLS, or over plain TCP; or nothing."""
         if self.transport not in ("TLS" if tls else "TCP", ""):
             return f"the device is tested {'over' if tls else 'without'} TLS"
-        return ""
+        return declared.lacks(self.needs)
+
+    def for_device(self, declared: ChargerDeclaration) -> "Case":
+        """Return the case as it is for a device: what is declared is not left open."""
+        return msgspec.structs.replace(self, open="") if declared.has(self.needs) else self
 
 
 def probe_case(
-    device: str, name: str, title: str, required: str, ids: tuple[str, ...], why: str = "", **expect: object
+    device: str,
+    name: str,
+    title: str,
+    required: str,
+    ids: tuple[str, ...],
+    why: str = "",
+    needs: tuple[str, ...] = (),
+    **expect: object,
 ) -> Case:
     """Return the case of a probe, called `group:form`, with a device (SECC or EVCC); `expect` are fields of Expect."""
     group, _, form = name.partition(":")
@@ -251,6 +272,7 @@ def probe_case(
         required=required,
         requirements=ids,
         open=why,
+        needs=needs,
         probe=name,
         expect=Expect(**expect),  # type: ignore[arg-type]
     )

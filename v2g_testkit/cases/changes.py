@@ -256,6 +256,11 @@ def _voltage_above_all(request: Any, made: Requests) -> Any:
     return replace(request, ev_target_voltage=target, ev_processing=Processing.Finished)
 
 
+def _still_detecting(request: Any, made: Requests) -> Any:
+    """The vehicle has not finished its welding detection."""
+    return replace(request, ev_processing=Processing.Ongoing)
+
+
 def _pause(request: Any, made: Requests) -> Any:
     return replace(request, charging_session=cm.ChargingSession.Pause)
 
@@ -309,6 +314,7 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "profile above the schedule": _profile_above,
         "no voltage": _no_voltage,
         "voltage above all": _voltage_above_all,
+        "still detecting": _still_detecting,
         "pause": _pause,
         "renegotiate services": _renegotiate_services,
         "services anew": _services_anew,

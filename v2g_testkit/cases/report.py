@@ -18,20 +18,21 @@ NOTICE: Final = (
 """Notice in all reports."""
 
 
-def chosen(cases: Iterable[C], only: Sequence[str] = (), *, quick: bool = False) -> list[C]:
+def chosen(cases: Iterable[C], only: Sequence[str] = (), *, skip: Sequence[str] = (), quick: bool = False) -> list[C]:
     """Return the cases of which an id, own or published, has one of `only` as a part, or matches it if it contains a *.
 
-    `quick` selects the representative ones.
+    Without those that `skip` names in the same way. `quick` selects the representative ones.
     """
 
-    def wanted(case: C) -> bool:
-        return not only or any(
+    def named(case: C, words: Sequence[str]) -> bool:
+        return any(
             fnmatchcase(name.lower(), each.lower()) if "*" in each else _has(name, each)
             for name in (case.id, *case.published)
-            for each in only
+            for each in words
         )
 
-    return [case for case in cases if wanted(case) and (case.quick or not quick)]
+    kept = (case for case in cases if (not only or named(case, only)) and not named(case, skip))
+    return [case for case in kept if case.quick or not quick]
 
 
 def _has(case_id: str, part: str) -> bool:
@@ -61,19 +62,28 @@ def failures_first(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=lambda each: order.index(each.verdict) if each.verdict in order else len(order))
 
 
+def not_run(cases: Iterable[C], results: Iterable[Result]) -> list[C]:
+    """Return the cases without a result: the run was interrupted, or the device no longer usable."""
+    done = {each.case for each in results}
+    return [case for case in cases if case.id not in done]
+
+
 def junit(
     name: str, about: Mapping[str, str], cases: Iterable[Described], results: Iterable[Result], notice: str = NOTICE
 ) -> str:
-    """Return the results in JUnit's format, failures first; inconclusive ones count as skipped.
+    """Return the results in JUnit's format, failures first; inconclusive ones, and cases not run, count as skipped.
 
     `about` describes the test: device, time, versions.
     """
     by_id = {case.id: case for case in cases}
     results = failures_first(results)
-    skipped = sum(each.verdict not in (Verdict.PASS, Verdict.FAIL) for each in results)
+    left = not_run(by_id.values(), results)
+    skipped = sum(each.verdict not in (Verdict.PASS, Verdict.FAIL) for each in results) + len(left)
     failed = sum(each.verdict is Verdict.FAIL for each in results)
     seconds = sum(each.seconds for each in results)
-    counts = f'tests="{len(results)}" failures="{failed}" errors="0" skipped="{skipped}" time="{seconds:.3f}"'
+    counts = (
+        f'tests="{len(results) + len(left)}" failures="{failed}" errors="0" skipped="{skipped}" time="{seconds:.3f}"'
+    )
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f"<testsuite name={quoteattr(name)} {counts}>",
@@ -100,4 +110,7 @@ def junit(
         elif each.verdict is not Verdict.PASS:
             lines.append(f"<skipped message={quoteattr(f'{each.verdict.value}: {printable(each.found)}')}/>")
         lines.append("</testcase>")
+    for case in left:
+        about_case = f"classname={quoteattr(f'{name}.{case.group}')} name={quoteattr(f'{case.id} {case.title}')}"
+        lines.append(f'<testcase {about_case} time="0.000"><skipped message="not run"/></testcase>')
     return "\n".join((*lines, "</testsuite>", ""))

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
-from v2g.errors import CodecError, RefusedError
+from v2g.errors import CodecError, Iso15118Error, RefusedError
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Command, Entropy, Fact, Send, Session
-from v2g_testkit.cases.case import CLOSING_S, Ask, Beside, Detour, Malformed, Nothing, Script, Seen, Silence
+from v2g_testkit.cases.case import CLOSING_S, WRONG, Ask, Beside, Detour, Malformed, Nothing, Script, Seen, Silence
 from v2g_testkit.cases.known import NEAR_V, Kit
 from v2g_testkit.cases.malformed import FORMS, HEADERS, MOST_S, Form
 from v2g_testkit.cases.routes import next_hop, usual
@@ -40,6 +40,9 @@ PRE_CHARGE_S: Final = 3.0
 
 DEAD_V: Final = 60.0
 """Below this voltage a charger is assumed to have no power electronics, V."""
+
+DISCHARGED_S: Final = 3.0
+"""Maximum time until a charger's output is below that voltage in the welding detection, s."""
 
 _MOST_EXCHANGES: Final = 2000
 
@@ -419,7 +422,12 @@ class ScriptedVehicle(Session):
         self._command(ShowPilot(state))
 
     def _ask(self, name: str, asks: Asks, says: Says) -> None:
-        self._put_request(self._make(name, asks, says))
+        try:
+            request = self._make(name, asks, says)
+        except Iso15118Error as error:
+            self._trouble(f"{name} cannot be made from what the device offers: {error}")
+            return
+        self._put_request(request)
 
     def _put_request(self, request: Any) -> None:
         self._exchanges += 1
@@ -439,7 +447,14 @@ class ScriptedVehicle(Session):
             known.session_id = session_id
         elif name != "SupportedAppProtocolRes" and session_id != known.session_id:
             self.seen.facts.append("answers with another SessionID")
-        self._learn(request, message)
+        try:
+            self._learn(request, message)
+        except Iso15118Error as error:  # a unit or value that no vehicle can use
+            if self._probing:
+                self.seen.facts.append(f"{WRONG}{error}")
+            else:
+                self._trouble(f"{name}: {error}")
+            return
         self.session_id = known.session_id
         if self._is_of_loop(name):
             self._loops.append((self._time.now, known.energy_wh))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.sequence import Asks, Edges, State
-from v2g_testkit.cases.case import Ask, Case, Expect, Malformed, Nothing, Script, Silence
+from v2g_testkit.cases.case import WRONG, Ask, Case, Expect, Malformed, Nothing, Script, Silence
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.published import repeated
 from v2g_testkit.cases.requests import REQUESTS
@@ -206,7 +206,7 @@ def _whole(family: Family) -> Iterator[Case]:
                 scripts=(
                     Script(
                         goal=State.ENDED,
-                        expect=Expect(reaches=True, no_facts=("answers with another SessionID",)),
+                        expect=Expect(reaches=True, no_facts=("answers with another SessionID", f"{WRONG}*")),
                         scheduled=scheduled,
                         bidirectional=bidirectional,
                     ),

@@ -108,7 +108,8 @@ def probes(family: Family) -> Iterator[Case]:
     yield case("tls:good", "A correct handshake", "TLS 1.3 with both certificates, then the protocol handshake",
                ("V2G20-1264", "V2G20-2458", "V2G20-2460"), facts=("TLSv1.3", TALKS))  # fmt: skip
     yield case("tls:staple", "The OCSP response for the charger's certificate", "stapled by a public charger",
-               ("V2G20-2388", "V2G20-2398"), "optional for a private charger", facts=(STAPLES,))  # fmt: skip
+               ("V2G20-2388", "V2G20-2398"), "optional for a private charger",
+               ("staples",), facts=(STAPLES,))  # fmt: skip
     yield case("tls:version-1.2", "TLS 1.2 only", "no session of -20", ("V2G20-1264", "V2G20-2356", "V2G20-2359"),
                facts=(REFUSES,), no_facts=(TALKS,))  # fmt: skip
     for form, title in (

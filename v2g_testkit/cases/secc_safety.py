@@ -5,8 +5,9 @@ from typing import Final
 
 from v2g.iso15118.d20.charts import CHARTS, PARALLEL, Family
 from v2g.iso15118.engine.sequence import Asks, State
-from v2g_testkit.cases.case import Ask, Case, Detour, Expect, Script
+from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Script
 from v2g_testkit.cases.routes import RESTING, reachable
+from v2g_testkit.cases.scripted_vehicle import DEAD_V, DISCHARGED_S, UNFINISHED
 from v2g_testkit.cases.secc_contents import ENERGY, loop_of
 
 REST_S: Final = 20.0
@@ -34,7 +35,7 @@ _OPEN: Final = {
 
 def safety(family: Family) -> Iterator[Case]:
     """Return the cases of one message set."""
-    for part in (_stops, _energy, _pre_charge, _operator):
+    for part in (_stops, _energy, _pre_charge, _welding, _operator):
         yield from part(family)
 
 
@@ -105,6 +106,18 @@ def _pre_charge(family: Family) -> Iterator[Case]:
             detour=Detour(at=State.DC_PRE_CHARGE, request="DC_PreChargeReq", change=change),
             expect=Expect(codes=("FAILED*",), closes=True),
         )  # fmt: skip
+
+
+def _welding(family: Family) -> Iterator[Case]:
+    state = State.DC_WELDING_DETECTION
+    if state not in CHARTS[family]:
+        return
+    yield _case(
+        family, "welding", "The voltage at the output in the welding detection",
+        f"OK, and below {DEAD_V:g} V within {DISCHARGED_S:g} s", (), goal=state,
+        do=Ask("DC_WeldingDetectionReq", "still detecting", DISCHARGED_S),
+        expect=Expect(codes=("OK*",), no_facts=(f"{WRONG}*", UNFINISHED)),
+    )  # fmt: skip
 
 
 def _operator(family: Family) -> Iterator[Case]:

@@ -18,13 +18,15 @@ from v2g.iso15118.engine.session import Entropy, Send
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
-from v2g_testkit.cases.case import CLOSING_S, Beside, Script
+from v2g_testkit.cases.case import CLOSING_S, Beside, Nothing, Script
 from v2g_testkit.cases.changes import CHANGES
+from v2g_testkit.cases.checks import faults
 from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.requests import Requests
 from v2g_testkit.cases.scripted_vehicle import (
     ANSWER_S,
+    DEAD_V,
     POLL_S,
     PRE_CHARGE_S,
     UNFINISHED,
@@ -95,6 +97,10 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
 
     def _charging(self, name: str, asks: Asks) -> bool:
         return name in _CHARGING or (name == "PowerDeliveryReq" and asks is Asks.START)
+
+    def _unfinished(self, message: Any) -> bool:
+        live = type(message).__name__ == "DC_WeldingDetectionRes" and self._known.voltage > DEAD_V
+        return live or super()._unfinished(message)
 
     def _closes_contactor(self, name: str, asks: Asks, says: Says) -> bool:
         return name == "DC_PreChargeReq" and says is Says.EV_FINISHED
@@ -254,6 +260,9 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
 
     def _learn(self, request: Any, message: Any) -> None:
         known, name = self._known, type(message).__name__
+        if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
+            found = faults(request, message, known, self._kit)
+            self.seen.facts += [each for each in found if each not in self.seen.facts]
         known.hear(message)
         if name == "AuthorizationSetupRes":
             self._note_setup(message)

@@ -1,27 +1,90 @@
 """Faults in responses of ISO 15118-2 and DIN 70121, as ISO 15118-4 checks the fields of a positive response."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from v2g.iso15118.engine.evse_id import UNKNOWN, is_evse_id
+from v2g.iso15118.engine.evse_id import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
+from v2g_testkit.cases.case import WRONG
+from v2g_testkit.cases.quantities import LEAST_OF_TARGET, amount, exceeds, is_number, limits, negative, wrong_units
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MessageRequests
 
-WRONG = "wrong: "
-"""Prefix of these facts."""
+_BEFORE: Final = frozenset({"EVSE_Ready", "EVSE_NotReady", "EVSE_IsolationMonitoringActive"})
+_READY: Final = frozenset({"EVSE_Ready"})
+_AFTER: Final = frozenset({"EVSE_Ready", "EVSE_NotReady", "EVSE_Shutdown"})
+
+_CLOCK_S: Final = 3600
+"""How much a charger's clock may differ from the tester's, s: no text says."""
+
+_LATEST_S: Final = 1 << 34
+"""Above this a time is not one in s."""
+
+_CHARGE_SERVICE: Final = 1
+"""ServiceID of the charge service of ISO 15118-2."""
 
 
-def _not_ready(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
-    code = response.dc_evse_status.evse_status_code
-    if code.name != "EVSE_Ready":
-        yield f"status {code.name}"
+def _status(request: Any, response: Any) -> Iterator[str]:
+    """Yield what is wrong with the status that a response has, or its parameters."""
+    name = type(response).__name__
+    parameters = getattr(response, "evse_charge_parameter", response)
+    for field in ("dc_evse_status", "ac_evse_status", "evse_status"):
+        status: Any = getattr(parameters, field, None)
+        if getattr(status, "rcd", False):
+            yield "the RCD has detected an error"
+        code = getattr(status, "evse_status_code", None)
+        if code is None:
+            continue
+        stops = name == "WeldingDetectionRes" or (name == "PowerDeliveryRes" and not _starts(request))
+        ready = name in ("PreChargeRes", "CurrentDemandRes")
+        if code.name not in (_AFTER if stops else _READY if ready else _BEFORE):
+            yield f"status {code.name}"
+        level = status.evse_isolation_status
+        tested = ready or (name == "PowerDeliveryRes" and not stops)
+        finished = name == "CableCheckRes" and response.evse_processing.name == "Finished"
+        if finished and (level is None or level.name not in ("Valid", "Warning")):
+            yield f"isolation {'not stated' if level is None else level.name} after the cable check"
+        elif level is not None and (level.name == "Fault" or (tested and level.name in ("Invalid", "No_IMD"))):
+            yield f"isolation {level.name}"
+
+
+def _starts(request: Any) -> bool:
+    """Return whether PowerDeliveryReq starts the transfer of energy."""
+    progress = getattr(request, "charge_progress", None)
+    return bool(request.ready_to_charge_state) if progress is None else progress.name == "Start"
 
 
 def _session(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
     evse_id = response.evse_id
-    if isinstance(evse_id, str) and evse_id != UNKNOWN and not is_evse_id(evse_id):
+    if isinstance(evse_id, bytes):
+        text = from_bytes(evse_id)[0]
+        if not evse_id or (text and not is_evse_id(text) and not is_packed(evse_id)):
+            yield f"EVSEID {evse_id.hex() or 'empty'}"
+    elif evse_id != UNKNOWN and not is_evse_id(evse_id):
         yield f"EVSEID {evse_id!r}"
+    yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
+
+
+def _time(value: Any, now: int, *names: str) -> Iterator[str]:
+    """Yield the times, s since 1970, that are not the present one."""
+    for name in names:
+        at = getattr(value, name, None)
+        if at is not None and abs(at - now) > _CLOCK_S:
+            yield f"{datetime.fromtimestamp(at, UTC)} as the present time" if 0 < at < _LATEST_S else f"time {at} s"
+
+
+def _discovery(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+    charge = response.charge_service
+    tag = getattr(charge, "service_tag", charge)
+    if tag.service_category.name != "EVCharging":
+        yield f"charge service of category {tag.service_category.name}"
+    if tag.service_id == 0 or (tag is charge and tag.service_id != _CHARGE_SERVICE):
+        yield f"charge service with the ServiceID {tag.service_id}"
+    services = response.service_list.service if response.service_list is not None else ()
+    ids = [tag.service_id, *(getattr(each, "service_tag", each).service_id for each in services)]
+    if len(set(ids)) != len(ids):
+        yield f"services {ids}"
 
 
 def _detail(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
@@ -29,16 +92,20 @@ def _detail(request: Any, response: Any, made: MessageRequests) -> Iterator[str]
         yield f"details of service {response.service_id}, asked was {request.service_id}"
 
 
-def _cable_check(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
-    status = response.dc_evse_status
-    level = status.evse_isolation_status
-    if response.evse_processing.name == "Finished" and level is not None and level.name not in ("Valid", "Warning"):
-        yield f"isolation {level.name} after the cable check"
+def _payment(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+    if not any(response.gen_challenge):
+        yield "a challenge of zeros"
+    yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
 
 
-def _schedules(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _parameters(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
     if response.evse_processing.name != "Finished":
         return
+    yield from limits(response.evse_charge_parameter)
+    yield from _schedules(request, response)
+
+
+def _schedules(request: Any, response: Any) -> Iterator[str]:
     tuples = getattr(response.sa_schedules, "sa_schedule_tuple", ())
     ids = [each.sa_schedule_tuple_id for each in tuples]
     if not 1 <= len(tuples) <= 3 or len(set(ids)) != len(ids):
@@ -56,21 +123,78 @@ def _schedules(request: Any, response: Any, made: MessageRequests) -> Iterator[s
         length = starts[-1] + (some[-1].time_interval.duration or 0)
         if length < least:
             yield f"a schedule of {length} s, at least {least} s are required"
+        powers = [amount(each.p_max) if is_number(each.p_max) else each.p_max for each in some]
+        if min(powers) < 0 or not any(powers):
+            yield f"a schedule of {', '.join(f'{each:g} W' for each in powers)}"
+
+
+def _loop(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+    known = made.known
+    evse_id = getattr(response, "evse_id", known.evse_id)
+    if known.evse_id is not None and evse_id != known.evse_id:
+        yield f"EVSEID {evse_id!r}, that of the session is {known.evse_id!r}"
+    offered, chosen = made.schedule(), getattr(response, "sa_schedule_tuple_id", None)
+    if offered is not None and chosen is not None and chosen != offered[0]:
+        yield f"schedule {chosen}, selected was {offered[0]}"
+    if getattr(response, "receipt_required", False) and made.payer is None:
+        yield "a receipt is required without a contract"
+    yield from _meter(getattr(response, "meter_info", None), known.meter, made.utc_s)
+
+
+def _meter(info: Any, before: Any, now: int) -> Iterator[str]:
+    """Yield what is wrong with a meter, of which `before` was sent last."""
+    if info is None:
+        return
+    if not info.meter_id:
+        yield "a meter without an id"
+    yield from _time(info, now, "t_meter")
+    if before is None:
+        return
+    if info.meter_id != before.meter_id:
+        yield f"meter {info.meter_id!r}, before it was {before.meter_id!r}"
+    if None not in (info.meter_reading, before.meter_reading) and info.meter_reading < before.meter_reading:
+        yield f"{info.meter_reading} Wh, before it was {before.meter_reading} Wh"
+
+
+def _demand(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+    yield from _loop(request, response, made)
+    found, known = made.known.parameters, made.kit
+    volts, amperes = amount(response.evse_present_voltage), amount(response.evse_present_current)
+    wanted = amount(request.ev_target_voltage), amount(request.ev_target_current)
+    if volts < wanted[0] * LEAST_OF_TARGET and not known.without_power:
+        yield f"{volts:g} V at the output, {wanted[0]:g} V were requested"
+    if exceeds(amperes, wanted[1]):
+        yield f"{amperes:g} A flow, {wanted[1]:g} A were requested"
+    voltage = _limit(response, found, "evse_maximum_voltage_limit")
+    if voltage is not None and voltage <= 0:
+        yield f"a greatest voltage of {voltage:g} V"
+    elif voltage is not None and volts > voltage * 1.05:
+        yield f"{volts:g} V at the output, the limit is {voltage:g} V"
+
+
+def _limit(response: Any, parameters: Any, name: str) -> float | None:
+    number = getattr(response, name, None) or getattr(parameters, name, None)
+    return None if number is None else amount(number)
 
 
 _CHECKS: Final[Mapping[str, Callable[[Any, Any, MessageRequests], Iterator[str]]]] = MappingProxyType(
     {
         "SessionSetupRes": _session,
+        "ServiceDiscoveryRes": _discovery,
         "ServiceDetailRes": _detail,
-        "ChargeParameterDiscoveryRes": _schedules,
-        "CableCheckRes": _cable_check,
-        "PreChargeRes": _not_ready,
-        "CurrentDemandRes": _not_ready,
+        "PaymentDetailsRes": _payment,
+        "ChargeParameterDiscoveryRes": _parameters,
+        "ChargingStatusRes": _loop,
+        "CurrentDemandRes": _demand,
     }
 )
 
 
 def faults(request: Any, response: Any, made: MessageRequests) -> list[str]:
     """Return what is wrong with a positive response to a request."""
-    check = _CHECKS.get(type(response).__name__)
-    return [] if check is None else [f"{WRONG}{each}" for each in check(request, response, made)]
+    if not hasattr(response, "response_code"):
+        return []
+    found = [*wrong_units(response), *negative(response), *_status(request, response)]
+    if (check := _CHECKS.get(type(response).__name__)) is not None:
+        found += check(request, response, made)
+    return [f"{WRONG}{each}" for each in found]

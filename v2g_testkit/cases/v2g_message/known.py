@@ -28,6 +28,10 @@ class MessageKnown:
         self.voltage = 0.0
         self.pre_charged = False
         self.meter: Any = None
+        self.evse_id: str | None = None
+        """That of SessionSetupRes, where the loop repeats it (ISO 15118-2)."""
+        self.parameters: Any = None
+        """EVSEChargeParameter."""
 
     def hear(self, response: Any) -> None:
         """Store the data of a response that later requests need."""
@@ -36,10 +40,13 @@ class MessageKnown:
         match name:
             case "ServiceDiscoveryRes":
                 self._discover(response)
+            case "SessionSetupRes" if isinstance(response.evse_id, str):
+                self.evse_id = response.evse_id
             case "PaymentDetailsRes":
                 self.challenge = response.gen_challenge
             case "ChargeParameterDiscoveryRes" if response.sa_schedules is not None:
                 self.schedules = response.sa_schedules
+        self.parameters = getattr(response, "evse_charge_parameter", None) or self.parameters
         voltage = getattr(response, "evse_present_voltage", None)
         if voltage is not None:
             self.voltage = millivolts(voltage) / 1000

@@ -68,6 +68,8 @@ class MessageRequests(ABC):
         """Key of the next signature, if not the contract's."""
         self.signed: Any = None
         """What the next signature covers, if not the request."""
+        self.utc_s = 0
+        """The tester's time, s since 1970."""
         self.beside: tuple[int, ...] = ()
         """Services that the vehicle selects beside the charge service."""
 
@@ -307,7 +309,8 @@ class RequestsDin(MessageRequests):
         return self._selection()
 
     def _ChargeParameterDiscoveryReq(self) -> Fields:
-        mode = types_din.EVRequestedEnergyTransferType(self.known.mode or "DC_extended")
+        kinds = types_din.EVRequestedEnergyTransferType  # of fewer kinds than chargers may offer
+        mode = next((each for each in kinds if each.value == self.known.mode), kinds.DC_extended)
         return {"ev_requested_energy_transfer_type": mode, "ev_charge_parameter": self.direct()}
 
     def _PowerDeliveryReq(self) -> Fields:

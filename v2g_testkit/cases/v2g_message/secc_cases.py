@@ -17,12 +17,12 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
 from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 from v2g.iso15118.engine.sequence import Asks, State
-from v2g_testkit.cases.case import Ask, Case, Detour, Expect, Malformed, Script, Silence
-from v2g_testkit.cases.scripted_vehicle import SERVES, UNFINISHED
+from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, Script, Silence
+from v2g_testkit.cases.routes import RENEGOTIATED
+from v2g_testkit.cases.scripted_vehicle import DISCHARGED_S, SERVES, UNFINISHED
 from v2g_testkit.cases.secc_installation import DELIVERS
 from v2g_testkit.cases.secc_probes import ANSWERED, SILENT
 from v2g_testkit.cases.v2g_message.changes import ERRORS
-from v2g_testkit.cases.v2g_message.checks import WRONG
 
 CLOSES: Final = (0.0, SharedTiming().close)
 """Range of seconds in which a charger closes after a failure."""
@@ -37,6 +37,7 @@ _FINISHED_S: Final = {
     "ChargeParameterDiscovery": SharedTiming().evcc_ongoing,
     "CableCheck": SharedTiming().evcc_cable_check,
     "PreCharge": SharedTiming().evcc_pre_charge,
+    "WeldingDetection": DISCHARGED_S,
 }
 """Message -> how long the charger may take until it has finished, or has the voltage, s."""
 
@@ -339,6 +340,36 @@ def cases_of(words: Words, family: Family) -> Iterator[Case]:
         yield _case(row, words, family)
 
 
+_NEEDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "CertificateInstallation": "certificate_installation",
+        "CertificateUpdate": "certificate_update",
+        "WeldingDetection": "welding_detection",
+        "added service": "value_added_services",
+        "with added services": "value_added_services",
+        "internet": "internet_access",
+        "renegotiate": "renegotiation",
+        "sends MeterInfo": "meter_info",
+        "sends MeterReading": "meter_reading",
+    }
+)
+"""Message, change or fact of a row -> the feature that ISO 15118-4 makes its condition."""
+
+
+def _needs(row: Row) -> tuple[str, ...]:
+    """Return the features without which a row does not apply."""
+    detour = row.detour.request.removesuffix("Req") if row.detour is not None else ""
+    about = (row.message, detour, *([row.change] if row.template == "good" else ()), *row.facts)
+    found = [_NEEDS[each] for each in about if each in _NEEDS]
+    if row.pay:
+        found.insert(0, "contracts")
+    if row.resume:
+        found.append("pause")
+    if row.goal in RENEGOTIATED or row.detour is _RENEGOTIATING:
+        found.append("renegotiation")
+    return tuple(found)
+
+
 def _case(row: Row, words: Words, family: Family) -> Case:
     request = words.requests.get(row.message, row.message) + "Req"
     do, expect, required = _done(row, request, words)
@@ -358,6 +389,7 @@ def _case(row: Row, words: Words, family: Family) -> Case:
         open=row.open,
         family=family,
         quick=row.quick,
+        needs=_needs(row),
         scripts=(*row.first, script),
     )
 
@@ -489,6 +521,7 @@ def around(words: Words, family: Family, methods: tuple[str, ...]) -> Iterator[C
             id=f"SECC-RUN-{name}-{method}", title=f"A complete session of {words.title}, {method}",
             required="every request is answered by its response with OK, to the end", family=family,
             requirements=words.requirements["good"],
+            needs=("contracts" if method == "PnC" else "external_payment",),
             scripts=(Script(goal=State.ENDED, pay=method, expect=Expect(reaches=True, no_facts=_CLEAN)),),
         )  # fmt: skip
     yield Case(
@@ -518,13 +551,14 @@ def probes(words: Words) -> Iterator[Case]:
     found = ("address is not link-local", "port outside 49152 to 65535")
 
     def case(
-        group: str, number: int, form: str, title: str, required: str, transport: str = "", **expect: object
-    ) -> Case:
+        group: str, number: int, form: str, title: str, required: str, transport: str = "",
+        needs: tuple[str, ...] = (), **expect: object,
+    ) -> Case:  # fmt: skip
         iso = published_id("CMN", group, number)
         din = words.edition == "din"
         return Case(
             id=f"SECC-{group}-DIN-{number:03}" if din else iso, published=(iso,), title=title,
-            required=required, transport=transport, probe=f"sdp:{form}",
+            required=required, transport=transport, needs=needs, probe=f"sdp:{form}",
             requirements=("V2G-DC-618",) if din and transport else (), expect=Expect(**expect),  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -533,9 +567,11 @@ def probes(words: Words) -> Iterator[Case]:
     secured = {"facts": (ANSWERED, "security TLS", "transport TCP"), "no_facts": found}
     yield case("SDP", 1, "without-tls", "A request without TLS", plain, "TCP", **without)
     if words.edition != "din":
-        yield case("SDP", 2, "tls", "A request for TLS, before external payment", tls, "TLS", **secured)
-        yield case("SDP", 3, "tls", "A request for TLS, before payment by contract", tls, "TLS", **secured)
-    yield case("SDP", 7, "tls", "A request for TLS of a charger that has none", plain, "TCP", **without)
+        yield case("SDP", 2, "tls", "A request for TLS, before external payment", tls, "TLS",
+                   ("external_payment",), **secured)  # fmt: skip
+        yield case("SDP", 3, "tls", "A request for TLS, before payment by contract", tls, "TLS", ("contracts",),
+                   **secured)  # fmt: skip
+    yield case("SDP", 7, "tls", "A request for TLS of a charger that has none", plain, "TCP", ("not tls",), **without)
     yield case("V2GTPSDP", 1, "without-tls", "A correct request", "a response with a correct header", facts=(ANSWERED,))
     for number, form, title in (
         (2, "length-0", "length 0"),

@@ -33,13 +33,13 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SoftwareKey
 from v2g.pki.profiles import Generation, Role
 from v2g.pki.verify import verify_chain
-from v2g_testkit.cases.case import Nothing, Script
+from v2g_testkit.cases.case import WRONG, Nothing, Script
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.routes import RENEGOTIATED
-from v2g_testkit.cases.scripted_vehicle import PRE_CHARGE_S, Exchange, ScriptedVehicle
+from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, Exchange, ScriptedVehicle
 from v2g_testkit.cases.secc_installation import DELIVERS, UNUSABLE
 from v2g_testkit.cases.v2g_message.changes import CHANGES
-from v2g_testkit.cases.v2g_message.checks import WRONG, faults
+from v2g_testkit.cases.v2g_message.checks import faults
 from v2g_testkit.cases.v2g_message.known import MessageKnown
 from v2g_testkit.cases.v2g_message.requests import MessageRequests, Requests2, RequestsDin
 
@@ -123,10 +123,11 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
     # -- on the way ---------------------------------------------------------------------------------------------
 
     def _learn(self, request: Any, message: Any) -> None:
-        self._known.hear(message)
+        self._requests.utc_s = self._time.utc_ms // 1000
         if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
             found = faults(request, message, self._requests)
             self.seen.facts += [each for each in found if each not in self.seen.facts]
+        self._known.hear(message)
         if type(message).__name__ == "ServiceDiscoveryRes":
             self._choose_payment()
         self._note_meter(getattr(message, "meter_info", None))
@@ -165,8 +166,10 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         return name == "CableCheckReq" or (name == "PowerDeliveryReq" and asks in (*_STARTS, Asks.ANYTHING))
 
     def _unfinished(self, message: Any) -> bool:
-        waits = type(message).__name__ == "PreChargeRes" and not self._voltage_there and not self._kit.without_power
-        return waits or super()._unfinished(message)
+        name = type(message).__name__
+        waits = name == "PreChargeRes" and not self._voltage_there and not self._kit.without_power
+        live = name == "WeldingDetectionRes" and self._known.voltage > DEAD_V
+        return waits or live or super()._unfinished(message)
 
     def _probes_in_c(self, request: Any) -> bool:
         name = type(request).__name__

@@ -1,0 +1,79 @@
+"""The numbers in a message, with their names as in the schema, and the faults that each of them alone can show."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from msgspec.structs import fields
+
+from v2g.exi.declare import Element
+
+NOISE: Final = 2.0
+"""How far below zero a measured value may be, V or A."""
+
+LEAST_OF_TARGET: Final = 0.5
+"""Part of the requested voltage that is at the output at least while energy flows, whatever the battery has."""
+
+_UNITS: Final = (("voltage", "V"), ("current", "A"), ("energy", "Wh"), ("power", "W"), ("p_max", "W"))
+"""Part of a field's name -> its unit; the first that fits counts."""
+
+
+def amount(number: Any) -> float:
+    """Return a PhysicalValue or RationalNumber as a number, in the SI unit of its field."""
+    power: int = number.multiplier if hasattr(number, "multiplier") else number.exponent
+    return float(number.value) * float(10.0**power)
+
+
+def exceeds(amperes: float, wanted: float) -> bool:
+    """Return whether more current flows than was requested, A."""
+    return amperes > wanted * 1.05 + NOISE
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a PhysicalValue or a RationalNumber."""
+    return hasattr(value, "value") and (hasattr(value, "multiplier") or hasattr(value, "exponent"))
+
+
+def numbers(value: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield field, its name in the schema, and number of all numbers in a message or a part of one."""
+    for field in fields(value):
+        inner = getattr(value, field.name)
+        if is_number(inner):
+            yield field.name, field.encode_name, inner
+        elif isinstance(inner, Element):
+            yield from numbers(inner)
+        elif isinstance(inner, tuple):
+            for each in inner:
+                if is_number(each):
+                    yield field.name, field.encode_name, each
+                elif isinstance(each, Element):
+                    yield from numbers(each)
+
+
+def wrong_units(message: Any) -> Iterator[str]:
+    """Yield the PhysicalValues of a message whose unit is not that of their field."""
+    for name, shown, number in numbers(message):
+        unit = getattr(number, "unit", None)
+        wanted = next((each for part, each in _UNITS if part in name), None)
+        if unit is not None and wanted is not None and unit.value != wanted:
+            yield f"{shown} in {unit.value}, not {wanted}"
+
+
+def negative(message: Any, signed: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the numbers below zero, but for fields whose name contains one of `signed`."""
+    for name, shown, number in numbers(message):
+        least = -NOISE if "present" in name else 0.0
+        if amount(number) < least and not any(each in name for each in signed):
+            yield f"{shown} {amount(number):g}"
+
+
+def limits(parameters: Any) -> Iterator[str]:
+    """Yield maxima that are not above zero, and minima above their maxima."""
+    for field in fields(parameters):
+        name, number = field.name, getattr(parameters, field.name)
+        if not is_number(number):
+            continue
+        if ("max" in name or "nominal" in name) and "asymmetry" not in name and amount(number) <= 0:
+            yield f"{field.encode_name} {amount(number):g}"
+        most = getattr(parameters, name.replace("minimum", "maximum"), None)
+        if "minimum" in name and is_number(most) and amount(number) > amount(most):
+            yield f"{field.encode_name} {amount(number):g} above its maximum of {amount(most):g}"
