@@ -1,5 +1,6 @@
 """The tables of conformance cases, generated from the cases."""
 
+import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
@@ -53,7 +54,7 @@ def older(edition: str) -> str:
         for family, cases in found.items()
     ]
     rows = {case.id: case for cases in found.values() for case in cases}
-    header = ("Case", "ISO 15118-4", "Test", "Required", "Requirements", "Why open")
+    header = ("Case", "ISO 15118-4", "Test", "Required", "Requirements", "Applies if declared", "Why open")
     listed = (
         (
             f"`{case.id}`",
@@ -61,6 +62,7 @@ def older(edition: str) -> str:
             case.title,
             case.required,
             ", ".join(case.requirements),
+            ", ".join(f"`{each}`" for each in case.needs),
             case.open,
         )
         for case in rows.values()
@@ -125,6 +127,27 @@ def published() -> str:
 
     rows = (tuple(row(scopes, *group)) for scopes, groups in GROUPS for group in groups.items())
     return markdown(("Group", "Published", "ISO 15118-2", "DIN 70121", "ISO 15118-20", "Not tested"), rows)
+
+
+def faults() -> str:
+    """Return how many faults in fields of a charger's responses the cases catch, and which they cannot."""
+    from docs.generate import ROOT
+    from docs.generate import table as markdown
+
+    known = tomllib.loads((ROOT / "docs" / "fault-catalogue.toml").read_text(encoding="utf-8"))
+    counts = [
+        (
+            each["edition"],
+            each["set"],
+            str(each["faults"]),
+            str(each["caught"]),
+            f"{each['caught'] / each['faults']:.0%}",
+        )
+        for each in known["way"]
+    ]
+    rows = ((", ".join(f"`{pattern}`" for pattern in each["patterns"]), each["why"]) for each in known["unseen"])
+    header = ("Edition", "Message set", "Faults", "Caught by a named case", "Part")
+    return f"{markdown(header, counts)}\n{markdown(('Not caught', 'Why no case can'), rows)}"
 
 
 def left() -> str:

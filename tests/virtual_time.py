@@ -9,6 +9,7 @@ for a loop that `waits` for it.
 import asyncio
 import contextlib
 import selectors
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,11 +20,10 @@ TURN_S = 1e-9
 
 
 THREAD_S = 10.0
-"""How long a thread may take whose end is all that is waited for, s of real time."""
+"""How long a thread may take whose end is waited for, s of real time."""
 
-
-HELD_S = 2.0
-"""After what real time a thread that is waited for is taken to wait itself, for something that needs simulated time."""
+LOOK_S = 0.01
+"""How often is looked whether a thread that is waited for has to wait itself, s of real time."""
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
@@ -34,6 +34,8 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
         self.now = 1000.0
         self.working: set[asyncio.Future[Any]] = set()
         """What threads do that is waited for."""
+        self.held: Callable[[], bool] = lambda: False
+        """Whether they wait themselves, for something that needs simulated time."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -44,8 +46,10 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
             ready = super().select(THREAD_S)
             assert ready, "everybody waits for somebody else"
             return ready
-        if self.working and (ready := super().select(HELD_S)):
-            return ready
+        until = time.monotonic() + THREAD_S
+        while self.working and not self.held() and time.monotonic() < until:
+            if ready := super().select(LOOK_S):
+                return ready
         self.now += max(0.0, timeout)
         return ready
 
@@ -56,6 +60,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, *, waits: bool = False) -> None:
         self._timed, self._waits = _Selector(), waits
         super().__init__(self._timed)
+
+    def passes_while(self, held: Callable[[], bool]) -> None:
+        """Let time pass, although threads work, while they wait for something that needs simulated time."""
+        self._timed.held = held
 
     def count(self, work: "asyncio.Future[Any]") -> None:
         """Wait for what a thread does, if that is wanted."""

@@ -147,7 +147,7 @@ def test_a_declaration_is_read_as_it_was_written(tmp_path: Path) -> None:
         (("--url", "localhost:9443"), "not a URL of OCPP"),
         (("--url", "ws://127.0.0.1:1/ocpp", "--cert", "a.pem"), "belong together"),
         (("--url", "ws://127.0.0.1:1/ocpp", "--ocpp", "1.6"), "--ocpp 1.6"),
-        (("--url", "wss://127.0.0.1:1/ocpp", "--ca", "/nowhere.pem"), "/nowhere.pem is not usable"),
+        (("--url", "wss://127.0.0.1:1/ocpp", "--ca", "/nowhere.pem"), "/nowhere.pem: No such file"),
         (("--operator", "x {nothing}"), "are replaced"),
         (("--operator", "x", "--prompt"), "exclude each other"),
         (("--prompt",), "needs a terminal"),

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +108,18 @@ def test_a_station_gets_a_new_certificate_and_uploads_its_log(pki: PkiTree, tmp_
 
 def test_a_station_is_tested_and_reported(tmp_path: Path) -> None:
     only = ("--only", "TC_B_06_CS", "--only", "TC_B_22_CS", "--only", "TC_B_28_CS")
-    code, records = play(tmp_path, *only, "--html", "report", "--junit", "junit.xml", "--device", "<b>X</b>")
+    reports = ("--html", "report", "--junit", "junit.xml", "--frames", "frames.jsonl", "--device", "<b>X</b>")
+    code, records = play(tmp_path, *only, "--only", "TC_B_07_CS", "--skip", "B_07", *reports)
     verdicts = {each["case"]: each["verdict"] for each in records if "case" in each}
     assert (code, verdicts) == (0, {"TC_B_06_CS": "pass", "TC_B_22_CS": "pass", "TC_B_28_CS": "not applicable"})
     assert records[-1]["about"]["identity"] == "SIM1"
     page = (tmp_path / "report" / "index.html").read_text()
     assert "&lt;b&gt;X" in page
-    assert "TransactionEvent" in (tmp_path / "report" / "TC_B_22_CS.html").read_text()
+    frames = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    of_case = [each for each in frames if each["case"] == "TC_B_22_CS"]
+    assert [{"case": "TC_B_22_CS", **each} for each in records[1]["frames"]] == of_case
+    (sent,) = (each for each in of_case if each.get("frame", [0, 0, 0])[2] == "Reset")
+    assert f"&quot;{sent['id']}&quot;" in (tmp_path / "report" / "TC_B_22_CS.html").read_text()
     assert len(list(ET.parse(tmp_path / "junit.xml").iter("testcase"))) == 3
 
 
@@ -177,6 +184,20 @@ def test_what_cannot_be_run_is_refused(words: tuple[str, ...], said: str) -> Non
     assert said in errors
 
 
+def test_a_declaration_is_checked(tmp_path: Path) -> None:
+    file = tmp_path / "station.toml"
+    file.write_text('seconds = 5.0\n[supports]\n"ReservationCtrlr.Available" = false\n')
+    words = ("conform", "station", "--declaration", str(file), "--check", "--only", "H_01", "--only", "B_06")
+    code, output, _ = run(*words)
+    assert code == 0
+    assert "not applicable\tTC_H_01_CS\tdeclared: ReservationCtrlr.Available = false" in output
+    assert "1 of 2 cases and rules may run" in output
+    file.write_text('firmware = "nowhere.bin"\n')
+    code, _, errors = run(*words)
+    assert (code, "firmware: there is no file" in errors) == (2, True)
+    assert run("conform", "station", "--check")[0] == 2
+
+
 def test_nobody_connects(tmp_path: Path) -> None:
     began = time.monotonic()
     code, _, errors = run("conform", "station", "--listen", "127.0.0.1:0", "--wait", "1", "--only", "TC_B_06_CS")
@@ -232,6 +253,8 @@ def test_the_page_of_frames_marks_the_faulty_field_and_shows_no_markup_of_a_devi
     assert "<script>" not in page
     assert "\x1b" not in page
     assert page.count("<mark>") == 1
-    assert "<mark>  &quot;reason&quot;: &quot;&lt;script&gt;&quot;</mark>" in page
+    assert "<mark>    &quot;reason&quot;: &quot;&lt;script&gt;&quot;,</mark>" in page
+    shown = unescape(re.sub("</?mark>", "", page.split("<pre>")[1].split("</pre>")[0]))
+    assert json.loads(shown) == boot
     assert "BootNotification answer" in page
     assert "0.500 s" in page

@@ -33,6 +33,7 @@ from v2g_cli.conform.options import (
     ParallelOption,
     QuickFlag,
     ResumeOption,
+    SkipOption,
     TargetOption,
 )
 from v2g_cli.conform.running import (
@@ -51,7 +52,9 @@ from v2g_cli.conform.station import station
 from v2g_cli.conform.targets import Reports, Target, targets_of
 from v2g_cli.output import say
 from v2g_cli.trace import html as trace_html
+from v2g_testkit import declaration_file
 from v2g_testkit.cases.case import Case, Result
+from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
 from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.report import chosen
@@ -111,9 +114,13 @@ def secc(
     without_power: Annotated[
         bool, typer.Option("--without-power", help="The charger has no power electronics and always reports 0 V.")
     ] = False,
+    declaration: Annotated[
+        Path | None, typer.Option("--declaration", metavar="FILE", help="What the charger has (TOML).")
+    ] = None,
     resume: ResumeOption = None,
     device: DeviceOption = "",
     only: OnlyOption = None,
+    skip: SkipOption = None,
     quick: QuickFlag = False,
     listed: ListFlag = False,
     json: JsonFlag = False,
@@ -139,7 +146,10 @@ def secc(
     if energy not in test.families:
         named = " and ".join(each.value for each in test.families)
         raise ConfigError(f"--energy {energy.value}: chargers of {test.title} are tested with {named}")
-    cases = _chosen("secc", test.cases(energy), only or (), quick=quick)
+    declared = ChargerDeclaration()
+    if declaration is not None:
+        declared = declaration_file.read(declaration, ChargerDeclaration, "docs/reference/conformance-declaration.md")
+    cases = _chosen("secc", test.cases(energy), only or (), skip or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
@@ -175,6 +185,7 @@ def secc(
             without_power=without_power,
             sets_pilot=pilot is not None,
         ),
+        declared=declared,
         sdp_port=sdp_port,
         profile=tls,
         without_tls=without_tls,
@@ -218,6 +229,7 @@ def evcc(
     resume: ResumeOption = None,
     device: DeviceOption = "",
     only: OnlyOption = None,
+    skip: SkipOption = None,
     quick: QuickFlag = False,
     listed: ListFlag = False,
     json: JsonFlag = False,
@@ -241,7 +253,7 @@ def evcc(
     if energy not in test.families:
         named = " and ".join(each.value for each in test.families)
         raise ConfigError(f"--energy {energy.value}: the reference charger supports {named}", hint="--energy DC")
-    cases = _chosen("evcc", test.cases(energy), only or (), quick=quick)
+    cases = _chosen("evcc", test.cases(energy), only or (), skip or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
@@ -281,9 +293,9 @@ def evcc(
     _play("evcc", device, tester, targets, cases, reports, parallel)
 
 
-def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: bool) -> list[Case]:
+def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], skip: Sequence[str], *, quick: bool) -> list[Case]:
     """Return the selected cases. Raises ConfigError if there are none."""
-    found = chosen(cases, only, quick=quick)
+    found = chosen(cases, only, skip=skip, quick=quick)
     if not found:
         raise ConfigError(f"no case named {' or '.join(only)}", hint=f"v2g conform {device} --list")
     return found

@@ -11,9 +11,11 @@ import typer
 
 from v2g.errors import ConfigError, StoreError
 from v2g.text import numbered
-from v2g_cli.conform.ocpp import ask, cases_of, play, prompts, versions_of
+from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, versions_of
 from v2g_cli.conform.options import (
+    CheckFlag,
     DeviceOption,
+    FramesOption,
     HtmlOption,
     JsonFlag,
     JunitOption,
@@ -24,6 +26,8 @@ from v2g_cli.conform.options import (
     PromptFlag,
     QuickFlag,
     ResumeOption,
+    SecondsOption,
+    SkipOption,
 )
 from v2g_cli.output import say
 from v2g_cli.station import contexts_of
@@ -76,10 +80,14 @@ def csms(
     profile: ProfileOption = None,
     resume: ResumeOption = None,
     device: DeviceOption = "",
+    seconds: SecondsOption = None,
+    check: CheckFlag = False,
     only: OnlyOption = None,
+    skip: SkipOption = None,
     quick: QuickFlag = False,
     listed: ListFlag = False,
     json: JsonFlag = False,
+    frames: FramesOption = None,
     junit: JunitOption = None,
     html: HtmlOption = None,
 ) -> None:
@@ -112,6 +120,8 @@ def csms(
         say(f"{declare}: fill in where stations connect, a station and tokens that the back end knows")
         return
     declared = CsmsDeclaration() if declaration is None else read_csms_declaration(declaration)
+    if seconds is not None:
+        declared = msgspec.structs.replace(declared, seconds=seconds)
     (version,) = versions_of([ocpp])
     said = (url, identity, password, ca, chain, key)
     if load is not None:
@@ -124,16 +134,25 @@ def csms(
     if passwords is not None:
         raise ConfigError("--passwords is for --load", hint="--password, or V2G_STATION_PASSWORD")
     judge = RunJudge("csms", declared.waived)
-    cases = cases_of(CSMS_CASES, judge.rules, "csms", profile or (), declared.profiles, only or (), quick=quick)
+    cases = cases_of(
+        CSMS_CASES, judge.rules, "csms", profile or (), declared.profiles, only or (),
+        skip=skip or (), quick=quick,
+    )  # fmt: skip
     if listed:
         list_cases(cases, json=json)
+        return
+    if check:
+        check_declaration(declaration, declared, cases)
         return
     operates = _operator(operator, prompt=prompt)
     declared = _declared(declared, said)
     context_of(declared_attempt(declared))  # files that are not usable end the command here
     tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version)
     there = contextlib.nullcontext(declared.station.identity)
-    play("csms", JudgedTester(tester, judge), there, cases, device, resume=resume, junit=junit, html=html, json=json)
+    play(
+        "csms", JudgedTester(tester, judge), there, cases, device, resume=resume, junit=junit, html=html, json=json,
+        frames=frames,
+    )  # fmt: skip
 
 
 _Said = tuple[str, str, str | None, Path | None, Path | None, Path | None]

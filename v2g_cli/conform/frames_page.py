@@ -6,7 +6,7 @@ from html import escape
 from typing import Any, Final
 
 from v2g.text import printable
-from v2g_testkit.ocpp.connection import Frame
+from v2g_testkit.ocpp.connection import Frame, decoded
 
 _STYLE: Final = """
 :root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--out:#00695c;--in:#1a3d7c;--fail:#c0392b;--mark:#fdd}
@@ -40,10 +40,11 @@ def _row(frame: Frame, seconds: float, asked: Mapping[str, str]) -> str:
     at = f"<time>{seconds:.3f} s</time>"
     if frame.way == "note":
         return f'<p class="note">{at}{escape(printable(frame.text))}</p>'
-    name, body = _read(frame.text, asked)
+    content = decoded(frame.text)
+    name, place = _read(content, asked)
     fault = f' <span class="fault">{escape(printable(frame.fault))}</span>' if frame.fault else ""
     path = frame.fault.split(": ")[1] if frame.fault.count(": ") > 1 else ""
-    lines = "\n".join(_shown(where, text, path) for where, text in _lines(body, "$", ""))
+    lines = "\n".join(_shown(where, text, path) for where, text in _frame_lines(content, place))
     opened = " open" if frame.fault else ""
     return (
         f'<details{opened}><summary>{at}<span class="{frame.way}">{_ARROWS[frame.way]}</span> '
@@ -53,29 +54,34 @@ def _row(frame: Frame, seconds: float, asked: Mapping[str, str]) -> str:
 
 def _asked(text: str) -> Iterator[tuple[str, str]]:
     """Yield the id and action of a request."""
-    match _decoded(text):
+    match decoded(text):
         case [2, str() as identifier, str() as action, _]:
             yield identifier, action
 
 
-def _read(text: str, asked: Mapping[str, str]) -> tuple[str, Any]:
-    """Return the name of a frame, and its content."""
-    match frame := _decoded(text):
-        case [2, str(), str() as action, payload]:
-            return action, payload
-        case [6, str(), str() as action, payload]:
-            return f"{action} (SEND)", payload
+def _read(frame: Any, asked: Mapping[str, str]) -> tuple[str, int]:
+    """Return the name of a frame, and the place of its payload; -1 without one."""
+    match frame:
+        case [2, str(), str() as action, _]:
+            return action, 3
+        case [6, str(), str() as action, _]:
+            return f"{action} (SEND)", 3
         case [int() as kind, str() as identifier, *rest]:
             name = f"{asked.get(identifier, identifier[:40])} {_KINDS.get(kind, kind)}"
-            return name, rest[0] if len(rest) == 1 else rest
-    return "not OCPP-J", frame
+            return name, 2 if len(rest) == 1 else -1
+    return "not OCPP-J", -1
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+def _frame_lines(frame: Any, place: int) -> Iterator[tuple[str, str]]:
+    """Yield a frame in lines of JSON, each with the JSON path in the payload of what it shows."""
+    if not isinstance(frame, list):
+        yield from _lines(frame, "$", "")
+        return
+    yield "", "["
+    for number, each in enumerate(frame):
+        inner = _lines(each, "$" if number == place else "", "  ")
+        yield from _separated(inner, last=number == len(frame) - 1)
+    yield "", "]"
 
 
 def _lines(value: Any, path: str, indent: str, name: str = "") -> Iterator[tuple[str, str]]:
@@ -83,16 +89,27 @@ def _lines(value: Any, path: str, indent: str, name: str = "") -> Iterator[tuple
     label = f"{json.dumps(name)}: " if name else ""
     if isinstance(value, dict) and value:
         yield path, f"{indent}{label}{{"
-        for key, each in value.items():
-            yield from _lines(each, f"{path}.{key}", f"{indent}  ", str(key))
+        for number, (key, each) in enumerate(value.items(), 1):
+            inner = _lines(each, f"{path}.{key}" if path else "", f"{indent}  ", str(key))
+            yield from _separated(inner, last=number == len(value))
         yield "", f"{indent}}}"
     elif isinstance(value, list) and value:
         yield path, f"{indent}{label}["
         for number, each in enumerate(value):
-            yield from _lines(each, f"{path}[{number}]", f"{indent}  ")
+            inner = _lines(each, f"{path}[{number}]" if path else "", f"{indent}  ")
+            yield from _separated(inner, last=number == len(value) - 1)
         yield "", f"{indent}]"
     else:
         yield path, f"{indent}{label}{json.dumps(value, ensure_ascii=False)}"
+
+
+def _separated(lines: Iterator[tuple[str, str]], *, last: bool) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a value, with a comma after it unless it is the `last`."""
+    held = next(lines)
+    for following in lines:
+        yield held
+        held = following
+    yield held if last else (held[0], f"{held[1]},")
 
 
 def _shown(where: str, text: str, faulty: str) -> str:

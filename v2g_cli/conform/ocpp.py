@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -13,6 +13,7 @@ import typer
 from v2g import typed_json
 from v2g.errors import ConfigError
 from v2g.ocpp.routes import Version
+from v2g_cli.output import say, say_row
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_cli.conform.running import Reporter
@@ -39,6 +40,9 @@ class Tester(Protocol[K]):
     async def run(self, case: K, /) -> "Result":
         """Return the result of a case."""
 
+    async def reboot(self) -> bool:
+        """Have the device restarted, because it is stuck; return whether that was possible."""
+
 
 def cases_of(
     catalogue: Sequence["OcppCase[T]"],
@@ -48,6 +52,7 @@ def cases_of(
     declared: Sequence[str],
     only: Sequence[str],
     *,
+    skip: Sequence[str] = (),
     quick: bool,
 ) -> "list[Described]":
     """Return the cases of some profiles (else of declared ones, else all), and rules of the run, all or by their ids.
@@ -60,12 +65,44 @@ def cases_of(
     if unknown := [each for each in profiles if each not in known]:
         raise ConfigError(f"--profile {unknown[0]}: no case has this profile", hint=", ".join(known))
     wanted = set(profiles or declared)
-    found = chosen([case for case in catalogue if not wanted or wanted & set(case.profiles)], only, quick=quick)
-    judged = chosen(rules, only)
+    found = chosen(
+        [case for case in catalogue if not wanted or wanted & set(case.profiles)], only, skip=skip, quick=quick
+    )
+    judged = chosen(rules, only, skip=skip)
     if not found and not (only and judged):
         named = f"no case named {' or '.join(only)}" if only else "no case of these profiles is a quick one"
         raise ConfigError(named, hint=f"v2g conform {command} --list")
     return [*found, *judged]
+
+
+def check_declaration(file: Path | None, declared: Any, cases: "Sequence[Described]") -> None:
+    """Say which cases a declaration, which can be read, rules out. Raises ConfigError for what it cannot mean."""
+    if file is None:
+        raise ConfigError("--check needs a declaration", hint="--declaration FILE")
+    for name in declared.__struct_fields__:
+        for path in _files(getattr(declared, name)):
+            if not path.is_file():
+                raise ConfigError(
+                    f"{file}: {name}: there is no file {path}", hint="paths are relative to the declaration"
+                )
+    lacking = {name for name, has in declared.supports.items() if not has}
+    out = [(case.id, sorted(lacking & set(getattr(case, "needs", ())))) for case in cases]
+    ruled_out = [(case, why) for case, why in out if why]
+    for case, why in ruled_out:
+        say_row("not applicable", case, f"declared: {', '.join(why)} = false")
+    say(f"{file}: {len(cases) - len(ruled_out)} of {len(cases)} cases and rules may run")
+
+
+def _files(value: Any) -> Iterator[Path]:
+    """Yield the paths in a value of a declaration."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _files(each)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _files(getattr(value, name))
 
 
 def play(
@@ -79,46 +116,56 @@ def play(
     junit: Path | None,
     html: Path | None,
     json: bool,
+    frames: Path | None = None,
     notice: str = NOTICE,
     begins: "Callable[[Reporter], None]" = lambda _: None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> NoReturn:
     """Run cases with a device, which is there in the context, by its identity; report, and exit with the exit code.
 
-    `begins` gets what shows progress.
+    `frames` is a file to which the frames of each case are appended when it ends, as JSON lines; `begins` gets what
+    shows progress.
     """
     from v2g_cli.conform import report
+    from v2g_cli.conform.frames import FrameFile, read_frames, records_of
     from v2g_cli.conform.frames_page import frames_page
     from v2g_cli.conform.running import Reporter, describe, ending, read_results, run_cases, write_reports
     from v2g_testkit.cases.case import Result, Verdict
     from v2g_testkit.ocpp.connection import Frame
-    from v2g_testkit.ocpp.run_judge import RULES
+    from v2g_testkit.ocpp.run_judge import RULES, RunRule
 
     report.prepare(junit, html)
+    lines = FrameFile(frames)
     rules = {rule.id for rule in RULES}  # judged anew, unless they have failed
     earlier = [] if resume is None else read_results(resume)
     done = [each for each in earlier if each.case not in rules or each.verdict is Verdict.FAIL]
     about = describe(name)
-    frames: dict[str, list[Frame]] = {}
+    seen: dict[str, list[Frame]] = {} if resume is None else read_frames(resume)
 
     async def one(case: C) -> Result:
         result = await tester.run(case)
-        frames[case.id] = tester.frames
+        seen[case.id] = tester.frames
+        lines.append(case.id, tester.frames)
+        if html is not None:
+            report.write_page(html, case, page)
         return result
 
     async def run() -> list[Result]:
         async with device as about["identity"]:
-            reporter = Reporter(cases, about, json=json, notice=notice)
             begins(reporter)
-            return await run_cases(one, cases, reporter, done)
+            offline = lambda case: isinstance(case, RunRule)  # noqa: E731
+            return await run_cases(one, cases, reporter, done, reboot=tester.reboot, without_device=offline)
 
     def page(case: str, title: str) -> str | None:
-        return frames_page(title, frames[case]) if frames.get(case) else None
+        return frames_page(title, seen[case]) if seen.get(case) else None
 
+    reporter = Reporter(
+        cases, about, json=json, notice=notice, more=lambda case: {"frames": records_of(seen.get(case, ()))}
+    )
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         results = runner.run(run())
     write_reports(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
-    raise typer.Exit(ending(results, cases))
+    raise typer.Exit(ending(results, cases, stuck=reporter.stuck))
 
 
 def versions_of(names: list[str] | None) -> tuple[Version, ...]:

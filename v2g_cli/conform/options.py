@@ -42,3 +42,24 @@ ResumeOption = Annotated[
     Path | None,
     typer.Option("--resume", metavar="FILE", help="Records of an earlier run (--json) whose results count."),
 ]
+FramesOption = Annotated[
+    Path | None,
+    typer.Option("--frames", metavar="FILE", help="Append the frames of each case to FILE as JSON lines when it ends."),
+]
+CheckFlag = Annotated[
+    bool, typer.Option("--check", help="Check the declaration, say which cases it rules out and why, and exit.")
+]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        min=0.1,
+        max=600,
+        help="How long the device may take to react where OCPP sets no limit; default: as declared (30).",
+    ),
+]
+SkipOption = Annotated[
+    list[str] | None,
+    typer.Option("--skip", metavar="ID", help="Leave these cases out, as --only names them; repeatable."),
+]

@@ -8,7 +8,7 @@ from typing import Final
 from v2g.errors import StoreError
 from v2g.text import printable
 from v2g_testkit.cases.case import Described, Result, Verdict
-from v2g_testkit.cases.report import NOTICE, failures_first, junit, totals
+from v2g_testkit.cases.report import NOTICE, failures_first, junit, not_run, totals
 
 _STYLE: Final = """
 :root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--pass:#2e7d32;--fail:#c0392b;--open:#00695c;--warn:#b26a00}
@@ -80,11 +80,17 @@ def write_pages(
     by_id = {case.id: case for case in cases}
     linked = set()
     for each in results:
-        text = page(each.case, f"{each.case}: {by_id[each.case].title}")
-        if text is not None:
-            _write(folder / f"{each.case}.html", text)
+        if write_page(folder, by_id[each.case], page):
             linked.add(each.case)
     _write(folder / "index.html", _index(device, about, by_id, results, linked, notice))
+
+
+def write_page(folder: Path, case: Described, page: Callable[[str, str], str | None]) -> bool:
+    """Write the page of a case, and return whether it has one. Raises StoreError."""
+    text = page(case.id, f"{case.id}: {case.title}")
+    if text is not None:
+        _write(folder / f"{case.id}.html", text)
+    return text is not None
 
 
 def _index(
@@ -98,6 +104,11 @@ def _index(
     title = f"Conformance test of {_DEVICES[device]}"
     counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
     rows = "\n".join(_row(cases[each.case], each, linked=each.case in linked) for each in failures_first(results))
+    rows += "".join(
+        f"\n<tr><td class=not>not run</td><td>{escape(case.id)}<br>{escape(case.title)}</td>"
+        f"<td data-of=required>{escape(case.required)}</td><td></td></tr>"
+        for case in not_run(cases.values(), results)
+    )
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in about.items())
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -10,6 +10,7 @@ import signal
 import ssl
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,13 +25,16 @@ from v2g.errors import ConfigError
 from v2g.io.runtime.supervision import child
 from v2g_cli.conform import report as conform_report
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
-from v2g_testkit.cases.case import Case, Described, Result, Verdict
-from v2g_testkit.cases.report import NOTICE, exit_code, totals
+from v2g_testkit.cases.case import PRECONDITION, Case, Described, Result, Verdict
+from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
 
 C = TypeVar("C", bound=Described)
 
 _INTERRUPTED = 130
 _HIDDEN = "***"
+
+STUCK = 3
+"""Cases in a row whose precondition failed, after which the device is taken as stuck."""
 
 _REPORTS_EVERY = 20
 """Cases between two reports of progress on standard error, in a pipe."""
@@ -92,26 +96,49 @@ async def run_cases(
     done: Sequence[Result] = (),
     *,
     alone: bool = True,
+    reboot: Callable[[], Awaitable[bool]] | None = None,
+    without_device: Callable[[C], bool] = lambda _: False,
 ) -> list[Result]:
     """Run the cases without a conclusive result in `done`; SIGTERM or Ctrl-C ends the run, not its report.
 
-    A run that is not `alone` leaves signals and logging to `run_devices`.
+    A run that is not `alone` leaves signals and logging to `run_devices`. With `reboot`, which says whether the device
+    was restarted, a device that is stuck is restarted, and the cases in which it was are repeated once; else the run
+    ends with those that are judged `without_device`.
     """
     known = {each.case: each for each in done if each.verdict is not Verdict.INCONCLUSIVE}
-    results: list[Result] = []
+    earlier, repeated, row = set(known), set[str](), list[C]()
+    left = deque(cases)
     with _alone() if alone else contextlib.nullcontext(), contextlib.suppress(asyncio.CancelledError):
-        for case in cases:
-            if case.id not in known:
-                report.begins(case)
-                known[case.id] = await run(case)
-                report.ended(case, known[case.id])
-            results.append(known[case.id])
+        while left:
+            case = left.popleft()
+            if case.id in earlier:
+                report.repeated(case, known[case.id])
+                continue
+            if report.stuck and not without_device(case):
+                continue
+            report.begins(case)
+            known[case.id] = result = await run(case)
+            report.ended(case, result)
+            failed = result.verdict is Verdict.INCONCLUSIVE and result.found.startswith(PRECONDITION)
+            row = [*row, case] if failed else []
+            if reboot is None or len(row) < STUCK:
+                continue
+            ids = {each.id for each in row}
+            if ids & repeated or not await reboot():
+                report.stuck = True
+            else:
+                repeated |= ids
+                left.extendleft(reversed(row))
+            row = []
+    results = [known[case.id] for case in cases if case.id in known]
     report.done(results)
     return results
 
 
-def ending(results: Sequence[Result], cases: Sequence[Described]) -> int:
-    """Return the exit code of a run; 130 when it was interrupted."""
+def ending(results: Sequence[Result], cases: Sequence[Described], *, stuck: bool = False) -> int:
+    """Return the exit code of a run; 130 when it was interrupted, 1 or 3 when the device was `stuck`."""
+    if stuck:
+        return exit_code(results) or 3
     return exit_code(results) if len(results) == len(cases) else _INTERRUPTED
 
 
@@ -200,7 +227,13 @@ class Reporter:
         json: bool,
         notice: str = NOTICE,
         device: str = "",
+        more: Callable[[str], Mapping[str, object]] = lambda _: {},
     ) -> None:
+        """`more` returns what else the record of a case has, by its id."""
+        self._more = more
+        self.stuck = False
+        """Whether the device no longer comes to where cases begin, so that the others are not run."""
+        self._cases = cases
         self._device, self._named = device, {"device": device} if device else {}
         self._about, self._notice = about, notice
         self._count, self._number, self._json = len(cases), 0, json
@@ -224,14 +257,24 @@ class Reporter:
             self._noted_at = now
             say(text, err=True)
 
+    def repeated(self, case: Described, result: Result) -> None:
+        """The result of a case that was run earlier: a record, so that those of this run are complete."""
+        self._number += 1
+        if self._json:
+            self._record(case, result)
+
+    def _record(self, case: Described, result: Result) -> None:
+        print_json(
+            self._named
+            | {name: getattr(case, name) for name in ("title", "required", "requirements", "published")}
+            | msgspec.to_builtins(result)
+            | self._more(case.id)
+        )
+
     def ended(self, case: Described, result: Result) -> None:
         """The result of a case."""
         if self._json:
-            print_json(
-                self._named
-                | {name: getattr(case, name) for name in ("title", "required", "requirements", "published")}
-                | msgspec.to_builtins(result)
-            )
+            self._record(case, result)
         elif self._console is not None:
             colour = _COLOURS[result.verdict]
             self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}")
@@ -258,10 +301,14 @@ class Reporter:
         counted = totals(results)
         if self._json:
             counts = {verdict.value: n for verdict, n in counted.items()}
-            print_json(self._named | {"totals": counts, "about": self._about, "notice": self._notice})
+            left = [case.id for case in not_run(self._cases, results)]
+            print_json(self._named | {"totals": counts, "not_run": left, "about": self._about, "notice": self._notice})
         else:
+            if self.stuck:
+                say(self._prefixed(f"stopped: in {STUCK} cases in a row the device did not come to where they begin"))
             if len(results) < self._count:
-                say(self._prefixed(f"interrupted after {len(results)} of {self._count} cases"))
+                what = "stopped" if self.stuck else "interrupted"
+                say(self._prefixed(f"{what} after {len(results)} of {self._count} cases"))
             say(self._prefixed(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items())))
             if self._notice:
                 say(self._notice)

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.ocpp.routes import Version
-from v2g_cli.conform.ocpp import ask, cases_of, play, prompts, versions_of
+from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, versions_of
 from v2g_cli.conform.options import (
+    CheckFlag,
     DeviceOption,
+    FramesOption,
     HtmlOption,
     JsonFlag,
     JunitOption,
@@ -24,6 +27,8 @@ from v2g_cli.conform.options import (
     PromptFlag,
     QuickFlag,
     ResumeOption,
+    SecondsOption,
+    SkipOption,
 )
 from v2g_cli.output import say
 
@@ -86,10 +91,14 @@ def station(
     profile: ProfileOption = None,
     resume: ResumeOption = None,
     device: DeviceOption = "",
+    seconds: SecondsOption = None,
+    check: CheckFlag = False,
     only: OnlyOption = None,
+    skip: SkipOption = None,
     quick: QuickFlag = False,
     listed: ListFlag = False,
     json: JsonFlag = False,
+    frames: FramesOption = None,
     junit: JunitOption = None,
     html: HtmlOption = None,
 ) -> None:
@@ -113,11 +122,19 @@ def station(
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
     declared = Declaration() if declaration is None else read_declaration(declaration)
+    if seconds is not None:
+        declared = msgspec.structs.replace(declared, seconds=seconds)
     versions = versions_of(ocpp)
     judge = RunJudge("station", declared.waived)
-    cases = cases_of(STATION_CASES, judge.rules, "station", profile or (), declared.profiles, only or (), quick=quick)
+    cases = cases_of(
+        STATION_CASES, judge.rules, "station", profile or (), declared.profiles, only or (),
+        skip=skip or (), quick=quick,
+    )  # fmt: skip
     if listed:
         list_cases(cases, json=json)
+        return
+    if check:
+        check_declaration(declaration, declared, cases)
         return
     bench = _Bench(_address(listen), path, identity, password, (chain, key, ca, ca_key), versions, wait, file_port)
     tester = bench.tester(declared, _driver(driver, prompt=prompt), clock_of(fast_forward))
@@ -128,7 +145,7 @@ def station(
         return
     play(
         "station", JudgedTester(tester, judge), bench.open(), cases, device, resume=resume, junit=junit, html=html,
-        json=json, loop_factory=loop_factory,
+        json=json, frames=frames, loop_factory=loop_factory,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
-from v2g_testkit.cases.case import Verdict
+from v2g_testkit.cases.case import PRECONDITION, Verdict
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def precondition() -> Iterator[None]:
     try:
         yield
     except Failed as failure:
-        raise Inconclusive(f"precondition: {failure}") from None
+        raise Inconclusive(f"{PRECONDITION}{failure}") from None
 
 
 class CaseTest:

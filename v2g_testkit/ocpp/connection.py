@@ -44,8 +44,12 @@ _CONNECTIONS: Final = itertools.count(1)
 class CallError(Failed):
     """A CALLERROR: what `call` raises, and what a request may be answered with. Uncaught it fails a case."""
 
-    def __init__(self, code: str, description: str = "", details: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"CALLERROR {code}" + (f": {printable(description)}" if description else ""))
+    def __init__(
+        self, code: str, description: str = "", details: Mapping[str, Any] | None = None, *, action: str = ""
+    ) -> None:
+        """`action` is that of the request that the device answers so."""
+        about = f" as the answer to {action}" if action else ""
+        super().__init__(f"CALLERROR {code}{about}" + (f": {printable(description)}" if description else ""))
         self.code, self.description, self.details = code, description, dict(details or {})
 
 
@@ -159,7 +163,8 @@ class Connection:
         self._log = log
         self._judge = FrameJudge(socket.version)
         self._number = next(_CONNECTIONS)
-        self._asked: dict[str, asyncio.Future[Payload]] = {}
+        self._asked: dict[str, tuple[str, asyncio.Future[Payload]]] = {}
+        """Message id of each request that waits for its answer -> its action, and the answer."""
 
     async def run(self) -> None:
         """Read frames until the connection ends.
@@ -175,7 +180,7 @@ class Connection:
                     await self._handle_safely(text)
         finally:
             self.is_open = False
-            for each in self._asked.values():
+            for _, each in self._asked.values():
                 if not each.done():
                     each.set_exception(Failed("the connection ended before the answer"))
                     each.exception()  # marked as read: its caller may have timed out
@@ -189,7 +194,7 @@ class Connection:
         """Send a request and return the answer's payload. Raises CallError, Failed without an answer."""
         identifier = str(uuid.uuid4())  # unique over all connections of an identity (OCPP-J 4.1.4)
         answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
-        self._asked[identifier] = answer
+        self._asked[identifier] = action, answer
         await self.send([CALL, identifier, action, payload])
         try:
             async with asyncio.timeout(within):
@@ -246,7 +251,9 @@ class Connection:
             case [3, str() as identifier, dict() as payload]:
                 self._finish(identifier, payload)
             case [4, str() as identifier, str() as code, *rest]:
-                self._finish(identifier, CallError(code, rest[0] if rest and isinstance(rest[0], str) else ""))
+                action = self._asked[identifier][0] if identifier in self._asked else ""
+                description = rest[0] if rest and isinstance(rest[0], str) else ""
+                self._finish(identifier, CallError(code, description, action=action))
 
     def _answered(self, action: str, payload: Payload) -> Payload | CallError | None:
         try:
@@ -259,7 +266,7 @@ class Connection:
             await self.send(frame)
 
     def _finish(self, identifier: str, answer: Payload | CallError) -> None:
-        asked = self._asked.get(identifier)
+        _, asked = self._asked.get(identifier, ("", None))
         if asked is None or asked.done():
             self._note(f"an answer to no request: {identifier[:MAX_ID]!r}")
         elif isinstance(answer, CallError):
@@ -269,6 +276,14 @@ class Connection:
 
     def _note(self, text: str) -> None:
         self._log(Frame(_now(), "note", text, station=self.identity, connection=self._number))
+
+
+def decoded(text: str) -> Any:
+    """Return the JSON of a frame, or the text if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def malformed(text: str, version: str) -> str:

@@ -27,7 +27,7 @@ from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_dis
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
-from v2g_testkit.ocpp.operator import FREE, REGISTRATION, Operator, OperatorStep
+from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, Operator, OperatorStep
 from v2g_testkit.ocpp.verdict import verdict_of
 
 CLOCK_S: Final = 60.0
@@ -66,6 +66,14 @@ class CsmsTester:
         """Of the latest case."""
         self.asked: set[str] = set()
         """Actions that the operator has the back end send in it."""
+
+    async def reboot(self) -> bool:
+        """Have the back end restarted; return whether that was possible."""
+        try:
+            await self.operator.do(OperatorStep(self.declaration.station.identity, RESTART, {}))
+        except Ended:
+            return False
+        return True
 
     async def run(self, case: OcppCase["CsmsTest"]) -> Result:
         """Run a case, and end what it has begun."""

@@ -6,12 +6,12 @@ Of a station most of it is in its device model: `from_report` makes a declaratio
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import ConfigError
+from v2g_testkit import declaration_file
 from v2g_testkit.ocpp.case import Payload, Profile
 
 _AVAILABLE: Final[Mapping[str, Profile]] = {
@@ -152,26 +152,14 @@ class CsmsDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long it may take to react where OCPP sets no limit, s."""
 
 
-_Declared = TypeVar("_Declared", Declaration, CsmsDeclaration)
-
-
 def read_declaration(path: Path) -> Declaration:
     """Return the declaration of a station in a file. Raises ConfigError."""
-    return _read(path, Declaration, "v2g conform station --declare FILE makes one")
+    return declaration_file.read(path, Declaration, "v2g conform station --declare FILE makes one")
 
 
 def read_csms_declaration(path: Path) -> CsmsDeclaration:
     """Return the declaration of a back end in a file. Raises ConfigError."""
-    return _read(path, CsmsDeclaration, "v2g conform csms --declare FILE makes one")
-
-
-def _read(path: Path, kind: type[_Declared], hint: str) -> _Declared:
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=kind, dec_hook=lambda _, text: path.parent / text)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}", hint="docs/reference/conformance-declaration.md lists the keys") from None
+    return declaration_file.read(path, CsmsDeclaration, "v2g conform csms --declare FILE makes one")
 
 
 def variables_of(report: Iterable[Payload]) -> dict[str, str]:

@@ -34,6 +34,8 @@ class FileServer:
         self._server: _Server | None = None
         self._free = threading.Event()
         self._free.set()
+        self._waiting: set[int] = set()
+        """Threads whose requests wait for `release`."""
         self.files: dict[str, bytes] = {}
         """What can be downloaded, by path."""
         self.status = int(http.HTTPStatus.CREATED)
@@ -75,9 +77,17 @@ class FileServer:
         """Answer what was held."""
         self._free.set()
 
+    @property
+    def holds(self) -> bool:
+        """Whether a request waits for `release`."""
+        return bool(self._waiting) and not self._free.is_set()
+
     def wait_for_release(self) -> None:
         """Wait while requests are held; for the thread of a request."""
+        me = threading.get_ident()
+        self._waiting.add(me)
         self._free.wait(LONGEST_HOLD_S)
+        self._waiting.discard(me)
 
 
 class _Server(BoundedServer):

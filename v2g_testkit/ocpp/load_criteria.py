@@ -179,6 +179,10 @@ class LoadTester:
         seconds = asyncio.get_running_loop().time() - began
         return Result(case=criterion.id, verdict=verdict, found=found, seconds=seconds)
 
+    async def reboot(self) -> bool:
+        """Nothing: a load goes on."""
+        return False
+
     async def _judge_sample(self) -> None:
         judges: dict[str, FrameJudge] = {}
         for place, each in enumerate(self.load.sample):

@@ -40,6 +40,9 @@ WEB_PAYMENT: Final = "WebPayment"
 The step is done, too, if the back end refuses the address.
 """
 
+RESTART: Final = "Restart"
+"""Another one: the back end shall be restarted, because it is stuck."""
+
 FREE: Final = frozenset({"requestId", "remoteStartId", "id", "versionNumber", "expiryDateTime"})
 """Fields of a step's payload for which a back end may choose another value."""
 
@@ -61,6 +64,8 @@ class OperatorStep(msgspec.Struct, frozen=True):
         """The step for a person."""
         if self.action == REGISTRATION:
             return f"Let the back end answer the next BootNotification of {self.station} with {self.payload['status']}"
+        if self.action == RESTART:
+            return "Restart the back end"
         if self.action == TRANSACTION_LIMIT:
             limit = json.dumps(self.payload["transactionLimit"])
             return f"Let the back end limit transaction {self.payload['transactionId']} of {self.station}: {limit}"

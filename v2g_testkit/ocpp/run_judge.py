@@ -88,7 +88,7 @@ METERS: Final = RunRule(
 CLOCK: Final = RunRule(
     id="RUN-CLOCK",
     required="The time of a transaction's events does not go back.",
-    requirements=("E02.FR.07",),
+    requirements=("TransactionEventRequest",),
 )
 REPORT_PARTS: Final = RunRule(
     id="RUN-REPORT-PARTS",
@@ -474,6 +474,9 @@ class CaseTester(Protocol):
     async def run(self, case: Any, /) -> Result:
         """Return the result of a case."""
 
+    async def reboot(self) -> bool:
+        """Have the device restarted; return whether that was possible."""
+
 
 class JudgedTester:
     """Runs cases by a tester, and judges the run by the rules of `judge`, which come after the cases."""
@@ -497,6 +500,10 @@ class JudgedTester:
         self.frames = self._tester.frames
         self._take()
         return result
+
+    async def reboot(self) -> bool:
+        """Have the device restarted; return whether that was possible."""
+        return await self._tester.reboot()
 
     def _take(self) -> None:
         self._judge.take(self._case, self._tester.frames[self._taken :], self._tester.asked)

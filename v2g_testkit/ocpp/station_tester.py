@@ -199,6 +199,15 @@ class StationTester:
                 return
         raise Failed(f"the station keeps its connection for {within:g} s")
 
+    async def reboot(self) -> bool:
+        """Have the station switched off and on; return whether that was possible."""
+        try:
+            await self.driver.do(Step("reboot"))
+        except Ended:
+            return False
+        self._booted = False
+        return True
+
     # -- cases
 
     async def run(self, case: OcppCase["StationTest"]) -> Result:
@@ -418,6 +427,10 @@ class StationTest(CaseTest):
     async def wait(self, seconds: float) -> None:
         """Let time pass."""
         await asyncio.sleep(seconds)
+
+    def after(self, interval: float) -> float:
+        """Return until when a station must have reacted to the end of an interval that the case has set, s."""
+        return interval + self.declared.seconds
 
     async def until(self, condition: Callable[[], object], within: float) -> bool:
         """Wait until a condition holds; return whether it came to hold in time."""

@@ -472,6 +472,7 @@ def test_of_two_set_points_that_meet_the_later_one_counts() -> None:
     for each in (order(1, "A"), order(2, "B", "C"), order(3, "C", "D")):
         orders.put(each)
     assert [each.setpoint_w for each in orders.touched({"A", "B", "D"}, 0)] == [1, 3]
+    assert [each.setpoint_w for each in orders.touched({None}, 0)] == [1, 3], "which station was lost is not known"
     orders.put(order(4, until_ms=50))
     assert [each.setpoint_w for each in orders.touched({"A"}, 49)] == [4]
     assert orders.touched({"A"}, 50) == []

@@ -96,6 +96,26 @@ async def test_controls_are_mirrored_from_reports(csms: Backend) -> None:
     assert len(await csms.services.store.run(requests.parts, asked.request_id)) == 2
 
 
+async def test_a_report_that_a_station_does_not_send_is_not_waited_for(csms: Backend) -> None:
+    station = await station_of(csms)
+    for status, over in (("Accepted", False), ("NotSupported", True)):
+        station.answers["GetDERControl"] = {"status": status}
+        asked = await DerService(csms.services).get(station.id)
+        kept = await csms.services.store.run(requests.find, asked.request_id)
+        assert kept is not None
+        assert (kept["done_ms"] is not None) is over
+
+
+async def test_a_control_that_a_station_does_not_have_is_forgotten(csms: Backend) -> None:
+    station = await station_of(csms)
+    service = DerService(csms.services)
+    await service.set(station.id, TRIP)
+    for status, kept in (("NotSupported", ["trip-1"]), ("NotFound", [])):
+        station.answers["ClearDERControl"] = {"status": status}
+        assert (await service.clear(station.id, is_default=True, control_id="trip-1")).status == status
+        assert list(await known(csms, station)) == kept
+
+
 async def test_a_control_with_another_type_s_values_is_not_sent(csms: Backend) -> None:
     station = await station_of(csms)
     wrong = msgspec.structs.replace(TRIP, control_type="FixedPFAbsorb")

@@ -222,6 +222,9 @@ async def station_under_test(
         files = {"firmware": image, "broken_firmware": broken, "contract_root": root}
         declaration = Declaration(**{"evses": 2, "supports": FEATURES} | files | declared)
         tester = StationTester(declaration, Late(), clock)
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualLoop):
+            loop.passes_while(lambda: tester.files.holds)
         ca = Path(folder) / "ca.pem"
         server = station = None
         if security_profile > 1:

@@ -1,5 +1,7 @@
 """Every case for stations against our own station, simulated, in simulated time; the frames are judged on the way."""
 
+import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +18,7 @@ from tests.testkit.ocpp.rig import (
 )
 from tests.testkit.ocpp.test_station_mutants import Make, answers, hears, tells
 from v2g.ocpp.routes import Version
+from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
@@ -38,6 +41,48 @@ def test_our_station_passes(block: str, security_profile: int, version: Version,
                     result = await tester.run(case)
                     absent = is_absent(case.id, security_profile) or version not in case.versions
                     assert result.verdict is (Verdict.NOT_APPLICABLE if absent else Verdict.PASS), result.found
+
+    in_virtual_time(run())
+
+
+SOON_S = 6.0
+"""A declared reaction time that is shorter than most intervals that cases set."""
+SLOW = ("TC_R_108_CS",)
+"""Cases in which our station takes longer: it reports the end of an event of the grid after 10 s."""
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize(
+    "block", [pytest.param(each, marks=() if each in "HJ" else pytest.mark.long) for each in BLOCKS]
+)
+def test_cases_wait_for_the_intervals_that_they_set(block: str, version: Version, subtests: pytest.Subtests) -> None:
+    async def run() -> None:
+        async with station_under_test(version, seconds=SOON_S) as tester:
+            for case in cases_of(block):
+                if case.id in SLOW:
+                    continue
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    assert result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE), result.found
+
+    in_virtual_time(run())
+
+
+def test_the_back_end_says_its_time_when_it_answers() -> None:
+    """Also where a case says long before what is answered: TC_B_03_CS accepts a station that was rejected for 20 s."""
+
+    async def run() -> None:
+        async with station_under_test() as tester:
+            (case,) = (each for each in STATION_CASES if each.id == "TC_B_03_CS")
+            assert (await tester.run(case)).verdict is Verdict.PASS
+            loop, now_ms = asyncio.get_running_loop(), tester.clock.utc_ms()
+            found = []
+            for frame in tester.frames:
+                sent = json.loads(frame.text) if frame.way == "sent" else []
+                if sent[:1] == [3] and "currentTime" in sent[2]:
+                    found.append(now_ms - parse_time(sent[2]["currentTime"]) - 1000 * (loop.time() - frame.at_s))
+            assert len(found) >= 2
+            assert max(map(abs, found)) < 100
 
     in_virtual_time(run())
 

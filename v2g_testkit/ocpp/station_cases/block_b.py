@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.connection import Answer
 from v2g_testkit.ocpp.station_cases.network import leave, migrate, offer, prefer_url, tried
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
 from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector_is, reset
@@ -112,8 +113,8 @@ async def security_error(t: StationTest) -> None:
     await boot(t, "B03.FR.06")
 
 
-def _registration(t: StationTest, status: str, interval: int) -> Payload:
-    return {"currentTime": t.now(), "interval": interval, "status": status}
+def _registration(t: StationTest, status: str, interval: int) -> Answer:
+    return lambda _: {"currentTime": t.now(), "interval": interval, "status": status}
 
 
 # -- variables
@@ -501,7 +502,7 @@ async def reset_scheduled(t: StationTest) -> None:
     "TC_B_22_CS",
     "Immediate reset with a transaction",
     required="The station ends the transaction because of the reset, and reboots.",
-    requirements=("B12.FR.02", "B12.FR.04", "E07.FR.03", "B01.FR.03"),
+    requirements=("B12.FR.02", "B12.FR.04", "TransactionEventRequest", "B01.FR.03"),
 )
 async def reset_at_once(t: StationTest) -> None:
     await t.charging()
@@ -519,7 +520,7 @@ async def _ended_by_reset(t: StationTest) -> None:
     t.check(event["triggerReason"] == "ResetCommand", "B12.FR.04", f"ends by {event['triggerReason']}")
     stopped = event["transactionInfo"].get("stoppedReason")
     t.check(stopped == "ImmediateReset", "B12.FR.04", f"the transaction ends with the reason {stopped}")
-    t.check("idToken" not in event, "E07.FR.03", "ends with an idToken, though none was presented")
+    t.check("idToken" not in event, "TransactionEventRequest", "ends with an idToken, though none was presented")
 
 
 @B.case(
@@ -596,7 +597,7 @@ async def reset_evse_scheduled(t: StationTest) -> None:
     "TC_B_27_CS",
     "Immediate reset of an EVSE with a transaction",
     required="The station ends the transaction of the EVSE because of the reset.",
-    requirements=("B12.FR.02", "B12.FR.08", "E07.FR.03"),
+    requirements=("B12.FR.02", "B12.FR.08", "TransactionEventRequest"),
 )
 async def reset_evse_at_once(t: StationTest) -> None:
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")

@@ -234,7 +234,7 @@ async def times_out_asked(t: StationTest) -> None:
     await _terminal(t, asks=True)
     await _times_out(t)
     reference = (await _authorizes(t))["idToken"]
-    await _settled(t, reference, "Canceled", "C19.FR.02")
+    await _settled(t, reference, "Canceled", "C19.FR.02", within=t.after(10))
 
 
 @C_PAYMENT.case(

@@ -264,13 +264,12 @@ async def no_cable(t: StationTest) -> None:
     await t.present()
     await asks_about(t, t.token, "C01.FR.02")
     if "Authorized" in starts:
-        within = 15 + t.declared.seconds
-        event = await t.expect("TransactionEvent", "E03.FR.05", within=within, triggerReason="EVConnectTimeout")
+        event = await t.expect("TransactionEvent", "E03.FR.05", within=t.after(15), triggerReason="EVConnectTimeout")
         if "Authorized" in stops:
             t.check(event["eventType"] == "Ended", "E03.FR.05", f"the event is {event['eventType']}")
             _ends_as(t, event, "E03.FR.05", "Timeout")
     else:
-        await t.wait(18)
+        await t.wait(t.after(15))
     t.forget()
     await t.present()
     await asks_about(t, t.token, "E03.FR.05")
@@ -291,7 +290,7 @@ async def too_late(t: StationTest) -> None:
         await points(t, "TxStopPoint", "Authorized")
     t.forget()
     await t.present()
-    event = await ended(t, "E03.FR.05", within=15 + t.declared.seconds)
+    event = await ended(t, "E03.FR.05", within=t.after(15))
     _because(t, event, "E06.FR.15", "EVConnectTimeout")
     _ends_as(t, event, "E06.FR.04", "Timeout")
     t.forget()
@@ -625,7 +624,7 @@ async def pulled_and_gone(t: StationTest) -> None:
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
     await _suspended(t)
-    event = await ended(t, "E10.FR.02", within=15 + t.declared.seconds)
+    event = await ended(t, "E10.FR.02", within=t.after(15))
     _because(t, event, "E10.FR.03", "EVConnectTimeout")
     _ends_as(t, event, "E10.FR.02", "Timeout")
 
@@ -653,11 +652,19 @@ async def _with_queue(t: StationTest) -> str:
     return transaction
 
 
+async def _between_attempts(t: StationTest) -> float:
+    """Return how long the station may wait before it sends an event again that was not answered, s (E13.FR.03)."""
+    timeout = await t.value("OCPPCommCtrlr", "MessageTimeout", instance="Default")
+    attempts = await t.value("OCPPCommCtrlr", "MessageAttempts", instance="TransactionEvent")
+    interval = await t.value("OCPPCommCtrlr", "MessageAttemptInterval", instance="TransactionEvent")
+    return float(timeout) + int(attempts) * float(interval)
+
+
 async def _emptied(t: StationTest) -> list[Payload]:
     """Answer again; return the events that were in the queue: one that was not answered, then all. Raises Failed."""
     await t.expect("TransactionEvent", "E11.FR.02")
     let_be(t, {})
-    found = [await t.expect("TransactionEvent", "E11.FR.02", within=90)]
+    found = [await t.expect("TransactionEvent", "E11.FR.02", within=t.after(await _between_attempts(t)))]
     await t.wait(3)
     return found + t.seen("TransactionEvent")
 

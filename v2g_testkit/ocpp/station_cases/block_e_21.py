@@ -298,11 +298,11 @@ async def nobody_plugs_in(t: StationTest) -> None:
     points = [(await t.value("TxCtrlr", name)).split(",") for name in ("TxStartPoint", "TxStopPoint")]
     await t.present()
     if all("Authorized" in each for each in points):
-        event = await t.expect("TransactionEvent", "E03.FR.05", within=30, eventType="Ended")
+        event = await t.expect("TransactionEvent", "E03.FR.05", within=t.after(10), eventType="Ended")
         found = event["triggerReason"], stopped(event)
         t.check(found == ("EVConnectTimeout", "Timeout"), "E03.FR.05", f"ends it with {found[0]}, {found[1]}")
     else:
-        await t.wait(15)
+        await t.wait(t.after(10))
     await t.plug()
     await connector_is(t, "Occupied", "G01.FR.01")
     await t.nothing("TransactionEvent", "C01.FR.26", within=5, transactionInfo__chargingState="Charging")

@@ -119,7 +119,7 @@ async def no_cable(t: StationTest) -> None:
         await points(t, "TxStopPoint", "Authorized", without=("ParkingBayOccupancy",))
     number, _ = await _start(t, "F02.FR.01")
     await _is_remote(t, number, "F02.FR.01")
-    event = await ended(t, "F02.FR.07", within=15 + t.declared.seconds)
+    event = await ended(t, "F02.FR.07", within=t.after(15))
     found = event["triggerReason"]
     t.check(found == "EVConnectTimeout", "F02.FR.07", f"the trigger is {found}")
     number, _ = await _start(t, "E03.FR.05")

@@ -64,7 +64,9 @@ async def cost_answered(t: StationTest) -> None:
     text = {"format": "UTF8", "content": "2.50 EUR so far"}
     t.answer("TransactionEvent", ACCEPTED | {"totalCost": 2.5, "updatedPersonalMessage": text})
     for _ in range(3):
-        await t.expect("TransactionEvent", "I02.FR.04", eventType="Updated", triggerReason="MeterValuePeriodic")
+        await t.expect(
+            "TransactionEvent", "I02.FR.04", within=t.after(5), eventType="Updated", triggerReason="MeterValuePeriodic"
+        )
 
 
 # -- tariffs of the station (2.1)

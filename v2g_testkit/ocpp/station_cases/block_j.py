@@ -60,7 +60,7 @@ async def aligned_idle(t: StationTest) -> None:
         await _align(t)
     found: list[Payload] = []
     while len({each["timestamp"] for each in found}) < 3:
-        message = await t.expect("MeterValues", "J01.FR.14", evseId=1)
+        message = await t.expect("MeterValues", "J01.FR.14", within=t.after(_PERIOD), evseId=1)
         found += message["meterValue"]
     for each in found:
         _measures(t, each, "Sample.Clock", "J01.FR.08")
@@ -86,7 +86,7 @@ async def aligned_charging(t: StationTest) -> None:
 
     found: list[Payload] = []
     while len({each["timestamp"] for each in found}) < 2:
-        message = await t.find(is_reading)
+        message = await t.find(is_reading, within=t.after(_PERIOD))
         t.check(message is not None, "J01.FR.22", "sends no clock-aligned readings of the EVSE")
         found += (message or {}).get("meterValue", [])
     for each in found:
@@ -180,7 +180,7 @@ async def aligned_only_idle(t: StationTest) -> None:
     with precondition():
         await _align(t)
         await t.demand("AlignedDataCtrlr", "SendDuringIdle", "true")
-    await t.expect("MeterValues", "J01.FR.14", evseId=1)
+    await t.expect("MeterValues", "J01.FR.14", within=t.after(_PERIOD), evseId=1)
     await t.charging()
     t.forget()
     await t.nothing("MeterValues", "J01.FR.19", within=2.5 * _PERIOD, evseId=1)
@@ -240,7 +240,8 @@ async def sampled(t: StationTest) -> None:
     await t.charging()
     values: list[Payload] = []
     for _ in range(3):
-        event = await t.expect("TransactionEvent", "J02.FR.11", triggerReason="MeterValuePeriodic")
+        within = t.after(_PERIOD)
+        event = await t.expect("TransactionEvent", "J02.FR.11", within=within, triggerReason="MeterValuePeriodic")
         t.check(bool(event.get("meterValue")), "J02.FR.11", "an event has no readings")
         values += event["meterValue"]
     for each in values:

@@ -342,7 +342,7 @@ async def pulled(t: StationTest) -> None:
     wanted = await _dynamic(t, dynUpdateInterval=20)
     await follows(t, "K08.FR.04", limit=6000)
     for watts in (5000, 3000):
-        await t.expect("PullDynamicScheduleUpdate", "K28.FR.10", within=40, chargingProfileId=wanted["id"])
+        await t.expect("PullDynamicScheduleUpdate", "K28.FR.10", within=t.after(20), chargingProfileId=wanted["id"])
         await follows(t, "K28.FR.08", limit=watts)
 
 

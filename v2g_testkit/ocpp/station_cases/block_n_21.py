@@ -208,7 +208,7 @@ async def stream(t: StationTest) -> None:
     t.check(data["id"] in await _open(t), "N12.FR.01", "does not report the stream as open")
     times = []
     for _ in range(2):
-        told = await t.expect("NotifyPeriodicEventStream", "N15.FR.06", within=30, id=data["id"])
+        told = await t.expect("NotifyPeriodicEventStream", "N15.FR.06", within=t.after(10), id=data["id"])
         times.append(t.elapsed())
         offsets = [each["t"] for each in told["data"]]
         t.check(offsets[0] == 0 and offsets == sorted(offsets), "N15.FR.09", f"sends the offsets {offsets}")
@@ -269,7 +269,7 @@ async def adjusted(t: StationTest) -> None:
     answer = await t.ask("AdjustPeriodicEventStream", id=number, params={"values": 2})
     t.check(answer["status"] == "Accepted", "N14.FR.03", f"answers {answer['status']}")
     for _ in range(2):
-        told = await t.expect("NotifyPeriodicEventStream", "N14.FR.03", within=20, id=number)
+        told = await t.expect("NotifyPeriodicEventStream", "N14.FR.03", within=t.after(2 * _EVERY_S), id=number)
     t.check(len(told["data"]) == 2, "N15.FR.08", f"sends {len(told['data'])} values at a time")
     answer = await t.ask("AdjustPeriodicEventStream", id=number + 4711, params={"interval": 5})
     t.check(answer["status"] == "Rejected", "N14.FR.02", f"answers {answer['status']} for an unknown stream")

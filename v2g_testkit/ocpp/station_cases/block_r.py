@@ -210,7 +210,7 @@ async def supersedes_future(t: StationTest) -> None:
     found = await _both(t, kind)
     t.check(found == (True, False), "R04.FR.06", f"reports (superseded) {found}")
     await t.nothing("NotifyDERStartStop", "R04.FR.09", within=15, controlId="v2g-first")
-    await _says(t, "v2g-second", "R04.FR.20", started=True)
+    await _says(t, "v2g-second", "R04.FR.20", started=True, within=t.after(20))
 
 
 @R.case(
@@ -227,12 +227,12 @@ async def supersedes_active(t: StationTest) -> None:
     await _accepted(t, "v2g-second", kind, "R04.FR.07", 3, start=10, seconds=20)
     found = await _both(t, kind)
     t.check(found == (False, False), "R04.FR.07", f"reports (superseded) {found} before the start")
-    told = await _says(t, "v2g-second", "R04.FR.20", started=True)
+    told = await _says(t, "v2g-second", "R04.FR.20", started=True, within=t.after(10))
     beaten = told.get("supersededIds", [])
     t.check("v2g-first" in beaten, "R04.FR.21", f"says that it supersedes {', '.join(beaten) or 'nothing'}")
     found = await _both(t, kind)
     t.check(found == (True, False), "R04.FR.07", f"reports (superseded) {found} after the start")
-    await _says(t, "v2g-second", "R04.FR.22", started=False, within=40)
+    await _says(t, "v2g-second", "R04.FR.22", started=False, within=t.after(20))
     _, second = await _both(t, kind)
     t.check(second is None, "R04.FR.10", "keeps the control after its end")
 

@@ -1,0 +1,145 @@
+"""A run of cases: a device that is stuck is restarted, or the run ends and every report says what was not run."""
+
+import asyncio
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from v2g_cli.conform import report
+from v2g_cli.conform.frames import FrameFile, read_frames, records_of
+from v2g_cli.conform.running import Reporter, ending, read_results, run_cases
+from v2g_testkit.cases.case import PRECONDITION, Case, Result, Verdict
+from v2g_testkit.cases.report import chosen, junit
+from v2g_testkit.ocpp.connection import Frame
+
+CASES = [Case(id=f"SECC-X-{n:02}", title=f"Case {n}", required="it works") for n in range(1, 9)]
+RULE = Case(id="RUN-RULE", title="The whole run", required="nothing is wrong")
+FRAMES = [
+    Frame(1.0, "sent", json.dumps([2, "id-1", "Reset", {"type": "OnIdle"}]), station="CS", connection=3),
+    Frame(1.5, "received", '[4,"id-1","NotSupported","",{}]', station="CS", connection=3),
+    Frame(2.0, "received", "no JSON", "not JSON"),
+    Frame(2.5, "note", "connection ended"),
+]
+
+
+class Device:
+    """Is stuck in cases until it is restarted, which some can be."""
+
+    def __init__(self, *stuck: int, restarts: bool) -> None:
+        self.stuck, self.restarts = {CASES[n - 1].id for n in stuck}, restarts
+        self.ran: list[str] = []
+        self.restarted = 0
+
+    async def run(self, case: Case) -> Result:
+        self.ran.append(case.id)
+        if case.id in self.stuck and not (self.restarted and self.restarts):
+            return Result(case=case.id, verdict=Verdict.INCONCLUSIVE, found=f"{PRECONDITION}it does not answer")
+        return Result(case=case.id, verdict=Verdict.PASS, found="as required")
+
+    async def reboot(self) -> bool:
+        self.restarted += 1
+        return self.restarts
+
+
+def played(
+    device: Device,
+    reboot: Callable[[], Awaitable[bool]] | None,
+    done: tuple[Result, ...] = (),
+    frames: dict[str, list[Frame]] | None = None,
+) -> tuple[list[Result], Reporter]:
+    reporter = Reporter(
+        [*CASES, RULE],
+        {"device": "X"},
+        json=True,
+        more=lambda case: {"frames": records_of((frames or {}).get(case, ()))},
+    )
+    found = run_cases(
+        device.run, [*CASES, RULE], reporter, done, reboot=reboot, without_device=lambda case: case is RULE
+    )
+    return asyncio.run(found), reporter
+
+
+def records(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_stuck_device_is_restarted_and_its_cases_are_repeated_once(capsys: pytest.CaptureFixture[str]) -> None:
+    device = Device(2, 3, 4, restarts=True)
+    results, reporter = played(device, device.reboot)
+    assert {each.verdict for each in results} == {Verdict.PASS}
+    assert [name[-2:] for name in device.ran] == [
+        "01",
+        "02",
+        "03",
+        "04",
+        "02",
+        "03",
+        "04",
+        *["05", "06", "07", "08"],
+        "LE",
+    ]
+    assert (device.restarted, ending(results, [*CASES, RULE], stuck=reporter.stuck)) == (1, 0)
+    assert records(capsys.readouterr().out)[-1]["not_run"] == []
+
+
+def test_two_cases_in_a_row_are_no_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    device = Device(1, 2, 4, 5, restarts=True)
+    results, _ = played(device, device.reboot)
+    assert len(results) == len(device.ran) == 9
+    assert device.restarted == 0
+    assert capsys.readouterr().out
+
+
+def test_a_device_that_stays_stuck_ends_the_run_and_every_report_says_what_was_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = Device(2, 3, 4, restarts=False)
+    results, reporter = played(device, device.reboot)
+    left = [case.id for case in CASES[4:]]
+    assert device.ran == [*(case.id for case in CASES[:4]), RULE.id]
+    assert ending(results, [*CASES, RULE], stuck=reporter.stuck) == 3
+    assert records(capsys.readouterr().out)[-1]["not_run"] == left
+    tree = ET.fromstring(junit("x", {}, [*CASES, RULE], results))
+    skipped = {each.get("name", "")[:9] for each in tree.iter("testcase") if (s := each.find("skipped")) is not None
+               and s.get("message") == "not run"}  # fmt: skip
+    assert (tree.get("tests"), tree.get("skipped"), skipped) == ("9", "7", set(left))
+    report.write_pages(tmp_path, "station", {}, [*CASES, RULE], results, lambda case, title: None)
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<td class=not>not run</td>") == 4
+    assert all(name in page for name in left)
+
+
+def test_a_resumed_run_has_all_records_with_their_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    played(Device(restarts=False), None, frames={CASES[0].id: FRAMES})
+    first, file = capsys.readouterr().out, tmp_path / "run.jsonl"
+    file.write_text("\n".join(first.splitlines()[:5]))
+    frames = read_frames(file)
+    assert [json.loads(each.text) for each in frames[CASES[0].id][:2]] == [json.loads(each.text) for each in FRAMES[:2]]
+    assert frames[CASES[0].id][2:] == FRAMES[2:]
+    device = Device(restarts=False)
+    played(device, None, tuple(read_results(file)), frames)
+    assert device.ran == [*(case.id for case in CASES[5:]), RULE.id]
+    again = capsys.readouterr().out
+    assert [each.get("case") for each in records(again)] == [each.get("case") for each in records(first)]
+    assert records(again)[0] == records(first)[0]
+
+
+def test_frames_are_json_with_their_message_ids_and_are_there_while_the_run_goes_on(tmp_path: Path) -> None:
+    file = FrameFile(tmp_path / "frames.jsonl")
+    file.append("TC_1", FRAMES)
+    found = records((tmp_path / "frames.jsonl").read_text())
+    assert found[0] == {
+        "case": "TC_1", "at_s": 1.0, "way": "sent", "station": "CS", "connection": 3, "id": "id-1",
+        "frame": [2, "id-1", "Reset", {"type": "OnIdle"}],
+    }  # fmt: skip
+    assert found[1]["id"] == "id-1"
+    assert (found[2]["text"], found[2]["fault"]) == ("no JSON", "not JSON")
+    assert found[3] == {"case": "TC_1", "at_s": 2.5, "way": "note", "text": "connection ended"}
+
+
+def test_cases_can_be_left_out() -> None:
+    assert [case.id for case in chosen(CASES, skip=("SECC-X-0[2-8]*", "X-01"))] == []
+    assert len(chosen(CASES, ("X",), skip=("SECC-X-03",))) == 7

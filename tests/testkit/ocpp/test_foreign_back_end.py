@@ -1,0 +1,151 @@
+"""The lab finds every fault of a back end that is not ours, and none where there is none."""
+
+import asyncio
+from typing import Final
+
+import pytest
+
+from tests.testkit.ocpp.csms_rig import DECLARED
+from tests.testkit.ocpp.foreign import (
+    LATE,
+    BackEnds,
+    Change,
+    Edit,
+    Frame,
+    Payload,
+    answers,
+    as_it_is,
+    asks,
+    dropped,
+    instead,
+    once_more,
+    refused,
+    sets,
+)
+from tests.virtual_time import VirtualLoop
+from v2g.io.runtime.clock import Clock
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
+from v2g_testkit.ocpp.csms_tester import CsmsTester
+from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
+
+
+def of_info(status: str, *when: str) -> Edit:
+    """Say this of tokens of which the back end says one of `when`, or anything."""
+
+    def edit(payload: Payload) -> Payload:
+        info = payload.get("idTokenInfo")
+        if info is None or (when and info["status"] not in when):
+            return payload
+        return payload | {"idTokenInfo": info | {"status": status}}
+
+    return edit
+
+
+def ungrouped(payload: Payload) -> Payload:
+    info = {name: each for name, each in payload.get("idTokenInfo", {}).items() if name != "groupIdToken"}
+    return payload | {"idTokenInfo": info} if info else payload
+
+
+def resets_at_boot(frame: Frame) -> list[Frame | str]:
+    return [frame, [2, f"extra-{frame[1][:20]}", "Reset", {"type": "Immediate"}]]
+
+
+FAULTS: Final[dict[str, Change]] = {
+    "rejects every station": answers("BootNotification", sets(status="Rejected")),
+    "tells the time of two hours ago at boot": answers("BootNotification", sets(currentTime=LATE)),
+    "tells no time at boot": answers("BootNotification", sets(currentTime=None)),
+    "tells no interval at boot": answers("BootNotification", sets(interval=None)),
+    "does not answer at boot": answers("BootNotification", dropped),
+    "has another word for accepted": answers("BootNotification", sets(status="OK")),
+    "tells the time of two hours ago": answers("Heartbeat", sets(currentTime=LATE)),
+    "tells no time": answers("Heartbeat", sets(currentTime=None)),
+    "tells more than the time": answers("Heartbeat", sets(weather="fine")),
+    "does not answer heartbeats": answers("Heartbeat", dropped),
+    "knows every token": answers("Authorize", of_info("Accepted", "Unknown")),
+    "takes blocked tokens": answers("Authorize", of_info("Accepted", "Blocked")),
+    "takes expired tokens": answers("Authorize", of_info("Accepted", "Expired")),
+    "takes no token": answers("Authorize", of_info("Invalid", "Accepted")),
+    "says nothing of tokens": answers("Authorize", sets(idTokenInfo=None)),
+    "has its own word for tokens": answers("Authorize", of_info("Fine")),
+    "tells no groups": answers("Authorize", ungrouped),
+    "does not authorize": answers("Authorize", dropped),
+    "fails to authorize": instead(3, "Authorize", refused),
+    "says nothing of the token of an event": answers("TransactionEvent", sets(idTokenInfo=None)),
+    "knows every token of an event": answers("TransactionEvent", of_info("Accepted", "Unknown")),
+    "takes no token of an event": answers("TransactionEvent", of_info("Invalid", "Accepted")),
+    "says more of events": answers("TransactionEvent", sets(thanks=True)),
+    "does not answer events": answers("TransactionEvent", dropped),
+    "fails at events": instead(3, "TransactionEvent", refused),
+    "fails at states": instead(3, "StatusNotification", refused),
+    "does not answer states": answers("StatusNotification", dropped),
+    "answers states twice": instead(3, "StatusNotification", once_more),
+    "answers with another id": instead(3, "StatusNotification", lambda frame: [[3, "another", frame[2]]]),
+    "answers with a list": instead(3, "StatusNotification", lambda frame: [[3, frame[1], []]]),
+    "answers without JSON": instead(3, "StatusNotification", lambda _: ["OK"]),
+    "has a message type of its own": instead(3, "StatusNotification", lambda frame: [[7, frame[1], {}]]),
+    "has an error code of its own": instead(3, "StatusNotification", lambda frame: [[4, frame[1], "Oops", "", {}]]),
+    "reads another variable": asks("GetVariables", lambda p: {"getVariableData": [
+        {"component": {"name": "ClockCtrlr"}, "variable": {"name": "DateTime"}}]}),
+    "reads nothing": asks("GetVariables", dropped),
+    "writes another value": asks("SetVariables", lambda p: {"setVariableData": [
+        {**each, "attributeValue": "4711"} for each in p["setVariableData"]]}),
+    "asks for another report": asks("GetBaseReport", lambda p: p | {
+        "reportBase": "FullInventory" if p["reportBase"] != "FullInventory" else "SummaryInventory"}),
+    "resets in the other way": asks("Reset", lambda p: p | {
+        "type": "Immediate" if p["type"] == "OnIdle" else "OnIdle"}),
+    "resets nothing": asks("Reset", dropped),
+    "makes the opposite available": asks("ChangeAvailability", lambda p: p | {
+        "operationalStatus": "Operative" if p["operationalStatus"] == "Inoperative" else "Inoperative"}),
+    "starts without a token": asks("RequestStartTransaction", sets(idToken=None)),
+    "stops another transaction": asks("RequestStopTransaction", sets(transactionId="another")),
+    "triggers another message": asks("TriggerMessage", sets(requestedMessage="LogStatusNotification")),
+    "unlocks another connector": asks("UnlockConnector", lambda p: p | {"connectorId": p["connectorId"] + 1}),
+    "uses one message id": instead(2, "", lambda frame: [[2, "1", *frame[2:]]]),
+    "has ids that are too long": instead(2, "", lambda frame: [[2, frame[1] + "-", *frame[2:]]]),
+    "asks twice at a time": instead(2, "GetVariables", lambda frame: [frame, [2, f"x{frame[1][1:]}", *frame[2:]]]),
+    "resets every station that boots": instead(3, "BootNotification", resets_at_boot),
+}  # fmt: skip
+
+LACKS: Final = ("TC_B_08_CSMS", "V2G-C-03-CSMS")
+"""What this back end does wrong: it forgets how many variables a station takes at once, and who a master pass is."""
+CASES: Final = [
+    case
+    for case in CSMS_CASES
+    if case.group in "BCEFG" and "2.0.1" in case.versions and case.id not in LACKS and "Core" in case.profiles
+]
+
+
+def results_of(change: Change, *, until_fail: bool) -> list[Result]:
+    """Return the results of the lab with a back end whose frames are changed."""
+    found: list[Result] = []
+
+    async def run() -> None:
+        clock = Clock()
+        network = BackEnds(DECLARED, change, clock.utc_ms)
+        judge = RunJudge("csms", {})
+        tester = JudgedTester(CsmsTester(DECLARED, network, network, clock, version="2.0.1"), judge)
+        for case in [*CASES, *judge.rules]:
+            found.append(await tester.run(case))
+            if until_fail and found[-1].verdict is Verdict.FAIL:
+                break
+        for each in network.running:
+            each.cancel()
+        await asyncio.gather(*network.running, return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
+    return found
+
+
+def test_a_back_end_of_the_package_passes() -> None:
+    found = results_of(as_it_is, until_fail=False)
+    wrong = [each for each in found if each.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
+    assert not wrong
+    assert sum(each.verdict is Verdict.PASS for each in found) >= 60
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_of_a_back_end_is_found(name: str) -> None:
+    found = results_of(FAULTS[name], until_fail=True)
+    assert found[-1].verdict is Verdict.FAIL

@@ -1,0 +1,68 @@
+"""Frames of OCPP as records: in a file that grows while a run goes on, and in the records of `--json`."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import ConfigError, StoreError
+from v2g_testkit.ocpp.connection import Frame, decoded
+
+
+def records_of(frames: Iterable[Frame]) -> list[dict[str, Any]]:
+    """Return frames as records: `frame` is the JSON of a frame, else `text` has what it is."""
+    return [_record(each) for each in frames]
+
+
+def _record(frame: Frame) -> dict[str, Any]:
+    record = {name: value for name, value in msgspec.to_builtins(frame).items() if value not in ("", 0)}
+    content = decoded(frame.text)
+    if frame.way == "note" or not isinstance(content, list):
+        return record
+    del record["text"]
+    identifier = {"id": content[1]} if len(content) > 1 and isinstance(content[1], str) else {}
+    return record | identifier | {"frame": content}
+
+
+def _frame(record: Mapping[str, Any]) -> Frame:
+    text = record["text"] if "text" in record else json.dumps(record["frame"])
+    return typed_json.convert({"at_s": 0.0, **record, "text": text}, Frame)
+
+
+def read_frames(file: Path) -> dict[str, list[Frame]]:
+    """Return the frames in the records of an earlier run (`--json`), by case. Raises ConfigError."""
+    found: dict[str, list[Frame]] = {}
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            record: Any = typed_json.decode(line, Any) if line.strip() else {}
+            if isinstance(record, dict) and "case" in record and record.get("frames"):
+                found[record["case"]] = [_frame(each) for each in record["frames"]]
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: {error}", hint="records of a run with --json, a line each") from None
+    return found
+
+
+class FrameFile:
+    """Appends the frames of cases to a file, a JSON object a line, with `case`; without a path it does nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Begin the file anew. Raises StoreError."""
+        self._path = path
+        self._write("w", "")
+
+    def append(self, case: str, frames: Iterable[Frame]) -> None:
+        """Append the frames of a case. Raises StoreError."""
+        self._write("a", "".join(f"{json.dumps({'case': case, **each})}\n" for each in records_of(frames)))
+
+    def _write(self, mode: str, text: str) -> None:
+        if self._path is None:
+            return
+        try:
+            with self._path.open(mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            hint = "choose a file that this user may write"
+            raise StoreError(f"{self._path}: {error.strerror}", hint=hint) from None
