@@ -23,6 +23,7 @@ from secc.status import ChargerStatus
 from v2g.config import Table
 from v2g.pki.reference import KeyReference
 from v2g_gateway.config import GatewayConfig
+from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Declaration
 
 PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {
@@ -54,8 +55,8 @@ _SIDE_TABLES: Final = {"card_reader": "card_readers", "display": "display"}
 
 
 def declaration(kind: str) -> str:
-    """Return the keys of the declaration of a device under test: `station` or `csms`."""
-    return _sections({"station": Declaration, "csms": CsmsDeclaration}[kind])
+    """Return the keys of the declaration of a device under test: `secc`, `station` or `csms`."""
+    return _sections({"secc": ChargerDeclaration, "station": Declaration, "csms": CsmsDeclaration}[kind])
 
 
 def status() -> str:

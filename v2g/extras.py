@@ -17,7 +17,6 @@ EXTRAS: Final[Mapping[str, str]] = {
     "litestar": "csms",
     "numpy": "planning",
     "ocpp": "testkit",
-    "prometheus_client": "csms",
     "psycopg": "postgres",
     "pyarrow": "parquet",
     "redis": "postgres",

@@ -18,11 +18,14 @@ def check_config(program: str, path: Path) -> NoReturn:
     """
     from v2g.io.runtime.program import read_config
 
-    found = import_module(f"{program}.config").check_config(read_config(path), name=str(path))
+    module, text = import_module(f"{program}.config"), read_config(path)
+    found = module.check_config(text, name=str(path))
     for each in found:
         say(str(each))
         if each.hint:
             say(f"     {each.hint}")
     if not found:
         say(f"{path}: no errors")
+        for each in getattr(module, "stored_plain", lambda *_args, **_names: ())(text, name=str(path)):
+            say(f"     plain on the disk: {each}")
     raise typer.Exit(2 if found else 0)

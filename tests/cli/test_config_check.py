@@ -105,12 +105,12 @@ def test_files_are_looked_at(pki: PkiTree, tmp_path: Path) -> None:
     path = written(tmp_path, good.replace("v2g/root.pem", "v2g/none.pem").replace("meter/chain.pem", "meter/none.pem"))
     code, output, _errors = run("secc", "--config", str(path), "--check-config")
     assert code == 2
-    assert "none.pem is not a file" in told(output)[5]
+    assert "none.pem: No such file" in told(output)[5]
     assert "none.pem" in told(output)[7]
     path = written(tmp_path, good.replace("v2g/root.pem", f"v2g/{'a' * 5000}.pem"))
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")
-    assert "aaa.pem is not a file" in told(output)[5]
+    assert "aaa.pem: File name too long" in told(output)[5]
 
 
 @pytest.mark.parametrize("program", ["secc", "evcc", "csms"])

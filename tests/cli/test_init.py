@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import re
 import socket
 import stat
 import subprocess
@@ -51,6 +52,28 @@ def test_back_end_charger_and_vehicle_share_certificates(v2g: Run, tmp_path: Pat
     keys = list((tmp_path / "csms").rglob("*.key"))
     assert keys
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "broken", "why"),
+    [
+        ("csms/csms.toml", "api.key", "csms/pki/csms/server/leaf.key", "is no key of"),
+        ("a/secc.toml", "tls.key", "csms/pki/secc/leaf.key", "Could not deserialize|Unable to load"),
+        ("a/secc.toml", "station.tls.ca", "csms/pki/csms/root.pem", "no certificate"),
+        ("b/evcc.toml", "contract.key", "csms/pki/contract/leaf.key", "Could not deserialize|Unable to load"),
+    ],
+)
+def test_what_a_file_should_hold_is_checked(
+    v2g: Run, tmp_path: Path, file: str, key: str, broken: str, why: str
+) -> None:
+    assert v2g("csms", "init", str(tmp_path / "csms")).code == 0
+    pki = ("--pki", str(tmp_path / "csms/pki"))
+    assert v2g("secc", "init", str(tmp_path / "a"), *pki, "--csms", "wss://localhost:9443/ocpp").code == 0
+    assert v2g("evcc", "init", str(tmp_path / "b"), *pki, "--medium", str(tmp_path / "a/medium")).code == 0
+    (tmp_path / broken).write_text("something else")
+    path = tmp_path / file
+    found = [str(each) for each in CHECKS[path.name](read_config(path), name=str(path))]
+    assert any(re.match(rf"{path}:\d+: {key}: .*{broken}.*({why})", each) for each in found), found
 
 
 @pytest.mark.requirement("R1", "R15")
