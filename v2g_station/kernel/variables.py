@@ -288,6 +288,7 @@ Enabled[Tariff] boolean rw true - - -
 Enabled[Cost] boolean rw true - - -
 TariffFallbackMessage string rw - - ..255 -
 TotalCostFallbackMessage string rw - - ..255 -
+OfflineTariffFallbackMessage string rw - - ..255 21
 Enabled[RunningCost] boolean rw true - - 21
 TariffFallbackMessage[<language>] string r - - - 21,o
 TotalCostFallbackMessage[<language>] string r - - - 21,o

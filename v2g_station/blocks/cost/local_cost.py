@@ -273,22 +273,18 @@ class LocalCosts:
         self._k.after(f"cost.report.{name}", max(0.0, rest) + _SLACK_S, lambda: self._report(evse, name))
 
     def _poll(self, evse: Evse, name: str) -> None:
-        found = self._all.get(name)
-        if found is not None:
-            self._advance(evse, found, self._poll_cost(evse))
-            self._show(evse, found)
-            self._plan(evse, name)
+        found = self._all[name]
+        self._advance(evse, found, self._poll_cost(evse))
+        self._show(evse, found)
+        self._plan(evse, name)
 
     def _report(self, evse: Evse, name: str) -> None:
         """Send an event for the cost alone (I12.FR.03), if the recipient supports it."""
-        found = self._all.get(name)
-        if found is None:
-            return
         wanted = self._tariffs.enabled and self._k.model.flag("TariffCostCtrlr.Enabled[RunningCost]")
         if wanted and self._k.online and self._k.version != "2.0.1":
             self._sessions.update(evse, "RunningCost")
         else:
-            found.reported_at = self._k.now
+            self._all[name].reported_at = self._k.now
             self._plan(evse, name)
 
     def _poll_cost(self, evse: Evse) -> MeterSample | None:

@@ -9,10 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.certification.station.bench import START_MS, Bench, Payload
-from tests.certification.station.test_block_i_tariffs import begin, end, station, tariff
+from tests.certification.station.bench import START_MS, Bench, Payload, Refused, at
+from tests.certification.station.test_block_i_tariffs import (
+    INTERVAL,
+    LOOKS,
+    RUNNING,
+    begin,
+    change,
+    end,
+    many,
+    priced,
+    station,
+    tariff,
+    total,
+)
+from tests.certification.station.test_block_k import transaction
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
-from v2g_station.blocks.cost.local_cost import ShowCost
+from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
+from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Keep, Send
@@ -261,3 +275,192 @@ def test_no_cost_is_told_that_is_not_kept_first() -> None:
         if sent and "outbox" in kept:
             assert "costs" in kept
     assert any(isinstance(each, Keep) and each.collection == "costs" for actions in batches for each in actions)
+
+
+# -- what else is priced, shown and reported
+
+
+def shown(found: Bench) -> list[tuple[float | None, bool]]:
+    return [(each.total, each.final) for each in found.commands if isinstance(each, ShowCost)]
+
+
+def test_prices_of_a_transaction_that_is_gone_are_forgotten() -> None:
+    begun = station(tariff())
+    begin(begun)
+    other = station(tariff())
+    other.saved |= {name: dict(begun.saved[name]) for name in ("terms", "costs")}
+    other.power_loss()
+    assert not other.saved["terms"]
+    assert not other.saved["costs"]
+
+
+def test_the_cost_so_far_is_known_while_it_is_worked_out() -> None:
+    found = station(tariff())
+    (costs, evse) = found.station.local_costs, found.station.evses[1]
+    assert costs.cost(evse) is None
+    begin(found)
+    found.meter_mwh[1] += 2_000_000
+    assert costs.cost(evse) == 1.2, "with taxes, by the meter of now"
+    assert costs.cost(found.station.evses[2]) is None
+    found.set("TariffCostCtrlr", "Enabled", "false", instance="Cost")
+    assert costs.cost(evse) is None
+    free = station()
+    begin(free)
+    assert free.station.local_costs.cost(free.station.evses[1]) is None
+    blind = station(tariff())
+    blind.metered = False
+    begin(blind)
+    assert blind.station.local_costs.cost(blind.station.evses[1]) is None
+
+
+def test_listeners_receive_each_cost_that_is_shown() -> None:
+    found = station(tariff(), variables={LOOKS: "60"})
+    received: list[tuple[int, float]] = []
+    found.station.local_costs.on_cost.append(lambda evse, total: received.append((evse.number, total)))
+    begin(found)
+    found.meter_mwh[1] += 1_000_000
+    found.wait(60)
+    found.wait(60)  # nothing has changed
+    end(found)
+    assert received == [(1, 0.6), (1, 0.6)]
+    assert shown(found) == [(0.6, False), (0.6, True)]
+
+
+@pytest.mark.parametrize(("interval", "polls"), [("60", [60, 120]), ("0", [5, 10])])
+def test_the_meter_is_polled_at_the_interval_of_tariffs(interval: str, polls: list[int]) -> None:
+    found = station(tariff(), variables={LOOKS: interval, "SampledDataCtrlr.TxUpdatedInterval": "0"})
+    begin(found)
+    begun = found.now
+    times = []
+    for _ in range(130):
+        found.meter_mwh[1] += 100_000
+        before = len(shown(found))
+        found.wait(1)
+        if len(shown(found)) > before:
+            times.append(round(found.now - begun))
+    assert times[:2] == polls
+
+
+def test_an_event_for_the_cost_alone_comes_when_no_other_carries_it() -> None:
+    variables = {RUNNING: "true", INTERVAL: "100", LOOKS: "60", "SampledDataCtrlr.TxUpdatedInterval": "0"}
+    found = station(tariff(), variables=variables)
+    begin(found)
+    found.clear()
+    found.wait(99)
+    found.nothing("TransactionEvent")
+    found.wait(1.2)
+    assert "costDetails" in found.expect("TransactionEvent", triggerReason="RunningCost")
+    found.wait(50)
+    found.flow("SuspendedEV")
+    event = found.expect("TransactionEvent", triggerReason="ChargingStateChanged")
+    assert "costDetails" not in event, "not due yet"
+    found.wait(51)
+    found.expect("TransactionEvent", triggerReason="RunningCost")
+    found.wait(100.5)
+    found.expect("TransactionEvent", triggerReason="RunningCost")
+    found.set("TariffCostCtrlr", "Enabled", "false", instance="RunningCost")
+    found.clear()
+    found.wait(300)
+    found.nothing("TransactionEvent")
+    found.set("TariffCostCtrlr", "Enabled", "true", instance="RunningCost")
+    found.set("TariffCostCtrlr", "Enabled", "false", instance="Cost")
+    found.wait(300)
+    found.nothing("TransactionEvent")
+    assert "costDetails" not in end(found)
+
+
+def test_only_the_first_event_after_the_start_and_a_change_name_the_tariff() -> None:
+    found = station(tariff())
+    assert begin(found)["transactionInfo"]["tariffId"] == "T1"
+    for event in found.all("TransactionEvent")[1:]:
+        assert "tariffId" not in event["transactionInfo"]
+    assert change(found, tariff("T2"))["status"] == "Accepted"
+    changed = found.expect("TransactionEvent", triggerReason="TariffChanged")
+    assert changed["transactionInfo"]["tariffId"] == "T2"
+    found.flow("SuspendedEV")
+    assert "tariffId" not in found.all("TransactionEvent")[-1]["transactionInfo"]
+
+
+def test_a_transaction_that_only_ends_here_is_not_priced() -> None:
+    """Without an authorization there is nobody to pay."""
+    found = station(tariff(), start="EVConnected")
+    found.plug()
+    found.unplug()
+    event = found.expect("TransactionEvent", eventType="Ended")
+    assert "costDetails" not in event
+    assert "tariffId" not in event["transactionInfo"]
+
+
+def test_a_change_is_for_who_works_costs_out_and_for_a_transaction_that_still_runs() -> None:
+    found = station(tariff())
+    begin(found)
+    name = transaction(found)
+    found.set("TariffCostCtrlr", "Enabled", "false", instance="Cost")
+    with pytest.raises(Refused) as refused:
+        change(found, tariff("T2"))
+    assert refused.value.code == "NotSupported"
+    found.set("TariffCostCtrlr", "Enabled", "true", instance="Cost")
+    refusals = {
+        "TooManyElements": many(51), "NoCurrencyChange": tariff("T2", currency="USD"),
+        "ConditionNotSupported": priced((0.1, {"minPower": -1000})), "Rejected": priced((0.1, {"startTimeOfDay": "8"})),
+    }  # fmt: skip
+    for status, wanted in refusals.items():
+        answer = change(found, wanted)
+        assert answer["status"] == status
+        assert ("statusInfo" in answer) is (status in ("ConditionNotSupported", "Rejected"))
+    assert change(found, many(51), "gone")["status"] == "TooManyElements"
+    assert change(found, priced((0.1, {"startTimeOfDay": "8"})), "gone")["status"] == "TxNotFound"
+    assert change(found, tariff("T2", validFrom=at(START_MS + 86_400_000)), name)["status"] == "Accepted"
+    assert found.expect("TransactionEvent", triggerReason="TariffChanged")["transactionInfo"]["tariffId"] == "T2"
+
+
+def test_who_changes_a_transaction_without_a_tariff_names_its_payer() -> None:
+    found = station(start="EVConnected")
+    found.plug()
+    name = str(found.expect("TransactionEvent", eventType="Started")["transactionInfo"]["transactionId"])
+    assert change(found, tariff("T2"), name)["status"] == "Accepted"
+    found.meter_mwh[1] += 1_000_000
+    found.present()
+    assert total(end(found)) == (0.5, 0.6)
+
+
+def test_a_tariff_that_is_refused_where_nobody_is_authorized_changes_nothing() -> None:
+    found = station(tariff(), start="EVConnected")
+    found.plug()
+    found.clear()
+    found.fact(TariffRefused(evse_id=1))
+    found.nothing("TransactionEvent")
+    found.present()
+    assert found.expect("TransactionEvent", triggerReason="Authorized")["transactionInfo"]["tariffId"] == "T1"
+
+
+def test_the_tariff_is_shown_in_the_driver_s_language() -> None:
+    texts = [{"format": "UTF8", "content": each, "language": each} for each in ("en", "de")]
+    found = station(tariff(description=texts))
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted", "language1": "de"}}
+    begin(found)
+    assert [each.text for each in found.commands if isinstance(each, ShowTariff) and each.evse_id == 1][-1] == "de"
+    change(found, tariff("T2", description=texts))
+    last = [each for each in found.commands if isinstance(each, ShowTariff)][-1]
+    assert (last.evse_id, last.tariff_id, last.text) == (1, "T2", "de")
+
+
+def test_energy_of_an_evse_that_two_transactions_share_is_not_polled_for_either() -> None:
+    charger = Charger()
+    charger.bench.set("SampledDataCtrlr", "TxUpdatedInterval", "0")
+    charger.bench.set("TariffCostCtrlr", "Enabled", "false", instance="RunningCost")
+    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
+    charger.start(0)
+    second = TransactionRecord(
+        transaction_id="tx-2", reference="second", evse_id=1, connector_id=1, started_ms=charger.bench.utc_ms,
+        id_token="DEV2GC00000002", id_token_type="eMAID",
+    )  # fmt: skip
+    sample = charger.sample(0)
+    charger.lead(lambda sessions: sessions.begin(second, trigger="Authorized", sample=sample))
+    charger.sample(4000)
+    charger.bench.wait(600)
+    assert [total for total, _ in shown(charger.bench) if total] == []
+    sample = charger.sample(6000)
+    charger.lead(lambda s: s.finish("second", trigger="StopAuthorized", reason="Local", sample=sample))
+    ended = charger.bench.expect("TransactionEvent", eventType="Ended")
+    assert ended["costDetails"]["totalCost"]["total"]["exclTax"] == 3.0
