@@ -8,7 +8,7 @@ import pytest
 from tests.mutants.operators import mutants
 from tests.mutants.targets import EQUIVALENT, TARGETS
 
-SOURCE = '''
+SOURCE = r'''
 """About it."""
 MOST = 3
 
@@ -22,6 +22,8 @@ class Lock:
         """Whether it is."""
         return not self.shut and self.at < MOST
 
+FORM = r"\d{8}"
+
 def pick(a: int, b: int = 2) -> int:
     if a:
         print("a word for people")
@@ -31,6 +33,7 @@ def pick(a: int, b: int = 2) -> int:
 CHANGES = {
     "module: 3 -> 4",
     "module: 3 -> 0",
+    r"module: '\\d{8}' -> '\\d{8}!'",
     "Lock: 'shut' -> 'shut?'",
     "Lock.free: return not self.shut and self.at < MOST -> return None",
     "Lock.free: not self.shut and self.at < MOST -> not self.shut or self.at < MOST",

@@ -14,6 +14,7 @@ import inspect
 import os
 import resource
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -147,11 +148,13 @@ class Session:
 
         _forget(sys.modules[self._target.module])
         began = time.process_time()
+        threading.settrace(trace)  # of those that the test starts, such as a store's
         sys.settrace(trace)
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=between)
         finally:
             sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
         self.took[item.nodeid] = time.process_time() - began
 
     def _try(self, mutant: Mutant, items: list[pytest.Item], module: ModuleType, between: Any) -> None:
@@ -170,7 +173,7 @@ class Session:
                     return KILLED
             return SURVIVED
 
-        self._pool.add(mutant, job, cpu_s=10 + 5 * sum(self.took[each.nodeid] for each in chosen))
+        self._pool.add(mutant, job, cpu_s=2 + 5 * sum(self.took[each.nodeid] for each in chosen))
 
 
 class _Between:
@@ -206,7 +209,14 @@ def _swap(module: ModuleType, mutant: Mutant) -> None:
     found = vars(owner)[name]
     while not isinstance(found, FunctionType):
         found = found.fget if isinstance(found, property) else inspect.unwrap(getattr(found, "__func__", found))
-    found.__code__ = code
+    if code.co_freevars == found.__code__.co_freevars:
+        found.__code__ = code
+    else:  # without its only `super()`
+        free = dict(zip(found.__code__.co_freevars, found.__closure__ or (), strict=True))
+        closure = tuple(free[each] for each in code.co_freevars)
+        other = FunctionType(code, vars(module), name, found.__defaults__, closure)
+        other.__kwdefaults__ = found.__kwdefaults__
+        setattr(owner, name, other)
     _forget(module)
 
 

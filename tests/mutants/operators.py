@@ -30,6 +30,9 @@ _ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
     ast.BitOr: ast.BitAnd,
     ast.BitAnd: ast.BitOr,
 }
+_QUANTIFIERS: Final = ("}", "*", "+", "?")
+"""Ends of regular expressions that a question mark would only make lazy."""
+
 _NAMES: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -191,4 +194,4 @@ def _changed(node: ast.expr) -> Iterator[ast.expr]:
             if value:
                 yield ast.Constant(0)
         case ast.Constant(str() as value) if " " not in value:  # what has blanks is for people
-            yield ast.Constant(value + "?")
+            yield ast.Constant(value + ("!" if value.endswith(_QUANTIFIERS) else "?"))

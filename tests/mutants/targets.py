@@ -34,6 +34,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "guard": Target("secc/session/guard.py", ("tests/secc/session/test_guard.py",)),
     "calibration": Target("secc/hardware/calibration.py", ("tests/secc/hardware/test_calibration.py",)),
+    "safety_channel": Target(
+        "secc/hardware/safety.py",
+        tuple(f"tests/secc/hardware/test_safety{each}.py" for each in ("", "_inputs", "_parts")),
+    ),
+    "ac": Target("secc/hardware/ac.py", ("tests/secc/hardware/test_ac_limits.py",)),
+    "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
     "agreement": Target("v2g/safety/agreement.py", ("tests/safety/test_agreement.py",)),
@@ -106,6 +112,14 @@ TARGETS: Final[Mapping[str, Target]] = {
     "own_profiles": Target(
         "csms/domain/charging/own_profiles.py", ("tests/csms/domain/charging/test_own_profiles.py",)
     ),
+    "site_state": Target("csms/services/charging/site_state.py", ("tests/csms/services/charging/test_site_state.py",)),
+    "vehicle_prices": Target(
+        "csms/services/charging/vehicle_prices.py", ("tests/csms/services/charging/test_vehicle_prices.py",)
+    ),
+    "der": Target("csms/services/charging/der.py", ("tests/certification/csms/test_block_r.py",)),
+    "qr_payment": Target("csms/domain/billing/qr_payment.py", ("tests/csms/domain/billing/test_qr_payment.py",)),
+    "usage": Target("csms/domain/billing/usage.py", ("tests/csms/domain/billing/test_usage.py",)),
+    "vat": Target("csms/domain/billing/vat.py", ("tests/csms/domain/billing/test_vat.py",)),
     "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(
@@ -168,6 +182,7 @@ _LOOKS = "so often the clock is looked at; a second more or less is promised to 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
 _VERIFIED = "names a journal in which nothing wrong is left to be found"
+_GLANCE = "a look more or less in a second"
 _STARTED = "a journal begins with the registers of its start"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -232,6 +247,18 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Use: 'held' -> 'held?'": _WORD,
         "Use: 'opening' -> 'opening?'": _WORD,
     },
+    "safety_channel": {
+        "module: 'Said' -> 'Said?'": _NAMED,
+        "module: 'Part' -> 'Part?'": _NAMED,
+        "SafetyChannel.__init__: False -> True #3": "the first comparison shows no excess yet, and clears it",
+        "_Primary.__init__: 0 -> 1": "before the first command nothing is lowered to a power",
+    },
+    "maintenance": {
+        "Maintenance.report: 0 -> 1": "the time of a reading is not reported",
+        "Maintenance._until: loop.time() - began > MOVE_S -> loop.time() - began >= MOVE_S": _GLANCE,
+        "Maintenance._hold: asyncio.get_running_loop().time() < end -> "
+        "asyncio.get_running_loop().time() <= end": _GLANCE,
+    },
     "driver_guard": {"module: 'Part' -> 'Part?'": _NAMED},
     "watch": {
         "Watch.__init__: 1 -> 2": "no battery's own time is negative",
@@ -242,7 +269,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Watch._power: 1 -> 2": "thousandths of a volt, of what is measured in tenths",
     },
     "sysfs": {
-        "PwmOutput.__init__: time.monotonic() < end -> time.monotonic() <= end": "a look more or less in a second",
+        "PwmOutput.__init__: time.monotonic() < end -> time.monotonic() <= end": _GLANCE,
         "AdcInput.__init__: os.O_RDONLY | os.O_CLOEXEC -> os.O_RDONLY & os.O_CLOEXEC": "Python closes it anyway",
         "AdcInput.read_mv: 32 -> 33": "no converter has 32 digits",
         "_constant: '0123456789' -> '0123456789?'": "no channel has a question mark",
@@ -384,6 +411,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "priced": {"priced_from_now: 0 -> 1": _REPLACED, "priced_from_now: 0 -> 1 #2": _REPLACED},
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
+    "vehicle_prices": {
+        "with_prices: form == 'nothing' or profile.transaction_id is None -> form == 'nothing'": _SHORTER,
+        "_look: transaction is None or needs is None -> needs is None": "needs are kept with their transaction",
+    },
     "constraints": {
         "_is_host_below: '.' -> '.?'": _HOSTS,
         "_is_host_below: '.' -> '.?' #2": _HOSTS,
