@@ -430,6 +430,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "code-uses": response_codes.uses_table,
     "configuration": configuration.program,
     "conformance": conformance.table,
+    "conformance-faults": conformance.faults,
     "conformance-left": conformance.left,
     "conformance-published": conformance.published,
     "conformance-older": conformance.older,

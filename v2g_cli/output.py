@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -20,6 +20,9 @@ from rich.table import Table
 
 from v2g.errors import ConfigError
 from v2g.text import printable
+
+if TYPE_CHECKING:
+    from v2g.energy.grid_signal import TypedTariff
 
 _encode = msgspec.json.Encoder().encode
 
@@ -112,6 +115,23 @@ def read_text(path: Path) -> str:
         return read_file(path).decode()
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
+
+
+def read_tariff(path: Path) -> "TypedTariff":
+    """Return the tariff in a file, and say so if it has prices as integers. Raises ConfigError."""
+    from v2g.config import parse_config
+    from v2g.energy.grid_signal import TypedTariff
+    from v2g.units import decimals_of
+
+    found = parse_config(read_text(path), TypedTariff, name=str(path))
+    if found.integer_price is not None:
+        shown = decimals_of(found.integer_price)
+        say(
+            f'{path}: {found.integer_price} is read as millionths per kWh; write "{shown}" instead, also for all other '
+            "prices that are integers",
+            err=True,
+        )
+    return found
 
 
 def open_new(path: Path, *, hint: str) -> int:
