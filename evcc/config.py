@@ -413,6 +413,13 @@ def load_config(text: str, *, name: str) -> EvccConfig:
     return parse_config(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))
 
 
+def stored_plain(text: str, *, name: str) -> list[str]:
+    """Return what is not sealed on the disk by a valid configuration."""
+    config = load_config(text, name=name)
+    stored = config.checkpoints is not None or config.pause is not None
+    return ["checkpoints and paused sessions (journal_keys)"] if stored and not config.journal_keys else []
+
+
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files in it."""
     found = faults(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))

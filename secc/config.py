@@ -317,6 +317,12 @@ def load_config(text: str, *, name: str) -> ProgramConfig:
     return parse_config(text, ProgramConfig, name=name, look=look)
 
 
+def stored_plain(text: str, *, name: str) -> list[str]:
+    """Return what is not sealed on the disk by a valid configuration."""
+    config = load_config(text, name=name)
+    return [] if config.journal_keys else [f"journals and settlements in {config.data_dir} (journal_keys)"]
+
+
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files in it."""
     found = faults(text, ProgramConfig, name=name, look=look)

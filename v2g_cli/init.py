@@ -78,6 +78,7 @@ ca = {ca}
 _SECC: Final = """\
 # A charger: v2g secc --config {file}. All keys: docs/reference/configuration.md.
 data_dir = {data}
+journal_keys = {journal_keys}             # seals what data_dir holds: keep a copy elsewhere
 
 [charger]
 evse_id = {evse_id}
@@ -246,8 +247,10 @@ def secc_init(
     Examples: `v2g secc init my-charger --csms ""`,
     `v2g secc init /etc/v2g-engine --pki pki --csms wss://csms.example.org:9443/ocpp --interface eth1 --owner v2g-secc`
     """
+    from v2g.io.storage.record_keys import RecordKeys
+
     made = _Files(folder, owner)
-    config, token = made.new("secc.toml"), made.new("status.token")
+    config, token, keys = made.new("secc.toml"), made.new("status.token"), made.new("journal.keys")
     status_port = status_port or _free_port(folder)
     url = _asked("URL of the back end (wss://HOST:9443/ocpp), or nothing", "") if csms is None else csms
     kind = kind or _asked("Current: dc or ac", "dc")
@@ -265,6 +268,7 @@ def secc_init(
     written = _SECC.format(
         file=config,
         data=_text(data_dir),
+        journal_keys=_text(keys.name),
         evse_id=_text(evse_id),
         editions=", ".join(map(_text, editions)),
         services="" if kind == "dc" else "services = [5, 1]                       # AC_BPT, AC\n",
@@ -299,8 +303,11 @@ def secc_init(
         )
     made.write(config, written)
     made.write(token, secrets.token_urlsafe(32) + "\n")
+    RecordKeys.rotate(keys)
+    made.own(keys)
     made.hand_over()
     say(f"{config}: the charger; {token}: the password of its status page, http://127.0.0.1:{status_port}/")
+    say(f"{keys}: seals journals and settlements (--keys of v2g settle); keep a copy elsewhere")
     say(f"check it: v2g secc --config {config} --check-config")
     say(f"start it: v2g secc --config {config} --live")
 
@@ -389,7 +396,11 @@ class _Files:
         self._folder.mkdir(parents=True, exist_ok=True)
         save_secret(path, text.encode())
         if owned:
-            self._written.append(path)
+            self.own(path)
+
+    def own(self, path: Path) -> None:
+        """Count a file among those that the program's user gets."""
+        self._written.append(path)
 
     def folder_for(self, data: Path | None, program: str) -> Path:
         """Return the folder of a program's data, absolute or relative to its configuration."""

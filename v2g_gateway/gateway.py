@@ -20,6 +20,7 @@ from v2g.errors import ConfigError, StoreError, TransportError, V2GError
 from v2g.hardware.power_modules.can_errors import BusHealth, CanFault
 from v2g.io.can import CanPort
 from v2g.io.can_link import complaints, read_link
+from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Backoff, Supervisor, child
@@ -27,7 +28,7 @@ from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.renewal import POLL_S
 from v2g.observe import Observe, Scalar
-from v2g.pki.keys import read_secret, save_secret
+from v2g.pki.keys import save_secret
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
 from v2g.telemetry.columns import encode_compact
@@ -94,7 +95,7 @@ def place_key(path: Path) -> bytes:
     try:
         if not path.exists():
             save_secret(path, f"{secrets.token_hex(32)}\n".encode())
-        return bytes.fromhex(read_secret(path).decode("ascii"))
+        return bytes.fromhex(read_wrapped(path).decode("ascii"))
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint="is the folder writable, and the disk not full?") from None
     except ValueError:

@@ -2,8 +2,9 @@
 TimescaleDB.
 
 One table `telemetry` has a row for each record and a column for each signal. Views `telemetry_1m` and `telemetry_15m`
-have number, minimum, maximum, mean and last value by vehicle and interval. With TimescaleDB the table is a hypertable
-and the views are continuous aggregates, with the same columns.
+have number, minimum, maximum and last value by vehicle and interval; no mean, since one of records is not one over time:
+a value is recorded when it changes. With TimescaleDB the table is a hypertable and the views are continuous aggregates,
+with the same columns.
 """
 
 from collections.abc import Sequence
@@ -157,7 +158,7 @@ def view(name: str, width_s: int, dialect: str, *, timescale: bool, replace: boo
     parts = []
     for column in VALUES.values():
         parts += [f"count({column}) AS {column}_number"]
-        parts += [f"{short}({column}) AS {column}_{short}" for short in ("min", "max", "avg")]
+        parts += [f"{short}({column}) AS {column}_{short}" for short in ("min", "max")]
         parts += [f"{last.format(column=column)} AS {column}_last"]
     query = f"SELECT {bucket} AS bucket, ev, {', '.join(parts)} FROM telemetry t GROUP BY 1, 2"  # noqa: S608 - ours
     if timescale:

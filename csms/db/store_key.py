@@ -1,4 +1,4 @@
-"""The key that seals secrets in the database: a file, the same for every node."""
+"""The key that seals secrets in the database: a file, the same for every node, which a key in a token may wrap."""
 
 import hmac
 import secrets
@@ -12,7 +12,8 @@ from csms.db.queries import sealed as rows
 from csms.db.store import Store
 from csms.domain.security.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
 from v2g.errors import ConfigError, StoreError
-from v2g.pki.keys import read_secret, save_secret
+from v2g.io.keys.wrapped import read_wrapped
+from v2g.pki.keys import save_secret
 
 _FILE: Final = "store.key"
 
@@ -46,7 +47,7 @@ def load_store_key(path: Path | None, data_dir: Path) -> StoreKey:
         _make(data_dir / _FILE)
     place = path or data_dir / _FILE
     try:
-        key = bytes.fromhex(read_secret(place).decode("ascii"))
+        key = bytes.fromhex(read_wrapped(place).decode("ascii"))
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:

@@ -142,3 +142,25 @@ def test_other_programs_have_it_too(tmp_path: Path) -> None:
 )
 def test_what_the_validator_says_is_said_in_plain_words(why: str, words: str) -> None:
     assert reworded(why) == words
+
+
+def plain(program: str, path: Path) -> list[str]:
+    code, output, _errors = run(program, "--config", str(path), "--check-config")
+    assert code == 0
+    return re.findall("plain on the disk: (.*)", output)
+
+
+def test_what_charger_and_vehicle_store_plain_is_named(pki: PkiTree, tmp_path: Path) -> None:
+    """R145"""
+    charger = CHARGER.format(pki=pki.directory)
+    tls = f'chain = "{pki.path("vehicle/chain.pem")}"\nkey = "{pki.path("vehicle/leaf.key")}"\n'
+    vehicle = f'[tls]\n{tls}anchors = ["{pki.path("v2g/root.pem")}"]\n'
+    pausing = f'{vehicle}[pause]\nfile = "paused.json"\n'
+    written(tmp_path, f"1 {'ab' * 32}\n", "journal.keys")
+    sealed = 'journal_keys = "journal.keys"\n'
+    found = plain("secc", written(tmp_path, charger))
+    assert found == [f"journals and settlements in {tmp_path / 'secc'} (journal_keys)"]
+    assert plain("secc", written(tmp_path, sealed + charger)) == []
+    assert plain("evcc", written(tmp_path, vehicle)) == []
+    assert plain("evcc", written(tmp_path, pausing)) == ["checkpoints and paused sessions (journal_keys)"]
+    assert plain("evcc", written(tmp_path, sealed + pausing)) == []

@@ -18,12 +18,13 @@ from csms.config import check_config as check_csms
 from csms.config import load_config as load_csms
 from csms.domain.authorization.authorize import Chain
 from evcc.config import check_config as check_evcc
-from secc.config import StatusPageConfig
+from secc.config import StatusPageConfig, stored_plain
 from secc.config import check_config as check_secc
 from secc.config import load_config as load_secc
 from tests.cli.conftest import Run
 from tests.csms.support import contract_judge
 from v2g.io.runtime.program import read_config
+from v2g.io.storage.record_keys import RecordKeys
 from v2g_cli.init import STATUS_PORT
 
 CHECKS = {"csms.toml": check_csms, "secc.toml": check_secc, "evcc.toml": check_evcc}
@@ -122,6 +123,9 @@ def test_chargers_of_one_machine_get_status_pages_of_their_own(v2g: Run, tmp_pat
 def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
     assert v2g("secc", "init", str(tmp_path), "--csms", "", *options).code == 0
     assert valid(tmp_path / "secc.toml")
+    keys = tmp_path / "journal.keys"
+    assert (stat.S_IMODE(keys.stat().st_mode), RecordKeys(keys).newest) == (0o600, 1)
+    assert stored_plain((tmp_path / "secc.toml").read_text(), name="secc.toml") == []  # R145
 
 
 @pytest.mark.parametrize(
@@ -178,6 +182,7 @@ def test_the_programs_user_gets_what_it_needs_and_no_authoritys_key(v2g: Run, op
     assert v2g("secc", "init", str(open_folder / "etc"), "--csms", "", "--owner", "nobody").code == 0
     owned = {path.name for path in (open_folder / "etc").rglob("*.key") if path.stat().st_uid == user.pw_uid}
     assert owned == {"leaf.key"}
+    assert (open_folder / "etc/journal.keys").stat().st_uid == user.pw_uid
     certs = open_folder / "etc/certs/nobody"
     assert {str(path.parent.relative_to(certs)) for path in certs.rglob("*.key")} == {
         "secc",

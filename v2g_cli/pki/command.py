@@ -87,6 +87,7 @@ def _address(url: str) -> str:
 app.command()(pki_show.show)
 app.command()(pki_show.verify)
 app.command()(pki_keys.key)
+app.command()(pki_keys.wrap)
 app.command()(pki_issue.csr)
 app.command()(pki_issue.issue)
 app.command()(pki_issue.renew)

@@ -1,4 +1,4 @@
-"""`v2g pki key`: creates keys in place, and handles keys for other commands of `v2g pki`."""
+"""`v2g pki key` and `wrap`: creates keys, wraps secrets, and handles keys for other commands of `v2g pki`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,12 +42,31 @@ def key(
         say(f"{uri}: new key for {made.algorithm.value}")
 
 
-def reference_of(text: str) -> "KeyReference":
-    """Return the key reference in a user's text. Raises ConfigError."""
+def wrap(
+    file: Annotated[Path, typer.Argument(help="File of secrets: journal_keys, outbox_keys, store_key.")],
+    by: Annotated[
+        str, typer.Option("--by", metavar="KEY", help="Key that opens it, relative to FILE; none: plain.")
+    ] = "",
+) -> None:
+    """Wrap a file of secrets, so that it opens only with a private key in a token or a TPM.
+
+    Example: `v2g pki wrap journal.keys --by "pkcs11:token=car;object=storage?pin-source=file:pin"`
+    """
+    from v2g.io.keys.wrapped import read_wrapped, save_wrapped
+
+    try:
+        save_wrapped(file, read_wrapped(file), reference_of(by, file.parent) if by else None)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    say(f"{file}: opens with {by}" if by else f"{file}: plain")
+
+
+def reference_of(text: str, folder: Path = Path()) -> "KeyReference":
+    """Return the key reference in a user's text, with files relative to `folder`. Raises ConfigError."""
     from v2g.pki.reference import KeyReference
 
     try:
-        return KeyReference.from_text(text, Path())
+        return KeyReference.from_text(text, folder)
     except ValueError as error:
         raise ConfigError(f"{text!r}: {error}") from None
 

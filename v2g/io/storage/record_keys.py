@@ -1,8 +1,8 @@
 """Keys that seal stored records: AES-256-GCM, several keys in one file, the last one for new records (R145).
 
-A line of the file (mode 0600) is a key: its number, rising from 1 to 2^31 - 1, and 64 hexadecimal digits. To rotate,
-append a line (`RecordKeys.rotate`); programs read it again while they run (`RecordKeys.renew`, R152). An old key may be
-deleted once no stored record needs it.
+A line of the file (mode 0600, which a key in a token or TPM may wrap) is a key: its number, rising from 1 to 2^31 - 1,
+and 64 hexadecimal digits. To rotate, append a line (`RecordKeys.rotate`); programs read it again while they run
+(`RecordKeys.renew`, R152). An old key may be deleted once no stored record needs it.
 """
 
 import secrets
@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from v2g.errors import ConfigError, SealedError, StoreError
+from v2g.io.keys.wrapped import read_wrapped, save_wrapped, wrapped_by
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.pki.keys import read_secret, save_secret
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -52,11 +52,14 @@ class RecordKeys:
 
     @staticmethod
     def rotate(path: Path) -> int:
-        """Append a new key to a file, created when missing; return its number. Raises as the constructor."""
-        keys = _read(path) if path.exists() else {}
+        """Append a new key to a file, created when missing; what wraps it stays. Return the key's number.
+
+        Raises as the constructor.
+        """
+        keys, wrapping = (_read(path), wrapped_by(path)) if path.exists() else ({}, None)
         number = max(keys, default=0) + 1
         keys[number] = secrets.token_bytes(_KEY_BYTES)
-        save_secret(path, "".join(f"{each} {key.hex()}\n" for each, key in keys.items()).encode())
+        save_wrapped(path, "".join(f"{each} {key.hex()}\n" for each, key in keys.items()).encode(), wrapping)
         return number
 
     def has(self, number: int) -> bool:
@@ -99,7 +102,7 @@ def _ciphers(path: Path) -> dict[int, AESGCM]:
 def _read(path: Path) -> dict[int, bytes]:
     keys: dict[int, bytes] = {}
     try:
-        for line in read_secret(path).decode("ascii").splitlines():
+        for line in read_wrapped(path).decode("ascii").splitlines():
             number, digits = line.split()
             keys[int(number)] = bytes.fromhex(digits)
     except ValueError:
