@@ -2,9 +2,9 @@
 TimescaleDB.
 
 One table `telemetry` has a row for each record and a column for each signal. Views `telemetry_1m` and `telemetry_15m`
-have number, minimum, maximum and last value by vehicle and interval; no mean, since one of records is not one over time:
-a value is recorded when it changes. With TimescaleDB the table is a hypertable and the views are continuous aggregates,
-with the same columns.
+have number, minimum, maximum and last value by vehicle and interval. They have no mean: a value is recorded when it
+changes, so a mean of records is none over time. With TimescaleDB the table is a hypertable and the views are continuous
+aggregates, with the same columns.
 """
 
 from collections.abc import Sequence

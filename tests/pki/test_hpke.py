@@ -10,10 +10,11 @@ from v2g.errors import KeyAccessError
 from v2g.pki.hpke import open_sealed, seal_for
 from v2g.pki.keys import SoftwareKey
 
+AES = hpke.AEAD.AES_256_GCM
 KEYS = {
-    "P-256": (ec.generate_private_key(ec.SECP256R1()), hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)),
-    "P-521": (ec.generate_private_key(ec.SECP521R1()), hpke.Suite(hpke.KEM.P521, hpke.KDF.HKDF_SHA512, hpke.AEAD.AES_256_GCM)),
-}  # fmt: skip
+    "P-256": (ec.generate_private_key(ec.SECP256R1()), hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, AES)),
+    "P-521": (ec.generate_private_key(ec.SECP521R1()), hpke.Suite(hpke.KEM.P521, hpke.KDF.HKDF_SHA512, AES)),
+}
 curves = pytest.mark.parametrize("curve", KEYS)
 
 

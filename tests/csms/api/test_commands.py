@@ -184,7 +184,13 @@ async def test_a_command_takes_no_place_of_an_own_profile_and_feeds_back_only_wh
     path = f"/stations/{station.id}/commands/SetChargingProfile"
     taken = {"evseId": 0, "chargingProfile": profile(5, purpose="ChargingStationMaxProfile")}
     assert (await ask("POST", path, taken)).json["code"] == "reserved_level"
-    record = {"evse_id": 0, "operator": "DSO", "valid_from_ms": 0, "valid_until_ms": 253_402_300_799_999, "most_export_w": 5_000}
+    record = {
+        "evse_id": 0,
+        "operator": "DSO",
+        "valid_from_ms": 0,
+        "valid_until_ms": 253_402_300_799_999,
+        "most_export_w": 5_000,
+    }
     assert (await ask("PUT", f"/stations/{station.id}/prequalifications/VDE-1", record)).status == 200
     station.answers["SetChargingProfile"] = {"status": "Accepted"}
     for limit, status in ((-5_000.0, 200), (-5_001.0, 409)):

@@ -63,7 +63,7 @@ def test_a_damaged_file_is_refused_by_its_name(text: str, tmp_path: Path) -> Non
     file = tmp_path / "journal.keys"
     file.touch(mode=0o600)
     file.write_text(text.replace("FILE", str(reference)))
-    with pytest.raises(V2GError, match="journal.keys"):
+    with pytest.raises(V2GError, match=r"journal\.keys"):
         RecordKeys(file)
 
 
