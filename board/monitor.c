@@ -660,7 +660,9 @@ void v2g_monitor_drive(v2g_monitor *m, v2g_output *output, v2g_time now)
     const v2g_output passed = allowed.connected ? within(*output, most) : NOTHING;
     if (!same(passed, m->driven)) {
         m->driven = passed;
-        excess_forget(&m->lasting[V2G_LASTS_DRIVEN]);
+        if (same(within(passed, allowed.output), passed)) { /* the session has followed */
+            excess_forget(&m->lasting[V2G_LASTS_DRIVEN]);
+        }
     }
     if (!same(passed, *output)) {
         say_lower(m, allowed.why, passed);

@@ -1300,6 +1300,15 @@ def test_what_has_not_been_told_yet_passes_within_what_the_vehicle_bears() -> No
     assert monitor.drive(FULL, T).charge_w == 0
 
 
+def test_a_command_that_changes_and_stays_too_high_has_no_time_again() -> None:
+    monitor = charging(notice_s=5.0)
+    monitor.limit("site", T, charge_w=7_000)
+    for step in range(52):
+        passed = monitor.drive(msgspec.structs.replace(FULL, charge_w=8_000 + step % 2), T + step / 10)
+        assert passed.charge_w == 8_000 + step % 2
+    assert found(monitor, 5.2, 5.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=7_000))]
+
+
 def test_the_next_vehicle_may_be_one_that_is_told_at_once() -> None:
     monitor = charging(notice_s=5.0)
     monitor.drive(NOTHING, T)

@@ -759,6 +759,28 @@ def test_a_request_that_was_lowered_has_its_whole_time_again(what: str) -> None:
         assert (verdict.output.discharge_w if what == "signed" else verdict.output.charge_w) == watts
 
 
+@pytest.mark.parametrize("what", ["told", "signed"])
+def test_a_request_that_changes_and_stays_wrong_has_no_time_again(what: str) -> None:
+    desk = Desk(signed=what == "signed").to_power(20_000, 20_000)
+    desk.monitor.signed(10_000, 1e6)
+    desk.monitor.ask(Ask(charge_w=10_000 if what == "told" else 30_000), desk.now)
+    for watts in (20_000, 20_001) * 6:
+        desk.monitor.drive(Output(watts, 0) if what == "told" else Output(0, watts), desk.now)
+        desk.pass_time(0.1)
+    (verdict, *_) = desk.said
+    assert (verdict.output.discharge_w if what == "signed" else verdict.output.charge_w) == 10_000
+
+
+def test_what_is_lowered_for_one_reason_stays_wrong_for_another() -> None:
+    """Each of them within its own time."""
+    desk = Desk(signed=True).to_power(20_000, 20_000)
+    desk.monitor.signed(10_000, 1e6)
+    for most_w in (19_000, 18_000, 17_000):
+        desk.monitor.limit(most_w)
+        desk.pass_time(0.4)
+    assert [each.reason for each in desk.said] == ["limit", "not_signed", "limit", "limit"]
+
+
 @pytest.mark.parametrize(("requested_w", "most_w"), [(10_000, 11_000), (0, 0)])
 def test_the_margin_of_what_the_charger_is_told(requested_w: int, most_w: int) -> None:
     for watts, lowered in ((most_w, False), (most_w + 1, True)):

@@ -237,9 +237,10 @@ class ChargerMonitor:
         allowed = self._allowed(now)
         most = self._bears if self._noticed_later(allowed) else allowed.output
         passed = output.within(most) if allowed.connected else NOTHING
-        if passed != self._driven:  # the session has followed
+        if passed != self._driven:
             self._driven = passed
-            self._lasts.forget("driven")
+            if passed.within(allowed.output) == passed:  # the session has followed
+                self._lasts.forget("driven")
         if passed != output:
             self._verdicts.append(Lower(allowed.reason or "limit", passed))
         return passed

@@ -35,6 +35,9 @@ MATCHED_MV: Final = 20_000
 SAFE_MV: Final = 60_000
 """Touch-safe voltage of the inlet."""
 
+_WISHES: Final = ("signed", "told", "driven", "drawn")
+"""What a request and a draw have to follow, by the names of their times."""
+
 SIGNED_S: Final = 1.0
 """How long a discharge request may be without a signed command: one precedes the other, and they are renewed."""
 
@@ -194,9 +197,9 @@ class VehicleMonitor:
         """The session requests this power; return the permitted part."""
         allowed = self._allowed(now)
         passed = output if output == NOTHING else output.within(allowed)
-        if passed != self._driven:  # the session has followed
-            self._lasts.forget("driven", "told", "signed")
-        self._driven = passed
+        if passed != self._driven:
+            self._driven = passed
+            self._forget_corrected(now)
         if passed != output:
             self._verdicts.append(Lower(self._why(now) or "limit", passed))
         return passed
@@ -358,27 +361,44 @@ class VehicleMonitor:
 
     def _look_at_wish(self, now: float) -> None:
         """Withdraw requests that are no longer permitted."""
-        allowed, grace_s = self._allowed(now), self._rating.grace_s
-        if self._rating.signed:
-            signed_w, until_s = self._signed
-            live_w = signed_w if now < until_s else 0
-            if self._lasts("signed", self._driven.discharge_w > live_w, SIGNED_S, now):
-                self._lower("not_signed", msgspec.structs.replace(self._driven, discharge_w=live_w))
-        requested_w = self._requested_w * 21 // 20 + (MESSAGE_W if self._requested_w else 0)
-        if self._lasts("told", self._driven.charge_w > requested_w, grace_s, now):
-            self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._requested_w))
-        if self._lasts("driven", self._driven.within(allowed) != self._driven, grace_s, now):
-            self._lower(self._why(now) or "limit", allowed)
-        if self._lasts("drawn", _clamp(self._drawn_w, self._driven) != self._drawn_w, grace_s, now):
-            self._lower("limit", self._driven)
+        grace_s = self._rating.grace_s
+        if self._lasts("signed", self._is_wrong("signed", now), SIGNED_S, now):
+            self._lower("not_signed", msgspec.structs.replace(self._driven, discharge_w=self._signed_w(now)), now)
+        if self._lasts("told", self._is_wrong("told", now), grace_s, now):
+            self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._requested_w), now)
+        if self._lasts("driven", self._is_wrong("driven", now), grace_s, now):
+            self._lower(self._why(now) or "limit", self._allowed(now), now)
+        if self._lasts("drawn", self._is_wrong("drawn", now), grace_s, now):
+            self._lower("limit", self._driven, now)
+
+    def _is_wrong(self, what: str, now: float) -> bool:
+        """Return whether the request, or the draw, is more than permitted by one of the rules."""
+        match what:
+            case "signed":
+                return self._rating.signed and self._driven.discharge_w > self._signed_w(now)
+            case "told":
+                margin_w = MESSAGE_W if self._requested_w else 0
+                return self._driven.charge_w > self._requested_w * 21 // 20 + margin_w
+            case "driven":
+                return self._driven.within(self._allowed(now)) != self._driven
+            case _:
+                return _clamp(self._drawn_w, self._driven) != self._drawn_w
+
+    def _signed_w(self, now: float) -> int:
+        power_w, until_s = self._signed
+        return power_w if now < until_s else 0
+
+    def _forget_corrected(self, now: float) -> None:
+        """A change of the request gives time only where it is a correction: what stays wrong has used its time."""
+        self._lasts.forget(*(each for each in _WISHES if not self._is_wrong(each, now)))
 
     def _age(self, sensor: str, now: float) -> float:
         return now - self._at.get(sensor, float("-inf"))
 
-    def _lower(self, reason: str, allowed: Output) -> None:
+    def _lower(self, reason: str, allowed: Output, now: float) -> None:
         self._driven = self._driven.within(allowed)
-        self._lasts.forget("driven", "told", "signed", "drawn")
         self._drawn_w = _clamp(self._drawn_w, self._driven)
+        self._forget_corrected(now)
         self._verdicts.append(Lower(reason, self._driven))
 
     def _open(self, reason: str, now: float) -> None:
