@@ -527,9 +527,11 @@ class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Costs of charging."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"vehicles_are_told": "vehicle_prices"}
+
     running_cost_interval_s: Seconds = 60.0
     """Interval of updates of the running cost to stations (I02)."""
-    vehicles_are_told: Literal["prices", "levels", "nothing"] = "prices"
+    vehicle_prices: Literal["prices", "levels", "nothing"] = "prices"
     """Prices in the charging profiles of vehicles that sent their needs: `prices` in money where vehicle and plan
     support it, else levels; `levels` always; `nothing`."""
 

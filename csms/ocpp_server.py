@@ -301,7 +301,7 @@ class StationServer:
                 config.client_roots, CertificateRole.STATION, services.clock, strict=config.strict_certificates
             )
         if profile == 1:
-            services.observe(Observe("ocpp", "door_without_tls", {"host": listener.host, "port": listener.port}))
+            services.observe(Observe("ocpp", "listener_without_tls", {"host": listener.host, "port": listener.port}))
         return await serve(
             listener.host,
             listener.port,

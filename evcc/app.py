@@ -301,7 +301,7 @@ class Vehicle:
             by = await rest.take(seconds, link_s=self.config.link.wait_s)
         finally:
             self.driver.rests(None)
-        self.observe(Observe("session", "going_on", {"session_id": resume.session_id.hex(), "woken_by": by}))
+        self.observe(Observe("session", "resumed", {"session_id": resume.session_id.hex(), "woken_by": by}))
 
     async def _ready(self, link: VehicleLink) -> None:
         wait = self.config.link.wait_s

@@ -17,7 +17,7 @@ from secc.energy_manager.grid_frequency import GridWatch
 from secc.evse.controller import EvseController, Wrap
 from secc.evse.restarting import Restarting
 from secc.hardware.meter_remote import RemoteMeter
-from secc.link.listening import Doors, Stream, listen
+from secc.link.listening import Listeners, Stream, listen
 from secc.link.pairing import address_mac, pair
 from secc.link.transport import Transport
 from secc.retention import Retention
@@ -322,14 +322,14 @@ class Charger:
                 stack.callback(controller.close_port)
             listening: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
 
-            async def appear(interface: str, address: IPv6Address) -> Doors:
-                doors = await self._open_doors(interface, address, wrap)
+            async def on_interface(interface: str, address: IPv6Address) -> Listeners:
+                listeners = await self._open_listeners(interface, address, wrap)
                 if not listening.done():
-                    listening.set_result(doors.ports)
-                return doors
+                    listening.set_result(listeners.ports)
+                return listeners
 
             interfaces = {name: None for controller in self.controllers for name in controller.config.link.interfaces}
-            presence = Presence(tuple(interfaces), appear, observe=self.observe)
+            presence = Presence(tuple(interfaces), on_interface, observe=self.observe)
             stack.push_async_callback(self._leave, presence)
             supervisor = Supervisor(self.observe)
             stack.push_async_callback(supervisor.close)
@@ -347,13 +347,13 @@ class Charger:
             self.observe(Observe("session", "ready", await listening))
             await self.restarting.due.wait()
 
-    async def _open_doors(self, interface: str, address: IPv6Address, wrap: Wrap) -> Doors:
+    async def _open_listeners(self, interface: str, address: IPv6Address, wrap: Wrap) -> Listeners:
         """Listen on an interface for all EVSEs there: at one port for those that share their SDP port."""
-        doors = Doors()
+        listeners = Listeners()
         try:
-            for shared in _doors([each for each in self.controllers if interface in each.config.link.interfaces]):
+            for shared in _by_port([each for each in self.controllers if interface in each.config.link.interfaces]):
                 first = shared[0].config
-                await doors.add(
+                await listeners.add(
                     listen(
                         interface,
                         address,
@@ -366,9 +366,9 @@ class Charger:
                     )
                 )
         except BaseException:
-            await doors.close()
+            await listeners.close()
             raise
-        return doors
+        return listeners
 
     async def _vehicle(self, stream: Stream, controllers: Sequence[EvseController], wrap: Wrap) -> None:
         """Serve a vehicle at its EVSE."""
@@ -430,13 +430,13 @@ def _energy_state(controller: EvseController) -> "EvseState":
     )
 
 
-def _doors(controllers: Sequence[EvseController]) -> list[list[EvseController]]:
+def _by_port(controllers: Sequence[EvseController]) -> list[list[EvseController]]:
     """Group the EVSEs of an interface by their SDP port; with port 0 each EVSE has its own."""
-    doors: dict[tuple[int, int], list[EvseController]] = {}
+    groups: dict[tuple[int, int], list[EvseController]] = {}
     for controller in controllers:
         port = controller.config.sdp.port
-        doors.setdefault((port, 0 if port else controller.number), []).append(controller)
-    return list(doors.values())
+        groups.setdefault((port, 0 if port else controller.number), []).append(controller)
+    return list(groups.values())
 
 
 def check_places(places: Sequence[ProgramConfig]) -> None:

@@ -184,7 +184,7 @@ class StationRunner:
 
     def _note_lost(self, changes: list[Keep], error: StoreError) -> None:
         saved = ",".join(sorted({each.collection for each in changes}))
-        self._observe(Observe("ocpp", "not_kept", {"drawers": saved, "reason": str(error)[:200]}))
+        self._observe(Observe("ocpp", "not_kept", {"collection": saved, "reason": str(error)[:200]}))
 
     def _settle(self) -> None:
         """Handle the core's new state, and schedule the next tick."""

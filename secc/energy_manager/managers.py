@@ -87,7 +87,7 @@ class EnergyManager:
         was_alive = self._watch.alive
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         if not was_alive:
-            self._observe(Observe("power", "energy_manager_heard", {"source": self._config.source}))
+            self._observe(Observe("power", "energy_manager_connected", {"source": self._config.source}))
         self._look()
 
     def _look(self) -> None:

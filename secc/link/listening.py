@@ -48,7 +48,7 @@ class Listening:
             await self.plain.close()
 
 
-class Doors:
+class Listeners:
     """All listeners on one interface."""
 
     def __init__(self) -> None:

@@ -398,7 +398,7 @@ class Station:
     def _on_copied(self, saving: Saving) -> None:
         """Handle a copy that could not be queued: it is queued at the charger's next start."""
         if not saving.cancelled() and (error := saving.exception()) is not None:
-            self._observe(Observe("ocpp", "not_kept", {"drawers": "journal", "reason": str(error)[:200]}))
+            self._observe(Observe("ocpp", "not_kept", {"collection": "journal", "reason": str(error)[:200]}))
 
     def transaction_id(self, reference: str) -> str | None:
         """Return the OCPP id of an open transaction."""

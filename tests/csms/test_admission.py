@@ -127,13 +127,13 @@ async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> N
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         for _ in range(5):
             await refused(port, CS)
-        assert len(csms.events.named("door_fault")) == 1
+        assert len(csms.events.named("connection_fault")) == 1
         (fault,) = await csms.services.admissions.faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 5)
         csms.clock.advance(11)
         await refused(port, CS)
         assert [each["times"] for each in await csms.services.admissions.faults(CS)] == [6]
-        assert len(csms.events.named("door_fault")) == 2
+        assert len(csms.events.named("connection_fault")) == 2
         await csms.services.admissions.set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):
             assert await csms.services.admissions.faults(CS) == [], "it has come in"

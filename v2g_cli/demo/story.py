@@ -126,7 +126,7 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "session", "resting"): lambda d: (
         "pauses" + (f" for {d['seconds']:.1f} s" if d.get("seconds") is not None else " until it is woken")
     ),
-    ("evcc", "session", "going_on"): _words("continues, woken by {woken_by}"),
+    ("evcc", "session", "resumed"): _words("continues, woken by {woken_by}"),
     ("secc", "power", "standby"): _words("standby: connected, no energy"),
     ("secc", "power", "standby_left"): _words("standby ended"),
     ("evcc", "stop", "stopping"): _words("stops: {cause}"),

@@ -105,7 +105,7 @@ def _save_transactions(
     """Write transactions; columns that most events leave unchanged are not written, which spares the indices."""
     made: list[dict[str, Any]] = []
     turned: list[dict[str, Any]] = []
-    going_on: list[dict[str, Any]] = []
+    ongoing: list[dict[str, Any]] = []
     for after, heard_ms in changed:
         row = {
             "station_id": after.station_id,
@@ -115,13 +115,13 @@ def _save_transactions(
         }
         before = stored.get((after.station_id, after.transaction_id))
         if before is not None and _indexed(before) == _indexed(after):
-            going_on.append(row)
+            ongoing.append(row)
         else:
             row["active"], row["started_ms"], row["ended_ms"] = _indexed(after)
             (made if before is None else turned).append(row)
     insert_rows(connection, transactions, made)
     update_rows(connection, transactions, turned)
-    update_rows(connection, transactions, going_on)
+    update_rows(connection, transactions, ongoing)
 
 
 def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:

@@ -63,7 +63,7 @@ class CostAnnouncer:
             await services.connections.call(station_id, request)  # I02.FR.01
         except V2GError as error:
             data = {"transaction": transaction_id, "reason": str(error)[:200]}
-            services.report("ocpp", "cost_not_told", station_id, data)
+            services.report("ocpp", "cost_update_failed", station_id, data)
             return False
         self._announced[key] = bill.incl_tax
         cost = decimals_of(bill.incl_tax, bill.currency)

@@ -32,7 +32,7 @@ async def with_prices(
 ) -> ChargingProfile:
     """Return a transaction's profile with prices for its vehicle; unchanged without a price, or if the
     vehicle has not sent its needs."""
-    form = services.config.tariffs.vehicles_are_told
+    form = services.config.tariffs.vehicle_prices
     if form == "nothing" or profile.transaction_id is None:
         return profile
     now_ms = services.clock.utc_ms()
@@ -59,7 +59,7 @@ def has_prices(profile: ChargingProfile) -> bool:
 
 async def are_there(services: Services, station_id: str, transaction: Transaction | None, evse_id: int) -> bool:
     """Return whether there are prices for the vehicle at an EVSE."""
-    if services.config.tariffs.vehicles_are_told == "nothing":
+    if services.config.tariffs.vehicle_prices == "nothing":
         return False
     return await services.store.read(_is_priced, station_id, transaction, evse_id)
 

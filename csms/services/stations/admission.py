@@ -307,7 +307,7 @@ class StationAdmissions:
             security_profile=profile,
         )
         if await self._store.run(rows.note_attempt, visit, self._clock.utc_ms()):
-            self._report("station_at_the_door", identity, address=shown.address, profile=profile)
+            self._report("unknown_station", identity, address=shown.address, profile=profile)
 
     async def _note(self, shown: Handshake, fault: Fault) -> None:
         await self._keep(shown.identity or "", shown.address, fault)
@@ -320,7 +320,9 @@ class StationAdmissions:
         if before is not None and now_ms - before.first_ms < _REPEAT_MS:
             self._counted[key] = _count(identity, address, fault, before.times + 1, before.first_ms, now_ms)
             return
-        self._report("door_fault", identity, address=address, kind=fault.kind, detail=fault.detail, hint=fault.hint)
+        self._report(
+            "connection_fault", identity, address=address, kind=fault.kind, detail=fault.detail, hint=fault.hint
+        )
         await self._flush(key)
         if len(self._counted) >= _MAX_COUNTED:
             await self.flush()

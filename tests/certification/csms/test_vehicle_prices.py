@@ -122,7 +122,7 @@ async def test_a_vehicle_that_tells_no_bounds_is_promised_no_profile(backend: St
 
 
 async def test_nobody_is_told_prices_where_that_is_not_wanted(backend: Start) -> None:
-    async with backend(tokens=TOKENS, tariffs=Tariffs(vehicles_are_told="nothing")) as csms:
+    async with backend(tokens=TOKENS, tariffs=Tariffs(vehicle_prices="nothing")) as csms:
         run = csms.services.store.run
         await run(tariffs.add_plan, plan("city", (450_000, When())), 0)
         await run(tariffs.assign, tariffs.Scope(), "city", 0)

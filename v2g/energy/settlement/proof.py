@@ -130,10 +130,10 @@ class _Checker:
             case LimitChanged(max_discharge_w=watts):
                 if watts > min(entry.data.ev_w, entry.data.evse_w, entry.data.site_w, entry.data.operator_w):
                     raise VerificationError("the limit is higher than the smallest of the four", where=where)
-                self.end(entry.utc_ms, going_on=True)
+                self.end(entry.utc_ms, ongoing=True)
                 self._cap = watts
 
-    def end(self, utc_ms: int, *, going_on: bool = False) -> None:
+    def end(self, utc_ms: int, *, ongoing: bool = False) -> None:
         """Record what the live command allowed until now; it may continue under another limit."""
         live, self._live = self._live, None
         if live is None:
@@ -142,7 +142,7 @@ class _Checker:
         if end > live.start_ms:
             watts = live.watts if self._cap is None else min(live.watts, self._cap)
             self.allowed.append(_Allowed(live.start_ms, end, watts))
-        if going_on:
+        if ongoing:
             self._live = _Allowed(utc_ms, live.end_ms, live.watts)
 
     def _open(self, payload: bytes, party: Party | None, where: str) -> object:

@@ -79,7 +79,7 @@ def unseal(envelope: Envelope, key: AgreementKey, *, contract: PublicKey) -> ec.
         point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), envelope.public_key)
         secret = key.agree(point)
     except (ValueError, SignatureError) as error:
-        raise EnvelopeError(f"DHpublickey is no point for this key: {error}", reason="bad_point") from None
+        raise EnvelopeError(f"DHpublickey is not a point on the key's curve: {error}", reason="bad_point") from None
     decryptor = Cipher(algorithms.AES(derive_key(secret)), modes.CBC(envelope.encrypted[:IV_BYTES])).decryptor()
     scalar = int.from_bytes(decryptor.update(envelope.encrypted[IV_BYTES:]) + decryptor.finalize())
     if not 0 < scalar < _ORDER:

@@ -185,7 +185,7 @@ async def test_prices_are_known_for_a_transaction_and_for_a_place(csms: Backend)
 
 @pytest.mark.parametrize("form", ["levels", "nothing"])
 async def test_the_operator_decides_in_what_form(backend: Start, form: Any) -> None:  # noqa: F811
-    async with backend(tariffs=Tariffs(vehicles_are_told=form)) as csms:
+    async with backend(tariffs=Tariffs(vehicle_prices=form)) as csms:
         await csms.booted(NAME, version="2.1")
         await price(csms)
         await begin(csms)
