@@ -24,6 +24,12 @@ Decimals = Annotated[str, Meta(pattern=r"^-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", examp
 PositiveDecimals = Annotated[str, Meta(pattern=r"^[0-9]{1,13}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
 """The same, from 0."""
 
+LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, in UTC: the last time that calendars, and RFC 3339 text of OCPP, can name."""
+
+UtcMs = Annotated[int, Meta(ge=0, le=LAST_MS)]
+"""A time that people or other programs state: ms since 1970 in UTC."""
+
 _MIN_VALUE, _MAX_VALUE = -32768, 32767
 _MIN_EXPONENT, _MAX_EXPONENT = -128, 127
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.asn1.discharge import MicroPerKwh, PriceSlot
 from v2g.errors import CodecError, RefusedError
-from v2g.units import Decimals, micro_of
+from v2g.units import Decimals, UtcMs, micro_of
 
 QUARTER_MS: Final = 15 * 60 * 1000
 """ms in a quarter of an hour: the settlement interval."""
@@ -159,7 +159,7 @@ class GridSignal(ExportSignal, frozen=True, kw_only=True, forbid_unknown_fields=
 class TypedSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A slot as people write it: prices as decimal text per kWh. Integers, as in earlier files, are millionths."""
 
-    start_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    start_ms: UtcMs
     duration_s: Annotated[int, Meta(ge=1, le=31 * 86400)]
     import_price: Decimals | MicroPerKwh
     export_compensation: Decimals | MicroPerKwh
@@ -169,19 +169,19 @@ class TypedGridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A grid signal as people write it, which `parse_grid_signal` reads."""
 
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
-    issued_at_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    issued_at_ms: UtcMs
     source: Annotated[str, Meta(min_length=1, max_length=64)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     slots: Annotated[tuple[TypedSlot, ...], Meta(max_length=3000)]
     export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
-    valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    valid_until_ms: UtcMs
     site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
 
 
 class TypedPriceSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A slot of a tariff as people write it: prices are decimal text. Integers, as in journals, are millionths."""
 
-    start_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    start_ms: UtcMs
     duration_ms: Annotated[int, Meta(ge=1, le=31 * 86_400_000)]
     import_price: Decimals | MicroPerKwh
     export_compensation: Decimals | MicroPerKwh

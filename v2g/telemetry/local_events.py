@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from v2g.telemetry.privacy import without_vins
 from v2g.text import printable
+from v2g.units import UtcMs
 
 MAX_TEXT: Final = 64
 """Longest text in a field; longer ones are cut."""
@@ -59,7 +60,7 @@ class LocalEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     program: Program
     name: Annotated[str, Meta(extra_json_schema={"enum": list(REPORTED)})]
-    utc_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    utc_ms: UtcMs
     data: Annotated[dict[str, Value], Meta(max_length=8)]
 
     @property

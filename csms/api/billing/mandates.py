@@ -14,7 +14,7 @@ from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import mandates as rows
 from csms.domain.security.access import Permission
-from v2g.units import currency_digits, micro_of, payable_micro
+from v2g.units import UtcMs, currency_digits, micro_of, payable_micro
 
 _MOST_MICRO = 10**15
 
@@ -28,7 +28,7 @@ class NewMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vehicle: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     payer: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     most: Money
-    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+    expires_ms: UtcMs
 
 
 class ShownMandate(msgspec.Struct, frozen=True, kw_only=True):

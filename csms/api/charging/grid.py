@@ -7,6 +7,7 @@ from csms.api.http.operations import get, put
 from csms.api.http.problems import ApiError
 from csms.domain.charging.grid_sources import SITE, SourceSignal
 from csms.domain.security.access import Permission
+from v2g import typed_json
 from v2g.energy.grid_signal import GridSignal, TypedGridSignal, parse_grid_signal
 
 
@@ -51,9 +52,18 @@ async def put_grid_signal(call: Call, body: bytes) -> InForce:
     Its version must be higher than that of the signal in force; repeating the same signal is harmless.
     """
     signal = parse_grid_signal(body)
+    _check_times(body)
     if signal != call.services.grid.current:  # a repeated delivery succeeds like the first
         await call.services.grid.offer(signal, f"http:{call.caller.name}"[:64])
     return InForce(version=signal.version)
+
+
+def _check_times(body: bytes) -> None:
+    """Refuse times after the year 9999, which signals of former versions may have. Raises ApiError."""
+    try:
+        typed_json.decode(body, TypedGridSignal)
+    except msgspec.ValidationError as error:
+        raise ApiError(400, f"grid signal: {error}", "times are ms since 1970, up to the year 9999") from None
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,11 @@ from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import prequalifications as rows
 from csms.db.queries import stations
-from csms.domain.charging.prequalification import Certificate, EvseId, Prequalification, UtcMs
+from csms.domain.charging.prequalification import Certificate, EvseId, Prequalification
 from csms.domain.security.access import Permission
 from csms.grid.permits import CHANGED
 from v2g.energy.limits import Watts
+from v2g.units import UtcMs
 
 
 class NewPrequalification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -27,9 +27,9 @@ from v2g.ocpp.messages.smart_charging import (
     UpdateDynamicScheduleResponse,
     UsePriorityChargingResponse,
 )
+from v2g.units import UtcMs
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 _STATION = (404, 501, 502, 504)
 
@@ -73,7 +73,7 @@ class UseTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     template: Name
     evse_id: Number
     profile_id: Number
-    start_ms: Time | None = None
+    start_ms: UtcMs | None = None
     transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)] | None = None
 
 

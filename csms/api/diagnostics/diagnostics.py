@@ -25,8 +25,8 @@ from v2g.ocpp.messages.monitoring import (
     SetMonitoringLevelResponse,
     SetMonitoringResult,
 )
+from v2g.units import UtcMs
 
-Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _STATION = (404, 501, 502, 504)
 
@@ -36,8 +36,8 @@ class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     log_type: LogType
     remote_location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
-    oldest_ms: Time | None = None
-    latest_ms: Time | None = None
+    oldest_ms: UtcMs | None = None
+    latest_ms: UtcMs | None = None
     retries: Count | None = None
     retry_interval_s: Count | None = None
 

@@ -25,7 +25,8 @@ from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
 from csms.domain.security.access import Permission, may_handle, sees
 from v2g.config import nearest
 from v2g.errors import StoreError
-from v2g.telemetry.signals import MAX_NUMBER, SIGNALS
+from v2g.telemetry.signals import SIGNALS
+from v2g.units import LAST_MS, UtcMs
 
 MAX_EXPORT: Final = 1_000_000
 """Records in one export."""
@@ -41,7 +42,6 @@ STATES_AT_ONCE: Final = 100
 """States that are encoded, in about 1.5 ms, before others get the event loop, which also sends power commands."""
 
 Ev = Annotated[str, msgspec.Meta(description="The vehicle's pseudonym.", examples=["EV-1"])]
-Time = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Signals = Annotated[
     str | None,
     msgspec.Meta(
@@ -55,8 +55,8 @@ class Span(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a vehicle, and a span of time, ms since 1970 in UTC: from `from_ms` to before `to_ms`."""
 
     ev: Ev
-    from_ms: Time = 0
-    to_ms: Time = MAX_NUMBER
+    from_ms: UtcMs = 0
+    to_ms: UtcMs = LAST_MS
 
 
 class WhichValues(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,8 +69,8 @@ class WhichExport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Signals of a vehicle in a span of time, as a file."""
 
     ev: Ev
-    from_ms: Time = 0
-    to_ms: Time = MAX_NUMBER
+    from_ms: UtcMs = 0
+    to_ms: UtcMs = LAST_MS
     signals: Signals = None
     format: Literal["csv", "parquet"] = "csv"
 

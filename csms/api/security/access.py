@@ -14,6 +14,7 @@ from csms.api.http.parameters import PRINTED, Paged
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import access as rows
 from csms.domain.security.access import Permission, Role, evs_of, permissions
+from v2g.units import UtcMs
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +29,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     role: Role
     scopes: tuple[Permission, ...] | None = None
     evs: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] | None = None
-    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    expires_ms: UtcMs | None = None
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

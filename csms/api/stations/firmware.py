@@ -16,8 +16,8 @@ from csms.domain.security.access import Permission
 from csms.domain.stations.campaigns import CampaignPlan, CampaignState, Image, Member
 from csms.services.stations import campaigns, firmware
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
+from v2g.units import UtcMs
 
-Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Checksum = Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["9e107d9d372bb6826bd81d3542a419d6"])]
 _STATION = (404, 501, 502, 504)
@@ -27,8 +27,8 @@ class NewUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Firmware for a station: when to fetch it (null: now) and when it may be installed (null: as soon as possible)."""
 
     image: Image
-    retrieve_ms: Time | None = None
-    install_ms: Time | None = None
+    retrieve_ms: UtcMs | None = None
+    install_ms: UtcMs | None = None
     retries: Count | None = None
     retry_interval_s: Count | None = None
 

@@ -22,6 +22,7 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorResponse,
 )
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.units import UtcMs
 
 EvseId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -51,7 +52,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     wanted: OperationalStatus
     evse_id: Place = 0
     connector_id: Place = 0
-    at_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    at_ms: UtcMs | None = None
 
 
 class VendorMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

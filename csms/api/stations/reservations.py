@@ -15,6 +15,7 @@ from csms.domain.stations.reservations import Reservation
 from csms.services.stations import reservations as service
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.reservation import CancelReservationResponse
+from v2g.units import UtcMs
 
 
 class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +25,7 @@ class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     id_token: IdToken
-    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    expires_ms: UtcMs
     evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
     connector_type: Annotated[str, msgspec.Meta(min_length=1, max_length=20)] | None = None
     group_id_token: IdToken | None = None

@@ -21,7 +21,7 @@ from csms.services.billing.tariffs import TariffService
 from csms.services.transactions.transactions import TransactionWatch
 from v2g.energy.settlement.ocmf import read_public_key
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g.units import decimals_of
+from v2g.units import UtcMs, decimals_of
 
 _METER_KEY = {
     "public_key": (
@@ -32,8 +32,6 @@ _METER_KEY = {
 }
 
 _AMOUNTS = frozenset({"price", "excl_tax", "incl_tax"})
-
-Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class TransactionEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,8 +146,8 @@ class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only at this station.")] = None
     active: Annotated[bool | None, msgspec.Meta(description="Only those that have, or have not, ended.")] = None
-    since_ms: Annotated[Time | None, msgspec.Meta(description="Only those that began then or later.")] = None
-    before_ms: Annotated[Time | None, msgspec.Meta(description="Only those that began earlier.")] = None
+    since_ms: Annotated[UtcMs | None, msgspec.Meta(description="Only those that began then or later.")] = None
+    before_ms: Annotated[UtcMs | None, msgspec.Meta(description="Only those that began earlier.")] = None
 
 
 class OneTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from v2g.units import PositiveDecimals, micro_of
+from v2g.units import PositiveDecimals, UtcMs, micro_of
 
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
@@ -42,9 +42,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     group_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
     """Group whose members may stop each other's transactions (C09); empty: none."""
-    expires_ms: int | None = None
+    expires_ms: UtcMs | None = None
     """Expiry, ms since 1970; none: never."""
-    cache_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    cache_s: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
     """How long a station may cache an answer; none: without limit."""
     places: tuple[Place, ...] = ()
     """Where charging is allowed; empty: everywhere."""

@@ -3,6 +3,9 @@
 import re
 from typing import Final
 
+_BRITISH: Final = r"\d{9}(\d{3})?|(GD|HA)\d{3}"
+"""Also of branches, government departments and health authorities; those of Northern Ireland have the same forms."""
+
 _FORMS: Final = {
     "AT": r"U\d{8}",
     "BE": r"[01]\d{9}",
@@ -17,7 +20,7 @@ _FORMS: Final = {
     "ES": r"[A-Z0-9]\d{7}[A-Z0-9]",
     "FI": r"\d{8}",
     "FR": r"[A-Z0-9]{2}\d{9}",
-    "GB": r"\d{9}(\d{3})?",
+    "GB": _BRITISH,
     "HR": r"\d{11}",
     "HU": r"\d{8}",
     "IE": r"\d[A-Z0-9+*]\d{5}[A-Z]{1,2}",
@@ -34,7 +37,7 @@ _FORMS: Final = {
     "SE": r"\d{10}01",
     "SI": r"\d{8}",
     "SK": r"\d{10}",
-    "XI": r"\d{9}(\d{3})?",
+    "XI": _BRITISH,
 }
 
 

@@ -35,7 +35,7 @@ from v2g.energy.dispatch.transformer import Transformer
 from v2g.energy.grid_signal import QUARTER_MS, GridSignal, Tariff
 from v2g.energy.limits import MOST_W, Watts
 from v2g.errors import RefusedError
-from v2g.units import PositiveDecimals, micro_of
+from v2g.units import PositiveDecimals, UtcMs, micro_of
 
 StationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=48)], ...], Meta(max_length=10_000)]
 
@@ -53,7 +53,7 @@ class Peak(PeakWindow, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Forecast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is expected from `start_ms` (UTC) until the next one: load beside the vehicles, generation, temperature."""
 
-    start_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    start_ms: UtcMs
     load_w: Watts | None = None
     pv_w: Watts = 0
     temperature_c: Celsius | None = None

@@ -25,7 +25,6 @@ W_PER_A: Final = 3 * VOLTAGE
 
 Certificate = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", examples=["VDE-2026-0815"])]
 EvseId = Annotated[int, Meta(ge=0, le=2**31 - 1, description="0: the whole station.")]
-UtcMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # the year 9999: the last that OCPP can name
 
 
 class Prequalification(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 
 from v2g.errors import ConfigError
+from v2g.units import UtcMs
 
 CampaignState = Literal["Running", "Halted", "Finished", "Cancelled"]
 MemberState = Literal["Waiting", "Working", "Installed", "Failed"]
@@ -45,14 +46,14 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     image: Image
     cohorts: tuple[Fraction, ...] = (0.05, 0.25, 1.0)
-    soak_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    soak_s: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     max_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
     min_settled: Annotated[int, msgspec.Meta(ge=1)] = 1
     parallel: Annotated[int, msgspec.Meta(ge=1)] = 50
     retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1
-    retry_after_s: Annotated[int, msgspec.Meta(ge=0)] = 3600
-    patience_s: Annotated[int, msgspec.Meta(ge=60)] = 14_400
-    install_after_ms: int | None = None
+    retry_after_s: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 3600
+    patience_s: Annotated[int, msgspec.Meta(ge=60, le=2**31 - 1)] = 14_400
+    install_after_ms: UtcMs | None = None
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

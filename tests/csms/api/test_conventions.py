@@ -3,12 +3,15 @@
 import asyncio
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
 from csms.api.authorization.tokens import OneToken
+from csms.api.http.examples import smallest
+from csms.api.http.openapi import document
 from csms.api.http.operations import Operation
 from csms.api.http.paging import write_cursor
 from csms.api.routes import OPERATIONS
@@ -17,6 +20,7 @@ from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.support import TOKENS
+from v2g.units import LAST_MS
 
 
 def path_of(operation: Operation) -> str:
@@ -56,6 +60,89 @@ async def test_no_name_has_a_line_end_or_space_at_an_end(ask: ApiClient, name: s
     for wrong in ({"token_type": "Central", "id_token": name}, {"token_type": name, "id_token": "X"}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(wrong, OneToken)
+
+
+DOCUMENT = document(OPERATIONS)
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def times(schema: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a body has times: names of members; 0 for an item of an array."""
+    if "$ref" in schema:
+        schema = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+    for each in schema.get("anyOf", ()):
+        yield from times(each, path)
+    if schema.get("type") == "integer" and str(path[-1]).endswith("_ms") and path[-1] != "duration_ms":
+        yield path
+    if schema.get("items"):
+        yield from times(schema["items"], (*path, 0))
+    for name, each in schema.get("properties", {}).items():
+        yield from times(each, (*path, name))
+
+
+def put(value: Any, schema: Mapping[str, Any], path: tuple[str | int, ...], time_ms: int) -> Any:
+    """A body with a time, and with what must be around it."""
+    if not path:
+        return time_ms
+    if "$ref" in schema:
+        schema = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        schema = next(each for each in schema["anyOf"] if path in times(each))
+        return put(value, schema, path, time_ms)
+    step, *rest = path
+    inner = schema["items"] if step == 0 else schema["properties"][step]
+    if step == 0:
+        first = value[0] if value else smallest(inner, SCHEMAS)
+        return [put(first, inner, tuple(rest), time_ms), *(value or ())[1:]]
+    before = value.get(step) if value.get(step) is not None or len(path) == 1 else smallest(inner, SCHEMAS, str(step))
+    return {**value, step: put(before, inner, tuple(rest), time_ms)}
+
+
+async def test_no_route_takes_a_time_that_no_calendar_has(ask: ApiClient) -> None:
+    """Which would fail when it is written as text for a station, or later, in a task."""
+    station = await ask.backend.booted("CS-V2G-0001", "2.1")
+    station.refuses_others = True
+    asked = []
+    for each in OPERATIONS:
+        described = DOCUMENT["paths"][each.path][each.method.lower()]
+        path = each.path.replace("{station_id}", station.id)
+        path = re.sub(r"\{(\w+)\}", lambda found: {"token_type": "Central"}.get(found[1], "1"), path)
+        for parameter in described.get("parameters", ()):
+            if str(parameter.get("name")).endswith("_ms"):
+                asked.append((each.name, parameter["name"]))
+                for time_ms in (LAST_MS + 1, 2**53, -1):
+                    answer = await ask(each.method, f"{path}?{parameter['name']}={time_ms}")
+                    assert answer.status == 400, (asked[-1], answer.json)
+                    assert parameter["name"] in answer.json["detail"]
+                assert (await ask(each.method, f"{path}?{parameter['name']}={LAST_MS}")).status < 500
+        content = described.get("requestBody", {}).get("content", {}).get("application/json")
+        for where in times(content["schema"]) if content else ():
+            asked.append((each.name, ".".join(map(str, where))))
+            for time_ms in (LAST_MS + 1, 2**53, -1):
+                answer = await ask(each.method, path, put(content["example"], content["schema"], where, time_ms))
+                if each.name == "post_telemetry":  # names what it does not store, by record
+                    assert answer.json["stored"] == 0, (asked[-1], answer.json)
+                    continue
+                assert answer.status == 400, (asked[-1], answer.json)
+                assert str(where[-1]) in answer.json["detail"], (asked[-1], answer.json)
+            answer = await ask(each.method, path, put(content["example"], content["schema"], where, LAST_MS))
+            assert answer.status < 500 or answer.status in (501, 504), (asked[-1], answer.json)
+    assert len(asked) >= 30, asked
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("put_token", ("terms", "cache_s")),
+        *(("make_campaign", ("plan", each)) for each in ("soak_s", "retry_after_s", "patience_s")),
+    ],
+)
+async def test_no_time_to_wait_leads_out_of_the_calendar(ask: ApiClient, name: str, where: tuple[str, ...]) -> None:
+    (operation,) = (each for each in OPERATIONS if each.name == name)
+    content = DOCUMENT["paths"][operation.path][operation.method.lower()]["requestBody"]["content"]["application/json"]
+    body = put(content["example"], content["schema"], where, 2**31)
+    answer = await ask(operation.method, re.sub(r"\{\w+\}", "Central", operation.path), body)
+    assert (answer.status, where[-1] in answer.json["detail"]) == (400, True), answer.json
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")

@@ -113,24 +113,31 @@ def session_of(
     *,
     discharge: str = "signed",
     commands: bool = True,
+    feeds_back: bool = True,
     tariff: Tariff | None = None,
     **options: Any,
 ) -> LyingSession:
-    """Return a session that charges for two minutes, and feeds back for one."""
+    """Return a session that charges for two minutes, and may feed back for one."""
     session = LyingSession(pki, start_ms, **options)
     session.tariff = tariff or signal_at(start_ms).tariff()
     session.start(discharge)
     session.flow(11_000, 2 * MINUTE_MS, 20_000)
-    if commands:
+    if commands and feeds_back:
         session.offer()
         session.flow(-9_000, MINUTE_MS)
-    else:
+    elif feeds_back:
         for _ in range(12):
             session.export_mwh += 12_500
             session.now += 5_000
             session.read(-9_000)
     session.end()
     return session
+
+
+def unpriced(pki: PkiTree, start_ms: int) -> Story:
+    """Return the session of a station that holds no prices: it charges."""
+    story = told(session_of(pki, start_ms, discharge="none", feeds_back=False))
+    return rewritten(story, (each for each in records(story) if not isinstance(each[0], TariffSet)))
 
 
 def told(session: Session, **changes: Any) -> Story:

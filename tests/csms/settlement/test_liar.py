@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from csms.config import SettlementRules, TokenEntry
-from csms.db.queries import prequalifications, reviews
+from csms.db.queries import books, prequalifications, reviews
 from csms.db.queries.reviews import Review
 from csms.db.store import open_store
 from csms.db.tables import debits, postings, settlements
@@ -29,6 +29,7 @@ from tests.csms.settlement.lies import (
     session_of,
     signal_at,
     told,
+    unpriced,
 )
 from tests.csms.settlement.test_journals import booted
 from tests.csms.support import Running
@@ -224,6 +225,34 @@ async def test_a_session_is_booked_with_the_prices_that_its_station_holds(
         review, _ = decided(csms)
         assert review is not None
         assert (review.state, review.reason) == decision, review.detail
+
+
+@pytest.mark.parametrize("taking", ["Rejected", "UnknownVendorId"])
+@pytest.mark.parametrize(("prices", "decision"), [(True, ("quarantined", "prices")), (False, ("booked", ""))])
+async def test_a_station_that_never_took_prices_has_none(
+    start: Start, pki: PkiTree, taking: str, prices: bool, decision: tuple[str, str]
+) -> None:
+    """With prices its journal is false, without them its energy is booked, and nobody owes anything for it."""
+    start_ms = begin_after(0)
+    story = told(session_of(pki, start_ms)) if prices else unpriced(pki, start_ms)
+    async with start(**options()) as csms:
+        await csms.csms.grid.offer(signal_at(start_ms), "test")
+        async with csms.connect() as websocket:
+            await booted(websocket)
+            station = Station(websocket, taking)
+            await station.take_prices()
+            await csms.event("grid_signal_pushed")
+            await station.transact(story)
+            await station.deliver(story)
+        await csms.csms.bookkeeper.consider_waiting()
+        review, counts = decided(csms)
+        assert review is not None
+        assert (review.state, review.reason) == decision, review.detail
+        assert counts == ((0, 0, 0) if prices else (1, 1, 0))
+        with contextlib.closing(open_store(csms.config.store_url, csms.config.data_dir)) as store:
+            posted = store.do(books.of_session, STATION, SESSION)
+        amounts = {(each.account, each.unit): each.amount for _, _, one in posted for each in one.entries}
+        assert amounts == ({} if prices else {("grid", "mWh"): -366_666, ("vehicle", "mWh"): 366_666})
 
 
 def test_there_are_thirty_kinds_of_lies_and_more() -> None:

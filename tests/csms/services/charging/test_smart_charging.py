@@ -55,11 +55,19 @@ def own() -> Any:
     return profile(WAITING_PROFILE, 1)
 
 
+STATIONS = (StationEntry(id=NAME), StationEntry(id=OTHER))
+
+
 @pytest_asyncio.fixture
 async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    async with backend(
-        tokens=TOKENS, stations=(StationEntry(id=NAME), StationEntry(id=OTHER)), ocpp={"call_timeout_s": 0.1}
-    ) as running:
+    async with backend(tokens=TOKENS, stations=STATIONS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def hasty(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
+    """A back end that waits for nobody for long."""
+    async with backend(tokens=TOKENS, stations=STATIONS, ocpp={"call_timeout_s": 0.1}) as running:
         yield running
 
 
@@ -174,29 +182,29 @@ async def test_what_version_0_1_put_there_is_cleared(csms: Backend) -> None:
     ],
 )
 async def test_a_station_that_does_not_report_is_named_and_not_asked_again(
-    csms: Backend, answer: Any, reason: str
+    hasty: Backend, answer: Any, reason: str
 ) -> None:
-    station, service = await booted(csms), SmartCharging(csms.services)
+    station, service = await booted(hasty), SmartCharging(hasty.services)
     station.answers["GetChargingProfiles"] = answer or (lambda _: None)
     for _ in range(2):
         assert (await service.set_profile(NAME, 0, own())).status == "Accepted"
-    (unread,) = observed(csms, "charging_profiles_unread")
+    (unread,) = observed(hasty, "charging_profiles_unread")
     assert reason in unread["reason"]
     assert len(unread["reason"]) <= 200
     assert len(station.payloads("GetChargingProfiles")) == 1
 
 
-async def test_only_the_last_part_of_the_own_report_completes_it(csms: Backend) -> None:
-    station, service = await booted(csms), SmartCharging(csms.services)
-    await booted(csms, OTHER)
+async def test_only_the_last_part_of_the_own_report_completes_it(hasty: Backend) -> None:
+    station, service = await booted(hasty), SmartCharging(hasty.services)
+    await booted(hasty, OTHER)
     station.answers["GetChargingProfiles"] = ACCEPTED
     going = asyncio.create_task(service.read_held(NAME))
     await until(lambda: station.payloads("GetChargingProfiles"))
     request = station.payloads("GetChargingProfiles")[0]["requestId"]
     for name, number, tbc in ((NAME, request, True), (NAME, request + 1, False), (OTHER, request, False)):
-        csms.services.feed.publish("profile_report", name, {"request": number, "tbc": tbc})
+        hasty.services.feed.publish("profile_report", name, {"request": number, "tbc": tbc})
     await going
-    assert observed(csms, "charging_profiles_unread") == [{"reason": "no complete report"}]
+    assert observed(hasty, "charging_profiles_unread") == [{"reason": "no complete report"}]
 
 
 async def test_a_station_without_profiles_is_read_at_once(csms: Backend) -> None:
@@ -394,11 +402,11 @@ async def test_priority_charging_is_turned_on_and_off(csms: Backend) -> None:
     assert [each["activate"] for each in station.payloads("UsePriorityCharging")] == [True, False]
 
 
-async def test_an_unanswered_share_may_be_in_force(csms: Backend) -> None:
+async def test_an_unanswered_share_may_be_in_force(hasty: Backend) -> None:
     """So it is what the station may pull; what it refused it may not."""
-    station, service = await booted(csms), SmartCharging(csms.services)
+    station, service = await booted(hasty), SmartCharging(hasty.services)
     about = {"variable": "SupportsFeature", "variable_instance": "DynamicProfiles", "value": "true"}
-    await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
+    await hasty.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
     share = of_transaction(30)
     assert await service.share(NAME, 1, share) == "Accepted"
     assert station.payloads("SetChargingProfile")[-1]["chargingProfile"]["chargingProfileKind"] == "Dynamic"
@@ -412,7 +420,7 @@ async def test_an_unanswered_share_may_be_in_force(csms: Backend) -> None:
                 NAME, 1, profile(30, 30, limit=limit, charging_profile_purpose="TxProfile", transaction_id="tx")
             )
         assert isinstance(failed.value, TimeoutExpired) is (answer is None)
-        values = await csms.services.store.read(charging.dynamic, NAME, 30)
+        values = await hasty.services.store.read(charging.dynamic, NAME, 30)
         assert values is not None
         pulled.append(float(values.limit or 0))
         assert pulled[-1] == in_force
