@@ -66,7 +66,7 @@ class LocalCosts:
         read: Callable[[int], MeterSample | None],
         *,
         reserved: Callable[[int | None], int | None],
-        managed: bool = False,
+        managed: bool,
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -170,8 +170,7 @@ class LocalCosts:
             scale=self._k.scale,
         )
         self._all[found.name] = found
-        self._k.keep("terms", found.name, found.terms)
-        self._k.keep("costs", found.name, found.state)
+        self._k.keep("terms", found.name, found.terms)  # and `event` its cost
         return found
 
     @property
@@ -210,8 +209,7 @@ class LocalCosts:
         for timer in ("poll", "report"):
             self._k.cancel(f"cost.{timer}.{name}")
 
-    def _ended(self, evse: Evse, record: TransactionRecord) -> None:
-        del evse
+    def _ended(self, _: Evse, record: TransactionRecord) -> None:
         self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
 
     # -- tariff changes

@@ -5,17 +5,20 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.certification.station.bench import START_MS, Bench, Payload, Refused, at
+from tests.certification.station.bench import FIXED, SOCKET, START_MS, Bench, Payload, Refused, at
+from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_i_tariffs import (
     INTERVAL,
     LOOKS,
     RUNNING,
     begin,
     change,
+    charge,
     end,
     many,
     priced,
@@ -27,6 +30,7 @@ from tests.certification.station.test_block_k import transaction
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
 from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
 from v2g_station.blocks.cost.tariffs import ShowTariff
+from v2g_station.blocks.evse import Power
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Keep, Send
@@ -367,6 +371,160 @@ def test_an_event_for_the_cost_alone_comes_when_no_other_carries_it() -> None:
     found.wait(300)
     found.nothing("TransactionEvent")
     assert "costDetails" not in end(found)
+
+
+def test_an_event_that_comes_at_about_the_same_time_carries_the_running_cost() -> None:
+    variables = {RUNNING: "true", INTERVAL: "100", LOOKS: "60", "SampledDataCtrlr.TxUpdatedInterval": "0"}
+    found = station(tariff(), variables=variables)
+    begin(found)
+    found.clear()
+    found.wait(100.03)
+    found.nothing("TransactionEvent")
+    found.flow("SuspendedEV")
+    assert "costDetails" in found.expect("TransactionEvent", triggerReason="ChargingStateChanged")
+    found.wait(100)
+    found.nothing("TransactionEvent")
+
+
+def test_the_first_event_carries_the_cost_however_rarely_it_is_reported() -> None:
+    found = station(tariff(), variables={RUNNING: "true", INTERVAL: "86400"})
+    assert "costDetails" in begin(found)
+    assert "costDetails" not in begin(station(tariff())), "running costs are disabled"
+
+
+def test_no_cost_is_shown_that_is_not_worked_out_or_not_known() -> None:
+    disabled = station(tariff())
+    begin(disabled)
+    disabled.set("TariffCostCtrlr", "Enabled", "false", instance="Cost")
+    blind = station(tariff())
+    blind.metered = False
+    begin(blind)
+    for found in (disabled, blind):
+        found.meter_mwh[1] += 1_000_000
+        found.wait(300)
+        end(found)
+        assert shown(found) == []
+
+
+def test_an_event_for_the_cost_alone_carries_it_though_the_interval_has_become_longer() -> None:
+    variables = {RUNNING: "true", INTERVAL: "100", LOOKS: "600", "SampledDataCtrlr.TxUpdatedInterval": "0"}
+    found = station(tariff(), variables=variables)
+    begin(found)
+    found.wait(50)
+    found.set("TariffCostCtrlr", "Interval", "1000", instance="Cost")
+    found.wait(51)
+    assert "costDetails" in found.expect("TransactionEvent", triggerReason="RunningCost")
+
+
+def test_nothing_is_shown_after_the_end_and_the_next_transaction_is_polled() -> None:
+    found = station(tariff(), variables={RUNNING: "true", INTERVAL: "100", LOOKS: "60"})
+    begin(found)
+    end(found)
+    before = len(shown(found))
+    found.meter_mwh[1] += 1_000_000
+    found.wait(300)
+    assert len(shown(found)) == before
+    found.nothing("TransactionEvent", triggerReason="RunningCost")
+    begin(found)
+    found.meter_mwh[1] += 1_000_000
+    found.wait(60)
+    assert shown(found)[before:] == [(0.6, False)]
+
+
+@pytest.mark.parametrize(
+    ("evse_id", "phases", "amperes"), [(1, 3, 48), (1, 1, 16), (2, None, 16)], ids=["three", "one", "DC"]
+)
+def test_a_current_is_that_of_all_phases_in_use(evse_id: int, phases: int | None, amperes: int) -> None:
+    """A price from 1 A above it does not hold, one from it on does."""
+    kind = "AC" if phases else "DC"
+    wanted = priced(
+        (9.0, {"minCurrent": amperes + 1.0}), (1.0, {"evseKind": kind, "minCurrent": float(amperes)}), (5.0, {})
+    )
+    found = station(wanted, evses=(SOCKET, FIXED))
+    found.plug(evse_id)
+    found.present("TAG-1", evse_id)
+    found.fact(Power(evse_id=evse_id, state="Charging", phases=phases))
+    charge(found, 6, 1000, evse_id)
+    assert total(end(found, evse_id=evse_id))[0] == 1.0
+
+
+def test_without_a_current_none_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Bench.read
+
+    def without(bench: Bench, evse_id: int) -> MeterSample:
+        sample = read(bench, evse_id)
+        assert sample is not None
+        return msgspec.structs.replace(sample, current_a=None)
+
+    monkeypatch.setattr(Bench, "read", without)
+    found = station(priced((1.0, {"maxCurrent": 1.0}), (5.0, {})))
+    begin(found)
+    charge(found, 6, 1000)
+    assert total(end(found))[0] == 1.0
+
+
+def test_a_change_counts_from_its_time_on_without_fees_that_were_not_agreed() -> None:
+    found = station(tariff(), variables={LOOKS: "600", "SampledDataCtrlr.TxUpdatedInterval": "0"})
+    begin(found)
+    found.meter_mwh[1] += 1_000_000
+    fee = {"fixedFee": {"prices": [{"priceFixed": 7.0}]}}
+    assert change(found, tariff("T2", 1.0, **fee))["status"] == "Accepted"
+    found.meter_mwh[1] += 1_000_000
+    assert total(end(found))[0] == 1.5
+    free = station()
+    begin(free)
+    free.meter_mwh[1] += 1_000_000
+    assert change(free, tariff("T2", 1.0, **fee))["status"] == "Accepted"
+    free.meter_mwh[1] += 1_000_000
+    assert total(end(free))[0] == 1.0
+
+
+def test_a_change_outlives_the_program_and_costs_are_shown_on() -> None:
+    charger = Charger()
+    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
+    charger.start(0)
+    answer = charger.bench.ask("ChangeTransactionTariff", transactionId="tx-1", tariff=tariff("T2", 2.0))
+    assert answer["status"] == "Accepted"
+    again = Charger(charger.bench.saved)
+    again.bench.utc_ms = charger.bench.utc_ms + 60_000
+    again.sample(1000)
+    again.bench.wait(4000)
+    assert shown(again.bench)[-1] == (2.4, False)
+    assert again.end(2000)["costDetails"]["totalCost"]["energy"]["exclTax"] == 4.0
+
+
+def test_a_charger_s_event_counts_by_the_sample_that_comes_with_it() -> None:
+    charger = Charger()
+    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
+    charger.start(0)
+    sample = charger.sample(3000)
+    charger.bench.meter_mwh[1] = 9_000_000
+    charger.lead(lambda s: s.finish("session", trigger="StopAuthorized", reason="Local", sample=sample))
+    ended = charger.bench.expect("TransactionEvent", eventType="Ended")
+    assert ended["costDetails"]["totalCost"]["total"]["exclTax"] == 1.5
+
+
+def test_the_last_event_does_not_begin_to_price() -> None:
+    charger = Charger()
+    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
+    charger.bench.set("TariffCostCtrlr", "Enabled", "false", instance="Cost")
+    charger.start(0)
+    charger.bench.set("TariffCostCtrlr", "Enabled", "true", instance="Cost")
+    event = charger.end(1000)
+    assert "costDetails" not in event
+    assert "tariffId" not in event["transactionInfo"]
+
+
+def test_a_tariff_of_2_1_prices_nothing_over_2_0_1() -> None:
+    begun = station(tariff())
+    other = bench(version="2.0.1", variables={RUNNING: "true"})
+    other.saved["tariffs"] = dict(begun.saved["tariffs"])
+    other.power_loss()
+    begin(other)
+    other.meter_mwh[1] += 1_000_000
+    other.wait(600)
+    end(other)
+    assert shown(other) == []
 
 
 def test_only_the_first_event_after_the_start_and_a_change_name_the_tariff() -> None:

@@ -86,6 +86,14 @@ def test_a_default_tariff_in_a_zone_that_is_gone_prices_nothing_and_is_a_problem
     assert "costDetails" not in end(found)
 
 
+def test_a_default_tariff_prices_at_its_evse_and_from_its_time_on() -> None:
+    found = station()
+    assert found.ask("SetDefaultTariff", evseId=2, tariff=tariff("T2"))["status"] == "Accepted"
+    assert tariff_of(begin(found)) is None
+    assert tariff_of(begin(found, "TAG-2", 2)) == "T2"
+    assert tariff_of(begin(station(tariff(validFrom=at(START_MS + HOUR * 1000))))) is None
+
+
 # -- what is kept
 
 
