@@ -101,11 +101,9 @@ class AcdpEvse(DcEvse):
     def _arrived(self) -> None:
         if self._under_way is not None:
             self._under_way.cancel()
-            self._under_way = None
 
     def _too_late(self) -> None:
         """A device that does not reach its target is stuck; one that arrives without contact is of no use."""
-        self._under_way = None
         report = self._device.report
         if report.mechanical != ("EndPosition" if self._down else "Home"):
             self.fault("device_stuck", active=True)

@@ -287,8 +287,7 @@ class Evse(abc.ABC):
         """See EvseHardware: common to both kinds of current."""
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
-                if isinstance(command, ports.TransactionStarted):
-                    self._session_id = command.session_id
+                self._session_id = command.session_id
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
             case ports.TransactionEnded() | ports.SaveSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))

@@ -23,6 +23,13 @@ _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certific
 
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
+    "evse": Target(
+        "secc/hardware/evse.py",
+        ("tests/secc/hardware/test_evse_duties.py", "tests/secc/hardware/test_self_test.py"),
+    ),
+    "dc": Target("secc/hardware/dc.py", ("tests/secc/hardware/test_dc.py",)),
+    "wpt": Target("secc/hardware/wpt.py", ("tests/secc/hardware/test_wpt.py",)),
+    "acdp": Target("secc/hardware/acdp.py", ("tests/secc/hardware/test_acdp.py",)),
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
     "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py", "tests/safety/test_charger.py")),
@@ -39,6 +46,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         tuple(f"tests/secc/hardware/test_safety{each}.py" for each in ("", "_inputs", "_parts")),
     ),
     "ac": Target("secc/hardware/ac.py", ("tests/secc/hardware/test_ac_limits.py",)),
+    "told_monitor": Target("secc/hardware/told_monitor.py", ("tests/secc/hardware/test_told_inputs.py",)),
+    "meter_remote": Target("secc/hardware/meter_remote.py", ("tests/secc/hardware/test_meter_remote.py",)),
     "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
@@ -182,6 +191,9 @@ _LOOKS = "so often the clock is looked at; a second more or less is promised to 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
 _VERIFIED = "names a journal in which nothing wrong is left to be found"
+_COUNTED = "is only asked whether it has changed"
+_TASK = "names a task"
+_UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STARTED = "a journal begins with the registers of its start"
 
@@ -252,6 +264,25 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: 'Part' -> 'Part?'": _NAMED,
         "SafetyChannel.__init__: False -> True #3": "the first comparison shows no excess yet, and clears it",
         "_Primary.__init__: 0 -> 1": "before the first command nothing is lowered to a power",
+    },
+    "dc": {
+        "DcEvse.__init__: False -> True #2": "each command of a voltage says what may flow with it",
+        "DcEvse._watch_current: 0 -> 1 #4": _AMPERE,
+    },
+    "evse": {
+        "Evse.__init__: 0 -> 1": _COUNTED,
+        "Evse.__init__: 0 -> 1 #2": _COUNTED,
+        "Evse.__init__: 'evse' -> 'evse?'": _TASK,
+        "Evse._recover: 'self-test' -> 'self-test?'": _TASK,
+        "Evse.__init__: 0.0 -> 1.0": "the first pause begins with the first test",
+        "Evse.__init__: '' -> '?' #2": "a contactor closes for a session, which has its id",
+        "Evse.__init__: self._session_id = '' -> pass": "a contactor closes for a session, which has its id",
+    },
+    "wpt": {
+        "WptEvse.__init__: 0 -> 1": _UNPOWERED,
+        "WptEvse._off: 0 -> 1": _UNPOWERED,
+        "WptEvse._drive: 0 -> 1": _UNPOWERED,
+        "WptEvse._watch_output: 'over' -> 'over?'": _TIMER,
     },
     "maintenance": {
         "Maintenance.report: 0 -> 1": "the time of a reading is not reported",

@@ -176,9 +176,42 @@ def test_a_voltage_counts_as_commanded_until_the_output_is_open_and_dead(
     scenes(scene)
 
 
+def test_a_voltage_counts_as_commanded_while_the_contactor_is_closed() -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(ports.StartPreCharge(400_000))
+        place.evse.execute(ports.SetOutput(0, 0, 0, 0))
+        place.show(0)
+        place.evse.execute(ports.StartPreCharge(200_000))
+        place.show(300_000)
+        assert place.faults == []
+
+    scenes(scene)
+
+
+def test_a_voltage_counts_as_commanded_while_the_contactor_is_about_to_close() -> None:
+    async def scene(place: Place) -> None:
+        await place.do(ports.TransactionStarted("0011223344556677", ""))
+        place.switch.delay_s = 0.25
+        closing = asyncio.ensure_future(place.do(ports.CloseContactors()))
+        await asyncio.sleep(0.1)
+        place.evse.execute(ports.StartPreCharge(400_000))
+        place.show(0)
+        assert await closing == CLOSED
+        place.evse.execute(ports.StartPreCharge(200_000))
+        place.show(300_000)
+        assert place.evse.faults == ()
+
+    scenes(scene)
+
+
 def test_without_a_command_no_voltage_is_too_high() -> None:
     async def scene(place: Place) -> None:
         await place.connect()
+        place.show(400_000)
+        place.evse.execute(ports.EmergencyOff("test"))
+        place.show(0)
+        await place.do(ports.CloseContactors())
         place.show(400_000)
         assert place.faults == []
 
@@ -325,6 +358,41 @@ def test_within_a_cable_check_the_watch_of_the_insulation_waits_for_its_result()
     scenes(scene)
 
 
+@pytest.mark.parametrize(("current_ma", "faults"), [(5_500, []), (5_501, ["power_not_obeyed"])])
+def test_a_cable_check_after_charging_bears_what_a_pre_charge_does(current_ma: int, faults: list[str]) -> None:
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(out(9_000))
+        place.isolation.takes_s = 60.0
+        checking = asyncio.ensure_future(place.do(ports.StartCableCheck(400_000)))
+        await asyncio.sleep(1.0)
+        place.show(400_000)
+        await asyncio.sleep(5.0)
+        place.show(400_000, current_ma)
+        await asyncio.sleep(5.0)
+        assert place.faults == faults
+        checking.cancel()
+
+    scenes(scene)
+
+
+def test_what_was_commanded_bounds_the_current_until_a_cable_check_applies_its_voltage() -> None:
+    async def test() -> str:
+        await asyncio.sleep(8.0)
+        return ""
+
+    async def scene(place: Place) -> None:
+        await place.connect()
+        place.evse.execute(out(9_000))
+        checking = asyncio.ensure_future(place.do(ports.StartCableCheck(400_000)))
+        place.show(400_000, 12_500)
+        await asyncio.sleep(5.0)
+        assert place.faults == []
+        checking.cancel()
+
+    scenes(scene, test=test)
+
+
 @pytest.mark.parametrize(("reached_mv", "result"), [(490_000, PASSED), (489_999, FAILED)])
 def test_a_voltage_has_10_s_and_10_v_to_be_reached(reached_mv: int, result: Fact) -> None:
     async def scene(place: Place) -> None:
@@ -350,8 +418,8 @@ def test_a_contactor_that_does_not_close_ends_a_cable_check() -> None:
     scenes(scene)
 
 
-@pytest.mark.parametrize("at_s", [0.1, 0.5, 1.5, 2.5])
-def test_an_emergency_off_ends_a_cable_check_wherever_it_is(at_s: float) -> None:
+@pytest.mark.parametrize(("at_s", "ends_s"), [(0.1, 0.1), (0.5, 0.5), (1.5, 2.0), (2.5, 2.6)])
+def test_an_emergency_off_ends_a_cable_check_wherever_it_is(at_s: float, ends_s: float) -> None:
     """While the contactor closes, the voltage rises, the insulation is measured, the output discharges."""
 
     async def scene(place: Place) -> None:
@@ -362,10 +430,45 @@ def test_an_emergency_off_ends_a_cable_check_wherever_it_is(at_s: float) -> None
         loop.call_later(at_s, place.evse.execute, ports.EmergencyOff("test"))
         loop.call_later(at_s + 0.1, place.show, 0)
         assert await checking == FAILED
+        assert place.now == pytest.approx(ends_s, abs=0.01)
         await asyncio.sleep(0.3)
         assert place.stage.driven[-1] == OFF
         assert [each for each in place.stage.driven if each != OFF] == [Demand(500_000)] * (at_s > 0.25)
         assert not place.evse.contactors_closed
+
+    scenes(scene)
+
+
+def test_a_cable_check_without_authorisation_ends_at_once() -> None:
+    async def scene(place: Place) -> None:
+        assert await place.do(ports.StartCableCheck(500_000)) == FAILED
+        assert (place.now, place.stage.driven) == (0.0, [])
+
+    scenes(scene)
+
+
+def test_a_contactor_that_closes_for_a_later_command_does_not_go_on_with_a_cable_check() -> None:
+    async def scene(place: Place) -> None:
+        place.switch.delay_s = 0.25
+        checking = asyncio.ensure_future(checked(place))
+        await asyncio.sleep(0.1)
+        closing = asyncio.ensure_future(place.do(ports.CloseContactors()))  # begins first, before the check notices
+        place.evse.execute(ports.EmergencyOff("test"))
+        assert (await checking, await closing) == (FAILED, CLOSED)
+        assert {*place.stage.driven} == {OFF}
+
+    scenes(scene)
+
+
+def test_a_cable_check_does_not_pass_with_a_contactor_that_has_opened_in_silence() -> None:
+    async def scene(place: Place) -> None:
+        checking = asyncio.ensure_future(checked(place))
+        await asyncio.sleep(0.1)
+        place.show(500_000)
+        await asyncio.sleep(0.1)
+        place.switch.closed = False
+        place.show(0)
+        assert await checking == FAILED
 
     scenes(scene)
 

@@ -1,0 +1,167 @@
+"""External meters in the charger's interface: rollovers, silence, and the mains behind a contactor."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from secc.hardware.meter import MeterReading
+from secc.hardware.meter_remote import MeterMains, RemoteMeter
+from secc.session import ports
+from tests.secc.hardware.bare import run
+from v2g.hardware.interfaces import MeterValues, OnFault
+
+ROLLOVER, MARGIN = 10_000_000_000, 100_000_000
+"""Where the registers start again, and what may have flowed between two readings around that, mWh."""
+
+
+class Line:
+    """A meter that shows what it is set to."""
+
+    has_voltage, lost = True, False
+
+    def __init__(self, rollover_mwh: int | None = ROLLOVER) -> None:
+        self.rollover_mwh = rollover_mwh
+        self.values = MeterValues(0, 0)
+        self.listeners: list[Callable[[], None]] = []
+        self.faults: list[OnFault] = []
+        self.refreshed = 0
+
+    async def refresh(self) -> None:
+        self.refreshed += 1
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self.listeners.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        self.faults.append(callback)
+
+    def show(self, **values: Any) -> None:
+        """The meter was read."""
+        self.values = msgspec.structs.replace(self.values, **values)
+        for each in self.listeners:
+            each()
+
+
+class Place:
+    """A meter, and the time."""
+
+    def __init__(self, rollover_mwh: int | None = ROLLOVER) -> None:
+        self.now = 3.0
+        self.line = Line(rollover_mwh)
+        self.meter = RemoteMeter("S", self.line, lambda: self.now)
+
+
+def test_a_reading_is_what_the_meter_shows() -> None:
+    place = Place()
+    place.line.show(import_mwh=7, export_mwh=5)
+    assert place.meter.read(9) == MeterReading(9, 7, 5)
+    assert (place.meter.serial, place.meter.rollover_mwh) == ("S", ROLLOVER)
+
+
+def test_a_silent_meter_has_not_answered_and_has_no_power() -> None:
+    place = Place()
+    place.line.show(import_mwh=7, power_w=5_000)
+    assert place.meter.power_w == 5_000
+    place.line.lost = True
+    assert place.meter.read(9) == MeterReading(9, 7, 0, answered=False)
+    assert place.meter.power_w is None
+
+
+def test_the_time_of_a_power_is_that_of_its_reading() -> None:
+    place = Place()
+    assert place.meter.read_at == 3.0
+    place.now = 5.0
+    assert place.meter.read_at == 3.0
+    place.line.show(power_w=1)
+    assert place.meter.read_at == 5.0
+
+
+def test_what_the_line_does_is_its_own() -> None:
+    place = Place()
+    run(place.meter.refresh)
+    callback: OnFault = lambda word, active: None  # noqa: E731
+    place.meter.on_fault(callback)
+    place.meter.save()
+    place.meter.sync()
+    place.meter.close()
+    assert (place.line.refreshed, place.line.faults, place.meter.has_voltage) == (1, [callback], True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rolled"),
+    [
+        (ROLLOVER - 5, 3, 1),
+        (ROLLOVER - 5, MARGIN - 5, 1),
+        (ROLLOVER - 5, MARGIN - 4, 0),  # falls otherwise
+        (ROLLOVER - 5, ROLLOVER - 6, 0),
+        (ROLLOVER - 5, ROLLOVER - 5, 0),
+        (0, 0, 0),
+        (50, 40, 0),
+        (ROLLOVER - MARGIN, 0, 1),
+        (ROLLOVER - MARGIN - 1, 0, 0),
+    ],
+)
+@pytest.mark.parametrize("register", ["import_mwh", "export_mwh"])
+def test_a_register_goes_on_over_its_rollover(register: str, before: int, after: int, rolled: int) -> None:
+    place = Place()
+    place.line.show(**{register: before})
+    place.meter.read(1)
+    place.line.show(**{register: after})
+    reading = MeterReading(2, 0, 0)
+    moved = {register: after + rolled * ROLLOVER, f"rolled_{register}": rolled * ROLLOVER}
+    assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
+    assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
+
+
+def test_each_rollover_counts() -> None:
+    place = Place()
+    for mwh in (ROLLOVER - 1, 0, ROLLOVER - 1, 1):
+        place.line.show(import_mwh=mwh)
+        reading = place.meter.read(0)
+    assert (reading.import_mwh, reading.rolled_import_mwh) == (2 * ROLLOVER + 1, 2 * ROLLOVER)
+
+
+def test_a_meter_without_rollover_falls() -> None:
+    place = Place(None)
+    place.line.show(import_mwh=ROLLOVER - 1)
+    place.meter.read(0)
+    place.line.show(import_mwh=0)
+    assert place.meter.read(0) == MeterReading(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "heard"),
+    [
+        ({}, []),
+        ({"frequency_mhz": 49_950}, [(49.95, None)]),
+        ({"frequency_mhz": 49_950, "voltage_mv": 231_500}, [(49.95, 231.5)]),
+        ({"voltage_mv": 231_500}, []),
+    ],
+)
+def test_the_grid_is_heard_with_each_reading_that_has_it(values: dict[str, int], heard: list[Any]) -> None:
+    place, found = Place(), list[Any]()
+    place.meter.on_grid(lambda hertz, volt: found.append((hertz, volt)))
+    place.line.show(**values)
+    assert found == heard
+
+
+@pytest.mark.parametrize(
+    ("values", "present"),
+    [
+        ({}, (230_000, 0)),
+        ({"power_w": 2_300}, (230_000, 10_000)),
+        ({"power_w": -2_300}, (230_000, -10_000)),
+        ({"power_w": 2_300_000, "voltage_mv": 115_000}, (115_000, 20_000_000)),
+        ({"power_w": 2_300, "voltage_mv": 0}, (230_000, 10_000)),
+    ],
+)
+def test_the_mains_are_as_the_meter_measures_them(values: dict[str, int], present: tuple[int, int]) -> None:
+    place = Place()
+    mains = place.meter.mains(230_000)
+    assert isinstance(mains, MeterMains)
+    changes: list[int] = []
+    mains.on_change(lambda: changes.append(1))
+    place.line.show(**values)
+    assert (mains.present, changes) == (ports.Measured(*present), [1])
