@@ -273,11 +273,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Evse.__init__: 0 -> 1": _COUNTED,
         "Evse.__init__: 0 -> 1 #2": _COUNTED,
         "Evse.__init__: 'evse' -> 'evse?'": _TASK,
+        "Evse.close: 1 -> 0": "what goes on has no permission any more",
         "Evse._recover: 'self-test' -> 'self-test?'": _TASK,
         "Evse.__init__: 0.0 -> 1.0": "the first pause begins with the first test",
         "Evse.__init__: '' -> '?' #2": "a contactor closes for a session, which has its id",
         "Evse.__init__: self._session_id = '' -> pass": "a contactor closes for a session, which has its id",
     },
+    "meter_remote": {"RemoteMeter.save: True -> False": "it stores its registers itself"},
     "wpt": {
         "WptEvse.__init__: 0 -> 1": _UNPOWERED,
         "WptEvse._off: 0 -> 1": _UNPOWERED,

@@ -797,6 +797,15 @@ def test_its_end_leaves_everything_safe_and_nothing_under_way() -> None:
     scenes(scene)
 
 
+def test_its_end_switches_off_without_a_session_too() -> None:
+    async def scene(place: Place) -> None:
+        place.make()
+        await place.evse.close()
+        assert place.evse.switched_off == 1
+
+    scenes(scene)
+
+
 def test_its_end_voids_what_is_under_way() -> None:
     async def scene(place: Place) -> None:
         place.make()

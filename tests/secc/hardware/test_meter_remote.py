@@ -115,6 +115,15 @@ def test_a_register_goes_on_over_its_rollover(register: str, before: int, after:
     assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
 
 
+def test_a_small_register_rolls_over_only_when_it_falls() -> None:
+    place = Place(MARGIN // 10)
+    for mwh in (5, 5, 6):
+        place.line.show(import_mwh=mwh)
+        assert place.meter.read(0).import_mwh == mwh
+    place.line.show(import_mwh=0)
+    assert place.meter.read(0).import_mwh == MARGIN // 10
+
+
 def test_each_rollover_counts() -> None:
     place = Place()
     for mwh in (ROLLOVER - 1, 0, ROLLOVER - 1, 1):

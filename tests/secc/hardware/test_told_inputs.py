@@ -80,7 +80,7 @@ INPUTS: list[tuple[str, tuple[Any, ...], dict[str, Any], list[Input]]] = [
     ),
     (
         "request",
-        (Request(power_s=1e9, closed_s=1e9, ready=True, target_mv=-1, notice_s=0.25), 10.0),
+        (Request(power_s=1e10, closed_s=1e10, ready=True, target_mv=-1, notice_s=0.25), 10.0),
         {},
         [inputs.Request(power_ms=FOREVER_MS, closed_ms=FOREVER_MS, ready=True, target_mv=0, notice_ms=250)],
     ),
@@ -180,7 +180,7 @@ def test_a_board_that_knows_nothing_is_told_rating_limits_and_faults_as_they_sta
 
 
 def test_a_rating_beyond_what_a_board_can_be_told_is_its_most() -> None:
-    rating = ChargerRating(charge_w=UNBOUNDED + 1, discharge_w=-1, stop_s=1e9)
+    rating = ChargerRating(charge_w=UNBOUNDED + 1, discharge_w=-1, stop_s=1e10)
     (told,) = Place(rating).introduction
     assert isinstance(told, inputs.Rating)
     assert (told.charge_w, told.discharge_w, told.stop_ms) == (UNBOUNDED, 0, FOREVER_MS)
