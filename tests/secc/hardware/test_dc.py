@@ -378,15 +378,16 @@ def test_a_cable_check_after_charging_bears_what_a_pre_charge_does(current_ma: i
 
 def test_what_was_commanded_bounds_the_current_until_a_cable_check_applies_its_voltage() -> None:
     async def test() -> str:
-        await asyncio.sleep(8.0)
+        await asyncio.sleep(4.5)
         return ""
 
     async def scene(place: Place) -> None:
         await place.connect()
         place.evse.execute(out(9_000))
         checking = asyncio.ensure_future(place.do(ports.StartCableCheck(400_000)))
+        await asyncio.sleep(0.1)
         place.show(400_000, 12_500)
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(4.0)
         assert place.faults == []
         checking.cancel()
 

@@ -19,11 +19,15 @@ class Board:
     def __init__(self, place: Place) -> None:
         self.place, self.says, self.takes_s = place, "", 0.0
         self.asked: list[float] = []
+        self.ended = 0
         place.parts.self_test = self
 
     async def __call__(self) -> str:
         self.asked.append(self.place.now)
-        await asyncio.sleep(self.takes_s)
+        try:
+            await asyncio.sleep(self.takes_s)
+        finally:
+            self.ended += 1
         return self.says
 
     @property
@@ -430,6 +434,7 @@ def test_what_is_under_way_ends_with_the_charger() -> None:
         place.evse.fault("charger_failed", active=True)
         await asyncio.sleep(1.0)
         await place.evse.close()
+        assert (len(board.asked), board.ended) == (1, 1)
         await asyncio.sleep(10.0)
         assert (len(board.asked), place.log.kept) == (1, [])
 
