@@ -356,7 +356,7 @@ class Evse(abc.ABC):
         """Repeat the self-test after a failure, while nobody is plugged in."""
         now, lock = self._clock.monotonic(), self._interlock
         if not lock.untested:
-            if self._retries and now - self._retry_at >= SOUND_S:
+            if now - self._retry_at >= SOUND_S:
                 self._retry.reset()
                 self._retries = 0
             return

@@ -193,6 +193,7 @@ _IN_ORDER = "what is in order has no detail that anybody reads"
 _VERIFIED = "names a journal in which nothing wrong is left to be found"
 _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
+_UNPERMITTED = "what goes on has no permission any more"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STARTED = "a journal begins with the registers of its start"
@@ -273,7 +274,15 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Evse.__init__: 0 -> 1": _COUNTED,
         "Evse.__init__: 0 -> 1 #2": _COUNTED,
         "Evse.__init__: 'evse' -> 'evse?'": _TASK,
-        "Evse.close: 1 -> 0": "what goes on has no permission any more",
+        "Evse.react: del var -> pass": "for readers",
+        "Evse._pilot_failed: return '' -> return None": _TRUTH,
+        "Evse._output_failed: return '' -> return None": _TRUTH,
+        "Evse._within: return False -> return None": _TRUTH,
+        "Evse._within: self._loop.time() >= end -> self._loop.time() > end": _GLANCE,
+        "Evse.close: self._offs += 1 -> pass": _UNPERMITTED,
+        "Evse.close: 1 -> 2": _COUNTED,
+        "Evse.close: 1 -> 0": _UNPERMITTED,
+        "Evse._recover: now - self._retry_at >= SOUND_S -> now - self._retry_at > SOUND_S": _GLANCE,
         "Evse._recover: 'self-test' -> 'self-test?'": _TASK,
         "Evse.__init__: 0.0 -> 1.0": "the first pause begins with the first test",
         "Evse.__init__: '' -> '?' #2": "a contactor closes for a session, which has its id",

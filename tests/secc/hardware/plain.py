@@ -47,7 +47,7 @@ class Plain(Evse):
         await asyncio.sleep(self.calm_s)
 
     async def _output_failed(self) -> str:
-        return self.failed
+        return self.failed or await super()._output_failed()
 
 
 class Wire:
