@@ -538,11 +538,10 @@ class Evse(abc.ABC):
         self._wake()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         deadline = self._interlock.deadline()
         if deadline is not None:
-            delay = max(0.0, deadline - self._clock.monotonic())
-            self._timer = self._loop.call_later(delay, self._tick)
+            delay = deadline - self._clock.monotonic()
+            self._timer = self._loop.call_later(delay, self._tell_interlock, self._interlock.tick)
         if not done:
             self.fault("charger_failed", active=True)
 
@@ -571,10 +570,6 @@ class Evse(abc.ABC):
                     on_fault(word, active)
                 if active and FAULTS[word].stops:
                     self._tell(ports.HardwareFault(word))
-
-    def _tick(self) -> None:
-        self._timer = None
-        self._tell_interlock(self._interlock.tick)
 
     def _reading(self) -> ports.MeterRead:
         meter = self._parts.meter

@@ -54,6 +54,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "agreement": Target("v2g/safety/agreement.py", ("tests/safety/test_agreement.py",)),
     "fault_file": Target("secc/hardware/fault_file.py", ("tests/secc/hardware/test_fault_file.py",)),
     "sysfs": Target("v2g/io/hardware/sysfs.py", ("tests/io/hardware/test_sysfs.py",)),
+    "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
     "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),

@@ -80,6 +80,15 @@ class Record:
         return max((until.at - since for one, until in after if held(one) and until.at > since), default=0.0)
 
 
+class Machine(Clock):
+    """The machine's own time, as a board has it: a loop of tests counts less while it is kept from running, and a board
+    that goes by that lets go later than the program, in whose time it is tested, may expect."""
+
+    def monotonic(self) -> float:
+        """See Clock."""
+        return time.monotonic()
+
+
 class Board(BoardFirmware):
     """A board that may get stuck. `stale` "lines": it says its last line again and again; "readings": what it says of
     itself stands still, while its lines are numbered on."""
@@ -112,7 +121,7 @@ class Outside(Record, abc.ABC):
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._firmware = Board(lost_s=lost_s)
-        self._board = BoardSimulator(Clock(), medium, firmware=self._firmware)
+        self._board = BoardSimulator(Machine(), medium, firmware=self._firmware)
         self._far, self._slave = pty.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._far, False)

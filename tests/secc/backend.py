@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
-import importlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import websockets
+from ocpp import v21, v201
 from ocpp.exceptions import InternalError
 from ocpp.routing import on
 from websockets.typing import Subprotocol
 
-MODULES = {"ocpp2.0.1": "v201", "ocpp2.1": "v21"}
+MODULES = {"ocpp2.0.1": v201, "ocpp2.1": v21}
+"""Imported before a charger runs in the same process: that takes seconds on a slow machine, and its watchdog would find
+a loop that hangs."""
 
 
 class Backend:
@@ -66,8 +68,7 @@ class Backend:
     async def ask(self, request: str, **fields: Any) -> Any:
         """Send a request to the station and return the answer, as the package has it."""
         async with asyncio.timeout(60):
-            module = importlib.import_module(type(self.point)._call.__name__)
-            return await self.point.call(getattr(module, request)(**fields), suppress=False)
+            return await self.point.call(getattr(self.point._call, request)(**fields), suppress=False)
 
     async def start(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         """Listen."""
@@ -95,8 +96,8 @@ class Backend:
         if (tls := connection.transport.get_extra_info("ssl_object")) is not None:
             self.certificates.append(tls.getpeercert(binary_form=True))
         self.authorizations.append(connection.request.headers.get("Authorization", ""))
-        folder = MODULES[connection.subprotocol]
-        self.point = _point(folder, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=60)
+        module = MODULES[connection.subprotocol]
+        self.point = _point(module, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=60)
         with contextlib.suppress(websockets.ConnectionClosed):
             await self.point.start()
 
@@ -105,9 +106,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _point(folder: str, backend: Backend) -> Any:
-    result = importlib.import_module(f"ocpp.{folder}.call_result")
-    base = importlib.import_module(f"ocpp.{folder}").ChargePoint
+def _point(module: Any, backend: Backend) -> Any:
+    result, base = module.call_result, module.ChargePoint
 
     async def boot(_: Any, **payload: Any) -> Any:
         await backend.note("BootNotification", payload)
@@ -137,7 +137,7 @@ def _point(folder: str, backend: Backend) -> Any:
         simple("NotifyEVChargingSchedule", status="Accepted"),
         simple("DataTransfer", status="Accepted"),
         simple("NotifyReport"),
-        *([simple("NotifySettlement")] if folder == "v21" else []),
+        *([simple("NotifySettlement")] if module is v21 else []),
         simple("NotifyEvent"),
         simple("SecurityEventNotification"),
         simple("LogStatusNotification"),

@@ -66,6 +66,18 @@ def test_a_fault_is_told_once_to_everybody_and_its_end_to_listeners_of_faults() 
     scenes(scene)
 
 
+def test_what_a_listener_does_is_heard_by_others_in_its_order() -> None:
+    async def scene(place: Place) -> None:
+        place.make()
+        heard: list[str] = []
+        place.evse.on_fault(lambda word, active: place.evse.fault("fan_failed", active))
+        place.evse.on_fault(lambda word, active: heard.append(word))
+        place.evse.fault("stage_tripped", active=True)
+        assert heard == ["stage_tripped", "fan_failed"]
+
+    scenes(scene)
+
+
 def test_faults_of_cabinet_and_meter_are_its_own() -> None:
     async def scene(place: Place) -> None:
         said: list[Any] = []
@@ -266,6 +278,33 @@ def test_who_closes_while_it_closes_waits_for_the_same() -> None:
         await asyncio.sleep(0.1)
         assert await place.do(ports.CloseContactors()) == CLOSED
         assert (await first, place.now) == (CLOSED, pytest.approx(0.5, abs=0.001))
+
+    scenes(scene)
+
+
+def test_a_closed_contactor_is_closed_at_once() -> None:
+    async def scene(place: Place) -> None:
+        place.make()
+        await place.connect()
+        async with asyncio.timeout(1.0):
+            assert await place.do(ports.CloseContactors()) == CLOSED
+
+    scenes(scene)
+
+
+def test_who_was_overtaken_is_told_that_a_later_closing_has_not_ended() -> None:
+    async def scene(place: Place) -> None:
+        place.make()
+        await place.connect()
+        place.switch.delay_s = 30.0
+        place.evse.execute(ports.EmergencyOff("test"))
+        overtaken = asyncio.ensure_future(place.do(ports.CloseContactors()))
+        await asyncio.sleep(0.01)
+        place.evse.execute(ports.EmergencyOff("test"))
+        later = asyncio.ensure_future(place.do(ports.CloseContactors()))  # begins first
+        place.switch.delay_s = 0.05
+        place.switch.move(closed=False)
+        assert (await overtaken, await later) == (OPEN, CLOSED)
 
     scenes(scene)
 
