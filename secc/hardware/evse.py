@@ -552,8 +552,7 @@ class Evse(abc.ABC):
                 self._offs += 1
                 self._off()
             case SetContactor(closed=closed):
-                self._opened_by = "" if closed else self._opened_by
-                self._opening_since = None if closed or not self.contactors_closed else self._clock.monotonic()
+                self._opening_since = self._clock.monotonic() if self.contactors_closed else None
                 self._parts.contactor.set(closed=closed)
             case SetLatch(locked=locked):
                 self._parts.cabinet.set_latch(locked=locked)
@@ -562,9 +561,9 @@ class Evse(abc.ABC):
                 for on_light in self._on_light:
                     on_light(light)
             case FaultChanged(word=word, active=active):
-                if active and word == "contactor_welded":
+                if word == "contactor_welded":
                     self._note_opening("the contactor does not open")
-                if active and FAULTS[word].until == "serviced" and self._parts.service is not None:
+                if FAULTS[word].until == "serviced" and self._parts.service is not None:  # it never ends by itself
                     self._parts.service.keep(word)
                 for on_fault in self._on_fault:
                     on_fault(word, active)

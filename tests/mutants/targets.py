@@ -276,6 +276,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Evse.__init__: 0 -> 1 #2": _COUNTED,
         "Evse.__init__: 'evse' -> 'evse?'": _TASK,
         "Evse.react: del var -> pass": "for readers",
+        "Evse.execute: 1 -> 2": _COUNTED,
+        "Evse._carry_out: 1 -> 2": _COUNTED,
         "Evse._pilot_failed: return '' -> return None": _TRUTH,
         "Evse._output_failed: return '' -> return None": _TRUTH,
         "Evse._within: return False -> return None": _TRUTH,
@@ -288,6 +290,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Evse.__init__: 0.0 -> 1.0": "the first pause begins with the first test",
         "Evse.__init__: '' -> '?' #2": "a contactor closes for a session, which has its id",
         "Evse.__init__: self._session_id = '' -> pass": "a contactor closes for a session, which has its id",
+    },
+    "board": {
+        "SerialBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
+        "SerialBoard._within: return False -> return None": _TRUTH,
     },
     "meter_remote": {"RemoteMeter.save: True -> False": "it stores its registers itself"},
     "wpt": {

@@ -180,7 +180,11 @@ def test_a_board_is_lost_until_it_has_answered(scenes: Any) -> None:
         assert place.faults == [("board_lost", True)]
         assert (board.state, board.contactor.closed, board.duty_percent) == (PilotState.F, False, None)
         assert (board.has_contactor, board.has_latch, board.has_monitor, board.fan_rpm) == (False, False, False, None)
-        assert (board.temperatures, board.proximity) == ({}, Proximity("open"))
+        assert (board.temperatures, board.proximity, board.age_s) == (
+            {},
+            Proximity("open"),
+            pytest.approx(0.0, abs=0.01),
+        )
         assert await board.ready(1.0)
         await asyncio.sleep(0.01)
         assert place.faults == [("board_lost", True), ("board_lost", False), ("board_incompatible", False)]
@@ -296,6 +300,8 @@ def test_a_closed_board_is_left_safe_and_not_opened_again(scenes: Any) -> None:
         board.close()
         assert (far.port, far.sets[-1].contactor) == (None, False)
         sent = len(far.sets)
+        await asyncio.sleep(1.0)
+        assert len(far.sets) == sent
         far.gone()
         await asyncio.sleep(2.0)
         assert (len(far.opened), len(far.sets)) == (1, sent)
@@ -574,7 +580,9 @@ def test_levels_within_their_tolerance_pass(scenes: Any) -> None:
 def test_a_board_without_dead_man_is_found(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.far.dead_man = False
+        began = place.now
         assert await place.board.self_test() == "the board's dead-man does not act"
+        assert place.now - began == pytest.approx(1.5 * DEAD_MAN_S, abs=0.1)
 
     scenes(scene)
 
@@ -591,6 +599,19 @@ def test_a_board_that_does_not_return_after_its_dead_man_is_found(scenes: Any) -
         began = place.now
         assert await place.board.self_test() == "the board does not return after its dead-man"
         assert place.now - began == pytest.approx(2.35, abs=0.15)
+
+    scenes(scene)
+
+
+def test_a_board_that_is_lost_after_its_dead_man_has_acted_does_not_return(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        def shows(status: Status) -> Status:
+            if status.cp == "F" and place.board.duty_percent == 5.0:
+                place.loop.call_later(0.01, place.far.stop)
+            return status
+
+        place.far.shows = shows
+        assert await place.board.self_test() == "the board does not return after its dead-man"
 
     scenes(scene)
 

@@ -358,6 +358,22 @@ def test_opening_has_no_result_where_the_contactor_was_closed_again() -> None:
     scenes(scene)
 
 
+def test_a_fault_overtakes_an_opening_as_an_off_does() -> None:
+    async def scene(place: Place) -> None:
+        place.make()
+        await place.connect()
+        place.evse.calm_s = 0.5
+        opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
+        await asyncio.sleep(0.1)
+        for active in (True, False):
+            place.evse.fault("stage_tripped", active)
+        assert await place.do(ports.CloseContactors()) == CLOSED
+        assert await opening is None
+        assert place.evse.contactors_closed
+
+    scenes(scene)
+
+
 def test_each_movement_is_told_with_its_reason() -> None:
     async def scene(place: Place) -> None:
         place.make()
@@ -419,6 +435,19 @@ def test_each_session_ends_with_a_check_of_its_contactor(seconds: float, failed:
         await asyncio.sleep(1.0)
         took_ms = round(min(seconds, STANDARD.contactor_open_s) * 1000)
         assert place.log.kept == [("contactor", failed, took_ms, "0011223344556677")]
+
+    scenes(scene)
+
+
+def test_a_fault_while_a_contactor_opens_is_no_result_of_its_check() -> None:
+    async def scene(place: Place) -> None:
+        place.make()
+        await place.connect()
+        place.switch.delay_s = 0.05
+        place.evse.execute(ports.EmergencyOff("test"))
+        place.evse.fault("stage_tripped", active=True)
+        await asyncio.sleep(0.1)
+        assert place.log.kept == [("contactor", "", 50, "0011223344556677")]
 
     scenes(scene)
 
@@ -668,7 +697,7 @@ def test_registers_that_cannot_be_stored_are_a_fault_and_the_rest_is_looked_at()
     scenes(scene)
 
 
-def test_a_look_that_fails_is_a_fault_and_the_others_go_on() -> None:
+def test_a_look_that_fails_is_a_fault_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     async def scene(place: Place) -> None:
         place.make(report_s=0.5)
         place.evse.breaks = RuntimeError()
@@ -679,6 +708,7 @@ def test_a_look_that_fails_is_a_fault_and_the_others_go_on() -> None:
         assert isinstance(place.facts[-1], ports.MeterRead)
 
     scenes(scene)
+    assert "_watch_output has failed" in caplog.text
 
 
 def test_a_meter_that_goes_backwards_is_a_fault() -> None:

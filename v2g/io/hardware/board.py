@@ -92,7 +92,7 @@ class SerialBoard(ReportingPilot):
     @property
     def age_s(self) -> float:
         """See ChargerPilot."""
-        return max(0.0, self._clock.monotonic() - self._status_at)
+        return self._clock.monotonic() - self._status_at
 
     @property
     def duty_percent(self) -> float | None:
