@@ -293,6 +293,16 @@ def test_a_port_that_is_pulled_out_is_opened_again(scenes: Any) -> None:
     scenes(scene)
 
 
+def test_a_port_that_has_returned_is_not_opened_twice(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.far.gone()
+        place.far.gone()
+        await asyncio.sleep(1.0)
+        assert len(place.far.opened) == 2
+
+    scenes(scene)
+
+
 def test_a_closed_board_is_left_safe_and_not_opened_again(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         far, board = place.far, place.board

@@ -798,6 +798,15 @@ def test_the_fan_turns_with_the_hottest_temperature(celsius: float, percent: int
     scenes(scene)
 
 
+def test_without_a_temperature_the_fan_stands() -> None:
+    async def scene(place: Place) -> None:
+        place.make(report_s=0.1, watch=WatchConfig(fan_from_c=0.0, fan_full_c=10.0))
+        await asyncio.sleep(0.15)
+        assert place.cabinet.fans == [0]
+
+    scenes(scene)
+
+
 def test_a_fan_with_one_temperature_for_both_begins_within_a_degree() -> None:
     async def scene(place: Place) -> None:
         place.make(report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=40.0))

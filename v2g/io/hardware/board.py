@@ -268,7 +268,6 @@ class SerialBoard(ReportingPilot):
 
     def _tick(self) -> None:
         """Run the host. Input received while the loop was busy is read first: the board was not late."""
-        self._timer = None
         if self._port is not None:
             self._port.read_now()
         self._host.tick(self._clock.monotonic())
@@ -296,8 +295,7 @@ class SerialBoard(ReportingPilot):
         if self._timer is not None:
             self._timer.cancel()
         if not self._closed:
-            delay = max(0.0, self._host.deadline() - self._clock.monotonic())
-            self._timer = self._loop.call_later(delay, self._tick)
+            self._timer = self._loop.call_later(self._host.deadline() - self._clock.monotonic(), self._tick)
 
     def _lost(self, fault: str, why: str) -> None:
         self._down, self._status = fault, None

@@ -1,0 +1,344 @@
+"""Power modules on a bus, step by step in simulated time: what is sent, what is told, and what a cut leaves."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.secc.hardware.bare import run
+from v2g.errors import ConfigError, TransportError
+from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.hardware.power_modules.bank import FAILED, PASSED, ModulesConfig
+from v2g.hardware.power_modules.infypower import InfypowerConfig
+from v2g.io.can import CanConfig
+from v2g.io.hardware import modules
+from v2g.io.hardware.driver import DriverContext
+from v2g.io.hardware.modules import DRIVER, INFYPOWER, CanStage
+from v2g.io.runtime.clock import Clock
+
+CONFIG = ModulesConfig(interface="virtual", channel="bus", bitrate=250_000, lost_s=0.5, isolation_s=0.75)
+SAFE, SENT = (1, b"off"), (1, b"on")
+
+
+class Monitor:
+    """An isolation monitor that tests itself as far as it is set to."""
+
+    testable = True
+
+    def __init__(self) -> None:
+        self.states: dict[bool, int | None] = {False: 0, True: PASSED}
+        self.state: int | None = 0
+        self.told: list[bool] = []
+
+    def test_state(self, now: float) -> int | None:
+        return self.state
+
+    def tell_test(self, *, on: bool) -> tuple[int, bytes]:
+        self.told.append(on)
+        asyncio.get_running_loop().call_later(0.2, self.become, self.states[on])
+        return 9, bytes([on])
+
+    def become(self, state: int | None) -> None:
+        self.state = state
+
+
+class Group:
+    """Modules that do nothing by themselves."""
+
+    def __init__(self) -> None:
+        self.report = StageReport(0, 0)
+        self.temperatures: dict[str, float | None] = {"module 1": 40.0}
+        self.isolation: Monitor | None = Monitor()
+        self.working: tuple[int, ...] = (1,)
+        self.waiting: list[tuple[int, bytes]] = [SAFE]
+        self.happened: list[tuple[str, bool]] = []
+        self.ticked: list[float] = []
+        self.driven: list[Demand] = []
+        self.received: list[tuple[int, bytes]] = []
+        self.news = True
+
+    def tick(self, now: float) -> None:
+        self.ticked.append(round(now - 1000, 3))
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        frames, self.waiting = self.waiting, []
+        return frames
+
+    def faults(self) -> list[tuple[str, bool]]:
+        happened, self.happened = self.happened, []
+        return happened
+
+    def receive(self, frame_id: int, data: bytes, now: float) -> bool:
+        self.received.append((frame_id, data))
+        return self.news
+
+    def drive(self, demand: Demand) -> None:
+        self.driven.append(demand)
+        self.waiting.append(SENT)
+
+    def resistance_ohm(self, now: float) -> int | None:
+        return round(now)
+
+    def deadline(self) -> float:
+        return 1e9
+
+
+class Place:
+    """Modules, and the bus between them and their stage."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, config: ModulesConfig = CONFIG) -> None:
+        self.group, self.loop = Group(), asyncio.get_running_loop()
+        self.sent: list[tuple[int, bytes]] = []
+        self.broken = self.ended = False
+        patch.setattr(modules, "CanPort", self.open)
+        self.stage = CanStage(config, self.group, Clock())  # type: ignore[arg-type]
+        self.reports: list[StageReport] = []
+        self.faults: list[tuple[str, bool]] = []
+        self.stage.on_report(self.reports.append)
+        self.stage.on_fault(lambda word, active: self.faults.append((word, active)))
+
+    def open(self, config: CanConfig, on_frame: Callable[[int, bytes, float], None]) -> "Place":
+        self.config, self.hear = config, on_frame
+        return self
+
+    def send(self, frame_id: int, data: bytes) -> None:
+        if self.broken:
+            raise TransportError("the bus is off")
+        self.sent.append((frame_id, data))
+
+    async def close(self) -> None:
+        self.ended = True
+
+    def show(self, voltage_mv: int, current_ma: int) -> None:
+        """The modules say this."""
+        self.group.report = StageReport(voltage_mv, current_ma)
+        self.hear(2, b"", 0.0)
+
+
+@pytest.fixture
+def scenes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def play(scene: Callable[[Place], Any]) -> None:
+        async def scenario() -> None:
+            place = Place(monkeypatch)
+            await scene(place)
+            await place.stage.close()
+
+        run(scenario)
+
+    return play
+
+
+def test_a_stage_attaches_to_its_bus_and_is_what_its_modules_are(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        stage = place.stage
+        assert (place.config.interface, place.config.channel, place.config.bitrate) == ("virtual", "bus", 250_000)
+        assert (stage.present, stage.temperatures, stage.max_var) == (StageReport(0, 0), {"module 1": 40.0}, 0)
+        stage.react(5)
+        assert place.sent == []
+        assert place.group.ticked == [0.0, 0.0]
+        await asyncio.sleep(7.0)
+        assert stage.resistance_ohm == 1_007
+
+    scenes(scene)
+
+
+def test_a_demand_is_sent_at_once(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.stage.drive(Demand(400_000, 5_000, 9_000))
+        assert (place.group.driven, place.sent) == ([Demand(400_000, 5_000, 9_000)], [SENT])
+
+    scenes(scene)
+
+
+def test_a_bus_that_fails_is_no_error_here(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.broken = True
+        place.stage.drive(Demand(400_000, 5_000, 9_000))
+        place.stage.cut()
+        assert place.sent == []
+
+    scenes(scene)
+
+
+def test_after_a_cut_only_off_is_sent_until_off_was_commanded(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.stage.cut()
+        assert place.sent == [SAFE]
+        place.stage.drive(Demand(400_000, 5_000, 9_000))
+        assert place.sent == [SAFE, SAFE]
+        place.show(1, 1)  # without anything to send
+        assert place.sent == [SAFE, SAFE]
+        place.stage.drive(OFF)
+        place.stage.drive(Demand(400_000, 5_000, 9_000))
+        assert place.sent == [SAFE, SAFE, SENT, SENT]
+
+    scenes(scene)
+
+
+def test_what_the_modules_say_is_told_once(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.group.working = ()
+        place.show(400_000, 5_000)
+        place.show(400_000, 5_000)
+        assert place.reports == [StageReport(400_000, 5_000)]
+        assert place.group.received == [(2, b""), (2, b"")]
+
+    scenes(scene)
+
+
+def test_frames_of_others_change_nothing(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.group.news = False
+        place.show(400_000, 5_000)
+        assert place.reports == []
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("working", "told"), [((1,), 3), ((), 1)])
+def test_working_modules_are_told_of_every_quarter_second(scenes: Any, working: tuple[int, ...], told: int) -> None:
+    async def scene(place: Place) -> None:
+        place.group.working = working
+        for _ in range(5):
+            place.show(400_000, 5_000)
+            await asyncio.sleep(0.126)
+        assert len(place.reports) == told
+
+    scenes(scene)
+
+
+def test_faults_are_told_after_the_modules_have_started(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.group.happened = [("module_lost", True)]
+        await asyncio.sleep(0.49)
+        place.show(1, 0)
+        assert place.faults == []
+        await asyncio.sleep(0.02)
+        place.show(2, 0)
+        assert place.faults == [("module_lost", True)]
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(("next_s", "ticks"), [(0.1, 10), (0.5, 2), (-1.0, 1_000)])
+def test_the_group_is_ticked_when_it_has_to_be_and_at_most_each_ms(
+    monkeypatch: pytest.MonkeyPatch, scenes: Any, next_s: float, ticks: int
+) -> None:
+    async def scene(place: Place) -> None:
+        place.group.ticked.clear()
+        await asyncio.sleep(1.0005)
+        assert len(place.group.ticked) == pytest.approx(ticks, abs=1)
+        place.stage.drive(OFF)  # sends, and does not tick
+        assert len(place.group.ticked) == pytest.approx(ticks, abs=1)
+
+    monkeypatch.setattr(Group, "deadline", lambda group: asyncio.get_running_loop().time() + next_s)
+    scenes(scene)
+
+
+def test_a_closed_stage_is_off_and_hears_nothing_more(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        await place.stage.close()
+        assert (place.group.driven, place.ended) == ([OFF], True)
+        place.show(1, 1)
+        assert (place.reports, place.group.received) == ([], [])
+
+    scenes(scene)
+
+
+def test_a_closed_stage_is_ticked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(Group, "deadline", lambda group: group.ticked[-1] + 1000.1)
+        place = Place(monkeypatch)
+        await place.stage.close()
+        ticked = len(place.group.ticked)
+        await asyncio.sleep(5.0)
+        assert len(place.group.ticked) == ticked
+
+    run(scenario)
+
+
+# -- the isolation monitor
+
+
+def test_a_measurement_takes_the_monitors_time(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        began = place.loop.time()
+        assert await place.stage.measure(400_000) == 1_001
+        assert place.loop.time() - began == pytest.approx(0.75, abs=0.001)
+
+    scenes(scene)
+
+
+@pytest.mark.parametrize(
+    ("states", "begins", "failed", "took_s"),
+    [
+        ({False: 0, True: PASSED}, 0, "", 0.2),
+        ({False: 0, True: FAILED}, 0, "the monitor has failed its test", 0.2),
+        ({False: 0, True: PASSED}, PASSED, "", 0.4),  # the one before has to end first
+        ({False: 1, True: 1}, 1, "it stays in state 1", 2.0),
+        ({False: None, True: None}, None, "the monitor does not answer", 2.0),
+        ({False: 0, True: 1}, 0, "it stays in state 1", 2.0),
+        ({False: 0, True: 0}, 0, "it stays in state 0", 2.0),
+    ],
+)
+def test_a_monitor_tests_itself_on_command(
+    scenes: Any, states: dict[bool, int | None], begins: int | None, failed: str, took_s: float
+) -> None:
+    async def scene(place: Place) -> None:
+        monitor = place.group.isolation
+        assert monitor is not None
+        monitor.states, monitor.state = states, begins
+        began = place.loop.time()
+        assert await place.stage.test_isolation() == failed
+        assert place.loop.time() - began == pytest.approx(took_s, abs=0.06)
+        assert place.sent[-1] == (9, b"\0")
+        assert monitor.told[-1] is False
+        assert len(monitor.told) == pytest.approx(took_s / 0.05, abs=2)
+
+    scenes(scene)
+
+
+# -- the drivers
+
+
+@pytest.mark.parametrize("testable", [True, False, None])
+def test_a_driver_offers_the_monitors_test_where_it_has_one(
+    monkeypatch: pytest.MonkeyPatch, testable: bool | None
+) -> None:
+    async def scenario() -> None:
+        place = Place(monkeypatch)
+        if testable is None:
+            place.group.isolation = None
+        else:
+            monkeypatch.setattr(Monitor, "testable", testable)
+        monkeypatch.setattr(modules, "dbc_group", lambda config, database, now: place.group)
+        async with DRIVER.open(CONFIG, DriverContext(clock=Clock())) as parts:
+            assert isinstance(parts.stage, CanStage)
+            assert parts.isolation is parts.stage
+            assert parts.isolation_test == (parts.stage.test_isolation if testable else None)
+            assert not place.ended
+        assert place.ended
+        await place.stage.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("driver", [DRIVER, INFYPOWER])
+def test_a_driver_makes_its_modules_and_wants_an_isolation_monitor(
+    monkeypatch: pytest.MonkeyPatch, driver: Any
+) -> None:
+    async def scenario() -> None:
+        place = Place(monkeypatch)
+        config = driver.config(channel="other")
+        async with driver.open(config, DriverContext(clock=Clock())):
+            assert place.config.channel == "other"
+        with pytest.raises(ConfigError, match="isolation is missing"):
+            async with driver.open(msgspec.structs.replace(config, isolation=""), DriverContext(clock=Clock())):
+                pass
+        await place.stage.close()
+
+    run(scenario)
+    assert {each.kind for each in (DRIVER, INFYPOWER)} == {"stage"}
+    assert [each.config for each in (DRIVER, INFYPOWER)] == [ModulesConfig, InfypowerConfig]
