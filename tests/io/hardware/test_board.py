@@ -38,6 +38,7 @@ class Far:
         self.sets: list[Set] = []
         self.tells: list[inputs.Input] = []
         self.missing = self.full = self.holds = False
+        self.looks = 0
         self.port: Far | None = None
         self._reader, self._seq = Reader(), 0
         self._unread = b""
@@ -59,6 +60,7 @@ class Far:
             self._take(line)
 
     def read_now(self) -> None:
+        self.looks += 1
         unread, self._unread = self._unread, b""
         if unread:
             self.on_data(unread)
@@ -128,10 +130,12 @@ class Place:
         self.faults: list[tuple[str, bool]] = []
         self.moved: list[bool] = []
         self.states: list[PilotState] = []
+        self.locked: list[bool] = []
         self.board = SerialBoard(config, Clock(), self.notes.append)
         self.board.on_fault(lambda word, active: self.faults.append((word, active)))
         self.board.contactor.on_change(self.moved.append)
         self.board.on_state(self.states.append)
+        self.board.on_latch(self.locked.append)
 
     @property
     def now(self) -> float:
@@ -190,7 +194,7 @@ def test_a_board_is_lost_until_it_has_answered(scenes: Any) -> None:
         assert place.faults == [("board_lost", True), ("board_lost", False), ("board_incompatible", False)]
         assert place.notes == [Observe("hardware", "board_found", {"board": "b", "serial": "s", "firmware": "f"})]
         assert (board.has_contactor, board.has_latch, board.has_monitor, board.fan_rpm) == (True, True, False, 0)
-        assert (place.states, place.moved) == ([PilotState.A], [False])
+        assert (place.states, place.moved, place.locked) == ([PilotState.A], [False], [False])
         assert place.far.opened == [("/dev/board", 115_200, 4_096)]
         later: list[Any] = []
         board.on_fault(lambda *fault: later.append(fault))
@@ -247,7 +251,7 @@ def test_a_silent_board_has_opened_its_contactor_and_shows_f(scenes: Any) -> Non
         await asyncio.sleep(0.35)
         assert place.faults == [("board_lost", True)]
         assert (place.moved, place.states) == ([True, False], [PilotState.F])
-        assert (board.contactor.closed, board.fan_rpm) == (False, None)
+        assert (board.contactor.closed, board.fan_rpm, board.fault) == (False, None, "")
         assert board.age_s == pytest.approx(0.35, abs=0.03)
         why = {"fault": "board_lost", "why": "no response for 300 ms", "missed": 0, "broken": 0}
         assert place.notes == [Observe("hardware", "board_lost", why)]
@@ -382,9 +386,10 @@ def test_lamp_lock_fan_and_contactor_are_commanded_together(scenes: Any) -> None
 
 def test_commands_are_repeated(scenes: Any) -> None:
     async def scene(place: Place) -> None:
-        sent = len(place.far.sets)
+        sent, looks = len(place.far.sets), place.far.looks
         await asyncio.sleep(1.0)
         assert len(place.far.sets) - sent == pytest.approx(40, abs=1)
+        assert place.far.looks - looks == pytest.approx(40, abs=1)  # there is one timer
 
     scenes(scene)
 

@@ -289,7 +289,7 @@ class SerialBoard(ReportingPilot):
                 case Temperatures():
                     self._temperatures = {n: None if t is None else t / 10 for n, t in event.sensors.items()}
         data = self._host.output()
-        if self._port is not None and data:
+        if self._port is not None:
             with contextlib.suppress(TransportError):
                 self._port.write(data)
         if self._timer is not None:
