@@ -2,9 +2,11 @@
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from tests.mutants.__main__ import _swap
 from tests.mutants.operators import mutants
 from tests.mutants.targets import EQUIVALENT, TARGETS
 
@@ -66,6 +68,16 @@ def test_only_bodies_of_functions_are_changed_in_functions() -> None:
     functions = {each.name: each.function for each in mutants(SOURCE)}
     assert functions["module: 3 -> 4"] == functions["Lock: 'shut' -> 'shut?'"] == functions["pick: 2 -> 3"] == ""
     assert functions["Lock.free: not self.shut -> self.shut"] == "Lock.free"
+
+
+def test_what_a_decorator_keeps_is_changed_too() -> None:
+    source = "from contextlib import contextmanager\n\n@contextmanager\ndef one():\n    yield 7\n\nKEPT = one\n"
+    module = ModuleType("decorated")
+    module.__file__ = "decorated"
+    exec(compile(source, "decorated", "exec"), vars(module))
+    _swap(module, next(each for each in mutants(source) if each.name == "one: 7 -> 8"))
+    with module.KEPT() as value:
+        assert value == 8
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -207,7 +207,7 @@ def _swap(module: ModuleType, mutant: Mutant) -> None:
     for each in path:
         owner = vars(owner)[each]
     found = vars(owner)[name]
-    while not isinstance(found, FunctionType):
+    while not isinstance(found, FunctionType) or hasattr(found, "__wrapped__"):
         found = found.fget if isinstance(found, property) else inspect.unwrap(getattr(found, "__func__", found))
     if code.co_freevars == found.__code__.co_freevars:
         found.__code__ = code

@@ -1019,6 +1019,29 @@ def test_voltage_may_be_left_for_its_time_to_the_moment() -> None:
     assert desk.take() == [Open("voltage_not_asked_for")]
 
 
+def test_what_was_asked_for_until_a_moment_is_not_asked_for_at_it() -> None:
+    desk = Desk().to_voltage()
+    desk.monitor.rest()
+    desk.now = 200.0
+    desk.monitor.ask(Ask(alive_s=1.0), desk.now)
+    for now in (200.0, 201.0, 205.125):
+        desk.monitor.inlet(400_000, 0, now)
+        desk.monitor.battery(READING, now)
+    assert desk.take() == []
+    desk.monitor.inlet(400_000, 0, 206.5)
+    assert desk.take() == [Open("voltage_not_asked_for")]
+
+
+@pytest.mark.parametrize(("more_ma", "opened"), [(0, []), (1, ["power_not_obeyed"])])
+def test_a_battery_without_a_voltage_may_be_charged_with_what_was_asked_for(more_ma: int, opened: list[str]) -> None:
+    """20 W at a thousandth of a volt, and the margins."""
+    desk = Desk().to_power(20)
+    bears = replace(BEARS, charge_ma=30_000_000)
+    desk.reading = BatteryReading(voltage_mv=0, current_ma=21_005_000 + more_ma, bears=bears)
+    desk.pass_time(10)
+    assert desk.opened_for() == opened
+
+
 def test_voltage_that_is_left_over_may_fall_in_its_time() -> None:
     desk = Desk().to_voltage()
     desk.monitor.rest()

@@ -244,6 +244,7 @@ def test_a_silent_board_has_opened_its_contactor_and_shows_f(scenes: Any) -> Non
     async def scene(place: Place) -> None:
         board = place.board
         board.contactor.set(closed=True)
+        assert not board.contactor.closed  # it has not said so yet
         await asyncio.sleep(0.05)
         assert (board.contactor.closed, place.moved) == (True, [True])
         place.far.stop()
