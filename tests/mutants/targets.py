@@ -46,6 +46,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         tuple(f"tests/secc/hardware/test_safety{each}.py" for each in ("", "_inputs", "_parts")),
     ),
     "ac": Target("secc/hardware/ac.py", ("tests/secc/hardware/test_ac_limits.py",)),
+    "counter": Target("v2g/hardware/meters/counter.py", ("tests/hardware/meters/test_counter.py",)),
+    "plausibility": Target("v2g/hardware/meters/plausibility.py", ("tests/hardware/meters/test_plausibility.py",)),
     "told_monitor": Target("secc/hardware/told_monitor.py", ("tests/secc/hardware/test_told_inputs.py",)),
     "meter_remote": Target("secc/hardware/meter_remote.py", ("tests/secc/hardware/test_meter_remote.py",)),
     "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
@@ -196,6 +198,8 @@ _VERIFIED = "names a journal in which nothing wrong is left to be found"
 _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
 _UNPERMITTED = "what goes on has no permission any more"
+_FIRST = "the first reading sets it"
+_UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STARTED = "a journal begins with the registers of its start"
@@ -292,6 +296,21 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Evse.__init__: 0.0 -> 1.0": "the first pause begins with the first test",
         "Evse.__init__: '' -> '?' #2": "a contactor closes for a session, which has its id",
         "Evse.__init__: self._session_id = '' -> pass": "a contactor closes for a session, which has its id",
+    },
+    "counter": {
+        "EnergyCounter.advance: now_ms > self._at_ms -> now_ms >= self._at_ms": "in no time nothing flows",
+        "EnergyCounter.advance: energy > 0 -> energy >= 0": "nothing is nothing in both directions",
+    },
+    "plausibility": {
+        "MeterGuard.__init__: self._unseen = (0, 0) -> pass": _FIRST,
+        "MeterGuard.__init__: 0 -> 1": _FIRST,
+        "MeterGuard.__init__: 0 -> 1 #2": _FIRST,
+    },
+    "modules": {
+        "CanStage.__init__: 0 -> 1": _UNHEARD,
+        "CanStage.__init__: 0 -> 1 #2": _UNHEARD,
+        "CanStage.__init__: 0.0 -> 1.0": _UNHEARD,
+        "CanStage.test_isolation: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
     },
     "board": {
         "SerialBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.hardware.meters.plausibility import MARGIN_WH, STUCK_WH, MeterGuard
+from v2g.hardware.meters.plausibility import MARGIN_WH, STUCK_WH, MeterGuard, unmetered_mwh
 
 MOST_W = 150_000
 
@@ -84,3 +84,81 @@ def test_energy_in_the_other_direction_differs() -> None:
 def test_a_meter_that_is_its_own_reference_is_not_compared() -> None:
     guard = MeterGuard(MOST_W, compares=False)
     assert {guard.check(second * 1_000, second * 10_000, 0, (0, 0)) for second in range(600)} == {""}
+
+
+# -- to the mWh
+
+
+@pytest.mark.parametrize("flowed", [0, 1_000_000, 10_000_000])
+def test_what_no_register_counted_is_unmetered_beyond_both_errors(flowed: int) -> None:
+    errors = 50_000 + flowed // 20
+    for missing in (0, 1, errors):
+        assert unmetered_mwh(flowed, flowed - missing) == 0
+    assert unmetered_mwh(flowed, flowed - errors - 1) == errors + 1
+    assert unmetered_mwh(flowed, flowed + errors + 1) == 0
+
+
+@pytest.mark.parametrize("ways", [1, -1])
+def test_each_register_is_judged_by_itself(ways: int) -> None:
+    def register(mwh: int) -> tuple[int, int]:
+        first, second = (mwh, 7)[::ways]
+        return first, second
+
+    for at_ms, mwh, word in (
+        (3_600_000, 57, "meter_jump"),  # from 0 in no time is one
+        (3_600_000, 50_007, ""),
+        (3_600_000, 50_008, "meter_jump"),
+        (3_600_001, 51_007, ""),
+        (3_600_001, 51_008, "meter_jump"),
+        (3_600_000, 6, "meter_backward"),
+        (0, 7, ""),  # a time that goes back is none
+    ):
+        guard = MeterGuard(3_600_000, compares=False)
+        assert guard.check(3_600_000, *register(7), (0, 0)) == ""
+        if word != "meter_jump" or mwh > 57:
+            assert guard.check(at_ms, *register(mwh), (0, 0)) == word
+            assert guard.check(at_ms, *register(mwh), (0, 0)) == word  # by the last sound one
+
+
+def test_a_meter_stands_still_from_its_last_movement_on() -> None:
+    guard = MeterGuard(MOST_W, compares=False)
+    guard.check(0, 0, 0, (100_000, 0))
+    for second, (mwh, into, out_of, word) in enumerate(
+        (
+            (0, 300_000, 0, ""),
+            (0, 300_000, 1, "meter_stuck"),
+            (1, 300_000, 1, ""),
+            (1, 400_000, 100_001, ""),
+            (1, 400_000, 100_002, "meter_stuck"),
+        ),
+        1,
+    ):
+        assert guard.check(second * 1_000, mwh, 0, (into, out_of)) == word
+
+
+@pytest.mark.parametrize("ways", [1, -1])
+@pytest.mark.parametrize(("counted", "flowed"), [(10_000_000, 9_300_000), (9_300_000, 10_000_000)])
+@pytest.mark.parametrize("more", [0, 1])
+def test_energies_may_differ_by_the_resolution_and_a_twentieth_of_the_greater(
+    ways: int, counted: int, flowed: int, more: int
+) -> None:
+    counted, flowed = (counted - more, flowed) if counted < flowed else (counted, flowed - more)
+    guard = MeterGuard(1_000_000_000)
+    for second in (0, 1):
+        assert guard.check(second * 1_000, 5, 5, (3, 3)) == ""
+    registers, energies = ((each + 5, 5)[::ways] for each in (counted, 0))
+    energies = (flowed + 3, 3)[::ways]
+    assert guard.check(500_000, *registers, energies) == "measurements_differ" * more
+
+
+def test_energies_are_compared_anew_after_half_an_hour() -> None:
+    guard = MeterGuard(1_000_000_000)
+    for second, counted, word in (
+        (0, 0, ""),
+        (1, 0, ""),
+        (1_800, 210_527, "measurements_differ"),
+        (1_801, 210_527, ""),
+        (1_802, 421_053, ""),
+        (1_803, 421_054, "measurements_differ"),
+    ):
+        assert guard.check(second * 1_000, counted, 0, (0, 0)) == word
