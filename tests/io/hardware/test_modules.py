@@ -201,9 +201,9 @@ def test_frames_of_others_change_nothing(scenes: Any) -> None:
 def test_working_modules_are_told_of_every_quarter_second(scenes: Any, working: tuple[int, ...], told: int) -> None:
     async def scene(place: Place) -> None:
         place.group.working = working
-        for _ in range(5):
+        for _ in range(7):
             place.show(400_000, 5_000)
-            await asyncio.sleep(0.126)
+            await asyncio.sleep(0.1)
         assert len(place.reports) == told
 
     scenes(scene)

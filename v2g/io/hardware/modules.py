@@ -153,7 +153,7 @@ class CanStage:
             self._reported, self._reported_at = report, now
             for on_report in self._on_report:
                 on_report(report)
-        if self._timer is None and not self._closed:
+        if self._timer is None:  # a closed one keeps that which was cancelled
             delay = max(LEAST_WAIT_S, self._group.deadline() - self._clock.monotonic())
             self._timer = self._loop.call_later(delay, self._tick)
 
