@@ -312,7 +312,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "CanStage.__init__: 0.0 -> 1.0": _UNHEARD,
         "CanStage._exchange: self._clock.monotonic() - self._started >= self._grace_s "
         "-> self._clock.monotonic() - self._started > self._grace_s": _GLANCE,
-        "CanStage._exchange: now - self._reported_at >= REPORT_S / 2 -> now - self._reported_at > REPORT_S / 2": _GLANCE,
+        "CanStage._exchange: now - self._reported_at >= REPORT_S / 2 "
+        "-> now - self._reported_at > REPORT_S / 2": _GLANCE,
         "CanStage.test_isolation: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
     },
     "board": {
