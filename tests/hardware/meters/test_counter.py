@@ -5,7 +5,7 @@ from v2g.hardware.meters.counter import PER_MWH, EnergyCounter
 
 def test_what_flows_counts_from_when_it_is_known_in_its_direction() -> None:
     counter = EnergyCounter()
-    assert (counter.power_w, counter.mwh) == (0, (0, 0))
+    assert (counter.voltage_mv, counter.current_ma, counter.power_w, counter.mwh) == (0, 0, 0, (0, 0))
     counter.flow(1_000, 400_000, 9_000)
     assert (counter.power_w, counter.imported, counter.exported) == (3_600, 0, 0)
     counter.advance(1_001)

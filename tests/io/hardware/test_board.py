@@ -31,7 +31,7 @@ class Far:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.hello: Hello | None = HELLO
-        self.shows: Callable[[Status], Status] = lambda status: status
+        self.shows: Callable[[Status], Status | None] = lambda status: status
         self.vehicle = "A"
         self.dead_man = True
         self.opened: list[tuple[str, int, int]] = []
@@ -106,6 +106,8 @@ class Far:
         self._timer = self.loop.call_later(0.02, self._alone, seq)
 
     def send(self, message: Any) -> None:
+        if message is None:
+            return
         self._seq += 1
         data = encode(Line(self._seq, message))
         if self.holds:
@@ -209,6 +211,16 @@ def test_a_board_that_says_nothing_is_waited_for(scenes: Any) -> None:
         assert place.now == pytest.approx(0.7, abs=0.001)
 
     scenes(scene, found=False, hello=None)
+
+
+def test_a_board_that_has_only_introduced_itself_shows_nothing(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.far.shows = lambda _: None
+        await asyncio.sleep(0.1)
+        assert (place.board.has_contactor, place.board.fan_rpm, place.board.contactor.closed) == (True, None, False)
+        assert not await place.board.ready(0.1)
+
+    scenes(scene, found=False)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +333,17 @@ def test_a_closed_board_is_left_safe_and_not_opened_again(scenes: Any) -> None:
         await asyncio.sleep(2.0)
         assert (len(far.opened), len(far.sets)) == (1, sent)
         board.close()  # without a port
+
+    scenes(scene)
+
+
+def test_a_closed_board_that_does_not_answer_is_told_nothing_more(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.far.stop()
+        place.board.close()
+        sent = len(place.far.sets)
+        await asyncio.sleep(1.0)
+        assert len(place.far.sets) == sent
 
     scenes(scene)
 
