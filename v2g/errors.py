@@ -30,10 +30,14 @@
     │   └── InstallError              firmware could not be installed, started or rolled back
     └── VerificationError         9   a settlement bundle or journal does not prove what it claims
 
-`hint` of each error tells the user what to do. The exit code is that of the command line.
+`hint` of each error tells the user what to do. The exit code is that of the command line. Any other exception is a
+defect of the program, and ends it with DEFECT_EXIT.
 """
 
 from typing import Final, Literal
+
+DEFECT_EXIT: Final = 70
+"""Exit code of a program or command with a defect: an exception that no code expects (EX_SOFTWARE of sysexits.h)."""
 
 CertificateReason = Literal[
     "malformed",

@@ -1,7 +1,7 @@
 """The `v2g` command.
 
 Every error of `v2g.errors` ends as one line and a hint on standard error, with the exit code of its kind, never
-as a traceback.
+as a traceback. An exception that no code expects ends as a line, too, with its details in a file (`v2g_cli.defects`).
 """
 
 import os
@@ -15,12 +15,14 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import DEFECT_EXIT, ConfigError, V2GError
 from v2g.extras import extras_named
+from v2g.observe import defect
 from v2g.text import redacted
 from v2g_cli import board, terminal
 from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
+from v2g_cli.defects import defects_told
 from v2g_cli.demo.command import demo
 from v2g_cli.init import evcc_init, secc_init
 from v2g_cli.output import say
@@ -164,17 +166,24 @@ def main() -> None:
 
 
 def guarded(command: Callable[[], None]) -> None:
-    """Run a command; errors are printed as one line and a hint."""
-    try:
-        with extras_named():
-            command()
-    except V2GError as error:
-        say(redacted(f"v2g: {error}"), err=True)
-        if error.hint:
-            say(f"     {error.hint}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run a command; errors are printed as one line and a hint. A defect fails it, wherever it was."""
+    code: int | str | None = 0
+    with defects_told() as told:
+        try:
+            with extras_named():
+                command()
+        except V2GError as error:
+            say(redacted(f"v2g: {error}"), err=True)
+            if error.hint:
+                say(f"     {error.hint}", err=True)
+            code = error.exit_code
+        except SystemExit as end:
+            code = end.code
+        except KeyboardInterrupt:
+            code = 130
+        except Exception as error:  # noqa: BLE001 - the last place to catch it
+            told.tell("command", defect(error))
+    sys.exit(DEFECT_EXIT if told.count else code)
 
 
 if __name__ == "__main__":

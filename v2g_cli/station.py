@@ -19,6 +19,7 @@ from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.io.runtime.supervision import child
 from v2g_cli.output import say, terminal
+from v2g_cli.secret_options import seen_by_others
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_station.simulator.behaviour import Behaviour
@@ -38,7 +39,12 @@ def station(
     version: Annotated[list[str] | None, typer.Option("--ocpp", help="OCPP version: 2.1 or 2.0.1; repeatable.")] = None,
     password: Annotated[
         str | None,
-        typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic password of all stations."),
+        typer.Option(
+            "--password",
+            envvar="V2G_STATION_PASSWORD",
+            callback=seen_by_others,
+            help="HTTP Basic password of all stations.",
+        ),
     ] = None,
     passwords: Annotated[
         Path | None,

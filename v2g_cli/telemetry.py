@@ -9,6 +9,7 @@ import typer
 from v2g.errors import ConfigError, TransportError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.output import say
+from v2g_cli.secret_options import seen_by_others
 
 _MAX_VIN: Final = 100
 
@@ -84,7 +85,12 @@ def new_key(file: Annotated[Path, typer.Argument(help="File of the keys, mode 06
 def simulate(
     url: Annotated[str, typer.Option(envvar="V2G_CSMS_URL", help="https://host:port of the back end's API.")],
     ca: Annotated[Path, typer.Option(envvar="V2G_CSMS_CA", help="PEM file of the root of its certificate.")],
-    token: Annotated[str, typer.Option(envvar="V2G_CSMS_TOKEN", help="Bearer token that may report for the vehicles.")],
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="V2G_CSMS_TOKEN", callback=seen_by_others, help="Bearer token that may report for the vehicles."
+        ),
+    ],
     count: Annotated[int, typer.Option(min=1, max=500, help="Number of vehicles.")] = 10,
     prefix: Annotated[str, typer.Option(help="Vehicles are the prefix and a number.")] = "EV-",
     hours: Annotated[float, typer.Option(min=0.1, max=72, help="Their hours until now.")] = 24.0,

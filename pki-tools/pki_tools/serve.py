@@ -23,7 +23,9 @@ from pki_tools.index import FILE, load_index
 from pki_tools.ocsp_wire import MAX_REQUEST_BYTES
 from pki_tools.responder import INTERNAL_ERROR, MALFORMED, VALIDITY, Answer, Responder
 from v2g.errors import TransportError, V2GError
-from v2g.observe import Observe
+from v2g.io.runtime.supervision import defects_reported
+from v2g.observe import Observe, defect
+from v2g.text import printable
 
 OCSP_RESPONSE: Final = "application/ocsp-response"
 CRL: Final = "application/pkix-crl"
@@ -132,7 +134,10 @@ class Server:
             # The tree cannot be read now, for example during a restore: answer with the protocol's error.
             _log.error("%s", error)
             self._observe(Observe("pki", "error", {"error": str(error)}))
-            return web.Response(body=INTERNAL_ERROR, content_type=OCSP_RESPONSE)
+        except Exception as error:  # noqa: BLE001 - the next request must still be answered
+            _log.exception("%s %s", request.method, printable(request.path))
+            self._observe(Observe("program", "defect", {"where": "request", **defect(error)}))
+        return web.Response(body=INTERNAL_ERROR, content_type=OCSP_RESPONSE)
 
     async def _health(self, _request: web.Request) -> web.Response:
         self._current()
@@ -202,7 +207,7 @@ class Server:
 async def serve(directory: Path, host: str, port: int, *, observe: Watch) -> int:
     """Serve a tree until cancelled; return 0."""
     server = Server(directory, observe=observe)
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError), defects_reported(observe):
         try:
             bound = await server.start(host, port)
             observe(Observe("pki", "ready", {"host": host, "port": bound}))

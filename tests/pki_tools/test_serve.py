@@ -24,7 +24,7 @@ from cryptography.x509 import ocsp
 from csms.config import Trust
 from csms.domain.authorization.authorize import Chain
 from pki_tools import serve
-from pki_tools.responder import MALFORMED
+from pki_tools.responder import MALFORMED, Responder
 from pki_tools.revocation import revoke_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
@@ -196,6 +196,17 @@ async def test_a_tree_that_cannot_be_read_is_an_internal_error_until_it_can(serv
     assert answer.response_status is ocsp.OCSPResponseStatus.INTERNAL_ERROR
     index.write_bytes(whole)
     assert ocsp.load_der_ocsp_response((await serving.post(der))[2]).certificate_status is ocsp.OCSPCertStatus.GOOD
+
+
+async def test_a_defect_is_an_event_and_an_internal_error(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise TypeError("on purpose")
+
+    monkeypatch.setattr(Responder, "answer", fail)
+    answer = ocsp.load_der_ocsp_response((await serving.post(request(serving.tree, "secc")))[2])
+    assert answer.response_status is ocsp.OCSPResponseStatus.INTERNAL_ERROR
+    (event,) = (each for each in serving.events if each.name == "defect")
+    assert event.data["error"] == "TypeError: on purpose"
 
 
 async def test_a_taken_port_is_named(serving: Serving) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from v2g_cli.secret_options import seen_by_others
+
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -32,7 +34,10 @@ HtmlOption = Annotated[
     typer.Option("--html", metavar="FOLDER", help="Folder for an HTML report: results, and the messages of each case."),
 ]
 PasswordOption = Annotated[
-    str | None, typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="The station's basic password.")
+    str | None,
+    typer.Option(
+        "--password", envvar="V2G_STATION_PASSWORD", callback=seen_by_others, help="The station's basic password."
+    ),
 ]
 PromptFlag = Annotated[bool, typer.Option("--prompt", help="Ask for these steps at the terminal.")]
 ProfileOption = Annotated[

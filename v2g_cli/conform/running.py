@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import platform
-import shlex
 import signal
 import ssl
 import sys
@@ -21,17 +19,19 @@ import msgspec
 from rich.text import Text
 
 from v2g import typed_json
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, V2GError
 from v2g.io.runtime.supervision import child
 from v2g_cli.conform import report as conform_report
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
+from v2g_cli.secret_options import command_line
 from v2g_testkit.cases.case import PRECONDITION, Case, Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
 
 C = TypeVar("C", bound=Described)
 
+_log = logging.getLogger(__name__)
+
 _INTERRUPTED = 130
-_HIDDEN = "***"
 
 STUCK = 3
 """Cases in a row whose precondition failed, after which the device is taken as stuck."""
@@ -63,15 +63,8 @@ def describe(device: str) -> dict[str, str]:
         "device": device or "not named (--device)",
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "versions": ", ".join(versions),
-        "command": shlex.join(["v2g", *_without_secrets(sys.argv[1:])]),
+        "command": command_line(),
     }
-
-
-def _without_secrets(words: Sequence[str]) -> Iterator[str]:
-    """Yield the words of a command, with asterisks for passwords."""
-    for before, word in itertools.pairwise(("", *words)):
-        option, given, _ = word.partition("=")
-        yield _HIDDEN if before == "--password" else f"{option}={_HIDDEN}" if option == "--password" and given else word
 
 
 def read_results(file: Path, device: str = "") -> list[Result]:
@@ -117,7 +110,7 @@ async def run_cases(
             if report.stuck and not without_device(case):
                 continue
             report.begins(case)
-            known[case.id] = result = await run(case)
+            known[case.id] = result = await _survived(run, case)
             report.ended(case, result)
             failed = result.verdict is Verdict.INCONCLUSIVE and result.found.startswith(PRECONDITION)
             row = [*row, case] if failed else []
@@ -133,6 +126,20 @@ async def run_cases(
     results = [known[case.id] for case in cases if case.id in known]
     report.done(results)
     return results
+
+
+async def _survived(run: Callable[[C], Awaitable[Result]], case: C) -> Result:
+    """Run a case; a tester that fails judges nothing, and the log fails the run in the end (`v2g_cli.defects`)."""
+    began = time.monotonic()
+    try:
+        return await run(case)
+    except V2GError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the other cases are still judged
+        _log.exception("case %s", case.id)
+        found = f"the tester failed: {type(error).__name__}: {error}"[:200]
+        seconds = round(time.monotonic() - began, 3)
+        return Result(case=case.id, verdict=Verdict.INCONCLUSIVE, found=found, seconds=seconds)
 
 
 def ending(results: Sequence[Result], cases: Sequence[Described], *, stuck: bool = False) -> int:

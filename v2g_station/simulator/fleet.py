@@ -1,6 +1,7 @@
 """Simulated charging stations in any number: the charger's own core and runner with simulated hardware."""
 
 import asyncio
+import logging
 import os
 import random
 import ssl
@@ -40,6 +41,8 @@ from v2g_station.simulator.signing_meter import SigningMeter
 from v2g_station.simulator.terminal import TERMINAL
 from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
+
+_log = logging.getLogger(__name__)
 
 REBOOT_S: Final = 2.0
 LEAD_S: Final = 2.0
@@ -419,6 +422,8 @@ class SimulatedStation:
         match event.name:
             case "csms_unreachable" | "boot_refused":
                 self._tally.kept_out[str(event.data["reason"]).replace(self.identity, "STATION")] += 1
+            case "station_defect":
+                _log.error("%s: %s", self.identity, event.data["where"], extra={"defect": event.data})
             case "boot" if event.data["status"] != "Accepted":
                 self._tally.kept_out[f"boot: {event.data['status']}"] += 1
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +53,23 @@ def test_the_first_signal_asks_and_the_second_cuts(
     number: signal.Signals, orderly: bool, signals: int, code: int, told: list[str]
 ) -> None:
     assert played(orderly=orderly, signals=signals, number=number) == (code, told)
+
+
+_DEFECTIVE = """
+from v2g.io.runtime.program import run
+from v2g.io.storage.growing_file import LogFiles
+
+async def work(_):
+    raise TypeError("on purpose")
+
+raise SystemExit(run(lambda: None, lambda _: ("info", LogFiles()), work))
+"""
+
+
+def test_a_defect_ends_a_program_with_its_own_code_and_a_log_that_asks_for_a_report() -> None:
+    done = subprocess.run([sys.executable, "-c", _DEFECTIVE], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 70
+    assert done.stdout == ""
+    first = done.stderr.splitlines()[0]
+    assert "ERROR v2g: a defect of this program ends it; please report these lines" in first
+    assert "TypeError: on purpose" in done.stderr

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.virtual_time import VirtualLoop
-from v2g.errors import StoreError
+from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.supervision import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
@@ -129,6 +129,15 @@ async def test_what_no_code_handles_is_an_event_whether_task_callback_timer_or_t
         ["thread", "worker"],
     ]
     assert all("test_supervision.py" in str(event.data["traceback"]) for event in events)
+
+
+async def test_what_ends_the_program_is_an_event_unless_it_is_an_error_of_the_tree() -> None:
+    events: list[Observe] = []
+    with pytest.raises(ZeroDivisionError), defects_reported(events.append):
+        await fail()
+    with pytest.raises(TransportError), defects_reported(events.append):
+        raise TransportError("the port is taken")
+    assert [(event.name, event.data["where"]) for event in events] == [("defect", "program")]
 
 
 def failing() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import DEFECT_EXIT, ConfigError, V2GError
 from v2g.extras import extras_named
 from v2g.io.runtime.config_files import expired
 from v2g.io.runtime.service_manager import feed_watchdog, notify
@@ -24,7 +24,7 @@ from v2g.text import printable, redacted
 Config = TypeVar("Config")
 
 EXIT_CODES = """exit codes: 0 done, 1 failure, 2 configuration, 3 protocol, 4 trust, 5 refused, 6 timeout, 7 transport,
-8 storage, 130 interrupted"""
+8 storage, 70 defect, 130 interrupted"""
 
 
 CONFIG_FOLDER: Final = Path("/etc/v2g-engine")
@@ -188,7 +188,7 @@ def run(
     SIGHUP reopens log and event files, except in a terminal or where a program handles it otherwise.
     SIGTERM and SIGINT cancel it, which is how a server ends; `interrupted` is the exit code then. With `end` the first
     one ends it gracefully if possible. An error of `v2g.errors` becomes one log line with its hint and the
-    exit code of its kind.
+    exit code of its kind; any other exception one with its traceback and a request for a report, and DEFECT_EXIT.
     """
     start_log("info")
     try:
@@ -202,6 +202,9 @@ def run(
     except V2GError as error:
         logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
         return error.exit_code
+    except Exception:
+        logging.getLogger("v2g").exception("a defect of this program ends it; please report these lines")
+        return DEFECT_EXIT
 
 
 async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, end: OrderlyEnd) -> int:

@@ -57,7 +57,7 @@ def new_thread(
 @contextlib.contextmanager
 def defects_reported(observe: Callable[[Observe], None]) -> Iterator[None]:
     """Make the event `program defect` (`where`, `error`, `traceback`) of each exception that no code handles: of
-    tasks, callbacks and timers of the running event loop, and of threads."""
+    tasks, callbacks and timers of the running event loop, of threads, and of the program itself, which it ends."""
     loop = asyncio.get_running_loop()
     handler, hook = loop.get_exception_handler(), threading.excepthook
 
@@ -78,6 +78,10 @@ def defects_reported(observe: Callable[[Observe], None]) -> Iterator[None]:
     threading.excepthook = on_thread
     try:
         yield
+    except Exception as error:
+        if not isinstance(error, V2GError):
+            observe(Observe("program", "defect", {"where": "program", **defect(error)}))
+        raise
     finally:
         loop.set_exception_handler(handler)
         threading.excepthook = hook

@@ -1,0 +1,106 @@
+"""A defect of a command: a line, a file for a report without secrets, exit code 70, and never a traceback."""
+
+import logging
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Done, Run
+from v2g.energy.settlement import bundle
+from v2g_cli.defects import MOST, defects_told
+from v2g_station.runner import StationRunner
+from v2g_testkit.charger_tester import SeccTester
+
+NOBODY = "ws://127.0.0.1:1/ocpp"
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def report_of(done: Done) -> str:
+    """Return the file of the defect that a command told of."""
+    assert done.code == 70
+    assert "Traceback" not in done.errors + done.output
+    assert "\x1b" not in done.errors + done.output
+    found = re.search(r"report it with (\S+),", done.errors)
+    assert found is not None
+    file = Path(found[1])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    return file.read_text()
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    """Fail with text of a peer."""
+    raise TypeError("on\x1b[31m purpose, at wss://CS-1:hunter2@host/ocpp")
+
+
+async def fail_later(*_: Any, **__: Any) -> Any:
+    """Fail in a task."""
+    fail()
+
+
+def test_a_command_that_fails_says_what_to_do(v2g: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bundle, "verify_bundle", fail)
+    report = report_of(v2g("settle", "verify", str(tmp_path)))
+    assert "Traceback" in report
+    assert report.startswith(f"v2g settle verify {tmp_path}\n")
+    assert "hunter2" not in report
+    assert "v2g-engine" not in report.splitlines()[0]
+
+
+def test_a_station_whose_task_fails_ends_with_the_code_of_a_defect_and_hides_its_password(
+    v2g: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StationRunner, "run", fail_later)
+    words = ("--url", NOBODY, "--password=a-password-of-the-station", "--duration", "0.2")
+    report = report_of(v2g("station", *words))
+    assert "TypeError: on" in report
+    assert "a-password-of-the-station" not in report
+
+
+def test_a_defect_within_a_station_is_told(v2g: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("v2g_station.station.ChargingStation.start", fail)
+    assert "TypeError: on" in report_of(v2g("station", "--url", NOBODY, "--duration", "0.2"))
+
+
+def test_a_tester_that_fails_fails_the_run(v2g: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SeccTester, "run", fail_later)
+    words = ("--interface", "lo", "--without-tls", "--profile", "interop", "--quick", "--only", "SDP")
+    done = v2g("conform", "secc", *words)
+    assert "the tester failed: TypeError" in done.output
+    assert "0 pass" in done.output
+    report_of(done)
+
+
+def test_what_other_packages_log_about_peers_is_a_line_and_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    with defects_told() as told:
+        try:
+            fail()
+        except TypeError:
+            logging.getLogger("websockets.server").exception("opening handshake failed")
+    assert told.count == 0
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_defects_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    with defects_told() as told:
+        for number in range(1000):
+            told.tell(str(number), {"error": "E", "traceback": "T"})
+    assert told.count == 1000
+    assert capsys.readouterr().err.count("\n") == 2 * MOST
+
+
+def test_a_secret_among_the_arguments_is_said_and_one_in_the_environment_is_not(
+    v2g: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "other users of this machine can read --password; they cannot read V2G_STATION_PASSWORD"
+    words = ("station", "--url", NOBODY, "--duration", "0")
+    assert said in v2g(*words, "--password", "a-password-of-the-station").errors
+    monkeypatch.setenv("V2G_STATION_PASSWORD", "a-password-of-the-station")
+    assert said not in v2g(*words).errors
