@@ -235,7 +235,8 @@ def main() -> None:
     signer = None if not options.key else open_key(KeyReference.from_text(options.key, Path()))
     folder = _made(options.folder)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True)
+    locked = "--no-build-isolation"  # by the locked hatchling, not by the newest one
+    subprocess.run([*pip, locked, "--wheel-dir", str(folder), str(ROOT)], check=True)
     wheel = max(folder.glob("v2g_engine-*.whl"), key=lambda path: path.stat().st_mtime)
     for name in EXTRAS if options.only is None else (options.only,):
         print(build(folder, name, wheel, signer=signer, number=options.number))

@@ -33,7 +33,8 @@ def release(folder: Path, *, signer: SigningKey | None, number: int, root: Path 
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty", hint="a release must hold nothing else: remove its files")
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(root)], check=True, stdout=sys.stderr)
+    locked = [sys.executable, "-m", "build", "--no-isolation"]  # by the locked hatchling, not by the newest one
+    subprocess.run([*locked, "--outdir", str(folder), str(root)], check=True, stdout=sys.stderr)
     (wheel,) = folder.glob("*.whl")
     for name in EXTRAS if packages else ():
         build(folder, name, wheel, signer=signer, number=number)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g import rates
-from v2g.rates import Buckets
+from v2g.rates import Buckets, caller_at
 
 
 @given(st.lists(st.floats(0, 10), max_size=200), st.floats(0.1, 100), st.integers(1, 50))
@@ -48,3 +48,18 @@ def test_what_is_given_back_can_be_taken_again_but_no_more_than_the_burst() -> N
     for _ in range(5):
         buckets.give("a")
     assert [buckets.take("a", 0) for _ in range(3)] == [0, 0, 1]
+
+
+@given(st.lists(st.floats(0, 100), max_size=100))
+def test_a_clock_that_goes_back_and_forth_gives_nothing_twice(times: list[float]) -> None:
+    buckets = Buckets(per_s=1, burst=3)
+    assert sum(not buckets.take("a", now) for now in times) <= 3 + max(times, default=0)
+
+
+def test_a_network_of_one_customer_is_one_caller() -> None:
+    assert caller_at("2001:db8:1:2::7") == caller_at("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert caller_at("2001:db8:1:3::7") != caller_at("2001:db8:1:2::7")
+    assert caller_at("::ffff:192.0.2.1") == caller_at("192.0.2.1") == "192.0.2.1"
+    assert caller_at("192.0.2.2") != caller_at("192.0.2.1")
+    assert caller_at("fe80::1") != caller_at("fe80::2")
+    assert (caller_at("fe80::1%eth0"), caller_at(""), caller_at("a peer")) == ("fe80::1%eth0", "", "a peer")

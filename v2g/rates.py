@@ -1,6 +1,8 @@
 """Rate limits of callers: a token bucket for each. Pure."""
 
 from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 import msgspec
@@ -22,9 +24,23 @@ def take(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> tu
     `now` is monotonic time in s; `per_s` requests a second fill a bucket of `burst`.
     """
     level = burst if bucket is None else min(burst, bucket.level + max(0.0, now - bucket.at) * per_s)
+    at = now if bucket is None else max(now, bucket.at)  # no time counts twice, whatever the order of calls
     if level < 1:
-        return Bucket(level, now), (1 - level) / per_s
-    return Bucket(level - 1, now), 0.0
+        return Bucket(level, at), (1 - level) / per_s
+    return Bucket(level - 1, at), 0.0
+
+
+@lru_cache(MAX_CALLERS)
+def caller_at(address: str) -> str:
+    """Return who is limited for a peer's address: an IPv4 address, also one mapped into IPv6, or a /64 of IPv6, which a
+    single customer has whole. Of a link-local address the address: all on the link share that network."""
+    try:
+        found = ip_address(address)
+    except ValueError:  # no address: a socket of this machine, or a peer that is gone
+        return address
+    if not isinstance(found, IPv6Address) or found.is_link_local:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((found.packed[:8] + bytes(8), 64)))
 
 
 class Buckets:

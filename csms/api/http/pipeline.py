@@ -34,7 +34,7 @@ from v2g import typed_json
 from v2g.config import nearest
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
-from v2g.rates import Buckets
+from v2g.rates import Buckets, caller_at
 
 _MAX_AUDITED: Final = 8192
 _NUL: Final = "U+0000 is not allowed: not every database can store it"
@@ -72,7 +72,7 @@ class RequestPipeline:
         principal: Principal | None = connection.user
         peer = connection.client.host if connection.client else ""
         if operation.permission is not Permission.PUBLIC:
-            self._throttle(f"id:{principal.id}" if principal else f"peer:{peer}")
+            self._throttle(f"id:{principal.id}" if principal else f"peer:{caller_at(peer)}")
         if allowed(principal, operation.permission):
             return
         by = principal.name if principal else ""
@@ -88,7 +88,7 @@ class RequestPipeline:
 
     def options(self, connection: Connection) -> None:
         """Throttle OPTIONS, which the framework answers with the methods of a route. Raises ApiError 429."""
-        self._throttle(f"peer:{connection.client.host if connection.client else ''}")
+        self._throttle(f"peer:{caller_at(connection.client.host) if connection.client else ''}")
 
     def _throttle(self, caller: str) -> None:
         wait_s = self._buckets.take(caller, self.clock.monotonic())

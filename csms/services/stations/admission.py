@@ -37,7 +37,7 @@ from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
-from v2g.rates import Buckets
+from v2g.rates import Buckets, caller_at
 
 _REPEAT_MS: Final = 10_000  # minimum interval of storing the same fault; it is counted meanwhile
 _MAX_COUNTED: Final = 5000
@@ -48,7 +48,7 @@ _HASHING: Final = 2  # slow hashes at a time: attackers must not occupy every th
 _SAME_EVENT_MS: Final = 3_600_000
 _WRONG_PER_S: Final = 1.0
 _WRONG_AT_ONCE: Final = 50.0
-"""Wrong passwords from one address; a tenth for each identity there."""
+"""Wrong passwords from one caller (`v2g.rates.caller_at`); a tenth for each identity there."""
 
 
 class _Repeated(msgspec.Struct):
@@ -133,18 +133,18 @@ class StationAdmissions:
         """Answer all faults alike: the reason is for the operator only."""
         wait_s = self._throttled(shown)
         if shown.credentials is not None:
-            now = self._clock.monotonic()
-            self._wrong.take(shown.address, now)
-            self._wrong_of_one.take(f"{shown.identity} {shown.address}", now)
+            now, caller = self._clock.monotonic(), caller_at(shown.address)
+            self._wrong.take(caller, now)
+            self._wrong_of_one.take(f"{shown.identity} {caller}", now)
         if wait_s:
             return Refusal(429, "too many wrong passwords", math.ceil(wait_s))
         return Refusal(401, "not admitted: the operator of the back end can see why")
 
     def _throttled(self, shown: Handshake) -> float:
         """Return how long (s) no password is checked from this address, or from there for this identity."""
-        now = self._clock.monotonic()
-        one = f"{shown.identity} {shown.address}"
-        return max(self._wrong.wait_s(shown.address, now), self._wrong_of_one.wait_s(one, now))
+        now, caller = self._clock.monotonic(), caller_at(shown.address)
+        one = f"{shown.identity} {caller}"
+        return max(self._wrong.wait_s(caller, now), self._wrong_of_one.wait_s(one, now))
 
     def tls_failed(self, error: ssl.SSLError) -> None:
         """Record a failed TLS handshake; the station is unknown."""

@@ -130,3 +130,24 @@ def test_a_handshake_that_comes_to_nothing_leaves_nothing(
             await until(lambda: len(strangers) == 0)
 
     on(loop, work())
+
+
+class Peer(asyncio.Transport):
+    """A connection of an address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 1)})
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_addresses_of_one_customers_network_do_not_push_others_out() -> None:
+    strangers = Strangers(most=8)
+    others = [Peer(f"2001:db8:{number}::1") for number in range(4)]
+    crowd = [Peer(f"2001:db8:ffff::{number:x}") for number in range(100)]
+    for peer in (*crowd[:50], *others, *crowd[50:]):
+        strangers.enter(peer)
+    assert len(strangers) == 8
+    assert not [peer for peer in others if peer.aborted]

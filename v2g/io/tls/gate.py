@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from v2g.io.runtime.supervision import child, spawn
+from v2g.rates import caller_at
 
 MAX_STRANGERS: Final = 4096
 """Limit of unauthenticated connections: enough for a fleet that reconnects at once."""
@@ -40,7 +41,7 @@ class Strangers:
 
     def enter(self, transport: asyncio.Transport) -> None:
         """Count a connection; the newest of the address with the most is aborted when there are too many."""
-        address = address_of(transport)
+        address = caller_at(address_of(transport))
         self._addresses[transport] = address
         self._by_address.setdefault(address, {})[transport] = None
         self._highest = max(self._highest, len(self._addresses))
