@@ -31,7 +31,7 @@ PLACES: Final = {
     "v2g/io/network/interface_supervisor.py": ("secc",),
     "v2g/io/runtime/runner.py": ("secc", "evcc"),
     "v2g/io/tls/stapler.py": ("secc",),
-    "v2g/io/runtime/supervision.py": ("evcc", "gateway", "csms"),
+    "v2g/io/runtime/supervision.py": ("evcc", "secc", "gateway", "csms", "pki"),
     "v2g/io/tls/crls.py": ("secc", "evcc", "csms"),
     "v2g/io/tls/identity.py": ("secc",),
     "v2g/io/tls/renewal.py": ("secc", "csms"),

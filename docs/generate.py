@@ -31,6 +31,7 @@ from docs import (  # noqa: E402
     requirements,
     response_codes,
     service_parameters,
+    threats,
 )
 
 if TYPE_CHECKING:
@@ -464,6 +465,9 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "telemetry-signals": telemetry_signals,
     "error-codes": error_codes,
     "local-events": local_events,
+    "threat-detection": threats.detection,
+    "threat-ratings": threats.ratings,
+    "threats": threats.table,
     "timers-table": timers_table,
     "timing-table": timing_table,
     "tls-reasons": tls_reasons,

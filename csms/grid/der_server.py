@@ -12,6 +12,7 @@ from v2g.xml_text import Node
 _ANSWER_S: Final = 20.0
 _PAGE: Final = 100
 _MOST_ITEMS: Final = 2_000
+_MOST_PAGES: Final = 100
 
 
 class DerServer:
@@ -29,12 +30,14 @@ class DerServer:
         """Return the items of a list, all pages of it."""
         found: list[Node] = []
         separator = "&" if "?" in path else "?"
-        while len(found) <= _MOST_ITEMS:
+        for _ in range(_MOST_PAGES):
+            if len(found) > _MOST_ITEMS:
+                break
             page: Page = read_page(await self._get(f"{path}{separator}s={len(found)}&l={_PAGE}"), name)
             found += page.items
             if not page.items or len(found) >= page.all:
                 return tuple(found)
-        raise CodecError(f"{name}List at {path} has more than {_MOST_ITEMS} items")
+        raise CodecError(f"{name}List at {path} has more than {_MOST_ITEMS} items or {_MOST_PAGES} pages")
 
     async def post(self, path: str, body: bytes) -> None:
         """Create a resource."""

@@ -4,6 +4,7 @@ One of several nodes at a time is the client (`csms.db.queries.leases`). If the 
 events continue as scheduled, and export ends after `outage_s`.
 """
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from csms.config import IEEE_2030_5, Ieee2030
 from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.der_server import DerServer
-from csms.grid.polling import keep_polling
+from csms.grid.polling import keep_polling, time_out
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
 from v2g.errors import CodecError, ConfigError, TransportError
@@ -39,13 +40,21 @@ from v2g.ieee2030_5.resources import (
 
 _MOST_SKEW_S: Final = 30
 _MOST_PROGRAMS: Final = 50
+_MOST_CONTROLS: Final = 2_000
+"""Of all programs together."""
+_POLL_S: Final = 30.0
+"""Time-out of all requests of a poll: while a slow server is read, known events neither begin nor end."""
 
 
 class DerClient:
     """Follows the DER controls of one device at a server."""
 
-    def __init__(self, services: Services, config: Ieee2030, server: DerServer, lfdi: str) -> None:
+    def __init__(
+        self, services: Services, config: Ieee2030, server: DerServer, lfdi: str, *, poll_s: float = _POLL_S
+    ) -> None:
+        """`poll_s`: time-out of all requests of a poll, s."""
         self._services, self._config, self._server, self._lfdi = services, config, server, lfdi
+        self._poll_s = poll_s
         self._setpoints = SetpointFollower(services, IEEE_2030_5)
         self._programs: tuple[ProgramState, ...] = ()
         self._states: dict[str, Response] = {}
@@ -78,10 +87,11 @@ class DerClient:
     async def _poll(self) -> None:
         """Read the server's resources, and report the status; if that fails, the known controls stay."""
         try:
-            capability = await self._server.resource(self._server.path, "DeviceCapability")
-            await self._check_time(link(capability, "TimeLink"))
-            device = await self._device(link(capability, "EndDeviceListLink"))
-            programs, problems = await self._read_programs(device)
+            async with time_out(self._poll_s):
+                capability = await self._server.resource(self._server.path, "DeviceCapability")
+                await self._check_time(link(capability, "TimeLink"))
+                device = await self._device(link(capability, "EndDeviceListLink"))
+                programs, problems = await self._read_programs(device)
         except (TransportError, CodecError) as error:
             if not self._lost:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
@@ -96,7 +106,8 @@ class DerClient:
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._unreadable = programs, problems
         try:
-            await self._report_status(device)
+            async with time_out(self._poll_s):
+                await self._report_status(device)
             self._unsendable = ""
         except (TransportError, CodecError) as error:
             self._unsendable = str(error)
@@ -130,8 +141,10 @@ class DerClient:
             for program in programs:
                 found[program.mrid], wrong = await self._read_program(program)
                 problems += wrong
-        if len(found) > _MOST_PROGRAMS:
-            raise CodecError(f"the server has more than {_MOST_PROGRAMS} programs for {device.lfdi}")
+                if len(found) > _MOST_PROGRAMS:
+                    raise CodecError(f"the server has more than {_MOST_PROGRAMS} programs for {device.lfdi}")
+                if sum(len(each.controls) for each in found.values()) + len(problems) > _MOST_CONTROLS:
+                    raise CodecError(f"the server has more than {_MOST_CONTROLS} controls for {device.lfdi}")
         return tuple(found.values()), tuple(problems)
 
     async def _read_program(self, program: Program) -> tuple[ProgramState, tuple[str, ...]]:
@@ -200,11 +213,14 @@ class DerClient:
 
     async def _respond(self) -> None:
         """Send the responses; those that fail are tried again at the next step."""
+        time = asyncio.get_running_loop().time
+        until = time() + self._poll_s
         while self._unsent and not self._lost:
             control, status, at_s = self._unsent[0]
             body = response_xml(mrid=control.mrid, status=status, lfdi=self._lfdi, at_s=at_s)
             try:
-                await self._server.post(control.reply_to, body)
+                async with time_out(until - time()):
+                    await self._server.post(control.reply_to, body)
             except (TransportError, CodecError) as error:
                 self._unsendable = str(error)
                 return

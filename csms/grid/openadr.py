@@ -14,7 +14,7 @@ from csms.config import OpenAdr, openadr_source
 from csms.db.queries import transactions
 from csms.domain.billing.usage import energy_between, usage_of
 from csms.domain.charging.grid_sources import SourceSignal
-from csms.grid.polling import keep_polling
+from csms.grid.polling import keep_polling, time_out
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.vtn_client import VtnClient
 from csms.ocpp.base import Services
@@ -26,6 +26,10 @@ from v2g.openadr.reports import report_name, usage_report, wanted_report
 from v2g.pki.keys import read_secret
 
 _LEASE: Final = "openadr"
+_POLL_S: Final = 30.0
+"""Time-out of all requests of a poll: while a slow VTN is read, known events neither begin nor end."""
+_MOST_EVENTS: Final = 2_000
+"""Of all programs together."""
 _LATE_READINGS_MS: Final = 60_000
 """A report waits this long after its last interval for readings in transit."""
 _REPORTED_FOR_MS: Final = 7 * 86_400_000
@@ -35,8 +39,9 @@ _REPORTED_FOR_MS: Final = 7 * 86_400_000
 class Ven:
     """Follows the events of a VTN."""
 
-    def __init__(self, services: Services, config: OpenAdr, client: VtnClient) -> None:
-        self._services, self._config, self._client = services, config, client
+    def __init__(self, services: Services, config: OpenAdr, client: VtnClient, *, poll_s: float = _POLL_S) -> None:
+        """`poll_s`: time-out of all requests of a poll, s."""
+        self._services, self._config, self._client, self._poll_s = services, config, client, poll_s
         self._currency = services.config.grid.currency
         self._setpoints = SetpointFollower(services, openadr_source(config.ven_name))
         self._programs: tuple[Program, ...] = ()
@@ -72,13 +77,8 @@ class Ven:
     async def _poll(self) -> None:
         """Fetch the VTN's programs and events; if that fails, the known ones stay."""
         try:
-            programs = await self._client.programs(self._config.programs)
-            events: list[Event] = []
-            unreadable: list[str] = []
-            for program in programs:
-                found, problems = await self._client.events(program.id, self._config.targets)
-                events += found
-                unreadable += problems
+            async with time_out(self._poll_s):
+                programs, events, unreadable = await self._read()
         except (TransportError, CodecError) as error:
             if not self._lost:
                 self._services.announce("ocpp", "openadr_lost", reason=str(error)[:200])
@@ -89,12 +89,32 @@ class Ven:
             self._services.announce("ocpp", "openadr_connected", programs=len(programs), events=len(events))
         self._lost, self._loss = False, ""
         self._answered_ms = self._services.clock.utc_ms()
-        self._programs, self._events, self._unreadable = programs, tuple(events), tuple(unreadable)
+        self._programs, self._events, self._unreadable = programs, events, unreadable
+
+    async def _read(self) -> tuple[tuple[Program, ...], tuple[Event, ...], tuple[str, ...]]:
+        """Return the VTN's programs and their events, and what is wrong with those that cannot be read."""
+        programs = await self._client.programs(self._config.programs)
+        events: list[Event] = []
+        unreadable: list[str] = []
+        for program in programs:
+            found, problems = await self._client.events(program.id, self._config.targets)
+            events += found
+            unreadable += problems
+            if len(events) + len(unreadable) > _MOST_EVENTS:
+                raise CodecError(f"the VTN has more than {_MOST_EVENTS} events")
+        return programs, tuple(events), tuple(unreadable)
 
     async def _send_reports(self, now_ms: int) -> None:
         """Send the requested reports that are due; one that fails is tried again at the next poll."""
         if self._lost:
             return
+        try:
+            async with time_out(self._poll_s):
+                await self._send_due(now_ms)
+        except TransportError as error:
+            self._unreported = (str(error),)
+
+    async def _send_due(self, now_ms: int) -> None:
         name = self._config.ven_name
         self._reports_done &= {event.id for event in self._events}
         problems = []
