@@ -28,6 +28,9 @@ FUZZED = (
     "v2g.iso15118",
     "secc.session",
     "evcc.session",
+    "csms.ocpp",
+    "csms.domain",
+    "v2g_testkit.cases",
 )
 """Packages whose branches are counted."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
-from tests.fuzz import feeds, links, ocpp, pages, payment, pki, sessions, tls, trust
+from tests.fuzz import csms, feeds, judges, links, ocpp, pages, payment, pki, sessions, tls, trust
 from tests.fuzz.hardware import (
     board,
     board_seeds,
@@ -125,6 +125,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     }
     | feeds.TARGETS
     | ocpp.TARGETS
+    | csms.TARGETS
+    | judges.TARGETS
     | pages.TARGETS
     | payment.TARGETS
     | trust.TARGETS

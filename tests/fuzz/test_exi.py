@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.exi.strategies import any_elements
-from tests.fuzz import ocpp, sessions, trust
+from tests.fuzz import csms, judges, ocpp, sessions, trust
 from tests.fuzz.exi import attempt
 from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import KINDS, TARGETS, any_stream, seeds, stream, text
@@ -25,7 +25,7 @@ def test_mutated_messages(name: str) -> None:
     function, make_seeds = TARGETS[name]
     corpus, chance = make_seeds(), random.Random(20)
     # signatures take their time, and sessions more
-    slow = name in sessions.TARGETS or name in ocpp.TARGETS
+    slow = name in sessions.TARGETS | ocpp.TARGETS | csms.TARGETS | judges.TARGETS
     for _ in range(INPUTS // (40 if slow else 4 if name in trust.TARGETS else 1)):
         attempt(function, mutated(corpus, chance), name)
 

@@ -16,7 +16,7 @@ from tests.testkit.rig import counter
 from tests.trees import known
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
-from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g_testkit.cases.case import Case, Result, Seen, judge
 from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.scripted_charger import PilotSeen, ScriptedCharger
@@ -57,6 +57,8 @@ class EvccRig:
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
         self.seen: list[Seen] = []
         self.timed: Seen | None = None
+        self.garble: Callable[[bytes], bytes] = lambda data: data
+        """What the charger gets for a frame of the vehicle."""
 
     def credentials(self, pay: str) -> dict[str, Any]:
         """Return what a vehicle of the edition knows of certificates."""
@@ -107,6 +109,9 @@ class _Visit(Meeting[Vehicle, ScriptedCharger]):
         volts = self.charger.output_v
         self.vehicle.fact(ports.PresentVoltage(round(volts * 1000), 0), now, utc_ms)
         self._settle()
+
+    def _sent(self, session: Session, data: bytes) -> bytes:
+        return self.rig.garble(data) if session is self.vehicle else data
 
     def _obey_vehicle(self, command: Command) -> Fact | None:
         match command:

@@ -73,7 +73,7 @@ class Meeting(Generic[Vehicle, Charger]):
         for action in actions:
             match action:
                 case Send(data=data):
-                    self._post(self._delay(session, data), peer, data)
+                    self._post(self._delay(session, data), peer, self._sent(session, data))
                 case Close():
                     self._post(WIRE_S, peer, None)
                 case Command():
@@ -95,6 +95,10 @@ class Meeting(Generic[Vehicle, Charger]):
     def _delay(self, session: Session, data: bytes) -> float:
         """Return how long a frame takes to the other side, s."""
         return WIRE_S
+
+    def _sent(self, session: Session, data: bytes) -> bytes:
+        """Return what comes to the other side instead of a frame."""
+        return data
 
     def _obey_vehicle(self, command: Command) -> Fact | None:
         return None

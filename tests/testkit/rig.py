@@ -112,6 +112,8 @@ class Rig:
         self.paused: Paused | None = None
         self.back_end = BackEnd(self.pki)
         self.delay: Callable[[bytes], float] = lambda data: WIRE_S
+        self.garble: Callable[[bytes], bytes] = lambda data: data
+        """What the vehicle gets for a frame of the charger."""
         self.most_mv = 1_000_000
         """What the charger's pre-charge comes to at most, mV."""
         self.seen: list[Seen] = []
@@ -175,6 +177,9 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
 
     def _delay(self, session: Session, data: bytes) -> float:
         return self.rig.delay(data) if session is self.charger else WIRE_S
+
+    def _sent(self, session: Session, data: bytes) -> bytes:
+        return self.rig.garble(data) if session is self.charger else data
 
     def _draw(self, watts: int) -> None:
         """Let this flow from now on, in whatever direction."""

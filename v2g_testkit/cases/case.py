@@ -278,6 +278,10 @@ def probe_case(
     )
 
 
+UNDECODABLE: Final = "sends an undecodable message"
+"""A fact that fails a device in each case."""
+
+
 class Seen(msgspec.Struct, kw_only=True):
     """Observation of a device on one connection, or by one probe."""
 
@@ -342,13 +346,13 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     for expect, each in zip(expects, seen, strict=False):
         if each.absent:
             return Verdict.NOT_APPLICABLE, each.absent
-        if each.at_fault:
-            return Verdict.FAIL, each.trouble
+        if each.at_fault or (UNDECODABLE in each.facts and not excused):
+            return Verdict.FAIL, each.trouble or each.summary
         if not each.reached:
             late = _wrong_time(expect, each) if expect.timely is not None else ""
             if (late or expect.reaches) and not excused:
                 return Verdict.FAIL, late or each.trouble
-            return Verdict.INCONCLUSIVE, each.trouble
+            return Verdict.INCONCLUSIVE, each.trouble or each.summary
         wrong = complaint(expect, each)
         agreed &= expect.judges and not wrong
         if wrong and not expect.open:

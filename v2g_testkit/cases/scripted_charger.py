@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from v2g.errors import CodecError
+from v2g.errors import CodecError, Iso15118Error
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import Entropy, Fact, Send, Session
-from v2g_testkit.cases.case import ChargerScript, Seen
+from v2g_testkit.cases.case import UNDECODABLE, ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.malformed import HEADERS, Form
 from v2g_testkit.cases.scripted_responses import ScriptedResponses
@@ -156,6 +156,10 @@ class ScriptedCharger(Session):
         except KeyError:
             self._trouble(f"it sent {name}, which the tester does not support")
             return
+        except Iso15118Error as error:  # valid by the schema, such as a voltage in Ah
+            self._trouble(f"its {name} has no meaning: {error}")
+            self.seen.at_fault = True
+            return
         if not sequence.accepts(self.state, message, self._chart):
             self.seen.facts.append(f"out of order: {name} in {self.state.value}")
             response = self._coded(response, "FAILED_SequenceError")
@@ -179,7 +183,7 @@ class ScriptedCharger(Session):
         return joined
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append("sends an undecodable message")
+        self.seen.facts.append(UNDECODABLE)
         self._finish()
 
     def _on_eof(self) -> None:

@@ -15,7 +15,19 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Command, Entropy, Fact, Send, Session
-from v2g_testkit.cases.case import CLOSING_S, WRONG, Ask, Beside, Detour, Malformed, Nothing, Script, Seen, Silence
+from v2g_testkit.cases.case import (
+    CLOSING_S,
+    UNDECODABLE,
+    WRONG,
+    Ask,
+    Beside,
+    Detour,
+    Malformed,
+    Nothing,
+    Script,
+    Seen,
+    Silence,
+)
 from v2g_testkit.cases.known import NEAR_V, Kit
 from v2g_testkit.cases.malformed import FORMS, HEADERS, MOST_S, Form
 from v2g_testkit.cases.routes import next_hop, usual
@@ -259,7 +271,7 @@ class ScriptedVehicle(Session):
             self._go()
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append("sends an undecodable message")
+        self.seen.facts.append(UNDECODABLE)
         if self._probing:
             self._finish()
         else:
