@@ -266,6 +266,64 @@ class TestWholeRun:
             assert "PRIVATE KEY" not in log.read_text()
 
 
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A session of ISO 15118-2 by contract, at a charger that offers external payment too."""
+    return run("fallback", tmp_path_factory.mktemp("demo") / "run")
+
+
+@pytest.mark.e2e
+@pytest.mark.requirement("R1", "R6")
+@pytest.mark.xdist_group("older-demo")
+class TestPlugAndChargeOf2:
+    """Every record of a session that a contract paid says so, on both sides and in the back end."""
+
+    emaid = "DEV2GC00000001"
+
+    def test_traces_and_events_of_both_roles(self, older: Run) -> None:
+        assert failed(older) == []
+        (offered,) = older.messages("ServiceDiscoveryRes")
+        assert offered["Body"]["ServiceDiscoveryRes"]["PaymentOptionList"] == {
+            "PaymentOption": ["Contract", "ExternalPayment"]
+        }
+        (selected,) = older.messages("PaymentServiceSelectionReq")
+        assert selected["Body"]["PaymentServiceSelectionReq"]["SelectedPaymentOption"] == "Contract"
+        assert [each["payment"] for each in older.named("evcc", "service", "selected")] == ["Contract"]
+        assert older.named("evcc", "authorization", "granted") == [{"code": "OK", "service": "PnC"}]
+        assert older.named("secc", "authorization", "asked") == [{"method": "PnC", "emaid": self.emaid}]
+        (authorized,) = older.named("secc", "authorization", "authorized")
+        assert (authorized["method"], authorized["emaid"]) == ("PnC", self.emaid)
+        assert "EIM" not in {each["data"].get(key) for each in older.events for key in ("service", "method", "payment")}
+
+    def test_the_journal_the_bundle_and_the_meters_signed_values(self, older: Run) -> None:
+        bundle = Path(older.summary["figures"]["bundle"])
+        entries = [json.loads(line)["data"] for line in (bundle / "journal.jsonl").read_text().splitlines()]
+        (authorized,) = [each for each in entries if each["kind"] == "contract_authorized"]
+        assert (authorized["emaid"], authorized["authorized_by"]) == (self.emaid, "csms")
+        assert len(authorized["contract_certificate"]) == 64
+        assert json.loads((bundle / "settlement.json").read_text())["emaid"] == self.emaid
+        for direction in ("import", "export"):
+            signed = json.loads((bundle / f"ocmf_{direction}.txt").read_text().partition("\n")[0].split("|")[1])
+            assert (signed["IS"], signed["IT"], signed["ID"]) == (True, "EMAID", self.emaid)
+            assert "ISO15118_PNC" in signed["IF"]
+        assert (bundle / "contract_chain.pem").stat().st_size
+
+    def test_the_transaction_and_the_books_of_the_back_end(self, older: Run) -> None:
+        assert [each["type"] for each in older.named("csms", "authorization", "authorize")] == ["eMAID"]
+        assert [each["emaid"] for each in older.named("csms", "settlement", "settled")] == [self.emaid]
+        store = sqlite3.connect(f"file:{older.summary['folder']}/csms/csms.sqlite3?mode=ro", uri=True)
+        try:
+            ((transaction,),) = store.execute("SELECT document FROM transactions").fetchall()
+            ((state,),) = store.execute("SELECT state FROM journal_reviews").fetchall()
+            ((vehicle,),) = store.execute("SELECT vehicle FROM postings").fetchall()
+            ((settlement,),) = store.execute("SELECT document FROM settlements").fetchall()
+        finally:
+            store.close()
+        said = json.loads(transaction)
+        assert (said["token_type"]["value"], said["id_token"]["value"]) == ("eMAID", self.emaid)
+        assert (state, vehicle, json.loads(settlement)["emaid"]) == ("booked", self.emaid, self.emaid)
+
+
 @pytest.mark.e2e
 def test_an_unknown_scenario_is_named_with_exit_code_2() -> None:
     done = subprocess.run(
