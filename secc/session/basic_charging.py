@@ -14,6 +14,7 @@ from secc.session import ports
 from secc.session.books import STOPPED_REASONS, session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
+from secc.session.supply import Supply
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import EVSE, NO_RESPONSE, GridResponse, Limit, LimitBook
 from v2g.energy.settlement.records import TariffSet
@@ -89,6 +90,7 @@ class BasicSession(BasicFallback):
         super().__init__(entropy=entropy, time_scale=time_scale)
         assert config.basic is not None
         self._config, self._basic, self._times = config, config.basic, config.basic.timing
+        self._supply = Supply(self._time, config.no_energy)
         self._identity, self._chain = identity, chain
         self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
         self._tariff, self._meter, self._cable_a = tariff, meter, cable_a
@@ -152,6 +154,8 @@ class BasicSession(BasicFallback):
                 self._wake()
             case "ask":
                 self._command(ports.AuthorizeExternally(1))
+            case "supply":
+                self._look_supply()
             case "retry" if self._wanted and not self._connected:
                 self._command(ports.CloseContactors())
             case "retry":
@@ -282,6 +286,17 @@ class BasicSession(BasicFallback):
             self.phase = Phase.CHARGING
             self._disarm("stop")
             self._allow()
+        self._look_supply()
+
+    def _look_supply(self) -> None:
+        """Report that no energy is permitted, and end the transaction in the configured time. A vehicle in B or
+        without current has its charging state (SuspendedEV); it may be full."""
+        held = self.phase is Phase.HELD and self.duty is None and not self._stopping
+        source = self._limits.effective(self._time.utc_ms).charge_source if held else ""
+        if (event := self._supply.look(source)) is not None:
+            self._actions.append(event)
+        if self._supply.over:
+            self._finish("no_energy")
 
     def _set_duty(self, current_a: float) -> None:
         """Show a current. A new duty cycle waits until the last has lasted its minimum time; off is always possible."""

@@ -36,6 +36,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "sequence_timeout": "Timeout",
         "ongoing_timeout": "Timeout",
         "communication_setup_timeout": "Timeout",
+        "no_energy": "Timeout",
         "remote": "Remote",
         "local": "Local",
         "master_pass": "MasterPass",

@@ -236,6 +236,18 @@ class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     terms: DischargeConfig = DischargeConfig()
 
 
+class NoEnergy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long a session goes on without energy, in real seconds; none: for ever. Then the vehicle is asked to end it,
+    and a minute later the charger does. After 30 s the event `no_energy` says whose limit is 0. A vehicle in stand-by
+    and a set point of 0 W do not count."""
+
+    vehicle_s: Annotated[float, Meta(ge=60, le=604_800)] | None = 3_600.0
+    """The vehicle's limit, or what it asks for, is 0."""
+    charger_s: Annotated[float, Meta(ge=60, le=604_800)] | None = 43_200.0
+    """Charger, site, operator or schedule permit nothing, as perhaps all night. `site.pause_after_s` asks for a pause
+    before."""
+
+
 class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Charging by the duty cycle of the control pilot alone (IEC 61851-1), for vehicles that cannot match or
     communicate. Phases, voltage and power are those of `ac_rating`."""
@@ -303,6 +315,7 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rating: EvseRating = EvseRating()
     ac_rating: AcRating = AcRating()
     """Rating of the AC services; `rating` is that of the DC services."""
+    no_energy: NoEnergy = NoEnergy()
     basic: BasicConfig | None = None
     """AC only: charge a vehicle that does not match, or whose session fails, by the nominal duty cycle; none: off."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)

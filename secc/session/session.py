@@ -2,7 +2,8 @@
 messages do.
 
 An edition's session adds its messages, sequence and refusals. Collaborators hold what is not in the chart:
-`SessionFacts`, `SessionLimits`, `SessionBooks`, `Notices`, `ReportedNeeds`, `OutputGuard`, `Turnaround`, `Pacing`.
+`SessionFacts`, `SessionLimits`, `SessionBooks`, `Notices`, `ReportedNeeds`, `OutputGuard`, `Turnaround`, `Pacing`,
+`Supply`.
 """
 
 from abc import abstractmethod
@@ -38,6 +39,7 @@ from secc.session.stages import (
     parametrised_of,
     selected_of,
 )
+from secc.session.supply import Supply, withheld_by
 from secc.session.turnaround import Turnaround
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.grid_signal import Tariff
@@ -98,6 +100,7 @@ class ChargerSession(Session):
         self._notices, self._books = Notices(), SessionBooks()
         self._pacing, self._guard = Pacing(self._time, timing, pace), OutputGuard(self._time)
         self._turnaround = Turnaround(self._time, config.direction_change_s, max(config.power_rating(Family.DC)))
+        self._supply = Supply(self._time, config.no_energy)
         self._driving: ports.Output | None = None
         """The output that `_turnaround` knows of."""
         self._stage: Any = Fresh()
@@ -328,6 +331,7 @@ class ChargerSession(Session):
             self._take_vehicle_limits()
         if name in self._loops:
             self._await_turn()
+            self._look_supply()
         self._on_answered(request, before)
         self._bound_voltage()
         self._pacing.expect(request, self.state)
@@ -603,6 +607,8 @@ class ChargerSession(Session):
                 self._perform(self._follow())
             case "turnaround":
                 self._perform(self._follow())
+            case "supply":
+                self._look_supply()
             case "limits":
                 self._limits_changed("validity")
                 self._limits.arm_change(self._time)
@@ -689,6 +695,16 @@ class ChargerSession(Session):
         if limits is not None and DIRECTION_CHANGE in (limits.charge_source, limits.discharge_source):
             self._turning()
             self._turnaround.arm()
+
+    def _look_supply(self) -> None:
+        """Report a loop without energy, whichever side's limit is 0, and end it in the configured time. A set point of
+        0 W is an order."""
+        stage, waits = self._stage, self._stopping or self._limits.setpoint_at(self._time.utc_ms) is not None
+        counts = isinstance(stage, Charging) and not waits
+        event = self._supply.look(withheld_by(stage, self._facts.measured) if counts else "")
+        self._perform(() if event is None else (event,))
+        if self._supply.over:
+            self._terminate("no_energy")
 
     def _take_grid(self, limits: Iterable[Limit] = (), tariff: Tariff | None = None) -> None:
         """Apply new limits, then new prices."""

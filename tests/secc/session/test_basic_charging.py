@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.basic_charging import STOP_S, BasicSession, Phase, Way
-from secc.session.config import AcRating, BasicConfig, SeccConfig
+from secc.session.config import AcRating, BasicConfig, NoEnergy, SeccConfig
 from secc.session.identity import Identity
 from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.energy.settlement.records import SessionStarted
@@ -17,6 +17,7 @@ from v2g.iec61851.duty import read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD
 from v2g.iso15118.engine.session import Close
+from v2g.observe import Observe
 
 pytestmark = pytest.mark.requirement("R24")
 
@@ -25,13 +26,20 @@ ACCEPTED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
 REFUSED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.UNKNOWN)
 
 
+STANDARD_WAIT = NoEnergy()
+
+
 class Desk:
     """A session, its time, and everything that it asked for."""
 
-    def __init__(self, way: Way = "at_once", **changes: Any) -> None:
+    def __init__(self, way: Way = "at_once", *, no_energy: NoEnergy = STANDARD_WAIT, **changes: Any) -> None:
         self.now = 0.0
         self.commands: list[Any] = []
-        config = SeccConfig(basic=BasicConfig(max_current_a=32), ac_rating=AcRating(phases=3, nominal_voltage_v=230))
+        config = SeccConfig(
+            basic=BasicConfig(max_current_a=32),
+            ac_rating=AcRating(phases=3, nominal_voltage_v=230),
+            no_energy=no_energy,
+        )
         self.session = BasicSession(
             config,
             identity=Identity("CS-1", "M", b"meter"),
@@ -69,6 +77,9 @@ class Desk:
 
     def of(self, kind: type) -> list[Any]:
         return [each for each in self.commands if isinstance(each, kind)]
+
+    def seen(self, name: str) -> list[Observe]:
+        return [each for each in self.commands if isinstance(each, Observe) and each.name == name]
 
     def shown(self) -> list[tuple[float | None, PilotState | None]]:
         return [(each.duty_percent, each.forced) for each in self.of(ports.SetPilot)]
