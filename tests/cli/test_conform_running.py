@@ -129,7 +129,9 @@ def test_a_resumed_run_has_all_records_with_their_frames(tmp_path: Path, capsys:
 
 def test_frames_are_json_with_their_message_ids_and_are_there_while_the_run_goes_on(tmp_path: Path) -> None:
     file = FrameFile(tmp_path / "frames.jsonl")
-    file.append("TC_1", FRAMES)
+    file.case = "TC_1"
+    for each in FRAMES:
+        file.append(each)
     found = records((tmp_path / "frames.jsonl").read_text())
     assert found[0] == {
         "case": "TC_1", "at_s": 1.0, "way": "sent", "station": "CS", "connection": 3, "id": "id-1",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -28,24 +29,32 @@ from v2g_testkit.ocpp.connection import Frame
 PROGRAM = (str(Path(sys.executable).with_name("v2g")),)
 
 
+@contextlib.contextmanager
+def simulated(url: str, port: int, *words: str) -> Iterator[int]:
+    """Run a simulated station at a back end's URL; the port of its steps."""
+    steps = free_port()
+    device = subprocess.Popen(
+        [*PROGRAM, "station", "--url", f"{url}:{port}/ocpp", "--control", str(steps), "--ocpp", "2.0.1", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield steps
+    finally:
+        device.terminate()
+        device.wait(20)
+
+
 def play(
     folder: Path, *words: str, url: str = "ws://127.0.0.1", station: tuple[str, ...] = ()
 ) -> tuple[int, list[dict[str, Any]]]:
     """Test a simulated station; return the exit code and the records."""
-    port, steps = free_port(), free_port()
-    device = subprocess.Popen(
-        [*PROGRAM, "station", "--url", f"{url}:{port}/ocpp", "--control", str(steps), "--ocpp", "2.0.1", *station],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    where = ("--listen", f"127.0.0.1:{port}", "--driver", f"tcp://127.0.0.1:{steps}")
-    try:
+    port = free_port()
+    with simulated(url, port, *station) as steps:
+        where = ("--listen", f"127.0.0.1:{port}", "--driver", f"tcp://127.0.0.1:{steps}")
         done = subprocess.run(
             [*PROGRAM, "conform", "station", *where, "--json", *words], cwd=folder, capture_output=True, timeout=1200
         )
-    finally:
-        device.terminate()
-        device.wait(20)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
 
 
@@ -121,6 +130,34 @@ def test_a_station_is_tested_and_reported(tmp_path: Path) -> None:
     (sent,) = (each for each in of_case if each.get("frame", [0, 0, 0])[2] == "Reset")
     assert f"&quot;{sent['id']}&quot;" in (tmp_path / "report" / "TC_B_22_CS.html").read_text()
     assert len(list(ET.parse(tmp_path / "junit.xml").iter("testcase"))) == 3
+
+
+def test_a_tester_that_dies_within_a_case_leaves_the_frames_so_far(tmp_path: Path) -> None:
+    """The case waits for a step at the station that nobody does."""
+    file, port = tmp_path / "frames.jsonl", free_port()
+    with simulated("ws://127.0.0.1", port):
+        words = (
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--driver",
+            "sleep 600",
+            "--only",
+            "TC_C_02_CS",
+            "--frames",
+            str(file),
+        )
+        tester = subprocess.Popen([*PROGRAM, "conform", "station", *words], stdout=subprocess.DEVNULL)
+        try:
+            while tester.poll() is None and not (file.is_file() and "TC_C_02_CS" in file.read_text()):
+                time.sleep(0.1)
+            assert tester.poll() is None
+        finally:
+            tester.kill()
+            tester.wait(20)
+    frames = [json.loads(line) for line in file.read_text().splitlines()]
+    boot = [each for each in frames if each.get("frame", [0, 0, 0])[2] == "BootNotification"]
+    assert [each["way"] for each in boot] == ["received"]
+    assert frames[-1]["case"] == "TC_C_02_CS"
 
 
 @pytest.mark.long

@@ -107,6 +107,7 @@ class Rig:
         self.kit = kit or kit_of(self.pki)
         self.identities = identities or {"vehicle": self.pki.chain("vehicle")[0], "other-vehicle": b"another"}
         self.declared = declared or ChargerDeclaration()
+        self.kit = self.declared.on(self.kit)
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
         self.entropy = counter(1 << 40)
         self.paused: Paused | None = None

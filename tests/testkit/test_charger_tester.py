@@ -221,3 +221,15 @@ def test_what_cannot_be_run_is_refused(words: tuple[str, ...], said: str) -> Non
     code, output = run(*words)
     assert code != 0
     assert said in output
+
+
+def test_a_declaration_is_checked_for_what_it_rules_out(tmp_path: Path) -> None:
+    file = tmp_path / "charger.toml"
+    file.write_text('renegotiation = false\nevse_id = "DE*V2G*E00001"\n')
+    code, output = run("--edition", "2", "--declaration", str(file), "--check")
+    assert code == 0
+    assert "declared: renegotiation = false" in output
+    assert "cases may run" in output
+    code, output = run("--check")
+    assert code != 0
+    assert "--check needs a declaration" in output

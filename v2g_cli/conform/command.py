@@ -24,6 +24,7 @@ from v2g_cli.conform.comparison import badge, diff
 from v2g_cli.conform.csms import csms
 from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree, payers
 from v2g_cli.conform.options import (
+    CheckFlag,
     DeviceOption,
     HtmlOption,
     JsonFlag,
@@ -46,6 +47,7 @@ from v2g_cli.conform.running import (
     read_results,
     run_cases,
     run_devices,
+    say_ruled_out,
     write_reports,
 )
 from v2g_cli.conform.station import station
@@ -117,6 +119,7 @@ def secc(
     declaration: Annotated[
         Path | None, typer.Option("--declaration", metavar="FILE", help="What the charger has (TOML).")
     ] = None,
+    check: CheckFlag = False,
     resume: ResumeOption = None,
     device: DeviceOption = "",
     only: OnlyOption = None,
@@ -149,11 +152,16 @@ def secc(
     declared = ChargerDeclaration()
     if declaration is not None:
         declared = declaration_file.read(declaration, ChargerDeclaration, "docs/reference/conformance-declaration.md")
+    elif check:
+        raise ConfigError("--check needs a declaration", hint="--declaration FILE")
     cases = _chosen("secc", test.cases(energy), only or (), skip or (), quick=quick)
     if listed:
         list_cases(cases, json=json)
         return
     without_tls |= edition is Edition.DIN
+    if check and declaration is not None:
+        say_ruled_out(declaration, cases, lambda case: case.does_not_apply(declared, tls=not without_tls), "cases")
+        return
     targets = targets_of(target or (), Target(interface=interface, sdp_port=sdp_port))
     for each in targets:
         _check(each.interface, profile, pay, without_tls=without_tls, edition=edition)
@@ -174,16 +182,18 @@ def secc(
         edition=edition,
         identities=means.identities,
         anchors=means.anchors,
-        kit=Kit(
-            contracts=payers(means.contracts),
-            provisioning=payers(means.provisioning),
-            roots=means.anchors,
-            pay=pay,
-            voltage=voltage,
-            current=current,
-            phases=phases,
-            without_power=without_power,
-            sets_pilot=pilot is not None,
+        kit=declared.on(
+            Kit(
+                contracts=payers(means.contracts),
+                provisioning=payers(means.provisioning),
+                roots=means.anchors,
+                pay=pay,
+                voltage=voltage,
+                current=current,
+                phases=phases,
+                without_power=without_power,
+                sets_pilot=pilot is not None,
+            )
         ),
         declared=declared,
         sdp_port=sdp_port,

@@ -105,6 +105,7 @@ def csms(
     - `v2g conform csms --load small --url ws://127.0.0.1:9443/ocpp`
     """
     from v2g.io.runtime.clock import Clock
+    from v2g_cli.conform.frames import FrameFile
     from v2g_cli.conform.running import list_cases
     from v2g_testkit.ocpp.attempts import Sockets, context_of, declared_attempt
     from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
@@ -147,11 +148,12 @@ def csms(
     operates = _operator(operator, prompt=prompt)
     declared = _declared(declared, said)
     context_of(declared_attempt(declared))  # files that are not usable end the command here
-    tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version)
+    lines = FrameFile(frames)
+    tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version, record=lines.append)
     there = contextlib.nullcontext(declared.station.identity)
     play(
         "csms", JudgedTester(tester, judge), there, cases, device, resume=resume, junit=junit, html=html, json=json,
-        frames=frames,
+        lines=lines,
     )  # fmt: skip
 
 

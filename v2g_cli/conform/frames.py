@@ -46,16 +46,23 @@ def read_frames(file: Path) -> dict[str, list[Frame]]:
 
 
 class FrameFile:
-    """Appends the frames of cases to a file, a JSON object a line, with `case`; without a path it does nothing."""
+    """Appends each frame to a file when it is sent or received, a JSON object a line, with the `case` of that moment.
+
+    Whatever ends the tester, also in the middle of a case, the file has the frames so far. Without a path it does
+    nothing.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Begin the file anew. Raises StoreError."""
         self._path = path
+        self.case = ""
+        """The case that runs, or ran last; empty before the first one."""
         self._write("w", "")
 
-    def append(self, case: str, frames: Iterable[Frame]) -> None:
-        """Append the frames of a case. Raises StoreError."""
-        self._write("a", "".join(f"{json.dumps({'case': case, **each})}\n" for each in records_of(frames)))
+    def append(self, frame: Frame) -> None:
+        """Append a frame. Raises StoreError."""
+        (record,) = records_of((frame,))
+        self._write("a", f"{json.dumps({'case': self.case, **record})}\n")
 
     def _write(self, mode: str, text: str) -> None:
         if self._path is None:

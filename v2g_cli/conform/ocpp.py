@@ -13,9 +13,9 @@ import typer
 from v2g import typed_json
 from v2g.errors import ConfigError
 from v2g.ocpp.routes import Version
-from v2g_cli.output import say, say_row
 
 if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g_cli.conform.frames import FrameFile
     from v2g_cli.conform.running import Reporter
     from v2g_testkit.cases.case import Described, Result
     from v2g_testkit.ocpp.case import OcppCase
@@ -79,6 +79,8 @@ def check_declaration(file: Path | None, declared: Any, cases: "Sequence[Describ
     """Say which cases a declaration, which can be read, rules out. Raises ConfigError for what it cannot mean."""
     if file is None:
         raise ConfigError("--check needs a declaration", hint="--declaration FILE")
+    from v2g_cli.conform.running import say_ruled_out
+
     for name in declared.__struct_fields__:
         for path in _files(getattr(declared, name)):
             if not path.is_file():
@@ -86,11 +88,12 @@ def check_declaration(file: Path | None, declared: Any, cases: "Sequence[Describ
                     f"{file}: {name}: there is no file {path}", hint="paths are relative to the declaration"
                 )
     lacking = {name for name, has in declared.supports.items() if not has}
-    out = [(case.id, sorted(lacking & set(getattr(case, "needs", ())))) for case in cases]
-    ruled_out = [(case, why) for case, why in out if why]
-    for case, why in ruled_out:
-        say_row("not applicable", case, f"declared: {', '.join(why)} = false")
-    say(f"{file}: {len(cases) - len(ruled_out)} of {len(cases)} cases and rules may run")
+
+    def why(case: "Described") -> str:
+        found = sorted(lacking & set(getattr(case, "needs", ())))
+        return f"declared: {', '.join(found)} = false" if found else ""
+
+    say_ruled_out(file, cases, why, "cases and rules")
 
 
 def _files(value: Any) -> Iterator[Path]:
@@ -116,18 +119,17 @@ def play(
     junit: Path | None,
     html: Path | None,
     json: bool,
-    frames: Path | None = None,
+    lines: "FrameFile | None" = None,
     notice: str = NOTICE,
     begins: "Callable[[Reporter], None]" = lambda _: None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> NoReturn:
     """Run cases with a device, which is there in the context, by its identity; report, and exit with the exit code.
 
-    `frames` is a file to which the frames of each case are appended when it ends, as JSON lines; `begins` gets what
-    shows progress.
+    `lines` is the file of the tester's frames, which is told the case; `begins` gets what shows progress.
     """
     from v2g_cli.conform import report
-    from v2g_cli.conform.frames import FrameFile, read_frames, records_of
+    from v2g_cli.conform.frames import read_frames, records_of
     from v2g_cli.conform.frames_page import frames_page
     from v2g_cli.conform.running import Reporter, describe, ending, read_results, run_cases, write_reports
     from v2g_testkit.cases.case import Result, Verdict
@@ -135,7 +137,6 @@ def play(
     from v2g_testkit.ocpp.run_judge import RULES, RunRule
 
     report.prepare(junit, html)
-    lines = FrameFile(frames)
     rules = {rule.id for rule in RULES}  # judged anew, unless they have failed
     earlier = [] if resume is None else read_results(resume)
     done = [each for each in earlier if each.case not in rules or each.verdict is Verdict.FAIL]
@@ -143,9 +144,10 @@ def play(
     seen: dict[str, list[Frame]] = {} if resume is None else read_frames(resume)
 
     async def one(case: C) -> Result:
+        if lines is not None and not isinstance(case, RunRule):
+            lines.case = case.id
         result = await tester.run(case)
         seen[case.id] = tester.frames
-        lines.append(case.id, tester.frames)
         if html is not None:
             report.write_page(html, case, page)
         return result

@@ -49,7 +49,7 @@ ResumeOption = Annotated[
 ]
 FramesOption = Annotated[
     Path | None,
-    typer.Option("--frames", metavar="FILE", help="Append the frames of each case to FILE as JSON lines when it ends."),
+    typer.Option("--frames", metavar="FILE", help="Append each frame to FILE as a JSON line, at once."),
 ]
 CheckFlag = Annotated[
     bool, typer.Option("--check", help="Check the declaration, say which cases it rules out and why, and exit.")

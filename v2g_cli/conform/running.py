@@ -329,6 +329,14 @@ def fields(case: Described) -> dict[str, object]:
     return {name: getattr(case, name) for name in names if hasattr(case, name)}
 
 
+def say_ruled_out(file: Path, cases: Sequence[C], why: Callable[[C], str], what: str) -> None:
+    """Say which cases a declaration rules out, by the reason that `why` gives, and how many are left."""
+    ruled_out = [(case.id, absent) for case in cases if (absent := why(case))]
+    for case_id, absent in ruled_out:
+        say_row("not applicable", case_id, absent)
+    say(f"{file}: {len(cases) - len(ruled_out)} of {len(cases)} {what} may run")
+
+
 def list_cases(cases: Sequence[Described], *, json: bool) -> None:
     """List cases."""
     if json:

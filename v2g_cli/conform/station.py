@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +35,7 @@ from v2g_cli.output import say
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g.io.runtime.clock import Clock
     from v2g.io.websocket.server import Handshake, Refusal
+    from v2g_testkit.ocpp.connection import Frame
     from v2g_testkit.ocpp.declaration import Declaration
     from v2g_testkit.ocpp.driver import Driver
     from v2g_testkit.ocpp.station_tester import StationTester
@@ -116,6 +117,7 @@ def station(
     - `v2g conform station --driver 'relay.sh {action} {evse} {token}' --quick --junit report.xml`
     """
     from v2g.io.runtime.fast_forward import clock_of, loop_of
+    from v2g_cli.conform.frames import FrameFile
     from v2g_cli.conform.running import list_cases
     from v2g_testkit.ocpp.declaration import Declaration, read_declaration
     from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
@@ -137,7 +139,8 @@ def station(
         check_declaration(declaration, declared, cases)
         return
     bench = _Bench(_address(listen), path, identity, password, (chain, key, ca, ca_key), versions, wait, file_port)
-    tester = bench.tester(declared, _driver(driver, prompt=prompt), clock_of(fast_forward))
+    lines = FrameFile(frames)
+    tester = bench.tester(declared, _driver(driver, prompt=prompt), clock_of(fast_forward), lines.append)
     loop_factory = loop_of(fast_forward)
     if declare is not None:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -145,7 +148,7 @@ def station(
         return
     play(
         "station", JudgedTester(tester, judge), bench.open(), cases, device, resume=resume, junit=junit, html=html,
-        json=json, frames=frames, loop_factory=loop_factory,
+        json=json, lines=lines, loop_factory=loop_factory,
     )  # fmt: skip
 
 
@@ -180,14 +183,16 @@ class _Bench:
         self._context = None if chain is None or key is None else server_context(chain, key, (ca,) if ca else ())
         self._tester: StationTester
 
-    def tester(self, declared: "Declaration", driver: "Driver", clock: "Clock") -> "StationTester":
-        """Return the tester, which `open` connects."""
+    def tester(
+        self, declared: "Declaration", driver: "Driver", clock: "Clock", record: "Callable[[Frame], None]"
+    ) -> "StationTester":
+        """Return the tester, which `open` connects; `record` gets each frame."""
         from v2g_testkit.ocpp.certificates import Authority
         from v2g_testkit.ocpp.file_server import FileServer
         from v2g_testkit.ocpp.listener import Listener
         from v2g_testkit.ocpp.station_tester import StationTester
 
-        self._tester = tester = StationTester(declared, driver, clock)
+        self._tester = tester = StationTester(declared, driver, clock, record)
         if self._authority is not None:
             tester.authority = Authority("CSMSRootCertificate", tester.now(), files=self._authority)
         tester.files = FileServer(self._address[0], self._file_port)

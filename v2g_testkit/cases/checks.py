@@ -8,7 +8,10 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER
 from v2g.iso15118.engine.evse_id import UNKNOWN, is_evse_id
 from v2g_testkit.cases.case import WRONG
 from v2g_testkit.cases.known import Kit, Known
-from v2g_testkit.cases.quantities import LEAST_OF_TARGET, NOISE, amount, exceeds, limits, negative
+from v2g_testkit.cases.quantities import LEAST_OF_TARGET, NOISE, amount, beyond, exceeds, limits, negative, other_id
+
+_COUNTED_WH: Final = 2
+"""How far a meter may advance without a current, Wh: its last digit, and one interval of it."""
 
 _HERTZ: Final = (45.0, 65.0)
 """Range of a nominal frequency."""
@@ -36,6 +39,8 @@ def _session(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[st
     evse_id = response.evse_id
     if evse_id != UNKNOWN and not is_evse_id(evse_id):
         yield f"EVSEID {evse_id!r}"
+    elif other_id(evse_id, kit.evse_id):
+        yield f"EVSEID {evse_id!r}, declared is {kit.evse_id!r}"
 
 
 def _discovery(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
@@ -117,6 +122,8 @@ def _loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
         if request.meter_info_requested:
             yield "no MeterInfo, which was requested"
         return
+    if kit.meter_id and info.meter_id != kit.meter_id:
+        yield f"meter {info.meter_id!r}, declared is {kit.meter_id!r}"
     if info.meter_timestamp is not None and info.meter_timestamp <= 0:
         yield f"MeterTimestamp {info.meter_timestamp}"
     before = known.meter
@@ -148,6 +155,12 @@ def _dc_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[st
     elif voltage is not None and volts > amount(voltage) * 1.05:
         yield f"{volts:g} V at the output, the limit is {amount(voltage):g} V"
     yield from (each for each in limits(mode) if "above" in each)  # maxima may be 0 at any time
+    rated = getattr(known.parameters, "dc_cpd_res_energy_transfer_mode", None)
+    if mode is not None and rated is not None:
+        yield from beyond(mode, rated)
+    counted = response.meter_info and known.resting_wh is not None and known.energy_wh
+    if counted and not known.flowed and abs(amperes) <= NOISE and counted - known.resting_wh > _COUNTED_WH:
+        yield f"{amperes:g} A, while the meter counts {counted - known.resting_wh} Wh"
 
 
 def _ac_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:

@@ -1,6 +1,11 @@
 """What a charger under test has, as its maker declares it: decides which cases apply (the PICS of ISO 15118-4)."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from v2g_testkit.cases.known import Kit
 
 
 class ChargerDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,8 +31,16 @@ class ChargerDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """MeterInfo is in the responses of the charge loop. True makes the case about it certain."""
     meter_reading: bool | None = None
     """MeterReading, too."""
+    evse_id: Annotated[str, Meta(max_length=255)] = ""
+    """Its EVSEID, with or without separators; other ones are then faults."""
+    meter_id: Annotated[str, Meta(max_length=32)] = ""
+    """MeterID of its meter; other ones are then faults."""
     staples: bool | None = None
     """OCSP responses are stapled in TLS, as public chargers do. True makes the case about it certain."""
+
+    def on(self, kit: Kit) -> Kit:
+        """Return the tester's equipment with what the charger has declared of itself."""
+        return msgspec.structs.replace(kit, evse_id=self.evse_id, meter_id=self.meter_id)
 
     def lacks(self, needs: tuple[str, ...]) -> str:
         """Return which declared feature rules a case out, or nothing. `needs` are keys, or `not` and a key.

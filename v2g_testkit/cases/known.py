@@ -10,6 +10,7 @@ from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.keys import SigningKey
+from v2g_testkit.cases.quantities import NOISE
 
 DYNAMIC: Final = 2
 """Value of the parameter ControlMode."""
@@ -55,6 +56,10 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the tester sets the control pilot."""
     stops: bool = False
     """Whether the session can be ended at the charger, as by its operator."""
+    evse_id: str = ""
+    """EVSEID that the charger declares, if any."""
+    meter_id: str = ""
+    """MeterID that it declares, if any."""
 
 
 class Known:
@@ -80,6 +85,10 @@ class Known:
         self.parameters: Any = None
         self.schedule: cm.ScheduleExchangeRes | None = None
         self.meter: MeterInfo | None = None
+        self.resting_wh: int | None = None
+        """The meter's first count in a loop that has reported no current so far."""
+        self.flowed = False
+        """Whether the loop has ever reported a current."""
         self.voltage = 0.0
         self.pre_charged = False
 
@@ -104,6 +113,10 @@ class Known:
         meter = getattr(response, "meter_info", None)
         if meter is not None:
             self.meter = meter
+        current = getattr(response, "evse_present_current", None)
+        if current is not None:
+            self.flowed |= abs(value_of(current)) > NOISE
+            self.resting_wh = self.energy_wh if self.resting_wh is None else self.resting_wh
 
     @property
     def energy_wh(self) -> int | None:

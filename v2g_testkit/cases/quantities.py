@@ -66,6 +66,26 @@ def negative(message: Any, signed: tuple[str, ...] = ()) -> Iterator[str]:
             yield f"{shown} {amount(number):g}"
 
 
+def beyond(present: Any, rated: Any) -> Iterator[str]:
+    """Yield limits of a loop that are wider than those of the charge parameters [V2G20-2654], [V2G20-2655].
+
+    One in fifty is allowed for rounding. Discharge limits may have either sign.
+    """
+    for field in fields(present):
+        now, before = getattr(present, field.name), getattr(rated, field.name, None)
+        if not is_number(now) or not is_number(before) or not field.name.startswith("evse_m"):
+            continue
+        value, bound = abs(amount(now)), abs(amount(before))
+        if value > bound * 1.02 if "maximum" in field.name else value < bound * 0.98:
+            yield f"{field.encode_name} {amount(now):g}, that of the charge parameters is {amount(before):g}"
+
+
+def other_id(found: str, declared: str) -> bool:
+    """Return whether an EVSEID is not the declared one, whatever their separators and case."""
+    plain = [each.replace("*", "").upper() for each in (found, declared)]
+    return bool(declared) and plain[0] != plain[1]
+
+
 def limits(parameters: Any) -> Iterator[str]:
     """Yield maxima that are not above zero, and minima above their maxima."""
     for field in fields(parameters):

@@ -89,7 +89,7 @@ def _energy(family: Family) -> Iterator[Case]:
             family, f"energy-{name}", f"The meter before and after {REST_S:g} s in which {what}",
             "no more energy than the charger takes to stop", (), why=_OPEN.get(name, ""), goal=loop,
             detour=Detour(at=loop, request=request, asks=asks, before_s=REST_S, rest_s=REST_S),
-            expect=Expect(no_facts=_UNASKED),
+            expect=Expect(no_facts=(*_UNASKED, f"{WRONG}*")),
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,17 @@ from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_distrust, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
-from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
+from v2g_testkit.ocpp.connection import (
+    MOST_FRAMES,
+    Answer,
+    CallError,
+    Connection,
+    Frame,
+    Inbox,
+    Received,
+    having,
+    unrecorded,
+)
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
 from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, Operator, OperatorStep
 from v2g_testkit.ocpp.verdict import verdict_of
@@ -50,16 +60,24 @@ MODEL: Final[Mapping[tuple[str, str, str], str]] = {
 
 
 class CsmsTester:
-    """The tester; `version` is the one that its station offers."""
+    """The tester; `version` is the one that its station offers. `record` gets each frame at once."""
 
     def __init__(
-        self, declaration: CsmsDeclaration, operator: Operator, network: Network, clock: Clock, *, version: Version
+        self,
+        declaration: CsmsDeclaration,
+        operator: Operator,
+        network: Network,
+        clock: Clock,
+        *,
+        version: Version,
+        record: Callable[[Frame], None] = unrecorded,
     ) -> None:
         self.declaration = declaration
         self.operator = operator
         self.network = network
         self.clock = clock
         self.version: Final = version
+        self.record = record
         self.attempt = declared_attempt(declaration)
         """How the station connects from now on; its password may change."""
         self.frames: list[Frame] = []
@@ -247,6 +265,7 @@ class CsmsTest(CaseTest):
             frame = msgspec.structs.replace(frame, text=_PASSWORD.sub(r'\1"***"', frame.text))
         if len(self._tester.frames) < MOST_FRAMES:
             self._tester.frames.append(frame)
+            self._tester.record(frame)
 
     # -- messages
 

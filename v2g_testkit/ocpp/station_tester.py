@@ -23,7 +23,17 @@ from v2g.text import printable
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority
-from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
+from v2g_testkit.ocpp.connection import (
+    MOST_FRAMES,
+    Answer,
+    CallError,
+    Connection,
+    Frame,
+    Inbox,
+    Received,
+    having,
+    unrecorded,
+)
 from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, variables_of
 from v2g_testkit.ocpp.driver import Driver, Step
 from v2g_testkit.ocpp.file_server import FileServer
@@ -70,14 +80,18 @@ def _opening(handshake: Handshake) -> Opening:
 
 
 class StationTester:
-    """The back end. `admit` and `serve` are `welcome` and `handler` of `v2g.io.websocket.server.serve`.
+    """The back end. `admit` and `serve` are `welcome` and `handler` of `v2g.io.websocket.server.serve`; `record` gets
+    each frame at once.
 
     The caller sets `listener`, where it listens by them.
     """
 
     listener: Listener
 
-    def __init__(self, declaration: Declaration, driver: Driver, clock: Clock) -> None:
+    def __init__(
+        self, declaration: Declaration, driver: Driver, clock: Clock, record: Callable[[Frame], None] = unrecorded
+    ) -> None:
+        self._record = record
         self.declaration = declaration
         self.driver = driver
         self.clock = clock
@@ -313,6 +327,7 @@ class StationTester:
             frame = replace(frame, text=frame.text.replace(self.hidden, "***"))
         if len(self.frames) < MOST_FRAMES:
             self.frames.append(frame)
+            self._record(frame)
 
 
 _EMPTY: Final = frozenset({

@@ -8,7 +8,16 @@ from typing import Any, Final
 from v2g.iso15118.engine.evse_id import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g_testkit.cases.case import WRONG
-from v2g_testkit.cases.quantities import LEAST_OF_TARGET, amount, exceeds, is_number, limits, negative, wrong_units
+from v2g_testkit.cases.quantities import (
+    LEAST_OF_TARGET,
+    amount,
+    exceeds,
+    is_number,
+    limits,
+    negative,
+    other_id,
+    wrong_units,
+)
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MessageRequests
 
 _BEFORE: Final = frozenset({"EVSE_Ready", "EVSE_NotReady", "EVSE_IsolationMonitoringActive"})
@@ -61,8 +70,12 @@ def _session(request: Any, response: Any, made: MessageRequests) -> Iterator[str
         text = from_bytes(evse_id)[0]
         if not evse_id or (text and not is_evse_id(text) and not is_packed(evse_id)):
             yield f"EVSEID {evse_id.hex() or 'empty'}"
+        elif other_id(text, made.kit.evse_id):
+            yield f"EVSEID {text!r}, declared is {made.kit.evse_id!r}"
     elif evse_id != UNKNOWN and not is_evse_id(evse_id):
         yield f"EVSEID {evse_id!r}"
+    elif other_id(evse_id, made.kit.evse_id):
+        yield f"EVSEID {evse_id!r}, declared is {made.kit.evse_id!r}"
     yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
 
 
@@ -138,7 +151,10 @@ def _loop(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
         yield f"schedule {chosen}, selected was {offered[0]}"
     if getattr(response, "receipt_required", False) and made.payer is None:
         yield "a receipt is required without a contract"
-    yield from _meter(getattr(response, "meter_info", None), known.meter, made.utc_s)
+    info = getattr(response, "meter_info", None)
+    if info is not None and made.kit.meter_id and info.meter_id != made.kit.meter_id:
+        yield f"meter {info.meter_id!r}, declared is {made.kit.meter_id!r}"
+    yield from _meter(info, known.meter, made.utc_s)
 
 
 def _meter(info: Any, before: Any, now: int) -> Iterator[str]:
