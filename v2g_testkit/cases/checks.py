@@ -158,9 +158,9 @@ def _dc_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[st
     rated = getattr(known.parameters, "dc_cpd_res_energy_transfer_mode", None)
     if mode is not None and rated is not None:
         yield from beyond(mode, rated)
-    counted = response.meter_info and known.resting_wh is not None and known.energy_wh
-    if counted and not known.flowed and abs(amperes) <= NOISE and counted - known.resting_wh > _COUNTED_WH:
-        yield f"{amperes:g} A, while the meter counts {counted - known.resting_wh} Wh"
+    counted = (known.energy_wh or 0) - (known.resting_wh or 0) if known.resting_wh is not None else 0
+    if counted > _COUNTED_WH and not known.flowed and abs(amperes) <= NOISE:
+        yield f"{amperes:g} A, while the meter counts {counted} Wh"
 
 
 def _ac_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:

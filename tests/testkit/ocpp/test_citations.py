@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testkit.ocpp.citations import main, missing, texts_of
+from tests.testkit.ocpp.citations import Published, main, missing, published, texts_of
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
@@ -12,6 +12,12 @@ PAGE = """# H01
 <table><tr><td>ID</td><td>Precondition</td></tr>
 <tr><td>{first}</td><td>When asked</td><td>It SHALL &lt;answer&gt;.</td></tr>
 <tr><td>001.FR.04 (2.1)</td><td></td><td>Ids are unique.</td></tr></table>
+"""
+
+
+PART_6 = """<table><tr><td>Test case name</td><td colspan="2">Occupied &amp; reserved</td></tr><tr><td>Test case Id</td>
+<td colspan="2">TC_H_04_CS</td></tr><tr><td>Requirement(s)</td><td colspan="2">H01.FR.11, 001.FR.02</td></tr><tr>
+<td>Purpose</td><td colspan="2">To verify it.</td></tr><tr><td>Prerequisite(s)</td><td colspan="2">N/a</td></tr></table>
 """
 
 
@@ -24,6 +30,14 @@ def written(folder: Path, first: str) -> Path:
 def test_requirements_are_found_by_their_ids(tmp_path: Path) -> None:
     found = texts_of(written(tmp_path, "H01.FR.11"), "2.0.1")
     assert found == {"H01.FR.11": "When asked | It SHALL <answer>.", "O01.FR.04": "Ids are unique."}
+
+
+def test_cases_are_found_in_part_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "OCPP-2.0.1_part6.md").write_text(PART_6)
+    (known,) = published(tmp_path).items()
+    assert known == ("TC_H_04_CS", Published("Occupied & reserved", "To verify it.", ("H01.FR.11", "O01.FR.02")))
+    main([str(written(tmp_path, "H01.FR.11")), "TC_H_04_CS"])
+    assert "part 6: Occupied & reserved" in capsys.readouterr().out
 
 
 def test_what_is_cited_and_not_in_the_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

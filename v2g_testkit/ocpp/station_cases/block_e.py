@@ -376,11 +376,13 @@ class _Stop(NamedTuple):
 
 
 def _case_of_stop(each: _Stop) -> None:
+    reason = "E06.FR.09" if each.reasons == ("Local",) else "E06.FR.08"
+
     @E.case(
         f"TC_E_{each.number:02}_CS",
         each.title,
         required=each.required,
-        requirements=(each.requirement, "E06.FR.08", "E06.FR.15"),
+        requirements=(each.requirement, reason, "E06.FR.15"),
     )
     async def script(t: StationTest) -> None:
         with precondition():
@@ -392,7 +394,7 @@ def _case_of_stop(each: _Stop) -> None:
         await each.act(t, transaction)
         event = await ended(t, each.requirement, transactionInfo__transactionId=transaction)
         _because(t, event, "E06.FR.15", *each.triggers)
-        _ends_as(t, event, "E06.FR.08", *each.reasons)
+        _ends_as(t, event, reason, *each.reasons)
         if each.idle:
             _is_in(t, event, each.requirement, "Idle")
 
@@ -494,7 +496,7 @@ async def stops_at_bay(t: StationTest) -> None:
     await t.depart()
     event = await ended(t, "E06.FR.01")
     _because(t, event, "E06.FR.15", "EVDeparted")
-    _ends_as(t, event, "E06.FR.08", "Local")
+    _ends_as(t, event, "E06.FR.09", "Local")
 
 
 @E.case(

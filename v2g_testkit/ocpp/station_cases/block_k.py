@@ -169,7 +169,7 @@ def _case_of_set(number: int, title: str, purpose: str, evse: int, requirement: 
 
 
 _case_of_set(1, "TxDefaultProfile of one EVSE", "TxDefaultProfile", 1, "K01.FR.15", quick=True)
-_case_of_set(3, "ChargingStationMaxProfile", "ChargingStationMaxProfile", 0, "K01.FR.03")
+_case_of_set(3, "ChargingStationMaxProfile", "ChargingStationMaxProfile", 0, "K09.FR.06")
 _case_of_set(10, "TxDefaultProfile of all EVSEs", "TxDefaultProfile", 0, "K01.FR.14")
 
 

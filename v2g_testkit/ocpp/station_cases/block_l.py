@@ -289,11 +289,13 @@ def _goes_on(message: Received) -> bool:
 
 
 def _case_of_waiting(number: int, title: str, required: str, state: str, *, others: bool) -> None:
+    scheduled = ("L01.FR.13",) if state == "DownloadScheduled" else ()
+
     @L.case(
         f"TC_L_{number}_CS",
         title,
         required=required,
-        requirements=("L01.FR.06", "L01.FR.07", "L01.FR.13", "L01.FR.28", "L01.FR.31"),
+        requirements=("L01.FR.06", "L01.FR.07", *scheduled, "L01.FR.28", "L01.FR.31"),
         needs=("2 EVSEs",),
     )
     async def script(t: StationTest) -> None:

@@ -932,5 +932,5 @@ def _case_of_unknown_customer(number: int, title: str, **request: Any) -> None:
         t.check(answer["status"] == "Invalid", "N09.FR.09", f"answers {answer['status']}")
 
 
-_case_of_unknown_customer(29, "Report on an unknown customer", report=True, clear=False)
-_case_of_unknown_customer(33, "Clear the data of an unknown customer", report=False, clear=True)
+_case_of_unknown_customer(29, "Report that names no customer", report=True, clear=False)
+_case_of_unknown_customer(33, "Clear data without a customer", report=False, clear=True)
