@@ -6,6 +6,7 @@ name, with a reason.
 
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -24,8 +25,14 @@ Device = Literal["station", "csms"]
 MOST_STORED: Final = 100_000
 """Ids, transactions and so on that are stored of a device, which may flood the tester."""
 
-CLOCK_STEP_MS: Final = 1000
+CLOCK_STEP_MS: Final = 5000
 """By how much a station's clock may be set back between two events: it follows that of the back end."""
+
+PATIENCE_S: Final = 10.0
+"""An answer that comes later than this may be too late: the device may have given its request up."""
+
+ROUNDING_WH: Final = 0.9
+"""By how much two readings of a register may differ that are rounded in other units."""
 
 
 class RunRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,12 +195,16 @@ class RunJudge:
         self._case = ""
         self._frame: Frame | None = None
         self._allowed: Collection[str] = ()
-        self._ids: set[str] = set()
-        self._waiting: dict[int, dict[str, tuple[str, Payload, str]]] = {}
-        """Requests of the device by connection and id: action, payload, and the action of one that was sent before the
-        answer."""
-        self._profiles: dict[int, tuple[tuple[Any, ...], tuple[str, str]]] = {}
-        """Charging profiles that the station has accepted in this case: EVSE, purpose and level; from, until."""
+        self._ids: set[tuple[str, str]] = set()
+        """Of each station's identity."""
+        self._waiting: dict[int, dict[str, tuple[str, Payload, str, float]]] = {}
+        """Requests of the device by connection and id: action, payload, the action of one that was sent before the
+        answer, and when it was sent, s."""
+        self._begun = False
+        """Whether a transaction has begun in this run."""
+        self._profiles: dict[int, tuple[tuple[Any, ...], tuple[float, float]]] = {}
+        """Charging profiles that the station has accepted in this case: EVSE, purpose and level; from, until (UTC
+        ms)."""
         self._asked: dict[int, dict[str, tuple[str, Payload]]] = {}
         self._answered: set[tuple[int, str]] = set()
         self._reports_asked: dict[str, set[int]] = {}
@@ -222,8 +233,13 @@ class RunJudge:
                     self._request(kind, identifier, action, payload)
                 case "received", [kind, str() as identifier, *rest] if kind in (CALLRESULT, CALLERROR):
                     self._answer(kind, identifier, rest)
-                case "sent", [kind, str() as identifier, str() as action, dict() as payload] if kind == CALL:
-                    self._asked.setdefault(self._frame.connection, {})[identifier] = action, payload
+                case "sent", [kind, str() as identifier, *rest] if kind == CALL:  # perhaps one that is wrong
+                    match rest:
+                        case [str() as action, dict() as payload]:
+                            asked_for = action, payload
+                        case _:
+                            asked_for = "", {}
+                    self._asked.setdefault(self._frame.connection, {})[identifier] = asked_for
                 case "sent", [kind, str() as identifier, *_] if kind in (CALLRESULT, CALLERROR):
                     self._answer_sent(identifier, frame[2] if kind == CALLRESULT and len(frame) == 3 else None)
 
@@ -271,15 +287,18 @@ class RunJudge:
 
     def _request(self, kind: int, identifier: str, action: str, payload: Payload) -> None:
         assert self._frame is not None
-        self._judge(MESSAGE_IDS, identifier not in self._ids, f"{action} has the message id {identifier!r} again")
+        known = self._frame.station, identifier
+        self._judge(MESSAGE_IDS, known not in self._ids, f"{action} has the message id {identifier!r} again")
         if len(self._ids) < MOST_STORED:
-            self._ids.add(identifier)
+            self._ids.add(known)
         if kind == CALL:
             self._applied.add(ONE_CALL.id)
             waiting = self._waiting.setdefault(self._frame.connection, {})
-            for other, (name, sent, _) in waiting.items():  # a violation if it is answered still: it may have timed out
-                waiting[other] = name, sent, action
-            waiting[identifier] = action, payload, ""
+            now = self._frame.at_s
+            for other, (name, sent, _, at) in waiting.items():  # a violation if it is answered still
+                if now - at < PATIENCE_S:
+                    waiting[other] = name, sent, action, at
+            waiting[identifier] = action, payload, "", now
         self._judge(
             UNASKED, action not in EFFECTS or action in self._allowed, f"sends {action}, which nobody asked for"
         )
@@ -291,7 +310,8 @@ class RunJudge:
 
     def _answer_sent(self, identifier: str, answer: Any) -> None:
         assert self._frame is not None
-        action, payload, overtaken_by = self._waiting.get(self._frame.connection, {}).pop(identifier, ("", {}, ""))
+        waiting = self._waiting.get(self._frame.connection, {})
+        action, payload, overtaken_by, _ = waiting.pop(identifier, ("", {}, "", 0.0))
         if overtaken_by:
             self._find(ONE_CALL, f"sends {overtaken_by} before it has the answer to {action}")
         status = answer.get("status") if isinstance(answer, dict) else None
@@ -310,7 +330,7 @@ class RunJudge:
             return
         purpose, level = profile.get("chargingProfilePurpose"), profile.get("stackLevel")
         place = payload.get("evseId"), purpose, level
-        begin, end = str(profile.get("validFrom", "")), str(profile.get("validTo", "9"))
+        begin, end = _utc_ms(str(profile.get("validFrom", ""))), _utc_ms(str(profile.get("validTo", ""))) or math.inf
         for other, (its, (from_, until)) in self._profiles.items():
             clash = its == place and other != profile["id"] and begin < until and from_ < end
             what = f"profile {profile['id']} beside {other}: both {purpose} of level {level} at EVSE {place[0]}"
@@ -374,6 +394,8 @@ class RunJudge:
 
     def _find_unfinished(self) -> None:
         for (action, request), (case, frame) in self._unfinished.items():
+            if self._frame is not None and frame.connection != self._frame.connection:
+                continue  # the connection was lost meanwhile
             self._find(REPORT_PARTS, f"{action} {request} is never finished: its last part has tbc true", case, frame)
         self._unfinished.clear()
 
@@ -404,10 +426,12 @@ class RunJudge:
         if again:
             found = self._transactions[identifier] = _Transaction()
         self._judge(SEQUENCE, number not in found.events, f"{about} has two events with seqNo {number}")
-        self._judge(LIFE, bool(found.events) or kind == "Started", f"{about} begins with {kind}")
+        before = number > 0 and not self._begun  # the run
+        self._begun |= kind == "Started"
+        self._judge(LIFE, bool(found.events) or kind == "Started" or before, f"{about} begins with {kind}")
         late = found.ended is not None and number > found.ended
         self._judge(LIFE, not late, f"{about} has {kind} after Ended")
-        earlier = [at for before, (_, at) in found.events.items() if before < number]
+        earlier = [at for each, (_, at) in found.events.items() if each < number]
         back = max((_utc_ms(at) for at in earlier), default=0) - CLOCK_STEP_MS > _utc_ms(time) > 0
         self._judge(
             CLOCK, not back, f"{about}: seqNo {number} is of {time}, an earlier one of {max(earlier, default='')}"
@@ -458,7 +482,7 @@ class RunJudge:
                 self._applied.add(METERS.id)
                 ordered = sorted(values, key=lambda value: value[0])
                 for (_, before), (_, after) in itertools.pairwise(ordered):
-                    if after < before - 1e-6:
+                    if after < before - ROUNDING_WH:
                         what = " ".join(filter(None, (measurand, phase, location)))
                         self._find(METERS, f"transaction {identifier}: {what} falls from {before:g} to {after:g} Wh")
                         break

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ def pipelined(steps: list[list[Message]]) -> list[list[Message]]:
 
 
 KILOWATT_HOURS: dict[str, Any] = {"meterValue": [
-    {"timestamp": "2026-11-02T10:00:03Z", "sampledValue": [{"value": 0.149, "unitOfMeasure": {"unit": "kWh"}}]}
+    {"timestamp": "2026-11-02T10:00:03Z", "sampledValue": [{"value": 0.14, "unitOfMeasure": {"unit": "kWh"}}]}
 ]}  # fmt: skip
 
 STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Message]]], str]] = {
@@ -152,7 +153,7 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     "two transactions at one EVSE": (
         lambda steps: [*steps[:7], steps[8], steps[7], steps[9]], "RUN-TRANSACTION-EVSE",
     ),
-    "a register falls": (instead(6, event(3, "Updated", 2, 149.0)), "RUN-METERS"),
+    "a register falls": (instead(6, event(3, "Updated", 2, 140.0)), "RUN-METERS"),
     "a register in kWh falls": (instead(6, event(3, "Updated", 2, 0.0, **KILOWATT_HOURS)), "RUN-METERS"),
     "a clock goes back": (instead(7, event(4, "Ended", 3, 250.0, timestamp="2026-11-02T09:59:00Z")), "RUN-CLOCK"),
     "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
@@ -316,3 +317,52 @@ def test_no_frame_of_a_device_ends_the_judge(run: list[tuple[Any, Any]]) -> None
         judge.take("TC_1", [Frame(0.0, way, json.dumps(each)) for way, each in run])
         judge.take("TC_2", [Frame(0.0, "received", "[" * 100_000), Frame(0.0, "received", "\ud800")])
         assert all(judge.result(rule).found for rule in judge.rules)
+
+
+def times(steps: list[list[Message]], *seconds: float) -> list[Frame]:
+    """Return the frames of steps, one at each time."""
+    return [msgspec.structs.replace(each, at_s=at) for each, at in zip(frames(steps), seconds, strict=True)]
+
+
+def valid(identifier: int, begin: str, end: str) -> list[Message]:
+    """Return a profile that is valid from a time to another."""
+    (asked, answer) = profile(identifier, 0)
+    asked[1][3]["chargingProfile"] |= {"validFrom": begin, "validTo": end}
+    return [asked, answer]
+
+
+HONEST: dict[str, tuple[Device, list[Frame]]] = {
+    "a transaction from before the run": ("station", frames([event(9, "Ended", 4, 90.0, "tx-0"), *STATION[4:]])),
+    "a register that is rounded in other units": (
+        "station", frames(instead(6, event(3, "Updated", 2, 149.4))(STATION)),
+    ),
+    "a clock that the back end has set": (
+        "station",
+        frames(instead(7, event(4, "Ended", 3, 250.0, timestamp="2026-11-02T09:59:59Z"))(STATION)),
+    ),
+    "a request that was given up": ("station", times(pipelined(STATION)[5:6], 0.0, 30.0, 31.0, 32.0)),
+    "a report that a lost connection ended": (
+        "station", [*frames([inventory(1), report(1, 0, "A", tbc=True)]), *frames(STATION[4:8], connection=2)],
+    ),
+    "profiles one after another": (
+        "csms",
+        frames([
+            valid(7, "2026-11-02T08:00:00Z", "2026-11-02T10:00:00Z"),
+            valid(8, "2026-11-02T10:00:00.000Z", "2026-11-02T12:00:00Z"),
+        ]),
+    ),
+    "the same ids for two stations": (
+        "csms",
+        [msgspec.structs.replace(each, station=name) for name in ("A", "B") for each in frames(CSMS[1:2])],
+    ),
+    "an answer to a request that is wrong": (
+        "station",
+        frames([[("sent", [2, "x", "Reset"]), ("received", [4, "x", "FormationViolation", "", {}])]]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_what_is_right_breaks_no_rule(name: str) -> None:
+    device, run = HONEST[name]
+    assert broken(judged(device, run)) == set()
