@@ -77,6 +77,8 @@ class LocalCosts:
         self.on_cost: list[Callable[[Evse, float], None]] = []
         self._reserved = reserved
         self._all = priced
+        self._not_accepted: set[str] = set()
+        """Transactions whose tariff their drivers have rejected, until they end."""
         self.answers: dict[str, Handler] = {"ChangeTransactionTariff": self._change}
         sessions.on_event.append(self.event)
         sessions.on_ended.append(self._ended)
@@ -132,6 +134,8 @@ class LocalCosts:
         """Set the tariff of a transaction: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
         id_token = self._payer(evse, record)
         if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
+            return None
+        if record.transaction_id in self._not_accepted:  # a charger's transaction goes on until its session has ended
             return None
         driver = self._tariffs.driver(id_token)
         tariff = driver.tariff if driver is not None else self._tariffs.default(evse.number)
@@ -210,6 +214,7 @@ class LocalCosts:
             self._k.cancel(f"cost.{timer}.{name}")
 
     def _ended(self, _: Evse, record: TransactionRecord) -> None:
+        self._not_accepted.discard(record.transaction_id)
         self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
 
     # -- tariff changes
@@ -256,6 +261,7 @@ class LocalCosts:
             return
         if evse.record is not None:
             self._forget(evse.record.transaction_id)
+            self._not_accepted.add(evse.record.transaction_id)
         self._sessions.end_authorization(evse, "TariffNotAccepted", "DeAuthorized")
 
     # -- time and meter

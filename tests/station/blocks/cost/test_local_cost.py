@@ -425,10 +425,45 @@ def test_nothing_is_shown_after_the_end_and_the_next_transaction_is_polled() -> 
     found.wait(300)
     assert len(shown(found)) == before
     found.nothing("TransactionEvent", triggerReason="RunningCost")
+    assert not [each for each in found.observed if each.name == "station_defect"]
     begin(found)
     found.meter_mwh[1] += 1_000_000
     found.wait(60)
     assert shown(found)[before:] == [(0.6, False)]
+
+
+def test_a_cost_that_cannot_be_worked_out_is_a_problem_until_one_could() -> None:
+    found = station(tariff(), variables={RUNNING: "true", INTERVAL: "60"})
+    found.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
+
+    def problems() -> list[tuple[str, str | None]]:
+        events = (event for each in found.all("NotifyEvent") for event in each["eventData"])
+        return [(e["actualValue"], e.get("techCode")) for e in events if e["variable"]["name"] == "Problem"]
+
+    found.metered = False
+    begin(found)
+    end(found)
+    assert problems() == [("true", "InternalError")]
+    found.metered = True
+    begin(found)
+    found.wait(200)
+    assert len(problems()) == 1, "not while it runs"
+    end(found)
+    assert [value for value, _ in problems()] == ["true", "false"]
+
+
+def test_a_tariff_that_is_refused_at_a_charger_ends_its_session() -> None:
+    charger = Charger()
+    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
+    charger.start(0)
+    charger.bench.fact(TariffRefused(evse_id=1))
+    assert (
+        "tariffId" not in charger.bench.expect("TransactionEvent", triggerReason="TariffNotAccepted")["transactionInfo"]
+    )
+    charger.update(500, charging_state="SuspendedEV")  # until the session has ended
+    assert "costDetails" not in charger.end(1000)
+    charger.start(1000)
+    assert charger.bench.all("TransactionEvent")[-1]["transactionInfo"]["tariffId"] == "T1"
 
 
 @pytest.mark.parametrize(
