@@ -301,6 +301,7 @@ def test_who_was_overtaken_is_told_that_a_later_closing_has_not_ended() -> None:
         overtaken = asyncio.ensure_future(place.do(ports.CloseContactors()))
         await asyncio.sleep(0.01)
         place.evse.execute(ports.EmergencyOff("test"))
+        await asyncio.sleep(0.01)
         later = asyncio.ensure_future(place.do(ports.CloseContactors()))  # begins first
         place.switch.delay_s = 0.05
         place.switch.move(closed=False)
