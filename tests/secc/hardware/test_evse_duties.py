@@ -740,7 +740,7 @@ def test_a_meter_that_counts_more_than_the_charger_can_deliver_is_a_fault(most_w
 @pytest.mark.parametrize("measures", [True, False])
 def test_a_meter_that_stands_while_energy_flows_is_a_fault_until_it_moves(measures: bool) -> None:
     async def scene(place: Place) -> None:
-        place.make(report_s=1.0, measures=measures)
+        place.make(report_s=1.0, **({} if measures else {"measures": False}))
         place.evse.present = ports.Measured(400_000, 50_000)
         await asyncio.sleep(40.0)
         assert place.evse.faults == ("meter_stuck",)
