@@ -16,6 +16,7 @@ from tests.certification.station.test_block_i_tariffs import (
     INTERVAL,
     LOOKS,
     RUNNING,
+    assigned,
     begin,
     change,
     charge,
@@ -416,6 +417,29 @@ def test_an_event_for_the_cost_alone_carries_it_though_the_interval_has_become_l
     assert "costDetails" in found.expect("TransactionEvent", triggerReason="RunningCost")
 
 
+def test_running_costs_are_reported_from_when_they_are_enabled_at_their_interval() -> None:
+    found = station(tariff(), variables={INTERVAL: "100", LOOKS: "600", "SampledDataCtrlr.TxUpdatedInterval": "0"})
+    begin(found)
+    found.wait(150)
+    found.set("TariffCostCtrlr", "Enabled", "true", instance="RunningCost")
+    found.clear()
+    found.wait(40)
+    found.nothing("TransactionEvent")
+    found.wait(20)
+    found.expect("TransactionEvent", triggerReason="RunningCost")
+
+
+def test_terms_are_kept_when_the_clock_is_set() -> None:
+    found = station(tariff(), variables={LOOKS: "60", "SampledDataCtrlr.TxUpdatedInterval": "0"})
+    begin(found)
+    found.wait(60)
+    before = dict(found.saved["terms"])
+    found.utc_ms += 3_600_000
+    found.wait(60)
+    assert found.saved["terms"].keys() == before.keys()
+    assert found.saved["terms"] != before
+
+
 def test_nothing_is_shown_after_the_end_and_the_next_transaction_is_polled() -> None:
     found = station(tariff(), variables={RUNNING: "true", INTERVAL: "100", LOOKS: "60"})
     begin(found)
@@ -510,6 +534,7 @@ def test_a_change_counts_from_its_time_on_without_fees_that_were_not_agreed() ->
     begin(free)
     free.meter_mwh[1] += 1_000_000
     assert change(free, tariff("T2", 1.0, **fee))["status"] == "Accepted"
+    assert [(each["tariffId"], each["tariffKind"]) for each in assigned(free)] == [("T2", "DriverTariff")]
     free.meter_mwh[1] += 1_000_000
     assert total(end(free))[0] == 1.0
 
