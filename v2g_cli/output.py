@@ -4,6 +4,7 @@ All output goes through here; nothing from a device, a vehicle or a certificate 
 except as plain text: see `v2g.text`.
 """
 
+import json
 import os
 import re
 import sys
@@ -60,7 +61,15 @@ def say_row(*cells: str) -> None:
 
 def print_json(record: Any) -> None:
     """Print one record on its own line."""
-    say(_encode(record).decode())
+    say(json_line(record))
+
+
+def json_line(record: Any) -> str:
+    """Return a record as JSON, whatever a device has sent: half of a surrogate pair, an integer of 100 digits."""
+    try:
+        return _encode(record).decode()
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(msgspec.to_builtins(record))
 
 
 def write_bytes(data: bytes) -> None:

@@ -1,5 +1,6 @@
 """A defect of a command: a line, a file for a report without secrets, exit code 70, and never a traceback."""
 
+import json
 import logging
 import re
 import stat
@@ -12,6 +13,7 @@ import pytest
 from tests.cli.conftest import Done, Run
 from v2g.energy.settlement import bundle
 from v2g_cli.defects import MOST, defects_told
+from v2g_cli.output import print_json
 from v2g_station.runner import StationRunner
 from v2g_testkit.charger_tester import SeccTester
 
@@ -104,3 +106,9 @@ def test_a_secret_among_the_arguments_is_said_and_one_in_the_environment_is_not(
     assert said in v2g(*words, "--password", "a-password-of-the-station").errors
     monkeypatch.setenv("V2G_STATION_PASSWORD", "a-password-of-the-station")
     assert said not in v2g(*words).errors
+
+
+def test_a_record_with_anything_a_device_has_sent_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"frame": [3, "\ud800", {"a": 10**100}]}
+    print_json(record)
+    assert json.loads(capsys.readouterr().out) == record
