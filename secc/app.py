@@ -125,6 +125,7 @@ async def _controller(
         meter=load_credentials(config.meter.chain, config.meter.key),
         roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
         prices=open_key(config.price_key) if config.price_key is not None else None,
+        current_type="AC" if config.hardware.kind == "ac" else "DC",
     )
     keys = RecordKeys.read(config.journal_keys)
     archive = Archive(config.data_dir, owner, clock=clock, observe=observed, keys=keys)

@@ -7,7 +7,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -58,6 +58,8 @@ class Owner(msgspec.Struct, frozen=True):
     roots: tuple[bytes, ...]
     prices: LeafKey | None = None
     """The key that signs price schedules, if any."""
+    current_type: Literal["AC", "DC"] = "DC"
+    """What the meter counts (`RT` of OCMF)."""
 
 
 class Archive:
@@ -248,7 +250,10 @@ class Archive:
 
     def _sign(self, settlement: Settlement, entries: Sequence[Entry]) -> dict[Direction, str]:
         identity = MeterIdentity(
-            meter_serial=self.meter_serial, gateway="v2g-engine", gateway_serial=settlement.station_id
+            meter_serial=self.meter_serial,
+            gateway="v2g-engine",
+            gateway_serial=settlement.station_id,
+            current_type=self._owner.current_type,
         )
         return sign_meter(
             entries,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,11 +41,14 @@ SESSION = "0011223344556677"
 class Desk:
     """An archive, a meter, and a session's ledger on a clock that runs a thousand times too fast."""
 
-    def __init__(self, folder: Path, pki: PkiTree, keys: Keys = None) -> None:
+    def __init__(self, folder: Path, pki: PkiTree, keys: Keys = None, current: Literal["AC", "DC"] = "DC") -> None:
         self.folder, self.pki, self.keys, self.events = folder, pki, keys, list[Observe]()
         self.clock = Clock(ClockConfig(scale=1000))
         self.owner = Owner(
-            chargers=(pki.credentials("secc"),), meter=pki.credentials("meter"), roots=pki.anchors("v2g", "mo")
+            chargers=(pki.credentials("secc"),),
+            meter=pki.credentials("meter"),
+            roots=pki.anchors("v2g", "mo"),
+            current_type=current,
         )
         self.archive = Archive(folder, self.owner, clock=self.clock, observe=self.events.append, keys=keys)
         self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter", now_ms=self.clock.utc_ms, keys=keys)
@@ -106,6 +110,18 @@ def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_st
     assert list((desk.folder / "journals").iterdir()) == []
     assert set(desk.archive.signed(SESSION)) == {"import", "export"}
     assert desk.archive.signed("ffff") == {}
+
+
+@pytest.mark.parametrize("current", ["AC", "DC"])
+def test_signed_readings_say_which_current_was_counted(
+    tmp_path: Path, pki: PkiTree, current: Literal["AC", "DC"]
+) -> None:
+    desk = Desk(tmp_path, pki, current=current)
+    desk.begin()
+    desk.end()
+    desk.archive.finish(SESSION)
+    for text in desk.archive.signed(SESSION).values():
+        assert {each["RT"] for each in json.loads(text.split("|")[1])["RD"]} == {current}
 
 
 @pytest.mark.requirement("R33")
