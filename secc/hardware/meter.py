@@ -145,7 +145,7 @@ class SimulatedMeter:
         """Return the present registers, stamped with `utc_ms`."""
         self._counter.advance(self._now_ms())
         if self._frozen is not None:
-            return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
+            return msgspec.structs.replace(self._frozen, utc_ms=utc_ms, answered=not self.lost)
         import_mwh, export_mwh = self._counter.mwh
         import_mwh = max(0, import_mwh + self._offset_mwh)
         return MeterReading(
@@ -205,11 +205,9 @@ class SimulatedMeter:
 
     def _faults_changed(self) -> None:
         assert self._faults is not None
-        self._frozen, self._offset_mwh = None, 0
         self._measure(self._now_ms())
         stands = "meter_stuck" in self._faults or "meter_silent" in self._faults
-        frozen = self.read(0) if stands else None
-        self._frozen = frozen
+        self._frozen = (self._frozen or self.read(0)) if stands else None
         self._offset_mwh = int(1000 * (self._faults.value("meter_jump") or 0))
         self._offset_mwh -= int(1000 * (self._faults.value("meter_backward") or 0))
         for callback in self._on_fault:

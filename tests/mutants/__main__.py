@@ -32,6 +32,8 @@ _PLUGINS = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin")
 _PROJECT = ("v2g", "pki_tools", "secc", "evcc", "csms")
 WALL_S = 300.0
 """No test of a mutant may wait for longer; what it may calculate depends on what its tests take."""
+THREAD_S = 2.0
+"""How long a test of a mutant waits for a thread that may never end."""
 
 
 class Pool:
@@ -166,6 +168,7 @@ class Session:
             return
 
         def job() -> int:
+            _impatient()
             _swap(module, mutant)
             for item in chosen:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=between)
@@ -196,6 +199,12 @@ def _determined() -> None:
         "mutants", deadline=None, derandomize=True, database=None, phases=phases, suppress_health_check=slow
     )
     hypothesis.settings.load_profile("mutants")
+
+
+def _impatient() -> None:
+    """Wait for threads for `THREAD_S` only, if the tests use `tests.virtual_time`."""
+    if found := sys.modules.get("tests.virtual_time"):
+        vars(found)["THREAD_S"] = THREAD_S
 
 
 def _swap(module: ModuleType, mutant: Mutant) -> None:
@@ -258,6 +267,9 @@ class _Determined:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
         _determined()
+
+    def pytest_collection_finish(self) -> None:
+        _impatient()
 
 
 def _imported(target: Target, mutant: Mutant) -> int:

@@ -48,6 +48,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ac": Target("secc/hardware/ac.py", ("tests/secc/hardware/test_ac_limits.py",)),
     "counter": Target("v2g/hardware/meters/counter.py", ("tests/hardware/meters/test_counter.py",)),
     "plausibility": Target("v2g/hardware/meters/plausibility.py", ("tests/hardware/meters/test_plausibility.py",)),
+    "meter": Target("secc/hardware/meter.py", ("tests/secc/hardware/test_meter.py",)),
     "told_monitor": Target("secc/hardware/told_monitor.py", ("tests/secc/hardware/test_told_inputs.py",)),
     "meter_remote": Target("secc/hardware/meter_remote.py", ("tests/secc/hardware/test_meter_remote.py",)),
     "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
@@ -56,6 +57,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "agreement": Target("v2g/safety/agreement.py", ("tests/safety/test_agreement.py",)),
     "fault_file": Target("secc/hardware/fault_file.py", ("tests/secc/hardware/test_fault_file.py",)),
     "sysfs": Target("v2g/io/hardware/sysfs.py", ("tests/io/hardware/test_sysfs.py",)),
+    "gpio": Target("v2g/io/hardware/gpio.py", ("tests/io/hardware/test_gpio.py",)),
+    "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
@@ -202,6 +205,7 @@ _FIRST = "the first reading sets it"
 _UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
+_STAMPED = "whoever reads it stamps it with another time, or with none"
 _STARTED = "a journal begins with the registers of its start"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -319,6 +323,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "board": {
         "SerialBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
         "SerialBoard._within: return False -> return None": _TRUTH,
+    },
+    "meter": {
+        "Meter.save: True -> False": "nobody calls an interface",
+        "SimulatedMeter.__init__: 0 -> 1": "two slots in turn, whichever is the first",
+        "SimulatedMeter.values: 0 -> 1": _STAMPED,
+        "SimulatedMeter._faults_changed: 0 -> 1": _STAMPED,
+        "SimulatedMeter._slot: self._path is None or self._keys is None -> self._keys is None": "keys are of a file",
     },
     "meter_remote": {"RemoteMeter.save: True -> False": "it stores its registers itself"},
     "wpt": {

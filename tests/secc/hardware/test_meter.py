@@ -1,7 +1,10 @@
 """The meter: exact, monotone, and still right after the process is killed."""
 
 import errno
+import math
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,10 @@ from hypothesis import strategies as st
 from secc.hardware.meter import MeterReading, SimulatedMeter
 from tests.sealing import Keys, new_keys
 from v2g.errors import SealedError, StoreError
+from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.counter import PER_MWH
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.power import Faults
 
 HOUR = 3_600_000
 
@@ -84,7 +90,7 @@ def test_time_that_goes_back_counts_as_no_time() -> None:
 
 
 def test_registers_and_what_is_not_yet_a_whole_mwh_survive(tmp_path: Path, keys: Keys) -> None:
-    path = tmp_path / "sub" / "meter.bin"
+    path = tmp_path / "sub" / "more" / "meter.bin"
     dial = Dial()
     meter = SimulatedMeter("M", path, now_ms=dial, keys=keys)
     meter.flow(0, 400_000, 25_001)
@@ -121,6 +127,9 @@ def test_sealed_registers_need_their_key_and_go_on_from_a_plain_file(tmp_path: P
     for hour in range(1, saves + 1):
         meter.flow(hour * HOUR, 400_000, 25_000)
         meter.save()
+    for _ in range(2):  # as if killed before anything is saved: the second one finds what the first one has sealed
+        assert SimulatedMeter("M", path, now_ms=Dial(), keys=keys).read(0).import_mwh == saves * 10_000_000
+        assert path.stat().st_size == 160 * (1 + saves % 2)
     for _ in range(2):
         sealed = SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
         assert sealed.read(0).import_mwh == saves * 10_000_000
@@ -131,6 +140,57 @@ def test_sealed_registers_need_their_key_and_go_on_from_a_plain_file(tmp_path: P
         SimulatedMeter("M", path, now_ms=Dial())
     with pytest.raises(StoreError, match="has no valid registers"):
         SimulatedMeter("M", path, now_ms=Dial(), keys=new_keys(tmp_path / "others"))
+
+
+def test_to_open_a_file_changes_nothing_in_it_and_nobody_else_reads_it(tmp_path: Path, keys: Keys) -> None:
+    path = tmp_path / "meter.bin"
+    meter = SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
+    assert path.read_bytes() == b""
+    assert path.stat().st_mode & 0o777 == 0o600
+    for hour in range(3):
+        meter.flow(hour * HOUR, 400_000, 25_000)
+        meter.save()
+    data = path.read_bytes()
+    SimulatedMeter("M", path, now_ms=Dial(), keys=keys)
+    assert path.read_bytes() == data
+
+
+def test_a_closed_meter_has_stored_its_registers_and_left_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "meter.bin"
+    meter = SimulatedMeter("M", path, now_ms=Dial())
+    meter.flow(0, 400_000, 25_000)
+    meter.flow(HOUR, 0, 0)
+    assert descriptors(path) == 1
+    meter.close()
+    assert descriptors(path) == 0
+    assert SimulatedMeter("M", path, now_ms=Dial()).read(0).import_mwh == 10_000_000
+
+
+def descriptors(path: Path) -> int:
+    """Return how many of this process's descriptors are of this file."""
+    return sum(each.is_symlink() and each.readlink() == path for each in Path("/proc/self/fd").iterdir())
+
+
+def test_registers_are_synced_unless_that_is_done_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter, synced = SimulatedMeter("M", tmp_path / "meter.bin", now_ms=Dial()), []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    meter.save(sync=False)
+    assert not synced
+    meter.save()
+    assert len(synced) == 1
+    meter.sync()
+    assert len(synced) == 2
+    monkeypatch.setattr(os, "fdatasync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        meter.save()
+
+
+def test_a_slot_of_something_else_is_no_register(tmp_path: Path) -> None:
+    path = tmp_path / "meter.bin"
+    body = struct.pack(">8sQ16s16s", b"V2GMETR2", 1, bytes(16), bytes(16))
+    path.write_bytes(body + zlib.crc32(body).to_bytes(4, "big"))
+    with pytest.raises(StoreError, match="has no valid registers"):
+        SimulatedMeter("M", path, now_ms=Dial())
 
 
 @pytest.mark.parametrize("data", [b"x", bytes(120), b"V2GMETR1" * 15])
@@ -163,3 +223,113 @@ def test_without_a_file_there_is_nothing_to_save() -> None:
     meter = SimulatedMeter("M", now_ms=Dial())
     meter.save()
     meter.close()
+
+
+def test_after_a_rollover_registers_go_on_and_the_meter_shows_less() -> None:
+    dial = Dial()
+    meter = SimulatedMeter("M", now_ms=dial, rollover_mwh=4_000_000)
+    meter.flow(0, 400_000, 25_000)
+    meter.flow(HOUR, 400_000, -50_000)
+    dial.ms = 2 * HOUR
+    reading = meter.read(5)
+    assert reading == MeterReading(5, 10_000_000, 20_000_000, 8_000_000, 20_000_000)
+    assert reading.shown == {"import_mwh": 2_000_000, "export_mwh": 0}
+    assert meter.values == MeterValues(2_000_000, 0, 400_000, -20_000)
+    assert meter.has_voltage
+    assert meter.read_at == math.inf
+
+
+def test_whoever_wants_to_know_is_told_of_each_flow() -> None:
+    meter, told = SimulatedMeter("M", now_ms=Dial()), []
+    meter.on_change(lambda: told.append(meter.power_w))
+    meter.flow(0, 400_000, 25_000)
+    meter.flow(0, 0, 25_000)
+    assert told == [10_000, 0]
+    assert meter.values.voltage_mv == 0
+
+
+class Wrong:
+    """A meter with 10 kW, and its faults, of which it tells what it has lost."""
+
+    def __init__(self) -> None:
+        self.dial, self.told = Dial(), list[tuple[str, bool]]()
+        self.meter, self.faults = SimulatedMeter("M", now_ms=self.dial), Faults((), Clock())
+        self.meter.on_fault(lambda word, active: self.told.append((word, active)))
+        self.meter.obey(self.faults)
+
+    def hour(self) -> MeterReading:
+        """Return what it reads an hour later."""
+        self.dial.ms += HOUR
+        return self.meter.read(self.dial.ms)
+
+
+async def test_a_meter_that_counts_wrong_adds_power_with_and_without_voltage() -> None:
+    wrong = Wrong()
+    wrong.faults.set("meter_wrong", value=1_000.0)  # before anything was measured
+    assert wrong.meter.values == MeterValues(0, 0, 400_000, 1_000)
+    wrong.meter.flow(0, 0, 5_000)
+    assert wrong.hour().import_mwh == 1_000_000
+    wrong.meter.flow(HOUR, 100_000, 5_000)
+    assert wrong.hour().import_mwh == 2_500_000
+    wrong.faults.set("meter_wrong", value=100_000.0)
+    assert wrong.hour().import_mwh == 103_000_000
+    wrong.faults.set("meter_wrong", active=False)
+    assert wrong.hour().import_mwh == 103_500_000
+    assert wrong.told == [("meter_lost", False)] * 3
+
+
+async def test_before_anything_was_measured_a_fault_finds_nothing() -> None:
+    wrong = Wrong()
+    wrong.faults.set("meter_stuck")
+    assert wrong.meter.values == MeterValues(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("fault", "sign"), [("meter_jump", 1), ("meter_backward", -1)])
+async def test_a_register_jumps_for_as_long_as_the_fault_is_there(fault: str, sign: int) -> None:
+    wrong = Wrong()
+    wrong.meter.flow(0, 400_000, 25_000)
+    wrong.hour()
+    wrong.faults.set(fault, value=2.5)  # type: ignore[arg-type]
+    assert wrong.meter.read(0) == MeterReading(0, 10_000_000 + sign * 2_500, 0)
+    wrong.faults.set(fault, active=False)  # type: ignore[arg-type]
+    assert wrong.meter.read(0) == MeterReading(0, 10_000_000, 0)
+
+
+async def test_no_register_is_below_0() -> None:
+    wrong = Wrong()
+    wrong.faults.set("meter_backward", value=1.0)
+    assert wrong.meter.read(0) == MeterReading(0, 0, 0)
+
+
+async def test_a_stuck_meter_answers_with_what_it_had_whatever_else_fails() -> None:
+    wrong = Wrong()
+    wrong.meter.flow(0, 400_000, 25_000)
+    wrong.faults.set("meter_jump", value=1.0)
+    wrong.hour()
+    wrong.faults.set("meter_stuck")
+    assert wrong.hour() == MeterReading(2 * HOUR, 10_001_000, 0)
+    wrong.faults.set("meter_jump", value=9.0)
+    assert wrong.hour() == MeterReading(3 * HOUR, 10_001_000, 0)
+    assert wrong.meter.power_w == 10_000
+    wrong.faults.set("meter_silent")
+    assert wrong.hour() == MeterReading(4 * HOUR, 10_001_000, 0, answered=False)
+    wrong.faults.set("meter_silent", active=False)
+    wrong.faults.set("meter_jump", active=False)
+    wrong.faults.set("meter_stuck", active=False)
+    assert wrong.hour() == MeterReading(5 * HOUR, 50_000_000, 0)
+
+
+async def test_a_silent_meter_says_nothing_and_is_lost_until_it_answers() -> None:
+    wrong = Wrong()
+    assert not wrong.meter.lost
+    wrong.meter.flow(0, 400_000, 25_000)
+    wrong.faults.set("meter_silent")
+    assert wrong.meter.lost
+    assert wrong.meter.power_w is None
+    reading = wrong.hour()
+    assert reading == MeterReading(HOUR, 0, 0, answered=False)
+    assert reading.shown == {}
+    wrong.faults.set("meter_silent", active=False)
+    assert not wrong.meter.lost
+    assert wrong.meter.read(0) == MeterReading(0, 10_000_000, 0)
+    assert wrong.told == [("meter_lost", True), ("meter_lost", False)]
