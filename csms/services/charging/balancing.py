@@ -158,4 +158,4 @@ class Balancer:
         connections = self._services.connections
         connected = connections.connected()
         first = next((place.station_id for place in site.places if place.station_id in connected), None)
-        return first is not None and first in connections.connected_here()
+        return first in connections.connected_here()

@@ -286,8 +286,6 @@ class Tariffs:
         coming = [d.from_ms for d in self._defaults.values() if d.from_ms is not None and d.from_ms > now]
         if coming:
             self._k.at_utc("tariffs", min(coming), self._settle)
-        else:
-            self._k.cancel("tariffs")
 
     def _show(self, evse_id: int, tariff: Tariff | None) -> None:
         """Display the default tariff of an EVSE when it changes."""

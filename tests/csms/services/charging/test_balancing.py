@@ -18,8 +18,11 @@ from csms.db.queries import charging, device_model
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import milliampere
 from csms.domain.charging.own_profiles import SHARE_PROFILE, WAITING_PROFILE
-from csms.domain.charging.sites import Place, Site
+from csms.domain.charging.sites import Known, Place, Site
+from csms.domain.charging.v2x import dispatch_profile, setpoint_update
+from csms.services.charging import balancing as module
 from csms.services.charging.balancing import Balancer
+from csms.services.charging.site_state import look_at
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
@@ -309,6 +312,16 @@ async def test_it_balances_after_every_event_that_may_change_a_share(backend: St
         await found.stations[NAMES[1]].call("BootNotification", BOOT)
         await until(lambda: found.drawn[NAMES[0]] == 30_000)
         assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000, 2_000], "only one has restarted"
+        await fuse(csms, 50_000, waiting_ma=3_000)
+        for kind in ("charging_needs", "site_changed"):
+            csms.services.feed.publish(kind, None, {})
+        await until(lambda: found.drawn[NAMES[0]] == 25_000)
+        assert [await waiting(csms, name) for name in NAMES[:2]] == [3_000] * 2, "sent before it balances"
+        asked = len(found.stations[NAMES[0]].payloads("SetChargingProfile"))
+        await fuse(csms, 40_000, waiting_ma=3_000)
+        csms.services.feed.publish("site_changed", None, {})
+        await until(lambda: found.drawn[NAMES[0]] == 20_000)
+        assert len(found.stations[NAMES[0]].payloads("SetChargingProfile")) == asked + 1, "the default limit is held"
 
 
 async def test_it_balances_at_intervals_without_an_event(backend: Start) -> None:  # noqa: F811
@@ -369,6 +382,7 @@ async def test_the_default_limit_is_sent_once_and_again_when_it_changes(csms: Ba
         await balancer.prepare(name, again=False)
     assert [sent(name) for name in NAMES[:3]] == [1, 1, 0], "the third is on no site"
     assert await waiting(csms, NAMES[0]) == 1_200
+    assert found.stations[NAMES[0]].payloads("SetChargingProfile")[0]["evseId"] == 0
     await balancer.prepare(NAMES[0])
     assert sent(NAMES[0]) == 2, "it has restarted"
     await fuse(csms, 40_000, waiting_ma=1_300)
@@ -423,3 +437,33 @@ async def test_what_is_sent_is_reported_with_the_answer(csms: Backend) -> None:
         {"station": NAMES[1], "evse": 1, "limit_ma": 20_000, "status": "Rejected"},
     ]
     assert {each.stage for each in csms.events.named("share")} == {"ocpp"}
+
+
+async def test_nothing_is_raised_when_a_vehicle_was_dispatched_meanwhile(
+    csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another vehicle no longer draws may be what the set-point needs."""
+    found = Yard(csms)
+    await fuse(csms, 40_000)
+    charges = [Charging(csms, await found.connect(name)) for name in NAMES[:2]]
+    for charge in charges:
+        await charge.started()
+    balancer = Balancer(csms.services)
+    await balancer.balance_all()
+    await found.stations[NAMES[0]].call("NotifyChargingLimit", external_limit(6))
+    looks = 0
+
+    async def look(services: Any, site: Site) -> tuple[dict[str, Known], dict[str, int]]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            now_ms = csms.clock.utc_ms()
+            profile = dispatch_profile(1, 5_000, "CentralSetpoint", now_ms, charges[1].id, duration_s=300)
+            await csms.services.store.run(charging.save_profile, NAMES[1], 1, profile, charging.CSO, now_ms)
+            values = charging.Dynamic(NAMES[1], profile.id, setpoint_update(5_000), now_ms)
+            await csms.services.store.gather(charging.save_dynamic, values)
+        return await look_at(services, site)
+
+    monkeypatch.setattr(module, "look_at", look)
+    await balancer.balance_all()
+    assert [found.drawn[name] for name in NAMES[:2]] == [6_000, 20_000]

@@ -637,6 +637,7 @@ def test_who_changes_a_transaction_without_a_tariff_names_its_payer() -> None:
     found.plug()
     name = str(found.expect("TransactionEvent", eventType="Started")["transactionInfo"]["transactionId"])
     assert change(found, tariff("T2"), name)["status"] == "Accepted"
+    assert assigned(found) == [{"tariffId": "T2", "tariffKind": "DriverTariff", "evseIds": [1]}], "nobody is known yet"
     found.meter_mwh[1] += 1_000_000
     found.present()
     assert total(end(found)) == (0.5, 0.6)
@@ -682,3 +683,36 @@ def test_energy_of_an_evse_that_two_transactions_share_is_not_polled_for_either(
     charger.lead(lambda s: s.finish("second", trigger="StopAuthorized", reason="Local", sample=sample))
     ended = charger.bench.expect("TransactionEvent", eventType="Ended")
     assert ended["costDetails"]["totalCost"]["total"]["exclTax"] == 3.0
+
+
+def test_nothing_is_left_to_do_after_the_end_of_a_transaction() -> None:
+    found = station(tariff(), variables={INTERVAL: "100", LOOKS: "60"})
+    begin(found)
+    end(found)
+    found.wait(600)
+    assert not [each for each in found.observed if each.name == "station_defect"]
+
+
+def test_an_interval_that_has_become_shorter_is_made_up_for_by_the_next_event() -> None:
+    variables = {RUNNING: "true", INTERVAL: "1000", LOOKS: "60", "SampledDataCtrlr.TxUpdatedInterval": "0"}
+    found = station(tariff(), variables=variables)
+    begin(found)
+    found.wait(30)
+    found.set("TariffCostCtrlr", "Interval", "20", instance="Cost")
+    found.clear()
+    found.wait(30.04)  # since the meter was polled
+    found.nothing("TransactionEvent")
+    found.wait(0.02)
+    assert "costDetails" in found.expect("TransactionEvent", triggerReason="RunningCost")
+
+
+def test_no_event_for_the_cost_alone_is_sent_over_2_0_1() -> None:
+    variables = {RUNNING: "true", INTERVAL: "100", LOOKS: "60", "SampledDataCtrlr.TxUpdatedInterval": "0"}
+    found = station(tariff(), variables=variables, versions=("2.1", "2.0.1"))
+    begin(found)
+    found.drop()
+    found.version = "2.0.1"
+    found.back()
+    found.clear()
+    found.wait(500)
+    found.nothing("TransactionEvent")

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.certification.station.bench import START_MS, Bench, Payload, at
+from tests.certification.station.bench import START_MS, Bench, Payload, Refused, at
+from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_i_tariffs import (
+    FAILED,
     HOUR,
     MAX,
     assigned,
@@ -280,6 +282,7 @@ def test_a_message_for_the_driver_comes_before_descriptions_and_fallbacks() -> N
         ({FALLBACK: "counter", OFFLINE: "offline"}, False, [("", "offline")]),
         ({FALLBACK: "counter", OFFLINE: ""}, False, [("", "counter")]),
         ({FALLBACK: "", OFFLINE: ""}, False, []),
+        ({FALLBACK: "", OFFLINE: "offline"}, True, []),
     ],
 )
 def test_without_a_tariff_a_message_of_the_station_is_shown(
@@ -323,3 +326,240 @@ def test_a_tariff_is_cleared_where_it_was_asked_for() -> None:
     found.power_loss()
     assert (names(found, 1), names(found, 2)) == ([], ["A"])
     assert found.ask("ClearTariffs", evseId=2, tariffIds=["B"]) == {"clearTariffsResult": [{"status": "NoTariff"}]}
+
+
+# -- from when on
+
+
+def hours(count: float) -> str:
+    return at(START_MS + round(count * HOUR * 1000))
+
+
+def defects(found: Bench) -> list[object]:
+    return [each.data for each in found.observed if each.name == "station_defect"]
+
+
+def test_of_tariffs_that_begin_at_one_time_the_last_installed_holds() -> None:
+    found = station(*(tariff(name, validFrom=hours(1)) for name in ("A", "B", "C")))
+    found.wait(HOUR)
+    assert names(found) == ["C"]
+
+
+def test_of_tariffs_that_began_without_power_the_later_one_holds() -> None:
+    found = station(tariff("A", validFrom=hours(2)), tariff("B", validFrom=hours(1)), tariff("C"))
+    found.commands.clear()
+    found.power_loss(away_s=3 * HOUR)
+    assert shown(found) == [("A", "")], "when the station starts"
+    assert names(found) == ["A"]
+
+
+def test_each_tariff_is_shown_when_its_time_comes() -> None:
+    found = station(tariff("A"), tariff("B", validFrom=hours(1)), tariff("C", validFrom=hours(2)))
+    found.commands.clear()
+    found.wait(HOUR + 1)
+    assert shown(found) == [("B", "")]
+    found.wait(HOUR)
+    assert shown(found) == [("B", ""), ("C", "")]
+
+
+def test_a_clock_that_is_set_back_takes_a_tariff_away_until_its_time() -> None:
+    found = station(tariff("A", validFrom=hours(-1)))
+    found.commands.clear()
+    found.utc_ms -= 2 * HOUR * 1000
+    found.wait(1)
+    assert shown(found) == [("", "")]
+    found.wait(HOUR)
+    assert shown(found) == [("", ""), ("A", "")]
+
+
+def test_a_clock_that_drifts_delays_no_tariff() -> None:
+    """Less than a second is no clock that is set."""
+    for asked in (names, lambda found: [tariff_of(begin(found))]):
+        found = station(tariff("A"), tariff("B", validFrom=hours(1)))
+        found.wait(HOUR - 0.5)
+        found.utc_ms += 700
+        assert asked(found) == ["B"]
+
+
+# -- whose
+
+
+def unplugged_later(*defaults: Payload, timeout_s: int = 60) -> Bench:
+    """A station whose transactions end with the plug, and that keeps no driver's tariff in a cache."""
+    variables = {
+        "TxCtrlr.EVConnectionTimeOut": str(timeout_s), "AuthCacheCtrlr.Enabled": "false",
+        "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true",
+    }  # fmt: skip
+    return station(*defaults, stop="EVConnected", variables=variables)
+
+
+def offline(found: Bench, token: str = "TAG-1", evse_id: int = 2) -> str:
+    """Return the tariff of a driver whom the station authorizes by itself."""
+    found.drop()
+    found.commands.clear()
+    found.present(token, evse_id)
+    return shown(found, evse_id)[-1][0]
+
+
+def test_a_driver_s_tariff_is_kept_for_a_transaction_that_uses_it() -> None:
+    """Also where its driver has ended the authorization, beside a transaction of somebody else."""
+    found = unplugged_later(tariff("T0"))
+    begin(found, "TAG-2", 2)
+    found.present("TAG-2", 2)
+    found.unplug(2)
+    begin(found, "TAG-3", 2)
+    authorizes(found, tariff("MSP"))
+    begin(found, "TAG-1", 1)
+    found.present("TAG-1", 1)
+    found.wait(62)
+    found.unplug(2)
+    assert offline(found) == "MSP"
+    assert not defects(found)
+
+
+def test_a_driver_s_tariff_is_kept_while_the_driver_is_authorized() -> None:
+    """Here in a transaction by the default tariff, beside one of somebody else."""
+    found = unplugged_later(tariff("T0"))
+    begin(found, "TAG-1", 1)
+    authorizes(found, tariff("MSP"))
+    found.present("TAG-1", 2)
+    found.wait(60.5)
+    authorizes(found, None)
+    begin(found, "TAG-2", 2)
+    found.wait(2)
+    assert names(found) == ["T0", "MSP"]
+
+
+@pytest.mark.parametrize("other", ["TAG-1", "TAG-2"])
+def test_a_driver_s_tariff_is_not_kept_for_a_transaction_that_does_not_use_it(other: str) -> None:
+    """It is by another tariff, or another driver's."""
+    found = unplugged_later(tariff("T0"))
+    if other == "TAG-2":
+        authorizes(found, tariff("MSP"))
+    begin(found, other, 1)
+    found.present(other, 1)
+    authorizes(found, tariff("MSP"))
+    found.present("TAG-1", 2)
+    found.wait(62)
+    (*_, own) = assigned(found)
+    assert own.get("idTokens") == (["TAG-2"] if other == "TAG-2" else None)
+    assert offline(found) == "T0"
+
+
+def test_a_driver_s_tariff_that_was_kept_is_looked_at_again() -> None:
+    found = unplugged_later(tariff("T0"))
+    authorizes(found, tariff("MSP"))
+    begin(found, "TAG-1", 1)
+    found.wait(62)
+    assert offline(found) == "MSP"
+    found.present("TAG-1", 1)
+    found.unplug(1)
+    found.wait(130)
+    found.back()
+    assert names(found) == ["T0"]
+
+
+def test_the_last_tariff_of_a_driver_counts_though_the_cache_has_an_older_one() -> None:
+    found = station()
+    authorizes(found, tariff("old"))
+    found.present()
+    found.present()
+    found.set("AuthCacheCtrlr", "Enabled", "false")
+    authorizes(found, tariff("new"))
+    found.answers["TransactionEvent"] = {}
+    found.present()
+    found.set("AuthCacheCtrlr", "Enabled", "true")
+    found.plug()
+    assert tariff_of(found.expect("TransactionEvent", eventType="Started")) == "new"
+
+
+@pytest.mark.parametrize(("timeout_s", "kept"), [(0, True), (1, False)])
+def test_without_a_time_for_plugging_in_a_driver_s_tariff_stays(timeout_s: int, kept: bool) -> None:
+    found = unplugged_later(timeout_s=timeout_s)
+    authorizes(found, tariff("MSP"))
+    found.present()
+    found.present()
+    found.wait(10)
+    assert names(found) == (["MSP"] if kept else [])
+
+
+def test_what_was_let_go_is_not_looked_at_again() -> None:
+    found = unplugged_later(timeout_s=60)
+    authorizes(found, tariff("MSP"))
+    begin(found)
+    end(found)
+    assert names(found) == []
+    found.set("TxCtrlr", "EVConnectionTimeOut", "0")
+    found.present()
+    found.present()
+    found.wait(100)
+    assert names(found) == ["MSP"]
+
+
+# -- answers to authorizations
+
+
+def test_an_error_for_an_answer_has_no_tariff() -> None:
+    found = station(tariff("T0"))
+    found.answers["Authorize"] = Refused("InternalError")
+    found.plug()
+    found.present()
+    assert not found.allowed()
+    assert not defects(found)
+
+
+def test_a_tariff_that_cannot_be_used_makes_the_driver_invalid() -> None:
+    found = station(tariff("T0"), variables={MAX: "3"})
+    authorizes(found, many(4))
+    found.plug()
+    found.present()
+    assert not found.allowed()
+    assert not defects(found)
+    found.power_loss()
+    assert not defects(found)
+    (known,) = found.saved["cache"].values()
+    assert b"Invalid" in known
+    assert b"Invalid?" not in known
+
+
+def test_the_problem_names_the_reason_of_a_refusal() -> None:
+    found = station(variables={FAILED: "UseDefaultTariff"})
+    found.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
+    authorizes(found, priced((0.1, {"startTimeOfDay": "8 am"})))
+    found.present()
+    assert found.all("NotifyEvent")[-1]["eventData"][0]["techCode"] == "InvalidValue"
+
+
+# -- what is shown to a driver whose transaction has begun
+
+
+def test_who_plugs_in_first_sees_what_is_to_be_paid_once() -> None:
+    found = station(tariff(description=[text("default")]), start="EVConnected")
+    found.plug()
+    found.commands.clear()
+    found.present()
+    assert shown(found) == [("T1", "default")]
+    free = station(start="EVConnected", variables={FALLBACK: "counter"})
+    free.plug()
+    free.present()
+    assert shown(free) == [("", "counter")]
+
+
+def test_where_costs_are_not_worked_out_here_a_message_is_shown() -> None:
+    found = station(tariff(), variables={"TariffCostCtrlr.Enabled[Cost]": "false", FALLBACK: "counter"})
+    found.commands.clear()
+    found.present()
+    assert shown(found) == [("", "counter")]
+
+
+def test_over_2_0_1_there_is_no_message_of_its_own_for_being_offline() -> None:
+    found = bench(version="2.0.1", variables={FALLBACK: "counter", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"})
+    found.drop()
+    found.present()
+    assert shown(found) == [("", "counter")]
+    assert not defects(found)
+
+
+def test_tariffs_of_an_evse_that_is_not_there_are_not_reported() -> None:
+    answer = station().ask("GetTariffs", evseId=7)
+    assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "UnknownEvse")
