@@ -58,7 +58,7 @@ class Dispatched(msgspec.Struct, frozen=True, kw_only=True):
     transaction_id: str
     setpoint_w: int
     status: str
-    refusal: str = ""
+    refusal: str
 
 
 class _Vehicle(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from v2g.errors import RefusedError
 from v2g.ocpp.times import format_time
 
 ACCEPTED = {"status": "Accepted"}
+REJECTED = {"status": "Rejected"}
 TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
 NAMES = [f"CS-V2G-000{n}" for n in range(1, 6)]
 DURATION_S = 300
@@ -208,6 +209,21 @@ async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Back
     assert profiles(station)[-1]["transactionId"] == other.id
 
 
+async def test_a_plan_s_set_points_end_by_themselves_too(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    async with running(csms):
+        await Dispatch(csms.services).follow({vehicle_id(NAMES[0], charge.id): -4_000}, keep_up=False)
+        (schedule,) = profiles(charge.station)[0]["chargingSchedule"]
+        assert schedule["duration"] == DURATION_S
+        assert schedule["chargingSchedulePeriod"][0]["operationMode"] == "CentralSetpoint"
+        for seconds, sent in ((DURATION_S - 0.2, 2), (0.2, 2)):
+            csms.clock.advance(seconds)
+            await csms.services.store.run(charging.forget_dispatch, NAMES[0])
+            csms.services.feed.publish("transaction_resumed", NAMES[0], {})
+            await asyncio.sleep(0.05)
+            assert len(profiles(charge.station)) == sent
+
+
 # -- whose
 
 
@@ -286,6 +302,39 @@ async def test_nothing_rises_at_a_site_before_the_others_have_been_lowered(csms:
     assert max(commanded(charges[0].station)[before:]) <= 1_040, "11.04 kW less the 10 kW that were not lowered"
 
 
+async def test_who_has_accepted_is_not_told_again_when_another_refuses(csms: Backend) -> None:
+    first, second = await vehicles(csms, 2)
+    second.station.answers |= {"SetChargingProfile": REJECTED, "UpdateDynamicSchedule": REJECTED}
+    names = [vehicle_id(each.station.id, each.id) for each in (first, second)]
+    results = await Dispatch(csms.services).follow({names[0]: 5_000, names[1]: -1_000}, keep_up=True)
+    assert [each.status for each in results] == ["Accepted", "Rejected"]
+    assert (commanded(first.station), commanded(second.station)) == ([5_000], [-1_000])
+
+
+async def test_what_is_not_sure_to_flow_is_asked_of_the_others(csms: Backend) -> None:
+    first, _ = await vehicles(csms, 2)
+    dispatch = Dispatch(csms.services)
+    await dispatch.set_point(-6_000)
+    first.station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule"), lambda _: None)
+    results = await dispatch.set_point(-7_000)
+    assert [each.setpoint_w for each in results] == [-3_500, -7_000]
+
+
+async def test_a_set_point_that_does_not_rise_is_renewed_though_another_was_not_lowered(csms: Backend) -> None:
+    charges = await vehicles(csms, 2)
+    names = [vehicle_id(each.station.id, each.id) for each in charges]
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=32_000, least_ma=0) for name in NAMES[:2])
+    site = Site(id="yard", nodes=(Node(id="main", limits=(32_000,) * 3),), places=places)
+    await csms.services.store.run(charging.save_site, site, 0)
+    dispatch = Dispatch(csms.services)
+    await dispatch.follow({names[0]: 5_000, names[1]: 5_000}, keep_up=True)
+    charges[1].station.answers |= {"SetChargingProfile": REJECTED, "UpdateDynamicSchedule": REJECTED}
+    before = len(commanded(charges[0].station))
+    results = await dispatch.follow({names[0]: 5_000, names[1]: 1_000}, keep_up=True)
+    assert [each.status for each in results] == ["Accepted", "Rejected"]
+    assert commanded(charges[0].station)[before:] == [5_000]
+
+
 # -- restarts and losses
 
 
@@ -299,6 +348,7 @@ async def test_a_station_that_has_restarted_gets_its_profile_again(csms: Backend
         await until(lambda: len(profiles(first.station)) == 2)
         await until(lambda: len(profiles(second.station)) == 1 + again)
         assert [setpoint(each) for each in profiles(first.station)] == [-3_000, -3_000]
+        assert commanded(second.station) == [-3_000] * (1 + again), "nothing is sent to those who follow"
 
 
 async def test_one_that_restarts_at_another_node_is_left_to_it(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +374,7 @@ async def test_a_loss_is_made_up_for(csms: Backend, kind: str) -> None:
         csms.services.feed.publish(kind, NAMES[0], {})
         await until(lambda: len(profiles(charge.station)) == 2)
         csms.services.feed.publish(kind, "CS-OTHER", {})
-        csms.clock.advance(DURATION_S + 1)
+        csms.clock.advance(DURATION_S)
         csms.services.feed.publish(kind, NAMES[0], {})
         await asyncio.sleep(0.02)
         assert len(profiles(charge.station)) == 2, "the set-point is over"
