@@ -643,6 +643,14 @@ def test_who_changes_a_transaction_without_a_tariff_names_its_payer() -> None:
     assert total(end(found)) == (0.5, 0.6)
 
 
+def test_a_change_is_for_who_was_authorized_after_the_start() -> None:
+    found = station(start="EVConnected")
+    found.plug()
+    found.present()
+    assert change(found, tariff("T2"))["status"] == "Accepted"
+    assert [each["idTokens"] for each in assigned(found)] == [["TAG-1"]]
+
+
 def test_a_tariff_that_is_refused_where_nobody_is_authorized_changes_nothing() -> None:
     found = station(tariff(), start="EVConnected")
     found.plug()
