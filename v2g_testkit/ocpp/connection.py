@@ -227,8 +227,7 @@ class Connection:
                 await texts.put(text)
         except TransportError as error:
             self._note(f"connection ended: {error}")
-        finally:
-            await texts.put(None)
+        await texts.put(None)  # not when it is cancelled: nobody reads then, and the queue may be full
 
     async def _handle_safely(self, text: str) -> None:
         """Handle a frame; a tester that fails on it must not let the device pass."""

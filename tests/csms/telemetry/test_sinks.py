@@ -29,6 +29,7 @@ from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
 from tests.csms.db.test_telemetry_values import made, put
 from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point
+from tests.hostile import ATTACKS, DRIPPING, attacking
 from v2g.errors import TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -323,6 +324,45 @@ async def test_kafka_marks_what_comes_behind_later_records_of_its_vehicle(
     for each, header in zip(found, headers, strict=True):
         assert each.timestamp()[1] == int(header["event_ms"]) == long_ago + 1000 * int(header["seq"])
         assert header["lateness_bound_ms"] == str(pending.GAP_MS)
+
+
+@pytest.mark.requirement("R104")
+async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_others_get_everything(
+    lake: Store, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has not got waits, and comes once it behaves."""
+    monkeypatch.setattr(influx, "TIMEOUT_S", 1.0)
+    put(lake, [made(seq, seq, {"battery.soc": 1.0 * seq}) for seq in range(1, 6)], sinks=SINKS)
+    harmless: list[str] = []  # its answer was 200, whatever came behind
+    reasons: list[str] = []
+    for attack in (*ATTACKS, DRIPPING):
+        async with attacking(attack) as url, asyncio.timeout(30):
+            sink = opened(f"{url}/?org=fleet&bucket=cars", secret)
+            try:
+                await sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {"battery.soc": 1.0}, b"{}")])
+                harmless.append(attack)
+            except TransportError as error:
+                reasons.append(str(error))
+    assert DRIPPING not in harmless
+    assert all(each.startswith("InfluxDB") and len(each) < 500 for each in reasons)
+    assert not [each for each in harmless if "end" in each or "redirect" in each]
+    async with attacking(DRIPPING) as url:
+        events: list[Observe] = []
+        slow = asyncio.create_task(feeder(opened(f"{url}/?org=fleet&bucket=cars", secret), lake, events).run())
+        try:
+            file = opened(f"sqlite:///{tmp_path}/lake.sqlite3", secret)
+            while await Feeder("aggregates", file, lake, Clock(), events.append, leads, Metrics()).feed():
+                pass
+            await file.close()
+            while not events:
+                await asyncio.sleep(0.01)
+        finally:
+            slow.cancel()
+            await asyncio.gather(slow, return_exceptions=True)
+    assert [(each.name, each.data["sink"]) for each in events] == [("sink_failed", "lake")]
+    with sqlite3.connect(tmp_path / "lake.sqlite3") as found:
+        assert found.execute("SELECT count(*) FROM telemetry").fetchone() == (5,)
+    assert lake.do(pending.next_batch, "lake", 10**15) is not None
 
 
 async def test_brokers_that_do_not_answer_are_a_transport_error() -> None:
