@@ -77,6 +77,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "permits": Target("csms/grid/permits.py", ("tests/csms/grid/test_export_permits.py",)),
     "tariff_cost": Target("v2g_station/blocks/cost/tariff_cost.py", ("tests/station/blocks/cost/test_tariff_cost.py",)),
     "priced": Target("v2g_station/blocks/cost/priced.py", ("tests/station/blocks/cost/test_priced.py",)),
+    "local_cost": Target(
+        "v2g_station/blocks/cost/local_cost.py",
+        tuple(f"tests/station/blocks/cost/test_{each}.py" for each in ("local_cost", "tariffs", "tariff_cost")),
+    ),
     "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
@@ -207,6 +211,8 @@ _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
 _STARTED = "a journal begins with the registers of its start"
+
+_FOUND = "the change follows in the step in which its transaction was found"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "audit": {
@@ -492,6 +498,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "tariff_cost": {
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
+    },
+    "local_cost": {
+        "LocalCosts._switch: evse is None or evse.record is None -> evse is None and evse.record is None": _FOUND,
+        "LocalCosts._switch: evse is None or evse.record is None -> evse.record is None": _FOUND,
+        "LocalCosts._switch: evse is None or evse.record is None -> evse is None": _FOUND,
     },
     "priced": {"priced_from_now: 0 -> 1": _REPLACED, "priced_from_now: 0 -> 1 #2": _REPLACED},
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},

@@ -165,7 +165,7 @@ class Tariffs:
             self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
             return
         offline = f"{_CONTROLLER}.OfflineTariffFallbackMessage"
-        text = found.message or (model.text(offline) if not self._k.online and model.has(offline) else "")
+        text = found.message or (model.text(offline) if not self._k.online else "")
         text = text or model.text(f"{_CONTROLLER}.TariffFallbackMessage")  # I04.FR.01
         if text:
             self._k.do(ShowTariff(evse_id=evse.number, tariff_id="", text=text))
