@@ -47,6 +47,7 @@ async def told(csms: Backend, *statuses: str) -> None:
 async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also into an older image: nothing says which of two is older, and an operator goes back by it."""
     manufacturer, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = tmp_path / "manufacturer.pem"
     root.write_text(certificate("Manufacturer", manufacturer, "Manufacturer", manufacturer))
@@ -75,7 +76,20 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                 await fixture.until(lambda: restarts == [signal.SIGTERM])
                 assert await station.drain(60)  # what nobody has answered would be told again
             again = Fixture(tmp_path, csms.port, update=update)
-            async with again.running():
+            older = b"firmware 1"
+            server.files["/older.bin"] = older
+            back = firmware | {
+                "location": f"{server.url}/older.bin",
+                "signature": base64.b64encode(signer.sign(older, ec.ECDSA(hashes.SHA256()))).decode(),
+            }
+            async with again.running() as station:
                 await told(csms, *steps, "Installed")
-    assert (tmp_path / "slots" / "active").read_text() == "b"
+                assert (tmp_path / "slots" / "active").read_text() == "b"
+                assert (await csms.ask("UpdateFirmware", request_id=3, firmware=back)).status == "Accepted"
+                await told(csms, *steps, "Installed", *steps)
+                await again.until(lambda: len(restarts) == 2)
+                assert await station.drain(60)
+            async with Fixture(tmp_path, csms.port, update=update).running():
+                await told(csms, *steps, "Installed", *steps, "Installed")
+    assert (tmp_path / "slots" / "active").read_text() == "a"
     assert (tmp_path / "slots" / "b" / "image").read_bytes() == IMAGE
