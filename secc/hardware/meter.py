@@ -207,7 +207,7 @@ class SimulatedMeter:
         assert self._faults is not None
         self._measure(self._now_ms())
         stands = "meter_stuck" in self._faults or "meter_silent" in self._faults
-        self._frozen = (self._frozen or self.read(0)) if stands else None
+        self._frozen = self.read(0) if stands else None
         self._offset_mwh = int(1000 * (self._faults.value("meter_jump") or 0))
         self._offset_mwh -= int(1000 * (self._faults.value("meter_backward") or 0))
         for callback in self._on_fault:

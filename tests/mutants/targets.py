@@ -250,6 +250,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "VehicleMonitor.__init__: 0 -> 1 #2": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #3": _UNMEASURED,
         "VehicleMonitor._forget: 0 -> 1": _TWICE,
+        "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?' #2": "what is none of the other wishes is that",
         "VehicleMonitor._look: 'unasked' -> 'unasked?'": _TIMER,
         "VehicleMonitor._look_at_flow: 0 -> 1": "a thousandth of a volt is below each battery's maximum",
         "VehicleMonitor._look_at_flow: 0 -> 1 #2": _AMPERE,
@@ -326,13 +327,20 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "-> now - self._reported_at > REPORT_S / 2": _GLANCE,
         "CanStage.test_isolation: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
     },
+    "gpio": {
+        "module: TYPE_CHECKING -> not TYPE_CHECKING": "for tools that check types",
+        "GpiodLines.read: True -> False": "libgpiod has a value for each line",
+    },
+    "driver": {
+        "module: 'Part' -> 'Part?'": _NAMED,
+        "keep_open: loop.time() - began > REOPEN_LONGEST_S -> loop.time() - began >= REOPEN_LONGEST_S": _GLANCE,
+    },
     "board": {
         "SerialBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
         "SerialBoard._within: return False -> return None": _TRUTH,
     },
     "meter": {
         "Meter.save: True -> False": "nobody calls an interface",
-        "SimulatedMeter.__init__: 0 -> 1": "two slots in turn, whichever is the first",
         "SimulatedMeter.values: 0 -> 1": _STAMPED,
         "SimulatedMeter._faults_changed: 0 -> 1": _STAMPED,
         "SimulatedMeter._slot: self._path is None or self._keys is None -> self._keys is None": "keys are of a file",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from tests.virtual_time import VirtualLoop
 from v2g.errors import ConfigError, TransportError, V2GError
-from v2g.io.hardware.driver import DriverContext, OnFailure, keep_open
+from v2g.io.hardware.driver import GROUP, DriverContext, OnFailure, keep_open
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 
@@ -67,6 +67,10 @@ def test_what_was_lost_is_opened_again_and_soon_where_it_stood_for_longer() -> N
     assert reader.lost == ["unplugged", "refused", "unplugged", "unplugged", "unplugged"]
     assert reader.used == [1, 2, 3, 4, 5, 6]
     assert reader.closed == 5
+
+
+def test_the_group_that_packages_of_drivers_name_stays() -> None:
+    assert GROUP == "v2g.hardware"
 
 
 def test_a_driver_has_nobody_to_tell_unless_it_is_given_one() -> None:
