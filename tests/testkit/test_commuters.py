@@ -14,6 +14,7 @@ from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import ApiClient, serving
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark
 from v2g.telemetry.signals import CONTEXTS, SIGNALS
+from v2g.units import LAST_MS
 from v2g_gateway.uplink import OnMarks
 from v2g_testkit.commuters import DAY_MS, HOUR_MS, Commuter, Commuters, CommutersConfig
 
@@ -106,7 +107,7 @@ async def test_what_a_fleet_reports_arrives_whole_also_what_it_recorded_without_
 
 async def drawn_wh(ask: ApiClient, number: int) -> tuple[float, float]:
     """Return what the picture of the fleet shows as energy into the vehicle, and fed back."""
-    query = f"signal=charging.power&width_s=900&limit=1000&to_ms={2**53 - 1}"
+    query = f"signal=charging.power&width_s=900&limit=1000&to_ms={LAST_MS}"
     means = [each["mean"] for each in (await ask("GET", f"/vehicles/EV-{number}/aggregates?{query}")).json]
     return sum(max(mean, 0.0) for mean in means) / 4, sum(min(mean, 0.0) for mean in means) / 4
 

@@ -8,12 +8,12 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
+from v2g.units import LAST_MS
 from v2g_cli.csms.show import JsonFlag, client_of, part, show
 from v2g_cli.csms.vehicle_plot import POWER, SOC, Known, chart, fleet_rows, held, vehicle_rows
 from v2g_cli.output import open_new
 
 app = typer.Typer()
-_EVER = 2**53 - 1
 
 Vehicle = Annotated[str, typer.Argument(metavar="EV", help="Pseudonym of the vehicle.")]
 
@@ -45,7 +45,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, .csv or .parquet.")],
     signals: Annotated[str, typer.Option("--signals", help="Signals with commas between them; default: all.")] = "",
     from_ms: Annotated[int, typer.Option("--from", help="Begin, ms since 1970 in UTC.")] = 0,
-    to_ms: Annotated[int, typer.Option("--to", help="End, ms since 1970 in UTC.")] = _EVER,
+    to_ms: Annotated[int, typer.Option("--to", help="End, ms since 1970 in UTC.")] = LAST_MS,
 ) -> None:
     """Write a vehicle's values to a file.
 

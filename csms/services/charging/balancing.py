@@ -36,6 +36,7 @@ class Balancer:
         self._services = services
         self._charging = SmartCharging(services)
         self._overloads: dict[str, Overload] = {}
+        self._led: set[str] = set()
 
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
@@ -154,8 +155,15 @@ class Balancer:
         return True
 
     def _leads(self, site: Site) -> bool:
-        """Return whether this node balances a site: its first connected station is here."""
+        """Return whether this node balances a site: its first connected station is here.
+
+        While none is connected anywhere, the last one goes on: what stations were given flows without a connection.
+        """
         connections = self._services.connections
         connected = connections.connected()
         first = next((place.station_id for place in site.places if place.station_id in connected), None)
-        return first in connections.connected_here()
+        if first in connections.connected_here():
+            self._led.add(site.id)
+        elif first is not None:
+            self._led.discard(site.id)
+        return site.id in self._led

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from csms.config import Balancing as BalancingConfig
@@ -123,6 +123,17 @@ def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> 
     manners=st.lists(st.tuples(*[st.sampled_from(BEHAVIOURS)] * 4), min_size=4, max_size=4),
     prepared=st.tuples(*[st.booleans()] * 4),
     least_raise_ma=st.sampled_from([0, 500, 3_000]),
+)
+@example(  # in the end no station is connected
+    fuses=[(101, 14), (0, 0), (0, 0), (0, 51)],
+    manners=[
+        ("obeys", "obeys", "obeys", "drops"),
+        ("drops", "rejects", "drops", "obeys without answer"),
+        ("drops", "drops", "fails", "ignores"),
+        ("ignores", "ignores", "fails", "drops"),
+    ],
+    prepared=(False, False, False, True),
+    least_raise_ma=0,
 )
 async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_alarm(
     backend: Start,  # noqa: F811
