@@ -58,6 +58,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "fault_file": Target("secc/hardware/fault_file.py", ("tests/secc/hardware/test_fault_file.py",)),
     "sysfs": Target("v2g/io/hardware/sysfs.py", ("tests/io/hardware/test_sysfs.py",)),
     "gpio": Target("v2g/io/hardware/gpio.py", ("tests/io/hardware/test_gpio.py",)),
+    "d0": Target("v2g/io/hardware/d0.py", ("tests/io/hardware/test_d0_steps.py",), cpu_s=10.0),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
@@ -330,6 +331,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "gpio": {
         "module: TYPE_CHECKING -> not TYPE_CHECKING": "for tools that check types",
         "GpiodLines.read: True -> False": "libgpiod has a value for each line",
+    },
+    "d0": {
+        "D0Meter.__init__: self._began = clock.monotonic() -> pass": _FIRST,
+        "D0Meter.open: 'meter' -> 'meter?'": _TASK,
     },
     "driver": {
         "module: 'Part' -> 'Part?'": _NAMED,

@@ -164,18 +164,6 @@ async def test_a_meter_is_asked_for_its_readout(
     assert head.meter.values == MeterValues(502_853_000, 98_697_318_000)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"request": True}, 'needs protocol = "iec62056"'),
-        ({"swap": True, "export": False}, "needs export = true"),
-    ],
-)
-def test_what_no_meter_is_like_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(msgspec.ValidationError, match=said):
-        msgspec.convert({"device": "x"} | settings, D0Config)
-
-
 async def test_the_driver_names_a_meter_that_sends_nothing(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("v2g.io.hardware.d0.START_S", 0.1)
     heads.append(head := Head())

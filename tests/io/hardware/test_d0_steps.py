@@ -13,7 +13,7 @@ from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.iec62056 import with_parity
-from v2g.io.hardware.d0 import D0Config, D0Meter
+from v2g.io.hardware.d0 import DRIVER, D0Config, D0Meter
 from v2g.io.runtime.clock import Clock
 
 REQUEST = with_parity(b"/?!\r\n")
@@ -82,6 +82,8 @@ def test_telegrams_are_read_at_their_speed_until_the_meter_is_stopped(monkeypatc
         assert head.faults == [(11.0, True)]
         head.send(telegram(6, 3))
         assert head.faults == [(11.0, True), (11.2, False)]
+        await head.meter.stop()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
         await head.meter.stop()
         await head.until(20.0)
         assert head.log == [(0.0, 9_600), (11.2, "closed")]
@@ -265,3 +267,19 @@ def test_the_limits_of_its_configuration() -> None:
     ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert({"device": "x", key: value}, D0Config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"request": True}, 'needs protocol = "iec62056"'),
+        ({"swap": True, "export": False}, "needs export = true"),
+    ],
+)
+def test_what_no_meter_is_like_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=said):
+        msgspec.convert({"device": "x"} | settings, D0Config)
+
+
+def test_the_driver_is_one_of_a_meter() -> None:
+    assert DRIVER.kind == "meter"
