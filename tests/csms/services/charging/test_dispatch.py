@@ -210,18 +210,27 @@ async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Back
 
 
 async def test_a_plan_s_set_points_end_by_themselves_too(csms: Backend) -> None:
-    charge = await vehicle(csms, await booted(csms))
+    first, second = await vehicles(csms, 2)
+    dispatch, names = Dispatch(csms.services), [vehicle_id(each.station.id, each.id) for each in (first, second)]
+
+    async def lose(*stations: str) -> None:
+        for name in stations:
+            await csms.services.store.run(charging.forget_dispatch, name)
+            csms.services.feed.publish("transaction_resumed", name, {})
+
     async with running(csms):
-        await Dispatch(csms.services).follow({vehicle_id(NAMES[0], charge.id): -4_000}, keep_up=False)
-        (schedule,) = profiles(charge.station)[0]["chargingSchedule"]
+        await dispatch.follow({names[0]: -4_000}, keep_up=False)
+        (schedule,) = profiles(first.station)[0]["chargingSchedule"]
         assert schedule["duration"] == DURATION_S
         assert schedule["chargingSchedulePeriod"][0]["operationMode"] == "CentralSetpoint"
-        for seconds, sent in ((DURATION_S - 0.2, 2), (0.2, 2)):
-            csms.clock.advance(seconds)
-            await csms.services.store.run(charging.forget_dispatch, NAMES[0])
-            csms.services.feed.publish("transaction_resumed", NAMES[0], {})
-            await asyncio.sleep(0.05)
-            assert len(profiles(charge.station)) == sent
+        csms.clock.advance(DURATION_S - 1)
+        await lose(NAMES[0])
+        await until(lambda: len(profiles(first.station)) == 2)
+        csms.clock.advance(1)
+        await dispatch.follow({names[1]: -4_000}, keep_up=False)
+        await lose(*NAMES[:2])
+        await until(lambda: len(profiles(second.station)) == 2)
+        assert len(profiles(first.station)) == 2, "the set-point is over"
 
 
 # -- whose
