@@ -21,7 +21,7 @@ from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
 from v2g.ocpp.rpc import CALL
 from v2g_cli.demo.processes import free_port
 
-pytestmark = pytest.mark.requirement("R56", "R153")
+pytestmark = [pytest.mark.requirement("R56", "R153"), pytest.mark.long]
 
 PROGRAM: Final = str(Path(sys.executable).with_name("v2g"))
 
