@@ -210,6 +210,10 @@ def test_a_refusal_names_its_reason(wanted: Payload, status: str, reason: str | 
     assert reason is None or answer["statusInfo"]["additionalInfo"]
 
 
+def test_what_a_tariff_lacks_is_named_before_that_its_name_is_taken() -> None:
+    assert station(tariff("T1")).ask("SetDefaultTariff", evseId=0, tariff=many(51))["status"] == "TooManyElements"
+
+
 def test_a_refused_tariff_of_a_driver_is_noted_and_alerted_each_time() -> None:
     found = station(variables={MAX: "3"})
     authorizes(found, many(4))
