@@ -139,9 +139,11 @@ def reactions() -> str:
 
     times = read_times()
     heads, measured = [], []
-    for how, name in (("idle", "Idle machine"), ("busy", "Both cores busy")):
+    for how, name in (("idle", "Idle machine"), ("busy", "All cores busy")):
         run = times.get(how)
-        heads.append(name if run is None else f"{name}: load {run.load} before, {run.runs} x, {run.date}")
+        heads.append(
+            name if run is None else f"{name}: {run.cores} cores, load {run.load} before, {run.runs} x, {run.date}"
+        )
         measured.append({} if run is None else run.seconds)
     rows = ((each.what, *(_seconds(seconds.get(each.test, {})) for seconds in measured)) for each in read().processes)
     return markdown(("What happens", *heads), rows)
