@@ -309,7 +309,7 @@ class Assembly:
         if pilot is not None:
             safety.pilot(pilot)
         if board.monitor is not None:
-            safety.tell_to(safety.guard(board.monitor, BoardMonitor))
+            safety.forward_to(safety.guard(board.monitor, BoardMonitor))
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
         return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet), board.self_test)
 

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from secc.hardware.driver_guard import guarded
+from secc.hardware.forwarding_monitor import ForwardingMonitor
 from secc.hardware.meter import Meter
-from secc.hardware.told_monitor import ToldMonitor
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
 from v2g.energy.limits import NO_RESPONSE, GridResponse, Limit, Setpoint, choose_setpoint
@@ -108,7 +108,7 @@ class SafetyChannel:
         *,
         watchdog: Watchdog | None = None,
     ) -> None:
-        self._monitor, self._clock, self._observe = ToldMonitor(rating, clock.monotonic), clock, observe
+        self._monitor, self._clock, self._observe = ForwardingMonitor(rating, clock.monotonic), clock, observe
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
@@ -149,9 +149,9 @@ class SafetyChannel:
         """Watch that this pilot's state is measured."""
         self._pilot = pilot
 
-    def tell_to(self, board: BoardMonitor) -> None:
+    def forward_to(self, board: BoardMonitor) -> None:
         """Pass the monitor's inputs on to a control board, which opens by the same rule."""
-        self._monitor.tell_to(board)
+        self._monitor.forward_to(board)
 
     def contactor(self, contactor: Contactor) -> Contactor:
         """Return the wrapped contactor for the EVSE."""

@@ -49,7 +49,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "counter": Target("v2g/hardware/meters/counter.py", ("tests/hardware/meters/test_counter.py",)),
     "plausibility": Target("v2g/hardware/meters/plausibility.py", ("tests/hardware/meters/test_plausibility.py",)),
     "meter": Target("secc/hardware/meter.py", ("tests/secc/hardware/test_meter.py",)),
-    "told_monitor": Target("secc/hardware/told_monitor.py", ("tests/secc/hardware/test_told_inputs.py",)),
+    "forwarding_monitor": Target(
+        "secc/hardware/forwarding_monitor.py", ("tests/secc/hardware/test_forwarding_monitor.py",)
+    ),
     "meter_remote": Target("secc/hardware/meter_remote.py", ("tests/secc/hardware/test_meter_remote.py",)),
     "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),

@@ -64,7 +64,7 @@ class Place:
         self.channel.command(ports.TransactionStarted("session", "DEV2GC00000001"))
         told(asked, 0)
         self.board = Board()
-        self.channel.tell_to(self.board)
+        self.channel.forward_to(self.board)
         self.board.inputs.clear()
 
     @property

@@ -274,7 +274,7 @@ def test_what_flows_is_lowered_when_a_set_point_begins() -> None:
 def test_before_the_first_session_a_pilot_means_nothing_and_a_set_point_bounds() -> None:
     async def scenario(place: Place) -> None:
         channel = SafetyChannel(RATING, place.clock, place.events.append)
-        channel.tell_to(place.board)
+        channel.forward_to(place.board)
         place.board.inputs.clear()
         pilot(PilotState.C)(channel)
         setpoint(7_000)(channel)

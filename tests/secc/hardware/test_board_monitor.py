@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.hardware.told_monitor import ToldMonitor
+from secc.hardware.forwarding_monitor import ForwardingMonitor
 from tests.board.conftest import Build, build
 from v2g.hardware.board import inputs
 from v2g.hardware.board.firmware import BoardFirmware
@@ -40,12 +40,12 @@ class Disobedient:
     def __init__(self, make: Callable[[ChargerRating], Any] = ChargerMonitor, *, lost: float = 0.0) -> None:
         self.now, self.chance, self.lost = 1.0, random.Random(1), lost
         self.host, self.board = BoardHost(), BoardFirmware(monitor=SimulatedBoardMonitor(make))
-        self.monitor = ToldMonitor(RATING, lambda: self.now)
+        self.monitor = ForwardingMonitor(RATING, lambda: self.now)
         self.events: list[Any] = []
         self.again: list[Callable[[], None]] = []
         self.flow: tuple[int, int] | None = (400_000, 50_000)
         self.sent: list[Line] = []
-        self.monitor.tell_to(self)
+        self.monitor.forward_to(self)
         self.board.wire(msgspec.structs.replace(self.board.inputs, resistance_ohm=VEHICLE_OHM[PilotState.C]), self.now)
         self.run(0.2)
         assert self.host.up
@@ -259,8 +259,8 @@ async def test_over_a_serial_port_the_board_says_why_it_opened() -> None:
     try:
         assert await board.ready(5.0)
         assert board.has_monitor
-        monitor = ToldMonitor(RATING, clock.monotonic)
-        monitor.tell_to(board)
+        monitor = ForwardingMonitor(RATING, clock.monotonic)
+        monitor.forward_to(board)
         board.on_fault(lambda word, active: faults.append((word, active)))
         simulator.set(resistance_ohm=VEHICLE_OHM[PilotState.C])
         monitor.authorise(clock.monotonic(), allowed=True)

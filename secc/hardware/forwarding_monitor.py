@@ -13,70 +13,65 @@ MEASURED_S: Final = 0.05
 """Shortest time between two measurements for the board: power stages report faster than a serial line carries."""
 
 
-class ToldMonitor(ChargerMonitor):
+class ForwardingMonitor(ChargerMonitor):
     """See ChargerMonitor. The board switches the contactor and reads its auxiliary contact itself."""
 
     def __init__(self, rating: ChargerRating, clock: Callable[[], float]) -> None:
         super().__init__(rating)
-        self._told_rating, self._clock = rating, clock
+        self._clock = clock
         self._board: BoardMonitor | None = None
-        self._told_limits: dict[str, dict[str, Any]] = {}
-        self._told_faults: dict[str, None] = {}
+        self._sent_limits: dict[str, dict[str, Any]] = {}
         self._measured_at = float("-inf")
 
-    def tell_to(self, board: BoardMonitor) -> None:
+    def forward_to(self, board: BoardMonitor) -> None:
         """Pass on everything from now on, and to each board that takes its place what outlasts a session."""
         self._board = board
         board.on_new(self._introduce)
 
     def _introduce(self) -> None:
         now = self._clock()
-        rating = self._told_rating
+        rating = self._rating
         times = {
             each: _ms(getattr(rating, f"{each}_s"))
             for each in ("follow", "excess", "open", "close", "grace", "stop", "voltage")
         }
         powers = {each: _most(getattr(rating, each)) for each in ("charge_w", "discharge_w")}
-        self._tell(inputs.Rating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
-        for source, bounds in self._told_limits.items():
-            self._tell_limit(source, now, bounds)
-        for word in self._told_faults:
-            self._tell(inputs.Fault(word=word, active=True))
+        self._forward(inputs.Rating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
+        for source, bounds in self._sent_limits.items():
+            self._forward_limit(source, now, bounds)
+        for word in self._faults:
+            self._forward(inputs.Fault(word=word, active=True))
 
     def begin(self, now: float) -> None:
         """See ChargerMonitor."""
-        self._tell(inputs.Begin())
+        self._forward(inputs.Begin())
         super().begin(now)
 
     def forget_paused(self) -> None:
         """See ChargerMonitor."""
-        self._tell(inputs.Forget())
+        self._forward(inputs.Forget())
         super().forget_paused()
 
     def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
         """See ChargerMonitor."""
-        self._tell(inputs.Authorise(allowed=allowed, paused=paused))
+        self._forward(inputs.Authorise(allowed=allowed, paused=paused))
         super().authorise(now, allowed=allowed, paused=paused)
 
     def stop(self, now: float) -> None:
         """See ChargerMonitor."""
-        self._tell(inputs.Stop())
+        self._forward(inputs.Stop())
         super().stop(now)
 
     def fault(self, word: str, now: float, *, active: bool) -> None:
         """See ChargerMonitor."""
-        if active:
-            self._told_faults[word] = None
-        else:
-            self._told_faults.pop(word, None)
-        self._tell(inputs.Fault(word=word, active=active))
+        self._forward(inputs.Fault(word=word, active=active))
         super().fault(word, now, active=active)
 
     def request(self, request: Request, now: float) -> None:
         """See ChargerMonitor."""
         if request.bears is not None:
-            self._tell(inputs.Bears(**_output(request.bears)))
-        self._tell(
+            self._forward(inputs.Bears(**_output(request.bears)))
+        self._forward(
             inputs.Request(
                 phase=None if request.phase is None else request.phase.value,
                 power_ms=_ms(request.power_s),
@@ -90,12 +85,12 @@ class ToldMonitor(ChargerMonitor):
 
     def limit(self, source: str, now: float, **bounds: Any) -> None:
         """See ChargerMonitor."""
-        self._told_limits[source] = bounds
-        self._tell_limit(source, now, bounds)
+        self._sent_limits[source] = bounds
+        self._forward_limit(source, now, bounds)
         super().limit(source, now, **bounds)
 
-    def _tell_limit(self, source: str, now: float, bounds: dict[str, Any]) -> None:
-        self._tell(
+    def _forward_limit(self, source: str, now: float, bounds: dict[str, Any]) -> None:
+        self._forward(
             inputs.Limit(
                 source=source,
                 charge_w=_most(bounds.get("charge_w", UNBOUNDED)),
@@ -107,36 +102,36 @@ class ToldMonitor(ChargerMonitor):
 
     def discharge(self, rule: Discharge, now: float) -> None:
         """See ChargerMonitor."""
-        self._tell(inputs.Discharge(rule=rule))
+        self._forward(inputs.Discharge(rule=rule))
         super().discharge(rule, now)
 
     def signed(self, power_w: int, until_s: float, now: float) -> None:
         """See ChargerMonitor."""
-        self._tell(inputs.Signed(power_w=_most(power_w), until_ms=_from_now(until_s, now)))
+        self._forward(inputs.Signed(power_w=_most(power_w), until_ms=_from_now(until_s, now)))
         super().signed(power_w, until_s, now)
 
     def drive(self, output: Output, now: float) -> Output:
-        """See ChargerMonitor. The board is told what passes."""
+        """See ChargerMonitor. What passes is forwarded."""
         passed = super().drive(output, now)
-        self._tell(inputs.Drive(**_output(passed)))
+        self._forward(inputs.Drive(**_output(passed)))
         return passed
 
     def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
         """See ChargerMonitor."""
-        self._tell_flow(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma), now)
+        self._forward_flow(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma), now)
         super().measured(voltage_mv, current_ma, now)
 
     def drawn(self, power_w: int, now: float) -> None:
         """See ChargerMonitor."""
-        self._tell_flow(inputs.Drawn(power_w=power_w), now)
+        self._forward_flow(inputs.Drawn(power_w=power_w), now)
         super().drawn(power_w, now)
 
-    def _tell_flow(self, what: Input, now: float) -> None:
+    def _forward_flow(self, what: Input, now: float) -> None:
         if now - self._measured_at >= MEASURED_S:
             self._measured_at = now
-            self._tell(what)
+            self._forward(what)
 
-    def _tell(self, what: Input) -> None:
+    def _forward(self, what: Input) -> None:
         if self._board is not None:
             self._board.tell(what)
 

@@ -1,11 +1,11 @@
-"""What a charger's monitor tells its control board: each input once, in the board's units and from now on."""
+"""What a charger's monitor forwards to its control board: each input once, in the board's units and from now on."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from secc.hardware.told_monitor import ToldMonitor
+from secc.hardware.forwarding_monitor import ForwardingMonitor
 from v2g.hardware.board import inputs
 from v2g.hardware.board.inputs import FOREVER_MS, UNBOUNDED, Input
 from v2g.safety import ChargerMonitor, ChargerRating, Output, Phase, Request
@@ -21,7 +21,7 @@ RATING = ChargerRating(
     stop_s=60.0,
     voltage_s=120.0,
 )
-TOLD_RATING = inputs.Rating(
+BOARD_RATING = inputs.Rating(
     charge_w=50_000,
     discharge_w=30_000,
     follow_ms=500,
@@ -33,19 +33,19 @@ TOLD_RATING = inputs.Rating(
     voltage_ms=120_000,
 )
 BEARS = Output(1, 2, 3, 4, 5)
-TOLD_BEARS = {"charge_w": 1, "discharge_w": 2, "charge_ma": 3, "discharge_ma": 4, "voltage_mv": 5}
+BOARD_BEARS = {"charge_w": 1, "discharge_w": 2, "charge_ma": 3, "discharge_ma": 4, "voltage_mv": 5}
 LIMIT = {"source": "site", "charge_w": UNBOUNDED, "discharge_w": UNBOUNDED, "from_ms": -10_000, "until_ms": FOREVER_MS}
 
 
 class Board:
-    """Notes what it is told, and can be replaced by one that knows nothing."""
+    """Notes what is forwarded, and can be replaced by one that knows nothing."""
 
     def __init__(self) -> None:
-        self.told: list[Input] = []
+        self.received: list[Input] = []
         self.renew: Callable[[], None] = lambda: None
 
     def tell(self, what: Input) -> None:
-        self.told.append(what)
+        self.received.append(what)
 
     def on_new(self, callback: Callable[[], None]) -> None:
         self.renew = callback
@@ -57,10 +57,10 @@ class Place:
 
     def __init__(self, rating: ChargerRating = RATING) -> None:
         self.now = 10.0
-        self.monitor, self.board = ToldMonitor(rating, lambda: self.now), Board()
-        self.monitor.tell_to(self.board)
-        self.introduction = self.board.told.copy()
-        self.board.told.clear()
+        self.monitor, self.board = ForwardingMonitor(rating, lambda: self.now), Board()
+        self.monitor.forward_to(self.board)
+        self.introduction = self.board.received.copy()
+        self.board.received.clear()
 
 
 INPUTS: list[tuple[str, tuple[Any, ...], dict[str, Any], list[Input]]] = [
@@ -76,7 +76,7 @@ INPUTS: list[tuple[str, tuple[Any, ...], dict[str, Any], list[Input]]] = [
         "request",
         (Request(phase=Phase.POWER, power_s=0.5, closed_s=2.0, bears=BEARS, ready=False), 10.0),
         {},
-        [inputs.Bears(**TOLD_BEARS), inputs.Request(phase="power", power_ms=500, closed_ms=2_000, ready=False)],
+        [inputs.Bears(**BOARD_BEARS), inputs.Request(phase="power", power_ms=500, closed_ms=2_000, ready=False)],
     ),
     (
         "request",
@@ -106,38 +106,38 @@ INPUTS: list[tuple[str, tuple[Any, ...], dict[str, Any], list[Input]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "args", "how", "told"), INPUTS)
+@pytest.mark.parametrize(("name", "args", "how", "forwarded"), INPUTS)
 def test_each_input_reaches_board_and_rule(
-    monkeypatch: pytest.MonkeyPatch, name: str, args: tuple[Any, ...], how: dict[str, Any], told: list[Input]
+    monkeypatch: pytest.MonkeyPatch, name: str, args: tuple[Any, ...], how: dict[str, Any], forwarded: list[Input]
 ) -> None:
     ruled: list[Any] = []
     place = Place()
     monkeypatch.setattr(ChargerMonitor, name, lambda _, *each, **rest: ruled.append((each, rest)))
     getattr(place.monitor, name)(*args, **how)
-    assert (ruled, place.board.told) == ([(args, how)], told)
+    assert (ruled, place.board.received) == ([(args, how)], forwarded)
 
 
-def test_the_board_is_told_what_passes() -> None:
+def test_what_passes_is_forwarded() -> None:
     place = Place()
     assert place.monitor.drive(BEARS, 10.0) == Output(0, 0, 0, 0, 0)
-    assert place.board.told == [inputs.Drive(**dict.fromkeys(TOLD_BEARS, 0))]
+    assert place.board.received == [inputs.Drive(**dict.fromkeys(BOARD_BEARS, 0))]
 
 
 def test_an_authorisation_is_not_paused_unless_that_is_said() -> None:
     place = Place()
     place.monitor.stop(10.0)
     place.monitor.authorise(10.0, allowed=False)
-    assert place.board.told[-1] == inputs.Authorise(allowed=False, paused=False)
+    assert place.board.received[-1] == inputs.Authorise(allowed=False, paused=False)
 
 
 def test_without_a_board_the_rule_is_enforced_alone() -> None:
-    monitor = ToldMonitor(RATING, lambda: 10.0)
+    monitor = ForwardingMonitor(RATING, lambda: 10.0)
     monitor.begin(10.0)
     monitor.stop(10.0)
     assert not monitor.close(10.0)
 
 
-def test_measurements_are_told_twenty_times_a_second_and_all_are_ruled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurements_are_forwarded_twenty_times_a_second_and_all_are_ruled(monkeypatch: pytest.MonkeyPatch) -> None:
     ruled: list[Any] = []
     place = Place()
     for name in ("measured", "drawn"):
@@ -146,21 +146,21 @@ def test_measurements_are_told_twenty_times_a_second_and_all_are_ruled(monkeypat
         place.monitor.measured(400_000, at_ms, 8.0 + at_ms / 1024)
     place.monitor.drawn(5, 8.0 + 149 / 1024)
     place.monitor.drawn(6, 8.0 + 160 / 1024)
-    shown = [each.current_ma if isinstance(each, inputs.Measured) else each for each in place.board.told]
+    shown = [each.current_ma if isinstance(each, inputs.Measured) else each for each in place.board.received]
     assert shown == [0, 99, inputs.Drawn(power_w=6)]
     assert len(ruled) == 7
 
 
-def test_the_first_measurement_is_told_whatever_the_time() -> None:
+def test_the_first_measurement_is_forwarded_whatever_the_time() -> None:
     place = Place()
     place.monitor.measured(400_000, 5, 0.0)
     place.monitor.measured(400_000, 6, 0.05)
-    assert len(place.board.told) == 2
+    assert len(place.board.received) == 2
 
 
-def test_a_board_that_knows_nothing_is_told_rating_limits_and_faults_as_they_stand() -> None:
+def test_a_board_that_knows_nothing_gets_rating_limits_and_faults_as_they_stand() -> None:
     place = Place()
-    assert place.introduction == [TOLD_RATING]
+    assert place.introduction == [BOARD_RATING]
     place.monitor.limit("site", 10.0, charge_w=5_000, until_s=110.0)
     place.monitor.limit("grid", 10.0, charge_w=9_000)
     place.monitor.limit("grid", 10.0, discharge_w=8_000)
@@ -169,18 +169,18 @@ def test_a_board_that_knows_nothing_is_told_rating_limits_and_faults_as_they_sta
     place.monitor.fault("stage_lost", 10.0, active=False)
     place.monitor.fault("over_current", 10.0, active=False)
     place.now = 12.0
-    place.board.told.clear()
+    place.board.received.clear()
     place.board.renew()
-    assert place.board.told == [
-        TOLD_RATING,
+    assert place.board.received == [
+        BOARD_RATING,
         inputs.Limit(**LIMIT | {"charge_w": 5_000, "from_ms": -12_000, "until_ms": 98_000}),  # type: ignore[arg-type]
         inputs.Limit(**LIMIT | {"source": "grid", "discharge_w": 8_000, "from_ms": -12_000}),  # type: ignore[arg-type]
         inputs.Fault(word="isolation_low", active=True),
     ]
 
 
-def test_a_rating_beyond_what_a_board_can_be_told_is_its_most() -> None:
+def test_a_rating_beyond_a_boards_range_is_its_most() -> None:
     rating = ChargerRating(charge_w=UNBOUNDED + 1, discharge_w=-1, stop_s=1e10)
-    (told,) = Place(rating).introduction
-    assert isinstance(told, inputs.Rating)
-    assert (told.charge_w, told.discharge_w, told.stop_ms) == (UNBOUNDED, 0, FOREVER_MS)
+    (first,) = Place(rating).introduction
+    assert isinstance(first, inputs.Rating)
+    assert (first.charge_w, first.discharge_w, first.stop_ms) == (UNBOUNDED, 0, FOREVER_MS)
