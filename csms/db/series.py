@@ -7,8 +7,11 @@ changes, so a mean of records is none over time. With TimescaleDB the table is a
 aggregates, with the same columns.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +42,11 @@ _INCOMING: Final = series.to_metadata(MetaData(), name="incoming")
 _VIEWS: Final = {"telemetry_1m": 60, "telemetry_15m": 900}
 _LOCK: Final = 0x7632_6773_6572
 
+WRITE_S: Final = 60.0
+"""How long PostgreSQL may take for a batch."""
+ERASE_S: Final = 3600.0
+"""How long it may take to erase a vehicle, whose records it looks for in the whole table."""
+
 
 class SeriesDatabase:
     """The database at `url`. Blocking; every method raises StoreError, UnstorableError for rejected values.
@@ -51,6 +59,11 @@ class SeriesDatabase:
             Path(url.removeprefix("sqlite:///")).touch(mode=0o600)
         self._engine = open_engine(url)
         self._prepared = False
+        self._until = inf
+        if self.dialect == "postgresql":
+            from csms.db.limited import limit  # imports its client
+
+            limit(self._engine, lambda: self._until)
 
     @property
     def dialect(self) -> str:
@@ -60,39 +73,49 @@ class SeriesDatabase:
     def write(self, records: Sequence[StoredRecord]) -> None:
         """Store records; those that are stored already stay what they are."""
         rows = [self._row(each) for each in records]
-        try:
-            with self._engine.begin() as connection:
-                self._prepare(connection)
-                if self.dialect == "postgresql":
-                    connection.exec_driver_sql("CREATE TEMP TABLE incoming (LIKE telemetry) ON COMMIT DROP")
-                    append_rows(connection, _INCOMING, _COLUMNS, rows)
-                    connection.exec_driver_sql("INSERT INTO telemetry SELECT * FROM incoming ON CONFLICT DO NOTHING")
-                else:
-                    places = ", ".join("?" * len(_COLUMNS))
-                    names = ", ".join(_COLUMNS)
-                    statement = f"INSERT INTO telemetry ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - ours
-                    if rows:
-                        connection.exec_driver_sql(statement, rows)
-        except SQLAlchemyError as error:
-            raise as_store_error(error) from error
+        with self._begin(WRITE_S) as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("CREATE TEMP TABLE incoming (LIKE telemetry) ON COMMIT DROP")
+                append_rows(connection, _INCOMING, _COLUMNS, rows)
+                connection.exec_driver_sql("INSERT INTO telemetry SELECT * FROM incoming ON CONFLICT DO NOTHING")
+            else:
+                places = ", ".join("?" * len(_COLUMNS))
+                names = ", ".join(_COLUMNS)
+                statement = f"INSERT INTO telemetry ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - ours
+                if rows:
+                    connection.exec_driver_sql(statement, rows)
 
     def erase(self, ev: str) -> None:
         """Delete a vehicle's records, and what continuous aggregates keep of them, or of those that are gone."""
-        try:
-            with self._engine.begin() as connection:
-                self._prepare(connection)
-                kept = _materialised(connection) if self.dialect == "postgresql" else []
-                for table in kept:  # a refresh under way must not bring back what it has read
-                    connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-                connection.execute(series.delete().where(series.c.ev == ev))
-                for table in kept:
-                    connection.execute(text(f"DELETE FROM {table} WHERE ev = :ev"), {"ev": ev})  # noqa: S608 - quoted
-        except SQLAlchemyError as error:
-            raise as_store_error(error) from error
+        with self._begin(ERASE_S) as connection:
+            kept = _materialised(connection) if self.dialect == "postgresql" else []
+            for table in kept:  # a refresh under way must not bring back what it has read
+                connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+            connection.execute(series.delete().where(series.c.ev == ev))
+            for table in kept:
+                connection.execute(text(f"DELETE FROM {table} WHERE ev = :ev"), {"ev": ev})  # noqa: S608 - quoted
+
+    def hurry(self, seconds: float) -> None:
+        """Let what is under way in another thread end within so long: it is broken off."""
+        self._until = min(self._until, time.monotonic() + seconds)
 
     def close(self) -> None:
         """Close the database."""
         self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, seconds: float) -> Iterator[Connection]:
+        """Begin a transaction for which PostgreSQL has so long."""
+        self._until = time.monotonic() + seconds
+        try:
+            with self._engine.begin() as connection:
+                if self.dialect == "postgresql":  # what is broken off here must not wait for a lock there
+                    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+                self._prepare(connection)
+                yield connection
+            self._prepared = True  # committed
+        except SQLAlchemyError as error:
+            raise as_store_error(error) from error
 
     def _row(self, each: StoredRecord) -> tuple[Any, ...]:
         at = each.at_ms if self.dialect == "sqlite" else datetime.fromtimestamp(each.at_ms / 1000, UTC)
@@ -117,7 +140,6 @@ class SeriesDatabase:
         for name, width_s in _VIEWS.items():
             for statement in view(name, width_s, self.dialect, timescale=timescale, replace=new or not timescale):
                 connection.exec_driver_sql(statement)
-        self._prepared = True
 
 
 def has_timescale(connection: Connection) -> bool:

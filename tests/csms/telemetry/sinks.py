@@ -1,9 +1,13 @@
-"""Places where sinks write, of which tests read what arrived: databases, brokers, and a server of line protocol."""
+"""Places where sinks write, of which tests read what arrived: databases, brokers, and a server of line protocol; and
+one that is silent."""
 
+import asyncio
+import contextlib
 import re
+import struct
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -128,3 +132,29 @@ class InfluxServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+@contextlib.asynccontextmanager
+async def silent_postgresql() -> AsyncIterator[tuple[str, set[asyncio.StreamWriter]]]:
+    """A server that admits everybody and then answers nothing; yield its URL, and the connections that it has."""
+    here = set[asyncio.StreamWriter]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        here.add(writer)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            (length,) = struct.unpack(">I", await reader.readexactly(4))
+            await reader.readexactly(length - 4)  # version, user and database
+            writer.write(b"R" + struct.pack(">II", 8, 0))  # AuthenticationOk
+            writer.write(b"Z" + struct.pack(">I", 5) + b"I")  # ReadyForQuery
+            await reader.read()
+        here.remove(writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"postgresql://csms@127.0.0.1:{port}/lake?sslmode=disable&gssencmode=disable", here
+    finally:
+        server.close()
+        for each in here:
+            each.close()

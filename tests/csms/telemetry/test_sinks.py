@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
+import csms.db.series
+import csms.telemetry.sinks.database
 from csms.config import TelemetryConfig, TelemetrySink
 from csms.db.bulk import append_rows
 from csms.db.queries import telemetry_pending as pending
@@ -28,9 +30,9 @@ from csms.telemetry.sinks import Sink, influx, open_sink
 from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
 from tests.csms.db.test_telemetry_values import made, put
-from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point
+from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point, silent_postgresql
 from tests.hostile import ATTACKS, DRIPPING, attacking
-from v2g.errors import TransportError, UnstorableError
+from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.telemetry.signals import EV_PATTERN, MAX_UTC_MS, SIGNALS
@@ -363,6 +365,89 @@ async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_othe
     with sqlite3.connect(tmp_path / "lake.sqlite3") as found:
         assert found.execute("SELECT count(*) FROM telemetry").fetchone() == (5,)
     assert lake.do(pending.next_batch, "lake", 10**15) is not None
+
+
+@pytest.mark.requirement("R104")
+async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
+    lake: Store, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has admitted the back end; the connection is closed, and another one is tried."""
+    monkeypatch.setattr(csms.db.series, "WRITE_S", 0.2)
+    put(lake, [made(1, 1, {"battery.soc": 1.0})], sinks=SINKS)
+    events: list[Observe] = []
+    async with silent_postgresql() as (url, connections), asyncio.timeout(30):
+        sink = opened(url, secret)
+        task = asyncio.create_task(feeder(sink, lake, events).run())
+        while not events or connections:
+            await asyncio.sleep(0.01)
+        while not connections:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await sink.close()
+    assert [(each.name, each.data["sink"]) for each in events] == [("sink_failed", "lake")]
+    assert "does not answer in time" in str(events[0].data["reason"])
+
+
+@pytest.mark.requirement("R104")
+async def test_silent_servers_hold_no_other_sink_and_not_the_end_of_the_program(
+    lake: Store, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are."""
+    monkeypatch.setattr(csms.telemetry.sinks.database, "CLOSE_S", 0.1)
+    put(lake, [made(seq, seq, {"battery.soc": 1.0}) for seq in range(1, 6)], sinks=SINKS)
+    async with silent_postgresql() as (url, connections), asyncio.timeout(30):  # half of what they have for a batch
+        sinks = [opened(url, secret) for _ in range(40)]
+        writing = [
+            asyncio.create_task(each.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")])) for each in sinks
+        ]
+        while len(connections) < len(sinks):
+            await asyncio.sleep(0.01)
+        file = opened(f"sqlite:///{tmp_path}/lake.sqlite3", secret)
+        while await feeder(file, lake).feed():
+            pass
+        await asyncio.gather(*(each.close() for each in (file, *sinks)))
+        ends = await asyncio.gather(*writing, return_exceptions=True)
+    assert {type(each) for each in ends} == {StoreError}
+    with sqlite3.connect(tmp_path / "lake.sqlite3") as found:
+        assert found.execute("SELECT count(*) FROM telemetry").fetchone() == (5,)
+
+
+@pytest.mark.requirement("R104")
+async def test_a_batch_that_postgresql_cannot_store_in_time_waits_for_nothing_there(
+    cluster: Cluster, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as for a lock that somebody holds: further attempts must not queue up behind each other."""
+    url = cluster.url(cluster.create())
+    sink, engine = opened(url, secret), open_engine(url)
+    record = StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")
+    await sink.write([])
+    with engine.begin() as holder:
+        holder.execute(text("LOCK TABLE telemetry"))
+        monkeypatch.setattr(csms.db.series, "WRITE_S", 0.2)
+        with pytest.raises(StoreError):
+            await sink.write([record])
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        async with asyncio.timeout(30):
+            while holder.execute(waiting).scalar():
+                await asyncio.sleep(0.01)
+    monkeypatch.undo()
+    await sink.write([record])
+    await sink.close()
+    with engine.connect() as connection:
+        assert list(connection.execute(select(series.c.seq)).scalars()) == [1]
+    engine.dispose()
+
+
+@pytest.mark.requirement("R104")
+async def test_a_first_batch_that_a_database_rejects_leaves_no_trace(cluster: Cluster, secret: Path) -> None:
+    """PostgreSQL takes tables back with the transaction that made them."""
+    url = cluster.url(cluster.create())
+    sink = opened(url, secret)
+    with pytest.raises(UnstorableError):
+        await sink.write([StoredRecord("E" * 65, 1, 1, 1, "city", {}, b"{}")])
+    await sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")])
+    await sink.close()
 
 
 async def test_brokers_that_do_not_answer_are_a_transport_error() -> None:
