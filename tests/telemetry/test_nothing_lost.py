@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from csms.db.store import Store
+from csms.db.store_key import load_store_key
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.db.telemetry_seal import open_seal, seal_of
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Cluster, running_cluster
 from tests.csms.support import make_config
@@ -293,7 +296,9 @@ def limit(node: Process, size: float) -> None:
 def everything(connection: Connection) -> dict[tuple[str, int, int], str]:
     """Return all records by key, with the SHA-256 of what is stored; a key that stands twice is an error."""
     rows = connection.execute(select(telemetry)).all()
-    found = {(row.ev, row.boot, row.seq): hashlib.sha256(row.document).hexdigest() for row in rows}
+    opened = partial(seal_of(connection).open, connection)
+    keys = [(row.ev, row.boot, row.seq) for row in rows]
+    found = {key: hashlib.sha256(opened(row.document, *key)).hexdigest() for key, row in zip(keys, rows, strict=True)}
     assert len(found) == len(rows)
     return found
 
@@ -312,6 +317,8 @@ async def field(
 ) -> AsyncIterator[Field]:
     made = Field(folder, pki, broker, store_url, nodes, config, sender, slots=slots)
     try:
+        key = load_store_key(folder / "store.key", folder)
+        await open_seal(made.store, key, 0, 1, sealing=False)  # reads what the nodes seal
         yield made
     finally:
         made.close()
