@@ -61,6 +61,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "sysfs": Target("v2g/io/hardware/sysfs.py", ("tests/io/hardware/test_sysfs.py",)),
     "gpio": Target("v2g/io/hardware/gpio.py", ("tests/io/hardware/test_gpio.py",)),
     "d0": Target("v2g/io/hardware/d0.py", ("tests/io/hardware/test_d0_steps.py",), cpu_s=10.0),
+    "modbus": Target("v2g/io/hardware/modbus.py", ("tests/io/hardware/test_modbus_steps.py",), cpu_s=15.0),
+    "readings": Target("v2g/io/hardware/readings.py", ("tests/io/hardware/test_readings.py",)),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
@@ -333,6 +335,12 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "gpio": {
         "module: TYPE_CHECKING -> not TYPE_CHECKING": "for tools that check types",
         "GpiodLines.read: True -> False": "libgpiod has a value for each line",
+    },
+    "modbus": {
+        "ModbusMeter.open: config.device and (not Path(config.device).exists()) -> not Path(config.device).exists()": (
+            "the path of no device is the folder in which the program runs"
+        ),
+        "ModbusMeter.open: 'meter' -> 'meter?'": _TASK,
     },
     "d0": {
         "D0Meter.__init__: self._began = clock.monotonic() -> pass": _FIRST,

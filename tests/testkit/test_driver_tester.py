@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from tests.io.hardware.linux_machine import Machine
+from tests.io.hardware.modbus_meter import Bench as MeterBench
 from tests.io.hardware.test_can_modules import Modules
 from tests.io.hardware.test_line_display import wired
-from tests.io.hardware.test_modbus import Bench as MeterBench
 from tests.station.device.test_card_readers import Cable
 from v2g.config import Table
 from v2g.hardware.board.firmware import BoardFirmware

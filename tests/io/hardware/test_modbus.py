@@ -2,85 +2,19 @@
 
 import asyncio
 import contextlib
-import os
-import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
-from pymodbus.client import AsyncModbusSerialClient
-from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusSerialServer
-from pymodbus.simulator import DataType, SimData, SimDevice
 
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
-from tests.io.conftest import PtyPair
-from v2g.errors import FrameError, TransportError
+from tests.io.hardware.modbus_meter import SUNSPEC_VALUES, Bench, sunspec
+from v2g.errors import FrameError
 from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ModbusConversation, ModbusRefused
 from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
 from v2g.io.runtime.clock import Clock
-
-CLOCK = Clock()
-
-
-def floats(*values: float) -> list[int]:
-    return [word for value in values for word in struct.unpack(">HH", struct.pack(">f", value))]
-
-
-class Cable(PtyPair):
-    """A serial cable that can be cut, or that flips a bit now and then."""
-
-    cut, flip = False, 0
-    _count = 0
-
-    def _pump(self, source: int, target: int) -> None:
-        data = bytearray(os.read(source, 512))
-        self._count += 1
-        if self.flip and self._count % self.flip == 0:
-            data[len(data) // 2] ^= 0x04
-        if not self.cut:
-            os.write(target, data)
-
-
-class Bench:
-    """A meter of make `sdm630` and whoever asks it."""
-
-    def __init__(self) -> None:
-        self.cable = Cable()
-        self.registers = [0] * 200
-        self.refuses, self.delay_s = False, 0.0
-        self.set(import_kwh=1234.5, export_kwh=6.25, volts=231.5, watts=-4_600.0)
-        blank = SimData(address=0, count=200, values=0, datatype=DataType.REGISTERS)
-        device = SimDevice(id=1, simdata=[blank], action=self.answer)
-        self.server = ModbusSerialServer(device, port=self.cable.devices[1], baudrate=19_200)
-        self.meter = ModbusMeter(
-            ModbusConfig(
-                device=self.cable.devices[0],
-                baud_rate=19_200,
-                rollover_kwh=2_000,
-                poll_s=0.02,
-                timeout_s=0.1,
-                lost_s=0.4,
-            ),
-            CLOCK,
-        )
-
-    async def answer(
-        self, function: int, start: int, address: int, count: int, current: list[int], wanted: object
-    ) -> ExcCodes | None:
-        """Put what the meter shows into the server's registers; only input registers (function 4) are there."""
-        await asyncio.sleep(self.delay_s)
-        current[address - start : address - start + count] = self.registers[address : address + count]
-        return ExcCodes.ILLEGAL_ADDRESS if self.refuses or function != 4 else None
-
-    def set(self, **values: float) -> None:
-        """Write as the data sheet says: addresses of the input registers, floats of two words."""
-        sheet = {"volts": 30_043, "watts": 30_053, "import_kwh": 30_073, "export_kwh": 30_075}
-        for name, value in values.items():
-            at = sheet[name] - 30_001
-            self.registers[at : at + 2] = floats(value)
 
 
 @pytest_asyncio.fixture
@@ -151,38 +85,12 @@ async def test_a_silent_meter_is_a_fault_until_it_is_heard_again(bench: Bench, u
     await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
 
 
-async def test_what_the_library_cannot_make_sense_of_is_no_reading_and_no_end(
-    bench: Bench, until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Answers whose checksum is right and whose contents are not."""
-    faults: list[tuple[str, bool]] = []
-    bench.meter.on_fault(lambda word, active: faults.append((word, active)))
-
-    async def broken(*_: object, **__: object) -> object:
-        raise struct.error("unpack requires a buffer of 2 bytes")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(AsyncModbusSerialClient, "read_input_registers", broken)
-        await until(lambda: faults == [("meter_lost", True)])
-    await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 async def test_what_is_no_number_of_energy_is_no_reading(bench: Bench, until: Callable[..., Any], value: float) -> None:
     errors = bench.meter.errors
     bench.set(import_kwh=value)
     await until(lambda: bench.meter.errors > errors + 1)
     assert bench.meter.values.import_mwh == 1_234_500_000
-
-
-async def test_a_meter_that_never_answers_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("v2g.io.hardware.modbus.START_S", 0.3)
-    cable = PtyPair()
-    meter = ModbusMeter(ModbusConfig(device=cable.devices[0], timeout_s=0.05), CLOCK)
-    with pytest.raises(TransportError, match="it does not answer") as caught:
-        await meter.open()
-    assert "hardware.modbus" in caught.value.hint
-    cable.close()
 
 
 async def test_a_refusal_of_the_meter_is_no_reading(bench: Bench, until: Callable[..., Any]) -> None:
@@ -246,7 +154,7 @@ async def tcp(registers: dict[int, int], **config: Any) -> AsyncIterator[tuple[T
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     settings = {"host": "127.0.0.1", "port": port, "poll_s": 0.02, "timeout_s": 0.1, "lost_s": 0.4} | config
-    meter = ModbusMeter(msgspec.convert(settings, ModbusConfig), CLOCK)
+    meter = ModbusMeter(msgspec.convert(settings, ModbusConfig), Clock())
     try:
         yield server, meter
     finally:
@@ -255,17 +163,6 @@ async def tcp(registers: dict[int, int], **config: Any) -> AsyncIterator[tuple[T
         for writer in server.connections.values():
             writer.transport.abort()
         await asyncio.gather(*server.connections, return_exceptions=True)
-
-
-def sunspec(start: int, values: dict[int, int]) -> dict[int, int]:
-    """Return the registers of a device with the models 1 (66 long) and 203 (105 long), from a marker on."""
-    found = dict.fromkeys(range(start, start + 180), 0)
-    words = {0: 0x5375, 1: 0x6E53, 2: 1, 3: 66, 70: 203, 71: 105, 177: 0xFFFF, 178: 0}
-    return found | {start + at: word for at, word in words.items()} | {start + 70 + at: v for at, v in values.items()}
-
-
-SUNSPEC_VALUES = {46: 18, 47: 54_927, 38: 0, 39: 625, 54: 0x10000 - 1, 7: 2_315, 15: 0xFFFF, 18: 0x10000 - 460, 22: 1}
-"""1234.567 kWh import and 62.5 Wh export by 10^-1 Wh, 231.5 V by 10^-1, -4600 W by 10."""
 
 
 @pytest.mark.parametrize("start", [40_000, 50_000, 0])
@@ -278,14 +175,6 @@ async def test_a_meter_of_sunspec_is_found_and_read_in_one_request(start: int) -
         asked = len(server.asked)
         await meter.refresh()
         assert set(server.asked[asked:]) == {("holding", start + 77, 48)}
-
-
-async def test_a_device_without_the_model_is_named_with_those_it_has() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("v2g.io.hardware.modbus.START_S", 0.3)
-        async with tcp(sunspec(40_000, {0: 103}), map="sunspec") as (_, meter):
-            with pytest.raises(TransportError, match=r"has the SunSpec models \[1, 103\], but none of \[201"):
-                await meter.open()
 
 
 async def test_a_meter_counts_by_network_as_by_line(until: Callable[..., Any]) -> None:
@@ -327,11 +216,3 @@ async def test_no_broken_answer_becomes_a_reading(broken: Callable[[bytes], byte
         assert meter.values.import_mwh == 7_000
         server.broken = lambda answer: answer
         await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
-
-
-async def test_a_refused_map_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("v2g.io.hardware.modbus.START_S", 0.2)
-    async with tcp({}, map="abb_b23") as (_, meter):
-        with pytest.raises(TransportError, match="refuses 8 registers from holding 20480 with exception 2") as caught:
-            await meter.open()
-        assert "host, port, unit and map" in caught.value.hint

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -20,9 +20,6 @@ from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
-
-if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
 _log = logging.getLogger(__name__)
 
@@ -86,15 +83,49 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return shipped_map(self.map) if self.map_file is None else load_map(self.map_file)
 
 
+class ModbusClient(Protocol):
+    """What a meter needs of a client of pymodbus."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the line is open."""
+
+    async def connect(self) -> bool:
+        """Open the line."""
+
+    def close(self) -> None:
+        """Close the line."""
+
+    def read_holding_registers(self, address: int, *, count: int, device_id: int) -> Awaitable[Any]:
+        """Return the answer. Raises ModbusException."""
+
+    def read_input_registers(self, address: int, *, count: int, device_id: int) -> Awaitable[Any]:
+        """Return the answer. Raises ModbusException."""
+
+
+def modbus_client(config: ModbusConfig) -> ModbusClient:
+    """Return a client for the meter's line, not yet connected; one that was once connected reconnects by itself."""
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient  # only for chargers with such a meter
+
+    again: Any = {"timeout": config.timeout_s, "retries": 0, "reconnect_delay": 0.1, "reconnect_delay_max": 2.0}
+    if config.host:
+        return AsyncModbusTcpClient(config.host, port=config.port, **again)
+    line: Any = {"baudrate": config.baud_rate, "parity": config.parity, "stopbits": config.stop_bits}
+    return AsyncModbusSerialClient(config.device, **line, **again)
+
+
 class ModbusMeter(MeterReadings):
     """See EnergyMeter: polls a meter on Modbus RTU or TCP."""
 
-    def __init__(self, config: ModbusConfig, clock: Clock) -> None:
+    def __init__(
+        self, config: ModbusConfig, clock: Clock, client: Callable[[ModbusConfig], ModbusClient] = modbus_client
+    ) -> None:
         """Raises ConfigError for an unknown map, or an invalid file."""
         super().__init__(config.place, clock, lost_s=config.lost_s, rollover_kwh=config.rollover_kwh, swap=config.swap)
         self._config, self._registers = config, config.register_map()
         self._requests = self._registers.requests()
-        self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
+        self._new_client = client
+        self._client: ModbusClient | None = None
         self._model_at: int | None = None if self._registers.sunspec else 0
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -112,7 +143,7 @@ class ModbusMeter(MeterReadings):
         if config.device and not Path(config.device).exists():
             hint = "is the adapter plugged in, and is the name right? ls /dev/serial/by-id"
             raise TransportError(f"the meter's port {config.device} does not exist", hint=hint)
-        self._client = _client(config)
+        self._client = self._new_client(config)
         await self._client.connect()
         self._task = spawn(self._poll_forever(), name="meter")
         way = "device, baud_rate, parity" if config.device else "host, port"
@@ -172,7 +203,7 @@ class ModbusMeter(MeterReadings):
         except ModbusException:
             raise TransportError("it does not answer") from None
         if answer.isError():
-            code = getattr(answer, "exception_code", 0)
+            code = answer.exception_code
             raise TransportError(f"it refuses {count} registers from {table} {address} with exception {code}")
         if answer.function_code != (3 if table == "holding" else 4):  # pymodbus does not compare it
             raise TransportError(f"it answers function {answer.function_code} instead")
@@ -182,21 +213,6 @@ class ModbusMeter(MeterReadings):
             )
         words: Sequence[int] = answer.registers
         return words
-
-
-def _client(config: ModbusConfig) -> "AsyncModbusSerialClient | AsyncModbusTcpClient":
-    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient  # only for chargers with such a meter
-
-    again = {"timeout": config.timeout_s, "retries": 0, "reconnect_delay": 0.1, "reconnect_delay_max": 2.0}
-    if config.host:
-        return AsyncModbusTcpClient(config.host, port=config.port, **again)  # type: ignore[arg-type]
-    return AsyncModbusSerialClient(
-        config.device,
-        baudrate=config.baud_rate,
-        parity=config.parity,
-        stopbits=config.stop_bits,
-        **again,  # type: ignore[arg-type]
-    )
 
 
 DRIVER = Driver("meter", ModbusConfig, lambda config, context: ModbusMeter(config, context.clock).opened())

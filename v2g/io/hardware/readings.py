@@ -41,7 +41,7 @@ class MeterReadings(ABC):
         self._place, self._clock, self._lost_s, self._swap = place, clock, lost_s, swap
         self._rollover_kwh = rollover_kwh
         self._values: MeterValues | None = None
-        self._taken = self._received = clock.monotonic()
+        self._taken = clock.monotonic()
         self._lost = False
         self._changed = asyncio.Event()
         self._on_fault: list[OnFault] = []
@@ -105,7 +105,7 @@ class MeterReadings(ABC):
     def _take(self, values: MeterValues, began: float) -> None:
         """Keep a reading that began at this time."""
         self._values = swapped(values) if self._swap else values
-        self._taken = self._received = began
+        self._taken = began
         self._notify(lost=False)
         for callback in self._on_change:
             callback()
@@ -117,7 +117,7 @@ class MeterReadings(ABC):
         if why:
             self.errors += 1
             self.failure = why
-        if self._clock.monotonic() - self._received >= self._lost_s:
+        if self._clock.monotonic() - self._taken >= self._lost_s:
             self._notify(lost=True)
 
     def _notify(self, *, lost: bool) -> None:
