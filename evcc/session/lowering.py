@@ -7,9 +7,7 @@ charger does not follow in time.
 from typing import Final
 
 from evcc.session.context import Context
-
-NO_CURRENT_MA: Final = 1_000
-"""What counts as no current (IEC 61851-23: vehicles disconnect below 1 A)."""
+from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 
 ORDERLY_S: Final = 2.0
 FAULT_S: Final = 1.0

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final, Protocol
 
 from msgspec.structs import replace
 
-from evcc.session.lowering import NO_CURRENT_MA
 from evcc.session.ports import (
     SAFE,
     BatteryState,
@@ -29,6 +28,7 @@ from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
 from evcc.session.watch import LOOK_S, Watch
 from v2g.errors import CodecError
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.session import Command, Entropy, Fact, Session
 from v2g.observe import Scalar
@@ -94,7 +94,7 @@ class Vehicle(Session):
         self._then: tuple[Command, ...] = ()
         self._ac_w = 0
         self._dry_since: float | None = None
-        self._dry_told = False
+        self._dry_reported = False
 
     # -- what an edition implements -----------------------------------------------------------------------------
 
@@ -326,14 +326,14 @@ class Vehicle(Session):
         step = config.program[progress.index] if progress is not None and not progress.ended else None
         charges = step is not None and step.do == "charge" and not isinstance(self.stage, self.kinds.ending)
         if not charges or abs(self._watch.inlet.current_ma) > NO_CURRENT_MA:
-            self._dry_since, self._dry_told = None, False
+            self._dry_since, self._dry_reported = None, False
             return
         since = self._dry_since = self._time.now if self._dry_since is None else self._dry_since
         seconds, battery = self._time.now - since, self._watch.battery
-        if seconds >= DRY_S and not self._dry_told:
+        if seconds >= DRY_S and not self._dry_reported:
             own = not min(battery.max_charge_w, battery.max_charge_ma)
             advice = "see the battery's limits" if own else "wait for the charger's limits, or leave"
-            self._dry_told = True
+            self._dry_reported = True
             self._observe("power", "no_energy", limited_by="vehicle" if own else "charger", advice=advice)
         if seconds >= config.timing.no_energy_s:
             self._request_end(self._ending(StopRequested("no_energy", pause=True)))

@@ -8,14 +8,12 @@ from secc.session.power import INTERRUPTED, NOT_READY
 from secc.session.stages import Charging
 from v2g.energy.limits import VEHICLE
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.observe import Observe
 
-TELL_S: Final = 30.0
+REPORT_S: Final = 30.0
 """After this time without energy it is reported, s."""
-
-NO_CURRENT_MA: Final = 1_000
-"""What counts as no direct current (IEC 61851-23: vehicles disconnect below 1 A)."""
 
 NO_POWER_W: Final = 150
 """What counts as no alternating current: what a vehicle's electronics draw in stand-by."""
@@ -52,7 +50,7 @@ class Supply:
     def __init__(self, time: SessionTime, rules: NoEnergy) -> None:
         self._time, self._rules = time, rules
         self._vehicle: bool | None = None
-        self._since, self._told = 0.0, False
+        self._since, self._reported = 0.0, False
 
     def look(self, source: str) -> Observe | None:
         """Note what withholds energy now, empty if nothing does; return the event once that has lasted."""
@@ -62,11 +60,11 @@ class Supply:
             return None
         vehicle = source in _OF_VEHICLE
         if vehicle is not self._vehicle:
-            self._vehicle, self._since, self._told = vehicle, self._time.now, False
-            self._time.arm("supply", TELL_S)
-        if self._told or self._time.now < self._since + TELL_S:
+            self._vehicle, self._since, self._reported = vehicle, self._time.now, False
+            self._time.arm("supply", REPORT_S)
+        if self._reported or self._time.now < self._since + REPORT_S:
             return None
-        self._told = True
+        self._reported = True
         self._time.disarm("supply")
         if self._patience is not None:
             self._time.arm("supply", self._since + self._patience - self._time.now)

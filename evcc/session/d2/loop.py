@@ -65,34 +65,33 @@ def _following(before: Looping, step: Step, status: Any, response: Any, context:
 
     A receipt precedes an orderly stop, after which it would be out of order; power is off meanwhile.
     """
-    stage, confirms = step.stage, _confirms(response, context)
-    if isinstance(stage, RampingDown) and confirms and not stage.ending.failed:
-        other = _confirm(replace(before, power_request=program.IDLE), response.meter_info, context, stage.ending)
+    stage, reading = step.stage, _to_confirm(response, context)
+    if isinstance(stage, RampingDown) and reading and not stage.ending.failed:
+        other = _confirm(replace(before, power_request=program.IDLE), reading, context, stage.ending)
         return replace(other, commands=step.commands, observed=step.observed)
     if not isinstance(stage, Looping):
         return step
     if status.evse_notification is EVSENotification.ReNegotiation:
         other = renegotiate(stage, context)
-    elif confirms:
-        other = _confirm(stage, response.meter_info, context)
+    elif reading:
+        other = _confirm(stage, reading, context)
     else:
         return step
     return replace(other, commands=(*step.commands, *other.commands), observed=(*step.observed, *other.observed))
 
 
-def _confirms(response: CurrentDemandRes | ChargingStatusRes, context: MessageContext) -> bool:
-    return bool(response.receipt_required and response.meter_info and context.contract)
+def _to_confirm(response: CurrentDemandRes | ChargingStatusRes, context: MessageContext) -> MeterInfo | None:
+    return response.meter_info if response.receipt_required and context.contract else None
 
 
 def on_ramping_down(
     stage: RampingDown, request: Any, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
 ) -> Step:
     """End once no current flows; the last reading is confirmed before."""
-    step = ramping_down(stage, request, response, context)
-    if stage.ending.failed or isinstance(step.stage, RampingDown) or not _confirms(response, context):
+    step, reading = ramping_down(stage, request, response, context), _to_confirm(response, context)
+    if stage.ending.failed or isinstance(step.stage, RampingDown) or reading is None:
         return step
-    assert response.meter_info is not None
-    return _confirm(stage, response.meter_info, context, stage.ending)
+    return _confirm(stage, reading, context, stage.ending)
 
 
 def repeat_loop(stage: Looping, request: Any, context: MessageContext) -> Step:

@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 
 from evcc.session.steps import Stage, StageKinds
 from evcc.session.v2g_message import stages
-from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown
+from evcc.session.v2g_message.stages import Ending, LeavingLoop, Looping, Parametrizing, RampingDown
 from v2g.iso15118.d2.messages.common import ServiceDiscoveryRes
 from v2g.iso15118.d2.messages.data_types import SelectedService
 
@@ -30,12 +30,8 @@ class PresentingContract(Stage, frozen=True):
     """PaymentDetailsRes."""
 
 
-class Lowering(Stage, frozen=True):
-    """The charge loop's response to a request of 0 before a renegotiation, or the pause before the next; the vehicle
-    goes on at `until` (s) in any case."""
-
-    looping: Looping
-    until: float
+class Lowering(LeavingLoop, frozen=True):
+    """See its base: before a renegotiation."""
 
 
 class Renegotiating(Stage, frozen=True):

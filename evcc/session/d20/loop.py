@@ -383,7 +383,7 @@ def renegotiate(stage: Looping, context: RequestContext) -> Step:
 
 def leave(stage: Looping, progress: ChargeProgress, context: RequestContext) -> Step:
     """Leave the loop for standby or a renegotiation; before that ask for 0, as at its end."""
-    return ask_nothing(Lowering(stage, progress, lowering.until(context)), context)
+    return ask_nothing(Lowering(stage, lowering.until(context), progress), context)
 
 
 def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext) -> Step:

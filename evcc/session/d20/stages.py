@@ -238,21 +238,24 @@ class EnteringStandby(Stage, frozen=True):
     looping: Looping
 
 
-class RampingDown(Stage, frozen=True):
-    """The charge loop's response to a request of 0 before the end of energy, or the pause before the next; the vehicle
-    goes on at `until` (s) in any case."""
+class LeavingLoop(Stage, frozen=True):
+    """The charge loop's response to a request of 0, or the pause before the next; the vehicle goes on at `until` (s) in
+    any case."""
 
     looping: Looping
-    ending: Ending
     until: float
 
 
-class Lowering(Stage, frozen=True):
+class RampingDown(LeavingLoop, frozen=True):
+    """The same before the end of energy."""
+
+    ending: Ending
+
+
+class Lowering(LeavingLoop, frozen=True):
     """The same before the vehicle leaves the loop for `progress`: standby, or a renegotiation."""
 
-    looping: Looping
     progress: ChargeProgress
-    until: float
 
 
 class PowerStopping(Stage, frozen=True):

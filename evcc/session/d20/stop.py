@@ -11,6 +11,7 @@ from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import (
     DisconnectingDevice,
     Ending,
+    LeavingLoop,
     Looping,
     Lowering,
     OpeningContactor,
@@ -51,7 +52,7 @@ def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:
     observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value),)
     looping = stage.looping if isinstance(stage, Lowering) else stage
     if isinstance(looping, Looping) and context.state in LOOPS:
-        lowered = RampingDown(looping, ending, lowering.until(context, failed=ending.failed))
+        lowered = RampingDown(looping, lowering.until(context, failed=ending.failed), ending)
         return msgspec.structs.replace(ask_nothing(lowered, context), observed=observed)
     if context.state in PARALLEL:
         return _power_stop(looping, context, ending, observed)
@@ -73,13 +74,13 @@ def _power_stop(stage: Stage, context: RequestContext, ending: Ending, observed:
     )
 
 
-def ask_nothing(stage: RampingDown | Lowering, context: RequestContext) -> Step:
+def ask_nothing(stage: LeavingLoop, context: RequestContext) -> Step:
     """Send the request of the loop for no power."""
     request = ask.charge_loop(stage.looping.plan, context, IDLE)
     return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0),), discharge_w=0)
 
 
-def repeat_nothing(stage: RampingDown | Lowering, request: ChargeLoopReq, context: RequestContext) -> Step:
+def repeat_nothing(stage: LeavingLoop, request: ChargeLoopReq, context: RequestContext) -> Step:
     """The pause is over."""
     return Step(stage=stage, request=ask.charge_loop(stage.looping.plan, context, IDLE))
 
@@ -92,7 +93,7 @@ def on_ramping_down(
     return still_flowing(stage, response, context) or _power_stop(stage.looping, context, stage.ending)
 
 
-Leaving = TypeVar("Leaving", RampingDown, Lowering)
+Leaving = TypeVar("Leaving", bound=LeavingLoop)
 
 
 def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
@@ -102,7 +103,7 @@ def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
     return msgspec.structs.replace(stage, looping=looping)
 
 
-def still_flowing(stage: RampingDown | Lowering, response: ChargeLoopRes, context: RequestContext) -> Step | None:
+def still_flowing(stage: LeavingLoop, response: ChargeLoopRes, context: RequestContext) -> Step | None:
     """Return the pause before the next request for no power; None once the loop may be left."""
     reported_ma = to_milli(response.evse_present_current) if isinstance(response, DC_ChargeLoopRes) else 0
     if not lowering.flows(context, reported_ma, stage.until):

@@ -140,13 +140,18 @@ class Starting(Stage, frozen=True):
     plan: Plan
 
 
-class RampingDown(Stage, frozen=True):
-    """The charge loop's response to a request of 0 before the end of energy, or the pause before the next; the vehicle
-    goes on at `until` (s) in any case."""
+class LeavingLoop(Stage, frozen=True):
+    """The charge loop's response to a request of 0, or the pause before the next; the vehicle goes on at `until` (s) in
+    any case."""
 
     looping: Looping
-    ending: Ending
     until: float
+
+
+class RampingDown(LeavingLoop, frozen=True):
+    """The same before the end of energy."""
+
+    ending: Ending
 
 
 class PowerStopping(Stage, frozen=True):

@@ -11,6 +11,7 @@ from evcc.session.steps import Ended, Stage, seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import (
     Ending,
+    LeavingLoop,
     Looping,
     OpeningContactor,
     PowerStopping,
@@ -49,7 +50,7 @@ def stop(stage: Stage, context: MessageContext, ending: Ending) -> Step:
     if isinstance(looping, Looping) and context.state in _LOOPS and not isinstance(stage, RampingDown):
         looping = replace(looping, power_request=IDLE)
         until = lowering.until(context, failed=ending.failed)
-        return replace(ask_nothing(RampingDown(looping, ending, until), context), observed=observed)
+        return replace(ask_nothing(RampingDown(looping, until, ending), context), observed=observed)
     if context.state in context.vocabulary.delivering:
         return replace(_power_stop(context, ending), observed=observed)
     return replace(_session_stop(context, ending), commands=SAFE, observed=observed)
@@ -65,13 +66,13 @@ def _power_stop(context: MessageContext, ending: Ending) -> Step:
     )
 
 
-def ask_nothing(stage: Any, context: MessageContext) -> Step:
-    """Send the request of the loop for no power; `stage` has the `looping` that is left."""
+def ask_nothing(stage: LeavingLoop, context: MessageContext) -> Step:
+    """Send the request of the loop for no power."""
     request, commands = context.vocabulary.charge_loop(stage.looping.plan, context, 0)
     return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0), *commands))
 
 
-def repeat_nothing(stage: Any, request: Any, context: MessageContext) -> Step:
+def repeat_nothing(stage: LeavingLoop, request: Any, context: MessageContext) -> Step:
     """The pause is over."""
     return replace(ask_nothing(stage, context), commands=())
 
@@ -81,7 +82,7 @@ def ramping_down(stage: RampingDown, request: Any, response: Any, context: Messa
     return still_flowing(stage, response, context) or _power_stop(context, stage.ending)
 
 
-def still_flowing(stage: Any, response: Any, context: MessageContext) -> Step | None:
+def still_flowing(stage: LeavingLoop, response: Any, context: MessageContext) -> Step | None:
     """Return the pause before the next request for no power; None once the loop may be left."""
     current = getattr(response, "evse_present_current", None)
     reported_ma = 0 if current is None else milliamperes(current)

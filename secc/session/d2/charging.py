@@ -1,7 +1,7 @@
 """From authorisation to the charge loop in ISO 15118-2; direct current is mostly alike in DIN 70121."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -48,13 +48,10 @@ from v2g.iso15118.d2.messages.parameters import (
 from v2g.iso15118.d2.timing import Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import evse_id as evse_ids
-from v2g.iso15118.engine.dc_status import Phase, Stop
+from v2g.iso15118.engine.dc_status import NO_CURRENT_MA, Phase, Stop
 from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED, SIGNATURE_FORM, Quirk
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
-
-_NO_CURRENT_MA: Final = 1_000
-"""Below this a vehicle may open its contactor (IEC 61851-23)."""
 
 
 def authorize(
@@ -147,7 +144,7 @@ def _renegotiate(stage: Planned | AfterPlan, context: RequestContext) -> CommonS
     commands: tuple[Any, ...] = ()
     if isinstance(stage, Charging) and context.family is Family.DC:
         stage, commands = apply_output(replace(stage, asked_ma=0), context)
-        if abs(context.facts.measured.current_ma) > _NO_CURRENT_MA and not context.waited:
+        if abs(context.facts.measured.current_ma) > NO_CURRENT_MA and not context.waited:
             return Wait(stage, context.timing.contactor, commands)
     event = Observe("schedule", "renegotiation", {})
     return Step(_power_response(Phase.ENERGY, context), stage, (*commands, event), followed="ScheduleRenegotiation")

@@ -53,11 +53,7 @@ def serves(protocol: app.AppProtocol, config: SeccConfig) -> bool:
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
     """Select the vehicle's best-ranked protocol among those served (V2G20-167, -169)."""
     namespaces = " ".join(each.protocol_namespace for each in request.app_protocol)
-    offered = Observe(
-        "session",
-        "protocols_offered",
-        {"namespaces": namespaces},
-    )
+    offered = Observe("session", "protocols_offered", {"namespaces": namespaces})
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     if best is None:
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)

@@ -55,6 +55,9 @@ STOPS: Final[Mapping[Stop, str]] = MappingProxyType(
 )
 """Reason to stop -> EVSEStatusCode."""
 
+NO_CURRENT_MA: Final = 1_000
+"""What counts as no current (IEC 61851-23: vehicles disconnect below 1 A)."""
+
 UNCHECKED: Final = "Invalid"
 FAULT: Final = "Fault"
 SOUND: Final = frozenset({"Valid", "Warning"})
