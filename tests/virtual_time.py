@@ -8,9 +8,10 @@ for a loop that `waits` for it.
 
 import asyncio
 import contextlib
+import functools
 import selectors
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from v2g.io.runtime.disk import DiskThread
@@ -80,6 +81,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the simulated seconds."""
         return self._timed.now
+
+
+def waited_for(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return a coroutine function that loops that wait for threads wait for, too: one that has a thread do its work."""
+
+    @functools.wraps(call)
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        work = loop.create_future()
+        if isinstance(loop, VirtualLoop):
+            loop.count(work)
+        try:
+            return await call(*args, **kwargs)
+        finally:
+            work.cancel()
+
+    return counted
 
 
 @contextlib.contextmanager

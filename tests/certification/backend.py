@@ -30,10 +30,16 @@ class TestClock(Clock):
     def __init__(self, utc_ms: int) -> None:
         super().__init__()
         self.now_ms = utc_ms
+        self._since: float | None = None
 
     def utc_ms(self) -> int:
         """Return the test's time."""
-        return self.now_ms
+        passed_s = 0.0 if self._since is None else self.monotonic() - self._since
+        return self.now_ms + int(passed_s * self.scale * 1000)
+
+    def start(self, scale: float = 1.0) -> None:
+        """From now on also let UTC pass, `scale` times as fast as the clock of deadlines."""
+        self.scale, self._since = scale, self.monotonic()
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

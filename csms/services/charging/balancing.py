@@ -21,7 +21,7 @@ from v2g.observe import Scalar
 
 _BOOTED: Final = "boot_accepted"
 _CHANGED: Final = "site_changed"
-_STIRS: Final = frozenset({
+_TRIGGERS: Final = frozenset({
     _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "priority_charging",
     "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
     "transaction_started", "transaction_updated",
@@ -41,18 +41,18 @@ class Balancer:
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
         while True:
-            kinds = _STIRS if await self._services.store.read(charging.all_sites) else {_CHANGED}
-            with self._services.feed.subscribe(kinds) as stirs:
-                await self._run_until_changed(stirs)
+            kinds = _TRIGGERS if await self._services.store.read(charging.all_sites) else {_CHANGED}
+            with self._services.feed.subscribe(kinds) as triggers:
+                await self._run_until_changed(triggers)
 
-    async def _run_until_changed(self, stirs: Subscription) -> None:
+    async def _run_until_changed(self, triggers: Subscription) -> None:
         """Balance until the sites change. Events within `settle_s` are handled together."""
         config = self._services.config.balancing
         for station_id in self._services.connections.connected():
             await self.prepare(station_id, again=False)
         await self.balance_all()
         while True:
-            events = await stirs.batch(config.settle_s, within_s=config.interval_s)
+            events = await triggers.batch(config.settle_s, within_s=config.interval_s)
             if any(each.kind == _CHANGED for each in events):
                 return
             booted = {each.station_id for each in events if each.kind == _BOOTED}

@@ -25,7 +25,7 @@ from v2g.energy.limits import Limit
 from v2g.errors import RefusedError, V2GError
 
 FLEET_CHANGED: Final = "fleet_changed"
-_STIRS: Final = frozenset({
+_TRIGGERS: Final = frozenset({
     FLEET_CHANGED, GRID_SIGNAL, "charging_needs", "priority_charging", "station_connected", "station_disconnected",
     "transaction_closed", "transaction_ended", "transaction_resumed",
 })  # fmt: skip
@@ -112,7 +112,7 @@ class Fleets:
         """Keep every active fleet on its plan, for ever."""
         services, config = self._services, self._services.config.balancing
         renew_ms = 0
-        with services.feed.subscribe(_STIRS) as stirs:
+        with services.feed.subscribe(_TRIGGERS) as triggers:
             while True:
                 now_ms = services.clock.utc_ms()
                 refresh = now_ms >= renew_ms  # also while events never cease, or set-points would end
@@ -120,7 +120,7 @@ class Fleets:
                     renew_ms = now_ms + config.dispatch_duration_s * 500
                 wait_s = await self._follow_all(refresh=refresh)
                 left_s = (renew_ms - services.clock.utc_ms()) / 1000 / services.clock.scale
-                await stirs.batch(config.settle_s, within_s=max(0.0, min(wait_s, left_s)))
+                await triggers.batch(config.settle_s, within_s=max(0.0, min(wait_s, left_s)))
 
     async def _follow_all(self, *, refresh: bool) -> float:
         """Bring all vehicles onto their plans; return how long (s) these last."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
-from tests.csms.services.charging.test_fleets import TOKENS, offer, vehicle
+from tests.csms.services.charging.support import TOKENS, fleet_vehicle, offer
 
 FLEET = {"id": "depot", "stations": ["CS-V2G-0001"], "import_limit_w": 60_000, "export_limit_w": 60_000}
 
@@ -41,7 +41,7 @@ async def test_a_plan_says_why_and_a_fleet_says_what_it_can_do(backend: Start) -
 
 async def plan_and_call(ask: ApiClient) -> None:
     await put(ask)
-    charge = await vehicle(ask.backend, "CS-V2G-0001")
+    charge = await fleet_vehicle(ask.backend)
     await offer(ask.backend, (100_000, 50_000), (600_000, 500_000))
     shown = (await ask("GET", "/fleets/depot/plan")).json
     (part,) = shown["plan"]["vehicles"]

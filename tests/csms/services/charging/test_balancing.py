@@ -1,18 +1,14 @@
 """Sites with stations that refuse, fail, do not answer or drop out: the others make room, the rest is an alarm."""
 
 import asyncio
-import contextlib
 import itertools
 import re
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from csms.config import Balancing as BalancingConfig
 from csms.config import StationEntry
 from csms.db.queries import charging, device_model
 from csms.domain.charging.balancing import Node
@@ -24,34 +20,16 @@ from csms.services.charging import balancing as module
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.site_state import look_at
 from tests.certification.backend import BOOT, Backend
-from tests.certification.charging import TOKENS, Charging
-from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.charging import Charging, away
+from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, TOKENS, running, settled
 
-ACCEPTED = {"status": "Accepted"}
-REJECTED = {"status": "Rejected"}
 MOST_MA = 32_000
-NAMES = [f"CS-V2G-000{n}" for n in range(1, 5)]
+YARD = NAMES[:4]
 BEHAVIOURS = ("obeys", "rejects", "fails", "ignores", "obeys without answer", "drops")
 
 _databases = itertools.count()
-
-
-@pytest_asyncio.fixture
-async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    """A back end that knows the yard's stations."""
-    async with backend(tokens=TOKENS, stations=tuple(StationEntry(id=name) for name in NAMES)) as running:
-        yield running
-
-
-def yard(main_ma: int, row_ma: int, *, least_raise_ma: int = 500) -> Site:
-    """Two stations at the main fuse, two at one below it."""
-    nodes = Node(id="main", limits=(main_ma,) * 3), Node(id="row", parent="main", limits=(row_ma,) * 3)
-    places = tuple(
-        Place(station_id=name, evse_id=1, node="main" if n < 2 else "row", most_ma=MOST_MA)
-        for n, name in enumerate(NAMES)
-    )
-    return Site(id="yard", nodes=nodes, places=places, waiting_ma=1_000, least_raise_ma=least_raise_ma)
 
 
 def external_limit(amperes: float) -> Payload:
@@ -111,86 +89,34 @@ class Yard:
         return float(found[1]) if found else 0.0
 
 
-def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> int:
-    at = {place.station_id: place.node for place in site.places}
-    return sum(drawn[name] for name in names if node.parent is None or at[name] == node.id)
+def pair(main_ma: int, *, stations: int = 2, **changes: Any) -> Site:
+    """Two stations on one fuse."""
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:stations])
+    node = Node(id="main", limits=(main_ma,) * 3)
+    return Site(**{"id": "yard", "nodes": (node,), "places": places, **changes})
 
 
-@pytest.mark.requirement("R55", "R57")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    fuses=st.lists(st.tuples(st.integers(0, 130), st.integers(0, 70)), min_size=2, max_size=4),
-    manners=st.lists(st.tuples(*[st.sampled_from(BEHAVIOURS)] * 4), min_size=4, max_size=4),
-    prepared=st.tuples(*[st.booleans()] * 4),
-    least_raise_ma=st.sampled_from([0, 500, 3_000]),
-)
-@example(  # in the end no station is connected
-    fuses=[(101, 14), (0, 0), (0, 0), (0, 51)],
-    manners=[
-        ("obeys", "obeys", "obeys", "drops"),
-        ("drops", "rejects", "drops", "obeys without answer"),
-        ("drops", "drops", "fails", "ignores"),
-        ("ignores", "ignores", "fails", "drops"),
-    ],
-    prepared=(False, False, False, True),
-    least_raise_ma=0,
-)
-async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_alarm(
-    backend: Start,  # noqa: F811
-    memory_dir: Any,  # noqa: F811
-    fuses: list[tuple[int, int]],
-    manners: list[tuple[str, ...]],
-    prepared: tuple[bool, ...],
-    least_raise_ma: int,
-) -> None:
-    stations = tuple(StationEntry(id=name) for name in NAMES)
-    about = {"tokens": TOKENS, "stations": stations, "ocpp": {"call_timeout_s": 0.03}}
-    async with backend(data_dir=memory_dir / str(next(_databases)), **about) as csms:
-        found, balancer = Yard(csms), Balancer(csms.services)
-        site = yard(130_000, 70_000)
-        await csms.services.store.run(charging.save_site, site, 0)
-        for name, ready in zip(NAMES, prepared, strict=True):
-            station = await found.connect(name)
-            if ready:
-                await balancer.prepare(name)
-            await Charging(csms, station).started()
-        for (main_a, row_a), manner in zip([*fuses, (130, 70)], [*manners[: len(fuses)], ("obeys",) * 4], strict=True):
-            site = yard(main_a * 1000, row_a * 1000, least_raise_ma=least_raise_ma)
-            await csms.services.store.run(charging.save_site, site, 0)
-            for name, behaviour in zip(NAMES, manner, strict=True):
-                found.behaviour[name] = behaviour
-                if behaviour == "obeys" and not found.connected(name):
-                    await found.connect(name)
-            before = dict(found.drawn)
-            await balancer.balance_all()
-            await found.settled()
-            others = [name for name in NAMES if found.behaviour[name] != "obeys"]
-            for node in site.nodes:
-                drawn = through(site, node, found.drawn, NAMES)
-                left = through(site, node, {name: max(before[name], found.drawn[name]) for name in NAMES}, others)
-                assert drawn <= max(node.limits[0], left), (node.id, found.drawn, manner)
-                assert found.alarm_a() * 1000 >= drawn - node.limits[0], "an overload without alarm"
-        assert found.alarm_a() == 0, "all obey, and the alarm goes on"
-        said = [each.name for each in csms.events.told if each.name.startswith("site_overload")]
-        assert not said or said[-1] == "site_overload_ended"
+async def fuse(csms: Backend, main_ma: int, **changes: Any) -> None:
+    """Change the site without an event."""
+    await csms.services.store.run(charging.save_site, pair(main_ma, **changes), 0)
+
+
+async def charging_pair(csms: Backend, main_ma: int = 40_000) -> Yard:
+    """Two vehicles that charge, without shares yet."""
+    found = Yard(csms)
+    await fuse(csms, main_ma)
+    for name in NAMES[:2]:
+        await Charging(csms, await found.connect(name)).started()
+    return found
 
 
 async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_once(csms: Backend) -> None:
     """A fuse of 60 A becomes one of 26 A: 13 A each. One refuses; the other goes down to the 6 A that are left."""
-    found, balancer = Yard(csms), Balancer(csms.services)
-    site = Site(
-        id="yard",
-        nodes=(Node(id="main", limits=(40_000,) * 3),),
-        places=tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:2]),
-    )
-    await csms.services.store.run(charging.save_site, site, 0)
-    for name in NAMES[:2]:
-        await Charging(csms, await found.connect(name)).started()
+    found, balancer = await charging_pair(csms), Balancer(csms.services)
     await balancer.balance_all()
     assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 20_000]
     for answer, amperes in (("rejects", 26), ("fails", 26), ("rejects", 18)):
-        smaller = Site(id="yard", nodes=(Node(id="main", limits=(amperes * 1000,) * 3),), places=site.places)
-        await csms.services.store.run(charging.save_site, smaller, 0)
+        await fuse(csms, amperes * 1000)
         found.behaviour[NAMES[0]] = answer
         await balancer.balance_all()
         await balancer.balance_all()
@@ -206,13 +132,7 @@ async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_o
 
 async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> None:
     found, balancer = Yard(csms), Balancer(csms.services)
-    site = Site(
-        id="yard",
-        nodes=(Node(id="main", limits=(30_000,) * 3),),
-        places=tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:3]),
-        least_raise_ma=3_000,
-    )
-    await csms.services.store.run(charging.save_site, site, 0)
+    await fuse(csms, 30_000, stations=3, least_raise_ma=3_000)
     for name in NAMES[:3]:
         await Charging(csms, await found.connect(name)).started()
     await balancer.balance_all()
@@ -225,12 +145,7 @@ async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> 
 
 async def test_a_station_cannot_pull_a_limit_that_it_refused(csms: Backend) -> None:
     """What it refuses by both messages is not in force for the site, and so not in the answer to a pull either."""
-    site = Site(
-        id="yard",
-        nodes=(Node(id="main", limits=(40_000,) * 3),),
-        places=tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:2]),
-    )
-    await csms.services.store.run(charging.save_site, site, 0)
+    await fuse(csms, 40_000)
     first, second = [await csms.booted(name, version="2.1") for name in NAMES[:2]]
     key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
     variable = {"variable": "SupportsDynamicProfiles", "variable_instance": "", "attribute": "Actual", "value": "true"}
@@ -250,34 +165,11 @@ async def test_a_station_cannot_pull_a_limit_that_it_refused(csms: Backend) -> N
         assert pulled["scheduleUpdate"] == {"limit": 20.0}
 
 
-# -- when it balances, and which sites
-
 EVENTS = (
     "boot_accepted", "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "priority_charging",
     "station_connected", "station_disconnected", "transaction_closed", "transaction_ended", "transaction_started",
     "transaction_updated",
 )  # fmt: skip
-
-
-def pair(main_ma: int, **changes: Any) -> Site:
-    """Two stations on one fuse."""
-    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=MOST_MA) for name in NAMES[:2])
-    node = Node(id="main", limits=(main_ma,) * 3)
-    return Site(**{"id": "yard", "nodes": (node,), "places": places, **changes})
-
-
-async def fuse(csms: Backend, main_ma: int, **changes: Any) -> None:
-    """Change the site without an event."""
-    await csms.services.store.run(charging.save_site, pair(main_ma, **changes), 0)
-
-
-async def charging_pair(csms: Backend, main_ma: int = 40_000) -> Yard:
-    """Two vehicles that charge, without shares yet."""
-    found = Yard(csms)
-    await fuse(csms, main_ma)
-    for name in NAMES[:2]:
-        await Charging(csms, await found.connect(name)).started()
-    return found
 
 
 async def waiting(csms: Backend, name: str) -> int | None:
@@ -286,64 +178,54 @@ async def waiting(csms: Backend, name: str) -> int | None:
     return None if held is None else milliampere(held)
 
 
-@contextlib.asynccontextmanager
-async def balancing(csms: Backend) -> AsyncIterator[None]:
-    work = asyncio.create_task(Balancer(csms.services).run())
-    try:
-        yield
-    finally:
-        assert not work.done(), work.exception()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-
-
-async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not what():
-            await asyncio.sleep(0.001)
-
-
-async def test_it_balances_after_every_event_that_may_change_a_share(backend: Start) -> None:  # noqa: F811
-    stations = tuple(StationEntry(id=name) for name in NAMES)
-    config = BalancingConfig(settle_s=0.001, interval_s=3600)
-    async with backend(tokens=TOKENS, stations=stations, balancing=config) as csms, balancing(csms):
-        found = Yard(csms)
-        for name in NAMES[:2]:
-            await Charging(csms, await found.connect(name)).started()
+async def test_it_balances_after_every_event_that_may_change_a_share(csms: Backend) -> None:
+    publish = csms.services.feed.publish
+    found = Yard(csms)
+    for name in NAMES[:2]:
+        await Charging(csms, await found.connect(name)).started()
+    async with running(Balancer(csms.services)):
         await fuse(csms, 40_000, waiting_ma=1_000)
+        publish("transaction_updated", NAMES[0], {})
+        await settled()
         assert found.drawn == dict.fromkeys(NAMES, MOST_MA), "there was no site"
-        csms.services.feed.publish("site_changed", None, {})
-        await until(lambda: [found.drawn[name] for name in NAMES[:2]] == [20_000] * 2)
+        publish("site_changed", None, {})
+        await settled()
+        assert [found.drawn[name] for name in NAMES[:2]] == [20_000] * 2
         assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000] * 2
         for number, kind in enumerate(EVENTS, 1):
             await fuse(csms, 40_000 - 2_000 * number)
-            csms.services.feed.publish(kind, NAMES[1], {})
-            await until(lambda number=number: found.drawn[NAMES[0]] == 20_000 - 1_000 * number)
+            publish(kind, NAMES[1], {})
+            await settled()
+            assert found.drawn[NAMES[0]] == 20_000 - 1_000 * number, kind
         await fuse(csms, 60_000, waiting_ma=2_000)
         await found.stations[NAMES[1]].call("BootNotification", BOOT)
-        await until(lambda: found.drawn[NAMES[0]] == 30_000)
+        await settled()
+        assert found.drawn[NAMES[0]] == 30_000
         assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000, 2_000], "only one has restarted"
         await fuse(csms, 50_000, waiting_ma=3_000)
         for kind in ("charging_needs", "site_changed"):
-            csms.services.feed.publish(kind, None, {})
-        await until(lambda: found.drawn[NAMES[0]] == 25_000)
+            publish(kind, None, {})
+        await settled()
+        assert found.drawn[NAMES[0]] == 25_000
         assert [await waiting(csms, name) for name in NAMES[:2]] == [3_000] * 2, "sent before it balances"
         asked = len(found.stations[NAMES[0]].payloads("SetChargingProfile"))
         await fuse(csms, 40_000, waiting_ma=3_000)
-        csms.services.feed.publish("site_changed", None, {})
-        await until(lambda: found.drawn[NAMES[0]] == 20_000)
+        publish("site_changed", None, {})
+        await settled()
+        assert found.drawn[NAMES[0]] == 20_000
         assert len(found.stations[NAMES[0]].payloads("SetChargingProfile")) == asked + 1, "the default limit is held"
 
 
-async def test_it_balances_at_intervals_without_an_event(backend: Start) -> None:  # noqa: F811
-    stations = tuple(StationEntry(id=name) for name in NAMES)
-    config = BalancingConfig(settle_s=0.001, interval_s=0.01)
-    async with backend(tokens=TOKENS, stations=stations, balancing=config) as csms:
-        found = await charging_pair(csms)
-        async with balancing(csms):
-            await until(lambda: found.drawn[NAMES[0]] == 20_000)
-            await fuse(csms, 30_000)
-            await until(lambda: found.drawn[NAMES[0]] == 15_000)
+async def test_it_balances_at_once_and_at_intervals_without_an_event(csms: Backend) -> None:
+    interval_s = csms.services.config.balancing.interval_s
+    found = await charging_pair(csms)
+    async with running(Balancer(csms.services)):
+        assert found.drawn[NAMES[0]] == 20_000
+        await fuse(csms, 30_000)
+        await asyncio.sleep(interval_s - 1)
+        assert found.drawn[NAMES[0]] == 20_000
+        await asyncio.sleep(2)
+        assert found.drawn[NAMES[0]] == 15_000
 
 
 @pytest.mark.parametrize(
@@ -371,8 +253,7 @@ async def test_the_node_of_the_first_connected_station_balances(csms: Backend, m
     monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[:1]))
     await balancer.balance_all()
     assert (found.alarm_a(), len(csms.events.named("site_overloaded"))) == (24, 2)
-    await found.stations[NAMES[0]].disconnect()
-    await until(lambda: not found.connected(NAMES[0]))
+    await away(csms, found.stations[NAMES[0]])
     monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[1:2]))
     asked = len(found.stations[NAMES[1]].calls)
     await balancer.balance_all()
@@ -408,22 +289,19 @@ async def test_the_default_limit_is_sent_once_and_again_when_it_changes(csms: Ba
     assert await waiting(csms, NAMES[1]) == 1_200
 
 
-async def test_a_raise_whose_answer_is_lost_counts_and_a_reduction_does_not(backend: Start) -> None:  # noqa: F811
-    stations = tuple(StationEntry(id=name) for name in NAMES)
-    async with backend(tokens=TOKENS, stations=stations, ocpp={"call_timeout_s": 0.05}) as csms:
-        found, balancer = await charging_pair(csms, 20_000), Balancer(csms.services)
-        await balancer.balance_all()
-        (site,) = await csms.services.store.read(charging.all_sites)
-        place = site.places[0].id
-        found.behaviour[NAMES[0]] = "ignores"
-        bigger, smaller = pair(30_000), pair(12_000)
-        assert (await balancer.balance(bigger))[place] == 15_000
-        assert (await balancer.balance(bigger))[place] == 15_000, "it is stored"
-        assert (await balancer.balance(smaller))[place] == 15_000
-        assert found.drawn[NAMES[1]] == 0, "12 A are below what the first may draw"
-        assert found.alarm_a() == 3
-        found.behaviour[NAMES[0]] = "obeys"
-        assert (await balancer.balance(smaller))[place] == 6_000
+async def test_a_raise_whose_answer_is_lost_counts_and_a_reduction_does_not(csms: Backend) -> None:
+    found, balancer = await charging_pair(csms, 20_000), Balancer(csms.services)
+    await balancer.balance_all()
+    place = pair(0).places[0].id
+    found.behaviour[NAMES[0]] = "ignores"
+    bigger, smaller = pair(30_000), pair(12_000)
+    assert (await balancer.balance(bigger))[place] == 15_000
+    assert (await balancer.balance(bigger))[place] == 15_000, "it is stored"
+    assert (await balancer.balance(smaller))[place] == 15_000
+    assert found.drawn[NAMES[1]] == 0, "12 A are below what the first may draw"
+    assert found.alarm_a() == 3
+    found.behaviour[NAMES[0]] = "obeys"
+    assert (await balancer.balance(smaller))[place] == 6_000
 
 
 async def test_stations_of_other_nodes_get_the_default_limit_of_a_new_site(
@@ -432,8 +310,8 @@ async def test_stations_of_other_nodes_get_the_default_limit_of_a_new_site(
     await charging_pair(csms)
     await fuse(csms, 40_000, waiting_ma=1_000)
     monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[:1]))
-    async with balancing(csms):
-        await until(lambda: len(csms.events.named("share")) == 2)
+    async with running(Balancer(csms.services)):
+        assert len(csms.events.named("share")) == 2
         assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000] * 2
 
 
@@ -478,3 +356,80 @@ async def test_nothing_is_raised_when_a_vehicle_was_dispatched_meanwhile(
     monkeypatch.setattr(module, "look_at", look)
     await balancer.balance_all()
     assert [found.drawn[name] for name in NAMES[:2]] == [6_000, 20_000]
+
+
+# -- whatever stations do
+
+
+def yard(main_ma: int, row_ma: int, *, least_raise_ma: int = 500) -> Site:
+    """Two stations at the main fuse, two at one below it."""
+    nodes = Node(id="main", limits=(main_ma,) * 3), Node(id="row", parent="main", limits=(row_ma,) * 3)
+    places = tuple(
+        Place(station_id=name, evse_id=1, node="main" if n < 2 else "row", most_ma=MOST_MA)
+        for n, name in enumerate(YARD)
+    )
+    return Site(id="yard", nodes=nodes, places=places, waiting_ma=1_000, least_raise_ma=least_raise_ma)
+
+
+def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> int:
+    at = {place.station_id: place.node for place in site.places}
+    return sum(drawn[name] for name in names if node.parent is None or at[name] == node.id)
+
+
+@pytest.mark.requirement("R55", "R57")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    fuses=st.lists(st.tuples(st.integers(0, 130), st.integers(0, 70)), min_size=2, max_size=4),
+    manners=st.lists(st.tuples(*[st.sampled_from(BEHAVIOURS)] * 4), min_size=4, max_size=4),
+    prepared=st.tuples(*[st.booleans()] * 4),
+    least_raise_ma=st.sampled_from([0, 500, 3_000]),
+)
+@example(  # in the end no station is connected
+    fuses=[(101, 14), (0, 0), (0, 0), (0, 51)],
+    manners=[
+        ("obeys", "obeys", "obeys", "drops"),
+        ("drops", "rejects", "drops", "obeys without answer"),
+        ("drops", "drops", "fails", "ignores"),
+        ("ignores", "ignores", "fails", "drops"),
+    ],
+    prepared=(False, False, False, True),
+    least_raise_ma=0,
+)
+async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_alarm(
+    backend: Start,
+    memory_dir: Any,
+    fuses: list[tuple[int, int]],
+    manners: list[tuple[str, ...]],
+    prepared: tuple[bool, ...],
+    least_raise_ma: int,
+) -> None:
+    stations = tuple(StationEntry(id=name) for name in YARD)
+    data_dir = memory_dir / str(next(_databases))
+    async with backend(tokens=TOKENS, stations=stations, data_dir=data_dir) as csms:
+        found, balancer = Yard(csms), Balancer(csms.services)
+        site = yard(130_000, 70_000)
+        await csms.services.store.run(charging.save_site, site, 0)
+        for name, ready in zip(YARD, prepared, strict=True):
+            station = await found.connect(name)
+            if ready:
+                await balancer.prepare(name)
+            await Charging(csms, station).started()
+        for (main_a, row_a), manner in zip([*fuses, (130, 70)], [*manners[: len(fuses)], ("obeys",) * 4], strict=True):
+            site = yard(main_a * 1000, row_a * 1000, least_raise_ma=least_raise_ma)
+            await csms.services.store.run(charging.save_site, site, 0)
+            for name, behaviour in zip(YARD, manner, strict=True):
+                found.behaviour[name] = behaviour
+                if behaviour == "obeys" and not found.connected(name):
+                    await found.connect(name)
+            before = dict(found.drawn)
+            await balancer.balance_all()
+            await found.settled()
+            others = [name for name in YARD if found.behaviour[name] != "obeys"]
+            for node in site.nodes:
+                drawn = through(site, node, found.drawn, YARD)
+                left = through(site, node, {name: max(before[name], found.drawn[name]) for name in YARD}, others)
+                assert drawn <= max(node.limits[0], left), (node.id, found.drawn, manner)
+                assert found.alarm_a() * 1000 >= drawn - node.limits[0], "an overload without alarm"
+        assert found.alarm_a() == 0, "all obey, and the alarm goes on"
+        said = [each.name for each in csms.events.told if each.name.startswith("site_overload")]
+        assert not said or said[-1] == "site_overload_ended"

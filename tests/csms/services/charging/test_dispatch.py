@@ -1,14 +1,10 @@
 """Who gets which set-point, and until when: permits, refusals, restarts and lost answers (Q)."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 
-from csms.config import Balancing, StationEntry, TokenEntry
 from csms.db.queries import charging, prequalifications
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.fleets import vehicle_id
@@ -17,42 +13,24 @@ from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.dispatch import Dispatch
 from tests.certification.backend import BOOT, Backend
-from tests.certification.charging import VALID, Charging
-from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.charging import Charging, away
 from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.services.charging.support import (
+    ACCEPTED,
+    NAMES,
+    REJECTED,
+    booted,
+    commanded,
+    running,
+    setpoint,
+    settled,
+    vehicle,
+)
 from v2g.errors import RefusedError
 from v2g.ocpp.times import format_time
 
-ACCEPTED = {"status": "Accepted"}
-REJECTED = {"status": "Rejected"}
-TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
-NAMES = [f"CS-V2G-000{n}" for n in range(1, 6)]
 DURATION_S = 300
-
-
-@pytest_asyncio.fixture
-async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    stations = tuple(StationEntry(id=name) for name in NAMES)
-    balancing = Balancing(settle_s=0.005, dispatch_duration_s=DURATION_S)
-    async with backend(tokens=TOKENS, stations=stations, balancing=balancing, ocpp={"call_timeout_s": 0.1}) as running:
-        yield running
-
-
-async def booted(csms: Backend, name: str = NAMES[0], version: Any = "2.1") -> ScriptedStation:
-    station = await csms.booted(name, version)
-    station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule", "ClearChargingProfile"), ACCEPTED)
-    return station
-
-
-async def vehicle(csms: Backend, station: ScriptedStation, evse_id: int = 1, requested: str = "DC_BPT") -> Charging:
-    """A vehicle of 11 kW in and 8 kW out."""
-    charge = Charging(csms, station, evse_id=evse_id)
-    await charge.authorized()
-    await charge.plugged()
-    able = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
-    needs = {"requestedEnergyTransfer": requested, "controlMode": "DynamicControl", "v2xChargingParameters": able}
-    await station.call("NotifyEVChargingNeeds", {"evseId": evse_id, "chargingNeeds": needs})
-    return charge
+"""What a set-point lasts in the default configuration."""
 
 
 async def vehicles(csms: Backend, count: int) -> list[Charging]:
@@ -62,21 +40,6 @@ async def vehicles(csms: Backend, count: int) -> list[Charging]:
 def profiles(station: ScriptedStation) -> list[Payload]:
     found = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
     return [each for each in found if each["id"] > DISPATCH_PROFILE]
-
-
-def setpoint(found: Payload) -> float:
-    return float(found["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"])
-
-
-def commanded(station: ScriptedStation) -> list[float]:
-    """Every set-point that a station received, in order."""
-    found = []
-    for action, payload in station.calls:
-        if action == "UpdateDynamicSchedule":
-            found.append(float(payload["scheduleUpdate"]["setpoint"]))
-        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] > DISPATCH_PROFILE:
-            found.append(setpoint(payload["chargingProfile"]))
-    return found
 
 
 async def permit(csms: Backend, most_w: int, *, evse_id: int = 0, until_ms: int = 2**42, begin_ms: int = 0) -> None:
@@ -90,24 +53,6 @@ async def permit(csms: Backend, most_w: int, *, evse_id: int = 0, until_ms: int 
 
 async def following(csms: Backend) -> dict[tuple[str, str], int]:
     return await csms.services.store.read(charging.following, csms.clock.utc_ms())
-
-
-async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not what():
-            await asyncio.sleep(0.001)
-
-
-@contextlib.asynccontextmanager
-async def running(csms: Backend) -> AsyncIterator[None]:
-    work = asyncio.create_task(Dispatch(csms.services).run())
-    await asyncio.sleep(0)
-    try:
-        yield
-    finally:
-        assert not work.done(), work.exception()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
 
 
 # -- permits
@@ -209,28 +154,36 @@ async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Back
     assert profiles(station)[-1]["transactionId"] == other.id
 
 
-async def test_a_plan_s_set_points_end_by_themselves_too(csms: Backend) -> None:
+@pytest.mark.parametrize("given", ["plan", "set-point", "long set-point"])
+async def test_what_is_lost_is_sent_again_until_it_ends(csms: Backend, given: str) -> None:
     first, second = await vehicles(csms, 2)
-    dispatch, names = Dispatch(csms.services), [vehicle_id(each.station.id, each.id) for each in (first, second)]
+    dispatch = Dispatch(csms.services)
+
+    async def give(charge: Charging) -> None:
+        if given == "plan":
+            await dispatch.follow({vehicle_id(charge.station.id, charge.id): -4_000}, keep_up=False)
+        else:
+            until_ms = csms.clock.utc_ms() + 2 * DURATION_S * 1000 if given == "long set-point" else None
+            await dispatch.set_point(-4_000, [charge.station.id], until_ms=until_ms)
 
     async def lose(*stations: str) -> None:
         for name in stations:
             await csms.services.store.run(charging.forget_dispatch, name)
             csms.services.feed.publish("transaction_resumed", name, {})
+        await settled()
 
-    async with running(csms):
-        await dispatch.follow({names[0]: -4_000}, keep_up=False)
+    async with running(dispatch):
+        await give(first)
         (schedule,) = profiles(first.station)[0]["chargingSchedule"]
         assert schedule["duration"] == DURATION_S
         assert schedule["chargingSchedulePeriod"][0]["operationMode"] == "CentralSetpoint"
-        csms.clock.advance(DURATION_S - 1)
+        csms.clock.advance(DURATION_S - 0.001)
         await lose(NAMES[0])
-        await until(lambda: len(profiles(first.station)) == 2)
-        csms.clock.advance(1)
-        await dispatch.follow({names[1]: -4_000}, keep_up=False)
+        assert len(profiles(first.station)) == 2
+        csms.clock.advance(0.001)
+        await give(second)
         await lose(*NAMES[:2])
-        await until(lambda: len(profiles(second.station)) == 2)
-        assert len(profiles(first.station)) == 2, "the set-point is over"
+        assert (len(profiles(first.station)), len(profiles(second.station))) == (2, 2), "the first one's is over"
 
 
 # -- whose
@@ -241,8 +194,7 @@ async def test_only_connected_stations_of_2_1_with_needs_take_part(csms: Backend
     old = Charging(csms, await booted(csms, NAMES[3], "2.0.1"))
     await old.started()
     await Charging(csms, await booted(csms, NAMES[4])).started()
-    await third.station.disconnect()
-    await until(lambda: third.station.id not in csms.services.connections.connected())
+    await away(csms, third.station)
     dispatch = Dispatch(csms.services)
     assert [each.station_id for each in await dispatch.set_point(-6_000)] == NAMES[:2]
     (results,) = await dispatch.set_point(-2_000, [NAMES[1]])
@@ -350,12 +302,11 @@ async def test_a_set_point_that_does_not_rise_is_renewed_though_another_was_not_
 @pytest.mark.parametrize(("reason", "again"), [("PowerUp", True), ("Triggered", False)])
 async def test_a_station_that_has_restarted_gets_its_profile_again(csms: Backend, reason: str, again: bool) -> None:
     first, second = await vehicles(csms, 2)
-    async with running(csms):
+    async with running(Dispatch(csms.services)):
         await Dispatch(csms.services).set_point(-6_000)
         await second.station.call("BootNotification", {**BOOT, "reason": reason})
         await first.station.call("BootNotification", BOOT)
-        await until(lambda: len(profiles(first.station)) == 2)
-        await until(lambda: len(profiles(second.station)) == 1 + again)
+        await settled()
         assert [setpoint(each) for each in profiles(first.station)] == [-3_000, -3_000]
         assert commanded(second.station) == [-3_000] * (1 + again), "nothing is sent to those who follow"
 
@@ -364,11 +315,11 @@ async def test_one_that_restarts_at_another_node_is_left_to_it(csms: Backend, mo
     first, second = await vehicles(csms, 2)
     await Dispatch(csms.services).set_point(-6_000)
     monkeypatch.setattr(csms.services.connections, "connected_here", lambda: frozenset(NAMES[:1]))
-    async with running(csms):
+    async with running(Dispatch(csms.services)):
         for charge in (second, first):
             await charge.station.call("BootNotification", BOOT)
-        await until(lambda: len(profiles(first.station)) == 2)
-    assert len(profiles(second.station)) == 1
+        await settled()
+    assert (len(profiles(first.station)), len(profiles(second.station))) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -377,29 +328,31 @@ async def test_one_that_restarts_at_another_node_is_left_to_it(csms: Backend, mo
 )
 async def test_a_loss_is_made_up_for(csms: Backend, kind: str) -> None:
     charge = await vehicle(csms, await booted(csms))
-    async with running(csms):
+    async with running(Dispatch(csms.services)):
         await Dispatch(csms.services).set_point(-6_000)
-        await csms.services.store.run(charging.forget_dispatch, NAMES[0])
-        csms.services.feed.publish(kind, NAMES[0], {})
-        await until(lambda: len(profiles(charge.station)) == 2)
-        csms.services.feed.publish(kind, "CS-OTHER", {})
-        csms.clock.advance(DURATION_S)
-        csms.services.feed.publish(kind, NAMES[0], {})
-        await asyncio.sleep(0.02)
-        assert len(profiles(charge.station)) == 2, "the set-point is over"
+        for lost in (False, True):
+            if lost:
+                await csms.services.store.run(charging.forget_dispatch, NAMES[0])
+            csms.services.feed.publish(kind, NAMES[0], {})
+            await settled()
+            assert len(profiles(charge.station)) == 1 + lost
 
 
-async def test_a_set_point_whose_answer_was_lost_is_repeated_until_it_is_sure(csms: Backend) -> None:
+@pytest.mark.parametrize("follows", [False, True])
+async def test_a_set_point_whose_answer_was_lost_is_repeated_until_it_is_sure(csms: Backend, follows: bool) -> None:
     charge = await vehicle(csms, await booted(csms))
-    dispatch = Dispatch(csms.services)
+    dispatch, actions = Dispatch(csms.services), ("SetChargingProfile", "UpdateDynamicSchedule")
     name = vehicle_id(NAMES[0], charge.id)
-    charge.station.answers["SetChargingProfile"] = lambda _: None
+    if follows:
+        await dispatch.follow({name: -3_000}, keep_up=False)
+    charge.station.answers |= dict.fromkeys(actions, lambda _: None)
     (results,) = await dispatch.follow({name: -4_000}, keep_up=False)
     assert results.status != "Accepted"
-    charge.station.answers["SetChargingProfile"] = ACCEPTED
+    charge.station.answers |= dict.fromkeys(actions, ACCEPTED)
+    sent = len(commanded(charge.station))
     for answers in (1, 0):
         assert len(await dispatch.follow({name: -4_000}, keep_up=False)) == answers
-    assert commanded(charge.station) == [-4_000, -4_000]
+    assert commanded(charge.station)[sent:] == [-4_000]
 
 
 # -- frequency, and modes

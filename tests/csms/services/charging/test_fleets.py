@@ -1,113 +1,63 @@
 """A fleet follows its plan at scripted stations: set-points, new plans, calls of its flexibility (R48, R50, R51)."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC
-from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from csms.config import Balancing, StationEntry, TokenEntry
 from csms.db.queries import fleets as rows
 from csms.db.queries import leases, prequalifications
 from csms.domain.charging.fleets import Fleet, Peak, describe_call
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.services.charging.fleets import FLEET_CHANGED, Fleets
 from tests.certification.backend import Backend
-from tests.certification.charging import VALID, Charging
-from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixture
-from tests.csms.support import grid_signal
+from tests.certification.charging import Charging, away
+from tests.csms.services.charging.support import (
+    HOUR_MS,
+    NAMES,
+    commanded,
+    fleet_vehicle,
+    offer,
+    running,
+    settled,
+    until,
+)
+from v2g.energy.dispatch import lp  # noqa: F401 - takes long to import, and no test should
 from v2g.energy.dispatch.flexibility import capabilities
-from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import RefusedError
 
-ACCEPTED = {"status": "Accepted"}
-TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
-HOUR = 3_600_000
 FLEET = Fleet(id="depot", import_limit_w=60_000, export_limit_w=60_000)
-CAN = {
-    "maxChargePower": 11000.0,
-    "maxDischargePower": -8000.0,
-    "evTargetEnergyRequest": 5000.0,
-    "evMaxEnergyRequest": 30000.0,
-    "evMinEnergyRequest": -20000.0,
-}
-
-
-@pytest_asyncio.fixture
-async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    """A back end that does not wait before it plans again."""
-    stations = tuple(StationEntry(id=f"CS-V2G-000{n}") for n in (1, 2, 3))
-    balancing = Balancing(settle_s=0.01, interval_s=60)
-    async with backend(tokens=TOKENS, stations=stations, balancing=balancing) as running:
-        yield running
-
-
-async def offer(csms: Backend, *prices: tuple[int, int], version: int = 1, **changes: Any) -> None:
-    """Set prices (import, export in micro-units), each for two hours from now on."""
-    begin = csms.clock.utc_ms() // 900_000 * 900_000
-    slots = tuple(
-        SignalSlot(start_ms=begin + n * 2 * HOUR, duration_s=7200, import_price=buy, export_compensation=sell)
-        for n, (buy, sell) in enumerate(prices)
-    )
-    limits = {"site_import_limit_w": 60_000, "export_limit_w": 60_000, "valid_until_ms": begin + 48 * HOUR, **changes}
-    await csms.services.grid.offer(grid_signal(version, issued_at_ms=begin, slots=slots, **limits), "test")
-
-
-async def vehicle(csms: Backend, name: str, **needs: Any) -> Charging:
-    station = await csms.booted(name, version="2.1")
-    for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
-        station.answers[action] = ACCEPTED
-    charge = Charging(csms, station)
-    await charge.authorized()
-    await charge.plugged()
-    wanted = {
-        "requestedEnergyTransfer": "DC_BPT",
-        "controlMode": "DynamicControl",
-        "v2xChargingParameters": {**CAN, **needs},
-    }
-    await charge.station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": wanted})
-    return charge
 
 
 def setpoints(charge: Charging) -> list[float]:
-    """What the station was told, in order."""
-    found = []
-    for action, payload in charge.station.calls:
-        if action == "UpdateDynamicSchedule":
-            found.append(payload["scheduleUpdate"]["setpoint"])
-        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] == DISPATCH_PROFILE + 1:
-            found.append(payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"])
-    return found
+    """What a vehicle's station received, in order."""
+    return commanded(charge.station)
+
+
+async def vehicles(csms: Backend, count: int) -> list[Charging]:
+    return [await fleet_vehicle(csms, name) for name in NAMES[:count]]
 
 
 @contextlib.asynccontextmanager
 async def followed(csms: Backend, fleet: Fleet = FLEET) -> AsyncIterator[None]:
+    """Keep a fleet on its plan, which vehicles have when this begins."""
     await csms.services.store.run(rows.save, fleet, csms.clock.utc_ms())
-    task = asyncio.create_task(Fleets(csms.services).run())
-    try:
+    async with running(Fleets(csms.services)):
         yield
-    finally:
-        assert not task.done(), task.exception()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(what: Any) -> None:
-    async with asyncio.timeout(10):
-        while not what():
-            await asyncio.sleep(0.005)
+async def change(csms: Backend) -> None:
+    """Have fleets planned again, and wait until that is done."""
+    csms.services.feed.publish(FLEET_CHANGED, None, {})
+    await settled()
 
 
 @pytest.mark.requirement("R50")
 async def test_vehicles_follow_prices_and_a_new_signal_at_once(csms: Backend) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
     async with followed(csms):
-        await until(lambda: setpoints(charge))
         assert setpoints(charge)[-1] > 0, "bought where it is cheap"
         await offer(csms, (600_000, 500_000), (100_000, 50_000), version=2)
         csms.services.feed.publish("grid_signal", None, {"version": 2})
@@ -115,32 +65,29 @@ async def test_vehicles_follow_prices_and_a_new_signal_at_once(csms: Backend) ->
 
 
 async def test_a_fleet_that_is_not_active_is_planned_and_left_alone(csms: Backend) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
     async with followed(csms, Fleet(id="depot", active=False)):
         found = await Fleets(csms.services).plan(FLEET)
         assert found.plan.vehicles[0].power_w[0] > 0
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await asyncio.sleep(0.1)
+        await change(csms)
     assert not setpoints(charge)
 
 
 @pytest.mark.requirement("R48")
 async def test_a_peak_bounds_what_all_vehicles_draw(csms: Backend) -> None:
-    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2, 3)]
+    charges = await vehicles(csms, 3)
     await offer(csms, (100_000, 50_000))
     peak = Peak(from_minute=0, until_minute=1440, import_limit_w=9_000)
     async with followed(csms, Fleet(id="depot", import_limit_w=60_000, load_w=3_000, peak=peak)):
-        await until(lambda: all(setpoints(each) for each in charges))
         assert sum(setpoints(each)[-1] for each in charges) <= 6_000
 
 
 @pytest.mark.requirement("R55")
 async def test_power_rises_in_steps_and_only_where_others_have_made_room(csms: Backend) -> None:
-    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2, 3)]
+    charges = await vehicles(csms, 3)
     await offer(csms, (100_000, 50_000))
     async with followed(csms, Fleet(id="depot", import_limit_w=20_000, raise_w=5_000)):
-        await until(lambda: all(setpoints(each) for each in charges))
         assert sum(setpoints(each)[-1] for each in charges) <= 5_000
         await until(lambda: sum(setpoints(each)[-1] for each in charges) > 5_000)
         assert sum(setpoints(each)[-1] for each in charges) <= 10_000
@@ -148,23 +95,21 @@ async def test_power_rises_in_steps_and_only_where_others_have_made_room(csms: B
 
 @pytest.mark.requirement("R51")
 async def test_a_call_changes_what_flows_and_is_measured(csms: Backend) -> None:
-    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2)]
+    charges = await vehicles(csms, 2)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
     async with followed(csms):
-        await until(lambda: all(setpoints(each) for each in charges))
         planned = sum(setpoints(each)[-1] for each in charges)
         fleets = Fleets(csms.services)
         given = await fleets.call(FLEET, 10_000, 900)
         assert sum(each.setpoint_w for each in given) == pytest.approx(planned - 10_000)
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await asyncio.sleep(0.2)
+        await change(csms)
         assert sum(setpoints(each)[-1] for each in charges) == pytest.approx(planned - 10_000), "a new plan keeps it"
         for charge, each in zip(charges, given, strict=True):
             charge.wh += round(each.setpoint_w / 4)  # the meter counts what flows in the quarter hour
             await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
         csms.clock.advance(900)
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await until(lambda: csms.events.named("fleet_call_ended"))
+        await change(csms)
+        assert csms.events.named("fleet_call_ended")
         (ended,) = (each.data for each in csms.events.named("fleet_call_ended"))
         assert ended["asked_wh"] == 2500
         assert ended["delivered_wh"] == pytest.approx(2500, abs=3)
@@ -173,24 +118,22 @@ async def test_a_call_changes_what_flows_and_is_measured(csms: Backend) -> None:
 
 
 async def test_without_prices_there_is_no_plan_and_it_is_said_once(csms: Backend) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     async with followed(csms):
-        await until(lambda: csms.events.named("fleet_not_planned"))
         for _ in range(3):
-            csms.services.feed.publish(FLEET_CHANGED, None, {})
-            await asyncio.sleep(0.05)
+            await change(csms)
         assert len(csms.events.named("fleet_not_planned")) == 1
         assert "no prices" in csms.events.named("fleet_not_planned")[0].data["reason"]
     assert not setpoints(charge)
 
 
 async def test_a_vehicle_at_a_station_that_is_not_prequalified_is_planned_to_charge_only(csms: Backend) -> None:
-    await vehicle(csms, "CS-V2G-0001")
+    await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
     fleets = Fleets(csms.services)
     assert (await fleets.plan(FLEET)).problem.vehicles[0].discharge_w > 0
     record = Prequalification(
-        station_id="CS-V2G-0001",
+        station_id=NAMES[0],
         certificate="A",
         evse_id=0,
         operator="DSO",
@@ -204,7 +147,7 @@ async def test_a_vehicle_at_a_station_that_is_not_prequalified_is_planned_to_cha
 
 
 async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
 
     def ticking() -> int:
@@ -218,23 +161,22 @@ async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch
 
 
 async def test_set_points_are_renewed_though_events_never_cease(csms: Backend) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000))
     async with followed(csms):
         await until(lambda: setpoints(charge))
         count = len(setpoints(charge))
         for _ in range(3):
-            csms.services.feed.publish(FLEET_CHANGED, None, {})
-            await asyncio.sleep(0.05)
+            await change(csms)
         assert len(setpoints(charge)) == count, "it has not changed"
         csms.clock.advance(csms.services.config.balancing.dispatch_duration_s / 2 + 1)
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await until(lambda: len(setpoints(charge)) > count)
+        await change(csms)
+        assert len(setpoints(charge)) > count
         assert setpoints(charge)[-1] == setpoints(charge)[0]
 
 
 async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Backend) -> None:
-    charges = [await vehicle(csms, f"CS-V2G-000{n}") for n in (1, 2)]
+    charges = await vehicles(csms, 2)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
     await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
     fleets = Fleets(csms.services)
@@ -255,7 +197,7 @@ async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Bac
 
 async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms: Backend) -> None:
     """Up is less power drawn: 11 kW stop, and 8 kW come back; down there is no more than 11 kW."""
-    await vehicle(csms, "CS-V2G-0001")
+    await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
     await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
     fleets = Fleets(csms.services)
@@ -278,8 +220,8 @@ async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms
 
 
 async def test_only_connected_stations_of_2_1_in_the_fleet_are_planned(csms: Backend) -> None:
-    first, second = await vehicle(csms, "CS-V2G-0001"), await vehicle(csms, "CS-V2G-0002")
-    await Charging(csms, await csms.booted("CS-V2G-0003")).started()
+    first, second = await fleet_vehicle(csms), await fleet_vehicle(csms, NAMES[1])
+    await Charging(csms, await csms.booted(NAMES[2])).started()
     await offer(csms, (100_000, 50_000))
     fleets = Fleets(csms.services)
 
@@ -287,35 +229,32 @@ async def test_only_connected_stations_of_2_1_in_the_fleet_are_planned(csms: Bac
         return [each.id.partition("/")[0] for each in (await fleets.plan(fleet)).problem.vehicles]
 
     assert await planned(FLEET) == [first.station.id, second.station.id]
-    assert await planned(Fleet(id="one", stations=("CS-V2G-0002",))) == [second.station.id]
-    await second.station.disconnect()
-    await until(lambda: second.station.id not in csms.services.connections.connected())
+    assert await planned(Fleet(id="one", stations=(NAMES[1],))) == [second.station.id]
+    await away(csms, second.station)
     assert await planned(FLEET) == [first.station.id]
 
 
 async def test_one_node_at_a_time_follows_the_plan(csms: Backend) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     await offer(csms, (100_000, 50_000))
     now_ms = csms.clock.utc_ms()
     assert await csms.services.store.run(leases.take, "fleets", "another node", now_ms, now_ms + 100_000)
     async with followed(csms):
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await asyncio.sleep(0.1)
+        await change(csms)
         assert not setpoints(charge)
         csms.clock.advance(101)
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await until(lambda: setpoints(charge))
+        await change(csms)
+        assert setpoints(charge)
 
 
 async def test_a_plan_that_can_be_made_again_is_missed_again(csms: Backend) -> None:
-    charge = await vehicle(csms, "CS-V2G-0001")
+    charge = await fleet_vehicle(csms)
     async with followed(csms):
-        await until(lambda: csms.events.named("fleet_not_planned"))
         (missed,) = csms.events.named("fleet_not_planned")
         assert (missed.stage, missed.data["fleet"]) == ("ocpp", "depot")
-        await offer(csms, (100_000, 50_000), valid_until_ms=csms.clock.utc_ms() + HOUR)
+        await offer(csms, (100_000, 50_000), valid_until_ms=csms.clock.utc_ms() + HOUR_MS)
         csms.services.feed.publish("grid_signal", None, {})
         await until(lambda: setpoints(charge))
         csms.clock.advance(2 * 86_400)
-        csms.services.feed.publish(FLEET_CHANGED, None, {})
-        await until(lambda: len(csms.events.named("fleet_not_planned")) == 2)
+        await change(csms)
+        assert len(csms.events.named("fleet_not_planned")) == 2

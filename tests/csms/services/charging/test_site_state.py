@@ -1,25 +1,14 @@
 """What a site's EVSEs may draw before and after their first share, and which of them are connected."""
 
-from collections.abc import AsyncIterator
-
-import pytest_asyncio
-
 from csms.db.queries import charging
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import share_profile, waiting_profile
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.site_state import look_at
 from tests.certification.backend import Backend
-from tests.certification.charging import TOKENS, Charging
-from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.charging import Charging
 
 NAMES = ("CS-V2G-0001", "CS-V2G-0002")
-
-
-@pytest_asyncio.fixture
-async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    async with backend(tokens=TOKENS) as running:
-        yield running
 
 
 def site(waiting_ma: int) -> Site:

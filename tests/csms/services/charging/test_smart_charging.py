@@ -2,14 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
-from csms.config import StationEntry
 from csms.db.queries import charging, device_model, prequalifications, requests
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import Step
@@ -18,9 +15,8 @@ from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.smart_charging import GONE, SmartCharging
 from tests.certification.backend import Backend
-from tests.certification.charging import TOKENS
-from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
 from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running
 from v2g.errors import RefusedError, TimeoutExpired, V2GError
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
@@ -30,9 +26,7 @@ from v2g.ocpp.messages.charging_profiles import (
 )
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
 
-ACCEPTED = {"status": "Accepted"}
-NAME = "CS-V2G-0001"
-OTHER = "CS-V2G-0002"
+NAME, OTHER = NAMES[:2]
 SMART_CHARGING = {
     "component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0, "attribute": "Actual"
 }  # fmt: skip
@@ -55,29 +49,6 @@ def own() -> Any:
     return profile(WAITING_PROFILE, 1)
 
 
-STATIONS = (StationEntry(id=NAME), StationEntry(id=OTHER))
-
-
-@pytest_asyncio.fixture
-async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    async with backend(tokens=TOKENS, stations=STATIONS) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def hasty(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
-    """A back end that waits for nobody for long."""
-    async with backend(tokens=TOKENS, stations=STATIONS, ocpp={"call_timeout_s": 0.1}) as running:
-        yield running
-
-
-async def booted(csms: Backend, name: str = NAME, version: Any = "2.1") -> ScriptedStation:
-    station = await csms.booted(name, version)
-    for action in ("SetChargingProfile", "ClearChargingProfile", "UpdateDynamicSchedule", "UsePriorityCharging"):
-        station.answers[action] = ACCEPTED
-    return station
-
-
 async def store(csms: Backend, *profiles: ChargingProfile, source: str = charging.CSO, name: str = NAME) -> None:
     for each in profiles:
         await csms.services.store.run(charging.save_profile, name, 1, each, source, csms.clock.utc_ms())
@@ -94,12 +65,6 @@ def sent(station: ScriptedStation) -> list[int]:
 def observed(csms: Backend, name: str) -> list[Any]:
     assert {each.stage for each in csms.events.named(name)} <= {"ocpp"}
     return [{key: value for key, value in each.data.items() if key != "station"} for each in csms.events.named(name)]
-
-
-async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not what():
-            await asyncio.sleep(0.001)
 
 
 def wire(each: ChargingProfile) -> Payload:
@@ -182,29 +147,29 @@ async def test_what_version_0_1_put_there_is_cleared(csms: Backend) -> None:
     ],
 )
 async def test_a_station_that_does_not_report_is_named_and_not_asked_again(
-    hasty: Backend, answer: Any, reason: str
+    csms: Backend, answer: Any, reason: str
 ) -> None:
-    station, service = await booted(hasty), SmartCharging(hasty.services)
+    station, service = await booted(csms), SmartCharging(csms.services)
     station.answers["GetChargingProfiles"] = answer or (lambda _: None)
     for _ in range(2):
         assert (await service.set_profile(NAME, 0, own())).status == "Accepted"
-    (unread,) = observed(hasty, "charging_profiles_unread")
+    (unread,) = observed(csms, "charging_profiles_unread")
     assert reason in unread["reason"]
     assert len(unread["reason"]) <= 200
     assert len(station.payloads("GetChargingProfiles")) == 1
 
 
-async def test_only_the_last_part_of_the_own_report_completes_it(hasty: Backend) -> None:
-    station, service = await booted(hasty), SmartCharging(hasty.services)
-    await booted(hasty, OTHER)
+async def test_only_the_last_part_of_the_own_report_completes_it(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await booted(csms, OTHER)
     station.answers["GetChargingProfiles"] = ACCEPTED
     going = asyncio.create_task(service.read_held(NAME))
-    await until(lambda: station.payloads("GetChargingProfiles"))
+    await at_rest()
     request = station.payloads("GetChargingProfiles")[0]["requestId"]
     for name, number, tbc in ((NAME, request, True), (NAME, request + 1, False), (OTHER, request, False)):
-        hasty.services.feed.publish("profile_report", name, {"request": number, "tbc": tbc})
+        csms.services.feed.publish("profile_report", name, {"request": number, "tbc": tbc})
     await going
-    assert observed(hasty, "charging_profiles_unread") == [{"reason": "no complete report"}]
+    assert observed(csms, "charging_profiles_unread") == [{"reason": "no complete report"}]
 
 
 async def test_a_station_without_profiles_is_read_at_once(csms: Backend) -> None:
@@ -263,18 +228,6 @@ async def test_a_report_that_nobody_asked_this_station_for_deletes_nothing(csms:
 # -- resumed transactions (E17.FR.15)
 
 
-@contextlib.asynccontextmanager
-async def running(csms: Backend) -> AsyncIterator[None]:
-    work = asyncio.create_task(SmartCharging(csms.services).run())
-    await asyncio.sleep(0)
-    try:
-        yield
-    finally:
-        assert not work.done(), work.exception()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-
-
 async def persistence(csms: Backend, value: str, instance: str = "TxProfile") -> None:
     about = {"variable": "ChargingProfilePersistence", "variable_instance": instance, "value": value}
     await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
@@ -289,17 +242,19 @@ async def test_a_resumed_transaction_gets_its_profiles_again(csms: Backend) -> N
     station = await booted(csms)
     await store(csms, of_transaction(10), of_transaction(11, "another"), profile(12))
     await store(csms, of_transaction(13), source="EMS")
-    async with running(csms):
+    async with running(SmartCharging(csms.services)):
         csms.services.feed.publish("transaction_resumed", OTHER, {"transaction": "tx"})
         csms.services.feed.publish("transaction_resumed", NAME, {"transaction": "tx"})
-        await until(lambda: sent(station))
+        await at_rest()
         assert sent(station) == [10]
         station.answers["SetChargingProfile"] = Refused("InternalError", "busy")
         csms.services.feed.publish("transaction_resumed", NAME, {"transaction": "another"})
-        await until(lambda: sent(station) == [10, 11])
+        await at_rest()
+        assert sent(station) == [10, 11]
         station.answers["SetChargingProfile"] = ACCEPTED
         csms.services.feed.publish("transaction_resumed", NAME, {"transaction": "tx"})
-        await until(lambda: sent(station) == [10, 11, 10])
+        await at_rest()
+        assert sent(station) == [10, 11, 10]
 
 
 @pytest.mark.parametrize(
@@ -402,11 +357,11 @@ async def test_priority_charging_is_turned_on_and_off(csms: Backend) -> None:
     assert [each["activate"] for each in station.payloads("UsePriorityCharging")] == [True, False]
 
 
-async def test_an_unanswered_share_may_be_in_force(hasty: Backend) -> None:
+async def test_an_unanswered_share_may_be_in_force(csms: Backend) -> None:
     """So it is what the station may pull; what it refused it may not."""
-    station, service = await booted(hasty), SmartCharging(hasty.services)
+    station, service = await booted(csms), SmartCharging(csms.services)
     about = {"variable": "SupportsFeature", "variable_instance": "DynamicProfiles", "value": "true"}
-    await hasty.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
+    await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | about])
     share = of_transaction(30)
     assert await service.share(NAME, 1, share) == "Accepted"
     assert station.payloads("SetChargingProfile")[-1]["chargingProfile"]["chargingProfileKind"] == "Dynamic"
@@ -420,7 +375,7 @@ async def test_an_unanswered_share_may_be_in_force(hasty: Backend) -> None:
                 NAME, 1, profile(30, 30, limit=limit, charging_profile_purpose="TxProfile", transaction_id="tx")
             )
         assert isinstance(failed.value, TimeoutExpired) is (answer is None)
-        values = await hasty.services.store.read(charging.dynamic, NAME, 30)
+        values = await csms.services.store.read(charging.dynamic, NAME, 30)
         assert values is not None
         pulled.append(float(values.limit or 0))
         assert pulled[-1] == in_force

@@ -14,7 +14,7 @@ from csms.domain.charging.profiles import Needs, add_prices, add_sales_tariff, a
 from csms.domain.transactions.transactions import Event, Sample, Transaction
 from csms.services.charging.vehicle_prices import LEAST_ENTRIES, are_there, has_prices, with_prices
 from tests.certification.backend import Backend
-from tests.certification.conftest import Start, backend, memory_dir  # noqa: F401 - the fixtures
+from tests.certification.conftest import Start
 from v2g.energy.price_plan import Charge, PricePlan, Rate, When
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
@@ -69,7 +69,7 @@ async def transaction(csms: Backend) -> Transaction | None:
 
 
 @pytest_asyncio.fixture
-async def csms(backend: Start) -> AsyncIterator[Backend]:  # noqa: F811
+async def csms(backend: Start) -> AsyncIterator[Backend]:
     async with backend() as running:
         await running.booted(NAME, version="2.1")
         running.clock.now_ms = 1_800_000_000_789
@@ -184,7 +184,7 @@ async def test_prices_are_known_for_a_transaction_and_for_a_place(csms: Backend)
 
 
 @pytest.mark.parametrize("form", ["levels", "nothing"])
-async def test_the_operator_decides_in_what_form(backend: Start, form: Any) -> None:  # noqa: F811
+async def test_the_operator_decides_in_what_form(backend: Start, form: Any) -> None:
     async with backend(tariffs=Tariffs(vehicle_prices=form)) as csms:
         await csms.booted(NAME, version="2.1")
         await price(csms)

@@ -1,0 +1,117 @@
+"""What tests of charging share: stations and their answers, vehicles that also discharge, services that go on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Protocol
+
+from csms.config import TokenEntry
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE
+from tests.certification.backend import Backend
+from tests.certification.charging import VALID, Charging
+from tests.certification.scripted import Payload, ScriptedStation
+from tests.csms.support import grid_signal
+from v2g.energy.grid_signal import SignalSlot
+from v2g.ocpp.routes import Version
+
+ACCEPTED = {"status": "Accepted"}
+REJECTED = {"status": "Rejected"}
+NAMES = [f"CS-V2G-000{n}" for n in range(1, 6)]
+TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
+HOUR_MS = 3_600_000
+
+
+async def booted(csms: Backend, name: str = NAMES[0], version: Version = "2.1") -> ScriptedStation:
+    """A station that accepts every profile."""
+    station = await csms.booted(name, version)
+    actions = (
+        "SetChargingProfile", "UpdateDynamicSchedule", "ClearChargingProfile", "UsePriorityCharging", "DataTransfer"
+    )  # fmt: skip
+    station.answers |= dict.fromkeys(actions, ACCEPTED)
+    return station
+
+
+async def vehicle(
+    csms: Backend, station: ScriptedStation, evse_id: int = 1, requested: str = "DC_BPT", **able: float
+) -> Charging:
+    """A vehicle of 11 kW in and 8 kW out, plugged in and authorised."""
+    charge = Charging(csms, station, evse_id=evse_id)
+    await charge.authorized()
+    await charge.plugged()
+    able = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0, **able}
+    needs = {"requestedEnergyTransfer": requested, "controlMode": "DynamicControl", "v2xChargingParameters": able}
+    await station.call("NotifyEVChargingNeeds", {"evseId": evse_id, "chargingNeeds": needs})
+    return charge
+
+
+async def fleet_vehicle(csms: Backend, name: str = NAMES[0], **able: float) -> Charging:
+    """A vehicle that can take 30 kWh and give 20, at a station of its own."""
+    energies = {"evTargetEnergyRequest": 5000.0, "evMaxEnergyRequest": 30000.0, "evMinEnergyRequest": -20000.0}
+    return await vehicle(csms, await booted(csms, name), **{**energies, **able})
+
+
+async def offer(csms: Backend, *prices: tuple[int, int], version: int = 1, **changes: Any) -> None:
+    """Set prices (import, export in micro-units), each for two hours from now on."""
+    begin = csms.clock.utc_ms() // 900_000 * 900_000
+    slots = tuple(
+        SignalSlot(start_ms=begin + n * 2 * HOUR_MS, duration_s=7200, import_price=buy, export_compensation=sell)
+        for n, (buy, sell) in enumerate(prices)
+    )
+    limits = {
+        "site_import_limit_w": 60_000, "export_limit_w": 60_000, "valid_until_ms": begin + 48 * HOUR_MS, **changes
+    }  # fmt: skip
+    await csms.services.grid.offer(grid_signal(version, issued_at_ms=begin, slots=slots, **limits), "test")
+
+
+def setpoint(found: Payload) -> float:
+    """The set-point (W) of a dispatch profile."""
+    return float(found["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"])
+
+
+def commanded(station: ScriptedStation) -> list[float]:
+    """Every set-point (W) that a station received, in order."""
+    found = []
+    for action, payload in station.calls:
+        if action == "UpdateDynamicSchedule":
+            found.append(float(payload["scheduleUpdate"]["setpoint"]))
+        elif action == "SetChargingProfile" and payload["chargingProfile"]["id"] > DISPATCH_PROFILE:
+            found.append(setpoint(payload["chargingProfile"]))
+    return found
+
+
+class Service(Protocol):
+    """What goes on for ever."""
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Do so."""
+        ...
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service) -> AsyncIterator[None]:
+    """Let a service do its work; it has begun, and must not end by itself."""
+    work = asyncio.create_task(service.run())
+    await at_rest()
+    try:
+        yield
+    finally:
+        assert not work.done(), work.exception()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def at_rest() -> None:
+    """Let everything go on that needs no time."""
+    await asyncio.sleep(0.001)
+
+
+async def settled() -> None:
+    """Let a back end handle the events of before; it waits for others for a second first."""
+    await asyncio.sleep(1.5)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Let time pass until something holds, for two minutes at most."""
+    async with asyncio.timeout(120):
+        while not holds():
+            await asyncio.sleep(0.01)
