@@ -1,8 +1,8 @@
 """What vehicles have reported, sealed in the database (AES-256-GCM, R145).
 
-Data keys are random, numbered, and themselves in the database, sealed by the store key; a new one is made when the
-newest is `telemetry.key_days` old. What is sealed begins with an octet that no JSON text has, then the number of its
-key: so plain rows of earlier versions stay readable beside it.
+Data keys are random, numbered, and themselves in the database, sealed by the store key; a new one is made on demand, or
+when the newest is `telemetry.key_days` old. What is sealed begins with an octet that no JSON text has, then the number
+of its key: so plain rows of earlier versions stay readable beside it.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -22,8 +23,8 @@ from csms.db.store_key import StoreKey
 from v2g.errors import SealedError, StoreError
 
 DAY_MS: Final = 86_400_000
-RENEW_S: Final = 3600.0
-"""Interval in which the age of the newest key is checked, and new keys of other nodes are used."""
+RENEW_S: Final = 30.0
+"""Interval in which the age of the newest key is checked, and new keys of other processes are used."""
 
 _OPTION: Final = "v2g_telemetry_seal"
 _MARK: Final = b"\x01"
@@ -85,10 +86,17 @@ class TelemetrySeal:
 
     async def renew(self, store: Store, now_ms: int, key_days: int) -> None:
         """Make a key if the newest is too old, and use the newest. Raises StoreError."""
+        await self._use_newest(store, now_ms - key_days * DAY_MS, now_ms)
+
+    async def rotate(self, store: Store, now_ms: int) -> None:
+        """Make a key and use it from now on; other processes do when they renew. Raises StoreError."""
+        await self._use_newest(store, inf, now_ms)
+
+    async def _use_newest(self, store: Store, oldest_ms: float, now_ms: int) -> None:
         if self._key is None:
             return
         if self._wanted:
-            await store.run(_make, self._key, now_ms - key_days * DAY_MS, now_ms)
+            await store.run(_make, self._key, oldest_ms, now_ms)
         self._learn(await store.read(rows.list_all))  # after the commit: what is sealed must not outlive its key
         if self._wanted:
             self._newest = max(self._ciphers)
@@ -107,7 +115,7 @@ class TelemetrySeal:
                     self._ciphers[each.number] = AESGCM(_opened(self._key, each))
 
 
-def _make(connection: Connection, key: StoreKey, oldest_ms: int, now_ms: int) -> None:
+def _make(connection: Connection, key: StoreKey, oldest_ms: float, now_ms: int) -> None:
     known = rows.list_all(connection)
     with contextlib.suppress(StoreError, IndexError):
         _opened(key, known[-1])

@@ -3,10 +3,14 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 
+from csms.config import TelemetryConfig
 from pki_tools.tree import PkiTree
 from tests.cli.test_csms import run
+from tests.csms.support import make_config
 from v2g.config import reworded
 
 CHARGER = """data_dir = "secc"
@@ -164,3 +168,12 @@ def test_what_charger_and_vehicle_store_plain_is_named(pki: PkiTree, tmp_path: P
     assert plain("evcc", written(tmp_path, vehicle)) == []
     assert plain("evcc", written(tmp_path, pausing)) == ["checkpoints and paused sessions (journal_keys)"]
     assert plain("evcc", written(tmp_path, sealed + pausing)) == []
+
+
+def test_what_the_back_end_stores_plain_is_named(pki: PkiTree, tmp_path: Path) -> None:
+    """R145"""
+    aggregates = "aggregates of telemetry in the database, by pseudonym and without positions"
+    for sealed, more in ((True, []), (False, ["telemetry with positions in the database (telemetry.sealed)"])):
+        config = make_config(tmp_path, pki, telemetry=TelemetryConfig(sealed=sealed))
+        text = yaml.safe_dump(msgspec.to_builtins(config, enc_hook=str))
+        assert plain("csms", written(tmp_path, text, "csms.yaml")) == [*more, aggregates]

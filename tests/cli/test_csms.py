@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms.config import TelemetryConfig
 from csms.domain.security.access import Role
 from tests.cli.conftest import become_here
 from tests.csms.conftest import Start, start
@@ -486,6 +488,34 @@ async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_rel
         del signals.SCHEMAS["v2g-telemetry/9"]
     assert [each["seq"] for each in await cli.records("quarantine")] == [8]
     assert (await cli("quarantine", role=Role.VIEWER))[0] == 4
+
+
+@pytest.mark.requirement("R145")
+async def test_a_new_key_of_telemetry_seals_from_now_on_and_what_was_sealed_is_read_on(cli: Cli) -> None:
+    async def deliver(seq: int) -> bytes:
+        """Deliver a record; return how it is stored."""
+        sent = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": seq, "context": "city", "keyframe": True}
+        await cli.records("request", "POST", "/telemetry", json.dumps([sent | {"signals": {"battery.soc": seq}}]))
+        with contextlib.closing(sqlite3.connect(cli.csms.config.data_dir / "csms.sqlite3")) as database:
+            (document,) = database.execute("SELECT document FROM telemetry WHERE seq = ?", (seq,)).fetchone()
+        return bytes(document)
+
+    assert (await deliver(1)).startswith(b"\x01\0\0\0\x01")
+    (new,) = await cli.records("telemetry-keys", "--new")
+    assert new["number"] == 2
+    assert (await deliver(2)).startswith(b"\x01\0\0\0\x02")
+    assert [each["number"] for each in await cli.records("telemetry-keys")] == [1, 2]
+    (found,) = await cli.records("request", "GET", "/vehicles/EV-1/values")
+    assert [each["values"] for each in found] == [{"battery.soc": 1}, {"battery.soc": 2}]
+    assert (await cli("telemetry-keys", "--new", role=Role.OPERATOR))[0] == 4
+    (entry,) = [each for each in await cli.records("audit") if each["path"] == "/telemetry-keys"]
+    assert entry["status"] == 200
+
+
+async def test_without_sealing_there_is_no_key_to_begin(start: Start, tmp_path: Path) -> None:
+    async with start(telemetry=TelemetryConfig(sealed=False)) as csms:
+        code, _, errors = await Cli(csms, tmp_path)("telemetry-keys", "--new")
+    assert (code, "telemetry is not sealed" in errors) == (5, True)
 
 
 async def test_fleets_and_their_plans_are_shown(cli: Cli, tmp_path: Path) -> None:

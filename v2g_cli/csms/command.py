@@ -317,6 +317,25 @@ def quarantine(
 
 
 @app.command()
+def telemetry_keys(
+    context: typer.Context,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new key, as when one may be known to somebody.")] = False,
+    limit: Limit = 100,
+    json: JsonFlag = False,
+) -> None:
+    """List the keys that seal stored telemetry, oldest first, or begin a new one, which seals from now on.
+
+    Examples: `v2g csms telemetry-keys`, `v2g csms telemetry-keys --new`
+    """
+    client = client_of(context)
+    if new:
+        show_one(client.ask("POST", "/telemetry-keys").body, json=json)
+        return
+    columns = {"key": "number", "made (UTC)": "made_ms"}
+    show(client.pages("/telemetry-keys", limit), "Keys of telemetry", columns, json=json)
+
+
+@app.command()
 def send(
     context: typer.Context,
     name: StationName,

@@ -7,10 +7,11 @@ import msgspec
 
 from csms.api.http.call import Call
 from csms.api.http.operations import ArrayOf, Page, get, post
-from csms.api.http.paging import pages
+from csms.api.http.paging import page_of, pages
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError
 from csms.db.queries import telemetry as rows
+from csms.db.queries import telemetry_keys as seal_keys
 from csms.domain.diagnostics.telemetry import HighWater, read_delivery
 from csms.domain.security.access import Permission, may_handle
 from v2g.telemetry.delivery import Notice
@@ -98,6 +99,13 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     """Number of records `released` from quarantine, because they can be decoded now."""
 
     released: int
+
+
+class SealKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that seals stored telemetry, by its `number`; the highest seals what is new. `made_ms`: when (UTC)."""
+
+    number: int
+    made_ms: int
 
 
 class OneVehicle(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,6 +213,30 @@ async def release_telemetry_quarantine(call: Call) -> Release:
     return Release(released=await call.backend.ingest.release())
 
 
+@get("/telemetry-keys", Permission.MANAGE_ACCESS)
+async def list_telemetry_keys(call: Call, parameters: Paged) -> Page[SealKey]:
+    """List the keys that seal stored telemetry, oldest first."""
+    return page_of(await _keys_of(call), parameters, lambda each: each.number)
+
+
+@post("/telemetry-keys", Permission.MANAGE_ACCESS, problems=(409,))
+async def make_telemetry_key(call: Call) -> SealKey:
+    """Begin a new key: this process seals what is new with it from now on, further ones within 30 s.
+
+    What is stored stays under the key that sealed it.
+    """
+    services = call.services
+    if not services.telemetry_seal.sealing:
+        raise ApiError(409, "telemetry is not sealed", "see telemetry.sealed")
+    await services.telemetry_seal.rotate(services.store, services.clock.utc_ms())
+    return (await _keys_of(call))[-1]
+
+
+async def _keys_of(call: Call) -> list[SealKey]:
+    found = await call.services.store.read(seal_keys.list_all)
+    return [SealKey(number=each.number, made_ms=each.made_ms) for each in found]
+
+
 def _own(call: Call) -> Sequence[str] | None:
     """Return the vehicles whose telemetry the caller may see; None: all."""
     return None if "*" in call.caller.evs else call.caller.evs
@@ -224,4 +256,6 @@ OPERATIONS = (
     read_telemetry_marks,
     list_telemetry_quarantine,
     release_telemetry_quarantine,
+    list_telemetry_keys,
+    make_telemetry_key,
 )

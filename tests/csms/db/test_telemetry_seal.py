@@ -1,5 +1,6 @@
 """What vehicles report is sealed in the database: no file of it shows anything, and no other key opens it."""
 
+import asyncio
 import contextlib
 import struct
 from pathlib import Path
@@ -97,6 +98,24 @@ def test_a_new_key_seals_after_its_time_and_other_nodes_open_it(owner_url: str, 
         )
         assert [each[:5] for each in documents] == [b"\x01\0\0\0\x01", b"\x01\0\0\0\x02"]
         assert charge(other) == [51.0, 52.0], "a key that it did not know when it opened the database"
+
+
+@pytest.mark.requirement("R145")
+def test_a_key_begins_on_demand_whatever_the_clock_says_and_other_processes_follow(
+    owner_url: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(Store(owner_url)) as store, contextlib.closing(Store(owner_url)) as other:
+        seal, of_other = sealing(store, tmp_path, now_ms=DAY_MS), sealing(other, tmp_path, now_ms=DAY_MS)
+        asyncio.run(seal.rotate(store, DAY_MS))
+        asyncio.run(seal.rotate(store, 0))  # the clock was set back
+        put(store, made(1))
+        put(other, made(2))
+        asyncio.run(of_other.renew(other, DAY_MS, 30))
+        put(other, made(3))
+        documents = store.do(
+            lambda c: c.execute(select(telemetry.c.document).order_by(telemetry.c.seq)).scalars().all()
+        )
+        assert [each[4] for each in documents] == [3, 1, 3]
 
 
 def test_a_sealed_record_opens_with_its_key_at_its_place_only(owner_url: str, tmp_path: Path) -> None:
