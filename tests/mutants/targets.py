@@ -63,6 +63,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "d0": Target("v2g/io/hardware/d0.py", ("tests/io/hardware/test_d0_steps.py",), cpu_s=10.0),
     "modbus": Target("v2g/io/hardware/modbus.py", ("tests/io/hardware/test_modbus_steps.py",), cpu_s=15.0),
     "readings": Target("v2g/io/hardware/readings.py", ("tests/io/hardware/test_readings.py",)),
+    "energy_modbus": Target("v2g/io/hardware/energy_modbus.py", ("tests/io/hardware/test_energy_modbus_steps.py",)),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
@@ -341,6 +342,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
             "the path of no device is the folder in which the program runs"
         ),
         "ModbusMeter.open: 'meter' -> 'meter?'": _TASK,
+    },
+    "energy_modbus": {
+        "ModbusEnergyManager.close: True -> False": "what may end a connection is caught where it is served",
+        "ModbusEnergyManager._serve: 4096 -> 4097": "what is read in parts is joined",
     },
     "d0": {
         "D0Meter.__init__: self._began = clock.monotonic() -> pass": _FIRST,

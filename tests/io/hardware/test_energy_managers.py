@@ -1,7 +1,6 @@
 """Energy managers on real wires: pymodbus at our registers, paho at a real broker."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
-from v2g.io.hardware import energy_modbus
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.hardware.energy_mqtt import MqttEnergyManager
@@ -68,41 +66,6 @@ async def test_pymodbus_writes_what_it_wants_and_reads_how_things_are(
     assert (half.isError(), half.exception_code) == (True, 3)
     assert (await client.read_coils(0, count=1)).exception_code == 1
     assert heard.refused == ["register 2: Modbus exception 3"]
-
-
-async def test_connections_are_bounded_and_nonsense_ends_one(
-    modbus: tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    link, heard, client = modbus
-    await client.read_holding_registers(0, count=1)
-    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 2)
-    stranger = await asyncio.open_connection("127.0.0.1", link.port)
-    stranger[1].write(b"GET / HTTP/1.1\r\n")
-    async with asyncio.timeout(5):
-        assert await stranger[0].read() == b""
-    assert len(heard.refused) == 1
-    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 1)
-    late = await asyncio.open_connection("127.0.0.1", link.port)
-    async with asyncio.timeout(5):
-        assert await late[0].read() == b"", "the one that is there has asked"
-    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 2)
-    silent = await asyncio.open_connection("127.0.0.1", link.port)
-    another = AsyncModbusTcpClient("127.0.0.1", port=link.port)
-    await another.connect()
-    assert not (await another.read_holding_registers(0, count=1)).isError(), "who is silent makes room"
-    with contextlib.suppress(ConnectionError):
-        assert await silent[0].read() == b""
-    another.close()
-    for _, writer in (stranger, late, silent):
-        writer.close()
-    assert not (await client.read_holding_registers(0, count=1)).isError()
-
-
-async def test_an_address_that_is_not_ours_is_said_so() -> None:
-    heard = Heard()
-    link = ModbusEnergyManager(EnergyModbusConfig(host="192.0.2.1", port=0), 1, heard.take, heard.refused.append)
-    with pytest.raises(TransportError, match=r"192\.0\.2\.1"):
-        await link.open()
 
 
 # -- MQTT

@@ -91,7 +91,9 @@ class ModbusEnergyManager:
                         self._silent.pop(task, None)
                     writer.writelines(answers)
                     await writer.drain()
-        except (OSError, TimeoutError):
+        except TimeoutError:
+            writer.transport.abort()  # `close` would wait until the peer has read its answers
+        except OSError:
             pass
         except FrameError as error:
             self._refused(str(error))
