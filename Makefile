@@ -105,8 +105,10 @@ bench-compare: $(VENV)/dev ## a session, or the benchmarks in ARGS, on this tree
 bench-record: $(VENV)/dev ## append the cost of a session to benchmarks/history.jsonl
 	$(BIN)/python -m benchmarks.history $(ARGS)
 
-docs: $(VENV)/dev  ## reference pages, made anew from the code
+docs: $(VENV)/dev  ## the documentation as a site, in dist/docs: all pages, with a search that needs no server
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/site.py dist/docs
 
 clean:            ## remove the environment and everything generated
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov runs

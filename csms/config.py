@@ -156,6 +156,8 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Burst of requests of one caller; beyond it 429."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call the API (CORS); none by default."""
+    docs: Path | None = None
+    """Folder of the documentation as `make docs` builds it, which everyone may then read at /docs."""
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Builds a release: `make release`, or `python -m deploy.release FOLDER`.
 
-Wheel, sdist, Debian packages with their lists of components (SBOM), release notes from CHANGELOG, and SHA256SUMS,
-signed if a key is given. It refuses a tree that differs from its commit, and a version without notes.
+Wheel, sdist, Debian packages with their lists of components (SBOM), the documentation as a site, release notes from
+CHANGELOG, and SHA256SUMS, signed if a key is given. It refuses a tree that differs from its commit, and a version
+without notes.
 """
 
 import argparse
@@ -9,7 +10,9 @@ import hashlib
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -38,11 +41,23 @@ def release(folder: Path, *, signer: SigningKey | None, number: int, root: Path 
     (wheel,) = folder.glob("*.whl")
     for name in EXTRAS if packages else ():
         build(folder, name, wheel, signer=signer, number=number)
+    _documentation(folder / f"v2g_engine-{version}-docs.zip", root)
     (folder / NOTES).write_text(notes)
     sums = checksums(folder)
     (folder / SUMS).write_text(sums)
     if signer is not None:
         (folder / (SUMS + SIGNATURE)).write_bytes(signed_for_openssl(sums.encode(), signer))
+
+
+def _documentation(path: Path, root: Path) -> None:
+    """Write the site of all pages, the same octet by octet for the same tree."""
+    with tempfile.TemporaryDirectory() as place:
+        site = Path(place) / "docs"
+        subprocess.run([sys.executable, "docs/site.py", str(site)], cwd=root, check=True, stdout=sys.stderr)
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(each for each in site.rglob("*") if each.is_file()):
+                entry = zipfile.ZipInfo(str(file.relative_to(place)))  # of 1980
+                archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def check_tree(root: Path, version: str) -> None:

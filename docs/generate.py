@@ -1,7 +1,8 @@
 """Writes the generated parts of the reference pages; `python docs/generate.py` brings every page up to date.
 
 A page is written by hand except between `<!-- generated: NAME ARGUMENTS -->` and `<!-- end of generated -->`: what
-stands there is made from the code, and a test refuses a page that says something else.
+stands there is made from the code, and a test refuses a page that says something else. Parts longer than a person
+reads (`LONG`) are written into the site alone (docs/site.py).
 """
 
 import ast
@@ -135,8 +136,10 @@ def timers_table(edition: str) -> str:
     """Return the timers of an edition's sessions (d2, din)."""
     import msgspec
 
+    from v2g_cli.config_keys import attribute_docs
+
     timing = import_module(f"v2g.iso15118.{edition}.timing").Timing
-    described = configuration.attribute_docs(timing)
+    described = attribute_docs(timing)
     return table(
         ("Timer", "Value", "Meaning"),
         (
@@ -475,11 +478,40 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
 """Name of a generated part -> what makes it."""
 
 
-def render(text: str) -> str:
-    """Return a page with its generated parts as the code has them now. KeyError for a part that nobody makes."""
+LONG: Final[Mapping[str, str]] = {
+    "api-routes": "a running back end has it at `/openapi.json`",
+    "certification": "",
+    "certification-lab": "`v2g conform {} --list` shows it",
+    "configuration": "`v2g config explain {}` shows it",
+    "conformance": "`v2g conform {} --list` shows it",
+    "conformance-older": "`v2g conform secc --list` shows it",
+    "conformance-older-vehicles": "`v2g conform evcc --list` shows it",
+    "declaration": "",
+    "events": "",
+    "injected-faults": "",
+    "messages": "`v2g exi explain` shows the fields of a message",
+    "requirements": "",
+    "response-codes": "",
+    "sequence-table": "",
+    "shared-configuration": "`v2g config explain PROGRAM KEY` shows them",
+    "status": "",
+}
+"""Parts that only the site has, and where else the same stands ({}: the part's first argument)."""
+
+
+def render(text: str, *, whole: bool = False) -> str:
+    """Return a page with its generated parts as the code has them now, the long ones only if it shall be `whole`.
+
+    KeyError for a part that nobody makes.
+    """
 
     def make(match: re.Match[str]) -> str:
-        body = GENERATORS[match["name"]](*match["arguments"].split())
+        name, arguments = match["name"], match["arguments"].split()
+        if whole or name not in LONG:
+            body = GENERATORS[name](*arguments)
+        else:
+            elsewhere = LONG[name].format("station" if "cs" in arguments else "".join(arguments[:1]))
+            body = f"*In the site that `make docs` builds{'; ' if elsewhere else ''}{elsewhere}.*\n"
         return f"{match['open']}\n{body}\n{match['end']}"
 
     return _BLOCK.sub(make, text)

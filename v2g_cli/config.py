@@ -1,23 +1,20 @@
 """`v2g config`: what the programs' configuration files may hold."""
 
 import sys
-from importlib import import_module
-from typing import Annotated, Final
+from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 import typer
 
+from v2g.config import nearest
 from v2g.errors import ConfigError
+from v2g_cli.config_keys import PROGRAMS, Key, configuration, keys_of, sections
+from v2g_cli.output import print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
-PROGRAMS: Final = {
-    "secc": ("secc.config", "ProgramConfig"),
-    "evcc": ("evcc.config", "EvccConfig"),
-    "csms": ("csms.config", "CsmsConfig"),
-    "telemetry": ("v2g_gateway.config", "GatewayConfig"),
-}
-"""Program -> module and type of its configuration."""
+Program = Annotated[str, typer.Argument(help=f"One of {', '.join(PROGRAMS)}.")]
 
 
 @app.callback()
@@ -27,7 +24,7 @@ def _config() -> None:
 
 @app.command()
 def schema(
-    program: Annotated[str, typer.Argument(help=f"One of {', '.join(PROGRAMS)}.")],
+    program: Program,
 ) -> None:
     """Print the JSON schema of a program's configuration, for editors and for tools that write such files.
 
@@ -35,10 +32,56 @@ def schema(
 
     Example: `v2g config schema secc > secc.schema.json`
     """
-    from v2g.config import nearest, schema_of
+    from v2g.config import schema_of
 
+    described = schema_of(_of(program), f"Configuration of v2g {program}")
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(described), indent=2).decode() + "\n")
+
+
+@app.command()
+def explain(
+    program: Program,
+    key: Annotated[str, typer.Argument(help="A key or section, as `tls.chain`; all without one.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON record per line.")] = False,
+) -> None:
+    """Explain the keys of a program's configuration: type, range, default, meaning.
+
+    Examples:
+
+    - `v2g config explain secc tls.chain`
+    - `v2g config explain csms api`
+    - `v2g config explain telemetry --json | jq -r .key`
+    """
+    found = list(_keys(program))
+    chosen = [(path, each) for path, each in found if path == key or path.startswith(f"{key}.") or not key]
+    if not chosen:
+        hint = nearest(key, [path for path, _ in found])
+        raise ConfigError(f"no key of {program} is called {key!r}", hint=hint)
+    if json:
+        for path, each in chosen:
+            print_json({"key": path, "type": each.kind, "default": each.default, "meaning": each.meaning})
+    elif len(chosen) == 1:
+        [(path, each)] = chosen
+        say(f"{path}: {each.kind}; {_plain(each.default)}\n{_plain(each.meaning)}", lines=True)
+    else:
+        rows = [(path, _plain(each.kind), _plain(each.default), _plain(each.meaning)) for path, each in chosen]
+        print_table(f"Configuration of v2g {program}", ("Key", "Type", "Default", "Meaning"), rows)
+
+
+def _keys(program: str) -> Iterator[tuple[str, Key]]:
+    """Yield every key with its dotted path."""
+    _of(program)
+    for section, struct in sections(program):
+        for key in keys_of(struct):
+            yield f"{section.strip('[]')}.{key.name}".strip("."), key
+
+
+def _of(program: str) -> type[msgspec.Struct]:
     if program not in PROGRAMS:
         raise ConfigError(f"{program!r} is no program with a configuration", hint=nearest(program, PROGRAMS))
-    module, name = PROGRAMS[program]
-    described = schema_of(getattr(import_module(module), name), f"Configuration of v2g {program}")
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(described), indent=2).decode() + "\n")
+    return configuration(program)
+
+
+def _plain(text: str) -> str:
+    """Return text without the marks that a page shows it with."""
+    return text.replace("`", "").replace("**", "")

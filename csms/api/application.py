@@ -1,6 +1,8 @@
 """All routes as one ASGI application. Importing it takes a third of a second, so this happens after start-up."""
 
 from functools import cache
+from pathlib import Path
+from typing import Final
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -23,6 +25,8 @@ from csms.api.http.pipeline import (
 )
 from csms.api.routes import OPERATIONS
 
+DOCS: Final = "/docs"
+
 
 class _Application(Litestar):
     @staticmethod
@@ -34,8 +38,12 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
     """Return the application. It answers undeclared operations with 404 or 405."""
     pipeline, config = RequestPipeline(backend, authenticator), backend.services.config.api
     routes = _routes(config.max_body_bytes, config.cors_origins)
+    pages = None if config.docs is None else _pages(config.docs)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if pages is not None and (scope["path"] + "/").startswith(f"{DOCS}/"):
+            await pages(scope, receive, send)
+            return
         scope["state"]["pipeline"] = pipeline
         await routes(scope, receive, send)
 
@@ -55,6 +63,23 @@ def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+
+
+def _pages(folder: Path) -> ASGIApp:
+    """Return the documentation: files for everyone, and nothing of the back end."""
+    from litestar.static_files import create_static_files_router
+
+    files = create_static_files_router(path=DOCS, directories=[folder], html_mode=True)
+    site = _Application(route_handlers=[files], openapi_config=None, logging_config=None)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == DOCS:  # links of pages are relative
+            await send({"type": "http.response.start", "status": 308, "headers": [(b"location", f"{DOCS}/".encode())]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        await site(scope, receive, send)
+
+    return answer
 
 
 def _route(operation: Operation) -> HTTPRouteHandler:

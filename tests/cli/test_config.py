@@ -83,3 +83,35 @@ def test_without_config_a_program_reads_its_own_file(
         path.write_text(text)
         assert f"{path}:{line}: unknown key 'colour'" in v2g(name, "--check-config").output
         assert arguments(module, "", []) == (path, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("secc", "sdp.port"), "integer from"),
+        (("csms", "api.max_body_bytes"), "4_194_304"),
+        (("telemetry", "can"), "can."),
+        (("evcc", "tls.chain"), "required"),
+    ],
+)
+def test_keys_are_explained(v2g: Run, words: tuple[str, str], said: str) -> None:
+    done = v2g("config", "explain", *words)
+    assert (done.code, done.errors) == (0, "")
+    assert done.output.startswith(words[1])
+    assert said in done.output
+    assert "`" not in done.output
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
+    done = v2g("config", "explain", name, "--json")
+    explained = [json.loads(line) for line in done.output.splitlines()]
+    assert all(each["type"] and each["default"] and each["meaning"] for each in explained)
+    tables: Any = json.loads(v2g("config", "schema", name).output)
+    top = tables["$defs"][tables["$ref"].rpartition("/")[2]]["properties"] if "$ref" in tables else tables["properties"]
+    assert set(top) == {each["key"] for each in explained if "." not in each["key"]}
+
+
+def test_an_unknown_key_has_its_neighbour(v2g: Run) -> None:
+    done = v2g("config", "explain", "secc", "tls.chian")
+    assert (done.code, "tls.chain" in done.errors) == (2, True)

@@ -94,8 +94,12 @@ def test_a_release_is_made_in_a_clone(tmp_path: Path) -> None:
     commit(clone)
     run(*command, cwd=clone, env=os.environ | {"PIP_NO_INDEX": "1"})  # nothing is fetched that no lock names
     assert {path.name for path in out.iterdir()} == {
-        "v2g_engine-0.1.0-py3-none-any.whl", "v2g_engine-0.1.0.tar.gz", NOTES, SUMS, f"{SUMS}.sig"
+        "v2g_engine-0.1.0-py3-none-any.whl", "v2g_engine-0.1.0.tar.gz", "v2g_engine-0.1.0-docs.zip", NOTES, SUMS,
+        f"{SUMS}.sig",
     }  # fmt: skip
+    with zipfile.ZipFile(next(out.glob("*-docs.zip"))) as docs:
+        assert {"docs/index.html", "docs/searchindex.js", "docs/reference/configuration.html"} <= set(docs.namelist())
+        assert b"tls.chain" in docs.read("docs/reference/configuration.html")
     with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel, tarfile.open(next(out.glob("*.tar.gz"))) as sdist:
         assert any(name.endswith("share/v2g/board/monitor.c") for name in wheel.namelist())
         assert any(name.endswith("/board/monitor.c") for name in sdist.getnames())

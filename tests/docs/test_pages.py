@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,10 +35,22 @@ def _anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
 
 
+@cache
+def whole(page: Path) -> str:
+    """Return a page as the site shows it."""
+    return generate.render(page.read_text(), whole=True)
+
+
 @pytest.mark.parametrize("page", pages(), ids=_name)
 def test_generated_parts_are_what_the_code_says(page: Path) -> None:
     text = page.read_text()
     assert generate.render(text) == text, "run `python docs/generate.py`"
+
+
+@together("page", pages(), ids=_name)
+def test_what_is_longer_than_a_person_reads_is_in_the_site_alone(page: Path) -> None:
+    long = [part for part in _GENERATED.findall(page.read_text()) if len(part.split()) > 2_000]
+    assert not long, "add the part to LONG of docs/generate.py"
 
 
 @pytest.mark.parametrize(("picture", "text"), list(generate.pictures()), ids=lambda each: getattr(each, "name", ""))
@@ -83,12 +96,12 @@ def test_no_two_lanes_of_a_picture_meet() -> None:
 @together("page", pages(), ids=_name)
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
-    for target in _LINK.findall(_FENCED.sub("", page.read_text())):
+    for target in _LINK.findall(_FENCED.sub("", whole(page))):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
         path = (page.parent / file).resolve() if file else page
-        missing = not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(path.read_text()))
+        missing = not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(whole(path)))
         if missing:
             broken.append(target)
     assert not broken
@@ -164,7 +177,7 @@ def test_the_bundle_page_names_every_file() -> None:
 
 
 def test_the_http_page_names_every_route() -> None:
-    page = (DOCS / "reference" / "http-api.md").read_text()
+    page = whole(DOCS / "reference" / "http-api.md")
     for each in OPERATIONS:
         action = each.path.partition("/commands/")[2]
         assert (action in page) if action else (f"`{each.method} {each.path}`" in page), each.name

@@ -36,7 +36,7 @@ _OPENERS: Final[dict[str, Opener]] = (
     | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), read_secret)
     | dict.fromkeys(("journal_keys", "outbox_keys"), RecordKeys)
     | dict.fromkeys(("crls", "ocsp", "manifest", "policy"), _is_file)
-    | {"public_key": load_public_key, "map_file": load_map}
+    | {"public_key": load_public_key, "map_file": load_map, "docs": lambda folder: _is_file(folder / "index.html")}
 )
 """What opens the other files that must exist at the start, by their keys."""
 
