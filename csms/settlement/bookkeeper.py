@@ -17,7 +17,7 @@ from csms.db.queries.reviews import Review
 from csms.db.store import Store
 from csms.domain.authorization.authorize import CONTRACT, Chain, normalise
 from csms.domain.authorization.contracts import Anchors, assess, charger_fault
-from csms.domain.billing.booking import Certificates, Finding, Judgement, Rules, judge, tariff_digest
+from csms.domain.billing.booking import Certificates, Finding, Judgement, Rules, is_signed, judge, tariff_digest
 from csms.domain.transactions.journals import DeliveredCertificates
 from csms.settlement.settlements import Settled, settled_of, taxation_of
 from v2g.energy.settlement.journal import Entry, verify_lines
@@ -148,7 +148,7 @@ class Bookkeeper:
         found = await self._judge(station_id, session_id, entries, settlement)
         review = msgspec.structs.replace(review, transaction_id=found.transaction_id)
         if found.finding is None:
-            await self._book(review, settled)
+            await self._book(review, settled, signed=is_signed(entries))
         else:
             await self._put(review, found.finding)
 
@@ -179,13 +179,17 @@ class Bookkeeper:
         )
         return await asyncio.to_thread(judge, entries, settlement, evidence, self._rules)
 
-    async def _book(self, review: Review, settled: Settled) -> None:
+    async def _book(self, review: Review, settled: Settled, *, signed: bool) -> None:
         now_ms = self._clock.utc_ms()
         booked = msgspec.structs.replace(review, state="booked", reason="", detail="", due_ms=now_ms)
         posting = msgspec.structs.replace(settled.posting, station_id=review.station_id, session_id=review.session_id)
-        outcome = await self._store.run(reviews.book, booked, posting, settled.document, now_ms, self._zone)
+        outcome = await self._store.run(
+            reviews.book, booked, posting, settled.document, now_ms, self._zone, signed=signed
+        )
         if outcome == "repeated":
             await self._put(review, Finding("repeated", "another session of its transaction covers that time"))
+        elif outcome == "charger":
+            await self._put(review, Finding("charger", "a session that was booked meanwhile shows another charger"))
         elif outcome == "fresh":
             data: dict[str, Scalar] = {"session": review.session_id, "transaction": review.transaction_id}
             self._report("settlement", "settled", review.station_id, data | settled.summary)

@@ -94,7 +94,8 @@ async def read_quarantine(call: Call, parameters: OneReview) -> ShownReview:
 async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> ShownReview:
     """Book a journal in quarantine on your word: it is settled, posted and debited like any other.
 
-    The audit log has caller and note. Releasing a released one again changes nothing.
+    The audit log has caller and note. Released from `charger`, the charger that signed is its station's from then on.
+    Releasing a released one again changes nothing.
     """
     known = typed_json.convert(await _found(call, parameters), rows.Review)
     try:

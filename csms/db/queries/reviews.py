@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from csms.db.queries import books, prequalifications, price_deliveries, transactions
+from csms.db.queries import books, chargers, prequalifications, price_deliveries, transactions
 from csms.db.queries.events import lock
 from csms.db.tables import (
     device_variables,
@@ -28,6 +28,9 @@ from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import RefusedError
 
 State = Literal["waiting", "booked", "quarantined", "released", "rejected"]
+
+_CHARGERS = "chargers"
+"""What is locked where it is decided whose a charger is."""
 
 _LONGEST_MS = 40 * 86_400_000
 """No transaction is looked for that began longer before a session."""
@@ -104,19 +107,33 @@ def put(connection: Connection, review: Review) -> bool:
 
 
 def book(
-    connection: Connection, review: Review, posting: Posting, document: bytes, now_ms: int, zone: tzinfo
-) -> Literal["fresh", "known", "repeated", "decided"]:
+    connection: Connection,
+    review: Review,
+    posting: Posting,
+    document: bytes,
+    now_ms: int,
+    zone: tzinfo,
+    *,
+    signed: bool = False,
+) -> Literal["fresh", "known", "repeated", "charger", "decided"]:
     """Store a settlement, post it, and note its review as booked or released.
 
-    `repeated`: another session of its transaction was booked meanwhile; `decided`: an operator has decided. Then
-    nothing changes.
+    A charger that has `signed` a session that is booked is its station's from then on, and so is one on which an
+    operator has decided by releasing. `repeated`: another session of its transaction was booked meanwhile; `charger`:
+    one by which the charger is another; `decided`: an operator has decided. Then nothing changes.
     """
-    lock(connection, (review.station_id,))
+    lock(connection, (review.station_id, _CHARGERS))
     known = get(connection, review.station_id, review.session_id)
     if known is not None and known.state in ("quarantined", "released", "rejected") and review.state == "booked":
         return "known" if known.state == "released" else "decided"
     if review.state == "booked" and _overlaps(connection, review):
         return "repeated"
+    held = _certificates(connection, review.station_id, review.session_id)
+    if held is not None and (signed or review.reason == "charger"):
+        charger = chargers.known(connection, review.station_id, held.charger)
+        if review.state == "booked" and charger is not None and charger.fault(review.station_id):
+            return "charger"
+        chargers.take(connection, review.station_id, held.charger, now_ms)
     _put(connection, review)
     fresh = books.save_settled(connection, posting, document, now_ms, zone)
     return "fresh" if fresh else "known"
@@ -158,7 +175,10 @@ def _is(station_id: str, session_id: str) -> Any:
 
 
 def save_certificates(connection: Connection, station_id: str, session_id: str, held: Certificates) -> None:
-    """Store the certificates of a session's signers, replacing others."""
+    """Store the certificates of a session's signers, replacing others, unless it is decided about the session."""
+    known = get(connection, station_id, session_id)
+    if known is not None and known.state != "waiting":
+        return
     where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
     connection.execute(delete(journal_certificates).where(where))
     connection.execute(
@@ -187,18 +207,23 @@ def evidence(
     These are hashes; transactions count that began or ended up to `margin_ms` from the session.
     """
     found = _transactions(connection, station_id, span, margin_ms)
-    where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
-    held = connection.execute(select(journal_certificates).where(where)).first()
+    held = _certificates(connection, station_id, session_id)
     return Evidence(
+        station_id=station_id,
         transactions=tuple(_seen(connection, each, answer) for each, answer in found),
         deliveries=price_deliveries.deliveries(connection, station_id, tariffs),
         most_export_w=_most_export_w(connection, tariffs, span[1] + margin_ms),
         prequalifications=tuple(prequalifications.records(connection, station_id)),
-        certificates=None
-        if held is None
-        else Certificates(held.charger, held.contract, held.emaid, held.charger_fault),
+        certificates=held,
+        charger=None if held is None else chargers.known(connection, station_id, held.charger),
         booked=_booked(connection, station_id, session_id, [each.transaction_id for each, _ in found]),
     )
+
+
+def _certificates(connection: Connection, station_id: str, session_id: str) -> Certificates | None:
+    where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
+    held = connection.execute(select(journal_certificates).where(where)).first()
+    return None if held is None else Certificates(held.charger, held.contract, held.emaid, held.charger_fault)
 
 
 def _transactions(

@@ -34,7 +34,7 @@ from csms.db.tables.records import (
     settlements,
 )
 from csms.db.tables.requests import request_parts, station_requests
-from csms.db.tables.security import security_events, station_certificates
+from csms.db.tables.security import chargers, security_events, station_certificates
 from csms.db.tables.stations import connectors, stations
 from csms.db.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
 from csms.db.tables.telemetry import (
@@ -60,6 +60,7 @@ __all__ = [
     "battery_swaps",
     "campaign_members",
     "campaigns",
+    "chargers",
     "charging_limits",
     "charging_profiles",
     "connection_faults",

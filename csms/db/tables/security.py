@@ -1,4 +1,4 @@
-"""Security events, and certificates that the built-in authority has issued."""
+"""Security events, certificates that the built-in authority has issued, and which charger is a station's."""
 
 from typing import Final
 
@@ -34,3 +34,14 @@ station_certificates: Final = Table(
     Column("pem", Text, nullable=False),
     Index(None, "station_id", "issued_ms"),
 )
+
+chargers: Final = Table(
+    "chargers",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the subject (DER), hex
+    Column("subject", Text, nullable=False),
+    Column("station_id", String(48), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Index(None, "station_id", "since_ms"),
+)
+"""Chargers by the subject of their certificates: each is of one station."""

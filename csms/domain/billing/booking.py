@@ -5,7 +5,7 @@ put into quarantine, until an operator decides.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -50,6 +50,7 @@ Reason = Literal[
     "wear",
     "feed_in",
     "signatures",
+    "charger",
 ]
 """What is wrong with a journal, or missing: see docs/reference/settlement-quarantine.md."""
 
@@ -111,19 +112,40 @@ class Certificates(msgspec.Struct, frozen=True):
     charger_fault: str = ""
 
 
+class Charger(msgspec.Struct, frozen=True):
+    """What this back end knows about the subject (RFC 4514) of a charger's certificate, beside a station's session.
+
+    `station_id` is whose charger it is, `known` the subject by which the session's station was known last; each is
+    empty if there is none.
+    """
+
+    subject: str
+    station_id: str
+    known: str
+
+    def fault(self, station_id: str) -> str:
+        """Return why it is not a station's, empty if it is, or may become it."""
+        if self.station_id:
+            return "" if self.station_id == station_id else f"charger {self.subject} is station {self.station_id}'s"
+        return f"charger {self.subject} is new, the station is known by {self.known}" if self.known else ""
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """All that this back end knows about a session beside its journal.
+    """All that this back end knows about a session of a station beside its journal.
 
     `deliveries` are those of tariffs to its station, by their hash; `most_export_w` is the highest limit of the grid
     signals that may have been in force during the session. `prequalifications` are the records of its station.
-    `booked` are the times of other booked sessions, by transaction.
+    `charger` is None without a certificate that can be read. `booked` are the times of other booked sessions, by
+    transaction.
     """
 
+    station_id: str
     transactions: tuple[SeenTransaction, ...]
     deliveries: Mapping[str, tuple[PriceDelivery, ...]]
     most_export_w: int | None
     prequalifications: tuple[Prequalification, ...]
     certificates: Certificates | None
+    charger: Charger | None
     booked: Mapping[str, tuple[tuple[int, int], ...]]
 
 
@@ -174,6 +196,11 @@ class _Case(msgspec.Struct, frozen=True):
     @property
     def authorized(self) -> ContractAuthorized | None:
         return next((each.data for each in self.entries if isinstance(each.data, ContractAuthorized)), None)
+
+
+def is_signed(entries: Iterable[Entry]) -> bool:
+    """Return whether a journal relies on signatures of its charger."""
+    return next(signed_messages(entries), None) is not None
 
 
 def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, rules: Rules) -> Judgement:
@@ -389,7 +416,7 @@ def _permitted_w(case: _Case, evse: int | None, at_ms: int) -> int | None:
 
 def _wrong_signatures(case: _Case) -> Iterator[Finding]:
     authorized, held = case.authorized, case.evidence.certificates
-    signed = next(signed_messages(case.entries), None) is not None
+    signed = is_signed(case.entries)
     export_mwh = case.settlement.end.export_mwh - case.settlement.begin.export_mwh
     if export_mwh and not signed and not case.rules.unsigned_feed_in:
         yield Finding("feed_in", f"{export_mwh} mWh were fed back without any signed command")
@@ -417,3 +444,6 @@ def _wrong_signatures(case: _Case) -> Iterator[Finding]:
         return
     if export_mwh and not proof.covered and not case.rules.unsigned_feed_in:
         yield Finding("feed_in", f"of {export_mwh} mWh some were fed back without signed commands")
+    known = case.evidence.charger
+    if known is not None and (fault := known.fault(case.evidence.station_id)):
+        yield Finding("charger", fault)

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.domain.billing.booking import Reason
 from pki_tools.tree import PkiTree
@@ -26,6 +29,11 @@ from v2g.energy.settlement.records import (
     WearPriced,
 )
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import Credentials
+from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.keys import SoftwareKey, load_private_key
+from v2g.pki.profiles import Role
 
 STATION: Final = "CS-V2G-0001"
 EMAID: Final = "DEV2GC00000001"
@@ -65,13 +73,16 @@ class LyingSession(Session):
         start_ms: int,
         *,
         signer: str = "contract",
-        charger: str = "secc",
+        charger: str | Credentials = "secc",
         secret: Tariff | None = None,
+        station_id: str = STATION,
+        session_id: bytes = SESSION_ID,
     ) -> None:
+        self.station_id, self.session_id = station_id, session_id
         super().__init__(pki, start_ms)
         self.secret = secret
         if charger != "secc":
-            self.charger = pki.credentials(charger)
+            self.charger = pki.credentials(charger) if isinstance(charger, str) else charger
             self._select(checkpoints=False)
         if signer != "contract":
             self.contract = pki.credentials(signer)
@@ -82,6 +93,24 @@ class LyingSession(Session):
         self.tariff = self.secret or shown
         super().offer()
         self.tariff = shown
+
+
+def charger_named(pki: PkiTree, common_name: str) -> Credentials:
+    """Return a new key of a charger, and its chain to the trusted root."""
+    chain = pki.chain("secc")
+    authority, like = load_certificate(chain[1]), load_certificate(chain[0])
+    key = ec.generate_private_key(ec.SECP521R1())
+    request = Request(
+        role=Role.SECC,
+        subject=Subject(common_name=common_name, organization="V2G Engine Operator", country="DE", domain="CPO"),
+        public_key=key.public_key(),
+        serial=x509.random_serial_number(),
+        not_before=like.not_valid_before_utc,
+        ocsp_url="http://ocsp.example",
+        crl_url="http://crl.example",
+    )
+    leaf = issue(request, Issuer(authority, load_private_key(pki.path("cpo/sub2.key"))))
+    return Credentials((leaf.public_bytes(Encoding.DER), *chain[1:]), SoftwareKey(key))
 
 
 def signal_at(start_ms: int, version: int = 7) -> GridSignal:

@@ -1,178 +1,28 @@
 """An admitted station with real keys delivers false journals by OCPP: none is booked, each has its reason."""
 
-import base64
 import contextlib
-import json
-import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, select
 
-from csms.config import SettlementRules, TokenEntry
-from csms.db.queries import books, prequalifications, reviews
-from csms.db.queries.reviews import Review
+from csms.db.queries import books, prequalifications
 from csms.db.store import open_store
-from csms.db.tables import debits, postings, settlements
 from csms.domain.charging.prequalification import Prequalification
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
+from tests.csms.settlement.liar import SESSION, Station, begin_after, decided, options, play
 from tests.csms.settlement.lies import (
-    EMAID,
     LIES,
-    SESSION_ID,
     STATION,
     Lie,
-    Story,
     renamed,
     session_of,
     signal_at,
     told,
     unpriced,
 )
-from tests.csms.settlement.test_journals import booted
-from tests.csms.support import Running
-from v2g.ocpp.times import format_time
 
-SESSION = SESSION_ID.hex()
 OTHER = "8877665544332211"
-
-
-class Station:
-    """A station's connection: its requests, in order. `taking` is what it answers to prices, None nothing."""
-
-    def __init__(self, websocket: Any, taking: str | None = "Accepted") -> None:
-        self._websocket = websocket
-        self._number = 0
-        self._taking = taking
-
-    async def take_prices(self) -> None:
-        """Answer what the back end requests, until prices have come."""
-        while True:
-            kind, identifier, action, *_ = json.loads(await self._websocket.recv())
-            if kind != 2:
-                continue
-            status = {"GetChargingProfiles": "NoProfiles", "DataTransfer": self._taking}.get(action, "Accepted")
-            if status is not None:
-                await self._websocket.send(json.dumps([3, identifier, {"status": status}]))
-            if action == "DataTransfer":
-                return
-
-    async def request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Send a request; return the answer, which must not be an error."""
-        self._number += 1
-        await self._websocket.send(json.dumps([2, f"r{self._number}", action, payload]))
-        while True:
-            frame = json.loads(await self._websocket.recv())
-            if frame[0] != 2 and frame[1] == f"r{self._number}":
-                assert frame[0] == 3, frame
-                answer: dict[str, Any] = frame[2]
-                return answer
-
-    async def transfer(self, message: str, data: dict[str, Any]) -> None:
-        """Deliver something of a session."""
-        data = {"stationId": STATION, **data}
-        payload = {"vendorId": "org.v2g-engine", "messageId": message, "data": data}
-        assert (await self.request("DataTransfer", payload))["status"] == "Accepted"
-
-    async def name_evse(self, name: str) -> None:
-        """Report the name of EVSE 1."""
-        attribute = {"value": name, "type": "Actual"}
-        variable = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "EvseId"}}
-        report = {"requestId": 0, "generatedAt": format_time(0), "seqNo": 0}
-        await self.request("NotifyReport", report | {"reportData": [{**variable, "variableAttribute": [attribute]}]})
-
-    async def transact(self, story: Story) -> None:
-        """Report the transaction of a story, with a few of its meter values."""
-        last = len(story.readings) - 1
-        chosen = [each for place, each in enumerate(story.readings) if place % 3 == 0 or place == last]
-        for number, reading in enumerate(chosen):
-            registers = [("Energy.Active.Import.Register", reading.import_mwh)]
-            registers += [("Energy.Active.Export.Register", reading.export_mwh)] if story.exports else []
-            kind = "Started" if number == 0 else "Ended" if number == len(chosen) - 1 and story.ended else "Updated"
-            at = format_time(reading.utc_ms)
-            payload: dict[str, Any] = {
-                "eventType": kind,
-                "timestamp": at,
-                "triggerReason": "MeterValuePeriodic",
-                "seqNo": number,
-                "transactionInfo": {"transactionId": "tx-1"},
-                "evse": {"id": 1, "connectorId": 1},
-                "meterValue": [
-                    {
-                        "timestamp": at,
-                        "sampledValue": [{"value": mwh / 1000, "measurand": name} for name, mwh in registers],
-                    }
-                ],
-            }
-            if story.token is not None and kind == "Started":
-                payload["idToken"] = dict(zip(("idToken", "type"), story.token, strict=True))
-            await self.request("TransactionEvent", payload)
-
-    async def certify(self, story: Story, session: str = SESSION) -> None:
-        """Deliver the certificates of a story."""
-        chains = {"charger": story.charger, "contract": story.contract}
-        coded = {name: [base64.b64encode(each).decode() for each in chain] for name, chain in chains.items()}
-        await self.transfer("JournalCertificates", {"sessionId": session, **coded})
-
-    async def deliver(self, story: Story, session: str = SESSION) -> None:
-        """Deliver certificates and journal."""
-        if story.certified:
-            await self.certify(story, session)
-        lines = [line.decode().removesuffix("\n") for line in story.lines]
-        await self.transfer("JournalEntries", {"sessionId": session, "lines": lines})
-
-
-def begin_after(ms: int) -> int:
-    """Return a time from now, in the middle of a quarter of an hour: no interval ends within a session."""
-    now_ms = int(time.time() * 1000) + ms
-    return now_ms // 900_000 * 900_000 + 900_000 + 120_000
-
-
-def booked(connection: Connection) -> tuple[int, int, int]:
-    """Return how many postings, settlements and debits there are."""
-    counts = [connection.execute(select(func.count()).select_from(each)).scalar_one()
-              for each in (postings, settlements, debits)]  # fmt: skip
-    return counts[0], counts[1], counts[2]
-
-
-def decided(csms: Running, session: str = SESSION) -> tuple[Review | None, tuple[int, int, int]]:
-    """Return what was decided about a session, and what is in the books."""
-    store = open_store(csms.config.store_url, csms.config.data_dir)
-    try:
-        return store.do(reviews.get, STATION, session), store.do(booked)
-    finally:
-        store.close()
-
-
-def options(**changes: Any) -> dict[str, Any]:
-    """Return a configuration that waits for nothing."""
-    names = (EMAID, "DEV2GC00000002", "DEV2GC00000003")
-    tokens = tuple(TokenEntry(id_token=each, **(changes if each == EMAID else {})) for each in names)
-    return {"settlement": SettlementRules(wait_s=0.001), "tokens": tokens}
-
-
-async def play(csms: Running, story: Story, start_ms: int, taking: str | None = "Accepted") -> None:
-    """Let a station connect, take prices, report its transaction, and deliver its journal.
-
-    `taking` is what it answers to other prices before the session, where these supersede the first ones.
-    """
-    await csms.csms.grid.offer(signal_at(start_ms), "test")
-    async with csms.connect() as websocket:
-        await booted(websocket)
-        await Station(websocket).take_prices()
-        await csms.event("grid_signal_pushed")
-        station = Station(websocket, taking)
-        if story.superseded:
-            await csms.csms.grid.offer(signal_at(start_ms, version=8), "test")
-            await station.take_prices()
-        if story.evse_name:
-            await station.name_evse(story.evse_name)
-        if story.reported:
-            await station.transact(story)
-        await station.deliver(story)
-    await csms.csms.bookkeeper.consider_waiting()
 
 
 async def test_an_honest_session_is_booked_without_anybody(start: Start, pki: PkiTree) -> None:
@@ -238,8 +88,8 @@ async def test_a_station_that_never_took_prices_has_none(
     async with start(**options()) as csms:
         await csms.csms.grid.offer(signal_at(start_ms), "test")
         async with csms.connect() as websocket:
-            await booted(websocket)
             station = Station(websocket, taking)
+            await station.boot()
             await station.take_prices()
             await csms.event("grid_signal_pushed")
             await station.transact(story)
@@ -282,8 +132,8 @@ async def test_a_journal_before_the_end_of_its_transaction_is_booked_when_that_a
     async with start(tokens=options()["tokens"]) as csms:
         await csms.csms.grid.offer(signal_at(start_ms), "test")
         async with csms.connect() as websocket:
-            await booted(websocket)
             station = Station(websocket)
+            await station.boot()
             await station.take_prices()
             await station.deliver(replace(honest, certified=False))
             review, books = decided(csms)

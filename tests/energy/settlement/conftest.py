@@ -47,6 +47,9 @@ EVSE_ID = "DE*V2G*E0001"
 class Session:
     """Charges, then discharges, on a clock that only this object moves."""
 
+    station_id = "CS-V2G-0001"
+    session_id = SESSION_ID
+
     def __init__(self, pki: PkiTree, start_ms: int, *, seed: int = 7, checkpoints: bool = False) -> None:
         self.pki = pki
         self.now = start_ms
@@ -75,7 +78,7 @@ class Session:
     def _select(self, *, checkpoints: bool) -> None:
         """Both ends of signed discharge begin anew."""
         self.gate = DischargeGate(
-            session_id=SESSION_ID,
+            session_id=self.session_id,
             evse_id=EVSE_ID,
             key=self.charger.key,
             certificate=self.charger.leaf,
@@ -85,7 +88,7 @@ class Session:
             checkpoints=checkpoints,
         )
         self.vehicle = VehicleDischarge(
-            session_id=SESSION_ID,
+            session_id=self.session_id,
             key=self.contract.key,
             certificate=self.contract.leaf,
             charger_certificate=self.charger.leaf,
@@ -114,7 +117,9 @@ class Session:
         outcome = self.vehicle.on_message(payload, self.now, ended=True if final else None)
         assert isinstance(outcome, Checkpointed)
         self.vehicle.stored(outcome)
-        self.copies.append(Copy(session_id=SESSION_ID.hex(), number=number, checkpoint=payload, receipt=outcome.reply))
+        self.copies.append(
+            Copy(session_id=self.session_id.hex(), number=number, checkpoint=payload, receipt=outcome.reply)
+        )
         self.record(record_of(self.gate.on_message(outcome.reply, self.now)))
 
     @property
@@ -127,9 +132,9 @@ class Session:
     def start(self, discharge: str = "signed") -> None:
         self.record(
             SessionStarted(
-                station_id="CS-V2G-0001",
+                station_id=self.station_id,
                 evse_id=EVSE_ID,
-                session_id=SESSION_ID.hex(),
+                session_id=self.session_id.hex(),
                 meter_serial="METER-0001",
                 meter_certificate=hashlib.sha256(self.meter.leaf).hexdigest(),
                 charger_certificate=hashlib.sha256(self.charger.leaf).hexdigest(),

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from csms.domain.authorization.contracts import Anchors, charger_fault
 from csms.domain.billing.booking import (
     Certificates,
+    Charger,
     Evidence,
     Finding,
     Judgement,
@@ -28,6 +29,7 @@ from tests.csms.settlement.lies import (
     EMAID,
     EVSE_ID,
     LIES,
+    STATION,
     Lie,
     LyingSession,
     Story,
@@ -97,11 +99,13 @@ def evidence(story: Story, *transactions: SeenTransaction, **changes: Any) -> Ev
     digest = tariff_digest(signal_at(BEGIN_MS).tariff())
     issued = told_by(story.contract)
     found = Evidence(
+        station_id=STATION,
         transactions=transactions or ((transaction(story),) if story.reported else ()),
         deliveries={digest: (PriceDelivery(SENT_MS, None),)},
         most_export_w=11_000,
         prequalifications=(),
         certificates=Certificates(story.charger[0], story.contract[0], issued) if story.certified else None,
+        charger=Charger("CN=1", "", "") if story.certified else None,
         booked={},
     )
     return replace(found, **changes)
@@ -214,6 +218,31 @@ def test_what_is_missing_is_waited_for_until_the_transaction_is_over(honest: Sto
     assert (nothing.finding.reason, nothing.finding.missing) == ("transaction", True)
     uncertified = found(honest, evidence(honest, certificates=None))
     assert (uncertified.reason, uncertified.missing) == ("certificates", True)
+
+
+@pytest.mark.parametrize(
+    ("whose", "known", "fault"),
+    [
+        ("", "", None),
+        (STATION, "", None),
+        (STATION, "CN=2", None),
+        ("CS-2", "", "charger CN=1 is station CS-2's"),
+        ("CS-2", "CN=2", "charger CN=1 is station CS-2's"),
+        ("", "CN=2", "charger CN=1 is new, the station is known by CN=2"),
+    ],
+)
+def test_signed_discharge_is_of_the_charger_that_the_station_is_known_by(
+    honest: Story, pki: PkiTree, whose: str, known: str, fault: str | None
+) -> None:
+    """It is said last: what an operator releases has no other fault."""
+    charger = Charger("CN=1", whose, known)
+    finding = judged(honest, evidence(honest, charger=charger)).finding
+    assert finding == (None if fault is None else Finding("charger", fault))
+    plain = told(session_of(pki, BEGIN_MS, discharge="none", feeds_back=False))
+    assert judged(plain, evidence(plain, charger=charger)).finding is None
+    lie = next(each for each in LIES if each.name == "more energy than commands allowed")
+    beyond = lie.story(honest, pki, BEGIN_MS)
+    assert found(beyond, evidence(beyond, charger=charger)).reason == "signatures"
 
 
 def test_what_is_wrong_is_said_before_what_is_missing(honest: Story) -> None:
@@ -483,8 +512,9 @@ def values(*given: tuple[float, float], over: bool = True, export: int | None = 
 
 def compared(story: Story, seen: SeenTransaction) -> Finding | None:
     known = Evidence(
-        transactions=(seen,), deliveries={}, most_export_w=None, prequalifications=(), certificates=None, booked={}
-    )
+        station_id=STATION, transactions=(seen,), deliveries={}, most_export_w=None, prequalifications=(),
+        certificates=None, charger=None, booked={},
+    )  # fmt: skip
     return judged(story, known).finding
 
 
