@@ -64,6 +64,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "modbus": Target("v2g/io/hardware/modbus.py", ("tests/io/hardware/test_modbus_steps.py",), cpu_s=15.0),
     "readings": Target("v2g/io/hardware/readings.py", ("tests/io/hardware/test_readings.py",)),
     "energy_modbus": Target("v2g/io/hardware/energy_modbus.py", ("tests/io/hardware/test_energy_modbus_steps.py",)),
+    "energy_mqtt": Target("v2g/io/hardware/energy_mqtt.py", ("tests/io/hardware/test_energy_mqtt_steps.py",)),
+    "energy_config": Target(
+        "v2g/io/hardware/energy_config.py",
+        tuple(f"tests/io/hardware/test_energy_{each}_steps.py" for each in ("modbus", "mqtt")),
+    ),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),

@@ -5,6 +5,8 @@ and `PREFIX/evse/N/state`. Rejected commands are reported at `PREFIX/refused`.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -23,10 +25,17 @@ class MqttEnergyManager:
     """See EnergyManagerLink. Only commands published while the charger is connected count: retained or queued ones are
     of unknown age."""
 
-    def __init__(self, config: EnergyMqttConfig, evses: int, take: Take, refused: Refused) -> None:
+    def __init__(
+        self,
+        config: EnergyMqttConfig,
+        evses: int,
+        take: Take,
+        refused: Refused,
+        client: Callable[..., MqttClient] = MqttClient,
+    ) -> None:
         self._prefix = prefix = config.prefix
         self._places = {f"{prefix}/set": 0, **{f"{prefix}/evse/{n}/set": n for n in range(1, evses + 1)}}
-        self._client = MqttClient(
+        self._client = client(
             config.broker,
             on_message=self._received,
             on_connection=self._connection,
@@ -73,25 +82,23 @@ class MqttEnergyManager:
         else:
             self._take(place, command)
 
-    def _connection(self, connected: bool) -> None:
-        if connected:
-            self._published.clear()  # the broker may have lost it
-            self._news.set()
+    def _connection(self, _connected: bool) -> None:
+        self._published.clear()  # the broker may have lost it
+        self._news.set()
 
     async def _publish_loop(self) -> None:
         while True:
             await self._news.wait()
+            await self._client.connected.wait()  # else an old state would wait for the connection
             self._news.clear()
-            try:
-                while self._refusals:
-                    await self._client.publish(f"{self._prefix}/refused", self._refusals[0])
-                    self._refusals.pop(0)
+            with contextlib.suppress(TransportError):  # repeated with the next connection
                 for topic, payload in self._texts().items():
                     if self._published.get(topic) != payload:
                         await self._client.publish(topic, payload, retain=True)
                         self._published[topic] = payload
-            except TransportError:
-                continue  # repeated with the next connection
+                while self._refusals:  # last: the broker may permit states only
+                    await self._client.publish(f"{self._prefix}/refused", self._refusals[0])
+                    self._refusals.pop(0)
 
     def _texts(self) -> dict[str, bytes]:
         if self._state is None:

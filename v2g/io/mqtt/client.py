@@ -151,6 +151,8 @@ class MqttClient:
         self.connected = asyncio.Event()
         self.max_packet_bytes = MAX_PACKET_BYTES
         """The largest packet that the broker accepts, if known."""
+        context = None if config.without_tls else _tls_context(config)  # what may raise comes before paho's sockets
+        password = None if config.username is None else _password(config)
         self._client = client = _Client(config.client_id or client_id, self._broken, manual_ack=on_message is not None)
         client.on_connect = self._connected
         client.on_connect_fail = self._not_connected
@@ -161,13 +163,13 @@ class MqttClient:
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.max_inflight_messages_set(_ANY_NUMBER)  # `publish` waits instead
         self._renewed: RenewedContext | None = None
-        if not config.without_tls:
-            client.tls_set_context(context := _tls_context(config))
+        if context is not None:
+            client.tls_set_context(context)
             if config.chain is not None:
                 key = config.key or config.chain
                 self._renewed = RenewedContext(context, config.chain, key, observe, client.renew)
         if config.username is not None:
-            client.username_pw_set(config.username, _password(config))
+            client.username_pw_set(config.username, password)
         if will is not None:
             properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
             properties.WillDelayInterval = will_delay_s
