@@ -38,7 +38,9 @@ def build(folder: Path) -> None:
         for file, text in sources():
             (source / file).parent.mkdir(parents=True, exist_ok=True)
             (source / file).write_text(text)
-        shutil.copytree(DOCS / "reference" / "charts", source / "reference" / "charts")
+        for picture in DOCS.rglob("*.svg"):
+            (source / _place(picture)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, source / _place(picture))
         shutil.rmtree(folder, ignore_errors=True)
         made = Sphinx(
             source,
