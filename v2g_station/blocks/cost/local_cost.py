@@ -77,8 +77,9 @@ class LocalCosts:
         self.on_cost: list[Callable[[Evse, float], None]] = []
         self._reserved = reserved
         self._all = priced
-        self._not_accepted: set[str] = set()
-        """Transactions whose tariff their drivers have rejected, until they end."""
+        self._unpriced = set(kernel.stored_text("unpriced"))
+        """Transactions that have no tariff here until they end: their drivers have rejected it, or the CSMS prices
+        them."""
         self.answers: dict[str, Handler] = {"ChangeTransactionTariff": self._change}
         sessions.on_event.append(self.event)
         sessions.on_ended.append(self._ended)
@@ -91,6 +92,8 @@ class LocalCosts:
                 self._forget(name)
             else:
                 self._plan(evse, name)
+        for name in [each for each in self._unpriced if self._sessions.find(each) is None]:
+            self._unmark(name)
 
     # -- queries
 
@@ -135,9 +138,11 @@ class LocalCosts:
         id_token = self._payer(evse, record)
         if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
             return None
-        if record.transaction_id in self._not_accepted:  # a charger's transaction goes on until its session has ended
+        if record.transaction_id in self._unpriced:  # a charger's transaction goes on until its session has ended
             return None
         driver = self._tariffs.driver(id_token)
+        if driver is not None and driver.tariff is None:
+            self._mark_unpriced(record.transaction_id)
         tariff = driver.tariff if driver is not None else self._tariffs.default(evse.number)
         if tariff is None:
             return None
@@ -213,8 +218,17 @@ class LocalCosts:
         for timer in ("poll", "report"):
             self._k.cancel(f"cost.{timer}.{name}")
 
+    def _mark_unpriced(self, name: str) -> None:
+        self._unpriced.add(name)
+        self._k.keep_text("unpriced", name, "")
+
+    def _unmark(self, name: str) -> None:
+        if name in self._unpriced:
+            self._unpriced.remove(name)
+            self._k.forget("unpriced", name)
+
     def _ended(self, _: Evse, record: TransactionRecord) -> None:
-        self._not_accepted.discard(record.transaction_id)
+        self._unmark(record.transaction_id)
         self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
 
     # -- tariff changes
@@ -261,7 +275,7 @@ class LocalCosts:
             return
         if evse.record is not None:
             self._forget(evse.record.transaction_id)
-            self._not_accepted.add(evse.record.transaction_id)
+            self._mark_unpriced(evse.record.transaction_id)
         self._sessions.end_authorization(evse, "TariffNotAccepted", "DeAuthorized")
 
     # -- time and meter

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from tests.certification.station.bench import FIXED, SOCKET, START_MS, Bench, Payload, Refused, at
 from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_i_tariffs import (
+    FAILED,
     INTERVAL,
     LOOKS,
+    MAX,
     RUNNING,
     assigned,
     begin,
@@ -488,6 +490,47 @@ def test_a_tariff_that_is_refused_at_a_charger_ends_its_session() -> None:
     assert "costDetails" not in charger.end(1000)
     charger.start(1000)
     assert charger.bench.all("TransactionEvent")[-1]["transactionInfo"]["tariffId"] == "T1"
+
+
+def test_a_tariff_that_was_refused_stays_so_when_the_program_starts_again() -> None:
+    charger = Charger()
+    charger.bench.ask("SetDefaultTariff", evseId=0, tariff=tariff("T1", 0.5))
+    charger.start(0)
+    charger.bench.fact(TariffRefused(evse_id=1))
+    again = Charger(charger.bench.saved)
+    again.update(500, charging_state="Charging")
+    assert "tariffId" not in again.bench.all("TransactionEvent")[-1]["transactionInfo"]
+    once_more = Charger(again.bench.saved)
+    assert "costDetails" not in once_more.end(1000)
+    assert not once_more.bench.saved["unpriced"]
+    once_more.start(1000)
+    assert once_more.bench.all("TransactionEvent")[-1]["transactionInfo"]["tariffId"] == "T1"
+
+
+def test_what_is_unpriced_is_forgotten_with_a_transaction_that_a_restart_ends() -> None:
+    found = station(tariff("T0"), variables={"TxCtrlr.TxStopPoint": "EVConnected"})
+    found.plug()
+    found.present()
+    found.fact(TariffRefused(evse_id=1))
+    assert len(found.saved["unpriced"]) == 1
+    found.saved["unpriced"]["of a transaction that is lost"] = b""
+    found.power_loss()
+    assert not found.saved["unpriced"]
+
+
+def test_what_the_csms_prices_it_prices_also_when_the_program_starts_again() -> None:
+    """The driver's own tariff cannot be used here: no default one takes its place."""
+    variables = {FAILED: "CentralCost", MAX: "3", "TxCtrlr.ResumptionTimeout": "600", "AuthCacheCtrlr.Enabled": "false"}
+    found = station(tariff("T0"), variables=variables)
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "tariff": many(4)}
+    begin(found)
+    found.power_loss()
+    found.plug()
+    found.flow("Charging")
+    assert all("tariffId" not in each["transactionInfo"] for each in found.all("TransactionEvent"))
+    assert "costDetails" not in end(found)
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}}
+    assert begin(found)["transactionInfo"]["tariffId"] == "T0"
 
 
 @pytest.mark.parametrize(
