@@ -72,14 +72,15 @@ def find(kind: Kind, name: str) -> Driver:
     if (kind, name) in BUILT_IN:
         return _ours(kind, name)
     named = [each for entry in entry_points(group=GROUP, name=name) for each in _offers(entry)]
-    found = [each for each in named if each.kind == kind and each.driver is not None]
+    found = [each for each in named if each.kind == kind]
     if len(found) > 1:
         raise ConfigError(
             f"driver {name!r} is installed by {' and by '.join(each.distribution for each in found)}",
             hint="uninstall all but one",
         )
-    if found and found[0].driver is not None:
-        return found[0].driver
+    for each in found:
+        assert each.driver is not None  # it has a kind
+        return each.driver
     for each in named:
         why = each.error or f"is a driver for {each.kind!r}"
         raise ConfigError(f"{name!r} of {each.distribution} {each.version} {why}")
@@ -91,15 +92,10 @@ def installed() -> list[Installed]:
     """Return all drivers, ours first. Those that cannot be used have an `error`."""
     from importlib.metadata import version
 
-    found = []
-    for kind, name in BUILT_IN:
-        try:
-            found.append(Installed(name, OURS, version(OURS), kind, _ours(kind, name)))
-        except ConfigError as error:
-            found.append(Installed(name, OURS, version(OURS), kind, error=f"{error} ({error.hint})"))
+    found = [Installed(name, OURS, version(OURS), kind, _ours(kind, name)) for kind, name in BUILT_IN]
     for entry in entry_points(group=GROUP):
         for each in _offers(entry):
-            if each.kind is not None and (each.kind, each.name) in BUILT_IN:
+            if (each.kind, each.name) in BUILT_IN:
                 each = Installed(each.name, each.distribution, each.version, error=f"has a name of {OURS}: never used")
             found.append(each)
     return found
@@ -111,9 +107,10 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
     about = f"the driver {name!r} of kind {kind}"
     driver = find(kind, name)
     try:
-        manager = driver.open(config, context)
-        async with asyncio.timeout(OPEN_S):
-            part = await manager.__aenter__()
+        with extras_named():
+            manager = driver.open(config, context)
+            async with asyncio.timeout(OPEN_S):
+                part = await manager.__aenter__()
     except V2GError:
         raise
     except TimeoutError:
@@ -158,15 +155,15 @@ def side_opener(kind: SideKind, name: str, table: Table | None, context: DriverC
 
 
 def _ours(kind: Kind, name: str) -> Driver:
-    with extras_named():
-        driver = EntryPoint(name, BUILT_IN[kind, name], GROUP).load()
+    driver = EntryPoint(name, BUILT_IN[kind, name], GROUP).load()
     assert isinstance(driver, Driver)
     return driver
 
 
 def _offers(entry: EntryPoint) -> Iterator[Installed]:
     """Yield what an entry point names."""
-    distribution, version = (entry.dist.name, entry.dist.version) if entry.dist is not None else ("", "")
+    assert entry.dist is not None  # those of `entry_points` have one
+    distribution, version = entry.dist.name, entry.dist.version
     try:
         loaded = entry.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others

@@ -268,12 +268,13 @@ class Assembly:
             if config.kind not in ("dc", "ac"):
                 raise ConfigError(f"a bench has no device of kind {config.kind}", hint="remove hardware.backend")
             simulated = self._simulated_meter()
+            more: dict[str, Any] = {"safety": safety, "service": self.service}
+            bench: Evse
             if config.kind == "ac":
-                rating = self.charger.ac_rating
-                ac = BenchAcEvse(simulated, self.clock, config.simulated, rating, safety=safety, service=self.service)
-                return Assembled(ac, simulated, safety)
-            dc = BenchEvse(simulated, self.clock, config.simulated, safety=safety, service=self.service)
-            return Assembled(dc, simulated, safety)
+                bench = BenchAcEvse(simulated, self.clock, config.simulated, self.charger.ac_rating, **more)
+            else:
+                bench = BenchEvse(simulated, self.clock, config.simulated, self.charger.rating, **more)
+            return Assembled(bench, simulated, safety)
         meter, board = await self._open_parts()
         parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, board.self_test, self.log)
         self._evse = evse = await EVSES[config.kind](self, parts)
@@ -405,29 +406,21 @@ class Assembly:
     async def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":
             raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
-        rating = self.charger.ac_rating
-        meter = parts.meter
-        mains: Mains
-        if isinstance(meter, RemoteMeter):
-            mains = meter.mains(rating.nominal_voltage_v * 1000)
-        elif not isinstance(meter, SimulatedMeter):
-            raise ConfigError(f"the meter {self.config.meter} does not measure the mains", hint="use another meter")
-        else:
-            mains = SimulatedMains(
-                ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector), parts.contactor, rating
-            )
-
-            def flow() -> None:
-                meter.flow(self.clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma)
-
-            mains.on_change(flow)
+        rating, meter = self.charger.ac_rating, parts.meter
         most_w = (rating.max_charge_power_w, rating.max_discharge_power_w)
-        simulated = mains if isinstance(mains, SimulatedMains) else None
-        allow = self._safety.mains(lambda: mains.present.watts, part=simulated)
-        if simulated is not None:  # otherwise the meter measures the mains
+        simulated: SimulatedMains | None = None
+        if isinstance(meter, SimulatedMeter):
+            line = ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector)
+            mains: Mains = (simulated := SimulatedMains(line, parts.contactor, rating))
+            mains.on_change(
+                lambda: meter.flow(self.clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma)
+            )
             self._compare(lambda: mains.present.watts, meter, *most_w)
-        measures = simulated is not None
-        reports = self._reports(*most_w)
+        else:
+            assert isinstance(meter, RemoteMeter)  # which measures the mains itself
+            mains = meter.mains(rating.nominal_voltage_v * 1000)
+        allow = self._safety.mains(lambda: mains.present.watts, part=simulated)
+        measures, reports = simulated is not None, self._reports(*most_w)
         return AcEvse(parts, mains, self.clock, self.config.watch, allow=allow, measures=measures, **reports)
 
     # -- parts

@@ -93,15 +93,14 @@ class SimulatedEvse(DcEvse):
         line: DcLine,
         meter: SimulatedMeter,
         clock: Clock,
-        config: SimulatedEvseConfig | None = None,
+        config: SimulatedEvseConfig,
+        rating: EvseRating,
         *,
         pilot: ChargerPilot | None = None,
         watch: WatchConfig | None = None,
-        rating: EvseRating | None = None,
         safety: SafetyChannel | None = None,
         service: FaultKeeper | None = None,
     ) -> None:
-        config, rating = config or SimulatedEvseConfig(), rating or EvseRating()
         self.bench = bench = make_faults(config, clock)
         self.contactor = SimulatedContactor(bench, config.contactor_s)
         meter.obey(bench)
@@ -113,7 +112,7 @@ class SimulatedEvse(DcEvse):
             safety.stage(self._simulated) if safety else self._simulated,
             SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
             clock,
-            watch or WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
+            watch or _watch_of(config),
             report_s=config.report_s,
             most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
         )
@@ -137,13 +136,14 @@ class BenchEvse(SimulatedEvse):
         self,
         meter: SimulatedMeter,
         clock: Clock,
-        config: SimulatedEvseConfig | None = None,
+        config: SimulatedEvseConfig,
+        rating: EvseRating,
         *,
         safety: SafetyChannel | None = None,
         service: FaultKeeper | None = None,
     ) -> None:
         self._line = BenchLine()
-        super().__init__(self._line, meter, clock, config, safety=safety, service=service)
+        super().__init__(self._line, meter, clock, config, rating, safety=safety, service=service)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Execute a hardware command; others are ignored."""
@@ -168,14 +168,13 @@ class BenchAcLine:
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[VehicleAc | None], None]] = []
-        self._voltage_mv = 0
         self.seen: VehicleAc | None = None
 
     def on_change(self, callback: Callable[[VehicleAc | None], None]) -> None:
         """Call `callback` with the vehicle's draw."""
         self._callbacks.append(callback)
 
-    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int = 50) -> None:
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int) -> None:
         """Ignore: there is no vehicle."""
 
     def draw(self, power_w: int, nominal_mv: int) -> None:
@@ -212,7 +211,7 @@ class BenchAcEvse(AcEvse):
             Parts(safety.contactor(self.contactor) if safety else self.contactor, cabinet, meter, None, service),
             mains,
             clock,
-            WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
+            _watch_of(config),
             report_s=config.report_s,
             most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
             allow=safety.mains(lambda: mains.present.watts) if safety else anything,
@@ -251,7 +250,7 @@ class SimulatedMains:
 
     def cut(self) -> None:
         """See Cut: the line shows no output."""
-        self._line.publish(0, self._rating.phases, contactor_closed=False)
+        self._publish(0, closed=False)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """See Mains."""
@@ -261,13 +260,21 @@ class SimulatedMains:
         closed, vehicle = self._contactor.closed, self._line.seen
         voltage_mv = self._rating.nominal_voltage_v * 1000 if closed else 0
         current_ma = vehicle.current_ma if closed and vehicle is not None else 0
-        rating = self._rating
-        self._line.publish(voltage_mv, rating.phases, contactor_closed=closed, frequency_hz=rating.nominal_frequency_hz)
+        self._publish(voltage_mv, closed=closed)
         present = ports.Measured(voltage_mv, current_ma)
         if present != self._present:
             self._present = present
             for callback in self._callbacks:
                 callback()
+
+    def _publish(self, voltage_mv: int, *, closed: bool) -> None:
+        rating = self._rating
+        self._line.publish(voltage_mv, rating.phases, contactor_closed=closed, frequency_hz=rating.nominal_frequency_hz)
+
+
+def _watch_of(config: SimulatedEvseConfig) -> WatchConfig:
+    """Return limits that a slow contactor keeps."""
+    return WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s))
 
 
 def make_faults(config: SimulatedEvseConfig, clock: Clock) -> Faults:

@@ -54,6 +54,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "meter_remote": Target("secc/hardware/meter_remote.py", ("tests/secc/hardware/test_meter_remote.py",)),
     "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
+    "check_log": Target("secc/hardware/check_log.py", ("tests/secc/hardware/test_check_log.py",)),
+    "parts": Target(
+        "secc/hardware/parts.py",
+        ("tests/secc/hardware/test_assembly.py", "tests/secc/hardware/test_maintenance.py"),
+    ),
+    "drivers": Target("secc/hardware/drivers.py", ("tests/secc/hardware/test_drivers.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
     "agreement": Target("v2g/safety/agreement.py", ("tests/safety/test_agreement.py",)),
@@ -383,6 +389,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Maintenance._hold: asyncio.get_running_loop().time() < end -> "
         "asyncio.get_running_loop().time() <= end": _GLANCE,
     },
+    "parts": {"Assembly._open_parts: 0 -> 1": "a thousandth of an ampere heats nothing"},
     "driver_guard": {"module: 'Part' -> 'Part?'": _NAMED},
     "watch": {
         "Watch.__init__: 1 -> 2": "no battery's own time is negative",

@@ -19,7 +19,7 @@ from secc.evse.books import Books
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
-from secc.session.config import SeccConfig, SignedDischarge
+from secc.session.config import EvseRating, SeccConfig, SignedDischarge
 from secc.session.identity import Identity, Trust
 from tests.charger_session import charger_session
 from v2g.asn1.discharge import PriceSlot
@@ -100,7 +100,7 @@ class RunnerPair:
         vehicle_pilot.plug()
         charger_pilot.set_duty(5.0)
         self.meter = SimulatedMeter("METER-0001", self.directory / "meter.bin", now_ms=self.clock.elapsed_ms)
-        self.evse = SimulatedEvse(ChargerDcLine(medium_secc), self.meter, self.clock, self.evse_config)
+        self.evse = SimulatedEvse(ChargerDcLine(medium_secc), self.meter, self.clock, self.evse_config, EvseRating())
         vehicle = SimulatedVehicle(self.battery, line=VehicleDcLine(medium_evcc), pilot=vehicle_pilot, clock=self.clock)
         self.vehicle = vehicle
         self.disk = DiskThread()

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
+
 from secc.hardware.evse import Evse, Parts
 from secc.hardware.meter import MeterReading
 from secc.session import ports
 from tests.secc.hardware.channel import Switch
 from tests.virtual_time import VirtualLoop
-from v2g.hardware.interfaces import OnFault
+from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -58,6 +60,34 @@ class Meter:
 
     def save(self, *, sync: bool = True) -> None:
         self.saved += 1
+
+
+class LineMeter:
+    """A meter on a line, which shows what it is set to."""
+
+    has_voltage, lost = True, False
+
+    def __init__(self, rollover_mwh: int | None = None) -> None:
+        self.rollover_mwh = rollover_mwh
+        self.values = MeterValues(0, 0)
+        self.listeners: list[Callable[[], None]] = []
+        self.faults: list[OnFault] = []
+        self.refreshed = 0
+
+    async def refresh(self) -> None:
+        self.refreshed += 1
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self.listeners.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        self.faults.append(callback)
+
+    def show(self, **values: Any) -> None:
+        """The meter was read."""
+        self.values = msgspec.structs.replace(self.values, **values)
+        for each in self.listeners:
+            each()
 
 
 class Log:

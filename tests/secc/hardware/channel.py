@@ -160,3 +160,18 @@ class Stage:
 
     def cut(self) -> None:
         self.cuts += 1
+
+
+class Isolation:
+    """Measures what it is set to."""
+
+    resistance_ohm: int | None = 1_000_000
+    takes_s = 0.0
+
+    def __init__(self) -> None:
+        self.measured: list[int] = []
+
+    async def measure(self, voltage_mv: int) -> int | None:
+        self.measured.append(voltage_mv)
+        await asyncio.sleep(self.takes_s)
+        return self.resistance_ohm

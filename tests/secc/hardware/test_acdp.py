@@ -11,8 +11,7 @@ from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from secc.session.ports import Device
 from tests.secc.hardware.bare import Bare, run
-from tests.secc.hardware.channel import Stage
-from tests.secc.hardware.test_dc import Isolation
+from tests.secc.hardware.channel import Isolation, Stage
 from v2g.hardware.interfaces import OFF, ContactReport, Demand, StageReport
 
 DOWN, HOME = ports.MoveDevice(to_vehicle=True), ports.MoveDevice(to_vehicle=False)

@@ -8,7 +8,7 @@ import pytest
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
 from secc.session import ports
-from secc.session.config import AcRating
+from secc.session.config import AcRating, EvseRating
 from v2g.hardware.meters.counter import PER_MWH
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock
@@ -43,7 +43,7 @@ def meter(clock: Stepping) -> SimulatedMeter:
 async def evse(clock: Stepping, meter: SimulatedMeter) -> AsyncIterator[BenchEvse]:
     """A charger whose cable check has passed."""
     at_once = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
-    evse = BenchEvse(meter, clock, SimulatedEvseConfig(stage=at_once))
+    evse = BenchEvse(meter, clock, SimulatedEvseConfig(stage=at_once), EvseRating())
     evse.execute(ports.TransactionStarted("0011223344556677", ""))
     outcome = evse.execute(ports.StartCableCheck(450_000))
     assert outcome is not None

@@ -10,28 +10,13 @@ from secc.hardware.dc import DcEvse
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests.secc.hardware.bare import Bare, run
-from tests.secc.hardware.channel import Stage
+from tests.secc.hardware.channel import Isolation, Stage
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.iso15118.engine.session import Command, Fact
 
 PASSED = ports.CableCheckFinished(passed=True)
 FAILED = ports.CableCheckFinished(passed=False)
 OPEN, CLOSED = ports.ContactorState(closed=False), ports.ContactorState(closed=True)
-
-
-class Isolation:
-    """Measures what it is set to."""
-
-    resistance_ohm: int | None = 1_000_000
-    takes_s = 0.0
-
-    def __init__(self) -> None:
-        self.measured: list[int] = []
-
-    async def measure(self, voltage_mv: int) -> int | None:
-        self.measured.append(voltage_mv)
-        await asyncio.sleep(self.takes_s)
-        return self.resistance_ohm
 
 
 class Place(Bare):

@@ -3,20 +3,24 @@
 import asyncio
 import contextlib
 import inspect
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from secc.config import ProgramConfig, load_config, look
-from secc.hardware import drivers
-from secc.hardware.drivers import find, installed, opened
+from secc.hardware import simulated_drivers
+from secc.hardware.drivers import INTERFACES, find, installed, opened, side_opener
 from secc.hardware.parts import settings_of
 from tests.driver_packages import install
+from tests.secc.hardware.bare import run
 from tests.secc_toml import SECC
-from v2g.config import faults
+from v2g.config import Table, faults
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import StageParts
+from v2g.hardware.interfaces import CardReader, DriverDisplay, EnergyMeter, StageParts
+from v2g.hardware.power_modules.bank import ModulesConfig
+from v2g.io.hardware import board, d0, line_display, linux_board, modbus, modules, pn532
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock
 
@@ -27,7 +31,9 @@ from pathlib import Path
 from typing import Literal
 import msgspec
 from v2g.errors import TransportError
-from v2g.hardware.interfaces import StageParts
+from v2g.hardware.interfaces import CardReader, DriverDisplay, EnergyMeter, StageParts
+from v2g.hardware.power_modules.bank import ModulesConfig
+from v2g.io.hardware import board, d0, line_display, linux_board, modbus, modules, pn532
 from v2g.io.hardware.driver import Driver
 
 class AcmeConfig(msgspec.Struct, frozen=True):
@@ -47,6 +53,8 @@ async def opens(config, context):
         1 / 0
     if config.device == "missing":
         raise TransportError("no such port")
+    if config.device == "library":
+        import no_such_library
     yield config if config.device == "another part" else StageParts(config.device, None)
     released.append(config.device)
     if config.device == "raises at the end":
@@ -57,6 +65,22 @@ async def opens(config, context):
 STAGE = Driver("stage", AcmeConfig, opens)
 METER = Driver("meter", AcmeConfig, opens)
 BOTH = (STAGE, METER)
+SHIP = Driver("spaceship", AcmeConfig, opens)
+BOARD = Driver("pilot", AcmeConfig, opens)
+
+class Side:
+    def __init__(self, device):
+        self.show = self.on_card = self.on_lost = self.refused
+        self.device = device
+
+    def refused(self, _):
+        raise RuntimeError(self.device)
+
+@asynccontextmanager
+async def beside(config, context):
+    yield Side(config.device)
+
+SIDES = (Driver("display", AcmeConfig, beside), Driver("card_reader", AcmeConfig, beside))
 NEITHER = "something else"
 """
 
@@ -65,7 +89,16 @@ NEITHER = "something else"
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A distribution with drivers of every quality."""
     name = f"acme_{tmp_path.name.replace('-', '_')}"  # a module is imported once in a process
-    names = {"acme": "STAGE", "acme-meter": "METER", "acme-all": "BOTH", "text": "NEITHER", "gone": "NO_SUCH"}
+    names = {
+        "acme": "STAGE",
+        "acme-meter": "METER",
+        "acme-all": "BOTH",
+        "text": "NEITHER",
+        "ship": "SHIP",
+        "sides": "SIDES",
+        "board-of-acme": "BOARD",
+        "gone": "NO_SUCH",
+    }
     entries = {each: f"{name}:{attribute}" for each, attribute in names.items()}
     entries |= {"broken": f"{name}_broken:DRIVER", "can": f"{name}:STAGE"}
     install(tmp_path / "site", monkeypatch, entries, {name: SOURCE, f"{name}_broken": "import no_such_library"})
@@ -90,6 +123,7 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
         ('stage = "acne"', "stage: no driver 'acne' is installed", "installed: acme, acme-all, can"),
         ('stage = "acme-meter"', "stage: 'acme-meter' of acme 1.2 is a driver for 'meter'", ""),
         ('stage = "text"', "stage: 'text' of acme 1.2 is not a driver", ""),
+        ('stage = "ship"', "stage: 'ship' of acme 1.2 is not a driver", ""),
         ('stage = "gone"', "stage: 'gone' of acme 1.2 cannot be imported: AttributeError", ""),
         ('stage = "broken"', "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'", ""),
         ('stage = "acme"', "drivers.acme: the key device is missing", ""),
@@ -157,6 +191,25 @@ def test_all_are_listed_with_what_is_wrong(acme: Path) -> None:
     assert "no_such_library" in listed[None, "broken"].error
 
 
+def test_each_of_ours_is_the_driver_of_its_module() -> None:
+    ours = {(each.kind, each.name): each for each in installed() if each.distribution == "v2g-engine"}
+    assert {where: each.driver for where, each in ours.items()} == {
+        ("pilot", "simulated"): simulated_drivers.PILOT,
+        ("pilot", "board"): board.DRIVER,
+        ("pilot", "linux"): linux_board.DRIVER,
+        ("stage", "simulated"): simulated_drivers.STAGE,
+        ("stage", "can"): modules.DRIVER,
+        ("stage", "infypower"): modules.INFYPOWER,
+        ("meter", "simulated"): simulated_drivers.METER,
+        ("meter", "modbus"): modbus.DRIVER,
+        ("meter", "d0"): d0.DRIVER,
+        ("card_reader", "pn532"): pn532.DRIVER,
+        ("display", "escpos"): line_display.DRIVER,
+    }
+    assert all(each.kind == each.driver.kind and not each.error for each in ours.values() if each.driver is not None)
+    assert dict(INTERFACES) == {"meter": EnergyMeter, "card_reader": CardReader, "display": DriverDisplay}
+
+
 def test_paths_of_a_driver_are_relative_to_the_file(acme: Path) -> None:
     text = SECC + '[hardware]\nstage = "acme"\ndrivers.acme = {device = "d", limits = "a.csv"}\n'
     loaded = load_config(text, name=str(acme / "secc.toml"))
@@ -170,19 +223,57 @@ async def enter(device: str) -> object:
         return part
 
 
-async def test_a_driver_that_fails_at_the_start_is_named(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "OPEN_S", 0.01)
-    monkeypatch.setattr(drivers, "CLOSE_S", 0.01)
-    for device, said in (
-        ("hangs", "has not opened its part within 0.01 s"),
-        ("raises", "ZeroDivisionError"),
-        ("missing", "no such port"),
-        ("another part", "has opened AcmeConfig, not StageParts"),
-    ):
-        with pytest.raises(TransportError, match=said):
-            await enter(device)
-    for device in ("works", "raises at the end", "hangs at the end"):
-        assert await enter(device) == StageParts(device, None)  # type: ignore[arg-type]
+def test_a_driver_that_fails_at_the_start_is_named(acme: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A driver has 30 s to open its part, and 5 s to release it."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        for device, seconds, said in (
+            ("hangs", 30, "the driver 'acme' of kind stage has not opened its part within 30 s"),
+            ("raises", 0, "the driver 'acme' of kind stage failed: ZeroDivisionError: division by zero"),
+            ("missing", 0, "^no such port"),
+            ("library", 0, "No module named 'no_such_library'"),
+            ("another part", 0, "has opened AcmeConfig, not StageParts"),
+        ):
+            began = loop.time()
+            with pytest.raises(TransportError, match=said):
+                await enter(device)
+            assert round(loop.time() - began, 3) == seconds
+        assert "the driver 'acme' of kind stage has failed" in caplog.text
+        assert "not closed" not in caplog.text
+        for device, seconds in (("works", 0), ("raises at the end", 0), ("hangs at the end", 5)):
+            began = loop.time()
+            assert await enter(device) == StageParts(device, None)  # type: ignore[arg-type]
+            assert round(loop.time() - began, 3) == seconds
+        assert caplog.text.count("the driver 'acme' of kind stage has not closed its part") == 2
+
+    run(scenario)
+
+
+async def test_an_extra_that_a_driver_of_ours_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cantools.database.can", None)
+    with pytest.raises(ConfigError, match="needs the package cantools, which is not installed") as caught:
+        async with opened("stage", "can", ModulesConfig(interface="virtual"), DriverContext(clock=Clock())):
+            """It cannot be opened."""
+    assert caught.value.hint == "pip install 'v2g-engine[gateway]'"
+
+
+async def test_a_part_beside_charging_is_opened_with_its_settings_and_guarded(acme: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^driver 'sides': the key device is missing"):
+        side_opener("display", "sides", None, DriverContext(clock=Clock()))
+    context, table, failures = DriverContext(clock=Clock()), Table({"device": "d"}), list[str]()
+    async with side_opener("display", "sides", table, context)(failures.append) as display:
+        assert await display.show({}) is None
+    async with side_opener("card_reader", "sides", table, context)(failures.append) as reader:
+        reader.on_card(lambda *_: None)
+    assert failures == ["DriverDisplay.show: RuntimeError: d", "CardReader.on_card: RuntimeError: d"]
+
+
+async def test_a_board_is_all_of_its_parts(acme: Path) -> None:
+    config = find("pilot", "board-of-acme").config(device="d")
+    with pytest.raises(TransportError, match="has opened StageParts, not BoardParts"):
+        async with opened("pilot", "board-of-acme", config, DriverContext(clock=Clock())):
+            """It is not used."""
 
 
 async def test_a_part_is_released_when_the_program_fails_or_is_cancelled(acme: Path) -> None:

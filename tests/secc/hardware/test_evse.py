@@ -12,6 +12,7 @@ from secc.hardware.evse import WatchConfig
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
+from secc.session.config import EvseRating
 from tests.secc.hardware.test_meter import full
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -61,7 +62,12 @@ async def make_stand(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         clock = Clock(ClockConfig(scale=1000.0))
         meter = SimulatedMeter("M", tmp_path / "meter.bin", now_ms=clock.elapsed_ms)
         evse = SimulatedEvse(
-            ChargerDcLine(charger), meter, clock, SimulatedEvseConfig(**{"stage": AT_ONCE, **config}), watch=QUICK
+            ChargerDcLine(charger),
+            meter,
+            clock,
+            SimulatedEvseConfig(**{"stage": AT_ONCE, **config}),
+            EvseRating(),
+            watch=QUICK,
         )
         evse.execute(AUTHORISED)
         made.extend((evse, charger, vehicle, meter))

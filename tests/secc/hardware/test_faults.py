@@ -16,6 +16,7 @@ from secc.hardware.evse import WatchConfig
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
+from secc.session.config import EvseRating
 from tests.secc.backend import Backend, backend
 from tests.secc.test_bench_program import made
 from v2g.hardware.faults import FAULTS
@@ -48,7 +49,9 @@ class Stand:
         self.pilot = SimulatedChargerPilot(charger)
         self.meter = SimulatedMeter("M", now_ms=clock.elapsed_ms)
         watch = WatchConfig(contactor_s=0.1, discharge_s=0.1)
-        self.evse = SimulatedEvse(ChargerDcLine(charger), self.meter, clock, config, pilot=self.pilot, watch=watch)
+        self.evse = SimulatedEvse(
+            ChargerDcLine(charger), self.meter, clock, config, EvseRating(), pilot=self.pilot, watch=watch
+        )
         self.facts: list[Fact] = []
         self.faults: list[tuple[str, bool]] = []
         self.evse.on_fault(lambda word, active: self.faults.append((word, active)))

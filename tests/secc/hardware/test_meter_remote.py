@@ -1,6 +1,5 @@
 """External meters in the charger's interface: rollovers, silence, and the mains behind a contactor."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,39 +8,11 @@ import pytest
 from secc.hardware.meter import MeterReading
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from secc.session import ports
-from tests.secc.hardware.bare import run
-from v2g.hardware.interfaces import MeterValues, OnFault
+from tests.secc.hardware.bare import LineMeter, run
+from v2g.hardware.interfaces import OnFault
 
 ROLLOVER, MARGIN = 10_000_000_000, 100_000_000
 """Where the registers start again, and what may have flowed between two readings around that, mWh."""
-
-
-class Line:
-    """A meter that shows what it is set to."""
-
-    has_voltage, lost = True, False
-
-    def __init__(self, rollover_mwh: int | None = ROLLOVER) -> None:
-        self.rollover_mwh = rollover_mwh
-        self.values = MeterValues(0, 0)
-        self.listeners: list[Callable[[], None]] = []
-        self.faults: list[OnFault] = []
-        self.refreshed = 0
-
-    async def refresh(self) -> None:
-        self.refreshed += 1
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        self.listeners.append(callback)
-
-    def on_fault(self, callback: OnFault) -> None:
-        self.faults.append(callback)
-
-    def show(self, **values: Any) -> None:
-        """The meter was read."""
-        self.values = msgspec.structs.replace(self.values, **values)
-        for each in self.listeners:
-            each()
 
 
 class Place:
@@ -49,7 +20,7 @@ class Place:
 
     def __init__(self, rollover_mwh: int | None = ROLLOVER) -> None:
         self.now = 3.0
-        self.line = Line(rollover_mwh)
+        self.line = LineMeter(rollover_mwh)
         self.meter = RemoteMeter("S", self.line, lambda: self.now)
 
 
