@@ -26,10 +26,10 @@ check: $(VENV)/dev
 packages: $(VENV)/dev
 	@$(BIN)/python -m tests.packages
 
-# Real programs keep real time limits, and beside other tests one can miss its own. So what failed (1: tests ran, some
-# failed) runs once more, alone, and has to pass there.
-pytest = $(BIN)/pytest --dist loadgroup $(1) || { [ $$? = 1 ] && $(BIN)/pytest $(1) $(ALONE); }
-ALONE := -n 0 --last-failed --last-failed-no-failures none --maxfail 2
+# Real programs keep real time limits, and beside other tests one can miss its own. So where nothing failed but tests of
+# programs and connections (10), these run once more, alone, and have to pass there (tests/repeats.py).
+pytest = $(BIN)/pytest --dist loadgroup $(1) || { [ $$? = 10 ] && $(BIN)/pytest $(1) $(ALONE); }
+ALONE := -n 0 --last-failed --last-failed-no-failures none --maxfail 2 --repeated
 
 unit: $(VENV)/dev # four on two cores: half of their time they wait for programs and for time limits
 	$(call pytest,-n 4 $(ARGS))

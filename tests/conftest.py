@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
 from tests import patient
+from tests.repeats import Repeats
 from tests.sealing import Keys, new_keys
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
@@ -29,6 +30,7 @@ FEW = 4
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be cut short."""
     parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 4 cases run every Nth")
+    parser.addoption("--repeated", action="store_true", help="say in the end which tests were run once more")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,8 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let no test be judged by how much of the machine it gets."""
+    config.pluginmanager.register(Repeats())
     gc.disable()  # what is collected stays: looking through it for cycles is in vain
     patient.install()
     slow = [HealthCheck.too_slow]

@@ -1,0 +1,49 @@
+"""Only tests that start programs are repeated, and the last line names them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repeats import REPEATABLE
+
+ROOT = Path(__file__).parents[1]
+
+PROGRAM = """
+import pathlib, subprocess, sys
+def test_program():
+    subprocess.run([sys.executable, "-S", "-c", ""], check=True)
+    seen = pathlib.Path(__file__).with_name("seen")
+    first = not seen.exists()
+    seen.touch()
+    assert not first
+"""
+PLAIN = "\ndef test_plain():\n    assert False\n"
+CONFTEST = """
+from tests.repeats import Repeats
+def pytest_addoption(parser):
+    parser.addoption("--repeated", action="store_true")
+def pytest_configure(config):
+    config.pluginmanager.register(Repeats())
+"""
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text(CONFTEST)
+    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(folder), "-c", "/dev/null", *options, str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "test_it.py").write_text(PROGRAM)
+    assert run(tmp_path, "-n", workers, "-o", f"cache_dir={tmp_path}/cache").returncode == REPEATABLE
+    again = run(tmp_path, "-n", "0", "--last-failed", "--repeated", "-o", f"cache_dir={tmp_path}/cache")
+    assert (again.returncode, again.stdout.splitlines()[-2:][0][:11]) == (0, "1 repeated:"), again.stdout
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_any_other_failure_is_one(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "test_it.py").write_text(PROGRAM + PLAIN)
+    assert run(tmp_path, "-n", workers).returncode == pytest.ExitCode.TESTS_FAILED
