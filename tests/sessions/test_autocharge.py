@@ -10,7 +10,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService
 from tests.certification.station.bench import FIXED, Bench
-from tests.sessions.test_older_editions import CHARGER, VEHICLE, MessageJoined, utc_ms
+from tests.sessions.joined_messages import CHARGER, VEHICLE, MessageJoined, utc_ms
 from tests.station.blocks.transactions.test_managed_resumption import begin
 from v2g.iso15118.engine.session import Command, Fact
 from v2g_station.blocks.evse import VehicleAddress

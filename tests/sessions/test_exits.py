@@ -18,7 +18,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.sessions.joined import Joined, Plant
-from tests.sessions.test_older_editions import MessageJoined
+from tests.sessions.joined_messages import MessageJoined
 from v2g.energy.limits import SITE, Limit
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Command, Fact

@@ -1,6 +1,5 @@
 """Vehicle and charger of DIN 70121 and ISO 15118-2 joined in memory: whole sessions, stops, random conversations."""
 
-import time
 from functools import partial
 from typing import Any
 
@@ -10,75 +9,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evcc.session import ports as ev
-from evcc.session.contracts import Contract
-from evcc.session.d2.session import Vehicle2
-from evcc.session.din.session import DinVehicle
-from evcc.session.settings import AuthorizationConfig, ProgramStep, SessionConfig
+from evcc.session.settings import ProgramStep
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
-from secc.session.config import EnergyService, SeccConfig
-from secc.session.d2.session import Iso2Session
-from secc.session.din.session import DinSession
-from tests.sessions.joined import Joined, counter
-from v2g.energy.limits import OPERATOR, SITE, Limit
+from tests.sessions.joined_messages import VEHICLE, MessageJoined, utc_ms
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Fact, Send
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import Framer
 
 pytestmark = pytest.mark.requirement("R15")
 
-CHARGER = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC,))
-VEHICLE = SessionConfig(
-    program=(ProgramStep(do="charge", energy_wh=100),), authorization=AuthorizationConfig(allow_eim=True)
-)
-
-
-class MessageJoined(Joined):
-    """Two sessions of DIN 70121, or of ISO 15118-2 with direct or alternating current, and the plant."""
-
-    def __init__(
-        self, edition: str, pki: PkiTree, utc_ms: int, vehicle: SessionConfig = VEHICLE, **options: Any
-    ) -> None:
-        self.edition = edition
-        ac = edition == "2-ac"
-        services = (EnergyService.AC,) if ac else (EnergyService.DC,)
-        vehicle = replace(vehicle, services=replace(vehicle.services, energy=("AC",) if ac else ("DC",)))
-        site = Limit(source=SITE, charge_w=22_000, discharge_w=0)
-        operator = Limit(source=OPERATOR, charge_w=22_000, discharge_w=0, version=1)
-        given_options = {
-            "charger": replace(CHARGER, services=services),
-            "kind": DinSession if edition == "din" else Iso2Session,
-            "tls": False,
-            "limits": (site, operator),
-            **options,
-        }
-        super().__init__(pki, utc_ms, vehicle=vehicle, **given_options)
-
-    def make_vehicle(self, *, secc_certificate: bytes, contracts: tuple[Contract, ...]) -> DinVehicle | Vehicle2:
-        """Return the vehicle's session; it has no contracts."""
-        kind = DinVehicle if self.edition == "din" else Vehicle2
-        return kind(self.vehicle_config, battery=self.plant.battery.state, entropy=counter(1))
-
-    def limit(self, charge_w: int) -> None:
-        """Change the site's limit."""
-        limit = Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=2)
-        self.secc.fact(se.LimitChanged(limit), self.now, self.utc_ms)
-        self.settle()
-
-    def assert_safe(self) -> None:
-        """Both ends have closed, and nothing flows or is connected."""
-        assert self.evcc.closed
-        assert self.secc.closed
-        assert not self.plant.ev_closed
-        assert not self.plant.evse_closed
-        assert self.plant.flow() == (0, 0)
-
-
-@pytest.fixture
-def utc_ms() -> int:
-    return time.time_ns() // 1_000_000
+__all__ = ["utc_ms"]
 
 
 @pytest.fixture(params=["din", "2-dc", "2-ac"])

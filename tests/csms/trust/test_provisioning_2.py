@@ -21,7 +21,7 @@ from tests.csms.trust.test_provisioning import read as read_20
 from tests.io.tls.support import pki_2
 from tests.iso15118.d2.contracts import contract_2, installation, update
 from tests.iso15118.d20.contracts import PCID, own_contract
-from tests.sessions.test_older_contracts import ContractJoined
+from tests.sessions.joined_messages import ContractJoined
 from v2g import exi
 from v2g.iso15118.d2.provisioning import SCHEMA_VERSION
 from v2g.iso15118.d2.schemas import ISO2
