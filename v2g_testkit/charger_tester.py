@@ -71,15 +71,25 @@ Stop = Callable[[], Coroutine[Any, Any, None]]
 """Ends the session at the charger, as by its operator."""
 
 
+MOST_KEPT: Final = 50_000_000
+"""Octets of a conversation that are kept, about: what follows is judged, but not in the report."""
+
+_LINE: Final = 1000
+"""Octets of a line without its message, about."""
+
+
 class Memory:
-    """Lines of a conversation."""
+    """Lines of a conversation, from its beginning to `MOST_KEPT`."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
+        self._left = MOST_KEPT
 
     def write(self, line: Line) -> None:
         """See `v2g.io.runtime.trace.Lines`."""
-        self.lines.append(line)
+        self._left -= _LINE + len(line.exi)
+        if self._left >= 0:
+            self.lines.append(line)
 
     def close(self) -> None:
         """See `v2g.io.runtime.trace.Lines`."""

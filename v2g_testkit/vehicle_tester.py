@@ -20,6 +20,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
 from v2g.io.runtime.trace import Trace
 from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.peer_verifier import RECEIVED
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import HANDSHAKE_SECONDS
 from v2g.iso15118.d20.charts import Family
@@ -31,7 +32,7 @@ from v2g.pki.credentials import Credentials, save_bundle
 from v2g.pki.profiles import Role
 from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, judge
 from v2g_testkit.cases.editions import VEHICLES, Edition
-from v2g_testkit.cases.evcc_probes import CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
+from v2g_testkit.cases.evcc_probes import BREAKS, CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
 from v2g_testkit.cases.scripted_charger import ScriptedCharger
 from v2g_testkit.charger_tester import Memory, Stream
 
@@ -40,6 +41,15 @@ UNANSWERED: Final = 8
 
 STAY_S: Final = 4.0
 """Observation time of a vehicle that must not connect, s."""
+
+_REFUSALS: Final = frozenset(
+    {reason for reason, _ in RECEIVED.values()}
+    | {"closed", "protocol_version", "no_common_cipher", "no_common_group", "no_common_signature_algorithm"}
+)
+"""Reasons of failed handshakes that the vehicle decides: by an alert, by closing, or by what its ClientHello lacks."""
+
+_REFUSED_12: Final = ("ALERT", "UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER", "ConnectionResetError", "closes")
+"""As `_REFUSALS`, in OpenSSL's words, where only TLS 1.2 is served."""
 
 _END_S: Final = 5.0
 _PORT: Final = slice(24, 26)
@@ -97,9 +107,18 @@ class Starter:
                     await process.wait()
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
+                await _ended(process)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End a program, and those that it has started; one that stays is killed."""
+    for signalled in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signalled)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
                 await process.wait()
+                return
 
 
 class EvccTester:
@@ -177,14 +196,19 @@ class EvccTester:
                 clock=self._clock,
                 observe=lambda event: place.event(event) if event.stage == "session" else None,
             )
-            await runner.run()
+            try:
+                await runner.run()
+            except Exception as error:  # noqa: BLE001 - whoever waits for the result gets it
+                if not found.done():
+                    found.set_exception(error)
             if not found.done():
                 found.set_result(core.seen)
 
         def refused(error: TlsError) -> None:
             if not found.done() and error.reason != "peer_silent":
                 came.set()
-                found.set_result(Seen(facts=[REFUSES, str(error)], reached=False, trouble=f"TLS failed: {error}"))
+                how = REFUSES if error.reason in _REFUSALS or error.reason.startswith("alert_") else BREAKS
+                found.set_result(Seen(facts=[how, str(error)], reached=False, trouble=f"TLS failed: {error}"))
 
         async with self._listening(talk, refused, identity) as port, self._answering(self._book(port)):
             seen = await self._patiently(came, found, started=started)
@@ -277,7 +301,7 @@ class EvccTester:
         if not asked:
             return Seen(reached=False, trouble=f"no vehicle sent an SDP request within {self._bench.wait_s:g} s")
         if form == "unanswered":
-            return Seen(facts=request_facts(asked[:UNANSWERED]))
+            return Seen(facts=request_facts(asked))
         return Seen(facts=[CONNECTS if came.is_set() else STAYS_AWAY])
 
     def _answers(
@@ -291,7 +315,8 @@ class EvccTester:
         loop = asyncio.get_running_loop()
 
         def answer(request: SdpRequest) -> SdpResponse | None:
-            asked.append(loop.time())
+            if len(asked) < UNANSWERED:
+                asked.append(loop.time())
             response = good(request)
             assert response is not None
             if form == "no-tls":
@@ -332,7 +357,7 @@ class EvccTester:
         seen = await self._meet(talked, identity)
         if seen.reached:
             return Seen(facts=[TALKS, "TLSv1.3"])
-        return Seen(facts=seen.facts) if REFUSES in seen.facts else seen
+        return Seen(facts=seen.facts) if {REFUSES, BREAKS} & set(seen.facts) else seen
 
     async def _older(self) -> Seen:
         """Use TLS 1.2 only."""
@@ -354,11 +379,12 @@ class EvccTester:
                     await writer.start_tls(context)
                     said = await reader.read(64)
             except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-                reason = getattr(error, "reason", None) or type(error).__name__
+                reason = str(getattr(error, "reason", None) or type(error).__name__)
             else:
                 reason = "closes"
             if not found.done():
-                facts = [TALKS, "TLSv1.2"] if said else [REFUSES, str(reason).lower().replace("_", " ")]
+                how = REFUSES if any(word in reason for word in _REFUSED_12) else BREAKS
+                facts = [TALKS, "TLSv1.2"] if said else [how, reason.lower().replace("_", " ")]
                 found.set_result(Seen(facts=facts))
             writer.transport.abort()
             beneath.abort()

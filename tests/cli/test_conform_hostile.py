@@ -1,13 +1,15 @@
-"""`v2g conform station|csms|secc` as programs, against devices that attack: the run ends, and no attacker passes."""
+"""`v2g conform station|csms|secc|evcc` as programs, against devices that attack: the run ends, no attacker passes."""
 
 import asyncio
 import contextlib
 import itertools
 import json
+import os
+import resource
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +19,14 @@ import websockets
 from websockets.asyncio.server import serve
 from websockets.exceptions import WebSocketException
 
+from pki_tools.tree import PkiTree
+from v2g import exi
+from v2g.errors import V2GError
+from v2g.io.network.sdp import discover
+from v2g.iso15118.d20.schemas import DC
+from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.ocpp.rpc import CALL
 from v2g_cli.demo.processes import free_port
 
@@ -25,7 +34,7 @@ pytestmark = [pytest.mark.requirement("R56", "R153"), pytest.mark.long]
 
 PROGRAM: Final = str(Path(sys.executable).with_name("v2g"))
 
-LONGEST_S: Final = 240.0
+LONGEST_S: Final = 480.0
 """A run that has not ended by then does not end."""
 
 Attack = Callable[[str], str]
@@ -40,12 +49,17 @@ ATTACKS: Final[dict[str, Attack]] = {
 }
 
 
+MEMORY: Final = 2**30
+"""Address space of a run, octets: a program that needs more fails."""
+
+
 async def conform(*words: str) -> tuple[int | None, str]:
     """Run a command; return exit code and all that it said."""
     pipe = asyncio.subprocess.PIPE
     program = await asyncio.create_subprocess_exec(
         PROGRAM, "conform", *words, stdout=pipe, stderr=asyncio.subprocess.STDOUT
     )
+    resource.prlimit(program.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
         async with asyncio.timeout(LONGEST_S):
             output, _ = await program.communicate()
@@ -128,10 +142,27 @@ async def test_a_back_end_that_sends_without_end_and_never_reads_fails() -> None
     assert "0 pass, 1 fail, 1 inconclusive" in said
 
 
+def offer() -> bytes:
+    """Return the first request of a vehicle."""
+    own = app.AppProtocol(
+        protocol_namespace=DC.uri, version_number_major=1, version_number_minor=0, schema_id=1, priority=1
+    )
+    return frame(PayloadType.SAP, exi.encode(app.SupportedAppProtocolReq(app_protocol=(own,))))
+
+
+def agreed() -> bytes:
+    """Return the first response of a charger."""
+    found = app.SupportedAppProtocolRes(response_code=app.ResponseCode.OK_SuccessfulNegotiation, schema_id=1)
+    return frame(PayloadType.SAP, exi.encode(found))
+
+
 STREAMS: Final[dict[str, bytes]] = {
     "no V2GTP": b"\x00" * 65_536,
     "a frame of 4 GiB": struct.pack(">BBHI", 1, 0xFE, 0x8001, 2**32 - 1) + b"\x80" * 65_536,
     "EXI of nothing": (struct.pack(">BBHI", 1, 0xFE, 0x8001, 64) + b"\x80" + b"\xff" * 63) * 1000,
+    "frames of a manufacturer": frame(0xA000, bytes(100_000)),
+    "requests": offer() * 1000,
+    "responses": agreed() * 1000,
 }
 
 
@@ -183,3 +214,121 @@ async def test_a_charger_that_attacks_does_not_pass(stream: str) -> None:
         code, said = await conform("secc", *words, "--only", "SECC-SAP-DC-known", "--only", "SECC-SES-DC-new")
     assert code in (1, 3), said
     assert "0 pass" in said
+
+
+Way = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def stream(octets: bytes) -> Way:
+    """Return a way to send this without end, and to read nothing."""
+
+    async def attack(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(octets)
+            await writer.drain()
+
+    return attack
+
+
+async def same(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Repeat the first request after each response."""
+    while not writer.is_closing():
+        writer.write(offer())
+        if not await reader.read(65_536):
+            return
+
+
+async def drops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close after the first response."""
+    writer.write(offer())
+    await reader.read(65_536)
+
+
+def beginning(octets: bytes) -> Way:
+    """Return a way to send this, and never to close."""
+
+    async def attack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(octets)
+        while await reader.read(65_536):
+            pass
+
+    return attack
+
+
+@contextlib.asynccontextmanager
+async def vehicle(way: Way) -> AsyncIterator[int]:
+    """Search a charger on the loopback and attack it, again and again; yield the port of SDP."""
+    port = free_port(socket.SOCK_DGRAM)
+
+    async def visits() -> None:
+        while True:
+            with contextlib.suppress(OSError, V2GError):
+                found = await discover("lo", port=port, accepted=(Security.NONE,))
+                reader, writer = await asyncio.open_connection(found.host, found.port)
+                try:
+                    await way(reader, writer)
+                finally:
+                    writer.transport.abort()
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(visits())
+    try:
+        yield port
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+VEHICLES: Final[dict[str, Way]] = {
+    **{name: stream(octets) for name, octets in STREAMS.items()},
+    "the same again and again": same,
+    "drops": drops,
+    "half of a request": beginning(offer()[:20]),
+}
+
+
+@pytest.mark.parametrize("attack", VEHICLES)
+async def test_a_vehicle_that_attacks_fails(attack: str) -> None:
+    async with vehicle(VEHICLES[attack]) as port:
+        words = ("-i", "lo", "--sdp-port", str(port), "--without-tls", "--profile", "interop", "--wait", "5")
+        only = ("--only", "EVCC-RUN-DC-EIM", "--only", "EVCC-COD-DC-SessionSetupRes-FAILED_UnknownSession")
+        code, said = await conform("evcc", *words, *only)
+    assert code == 1, said
+    assert "0 pass" in said
+    assert "EVCC-COD-DC-SessionSetupRes-FAILED_UnknownSession" in said
+
+
+TLS: Final[dict[str, Way]] = {
+    "no TLS": stream(bytes(65_536)),
+    "text": stream(b"GET / HTTP/1.1\r\n\r\n"),
+    "a record of nothing": stream(b"\x16\x03\x01\x40\x00" + bytes(0x4000)),
+    "half of a ClientHello": beginning(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40)),
+    "drops": drops,
+}
+
+
+@pytest.mark.parametrize("attack", TLS)
+async def test_a_vehicle_that_breaks_the_handshake_has_refused_no_certificate(attack: str, pki: PkiTree) -> None:
+    async with vehicle(TLS[attack]) as port:
+        words = ("-i", "lo", "--sdp-port", str(port), "--pki", str(pki.directory), "--wait", "5", "--only", "TLS")
+        code, said = await conform("evcc", *words)
+    assert code == 1, said
+    assert "0 pass" in said
+
+
+async def test_a_vehicle_whose_program_does_not_end_is_killed() -> None:
+    words = ("--without-tls", "--profile", "interop", "--wait", "1", "--only", "EVCC-RUN-DC-EIM")
+    port = free_port(socket.SOCK_DGRAM)
+    code, said = await conform(
+        "evcc",
+        "-i",
+        "lo",
+        "--sdp-port",
+        str(port),
+        *words,
+        "--start",
+        "trap '' TERM; echo $$; while :; do sleep 1; done",
+    )
+    assert code == 1, said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said.split()[0]), 0)

@@ -61,7 +61,7 @@ def _tree() -> PkiTree:
 def _cases(edition: Edition, family: Family, *, vehicle: bool) -> tuple[Case, ...]:
     found = (VEHICLES if vehicle else CHARGERS)[edition].cases(family)
     scripts = lambda case: case.charger_scripts if vehicle else case.scripts  # noqa: E731
-    return tuple(case for case in found if not case.probe and not any(each.pay for each in scripts(case)))
+    return tuple(case for case in found if not case.probe and (vehicle or not any(each.pay for each in scripts(case))))
 
 
 def twisted(value: Any, chance: random.Random) -> Any:

@@ -1,6 +1,7 @@
 """Our vehicle passes every case for vehicles; vehicles with one thing wrong fail in that, and in nothing else."""
 
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice
 from typing import Any, Final
 
 import msgspec
@@ -10,18 +11,29 @@ from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import PreCharging, Step
 from evcc.session.ports import PresentVoltage, SetCpState
 from pki_tools.tree import PkiTree
-from tests.testkit.evcc_rig import EvccRig
+from tests.testkit.evcc_rig import BOTH, EvccRig
+from tests.testkit.rig import counter
+from v2g import exi
+from v2g.exi.declare import schema_of
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
+from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
+from v2g.iso15118.d20.schemas import DC
 from v2g.iso15118.d20.timing import MESSAGES
+from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import Command, Fact
-from v2g_testkit.cases.case import CLOSING_S, Case, Verdict, complaint
+from v2g.iso15118.engine.v2gtp import frame
+from v2g_testkit.cases.case import CLOSING_S, Case, Verdict, complaint, judge
+from v2g_testkit.cases.charger import ReferenceCharger
 from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases, requests_of
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.responses import with_code
+from v2g_testkit.cases.scripted_charger import LONGEST_S
 
 
 def _kind(case: Case) -> str:
@@ -310,3 +322,85 @@ def test_the_time_that_is_waited_for_an_answer_is_that_of_the_message() -> None:
         least, most = script.expect.within
         timing = MESSAGES[script.at]
         assert (least, most) == (timing.performance, timing.timeout + CLOSING_S)
+
+
+# -- vehicles that attack -------------------------------------------------------------------------------------------
+
+RUN: Final = next(case for case in QUICK if case.id == "EVCC-RUN-DC-EIM")
+
+
+def attacked(requests: Iterable[Any], pause_s: float, family: Family = Family.DC) -> tuple[Verdict, str, float]:
+    """Send requests to the reference charger, one each `pause_s`; return verdict, reason, and seconds to the end."""
+    charger = ReferenceCharger(RUN.charger_scripts[0], family, entropy=counter(1), pays=BOTH)
+    charger.start(0.0, 0)
+    now = 0.0
+    for request in requests:
+        payload_type = schema_of(type(request)).payload_type
+        assert payload_type is not None
+        charger.receive(frame(payload_type, exi.encode(request)), now, 0)
+        end = now + pause_s
+        while not charger.closed and (at := charger.deadline()) is not None and at <= end:
+            now = max(now, at)
+            charger.tick(now, 0)
+        if charger.closed:
+            return *judge(RUN, [charger.seen]), now
+        now = end
+    charger.receive_eof(now, 0)
+    return *judge(RUN, [charger.seen]), now
+
+
+def opening(*following: Any) -> Iterator[Any]:
+    """Yield the requests of a vehicle that begins, and those that follow."""
+    own = app.AppProtocol(
+        protocol_namespace=DC.uri, version_number_major=1, version_number_minor=0, schema_id=1, priority=1
+    )
+    header = MessageHeader(session_id=bytes(8), time_stamp=1)
+    yield app.SupportedAppProtocolReq(app_protocol=(own,))
+    yield cm.SessionSetupReq(header=header, evcc_id="X")
+    yield cm.AuthorizationSetupReq(header=msgspec.structs.replace(header, session_id=counter(1)(8)))
+    yield from following
+
+
+def authorization(pnc: cm.PnC_AReqAuthorizationMode | None = None) -> cm.AuthorizationReq:
+    """Return a request, by a contract if there is one."""
+    return cm.AuthorizationReq(
+        header=MessageHeader(session_id=counter(1)(8), time_stamp=1),
+        selected_authorization_service=cm.Authorization.EIM if pnc is None else cm.Authorization.PnC,
+        eim_a_req_authorization_mode=cm.EIM_AReqAuthorizationMode() if pnc is None else None,
+        pnc_a_req_authorization_mode=pnc,
+    )
+
+
+def test_a_vehicle_that_does_not_wait_for_a_response_fails() -> None:
+    verdict, found, _ = attacked(opening(), 0.001)
+    assert (verdict, found) == (Verdict.FAIL, "sends SessionSetupReq before the response to its last request")
+
+
+def test_a_vehicle_that_begins_again_fails() -> None:
+    verdict, found, _ = attacked(chain(opening(), opening()), 0.1)
+    assert (verdict, found) == (Verdict.FAIL, "sends SupportedAppProtocolReq in authorization")
+
+
+@pytest.mark.parametrize(("pause_s", "most_s"), [(0.05, 300.0), (59.0, LONGEST_S)])
+def test_a_vehicle_that_asks_without_end_fails_after_a_time(pause_s: float, most_s: float) -> None:
+    verdict, _, seconds = attacked(opening(*[authorization()] * 10_000), pause_s)
+    assert verdict is Verdict.FAIL
+    assert seconds <= most_s
+
+
+@pytest.mark.parametrize("sent", range(5))
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_vehicle_that_drops_or_falls_silent_fails(sent: int, stays: bool) -> None:
+    verdict, found, seconds = attacked(islice(opening(authorization()), sent), 100.0 if stays else 1.0)
+    assert verdict is Verdict.FAIL, found
+    assert seconds <= LONGEST_S
+
+
+def test_a_certificate_that_is_none_fails_a_vehicle() -> None:
+    none = ContractCertificateChain(
+        certificate=b"\x30\x03\x02\x01\x01", sub_certificates=SubCertificates(certificate=(b"x",))
+    )
+    mode = cm.PnC_AReqAuthorizationMode(gen_challenge=bytes(16), contract_certificate_chain=none, id="id1")
+    verdict, found, _ = attacked(opening(authorization(mode)), 0.1)
+    assert verdict is Verdict.FAIL
+    assert found.startswith("its AuthorizationReq has no meaning: not a certificate")

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -25,6 +26,8 @@ from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
 from v2g_testkit.cases.case import Case, Result, Verdict
+from v2g_testkit.cases.charger import ReferenceCharger
+from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.evcc_cases import evcc_cases
 from v2g_testkit.cases.evcc_probes import ASKS_AGAIN, request_facts
 from v2g_testkit.cases.report import chosen
@@ -121,6 +124,19 @@ async def test_nobody_comes(pki: PkiTree, tmp_path: Path) -> None:
     for case in chosen(CASES, ["SDP-good", "TLS-version-1.2", "RUN-DC-EIM"]):
         result = await tester.run(case)
         assert result.verdict is (Verdict.FAIL if case.id.endswith("RUN-DC-EIM") else Verdict.INCONCLUSIVE), result
+
+
+async def test_a_defect_of_the_tester_ends_the_case(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(ReferenceCharger):
+        def _on_message(self, message: object, payload_type: int) -> None:
+            raise ArithmeticError
+
+    test = msgspec.structs.replace(VEHICLES[Edition.ISO20], charger=Broken)
+    monkeypatch.setattr("v2g_testkit.vehicle_tester.VEHICLES", {Edition.ISO20: test})
+    with pytest.raises(ArithmeticError):
+        await played(pki, tmp_path, "RUN-DC-EIM")
 
 
 async def test_a_program_brings_the_vehicle_and_is_ended(tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ class Seen(msgspec.Struct, kw_only=True):
             parts.append(f"closes after {self.closed_s:.1f} s")
         elif self.request:
             parts.append("does not close")
-        parts += self.facts
+        parts += dict.fromkeys(self.facts)
         if not parts and self.times:
             name, longest = max(self.times, key=lambda each: each[1])
             parts.append(f"answers all {len(self.times)} requests, {name} slowest with {longest:.3f} s")

@@ -5,6 +5,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from v2g import exi
+from v2g.errors import V2GError
 from v2g.exi.declare import schema_of
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -62,10 +63,14 @@ class ReferenceCharger(ScriptedCharger, Session20):
     def _beside(self, request: Any, name: str, payload_type: int) -> None:
         """Answer on a side stream, immediately: the main one continues meanwhile."""
         self._note_asked(request, name)
+        if self.closed:
+            return
         try:
             self._send(self._made(request), payload_type)
         except KeyError:
             self._trouble(f"it sent {name}, which the tester does not support")
+        except V2GError as error:
+            self._fault(f"its {name} has no meaning: {error}")
 
     def _made(self, request: Any) -> Any:
         self._responses.time, self._responses.session_id = self._time.utc_ms // 1000, self.session_id

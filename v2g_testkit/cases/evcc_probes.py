@@ -12,6 +12,8 @@ CONNECTS: Final = "connects"
 STAYS_AWAY: Final = "does not connect"
 TALKS: Final = "begins to talk"
 REFUSES: Final = "refuses the connection"
+BREAKS: Final = "breaks the handshake"
+"""It sends what is no TLS, nothing more, or a certificate that is not accepted: so it has refused nothing."""
 ASKS_AGAIN: Final = "asks again every 250 ms"
 
 SDP: Final = ("good", "unanswered", "no-tls", "garbage", "port-0")

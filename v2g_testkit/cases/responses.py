@@ -92,7 +92,9 @@ class Responses(ScriptedResponses):
 
     def _check_signature(self, request: Any, signed: Element) -> None:
         """Record a signature over `signed` that was not made with the contract's key."""
-        assert self._contract is not None
+        if self._contract is None:
+            self.facts.append("signs without a contract")
+            return
         try:
             signature.verify(
                 request.header.signature, signed, self._contract, allowed=signature.INTEROP, schema=COMMON_MESSAGES

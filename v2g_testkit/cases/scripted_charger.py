@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from v2g.errors import CodecError, Iso15118Error
+from v2g.errors import CodecError, V2GError
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sequence
@@ -25,6 +25,12 @@ STOP_AFTER: Final = 6
 
 MOST_LOOPS: Final = 200
 """Exchanges of the loop after which a vehicle has ignored a request to end."""
+
+MOST_REQUESTS: Final = 5000
+"""Requests of a connection; no case needs as many."""
+
+LONGEST_S: Final = 600.0
+"""Time for a vehicle to come to where a case begins, s."""
 
 NOTICE_AT: Final = 3
 """The exchange of the loop in which the charger sends its notice, if configured."""
@@ -58,7 +64,7 @@ class ScriptedCharger(Session):
         self.energy = family
         self._script = script
         self._counts: dict[str, int] = {}
-        self._loops = 0
+        self._loops = self._requests = 0
         self._looping = self._measured = False
         self._bears = (0.0, 0.0)
         self._stimulus_at: float | None = None
@@ -135,6 +141,7 @@ class ScriptedCharger(Session):
 
     def _on_start(self) -> None:
         self._arm("sequence", self.sequence_s)
+        self._arm("case", LONGEST_S)
 
     def _received(self, message: Any, session_id: bytes) -> None:
         """Handle a message, with the SessionID in its header."""
@@ -142,6 +149,9 @@ class ScriptedCharger(Session):
         if not name.endswith("Req"):
             self.seen.facts.append(f"sends {name}")
             self._finish()
+            return
+        if self._answer is not None:
+            self._fault(f"sends {name} before the response to its last request")
             return
         self._disarm("sequence")
         self._note(message, name, session_id)
@@ -156,11 +166,13 @@ class ScriptedCharger(Session):
         except KeyError:
             self._trouble(f"it sent {name}, which the tester does not support")
             return
-        except Iso15118Error as error:  # valid by the schema, such as a voltage in Ah
-            self._trouble(f"its {name} has no meaning: {error}")
-            self.seen.at_fault = True
+        except V2GError as error:  # valid by the schema, such as a voltage in Ah, or octets for a certificate
+            self._fault(f"its {name} has no meaning: {error}")
             return
         if not sequence.accepts(self.state, message, self._chart):
+            if name == "SupportedAppProtocolReq":  # whose response has no code for it
+                self._fault(f"sends {name} in {self.state.value}")
+                return
             self.seen.facts.append(f"out of order: {name} in {self.state.value}")
             response = self._coded(response, "FAILED_SequenceError")
         self._answer = (message, response)
@@ -213,10 +225,12 @@ class ScriptedCharger(Session):
         match name:
             case "answer":
                 assert self._answer is not None
-                request, response = self._answer
+                (request, response), self._answer = self._answer, None
                 self._give(request, response)
             case "sequence":
                 self._trouble(f"it sent no request in {self.state.value} for {self.sequence_s:g} s")
+            case "case":
+                self._trouble(f"it is in {self.state.value} after {LONGEST_S:g} s")
             case _:  # watch: the observation is over
                 self._finish()
 
@@ -240,7 +254,10 @@ class ScriptedCharger(Session):
         self._note_asked(request, name)
 
     def _note_asked(self, request: Any, name: str) -> None:
-        """Record requests after the modified answer."""
+        """Count requests, and record those after the modified answer."""
+        self._requests += 1
+        if self._requests > MOST_REQUESTS:
+            self._fault(f"sends more than {MOST_REQUESTS} requests")
         if self._stimulus_at is None:
             return
         asked = f"asks {self._asked(request)}"
@@ -265,6 +282,7 @@ class ScriptedCharger(Session):
             return
         if self._stimulus_at is None:
             self.seen.reached, self.seen.state, self._stimulus_at = True, before.value, self._time.now
+            self._disarm("case")
             self._arm("watch", script.watch_s)
         self._twist(name, response, before)
 
@@ -321,7 +339,7 @@ class ScriptedCharger(Session):
         if self._stimulus_at is None:
             self._arm("sequence", self.sequence_s)
             if self.state in (State.ENDED, State.PAUSED):
-                self._disarm("sequence")
+                self._disarm("sequence", "case")
                 self._arm("watch", self._script.watch_s)
                 self.seen.reached, self.seen.state = True, self.state.value
 
@@ -331,6 +349,11 @@ class ScriptedCharger(Session):
         if self._script.measures_pilot and not self._measured:
             self.seen.absent = "the control pilot is not measured"
         self._close("done")
+
+    def _fault(self, what: str) -> None:
+        """End with what no vehicle may do, whatever the case."""
+        self.seen.at_fault, self.seen.trouble = True, what
+        self._finish()
 
     def _trouble(self, why: str) -> None:
         at = self._script.at or "the end"

@@ -227,6 +227,9 @@ class ScriptedVehicle(Session):
     def _received(self, message: Any, session_id: bytes) -> None:
         """Handle a message, with the SessionID in its header."""
         name = type(message).__name__
+        if not name.endswith("Res"):
+            self._unasked(name)
+            return
         if self._probing:
             self._judged(message, name, session_id)
             return
@@ -561,7 +564,10 @@ class ScriptedVehicle(Session):
             self._finish()
             return
         if self.seen.answer or self._script.do == Nothing():
-            self.seen.facts.append(f"sends {name} unasked")
+            if (fact := f"sends {name} unasked") not in self.seen.facts:
+                self.seen.facts.append(fact)  # a request that is sent twice may be answered twice
+            else:
+                self._unasked(name)
             return
         assert self._stimulus_at is not None
         self.seen.answer, self.seen.code = name, message.response_code.name
@@ -612,6 +618,11 @@ class ScriptedVehicle(Session):
     def _trouble(self, why: str, *, at_fault: bool = False) -> None:
         self.seen.at_fault = at_fault
         self.seen.reached, self.seen.trouble = False, f"{self._script.goal.value} was not reached: {why}"
+        self._finish()
+
+    def _unasked(self, name: str) -> None:
+        """End with a message that no charger may send here, whatever the case."""
+        self.seen.at_fault, self.seen.trouble = True, f"sends {name} unasked"
         self._finish()
 
     def _awaited(self) -> str:

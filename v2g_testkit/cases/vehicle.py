@@ -64,7 +64,9 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
 
     def _on_message(self, message: Any, payload_type: int) -> None:
         session_id = message.header.session_id if hasattr(message, "header") else b""
-        if payload_type in SIDE_CHARTS:
+        if not type(message).__name__.endswith("Res"):
+            self._unasked(type(message).__name__)
+        elif payload_type in SIDE_CHARTS:
             self._answered_beside(message, session_id, payload_type)
         elif self._on_main:
             self._answered_on_main(message)
