@@ -77,10 +77,10 @@ class Balancer:
             reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
             if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
                 profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())
-                status = ""
+                accepted = False
                 with contextlib.suppress(V2GError):  # reported in the answer to the command
-                    status = (await self._charging.set_profile(station_id, 0, profile)).status
-                if status != "Accepted":  # its transactions may draw all that they can
+                    accepted = (await self._charging.set_profile(station_id, 0, profile)).status == "Accepted"
+                if not accepted:  # its transactions may draw all that they can
                     await self._services.store.run(charging.clear_profiles, station_id, profile_id=WAITING_PROFILE)
 
     async def balance(self, site: Site) -> dict[str, int]:

@@ -239,12 +239,11 @@ class Dispatch:
 
     async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:
         services = self._services
-        connected = services.connections.connected()
         running = await services.store.read(transactions.all_with_needs, stations)
         return [
             _Vehicle(station_id, transaction_id, needs)
             for station_id, transaction_id, needs in running
-            if station_id in connected and services.connections.version(station_id) == "2.1"
+            if services.connections.version(station_id) == "2.1"  # None, unless it is connected
         ]
 
     async def _within_sites(
@@ -346,7 +345,7 @@ class Dispatch:
         mode = "CentralFrequency" if order.frequency else "CentralSetpoint"
         until_ms = services.permits.of(station_id, evse_id).until_ms if setpoint_w < 0 else None
         end_ms = order.until_ms if until_ms is None else min(order.until_ms, until_ms)
-        duration_s = max(1, min(services.config.balancing.dispatch_duration_s, -(-(end_ms - now_ms) // 1000)))
+        duration_s = max(1, -(-(end_ms - now_ms) // 1000))
         if (
             held is not None
             and held.transaction_id == vehicle.transaction_id

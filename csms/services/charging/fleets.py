@@ -19,7 +19,7 @@ from csms.services.charging.dispatch import Dispatch, Dispatched
 from v2g.energy.dispatch.flexibility import FleetRange, capabilities
 from v2g.energy.dispatch.plan import DispatchPlan, PlanFollower
 from v2g.energy.dispatch.planner import make_plan
-from v2g.energy.dispatch.problem import DispatchProblem
+from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem
 from v2g.energy.dispatch.transformer import raise_steps
 from v2g.energy.limits import Limit
 from v2g.errors import RefusedError, V2GError
@@ -119,16 +119,18 @@ class Fleets:
                 if refresh:
                     renew_ms = now_ms + config.dispatch_duration_s * 500
                 wait_s = await self._follow_all(refresh=refresh)
-                left_s = (renew_ms - services.clock.utc_ms()) / 1000 / services.clock.scale
-                await triggers.batch(config.settle_s, within_s=max(0.0, min(wait_s, left_s)))
+                await triggers.batch(config.settle_s, within_s=min(wait_s, self._left_s(renew_ms)))
+
+    def _left_s(self, until_ms: int) -> float:
+        """Return the time (s) until `until_ms` (UTC), negative if that is over."""
+        clock = self._services.clock
+        return clock.at(until_ms) - clock.monotonic()
 
     async def _follow_all(self, *, refresh: bool) -> float:
         """Bring all vehicles onto their plans; return how long (s) these last."""
         services, interval_s = self._services, self._services.config.balancing.interval_s
         active = [each for each in await services.store.read(rows.every) if each.active]
-        if not active:
-            return interval_s
-        if not await services.leads(_LEASE, interval_s):
+        if not active or not await services.leads(_LEASE, interval_s):
             return interval_s
         before, self._followers = self._followers, {}  # of vehicles that have left, nothing stays
         return min([interval_s, *[await self._follow(fleet, before, refresh=refresh) for fleet in active]])
@@ -145,39 +147,32 @@ class Fleets:
         self._unplanned.pop(fleet.id, None)
         end_ms = found.problem.periods[0].end_ms
         if found.call is not None:
-            now = capabilities(found.problem, found.plan, headroom=0.0)[0]
+            now = capabilities(found.problem, found.plan)[0]
             await self._answer(found.call, now, keep_up=refresh)
-            end_ms = min(end_ms, found.call.until_ms)
-        else:
-            if found.called is not None:
-                await self._end(fleet, found.called)
-            complete = await self._dispatch_plan(fleet, found, before, keep_up=refresh)
-            if not complete:
-                wait_s = _RAISE * services.config.balancing.settle_s
-                end_ms = min(end_ms, services.clock.utc_ms() + round(wait_s * 1000 * services.clock.scale))
-        return max(0.0, (end_ms - services.clock.utc_ms()) / 1000 / services.clock.scale)
+            return self._left_s(min(end_ms, found.call.until_ms))
+        if found.called is not None:
+            await self._end(fleet, found.called)
+        complete = await self._dispatch_plan(fleet, found, before, keep_up=refresh)
+        left_s = self._left_s(end_ms)
+        return left_s if complete else min(left_s, _RAISE * services.config.balancing.settle_s)
 
     async def _dispatch_plan(
         self, fleet: Fleet, found: FleetPlan, before: Mapping[str, PlanFollower], *, keep_up: bool
     ) -> bool:
         """Send the plan's set-points; return False if some may rise only later, when others have been lowered."""
-        parts, now_ms = {}, found.problem.start_ms  # the clock has gone on while the plan was made
-        for each in found.problem.vehicles:
-            planned_w = found.plan.power_w(each.id, now_ms)
-            if planned_w is None or not found.problem.periods[0].presence(each):
-                continue
-            follower = self._followers[each.id] = before.get(each.id) or PlanFollower(
-                reserve_wh=each.reserve_wh, margin_wh=each.capacity_wh // _MARGIN
-            )
-            limit = Limit(source="vehicle", charge_w=each.charge_w, discharge_w=each.discharge_w)
-            parts[each.id] = follower.setpoint_w(planned_w, each.energy_wh, limit, now_ms)
-        if not parts:
-            return True
+        parts, now = {}, found.problem.periods[0]
+        now_ms = now.start_ms  # the clock has gone on while the plan was made
+        for each, planned in zip(found.problem.vehicles, found.plan.vehicles, strict=True):
+            if now.presence(each):
+                follower = self._followers[each.id] = before.get(each.id) or PlanFollower(
+                    reserve_wh=each.reserve_wh, margin_wh=each.capacity_wh // _MARGIN
+                )
+                limit = Limit(source="vehicle", charge_w=each.charge_w, discharge_w=each.discharge_w)
+                parts[each.id] = follower.setpoint_w(planned.power_w[0], each.energy_wh, limit, now_ms)
         following = await self._services.store.read(charging.following, now_ms)
         present = {vehicle_id(*key): power_w for key, power_w in following.items()}
-        now = found.problem.periods[0]
         steps = raise_steps(
-            max(0, now.import_limit_w - now.base_w),
+            now.import_limit_w - now.base_w,
             {name: present[name] for name in parts if name in present},
             parts,
             step_w=fleet.raise_w,
@@ -186,13 +181,12 @@ class Fleets:
         return steps == parts
 
     async def _answer(self, call: FleetCall, now: FleetRange, *, keep_up: bool) -> list[Dispatched]:
-        parts = called(call, now)
-        return await self._dispatch.follow(parts, keep_up=keep_up) if parts else []
+        return await self._dispatch.follow(called(call, now), keep_up=keep_up)
 
     async def _end(self, fleet: Fleet, call: FleetCall) -> None:
         """Report how much of a call was delivered, by the stations' meters."""
         services = self._services
-        asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / 3_600_000)
+        asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
         had_wh = delivered_wh(call, await services.store.read(transactions.net_energy, call.net_wh), call.until_ms)
         await services.store.run(rows.put_call, fleet.id, None)
         self._services.announce("ocpp", "fleet_call_ended", fleet=fleet.id, asked_wh=asked_wh, delivered_wh=had_wh)

@@ -9,7 +9,7 @@ from csms.config import StationEntry
 from csms.db.group_commit import GroupCommit
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start, backend, memory_dir
-from tests.csms.services.charging.support import NAMES, TOKENS
+from tests.csms.services.charging.support import NAMES, TOKENS, next_hour
 from tests.virtual_time import VirtualLoop, waited_for
 
 __all__ = ["backend", "memory_dir"]
@@ -29,6 +29,7 @@ def store_in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def csms(backend: Start) -> AsyncIterator[Backend]:
-    """A back end that knows five stations and a driver who may discharge."""
+    """A back end that knows five stations and a driver who may discharge; it is a full hour."""
     async with backend(tokens=TOKENS, stations=tuple(StationEntry(id=name) for name in NAMES)) as running:
+        next_hour(running.clock)
         yield running

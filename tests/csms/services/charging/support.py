@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from csms.config import TokenEntry
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE
-from tests.certification.backend import Backend
+from tests.certification.backend import Backend, TestClock
 from tests.certification.charging import VALID, Charging
 from tests.certification.scripted import Payload, ScriptedStation
 from tests.csms.support import grid_signal
@@ -38,16 +38,35 @@ async def vehicle(
     charge = Charging(csms, station, evse_id=evse_id)
     await charge.authorized()
     await charge.plugged()
-    able = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0, **able}
-    needs = {"requestedEnergyTransfer": requested, "controlMode": "DynamicControl", "v2xChargingParameters": able}
-    await station.call("NotifyEVChargingNeeds", {"evseId": evse_id, "chargingNeeds": needs})
+    await send_needs(station, evse_id, requested, **able)
     return charge
 
 
+async def send_needs(
+    station: ScriptedStation, evse_id: int = 1, requested: str = "DC_BPT", departure: str = "", **able: float
+) -> None:
+    """Have a vehicle say what it can, or something else than before."""
+    able = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0, **able}
+    needs: Payload = {
+        "requestedEnergyTransfer": requested, "controlMode": "DynamicControl", "v2xChargingParameters": able
+    }  # fmt: skip
+    if departure:
+        needs["departureTime"] = departure
+    await station.call("NotifyEVChargingNeeds", {"evseId": evse_id, "chargingNeeds": needs})
+
+
+FLEET_ENERGIES = {"evTargetEnergyRequest": 5000.0, "evMaxEnergyRequest": 30000.0, "evMinEnergyRequest": -20000.0}
+"""Of a vehicle that can take 30 kWh and give 20, Wh."""
+
+
 async def fleet_vehicle(csms: Backend, name: str = NAMES[0], **able: float) -> Charging:
-    """A vehicle that can take 30 kWh and give 20, at a station of its own."""
-    energies = {"evTargetEnergyRequest": 5000.0, "evMaxEnergyRequest": 30000.0, "evMinEnergyRequest": -20000.0}
-    return await vehicle(csms, await booted(csms, name), **{**energies, **able})
+    """A vehicle that a plan can trade with, at a station of its own."""
+    return await vehicle(csms, await booted(csms, name), **{**FLEET_ENERGIES, **able})
+
+
+def next_hour(clock: TestClock) -> None:
+    """Make it the next full hour."""
+    clock.now_ms = (clock.now_ms // HOUR_MS + 1) * HOUR_MS
 
 
 async def offer(csms: Backend, *prices: tuple[int, int], version: int = 1, **changes: Any) -> None:
@@ -61,6 +80,11 @@ async def offer(csms: Backend, *prices: tuple[int, int], version: int = 1, **cha
         "site_import_limit_w": 60_000, "export_limit_w": 60_000, "valid_until_ms": begin + 48 * HOUR_MS, **changes
     }  # fmt: skip
     await csms.services.grid.offer(grid_signal(version, issued_at_ms=begin, slots=slots, **limits), "test")
+
+
+def limit_ma(found: Payload) -> int:
+    """The limit (mA) of a share or default profile."""
+    return round(found["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"] * 1000)
 
 
 def setpoint(found: Payload) -> float:

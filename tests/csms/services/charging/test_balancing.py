@@ -23,7 +23,7 @@ from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import Charging, away
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, Refused, ScriptedStation
-from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, TOKENS, running, settled
+from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, TOKENS, limit_ma, running, settled
 
 MOST_MA = 32_000
 YARD = NAMES[:4]
@@ -37,10 +37,6 @@ def external_limit(amperes: float) -> Payload:
     period = {"startPeriod": 0, "limit": float(amperes)}
     schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
     return {"evseId": 1, "chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule]}
-
-
-def limit_ma(request: Payload) -> int:
-    return round(request["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"] * 1000)
 
 
 class Yard:
@@ -61,7 +57,7 @@ class Yard:
     def _answer(self, name: str, request: Payload) -> Any:
         behaviour = self.behaviour[name]
         if behaviour.startswith("obeys"):
-            self.drawn[name] = limit_ma(request)
+            self.drawn[name] = limit_ma(request["chargingProfile"])
         match behaviour:
             case "rejects":
                 return REJECTED

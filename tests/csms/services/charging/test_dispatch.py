@@ -7,8 +7,9 @@ import pytest
 
 from csms.db.queries import charging, prequalifications
 from csms.domain.charging.balancing import Node
+from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.fleets import vehicle_id
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE
+from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.dispatch import Dispatch
@@ -19,8 +20,10 @@ from tests.csms.services.charging.support import (
     ACCEPTED,
     NAMES,
     REJECTED,
+    at_rest,
     booted,
     commanded,
+    limit_ma,
     running,
     setpoint,
     settled,
@@ -35,6 +38,19 @@ DURATION_S = 300
 
 async def vehicles(csms: Backend, count: int) -> list[Charging]:
     return [await vehicle(csms, await booted(csms, name)) for name in NAMES[:count]]
+
+
+async def yard(csms: Backend, main_ma: int, count: int = 2) -> None:
+    """A balanced site of the first stations, on one fuse."""
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=32_000, least_ma=0) for name in NAMES[:count])
+    site = Site(id="yard", nodes=(Node(id="main", limits=(main_ma,) * 3),), places=places)
+    await csms.services.store.run(charging.save_site, site, 0)
+
+
+def shares_sent(station: ScriptedStation) -> list[float]:
+    """The limits (A) of its shares that a station received."""
+    found = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
+    return [limit_ma(each) / 1000 for each in found if each["id"] == SHARE_PROFILE + 1]
 
 
 def profiles(station: ScriptedStation) -> list[Payload]:
@@ -72,6 +88,20 @@ async def test_a_station_s_permit_is_shared_evenly_and_an_evse_s_is_its_own(csms
     await permit(csms, 2_000, evse_id=2)
     results = await Dispatch(csms.services).set_point(-12_000)
     assert [each.setpoint_w for each in results] == [-3_500, -2_000]
+
+
+async def test_no_permit_lets_a_vehicle_give_more_than_it_can(csms: Backend) -> None:
+    await vehicle(csms, await booted(csms))
+    await permit(csms, 20_000)
+    await permit(csms, 20_000, evse_id=1)
+    (results,) = await Dispatch(csms.services).set_point(-50_000)
+    assert results.setpoint_w == -8_000
+
+
+async def test_a_vehicle_that_does_not_ask_to_discharge_gives_nothing(csms: Backend) -> None:
+    await vehicle(csms, await booted(csms), requested="DC")
+    (results,) = await Dispatch(csms.services).set_point(-5_000)
+    assert results.setpoint_w == 0
 
 
 async def test_what_one_gives_that_refused_less_stays_out_of_the_other_s_permit(csms: Backend) -> None:
@@ -131,26 +161,29 @@ async def test_a_set_point_ends_by_itself(csms: Backend, end_ms: int | None, dur
     assert profile["chargingSchedule"][0]["duration"] == duration_s
 
 
-@pytest.mark.parametrize(("setpoint_w", "duration_s"), [(-5_000, 40), (5_000, 300), (0, 300)])
-async def test_a_permit_ends_only_discharge(csms: Backend, setpoint_w: int, duration_s: int) -> None:
+@pytest.mark.parametrize(
+    ("setpoint_w", "permit_s", "duration_s"),
+    [(-5_000, 40, 40), (-5_000, 400, DURATION_S), (5_000, 40, DURATION_S), (0, 40, DURATION_S)],
+)
+async def test_a_permit_ends_only_discharge(csms: Backend, setpoint_w: int, permit_s: int, duration_s: int) -> None:
     charge = await vehicle(csms, await booted(csms))
-    await permit(csms, 6_000, until_ms=csms.clock.utc_ms() + 40_000)
+    await permit(csms, 6_000, until_ms=csms.clock.utc_ms() + permit_s * 1000)
     await Dispatch(csms.services).set_point(setpoint_w)
     (profile,) = profiles(charge.station)
     assert profile["chargingSchedule"][0]["duration"] == duration_s
 
 
 async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Backend) -> None:
-    charge = await vehicle(csms, await booted(csms))
-    dispatch, station = Dispatch(csms.services), charge.station
+    station = await booted(csms)
+    await vehicle(csms, station)
+    dispatch = Dispatch(csms.services)
     counts = []
     for more in ({}, {}, {"frequency": True}, {"frequency": True}, {}, {"until_ms": csms.clock.utc_ms() + 9_000}):
         await dispatch.set_point(-5_000, **more)  # type: ignore[arg-type]
         counts.append((len(profiles(station)), len(station.payloads("UpdateDynamicSchedule"))))
     assert counts == [(1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (4, 2)]
-    await charge.unplugged()
-    other = await vehicle(csms, station)
-    await dispatch.set_point(-5_000)
+    other = await vehicle(csms, station)  # the end of the one before was never reported
+    await dispatch.follow({vehicle_id(station.id, other.id): -5_000}, keep_up=True)
     assert profiles(station)[-1]["transactionId"] == other.id
 
 
@@ -193,10 +226,14 @@ async def test_only_connected_stations_of_2_1_with_needs_take_part(csms: Backend
     first, second, third = await vehicles(csms, 3)
     old = Charging(csms, await booted(csms, NAMES[3], "2.0.1"))
     await old.started()
+    able = {"evMaxCurrent": 100, "evMaxVoltage": 400, "evMaxPower": 11_000}
+    needs = {"requestedEnergyTransfer": "DC", "dcChargingParameters": able}
+    await old.station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
     await Charging(csms, await booted(csms, NAMES[4])).started()
     await away(csms, third.station)
     dispatch = Dispatch(csms.services)
     assert [each.station_id for each in await dispatch.set_point(-6_000)] == NAMES[:2]
+    assert not profiles(old.station)
     (results,) = await dispatch.set_point(-2_000, [NAMES[1]])
     assert (results.station_id, results.setpoint_w) == (NAMES[1], -2_000), "what the first follows is not of this one"
     assert commanded(first.station) == [-3_000]
@@ -215,8 +252,13 @@ async def test_a_plan_is_for_its_vehicles_and_within_what_they_can(csms: Backend
     assert commanded(charges[2].station) == []
 
 
-async def test_what_is_refused_is_split_over_the_others_three_times_at_most(csms: Backend) -> None:
+@pytest.mark.parametrize("at_site", [False, True])
+async def test_what_is_refused_is_split_over_the_others_three_times_at_most(csms: Backend, at_site: bool) -> None:
+    """The last one follows more before; that it is lowered first, at a site, is no attempt."""
     charges = await vehicles(csms, 5)
+    if at_site:
+        await yard(csms, 200_000, count=5)
+    await Dispatch(csms.services).follow({vehicle_id(NAMES[4], charges[4].id): 9_000}, keep_up=True)
     refusals = dict.fromkeys(NAMES, 0)
 
     def refuse(name: str, most_w: float) -> Callable[[Payload], Payload]:
@@ -227,11 +269,12 @@ async def test_what_is_refused_is_split_over_the_others_three_times_at_most(csms
 
         return answer
 
-    for charge, most_w in zip(charges, (1_999, 2_499, 2_665, 4_999, 9_999), strict=True):
+    for charge, most_w in zip(charges, (1_999, 2_499, 2_665, 4_999), strict=False):
         charge.station.answers |= {
             "SetChargingProfile": refuse(charge.station.id, most_w),
-            "UpdateDynamicSchedule": {"status": "Rejected"},
+            "UpdateDynamicSchedule": REJECTED,
         }
+    charges[4].station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule"), ACCEPTED)
     results = await Dispatch(csms.services).set_point(10_000)
     assert list(refusals.values()) == [1, 1, 1, 0, 0]
     assert [(each.setpoint_w, each.status) for each in results] == [
@@ -242,9 +285,7 @@ async def test_what_is_refused_is_split_over_the_others_three_times_at_most(csms
 async def test_nothing_rises_at_a_site_before_the_others_have_been_lowered(csms: Backend) -> None:
     charges = await vehicles(csms, 3)
     names = [vehicle_id(each.station.id, each.id) for each in charges]
-    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=32_000, least_ma=0) for name in NAMES[:2])
-    site = Site(id="yard", nodes=(Node(id="main", limits=(16_000,) * 3),), places=places)
-    await csms.services.store.run(charging.save_site, site, 0)
+    await yard(csms, 16_000)
     dispatch = Dispatch(csms.services)
     await dispatch.follow({names[0]: 11_000, names[1]: 0, names[2]: 0}, keep_up=True)
     order: list[str] = []
@@ -281,19 +322,50 @@ async def test_what_is_not_sure_to_flow_is_asked_of_the_others(csms: Backend) ->
     assert [each.setpoint_w for each in results] == [-3_500, -7_000]
 
 
-async def test_a_set_point_that_does_not_rise_is_renewed_though_another_was_not_lowered(csms: Backend) -> None:
-    charges = await vehicles(csms, 2)
+async def test_only_what_rises_waits_for_what_is_lowered(csms: Backend) -> None:
+    """What stays is renewed at once, though a station that is to be lowered does not answer; one watt more waits."""
+    charges = await vehicles(csms, 3)
     names = [vehicle_id(each.station.id, each.id) for each in charges]
-    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=32_000, least_ma=0) for name in NAMES[:2])
-    site = Site(id="yard", nodes=(Node(id="main", limits=(32_000,) * 3),), places=places)
-    await csms.services.store.run(charging.save_site, site, 0)
+    await yard(csms, 200_000, count=3)
     dispatch = Dispatch(csms.services)
     await dispatch.follow({names[0]: 5_000, names[1]: 5_000}, keep_up=True)
-    charges[1].station.answers |= {"SetChargingProfile": REJECTED, "UpdateDynamicSchedule": REJECTED}
-    before = len(commanded(charges[0].station))
-    results = await dispatch.follow({names[0]: 5_000, names[1]: 1_000}, keep_up=True)
-    assert [each.status for each in results] == ["Accepted", "Rejected"]
-    assert commanded(charges[0].station)[before:] == [5_000]
+    charges[1].station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule"), lambda _: None)
+    counts = [len(commanded(each.station)) for each in charges]
+    going = asyncio.create_task(dispatch.follow({names[0]: 5_000, names[1]: 1_000, names[2]: 1}, keep_up=True))
+    await at_rest()
+    assert [len(commanded(each.station)) - count for each, count in zip(charges, counts, strict=True)] == [1, 1, 0]
+    results = await going
+    assert [each.status == "Accepted" for each in results] == [True, False, True]
+    assert commanded(charges[0].station)[counts[0] :] == [5_000]
+    assert commanded(charges[2].station) == [1]
+
+
+async def given_shares(csms: Backend, *charges: tuple[Charging, int]) -> None:
+    """Let stations hold shares (mA), as balancing has sent them."""
+    now_ms = csms.clock.utc_ms()
+    for charge, share_ma in charges:
+        share = share_profile(1, share_ma, 3, now_ms, charge.id)
+        await csms.services.store.run(charging.save_profile, charge.station.id, 1, share, charging.CSO, now_ms)
+
+
+async def test_shares_are_lowered_for_a_plan_that_needs_them_only(csms: Backend) -> None:
+    """A share of 10 A allows 6.9 kW: more than the first vehicle takes, or than its plan gives it."""
+    first = await vehicle(csms, await booted(csms), maxChargePower=3_000.0)
+    second = await vehicle(csms, await booted(csms, NAMES[1]))
+    names = [vehicle_id(each.station.id, each.id) for each in (first, second)]
+    await given_shares(csms, (first, 10_000), (second, 6_000))
+    dispatch = Dispatch(csms.services)
+    await yard(csms, 16_000)
+    results = await dispatch.set_point(20_000)
+    assert [each.setpoint_w for each in results] == [3_000, 4_140], "beside the share"
+    await yard(csms, 100_000)
+    await dispatch.set_point(20_000)
+    await dispatch.follow({names[0]: 1_000, names[1]: 1_000}, keep_up=True)
+    assert (shares_sent(first.station), shares_sent(second.station)) == ([], [])
+    await yard(csms, 16_000)
+    results = await dispatch.follow({names[0]: 690, names[1]: 10_000}, keep_up=True)
+    assert [each.setpoint_w for each in results] == [690, 10_000]
+    assert (shares_sent(first.station), shares_sent(second.station)) == ([1.0], [])
 
 
 # -- restarts and losses
@@ -348,6 +420,7 @@ async def test_a_set_point_whose_answer_was_lost_is_repeated_until_it_is_sure(cs
     charge.station.answers |= dict.fromkeys(actions, lambda _: None)
     (results,) = await dispatch.follow({name: -4_000}, keep_up=False)
     assert results.status != "Accepted"
+    assert await following(csms) == ({(NAMES[0], charge.id): -4_000} if follows else {}), "it may have it"
     charge.station.answers |= dict.fromkeys(actions, ACCEPTED)
     sent = len(commanded(charge.station))
     for answers in (1, 0):
@@ -362,7 +435,11 @@ async def test_a_frequency_signal_is_for_now_and_modes_are_named(csms: Backend) 
     charge = await vehicle(csms, await booted(csms))
     charge.station.answers |= dict.fromkeys(("AFRRSignal", "NotifyAllowedEnergyTransfer"), ACCEPTED)
     dispatch = Dispatch(csms.services)
-    assert await dispatch.afrr(-7, [NAMES[0]]) == {NAMES[0]: "Accepted"}
+    refusing = await booted(csms, NAMES[1])
+    refusing.answers["AFRRSignal"] = Refused("NotSupported", "none here")
+    answers = await dispatch.afrr(-7, [NAMES[1], NAMES[0]])
+    assert answers[NAMES[0]] == "Accepted"
+    assert "none here" in answers[NAMES[1]]
     assert charge.station.payloads("AFRRSignal") == [{"timestamp": format_time(csms.clock.utc_ms()), "signal": -7}]
     with pytest.raises(RefusedError) as refused:
         await dispatch.allow(NAMES[0], charge.id, [])

@@ -1,33 +1,49 @@
 """A fleet follows its plan at scripted stations: set-points, new plans, calls of its flexibility (R48, R50, R51)."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC
 
+import msgspec
 import pytest
 
 from csms.db.queries import fleets as rows
 from csms.db.queries import leases, prequalifications
-from csms.domain.charging.fleets import Fleet, Peak, describe_call
+from csms.domain.charging.fleets import Fleet, FleetCall, Forecast, Peak, describe_call
 from csms.domain.charging.prequalification import Prequalification
-from csms.services.charging.fleets import FLEET_CHANGED, Fleets
+from csms.services.charging import fleets as module
+from csms.services.charging.fleets import FleetPlan, Fleets
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging, away
+from tests.certification.scripted import Payload
 from tests.csms.services.charging.support import (
+    ACCEPTED,
+    FLEET_ENERGIES,
     HOUR_MS,
     NAMES,
     commanded,
     fleet_vehicle,
+    next_hour,
     offer,
     running,
+    send_needs,
     settled,
     until,
 )
 from v2g.energy.dispatch import lp  # noqa: F401 - takes long to import, and no test should
 from v2g.energy.dispatch.flexibility import capabilities
-from v2g.errors import RefusedError
+from v2g.energy.dispatch.plan import DispatchPlan
+from v2g.energy.dispatch.problem import Climate, DispatchProblem
+from v2g.errors import ConfigError, RefusedError
+from v2g.ocpp.times import format_time
 
 FLEET = Fleet(id="depot", import_limit_w=60_000, export_limit_w=60_000)
+CHEAP, DEAR = (100_000, 50_000), (600_000, 500_000)
+TRIGGERS = (
+    "fleet_changed", "grid_signal", "charging_needs", "priority_charging", "station_connected", "station_disconnected",
+    "transaction_closed", "transaction_ended", "transaction_resumed",
+)  # fmt: skip
 
 
 def setpoints(charge: Charging) -> list[float]:
@@ -47,56 +63,141 @@ async def followed(csms: Backend, fleet: Fleet = FLEET) -> AsyncIterator[None]:
         yield
 
 
-async def change(csms: Backend) -> None:
+def call_of(found: FleetPlan) -> FleetCall:
+    assert found.call is not None
+    return found.call
+
+
+async def change(csms: Backend, kind: str = "fleet_changed") -> None:
     """Have fleets planned again, and wait until that is done."""
-    csms.services.feed.publish(FLEET_CHANGED, None, {})
+    csms.services.feed.publish(kind, None, {})
     await settled()
+
+
+def recorded(*charges: Charging) -> list[tuple[float, int, float]]:
+    """When (s from now on) each vehicle, by its number, receives which set-point: a list that grows."""
+    found: list[tuple[float, int, float]] = []
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    counts = [len(setpoints(each)) for each in charges]
+
+    def answer(number: int) -> Callable[[Payload], Payload]:
+        def note(_: Payload) -> Payload:
+            for power_w in setpoints(charges[number])[counts[number] :]:  # none, for another profile
+                found.append((round(loop.time() - begin, 2), number, power_w))
+                counts[number] += 1
+            return ACCEPTED
+
+        return note
+
+    for number, charge in enumerate(charges):
+        charge.station.answers |= dict.fromkeys(("SetChargingProfile", "UpdateDynamicSchedule"), answer(number))
+    return found
+
+
+async def approach(csms: Backend, seconds: float, *prices: tuple[int, int]) -> None:
+    """Set prices, each for two hours; the first one soon ends, with the time that passes by itself from now on."""
+    next_hour(csms.clock)
+    await offer(csms, *prices)
+    csms.clock.advance(7200 - seconds)
+    csms.clock.start()
 
 
 @pytest.mark.requirement("R50")
 async def test_vehicles_follow_prices_and_a_new_signal_at_once(csms: Backend) -> None:
     charge = await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
     async with followed(csms):
         assert setpoints(charge)[-1] > 0, "bought where it is cheap"
-        await offer(csms, (600_000, 500_000), (100_000, 50_000), version=2)
+        await offer(csms, DEAR, CHEAP, version=2)
         csms.services.feed.publish("grid_signal", None, {"version": 2})
         await until(lambda: setpoints(charge)[-1] < 0)
 
 
 async def test_a_fleet_that_is_not_active_is_planned_and_left_alone(csms: Backend) -> None:
     charge = await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
     async with followed(csms, Fleet(id="depot", active=False)):
         found = await Fleets(csms.services).plan(FLEET)
         assert found.plan.vehicles[0].power_w[0] > 0
         await change(csms)
     assert not setpoints(charge)
+    now_ms = csms.clock.utc_ms()
+    assert await csms.services.store.run(leases.take, "fleets", "another node", now_ms, now_ms + 1), "nobody leads"
+
+
+async def test_a_plan_is_made_after_every_event_that_may_change_it(csms: Backend) -> None:
+    charge = await fleet_vehicle(csms)
+    await offer(csms, CHEAP, DEAR)
+    async with followed(csms):
+        assert setpoints(charge) == [11_000]
+        for number, kind in enumerate(TRIGGERS, 1):
+            fleet = msgspec.structs.replace(FLEET, import_limit_w=11_000 - 500 * number)
+            await csms.services.store.run(rows.save, fleet, csms.clock.utc_ms())
+            await change(csms, kind)
+            assert setpoints(charge)[-1] == fleet.import_limit_w, kind
 
 
 @pytest.mark.requirement("R48")
 async def test_a_peak_bounds_what_all_vehicles_draw(csms: Backend) -> None:
     charges = await vehicles(csms, 3)
-    await offer(csms, (100_000, 50_000))
+    await offer(csms, CHEAP)
     peak = Peak(from_minute=0, until_minute=1440, import_limit_w=9_000)
     async with followed(csms, Fleet(id="depot", import_limit_w=60_000, load_w=3_000, peak=peak)):
         assert sum(setpoints(each)[-1] for each in charges) <= 6_000
 
 
 @pytest.mark.requirement("R55")
-async def test_power_rises_in_steps_and_only_where_others_have_made_room(csms: Backend) -> None:
+@pytest.mark.parametrize("scale", [1, 10])
+async def test_power_rises_in_steps(csms: Backend, scale: float) -> None:
+    """Every two seconds of real time, whatever the clock says."""
     charges = await vehicles(csms, 3)
-    await offer(csms, (100_000, 50_000))
-    async with followed(csms, Fleet(id="depot", import_limit_w=20_000, raise_w=5_000)):
-        assert sum(setpoints(each)[-1] for each in charges) <= 5_000
-        await until(lambda: sum(setpoints(each)[-1] for each in charges) > 5_000)
-        assert sum(setpoints(each)[-1] for each in charges) <= 10_000
+    await offer(csms, CHEAP, DEAR)
+    csms.clock.start(scale)
+    found = recorded(*charges)
+    async with followed(csms, Fleet(id="depot", import_limit_w=20_000, raise_w=6_000)):
+        await asyncio.sleep(14)
+    powers, sums = dict.fromkeys(range(3), 0.0), {}
+    for at_s, number, power_w in found:
+        powers[number] = power_w
+        sums[at_s] = sum(powers.values())
+    assert sums == {0: 6_000, 2: 12_000, 4: 18_000, 6: 20_000}
+
+
+@pytest.mark.requirement("R55")
+async def test_power_rises_only_where_others_have_made_room(csms: Backend) -> None:
+    charges = [await fleet_vehicle(csms, NAMES[n], maxChargePower=most_w) for n, most_w in ((0, 5000.0), (1, 1000.0))]
+    await offer(csms, CHEAP, DEAR)
+    found = recorded(*charges)
+    async with followed(csms, Fleet(id="depot", import_limit_w=9_000, load_w=3_000)):
+        for charge, most_w in zip(charges, (1000.0, 5000.0), strict=True):
+            await send_needs(charge.station, **{**FLEET_ENERGIES, "maxChargePower": most_w})
+        await asyncio.sleep(5)
+    assert sorted(found) == [(0, 0, 5_000), (0, 1, 1_000), (1, 0, 1_000), (3, 1, 5_000)]
+
+
+async def test_a_plan_is_followed_into_its_next_period(csms: Backend) -> None:
+    charge = await fleet_vehicle(csms)
+    await approach(csms, 30, CHEAP, DEAR, CHEAP)
+    found = recorded(charge)
+    async with followed(csms):
+        await asyncio.sleep(70)
+    assert [(at_s, power_w > 0) for at_s, _, power_w in found] == [(0, True), (30, False)]
+
+
+async def test_a_period_that_ends_before_the_next_step_is_not_overrun(csms: Backend) -> None:
+    charge = await fleet_vehicle(csms)
+    await approach(csms, 1, CHEAP, DEAR, CHEAP)
+    found = recorded(charge)
+    async with followed(csms, Fleet(id="depot", raise_w=6_000)):
+        await asyncio.sleep(1.5)
+    assert [(at_s, power_w > 0) for at_s, _, power_w in found] == [(0, True), (1, False)]
 
 
 @pytest.mark.requirement("R51")
 async def test_a_call_changes_what_flows_and_is_measured(csms: Backend) -> None:
     charges = await vehicles(csms, 2)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
     async with followed(csms):
         planned = sum(setpoints(each)[-1] for each in charges)
         fleets = Fleets(csms.services)
@@ -129,7 +230,7 @@ async def test_without_prices_there_is_no_plan_and_it_is_said_once(csms: Backend
 
 async def test_a_vehicle_at_a_station_that_is_not_prequalified_is_planned_to_charge_only(csms: Backend) -> None:
     await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
     fleets = Fleets(csms.services)
     assert (await fleets.plan(FLEET)).problem.vehicles[0].discharge_w > 0
     record = Prequalification(
@@ -148,7 +249,7 @@ async def test_a_vehicle_at_a_station_that_is_not_prequalified_is_planned_to_cha
 
 async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     charge = await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
 
     def ticking() -> int:
         csms.clock.now_ms += 3
@@ -160,45 +261,114 @@ async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch
         assert setpoints(charge)[-1] > 0
 
 
-async def test_set_points_are_renewed_though_events_never_cease(csms: Backend) -> None:
+@pytest.mark.parametrize("scale", [1, 10])
+@pytest.mark.parametrize("events", [False, True])
+async def test_set_points_are_renewed_in_time_also_while_events_never_cease(
+    csms: Backend, scale: int, events: bool
+) -> None:
+    """After half of what they last, by a clock that may run faster."""
     charge = await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000))
+    await offer(csms, CHEAP, DEAR)
+    csms.clock.start(scale)
+    found = recorded(charge)
     async with followed(csms):
-        await until(lambda: setpoints(charge))
-        count = len(setpoints(charge))
-        for _ in range(3):
-            await change(csms)
-        assert len(setpoints(charge)) == count, "it has not changed"
-        csms.clock.advance(csms.services.config.balancing.dispatch_duration_s / 2 + 1)
+        for _ in range(310 // scale):
+            await asyncio.sleep(1)
+            if events:
+                csms.services.feed.publish("fleet_changed", None, {})
+    assert {power_w for _, _, power_w in found} == {11_000}
+    due = [n * 150 / scale for n in range(3)]
+    assert [at_s for at_s, _, _ in found] == pytest.approx(due, abs=1.1 if events else 0.01)
+
+
+async def test_a_vehicle_whose_departure_is_over_is_left_alone(csms: Backend) -> None:
+    first, second = await vehicles(csms, 2)
+    await offer(csms, CHEAP, DEAR)
+    departure = format_time(csms.clock.utc_ms() + 60_000)
+    await send_needs(first.station, departure=departure, **FLEET_ENERGIES)
+    async with followed(csms):
+        assert setpoints(first)
+        csms.clock.advance(60)
+        for charge in (first, second):
+            charge.station.calls.clear()
+        csms.clock.advance(150)
         await change(csms)
-        assert len(setpoints(charge)) > count
-        assert setpoints(charge)[-1] == setpoints(charge)[0]
+        assert (setpoints(first), len(setpoints(second))) == ([], 1)
+
+
+async def test_discharging_starts_again_only_well_above_the_least(csms: Backend) -> None:
+    """It may give 100 Wh and take 30 kWh: it rests from when these are given until a 50th of both is there again."""
+    charge = await fleet_vehicle(csms, evMinEnergyRequest=-100.0)
+    await approach(csms, 800, DEAR, CHEAP)
+    fleet = Fleet(id="depot", charge_efficiency=1.0, discharge_efficiency=1.0, battery_price_per_kwh="1")
+    begin = charge.wh
+    async with followed(csms, fleet):
+        for moved_wh, gives in ((-100, False), (501, False), (502, True), (-99, True), (-100, False)):
+            charge.wh = begin + moved_wh
+            await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+            await change(csms)
+            assert (setpoints(charge)[-1] < 0) is gives, moved_wh
 
 
 async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Backend) -> None:
     charges = await vehicles(csms, 2)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
     await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
     fleets = Fleets(csms.services)
     assert (await fleets.plan(FLEET)).call is None
     await fleets.call(FLEET, 6_000, 900)
-    call = (await fleets.plan(FLEET)).call
-    assert call is not None
-    assert "6.0 kW less than planned" in describe_call(call, UTC)
+    assert "6.0 kW less than planned" in describe_call(call_of(await fleets.plan(FLEET)), UTC)
     csms.clock.advance(180)
     for charge in charges:  # a minute later each
         await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
     await fleets.call(FLEET, 2_000, 900)
     (ended,) = (each.data for each in csms.events.named("fleet_call_ended"))
     assert ended["asked_wh"] == 500, "for the third of its time that it was in force"
-    csms.clock.advance(1000)
+    csms.clock.now_ms = call_of(await fleets.plan(FLEET)).until_ms - 1
+    assert (await fleets.plan(FLEET)).call is not None
+    csms.clock.advance(0.001)
     assert (await fleets.plan(FLEET)).call is None
+    csms.clock.advance(60)
+    await fleets.call(FLEET, 1_000, 900)
+    ended = csms.events.named("fleet_call_ended")[-1]
+    assert (ended.stage, ended.data["fleet"]) == ("ocpp", "depot")
+    assert ended.data["asked_wh"] == 500, "2 kW for all of its time"
+
+
+async def test_a_call_is_renewed_and_ends_in_time(csms: Backend) -> None:
+    charge = await fleet_vehicle(csms)
+    await offer(csms, CHEAP, DEAR)
+    async with followed(csms):
+        csms.clock.start()
+        await Fleets(csms.services).call(FLEET, 5_000, 200)
+        found = recorded(charge)
+        for _ in range(11):
+            await asyncio.sleep(10)
+            csms.services.feed.publish("fleet_changed", None, {})
+        await asyncio.sleep(100)
+    assert [(round(at_s), power_w) for at_s, _, power_w in found] == [(150, 6_000), (200, 11_000)]
+    assert len(csms.events.named("fleet_call_ended")) == 1
+
+
+async def test_a_call_is_answered_by_the_plan_s_next_period(csms: Backend) -> None:
+    """When it is too cold to charge."""
+    charge = await fleet_vehicle(csms)
+    await approach(csms, 30, CHEAP, CHEAP)
+    cold = Forecast(start_ms=csms.clock.utc_ms() + 30_000, temperature_c=-20.0)
+    fleet = Fleet(id="depot", climate=Climate(), forecast=(Forecast(start_ms=0, temperature_c=20.0), cold))
+    async with followed(csms, fleet):
+        await Fleets(csms.services).call(fleet, 1_000, 900)
+        found = recorded(charge)
+        await change(csms)
+        await asyncio.sleep(40)
+    assert [at_s for at_s, _, _ in found] == [30]
+    assert setpoints(charge)[-1] <= 0
 
 
 async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms: Backend) -> None:
     """Up is less power drawn: 11 kW stop, and 8 kW come back; down there is no more than 11 kW."""
     await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    await offer(csms, CHEAP, DEAR)
     await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
     fleets = Fleets(csms.services)
     found = await fleets.plan(FLEET)
@@ -210,19 +380,21 @@ async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms
             await fleets.call(FLEET, power_w, 900)
         assert refused.value.reason == "beyond_range"
     assert csms.events.named("fleet_called") == []
+    await fleets.call(FLEET, -now.down_w, 900)
+    csms.clock.advance(900)
+    csms.events.told.clear()
     (given,) = await fleets.call(FLEET, now.up_w, 900)
     assert given.setpoint_w == found.plan.vehicles[0].power_w[0] - now.up_w
     (called,) = csms.events.named("fleet_called")
     assert (called.stage, called.data) == ("ocpp", {"fleet": "depot", "power_w": now.up_w, "duration_s": 900})
-    call = (await fleets.plan(FLEET)).call
-    assert call is not None
+    call = call_of(await fleets.plan(FLEET))
     assert (call.from_ms, call.until_ms) == (csms.clock.utc_ms(), csms.clock.utc_ms() + 900_000)
 
 
 async def test_only_connected_stations_of_2_1_in_the_fleet_are_planned(csms: Backend) -> None:
     first, second = await fleet_vehicle(csms), await fleet_vehicle(csms, NAMES[1])
     await Charging(csms, await csms.booted(NAMES[2])).started()
-    await offer(csms, (100_000, 50_000))
+    await offer(csms, CHEAP)
     fleets = Fleets(csms.services)
 
     async def planned(fleet: Fleet) -> list[str]:
@@ -234,9 +406,20 @@ async def test_only_connected_stations_of_2_1_in_the_fleet_are_planned(csms: Bac
     assert await planned(FLEET) == [first.station.id]
 
 
+async def test_a_long_reason_is_cut(csms: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: DispatchProblem) -> DispatchPlan:
+        raise ConfigError("x" * 300)
+
+    monkeypatch.setattr(module, "make_plan", fail)
+    await offer(csms, CHEAP)
+    async with followed(csms):
+        (missed,) = csms.events.named("fleet_not_planned")
+        assert missed.data["reason"] == "x" * 200
+
+
 async def test_one_node_at_a_time_follows_the_plan(csms: Backend) -> None:
     charge = await fleet_vehicle(csms)
-    await offer(csms, (100_000, 50_000))
+    await offer(csms, CHEAP)
     now_ms = csms.clock.utc_ms()
     assert await csms.services.store.run(leases.take, "fleets", "another node", now_ms, now_ms + 100_000)
     async with followed(csms):
@@ -252,7 +435,7 @@ async def test_a_plan_that_can_be_made_again_is_missed_again(csms: Backend) -> N
     async with followed(csms):
         (missed,) = csms.events.named("fleet_not_planned")
         assert (missed.stage, missed.data["fleet"]) == ("ocpp", "depot")
-        await offer(csms, (100_000, 50_000), valid_until_ms=csms.clock.utc_ms() + HOUR_MS)
+        await offer(csms, CHEAP, valid_until_ms=csms.clock.utc_ms() + HOUR_MS)
         csms.services.feed.publish("grid_signal", None, {})
         await until(lambda: setpoints(charge))
         csms.clock.advance(2 * 86_400)
