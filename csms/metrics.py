@@ -1,7 +1,7 @@
 """Metrics of one back end, as Prometheus reads them."""
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
@@ -15,9 +15,6 @@ _DELAYS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.
 """Of records: an outage of the uplink takes hours."""
 
 RecordResult = Literal["stored", "duplicate", "quarantined", "conflict", "refused", "deferred", "missing"]
-_RESULTS: Final[tuple[RecordResult, ...]] = (
-    *("stored", "duplicate", "quarantined", "conflict", "refused", "deferred", "missing"),
-)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series beside each counter
 
@@ -46,7 +43,7 @@ class Metrics:
         self._sinks_failing: Final = Gauge(
             "v2g_telemetry_sink_failing", "1: this node feeds it, in vain", ["sink"], registry=self._registry
         )
-        for result in _RESULTS:  # a series that begins with its first event hides this from `increase`
+        for result in get_args(RecordResult):  # a series that begins with its first event hides this from `increase`
             self._records.labels(result)
 
     def _seconds(self, name: str, about: str, *labels: str, buckets: tuple[float, ...] = _BOUNDS_S) -> Histogram:

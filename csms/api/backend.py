@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -128,7 +127,7 @@ def _subscriber(services: Services, ingest: Ingest) -> "TelemetrySubscriber | No
     from csms.telemetry.subscriber import TelemetrySubscriber  # on demand: imports an MQTT client
 
     place = hashlib.sha256(str(config.data_dir.resolve()).encode()).hexdigest()[:8]
-    client_id = f"csms-{config.node or socket.gethostname()}-{place}"  # unique, and the same at every start
+    client_id = f"csms-{services.feed.node}-{place}"  # unique, and the same at every start
     group = services.store_key.derive("telemetry deliveries")
     slots = VehicleSlots(services.store, services.clock, client_id) if config.bus_url and config.mqtt.slots else None
     return TelemetrySubscriber(config.mqtt, ingest, services.observe, client_id=client_id, group=group, slots=slots)

@@ -4,7 +4,6 @@ One of several nodes at a time is the client (`csms.db.queries.leases`). If the 
 events continue as scheduled, and export ends after `outage_s`.
 """
 
-import asyncio
 import ssl
 from pathlib import Path
 from typing import Final
@@ -213,18 +212,15 @@ class DerClient:
 
     async def _respond(self) -> None:
         """Send the responses; those that fail are tried again at the next step."""
-        time = asyncio.get_running_loop().time
-        until = time() + self._poll_s
-        while self._unsent and not self._lost:
-            control, status, at_s = self._unsent[0]
-            body = response_xml(mrid=control.mrid, status=status, lfdi=self._lfdi, at_s=at_s)
-            try:
-                async with time_out(until - time()):
+        try:
+            async with time_out(self._poll_s):
+                while self._unsent and not self._lost:
+                    control, status, at_s = self._unsent[0]
+                    body = response_xml(mrid=control.mrid, status=status, lfdi=self._lfdi, at_s=at_s)
                     await self._server.post(control.reply_to, body)
-            except (TransportError, CodecError) as error:
-                self._unsendable = str(error)
-                return
-            del self._unsent[0]
+                    del self._unsent[0]
+        except (TransportError, CodecError) as error:
+            self._unsendable = str(error)
 
     def _problems(self) -> list[str]:
         return list(filter(None, (*self._unreadable, self._skewed, self._unsendable)))

@@ -9,7 +9,7 @@ agree within `SKEW_S` and a transaction takes no longer than the rest of a lease
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -88,5 +88,5 @@ class VehicleSlots:
             self._leaving -= idle
 
 
-def _names(slots: "frozenset[int] | set[int]") -> list[str]:
+def _names(slots: Iterable[int]) -> list[str]:
     return [f"{_SLOT}{slot}" for slot in slots]

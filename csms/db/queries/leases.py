@@ -3,8 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, select, text
 
 from csms.db.tables import leases
 
@@ -17,19 +16,7 @@ _TAKE: Final = text(
 
 def take(connection: Connection, name: str, node: str, now_ms: int, until_ms: int) -> bool:
     """Take or renew a lease; return False while another node has it."""
-    if connection.execute(select(leases.c.name).where(leases.c.name == name)).first() is None:
-        try:
-            with connection.begin_nested():
-                connection.execute(insert(leases).values(name=name, node=node, until_ms=until_ms))
-        except IntegrityError:  # another node was first
-            pass
-        else:
-            return True
-    free = (leases.c.node == node) | (leases.c.until_ms <= now_ms)
-    taken = connection.execute(
-        update(leases).where((leases.c.name == name) & free).values(node=node, until_ms=until_ms)
-    )
-    return taken.rowcount == 1
+    return name in take_all(connection, (name,), node, now_ms, until_ms)
 
 
 def take_all(connection: Connection, names: Collection[str], node: str, now_ms: int, until_ms: int) -> set[str]:

@@ -18,7 +18,7 @@ from csms.db.group_commit import LASTING
 from csms.db.paging import page
 from csms.db.queries.events import lock
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_quarantine, vehicle_checkpoints
-from csms.db.tables.telemetry import VALUES
+from csms.db.tables.telemetry import BITS, VALUES
 from csms.db.telemetry_seal import TelemetrySeal, seal_of
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import (
@@ -70,7 +70,6 @@ _SIGNALS: Final = tuple(VALUES)
 _RECORD: Final = ("ev", "boot", "seq", "at_ms", "received_ms", "digest", "document", "context")
 _PLAIN_COLUMNS: Final = (*_RECORD, *VALUES.values())
 _SEALED_COLUMNS: Final = (*_RECORD, "present")
-_BITS: Final = {signal: 1 << place for place, signal in enumerate(VALUES)}
 _PENDING: Final = ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms")
 
 
@@ -202,7 +201,7 @@ def _sealed_row(seal: TelemetrySeal, item: Prepared, at_ms: int) -> tuple[Any, .
     """Return a row without digest: that of a record with few possible values would reveal them."""
     record = item.record
     document = seal.seal(item.body, *item.key)
-    present = sum(map(_BITS.__getitem__, record.signals))
+    present = sum(map(BITS.__getitem__, record.signals))
     return record.ev, record.boot, record.seq, record.utc_ms, at_ms, b"", document, record.context, present
 
 

@@ -140,7 +140,7 @@ def delivered(connection: Connection, sink: str, batch: Batch) -> None:
     for ev in batch.erased:
         position = telemetry_sink_positions.c
         connection.execute(delete(telemetry_sink_positions).where(position.sink == sink, position.ev == ev))
-    reached = {each.ev: each for each in sorted(batch.records, key=lambda each: each.key)}
+    reached = {each.ev: each for each in batch.records}
     if reached:
         rows = [{"sink": sink, "ev": ev, "boot": each.boot, "seq": each.seq} for ev, each in reached.items()]
         connection.execute(_ADVANCE, rows)

@@ -16,7 +16,7 @@ from csms.db.tables import (
     telemetry_segments,
     telemetry_states,
 )
-from csms.db.tables.telemetry import VALUES
+from csms.db.tables.telemetry import BITS, VALUES
 from csms.db.telemetry_seal import seal_of
 from csms.domain.diagnostics.aggregates import AGGREGATES, Aggregation, Boot, Sample, Segment
 from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
@@ -33,8 +33,6 @@ Place = tuple[int, int, int]
 
 _encode = msgspec.json.Encoder().encode
 _decode = typed_json.decoder(Segment).decode
-
-_PLACES: Final = {signal: place for place, signal in enumerate(VALUES)}
 
 
 class _Signals(msgspec.Struct, frozen=True):
@@ -67,7 +65,7 @@ def column_of(signal: str) -> Column[float]:
 
 def has_one_of(signals: Iterable[str]) -> ColumnElement[bool]:
     """Return the condition that a record has a value of one of the signals. Raises KeyError for an unknown one."""
-    bits = sum(1 << _PLACES[signal] for signal in signals)
+    bits = sum(BITS[signal] for signal in signals)
     return or_(*(column_of(signal).is_not(None) for signal in signals), telemetry.c.present.op("&")(bits) != 0)
 
 

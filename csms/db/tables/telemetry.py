@@ -10,6 +10,9 @@ from v2g.telemetry.signals import SIGNALS
 VALUES: Final = {name: name.replace(".", "_") for name in SIGNALS}
 """Column of each signal in `telemetry`. The store adds those of new signals when it opens the database."""
 
+BITS: Final = {signal: 1 << place for place, signal in enumerate(VALUES)}
+"""Bit of each signal in `present` of a sealed record."""
+
 telemetry: Final = Table(
     "telemetry",
     metadata,
