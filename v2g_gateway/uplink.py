@@ -213,18 +213,12 @@ class HttpsUplink:
         low_rate: bool = False,
         observe: Observer = lambda _: None,
     ) -> None:
-        import ssl
-
         from v2g.io.http.client import HttpSession  # only a vehicle with this uplink pays for loading it
-        from v2g.io.tls.files import show, trust
+        from v2g.io.tls.files import client_context
         from v2g.io.tls.renewal import RenewedContext
 
         self.low_rate, self._on_marks = low_rate, on_marks
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        trust(context, config.ca)
-        if config.chain is not None:
-            show(context, config.chain, config.key)
+        context = client_context(config.ca, config.chain, config.key)
         self._url = config.url
         self._headers: dict[str, str] = {}
         if config.token:

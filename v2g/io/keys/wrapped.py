@@ -7,13 +7,15 @@ are, so that every program with a file of secrets may have a wrapped one in its 
 
 import base64
 import binascii
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from v2g.errors import KeyAccessError
 from v2g.io.keys.stores import open_key
 from v2g.pki.hpke import open_sealed, seal_for
-from v2g.pki.keys import read_secret, save_secret
+from v2g.pki.keys import LeafKey, read_secret, save_secret
 from v2g.pki.reference import KeyReference
 
 _BEGIN: Final = b"wrapped by "
@@ -33,14 +35,12 @@ def read_wrapped(path: Path) -> bytes:
     except (IndexError, binascii.Error):
         raise KeyAccessError(f"{path} is cut or altered", hint="restore it from a backup") from None
     reference = _reference(path, data)
-    key = open_key(reference)
-    try:
-        return open_sealed(key, sealed, _INFO)
-    except KeyAccessError as error:
-        raise KeyAccessError(f"{path}: {error}", hint=error.hint or f"does {reference} still hold its key?") from None
-    finally:
-        if hasattr(key, "close"):  # a key in a file has nothing to close
-            key.close()
+    with _opened(reference) as key:
+        try:
+            return open_sealed(key, sealed, _INFO)
+        except KeyAccessError as error:
+            hint = error.hint or f"does {reference} still hold its key?"
+            raise KeyAccessError(f"{path}: {error}", hint=hint) from None
 
 
 def save_wrapped(path: Path, content: bytes, by: KeyReference | None) -> None:
@@ -49,10 +49,8 @@ def save_wrapped(path: Path, content: bytes, by: KeyReference | None) -> None:
     Raises as `read_wrapped`, and OSError.
     """
     if by is not None:
-        key = open_key(by)
-        sealed = base64.b64encode(seal_for(key.public_key, content, _INFO))
-        if hasattr(key, "close"):
-            key.close()
+        with _opened(by) as key:
+            sealed = base64.b64encode(seal_for(key.public_key, content, _INFO))
         content = _BEGIN + f"{by}\n".encode() + sealed + b"\n"
     save_secret(path, content)
 
@@ -61,6 +59,16 @@ def wrapped_by(path: Path) -> KeyReference | None:
     """Return the key that opens a file, None for a plain one. Raises KeyAccessError."""
     data = read_secret(path)
     return _reference(path, data) if data.startswith(_BEGIN) else None
+
+
+@contextlib.contextmanager
+def _opened(reference: KeyReference) -> Iterator[LeafKey]:
+    key = open_key(reference)
+    try:
+        yield key
+    finally:
+        if hasattr(key, "close"):  # a key in a file has nothing to close
+            key.close()
 
 
 def _reference(path: Path, data: bytes) -> KeyReference:

@@ -13,7 +13,6 @@ unacknowledged than its Receive Maximum. Each has a Payload Format Indicator, wh
 import asyncio
 import contextlib
 import logging
-import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -28,7 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.supervision import Backoff, spawn
-from v2g.io.tls.files import show, trust
+from v2g.io.tls.files import client_context
 from v2g.io.tls.renewal import RenewedContext
 from v2g.observe import Observe
 
@@ -128,8 +127,7 @@ class MqttClient:
         on_unmarked: Callable[[str], None] | None = None,
         observe: Callable[[Observe], None] = lambda _: None,
     ) -> None:
-        """`observe` hears of renewed certificates. Raises KeyAccessError and
-        TransportError for unusable files."""
+        """`observe` gets events of renewed certificates. Raises KeyAccessError, TransportError for unusable files."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_connection = on_message, on_connection
@@ -151,7 +149,8 @@ class MqttClient:
         self.connected = asyncio.Event()
         self.max_packet_bytes = MAX_PACKET_BYTES
         """The largest packet that the broker accepts, if known."""
-        context = None if config.without_tls else _tls_context(config)  # what may raise comes before paho's sockets
+        # what may raise comes before paho's sockets
+        context = None if config.without_tls else client_context(config.ca, config.chain, config.key)
         password = None if config.username is None else _password(config)
         self._client = client = _Client(config.client_id or client_id, self._broken, manual_ack=on_message is not None)
         client.on_connect = self._connected
@@ -431,14 +430,3 @@ def _password(config: MqttConfig) -> str | None:
         return config.password_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise TransportError(f"MQTT password in {config.password_file}: {error}") from None
-
-
-def _tls_context(config: MqttConfig) -> ssl.SSLContext:
-    """TLS 1.3 only, peer verified, with the own certificate if there is one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if config.ca is not None:
-        trust(context, config.ca)
-    if config.chain is not None:
-        show(context, config.chain, config.key)
-    return context

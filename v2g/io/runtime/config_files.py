@@ -41,13 +41,7 @@ _OPENERS: Final[dict[str, Opener]] = (
 """What opens the other files that must exist at the start, by their keys."""
 
 
-def file_faults(
-    text: str,
-    config: msgspec.Struct,
-    *,
-    name: str,
-    openers: Iterable[tuple[tuple[str, ...], Callable[[], object]]] = (),
-) -> list[ConfigError]:
+def file_faults(text: str, config: msgspec.Struct, *, name: str, openers: Iterable[OfKey] = ()) -> list[ConfigError]:
     """Return the faults of the files named in a configuration; `openers` open those of one program only."""
     flaws = [*_flaws(config), *(flaw for where, opener in openers for flaw in opened(where, opener))]
     return [fault(text, name, *each) for each in flaws]

@@ -8,6 +8,20 @@ from v2g.pki.credentials import load_chain
 from v2g.pki.keys import read_secret
 
 
+def client_context(ca: Path | None, chain: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Return a context for TLS 1.3 only, which verifies the peer, and shows the own chain if there is one.
+
+    Raises KeyAccessError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if ca is not None:
+        trust(context, ca)
+    if chain is not None:
+        show(context, chain, key)
+    return context
+
+
 def trust(context: ssl.SSLContext, roots: Path) -> None:
     """Let a context verify peers by the roots in a PEM file. Raises KeyAccessError."""
     try:
