@@ -56,9 +56,7 @@ def played(
         json=True,
         more=lambda case: {"frames": records_of((frames or {}).get(case, ()))},
     )
-    found = run_cases(
-        device.run, [*CASES, RULE], reporter, done, reboot=reboot, without_device=lambda case: case is RULE
-    )
+    found = run_cases(device.run, [*CASES, RULE], reporter, done, reboot=reboot, without_device={RULE.id})
     return asyncio.run(found), reporter
 
 

@@ -15,7 +15,8 @@ from v2g.iso15118.d20.schemas import ACDP, WPT
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.d20.wpt_methods import method_lists
 from v2g.iso15118.engine import app_protocol as app
-from v2g_testkit.cases.known import number, value_of
+from v2g_testkit.cases.known import number
+from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.responses import Fields, Responses
 
 Kind = Literal["dc", "ac", "wpt", "acdp", "basic"]
@@ -170,7 +171,7 @@ class PlaceResponses(Responses):
         }
 
     def _WPT_ChargeLoopReq(self, request: wpt.WPT_ChargeLoopReq) -> Fields:
-        wanted_w = min(MOST_W, value_of(request.evpc_power_request))
+        wanted_w = min(MOST_W, amount(request.evpc_power_request))
         return {
             "evpc_power_request": number(wanted_w),
             "spc_max_output_power_limit": number(MOST_W),

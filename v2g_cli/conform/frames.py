@@ -53,7 +53,7 @@ class FrameFile:
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Begin the file anew. Raises StoreError."""
+        """Begin an empty file. Raises StoreError."""
         self._path = path
         self.case = ""
         """The case that runs, or ran last; empty before the first one."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from v2g import typed_json
+from v2g.config import values_in
 from v2g.errors import ConfigError
 from v2g.ocpp.routes import Version
 
@@ -81,12 +82,11 @@ def check_declaration(file: Path | None, declared: Any, cases: "Sequence[Describ
         raise ConfigError("--check needs a declaration", hint="--declaration FILE")
     from v2g_cli.conform.running import say_ruled_out
 
-    for name in declared.__struct_fields__:
-        for path in _files(getattr(declared, name)):
-            if not path.is_file():
-                raise ConfigError(
-                    f"{file}: {name}: there is no file {path}", hint="paths are relative to the declaration"
-                )
+    for where, value, _ in values_in(declared):
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path) and not path.is_file():
+                hint = "paths are relative to the declaration"
+                raise ConfigError(f"{file}: {where[0]}: there is no file {path}", hint=hint)
     lacking = {name for name, has in declared.supports.items() if not has}
 
     def why(case: "Described") -> str:
@@ -94,18 +94,6 @@ def check_declaration(file: Path | None, declared: Any, cases: "Sequence[Describ
         return f"declared: {', '.join(found)} = false" if found else ""
 
     say_ruled_out(file, cases, why, "cases and rules")
-
-
-def _files(value: Any) -> Iterator[Path]:
-    """Yield the paths in a value of a declaration."""
-    if isinstance(value, Path):
-        yield value
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _files(each)
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield from _files(getattr(value, name))
 
 
 def play(
@@ -126,7 +114,7 @@ def play(
 ) -> NoReturn:
     """Run cases with a device, which is there in the context, by its identity; report, and exit with the exit code.
 
-    `lines` is the file of the tester's frames, which is told the case; `begins` gets what shows progress.
+    `lines` is the file of the tester's frames, which gets the case; `begins` gets what shows progress.
     """
     from v2g_cli.conform import report
     from v2g_cli.conform.frames import read_frames, records_of
@@ -134,17 +122,17 @@ def play(
     from v2g_cli.conform.running import Reporter, describe, ending, read_results, run_cases, write_reports
     from v2g_testkit.cases.case import Result, Verdict
     from v2g_testkit.ocpp.connection import Frame
-    from v2g_testkit.ocpp.run_judge import RULES, RunRule
+    from v2g_testkit.ocpp.run_judge import RULES
 
     report.prepare(junit, html)
-    rules = {rule.id for rule in RULES}  # judged anew, unless they have failed
+    rules = {rule.id for rule in RULES}  # judged again, unless they have failed
     earlier = [] if resume is None else read_results(resume)
     done = [each for each in earlier if each.case not in rules or each.verdict is Verdict.FAIL]
     about = describe(name)
     seen: dict[str, list[Frame]] = {} if resume is None else read_frames(resume)
 
     async def one(case: C) -> Result:
-        if lines is not None and not isinstance(case, RunRule):
+        if lines is not None and case.id not in rules:
             lines.case = case.id
         result = await tester.run(case)
         seen[case.id] = tester.frames
@@ -155,8 +143,7 @@ def play(
     async def run() -> list[Result]:
         async with device as about["identity"]:
             begins(reporter)
-            offline = lambda case: isinstance(case, RunRule)  # noqa: E731
-            return await run_cases(one, cases, reporter, done, reboot=tester.reboot, without_device=offline)
+            return await run_cases(one, cases, reporter, done, reboot=tester.reboot, without_device=rules)
 
     def page(case: str, title: str) -> str | None:
         return frames_page(title, seen[case]) if seen.get(case) else None

@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -90,13 +90,13 @@ async def run_cases(
     *,
     alone: bool = True,
     reboot: Callable[[], Awaitable[bool]] | None = None,
-    without_device: Callable[[C], bool] = lambda _: False,
+    without_device: Container[str] = (),
 ) -> list[Result]:
     """Run the cases without a conclusive result in `done`; SIGTERM or Ctrl-C ends the run, not its report.
 
     A run that is not `alone` leaves signals and logging to `run_devices`. With `reboot`, which says whether the device
     was restarted, a device that is stuck is restarted, and the cases in which it was are repeated once; else the run
-    ends with those that are judged `without_device`.
+    ends with those that are judged `without_device`, by their ids.
     """
     known = {each.case: each for each in done if each.verdict is not Verdict.INCONCLUSIVE}
     earlier, repeated, row = set(known), set[str](), list[C]()
@@ -107,7 +107,7 @@ async def run_cases(
             if case.id in earlier:
                 report.repeated(case, known[case.id])
                 continue
-            if report.stuck and not without_device(case):
+            if report.stuck and case.id not in without_device:
                 continue
             report.begins(case)
             known[case.id] = result = await _survived(run, case)

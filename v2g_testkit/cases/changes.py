@@ -20,7 +20,8 @@ from v2g.iso15118.engine.session import NO_SESSION
 from v2g.iso15118.engine.signature import sign
 from v2g.iso15118.engine.xmldsig import SignatureValue
 from v2g.pki.keys import SoftwareKey
-from v2g_testkit.cases.known import number, value_of
+from v2g_testkit.cases.known import number
+from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
 
 Change = Callable[[Any, Requests], Any]
@@ -252,7 +253,7 @@ def _no_voltage(request: Any, made: Requests) -> Any:
 
 def _voltage_above_all(request: Any, made: Requests) -> Any:
     mode = made.known.parameters.dc_cpd_res_energy_transfer_mode
-    target = number(value_of(mode.evse_maximum_voltage) + 100)
+    target = number(amount(mode.evse_maximum_voltage) + 100)
     return replace(request, ev_target_voltage=target, ev_processing=Processing.Finished)
 
 

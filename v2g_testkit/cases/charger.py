@@ -16,7 +16,8 @@ from v2g.iso15118.engine.sequence import Chart
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2gtp import frame
 from v2g_testkit.cases.case import ChargerScript
-from v2g_testkit.cases.known import number, value_of
+from v2g_testkit.cases.known import number
+from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.responses import Responses, with_code
 from v2g_testkit.cases.scripted_charger import ScriptedCharger
 
@@ -79,7 +80,7 @@ class ReferenceCharger(ScriptedCharger, Session20):
     def _look(self, request: Any) -> None:
         mode = getattr(request, "dc_cpd_req_energy_transfer_mode", None)
         if mode is not None:
-            self._bears = value_of(mode.ev_maximum_voltage), value_of(mode.ev_maximum_charge_current)
+            self._bears = amount(mode.ev_maximum_voltage), amount(mode.ev_maximum_charge_current)
 
     def _asked(self, request: Any) -> str:
         if isinstance(request, cm.PowerDeliveryReq):

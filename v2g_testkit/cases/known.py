@@ -10,7 +10,7 @@ from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.keys import SigningKey
-from v2g_testkit.cases.quantities import NOISE
+from v2g_testkit.cases.quantities import NOISE, amount
 
 DYNAMIC: Final = 2
 """Value of the parameter ControlMode."""
@@ -109,13 +109,13 @@ class Known:
             self.parameters = response
         voltage = getattr(response, "evse_present_voltage", None)
         if voltage is not None:
-            self.voltage = value_of(voltage)
+            self.voltage = amount(voltage)
         meter = getattr(response, "meter_info", None)
         if meter is not None:
             self.meter = meter
         current = getattr(response, "evse_present_current", None)
         if current is not None:
-            self.flowed |= abs(value_of(current)) > NOISE
+            self.flowed |= abs(amount(current)) > NOISE
             self.resting_wh = self.energy_wh if self.resting_wh is None else self.resting_wh
 
     @property
@@ -167,11 +167,6 @@ class Known:
                 self.phases = 1 if values.get("Connector") == 1 else 3
                 return True
         return False
-
-
-def value_of(number: RationalNumber) -> float:
-    """Return a RationalNumber as a number."""
-    return float(number.value) * 10.0**number.exponent
 
 
 def number(value: float) -> RationalNumber:

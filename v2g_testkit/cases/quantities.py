@@ -6,6 +6,7 @@ from typing import Any, Final
 from msgspec.structs import fields
 
 from v2g.exi.declare import Element
+from v2g.iso15118.engine.evse_id import plain
 
 NOISE: Final = 2.0
 """How far below zero a measured value may be, V or A."""
@@ -82,8 +83,7 @@ def beyond(present: Any, rated: Any) -> Iterator[str]:
 
 def other_id(found: str, declared: str) -> bool:
     """Return whether an EVSEID is not the declared one, whatever their separators and case."""
-    plain = [each.replace("*", "").upper() for each in (found, declared)]
-    return bool(declared) and plain[0] != plain[1]
+    return bool(declared) and plain(found) != plain(declared)
 
 
 def limits(parameters: Any) -> Iterator[str]:

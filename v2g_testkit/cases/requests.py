@@ -25,7 +25,8 @@ from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.sequence import Asks, Says
-from v2g_testkit.cases.known import NEAR_V, Kit, Known, Payer, number, value_of
+from v2g_testkit.cases.known import NEAR_V, Kit, Known, Payer, number
+from v2g_testkit.cases.quantities import amount
 
 NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
     {Family.AC: AC.uri, Family.DC: DC.uri, Family.WPT: WPT.uri, Family.ACDP: ACDP.uri}
@@ -429,7 +430,7 @@ def protocol(namespace: str, *, major: int = 1, minor: int = 0, schema: int = 1,
 
 def _scaled(entry: sched.PowerScheduleEntry, scale: float) -> sched.PowerScheduleEntry:
     powers = {
-        name: number(round(value_of(power) * scale))
+        name: number(round(amount(power) * scale))
         for name in ("power", "power_l2", "power_l3")
         if (power := getattr(entry, name)) is not None
     }

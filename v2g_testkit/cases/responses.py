@@ -25,7 +25,8 @@ from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
-from v2g_testkit.cases.known import number, value_of
+from v2g_testkit.cases.known import number
+from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
 
 _SERVICES: Final = {
@@ -219,7 +220,7 @@ class Responses(ScriptedResponses):
         return {"evse_processing": self._ongoing_once("DC_CableCheckReq")}
 
     def _DC_PreChargeReq(self, request: dc.DC_PreChargeReq) -> Fields:
-        self.voltage = value_of(request.ev_target_voltage)
+        self.voltage = amount(request.ev_target_voltage)
         return {"evse_present_voltage": number(self.voltage)}
 
     def _DC_ChargeLoopReq(self, request: dc.DC_ChargeLoopReq) -> Fields:

@@ -161,7 +161,11 @@ class ScriptedVehicle(Session):
 
     @abstractmethod
     def _learn(self, request: Any, message: Any) -> None:
-        """Store the data of a response that later requests need, and record faults in it."""
+        """Store the data of a response that later requests need."""
+
+    @abstractmethod
+    def _faults(self, request: Any, message: Any) -> list[str]:
+        """Return what is wrong with a response, before it is learnt."""
 
     @abstractmethod
     def _prepare(self, name: str) -> str:
@@ -463,6 +467,8 @@ class ScriptedVehicle(Session):
         elif name != "SupportedAppProtocolRes" and session_id != known.session_id:
             self.seen.facts.append("answers with another SessionID")
         try:
+            if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
+                self.seen.facts += [each for each in self._faults(request, message) if each not in self.seen.facts]
             self._learn(request, message)
         except Iso15118Error as error:  # a unit or value that no vehicle can use
             if self._probing:

@@ -18,7 +18,7 @@ from v2g.iso15118.engine.session import Entropy, Send
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
-from v2g_testkit.cases.case import CLOSING_S, Beside, Nothing, Script
+from v2g_testkit.cases.case import CLOSING_S, Beside, Script
 from v2g_testkit.cases.changes import CHANGES
 from v2g_testkit.cases.checks import faults
 from v2g_testkit.cases.known import Kit, Known
@@ -260,11 +260,11 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             self._requests.patient = self._time.now - self._since < PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
+    def _faults(self, request: Any, message: Any) -> list[str]:
+        return faults(request, message, self._known, self._kit)
+
     def _learn(self, request: Any, message: Any) -> None:
         known, name = self._known, type(message).__name__
-        if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
-            found = faults(request, message, known, self._kit)
-            self.seen.facts += [each for each in found if each not in self.seen.facts]
         known.hear(message)
         if name == "AuthorizationSetupRes":
             self._note_setup(message)

@@ -53,10 +53,6 @@ class CallError(Failed):
         self.code, self.description, self.details = code, description, dict(details or {})
 
 
-def unrecorded(frame: "Frame") -> None:
-    """Record nothing."""
-
-
 class Frame(msgspec.Struct, frozen=True):
     """A frame, `sent` or `received` by the tester; `at_s` of the loop's clock, `fault` what is wrong with it."""
 

@@ -25,17 +25,7 @@ from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_distrust, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
-from v2g_testkit.ocpp.connection import (
-    MOST_FRAMES,
-    Answer,
-    CallError,
-    Connection,
-    Frame,
-    Inbox,
-    Received,
-    having,
-    unrecorded,
-)
+from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
 from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, Operator, OperatorStep
 from v2g_testkit.ocpp.verdict import verdict_of
@@ -70,7 +60,7 @@ class CsmsTester:
         clock: Clock,
         *,
         version: Version,
-        record: Callable[[Frame], None] = unrecorded,
+        record: Callable[[Frame], None] = lambda _: None,
     ) -> None:
         self.declaration = declaration
         self.operator = operator

@@ -23,17 +23,7 @@ from v2g.text import printable
 from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority
-from v2g_testkit.ocpp.connection import (
-    MOST_FRAMES,
-    Answer,
-    CallError,
-    Connection,
-    Frame,
-    Inbox,
-    Received,
-    having,
-    unrecorded,
-)
+from v2g_testkit.ocpp.connection import MOST_FRAMES, Answer, CallError, Connection, Frame, Inbox, Received, having
 from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, variables_of
 from v2g_testkit.ocpp.driver import Driver, Step
 from v2g_testkit.ocpp.file_server import FileServer
@@ -89,7 +79,7 @@ class StationTester:
     listener: Listener
 
     def __init__(
-        self, declaration: Declaration, driver: Driver, clock: Clock, record: Callable[[Frame], None] = unrecorded
+        self, declaration: Declaration, driver: Driver, clock: Clock, record: Callable[[Frame], None] = lambda _: None
     ) -> None:
         self._record = record
         self.declaration = declaration

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import ocpp.messages
@@ -15,10 +15,12 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
+from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.attempts import Attempt
 from v2g_testkit.ocpp.case import NotApplicable
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
 from v2g_testkit.ocpp.operator import OperatorStep
+from v2g_testkit.ocpp.run_judge import JudgedTester
 
 Payload = dict[str, Any]
 Frame = list[Any]
@@ -33,6 +35,16 @@ ocpp.messages.ASYNC_VALIDATION = False  # in threads, for which simulated time d
 def as_it_is(frame: Frame, action: str) -> list[Frame | str]:
     """Change nothing."""
     return [frame]
+
+
+async def results_of(tester: JudgedTester, cases: Iterable[Any], *, until_fail: bool) -> list[Result]:
+    """Return the results of cases, with `until_fail` up to the first fault."""
+    found: list[Result] = []
+    for case in cases:
+        found.append(await tester.run(case))
+        if until_fail and found[-1].verdict is Verdict.FAIL:
+            break
+    return found
 
 
 class End:

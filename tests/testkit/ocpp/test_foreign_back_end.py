@@ -20,6 +20,7 @@ from tests.testkit.ocpp.foreign import (
     instead,
     once_more,
     refused,
+    results_of,
     sets,
 )
 from tests.virtual_time import VirtualLoop
@@ -116,30 +117,26 @@ CASES: Final = [
 ]
 
 
-def results_of(change: Change, *, until_fail: bool) -> list[Result]:
+def played(change: Change, *, until_fail: bool) -> list[Result]:
     """Return the results of the lab with a back end whose frames are changed."""
-    found: list[Result] = []
 
-    async def run() -> None:
+    async def run() -> list[Result]:
         clock = Clock()
         network = BackEnds(DECLARED, change, clock.utc_ms)
         judge = RunJudge("csms", {})
         tester = JudgedTester(CsmsTester(DECLARED, network, network, clock, version="2.0.1"), judge)
-        for case in [*CASES, *judge.rules]:
-            found.append(await tester.run(case))
-            if until_fail and found[-1].verdict is Verdict.FAIL:
-                break
+        found = await results_of(tester, [*CASES, *judge.rules], until_fail=until_fail)
         for each in network.running:
             each.cancel()
         await asyncio.gather(*network.running, return_exceptions=True)
+        return found
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
-    return found
+        return runner.run(run())
 
 
 def test_a_back_end_of_the_package_passes() -> None:
-    found = results_of(as_it_is, until_fail=False)
+    found = played(as_it_is, until_fail=False)
     wrong = [each for each in found if each.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     assert not wrong
     assert sum(each.verdict is Verdict.PASS for each in found) >= 60
@@ -147,5 +144,5 @@ def test_a_back_end_of_the_package_passes() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_of_a_back_end_is_found(name: str) -> None:
-    found = results_of(FAULTS[name], until_fail=True)
+    found = played(FAULTS[name], until_fail=True)
     assert found[-1].verdict is Verdict.FAIL

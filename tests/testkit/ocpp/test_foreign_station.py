@@ -17,6 +17,7 @@ from tests.testkit.ocpp.foreign import (
     dropped,
     instead,
     refused,
+    results_of,
     sets,
 )
 from tests.testkit.ocpp.foreign_station import Stations
@@ -121,11 +122,10 @@ CASES: Final = [
 ]
 
 
-def results_of(change: Change, *, until_fail: bool) -> list[Result]:
+def played(change: Change, *, until_fail: bool) -> list[Result]:
     """Return the results of the lab with a station whose frames are changed."""
-    found: list[Result] = []
 
-    async def run() -> None:
+    async def run() -> list[Result]:
         loop = asyncio.get_running_loop()
         clock = Clock(ClockConfig(origin_monotonic=loop.time(), origin_utc_ms=Clock().utc_ms()))
         stations = Stations(change, clock.utc_ms)
@@ -135,20 +135,17 @@ def results_of(change: Change, *, until_fail: bool) -> list[Result]:
             await station.find(30)
         judge = RunJudge("station", {})
         tester = JudgedTester(station, judge)
-        for case in [*CASES, *judge.rules]:
-            found.append(await tester.run(case))
-            if until_fail and found[-1].verdict is Verdict.FAIL:
-                break
+        found = await results_of(tester, [*CASES, *judge.rules], until_fail=until_fail)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        return found
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
-    return found
+        return runner.run(run())
 
 
 def test_a_station_of_the_package_passes() -> None:
-    found = results_of(as_it_is, until_fail=False)
+    found = played(as_it_is, until_fail=False)
     wrong = [each for each in found if each.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     assert not wrong
     assert sum(each.verdict is Verdict.PASS for each in found) >= 60
@@ -156,5 +153,5 @@ def test_a_station_of_the_package_passes() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_of_a_station_is_found(name: str) -> None:
-    found = results_of(FAULTS[name], until_fail=True)
+    found = played(FAULTS[name], until_fail=True)
     assert found[-1].verdict is Verdict.FAIL

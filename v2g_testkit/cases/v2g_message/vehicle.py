@@ -33,7 +33,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SoftwareKey
 from v2g.pki.profiles import Generation, Role
 from v2g.pki.verify import verify_chain
-from v2g_testkit.cases.case import WRONG, Nothing, Script
+from v2g_testkit.cases.case import WRONG, Script
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.routes import RENEGOTIATED
 from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, Exchange, ScriptedVehicle
@@ -122,11 +122,11 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
 
     # -- on the way ---------------------------------------------------------------------------------------------
 
-    def _learn(self, request: Any, message: Any) -> None:
+    def _faults(self, request: Any, message: Any) -> list[str]:
         self._requests.utc_s = self._time.utc_ms // 1000
-        if self._probing or self._script.do == Nothing():  # on the way to a case they are of another one
-            found = faults(request, message, self._requests)
-            self.seen.facts += [each for each in found if each not in self.seen.facts]
+        return faults(request, message, self._requests)
+
+    def _learn(self, request: Any, message: Any) -> None:
         self._known.hear(message)
         if type(message).__name__ == "ServiceDiscoveryRes":
             self._choose_payment()

@@ -176,8 +176,8 @@ async def _accepted(t: StationTest, entries: Iterable[Payload], kind: str, value
 
 async def _opened(t: StationTest, monitor: int) -> Payload:
     """Expect the stream of a monitor to be opened; return its data. Raises Failed."""
-    told = await t.expect("OpenPeriodicEventStream", "N11.FR.02", constantStreamData__variableMonitoringId=monitor)
-    data: Payload = told["constantStreamData"]
+    sent = await t.expect("OpenPeriodicEventStream", "N11.FR.02", constantStreamData__variableMonitoringId=monitor)
+    data: Payload = sent["constantStreamData"]
     return data
 
 
@@ -208,9 +208,9 @@ async def stream(t: StationTest) -> None:
     t.check(data["id"] in await _open(t), "N12.FR.01", "does not report the stream as open")
     times = []
     for _ in range(2):
-        told = await t.expect("NotifyPeriodicEventStream", "N15.FR.06", within=t.after(10), id=data["id"])
+        sent = await t.expect("NotifyPeriodicEventStream", "N15.FR.06", within=t.after(10), id=data["id"])
         times.append(t.elapsed())
-        offsets = [each["t"] for each in told["data"]]
+        offsets = [each["t"] for each in sent["data"]]
         t.check(offsets[0] == 0 and offsets == sorted(offsets), "N15.FR.09", f"sends the offsets {offsets}")
     t.check(abs(times[1] - times[0] - 10) <= 2, "N15.FR.06", f"sends it after {times[1] - times[0]:.0f} s")
     events = [one for each in t.seen("NotifyEvent") for one in each["eventData"]]
@@ -250,8 +250,8 @@ async def closed(t: StationTest) -> None:
     t.forget()
     (result,) = (await t.ask("ClearVariableMonitoring", id=[monitor]))["clearMonitoringResult"]
     t.check(result["status"] == "Accepted", "N13.FR.05", f"answers {result['status']}")
-    told = await t.expect("NotifyPeriodicEventStream", "N13.FR.03", id=number)
-    t.check(told["pending"] == 0, "N13.FR.03", f"keeps {told['pending']} values")
+    sent = await t.expect("NotifyPeriodicEventStream", "N13.FR.03", id=number)
+    t.check(sent["pending"] == 0, "N13.FR.03", f"keeps {sent['pending']} values")
     await t.expect("ClosePeriodicEventStream", "N13.FR.01", id=number)
     t.check(number not in await _open(t), "N12.FR.01", "reports the stream as open")
     await t.nothing("NotifyPeriodicEventStream", "N13.FR.01", within=5, id=number)
@@ -260,7 +260,7 @@ async def closed(t: StationTest) -> None:
 @N_21.case(
     "TC_N_109_CS",
     "Adjust a stream",
-    required="The station sends as many values at a time as it is told, and rejects streams that there are not.",
+    required="The station sends as many values at a time as it is asked to, and rejects streams that there are not.",
     requirements=("N14.FR.02", "N14.FR.03", "N15.FR.08"),
     **_OF,
 )
@@ -269,7 +269,7 @@ async def adjusted(t: StationTest) -> None:
     answer = await t.ask("AdjustPeriodicEventStream", id=number, params={"values": 2})
     t.check(answer["status"] == "Accepted", "N14.FR.03", f"answers {answer['status']}")
     for _ in range(2):
-        told = await t.expect("NotifyPeriodicEventStream", "N14.FR.03", within=t.after(2 * _EVERY_S), id=number)
-    t.check(len(told["data"]) == 2, "N15.FR.08", f"sends {len(told['data'])} values at a time")
+        sent = await t.expect("NotifyPeriodicEventStream", "N14.FR.03", within=t.after(2 * _EVERY_S), id=number)
+    t.check(len(sent["data"]) == 2, "N15.FR.08", f"sends {len(sent['data'])} values at a time")
     answer = await t.ask("AdjustPeriodicEventStream", id=number + 4711, params={"interval": 5})
     t.check(answer["status"] == "Rejected", "N14.FR.02", f"answers {answer['status']} for an unknown stream")
