@@ -12,7 +12,7 @@ from deploy.debian import EXTRAS, LOCKS, ROOT
 
 
 def main() -> None:
-    """Write all locks anew, with the newest versions that pyproject.toml permits."""
+    """Write all locks, with the newest versions that pyproject.toml permits."""
     uv = Path(sys.executable).with_name("uv")
     for name, extras in {**EXTRAS, "release": "release"}.items():
         chosen = [word for extra in extras.split(",") for word in ("--extra", extra)]

@@ -15,7 +15,7 @@ from v2g_cli.output import say
 from v2g_cli.secret_options import command_line
 
 MOST: Final = 10
-"""Defects that are told and written down; further ones are counted."""
+"""Defects that are printed and written down; further ones are counted."""
 
 _OWN: Final = frozenset(
     {"asyncio", "csms", "evcc", "pki_tools", "secc", "v2g", "v2g_cli", "v2g_gateway", "v2g_station", "v2g_testkit"}
@@ -40,14 +40,14 @@ class Defects(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         said = redacted(record.getMessage()) + (f": {error}" if error is not None else "")
         if (fields := getattr(record, "defect", None)) is not None:
-            self.tell(record.getMessage(), fields)
+            self.report(record.getMessage(), fields)
         elif record.name.split(".")[0] in _OWN and isinstance(error, Exception) and not isinstance(error, V2GError):
-            self.tell(record.getMessage(), defect(error))
+            self.report(record.getMessage(), defect(error))
         else:
             say(f"v2g: {said}"[:500], err=True)
 
-    def tell(self, where: str, found: dict[str, Scalar]) -> None:
-        """Tell of a defect: where it was, and the fields of `v2g.observe.defect`."""
+    def report(self, where: str, found: dict[str, Scalar]) -> None:
+        """Print a defect and write it down: where it was, and the fields of `v2g.observe.defect`."""
         self.count += 1
         if self.count > MOST:
             return
@@ -77,19 +77,19 @@ class Defects(logging.Handler):
 
 
 @contextlib.contextmanager
-def defects_told() -> Iterator[Defects]:
-    """Tell of exceptions that no code expects: of the event loop, its tasks and of threads, while a command runs."""
-    told, root, hook = Defects(), logging.getLogger(), threading.excepthook
+def reporting_defects() -> Iterator[Defects]:
+    """Report exceptions that no code expects: of the event loop, its tasks and of threads, while a command runs."""
+    found, root, hook = Defects(), logging.getLogger(), threading.excepthook
 
     def on_thread(arguments: threading.ExceptHookArgs) -> None:
         if isinstance(arguments.exc_value, Exception):
             name = arguments.thread.name if arguments.thread else ""
-            told.tell(f"thread {name}", defect(arguments.exc_value))
+            found.report(f"thread {name}", defect(arguments.exc_value))
 
-    root.addHandler(told)
+    root.addHandler(found)
     threading.excepthook = on_thread
     try:
-        yield told
+        yield found
     finally:
         threading.excepthook = hook
-        root.removeHandler(told)
+        root.removeHandler(found)

@@ -22,7 +22,7 @@ from v2g.text import redacted
 from v2g_cli import board, terminal
 from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
-from v2g_cli.defects import defects_told
+from v2g_cli.defects import reporting_defects
 from v2g_cli.demo.command import demo
 from v2g_cli.init import evcc_init, secc_init
 from v2g_cli.output import say
@@ -168,7 +168,7 @@ def main() -> None:
 def guarded(command: Callable[[], None]) -> None:
     """Run a command; errors are printed as one line and a hint. A defect fails it, wherever it was."""
     code: int | str | None = 0
-    with defects_told() as told:
+    with reporting_defects() as defects:
         try:
             with extras_named():
                 command()
@@ -182,8 +182,8 @@ def guarded(command: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             code = 130
         except Exception as error:  # noqa: BLE001 - the last place to catch it
-            told.tell("command", defect(error))
-    sys.exit(DEFECT_EXIT if told.count else code)
+            defects.report("command", defect(error))
+    sys.exit(DEFECT_EXIT if defects.count else code)
 
 
 if __name__ == "__main__":

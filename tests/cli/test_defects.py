@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Done, Run
 from v2g.energy.settlement import bundle
-from v2g_cli.defects import MOST, defects_told
+from v2g_cli.defects import MOST, reporting_defects
 from v2g_cli.output import print_json
 from v2g_station.runner import StationRunner
 from v2g_testkit.charger_tester import SeccTester
@@ -81,20 +81,20 @@ def test_a_tester_that_fails_fails_the_run(v2g: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_what_other_packages_log_about_peers_is_a_line_and_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
-    with defects_told() as told:
+    with reporting_defects() as defects:
         try:
             fail()
         except TypeError:
             logging.getLogger("websockets.server").exception("opening handshake failed")
-    assert told.count == 0
+    assert defects.count == 0
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_defects_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
-    with defects_told() as told:
+    with reporting_defects() as defects:
         for number in range(1000):
-            told.tell(str(number), {"error": "E", "traceback": "T"})
-    assert told.count == 1000
+            defects.report(str(number), {"error": "E", "traceback": "T"})
+    assert defects.count == 1000
     assert capsys.readouterr().err.count("\n") == 2 * MOST
 
 

@@ -267,7 +267,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "VehicleMonitor.__init__: 0 -> 1 #2": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #3": _UNMEASURED,
         "VehicleMonitor._forget: 0 -> 1": _TWICE,
-        "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?' #2": "what is none of the other wishes is that",
+        "VehicleMonitor._look_at_request: 'drawn' -> 'drawn?' #2": "what is none of the other rules is that",
         "VehicleMonitor._look: 'unasked' -> 'unasked?'": _TIMER,
         "VehicleMonitor._look_at_flow: 0 -> 1": "a thousandth of a volt is below each battery's maximum",
         "VehicleMonitor._look_at_flow: 0 -> 1 #2": _AMPERE,

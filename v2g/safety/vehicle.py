@@ -35,7 +35,7 @@ MATCHED_MV: Final = 20_000
 SAFE_MV: Final = 60_000
 """Touch-safe voltage of the inlet."""
 
-_WISHES: Final = ("signed", "told", "driven", "drawn")
+_RULES: Final = ("signed", "requested", "driven", "drawn")
 """What a request and a draw have to follow, by the names of their times."""
 
 SIGNED_S: Final = 1.0
@@ -130,7 +130,7 @@ class VehicleMonitor:
     def begin(self) -> None:
         """A session begins."""
         self._forget()
-        self._lasts.forget("joined", "voltage", "driven", "told", "signed", "drawn")
+        self._lasts.forget("joined", "voltage", "driven", "requested", "signed", "drawn")
         self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
         self._session = True
 
@@ -324,7 +324,7 @@ class VehicleMonitor:
         if lasts("unasked", there, rating.unasked_s, now):
             self._open("voltage_not_asked_for", now)
         self._look_at_flow(now)
-        self._look_at_wish(now)
+        self._look_at_request(now)
 
     def _look_at_flow(self, now: float) -> None:
         if not self.live:
@@ -359,12 +359,12 @@ class VehicleMonitor:
         if self._asked.excess.lasts(excess_us) or self._stored.excess.lasts(excess_us):
             self._open("power_not_obeyed", now)
 
-    def _look_at_wish(self, now: float) -> None:
+    def _look_at_request(self, now: float) -> None:
         """Withdraw requests that are no longer permitted."""
         grace_s = self._rating.grace_s
         if self._lasts("signed", self._is_wrong("signed", now), SIGNED_S, now):
             self._lower("not_signed", msgspec.structs.replace(self._driven, discharge_w=self._signed_w(now)), now)
-        if self._lasts("told", self._is_wrong("told", now), grace_s, now):
+        if self._lasts("requested", self._is_wrong("requested", now), grace_s, now):
             self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._requested_w), now)
         if self._lasts("driven", self._is_wrong("driven", now), grace_s, now):
             self._lower(self._why(now) or "limit", self._allowed(now), now)
@@ -376,7 +376,7 @@ class VehicleMonitor:
         match what:
             case "signed":
                 return self._rating.signed and self._driven.discharge_w > self._signed_w(now)
-            case "told":
+            case "requested":
                 margin_w = MESSAGE_W if self._requested_w else 0
                 return self._driven.charge_w > self._requested_w * 21 // 20 + margin_w
             case "driven":
@@ -390,7 +390,7 @@ class VehicleMonitor:
 
     def _forget_corrected(self, now: float) -> None:
         """A change of the request gives time only where it is a correction: what stays wrong has used its time."""
-        self._lasts.forget(*(each for each in _WISHES if not self._is_wrong(each, now)))
+        self._lasts.forget(*(each for each in _RULES if not self._is_wrong(each, now)))
 
     def _age(self, sensor: str, now: float) -> float:
         return now - self._at.get(sensor, float("-inf"))

@@ -100,7 +100,7 @@ def key_of(element: Element) -> RecordKey:
 
 
 def digest_of(document: bytes) -> bytes:
-    """Return the SHA-256 by which a record is told from another one of the same key."""
+    """Return the SHA-256 by which a record differs from another one of the same key."""
     return hashlib.sha256(document).digest()
 
 
