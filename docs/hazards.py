@@ -3,7 +3,7 @@ leads to, from runs (`tests/safety/injected.py`); reaction times of processes, f
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
@@ -82,12 +82,13 @@ def table(role: str) -> str:
     """Return the hazards of a role."""
     from docs.generate import table as markdown
 
-    rows = ((each.hazard, each.first, each.monitor, _links(each)) for each in getattr(read(), role))
+    rows = ((each.hazard, each.first, each.monitor, links(each.tests)) for each in getattr(read(), role))
     return markdown(("Hazard", "First line", "Monitor, at the latest", "Tests"), rows)
 
 
-def _links(hazard: Hazard) -> str:
-    files = dict.fromkeys(each.partition("::")[0] for each in hazard.tests)
+def links(tests: Iterable[str]) -> str:
+    """Return links to the files of tests, from a page in a folder of `docs`."""
+    files = dict.fromkeys(each.partition("::")[0] for each in tests)
     return ", ".join(f"[{Path(each).stem.removeprefix('test_')}](../../tests/{each})" for each in files)
 
 

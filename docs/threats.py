@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from docs.hazards import links
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = ROOT / "docs" / "threats.toml"
 
@@ -125,16 +127,19 @@ def table() -> str:
 def _cells(each: Threat) -> tuple[str, ...]:
     impact = ", ".join(f"{kind} {value}" for kind, value in each.impact.items())
     treatment = each.treatment + (f". **{each.remains}**" if each.remains else "")
-    return (each.id, each.damage, treatment, impact, _rated(each, each.before), _rated(each, each.after), _links(each))
+    return (
+        each.id,
+        each.damage,
+        treatment,
+        impact,
+        _rated(each, each.before),
+        _rated(each, each.after),
+        links(each.tests),
+    )
 
 
 def _rated(each: Threat, effort: Effort) -> str:
     return f"{feasibility(effort)} ({points(effort)}), **{each.risk(effort)}**"
-
-
-def _links(each: Threat) -> str:
-    files = dict.fromkeys(test.partition("::")[0] for test in each.tests)
-    return ", ".join(f"[{Path(file).stem.removeprefix('test_')}](../../tests/{file})" for file in files)
 
 
 def detection() -> str:
