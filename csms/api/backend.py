@@ -94,7 +94,7 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
             services.metrics.event_published(event.kind)
             webhooks.take(event)
 
-    latest = LatestStates(services.store, services.clock, _state_exchange(services.config.bus_url))
+    latest = LatestStates(services.store, services.clock, _state_exchange(services))
     ingest = Ingest(
         services.store,
         services.clock,
@@ -133,10 +133,10 @@ def _subscriber(services: Services, ingest: Ingest) -> "TelemetrySubscriber | No
     return TelemetrySubscriber(config.mqtt, ingest, services.observe, client_id=client_id, group=group, slots=slots)
 
 
-def _state_exchange(bus_url: str) -> StateExchange | None:
+def _state_exchange(services: Services) -> StateExchange | None:
     """Return where the nodes exchange latest states, if there are several."""
-    if not bus_url:
+    if not services.config.bus_url:
         return None
     from csms.cluster.redis_states import RedisStates  # on demand: its import is slow
 
-    return RedisStates(bus_url)
+    return RedisStates(services.config.bus_url, services.store, services.telemetry_seal)

@@ -31,7 +31,7 @@ _STEP: Final = 500
 
 
 class StateExchange(Protocol):
-    """Where nodes exchange states. Its methods raise TransportError."""
+    """Where nodes exchange states. Its methods raise TransportError, `changed` StoreError, too."""
 
     async def put(self, states: Sequence[VehicleState]) -> None:
         """Join states with those that are there: no reading goes backwards."""
@@ -123,7 +123,8 @@ class LatestStates:
                 raise
 
     async def exchange(self, since: str) -> str:
-        """Send and fetch changes; return the position for the next time. Raises TransportError: all are sent again."""
+        """Send and fetch changes; return the position for the next time. Raises TransportError, StoreError: all are
+        sent again."""
         if self._exchange is None:
             return since
         try:
@@ -131,7 +132,7 @@ class LatestStates:
                 self._unsent.difference_update(some)
                 await self._exchange.put([self._states[ev] for ev in some if ev in self._states])
             states, since = await self._exchange.changed(since)
-        except TransportError:
+        except (TransportError, StoreError):
             self._unsent.update(self._states)  # it may have lost everything
             raise
         unsent = set(self._unsent)
@@ -172,7 +173,7 @@ class LatestStates:
                 since = await self.exchange(since)
                 backoff.reset()
                 await asyncio.sleep(EXCHANGE_S)
-            except TransportError as error:
+            except (TransportError, StoreError) as error:
                 _log.warning("latest states not exchanged: %s", error)
                 since = ""
                 await asyncio.sleep(backoff.pause_s())

@@ -2,13 +2,17 @@
 
 import random
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from csms.cluster.redis_states import RedisStates
 from csms.db.store import Store
+from csms.db.store_key import load_store_key
+from csms.db.telemetry_seal import TelemetrySeal, open_seal
 from csms.domain.diagnostics.vehicle_state import VehicleState, join, readings_of
 from csms.telemetry.latest import LatestStates
 from tests.csms.db.test_telemetry_values import made, put
@@ -63,10 +67,14 @@ def test_no_order_of_records_makes_a_value_older(records: list[Record], chance: 
 @pytest.mark.requirement("R173")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS, chance=st.randoms(use_true_random=False))
-async def test_redis_makes_no_value_older_either(redis_url: str, records: list[Record], chance: random.Random) -> None:
-    expected, prefix = newest(records), f"latest-{next(_prefixes)}"
+async def test_redis_makes_no_value_older_either(
+    redis_url: str, store: Store, tmp_path: Path, records: list[Record], chance: random.Random
+) -> None:
+    """Nor between a node that seals values and one that does not."""
+    expected, prefix = newest(records), f"latest-{store.engine.dialect.name}-{next(_prefixes)}"
     chance.shuffle(records)
-    nodes = [RedisStates(redis_url, prefix) for _ in range(2)]
+    seals = TelemetrySeal(), await open_seal(store, load_store_key(None, tmp_path), 0, 30, sealing=True)
+    nodes = [RedisStates(redis_url, store, each, prefix) for each in seals]
     for each in records:
         await chance.choice(nodes).put([VehicleState("EV-1", readings_of(each))])
     ((state,), since) = await nodes[0].changed("")
@@ -76,10 +84,38 @@ async def test_redis_makes_no_value_older_either(redis_url: str, records: list[R
         await node.close()
 
 
+@pytest.mark.requirement("R145")
+async def test_redis_shows_no_value_and_a_plain_one_gives_way(redis_url: str, store: Store, tmp_path: Path) -> None:
+    """Only nodes with the store key read values; another one has none."""
+    prefix = f"sealed-{store.engine.dialect.name}"
+    state = VehicleState("EV-1", readings_of(made(1, 1000, {"location.latitude": 48.137154})))
+
+    async def stored() -> str:
+        async with Redis.from_url(redis_url) as redis:
+            return str((await redis.hgetall(prefix))[b"EV-1"])
+
+    plain = RedisStates(redis_url, store, TelemetrySeal(), prefix)
+    await plain.put([state])
+    assert "48.137154" in await stored()
+    seal = await open_seal(store, load_store_key(None, tmp_path), 0, 30, sealing=True)
+    sealed = RedisStates(redis_url, store, seal, prefix)
+    await sealed.put([state])
+    once = await stored()
+    assert "48.137154" not in once
+    await sealed.put([state])
+    await plain.put([state])
+    assert await stored() == once
+    assert await sealed.changed("") == ([state], (await plain.changed(""))[1])
+    await open_seal(store, load_store_key(None, tmp_path / "other"), 0, 30, sealing=True)
+    assert (await sealed.changed(""))[0] == []
+    for each in (plain, sealed):
+        await each.close()
+
+
 @pytest.mark.requirement("R173")
 async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_url: str, store: Store) -> None:
     key = f"nodes-{store.engine.dialect.name}"
-    one, other = (LatestStates(store, Clock(), RedisStates(redis_url, key)) for _ in range(2))
+    one, other = (LatestStates(store, Clock(), RedisStates(redis_url, store, TelemetrySeal(), key)) for _ in range(2))
     one.update([made(1, 1000, {"battery.soc": 1.0})])
     other.update([made(2, 2000, {"motor.speed": 2.0})])
     await one.exchange("")
@@ -97,7 +133,7 @@ async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_u
     await one.exchange("")
     await other.exchange("")
     assert (one.get("EV-1"), other.get("EV-1")) == (None, None)
-    third = LatestStates(store, Clock(), RedisStates(redis_url, key))
+    third = LatestStates(store, Clock(), RedisStates(redis_url, store, TelemetrySeal(), key))
     await third.load()
     await third.exchange("")
     assert third.get("EV-1") is None
@@ -109,7 +145,7 @@ async def test_nodes_know_what_others_received_and_forget_what_is_erased(redis_u
 
 
 async def test_without_redis_a_node_knows_its_own_and_sends_it_later(redis_url: str, store: Store) -> None:
-    away = LatestStates(store, Clock(), RedisStates("redis://127.0.0.1:1/0"))
+    away = LatestStates(store, Clock(), RedisStates("redis://127.0.0.1:1/0", store, TelemetrySeal()))
     away.update([made(1, 1000, {"battery.soc": 1.0})])
     with pytest.raises(TransportError):
         await away.exchange("")
