@@ -549,9 +549,9 @@ class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Prefix of the topics."""
     stream: bool = True
     """Publish every stored record at `PREFIX/stream`."""
-    slots: bool = False
-    """Nodes of a cluster share the vehicles by slots: one stores what a vehicle sends. The broker's access list has to
-    allow the topics of slots; the same for all nodes."""
+    slots: bool = True
+    """Nodes of a cluster (`bus_url`) share the vehicles by slots: one stores what a vehicle sends. The broker's access
+    list has to allow the topics of slots; the same for all nodes."""
 
 
 class IngestionWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -212,3 +212,18 @@ def test_the_broker_of_the_demo_is_set_up_as_the_documentation_says() -> None:
     listener = broker.LISTENER.format(port=8883, address="", acl="acl", **paths)
     assert files["mosquitto.conf"] == listener + "crlfile crls.pem\n"
     assert files["acl"] == broker.ACL
+
+
+def test_the_promises_of_telemetry_are_one_table_and_its_tests_exist() -> None:
+    page = (DOCS / "reference" / "telemetry.md").read_text()
+    before, _, rest = page.partition("## What is promised, by which test\n")
+    table, _, behind = rest.partition("\n## ")
+    named = re.compile(r"`(tests/[\w/]+\.py|test_\w+\.py|test_\w+)`")
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert [row for row in rows if not named.search(row)] == []
+    assert not re.search(r"^\|.*`tests/", before + behind, re.MULTILINE), "a row outside of the table"
+    tests = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    names = {path.rpartition("/")[2] for path in tests} | tests.keys()
+    for text in tests.values():
+        names.update(re.findall(r"def (test_\w+)", text))
+    assert set(named.findall(table)) - names == set()

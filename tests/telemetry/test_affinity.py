@@ -141,7 +141,7 @@ async def two_nodes(tmp_path: Path, pki: PkiTree, broker: Broker) -> AsyncIterat
         (tmp_path / "redis").mkdir()
         redis = stack.enter_context(redis_server(tmp_path / "redis"))
         more: dict[str, Any] = {"bus_url": redis.url, "bus_without_password": True}
-        async with field(tmp_path, pki, broker, cluster.url(cluster.create()), 2, config=more, slots=True) as here:
+        async with field(tmp_path, pki, broker, cluster.url(cluster.create()), 2, config=more) as here:
             slots = "SELECT node, count(*) FROM leases WHERE name LIKE 'telemetry slot %%' GROUP BY node"
 
             def shares() -> list[int]:

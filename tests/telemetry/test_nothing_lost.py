@@ -130,11 +130,8 @@ class Field:
         nodes: int,
         config: Mapping[str, Any] | None = None,
         sender: Sequence[str] = (),
-        *,
-        slots: bool = False,
     ) -> None:
-        """`slots`: nodes share vehicles; `config`: more of their configuration; `sender`: what comes before the command
-        of a sender."""
+        """`config`: more of the nodes' configuration; `sender`: what comes before the command of a sender."""
         self.folder, self._pki, self.broker = folder, pki, broker
         self._sender = sender
         more = dict(config or {})
@@ -149,7 +146,7 @@ class Field:
             place = folder / name
             place.mkdir()
             settings = {
-                "mqtt": source(broker, pki, name, slots=slots),
+                "mqtt": source(broker, pki, name),
                 "store_url": store_url,
                 "store_key": key,
                 "node": name,
@@ -313,9 +310,8 @@ async def field(
     *,
     config: Mapping[str, Any] | None = None,
     sender: Sequence[str] = (),
-    slots: bool = False,
 ) -> AsyncIterator[Field]:
-    made = Field(folder, pki, broker, store_url, nodes, config, sender, slots=slots)
+    made = Field(folder, pki, broker, store_url, nodes, config, sender)
     try:
         key = load_store_key(folder / "store.key", folder)
         await open_seal(made.store, key, 0, 1, sealing=False)  # reads what the nodes seal
