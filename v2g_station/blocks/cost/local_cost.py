@@ -259,7 +259,7 @@ class LocalCosts:
             return
         record, found, sample = evse.record, self._all.get(name), self._poll_cost(evse)
         if found is None:  # the time before is free, and so are the fees
-            id_token = self._payer(evse, record) or IdToken(id_token=record.id_token, type=record.id_token_type)
+            id_token = IdToken(id_token=record.id_token, type=record.id_token_type)
             self._price(evse, record, id_token, plan, sample, own=True, fees=False)
         else:
             self._advance(evse, found, sample)

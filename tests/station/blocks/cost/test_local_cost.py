@@ -419,6 +419,27 @@ def test_an_event_for_the_cost_alone_carries_it_though_the_interval_has_become_l
     assert "costDetails" in found.expect("TransactionEvent", triggerReason="RunningCost")
 
 
+def test_an_event_carries_the_cost_from_the_interval_on() -> None:
+    found = station(tariff(), variables={RUNNING: "true", INTERVAL: "100", "SampledDataCtrlr.TxUpdatedInterval": "0"})
+    begin(found)
+    found.advance_clock(99)
+    found.flow("SuspendedEV")
+    assert "costDetails" not in found.all("TransactionEvent")[-1]
+    found.advance_clock(1)
+    found.flow("Charging")
+    assert "costDetails" in found.all("TransactionEvent")[-1]
+
+
+def test_no_event_for_the_cost_alone_waits_for_the_connection() -> None:
+    found = station(tariff(), variables={RUNNING: "true", INTERVAL: "100", "SampledDataCtrlr.TxUpdatedInterval": "0"})
+    begin(found)
+    found.drop()
+    found.wait(250)
+    found.clear()
+    found.back()
+    found.nothing("TransactionEvent", triggerReason="RunningCost")
+
+
 def test_running_costs_are_reported_from_when_they_are_enabled_at_their_interval() -> None:
     found = station(tariff(), variables={INTERVAL: "100", LOOKS: "600", "SampledDataCtrlr.TxUpdatedInterval": "0"})
     begin(found)
@@ -513,6 +534,7 @@ def test_what_is_unpriced_is_forgotten_with_a_transaction_that_a_restart_ends() 
     found.present()
     found.fact(TariffRefused(evse_id=1))
     assert len(found.saved["unpriced"]) == 1
+    found.expect("TransactionEvent", triggerReason="TariffNotAccepted")
     found.saved["unpriced"]["of a transaction that is lost"] = b""
     found.power_loss()
     assert not found.saved["unpriced"]
