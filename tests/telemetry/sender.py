@@ -23,7 +23,8 @@ from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
-from v2g.telemetry.delivery import TOPIC_PREFIX
+from v2g.telemetry.columns import encode_compact
+from v2g.telemetry.delivery import TOPIC_PREFIX, encode_delivery
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, encode_record
 from v2g_gateway.delivery import Delivery
@@ -46,6 +47,8 @@ class Order(msgspec.Struct, frozen=True):
     mqtt: MqttConfig
     sealed: bool = False
     """Whether its outbox is sealed, with a key more in each of the first lives."""
+    compact: bool = False
+    """Whether it sends the compact form, as gateways do by default, in place of JSON."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -78,7 +81,7 @@ async def send(order: Order) -> None:
         sys.stderr.write(f"{order.ev} {event.name} {event.data}\n")
         sys.stderr.flush()
 
-    delivery = Delivery(order.ev, box, observe)
+    delivery = Delivery(order.ev, box, observe, encode=encode_compact if order.compact else encode_delivery)
     uplink = MqttUplink(order.mqtt, TOPIC_PREFIX, order.ev, delivery.on_marks, boot=box.boot)
     uplink.start()
     tasks = Supervisor(observe)
