@@ -175,7 +175,7 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StatusPageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Status page for commissioning, read-only: HTML at `/`, JSON at `/status.json`.
+    """Status page for commissioning, read-only: HTML at `/`, JSON at `/status.json`, metrics at `/metrics`.
 
     Clients send the token as password of HTTP Basic authentication (any user) or as Bearer token. Beyond this machine
     it needs TLS: `chain` and `key`.
@@ -188,6 +188,7 @@ class StatusPageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     token_file: Annotated[Path, Meta(description="file of mode 0600 with the token, at least 20 characters")]
     chain: Annotated[Path | None, Meta(description="certificate for TLS and its sub-CAs, PEM")] = None
     key: Annotated[Path | None, Meta(description="its private key: PEM file of mode 0600")] = None
+    metrics: Annotated[bool, Meta(description="metrics for Prometheus at /metrics, with the same token")] = False
 
     def __post_init__(self) -> None:
         """Reject a listener that others could read from or reach by accident."""

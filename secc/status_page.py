@@ -1,4 +1,4 @@
-"""The status page of a charger: `secc.status` as HTML and JSON, for who commissions it (`[status_page]`).
+"""The status page of a charger: `secc.status` as HTML, JSON and metrics, for who commissions it (`[status_page]`).
 
 It has threads of its own and reads the last picture only, so it cannot delay charging, and it takes no commands. The
 page has no script and nothing of other servers, and its policy says so (CSP level 3); it loads itself anew.
@@ -89,7 +89,7 @@ class PageServer(BoundedServer):
         refused: Callable[[str], None],
     ) -> None:
         super().__init__(config.host, config.port, _Page, most_clients=MOST_CLIENTS, per_s=PER_S, tls=_context(config))
-        self.latest = latest
+        self.latest, self.has_metrics = latest, config.metrics
         self._token, self._refused, self._reported_s = token, refused, -REPORT_S
 
     def admits(self, header: str, peer: str) -> bool:
@@ -139,8 +139,12 @@ class _Page(Handler):
             self.answer(200, page(self.server.latest()).encode(), HEADERS, "text/html; charset=utf-8")
         elif self.path == "/status.json":
             self.answer(200, msgspec.json.encode(self.server.latest()), HEADERS, "application/json")
+        elif self.path == "/metrics" and self.server.has_metrics:
+            from secc.metrics import metrics  # loads a package that only this needs
+
+            self.answer(200, metrics(self.server.latest()), HEADERS, "text/plain; version=0.0.4; charset=utf-8")
         else:
-            self.answer(404, b"/ or /status.json\n", HEADERS)
+            self.answer(404, b"/, /status.json or, with status_page.metrics, /metrics\n", HEADERS)
 
 
 # -- HTML -------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from prometheus_client.parser import text_string_to_metric_families
 
 from pki_tools.tree import PkiTree
 from secc.config import StatusPageConfig
@@ -96,6 +97,20 @@ async def test_the_page_and_its_json_need_the_token(tmp_path: Path) -> None:
     refused = [each for each in served.seen if each.name == "status_page_refused"]
     assert len(refused) == 1  # one a minute
     assert TOKEN not in str(served.seen)
+
+
+async def test_metrics_need_the_token_and_to_be_wanted(tmp_path: Path) -> None:
+    """As the library of Prometheus reads them."""
+    async with serving(tmp_path) as served:
+        assert (await asyncio.to_thread(served.get, "/metrics"))[0] == 404
+    async with serving(tmp_path, metrics=True) as served:
+        assert (await asyncio.to_thread(served.get, "/metrics", {}))[0] == 401
+        status, text = await asyncio.to_thread(served.get, "/metrics")
+        assert (status, served.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert EVIL not in text
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    assert [sample.value for sample in found["v2g_charger_csms_answers"].samples] == [0]
+    assert [sample.labels for sample in found["v2g_charger_watts"].samples] == [{"evse": "1"}]
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "<b>"])

@@ -1,0 +1,74 @@
+"""A charger's metrics, as the library of Prometheus reads them."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from secc.metrics import metrics
+from secc.status import Board, ChargerStatus, Csms, Evse, Fault, Interlock, Meter, Modem, Safety, Stage
+
+
+def read(status: ChargerStatus) -> dict[tuple[str, str], float]:
+    """Return value by name and EVSE."""
+    families = text_string_to_metric_families(metrics(status).decode())
+    samples = [sample for family in families for sample in family.samples]
+    return {(each.name.removeprefix("v2g_charger_"), each.labels.get("evse", "")): each.value for each in samples}
+
+
+def fault(*, stops: bool) -> Fault:
+    return Fault("power_not_obeyed", "", stops=stops, until="cleared")
+
+
+def test_every_figure_of_the_picture_is_there_by_evse() -> None:
+    charging = Evse(
+        1,
+        "DE*ABC*E1",
+        "Occupied",
+        stage=Stage(voltage_mv=400_500, current_ma=-25_000, power_w=-10_012),
+        meter=Meter(answers=True, import_mwh=16_576_000, export_mwh=3_334_500, signature="signed"),
+        interlock=Interlock("closed"),
+        modem=Modem(state="matched"),
+    )
+    broken = Evse(
+        2,
+        "DE*ABC*E2",
+        "Faulted",
+        board=Board(state="lost"),
+        meter=Meter(answers=False, signature="expired"),
+        modem=Modem(state="lost"),
+        interlock=Interlock(faults=(fault(stops=True), fault(stops=False))),
+        safety=Safety("opened", "power", 1_795_342_011_335),
+    )
+    connected = Csms("connected", attempts=0)
+    found = read(ChargerStatus(2_000, 1_000, defects=3, csms=connected, evses=(charging, broken)))
+    whole = {"updated_seconds": 2, "started_seconds": 1, "defects_total": 3, "csms_answers": 1, "csms_attempts": 0}
+    assert {name: found.pop((name, "")) for name in whole} == whole
+    by_evse = {
+        "available": (0, 0),
+        "occupied": (1, 0),
+        "faults": (0, 2),
+        "stopping_faults": (0, 1),
+        "volts": (400.5, 0),
+        "amperes": (-25, 0),
+        "watts": (-10_012, 0),
+        "contactor_closed": (1, 0),
+        "board_answers": (1, 0),
+        "meter_answers": (1, 0),
+        "meter_signs": (1, 0),
+        "modem_lost": (0, 1),
+        "safety_opened_seconds": (0, 1_795_342_011.335),
+        "import_watthours_total": (16_576, 0),
+        "export_watthours_total": (3_334.5, 0),
+    }
+    assert found == {
+        (name, evse): value for name, both in by_evse.items() for evse, value in zip("12", both, strict=True)
+    }
+
+
+def test_a_back_end_that_is_silent_or_not_there_does_not_answer() -> None:
+    for csms in (Csms("connected", silent=True), Csms("registering"), Csms("none"), Csms("disconnected", attempts=7)):
+        found = read(ChargerStatus(0, csms=csms))
+        assert (found["csms_answers", ""], found["csms_attempts", ""]) == (0, csms.attempts)
+
+
+def test_a_last_verdict_that_only_lowered_is_no_opening() -> None:
+    evse = Evse(1, "DE*ABC*E1", safety=Safety("lowered", "power", 5_000))
+    assert read(ChargerStatus(0, evses=(evse,)))["safety_opened_seconds", "1"] == 0
