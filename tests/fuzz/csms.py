@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import contextlib
-import json
 import logging
 import random
 import shutil
@@ -20,15 +19,13 @@ from tests.certification.backend import Backend, running_backend
 from tests.certification.scripted import Refused, ScriptedStation
 from tests.certification.station.bench import START_MS
 from tests.csms.support import make_config
-from tests.fuzz.ocpp import VERSIONS, request, requests
-from v2g.errors import V2GError
+from tests.fuzz.ocpp import VERSIONS, is_handled, request, requests
 from v2g.observe import DEFECTS
-from v2g.ocpp.routes import UNCONFIRMED, Version, request_type
-from v2g.ocpp.versions import read_payload
+from v2g.ocpp.routes import UNCONFIRMED, Version
 
 _STEPS: Final = 6
 _LIFE: Final = 500
-"""Inputs after which a back end is begun anew: what it has stored would slow it down."""
+"""Inputs after which another back end is started: what it has stored would slow it down."""
 
 
 class _Log(logging.Handler):
@@ -83,12 +80,8 @@ class HostileStations:
             if action in UNCONFIRMED:
                 station.push([6, "s", action, payload])
                 continue
-            if not isinstance(payload, dict) or action == "BootNotification":
-                continue  # the boot has its own ways to be pending
-            try:
-                read_payload(json.dumps(payload).encode(), request_type(action), version)
-            except V2GError:
-                continue  # refused before any handler sees it
+            if not is_handled(action, payload, version):
+                continue
             try:
                 await station.call(action, payload)
             except Refused as refused:

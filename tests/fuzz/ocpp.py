@@ -14,7 +14,9 @@ from csms.domain.script.declared import Script, read_script
 from csms.domain.script.station import ScriptedLine
 from tests.certification.station.bench import SOCKET, START_MS, Bench
 from tests.ocpp.official import actions, maximal, message_names, schema
-from v2g.ocpp.routes import UNCONFIRMED, Version
+from v2g.errors import V2GError
+from v2g.ocpp.routes import UNCONFIRMED, Version, request_type
+from v2g.ocpp.versions import read_payload
 from v2g_cli.conform.frames_page import frames_page
 from v2g_testkit.ocpp.connection import Frame, malformed
 from v2g_testkit.official_schemas import FrameJudge
@@ -97,6 +99,17 @@ def request(name: str, version: Version, chance: random.Random) -> tuple[str, An
     """Return action and payload of a request."""
     root = schema(name, version)
     return name.removesuffix("Request"), value(root, root, chance)
+
+
+def is_handled(action: str, payload: object, version: Version) -> bool:
+    """Return whether a back end's handler sees a request: it is valid, and no boot, which has its own ways to pend."""
+    if not isinstance(payload, dict) or action == "BootNotification":
+        return False
+    try:
+        read_payload(json.dumps(payload).encode(), request_type(action), version)
+    except V2GError:
+        return False
+    return True
 
 
 def hostile_csms(data: bytes) -> None:
