@@ -32,8 +32,8 @@ class ClockKeeper:
             while True:
                 events = await news.batch(services.config.balancing.settle_s, within_s=_DAY_S)
                 here = services.connections.connected_here()
-                booted = all(each.kind == _BOOTED for each in events) and {each.station_id for each in events}
-                await self.set_all(here & booted if booted else here)
+                only_boots = events and all(each.kind == _BOOTED for each in events)
+                await self.set_all(here & {each.station_id for each in events} if only_boots else here)
 
     async def set_all(self, stations: Collection[str]) -> None:
         """Set the clocks of some stations, as far as configured and necessary."""
