@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
@@ -80,6 +81,7 @@ class KafkaSink:
         }
         self._producer: Any = None
         self._close_s = close_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-sink")  # not those that others need
         self._sending = threading.Lock()  # a batch whose caller was cancelled goes on in its thread
         self._closed, self._broken_off = threading.Event(), threading.Event()
 
@@ -89,15 +91,18 @@ class KafkaSink:
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
         """See Sink."""
-        await asyncio.to_thread(self._send, [_message(each) for each in records])
+        await self._do([_message(each) for each in records])
 
     async def erase(self, ev: str) -> None:
         """Send a tombstone: a compacted topic forgets the vehicle, others after their retention."""
-        await asyncio.to_thread(self._send, [Message(ev)])
+        await self._do([Message(ev)])
 
     async def close(self) -> None:
         """See Sink. A batch under way is waited for, then broken off: its caller gets TransportError and repeats it."""
         await asyncio.to_thread(self._close)
+
+    async def _do(self, messages: Sequence[Message]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._send, messages)
 
     def _close(self) -> None:
         self._closed.set()
