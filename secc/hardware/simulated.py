@@ -152,7 +152,7 @@ class BenchEvse(SimulatedEvse):
                 ceiling = self._demand.voltage_mv or voltage_mv
                 self._line.connect(
                     VehicleDc(
-                        max(0, min(voltage_mv, ceiling)),
+                        min(voltage_mv, ceiling),
                         contactor_closed=True,
                         max_charge_ma=command.max_charge_ma,
                         max_discharge_ma=command.max_discharge_ma,

@@ -123,21 +123,21 @@ class Session:
         if session.testsfailed:
             return True
         file = str(Path(self._target.path).resolve())
+        module = importlib.import_module(self._target.module)  # also one that tests only find by its name
         between = _Between(session)
         for item in session.items:
-            self._run_noted(item, between, file)
+            self._run_noted(item, between, file, module)
             if self._failed:
                 return True
         self.sound = True
         gc.collect()
         gc.freeze()
-        module = sys.modules[self._target.module]
         for mutant in self._found:
             if mutant.function:
                 self._try(mutant, session.items, module, between)
         return True
 
-    def _run_noted(self, item: pytest.Item, between: Any, file: str) -> None:
+    def _run_noted(self, item: pytest.Item, between: Any, file: str, module: ModuleType) -> None:
         lines = self.reached.setdefault(item.nodeid, set())
 
         def local(frame: Any, event: str, _arg: Any) -> Any:
@@ -148,7 +148,7 @@ class Session:
         def trace(frame: Any, _event: str, _arg: Any) -> Any:
             return local if frame.f_code.co_filename == file else None
 
-        _forget(sys.modules[self._target.module])
+        _forget(module)
         began = time.process_time()
         threading.settrace(trace)  # of those that the test starts, such as a store's
         sys.settrace(trace)

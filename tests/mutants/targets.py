@@ -59,6 +59,14 @@ TARGETS: Final[Mapping[str, Target]] = {
         "secc/hardware/parts.py",
         ("tests/secc/hardware/test_assembly.py", "tests/secc/hardware/test_maintenance.py"),
     ),
+    "simulated": Target(
+        "secc/hardware/simulated.py",
+        tuple(f"tests/secc/hardware/test_{each}.py" for each in ("simulated", "bench", "maintenance")),
+    ),
+    "simulated_drivers": Target(
+        "secc/hardware/simulated_drivers.py",
+        tuple(f"tests/secc/hardware/test_{each}.py" for each in ("assembly", "drivers")),
+    ),
     "drivers": Target("secc/hardware/drivers.py", ("tests/secc/hardware/test_drivers.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
@@ -75,6 +83,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/io/hardware/energy_config.py",
         tuple(f"tests/io/hardware/test_energy_{each}_steps.py" for each in ("modbus", "mqtt")),
     ),
+    "line_display": Target("v2g/io/hardware/line_display.py", ("tests/io/hardware/test_line_display_steps.py",)),
+    "pn532": Target("v2g/io/hardware/pn532.py", ("tests/io/hardware/test_pn532_steps.py",)),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
@@ -219,6 +229,7 @@ _LOOKS = "so often the clock is looked at; a second more or less is promised to 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
 _VERIFIED = "names a journal in which nothing wrong is left to be found"
+_MEASURED = "is measured before anybody asks"
 _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
 _UNPERMITTED = "what goes on has no permission any more"
@@ -390,6 +401,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "asyncio.get_running_loop().time() <= end": _GLANCE,
     },
     "parts": {"Assembly._open_parts: 0 -> 1": "a thousandth of an ampere heats nothing"},
+    "simulated": {"SimulatedMains.__init__: 0 -> 1": _MEASURED, "SimulatedMains.__init__: 0 -> 1 #2": _MEASURED},
     "driver_guard": {"module: 'Part' -> 'Part?'": _NAMED},
     "watch": {
         "Watch.__init__: 1 -> 2": "no battery's own time is negative",

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.hardware.meters.test_iec62056 import sent as readout
+from tests.io.hardware.stepped_port import SteppedPort
 from tests.io.hardware.test_d0 import telegram
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
@@ -21,44 +22,18 @@ IDENTIFICATION, BLOCK = readout("iskra_mt174").split(b"\n", 1)
 ISKRA = MeterValues(502_853_000, 98_697_318_000)
 
 
-class Head:
-    """The head of a meter, which may be unplugged, and what happens at it: time since the start (s) and event."""
+class Head(SteppedPort):
+    """The head of a meter, which may be unplugged."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
-        monkeypatch.setattr("v2g.io.hardware.d0.SerialPort", self._connect)
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self.log: list[tuple[float, str | int | bytes]] = []
-        self.missing = False
+        super().__init__(monkeypatch, "d0")
         self.faults: list[tuple[float, bool]] = []
         self.meter = D0Meter(msgspec.convert({"device": "head"} | config, D0Config), Clock())
         self.meter.on_fault(lambda _word, active: self.faults.append((self.now, active)))
 
-    @property
-    def now(self) -> float:
-        return round(self._loop.time() - self._began, 2)
-
-    def _connect(
-        self, device: str, baud_rate: int, *, on_data: Callable[[bytes], None], on_gone: Callable[[], None]
-    ) -> "Head":
-        if self.missing:
-            raise TransportError(f"there is no {device}")
-        self.send, self.unplug = on_data, on_gone
-        self.log.append((self.now, baud_rate))
-        return self
-
-    def write(self, data: bytes) -> None:
-        self.log.append((self.now, data))
-
-    def close(self) -> None:
-        self.log.append((self.now, "closed"))
-
     def later(self, at: float, data: bytes) -> None:
         """Have the meter send this then."""
         self._loop.call_at(self._began + at, lambda: self.send(data))
-
-    async def until(self, at: float) -> None:
-        await asyncio.sleep(self._began + at - self._loop.time())
 
 
 def play(monkeypatch: pytest.MonkeyPatch, scene: Callable[[Head], Coroutine[Any, Any, None]], **config: Any) -> None:

@@ -232,6 +232,7 @@ def test_what_flows_is_measured_and_metered(tmp_path: Path, kind: Kind) -> None:
         await asyncio.sleep(36.0)
         after = bay.made.meter.read(0)
         assert (after.import_mwh - before.import_mwh, after.export_mwh) == (watts * 10, 0)
+        assert (tmp_path / "meter").stat().st_size
         assert bay.made.evse.faults == ()
 
     bays(tmp_path, scene, kind)

@@ -68,7 +68,7 @@ def test_pre_charge_reaches_its_voltage_without_a_vehicle(evse: BenchEvse) -> No
         (CHARGE, BATTERY, (400_000, 50_000)),  # by charge power
         (CHARGE, ports.Reported(400_000, 7_000, 0), (400_000, 7_000)),  # by the vehicle
         (CHARGE, ports.Reported(20_000_000, 200_000, 0), (450_000, 44_444)),  # no output has such a voltage
-        (CHARGE, ports.Reported(-1, 200_000, 0), (450_000, 0)),  # no battery: the output stands at its limit
+        (CHARGE, ports.Reported(-20_000_000, 200_000, 0), (450_000, 0)),  # no battery: the output stands at its limit
         (ports.SetOutput(450_000, -60_000, 0, 8_000), BATTERY, (400_000, -20_000)),  # by discharge power
         (ports.SetOutput(450_000, -60_000, 0, 50_000), BATTERY, (400_000, -30_000)),
         (ports.SetOutput(450_000, -60_000, 20_000, 0), BATTERY, (400_000, 0)),  # nobody allowed it

@@ -192,6 +192,7 @@ def test_after_its_end_nothing_is_reported_any_more(maker: str) -> None:
         place.make(maker, contactor_s=0.5, stage=StageConfig(), faults=(FaultStep(fault="estop", after_s=5.0),))
         await place.close()
         await place.power(10_000)
+        place.vehicle.publish(400_000, contactor_closed=False, max_charge_ma=0, max_discharge_ma=0)
         await asyncio.sleep(1.0)
         await place.evse.close()
         place.facts.clear()

@@ -74,7 +74,6 @@ class LineDisplay:
     def _stop(self) -> None:
         if self._turn is not None:
             self._turn.cancel()
-            self._turn = None
 
 
 @contextlib.asynccontextmanager

@@ -81,7 +81,7 @@ class SerialCardReader:
             self._port.write(self._core.output())
         if self._timer is not None:
             self._timer.cancel()
-        delay = max(0.0, self._core.deadline() - self._clock.monotonic())
+        delay = self._core.deadline() - self._clock.monotonic()
         self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _gone(self) -> None:
