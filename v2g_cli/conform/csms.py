@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,23 +12,7 @@ import typer
 from v2g.errors import ConfigError, StoreError
 from v2g.text import numbered
 from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, versions_of
-from v2g_cli.conform.options import (
-    CheckFlag,
-    DeviceOption,
-    FramesOption,
-    HtmlOption,
-    JsonFlag,
-    JunitOption,
-    ListFlag,
-    OnlyOption,
-    PasswordOption,
-    ProfileOption,
-    PromptFlag,
-    QuickFlag,
-    ResumeOption,
-    SecondsOption,
-    SkipOption,
-)
+from v2g_cli.conform.options import BackEnd, OcppRun, Reports, Selection
 from v2g_cli.output import say
 from v2g_cli.station import contexts_of
 
@@ -40,14 +24,10 @@ if TYPE_CHECKING:  # slow to load: other commands do without
 
 
 def csms(
-    url: Annotated[
-        str, typer.Option("--url", help="Where stations connect, without the identity: wss://HOST:PORT/ocpp.")
-    ] = "",
-    identity: Annotated[str, typer.Option("--identity", help="Identity of a station that the back end knows.")] = "",
-    password: PasswordOption = None,
-    ca: Annotated[Path | None, typer.Option("--ca", help="PEM root of the back end's certificate.")] = None,
-    chain: Annotated[Path | None, typer.Option("--cert", help="PEM chain of the station: security profile 3.")] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="Its key, mode 0600.")] = None,
+    back_end: BackEnd,
+    run: OcppRun,
+    selection: Selection,
+    reports: Reports,
     ocpp: Annotated[str, typer.Option("--ocpp", help="2.0.1 or 2.1.")] = "2.0.1",
     declaration: Annotated[
         Path | None, typer.Option("--declaration", metavar="FILE", help="What the back end knows and supports (TOML).")
@@ -76,20 +56,6 @@ def csms(
     passwords: Annotated[
         Path | None, typer.Option("--passwords", help="With --load: CSV of identity,password (mode 0600).")
     ] = None,
-    prompt: PromptFlag = False,
-    profile: ProfileOption = None,
-    resume: ResumeOption = None,
-    device: DeviceOption = "",
-    seconds: SecondsOption = None,
-    check: CheckFlag = False,
-    only: OnlyOption = None,
-    skip: SkipOption = None,
-    quick: QuickFlag = False,
-    listed: ListFlag = False,
-    json: JsonFlag = False,
-    frames: FramesOption = None,
-    junit: JunitOption = None,
-    html: HtmlOption = None,
 ) -> None:
     """Test a back end: the tester is a charging station, runs the cases, and judges every frame.
 
@@ -121,52 +87,39 @@ def csms(
         say(f"{declare}: fill in where stations connect, a station and tokens that the back end knows")
         return
     declared = CsmsDeclaration() if declaration is None else read_csms_declaration(declaration)
-    if seconds is not None:
-        declared = msgspec.structs.replace(declared, seconds=seconds)
+    if run.seconds is not None:
+        declared = msgspec.structs.replace(declared, seconds=run.seconds)
     (version,) = versions_of([ocpp])
-    said = (url, identity, password, ca, chain, key)
     if load is not None:
-        _refuse_of_cases(identity=identity, operator=operator, prompt=prompt, profile=profile, resume=resume)
-        _load(
-            declared, said, version, load, passwords, only or (),
-            quick=quick, listed=listed, device=device, junit=junit, html=html, json=json,
-        )  # fmt: skip
+        given = {"identity": back_end.identity, "operator": operator, "prompt": run.prompt, "profile": run.profile}
+        _refuse_of_cases(**given, resume=reports.resume)
+        _load(declared, back_end, version, load, passwords, selection, reports)
         return
     if passwords is not None:
         raise ConfigError("--passwords is for --load", hint="--password, or V2G_STATION_PASSWORD")
     judge = RunJudge("csms", declared.waived)
-    cases = cases_of(
-        CSMS_CASES, judge.rules, "csms", profile or (), declared.profiles, only or (),
-        skip=skip or (), quick=quick,
-    )  # fmt: skip
-    if listed:
-        list_cases(cases, json=json)
+    cases = cases_of(CSMS_CASES, judge.rules, "csms", run.profile or (), declared.profiles, selection)
+    if selection.listed:
+        list_cases(cases, json=reports.json)
         return
-    if check:
+    if run.check:
         check_declaration(declaration, declared, cases)
         return
-    operates = _operator(operator, prompt=prompt)
-    declared = _declared(declared, said)
+    operates = _operator(operator, prompt=run.prompt)
+    declared = _declared(declared, back_end)
     context_of(declared_attempt(declared))  # files that are not usable end the command here
-    lines = FrameFile(frames)
+    lines = FrameFile(run.frames)
     tester = CsmsTester(declared, operates, Sockets(), Clock(), version=version, record=lines.append)
     there = contextlib.nullcontext(declared.station.identity)
-    play(
-        "csms", JudgedTester(tester, judge), there, cases, device, resume=resume, junit=junit, html=html, json=json,
-        lines=lines,
-    )  # fmt: skip
+    play("csms", JudgedTester(tester, judge), there, cases, reports, lines=lines)
 
 
-_Said = tuple[str, str, str | None, Path | None, Path | None, Path | None]
-
-
-def _declared(declared: "CsmsDeclaration", said: _Said) -> "CsmsDeclaration":
+def _declared(declared: "CsmsDeclaration", said: BackEnd) -> "CsmsDeclaration":
     """Return the declaration with options in place of what is declared."""
-    url, identity, password, ca, chain, key = said
-    given = {"identity": identity, "password": password, "chain": chain, "key": key}
+    given = {"identity": said.identity, "password": said.password, "chain": said.chain, "key": said.key}
     station = msgspec.structs.replace(declared.station, **{name: value for name, value in given.items() if value})
     declared = msgspec.structs.replace(
-        declared, station=station, url=url or declared.url, ca=declared.ca if ca is None else ca
+        declared, station=station, url=said.url or declared.url, ca=declared.ca if said.ca is None else said.ca
     )
     if not declared.url:
         raise ConfigError("no back-end URL given", hint="--url wss://csms.example:9443/ocpp, or `url` in --declaration")
@@ -186,18 +139,12 @@ def _refuse_of_cases(**given: object) -> None:
 
 def _load(
     declared: "CsmsDeclaration",
-    said: _Said,
+    said: BackEnd,
     version: "Version",
     plan: str,
     passwords: Path | None,
-    only: Sequence[str],
-    *,
-    quick: bool,
-    listed: bool,
-    device: str,
-    junit: Path | None,
-    html: Path | None,
-    json: bool,
+    selection: Selection,
+    reports: Reports,
 ) -> None:
     """Run a load, or list its criteria."""
     from v2g.io.runtime.program import allow_many_files, fast_loop
@@ -207,11 +154,12 @@ def _load(
     from v2g_testkit.ocpp.load import Load, read_plan
     from v2g_testkit.ocpp.load_criteria import CRITERIA, LoadTester
 
-    criteria = chosen(CRITERIA, only, quick=quick)
+    only = selection.only or ()
+    criteria = chosen(CRITERIA, only, quick=selection.quick)
     if not criteria:
         raise ConfigError(f"no criterion named {' or '.join(only)}", hint="v2g conform csms --load small --list")
-    if listed:
-        list_cases(criteria, json=json)
+    if selection.listed:
+        list_cases(criteria, json=reports.json)
         return
     planned = read_plan(plan)
     declared = _declared(declared, said)
@@ -237,10 +185,7 @@ def _load(
     def begins(reporter: "Reporter") -> None:
         load.progress = reporter.note
 
-    play(
-        "csms", LoadTester(load), stations(), criteria, device, resume=None, junit=junit, html=html, json=json,
-        notice="", begins=begins, loop_factory=fast_loop(),
-    )  # fmt: skip
+    play("csms", LoadTester(load), stations(), criteria, reports, notice="", begins=begins, loop_factory=fast_loop())
 
 
 def _operator(text: str | None, *, prompt: bool) -> "Operator":

@@ -14,6 +14,7 @@ from v2g import typed_json
 from v2g.config import values_in
 from v2g.errors import ConfigError
 from v2g.ocpp.routes import Version
+from v2g_cli.conform.options import Reports, Selection
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_cli.conform.frames import FrameFile
@@ -51,10 +52,7 @@ def cases_of(
     command: str,
     profiles: Sequence[str],
     declared: Sequence[str],
-    only: Sequence[str],
-    *,
-    skip: Sequence[str] = (),
-    quick: bool,
+    selection: Selection,
 ) -> "list[Described]":
     """Return the cases of some profiles (else of declared ones, else all), and rules of the run, all or by their ids.
 
@@ -65,10 +63,9 @@ def cases_of(
     known = sorted({each for case in catalogue for each in case.profiles})
     if unknown := [each for each in profiles if each not in known]:
         raise ConfigError(f"--profile {unknown[0]}: no case has this profile", hint=", ".join(known))
-    wanted = set(profiles or declared)
-    found = chosen(
-        [case for case in catalogue if not wanted or wanted & set(case.profiles)], only, skip=skip, quick=quick
-    )
+    wanted, only, skip = set(profiles or declared), selection.only or (), selection.skip or ()
+    of_profiles = [case for case in catalogue if not wanted or wanted & set(case.profiles)]
+    found = chosen(of_profiles, only, skip=skip, quick=selection.quick)
     judged = chosen(rules, only, skip=skip)
     if not found and not (only and judged):
         named = f"no case named {' or '.join(only)}" if only else "no case of these profiles is a quick one"
@@ -101,12 +98,8 @@ def play(
     tester: Tester[C],
     device: "AbstractAsyncContextManager[str]",
     cases: Sequence[C],
-    name: str,
+    reports: Reports,
     *,
-    resume: Path | None,
-    junit: Path | None,
-    html: Path | None,
-    json: bool,
     lines: "FrameFile | None" = None,
     notice: str = NOTICE,
     begins: "Callable[[Reporter], None]" = lambda _: None,
@@ -124,12 +117,13 @@ def play(
     from v2g_testkit.ocpp.connection import Frame
     from v2g_testkit.ocpp.run_judge import RULES
 
-    report.prepare(junit, html)
+    html = reports.html
+    report.prepare(reports.junit, html)
     rules = {rule.id for rule in RULES}  # judged again, unless they have failed
-    earlier = [] if resume is None else read_results(resume)
+    earlier = [] if reports.resume is None else read_results(reports.resume)
     done = [each for each in earlier if each.case not in rules or each.verdict is Verdict.FAIL]
-    about = describe(name)
-    seen: dict[str, list[Frame]] = {} if resume is None else read_frames(resume)
+    about = describe(reports.device)
+    seen: dict[str, list[Frame]] = {} if reports.resume is None else read_frames(reports.resume)
 
     async def one(case: C) -> Result:
         if lines is not None and case.id not in rules:
@@ -149,11 +143,12 @@ def play(
         return frames_page(title, seen[case]) if seen.get(case) else None
 
     reporter = Reporter(
-        cases, about, json=json, notice=notice, more=lambda case: {"frames": records_of(seen.get(case, ()))}
+        cases, about, json=reports.json, notice=notice, more=lambda case: {"frames": records_of(seen.get(case, ()))}
     )
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         results = runner.run(run())
-    write_reports(kind, about, cases, results, page, junit=junit, html=html, json=json, notice=notice)
+    found = about, cases, results, page
+    write_reports(kind, *found, junit=reports.junit, html=html, json=reports.json, notice=notice)
     raise typer.Exit(ending(results, cases, stuck=reporter.stuck))
 
 

@@ -13,23 +13,7 @@ import typer
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.ocpp.routes import Version
 from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, versions_of
-from v2g_cli.conform.options import (
-    CheckFlag,
-    DeviceOption,
-    FramesOption,
-    HtmlOption,
-    JsonFlag,
-    JunitOption,
-    ListFlag,
-    OnlyOption,
-    PasswordOption,
-    ProfileOption,
-    PromptFlag,
-    QuickFlag,
-    ResumeOption,
-    SecondsOption,
-    SkipOption,
-)
+from v2g_cli.conform.options import Listener, OcppRun, Reports, Selection
 from v2g_cli.output import say
 
 if TYPE_CHECKING:  # slow to load: other commands do without
@@ -42,25 +26,10 @@ if TYPE_CHECKING:  # slow to load: other commands do without
 
 
 def station(
-    listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Where the station connects; port 0 chooses one.")
-    ] = "127.0.0.1:9000",
-    path: Annotated[str, typer.Option("--path", help="Path before the station's identity.")] = "/ocpp",
-    identity: Annotated[str, typer.Option("--identity", help="The only identity admitted; default: any.")] = "",
-    password: PasswordOption = None,
-    chain: Annotated[Path | None, typer.Option("--cert", help="PEM chain of the back end: TLS.")] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="Its key, mode 0600.")] = None,
-    ca: Annotated[
-        Path | None, typer.Option("--ca", help="PEM root of the station's certificate: security profile 3.")
-    ] = None,
-    ca_key: Annotated[
-        Path | None,
-        typer.Option("--ca-key", help="Key of that root, mode 0600: signs new certificates of the station."),
-    ] = None,
-    file_port: Annotated[
-        int,
-        typer.Option("--file-port", min=0, max=65535, help="Where firmware and logs are transferred; 0 chooses one."),
-    ] = 0,
+    listener: Listener,
+    run: OcppRun,
+    selection: Selection,
+    reports: Reports,
     ocpp: Annotated[list[str] | None, typer.Option("--ocpp", help="2.0.1 (default) or 2.1; repeatable.")] = None,
     declaration: Annotated[
         Path | None, typer.Option("--declaration", metavar="FILE", help="What the station has and supports (TOML).")
@@ -87,21 +56,6 @@ def station(
             help="Let all time pass faster, for a station that does so, too: `v2g station --fast-forward`.",
         ),
     ] = 1.0,
-    prompt: PromptFlag = False,
-    wait: Annotated[float, typer.Option("--wait", min=1, max=3600, help="Seconds to wait for the station.")] = 120.0,
-    profile: ProfileOption = None,
-    resume: ResumeOption = None,
-    device: DeviceOption = "",
-    seconds: SecondsOption = None,
-    check: CheckFlag = False,
-    only: OnlyOption = None,
-    skip: SkipOption = None,
-    quick: QuickFlag = False,
-    listed: ListFlag = False,
-    json: JsonFlag = False,
-    frames: FramesOption = None,
-    junit: JunitOption = None,
-    html: HtmlOption = None,
 ) -> None:
     """Test a charging station: the tester is its back end, runs the cases, and judges every frame.
 
@@ -124,51 +78,36 @@ def station(
     from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
     declared = Declaration() if declaration is None else read_declaration(declaration)
-    if seconds is not None:
-        declared = msgspec.structs.replace(declared, seconds=seconds)
+    if run.seconds is not None:
+        declared = msgspec.structs.replace(declared, seconds=run.seconds)
     versions = versions_of(ocpp)
     judge = RunJudge("station", declared.waived)
-    cases = cases_of(
-        STATION_CASES, judge.rules, "station", profile or (), declared.profiles, only or (),
-        skip=skip or (), quick=quick,
-    )  # fmt: skip
-    if listed:
-        list_cases(cases, json=json)
+    cases = cases_of(STATION_CASES, judge.rules, "station", run.profile or (), declared.profiles, selection)
+    if selection.listed:
+        list_cases(cases, json=reports.json)
         return
-    if check:
+    if run.check:
         check_declaration(declaration, declared, cases)
         return
-    bench = _Bench(_address(listen), path, identity, password, (chain, key, ca, ca_key), versions, wait, file_port)
-    lines = FrameFile(frames)
-    tester = bench.tester(declared, _driver(driver, prompt=prompt), clock_of(fast_forward), lines.append)
+    bench = _Bench(listener, versions)
+    lines = FrameFile(run.frames)
+    tester = bench.tester(declared, _driver(driver, prompt=run.prompt), clock_of(fast_forward), lines.append)
     loop_factory = loop_of(fast_forward)
     if declare is not None:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_declare(bench, tester, declare))
         return
-    play(
-        "station", JudgedTester(tester, judge), bench.open(), cases, device, resume=resume, junit=junit, html=html,
-        json=json, lines=lines, loop_factory=loop_factory,
-    )  # fmt: skip
+    judged = JudgedTester(tester, judge)
+    play("station", judged, bench.open(), cases, reports, lines=lines, loop_factory=loop_factory)
 
 
 class _Bench:
     """Where the station connects, and how."""
 
-    def __init__(
-        self,
-        address: tuple[str, int],
-        path: str,
-        identity: str,
-        password: str | None,
-        files: tuple[Path | None, Path | None, Path | None, Path | None],
-        versions: Sequence[Version],
-        wait_s: float,
-        file_port: int,
-    ) -> None:
+    def __init__(self, options: Listener, versions: Sequence[Version]) -> None:
         from v2g.io.websocket.client import server_context
 
-        chain, key, ca, ca_key = files
+        chain, key, ca, ca_key = options.chain, options.key, options.ca, options.ca_key
         if (chain is None) != (key is None):
             raise ConfigError("--cert and --key belong together", hint="give both or neither")
         if ca is not None and chain is None:
@@ -176,9 +115,9 @@ class _Bench:
         if ca_key is not None and ca is None:
             raise ConfigError("--ca-key needs its root", hint="--ca")
         self._authority = None if ca is None or ca_key is None else (ca, ca_key)
-        self._wait_s, self._file_port = wait_s, file_port
-        self._address, self._path, self._versions = address, path, versions
-        self._identity, self._password = identity, password
+        self._wait_s, self._file_port = options.wait, options.file_port
+        self._address, self._path, self._versions = _address(options.listen), options.path, versions
+        self._identity, self._password = options.identity, options.password
         self._checks_certificates = ca is not None
         self._context = None if chain is None or key is None else server_context(chain, key, (ca,) if ca else ())
         self._tester: StationTester

@@ -25,26 +25,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return command.replace("{target}", self.name)
 
 
-class Reports(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written of a run, and the records of an earlier one."""
-
-    junit: Path | None
-    html: Path | None
-    json: bool
-    resume: Path | None
-
-    def of(self, name: str) -> "Reports":
-        """Return the reports of one of several devices: files and folders with its name."""
-        if not name:
-            return self
-        junit, html = self.junit, self.html
-        return msgspec.structs.replace(
-            self,
-            junit=None if junit is None else junit.with_name(f"{junit.stem}-{name}{junit.suffix}"),
-            html=None if html is None else html / name,
-        )
-
-
 def targets_of(texts: Sequence[str], only: Target) -> tuple[Target, ...]:
     """Return the devices of `--target`, or the `only` one without that option; its port is the default.
 
