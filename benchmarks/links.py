@@ -10,7 +10,8 @@ from tests.slac.conftest import Line, Station
 from v2g.io.capture.pcapng import Reader, interface, packet, section
 from v2g.io.plc.datalink import ChargerLink, VehicleLink
 from v2g.io.plc.impairment import Impairment, ImpairmentConfig
-from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.simulation.medium import Room
 from v2g.observe import Observe

@@ -29,9 +29,11 @@ from evcc.own_policy import load_policy
 from evcc.pauses import PauseFile, Rest, StoredPause, rest_s
 from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy
+from evcc.session.basic_charging import BasicVehicle
 from evcc.session.edition import Connection, NegotiatedSession
 from evcc.session.paused import Paused
-from evcc.session.ports import BatteryState
+from evcc.session.ports import BatteryState, DutyRead
+from evcc.session.settings import BasicConfig
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.io.capture.recorder import Recorder
@@ -42,12 +44,13 @@ from v2g.io.network import plain_tcp
 from v2g.io.network.interfaces import wait_usable
 from v2g.io.network.sdp import discover
 from v2g.io.plc.datalink import VehicleLink
-from v2g.io.plc.link import open_link
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.program import OrderlyEnd, read_config, run
 from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.runtime.supervision import Supervisor, child, defects_reported
@@ -259,7 +262,31 @@ class Vehicle:
                 return await self._converse(endpoint, recorder, wrap)
             talk = child(self._converse(endpoint, recorder, wrap), name="conversation")
             stack.push_async_callback(_cancel, talk)
-            return await BasicFallback(self, basic, pilot).follow(talk)
+            fallback = BasicFallback(basic, pilot, partial(self._charge_by_duty, basic, pilot), self.observe)
+            return await fallback.follow(talk)
+
+    async def _charge_by_duty(self, basic: BasicConfig, pilot: SimulatedVehiclePilot) -> str:
+        config = self.config
+        session = BasicVehicle(
+            basic,
+            config.on_board_charger,
+            next((step for step in config.program if step.do == "charge"), config.program[0]),
+            duty=pilot.duty,
+            battery=self.hardware.battery,
+            entropy=os.urandom,
+        )
+        runner = Runner(session, NullStream(), execute=self.hardware.execute, clock=self.clock, observe=self.observe)
+        tell = self.telling(runner)
+        self.hardware.signal(pilot.duty, phases=config.on_board_charger.phases)
+        unsubscribe = self.hardware.subscribe(runner.fact)
+        pilot.on_duty(lambda reading: tell(DutyRead(reading)))
+        self.driver.drives(tell)
+        try:
+            return await runner.run()
+        finally:
+            self.driver.drives(None)
+            unsubscribe()
+            self.hardware.part()
 
     async def _converse(self, endpoint: Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
         """Match, connect and run one session of ISO 15118-20, in several parts if it pauses."""

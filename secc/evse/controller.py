@@ -34,7 +34,8 @@ from v2g.hardware.interfaces import ChargerPilot
 from v2g.iec61851.pilot import PilotState
 from v2g.io.capture.recorder import Recorder
 from v2g.io.plc.datalink import ChargerLink
-from v2g.io.plc.link import PlcLink, open_link
+from v2g.io.plc.link import PlcLink
+from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, Runner

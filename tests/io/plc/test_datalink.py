@@ -13,7 +13,8 @@ import pytest_asyncio
 from v2g.errors import SlacError
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.datalink import ChargerLink, VehicleLink
-from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe

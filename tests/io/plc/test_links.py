@@ -13,7 +13,8 @@ import pytest_asyncio
 from tests.io.conftest import PtyPair
 from v2g.errors import ConfigError, TransportError
 from v2g.io.plc.impairment import ImpairmentConfig
-from v2g.io.plc.link import PlcConfig, PlcLink, open_link, parse_mac
+from v2g.io.plc.link import PlcConfig, PlcLink, parse_mac
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.raw import RawLink
 from v2g.io.simulation.medium import Channel, Medium, Neighbourhood, Pair, Room
 from v2g.observe import Observe
@@ -151,7 +152,8 @@ async def test_two_processes_hear_each_other(charger_medium: Medium, until: Call
 import asyncio
 from pathlib import Path
 from v2g.io.simulation.medium import Medium
-from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.opening import open_link
 
 async def main():
     medium = await Medium.attach(Path({str(charger_medium.directory)!r}), "evcc")
@@ -317,7 +319,8 @@ def test_raw_frames_need_cap_net_raw_and_nothing_else(veth: tuple[str, str], cap
     child = f"""
 import asyncio
 from v2g.errors import TransportError
-from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.opening import open_link
 
 async def main():
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))

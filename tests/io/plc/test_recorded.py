@@ -9,7 +9,8 @@ from tests.io.conftest import PtyPair
 from v2g.io.capture import recorder as capture
 from v2g.io.capture.recorder import RecordConfig, Recorder
 from v2g.io.plc.datalink import ChargerLink, VehicleLink
-from v2g.io.plc.link import PlcConfig, PlcLink, open_link
+from v2g.io.plc.link import PlcConfig, PlcLink
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.plc.recorded import BLANKED, without_keys
 from v2g.io.simulation.medium import Room

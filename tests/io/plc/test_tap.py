@@ -12,7 +12,8 @@ import pytest
 
 from v2g.errors import ConfigError
 from v2g.io.network.interfaces import wait_usable
-from v2g.io.plc.link import PlcConfig, PlcLink, open_link
+from v2g.io.plc.link import PlcConfig, PlcLink
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.tap import TapLink
 from v2g.io.simulation.medium import Room
 from v2g.observe import Observe
@@ -117,7 +118,8 @@ def test_without_the_right_to_it_the_user_is_told_what_to_do() -> None:
 import asyncio
 from v2g.errors import TransportError
 from v2g.io.simulation.medium import Room
-from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.opening import open_link
 
 async def main():
     try:

@@ -8,7 +8,8 @@ from secc.link.modem_watch import ModemWatch
 from tests.io.conftest import PtyPair, until  # noqa: F401 - a fixture
 from v2g.hardware.faults import FAULTS
 from v2g.io.plc.datalink import ChargerLink
-from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.link import PlcConfig
+from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.plc.serial import SerialLink
 from v2g.io.simulation.medium import Room
