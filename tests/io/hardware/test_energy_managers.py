@@ -101,6 +101,7 @@ class Manager:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        del self.client  # paho closes its last sockets once nothing refers to it
 
 
 async def test_words_come_over_a_real_broker_and_the_state_is_retained(

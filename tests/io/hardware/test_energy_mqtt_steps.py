@@ -128,6 +128,7 @@ def test_it_connects_when_it_is_opened_and_says_when_it_ends() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert broker.news() == [(*OFFLINE, True)]
         charger.state(2)
+        await charger.link.close()
         assert await charger.passes() == []
 
     play(scene)

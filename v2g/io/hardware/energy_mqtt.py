@@ -65,6 +65,7 @@ class MqttEnergyManager:
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
+            self._telling = None  # its end refers to this object, which keeps paho's sockets open
             await self._client.close(last=(f"{self._prefix}/state", b'{"online":false}'))
 
     def _received(self, topic: str, payload: bytes) -> None:
