@@ -269,6 +269,35 @@ class _Sample(msgspec.Struct, frozen=True):
     frozen: bool = False
 
 
+class BoardThreads:
+    """The threads of a board: one that samples, and one that opens the contactor, as the other may hang."""
+
+    def __init__(self) -> None:
+        self._ending = threading.Event()
+        self._sampling = self._opening = threading.Thread()
+
+    def sample(self, each: Callable[[], None]) -> None:
+        """Call this each few milliseconds, until `stop`."""
+
+        def run() -> None:
+            while not self._ending.wait(ROUND_S / 2):
+                each()
+
+        self._sampling = new_thread(target=run, name="control pilot")
+        self._sampling.start()
+
+    def open(self, opening: Callable[[], None]) -> None:
+        """Call this once, unless an earlier one still hangs."""
+        if not self._opening.is_alive():
+            self._opening = new_thread(target=opening, name="contactor")
+            self._opening.start()
+
+    def stop(self) -> None:
+        """Wait for the thread that samples, at most `JOIN_S`."""
+        self._ending.set()
+        self._sampling.join(JOIN_S)
+
+
 class LinuxBoard(ReportingPilot):
     """See ChargerPilot and Cabinet. Without samples it shows F, an open contactor and the fault `board_lost`; it
     recovers by itself."""
@@ -281,7 +310,8 @@ class LinuxBoard(ReportingPilot):
         oscillator: Oscillator,
         levels: PilotLevels,
         plug: Callable[[], Proximity] | None,
-        reference: Callable[[], int] | None = None,
+        reference: Callable[[], int] | None,
+        threads: BoardThreads,
     ) -> None:
         """Show X1, and begin to sample. Raises TransportError."""
         super().__init__(PilotState.F)
@@ -296,7 +326,6 @@ class LinuxBoard(ReportingPilot):
             _Settled(value=False),
         )
         self._switching = threading.Lock()
-        self._opening: threading.Thread | None = None
         self._driven: bool | None = None
         self._allowed = self._cut = self._toggle = self._resting = False
         self._reference, self._reference_active, self._reference_at = reference, False, float("-inf")
@@ -315,9 +344,8 @@ class LinuxBoard(ReportingPilot):
         self.contactor: Final = LinuxContactor(self)
         self._came = asyncio.Event()
         self._oscillator.set(self._signal.percent)
-        self._ending = threading.Event()
-        self._thread = new_thread(target=self._run, name="control pilot")
-        self._thread.start()
+        self._threads = threads
+        threads.sample(self._round)
         self._timer = self._loop.call_later(0, self._tick)
 
     async def ready(self) -> None:
@@ -332,8 +360,7 @@ class LinuxBoard(ReportingPilot):
     def close(self) -> None:
         """Open the contactor, and show F."""
         self._timer.cancel()
-        self._ending.set()
-        self._thread.join(JOIN_S)
+        self._threads.stop()
         for name in self._config.outputs:
             with contextlib.suppress(TransportError):
                 self._lines.write(name, active=False)
@@ -454,17 +481,14 @@ class LinuxBoard(ReportingPilot):
 
     # -- the thread
 
-    def _run(self) -> None:
-        while not self._ending.wait(ROUND_S / 2):
-            try:
-                self._sample()
+    def _round(self) -> None:
+        try:
+            self._sample()
+        except TransportError as error:
+            self._failure = str(error)
+            with contextlib.suppress(TransportError):  # the next round tries again
                 if not self._sound:
                     self._forbid()
-            except TransportError as error:
-                self._failure = str(error)
-                with contextlib.suppress(TransportError):  # the next round tries again
-                    if not self._sound:
-                        self._forbid()
 
     @property
     def _sound(self) -> bool:
@@ -578,9 +602,7 @@ class LinuxBoard(ReportingPilot):
 
     def _open_aside(self) -> None:
         """Open the contactor in a thread of its own, which may hang."""
-        if self._opening is None or not self._opening.is_alive():
-            self._opening = new_thread(target=self._try_to_open, name="contactor")
-            self._opening.start()
+        self._threads.open(self._try_to_open)
 
     def _try_to_open(self) -> None:
         with contextlib.suppress(TransportError):  # a thread that still samples tries again
@@ -670,9 +692,12 @@ def plug_at(mv: int, config: PlugConfig) -> Proximity:
 
 
 @contextlib.asynccontextmanager
-async def _open(config: LinuxBoardConfig, context: DriverContext) -> AsyncIterator[BoardParts]:
+async def open_board(
+    config: LinuxBoardConfig, context: DriverContext, take: Callable[..., Lines] | None = None
+) -> AsyncIterator[BoardParts]:
+    """Open the board; `take` opens the lines, else `GpiodLines`. Raises TransportError."""
     with contextlib.ExitStack() as stack:
-        lines = GpiodLines(config.outputs, config.inputs)
+        lines = (take or GpiodLines)(config.outputs, config.inputs)
         stack.callback(lines.close)
 
         def voltage(of: VoltageConfig) -> Callable[[], int]:
@@ -690,10 +715,10 @@ async def _open(config: LinuxBoardConfig, context: DriverContext) -> AsyncIterat
             PwmOutput, pwm.chip, pwm.channel, period_ns=PERIOD_NS, inverted=pwm.inverted
         )
         reference = None if config.reference is None else voltage(config.reference)
-        board = LinuxBoard(config, context.clock, lines, oscillator, levels, plug, reference)
+        board = LinuxBoard(config, context.clock, lines, oscillator, levels, plug, reference, BoardThreads())
         stack.callback(board.close)
         await board.ready()
         yield BoardParts(board, board.contactor, board, board.self_test)
 
 
-DRIVER = Driver("pilot", LinuxBoardConfig, _open)
+DRIVER = Driver("pilot", LinuxBoardConfig, open_board)
