@@ -6,12 +6,14 @@ be tested against every message.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
+
+L = TypeVar("L")
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -26,6 +28,14 @@ class Negotiating(Stage, frozen=True):
 
 class Ended(Stage, frozen=True):
     """No message any more."""
+
+
+class LeavingLoop(Stage, Generic[L], frozen=True):
+    """The charge loop's response to a request of 0, or the pause before the next; the vehicle goes on at `until` (s) in
+    any case. `looping` is the edition's stage of the loop."""
+
+    looping: L
+    until: float
 
 
 class StageKinds(msgspec.Struct, frozen=True):

@@ -2,9 +2,9 @@
 
 from typing import ClassVar, Final
 
-from evcc.session.steps import Stage, StageKinds
+from evcc.session.steps import LeavingLoop, Stage, StageKinds
 from evcc.session.v2g_message import stages
-from evcc.session.v2g_message.stages import Ending, LeavingLoop, Looping, Parametrizing, RampingDown
+from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown
 from v2g.iso15118.d2.messages.common import ServiceDiscoveryRes
 from v2g.iso15118.d2.messages.data_types import SelectedService
 
@@ -30,7 +30,7 @@ class PresentingContract(Stage, frozen=True):
     """PaymentDetailsRes."""
 
 
-class Lowering(LeavingLoop, frozen=True):
+class Lowering(LeavingLoop[Looping], frozen=True):
     """See its base: before a renegotiation."""
 
 

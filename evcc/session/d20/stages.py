@@ -11,7 +11,7 @@ from evcc.session.d20.request_context import Plan
 from evcc.session.paused import Choice
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
-from evcc.session.steps import Ended, Stage, StageKinds
+from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargeProgress, ChargingSession
 from v2g.iso15118.d20.messages.common_types import MeterInfo
@@ -238,22 +238,14 @@ class EnteringStandby(Stage, frozen=True):
     looping: Looping
 
 
-class LeavingLoop(Stage, frozen=True):
-    """The charge loop's response to a request of 0, or the pause before the next; the vehicle goes on at `until` (s) in
-    any case."""
-
-    looping: Looping
-    until: float
-
-
-class RampingDown(LeavingLoop, frozen=True):
-    """The same before the end of energy."""
+class RampingDown(LeavingLoop[Looping], frozen=True):
+    """See its base: before the end of energy."""
 
     ending: Ending
 
 
-class Lowering(LeavingLoop, frozen=True):
-    """The same before the vehicle leaves the loop for `progress`: standby, or a renegotiation."""
+class Lowering(LeavingLoop[Looping], frozen=True):
+    """See its base: before the vehicle leaves the loop for `progress`: standby, or a renegotiation."""
 
     progress: ChargeProgress
 

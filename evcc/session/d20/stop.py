@@ -11,7 +11,6 @@ from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import (
     DisconnectingDevice,
     Ending,
-    LeavingLoop,
     Looping,
     Lowering,
     OpeningContactor,
@@ -24,7 +23,7 @@ from evcc.session.d20.stages import (
 )
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
 from evcc.session.program import IDLE
-from evcc.session.steps import Ended, Stage, seen
+from evcc.session.steps import Ended, LeavingLoop, Stage, seen
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import LOOPS, PARALLEL
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
@@ -74,13 +73,13 @@ def _power_stop(stage: Stage, context: RequestContext, ending: Ending, observed:
     )
 
 
-def ask_nothing(stage: LeavingLoop, context: RequestContext) -> Step:
+def ask_nothing(stage: LeavingLoop[Looping], context: RequestContext) -> Step:
     """Send the request of the loop for no power."""
     request = ask.charge_loop(stage.looping.plan, context, IDLE)
     return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0),), discharge_w=0)
 
 
-def repeat_nothing(stage: LeavingLoop, request: ChargeLoopReq, context: RequestContext) -> Step:
+def repeat_nothing(stage: LeavingLoop[Looping], request: ChargeLoopReq, context: RequestContext) -> Step:
     """The pause is over."""
     return Step(stage=stage, request=ask.charge_loop(stage.looping.plan, context, IDLE))
 
@@ -93,7 +92,7 @@ def on_ramping_down(
     return still_flowing(stage, response, context) or _power_stop(stage.looping, context, stage.ending)
 
 
-Leaving = TypeVar("Leaving", bound=LeavingLoop)
+Leaving = TypeVar("Leaving", bound=LeavingLoop[Looping])
 
 
 def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
@@ -103,7 +102,7 @@ def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
     return msgspec.structs.replace(stage, looping=looping)
 
 
-def still_flowing(stage: LeavingLoop, response: ChargeLoopRes, context: RequestContext) -> Step | None:
+def still_flowing(stage: LeavingLoop[Looping], response: ChargeLoopRes, context: RequestContext) -> Step | None:
     """Return the pause before the next request for no power; None once the loop may be left."""
     reported_ma = to_milli(response.evse_present_current) if isinstance(response, DC_ChargeLoopRes) else 0
     if not lowering.flows(context, reported_ma, stage.until):

@@ -9,7 +9,7 @@ from evcc.session import steps
 from evcc.session.plausibility import NO_ERROR
 from evcc.session.ports import StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
-from evcc.session.steps import Ended, Stage, StageKinds
+from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
@@ -140,16 +140,8 @@ class Starting(Stage, frozen=True):
     plan: Plan
 
 
-class LeavingLoop(Stage, frozen=True):
-    """The charge loop's response to a request of 0, or the pause before the next; the vehicle goes on at `until` (s) in
-    any case."""
-
-    looping: Looping
-    until: float
-
-
-class RampingDown(LeavingLoop, frozen=True):
-    """The same before the end of energy."""
+class RampingDown(LeavingLoop[Looping], frozen=True):
+    """See its base: before the end of energy."""
 
     ending: Ending
 

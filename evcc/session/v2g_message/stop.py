@@ -7,11 +7,10 @@ from msgspec.structs import replace
 from evcc.session import lowering
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
 from evcc.session.program import IDLE
-from evcc.session.steps import Ended, Stage, seen
+from evcc.session.steps import Ended, LeavingLoop, Stage, seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import (
     Ending,
-    LeavingLoop,
     Looping,
     OpeningContactor,
     PowerStopping,
@@ -66,13 +65,13 @@ def _power_stop(context: MessageContext, ending: Ending) -> Step:
     )
 
 
-def ask_nothing(stage: LeavingLoop, context: MessageContext) -> Step:
+def ask_nothing(stage: LeavingLoop[Looping], context: MessageContext) -> Step:
     """Send the request of the loop for no power."""
     request, commands = context.vocabulary.charge_loop(stage.looping.plan, context, 0)
     return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0), *commands))
 
 
-def repeat_nothing(stage: LeavingLoop, request: Any, context: MessageContext) -> Step:
+def repeat_nothing(stage: LeavingLoop[Looping], request: Any, context: MessageContext) -> Step:
     """The pause is over."""
     return replace(ask_nothing(stage, context), commands=())
 
@@ -82,7 +81,7 @@ def ramping_down(stage: RampingDown, request: Any, response: Any, context: Messa
     return still_flowing(stage, response, context) or _power_stop(context, stage.ending)
 
 
-def still_flowing(stage: LeavingLoop, response: Any, context: MessageContext) -> Step | None:
+def still_flowing(stage: LeavingLoop[Looping], response: Any, context: MessageContext) -> Step | None:
     """Return the pause before the next request for no power; None once the loop may be left."""
     current = getattr(response, "evse_present_current", None)
     reported_ma = 0 if current is None else milliamperes(current)
