@@ -171,7 +171,10 @@ class Session:
             _impatient()
             _swap(module, mutant)
             for item in chosen:
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=between)
+                try:
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=between)
+                except SystemError:  # of CPython 3.11, when pytest parses the source of some failures
+                    return KILLED
                 if self._failed:
                     return KILLED
             return SURVIVED

@@ -528,6 +528,14 @@ def test_a_tariff_that_was_refused_stays_so_when_the_program_starts_again() -> N
     assert once_more.bench.all("TransactionEvent")[-1]["transactionInfo"]["tariffId"] == "T1"
 
 
+def test_a_refused_tariff_takes_the_authorization_away() -> None:
+    found = station(tariff())
+    begin(found)
+    found.fact(TariffRefused(evse_id=1))
+    event = found.expect("TransactionEvent", triggerReason="TariffNotAccepted")
+    assert event["transactionInfo"]["stoppedReason"] == "DeAuthorized"
+
+
 def test_what_is_unpriced_is_forgotten_with_a_transaction_that_a_restart_ends() -> None:
     found = station(tariff("T0"), variables={"TxCtrlr.TxStopPoint": "EVConnected"})
     found.plug()
