@@ -1,8 +1,10 @@
 """An EVSE of parts that do nothing by themselves, in simulated time."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from functools import wraps
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -14,6 +16,15 @@ from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.iso15118.engine.session import Command, Fact
+
+
+class WithEvse(Protocol):
+    """A place with a charger."""
+
+    evse: Any
+
+
+AnyPlace = TypeVar("AnyPlace", bound=WithEvse)
 
 
 class Cabinet:
@@ -137,3 +148,29 @@ class Bare:
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(scenario())
+
+
+def play(make: Callable[..., AnyPlace], scene: Callable[[AnyPlace], Coroutine[Any, Any, None]], **how: Any) -> None:
+    """Play a scene in simulated time, at a place of its own, and end its charger."""
+
+    async def scenario() -> None:
+        place = make(**how)
+        await scene(place)
+        await place.evse.close()
+
+    run(scenario)
+
+
+def at(make: Callable[..., AnyPlace], **how: Any) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Have a test play at such a place, its first argument."""
+
+    def decorate(scene: Callable[..., Any]) -> Callable[..., None]:
+        @wraps(scene)
+        def test(**given: Any) -> None:
+            play(make, lambda place: scene(place, **given), **how)
+
+        _, *others = inspect.signature(scene).parameters.values()
+        test.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]
+        return test
+
+    return decorate

@@ -6,7 +6,7 @@ from typing import Any
 
 from secc.hardware.evse import Evse, WatchConfig
 from secc.session import ports
-from tests.secc.hardware.bare import Bare, Cabinet, run
+from tests.secc.hardware.bare import Bare, Cabinet
 from v2g.hardware.interfaces import OnFault
 from v2g.iec61851.pilot import PilotFault, PilotState
 from v2g.iec61851.proximity import Proximity
@@ -178,14 +178,3 @@ class Place(Bare):
 
     async def authorise(self) -> None:
         await self.do(ports.TransactionStarted("0011223344556677", ""))
-
-
-def scenes(scene: Callable[[Place], Any]) -> None:
-    """Play a scene, in which `Place.make` has to be called."""
-
-    async def scenario() -> None:
-        place = Place()
-        await scene(place)
-        await place.evse.close()
-
-    run(scenario)

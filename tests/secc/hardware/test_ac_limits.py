@@ -9,7 +9,7 @@ import pytest
 from secc.hardware.ac import AcEvse, anything
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
-from tests.secc.hardware.bare import Bare, run
+from tests.secc.hardware.bare import Bare, at, play
 
 
 class Mains:
@@ -58,30 +58,19 @@ class Place(Bare):
         return round(self.now - began, 2)
 
 
-def scenes(scene: Callable[[Place], Any], **how: Any) -> None:
-    async def scenario() -> None:
-        place = Place(**how)
-        await scene(place)
-        await place.evse.close()
-
-    run(scenario)
-
-
 def output(charge_w: int, discharge_w: int) -> ports.SetAcOutput:
     return ports.SetAcOutput(charge_w, discharge_w)
 
 
-def test_what_is_permitted_is_asked_for_lowered_and_ended() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        assert place.evse.execute(output(22_000, 22_000)) is None
-        place.evse.execute(ports.Lower(output(20_000, 5_000)))
-        place.evse.execute(ports.Lower(output(9_000, 6_000)))
-        place.evse.execute(ports.EmergencyOff("test"))
-        place.evse.execute(ports.Lower(output(9_000, 6_000)))
-        assert list(dict.fromkeys(place.asked)) == [(22_000, 22_000), (11_000, 5_000), (9_000, 5_000), (0, 0)]
-
-    scenes(scene)
+@at(Place)
+async def test_what_is_permitted_is_asked_for_lowered_and_ended(place: Place) -> None:
+    await place.connect()
+    assert place.evse.execute(output(22_000, 22_000)) is None
+    place.evse.execute(ports.Lower(output(20_000, 5_000)))
+    place.evse.execute(ports.Lower(output(9_000, 6_000)))
+    place.evse.execute(ports.EmergencyOff("test"))
+    place.evse.execute(ports.Lower(output(9_000, 6_000)))
+    assert list(dict.fromkeys(place.asked)) == [(22_000, 22_000), (11_000, 5_000), (9_000, 5_000), (0, 0)]
 
 
 def test_without_a_monitor_everything_is_permitted() -> None:
@@ -101,101 +90,87 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("charge_w", "discharge_w", "most_w"), LIMITS)
-def test_a_vehicle_that_exceeds_its_limit_is_disconnected_after_its_time(
-    charge_w: int, discharge_w: int, most_w: int
+@at(Place)
+async def test_a_vehicle_that_exceeds_its_limit_is_disconnected_after_its_time(
+    place: Place, charge_w: int, discharge_w: int, most_w: int
 ) -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        if charge_w or discharge_w:  # nothing is allowed from the beginning
-            place.evse.execute(output(charge_w, discharge_w))
-        await asyncio.sleep(6.0)
-        place.show(most_w)
-        await asyncio.sleep(10.0)
-        assert place.faults == []
-        place.show(most_w + (1 if most_w > 0 else -1))
-        assert await place.until_fault() == pytest.approx(0.5, abs=0.06)
-        assert place.faults == ["over_current"]
-        assert not place.evse.contactors_closed
-
-    scenes(scene)
+    await place.connect()
+    if charge_w or discharge_w:  # nothing is allowed from the beginning
+        place.evse.execute(output(charge_w, discharge_w))
+    await asyncio.sleep(6.0)
+    place.show(most_w)
+    await asyncio.sleep(10.0)
+    assert place.faults == []
+    place.show(most_w + (1 if most_w > 0 else -1))
+    assert await place.until_fault() == pytest.approx(0.5, abs=0.06)
+    assert place.faults == ["over_current"]
+    assert not place.evse.contactors_closed
 
 
 @pytest.mark.parametrize("lower", [output(1_000, 0), ports.Lower(output(1_000, 0)), ports.SetAcOutput(1_000, 9_000)])
-def test_a_vehicle_has_5_s_to_follow_and_nothing_need_be_reported(lower: Any) -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.evse.execute(output(11_000, 0))
-        place.show(11_000)
-        await asyncio.sleep(10.0)
-        place.evse.execute(lower)
-        assert 5.1 <= await place.until_fault() <= 5.4
-        assert place.faults == ["over_current"]
-
-    scenes(scene)
+@at(Place)
+async def test_a_vehicle_has_5_s_to_follow_and_nothing_need_be_reported(place: Place, lower: Any) -> None:
+    await place.connect()
+    place.evse.execute(output(11_000, 0))
+    place.show(11_000)
+    await asyncio.sleep(10.0)
+    place.evse.execute(lower)
+    assert 5.1 <= await place.until_fault() <= 5.4
+    assert place.faults == ["over_current"]
 
 
-def test_a_vehicle_that_feeds_back_has_5_s_to_follow_too() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.evse.execute(output(0, 7_000))
-        place.show(-7_000)
-        await asyncio.sleep(10.0)
-        place.evse.execute(output(0, 1_000))
-        assert 5.1 <= await place.until_fault() <= 5.4
-
-    scenes(scene)
+@at(Place)
+async def test_a_vehicle_that_feeds_back_has_5_s_to_follow_too(place: Place) -> None:
+    await place.connect()
+    place.evse.execute(output(0, 7_000))
+    place.show(-7_000)
+    await asyncio.sleep(10.0)
+    place.evse.execute(output(0, 1_000))
+    assert 5.1 <= await place.until_fault() <= 5.4
 
 
-def test_a_vehicle_that_follows_in_time_stays_connected() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.evse.execute(output(11_000, 0))
-        place.show(11_000)
-        await asyncio.sleep(10.0)
-        place.evse.execute(output(1_000, 0))
-        await asyncio.sleep(4.9)
-        place.show(1_500)
-        await asyncio.sleep(10.0)
-        assert (place.faults, place.evse.contactors_closed) == ([], True)
-
-    scenes(scene)
+@at(Place)
+async def test_a_vehicle_that_follows_in_time_stays_connected(place: Place) -> None:
+    await place.connect()
+    place.evse.execute(output(11_000, 0))
+    place.show(11_000)
+    await asyncio.sleep(10.0)
+    place.evse.execute(output(1_000, 0))
+    await asyncio.sleep(4.9)
+    place.show(1_500)
+    await asyncio.sleep(10.0)
+    assert (place.faults, place.evse.contactors_closed) == ([], True)
 
 
-def test_a_change_is_measured_at_once_and_the_contactor_opens_under_load() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.evse.execute(output(11_000, 0))
-        place.show(9_000)
-        assert place.facts[-1] == place.evse.present == ports.Measured(1_000_000, 9_000)
-        began = place.now
-        assert await place.do(ports.OpenContactors()) == ports.ContactorState(closed=False)
-        assert place.now == began
-        assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=False)
-
-    scenes(scene)
+@at(Place)
+async def test_a_change_is_measured_at_once_and_the_contactor_opens_under_load(place: Place) -> None:
+    await place.connect()
+    place.evse.execute(output(11_000, 0))
+    place.show(9_000)
+    assert place.facts[-1] == place.evse.present == ports.Measured(1_000_000, 9_000)
+    began = place.now
+    assert await place.do(ports.OpenContactors()) == ports.ContactorState(closed=False)
+    assert place.now == began
+    assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=False)
 
 
-def test_each_check_watches_the_mains_without_reports() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        await asyncio.sleep(6.0)
-        place.mains.present = ports.Measured(230_000, 9_000)
-        await place.until_fault()
-        assert place.faults == ["over_current"]
-
-    scenes(scene, report_s=0.1)
+@at(Place, report_s=0.1)
+async def test_each_check_watches_the_mains_without_reports(place: Place) -> None:
+    await place.connect()
+    await asyncio.sleep(6.0)
+    place.mains.present = ports.Measured(230_000, 9_000)
+    await place.until_fault()
+    assert place.faults == ["over_current"]
 
 
-def test_after_its_end_nothing_is_watched() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.show(200)
-        await place.evse.close()
-        place.facts.clear()
-        await asyncio.sleep(10.0)
-        assert place.facts == []
-
-    scenes(scene)
+@at(Place)
+async def test_after_its_end_nothing_is_watched(place: Place) -> None:
+    await place.connect()
+    place.show(200)
+    await place.evse.close()
+    place.facts.clear()
+    await asyncio.sleep(10.0)
+    assert place.facts == []
 
 
 @pytest.mark.parametrize(("how", "faults"), [({}, ["measurements_differ"]), ({"measures": False}, [])])
@@ -211,4 +186,4 @@ def test_mains_are_compared_with_a_meter_that_does_not_measure_them_itself(
             await asyncio.sleep(1.0)
         assert place.faults[:1] == faults
 
-    scenes(scene, report_s=1.0, **how)
+    play(Place, scene, report_s=1.0, **how)

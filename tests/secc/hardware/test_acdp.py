@@ -10,7 +10,7 @@ from secc.hardware.acdp import AcdpEvse
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from secc.session.ports import Device
-from tests.secc.hardware.bare import Bare, run
+from tests.secc.hardware.bare import Bare, at, play
 from tests.secc.hardware.channel import Isolation, Stage
 from v2g.hardware.interfaces import OFF, ContactReport, Demand, StageReport
 
@@ -81,95 +81,72 @@ class Place(Bare):
         return [each.device for each in self.facts if isinstance(each, ports.DeviceChanged)]
 
 
-def scenes(scene: Callable[[Place], Any], **how: Any) -> None:
-    async def scenario() -> None:
-        place = Place(**how)
-        await scene(place)
-        await place.evse.close()
-
-    run(scenario)
-
-
 # -- when it moves
 
 
-def test_a_device_moves_on_command() -> None:
-    async def scene(place: Place) -> None:
-        place.move(DOWN)
-        place.move(HOME)
-        assert place.device.sent == [True, False]
-
-    scenes(scene)
+@at(Place)
+async def test_a_device_moves_on_command(place: Place) -> None:
+    place.move(DOWN)
+    place.move(HOME)
+    assert place.device.sent == [True, False]
 
 
 @pytest.mark.parametrize(("voltage_mv", "moves"), [(59_999, True), (60_000, False)])
-def test_a_device_moves_only_without_a_voltage(voltage_mv: int, moves: bool) -> None:
-    async def scene(place: Place) -> None:
-        place.show(voltage_mv)
-        place.device.sent.clear()
-        place.move(DOWN)
-        assert place.device.sent == [True] * moves
-        place.device.sent.clear()
-        place.show(59_999)
-        assert place.device.sent == [True]  # as soon as it may
-
-    scenes(scene)
+@at(Place)
+async def test_a_device_moves_only_without_a_voltage(place: Place, voltage_mv: int, moves: bool) -> None:
+    place.show(voltage_mv)
+    place.device.sent.clear()
+    place.move(DOWN)
+    assert place.device.sent == [True] * moves
+    place.device.sent.clear()
+    place.show(59_999)
+    assert place.device.sent == [True]  # as soon as it may
 
 
-def test_a_device_waits_for_its_contactor_to_open() -> None:
-    async def scene(place: Place) -> None:
-        await place.charge()
-        place.move(HOME)
-        place.show(0)
-        assert place.device.sent == []
-        await place.do(ports.OpenContactors())
-        assert place.device.sent == [False]
-
-    scenes(scene)
+@at(Place)
+async def test_a_device_waits_for_its_contactor_to_open(place: Place) -> None:
+    await place.charge()
+    place.move(HOME)
+    place.show(0)
+    assert place.device.sent == []
+    await place.do(ports.OpenContactors())
+    assert place.device.sent == [False]
 
 
-def test_before_any_command_a_device_belongs_home() -> None:
-    async def scene(place: Place) -> None:
-        place.show(0)
-        assert place.device.sent == [False]
-
-    scenes(scene)
+@at(Place)
+async def test_before_any_command_a_device_belongs_home(place: Place) -> None:
+    place.show(0)
+    assert place.device.sent == [False]
 
 
-def test_at_its_end_a_device_returns_home_and_nobody_waits_for_it() -> None:
-    async def scene(place: Place) -> None:
-        place.move(DOWN)
-        place.at("Moving")
-        await place.evse.close()
-        assert place.device.sent[-1] is False
-        await asyncio.sleep(10.0)
-        assert place.faults == []
-
-    scenes(scene)
+@at(Place)
+async def test_at_its_end_a_device_returns_home_and_nobody_waits_for_it(place: Place) -> None:
+    place.move(DOWN)
+    place.at("Moving")
+    await place.evse.close()
+    assert place.device.sent[-1] is False
+    await asyncio.sleep(10.0)
+    assert place.faults == []
 
 
-def test_at_its_end_a_device_with_a_voltage_stays() -> None:
-    async def scene(place: Place) -> None:
-        await place.charge()
-        place.show(400_000)
-        await place.evse.close()
-        assert (place.switch.closed, place.stage.driven[-1], place.device.sent) == (False, OFF, [])
-
-    scenes(scene)
+@at(Place)
+async def test_at_its_end_a_device_with_a_voltage_stays(place: Place) -> None:
+    await place.charge()
+    place.show(400_000)
+    await place.evse.close()
+    assert (place.switch.closed, place.stage.driven[-1], place.device.sent) == (False, OFF, [])
 
 
-def test_a_charger_drives_its_stage_and_watches_it() -> None:
-    async def scene(place: Place) -> None:
-        await place.charge()
-        place.evse.execute(ports.SetOutput(400_000, 10_000, 20_000, 0))
-        assert place.stage.driven[-1] == Demand(400_000, 10_000, 20_000)
-        place.show(400_000)
-        assert place.facts[-1] == ports.Measured(400_000, 0)
-        place.show(450_001)
-        assert place.faults == ["over_voltage"]
-        assert place.stage.driven[-1] == OFF
-
-    scenes(scene)
+@at(Place)
+async def test_a_charger_drives_its_stage_and_watches_it(place: Place) -> None:
+    await place.charge()
+    place.evse.execute(ports.SetOutput(400_000, 10_000, 20_000, 0))
+    assert place.stage.driven[-1] == Demand(400_000, 10_000, 20_000)
+    place.show(400_000)
+    assert place.facts[-1] == ports.Measured(400_000, 0)
+    place.show(450_001)
+    assert place.faults == ["over_voltage"]
+    assert place.stage.driven[-1] == OFF
 
 
 # -- what is a fault
@@ -188,120 +165,104 @@ def test_a_charger_drives_its_stage_and_watches_it() -> None:
         (HOME, "EndPosition", True, "device_stuck"),
     ],
 )
-def test_a_device_has_its_time_to_arrive_and_connect(
-    command: ports.MoveDevice, mechanical: str, connected: bool, fault: str
+@at(Place)
+async def test_a_device_has_its_time_to_arrive_and_connect(
+    place: Place, command: ports.MoveDevice, mechanical: str, connected: bool, fault: str
 ) -> None:
-    async def scene(place: Place) -> None:
-        place.move(command)
-        await asyncio.sleep(1.0)
-        place.at(mechanical, connected=connected)
-        await asyncio.sleep(3.9)
-        assert place.faults == []
-        await asyncio.sleep(0.2)
-        assert place.faults == [fault] * bool(fault)
-
-    scenes(scene)
+    place.move(command)
+    await asyncio.sleep(1.0)
+    place.at(mechanical, connected=connected)
+    await asyncio.sleep(3.9)
+    assert place.faults == []
+    await asyncio.sleep(0.2)
+    assert place.faults == [fault] * bool(fault)
 
 
 @pytest.mark.parametrize(
     ("command", "mechanical", "connected"), [(HOME, "Home", False), (HOME, "Home", True), (DOWN, "EndPosition", True)]
 )
-def test_a_device_that_was_there_already_has_arrived(
-    command: ports.MoveDevice, mechanical: str, connected: bool
+@at(Place)
+async def test_a_device_that_was_there_already_has_arrived(
+    place: Place, command: ports.MoveDevice, mechanical: str, connected: bool
 ) -> None:
-    async def scene(place: Place) -> None:
-        place.at(mechanical, connected=connected)
-        place.move(command)
-        await asyncio.sleep(6.0)
-        assert place.faults == []
-
-    scenes(scene)
+    place.at(mechanical, connected=connected)
+    place.move(command)
+    await asyncio.sleep(6.0)
+    assert place.faults == []
 
 
-def test_a_device_that_has_arrived_is_not_waited_for() -> None:
-    async def scene(place: Place) -> None:
-        place.move(DOWN)
-        place.at("EndPosition", connected=True)
-        place.at("Moving")
-        await asyncio.sleep(6.0)
-        assert place.faults == []
-        place.move(HOME)
-        place.at("Home")
-        place.at("Moving")
-        await asyncio.sleep(6.0)
-        assert place.faults == []
-
-    scenes(scene)
+@at(Place)
+async def test_a_device_that_has_arrived_is_not_waited_for(place: Place) -> None:
+    place.move(DOWN)
+    place.at("EndPosition", connected=True)
+    place.at("Moving")
+    await asyncio.sleep(6.0)
+    assert place.faults == []
+    place.move(HOME)
+    place.at("Home")
+    place.at("Moving")
+    await asyncio.sleep(6.0)
+    assert place.faults == []
 
 
-def test_each_command_has_its_own_time() -> None:
-    async def scene(place: Place) -> None:
-        place.move(DOWN)
-        place.at("Moving")
-        await asyncio.sleep(4.0)
-        place.move(HOME)
-        await asyncio.sleep(4.0)
-        assert place.faults == []
-        await asyncio.sleep(1.1)
-        assert place.faults == ["device_stuck"]
-
-    scenes(scene)
+@at(Place)
+async def test_each_command_has_its_own_time(place: Place) -> None:
+    place.move(DOWN)
+    place.at("Moving")
+    await asyncio.sleep(4.0)
+    place.move(HOME)
+    await asyncio.sleep(4.0)
+    assert place.faults == []
+    await asyncio.sleep(1.1)
+    assert place.faults == ["device_stuck"]
 
 
-def test_a_stuck_device_is_one_until_it_arrives() -> None:
-    async def scene(place: Place) -> None:
-        place.move(DOWN)
-        place.at("Moving")
-        await asyncio.sleep(6.0)
-        assert place.evse.faults == ("device_stuck",)
-        place.at("Home")
-        assert place.evse.faults == ("device_stuck",)
-        place.at("EndPosition")
-        assert place.evse.faults == ()
-
-    scenes(scene)
+@at(Place)
+async def test_a_stuck_device_is_one_until_it_arrives(place: Place) -> None:
+    place.move(DOWN)
+    place.at("Moving")
+    await asyncio.sleep(6.0)
+    assert place.evse.faults == ("device_stuck",)
+    place.at("Home")
+    assert place.evse.faults == ("device_stuck",)
+    place.at("EndPosition")
+    assert place.evse.faults == ()
 
 
-def test_missing_contacts_are_a_fault_until_the_device_is_home() -> None:
-    async def scene(place: Place) -> None:
-        place.move(DOWN)
-        place.at("EndPosition")
-        await asyncio.sleep(6.0)
-        assert place.evse.faults == ("contact_missing",)
-        place.at("EndPosition", connected=True)
-        place.at("Home")
-        assert place.evse.faults == ("contact_missing",)
-        place.move(HOME)
-        place.at("Moving")
-        assert place.evse.faults == ("contact_missing",)
-        place.at("Home")
-        assert place.evse.faults == ()
-
-    scenes(scene)
+@at(Place)
+async def test_missing_contacts_are_a_fault_until_the_device_is_home(place: Place) -> None:
+    place.move(DOWN)
+    place.at("EndPosition")
+    await asyncio.sleep(6.0)
+    assert place.evse.faults == ("contact_missing",)
+    place.at("EndPosition", connected=True)
+    place.at("Home")
+    assert place.evse.faults == ("contact_missing",)
+    place.move(HOME)
+    place.at("Moving")
+    assert place.evse.faults == ("contact_missing",)
+    place.at("Home")
+    assert place.evse.faults == ()
 
 
-def test_contacts_that_part_while_the_contactor_is_closed_stop_energy_at_once() -> None:
-    async def scene(place: Place) -> None:
-        place.at("EndPosition")
-        assert place.faults == []
-        await place.charge()
-        place.at("EndPosition", connected=True, x_cm=1)
-        assert place.faults == []
-        place.at("EndPosition")
-        assert place.faults == ["contact_missing"]
-        assert not place.evse.contactors_closed
-
-    scenes(scene)
+@at(Place)
+async def test_contacts_that_part_while_the_contactor_is_closed_stop_energy_at_once(place: Place) -> None:
+    place.at("EndPosition")
+    assert place.faults == []
+    await place.charge()
+    place.at("EndPosition", connected=True, x_cm=1)
+    assert place.faults == []
+    place.at("EndPosition")
+    assert place.faults == ["contact_missing"]
+    assert not place.evse.contactors_closed
 
 
-def test_a_contactor_that_opens_by_itself_is_a_fault() -> None:
-    async def scene(place: Place) -> None:
-        await place.charge()
-        place.switch.move(closed=False)
-        assert place.faults == ["contactor_dropped"]
-        assert place.facts[-1] == ports.ContactorState(closed=False, why="contactor_dropped")
-
-    scenes(scene)
+@at(Place)
+async def test_a_contactor_that_opens_by_itself_is_a_fault(place: Place) -> None:
+    await place.charge()
+    place.switch.move(closed=False)
+    assert place.faults == ["contactor_dropped"]
+    assert place.facts[-1] == ports.ContactorState(closed=False, why="contactor_dropped")
 
 
 # -- what the session is told
@@ -311,31 +272,29 @@ def test_a_contactor_that_opens_by_itself_is_a_fault() -> None:
     ("report", "in_place"),
     [({}, False), ({"present": True}, True), ({"present": True, "moving": True}, False), ({"moving": True}, False)],
 )
-def test_a_vehicle_is_in_place_when_it_stands_there(report: dict[str, bool], in_place: bool) -> None:
-    async def scene(place: Place) -> None:
-        place.at("Moving", x_cm=3, y_cm=4, **report)
-        told = {"mechanical": "Moving", "x_cm": 3, "y_cm": 4, "insulation": "Invalid", "connected": False}
-        assert place.devices[-1] == Device(in_place=in_place, **told)  # type: ignore[arg-type]
+@at(Place)
+async def test_a_vehicle_is_in_place_when_it_stands_there(
+    place: Place, report: dict[str, bool], in_place: bool
+) -> None:
+    place.at("Moving", x_cm=3, y_cm=4, **report)
+    told = {"mechanical": "Moving", "x_cm": 3, "y_cm": 4, "insulation": "Invalid", "connected": False}
+    assert place.devices[-1] == Device(in_place=in_place, **told)  # type: ignore[arg-type]
 
-    scenes(scene)
 
-
-def test_each_new_state_is_told_once() -> None:
-    async def scene(place: Place) -> None:
-        place.at("EndPosition", connected=True)
-        place.at("EndPosition", connected=True)
-        place.at("Home")
-        assert [each.mechanical for each in place.devices] == ["Home", "EndPosition", "Home"]
-        assert [each.connected for each in place.devices] == [False, True, False]
-        later: list[Any] = []
-        leave = place.evse.subscribe(later.append)
-        assert later[-1] == ports.DeviceChanged(place.devices[-1])
-        leave()
-        later.clear()
-        place.at("Moving")
-        assert later == []
-
-    scenes(scene)
+@at(Place)
+async def test_each_new_state_is_told_once(place: Place) -> None:
+    place.at("EndPosition", connected=True)
+    place.at("EndPosition", connected=True)
+    place.at("Home")
+    assert [each.mechanical for each in place.devices] == ["Home", "EndPosition", "Home"]
+    assert [each.connected for each in place.devices] == [False, True, False]
+    later: list[Any] = []
+    leave = place.evse.subscribe(later.append)
+    assert later[-1] == ports.DeviceChanged(place.devices[-1])
+    leave()
+    later.clear()
+    place.at("Moving")
+    assert later == []
 
 
 def check(ohm: int) -> Callable[[Place], Any]:
@@ -360,7 +319,7 @@ def check(ohm: int) -> Callable[[Place], Any]:
 
 @pytest.mark.parametrize("ohm", [1_000_000, 0])
 def test_the_insulation_is_known_from_a_cable_check_to_the_next_movement(ohm: int) -> None:
-    scenes(check(ohm))
+    play(Place, check(ohm))
 
 
 def test_a_monitor_of_the_insulation_that_fails_its_own_test_measures_nothing() -> None:
@@ -373,4 +332,4 @@ def test_a_monitor_of_the_insulation_that_fails_its_own_test_measures_nothing() 
         assert place.faults == ["isolation_test_failed"]
         assert place.isolation.measured == []
 
-    scenes(scene, test=test)
+    play(Place, scene, test=test)

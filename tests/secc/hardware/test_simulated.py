@@ -1,7 +1,6 @@
 """Simulated chargers in simulated time: how long what they do takes, what it is limited by, and that it ends."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import pytest
@@ -12,7 +11,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvse, SimulatedEvseConfig, SimulatedMains
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
-from tests.secc.hardware.bare import run
+from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import RATING
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -74,182 +73,152 @@ class Place:
         await asyncio.sleep(0.01)
 
 
-def scenes(scene: Callable[[Place], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        place = Place()
-        await scene(place)
-        await place.evse.close()
-
-    run(whole)
+@pytest.mark.parametrize("maker", MAKERS)
+@at(Place)
+async def test_nothing_takes_time_that_is_not_configured(place: Place, maker: str) -> None:
+    place.make(maker)
+    assert not place.evse.has_latch
+    assert await place.close() == ports.ContactorState(closed=True)
+    passed = await place.do(ports.StartCableCheck(400_000))
+    assert passed == ports.CableCheckFinished(passed=maker != "ac")
+    assert place.now == 0
+    place.facts.clear()
+    await asyncio.sleep(1.1)
+    assert sum(isinstance(each, ports.MeterRead) for each in place.facts) == 4
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_nothing_takes_time_that_is_not_configured(maker: str) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker)
-        assert not place.evse.has_latch
-        assert await place.close() == ports.ContactorState(closed=True)
-        passed = await place.do(ports.StartCableCheck(400_000))
-        assert passed == ports.CableCheckFinished(passed=maker != "ac")
-        assert place.now == 0
-        place.facts.clear()
-        await asyncio.sleep(1.1)
-        assert sum(isinstance(each, ports.MeterRead) for each in place.facts) == 4
-
-    scenes(scene)
-
-
-@pytest.mark.parametrize("maker", MAKERS)
-def test_what_is_configured_takes_its_time(maker: str) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker, contactor_s=2.0, cable_check_s=1.5, latch=True, report_s=2.0)
-        assert place.evse.has_latch
-        assert await place.close() == ports.ContactorState(closed=True)
-        assert place.now == 2
-        await place.do(ports.StartCableCheck(400_000))
-        assert place.now == (2 if maker == "ac" else 3.5)
-
-    scenes(scene)
+@at(Place)
+async def test_what_is_configured_takes_its_time(place: Place, maker: str) -> None:
+    place.make(maker, contactor_s=2.0, cable_check_s=1.5, latch=True, report_s=2.0)
+    assert place.evse.has_latch
+    assert await place.close() == ports.ContactorState(closed=True)
+    assert place.now == 2
+    await place.do(ports.StartCableCheck(400_000))
+    assert place.now == (2 if maker == "ac" else 3.5)
 
 
 @pytest.mark.parametrize(("takes_s", "waited_s"), [(0.0, 3.0), (1.0, 3.0), (2.0, 4.0)])
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_contactor_has_twice_its_time_to_close(maker: str, takes_s: float, waited_s: float) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker, contactor_s=takes_s, contactors_stick=True)
-        assert await place.close() == ports.ContactorState(closed=False)
-        assert (place.now, place.evse.faults) == (waited_s, ("contactor_stuck_open",))
+@at(Place)
+async def test_a_contactor_has_twice_its_time_to_close(
+    place: Place, maker: str, takes_s: float, waited_s: float
+) -> None:
+    place.make(maker, contactor_s=takes_s, contactors_stick=True)
+    assert await place.close() == ports.ContactorState(closed=False)
+    assert (place.now, place.evse.faults) == (waited_s, ("contactor_stuck_open",))
 
-    scenes(scene)
 
-
-def test_other_limits_may_be_watched() -> None:
-    async def scene(place: Place) -> None:
-        config = SimulatedEvseConfig(contactors_stick=True)
-        place.evse = SimulatedEvse(
-            place.line, place.meter, place.clock, config, EvseRating(), watch=WatchConfig(contactor_s=1.0)
-        )
-        await place.close()
-        assert place.now == 1
-
-    scenes(scene)
+@at(Place)
+async def test_other_limits_may_be_watched(place: Place) -> None:
+    config = SimulatedEvseConfig(contactors_stick=True)
+    place.evse = SimulatedEvse(
+        place.line, place.meter, place.clock, config, EvseRating(), watch=WatchConfig(contactor_s=1.0)
+    )
+    await place.close()
+    assert place.now == 1
 
 
 @pytest.mark.parametrize("ohm", [39_999, 40_000])
-def test_the_insulation_is_what_is_configured(ohm: int) -> None:
-    async def scene(place: Place) -> None:
-        place.make("bench", insulation_ohm=ohm)
-        await place.close()
-        assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=ohm >= 40_000)
-
-    scenes(scene)
+@at(Place)
+async def test_the_insulation_is_what_is_configured(place: Place, ohm: int) -> None:
+    place.make("bench", insulation_ohm=ohm)
+    await place.close()
+    assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=ohm >= 40_000)
 
 
 @pytest.mark.parametrize(("rating", "watts"), [((400_000, 10_000), 400_000), ((10_000, 400_000), -400_000)])
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_meter_may_count_as_fast_as_the_rating_lets_energy_flow(
-    maker: str, rating: tuple[int, int], watts: int
+@at(Place)
+async def test_a_meter_may_count_as_fast_as_the_rating_lets_energy_flow(
+    place: Place, maker: str, rating: tuple[int, int], watts: int
 ) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker, rating=rating, report_s=10.0)
-        await place.close()
-        await place.power(watts)
-        assert place.evse.present.watts == pytest.approx(watts, abs=1)
-        await asyncio.sleep(36.0)
-        reading = place.meter.read(0)
-        assert reading.import_mwh - reading.export_mwh == pytest.approx(watts * 10, rel=0.001)
-        assert place.evse.faults == ()
-
-    scenes(scene)
+    place.make(maker, rating=rating, report_s=10.0)
+    await place.close()
+    await place.power(watts)
+    assert place.evse.present.watts == pytest.approx(watts, abs=1)
+    await asyncio.sleep(36.0)
+    reading = place.meter.read(0)
+    assert reading.import_mwh - reading.export_mwh == pytest.approx(watts * 10, rel=0.001)
+    assert place.evse.faults == ()
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_meter_obeys_the_faults_of_its_charger(maker: str) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker, faults=(FaultStep(fault="meter_silent", after_s=1.0),))
-        assert place.meter.power_w == 0
-        await asyncio.sleep(1.1)
-        assert (place.meter.power_w, place.evse.faults) == (None, ("meter_lost",))
-
-    scenes(scene)
+@at(Place)
+async def test_a_meter_obeys_the_faults_of_its_charger(place: Place, maker: str) -> None:
+    place.make(maker, faults=(FaultStep(fault="meter_silent", after_s=1.0),))
+    assert place.meter.power_w == 0
+    await asyncio.sleep(1.1)
+    assert (place.meter.power_w, place.evse.faults) == (None, ("meter_lost",))
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_what_flows_heats_the_plug(maker: str) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker, rating=(400_000, 10_000))
-        await place.close()
-        await place.power(400_000)
-        await asyncio.sleep(400.0)
-        assert ports.HardwareFault("over_temperature") in place.facts
-
-    scenes(scene)
+@at(Place)
+async def test_what_flows_heats_the_plug(place: Place, maker: str) -> None:
+    place.make(maker, rating=(400_000, 10_000))
+    await place.close()
+    await place.power(400_000)
+    await asyncio.sleep(400.0)
+    assert ports.HardwareFault("over_temperature") in place.facts
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_after_its_end_nothing_is_reported_any_more(maker: str) -> None:
-    async def scene(place: Place) -> None:
-        place.make(maker, contactor_s=0.5, stage=StageConfig(), faults=(FaultStep(fault="estop", after_s=5.0),))
-        await place.close()
-        await place.power(10_000)
-        place.vehicle.publish(400_000, contactor_closed=False, max_charge_ma=0, max_discharge_ma=0)
-        await asyncio.sleep(1.0)
-        await place.evse.close()
-        place.facts.clear()
-        await asyncio.sleep(20.0)
-        assert (place.facts, place.evse.faults) == ([], ())
-
-    scenes(scene)
+@at(Place)
+async def test_after_its_end_nothing_is_reported_any_more(place: Place, maker: str) -> None:
+    place.make(maker, contactor_s=0.5, stage=StageConfig(), faults=(FaultStep(fault="estop", after_s=5.0),))
+    await place.close()
+    await place.power(10_000)
+    place.vehicle.publish(400_000, contactor_closed=False, max_charge_ma=0, max_discharge_ma=0)
+    await asyncio.sleep(1.0)
+    await place.evse.close()
+    place.facts.clear()
+    await asyncio.sleep(20.0)
+    assert (place.facts, place.evse.faults) == ([], ())
 
 
 @pytest.mark.parametrize("maker", ["bench", "ac"])
-def test_a_monitor_permits_what_closes_and_flows(maker: str) -> None:
-    async def scene(place: Place) -> None:
-        safety = SafetyChannel(RATING, place.clock, lambda _: None)
-        config = SimulatedEvseConfig(stage=AT_ONCE)
-        place.evse = evse = (
-            BenchEvse(place.meter, place.clock, config, EvseRating(), safety=safety)
-            if maker == "bench"
-            else BenchAcEvse(place.meter, place.clock, config, AcRating(), safety=safety)
-        )
-        safety.stand_over(evse)
-        assert await place.close() == ports.ContactorState(closed=False)
-        safety.close()
-
-    scenes(scene)
+@at(Place)
+async def test_a_monitor_permits_what_closes_and_flows(place: Place, maker: str) -> None:
+    safety = SafetyChannel(RATING, place.clock, lambda _: None)
+    config = SimulatedEvseConfig(stage=AT_ONCE)
+    place.evse = evse = (
+        BenchEvse(place.meter, place.clock, config, EvseRating(), safety=safety)
+        if maker == "bench"
+        else BenchAcEvse(place.meter, place.clock, config, AcRating(), safety=safety)
+    )
+    safety.stand_over(evse)
+    assert await place.close() == ports.ContactorState(closed=False)
+    safety.close()
 
 
 # -- mains
 
 
-def test_a_vehicle_sees_the_mains_behind_the_contactor() -> None:
+@at(Place)
+async def test_a_vehicle_sees_the_mains_behind_the_contactor(place: Place) -> None:
     """And its draw is what flows, once for each change."""
-
-    async def scene(place: Place) -> None:
-        rating = AcRating(phases=1, nominal_voltage_v=120, nominal_frequency_hz=60)
-        place.make("bench")
-        vehicle = VehicleAcLine(place.room.attach("ac"))
-        mains = SimulatedMains(ChargerAcLine(place.room.attach("mains")), place.evse.contactor, rating)
-        changes: list[ports.Measured] = []
-        mains.on_change(lambda: changes.append(mains.present))
-        await asyncio.sleep(0.1)
-        assert (vehicle.seen, mains.present) == (ChargerAc(0, 1, contactor_closed=False, frequency_hz=60), NO_FLOW)
-        vehicle.publish(5_000)
-        await asyncio.sleep(0.1)
-        assert changes == []
-        await place.close()
-        await asyncio.sleep(0.1)
-        assert vehicle.seen == ChargerAc(120_000, 1, contactor_closed=True, frequency_hz=60)
-        vehicle.publish(7_000)
-        await asyncio.sleep(0.1)
-        mains.cut()
-        await asyncio.sleep(0.1)
-        assert vehicle.seen == ChargerAc(0, 1, contactor_closed=False, frequency_hz=60)
-        place.evse.contactor.set(closed=False)
-        flows = [ports.Measured(120_000, 5_000), ports.Measured(120_000, 7_000), NO_FLOW]
-        assert (changes, mains.present) == (flows, NO_FLOW)
-
-    scenes(scene)
+    rating = AcRating(phases=1, nominal_voltage_v=120, nominal_frequency_hz=60)
+    place.make("bench")
+    vehicle = VehicleAcLine(place.room.attach("ac"))
+    mains = SimulatedMains(ChargerAcLine(place.room.attach("mains")), place.evse.contactor, rating)
+    changes: list[ports.Measured] = []
+    mains.on_change(lambda: changes.append(mains.present))
+    await asyncio.sleep(0.1)
+    assert (vehicle.seen, mains.present) == (ChargerAc(0, 1, contactor_closed=False, frequency_hz=60), NO_FLOW)
+    vehicle.publish(5_000)
+    await asyncio.sleep(0.1)
+    assert changes == []
+    await place.close()
+    await asyncio.sleep(0.1)
+    assert vehicle.seen == ChargerAc(120_000, 1, contactor_closed=True, frequency_hz=60)
+    vehicle.publish(7_000)
+    await asyncio.sleep(0.1)
+    mains.cut()
+    await asyncio.sleep(0.1)
+    assert vehicle.seen == ChargerAc(0, 1, contactor_closed=False, frequency_hz=60)
+    place.evse.contactor.set(closed=False)
+    flows = [ports.Measured(120_000, 5_000), ports.Measured(120_000, 7_000), NO_FLOW]
+    assert (changes, mains.present) == (flows, NO_FLOW)
 
 
 NO_FLOW: Final = ports.Measured(0, 0)

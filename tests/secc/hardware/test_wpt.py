@@ -11,7 +11,7 @@ from secc.hardware.evse import WatchConfig
 from secc.hardware.wpt import WptEvse
 from secc.session import ports
 from secc.session.ports import Device
-from tests.secc.hardware.bare import Bare, run
+from tests.secc.hardware.bare import Bare, at
 from v2g.hardware.interfaces import OnFault, PrimaryReport
 
 OPEN, CLOSED = ports.ContactorState(closed=False), ports.ContactorState(closed=True)
@@ -83,86 +83,67 @@ def lower(power_w: int) -> ports.Lower:
     return ports.Lower(ports.SetWptOutput(charge_w=9_000, power_w=power_w))
 
 
-def scenes(scene: Callable[[Place], Any], **how: Any) -> None:
-    async def scenario() -> None:
-        place = Place(**how)
-        await scene(place)
-        await place.evse.close()
-
-    run(scenario)
-
-
-def test_power_is_sent_only_after_the_contactor_was_commanded_closed() -> None:
-    async def scene(place: Place) -> None:
-        place.drives(5_000)
-        await place.connect()
-        place.drives(7_000)
-        place.drives(0)
-        place.drives(1)
-        place.evse.execute(ports.EmergencyOff("test"))
-        place.drives(7_000)
-        assert place.device.told == [("send", each) for each in (0, 7_000, 0, 1, 0, 0, 0)]
-
-    scenes(scene)
+@at(Place)
+async def test_power_is_sent_only_after_the_contactor_was_commanded_closed(place: Place) -> None:
+    place.drives(5_000)
+    await place.connect()
+    place.drives(7_000)
+    place.drives(0)
+    place.drives(1)
+    place.evse.execute(ports.EmergencyOff("test"))
+    place.drives(7_000)
+    assert place.device.told == [("send", each) for each in (0, 7_000, 0, 1, 0, 0, 0)]
 
 
-def test_a_device_positions_pairs_and_rests_when_its_session_ends_or_pauses() -> None:
-    async def scene(place: Place) -> None:
-        for command in (
-            ports.StartPositioning("LF_TxEV"),
-            ports.StartPairing("LPE", 7),
-            ports.TransactionEnded("0011223344556677", "ended", "Local", None),
-            ports.SaveSession(None),  # type: ignore[arg-type]
-        ):
-            assert place.evse.execute(command) is None
-        assert place.device.told == [("find", "LF_TxEV"), ("pair", "LPE", 7), ("rest",), ("rest",)]
-
-    scenes(scene)
+@at(Place)
+async def test_a_device_positions_pairs_and_rests_when_its_session_ends_or_pauses(place: Place) -> None:
+    for command in (
+        ports.StartPositioning("LF_TxEV"),
+        ports.StartPairing("LPE", 7),
+        ports.TransactionEnded("0011223344556677", "ended", "Local", None),
+        ports.SaveSession(None),  # type: ignore[arg-type]
+    ):
+        assert place.evse.execute(command) is None
+    assert place.device.told == [("find", "LF_TxEV"), ("pair", "LPE", 7), ("rest",), ("rest",)]
 
 
 @pytest.mark.parametrize("ends", [ports.TransactionEnded("s", "ended", "Local", None), ports.SaveSession(None)])  # type: ignore[arg-type]
-def test_a_session_that_ends_or_pauses_is_not_permitted_any_more(ends: Any) -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.evse.execute(ends)
-        assert not place.evse.contactors_closed
-        assert place.evse.blocked == "not_authorised"
-
-    scenes(scene)
+@at(Place)
+async def test_a_session_that_ends_or_pauses_is_not_permitted_any_more(place: Place, ends: Any) -> None:
+    await place.connect()
+    place.evse.execute(ends)
+    assert not place.evse.contactors_closed
+    assert place.evse.blocked == "not_authorised"
 
 
-def test_there_is_no_cable_to_be_checked() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=False)
-
-    scenes(scene)
+@at(Place)
+async def test_there_is_no_cable_to_be_checked(place: Place) -> None:
+    await place.connect()
+    assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=False)
 
 
 @pytest.mark.parametrize(
     ("limit_w", "told"), [(4_999, [("send", 4_999)]), (5_000, []), (5_001, []), (0, [("send", 0)])]
 )
-def test_a_limit_lowers_what_is_sent_and_raises_nothing(limit_w: int, told: list[tuple[Any, ...]]) -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.drives(5_000)
-        place.device.told.clear()
-        place.evse.execute(lower(limit_w))
-        place.evse.execute(lower(limit_w))
-        assert place.device.told == told
+@at(Place)
+async def test_a_limit_lowers_what_is_sent_and_raises_nothing(
+    place: Place, limit_w: int, told: list[tuple[Any, ...]]
+) -> None:
+    await place.connect()
+    place.drives(5_000)
+    place.device.told.clear()
+    place.evse.execute(lower(limit_w))
+    place.evse.execute(lower(limit_w))
+    assert place.device.told == told
 
-    scenes(scene)
 
-
-def test_a_limit_without_a_command_changes_nothing() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.evse.execute(lower(0))
-        place.drives(0)
-        place.evse.execute(lower(0))
-        assert place.device.told == [("send", 0)]
-
-    scenes(scene)
+@at(Place)
+async def test_a_limit_without_a_command_changes_nothing(place: Place) -> None:
+    await place.connect()
+    place.evse.execute(lower(0))
+    place.drives(0)
+    place.evse.execute(lower(0))
+    assert place.device.told == [("send", 0)]
 
 
 # -- the alignment check
@@ -177,237 +158,204 @@ async def authorised(place: Place) -> None:
     await place.do(ports.TransactionStarted("0011223344556677", ""))
 
 
-def test_an_alignment_check_closes_the_contactor_and_excites_the_coil_until_it_ends() -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        place.switch.delay_s = 0.2
-        checking = asyncio.ensure_future(checked(place))
-        await asyncio.sleep(0.1)
-        assert place.device.told == []
-        assert await checking is None
-        assert place.switch.closed
-        assert place.evse.execute(ports.CheckAlignment(0, 0)) is None
-        place.drives(5_000)
-        assert place.device.told == [("excite", 3_000, 500), ("send", 0), ("send", 5_000)]
-
-    scenes(scene)
+@at(Place)
+async def test_an_alignment_check_closes_the_contactor_and_excites_the_coil_until_it_ends(place: Place) -> None:
+    await authorised(place)
+    place.switch.delay_s = 0.2
+    checking = asyncio.ensure_future(checked(place))
+    await asyncio.sleep(0.1)
+    assert place.device.told == []
+    assert await checking is None
+    assert place.switch.closed
+    assert place.evse.execute(ports.CheckAlignment(0, 0)) is None
+    place.drives(5_000)
+    assert place.device.told == [("excite", 3_000, 500), ("send", 0), ("send", 5_000)]
 
 
 @pytest.mark.parametrize(
     ("limit_w", "told"),
     [(499, [("excite", 3_000, 499)]), (500, []), (501, []), (1, [("excite", 3_000, 1)]), (0, [("send", 0)])],
 )
-def test_a_limit_lowers_an_alignment_check(limit_w: int, told: list[tuple[Any, ...]]) -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        await checked(place)
-        place.device.told.clear()
-        place.evse.execute(lower(limit_w))
-        place.evse.execute(lower(limit_w))
-        assert place.device.told == told
-
-    scenes(scene)
+@at(Place)
+async def test_a_limit_lowers_an_alignment_check(place: Place, limit_w: int, told: list[tuple[Any, ...]]) -> None:
+    await authorised(place)
+    await checked(place)
+    place.device.told.clear()
+    place.evse.execute(lower(limit_w))
+    place.evse.execute(lower(limit_w))
+    assert place.device.told == told
 
 
 @pytest.mark.parametrize("ended_by", [ports.CheckAlignment(0, 0), ports.EmergencyOff("test")])
-def test_after_an_alignment_check_a_limit_excites_nothing(ended_by: Any) -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        await checked(place)
-        place.evse.execute(ended_by)
-        place.device.told.clear()
-        place.evse.execute(lower(100))
-        assert place.device.told == []
-
-    scenes(scene)
+@at(Place)
+async def test_after_an_alignment_check_a_limit_excites_nothing(place: Place, ended_by: Any) -> None:
+    await authorised(place)
+    await checked(place)
+    place.evse.execute(ended_by)
+    place.device.told.clear()
+    place.evse.execute(lower(100))
+    assert place.device.told == []
 
 
-def test_after_power_a_limit_excites_nothing_and_after_an_alignment_check_it_sends_nothing() -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        await checked(place)
-        place.drives(5_000)
-        place.evse.execute(lower(100))
-        assert place.device.told == [("excite", 3_000, 500), ("send", 5_000), ("send", 100)]
-        await checked(place)
-        place.device.told.clear()
-        place.evse.execute(lower(50))
-        assert place.device.told == [("excite", 3_000, 50)]
-
-    scenes(scene)
+@at(Place)
+async def test_after_power_a_limit_excites_nothing_and_after_an_alignment_check_it_sends_nothing(place: Place) -> None:
+    await authorised(place)
+    await checked(place)
+    place.drives(5_000)
+    place.evse.execute(lower(100))
+    assert place.device.told == [("excite", 3_000, 500), ("send", 5_000), ("send", 100)]
+    await checked(place)
+    place.device.told.clear()
+    place.evse.execute(lower(50))
+    assert place.device.told == [("excite", 3_000, 50)]
 
 
-def test_a_contactor_that_does_not_close_ends_an_alignment_check() -> None:
-    async def scene(place: Place) -> None:
-        assert await checked(place) == ports.HardwareFault("contactor_stuck_open")
-        await authorised(place)
-        place.evse.fault("over_temperature", active=True)
-        assert await checked(place) == ports.HardwareFault("over_temperature")
-        assert [each for each in place.device.told if each[0] == "excite"] == []
-
-    scenes(scene)
+@at(Place)
+async def test_a_contactor_that_does_not_close_ends_an_alignment_check(place: Place) -> None:
+    assert await checked(place) == ports.HardwareFault("contactor_stuck_open")
+    await authorised(place)
+    place.evse.fault("over_temperature", active=True)
+    assert await checked(place) == ports.HardwareFault("over_temperature")
+    assert [each for each in place.device.told if each[0] == "excite"] == []
 
 
 @pytest.mark.parametrize("at_s", [0.0, 0.1, 0.2])
-def test_an_emergency_off_ends_an_alignment_check_whose_contactor_closes(at_s: float) -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        place.switch.delay_s = 0.2
-        checking = asyncio.ensure_future(checked(place))
-        asyncio.get_running_loop().call_later(at_s, place.evse.execute, ports.EmergencyOff("test"))
-        assert await checking == ports.HardwareFault("contactor_stuck_open")
-        assert [each for each in place.device.told if each[0] == "excite"] == []
-
-    scenes(scene)
+@at(Place)
+async def test_an_emergency_off_ends_an_alignment_check_whose_contactor_closes(place: Place, at_s: float) -> None:
+    await authorised(place)
+    place.switch.delay_s = 0.2
+    checking = asyncio.ensure_future(checked(place))
+    asyncio.get_running_loop().call_later(at_s, place.evse.execute, ports.EmergencyOff("test"))
+    assert await checking == ports.HardwareFault("contactor_stuck_open")
+    assert [each for each in place.device.told if each[0] == "excite"] == []
 
 
-def test_a_contactor_that_closes_for_a_later_command_does_not_go_on_with_an_alignment_check() -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        place.switch.delay_s = 0.2
-        checking = asyncio.ensure_future(checked(place))
-        await asyncio.sleep(0.1)
-        closing = asyncio.ensure_future(place.do(ports.CloseContactors()))  # begins first, before the check notices
-        place.evse.execute(ports.EmergencyOff("test"))
-        assert await checking == ports.HardwareFault("contactor_stuck_open")
-        assert await closing == CLOSED
-        assert [each for each in place.device.told if each[0] == "excite"] == []
-
-    scenes(scene)
+@at(Place)
+async def test_a_contactor_that_closes_for_a_later_command_does_not_go_on_with_an_alignment_check(place: Place) -> None:
+    await authorised(place)
+    place.switch.delay_s = 0.2
+    checking = asyncio.ensure_future(checked(place))
+    await asyncio.sleep(0.1)
+    closing = asyncio.ensure_future(place.do(ports.CloseContactors()))  # begins first, before the check notices
+    place.evse.execute(ports.EmergencyOff("test"))
+    assert await checking == ports.HardwareFault("contactor_stuck_open")
+    assert await closing == CLOSED
+    assert [each for each in place.device.told if each[0] == "excite"] == []
 
 
-def test_an_emergency_off_after_the_contactor_has_closed_ends_an_alignment_check() -> None:
+@at(Place)
+async def test_an_emergency_off_after_the_contactor_has_closed_ends_an_alignment_check(place: Place) -> None:
     """Both happen before the check goes on."""
-
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        place.switch.on_change(lambda closed: closed and place.evse.execute(ports.EmergencyOff("test")))
-        place.switch.set = lambda *, closed: None if not closed else place.switch.move(closed)  # type: ignore[method-assign]
-        assert await checked(place) == ports.HardwareFault("contactor_stuck_open")
-        assert [each for each in place.device.told if each[0] == "excite"] == []
-
-    scenes(scene)
+    await authorised(place)
+    place.switch.on_change(lambda closed: closed and place.evse.execute(ports.EmergencyOff("test")))
+    place.switch.set = lambda *, closed: None if not closed else place.switch.move(closed)  # type: ignore[method-assign]
+    assert await checked(place) == ports.HardwareFault("contactor_stuck_open")
+    assert [each for each in place.device.told if each[0] == "excite"] == []
 
 
 # -- objects near the device
 
 
-def test_the_field_is_off_while_something_is_near() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.drives(5_000)
-        place.near("foreign_object")
-        place.near("living_object")
-        place.drives(6_000)
-        place.near("foreign_object", active=False)
-        place.near("living_object", active=False)
-        assert place.device.told == [("send", each) for each in (5_000, 0, 0, 0, 0, 6_000)]
-        assert [each.trouble for each in place.devices] == ["", "SPCFODDetected", "SPCLOPDetected", ""]
-        assert place.evse.contactors_closed
-
-    scenes(scene)
+@at(Place)
+async def test_the_field_is_off_while_something_is_near(place: Place) -> None:
+    await place.connect()
+    place.drives(5_000)
+    place.near("foreign_object")
+    place.near("living_object")
+    place.drives(6_000)
+    place.near("foreign_object", active=False)
+    place.near("living_object", active=False)
+    assert place.device.told == [("send", each) for each in (5_000, 0, 0, 0, 0, 6_000)]
+    assert [each.trouble for each in place.devices] == ["", "SPCFODDetected", "SPCLOPDetected", ""]
+    assert place.evse.contactors_closed
 
 
 @pytest.mark.parametrize("ends", [ports.EmergencyOff("test"), None])
-def test_what_has_left_brings_no_power_back_that_nobody_commands(ends: Any) -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        if ends is not None:
-            place.drives(5_000)
-            place.evse.execute(ends)
-            await place.do(ports.CloseContactors())
-        place.device.told.clear()
-        place.near("foreign_object")
-        place.near("foreign_object", active=False)
-        assert place.device.told == [("send", 0), ("send", 0)]
-
-    scenes(scene)
+@at(Place)
+async def test_what_has_left_brings_no_power_back_that_nobody_commands(place: Place, ends: Any) -> None:
+    await place.connect()
+    if ends is not None:
+        place.drives(5_000)
+        place.evse.execute(ends)
+        await place.do(ports.CloseContactors())
+    place.device.told.clear()
+    place.near("foreign_object")
+    place.near("foreign_object", active=False)
+    assert place.device.told == [("send", 0), ("send", 0)]
 
 
-def test_what_is_near_is_a_fault_while_it_is_there() -> None:
-    async def scene(place: Place) -> None:
-        heard: list[tuple[str, bool]] = []
-        place.evse.on_fault(lambda word, active: heard.append((word, active)))
-        place.near("living_object", active=False)
-        place.near("living_object")
-        assert place.evse.faults == ("living_object",)
-        place.near("living_object", active=False)
-        assert heard == [("living_object", True), ("living_object", False)]
-
-    scenes(scene)
+@at(Place)
+async def test_what_is_near_is_a_fault_while_it_is_there(place: Place) -> None:
+    heard: list[tuple[str, bool]] = []
+    place.evse.on_fault(lambda word, active: heard.append((word, active)))
+    place.near("living_object", active=False)
+    place.near("living_object")
+    assert place.evse.faults == ("living_object",)
+    place.near("living_object", active=False)
+    assert heard == [("living_object", True), ("living_object", False)]
 
 
-def test_something_near_ends_an_alignment_check_and_refuses_another() -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        await checked(place)
-        place.near("foreign_object")
-        place.evse.execute(lower(100))
-        await checked(place)
-        assert place.device.told == [("excite", 3_000, 500), ("send", 0), ("send", 0)]
-
-    scenes(scene)
+@at(Place)
+async def test_something_near_ends_an_alignment_check_and_refuses_another(place: Place) -> None:
+    await authorised(place)
+    await checked(place)
+    place.near("foreign_object")
+    place.evse.execute(lower(100))
+    await checked(place)
+    assert place.device.told == [("excite", 3_000, 500), ("send", 0), ("send", 0)]
 
 
 # -- what the session is told
 
 
-def test_each_new_state_of_the_device_is_told_once_with_its_power() -> None:
-    async def scene(place: Place) -> None:
-        place.evse.subscribe(place.facts.append)
-        assert place.devices == [Device()]
-        place.show()
-        assert place.devices == [Device()]
-        place.show(40, in_place=True, observed_id=9, confirmed=True, coil_ma=11)
-        place.show(40, in_place=True, observed_id=9, confirmed=True, coil_ma=11)
-        place.show(40, in_place=True, observed_id=9, confirmed=True, coil_ma=11, aligned=False)
-        place.show(50, in_place=True, observed_id=9, confirmed=True, coil_ma=11, aligned=True)
-        known = {"in_place": True, "observed_id": 9, "confirmed": True, "coil_ma": 11}
-        assert place.devices == [
-            Device(),
-            Device(**known),  # type: ignore[arg-type]
-            Device(**known, aligned=False, alignment_w=40),  # type: ignore[arg-type]
-            Device(**known, aligned=True, alignment_w=50),  # type: ignore[arg-type]
-        ]
-        later: list[Any] = []
-        place.evse.subscribe(later.append)
-        assert later[-1] == ports.DeviceChanged(place.devices[-1])
-
-    scenes(scene)
+@at(Place)
+async def test_each_new_state_of_the_device_is_told_once_with_its_power(place: Place) -> None:
+    place.evse.subscribe(place.facts.append)
+    assert place.devices == [Device()]
+    place.show()
+    assert place.devices == [Device()]
+    place.show(40, in_place=True, observed_id=9, confirmed=True, coil_ma=11)
+    place.show(40, in_place=True, observed_id=9, confirmed=True, coil_ma=11)
+    place.show(40, in_place=True, observed_id=9, confirmed=True, coil_ma=11, aligned=False)
+    place.show(50, in_place=True, observed_id=9, confirmed=True, coil_ma=11, aligned=True)
+    known = {"in_place": True, "observed_id": 9, "confirmed": True, "coil_ma": 11}
+    assert place.devices == [
+        Device(),
+        Device(**known),  # type: ignore[arg-type]
+        Device(**known, aligned=False, alignment_w=40),  # type: ignore[arg-type]
+        Device(**known, aligned=True, alignment_w=50),  # type: ignore[arg-type]
+    ]
+    later: list[Any] = []
+    place.evse.subscribe(later.append)
+    assert later[-1] == ports.DeviceChanged(place.devices[-1])
 
 
-def test_who_has_unsubscribed_hears_nothing() -> None:
-    async def scene(place: Place) -> None:
-        place.evse.subscribe(place.facts.append)()
-        place.facts.clear()
-        place.show(40, in_place=True)
-        assert place.facts == []
-
-    scenes(scene)
+@at(Place)
+async def test_who_has_unsubscribed_hears_nothing(place: Place) -> None:
+    place.evse.subscribe(place.facts.append)()
+    place.facts.clear()
+    place.show(40, in_place=True)
+    assert place.facts == []
 
 
-def test_the_power_from_the_grid_is_measured_with_each_report() -> None:
-    async def scene(place: Place) -> None:
-        place.evse.subscribe(place.facts.append)
-        place.show(100)
-        assert place.facts[-1] == place.evse.present == ports.Measured(0, 250, 100)
-        await place.connect()
-        place.show(400_000)
-        assert place.facts[-1] == place.evse.present == ports.Measured(400_000, 1_000_000, 400_000)
-
-    scenes(scene)
+@at(Place)
+async def test_the_power_from_the_grid_is_measured_with_each_report(place: Place) -> None:
+    place.evse.subscribe(place.facts.append)
+    place.show(100)
+    assert place.facts[-1] == place.evse.present == ports.Measured(0, 250, 100)
+    await place.connect()
+    place.show(400_000)
+    assert place.facts[-1] == place.evse.present == ports.Measured(400_000, 1_000_000, 400_000)
 
 
-def test_the_contactor_opens_at_once() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.drives(5_000)
-        place.show(5_000)
-        began = place.now
-        assert await place.do(ports.OpenContactors()) == OPEN
-        assert (place.now, place.device.told[-1]) == (began, ("send", 0))
-
-    scenes(scene)
+@at(Place)
+async def test_the_contactor_opens_at_once(place: Place) -> None:
+    await place.connect()
+    place.drives(5_000)
+    place.show(5_000)
+    began = place.now
+    assert await place.do(ports.OpenContactors()) == OPEN
+    assert (place.now, place.device.told[-1]) == (began, ("send", 0))
 
 
 # -- what is watched
@@ -431,40 +379,34 @@ async def exceeds(place: Place, most_w: int) -> None:
 
 
 @pytest.mark.parametrize(("wanted_w", "most_w"), FLOWS)
-def test_more_power_than_commanded_is_a_fault_after_a_second(wanted_w: int | None, most_w: int) -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        if wanted_w is not None:
-            place.drives(wanted_w)
-        await exceeds(place, most_w)
-
-    scenes(scene)
-
-
-def test_an_alignment_check_has_its_own_limit() -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        await checked(place)
-        await exceeds(place, 1_050)
-
-    scenes(scene)
+@at(Place)
+async def test_more_power_than_commanded_is_a_fault_after_a_second(
+    place: Place, wanted_w: int | None, most_w: int
+) -> None:
+    await place.connect()
+    if wanted_w is not None:
+        place.drives(wanted_w)
+    await exceeds(place, most_w)
 
 
-def test_after_an_alignment_check_nothing_may_be_sent() -> None:
-    async def scene(place: Place) -> None:
-        await authorised(place)
-        await checked(place)
-        place.evse.execute(ports.CheckAlignment(0, 0))
-        await exceeds(place, 150)
-
-    scenes(scene)
+@at(Place)
+async def test_an_alignment_check_has_its_own_limit(place: Place) -> None:
+    await authorised(place)
+    await checked(place)
+    await exceeds(place, 1_050)
 
 
-def test_each_check_watches_the_device_without_reports() -> None:
-    async def scene(place: Place) -> None:
-        await place.connect()
-        place.device.report = PrimaryReport(sent_w=9_000)
-        await asyncio.sleep(2.0)
-        assert place.faults == ["over_current"]
+@at(Place)
+async def test_after_an_alignment_check_nothing_may_be_sent(place: Place) -> None:
+    await authorised(place)
+    await checked(place)
+    place.evse.execute(ports.CheckAlignment(0, 0))
+    await exceeds(place, 150)
 
-    scenes(scene, report_s=0.1)
+
+@at(Place, report_s=0.1)
+async def test_each_check_watches_the_device_without_reports(place: Place) -> None:
+    await place.connect()
+    place.device.report = PrimaryReport(sent_w=9_000)
+    await asyncio.sleep(2.0)
+    assert place.faults == ["over_current"]
