@@ -85,6 +85,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "line_display": Target("v2g/io/hardware/line_display.py", ("tests/io/hardware/test_line_display_steps.py",)),
     "pn532": Target("v2g/io/hardware/pn532.py", ("tests/io/hardware/test_pn532_steps.py",)),
+    "zvt_terminal": Target(
+        "v2g/io/hardware/zvt_terminal.py",
+        ("tests/io/hardware/test_zvt_steps.py", "tests/io/hardware/test_zvt_terminal.py"),
+    ),
+    "zvt_config": Target("v2g/io/hardware/zvt_config.py", ("tests/io/hardware/test_zvt_steps.py",)),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),

@@ -76,17 +76,16 @@ class ZvtTerminal:
     def _act(self) -> None:
         """Send pending messages, report results, and schedule the next call."""
         data = self._till.output()
-        if data and self._writer is not None:
+        if self._writer is not None:
             self._writer.write(data)
         for event in self._till.events():
             self._on_ended(event)
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         if self._till.idle:
             self._idle()
         elif self._till.due is not None:
-            wait = max(0.0, self._till.due - self._clock.monotonic())
+            wait = self._till.due - self._clock.monotonic()
             self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
     def _tick(self) -> None:
@@ -131,8 +130,6 @@ class ZvtSimulator:
         if self._server is not None:
             self._server.close()
         self.cut()
-        if self._coming is not None:
-            self._coming.cancel()
         await asyncio.sleep(0)
 
     def cut(self) -> None:
@@ -163,7 +160,7 @@ class ZvtSimulator:
 
     def _act(self) -> None:
         data = self.terminal.output()
-        if self._writer is not None and data:
+        if self._writer is not None:
             self._writer.write(data)
         if self.terminal.waits_for_card and self._card is not None and self._coming is None:
             self._coming = asyncio.get_running_loop().call_later(self._card_s, self._come, self._card)
