@@ -145,7 +145,7 @@ class Joined:
                 price_key=options.pop("price_key", None),
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
-            entropy=counter(1 << 40 if before is None else 1 << 41),
+            entropy=options.pop("entropy", None) or counter(1 << 40 if before is None else 1 << 41),
             tariff=options.pop("tariff", None) or make_tariff(utc_ms),
             meter=self._reading(),
             pilot=PilotState.B,

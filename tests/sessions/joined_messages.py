@@ -100,9 +100,12 @@ class ContractJoined(MessageJoined):
         utc_ms: int = 0,
         keeps: bool = True,
         internet: bool = False,
+        mo_roots: tuple[bytes, ...] | None = None,
+        provisioning: PkiTree | None = None,
         **options: Any,
     ) -> None:
-        self.tree, self.keeps = tree, keeps
+        self.tree, self.keeps, self.maker = tree, keeps, provisioning or tree
+        self.mo_roots = tree.anchors("mo") if mo_roots is None else mo_roots
         self.answers, self.signer = True, tree.key("cps")
         self.installed: list[bytes] = []
         self.contracts = (own_contract(tree),)
@@ -128,11 +131,11 @@ class ContractJoined(MessageJoined):
             entropy=counter(1),
             contracts=contracts if self.keeps else (),
             provisioning=Provisioning(
-                chain=self.tree.chain("provisioning"),
-                key=self.tree.key("provisioning"),
+                chain=self.maker.chain("provisioning"),
+                key=self.maker.key("provisioning"),
                 pcid="WMIV2GENGINE00001X",
                 v2g_roots=self.tree.anchors("v2g"),
-                mo_roots=self.tree.anchors("mo"),
+                mo_roots=self.mo_roots,
             ),
             resume=before.evcc.paused if before is not None else None,
         )

@@ -1,7 +1,8 @@
 """Contracts of ISO 15118-2 from a charger: installed by the provisioning certificate, or updated by the old contract.
 
 Only verified contracts are stored: the service's chain to a V2G root [V2G2-891], its signature over all four elements,
-the match of key and certificate. After a contract that cannot be trusted the session continues with the present ones.
+the match of key, certificate and eMAID, which an update keeps. After a contract that cannot be trusted the session
+continues with the present ones.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from evcc.session.v2g_message.stop import stop
 from v2g.errors import CertificateError, EnvelopeError, TrustError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.certificate_chains import chain_of, sub_cas
+from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages.common import (
     CertificateInstallationReq,
@@ -107,23 +109,22 @@ def on_contract(stage: FetchingContract, request: Any, response: Any, context: M
     if isinstance(request, CertificateUpdateReq) and context.contract is not None:
         key = context.contract.key if isinstance(context.contract.key, SoftwareKey) else None
     try:
-        chain, opened = _open(response, key, own, context)
+        name, chain, opened = _open(request, response, key, own, context)
     except TrustError as error:
         rejected = seen("installation", "rejected", reason=rejection(error), error=str(error))
         if context.contract is None:
             step = stop(stage, context, Ending("no_contract", failed=True))
             return replace(step, observed=(*step.observed, rejected))
         return _with(present(context), rejected)
-    name = emaid_of(load_certificate(chain[0]))
     step = present(replace(context, contract=Contract(chain, SoftwareKey(opened))))
     installed = seen("installation", "installed", emaid=name, remaining=0)
     return replace(_with(step, installed), installed=StoreContract(name, chain, opened))
 
 
 def _open(
-    response: Any, key: AgreementKey | None, own: Provisioning, context: MessageContext
-) -> tuple[tuple[bytes, ...], PrivateKey]:
-    """Verify the service, then decrypt its contract. Raises TrustError."""
+    request: Any, response: Any, key: AgreementKey | None, own: Provisioning, context: MessageContext
+) -> tuple[str, tuple[bytes, ...], PrivateKey]:
+    """Verify the service, then decrypt its contract; return its eMAID, chain and key. Raises TrustError."""
     at = _now(context)
     service = _verified(response.sa_provisioning_certificate_chain, own.v2g_roots, Role.CPS, own, at)
     signatures.verify(context.signature, response, _key_of(service))
@@ -133,10 +134,14 @@ def _open(
         leaf = _verified(contract, (*own.mo_roots, *own.v2g_roots), Role.CONTRACT, own, at)
     elif at > leaf.not_valid_after_utc:
         raise CertificateError("the contract certificate has expired", reason="expired")
+    name = emaid_of(leaf)
+    for other in (response.emaid.value, getattr(request, "emaid", name)):
+        if not is_same_contract(name, other):
+            raise CertificateError(f"the contract is of {name}, not of {other}", reason="wrong_subject")
     if key is None:
         raise EnvelopeError("the vehicle's key cannot be used for key agreement", reason="not_supported")
     envelope = Envelope(response.dh_public_key.value, response.contract_signature_encrypted_private_key.value)
-    return (contract.certificate, *sub_cas(contract)), unseal(envelope, key, contract=_key_of(leaf))
+    return name, (contract.certificate, *sub_cas(contract)), unseal(envelope, key, contract=_key_of(leaf))
 
 
 def _verified(

@@ -23,8 +23,10 @@ from v2g.pki.profiles import Generation
 SESSION = bytes(range(1, 9))
 
 
-def contract_2(tree: PkiTree, emaid: str = "DEV2GC00000001", *, days: float = 1000, start: int = 2) -> Contract:
-    """Return a new contract of the tree that ends in `days`; `start` makes its serial number."""
+def contract_2(
+    tree: PkiTree, emaid: str = "DEV2GC00000001", *, days: float = 1000, start: int = 2, **change: Any
+) -> Contract:
+    """Return a new contract of the tree that ends in `days`, requested with `change`; `start` makes its number."""
     key = ec.generate_private_key(ec.SECP256R1())
     made = new_contract(
         tree,
@@ -33,6 +35,7 @@ def contract_2(tree: PkiTree, emaid: str = "DEV2GC00000001", *, days: float = 10
         public_key=key.public_key(),
         generation=Generation.ISO15118_2,
         not_after=NOW + timedelta(days=days),
+        **change,
     )
     return Contract(made.chain, key)
 
