@@ -234,6 +234,7 @@ _LOOKS = "so often the clock is looked at; a second more or less is promised to 
 _SHORTER = "is a shorter way to what the rest of the function finds, too"
 _IN_ORDER = "what is in order has no detail that anybody reads"
 _VERIFIED = "names a journal in which nothing wrong is left to be found"
+_ARRIVED = "what has arrived is read in pieces of any size"
 _MEASURED = "is measured before anybody asks"
 _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
@@ -377,6 +378,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "d0": {
         "D0Meter.__init__: self._began = clock.monotonic() -> pass": _FIRST,
         "D0Meter.open: 'meter' -> 'meter?'": _TASK,
+    },
+    "zvt_terminal": {
+        "ZvtTerminal._talk: 4096 -> 4097": _ARRIVED,
+        "ZvtSimulator._serve: 4096 -> 4097": _ARRIVED,
     },
     "driver": {
         "module: 'Part' -> 'Part?'": _NAMED,

@@ -287,6 +287,7 @@ def test_a_simulated_terminal_listens_on_this_machine_for_one_till(monkeypatch: 
         assert line.results[-1] == (10.0, ReadCard(), True)
         await simulator.close()
         assert (line.now, line.tills[0].closed, line.serves) == (10.1, True, None)
+        assert line.tasks[0].done()
 
     play(monkeypatch, scene)
 
@@ -298,6 +299,8 @@ def test_each_request_gets_its_card_after_its_time(monkeypatch: pytest.MonkeyPat
         await line.until(1.0)
         line.terminal.do(Reserve(1))
         line.terminal.do(Reserve(2))
+        await line.until(2.0)
+        line.tills[0].write(ACK)  # again: it has none left to wait for
         await line.until(20.0)
         assert line.results[1:] == [(4.0, Reserve(1), True), (7.0, Reserve(2), True)]
 
