@@ -1,7 +1,6 @@
 """What a station holds is read, set again, cleared and repriced; what is in the way of an own profile is reported."""
 
 import asyncio
-import contextlib
 from typing import Any
 
 import msgspec
@@ -178,9 +177,28 @@ async def test_a_station_without_profiles_is_read_at_once(csms: Backend) -> None
     csms.clock.advance(1)
     await service.set_profile(NAME, 0, own())
     assert await held(csms) == [WAITING_PROFILE], "it has none, by its answer"
-    assert observed(csms, GONE) == [{"profiles": 1}]
+    assert observed(csms, "charging_profiles_gone") == [{"profiles": 1}]
     assert not observed(csms, "charging_profiles_unread")
     assert sent(station) == [WAITING_PROFILE]
+
+
+async def test_only_profiles_of_other_back_ends_are_named(csms: Backend) -> None:
+    """Those of an energy manager have a place apart."""
+    station, service = await booted(csms), SmartCharging(csms.services)
+    station.answers["GetChargingProfiles"] = {"status": "Accepted"}
+    await store(csms, profile(10), own())
+    await store(csms, profile(11, 6), source="EMS")
+    csms.clock.advance(1)
+    await service.read_held(NAME)
+    assert [each["profiles"] for each in observed(csms, "charging_profiles_of_others")] == [1]
+
+
+async def test_why_a_station_reports_nothing_is_named_in_short(csms: Backend) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    station.answers["GetChargingProfiles"] = Refused("InternalError", "x" * 255)
+    await service.read_held(NAME)
+    (reason,) = [each["reason"] for each in observed(csms, "charging_profiles_unread")]
+    assert len(reason) == 200
 
 
 # -- reports
@@ -217,8 +235,7 @@ async def test_a_report_that_nobody_asked_this_station_for_deletes_nothing(csms:
     asked = await service.get_profiles(NAME, ChargingProfileCriterion())
     part = {"chargingLimitSource": "CSO", "evseId": 1, "chargingProfile": [wire(profile(11, 6))]}
     for number in (asked.request_id, 9999):
-        with contextlib.suppress(Refused):
-            await other.call("ReportChargingProfiles", {"requestId": number, **part})
+        assert await other.call("ReportChargingProfiles", {"requestId": number, **part}) == {}
     assert 10 in await held(csms, OTHER)
     kept = await csms.services.store.run(requests.find, asked.request_id)
     assert kept is not None
@@ -350,6 +367,21 @@ async def test_the_schedule_of_a_site_is_the_sum_of_those_that_answer(csms: Back
     assert first.payloads("GetCompositeSchedule") == [{"evseId": 1, "duration": 60, "chargingRateUnit": "W"}]
 
 
+async def test_the_schedule_of_a_site_begins_with_the_first_of_its_evses(csms: Backend) -> None:
+    service, begins = SmartCharging(csms.services), {NAME: "10", OTHER: "40"}
+    places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=1) for name in begins)
+    site = Site(id="yard", nodes=(Node(id="main", limits=(1, 1, 1)),), places=places)
+    await csms.services.store.run(charging.save_site, site, 0)
+    for name, second in begins.items():
+        station = await booted(csms, name)
+        station.answers["GetCompositeSchedule"] = ACCEPTED | {
+            "schedule": {"evseId": 1, "duration": 60, "scheduleStart": f"2026-01-01T00:00:{second}Z",
+                         "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 700.0}]},
+        }  # fmt: skip
+    found = await service.site_composite("yard", 60)
+    assert found[0].at_ms == 1_767_225_610_000
+
+
 async def test_priority_charging_is_turned_on_and_off(csms: Backend) -> None:
     station, service = await booted(csms), SmartCharging(csms.services)
     for activate in (True, False):
@@ -379,3 +411,70 @@ async def test_an_unanswered_share_may_be_in_force(csms: Backend) -> None:
         assert values is not None
         pulled.append(float(values.limit or 0))
         assert pulled[-1] == in_force
+
+
+async def dynamic(csms: Backend, *about: tuple[str, str, str]) -> None:
+    """Have a station report variables: name, instance, value."""
+    for name, instance, value in about:
+        row = {"variable": name, "variable_instance": instance, "value": value}
+        await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | row])
+
+
+@pytest.mark.parametrize(
+    ("about", "kind"),
+    [
+        ((), "Absolute"),
+        ((("SupportsDynamicProfiles", "", "false"),), "Absolute"),
+        ((("SupportsDynamicProfiles", "Other", "true"),), "Absolute"),
+        ((("SupportsFeature", "Other", "true"), ("SupportsFeature", "DynamicProfiles", "false")), "Absolute"),
+        ((("SupportsFeature", "Other", "false"), ("SupportsFeature", "DynamicProfiles", "true")), "Dynamic"),
+        ((("SupportsDynamicProfiles", "", "true"),), "Dynamic"),
+    ],
+)
+async def test_a_share_is_dynamic_where_the_station_says_so(
+    csms: Backend, about: tuple[tuple[str, str, str], ...], kind: str
+) -> None:
+    station = await booted(csms)
+    await dynamic(csms, *about)
+    assert await SmartCharging(csms.services).share(NAME, 1, of_transaction(30)) == "Accepted"
+    (payload,) = station.payloads("SetChargingProfile")
+    assert payload["chargingProfile"]["chargingProfileKind"] == kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "updated"),
+    [
+        ({}, True),
+        ({"transaction_id": "another"}, False),
+        ({"charging_profile_kind": "Absolute"}, False),
+    ],
+)
+async def test_a_share_is_updated_where_the_station_holds_it(
+    csms: Backend, changes: dict[str, Any], updated: bool
+) -> None:
+    """Of another transaction, or with a fixed begin, it is set again."""
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await dynamic(csms, ("SupportsDynamicProfiles", "", "true"))
+    held_ = msgspec.structs.replace(of_transaction(30), **({"charging_profile_kind": "Dynamic"} | changes))
+    await store(csms, held_)
+    assert await service.share(NAME, 1, of_transaction(30)) == "Accepted"
+    assert (len(station.payloads("UpdateDynamicSchedule")), len(sent(station))) == ((1, 0) if updated else (0, 1))
+    kept = await csms.services.store.read(charging.profile, NAME, 30)
+    assert kept is not None
+    assert (kept.charging_profile_kind, kept.transaction_id) == ("Dynamic", "tx")
+
+
+async def test_a_share_that_is_given_up_stays_as_it_was_asked_for(csms: Backend) -> None:
+    """Nobody knows whether the station has it."""
+    station, service = await booted(csms), SmartCharging(csms.services)
+    await dynamic(csms, ("SupportsDynamicProfiles", "", "true"))
+    station.answers["SetChargingProfile"] = lambda _: None
+    work = asyncio.create_task(service.share(NAME, 1, of_transaction(30)))
+    await at_rest()
+    assert sent(station) == [30]
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    values = await csms.services.store.read(charging.dynamic, NAME, 30)
+    assert values is not None
+    assert values.limit == 5000.0
