@@ -169,6 +169,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "csms/services/charging/vehicle_prices.py", ("tests/csms/services/charging/test_vehicle_prices.py",)
     ),
     "der": Target("csms/services/charging/der.py", ("tests/certification/csms/test_block_r.py",)),
+    "balancing": Target("csms/services/charging/balancing.py", ("tests/csms/services/charging/test_balancing.py",)),
     "qr_payment": Target("csms/domain/billing/qr_payment.py", ("tests/csms/domain/billing/test_qr_payment.py",)),
     "usage": Target("csms/domain/billing/usage.py", ("tests/csms/domain/billing/test_usage.py",)),
     "vat": Target("csms/domain/billing/vat.py", ("tests/csms/domain/billing/test_vat.py",)),
@@ -244,6 +245,7 @@ _UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
+_EACH = "there is one of them for each of the others"
 _STARTED = "a journal begins with the registers of its start"
 
 _FOUND = "the change follows in the step in which its transaction was found"
@@ -572,6 +574,15 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "vehicle_prices": {
         "with_prices: form == 'nothing' or profile.transaction_id is None -> form == 'nothing'": _SHORTER,
         "_look: transaction is None or needs is None -> needs is None": "needs are kept with their transaction",
+    },
+    "balancing": {
+        "Balancer.balance: True -> False #2": _EACH,
+        "Balancer._send: change.limit > given[place.id] -> change.limit >= given[place.id]": (
+            "a change is to another value"
+        ),
+        "Balancer._send: return False -> return None": _TRUTH,
+        "Balancer._send: return False -> return None #2": _TRUTH,
+        "Balancer._send: return False -> return None #3": _TRUTH,
     },
     "constraints": {
         "_is_host_below: '.' -> '.?'": _HOSTS,

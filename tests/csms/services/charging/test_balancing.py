@@ -40,7 +40,7 @@ def external_limit(amperes: float) -> Payload:
 
 
 class Yard:
-    """Stations that behave as they are told to; `drawn`: what each one's vehicle may really draw (mA)."""
+    """Stations that behave as a test says; `drawn`: what each one's vehicle may really draw (mA)."""
 
     def __init__(self, csms: Backend) -> None:
         self.csms = csms
@@ -118,12 +118,14 @@ async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_o
         await balancer.balance_all()
         assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 6_000 if amperes == 26 else 0]
     (overload,) = csms.events.named("site_overloaded")
+    assert overload.stage == "ocpp"
     assert overload.data == {"site": "yard", "node": "main", "phase": "L1", "excess_ma": 2_000}
     assert found.alarm_a() == 2.0
     found.behaviour[NAMES[0]] = "obeys"
     await balancer.balance_all()
     assert found.alarm_a() == 0
-    assert len(csms.events.named("site_overload_ended")) == 1
+    (ended,) = csms.events.named("site_overload_ended")
+    assert (ended.stage, ended.data) == ("ocpp", {"site": "yard"})
 
 
 async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> None:

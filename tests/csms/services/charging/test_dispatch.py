@@ -173,7 +173,7 @@ async def test_a_permit_ends_only_discharge(csms: Backend, setpoint_w: int, perm
     assert profile["chargingSchedule"][0]["duration"] == duration_s
 
 
-async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Backend) -> None:
+async def test_a_profile_is_set_again_when_more_than_its_value_changes(csms: Backend) -> None:
     station = await booted(csms)
     await vehicle(csms, station)
     dispatch = Dispatch(csms.services)
@@ -182,6 +182,7 @@ async def test_a_profile_is_set_anew_when_more_than_its_value_changes(csms: Back
         await dispatch.set_point(-5_000, **more)  # type: ignore[arg-type]
         counts.append((len(profiles(station)), len(station.payloads("UpdateDynamicSchedule"))))
     assert counts == [(1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (4, 2)]
+    await dispatch.set_point(-5_000)
     other = await vehicle(csms, station)  # the end of the one before was never reported
     await dispatch.follow({vehicle_id(station.id, other.id): -5_000}, keep_up=True)
     assert profiles(station)[-1]["transactionId"] == other.id
@@ -304,7 +305,7 @@ async def test_nothing_rises_at_a_site_before_the_others_have_been_lowered(csms:
     assert max(commanded(charges[0].station)[before:]) <= 1_040, "11.04 kW less the 10 kW that were not lowered"
 
 
-async def test_who_has_accepted_is_not_told_again_when_another_refuses(csms: Backend) -> None:
+async def test_who_has_accepted_is_not_sent_it_again_when_another_refuses(csms: Backend) -> None:
     first, second = await vehicles(csms, 2)
     second.station.answers |= {"SetChargingProfile": REJECTED, "UpdateDynamicSchedule": REJECTED}
     names = [vehicle_id(each.station.id, each.id) for each in (first, second)]
