@@ -18,13 +18,14 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.iso15118.engine.session import Command, Fact
 
 
-class WithEvse(Protocol):
-    """A place with a charger."""
+class Playable(Protocol):
+    """A place in which a test may play."""
 
-    evse: Any
+    async def close(self) -> None:
+        """End what is there."""
 
 
-AnyPlace = TypeVar("AnyPlace", bound=WithEvse)
+AnyPlace = TypeVar("AnyPlace", bound=Playable)
 
 
 class Cabinet:
@@ -138,6 +139,9 @@ class Bare:
         doing = self.evse.execute(command)
         return None if doing is None else await doing
 
+    async def close(self) -> None:
+        await self.evse.close()
+
     async def connect(self) -> None:
         """An authorised session closes the contactor."""
         self.evse.subscribe(self.facts.append)
@@ -151,12 +155,12 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def play(make: Callable[..., AnyPlace], scene: Callable[[AnyPlace], Coroutine[Any, Any, None]], **how: Any) -> None:
-    """Play a scene in simulated time, at a place of its own, and end its charger."""
+    """Play a scene in simulated time, at a place of its own."""
 
     async def scenario() -> None:
         place = make(**how)
         await scene(place)
-        await place.evse.close()
+        await place.close()
 
     run(scenario)
 

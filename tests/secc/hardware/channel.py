@@ -1,12 +1,11 @@
 """A safety channel in a session in which all may flow, with parts of a driver that note what they are told."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from tests.virtual_time import VirtualLoop
 from v2g.energy.settlement.records import ServiceChanged
 from v2g.hardware.board.inputs import Input
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
@@ -72,18 +71,11 @@ class Place:
         """Why the monitor has opened, each time."""
         return [str(each.data["reason"]) for each in self.events if each.name == "opened"]
 
+    async def close(self) -> None:
+        self.channel.close()
+
     def passes(self, output: Output = ALL) -> Output:
         return self.channel.drive(output)
-
-
-def run(scenario: Callable[[Place], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        place = Place()
-        await scenario(place)
-        place.channel.close()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(whole())
 
 
 class Broken:

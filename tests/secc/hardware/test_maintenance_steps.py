@@ -10,7 +10,8 @@ from msgspec.structs import asdict
 from secc.hardware.maintenance import Maintenance, PartName
 from secc.hardware.meter import MeterReading
 from secc.hardware.parts import BareParts
-from tests.secc.hardware.channel import Place, Stage, run
+from tests.secc.hardware.bare import at
+from tests.secc.hardware.channel import Place, Stage
 from v2g.errors import RefusedError
 from v2g.hardware.board import inputs
 from v2g.hardware.board.inputs import UNBOUNDED
@@ -134,36 +135,32 @@ def left_off(at_ms: int) -> list[tuple[int, str, Any]]:
 
 
 @pytest.mark.parametrize("part", STEPS)
-def test_each_part_moves_at_its_time_and_all_are_left_off(part: PartName) -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place)
-        lines, commands = STEPS[part]
-        assert await hand.exercise(part) == lines
-        assert hand.moving.commands == commands + left_off(ENDS_MS[part])
-
-    run(scenario)
+@at(Place)
+async def test_each_part_moves_at_its_time_and_all_are_left_off(place: Place, part: PartName) -> None:
+    hand = Hand(place)
+    lines, commands = STEPS[part]
+    assert await hand.exercise(part) == lines
+    assert hand.moving.commands == commands + left_off(ENDS_MS[part])
 
 
-def test_the_monitor_lets_the_contactor_close_for_the_exercise_alone_without_power() -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place)
-        await hand.exercise("contactor")
-        none = {"charge_w": 0, "discharge_w": 0, "charge_ma": UNBOUNDED, "discharge_ma": UNBOUNDED}
-        told = [each for each in place.board.inputs if not isinstance(each, inputs.Drive)]
-        assert told == [
-            inputs.Begin(),
-            inputs.Authorise(allowed=False),
-            inputs.Authorise(allowed=True),
-            inputs.Bears(**none, voltage_mv=60_000),
-            inputs.Request(phase="voltage", closed_ms=7_000),
-            inputs.Begin(),
-            inputs.Authorise(allowed=False),
-            inputs.Authorise(allowed=False),
-            inputs.Bears(**none, voltage_mv=0),
-            inputs.Request(phase="idle"),
-        ]
-
-    run(scenario)
+@at(Place)
+async def test_the_monitor_lets_the_contactor_close_for_the_exercise_alone_without_power(place: Place) -> None:
+    hand = Hand(place)
+    await hand.exercise("contactor")
+    none = {"charge_w": 0, "discharge_w": 0, "charge_ma": UNBOUNDED, "discharge_ma": UNBOUNDED}
+    told = [each for each in place.board.inputs if not isinstance(each, inputs.Drive)]
+    assert told == [
+        inputs.Begin(),
+        inputs.Authorise(allowed=False),
+        inputs.Authorise(allowed=True),
+        inputs.Bears(**none, voltage_mv=60_000),
+        inputs.Request(phase="voltage", closed_ms=7_000),
+        inputs.Begin(),
+        inputs.Authorise(allowed=False),
+        inputs.Authorise(allowed=False),
+        inputs.Bears(**none, voltage_mv=0),
+        inputs.Request(phase="idle"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -174,16 +171,14 @@ def test_the_monitor_lets_the_contactor_close_for_the_exercise_alone_without_pow
         ("fan", "the fan does not turn within 3 s"),
     ],
 )
-def test_a_part_that_does_not_follow_is_refused_after_3_s(part: PartName, why: str) -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place)
-        hand.moving.follows = False
-        with pytest.raises(RefusedError, match=why) as refused:
-            await hand.exercise(part)
-        assert (refused.value.reason, refused.value.hint) == ("does_not_follow", "see its wiring")
-        assert hand.moving.commands[1:] == left_off(4_000)
-
-    run(scenario)
+@at(Place)
+async def test_a_part_that_does_not_follow_is_refused_after_3_s(place: Place, part: PartName, why: str) -> None:
+    hand = Hand(place)
+    hand.moving.follows = False
+    with pytest.raises(RefusedError, match=why) as refused:
+        await hand.exercise(part)
+    assert (refused.value.reason, refused.value.hint) == ("does_not_follow", "see its wiring")
+    assert hand.moving.commands[1:] == left_off(4_000)
 
 
 OBSTACLES: Final[dict[str, Callable[[Hand], object]]] = {
@@ -202,19 +197,17 @@ OBSTACLES: Final[dict[str, Callable[[Hand], object]]] = {
 
 @pytest.mark.parametrize("why", OBSTACLES)
 @pytest.mark.parametrize("at_s", [0.0, 0.5, 1.01, 1.5])
-def test_nothing_begins_or_goes_on_while_something_is_in_the_way(why: str, at_s: float) -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place)
-        assert hand.maintenance.obstacle == ""
-        asyncio.get_running_loop().call_later(at_s, OBSTACLES[why], hand)
-        with pytest.raises(RefusedError) as refused:
-            await hand.exercise("contactor")
-        assert (str(refused.value), refused.value.reason) == (why, "interlock")
-        assert hand.moving.elapsed_ms == pytest.approx(max(1_000, at_s * 1000), abs=21)
-        commands = [(1_000, "contactor", True), *left_off(hand.moving.elapsed_ms)]
-        assert hand.moving.commands == (commands if at_s > 1 else [])
-
-    run(scenario)
+@at(Place)
+async def test_nothing_begins_or_goes_on_while_something_is_in_the_way(place: Place, why: str, at_s: float) -> None:
+    hand = Hand(place)
+    assert hand.maintenance.obstacle == ""
+    asyncio.get_running_loop().call_later(at_s, OBSTACLES[why], hand)
+    with pytest.raises(RefusedError) as refused:
+        await hand.exercise("contactor")
+    assert (str(refused.value), refused.value.reason) == (why, "interlock")
+    assert hand.moving.elapsed_ms == pytest.approx(max(1_000, at_s * 1000), abs=21)
+    commands = [(1_000, "contactor", True), *left_off(hand.moving.elapsed_ms)]
+    assert hand.moving.commands == (commands if at_s > 1 else [])
 
 
 @pytest.mark.parametrize(
@@ -225,31 +218,29 @@ def test_nothing_begins_or_goes_on_while_something_is_in_the_way(why: str, at_s:
         ("fan", {"fan_rpm": None}, "the charger has no fan", "missing"),
     ],
 )
-def test_what_is_not_there_is_not_moved(part: PartName, missing: dict[str, Any], why: str, reason: str) -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place)
-        for name, value in missing.items():
-            setattr(hand.moving, name, value)
-        with pytest.raises(RefusedError) as refused:
-            await hand.exercise(part)
-        assert (str(refused.value), refused.value.reason) == (why, reason)
-        assert hand.moving.commands == left_off(1_000)
+@at(Place)
+async def test_what_is_not_there_is_not_moved(
+    place: Place, part: PartName, missing: dict[str, Any], why: str, reason: str
+) -> None:
+    hand = Hand(place)
+    for name, value in missing.items():
+        setattr(hand.moving, name, value)
+    with pytest.raises(RefusedError) as refused:
+        await hand.exercise(part)
+    assert (str(refused.value), refused.value.reason) == (why, reason)
+    assert hand.moving.commands == left_off(1_000)
 
-    run(scenario)
 
-
-def test_faults_count_while_they_are_active_and_those_that_stop_nothing_are_no_obstacle() -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place, latched=("meter_jump",))
-        maintenance = hand.maintenance
-        assert maintenance.faults == ("meter_jump",)
-        assert place.passes() == NOTHING  # the monitor knows it, too
-        maintenance.fault("fan_failed", active=True)
-        maintenance.fault("meter_jump", active=False)
-        maintenance.fault("meter_jump", active=False)
-        assert (maintenance.faults, maintenance.obstacle) == (("fan_failed",), "")
-
-    run(scenario)
+@at(Place)
+async def test_faults_count_while_they_are_active_and_those_that_stop_nothing_are_no_obstacle(place: Place) -> None:
+    hand = Hand(place, latched=("meter_jump",))
+    maintenance = hand.maintenance
+    assert maintenance.faults == ("meter_jump",)
+    assert place.passes() == NOTHING  # the monitor knows it, too
+    maintenance.fault("fan_failed", active=True)
+    maintenance.fault("meter_jump", active=False)
+    maintenance.fault("meter_jump", active=False)
+    assert (maintenance.faults, maintenance.obstacle) == (("fan_failed",), "")
 
 
 ALL_PARTS: Final = {
@@ -270,15 +261,13 @@ ALL_PARTS: Final = {
 MISSING: Final = ("pilot", "duty_percent", "plug", "voltage_v", "current_a", "insulation_ohm", "import_wh", "export_wh")
 
 
-def test_the_report_has_each_part_after_a_second() -> None:
-    async def scenario(place: Place) -> None:
-        hand = Hand(place, latched=("fan_failed",))
-        assert asdict(await hand.maintenance.report()) == ALL_PARTS
-        assert hand.moving.elapsed_ms == 1_000
-        bare = Hand(place, bare=True, latched=("fan_failed",))
-        bare.moving.closed, bare.meter.answered = True, False
-        missing = dict.fromkeys(MISSING)
-        assert asdict(await bare.maintenance.report()) == ALL_PARTS | {"contactor": "closed"} | missing
-        assert await bare.exercise("lock") == ["2060 lock locked after 60 ms", "2120 lock released after 60 ms"]
-
-    run(scenario)
+@at(Place)
+async def test_the_report_has_each_part_after_a_second(place: Place) -> None:
+    hand = Hand(place, latched=("fan_failed",))
+    assert asdict(await hand.maintenance.report()) == ALL_PARTS
+    assert hand.moving.elapsed_ms == 1_000
+    bare = Hand(place, bare=True, latched=("fan_failed",))
+    bare.moving.closed, bare.meter.answered = True, False
+    missing = dict.fromkeys(MISSING)
+    assert asdict(await bare.maintenance.report()) == ALL_PARTS | {"contactor": "closed"} | missing
+    assert await bare.exercise("lock") == ["2060 lock locked after 60 ms", "2120 lock released after 60 ms"]

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from tests.secc.hardware.channel import ALL, BOTH_WAYS, RATING, Place, run
+from tests.secc.hardware.bare import at, play
+from tests.secc.hardware.channel import ALL, BOTH_WAYS, RATING, Place
 from v2g.asn1.discharge import (
     DischargeCommand,
     DischargeContent,
@@ -85,7 +86,7 @@ def reaches(*acts: Callable[[SafetyChannel], Any], mains: bool = False) -> list[
             act(place.channel)
         found.extend(each for each in place.board.inputs if not isinstance(each, inputs.Drawn))
 
-    run(scenario)
+    play(Place, scenario)
     return found
 
 
@@ -249,37 +250,31 @@ def test_the_grid_and_a_set_point_are_limits_of_their_own_names(
     assert limits(reaches(*acts)) == expected
 
 
-def test_a_set_point_holds_within_its_times() -> None:
-    async def scenario(place: Place) -> None:
-        setpoint(7_000, valid_from_ms=1_050, valid_until_ms=2_050)(place.channel)
-        for at_s, charge_w in ((1.0, 20_000), (1.06, 7_000), (2.0, 7_000), (2.06, 20_000)):
-            await asyncio.sleep(at_s + 1000 - asyncio.get_running_loop().time())
-            assert place.passes().charge_w == charge_w
-
-    run(scenario)
+@at(Place)
+async def test_a_set_point_holds_within_its_times(place: Place) -> None:
+    setpoint(7_000, valid_from_ms=1_050, valid_until_ms=2_050)(place.channel)
+    for at_s, charge_w in ((1.0, 20_000), (1.06, 7_000), (2.0, 7_000), (2.06, 20_000)):
+        await asyncio.sleep(at_s + 1000 - asyncio.get_running_loop().time())
+        assert place.passes().charge_w == charge_w
 
 
-def test_what_flows_is_lowered_when_a_set_point_begins() -> None:
-    async def scenario(place: Place) -> None:
-        place.passes(replace(ALL, discharge_w=0))
-        setpoint(7_000, valid_from_ms=1_000)(place.channel)
-        await asyncio.sleep(1.0)
-        assert not [each for each in place.events if each.name == "lowered"]
-        await asyncio.sleep(0.5)
-        assert [each.data["charge_w"] for each in place.events if each.name == "lowered"] == [7_000]
-
-    run(scenario)
+@at(Place)
+async def test_what_flows_is_lowered_when_a_set_point_begins(place: Place) -> None:
+    place.passes(replace(ALL, discharge_w=0))
+    setpoint(7_000, valid_from_ms=1_000)(place.channel)
+    await asyncio.sleep(1.0)
+    assert not [each for each in place.events if each.name == "lowered"]
+    await asyncio.sleep(0.5)
+    assert [each.data["charge_w"] for each in place.events if each.name == "lowered"] == [7_000]
 
 
-def test_before_the_first_session_a_pilot_means_nothing_and_a_set_point_bounds() -> None:
-    async def scenario(place: Place) -> None:
-        channel = SafetyChannel(RATING, place.clock, place.events.append)
-        channel.forward_to(place.board)
-        place.board.inputs.clear()
-        pilot(PilotState.C)(channel)
-        setpoint(7_000)(channel)
-        channel.close()
-        assert limits(place.board.inputs) == {"setpoint": (7_000, 0)}
-        assert len(place.board.inputs) == 1
-
-    run(scenario)
+@at(Place)
+async def test_before_the_first_session_a_pilot_means_nothing_and_a_set_point_bounds(place: Place) -> None:
+    channel = SafetyChannel(RATING, place.clock, place.events.append)
+    channel.forward_to(place.board)
+    place.board.inputs.clear()
+    pilot(PilotState.C)(channel)
+    setpoint(7_000)(channel)
+    channel.close()
+    assert limits(place.board.inputs) == {"setpoint": (7_000, 0)}
+    assert len(place.board.inputs) == 1

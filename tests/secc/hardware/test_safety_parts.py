@@ -10,7 +10,8 @@ import pytest
 
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from tests.secc.hardware.channel import BOTH_WAYS, RATING, Broken, Evse, Place, Stage, Switch, run
+from tests.secc.hardware.bare import at
+from tests.secc.hardware.channel import BOTH_WAYS, RATING, Broken, Evse, Place, Stage, Switch
 from v2g.energy.limits import GridResponse, Limit
 from v2g.hardware.board import inputs
 from v2g.hardware.interfaces import OFF, Contactor, Demand, PrimaryReport, StageReport
@@ -35,48 +36,40 @@ def flows(place: Place) -> list[Any]:
 # -- contactor
 
 
-def test_a_contactor_that_is_closed_already_has_welded() -> None:
-    async def scenario(place: Place) -> None:
-        switch = Switch()
-        switch.closed = True
-        place.channel.contactor(switch)
-        await asyncio.sleep(1.0)
-        assert (switch.closed, place.opened) == (False, ["contactor_welded"])
-
-    run(scenario)
+@at(Place)
+async def test_a_contactor_that_is_closed_already_has_welded(place: Place) -> None:
+    switch = Switch()
+    switch.closed = True
+    place.channel.contactor(switch)
+    await asyncio.sleep(1.0)
+    assert (switch.closed, place.opened) == (False, ["contactor_welded"])
 
 
-def test_a_contactor_that_does_not_open_has_welded() -> None:
-    async def scenario(place: Place) -> None:
-        switch = Switch()
-        wrapped = place.channel.contactor(switch)
-        wrapped.set(closed=True)
-        switch.listeners.clear()
-        wrapped.set(closed=False)
-        await asyncio.sleep(1.0)
-        assert place.opened == ["contactor_welded"]
-
-    run(scenario)
+@at(Place)
+async def test_a_contactor_that_does_not_open_has_welded(place: Place) -> None:
+    switch = Switch()
+    wrapped = place.channel.contactor(switch)
+    wrapped.set(closed=True)
+    switch.listeners.clear()
+    wrapped.set(closed=False)
+    await asyncio.sleep(1.0)
+    assert place.opened == ["contactor_welded"]
 
 
-def test_a_contactor_that_opens_by_itself_has_dropped() -> None:
-    async def scenario(place: Place) -> None:
-        switch = Switch()
-        place.channel.contactor(switch).set(closed=True)
-        switch.set(closed=False)
-        await asyncio.sleep(5.0)
-        assert place.evse.reported == [("contactor_dropped", True)]
-
-    run(scenario)
+@at(Place)
+async def test_a_contactor_that_opens_by_itself_has_dropped(place: Place) -> None:
+    switch = Switch()
+    place.channel.contactor(switch).set(closed=True)
+    switch.set(closed=False)
+    await asyncio.sleep(5.0)
+    assert place.evse.reported == [("contactor_dropped", True)]
 
 
-def test_a_contactor_that_must_not_close_is_a_broken_rule() -> None:
-    async def scenario(place: Place) -> None:
-        place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
-        place.channel.contactor(Switch()).set(closed=True)
-        assert (place.opened, place.evse.reported) == (["not_authorised"], [("rule_broken", True)])
-
-    run(scenario)
+@at(Place)
+async def test_a_contactor_that_must_not_close_is_a_broken_rule(place: Place) -> None:
+    place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
+    place.channel.contactor(Switch()).set(closed=True)
+    assert (place.opened, place.evse.reported) == (["not_authorised"], [("rule_broken", True)])
 
 
 # -- direct current
@@ -98,86 +91,74 @@ def test_a_contactor_that_must_not_close_is_a_broken_rule() -> None:
         ),
     ],
 )
-def test_a_demand_has_one_direction_and_keeps_it_when_it_is_lowered(
-    demand: Demand, driven: Output, lowered: Demand
+@at(Place)
+async def test_a_demand_has_one_direction_and_keeps_it_when_it_is_lowered(
+    place: Place, demand: Demand, driven: Output, lowered: Demand
 ) -> None:
-    async def scenario(place: Place) -> None:
-        place.channel.command(BOTH_WAYS)
-        stage = Stage()
-        stage.present = StageReport(400_000, demand.current_ma // 3)  # less than it might, as vehicles do
-        wrapped = place.channel.stage(stage)
-        wrapped.drive(demand)
-        assert stage.driven == [demand]
-        assert [Output(*(getattr(each, name) for name in Output.__struct_fields__)) for each in drives(place)] == [
-            driven
-        ]
-        for _ in range(30):
-            await asyncio.sleep(0.1)
-            stage.report()
-        assert (stage.driven, place.opened) == ([demand], [])
-        limited(place, 5_000, 3_000)
-        await asyncio.sleep(0.5)
-        assert stage.driven == [demand, lowered]
-
-    run(scenario)
-
-
-def test_a_stage_is_switched_off_before_it_was_ever_driven() -> None:
-    async def scenario(place: Place) -> None:
-        stage = Stage()
-        place.channel.contactor(Switch()).set(closed=True)
-        place.channel.stage(stage)
-        place.evse.fault("isolation_low", active=True)
-        await asyncio.sleep(0.5)
-        assert stage.driven == [OFF]
-
-    run(scenario)
-
-
-def test_each_report_is_measured_at_once_and_each_check_measures_too() -> None:
-    async def scenario(place: Place) -> None:
-        stage = Stage()
-        place.channel.contactor(Switch()).set(closed=True)
-        place.channel.stage(stage)
-        await asyncio.sleep(0.15)
-        stage.present = StageReport(401_000, 1)
+    place.channel.command(BOTH_WAYS)
+    stage = Stage()
+    stage.present = StageReport(400_000, demand.current_ma // 3)  # less than it might, as vehicles do
+    wrapped = place.channel.stage(stage)
+    wrapped.drive(demand)
+    assert stage.driven == [demand]
+    assert [Output(*(getattr(each, name) for name in Output.__struct_fields__)) for each in drives(place)] == [driven]
+    for _ in range(30):
         await asyncio.sleep(0.1)
-        assert flows(place)[-1] == inputs.Measured(voltage_mv=401_000, current_ma=1)
-        stage.present = StageReport(500_000, 0)
         stage.report()
-        assert place.evse.reported == [("over_voltage", True)]  # 110 % of 450 V: at once
-
-    run(scenario)
-
-
-def test_a_stage_that_drives_more_than_it_was_commanded_has_not_obeyed() -> None:
-    async def scenario(place: Place) -> None:
-        stage = Stage()
-        place.channel.contactor(Switch()).set(closed=True)
-        place.channel.stage(stage)
-        stage.present = StageReport(400_000, 50_000)
-        await asyncio.sleep(3.0)
-        assert place.evse.reported == [("power_not_obeyed", True)]
-
-    run(scenario)
+    assert (stage.driven, place.opened) == ([demand], [])
+    limited(place, 5_000, 3_000)
+    await asyncio.sleep(0.5)
+    assert stage.driven == [demand, lowered]
 
 
-def test_a_stage_that_never_reports_has_failed_after_ten_checks() -> None:
-    async def scenario(place: Place) -> None:
-        switch, stage = Switch(), Stage()
-        cuts: list[str] = []
-        switch.cut = lambda: cuts.append("contactor")  # type: ignore[method-assign]
-        stage.cut = lambda: cuts.append("stage")  # type: ignore[method-assign]
-        wrapped = place.channel.stage(stage)
-        place.channel.contactor(switch)
-        wrapped.drive(Demand(400_000, 1_000, 400))
-        await asyncio.sleep(0.95)
-        assert not place.evse.reported
-        await asyncio.sleep(0.1)
-        assert place.evse.reported == [("charger_failed", True)]
-        assert cuts == ["contactor", "stage"]  # another part's driver may hang
+@at(Place)
+async def test_a_stage_is_switched_off_before_it_was_ever_driven(place: Place) -> None:
+    stage = Stage()
+    place.channel.contactor(Switch()).set(closed=True)
+    place.channel.stage(stage)
+    place.evse.fault("isolation_low", active=True)
+    await asyncio.sleep(0.5)
+    assert stage.driven == [OFF]
 
-    run(scenario)
+
+@at(Place)
+async def test_each_report_is_measured_at_once_and_each_check_measures_too(place: Place) -> None:
+    stage = Stage()
+    place.channel.contactor(Switch()).set(closed=True)
+    place.channel.stage(stage)
+    await asyncio.sleep(0.15)
+    stage.present = StageReport(401_000, 1)
+    await asyncio.sleep(0.1)
+    assert flows(place)[-1] == inputs.Measured(voltage_mv=401_000, current_ma=1)
+    stage.present = StageReport(500_000, 0)
+    stage.report()
+    assert place.evse.reported == [("over_voltage", True)]  # 110 % of 450 V: at once
+
+
+@at(Place)
+async def test_a_stage_that_drives_more_than_it_was_commanded_has_not_obeyed(place: Place) -> None:
+    stage = Stage()
+    place.channel.contactor(Switch()).set(closed=True)
+    place.channel.stage(stage)
+    stage.present = StageReport(400_000, 50_000)
+    await asyncio.sleep(3.0)
+    assert place.evse.reported == [("power_not_obeyed", True)]
+
+
+@at(Place)
+async def test_a_stage_that_never_reports_has_failed_after_ten_checks(place: Place) -> None:
+    switch, stage = Switch(), Stage()
+    cuts: list[str] = []
+    switch.cut = lambda: cuts.append("contactor")  # type: ignore[method-assign]
+    stage.cut = lambda: cuts.append("stage")  # type: ignore[method-assign]
+    wrapped = place.channel.stage(stage)
+    place.channel.contactor(switch)
+    wrapped.drive(Demand(400_000, 1_000, 400))
+    await asyncio.sleep(0.95)
+    assert not place.evse.reported
+    await asyncio.sleep(0.1)
+    assert place.evse.reported == [("charger_failed", True)]
+    assert cuts == ["contactor", "stage"]  # another part's driver may hang
 
 
 # -- drivers and the event loop
@@ -196,28 +177,26 @@ class Moody(Broken):
         raise RuntimeError(self.why)
 
 
-def test_a_driver_is_reported_once_for_each_reason_until_its_fault_has_ended() -> None:
-    async def scenario(place: Place) -> None:
-        moody = Moody()
-        guarded = place.channel.guard(moody, Contactor)
-        for _ in range(2):
-            guarded.set(closed=False)
-        place.evse.fault("isolation_low", active=True)
-        place.evse.fault("isolation_low", active=False)
+@at(Place)
+async def test_a_driver_is_reported_once_for_each_reason_until_its_fault_has_ended(place: Place) -> None:
+    moody = Moody()
+    guarded = place.channel.guard(moody, Contactor)
+    for _ in range(2):
         guarded.set(closed=False)
-        first = {"why": "Contactor.set: RuntimeError: burnt"}
-        assert failures(place) == [first]
-        moody.why = "wet"
-        guarded.set(closed=False)
-        assert failures(place) == [first, {"why": "Contactor.set: RuntimeError: wet"}]
-        place.evse.fault("charger_failed", active=False)
-        other = Evse()
-        place.channel.stand_over(other)
-        assert not other.reported
-        guarded.set(closed=False)
-        assert len(failures(place)) == 3
-
-    run(scenario)
+    place.evse.fault("isolation_low", active=True)
+    place.evse.fault("isolation_low", active=False)
+    guarded.set(closed=False)
+    first = {"why": "Contactor.set: RuntimeError: burnt"}
+    assert failures(place) == [first]
+    moody.why = "wet"
+    guarded.set(closed=False)
+    assert failures(place) == [first, {"why": "Contactor.set: RuntimeError: wet"}]
+    place.evse.fault("charger_failed", active=False)
+    other = Evse()
+    place.channel.stand_over(other)
+    assert not other.reported
+    guarded.set(closed=False)
+    assert len(failures(place)) == 3
 
 
 class Pilot:
@@ -236,58 +215,52 @@ class Pilot:
         (PilotState.F, (9.0, 9.0, 9.0), False),
     ],
 )
-def test_a_pilot_that_is_not_measured_has_failed_after_two_checks(
-    state: PilotState, ages_s: tuple[float, ...], failed: bool
+@at(Place)
+async def test_a_pilot_that_is_not_measured_has_failed_after_two_checks(
+    place: Place, state: PilotState, ages_s: tuple[float, ...], failed: bool
 ) -> None:
-    async def scenario(place: Place) -> None:
-        pilot: Any = Pilot()
-        pilot.state = state
-        place.channel.pilot(pilot)
-        await asyncio.sleep(0.05)
-        for pilot.age_s in ages_s:
-            assert not place.evse.reported
-            await asyncio.sleep(0.1)
-        assert place.evse.reported == [("charger_failed", True)] * failed
-        assert failures(place) == [{"why": "ChargerPilot: state not measured for 1 s"}] * failed
-
-    run(scenario)
-
-
-def test_a_pilot_is_watched_from_the_first_check() -> None:
-    async def scenario(place: Place) -> None:
-        channel = SafetyChannel(RATING, place.clock, place.events.append)
-        pilot: Any = Pilot()
-        pilot.age_s = 2.0
-        channel.pilot(pilot)
-        await asyncio.sleep(0.15)
-        assert not failures(place)
+    pilot: Any = Pilot()
+    pilot.state = state
+    place.channel.pilot(pilot)
+    await asyncio.sleep(0.05)
+    for pilot.age_s in ages_s:
+        assert not place.evse.reported
         await asyncio.sleep(0.1)
-        assert failures(place)
-        channel.close()
-
-    run(scenario)
+    assert place.evse.reported == [("charger_failed", True)] * failed
+    assert failures(place) == [{"why": "ChargerPilot: state not measured for 1 s"}] * failed
 
 
-def test_an_event_loop_that_runs_is_never_cut_and_after_the_end_nothing_is_measured() -> None:
-    async def scenario(place: Place) -> None:
-        looks: list[None] = []
+@at(Place)
+async def test_a_pilot_is_watched_from_the_first_check(place: Place) -> None:
+    channel = SafetyChannel(RATING, place.clock, place.events.append)
+    pilot: Any = Pilot()
+    pilot.age_s = 2.0
+    channel.pilot(pilot)
+    await asyncio.sleep(0.15)
+    assert not failures(place)
+    await asyncio.sleep(0.1)
+    assert failures(place)
+    channel.close()
 
-        def watts() -> int:
-            looks.append(None)
-            return 0
 
-        place.channel.mains(watts)
-        for _ in range(60):
-            place.watchdog.check()
-            await asyncio.sleep(0.05)
-        assert not place.opened
-        assert len(looks) >= 29
-        place.channel.close()
-        looks.clear()
-        await asyncio.sleep(1.0)
-        assert not looks
+@at(Place)
+async def test_an_event_loop_that_runs_is_never_cut_and_after_the_end_nothing_is_measured(place: Place) -> None:
+    looks: list[None] = []
 
-    run(scenario)
+    def watts() -> int:
+        looks.append(None)
+        return 0
+
+    place.channel.mains(watts)
+    for _ in range(60):
+        place.watchdog.check()
+        await asyncio.sleep(0.05)
+    assert not place.opened
+    assert len(looks) >= 29
+    place.channel.close()
+    looks.clear()
+    await asyncio.sleep(1.0)
+    assert not looks
 
 
 class Slow:
@@ -301,61 +274,53 @@ class Slow:
         self.by = threading.current_thread().name
 
 
-def test_a_part_that_cannot_be_cut_keeps_no_other_one_waiting() -> None:
-    async def scenario(place: Place) -> None:
-        never, began = threading.Event(), time.monotonic()
-        hanging, slow = Slow(lambda: never.wait(5.0)), Slow(lambda: time.sleep(0.02))
-        place.channel.mains(lambda: 0, part=hanging)
-        place.channel.mains(lambda: 0, part=slow)
-        for _ in range(20):
-            place.watchdog.check()
-        assert (hanging.by, slow.by) == ("", "cut")
-        assert time.monotonic() - began < 1.0
-        never.set()
-
-    run(scenario)
+@at(Place)
+async def test_a_part_that_cannot_be_cut_keeps_no_other_one_waiting(place: Place) -> None:
+    never, began = threading.Event(), time.monotonic()
+    hanging, slow = Slow(lambda: never.wait(5.0)), Slow(lambda: time.sleep(0.02))
+    place.channel.mains(lambda: 0, part=hanging)
+    place.channel.mains(lambda: 0, part=slow)
+    for _ in range(20):
+        place.watchdog.check()
+    assert (hanging.by, slow.by) == ("", "cut")
+    assert time.monotonic() - began < 1.0
+    never.set()
 
 
 # -- alternating current, and coils
 
 
-def test_mains_are_allowed_what_the_monitor_permits() -> None:
-    async def scenario(place: Place) -> None:
-        place.channel.command(BOTH_WAYS)
-        allow = place.channel.mains(lambda: 0)
-        limited(place, 5_000, 3_000)
-        assert [allow(7_000, 0), allow(0, 4_000), allow(7_000, 4_000), allow(0, 0)] == [
-            (5_000, 0),
-            (0, 3_000),
-            (5_000, 3_000),
-            (0, 0),
-        ]
-        currents = [(each.charge_ma, each.discharge_ma) for each in drives(place)]
-        assert currents == [(60_000, 40_000)] * 3 + [(0, 0)]  # without power nothing is driven
-
-    run(scenario)
+@at(Place)
+async def test_mains_are_allowed_what_the_monitor_permits(place: Place) -> None:
+    place.channel.command(BOTH_WAYS)
+    allow = place.channel.mains(lambda: 0)
+    limited(place, 5_000, 3_000)
+    assert [allow(7_000, 0), allow(0, 4_000), allow(7_000, 4_000), allow(0, 0)] == [
+        (5_000, 0),
+        (0, 3_000),
+        (5_000, 3_000),
+        (0, 0),
+    ]
+    currents = [(each.charge_ma, each.discharge_ma) for each in drives(place)]
+    assert currents == [(60_000, 40_000)] * 3 + [(0, 0)]  # without power nothing is driven
 
 
-def test_a_vehicle_that_draws_more_than_it_is_allowed_is_disconnected() -> None:
-    async def scenario(place: Place) -> None:
-        place.channel.contactor(Switch()).set(closed=True)
-        place.channel.mains(lambda: 8_000)(5_000, 0)
-        await asyncio.sleep(3.0)
-        assert place.opened == ["power_not_obeyed"]
-
-    run(scenario)
+@at(Place)
+async def test_a_vehicle_that_draws_more_than_it_is_allowed_is_disconnected(place: Place) -> None:
+    place.channel.contactor(Switch()).set(closed=True)
+    place.channel.mains(lambda: 8_000)(5_000, 0)
+    await asyncio.sleep(3.0)
+    assert place.opened == ["power_not_obeyed"]
 
 
-def test_a_trip_of_the_grid_disconnects_mains() -> None:
-    async def scenario(place: Place) -> None:
-        switch = Switch()
-        place.channel.contactor(switch).set(closed=True)
-        place.channel.mains(lambda: 0)
-        place.channel.fact(ports.GridResponseChanged(GridResponse(trip=True)))
-        await asyncio.sleep(0.5)
-        assert (switch.closed, place.opened) == (False, ["grid_trip"])
-
-    run(scenario)
+@at(Place)
+async def test_a_trip_of_the_grid_disconnects_mains(place: Place) -> None:
+    switch = Switch()
+    place.channel.contactor(switch).set(closed=True)
+    place.channel.mains(lambda: 0)
+    place.channel.fact(ports.GridResponseChanged(GridResponse(trip=True)))
+    await asyncio.sleep(0.5)
+    assert (switch.closed, place.opened) == (False, ["grid_trip"])
 
 
 class Primary:
@@ -370,46 +335,42 @@ class Primary:
         return lambda *args: self.calls.append((name, *args))
 
 
-def test_a_primary_device_passes_on_all_but_power() -> None:
-    async def scenario(place: Place) -> None:
-        device, callback = Primary(), print
-        wrapped = place.channel.primary(device)
-        device.calls.clear()
-        wrapped.find("m")
-        wrapped.pair("n", 5)
-        wrapped.on_report(callback)
-        wrapped.on_fault(callback)
-        wrapped.rest()
-        wrapped.cut()
-        assert device.calls == [
-            ("find", "m"),
-            ("pair", "n", 5),
-            ("on_report", callback),
-            ("on_fault", callback),
-            ("rest",),
-            ("cut",),
-        ]
-        assert wrapped.report is device.report
-
-    run(scenario)
+@at(Place)
+async def test_a_primary_device_passes_on_all_but_power(place: Place) -> None:
+    device, callback = Primary(), print
+    wrapped = place.channel.primary(device)
+    device.calls.clear()
+    wrapped.find("m")
+    wrapped.pair("n", 5)
+    wrapped.on_report(callback)
+    wrapped.on_fault(callback)
+    wrapped.rest()
+    wrapped.cut()
+    assert device.calls == [
+        ("find", "m"),
+        ("pair", "n", 5),
+        ("on_report", callback),
+        ("on_fault", callback),
+        ("rest",),
+        ("cut",),
+    ]
+    assert wrapped.report is device.report
 
 
-def test_a_primary_device_sends_and_excites_what_is_permitted() -> None:
-    async def scenario(place: Place) -> None:
-        device = Primary()
-        wrapped = place.channel.primary(device)
-        device.calls.clear()
-        limited(place, 5_000)
-        wrapped.send(7_000)
-        wrapped.excite(30_000, 6_000)
-        wrapped.send(0)
-        assert list(dict.fromkeys(device.calls)) == [("send", 5_000), ("excite", 30_000, 5_000), ("send", 0)]
-        assert [(each.charge_w, each.charge_ma) for each in drives(place)] == [(5_000, 60_000)] * 2 + [(0, 0)]
-        wrapped.send(5_000)
-        wrapped.rest()
-        assert drives(place)[-1].charge_w == drives(place)[-1].charge_ma == 0
-
-    run(scenario)
+@at(Place)
+async def test_a_primary_device_sends_and_excites_what_is_permitted(place: Place) -> None:
+    device = Primary()
+    wrapped = place.channel.primary(device)
+    device.calls.clear()
+    limited(place, 5_000)
+    wrapped.send(7_000)
+    wrapped.excite(30_000, 6_000)
+    wrapped.send(0)
+    assert list(dict.fromkeys(device.calls)) == [("send", 5_000), ("excite", 30_000, 5_000), ("send", 0)]
+    assert [(each.charge_w, each.charge_ma) for each in drives(place)] == [(5_000, 60_000)] * 2 + [(0, 0)]
+    wrapped.send(5_000)
+    wrapped.rest()
+    assert drives(place)[-1].charge_w == drives(place)[-1].charge_ma == 0
 
 
 @pytest.mark.parametrize(
@@ -425,41 +386,37 @@ def test_a_primary_device_sends_and_excites_what_is_permitted() -> None:
         ),
     ],
 )
-def test_a_primary_device_is_lowered_in_its_way_of_sending(
-    act: Callable[[Any], Any], lowered: tuple[Any, ...], off: tuple[Any, ...]
+@at(Place)
+async def test_a_primary_device_is_lowered_in_its_way_of_sending(
+    place: Place, act: Callable[[Any], Any], lowered: tuple[Any, ...], off: tuple[Any, ...]
 ) -> None:
-    async def scenario(place: Place) -> None:
-        device = Primary()
-        place.channel.contactor(Switch()).set(closed=True)
-        wrapped = place.channel.primary(device)
-        act(wrapped)
-        limited(place, 5_000)
-        await asyncio.sleep(0.5)
-        assert device.calls[-1][: len(lowered)] == lowered
-        place.evse.fault("isolation_low", active=True)
-        await asyncio.sleep(0.5)
-        assert device.calls[-1] == off
-
-    run(scenario)
+    device = Primary()
+    place.channel.contactor(Switch()).set(closed=True)
+    wrapped = place.channel.primary(device)
+    act(wrapped)
+    limited(place, 5_000)
+    await asyncio.sleep(0.5)
+    assert device.calls[-1][: len(lowered)] == lowered
+    place.evse.fault("isolation_low", active=True)
+    await asyncio.sleep(0.5)
+    assert device.calls[-1] == off
 
 
-def test_a_primary_device_is_measured_and_cut_with_all_others() -> None:
-    async def scenario(place: Place) -> None:
-        device = Primary()
-        place.channel.contactor(Switch()).set(closed=True)
-        place.channel.primary(device)
-        assert device.calls[0][0] == "on_report"
-        device.report = PrimaryReport(sent_w=9_000)
-        place.board.inputs.clear()
-        await asyncio.sleep(0.06)
-        device.calls[0][1](device.report)
-        assert flows(place) == [inputs.Drawn(power_w=9_000)]
-        await asyncio.sleep(3.0)
-        assert place.opened == ["power_not_obeyed"]
-        place.channel.guard(Broken(), Contactor).set(closed=False)
-        assert device.calls[-1] == ("cut",)
-
-    run(scenario)
+@at(Place)
+async def test_a_primary_device_is_measured_and_cut_with_all_others(place: Place) -> None:
+    device = Primary()
+    place.channel.contactor(Switch()).set(closed=True)
+    place.channel.primary(device)
+    assert device.calls[0][0] == "on_report"
+    device.report = PrimaryReport(sent_w=9_000)
+    place.board.inputs.clear()
+    await asyncio.sleep(0.06)
+    device.calls[0][1](device.report)
+    assert flows(place) == [inputs.Drawn(power_w=9_000)]
+    await asyncio.sleep(3.0)
+    assert place.opened == ["power_not_obeyed"]
+    place.channel.guard(Broken(), Contactor).set(closed=False)
+    assert device.calls[-1] == ("cut",)
 
 
 # -- a second measurement
@@ -479,58 +436,52 @@ class Deaf(Evse):
         self.reported.append((word, active))
 
 
-def test_a_meter_that_differs_from_the_output_opens_once_while_energy_may_flow() -> None:
-    async def scenario(place: Place) -> None:
-        meter: Any = Meter()
-        meter.power_w = 9_000
-        deaf = Deaf()
-        place.channel.stand_over(deaf)
-        place.channel.compare(lambda: 0, meter, Errors(late_s=0.0), 20_000)
-        await asyncio.sleep(5.0)
-        assert not deaf.reported  # it is off
-        switch = Switch()
-        place.channel.contactor(switch).set(closed=True)
-        switch.set = lambda *, closed: None  # type: ignore[method-assign]
-        await asyncio.sleep(0.4)
-        assert not deaf.reported
-        await asyncio.sleep(0.4)
-        assert deaf.reported == [("measurements_differ", True)]
-        assert place.opened == ["measurements_differ"]
-        assert place.passes() == Output(0, 0, 0, 0, 0)
-        deaf.reported.clear()
-        await asyncio.sleep(0.2)
-        assert "measurements_differ" not in [word for word, _ in deaf.reported]
-
-    run(scenario)
+@at(Place)
+async def test_a_meter_that_differs_from_the_output_opens_once_while_energy_may_flow(place: Place) -> None:
+    meter: Any = Meter()
+    meter.power_w = 9_000
+    deaf = Deaf()
+    place.channel.stand_over(deaf)
+    place.channel.compare(lambda: 0, meter, Errors(late_s=0.0), 20_000)
+    await asyncio.sleep(5.0)
+    assert not deaf.reported  # it is off
+    switch = Switch()
+    place.channel.contactor(switch).set(closed=True)
+    switch.set = lambda *, closed: None  # type: ignore[method-assign]
+    await asyncio.sleep(0.4)
+    assert not deaf.reported
+    await asyncio.sleep(0.4)
+    assert deaf.reported == [("measurements_differ", True)]
+    assert place.opened == ["measurements_differ"]
+    assert place.passes() == Output(0, 0, 0, 0, 0)
+    deaf.reported.clear()
+    await asyncio.sleep(0.2)
+    assert "measurements_differ" not in [word for word, _ in deaf.reported]
 
 
-def test_a_meter_is_compared_with_the_time_of_its_reading() -> None:
-    async def scenario(place: Place) -> None:
-        meter: Any = Meter()
-        meter.read_at = asyncio.get_running_loop().time()
-        watts = [0]
-        place.channel.compare(lambda: watts[0], meter, Errors(late_s=0.0), 20_000)
-        place.channel.contactor(Switch()).set(closed=True)
-        await asyncio.sleep(0.5)
-        watts[0] = 9_000
-        await asyncio.sleep(3.0)
-        assert not place.opened  # it has read nothing since
-        meter.read_at += 3.0
-        await asyncio.sleep(1.0)
-        assert place.opened == ["measurements_differ"]
-
-    run(scenario)
+@at(Place)
+async def test_a_meter_is_compared_with_the_time_of_its_reading(place: Place) -> None:
+    meter: Any = Meter()
+    meter.read_at = asyncio.get_running_loop().time()
+    watts = [0]
+    place.channel.compare(lambda: watts[0], meter, Errors(late_s=0.0), 20_000)
+    place.channel.contactor(Switch()).set(closed=True)
+    await asyncio.sleep(0.5)
+    watts[0] = 9_000
+    await asyncio.sleep(3.0)
+    assert not place.opened  # it has read nothing since
+    meter.read_at += 3.0
+    await asyncio.sleep(1.0)
+    assert place.opened == ["measurements_differ"]
 
 
-def test_what_is_lowered_again_alike_is_one_event() -> None:
-    async def scenario(place: Place) -> None:
-        limited(place, 5_000)
-        for _ in range(3):
-            place.passes()
-        limited(place, 4_000)
+@at(Place)
+async def test_what_is_lowered_again_alike_is_one_event(place: Place) -> None:
+    limited(place, 5_000)
+    for _ in range(3):
         place.passes()
-        found = [each.data["charge_w"] for each in place.events if each.name == "lowered"]
-        assert found == [5_000, 4_000]
-        assert isinstance(place.events[0], Observe)
-
-    run(scenario)
+    limited(place, 4_000)
+    place.passes()
+    found = [each.data["charge_w"] for each in place.events if each.name == "lowered"]
+    assert found == [5_000, 4_000]
+    assert isinstance(place.events[0], Observe)

@@ -58,7 +58,10 @@ class Place:
         doing = self.evse.execute(command)
         return None if doing is None else await doing
 
-    async def close(self) -> Any:
+    async def close(self) -> None:
+        await self.evse.close()
+
+    async def connect(self) -> Any:
         """Close the contactor for a session."""
         await self.do(ports.TransactionStarted("0011223344556677", ""))
         return await self.do(ports.CloseContactors())
@@ -78,7 +81,7 @@ class Place:
 async def test_nothing_takes_time_that_is_not_configured(place: Place, maker: str) -> None:
     place.make(maker)
     assert not place.evse.has_latch
-    assert await place.close() == ports.ContactorState(closed=True)
+    assert await place.connect() == ports.ContactorState(closed=True)
     passed = await place.do(ports.StartCableCheck(400_000))
     assert passed == ports.CableCheckFinished(passed=maker != "ac")
     assert place.now == 0
@@ -92,7 +95,7 @@ async def test_nothing_takes_time_that_is_not_configured(place: Place, maker: st
 async def test_what_is_configured_takes_its_time(place: Place, maker: str) -> None:
     place.make(maker, contactor_s=2.0, cable_check_s=1.5, latch=True, report_s=2.0)
     assert place.evse.has_latch
-    assert await place.close() == ports.ContactorState(closed=True)
+    assert await place.connect() == ports.ContactorState(closed=True)
     assert place.now == 2
     await place.do(ports.StartCableCheck(400_000))
     assert place.now == (2 if maker == "ac" else 3.5)
@@ -105,7 +108,7 @@ async def test_a_contactor_has_twice_its_time_to_close(
     place: Place, maker: str, takes_s: float, waited_s: float
 ) -> None:
     place.make(maker, contactor_s=takes_s, contactors_stick=True)
-    assert await place.close() == ports.ContactorState(closed=False)
+    assert await place.connect() == ports.ContactorState(closed=False)
     assert (place.now, place.evse.faults) == (waited_s, ("contactor_stuck_open",))
 
 
@@ -115,7 +118,7 @@ async def test_other_limits_may_be_watched(place: Place) -> None:
     place.evse = SimulatedEvse(
         place.line, place.meter, place.clock, config, EvseRating(), watch=WatchConfig(contactor_s=1.0)
     )
-    await place.close()
+    await place.connect()
     assert place.now == 1
 
 
@@ -123,7 +126,7 @@ async def test_other_limits_may_be_watched(place: Place) -> None:
 @at(Place)
 async def test_the_insulation_is_what_is_configured(place: Place, ohm: int) -> None:
     place.make("bench", insulation_ohm=ohm)
-    await place.close()
+    await place.connect()
     assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=ohm >= 40_000)
 
 
@@ -134,7 +137,7 @@ async def test_a_meter_may_count_as_fast_as_the_rating_lets_energy_flow(
     place: Place, maker: str, rating: tuple[int, int], watts: int
 ) -> None:
     place.make(maker, rating=rating, report_s=10.0)
-    await place.close()
+    await place.connect()
     await place.power(watts)
     assert place.evse.present.watts == pytest.approx(watts, abs=1)
     await asyncio.sleep(36.0)
@@ -156,7 +159,7 @@ async def test_a_meter_obeys_the_faults_of_its_charger(place: Place, maker: str)
 @at(Place)
 async def test_what_flows_heats_the_plug(place: Place, maker: str) -> None:
     place.make(maker, rating=(400_000, 10_000))
-    await place.close()
+    await place.connect()
     await place.power(400_000)
     await asyncio.sleep(400.0)
     assert ports.HardwareFault("over_temperature") in place.facts
@@ -166,7 +169,7 @@ async def test_what_flows_heats_the_plug(place: Place, maker: str) -> None:
 @at(Place)
 async def test_after_its_end_nothing_is_reported_any_more(place: Place, maker: str) -> None:
     place.make(maker, contactor_s=0.5, stage=StageConfig(), faults=(FaultStep(fault="estop", after_s=5.0),))
-    await place.close()
+    await place.connect()
     await place.power(10_000)
     place.vehicle.publish(400_000, contactor_closed=False, max_charge_ma=0, max_discharge_ma=0)
     await asyncio.sleep(1.0)
@@ -187,7 +190,7 @@ async def test_a_monitor_permits_what_closes_and_flows(place: Place, maker: str)
         else BenchAcEvse(place.meter, place.clock, config, AcRating(), safety=safety)
     )
     safety.stand_over(evse)
-    assert await place.close() == ports.ContactorState(closed=False)
+    assert await place.connect() == ports.ContactorState(closed=False)
     safety.close()
 
 
@@ -208,7 +211,7 @@ async def test_a_vehicle_sees_the_mains_behind_the_contactor(place: Place) -> No
     vehicle.publish(5_000)
     await asyncio.sleep(0.1)
     assert changes == []
-    await place.close()
+    await place.connect()
     await asyncio.sleep(0.1)
     assert vehicle.seen == ChargerAc(120_000, 1, contactor_closed=True, frequency_hz=60)
     vehicle.publish(7_000)
