@@ -165,13 +165,20 @@ def play(make: Callable[..., AnyPlace], scene: Callable[[AnyPlace], Coroutine[An
     run(scenario)
 
 
-def at(make: Callable[..., AnyPlace], **how: Any) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """Have a test play at such a place, its first argument."""
+def at(
+    make: Callable[..., AnyPlace], *steps: Callable[[AnyPlace], Coroutine[Any, Any, Any]], **how: Any
+) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Have a test play at such a place, its first argument, after these steps."""
 
     def decorate(scene: Callable[..., Any]) -> Callable[..., None]:
         @wraps(scene)
         def test(**given: Any) -> None:
-            play(make, lambda place: scene(place, **given), **how)
+            async def whole(place: AnyPlace) -> None:
+                for step in steps:
+                    await step(place)
+                await scene(place, **given)
+
+            play(make, whole, **how)
 
         _, *others = inspect.signature(scene).parameters.values()
         test.__signature__ = inspect.Signature(others)  # type: ignore[attr-defined]

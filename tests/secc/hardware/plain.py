@@ -178,3 +178,10 @@ class Place(Bare):
 
     async def authorise(self) -> None:
         await self.do(ports.TransactionStarted("0011223344556677", ""))
+
+
+def made(**how: Any) -> Place:
+    """Return a place whose EVSE is made of the parts as they are."""
+    place = Place()
+    place.make(**how)
+    return place

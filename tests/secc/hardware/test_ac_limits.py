@@ -62,9 +62,8 @@ def output(charge_w: int, discharge_w: int) -> ports.SetAcOutput:
     return ports.SetAcOutput(charge_w, discharge_w)
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_what_is_permitted_is_asked_for_lowered_and_ended(place: Place) -> None:
-    await place.connect()
     assert place.evse.execute(output(22_000, 22_000)) is None
     place.evse.execute(ports.Lower(output(20_000, 5_000)))
     place.evse.execute(ports.Lower(output(9_000, 6_000)))
@@ -90,11 +89,10 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("charge_w", "discharge_w", "most_w"), LIMITS)
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_vehicle_that_exceeds_its_limit_is_disconnected_after_its_time(
     place: Place, charge_w: int, discharge_w: int, most_w: int
 ) -> None:
-    await place.connect()
     if charge_w or discharge_w:  # nothing is allowed from the beginning
         place.evse.execute(output(charge_w, discharge_w))
     await asyncio.sleep(6.0)
@@ -108,9 +106,8 @@ async def test_a_vehicle_that_exceeds_its_limit_is_disconnected_after_its_time(
 
 
 @pytest.mark.parametrize("lower", [output(1_000, 0), ports.Lower(output(1_000, 0)), ports.SetAcOutput(1_000, 9_000)])
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_vehicle_has_5_s_to_follow_and_nothing_need_be_reported(place: Place, lower: Any) -> None:
-    await place.connect()
     place.evse.execute(output(11_000, 0))
     place.show(11_000)
     await asyncio.sleep(10.0)
@@ -119,9 +116,8 @@ async def test_a_vehicle_has_5_s_to_follow_and_nothing_need_be_reported(place: P
     assert place.faults == ["over_current"]
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_vehicle_that_feeds_back_has_5_s_to_follow_too(place: Place) -> None:
-    await place.connect()
     place.evse.execute(output(0, 7_000))
     place.show(-7_000)
     await asyncio.sleep(10.0)
@@ -129,9 +125,8 @@ async def test_a_vehicle_that_feeds_back_has_5_s_to_follow_too(place: Place) -> 
     assert 5.1 <= await place.until_fault() <= 5.4
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_vehicle_that_follows_in_time_stays_connected(place: Place) -> None:
-    await place.connect()
     place.evse.execute(output(11_000, 0))
     place.show(11_000)
     await asyncio.sleep(10.0)
@@ -142,9 +137,8 @@ async def test_a_vehicle_that_follows_in_time_stays_connected(place: Place) -> N
     assert (place.faults, place.evse.contactors_closed) == ([], True)
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_change_is_measured_at_once_and_the_contactor_opens_under_load(place: Place) -> None:
-    await place.connect()
     place.evse.execute(output(11_000, 0))
     place.show(9_000)
     assert place.facts[-1] == place.evse.present == ports.Measured(1_000_000, 9_000)
@@ -154,18 +148,16 @@ async def test_a_change_is_measured_at_once_and_the_contactor_opens_under_load(p
     assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=False)
 
 
-@at(Place, report_s=0.1)
+@at(Place, Place.connect, report_s=0.1)
 async def test_each_check_watches_the_mains_without_reports(place: Place) -> None:
-    await place.connect()
     await asyncio.sleep(6.0)
     place.mains.present = ports.Measured(230_000, 9_000)
     await place.until_fault()
     assert place.faults == ["over_current"]
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_after_its_end_nothing_is_watched(place: Place) -> None:
-    await place.connect()
     place.show(200)
     await place.evse.close()
     place.facts.clear()

@@ -103,9 +103,8 @@ async def test_a_device_moves_only_without_a_voltage(place: Place, voltage_mv: i
     assert place.device.sent == [True]  # as soon as it may
 
 
-@at(Place)
+@at(Place, Place.charge)
 async def test_a_device_waits_for_its_contactor_to_open(place: Place) -> None:
-    await place.charge()
     place.move(HOME)
     place.show(0)
     assert place.device.sent == []
@@ -129,17 +128,15 @@ async def test_at_its_end_a_device_returns_home_and_nobody_waits_for_it(place: P
     assert place.faults == []
 
 
-@at(Place)
+@at(Place, Place.charge)
 async def test_at_its_end_a_device_with_a_voltage_stays(place: Place) -> None:
-    await place.charge()
     place.show(400_000)
     await place.evse.close()
     assert (place.switch.closed, place.stage.driven[-1], place.device.sent) == (False, OFF, [])
 
 
-@at(Place)
+@at(Place, Place.charge)
 async def test_a_charger_drives_its_stage_and_watches_it(place: Place) -> None:
-    await place.charge()
     place.evse.execute(ports.SetOutput(400_000, 10_000, 20_000, 0))
     assert place.stage.driven[-1] == Demand(400_000, 10_000, 20_000)
     place.show(400_000)
@@ -257,9 +254,8 @@ async def test_contacts_that_part_while_the_contactor_is_closed_stop_energy_at_o
     assert not place.evse.contactors_closed
 
 
-@at(Place)
+@at(Place, Place.charge)
 async def test_a_contactor_that_opens_by_itself_is_a_fault(place: Place) -> None:
-    await place.charge()
     place.switch.move(closed=False)
     assert place.faults == ["contactor_dropped"]
     assert place.facts[-1] == ports.ContactorState(closed=False, why="contactor_dropped")

@@ -85,11 +85,10 @@ async def test_outputs_become_demands_only_after_the_contactor_was_commanded_clo
         ((450_000, 0, 20_000, 0), (450_000, 9_000, 9_000, 5_000), Demand(450_000, 0, 9_000)),
     ],
 )
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_limit_lowers_each_part_of_a_demand_and_raises_none(
     place: Place, before: tuple[int, int, int, int], limit: tuple[int, int, int, int], after: Demand
 ) -> None:
-    await place.connect()
     place.evse.execute(ports.SetOutput(*before))
     place.evse.execute(ports.Lower(ports.SetOutput(*limit)))
     assert place.stage.driven[-1] == after
@@ -102,9 +101,8 @@ async def test_reactive_power_is_within_what_the_stage_can(place: Place, var: in
     assert (place.evse.max_var, place.stage.reactive) == (7, passed)
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_each_report_and_fault_of_the_stage_is_passed_on(place: Place) -> None:
-    await place.connect()
     place.show(400_000, 3)
     assert place.facts[-1] == place.evse.present == ports.Measured(400_000, 3)
     place.stage.faults[0]("stage_tripped", True)  # noqa: FBT003
@@ -112,11 +110,10 @@ async def test_each_report_and_fault_of_the_stage_is_passed_on(place: Place) -> 
 
 
 @pytest.mark.parametrize(("voltage_mv", "faults"), [(450_000, []), (450_001, ["over_voltage"])])
-@at(Place)
+@at(Place, Place.connect)
 async def test_more_voltage_than_was_ever_commanded_is_a_fault(
     place: Place, voltage_mv: int, faults: list[str]
 ) -> None:
-    await place.connect()
     place.evse.execute(ports.StartPreCharge(400_000))
     place.evse.execute(ports.StartPreCharge(300_000))
     place.show(voltage_mv)
@@ -126,11 +123,10 @@ async def test_more_voltage_than_was_ever_commanded_is_a_fault(
 @pytest.mark.parametrize(
     ("forgets", "closed", "voltage_mv"), [(True, False, 59_999), (False, False, 60_000), (False, True, 59_999)]
 )
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_voltage_counts_as_commanded_until_the_output_is_open_and_dead(
     place: Place, forgets: bool, closed: bool, voltage_mv: int
 ) -> None:
-    await place.connect()
     place.evse.execute(ports.StartPreCharge(400_000))
     if not closed:
         place.evse.execute(ports.EmergencyOff("test"))
@@ -141,9 +137,8 @@ async def test_a_voltage_counts_as_commanded_until_the_output_is_open_and_dead(
     assert place.faults == ["over_voltage"] * forgets
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_voltage_counts_as_commanded_while_the_contactor_is_closed(place: Place) -> None:
-    await place.connect()
     place.evse.execute(ports.StartPreCharge(400_000))
     place.evse.execute(ports.SetOutput(0, 0, 0, 0))
     place.show(0)
@@ -166,9 +161,8 @@ async def test_a_voltage_counts_as_commanded_while_the_contactor_is_about_to_clo
     assert place.evse.faults == ()
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_without_a_command_no_voltage_is_too_high(place: Place) -> None:
-    await place.connect()
     place.show(400_000)
     place.evse.execute(ports.EmergencyOff("test"))
     place.show(0)
@@ -200,11 +194,10 @@ FLOWS: list[tuple[list[Command], int, int, str]] = [
 
 
 @pytest.mark.parametrize(("commands", "voltage_mv", "most_ma", "word"), FLOWS)
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_current_beyond_its_command_and_margin_is_a_fault_after_a_second(
     place: Place, commands: list[Command], voltage_mv: int, most_ma: int, word: str
 ) -> None:
-    await place.connect()
     for command in commands:
         place.evse.execute(command)
     await asyncio.sleep(5.0)
@@ -218,9 +211,8 @@ async def test_a_current_beyond_its_command_and_margin_is_a_fault_after_a_second
     assert place.faults == [word]
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_stage_has_its_time_to_follow_a_lower_command(place: Place) -> None:
-    await place.connect()
     place.evse.execute(out(20_000))
     for _ in range(50):
         place.show(400_000, 20_000)
@@ -308,11 +300,10 @@ async def test_within_a_cable_check_the_watch_of_the_insulation_waits_for_its_re
 
 
 @pytest.mark.parametrize(("current_ma", "faults"), [(5_500, []), (5_501, ["power_not_obeyed"])])
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_cable_check_after_charging_bears_what_a_pre_charge_does(
     place: Place, current_ma: int, faults: list[str]
 ) -> None:
-    await place.connect()
     place.evse.execute(out(9_000))
     place.isolation.takes_s = 60.0
     checking = asyncio.ensure_future(place.do(ports.StartCableCheck(400_000)))
@@ -438,11 +429,10 @@ def test_the_isolation_monitor_tests_itself_before_the_contactor_closes(said: st
 @pytest.mark.parametrize(
     ("current_ma", "opens_s"), [(1_000, 0.0), (1_001, 1.0), (-1_000, 0.0), (-1_001, 1.0), (20_000, 1.0)]
 )
-@at(Place)
+@at(Place, Place.connect)
 async def test_the_contactor_opens_without_a_current_or_after_a_second(
     place: Place, current_ma: int, opens_s: float
 ) -> None:
-    await place.connect()
     place.evse.execute(out(20_000))
     place.stage.present = StageReport(0, current_ma)
     began = place.now
@@ -453,9 +443,8 @@ async def test_the_contactor_opens_without_a_current_or_after_a_second(
     assert opened == [pytest.approx(opens_s, abs=0.001)]
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_the_contactor_opens_as_soon_as_the_current_has_ceased(place: Place) -> None:
-    await place.connect()
     place.show(0, 1_001)
     opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
     await asyncio.sleep(0.5)
@@ -466,9 +455,8 @@ async def test_the_contactor_opens_as_soon_as_the_current_has_ceased(place: Plac
 
 
 @pytest.mark.parametrize(("voltage_mv", "faults"), [(59_999, []), (60_000, ["discharge_too_slow"])])
-@at(Place)
+@at(Place, Place.connect)
 async def test_an_open_output_is_dead_within_its_time(place: Place, voltage_mv: int, faults: list[str]) -> None:
-    await place.connect()
     place.show(400_000)
     opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
     await asyncio.sleep(1.9)
@@ -480,9 +468,8 @@ async def test_an_open_output_is_dead_within_its_time(place: Place, voltage_mv: 
     assert place.evse.faults == ()
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_contactor_that_stays_closed_is_not_waited_for_to_discharge(place: Place) -> None:
-    await place.connect()
     place.show(400_000)
     place.switch.set = lambda *, closed: None  # type: ignore[method-assign]
     assert await place.do(ports.OpenContactors()) == CLOSED
@@ -503,9 +490,8 @@ async def test_a_self_test_finds_a_voltage_that_nobody_commanded(
     assert place.evse.faults == ("self_test_failed",) * bool(failed)
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_after_its_end_nothing_is_watched(place: Place) -> None:
-    await place.connect()
     place.show(400_000, 1_001)
     await place.evse.close()
     place.facts.clear()
@@ -513,9 +499,8 @@ async def test_after_its_end_nothing_is_watched(place: Place) -> None:
     assert place.facts == []
 
 
-@at(Place, report_s=0.1)
+@at(Place, Place.connect, report_s=0.1)
 async def test_each_check_watches_the_output_without_reports(place: Place) -> None:
-    await place.connect()
     place.evse.execute(out(0))
     place.stage.present = StageReport(400_000, 2_000)
     await asyncio.sleep(2.0)

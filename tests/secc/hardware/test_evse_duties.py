@@ -10,7 +10,7 @@ from secc.hardware.evse import WatchConfig
 from secc.hardware.meter import MeterReading
 from secc.session import ports
 from tests.secc.hardware.bare import at
-from tests.secc.hardware.plain import Place, Service
+from tests.secc.hardware.plain import Place, Service, made
 from v2g.errors import StoreError
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import Proximity
@@ -24,9 +24,8 @@ SAVED = ports.SaveSession(None)  # type: ignore[arg-type]
 # -- who hears what
 
 
-@at(Place)
+@at(made)
 async def test_a_new_listener_is_told_the_present_values_and_what_stops_energy(place: Place) -> None:
-    place.make()
     place.evse.subscribe(place.facts.append)
     reading = ports.MeterRead(0, 0, 0, "M")
     assert place.facts == [ports.Measured(0, 0), reading]
@@ -37,9 +36,8 @@ async def test_a_new_listener_is_told_the_present_values_and_what_stops_energy(p
     assert later == [ports.Measured(0, 0), reading, ports.HardwareFault("stage_tripped")]
 
 
-@at(Place)
+@at(made)
 async def test_who_leaves_hears_no_more_and_others_do(place: Place) -> None:
-    place.make()
     other: list[Any] = []
     leave = place.evse.subscribe(other.append)
     place.evse.subscribe(place.facts.append)
@@ -49,9 +47,8 @@ async def test_who_leaves_hears_no_more_and_others_do(place: Place) -> None:
     assert (other, place.facts[-1]) == ([], ports.HardwareFault("stage_tripped"))
 
 
-@at(Place)
+@at(made)
 async def test_a_fault_is_told_once_to_everybody_and_its_end_to_listeners_of_faults(place: Place) -> None:
-    place.make()
     place.evse.subscribe(place.facts.append)
     for active in (False, True, True, False, False):
         place.evse.fault("stage_tripped", active)
@@ -61,9 +58,8 @@ async def test_a_fault_is_told_once_to_everybody_and_its_end_to_listeners_of_fau
     assert place.evse.faults == ("fan_failed",)
 
 
-@at(Place)
+@at(made)
 async def test_what_a_listener_does_is_heard_by_others_in_its_order(place: Place) -> None:
-    place.make()
     heard: list[str] = []
     place.evse.on_fault(lambda word, active: place.evse.fault("fan_failed", active))
     place.evse.on_fault(lambda word, active: heard.append(word))
@@ -93,16 +89,14 @@ async def test_faults_for_a_person_are_kept_and_known_from_the_beginning(place: 
     assert place.evse.faults == ("contactor_welded", "meter_jump", "stage_tripped")
 
 
-@at(Place)
+@at(made)
 async def test_without_somewhere_to_keep_them_such_faults_stand_all_the_same(place: Place) -> None:
-    place.make()
     place.evse.fault("meter_jump", active=True)
     assert place.evse.faults == ("meter_jump",)
 
 
-@at(Place)
+@at(made)
 async def test_the_lamp_shows_each_change_and_its_listeners_hear_it(place: Place) -> None:
-    place.make()
     assert (place.evse.light, place.cabinet.lights) == ("available", ["available"])
     place.evse.fault("stage_tripped", active=True)
     place.evse.fault("stage_tripped", active=False)
@@ -113,9 +107,8 @@ async def test_the_lamp_shows_each_change_and_its_listeners_hear_it(place: Place
 # -- commands
 
 
-@at(Place)
+@at(made)
 async def test_a_contactor_closes_for_an_authorised_session_only(place: Place) -> None:
-    place.make()
     assert place.evse.blocked == "not_authorised"
     assert await place.do(ports.CloseContactors()) == OPEN
     await place.authorise()
@@ -129,10 +122,8 @@ async def test_a_contactor_closes_for_an_authorised_session_only(place: Place) -
         assert await place.do(ports.CloseContactors()) == CLOSED
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_an_emergency_off_switches_off_and_opens(place: Place) -> None:
-    place.make()
-    await place.connect()
     assert place.evse.switched_off == 0
     assert place.evse.execute(ports.EmergencyOff("test")) is None
     assert place.evse.switched_off >= 1
@@ -142,10 +133,8 @@ async def test_an_emergency_off_switches_off_and_opens(place: Place) -> None:
     assert place.evse.switched_off > before
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_an_emergency_off_opens_although_a_part_cannot_be_switched_off(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.evse.breaks_off = RuntimeError()
     with pytest.raises(RuntimeError):
         place.evse.execute(ports.EmergencyOff("test"))
@@ -153,25 +142,22 @@ async def test_an_emergency_off_opens_although_a_part_cannot_be_switched_off(pla
     assert place.evse.faults == ("charger_failed",)
 
 
-@at(Place)
+@at(made)
 async def test_limits_are_passed_on_and_other_commands_are_not_its_own(place: Place) -> None:
-    place.make()
     limit = ports.SetOutput(1, 2, 3, 4)
     place.evse.execute(ports.Lower(limit))
     assert place.evse.execute(ports.AuthorizeExternally(1)) is None
     assert place.evse.limits == [limit]
 
 
-@at(Place)
+@at(made)
 async def test_without_support_reactive_power_is_none(place: Place) -> None:
-    place.make()
     place.evse.react(5)
     assert place.evse.max_var == 0
 
 
-@at(Place)
+@at(made, report_s=0.1)
 async def test_ventilation_is_switched_by_command_and_lasts(place: Place) -> None:
-    place.make(report_s=0.1)
     place.evse.execute(ports.Ventilate(on=True))
     assert place.cabinet.fans == [100]
     await asyncio.sleep(0.15)
@@ -184,10 +170,8 @@ async def test_ventilation_is_switched_by_command_and_lasts(place: Place) -> Non
 # -- closing and opening
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_contactor_that_is_about_to_open_is_closed_when_it_has(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 0.05
     place.evse.execute(ports.EmergencyOff("test"))
     closing = asyncio.ensure_future(place.do(ports.CloseContactors()))
@@ -197,10 +181,8 @@ async def test_a_contactor_that_is_about_to_open_is_closed_when_it_has(place: Pl
     assert place.now == pytest.approx(0.1, abs=0.001)
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_contactor_that_is_about_to_open_and_never_does_is_not_closed(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 30.0
     place.evse.execute(ports.EmergencyOff("test"))
     assert await place.do(ports.CloseContactors()) == OPEN
@@ -208,10 +190,8 @@ async def test_a_contactor_that_is_about_to_open_and_never_does_is_not_closed(pl
     assert place.evse.faults == ("contactor_welded",)
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_an_off_while_it_waits_leaves_the_contactor_open(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 0.05
     place.evse.execute(ports.EmergencyOff("test"))
     closing = asyncio.ensure_future(place.do(ports.CloseContactors()))
@@ -223,9 +203,8 @@ async def test_an_off_while_it_waits_leaves_the_contactor_open(place: Place) -> 
 
 
 @pytest.mark.parametrize(("seconds", "faults"), [(1.9, []), (2.1, ["contactor_stuck_open"])])
-@at(Place)
+@at(made, watch=WatchConfig(contactor_s=2.0))
 async def test_a_contactor_has_its_time_to_close(place: Place, seconds: float, faults: list[str]) -> None:
-    place.make(watch=WatchConfig(contactor_s=2.0))
     place.evse.subscribe(place.facts.append)
     await place.authorise()
     place.switch.delay_s = seconds
@@ -234,9 +213,8 @@ async def test_a_contactor_has_its_time_to_close(place: Place, seconds: float, f
     assert place.faults == faults
 
 
-@at(Place)
+@at(made)
 async def test_who_closes_while_it_closes_waits_for_the_same(place: Place) -> None:
-    place.make()
     await place.authorise()
     place.switch.delay_s = 0.5
     first = asyncio.ensure_future(place.do(ports.CloseContactors()))
@@ -245,18 +223,14 @@ async def test_who_closes_while_it_closes_waits_for_the_same(place: Place) -> No
     assert (await first, place.now) == (CLOSED, pytest.approx(0.5, abs=0.001))
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_closed_contactor_is_closed_at_once(place: Place) -> None:
-    place.make()
-    await place.connect()
     async with asyncio.timeout(1.0):
         assert await place.do(ports.CloseContactors()) == CLOSED
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_who_was_overtaken_is_told_that_a_later_closing_has_not_ended(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 30.0
     place.evse.execute(ports.EmergencyOff("test"))
     overtaken = asyncio.ensure_future(place.do(ports.CloseContactors()))
@@ -290,19 +264,15 @@ async def test_opening_switches_off_calms_down_and_reads_the_meter(place: Place)
     assert (read, place.now) == ([pytest.approx(0.5, abs=0.001)], pytest.approx(0.75, abs=0.001))
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_contactor_that_stays_closed_is_waited_for_until_it_counts_as_welded(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 30.0
     assert await place.do(ports.OpenContactors()) == CLOSED
     assert place.now == pytest.approx(STANDARD.contactor_open_s, abs=0.001)
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_opening_has_no_result_where_the_contactor_was_closed_again(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.evse.calm_s = 0.5
     opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
     await asyncio.sleep(0.1)
@@ -312,10 +282,8 @@ async def test_opening_has_no_result_where_the_contactor_was_closed_again(place:
     assert place.evse.contactors_closed
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_fault_overtakes_an_opening_as_an_off_does(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.evse.calm_s = 0.5
     opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
     await asyncio.sleep(0.1)
@@ -326,10 +294,8 @@ async def test_a_fault_overtakes_an_opening_as_an_off_does(place: Place) -> None
     assert place.evse.contactors_closed
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_each_movement_is_told_with_its_reason(place: Place) -> None:
-    place.make()
-    await place.connect()
 
     def moved() -> list[Any]:
         told = [each for each in place.facts if isinstance(each, ports.ContactorState)]
@@ -350,9 +316,8 @@ async def test_each_movement_is_told_with_its_reason(place: Place) -> None:
     assert moved() == [OPEN]
 
 
-@at(Place)
+@at(made)
 async def test_a_contactor_that_closes_by_itself_is_not_reported_as_closed(place: Place) -> None:
-    place.make()
     place.evse.subscribe(place.facts.append)
     place.switch.move(closed=True)
     assert place.facts[-1] != CLOSED
@@ -371,10 +336,8 @@ async def test_a_contactor_that_is_closed_at_the_beginning_is_welded(place: Plac
 
 
 @pytest.mark.parametrize(("seconds", "failed"), [(0.05, ""), (0.5, "the contactor does not open")])
-@at(Place)
+@at(made, Place.connect)
 async def test_each_session_ends_with_a_check_of_its_contactor(place: Place, seconds: float, failed: str) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = seconds
     place.evse.execute(ports.EmergencyOff("test"))
     place.evse.execute(ports.EmergencyOff("test"))
@@ -383,10 +346,8 @@ async def test_each_session_ends_with_a_check_of_its_contactor(place: Place, sec
     assert place.log.kept == [("contactor", failed, took_ms, "0011223344556677")]
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_fault_while_a_contactor_opens_is_no_result_of_its_check(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 0.05
     place.evse.execute(ports.EmergencyOff("test"))
     place.evse.fault("stage_tripped", active=True)
@@ -394,10 +355,9 @@ async def test_a_fault_while_a_contactor_opens_is_no_result_of_its_check(place: 
     assert place.log.kept == [("contactor", "", 50, "0011223344556677")]
 
 
-@at(Place)
+@at(made)
 async def test_the_check_of_a_session_that_was_joined_again_has_its_id(place: Place) -> None:
     """After a restart there was none, and after another vehicle's session there was that one's."""
-    place.make()
     await place.authorise()
     place.evse.execute(ENDED)
     place.evse.execute(ports.JoinSession("8877665544332211"))
@@ -406,9 +366,8 @@ async def test_the_check_of_a_session_that_was_joined_again_has_its_id(place: Pl
     assert place.log.kept == [("contactor", "", 0, "8877665544332211")]
 
 
-@at(Place)
+@at(made)
 async def test_a_contactor_that_was_open_is_not_checked(place: Place) -> None:
-    place.make()
     await place.authorise()
     place.switch.delay_s = 0.5
     closing = asyncio.ensure_future(place.do(ports.CloseContactors()))
@@ -420,10 +379,8 @@ async def test_a_contactor_that_was_open_is_not_checked(place: Place) -> None:
     assert place.log.kept == []
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_the_check_of_an_opening_that_was_commanded_back_is_dropped(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.switch.delay_s = 0.05
     place.evse.execute(ports.EmergencyOff("test"))
     assert await place.do(ports.CloseContactors()) == CLOSED
@@ -507,9 +464,8 @@ async def test_a_plug_is_locked_for_its_session_and_released(place: Place) -> No
     assert place.cabinet.commands == [True, False]
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_without_a_lock_the_plug_is_not_its_own(place: Place) -> None:
-    place.make(pilot=True)
     place.wire.plug(PilotState.C)
     await place.connect()
     assert not place.evse.has_latch
@@ -555,9 +511,8 @@ async def test_each_report_measures_reads_and_saves(place: Place) -> None:
     assert place.evse.looked == 2
 
 
-@at(Place)
+@at(made, report_s=0.95)
 async def test_an_excess_is_looked_at_again_ten_times_a_second_from_the_last_look_on(place: Place) -> None:
-    place.make(report_s=0.95)
     place.evse.exceeds = True
     await asyncio.sleep(0.99)
     assert place.evse.looked == 1
@@ -583,9 +538,8 @@ def test_the_limits_of_a_charger_that_says_nothing_else() -> None:
     )
 
 
-@at(Place)
+@at(made, report_s=0.5)
 async def test_what_has_flowed_is_counted_until_now(place: Place) -> None:
-    place.make(report_s=0.5)
     place.evse.present = ports.Measured(400_000, 9_000)
     await asyncio.sleep(1.5)  # 3,600 W from 0.5 s on: 1 mWh in each ms
     assert place.evse.flowed_mwh == (pytest.approx(1_000, abs=2), 0)
@@ -610,11 +564,10 @@ async def test_registers_that_cannot_be_stored_are_a_fault_and_the_rest_is_looke
     assert place.log.kept[-1][1] == ""  # it is no failure of the supervision
 
 
-@at(Place)
+@at(made, report_s=0.5)
 async def test_a_look_that_fails_is_a_fault_and_the_others_go_on(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place.make(report_s=0.5)
     place.evse.breaks = RuntimeError()
     place.evse.subscribe(place.facts.append)
     place.facts.clear()
@@ -670,9 +623,8 @@ async def test_a_meter_that_stands_while_energy_flows_is_a_fault_until_it_moves(
         ({}, ""),
     ],
 )
-@at(Place)
+@at(made, report_s=0.1)
 async def test_temperatures_are_watched(place: Place, shown: dict[str, float | None], fault: str) -> None:
-    place.make(report_s=0.1)
     place.cabinet.temperatures = shown
     await asyncio.sleep(0.15)
     assert place.evse.faults == (fault,) * bool(fault)
@@ -681,9 +633,8 @@ async def test_temperatures_are_watched(place: Place, shown: dict[str, float | N
     assert place.evse.faults == ()
 
 
-@at(Place)
+@at(made, report_s=0.1, watch=WatchConfig(max_temperature_c=80.0))
 async def test_what_was_too_hot_is_until_5_degrees_below(place: Place) -> None:
-    place.make(report_s=0.1, watch=WatchConfig(max_temperature_c=80.0))
     for celsius, hot in ((80.0, False), (80.1, True), (75.1, True), (75.0, False), (80.0, False)):
         place.cabinet.temperatures = {"a": celsius}
         await asyncio.sleep(0.1)
@@ -693,24 +644,21 @@ async def test_what_was_too_hot_is_until_5_degrees_below(place: Place) -> None:
 @pytest.mark.parametrize(
     ("celsius", "percent"), [(-5.0, 0), (40.0, 0), (40.2, 1), (50.0, 50), (59.8, 99), (60.0, 100), (80.0, 100)]
 )
-@at(Place)
+@at(made, report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=60.0))
 async def test_the_fan_turns_with_the_hottest_temperature(place: Place, celsius: float, percent: int) -> None:
-    place.make(report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=60.0))
     place.cabinet.temperatures = {"a": celsius, "b": -10.0}
     await asyncio.sleep(0.15)
     assert place.cabinet.fans == [percent]
 
 
-@at(Place)
+@at(made, report_s=0.1, watch=WatchConfig(fan_from_c=0.0, fan_full_c=10.0))
 async def test_without_a_temperature_the_fan_stands(place: Place) -> None:
-    place.make(report_s=0.1, watch=WatchConfig(fan_from_c=0.0, fan_full_c=10.0))
     await asyncio.sleep(0.15)
     assert place.cabinet.fans == [0]
 
 
-@at(Place)
+@at(made, report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=40.0))
 async def test_a_fan_with_one_temperature_for_both_begins_within_a_degree(place: Place) -> None:
-    place.make(report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=40.0))
     await asyncio.sleep(0.05)
     for celsius in (40.0, 40.5, 41.0):
         place.cabinet.temperatures = {"a": celsius}
@@ -722,11 +670,10 @@ async def test_a_fan_with_one_temperature_for_both_begins_within_a_degree(place:
     ("celsius", "rpm", "fault"),
     [(44.0, 0, True), (43.9, 1, False), (44.0, 1, False), (44.0, None, False), (43.8, 0, False)],
 )
-@at(Place)
+@at(made, report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=60.0))
 async def test_a_fan_that_should_turn_has_3_s_to_start(
     place: Place, celsius: float, rpm: int | None, fault: bool
 ) -> None:
-    place.make(report_s=0.1, watch=WatchConfig(fan_from_c=40.0, fan_full_c=60.0))
     place.cabinet.temperatures, place.cabinet.fan_rpm = {"a": celsius}, rpm
     await asyncio.sleep(3.05)
     assert place.evse.faults == ()
@@ -743,10 +690,8 @@ async def test_a_fan_that_should_turn_has_3_s_to_start(
 # -- failures of parts, and the end
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_a_part_that_fails_does_not_keep_the_contactor_closed(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.evse.breaks_off = RuntimeError()
     place.evse.fault("stage_tripped", active=True)
     assert not place.evse.contactors_closed
@@ -770,17 +715,14 @@ async def test_its_end_leaves_everything_safe_and_nothing_under_way(place: Place
     assert (place.evse.looked, place.switch.closed) == (0, False)
 
 
-@at(Place)
+@at(made)
 async def test_its_end_switches_off_without_a_session_too(place: Place) -> None:
-    place.make()
     await place.evse.close()
     assert place.evse.switched_off == 1
 
 
-@at(Place)
+@at(made, Place.connect)
 async def test_its_end_voids_what_is_under_way(place: Place) -> None:
-    place.make()
-    await place.connect()
     place.evse.calm_s = 0.5
     opening = asyncio.ensure_future(place.do(ports.OpenContactors()))
     await asyncio.sleep(0.1)

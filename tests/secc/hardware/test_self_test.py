@@ -9,7 +9,7 @@ import pytest
 from secc.hardware.evse import asked
 from secc.session import ports
 from tests.secc.hardware.bare import at, run
-from tests.secc.hardware.plain import Place
+from tests.secc.hardware.plain import Place, made
 from v2g.iec61851.pilot import PilotState
 
 
@@ -38,9 +38,8 @@ class Board:
 # -- what it commands
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_everything_is_commanded_off_and_the_pilot_gets_each_of_its_signals(place: Place) -> None:
-    place.make(pilot=True)
     place.wire.duty_percent, place.switch.closed = 10.0, True
     await place.evse.power_up()
     assert (place.switch.closed, place.evse.switched_off) == (False, 1)
@@ -76,9 +75,8 @@ async def test_nothing_is_tested_while_a_vehicle_or_a_fault_is_at_the_pilot(plac
     assert (place.wire.told, place.log.kept) == ([], [])
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_each_step_has_a_second(place: Place) -> None:
-    place.make(pilot=True)
     place.wire.delay_s = place.switch.delay_s = 0.97
     place.switch.closed = True
     await place.evse.power_up()
@@ -126,9 +124,8 @@ async def test_a_pilot_that_does_not_show_its_signal_is_found(
     assert board.asked == []
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_a_pilot_that_leaves_its_state_with_the_oscillator_is_found(place: Place) -> None:
-    place.make(pilot=True)
 
     def obeys(signal: Any) -> bool:
         if signal == 5.0:
@@ -142,18 +139,16 @@ async def test_a_pilot_that_leaves_its_state_with_the_oscillator_is_found(place:
 
 
 @pytest.mark.parametrize(("age_s", "failed"), [(1.0, ""), (1.001, "the control pilot is not measured")])
-@at(Place)
+@at(made, pilot=True)
 async def test_a_pilot_that_is_not_measured_is_found(place: Place, age_s: float, failed: str) -> None:
-    place.make(pilot=True)
     place.wire.age_s = age_s
     await place.evse.power_up()
     assert place.log.kept[0][1] == failed
     assert place.now == pytest.approx(1.0 * bool(failed), abs=0.05)
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_a_duty_cycle_that_does_not_return_is_found(place: Place) -> None:
-    place.make(pilot=True)
     place.wire.duty_percent = 10.0
     place.wire.obeys = lambda signal: signal != 10.0
     await finds(place, "the control pilot is not measured", 1.0)
@@ -177,9 +172,8 @@ async def test_an_output_with_a_voltage_is_found(place: Place) -> None:
     assert (len(board.asked), place.evse.looked) == (1, 0)
 
 
-@at(Place)
+@at(made)
 async def test_a_supervision_that_fails_is_found(place: Place) -> None:
-    place.make()
     place.evse.breaks = RuntimeError()
     await place.evse.power_up()
     assert place.log.kept == [("self_test", "supervision fails", 0, "")]
@@ -214,18 +208,16 @@ async def test_the_end_of_a_drivers_failure_is_none(place: Place) -> None:
     assert place.evse.faults == ()
 
 
-@at(Place)
+@at(made)
 async def test_a_part_that_cannot_be_switched_off_does_not_keep_the_contactor_closed(place: Place) -> None:
-    place.make()
     place.evse.breaks_off, place.switch.closed = RuntimeError(), True
     await place.evse.power_up()
     assert not place.switch.closed
     assert place.log.kept == [("self_test", "", 0, "")]
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_only_what_a_test_ends_is_ended_by_one(place: Place) -> None:
-    place.make(pilot=True)
     for each in ("charger_failed", "over_temperature", "self_test_failed"):
         place.evse.fault(each, active=True)
     await place.evse.power_up()
@@ -260,9 +252,8 @@ async def test_somebody_who_plugs_in_meanwhile_ends_it_without_a_result(place: P
     assert (place.log.kept, place.evse.faults) == ([], ("charger_failed",))
 
 
-@at(Place)
+@at(made, pilot=True)
 async def test_a_contactor_that_stays_closed_is_a_result_whoever_plugs_in(place: Place) -> None:
-    place.make(pilot=True)
     place.switch.closed, place.switch.delay_s = True, 9.0
     asyncio.get_running_loop().call_later(0.5, place.wire.plug, PilotState.B)
     await finds(place, "the contactor does not open", 1.0)
@@ -422,9 +413,8 @@ def test_a_drivers_own_test_fails_by_what_it_says_raises_or_lasts(test: Any, fai
     run(scene)
 
 
-@at(Place)
+@at(made)
 async def test_a_test_is_of_no_session(place: Place) -> None:
-    place.make()
     await place.authorise()
     place.evse.execute(ports.TransactionEnded("0011223344556677", "ended", "Local", None))
     await place.evse.power_up()

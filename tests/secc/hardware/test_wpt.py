@@ -108,28 +108,25 @@ async def test_a_device_positions_pairs_and_rests_when_its_session_ends_or_pause
 
 
 @pytest.mark.parametrize("ends", [ports.TransactionEnded("s", "ended", "Local", None), ports.SaveSession(None)])  # type: ignore[arg-type]
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_session_that_ends_or_pauses_is_not_permitted_any_more(place: Place, ends: Any) -> None:
-    await place.connect()
     place.evse.execute(ends)
     assert not place.evse.contactors_closed
     assert place.evse.blocked == "not_authorised"
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_there_is_no_cable_to_be_checked(place: Place) -> None:
-    await place.connect()
     assert await place.do(ports.StartCableCheck(400_000)) == ports.CableCheckFinished(passed=False)
 
 
 @pytest.mark.parametrize(
     ("limit_w", "told"), [(4_999, [("send", 4_999)]), (5_000, []), (5_001, []), (0, [("send", 0)])]
 )
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_limit_lowers_what_is_sent_and_raises_nothing(
     place: Place, limit_w: int, told: list[tuple[Any, ...]]
 ) -> None:
-    await place.connect()
     place.drives(5_000)
     place.device.told.clear()
     place.evse.execute(lower(limit_w))
@@ -137,9 +134,8 @@ async def test_a_limit_lowers_what_is_sent_and_raises_nothing(
     assert place.device.told == told
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_a_limit_without_a_command_changes_nothing(place: Place) -> None:
-    await place.connect()
     place.evse.execute(lower(0))
     place.drives(0)
     place.evse.execute(lower(0))
@@ -158,9 +154,8 @@ async def authorised(place: Place) -> None:
     await place.do(ports.TransactionStarted("0011223344556677", ""))
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_an_alignment_check_closes_the_contactor_and_excites_the_coil_until_it_ends(place: Place) -> None:
-    await authorised(place)
     place.switch.delay_s = 0.2
     checking = asyncio.ensure_future(checked(place))
     await asyncio.sleep(0.1)
@@ -176,9 +171,8 @@ async def test_an_alignment_check_closes_the_contactor_and_excites_the_coil_unti
     ("limit_w", "told"),
     [(499, [("excite", 3_000, 499)]), (500, []), (501, []), (1, [("excite", 3_000, 1)]), (0, [("send", 0)])],
 )
-@at(Place)
+@at(Place, authorised)
 async def test_a_limit_lowers_an_alignment_check(place: Place, limit_w: int, told: list[tuple[Any, ...]]) -> None:
-    await authorised(place)
     await checked(place)
     place.device.told.clear()
     place.evse.execute(lower(limit_w))
@@ -187,9 +181,8 @@ async def test_a_limit_lowers_an_alignment_check(place: Place, limit_w: int, tol
 
 
 @pytest.mark.parametrize("ended_by", [ports.CheckAlignment(0, 0), ports.EmergencyOff("test")])
-@at(Place)
+@at(Place, authorised)
 async def test_after_an_alignment_check_a_limit_excites_nothing(place: Place, ended_by: Any) -> None:
-    await authorised(place)
     await checked(place)
     place.evse.execute(ended_by)
     place.device.told.clear()
@@ -197,9 +190,8 @@ async def test_after_an_alignment_check_a_limit_excites_nothing(place: Place, en
     assert place.device.told == []
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_after_power_a_limit_excites_nothing_and_after_an_alignment_check_it_sends_nothing(place: Place) -> None:
-    await authorised(place)
     await checked(place)
     place.drives(5_000)
     place.evse.execute(lower(100))
@@ -220,9 +212,8 @@ async def test_a_contactor_that_does_not_close_ends_an_alignment_check(place: Pl
 
 
 @pytest.mark.parametrize("at_s", [0.0, 0.1, 0.2])
-@at(Place)
+@at(Place, authorised)
 async def test_an_emergency_off_ends_an_alignment_check_whose_contactor_closes(place: Place, at_s: float) -> None:
-    await authorised(place)
     place.switch.delay_s = 0.2
     checking = asyncio.ensure_future(checked(place))
     asyncio.get_running_loop().call_later(at_s, place.evse.execute, ports.EmergencyOff("test"))
@@ -230,9 +221,8 @@ async def test_an_emergency_off_ends_an_alignment_check_whose_contactor_closes(p
     assert [each for each in place.device.told if each[0] == "excite"] == []
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_a_contactor_that_closes_for_a_later_command_does_not_go_on_with_an_alignment_check(place: Place) -> None:
-    await authorised(place)
     place.switch.delay_s = 0.2
     checking = asyncio.ensure_future(checked(place))
     await asyncio.sleep(0.1)
@@ -243,10 +233,9 @@ async def test_a_contactor_that_closes_for_a_later_command_does_not_go_on_with_a
     assert [each for each in place.device.told if each[0] == "excite"] == []
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_an_emergency_off_after_the_contactor_has_closed_ends_an_alignment_check(place: Place) -> None:
     """Both happen before the check goes on."""
-    await authorised(place)
     place.switch.on_change(lambda closed: closed and place.evse.execute(ports.EmergencyOff("test")))
     place.switch.set = lambda *, closed: None if not closed else place.switch.move(closed)  # type: ignore[method-assign]
     assert await checked(place) == ports.HardwareFault("contactor_stuck_open")
@@ -256,9 +245,8 @@ async def test_an_emergency_off_after_the_contactor_has_closed_ends_an_alignment
 # -- objects near the device
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_the_field_is_off_while_something_is_near(place: Place) -> None:
-    await place.connect()
     place.drives(5_000)
     place.near("foreign_object")
     place.near("living_object")
@@ -271,9 +259,8 @@ async def test_the_field_is_off_while_something_is_near(place: Place) -> None:
 
 
 @pytest.mark.parametrize("ends", [ports.EmergencyOff("test"), None])
-@at(Place)
+@at(Place, Place.connect)
 async def test_what_has_left_brings_no_power_back_that_nobody_commands(place: Place, ends: Any) -> None:
-    await place.connect()
     if ends is not None:
         place.drives(5_000)
         place.evse.execute(ends)
@@ -295,9 +282,8 @@ async def test_what_is_near_is_a_fault_while_it_is_there(place: Place) -> None:
     assert heard == [("living_object", True), ("living_object", False)]
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_something_near_ends_an_alignment_check_and_refuses_another(place: Place) -> None:
-    await authorised(place)
     await checked(place)
     place.near("foreign_object")
     place.evse.execute(lower(100))
@@ -348,9 +334,8 @@ async def test_the_power_from_the_grid_is_measured_with_each_report(place: Place
     assert place.facts[-1] == place.evse.present == ports.Measured(400_000, 1_000_000, 400_000)
 
 
-@at(Place)
+@at(Place, Place.connect)
 async def test_the_contactor_opens_at_once(place: Place) -> None:
-    await place.connect()
     place.drives(5_000)
     place.show(5_000)
     began = place.now
@@ -379,34 +364,30 @@ async def exceeds(place: Place, most_w: int) -> None:
 
 
 @pytest.mark.parametrize(("wanted_w", "most_w"), FLOWS)
-@at(Place)
+@at(Place, Place.connect)
 async def test_more_power_than_commanded_is_a_fault_after_a_second(
     place: Place, wanted_w: int | None, most_w: int
 ) -> None:
-    await place.connect()
     if wanted_w is not None:
         place.drives(wanted_w)
     await exceeds(place, most_w)
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_an_alignment_check_has_its_own_limit(place: Place) -> None:
-    await authorised(place)
     await checked(place)
     await exceeds(place, 1_050)
 
 
-@at(Place)
+@at(Place, authorised)
 async def test_after_an_alignment_check_nothing_may_be_sent(place: Place) -> None:
-    await authorised(place)
     await checked(place)
     place.evse.execute(ports.CheckAlignment(0, 0))
     await exceeds(place, 150)
 
 
-@at(Place, report_s=0.1)
+@at(Place, Place.connect, report_s=0.1)
 async def test_each_check_watches_the_device_without_reports(place: Place) -> None:
-    await place.connect()
     place.device.report = PrimaryReport(sent_w=9_000)
     await asyncio.sleep(2.0)
     assert place.faults == ["over_current"]
