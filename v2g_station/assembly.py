@@ -131,6 +131,7 @@ class Blocks:
             kernel,
             self.certificates,
             outbox,
+            version=settings.layout.firmware,
             busy=lambda: any(evse.record is not None for evse in evses.values()),
             close=partial(availability.close, "firmware"),
             security_event=security_event,

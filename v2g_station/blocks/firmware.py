@@ -6,6 +6,7 @@ reports its progress with `FirmwareProgress`.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -32,6 +33,9 @@ SCHEMES: Final = ("http://", "https://")
 ENDED: Final = frozenset(
     {"Idle", "DownloadFailed", "InvalidSignature", "InstallVerificationFailed", "InstallationFailed", "Installed"}
 )
+
+
+_NUMBERS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
 
 
 class Download(Command, frozen=True, kw_only=True):
@@ -88,10 +92,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     retry_interval_s: int = 60
     digest: str = ""
     """SHA-256 (hexadecimal) of the image with a valid signature."""
+    before: str = ""
+    """The firmware that ran when the update was requested."""
 
 
 class FirmwareUpdates:
-    """Handles firmware requests of the CSMS. `busy` returns whether a transaction runs; `close` prevents new ones."""
+    """Handles firmware requests of the CSMS. `version` is that of the running firmware, `busy` returns whether a
+    transaction runs, `close` prevents new ones."""
 
     def __init__(
         self,
@@ -99,6 +106,7 @@ class FirmwareUpdates:
         store: CertificateStore,
         outbox: Outbox,
         *,
+        version: str,
         busy: Callable[[], bool],
         close: Close,
         security_event: Callable[[str, str], None],
@@ -109,7 +117,7 @@ class FirmwareUpdates:
         self._job: Job | None = stored.get("job")
         self._written = False
         """Whether the other slot is ready to start."""
-        self._outbox = outbox
+        self._outbox, self._version = outbox, version
         self._busy, self._close, self._security_event = busy, close, security_event
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
 
@@ -154,6 +162,7 @@ class FirmwareUpdates:
                 install_ms=parse_time(firmware.install_date_time) if firmware.install_date_time else 0,
                 certificate=firmware.signing_certificate or "",
                 signature=firmware.signature,
+                before=self._version,
                 retries=request.retries,
                 retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
             )
@@ -177,7 +186,8 @@ class FirmwareUpdates:
 
     def progress(self, fact: FirmwareProgress) -> None:
         """Handle progress reported by the hardware."""
-        if self._job is None:
+        job = self._job
+        if job is None:
             return
         if fact.status == "InstallRebooting":
             self._written = True
@@ -187,7 +197,7 @@ class FirmwareUpdates:
         if fact.status == "Downloaded":
             self._check(fact.digest)
         elif fact.status == "Installed":
-            self._security_event("FirmwareUpdated", "")
+            self._security_event("FirmwareUpdated", _step(job.before, self._version))
 
     def idle(self) -> None:
         """Continue what waited for the end of a transaction (L01.FR.06)."""
@@ -281,3 +291,15 @@ def _is_signed(digest: bytes, signature: str, certificate: str) -> bool:
     except (InvalidSignature, binascii.Error, ValueError, IndexError):
         return False
     return True
+
+
+def _step(before: str, now: str) -> str:
+    """Return what an update has changed; that it went back is said of versions that are numbers with dots."""
+    if not before or before == now:
+        return now
+    older = _NUMBERS.fullmatch(before) and _NUMBERS.fullmatch(now) and _numbers(now) < _numbers(before)
+    return f"{before} to {now}" + (", which is older" if older else "")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(each) for each in version.split(".")]

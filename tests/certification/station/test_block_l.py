@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_m import ROOT, Authority, install, pem
@@ -75,6 +76,29 @@ def test_an_update_survives_losses_of_power() -> None:
     told(found, "Installed")
     found.power_loss()
     found.nothing("FirmwareStatusNotification")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("1.10", "1.9.3", "1.10 to 1.9.3, which is older"),
+        ("1.9.3", "1.10", "1.9.3 to 1.10"),
+        ("1.9", "1.9", "1.9"),
+        ("2024-b", "2024-a", "2024-b to 2024-a"),
+    ],
+)
+def test_an_update_says_from_which_version_to_which_and_that_it_goes_back(before: str, now: str, said: str) -> None:
+    found = Bench()
+    found.layout = replace(found.layout, firmware=before)
+    found.power_loss()
+    update(found)
+    fetched(found)
+    found.fact(FirmwareProgress(status="InstallRebooting"))
+    found.layout = replace(found.layout, firmware=now)
+    found.power_loss()
+    found.fact(FirmwareProgress(status="Installed"))
+    event = found.expect("SecurityEventNotification", type="FirmwareUpdated")
+    assert event["techInfo"] == said
 
 
 def test_a_power_loss_while_the_slot_is_written_begins_that_anew() -> None:

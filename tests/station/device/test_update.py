@@ -47,7 +47,7 @@ async def told(csms: Backend, *statuses: str) -> None:
 async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also into an older image: nothing says which of two is older, and an operator goes back by it."""
+    """Also into an older image, by which an operator goes back: the charger says so once it runs."""
     manufacturer, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = tmp_path / "manufacturer.pem"
     root.write_text(certificate("Manufacturer", manufacturer, "Manufacturer", manufacturer))
@@ -75,7 +75,7 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                 await told(csms, *steps)
                 await fixture.until(lambda: restarts == [signal.SIGTERM])
                 assert await station.drain(60)  # what nobody has answered would be told again
-            again = Fixture(tmp_path, csms.port, update=update)
+            again = Fixture(tmp_path, csms.port, update=update, firmware="2.0")
             older = b"firmware 1"
             server.files["/older.bin"] = older
             back = firmware | {
@@ -89,7 +89,10 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                 await told(csms, *steps, "Installed", *steps)
                 await again.until(lambda: len(restarts) == 2)
                 assert await station.drain(60)
-            async with Fixture(tmp_path, csms.port, update=update).running():
+            async with Fixture(tmp_path, csms.port, update=update, firmware="1.0").running() as station:
                 await told(csms, *steps, "Installed", *steps, "Installed")
+                assert await station.drain(60)
+        changed = [each for each in csms.all("SecurityEventNotification") if each["type"] == "FirmwareUpdated"]
+        assert [each["tech_info"] for each in changed] == ["0.1.0 to 2.0", "2.0 to 1.0, which is older"]
     assert (tmp_path / "slots" / "active").read_text() == "a"
     assert (tmp_path / "slots" / "b" / "image").read_bytes() == IMAGE
