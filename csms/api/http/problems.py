@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -99,7 +100,7 @@ def details(error: ApiError, instance: str) -> ProblemDetails:
         status=error.status,
         detail=error.detail[:500],
         hint=error.hint,
-        instance=instance[:500],
+        instance=quote(instance, safe="/:@!$&'()*+,;=~")[:500],  # RFC 9457: a URI reference
         code=error.code,
     )
 

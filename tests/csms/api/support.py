@@ -5,7 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from litestar.types import ASGIApp
 
@@ -100,7 +100,7 @@ def _scope(method: str, path: str, headers: Mapping[str, str]) -> Any:
         "http_version": "1.1",
         "method": method,
         "scheme": "https",
-        "path": url.path,
+        "path": unquote(url.path),
         "raw_path": url.path.encode(),
         "query_string": url.query.encode(),
         "root_path": "",

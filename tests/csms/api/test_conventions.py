@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -57,6 +58,9 @@ async def test_no_name_has_a_line_end_or_space_at_an_end(ask: ApiClient, name: s
     ):
         answer = await ask(method, path, body)
         assert answer.status == 400, (method, path, answer.json)
+    for path in (f"/tokens/Central/{quote(name)}", f"/tokens/{quote(name)}/X"):
+        answer = await ask("PUT", path, {"status": "Accepted"})
+        assert answer.status == 400, (path, answer.json)
     for wrong in ({"token_type": "Central", "id_token": name}, {"token_type": name, "id_token": "X"}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(wrong, OneToken)
