@@ -109,6 +109,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "permits": Target("csms/grid/permits.py", ("tests/csms/grid/test_export_permits.py",)),
     "tariff_cost": Target("v2g_station/blocks/cost/tariff_cost.py", ("tests/station/blocks/cost/test_tariff_cost.py",)),
     "priced": Target("v2g_station/blocks/cost/priced.py", ("tests/station/blocks/cost/test_priced.py",)),
+    "tariffs": Target(
+        "v2g_station/blocks/cost/tariffs.py",
+        ("tests/station/blocks/cost/test_tariffs.py", "tests/certification/station/test_block_i_tariffs.py"),
+    ),
     "local_cost": Target(
         "v2g_station/blocks/cost/local_cost.py",
         tuple(f"tests/station/blocks/cost/test_{each}.py" for each in ("local_cost", "tariffs", "tariff_cost")),
@@ -229,6 +233,7 @@ _TOUCHED = "at the limit nothing is released, and to settle once more or less ch
 _READINGS = "asks for the readings, not for their reasons"
 _ENDS = "an end reading has a reason, or it is refused above"
 
+_NUMBERED = "of tariffs without a time only the order of their numbers counts"
 _PAIR = "an answer of this kind is to a request of this kind"
 _REPLACED = "the first reading takes the place of one that was missing"
 _LOOKS = "so often the clock is looked at; a second more or less is promised to nobody"
@@ -563,10 +568,22 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
     },
+    "tariffs": {
+        "Default.rank: self.from_ms or 0 -> self.from_ms": _NUMBERED,
+        "Default.rank: 0 -> 1": _NUMBERED,
+        "Tariffs.offer: found is None or (evse.record is not None and evse.record.transaction_id in self._priced) "
+        "-> evse.record is not None and evse.record.transaction_id in self._priced": "it follows an authorization",
+        "Tariffs.authorized: not isinstance(request, AuthorizeRequest) or not isinstance(answer, AuthorizeResponse) "
+        "-> not isinstance(answer, AuthorizeResponse)": _PAIR,
+        "Tariffs._install: 0 -> 1": _NUMBERED,
+        "Tariffs._install: 1 -> 2": _NUMBERED,
+        "Tariffs._settle: 'tariffs' -> 'tariffs?'": _TIMER,
+    },
     "local_cost": {
         "LocalCosts._switch: evse is None or evse.record is None -> evse is None and evse.record is None": _FOUND,
         "LocalCosts._switch: evse is None or evse.record is None -> evse.record is None": _FOUND,
         "LocalCosts._switch: evse is None or evse.record is None -> evse is None": _FOUND,
+        "LocalCosts._mark_unpriced: '' -> '?'": "nobody looks at the text, only at whose it is",
     },
     "priced": {"priced_from_now: 0 -> 1": _REPLACED, "priced_from_now: 0 -> 1 #2": _REPLACED},
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
