@@ -174,6 +174,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "der": Target("csms/services/charging/der.py", ("tests/certification/csms/test_block_r.py",)),
     "balancing": Target("csms/services/charging/balancing.py", ("tests/csms/services/charging/test_balancing.py",)),
+    "fleets": Target("csms/services/charging/fleets.py", ("tests/csms/services/charging/test_fleets.py",)),
+    "dispatch": Target("csms/services/charging/dispatch.py", ("tests/csms/services/charging/test_dispatch.py",)),
     "qr_payment": Target("csms/domain/billing/qr_payment.py", ("tests/csms/domain/billing/test_qr_payment.py",)),
     "usage": Target("csms/domain/billing/usage.py", ("tests/csms/domain/billing/test_usage.py",)),
     "vat": Target("csms/domain/billing/vat.py", ("tests/csms/domain/billing/test_vat.py",)),
@@ -591,6 +593,16 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "vehicle_prices": {
         "with_prices: form == 'nothing' or profile.transaction_id is None -> form == 'nothing'": _SHORTER,
         "_look: transaction is None or needs is None -> needs is None": "needs are kept with their transaction",
+    },
+    "dispatch": {
+        "Dispatch._distribute: break -> pass": "who has accepted is not sent it again",
+        "Dispatch._within_sites: continue -> pass": "a site of none of the vehicles bounds none of them",
+        "Dispatch._send_all: True -> False": _EACH,
+    },
+    "fleets": {
+        "Fleets.run: 0 -> 1": "it is later than 1970",
+        "Fleets._dispatch_plan: 'vehicle' -> 'vehicle?'": "nobody looks at the name of this source",
+        "Fleets._dispatch_plan: True -> False": _EACH,
     },
     "balancing": {
         "Balancer.balance: True -> False #2": _EACH,

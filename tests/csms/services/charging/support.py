@@ -55,6 +55,13 @@ async def send_needs(
     await station.call("NotifyEVChargingNeeds", {"evseId": evse_id, "chargingNeeds": needs})
 
 
+async def send_older_needs(station: ScriptedStation) -> None:
+    """Have a vehicle at a station of 2.0.1 say what it can."""
+    able = {"evMaxCurrent": 100, "evMaxVoltage": 400, "evMaxPower": 11_000}
+    needs = {"requestedEnergyTransfer": "DC", "dcChargingParameters": able}
+    await station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
+
+
 FLEET_ENERGIES = {"evTargetEnergyRequest": 5000.0, "evMaxEnergyRequest": 30000.0, "evMinEnergyRequest": -20000.0}
 """Of a vehicle that can take 30 kWh and give 20, Wh."""
 

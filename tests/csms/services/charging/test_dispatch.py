@@ -25,6 +25,7 @@ from tests.csms.services.charging.support import (
     commanded,
     limit_ma,
     running,
+    send_older_needs,
     setpoint,
     settled,
     vehicle,
@@ -227,9 +228,7 @@ async def test_only_connected_stations_of_2_1_with_needs_take_part(csms: Backend
     first, second, third = await vehicles(csms, 3)
     old = Charging(csms, await booted(csms, NAMES[3], "2.0.1"))
     await old.started()
-    able = {"evMaxCurrent": 100, "evMaxVoltage": 400, "evMaxPower": 11_000}
-    needs = {"requestedEnergyTransfer": "DC", "dcChargingParameters": able}
-    await old.station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
+    await send_older_needs(old.station)
     await Charging(csms, await booted(csms, NAMES[4])).started()
     await away(csms, third.station)
     dispatch = Dispatch(csms.services)

@@ -30,6 +30,7 @@ from tests.csms.services.charging.support import (
     offer,
     running,
     send_needs,
+    send_older_needs,
     settled,
     until,
 )
@@ -371,10 +372,13 @@ async def test_a_call_is_answered_by_the_plan_s_next_period(csms: Backend) -> No
     assert setpoints(charge)[-1] <= 0
 
 
-async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms: Backend) -> None:
-    """Up is less power drawn: 11 kW stop, and 8 kW come back; down there is no more than 11 kW."""
+@pytest.mark.parametrize(("prices", "up"), [((CHEAP, DEAR), True), ((DEAR, CHEAP), False)])
+async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(
+    csms: Backend, prices: tuple[tuple[int, int], ...], up: bool
+) -> None:
+    """Up is less power drawn: 11 kW stop, and 8 kW come back; down is the opposite, where it is dear now."""
     await fleet_vehicle(csms)
-    await offer(csms, CHEAP, DEAR)
+    await offer(csms, *prices)
     await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
     fleets = Fleets(csms.services)
     found = await fleets.plan(FLEET)
@@ -386,20 +390,21 @@ async def test_a_call_beyond_the_range_is_refused_and_one_at_its_end_is_not(csms
             await fleets.call(FLEET, power_w, 900)
         assert refused.value.reason == "beyond_range"
     assert csms.events.named("fleet_called") == []
-    await fleets.call(FLEET, -now.down_w, 900)
-    csms.clock.advance(900)
-    csms.events.told.clear()
-    (given,) = await fleets.call(FLEET, now.up_w, 900)
-    assert given.setpoint_w == found.plan.vehicles[0].power_w[0] - now.up_w
+    power_w = now.up_w if up else -now.down_w
+    assert abs(power_w) > 1_000
+    (given,) = await fleets.call(FLEET, power_w, 900)
+    assert given.setpoint_w == found.plan.vehicles[0].power_w[0] - power_w
     (called,) = csms.events.named("fleet_called")
-    assert (called.stage, called.data) == ("ocpp", {"fleet": "depot", "power_w": now.up_w, "duration_s": 900})
+    assert (called.stage, called.data) == ("ocpp", {"fleet": "depot", "power_w": power_w, "duration_s": 900})
     call = call_of(await fleets.plan(FLEET))
     assert (call.from_ms, call.until_ms) == (csms.clock.utc_ms(), csms.clock.utc_ms() + 900_000)
 
 
 async def test_only_connected_stations_of_2_1_in_the_fleet_are_planned(csms: Backend) -> None:
     first, second = await fleet_vehicle(csms), await fleet_vehicle(csms, NAMES[1])
-    await Charging(csms, await csms.booted(NAMES[2])).started()
+    older = Charging(csms, await csms.booted(NAMES[2]))
+    await older.started()
+    await send_older_needs(older.station)
     await offer(csms, CHEAP)
     fleets = Fleets(csms.services)
 
