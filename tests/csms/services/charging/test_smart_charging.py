@@ -17,13 +17,20 @@ from tests.certification.backend import Backend
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running
 from v2g.errors import RefusedError, TimeoutExpired, V2GError
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
     ChargingRateUnit,
     ChargingSchedule,
     ChargingSchedulePeriod,
 )
-from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
+from v2g.ocpp.messages.smart_charging import (
+    ChargingProfileCriterion,
+    ChargingScheduleUpdate,
+    SetChargingProfileRequest,
+    UpdateDynamicScheduleRequest,
+)
 
 NAME, OTHER = NAMES[:2]
 SMART_CHARGING = {
@@ -345,6 +352,79 @@ async def test_values_that_feed_back_more_than_permitted_are_not_sent(csms: Back
         assert (await service.update_dynamic(NAME, number, values)).status == "Accepted"
     assert len(station.payloads("UpdateDynamicSchedule")) == 5
     assert await csms.services.store.read(charging.dynamic, NAME, 10) == ChargingScheduleUpdate(discharge_limit=-6900.0)
+
+
+def back(watts: float, number: int = 20) -> ChargingProfile:
+    """A profile that feeds back."""
+    period = ChargingSchedulePeriod(start_period=0, operation_mode="CentralSetpoint", setpoint=-watts)
+    (schedule,) = profile().charging_schedule
+    schedules = (msgspec.structs.replace(schedule, charging_schedule_period=(period,)),)
+    found: ChargingProfile = profile(number, charging_schedule=schedules)
+    return found
+
+
+async def permitted(csms: Backend, *watts: int) -> None:
+    """Let the first, second... EVSE of a station feed back so much."""
+    station = await booted(csms)
+    for evse_id, most_w in enumerate(watts, 1):
+        status = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": evse_id}
+        await station.call("StatusNotification", status | {"connectorId": 1})
+        record = Prequalification(
+            station_id=NAME, certificate=f"A{evse_id}", evse_id=evse_id, operator="DSO", valid_from_ms=0,
+            valid_until_ms=csms.clock.utc_ms() + 3_600_000, most_export_w=most_w,
+        )  # fmt: skip
+        await csms.services.store.run(prequalifications.put, record)
+    await csms.services.permits.load()
+
+
+async def test_a_profile_that_feeds_back_more_than_permitted_is_not_set(csms: Backend) -> None:
+    await permitted(csms, 6900, 1000)
+    service = SmartCharging(csms.services)
+    assert (await service.set_profile(NAME, 1, back(6900))).status == "Accepted"
+    assert (await service.set_profile(NAME, 0, back(1000))).status == "Accepted"
+    for evse_id, watts in ((1, 6901), (2, 1001), (0, 1001)):
+        with pytest.raises(RefusedError) as refused:
+            await service.set_profile(NAME, evse_id, back(watts))
+        assert refused.value.reason == "not_prequalified"
+
+
+async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
+    """It replaces no own profile, and feeds back what its EVSE may: without one what any of them may."""
+    await permitted(csms, 6900, 1000)
+    service = SmartCharging(csms.services)
+    await store(csms, back(500, 30))
+
+    def starts(evse_id: int | None, found: ChargingProfile) -> RequestStartTransactionRequest:
+        token = IdToken(id_token="A", type="Central")
+        return RequestStartTransactionRequest(
+            evse_id=evse_id, id_token=token, remote_start_id=1, charging_profile=found
+        )
+
+    def updates(number: int, **values: float) -> UpdateDynamicScheduleRequest:
+        return UpdateDynamicScheduleRequest(
+            charging_profile_id=number, schedule_update=ChargingScheduleUpdate(**values)
+        )
+
+    refusals = (
+        (SetChargingProfileRequest(evse_id=1, charging_profile=own()), "reserved_id"),
+        (SetChargingProfileRequest(evse_id=1, charging_profile=back(6901)), "not_prequalified"),
+        (starts(1, own()), "reserved_id"),
+        (starts(1, back(6901)), "not_prequalified"),
+        (starts(None, back(1001)), "not_prequalified"),
+        (updates(WAITING_PROFILE, limit=1.0), "reserved_id"),
+        (updates(30, discharge_limit=-6901.0), "not_prequalified"),
+    )
+    for request, reason in refusals:
+        with pytest.raises(RefusedError) as refused:
+            await service.check_command(NAME, request)
+        assert refused.value.reason == reason, request
+    for request in (
+        SetChargingProfileRequest(evse_id=1, charging_profile=back(6900)),
+        starts(1, back(6900)),
+        starts(None, back(1000)),
+        updates(30, discharge_limit=-6900.0),
+    ):
+        await service.check_command(NAME, request)
 
 
 async def test_the_schedule_of_a_site_is_the_sum_of_those_that_answer(csms: Backend) -> None:
