@@ -90,6 +90,11 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/io/hardware/test_zvt_steps.py", "tests/io/hardware/test_zvt_terminal.py"),
     ),
     "zvt_config": Target("v2g/io/hardware/zvt_config.py", ("tests/io/hardware/test_zvt_steps.py",)),
+    "linux_board": Target(
+        "v2g/io/hardware/linux_board.py",
+        tuple(f"tests/io/hardware/test_linux_board_{each}.py" for each in ("steps", "parts")),
+        cpu_s=15.0,
+    ),
     "driver": Target("v2g/io/hardware/driver.py", ("tests/io/hardware/test_driver.py",)),
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
@@ -253,6 +258,7 @@ _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
 _EACH = "there is one of them for each of the others"
+_PATIENCE = "how long a thread is waited for, which is for the machine's time"
 _STARTED = "a journal begins with the registers of its start"
 
 _FOUND = "the change follows in the step in which its transaction was found"
@@ -383,6 +389,25 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "energy_modbus": {
         "ModbusEnergyManager.close: True -> False": "what may end a connection is caught where it is served",
         "ModbusEnergyManager._serve: 4096 -> 4097": "what is read in parts is joined",
+    },
+    "linux_board": {
+        "module: 'T' -> 'T?'": _NAMED,
+        "module: 0.05 -> 1.05": _PATIENCE,
+        "module: 0.05 -> 0": _PATIENCE,
+        "module: 1.0 -> 2.0 #2": _PATIENCE,
+        "_Sample: False -> True #3": "of a lost board, which ends no emergency stop",
+        "_Signs.__init__: 0 -> 1": _COUNTED,
+        "_Signs.give: 1 -> 2": _COUNTED,
+        "LinuxBoard.self_test.shows: return False -> return None": _TRUTH,
+        "LinuxBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
+        "LinuxBoard._within: return False -> return None": _TRUTH,
+        "LinuxBoard._sound: max(now - self._sampled_at, self._signs.age(now)) < self._config.lost_s -> "
+        "max(now - self._sampled_at, self._signs.age(now)) <= self._config.lost_s": _GLANCE,
+        "LinuxBoard._sample: now - wrong_since >= FOLLOW_S -> now - wrong_since > FOLLOW_S": _GLANCE,
+        "LinuxBoard._judge_levels: now - self._levels_wrong_since >= FOLLOW_S -> "
+        "now - self._levels_wrong_since > FOLLOW_S": _GLANCE,
+        "LinuxBoard._judge_reference: now - self._reference_at >= TOGGLE_S -> "
+        "now - self._reference_at > TOGGLE_S": _GLANCE,
     },
     "d0": {
         "D0Meter.__init__: self._began = clock.monotonic() -> pass": _FIRST,

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState, pilot_high_mv, pilot_low_mv
+from v2g.io.hardware.linux_board import LinuxBoardConfig
 
 GAIN, OFFSET_MV, SCALE = 8.0, -12_500.0, 0.5
 """A divider that maps -12.5 to 12.5 V to what an ADC takes."""
@@ -27,6 +29,28 @@ CONFIG: dict[str, Any] = {
     "emergency_stop": {"line": 6, "active_low": True},
     "watchdog": {"line": 7},
 }
+
+
+KEYS: dict[str, Any] = {
+    "pilot": {"channel": "voltage0"},
+    "contactor": {"line": 1},
+    "contactor_feedback": {"line": 2},
+    "lock": {"line": 3},
+    "lock_feedback": {"line": 4},
+    "fan": {"line": 5},
+    "emergency_stop": {"line": 6},
+}
+WATCHDOG: dict[str, Any] = {"watchdog": {"line": 7}, "watchdog_feedback": {"line": 8}}
+REFERENCE: dict[str, Any] = {"reference": {"channel": "voltage3", "mv": 0, "active_mv": 2_500, "line": {"line": 9}}}
+CONTACT: dict[str, Any] = {"plug_contact": {"line": 10}}
+
+
+def config_of(**changes: Any) -> LinuxBoardConfig:
+    """Return a board of `KEYS` with others, and without those that are None."""
+    keys = {key: value for key, value in {**KEYS, **changes}.items() if value is not None}
+    config, flaws = Table(keys).read(LinuxBoardConfig)
+    assert config is not None, flaws
+    return config
 
 
 class Machine(threading.Thread):

@@ -19,7 +19,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import Proximity
 from v2g.io.hardware import linux_board
 from v2g.io.hardware.driver import DriverContext
-from v2g.io.hardware.linux_board import LinuxBoardConfig, PlugConfig, plug_at
+from v2g.io.hardware.linux_board import LinuxBoardConfig
 from v2g.io.runtime.clock import Clock
 
 A, B, C, D, E, F = PilotState
@@ -249,37 +249,6 @@ async def test_lock_and_plug_are_sensed(tmp_path: Path, monkeypatch: pytest.Monk
         await until(lambda: parts.pilot is not None and parts.pilot.proximity == Proximity("seated", 32))
 
 
-@pytest.mark.parametrize(
-    ("mv", "plug"),
-    [
-        (5_000, Proximity("open")),
-        (5_200, Proximity("open")),
-        (-3, Proximity("fault")),
-        (2_000, Proximity("seated", 32)),
-        (1_162, Proximity("seated", 63)),  # 100 ohm
-    ],
-)
-def test_the_plug_is_known_by_its_voltage(mv: int, plug: Proximity) -> None:
-    assert plug_at(mv, PlugConfig(channel="voltage2")) == plug
-
-
-async def test_a_pilot_without_levels_is_said_with_what_to_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(linux_board, "READY_S", 0.2)
-    machine = Machine(tmp_path)
-    machine.broken = True
-    monkeypatch.setattr(linux_board, "GpiodLines", machine.lines)
-    config, _ = Table(machine.config()).read(LinuxBoardConfig)
-    try:
-        with pytest.raises(TransportError, match="gives no samples: gpiochip0: Input/output error") as raised:
-            async with opened("pilot", "linux", config, DriverContext(clock=Clock())):
-                pass
-    finally:
-        machine.stop()
-    assert "[hardware.drivers.linux]" in raised.value.hint
-
-
 async def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for change, said in (
         ({"pwm": {"chip": str(tmp_path / "none")}}, "none/export: No such file or directory"),
@@ -288,13 +257,6 @@ async def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(TransportError, match=said):
             async with board(tmp_path / str(len(said)), monkeypatch, **change):
                 pass
-
-
-def test_a_lock_needs_its_feedback() -> None:
-    keys = {"contactor": {"line": 1}, "contactor_feedback": {"line": 2}, "pilot": {"channel": "voltage0"}}
-    found, flaws = Table({**keys, "lock": {"line": 3}}).read(LinuxBoardConfig)
-    assert (found, flaws[0][1]) == (None, "lock and lock_feedback belong together")
-    assert Table(keys).read(LinuxBoardConfig)[1] == []
 
 
 REFERENCE = {"channel": "voltage3", "mv": 0, "active_mv": 2_500, "line": {"line": 8}}
@@ -380,13 +342,3 @@ async def test_a_board_tests_itself(
         assert said in failed
         assert bool(failed) is bool(said)
         assert machine.percent == 100
-
-
-async def test_an_oscillator_that_is_not_where_it_was_set_fails_the_self_test(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with board(tmp_path, monkeypatch) as (_, parts):
-        assert parts.self_test is not None
-        await until(lambda: parts.pilot is not None and parts.pilot.state is A)
-        monkeypatch.setattr(linux_board.PwmOutput, "read", lambda _: 33.0)
-        assert "the oscillator is at 33 %" in await parts.self_test()

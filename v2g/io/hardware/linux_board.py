@@ -402,7 +402,7 @@ class LinuxBoard(ReportingPilot):
                     seen = self._seen_levels
                     if seen is None or seen[0] is not signal:
                         return False
-                    return near(seen[1][0], high_mv) and (low_mv is None or near(seen[1][1], low_mv))
+                    return near(seen[1][0], high_mv) and near(seen[1][1], low_mv)
 
                 if not await self._within(SHOW_S, shows):
                     return f"the pilot shows {self._seen_levels and self._seen_levels[1]} mV at {percent:g} %"
@@ -416,8 +416,9 @@ class LinuxBoard(ReportingPilot):
             self._show_signal(before)
 
     async def _watchdog_failed(self) -> str:
-        """Return whether the hardware behind `watchdog` acts when that stops to toggle, where it can be seen."""
-        if self._config.watchdog is None or self._config.watchdog_feedback is None:
+        """Return whether the hardware behind `watchdog` acts when that stops to toggle, where it can be seen: without
+        its feedback neither fails."""
+        if self._config.watchdog is None:
             return ""
         for resting, what in ((False, "does not let the contactor close"), (True, "does not act")):
             self._resting = resting
@@ -687,7 +688,7 @@ def _plug(read: Callable[[], int], config: PlugConfig) -> Proximity:
 def plug_at(mv: int, config: PlugConfig) -> Proximity:
     """Return the state of the proximity contact at this voltage."""
     left_mv = config.supply_mv - mv
-    ohm = None if left_mv <= 0 else max(0, mv) * config.pull_up_ohm // left_mv
+    ohm = None if left_mv <= 0 else mv * config.pull_up_ohm // left_mv
     return read_proximity(ohm, config.coding)
 
 
