@@ -26,9 +26,10 @@ from v2g_gateway.uplink import READY_S, Uplink
 LAST_PAUSE_S: Final = 0.2
 """Retry interval while the gateway shuts down."""
 
-FIRST_WINDOW: Final = 100
+FIRST_WINDOW: Final = 400
 LARGEST_WINDOW: Final = 16_000
-"""Records in flight: at first, and once the back end has kept up."""
+"""Records of backfill in flight: always, about what the smallest deliveries hold in the compact form, so that a link
+with seconds of delay carries more than a vehicle makes; and once the back end has kept up."""
 
 PROMPT_S: Final = 0.5
 """A back end that stores records within this time keeps up."""

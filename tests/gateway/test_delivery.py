@@ -63,6 +63,7 @@ class BackEnd:
         self.records: dict[RecordKey, Record] = {}
         self.jitter_s = 0.0
         self.latency_s = 0.0
+        self._under_way = self.most_under_way = 0
 
     def start(self) -> None:
         """See Uplink."""
@@ -78,9 +79,13 @@ class BackEnd:
             loop = asyncio.get_running_loop()
             self._free_at = max(self._free_at, loop.time()) + len(delivery) / self.bytes_per_s
             await asyncio.sleep(self._free_at - loop.time())
+        records = delivery.count(b'"seq"')
+        self._under_way += records
+        self.most_under_way = max(self.most_under_way, self._under_way)
         await asyncio.sleep(self.latency_s)
         if self.jitter_s:
             await asyncio.sleep(self._chance.uniform(0, self.jitter_s))
+        self._under_way -= records
         if self._chance.random() < self.fails:
             raise TransportError("lost on the way")
         found = read_delivery(delivery)
@@ -443,6 +448,21 @@ async def test_latency_and_reorder_of_the_link_neither_lose_nor_repeat_nor_slow_
     assert back_end.order != sorted(back_end.order)  # they did pass each other
     assert sorted(back_end.order) == [(EV, 1, seq) for seq in range(1, 151)]
     assert [back_end.records[key].utc_ms for key in sorted(back_end.records)] == list(range(1, 151))
+    assert back_end.duplicates == 0
+    assert is_whole(back_end)
+
+
+@pytest.mark.requirement("R83", "R102")
+async def test_a_backlog_fills_a_link_with_much_latency(tmp_path: Path) -> None:
+    """With 4 s of a round trip, 100 records under way are the 25 a second of fast charging, and no backlog ends."""
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    await fill(box, [Priority.LIVE] * 3000)
+    back_end = BackEnd(parallel=20)
+    back_end.max_bytes, back_end.latency_s = 4096, 0.6
+    async with delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+    await box.close()
+    assert back_end.most_under_way >= 400
     assert back_end.duplicates == 0
     assert is_whole(back_end)
 
