@@ -274,7 +274,8 @@ class BoardThreads:
 
     def __init__(self) -> None:
         self._ending = threading.Event()
-        self._sampling = self._opening = threading.Thread()
+        self._sampling: threading.Thread | None = None
+        self._opening: threading.Thread | None = None
 
     def sample(self, each: Callable[[], None]) -> None:
         """Call this each few milliseconds, until `stop`."""
@@ -288,14 +289,15 @@ class BoardThreads:
 
     def open(self, opening: Callable[[], None]) -> None:
         """Call this once, unless an earlier one still hangs."""
-        if not self._opening.is_alive():
+        if self._opening is None or not self._opening.is_alive():
             self._opening = new_thread(target=opening, name="contactor")
             self._opening.start()
 
     def stop(self) -> None:
         """Wait for the thread that samples, at most `JOIN_S`."""
         self._ending.set()
-        self._sampling.join(JOIN_S)
+        if self._sampling is not None:
+            self._sampling.join(JOIN_S)
 
 
 class LinuxBoard(ReportingPilot):
