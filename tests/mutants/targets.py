@@ -258,6 +258,7 @@ _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
 _EACH = "there is one of them for each of the others"
+_WHOLE = "a reference is configured and read, or neither"
 _PATIENCE = "how long a thread is waited for, which is for the machine's time"
 _STARTED = "a journal begins with the registers of its start"
 
@@ -406,6 +407,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "LinuxBoard._sample: now - wrong_since >= FOLLOW_S -> now - wrong_since > FOLLOW_S": _GLANCE,
         "LinuxBoard._judge_levels: now - self._levels_wrong_since >= FOLLOW_S -> "
         "now - self._levels_wrong_since > FOLLOW_S": _GLANCE,
+        "LinuxBoard._judge_reference: config is None or self._reference is None -> "
+        "config is None and self._reference is None": _WHOLE,
+        "LinuxBoard._judge_reference: config is None or self._reference is None -> self._reference is None": _WHOLE,
+        "LinuxBoard._judge_reference: config is None or self._reference is None -> config is None": _WHOLE,
         "LinuxBoard._judge_reference: now - self._reference_at >= TOGGLE_S -> "
         "now - self._reference_at > TOGGLE_S": _GLANCE,
     },

@@ -608,8 +608,8 @@ def test_the_contactor_of_a_lost_board_is_opened_aside() -> None:
         assert (machine.board.state, machine.contactor.closed, machine.opened) == (F, False, 1)
         assert (machine.board.fault, machine.board.proximity) == ("", Proximity("open"))
         assert [active for _, active in machine.written("contactor")] == [False]
-        machine.contactor.set(closed=True)
         machine.contactor.set(closed=False)
+        machine.contactor.set(closed=True)
         assert machine.opened == 3
         await machine.passes(0.1)
         assert not machine.closes()
