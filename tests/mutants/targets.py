@@ -259,7 +259,7 @@ _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
 _EACH = "there is one of them for each of the others"
 _WHOLE = "a reference is configured and read, or neither"
-_PATIENCE = "how long a thread is waited for, which is for the machine's time"
+_PATIENCE = "how long a thread waits or is waited for is the machine's time, which no test measures"
 _STARTED = "a journal begins with the registers of its start"
 
 _FOUND = "the change follows in the step in which its transaction was found"
@@ -399,6 +399,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Sample: False -> True #3": "of a lost board, which ends no emergency stop",
         "_Signs.__init__: 0 -> 1": _COUNTED,
         "_Signs.give: 1 -> 2": _COUNTED,
+        "BoardThreads.sample.run: ROUND_S / 2 -> ROUND_S * 2": _PATIENCE,
+        "BoardThreads.sample.run: 2 -> 3": _PATIENCE,
         "LinuxBoard.self_test.shows: return False -> return None": _TRUTH,
         "LinuxBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
         "LinuxBoard._within: return False -> return None": _TRUTH,
