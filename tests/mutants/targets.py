@@ -174,6 +174,14 @@ TARGETS: Final[Mapping[str, Target]] = {
         "csms/domain/charging/own_profiles.py", ("tests/csms/domain/charging/test_own_profiles.py",)
     ),
     "site_state": Target("csms/services/charging/site_state.py", ("tests/csms/services/charging/test_site_state.py",)),
+    "smart_charging": Target(
+        "csms/services/charging/smart_charging.py",
+        (
+            "tests/csms/services/charging/test_smart_charging.py",
+            "tests/certification/csms/test_block_k.py",
+            "tests/certification/csms/test_vehicle_prices.py",
+        ),
+    ),
     "vehicle_prices": Target(
         "csms/services/charging/vehicle_prices.py", ("tests/csms/services/charging/test_vehicle_prices.py",)
     ),
@@ -240,6 +248,7 @@ _TOUCHED = "at the limit nothing is released, and to settle once more or less ch
 _READINGS = "asks for the readings, not for their reasons"
 _ENDS = "an end reading has a reason, or it is refused above"
 
+_STATUS = "an answer without a status is like one with a status of neither name"
 _NUMBERED = "of tariffs without a time only the order of their numbers counts"
 _PAIR = "an answer of this kind is to a request of this kind"
 _REPLACED = "the first reading takes the place of one that was missing"
@@ -622,6 +631,25 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "priced": {"priced_from_now: 0 -> 1": _REPLACED, "priced_from_now: 0 -> 1 #2": _REPLACED},
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
+    "smart_charging": {
+        "_forget_unreported: return [] -> return None": _TRUTH,
+        "_forget_unreported: return [] -> return None #2": _TRUTH,
+        "SmartCharging.check_command: evse or 0 -> evse": "no EVSE is as false as 0",
+        "SmartCharging._check_export: services.permits.concerns(station_id) and (export_w := export_of(profile)) "
+        "-> (export_w := export_of(profile))": _SHORTER,
+        "SmartCharging.read_held: '' -> '?'": _STATUS,
+        "SmartCharging.get_profiles: '' -> '?'": _STATUS,
+        "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
+        "export_of_values(values) <= 0 -> not self._services.permits.concerns(station_id) and "
+        "export_of_values(values) <= 0": _SHORTER,
+        "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
+        "export_of_values(values) <= 0 -> export_of_values(values) <= 0": _SHORTER,
+        "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
+        "export_of_values(values) <= 0 -> not self._services.permits.concerns(station_id)": _SHORTER,
+        "SmartCharging._check_dynamic: export_of_values(values) <= 0 -> export_of_values(values) < 0": _SHORTER,
+        "SmartCharging._takes_dynamic: return False -> return None": _TRUTH,
+        "SmartCharging._takes_dynamic: return False -> return None #2": _TRUTH,
+    },
     "vehicle_prices": {
         "with_prices: form == 'nothing' or profile.transaction_id is None -> form == 'nothing'": _SHORTER,
         "_look: transaction is None or needs is None -> needs is None": "needs are kept with their transaction",

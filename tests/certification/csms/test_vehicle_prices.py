@@ -86,6 +86,7 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
         before = len(tx_profiles(charge))
         assert await SmartCharging(csms.services).share(charge.station.id, 1, bare) == "Accepted"
         assert len(tx_profiles(charge)) == before + 1
+        assert "absolutePriceSchedule" in tx_profiles(charge)[-1]["chargingSchedule"][0]
         charge.station.answers["UpdateDynamicSchedule"] = ACCEPTED
         assert await SmartCharging(csms.services).share(charge.station.id, 1, bare) == "Accepted"
         assert len(tx_profiles(charge)) == before + 1, "from then on the limit is enough"

@@ -24,6 +24,7 @@ from v2g.ocpp.messages.charging_profiles import (
     ChargingSchedule,
     ChargingSchedulePeriod,
 )
+from v2g.ocpp.messages.price_schedules import PriceLevelSchedule, PriceLevelScheduleEntry
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
 from v2g.ocpp.messages.smart_charging import (
     ChargingProfileCriterion,
@@ -295,6 +296,24 @@ async def test_a_station_that_keeps_profiles_does_not_get_them_again(
     assert sent(station) == again
 
 
+async def test_a_transaction_is_repriced_by_the_profiles_with_prices_that_this_back_end_set(csms: Backend) -> None:
+    def with_levels(found: ChargingProfile) -> ChargingProfile:
+        entry = PriceLevelScheduleEntry(duration=60, price_level=1)
+        levels = PriceLevelSchedule(
+            price_level_schedule_entries=(entry,), time_anchor="2026-01-01T00:00:00Z", price_schedule_id=1,
+            number_of_price_levels=2,
+        )  # fmt: skip
+        (schedule,) = found.charging_schedule
+        schedules = (msgspec.structs.replace(schedule, price_level_schedule=levels),)
+        return msgspec.structs.replace(found, charging_schedule=schedules)
+
+    station = await booted(csms)
+    await store(csms, with_levels(of_transaction(10)), of_transaction(11), with_levels(of_transaction(12, "another")))
+    await store(csms, with_levels(of_transaction(13)), source="EMS")
+    await SmartCharging(csms.services).reprice(NAME, "tx")
+    assert sent(station) == [10]
+
+
 # -- clearing (K10)
 
 
@@ -413,6 +432,7 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
         (starts(None, back(1001)), "not_prequalified"),
         (updates(WAITING_PROFILE, limit=1.0), "reserved_id"),
         (updates(30, discharge_limit=-6901.0), "not_prequalified"),
+        (updates(99, discharge_limit=-1001.0), "not_prequalified"),
     )
     for request, reason in refusals:
         with pytest.raises(RefusedError) as refused:
@@ -425,6 +445,13 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
         updates(30, discharge_limit=-6900.0),
     ):
         await service.check_command(NAME, request)
+
+
+async def test_not_a_watt_is_fed_back_where_none_is_permitted(csms: Backend) -> None:
+    await permitted(csms, 0)
+    await store(csms, profile(10))
+    with pytest.raises(RefusedError, match="prequalified"):
+        await SmartCharging(csms.services).update_dynamic(NAME, 10, ChargingScheduleUpdate(discharge_limit=-1.0))
 
 
 async def test_the_schedule_of_a_site_is_the_sum_of_those_that_answer(csms: Backend) -> None:
