@@ -87,7 +87,7 @@ def test_what_cannot_be_delivered_is_shown(run: Run, pki: PkiTree, config: Path)
     added(run, pki)
     (config.parent / "pool.secret").write_text("another secret")
     (line,) = run("list").stdout.splitlines()
-    assert "Incorrect password" in line
+    assert "wrong passphrase, or a damaged file" in line
 
 
 @pytest.mark.parametrize(

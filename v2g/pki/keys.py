@@ -221,8 +221,10 @@ def parse_private_key(
     except TypeError:
         raise KeyAccessError(f"{name} is {'' if passphrase is None else 'not '}encrypted", hint=hint) from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        doubt = "" if passphrase is None else "the passphrase may be wrong"
-        raise KeyAccessError(f"{name}: {error}", hint=doubt) from None
+        if passphrase is not None:  # which of the two it is shows the library only most of the time
+            doubt = "the passphrase may be that of another key"
+            raise KeyAccessError(f"{name}: wrong passphrase, or a damaged file", hint=doubt) from None
+        raise KeyAccessError(f"{name}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError(f"{name} is neither an EC nor an Ed448 key")
     return key

@@ -79,7 +79,7 @@ class TestFiles:
         for path, word, said, hint in (
             (locked, None, "is encrypted", "pin-source"),
             (plain, b"correct horse", "is not encrypted", "remove pin-source"),
-            (locked, b"battery staple", "locked.key", "may be wrong"),
+            (locked, b"battery staple", "locked.key: wrong passphrase", "another key"),
         ):
             with pytest.raises(KeyAccessError, match=said) as error:
                 load_private_key(path, word)
