@@ -416,6 +416,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "LinuxBoard._sound: max(now - self._sampled_at, self._signs.age(now)) < self._config.lost_s -> "
         "max(now - self._sampled_at, self._signs.age(now)) <= self._config.lost_s": _GLANCE,
         "LinuxBoard._sample: now - wrong_since >= FOLLOW_S -> now - wrong_since > FOLLOW_S": _GLANCE,
+        "LinuxBoard._show: self._samples.age(self._clock.monotonic()) > self._config.lost_s -> "
+        "self._samples.age(self._clock.monotonic()) >= self._config.lost_s": _GLANCE,
         "LinuxBoard._judge_levels: now - self._levels_wrong_since >= FOLLOW_S -> "
         "now - self._levels_wrong_since > FOLLOW_S": _GLANCE,
         "LinuxBoard._judge_reference: config is None or self._reference is None -> "

@@ -810,6 +810,7 @@ def test_a_reference_has_to_follow_its_line() -> None:
         await machine.ready(closed=True)
         await machine.passes(0.5)
         toggles = machine.written("reference")
+        assert len(toggles) in (4, 5, 6)
         assert [round(later - at, 3) for (at, _), (later, _) in itertools.pairwise(toggles)] == [0.11] * (
             len(toggles) - 1
         )
