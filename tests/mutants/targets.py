@@ -613,6 +613,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
     },
+    "booking": {
+        "_wrong_signatures: known is not None and (fault := known.fault(case.evidence.station_id)) "
+        "-> (fault := known.fault(case.evidence.station_id))": "a certificate that verifies signatures can be read",
+    },
     "tariffs": {
         "Default.rank: self.from_ms or 0 -> self.from_ms": _NUMBERED,
         "Default.rank: 0 -> 1": _NUMBERED,
