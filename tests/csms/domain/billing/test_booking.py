@@ -245,6 +245,22 @@ def test_signed_discharge_is_of_the_charger_that_the_station_is_known_by(
     assert found(beyond, evidence(beyond, charger=charger)).reason == "signatures"
 
 
+def test_an_offer_has_prices_and_currency_of_the_tariff_before_it(honest: Story, pki: PkiTree) -> None:
+    dollars = replace(signal_at(BEGIN_MS).tariff(), currency="USD")
+    other = told(session_of(pki, BEGIN_MS, secret=dollars))
+    bare = rewritten(honest, (each for each in records(honest) if not isinstance(each[0], TariffSet)))
+    for story in (other, bare):
+        finding = found(story, evidence(story))
+        place = place_of(story, TermsOffered)
+        assert finding == Finding("terms", f"entry {place} offers other prices than those in force")
+
+
+def test_prices_that_were_sent_again_count_from_the_first_time(honest: Story) -> None:
+    digest = tariff_digest(signal_at(BEGIN_MS).tariff())
+    sent = (PriceDelivery(SENT_MS, SENT_MS + 1), PriceDelivery(BEGIN_MS + 600_000, None))
+    assert judged(honest, evidence(honest, deliveries={digest: sent})).finding is None
+
+
 def test_what_is_wrong_is_said_before_what_is_missing(honest: Story) -> None:
     known = evidence(honest, transactions=(), deliveries={})
     assert found(honest, known).reason == "prices"
