@@ -409,6 +409,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Signs.__init__: 0 -> 1": _COUNTED,
         "_Signs.give: 1 -> 2": _COUNTED,
         "BoardThreads.sample.run: ROUND_S / 2 -> ROUND_S * 2": _PATIENCE,
+        "plug_at: 0 -> 1": "a thousandth of a volt below the supply is an open contact, too",
         "BoardThreads.sample.run: 2 -> 3": _PATIENCE,
         "LinuxBoard.self_test.shows: return False -> return None": _TRUTH,
         "LinuxBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
