@@ -398,7 +398,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "energy_modbus": {
         "ModbusEnergyManager.close: True -> False": "what may end a connection is caught where it is served",
-        "ModbusEnergyManager._serve: 4096 -> 4097": "what is read in parts is joined",
+        "ModbusEnergyManager._serve: 4096 -> 4097": _ARRIVED,
     },
     "linux_board": {
         "module: 'T' -> 'T?'": _NAMED,
