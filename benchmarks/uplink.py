@@ -19,7 +19,7 @@ from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.support import TOKENS, make_config
 from tests.telemetry.brokers import access, source
-from tests.telemetry.test_nothing_lost import Field
+from tests.telemetry.nothing_lost import Field
 from v2g.io.http.client import HttpSession, request
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.storage.outbox import Entry, Outbox

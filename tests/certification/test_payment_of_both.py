@@ -5,8 +5,8 @@ from csms.services.billing import payments, qr_payments
 from tests.certification.backend import Backend
 from tests.certification.scripted import Payload, ScriptedStation
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_payment import code_of
-from tests.certification.station.test_payment_terminal import Till
+from tests.certification.station.payment import code_of
+from tests.certification.station.payment_terminal import Till
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.evse import StopButton
 from v2g_station.blocks.payment.terminal import VatEntered

@@ -9,7 +9,7 @@ import yaml
 
 from csms.config import TelemetryConfig
 from pki_tools.tree import PkiTree
-from tests.cli.test_csms import run
+from tests.cli.csms import run
 from tests.csms.support import make_config
 from v2g.config import reworded
 

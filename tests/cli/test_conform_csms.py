@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from csms.domain.security.access import Role
-from tests.cli.test_csms import run
+from tests.cli.csms import run
 from tests.csms.conftest import Start, start
 from tests.csms.support import STATION, TOKENS, Running
 from tests.testkit.ocpp.load_rig import load_back_end

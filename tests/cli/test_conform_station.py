@@ -18,7 +18,7 @@ import websockets
 from websockets.exceptions import WebSocketException
 
 from pki_tools.tree import PkiTree
-from tests.cli.test_csms import run
+from tests.cli.csms import run
 from v2g_cli.conform.comparison import drawn
 from v2g_cli.conform.frames_page import frames_page
 from v2g_cli.conform.running import describe

@@ -13,8 +13,9 @@ from sqlalchemy import update
 
 from csms.db.store import open_store
 from csms.db.tables import periods, postings
-from tests.cli.test_csms import Cli, boot, cli, start
-from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, seen, transfer
+from tests.cli.csms import Cli, boot, cli
+from tests.csms.conftest import start
+from tests.csms.settlement.journals import SESSION, T0, delivery, journal, seen, transfer
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.corrections import read_addendum, read_corrected
 from v2g.pki.keys import load_public_key

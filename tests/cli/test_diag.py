@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
-from tests.io.test_can import LINK
+from tests.io.can import LINK
 from tests.io.tls.support import other_pki, serving
 from v2g.io.network.tcp_info import Connection
 from v2g_cli.diag import spelled

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.cli.test_csms import run
+from tests.cli.csms import run
 from tests.driver_packages import install
 from tests.secc_toml import SECC
 

@@ -17,8 +17,8 @@ from cryptography.x509.ocsp import load_der_ocsp_request
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
-from tests.energy.settlement.test_ocpi import SCHEMA
-from tests.pki.test_ocsp import signer
+from tests.energy.settlement.ocpi import SCHEMA
+from tests.pki.ocsp import signer
 from tests.sealing import new_keys
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections

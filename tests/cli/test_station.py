@@ -12,7 +12,7 @@ import websockets
 
 from csms.app import running
 from pki_tools.tree import PkiTree
-from tests.cli.test_csms import run
+from tests.cli.csms import run
 from tests.csms.support import make_config
 from tests.secc.backend import backend
 from v2g_cli.station import contexts_of

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pki_tools.tree import PkiTree
-from tests.iso15118.test_trace import Traced
+from tests.iso15118.trace import Traced
 from tests.packages import missing
 from v2g.errors import CodecError, ConfigError, TransportError
 from v2g.io.runtime import trace

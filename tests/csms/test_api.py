@@ -5,49 +5,16 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from csms.api.http.connection import Connections
 from csms.domain.security.access import Role
+from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running, grid_signal
 from v2g.pki.crl import load_crl
-from v2g.telemetry.signals import Record, encode_record
-
-
-@contextlib.asynccontextmanager
-async def ask(
-    csms: Running,
-    method: str,
-    path: str,
-    *,
-    token: str | None = None,
-    leaf: str | None = None,
-    body: bytes = b"",
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send one request."""
-    url = f"https://127.0.0.1:{csms.csms.ports['api']}{path}"
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.request(method, url, data=body, ssl=csms.context(leaf)) as response,
-    ):
-        yield response
-
-
-def record(seq: int, **changes: Any) -> Record:
-    """Return a telemetry record."""
-    fields = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": 1_900_000_000_000 + seq, "context": "parked"}
-    return Record(**({**fields, "keyframe": seq == 1, "signals": {"battery.soc": 50.0}} | changes))
-
-
-def batch(*records: Record) -> bytes:
-    """Return the body of a POST."""
-    return b"[" + b",".join(map(encode_record, records)) + b"]"
 
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKENS[Role.ADMIN].upper(), TOKENS[Role.ADMIN] + "x"])

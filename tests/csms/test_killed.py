@@ -22,7 +22,8 @@ from csms.db.store import Store
 from csms.db.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
-from tests.csms.settlement.test_journals import booted, delivery, journal, transfer
+from tests.csms.killed import event_frame
+from tests.csms.settlement.journals import booted, delivery, journal, transfer
 from tests.csms.settlement.witness import witness
 from tests.kills import MANY, Progress
 from v2g.pki.keys import save_secret
@@ -37,25 +38,6 @@ def _no_survivors() -> Iterator[None]:
 BOOT = '[2,"boot","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]'
 VALUES = 2
 """Meter values in every event."""
-
-
-def event_frame(transaction_id: str, seq_no: int, kind: str) -> str:
-    """A TransactionEvent with two values, the register rising by one with each."""
-    values = [
-        {"value": seq_no, "measurand": "Energy.Active.Import.Register"},
-        {"value": 7000, "measurand": "Power.Active.Import", "unitOfMeasure": {"unit": "W"}},
-    ]
-    at = "2026-01-01T00:00:00Z"
-    payload = {
-        "eventType": kind,
-        "timestamp": at,
-        "triggerReason": "MeterValuePeriodic",
-        "seqNo": seq_no,
-        "transactionInfo": {"transactionId": transaction_id},
-        "evse": {"id": 1},
-        "meterValue": [{"timestamp": at, "sampledValue": values}],
-    }
-    return json.dumps([2, f"{transaction_id}-{seq_no}", "TransactionEvent", payload])
 
 
 class PersistentStation:

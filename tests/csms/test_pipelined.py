@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from tests.csms.killed import event_frame
 from tests.csms.support import Running
-from tests.csms.test_killed import event_frame
 
 BOOT = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
 STATUS = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}

@@ -16,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from csms.config import TelemetryConfig, TelemetrySink
 from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
+from tests.csms.program import Program, write_config
 from tests.csms.support import TOKENS, Running, make_config
 from tests.csms.telemetry.sinks import InfluxServer
-from tests.csms.test_program import Program, write_config
 from tests.deploy.service import UNITS
+from tests.gateway.program import supervised
 from tests.gateway.serial_bus import SerialBus, driving
-from tests.gateway.test_program import supervised
 from tests.packages import need
 from tests.telemetry.brokers import access, source
 from v2g_cli.demo.broker import Broker

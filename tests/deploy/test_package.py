@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,23 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.debian import COMMANDS
+from tests.deploy.package import ROOT, run
 from tests.deploy.service import Service, running
 from tests.packages import need
 from v2g.pki.keys import save_key
 
-ROOT = Path(__file__).parents[2]
 SUITE = "bookworm"
 PYTHON = (3, 11)
 """Of that suite."""
 
 pytestmark = [pytest.mark.long, pytest.mark.hours]
-
-
-def run(*command: str | Path, **options: str | Path) -> str:
-    """Return what a command writes; it must succeed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, done.stdout
-    return str(done.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.release import NOTES, SUMS, check_tree, checksums, notes_of
-from tests.deploy.test_package import ROOT, run
+from tests.deploy.package import ROOT, run
 from v2g.errors import ConfigError
 from v2g.pki.keys import save_key
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.exi.codec import ANY_FRAGMENT, FRAGMENTS, SCHEMAS, clark
 from tests.exi.strategies import Wishes, elements
 from tests.exi.vectors import Vector, load
 from tests.together import together
@@ -32,26 +33,9 @@ from v2g.iso15118.din.messages import header as din_header
 from v2g.iso15118.din.messages import message as din_message
 from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
 from v2g.iso15118.engine.xmldsig import MgmtData
-from v2g.iso15118.select import NAMESPACES
-
-SCHEMAS = tuple(NAMESPACES.values())
 
 ANY_CHARACTER = st.characters(exclude_categories=["Cs"])
 
-
-def clark(name: QName) -> str:
-    """Return a name in Clark notation, which is never ambiguous."""
-    return f"{{{name.uri}}}{name.local}"
-
-
-def structures(schema: Schema) -> list[tuple[QName, type[Element]]]:
-    """Return everything that can be a fragment of a schema."""
-    roots = fragment(schema)
-    found = [(name, roots.structure_of(name)) for name in roots.names]
-    return [(name, declaration) for name, declaration in found if declaration is not None]
-
-
-FRAGMENTS = [(schema, name, declaration) for schema in SCHEMAS for name, declaration in structures(schema)]
 
 MESSAGES = [
     declaration
@@ -59,8 +43,6 @@ MESSAGES = [
     for name in document(schema).names
     if name.uri == schema.uri and isinstance(declaration := document(schema).type_of(name), type)
 ]
-
-ANY_FRAGMENT = st.sampled_from(FRAGMENTS)
 
 
 @together("message", MESSAGES, ids=lambda message: message.__name__, by=lambda message: message.__module__)

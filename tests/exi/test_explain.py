@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.exi.codec import ANY_FRAGMENT, clark
 from tests.exi.strategies import Wishes, elements
-from tests.exi.test_codec import ANY_FRAGMENT, clark
-from tests.exi.test_vectors import VECTORS, ids, prefix
 from tests.exi.vectors import Vector
+from tests.exi.vectors_support import VECTORS, ids, prefix
 from tests.together import together
 from v2g.errors import ExiDecodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment

@@ -4,8 +4,8 @@ import ast
 
 from lxml import etree
 
-from tests.exi.test_vectors import VECTORS, ids, prefix
 from tests.exi.vectors import Vector
+from tests.exi.vectors_support import VECTORS, ids, prefix
 from tests.together import together
 from v2g.exi.declare import Element
 from v2g.exi.decoder import write_decoder

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.exi.test_vectors import VECTORS, ids, prefix, read
 from tests.exi.vectors import Vector
+from tests.exi.vectors_support import VECTORS, ids, prefix, read
 from tests.together import together
 from v2g.errors import ExiEncodeError
 from v2g.exi.json import from_json, from_object, to_object

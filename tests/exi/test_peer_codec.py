@@ -5,7 +5,6 @@ other fragment, and every list filled. All instances are the same ones at every 
 """
 
 import random
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,7 @@ from lxml import etree
 
 from tests.exi.instances import Subject, documents, draw, extreme, filled, fragments, signed
 from tests.exi.peer import FILES, PeerCodec
+from tests.exi.peer_codec import one_line
 from tests.exi.strategies import UNSPACED, Wishes
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import model_of
@@ -107,11 +107,6 @@ def compare(peer: PeerCodec, subject: Subject, instances: Iterable[Element]) -> 
         assert ours.hex() == peer.encode(subject.schema, text, fragment=subject.is_fragment).hex(), text
         assert subject.read(ours) == element
         assert same(peer.decode(subject.schema, ours, fragment=subject.is_fragment)) == same(text)
-
-
-def one_line(xml: str) -> str:
-    """Return our XML without the indentation, which is between elements only."""
-    return re.sub(r"\n *(?=<)", "", xml)
 
 
 def same(text: str) -> Any:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.exi.codec import ANY_FRAGMENT
 from tests.exi.strategies import Wishes, elements
-from tests.exi.test_codec import ANY_FRAGMENT
-from tests.exi.test_vectors import VECTORS, ids, prefix, read
 from tests.exi.vectors import Vector
+from tests.exi.vectors_support import VECTORS, ids, prefix, read
 from tests.together import together
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import Element, Schema

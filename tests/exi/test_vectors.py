@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from tests.exi.vectors import Vector, load
+from tests.exi.vectors import Vector
+from tests.exi.vectors_support import VECTORS, ids, prefix, read
 from tests.together import together
 from v2g.exi import decode, decode_fragment, encode, encode_fragment, to_xml
 from v2g.exi.declare import Element
@@ -17,7 +18,6 @@ from v2g.exi.xml import from_xml
 
 pytestmark = pytest.mark.requirement("R16")
 
-VECTORS = load()
 
 EMPTY_CERTIFICATES = {
     ("cm", "OEMProvisioningCertificateChain", "min-frag"),
@@ -32,19 +32,6 @@ EMPTY_CERTIFICATES = {
 
 The vectors' encoder ends the element at once; we write a value of length 0, which every known codec can read.
 """
-
-
-def ids(vector: Vector) -> str:
-    return f"{vector.schema.prefix}-{vector.message}-{vector.variant}"
-
-
-def prefix(vector: Vector) -> str:
-    return str(vector.schema.prefix)
-
-
-def read(vector: Vector) -> Element:
-    function = decode_fragment if vector.fragment else decode
-    return function(vector.octets, vector.schema)
 
 
 def write(vector: Vector, element: Element) -> bytes:

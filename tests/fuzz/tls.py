@@ -4,14 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from tests.io.tls.test_hello import (
-    certificate,
-    certificate_2,
-    certificate_request,
-    client_hello,
-    server_hello,
-    status,
-)
+from tests.io.tls.hello import certificate, certificate_2, certificate_request, client_hello, server_hello, status
 from v2g.errors import FrameError, TlsError
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20
 from v2g.io.tls.hello import (

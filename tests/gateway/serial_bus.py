@@ -7,7 +7,7 @@ import tty
 from collections.abc import AsyncIterator
 
 from evcc.hardware.ecu import BatteryEcu
-from tests.gateway.test_gateway import snapshot
+from tests.gateway.gateway import snapshot
 from v2g.io.can import CanConfig
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
-from tests.gateway.test_gateway import EV, NOBODY, data_of, gateway, send_frames, until
+from tests.gateway.gateway import EV, NOBODY, data_of, gateway, send_frames, until
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from v2g.errors import ConfigError, StoreError

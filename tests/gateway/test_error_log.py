@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.gateway.test_gateway import EV, NOBODY
-from tests.gateway.test_local_source import gateway, program
+from tests.gateway.gateway import EV, NOBODY
+from tests.gateway.local_source import gateway, program
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.observe import Observe

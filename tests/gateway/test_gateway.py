@@ -16,18 +16,17 @@ import can
 import msgspec
 import pytest
 
-from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from evcc.hardware.ecu import BatteryEcu
 from pki_tools.tree import PkiTree
+from tests.gateway.gateway import AT_ONCE, EV, NOBODY, data_of, gateway, send_frames, snapshot, until
 from tests.telemetry.brokers import access, mosquitto
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
 from v2g.errors import CodecError, TransportError
-from v2g.io.can import CanConfig, CanPort
-from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import BootName, Outbox, Waiting
 from v2g.observe import Observe
-from v2g.telemetry.batch import Band, Bands, Mirror
+from v2g.telemetry.batch import Mirror
 from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, decode_record, encode_record
@@ -36,65 +35,8 @@ from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.delivery import Delivery
 from v2g_gateway.gateway import Gateway
 
-EV = "EV-1"
 DRIVE_CYCLE = 512
 """Id of the frame with the context, in battery.dbc."""
-AT_ONCE = Bands(parked=Band(0), driving=Band(0), charging=Band(0), fast_charging=Band(0))
-NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
-
-
-def snapshot(soc: float) -> BatterySnapshot:
-    return BatterySnapshot(
-        voltage_v=400.0, current_a=-25.0, soc_percent=soc, soh_percent=98.0, temperature_min=20.0, temperature_max=24.5,
-        coolant_temperature=19.0, cell_voltage_min=3.701, cell_voltage_max=3.712, cell_voltage_mean=3.705,
-        charged_wh=1200, discharged_wh=345,
-        contactor_closed=True, power_request_w=-10_000, charging_power_w=-10_000, motor_rpm=0,
-        ambient_temperature=18.5, context="discharging", grid_hz=49.987,
-    )  # fmt: skip
-
-
-def send_frames(can: CanConfig, port: CanPort, *socs: int) -> None:
-    """Send the battery's state as a car's control units would, once for each state of charge."""
-    ecu = BatteryEcu(can, lambda: snapshot(0))
-    for soc in socs:
-        for frame_id, data in ecu.frames(snapshot(float(soc))):
-            port.send(frame_id, data)
-
-
-@contextlib.asynccontextmanager
-async def gateway(
-    tmp_path: Path, mqtt: MqttConfig, *, drain: float = 10.0, **more: Any
-) -> AsyncIterator[tuple[CanConfig, CanPort, list[Observe]]]:
-    """Run a gateway on a virtual bus of its own, with no least interval between records."""
-    can = CanSource(channel=str(tmp_path))
-    settings = {
-        "ev": EV,
-        "outbox": tmp_path / "outbox.db",
-        "outbox_sealed": "outbox_keys" in more,  # tests read the file
-        "mqtt": mqtt,
-        "can": can,
-        "rates": AT_ONCE,
-        "encoding": "json",
-        "uplink_interval": 0.05,
-    }
-    events: list[Observe] = []
-    running = await Gateway.open(GatewayConfig(**(settings | more)), Clock(), events.append)
-    port = CanPort(can)
-    async with asyncio.timeout(40):
-        yield can, port, events
-        await port.close()
-        await running.close(drain=drain)
-
-
-def data_of(events: list[Observe], name: str) -> list[dict[str, Any]]:
-    return [dict(event.data) for event in events if event.name == name]
-
-
-async def until(events: list[Observe], name: str) -> dict[str, Any]:
-    """Wait for an event."""
-    while not (found := data_of(events, name)):
-        await asyncio.sleep(0.01)
-    return found[0]
 
 
 @pytest.mark.requirement("R53", "R78")

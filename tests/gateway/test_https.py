@@ -7,7 +7,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
-from tests.gateway.test_gateway import AT_ONCE, data_of, send_frames, until
+from tests.gateway.gateway import AT_ONCE, data_of, send_frames, until
 from v2g.io.can import CanPort
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe

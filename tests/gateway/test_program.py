@@ -1,23 +1,20 @@
 """The gateway as a process: killed, stopped and restarted beside a program that charges on."""
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
 
 from evcc.checkpoints import line_of
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
-from tests.gateway.test_local_source import copies, numbers, program, records, taken
+from tests.gateway.local_source import copies, numbers, program, records, taken
+from tests.gateway.program import CONFIG, supervised
 from tests.proxy import Proxy
 from tests.sessions.joined import Joined
 from tests.telemetry.brokers import access
@@ -26,72 +23,6 @@ from v2g.io.runtime.event_socket import MAX_WAITING
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 from v2g_cli.demo.broker import Broker
-
-CONFIG = """ev = "EV-1"
-outbox = "o.db"
-outbox_sealed = false
-event_sockets = ["evcc.sock"]
-
-[can]
-interface = "virtual"
-
-[mqtt]
-host = "127.0.0.1"
-port = 1
-without_tls = true
-"""
-
-
-class Supervised:
-    """A gateway under the smallest supervisor: whenever it ends, it is started."""
-
-    def __init__(self, folder: Path, *command: str) -> None:
-        self._folder, self._command = folder, command
-        self.pids: list[int] = []
-        self.ended_at: list[float] = []
-
-    async def run(self) -> None:
-        events = self._folder / "gateway.events.jsonl"
-        while True:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, "--config", str(self._folder / "gateway.toml"), "--events", str(events),
-                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-            self.pids.append(process.pid)
-            try:
-                await process.wait()
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-            self.ended_at.append(asyncio.get_running_loop().time())
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the gateway's events of that name, of all its lives."""
-        path = self._folder / "gateway.events.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [event for event in map(json.loads, lines) if event["name"] == name]
-
-    async def until(self, name: str, times: int) -> None:
-        """Wait for the so-manieth event."""
-        while len(self.events(name)) < times:
-            await asyncio.sleep(0.02)
-
-
-@contextlib.asynccontextmanager
-async def supervised(folder: Path, *command: str, config: str = CONFIG) -> AsyncIterator[Supervised]:
-    file = folder / "gateway.toml"
-    file.touch(mode=0o600)
-    file.write_text(config)
-    gateway = Supervised(folder, *command)
-    task = asyncio.create_task(gateway.run())
-    try:
-        async with asyncio.timeout(60):
-            yield gateway
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
 
 DAEMON = (sys.executable, "-c", "from v2g_cli.telemetry import main; main()")
 """What the installed command v2g-telemetry-daemon runs."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
-from tests.gateway.test_gateway import EV, data_of, gateway, send_frames, until
+from tests.gateway.gateway import EV, data_of, gateway, send_frames, until
 from tests.sealing import new_keys
 from tests.telemetry.brokers import access, files
 from tests.telemetry.reference import ReferenceBackEnd

@@ -11,7 +11,7 @@ import can
 import pytest
 
 from evcc.hardware.ecu import BatteryEcu
-from tests.gateway.test_gateway import EV, NOBODY, data_of, snapshot, until
+from tests.gateway.gateway import EV, NOBODY, data_of, snapshot, until
 from tests.virtual_time import VirtualLoop
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.io.can import CanConfig

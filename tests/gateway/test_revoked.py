@@ -10,7 +10,7 @@ import pytest
 from pki_tools.revocation import crls_as_pem, refresh_crls, revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
-from tests.gateway.test_gateway import AT_ONCE, data_of, gateway, send_frames, until
+from tests.gateway.gateway import AT_ONCE, data_of, gateway, send_frames, until
 from tests.packages import need
 from tests.telemetry.brokers import access, leaf
 from tests.telemetry.reference import ReferenceBackEnd

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
+from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
-from tests.csms.test_program import Program, write_config
+from tests.gateway.gateway import EV, data_of, gateway, send_frames, until
+from tests.gateway.program import supervised
 from tests.gateway.serial_bus import SerialBus, driving
-from tests.gateway.test_gateway import EV, data_of, gateway, send_frames, until
-from tests.gateway.test_program import supervised
 from tests.proxy import Proxy
 from tests.telemetry.brokers import access, source
 from tests.telemetry.reference import ReferenceBackEnd

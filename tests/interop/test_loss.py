@@ -12,8 +12,8 @@ import pytest
 from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import missing
 from tests.interop.lossy import lossy_cable
+from tests.interop.own_programs import grid_signal
 from tests.interop.programs import charger, ended, named, own_papers, ready, tail, vehicle
-from tests.interop.test_own_programs import grid_signal
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.plc.impairment import ImpairmentConfig
 from v2g.io.storage.journal_file import read_files

@@ -1,6 +1,5 @@
 """Our charger and our vehicle over a cable between real interfaces: multicast discovery, TLS by the standard, V2X."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,41 +7,13 @@ import pytest
 
 from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import EVCC_INTERFACE, Cable
+from tests.interop.own_programs import EXPORT_W, grid_signal
 from tests.interop.programs import charger, ended, named, own_papers, ready, tail, vehicle
-from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
-
-HOUR_MS = 3_600_000
-EXPORT_W = 8_000
-
-
-def grid_signal() -> bytes:
-    """Return prices of this hour and the next, and an export limit below what vehicle and charger can do."""
-    now = time.time_ns() // 1_000_000
-    slots = tuple(
-        SignalSlot(
-            start_ms=now - now % HOUR_MS + number * HOUR_MS,
-            duration_s=HOUR_MS // 1000,
-            import_price=300_000,
-            export_compensation=250_000,
-        )
-        for number in range(2)
-    )
-    signal = GridSignal(
-        version=1,
-        issued_at_ms=now,
-        source="test-dso",
-        currency="EUR",
-        slots=slots,
-        site_import_limit_w=40_000,
-        export_limit_w=EXPORT_W,
-        valid_until_ms=slots[-1].start_ms + HOUR_MS,
-    )
-    return signal.to_json()
 
 
 @pytest.mark.parametrize(

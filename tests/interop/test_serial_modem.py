@@ -20,7 +20,7 @@ import pytest
 from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import inside, missing
 from tests.interop.programs import ended, named, ready, tail
-from tests.io.capture.test_pcapng import tshark
+from tests.io.capture.pcapng import tshark
 from v2g.io.capture import recorder
 from v2g.slac.timing import FAST
 from v2g_cli.demo.processes import EventFile, Program

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.io.can import LINK
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.hardware.power_modules.can_errors import CanFault
 from v2g.io.can import MOST_AT_ONCE, CanConfig, CanFrame, CanPort
@@ -196,22 +197,6 @@ def test_garbage_is_frames_or_one_error(tmp_path_factory: pytest.TempPathFactory
             assert len(each.data) <= 64
     except V2GError:
         pass
-
-
-LINK = {
-    "ifname": "can0", "flags": ["NOARP", "UP", "LOWER_UP", "ECHO"], "link_type": "can", "mtu": 72,
-    "linkinfo": {
-        "info_kind": "can",
-        "info_data": {
-            "ctrlmode": ["FD"], "state": "ERROR-PASSIVE", "berr_counter": {"tx": 0, "rx": 135}, "restart_ms": 100,
-            "bittiming": {"bitrate": 250000, "sample_point": "0.875", "tq": 250},
-            "data_bittiming": {"bitrate": 2000000}, "clock": 24000000,
-        },
-        "info_xstats": {"restarts": 1, "bus_error": 2, "bus_off": 1},
-    },
-    "stats64": {"rx": {"packets": 2, "errors": 2, "dropped": 3}, "tx": {}},
-}  # fmt: skip
-"""What `ip -details -statistics -json link show dev can0` writes."""
 
 
 @pytest.mark.requirement("R61")

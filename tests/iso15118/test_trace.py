@@ -14,83 +14,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evcc.session.contracts import Contract
-from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import ServiceConfig
 from pki_tools.tree import PkiTree
 from secc.session.config import SeccConfig
+from tests.iso15118.trace import CHARGE, HandClock, Lines, Traced
 from tests.sessions.joined import Joined
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.json import from_object
-from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.trace import Trace, TracedCore, TraceFile
 from v2g.iso15118 import trace
 from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.session import SCHEMAS, decode_payload
-from v2g.iso15118.engine.session import Received, Send
+from v2g.iso15118.engine.session import Received
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import Entry, differences, entries, leaves, summary, times
 
-CHARGE = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100), ProgramStep(do="discharge", energy_wh=50)))
-
 DECODE = functools.partial(decode_payload, family=Family.DC)
-
-
-class HandClock(Clock):
-    """The clock of a joined pair."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.joined: Joined | None = None
-
-    def monotonic(self) -> float:
-        return self.joined.now if self.joined else 0.0
-
-    def utc_ms(self) -> int:
-        return self.joined.utc_ms if self.joined else 0
-
-
-class Lines(TraceFile):
-    """A trace in memory."""
-
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-
-    def write(self, line: Line) -> None:
-        self.lines.append(trace.decode_line(trace.encode_line(line)))
-
-    def close(self) -> None:
-        pass
-
-
-class Open(TracedCore):
-    """A traced core into which a test may look."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._core, name)
-
-
-class Traced:
-    """A joined pair of which both ends are traced."""
-
-    def __init__(self, pki: PkiTree, utc_ms: int, **options: Any) -> None:
-        clock = HandClock()
-        self.files = {"evcc": Lines(), "secc": Lines()}
-        self.joined: Any = Joined(pki, utc_ms, **{"vehicle": CHARGE, **options})
-        clock.joined = self.joined
-        for process in ("evcc", "secc"):
-            core = Open(getattr(self.joined, process), Trace(process, clock, self.files[process]).place())
-            setattr(self.joined, process, core)
-        self.joined.run()
-
-    def of(self, process: str) -> list[Line]:
-        return self.files[process].lines
-
-    def sent(self) -> dict[str, list[bytes]]:
-        actions = {"evcc": self.joined.evcc_actions, "secc": self.joined.secc_actions}
-        return {name: [a.data for a in each if isinstance(a, Send)] for name, each in actions.items()}
 
 
 @pytest.fixture(scope="module")

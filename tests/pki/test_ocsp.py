@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.pki.forge import Forge, usage
+from tests.pki.ocsp import signer
 from v2g.errors import RevocationError
 from v2g.pki.issue import Issuer, Request, Subject, issue
-from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import check_ocsp, make_response, ocsp_request_data, responder_url
 from v2g.pki.profiles import KeyKind, Role
 
@@ -31,11 +31,6 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="need
 def pair(tree: PkiTree, leaf: str = "secc") -> tuple[x509.Certificate, x509.Certificate]:
     certificate, issuer = (x509.load_der_x509_certificate(each) for each in tree.chain(leaf)[:2])
     return certificate, issuer
-
-
-def signer(tree: PkiTree, name: str) -> Issuer:
-    path = tree.path(f"{name}.pem")
-    return Issuer(x509.load_pem_x509_certificate(path.read_bytes()), load_private_key(path.with_suffix(".key")))
 
 
 def refusal(tree: PkiTree, response: bytes, at: datetime = NOW) -> str:

@@ -11,21 +11,9 @@ from tests.packages import need
 from tests.pki.bad_certificates import CASES, Case
 from tests.pki.forge import EVERY, NOW, Forge, Made
 from tests.pki.forge_chains import cross, pem
+from tests.pki.openssl_verify import ALSO, KNOWN, OURS_ONLY
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain
-
-KNOWN = {
-    "expired", "not_yet_valid", "unknown_root", "bad_signature", "not_a_ca", "path_length", "name_constraints",
-    "unknown_critical_extension",
-}  # fmt: skip
-OURS_ONLY = {
-    "path length 1 next to the leaf", "no path length next to the leaf", "no path length below the root",  # Annex B
-    # what OpenSSL judges and we do not, and so refuse
-    "mail address under a constraint", "policy constraints in a sub-CA", "inhibitAnyPolicy in a sub-CA",
-    "root that is none",  # OpenSSL minds that with -x509_strict only
-}  # fmt: skip
-ALSO = {"sub-CA without keyCertSign", "root without keyCertSign", "truncated leaf", "no certificate at all"}
-"""Refused by both, though our word says more."""
 
 
 def openssl_believes(made: Made, folder: Path) -> bool:

@@ -5,7 +5,7 @@ the next begins.
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -15,6 +15,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
+from tests.safety.channels import RATING, Told
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
@@ -26,9 +27,7 @@ from v2g.io.simulation.power import SimulatedStage
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
-from v2g.safety import ChargerRating, VehicleRating
-
-RATING: Final = ChargerRating(charge_w=20_000, discharge_w=0)
+from v2g.safety import VehicleRating
 
 
 class Broken(Exception):
@@ -86,21 +85,6 @@ class BrokenStage:
 
     def on_fault(self, callback: OnFault) -> None:
         """It finds nothing."""
-
-
-class Told:
-    """Where faults are kept."""
-
-    faults = ()
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, bool]] = []
-
-    def on_fault(self, callback: OnFault) -> None:
-        """There are none but those of the monitor."""
-
-    def fault(self, word: str, active: bool) -> None:
-        self.told.append((word, active))
 
 
 def refuses(_event: Observe) -> None:

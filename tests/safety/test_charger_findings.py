@@ -18,9 +18,10 @@ from secc.hardware import ac, dc
 from secc.hardware.parts import Kind
 from secc.session import delivery, ports, power
 from secc.session.d20 import ac as d20_ac
-from secc.session.d20 import loop, renegotiation, session, side_streams, stop, wpt
+from secc.session.d20 import loop, renegotiation, session, side_streams, wpt
 from secc.session.session import ChargerSession
 from secc.session.stages import Planned
+from tests.safety.charger_findings import Undo, any_voltage_matches, forgets_stops, keeps_power, silence_is_borne
 from tests.safety.judged.rig import ENERGY_W, Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
@@ -32,11 +33,9 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.sequence import State
-from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
-Undo = Callable[[pytest.MonkeyPatch], None]
 
 AC_S = 6.5
 """A vehicle on alternating current has 5 s to follow, and is cut off then."""
@@ -72,10 +71,6 @@ async def stop_with(found: Rig, how: str) -> Any:
 # -- 1: SessionStop(ServiceRenegotiation) under power (V2G20-1477, -2188) ---------------------------------------------
 
 
-def keeps_power(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stop, "_off", lambda context: ())
-
-
 @case(keeps_power, "dc", "ac", "wpt", "acdp")
 async def _services_anew_under_power(found: Rig) -> None:
     await found.charge()
@@ -105,22 +100,6 @@ async def _services_anew_out_of_the_alignment(found: Rig) -> None:
 
 
 # -- 2: a stop that is forgotten --------------------------------------------------------------------------------------
-
-
-def forgets_stops(patch: pytest.MonkeyPatch) -> None:
-    def terminate(self: Any, reason: str) -> None:
-        self._stop_reason = reason
-        self._notify("Terminate")
-        self._arm("terminate", 60.0)
-
-    def after(self: Any, request: Any, before: State) -> None:
-        known(self, request, before)
-        if before in session.PARALLEL and self.state not in session.PARALLEL:
-            self._disarm("terminate")
-
-    known = session.SeccSession._after
-    patch.setattr(session.SeccSession, "_terminate", terminate)
-    patch.setattr(session.SeccSession, "_after", after)
 
 
 @case(forgets_stops, "dc", "ac", "wpt")
@@ -448,13 +427,6 @@ async def _no_more_flows_than_a_set_point(found: Rig) -> None:
 # -- 7: the rest of the loop ------------------------------------------------------------------------------------------
 
 
-def silence_is_borne(patch: pytest.MonkeyPatch) -> None:
-    known = SessionTime.arm
-    patch.setattr(
-        SessionTime, "arm", lambda self, name, seconds: None if name == "silence" else known(self, name, seconds)
-    )
-
-
 @case(silence_is_borne, "dc", "wpt", "acdp")
 async def _no_power_without_a_loop_while_schedules_are_exchanged(found: Rig) -> None:
     await found.charge()
@@ -531,10 +503,6 @@ async def _pre_charge_voltage_does_not_stay(found: Rig) -> None:
         await found.deliver("Standby")
         await asyncio.sleep(5.0)
     await found.off(1.0)
-
-
-def any_voltage_matches(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(delivery, "is_matched", lambda stage, context: True)
 
 
 @case(any_voltage_matches)

@@ -15,10 +15,10 @@ from secc.attestation import FILE, AttestationConfig, SelfAttestation
 from secc.charger import Charger
 from secc.hardware.fault_file import FaultFile
 from secc.session import ports
-from tests.io.runtime.test_attestation import KEY, flip, make_program, sign
+from tests.io.runtime.attestation import KEY, flip, make_program, sign
 from tests.secc.backend import backend
-from tests.secc.station.test_commands import STATION
-from tests.secc.test_bench_program import BENCH, made
+from tests.secc.bench_program import BENCH, made
+from tests.secc.station.commands import STATION
 from v2g.errors import StoreError
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey

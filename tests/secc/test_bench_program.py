@@ -1,60 +1,19 @@
 """The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.app import assemble
 from secc.charger import Charger
-from secc.config import load_config
 from secc.evse.visit import Visit
 from secc.hardware.simulated import BenchEvse
+from tests.secc.bench_program import BENCH, SIGNAL, made
 from v2g.errors import ConfigError
-from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.events import EventLog
-from v2g.io.runtime.trace import open_trace
 from v2g.iso15118.d20.messages.common_messages import Authorization
-
-SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 40000,
- "export_limit_w": 8000, "valid_until_ms": 9007199254740991, "slots": [
- {"start_ms": 0, "duration_s": 3600, "import_price": 300000, "export_compensation": 250000}]}"""
-
-
-@contextlib.asynccontextmanager
-async def made(
-    folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None, keys: Path | None = None
-) -> AsyncIterator[Charger]:
-    """Return a charger with `extra` tables in its configuration, and perhaps `keys` for its files."""
-    text = f"""data_dir = "data"
-{"" if keys is None else f'journal_keys = "{keys}"'}
-
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-mo_roots = ["{pki.path("mo/root.pem")}"]
-
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
-
-{extra}"""
-    clock = clock or Clock()
-    config = load_config(text, name=str(folder / "secc.toml"))
-    trace = open_trace(config.log, "secc", clock)
-    observe = EventLog("secc", clock, config.log.events, trace=trace, files=config.log)
-    async with assemble(config, clock, observe) as charger:
-        yield charger
-    observe.close()
-
-
-BENCH = '[hardware]\nbackend = "bench"\n'
 
 
 async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:

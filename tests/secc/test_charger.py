@@ -9,36 +9,14 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse.books import Books
-from secc.evse.controller import EvseController
-from tests.secc.test_bench_program import made
+from tests.secc.bench_program import made
+from tests.secc.charger import SilentVehicle
 from v2g.errors import StoreError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import wall_ns
 from v2g.io.simulation.medium import Medium
 
 BENCH = '[hardware]\nbackend = "bench"\n'
-
-
-class SilentVehicle:
-    """A TLS stream whose vehicle has connected and says nothing."""
-
-    version, cipher, group = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1"
-    peer_name = "WMIV2GENGINE0000001X"
-    peer_leaf = b"vehicle"
-
-    def __init__(self, controller: EvseController) -> None:
-        self.own = controller.owner.chargers[0]
-        self.closed = asyncio.Event()
-
-    async def read(self, _n: int) -> bytes:
-        await self.closed.wait()
-        return b""
-
-    async def write(self, _data: bytes) -> None:
-        """Take it."""
-
-    async def close(self) -> None:
-        self.closed.set()
 
 
 async def test_intervals_that_cannot_be_closed_end_the_session(

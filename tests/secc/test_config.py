@@ -6,19 +6,8 @@ import pytest
 
 from secc.config import check_config, load_config
 from secc.editions import enabled
+from tests.secc.config import LEAST
 from v2g.errors import ConfigError
-
-LEAST = """data_dir = "data"
-[tls]
-chain = "c.pem"
-key = "c.key"
-v2g_roots = ["v2g.pem"]
-oem_roots = ["oem.pem"]
-mo_roots = ["mo.pem"]
-[meter]
-chain = "m.pem"
-key = "m.key"
-"""
 
 
 @pytest.mark.parametrize(("service", "kind"), [(3, "wpt"), (4, "acdp"), (7, "acdp")])

@@ -17,7 +17,7 @@ from secc.evse.controller import EvseController
 from secc.session import ports
 from tests.io.tls.support import join, only_2, pki_2, serving
 from tests.secc import three_messages as three
-from tests.secc.test_bench_program import BENCH, made
+from tests.secc.bench_program import BENCH, made
 from v2g import exi
 from v2g.energy.limits import SITE, Limit
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, TlsProfile

@@ -16,7 +16,7 @@ from secc.session.energy_transfer import services_of
 from secc.session.needs import PROFILE_SET
 from secc.session.terms import PriceTerms
 from tests.certification.station.bench import Bench as StationBench
-from tests.certification.station.test_block_k import profile, put, transaction
+from tests.certification.station.block_k import profile, put, transaction
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import make_bench  # noqa: F401  # a fixture
 from v2g.iso15118.d20.messages import common_messages as cm

@@ -13,10 +13,10 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse.controller import EvseController
+from tests.secc.bench_program import made
 from tests.secc.session.d2.bench import Iso2Bench
 from tests.secc.session.din.bench import DinBench
 from tests.secc.session.message_bench import MessageBench
-from tests.secc.test_bench_program import made
 from v2g import exi
 from v2g.io.network.plain_tcp import PlainStream
 from v2g.iso15118.engine import app_protocol as app

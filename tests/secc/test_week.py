@@ -25,8 +25,8 @@ from evcc.session.ports import StopRequested
 from evcc.session.settings import SessionConfig, TimingConfig
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
+from tests.secc.bench_program import BENCH, SIGNAL, made
 from tests.secc.runner_pair import Pipe
-from tests.secc.test_bench_program import BENCH, SIGNAL, made
 from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.clock import Clock, ClockConfig, wall_ns
 from v2g.io.runtime.disk import DiskThread

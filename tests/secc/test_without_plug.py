@@ -17,8 +17,8 @@ from evcc.config import load_config as load_vehicle
 from evcc.session.ports import ContactorState
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
+from tests.secc.bench_program import made
 from tests.secc.runner_pair import Pipe
-from tests.secc.test_bench_program import made
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

@@ -11,7 +11,7 @@ from secc.session import ports as se
 from secc.session.config import EnergyService
 from tests.certification.station.bench import FIXED, Bench
 from tests.sessions.joined_messages import CHARGER, VEHICLE, MessageJoined, utc_ms
-from tests.station.blocks.transactions.test_managed_resumption import begin
+from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.iso15118.engine.session import Command, Fact
 from v2g_station.blocks.evse import VehicleAddress
 from v2g_station.blocks.transactions.managed import RemoteStartRequested

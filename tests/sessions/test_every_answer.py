@@ -17,7 +17,7 @@ from evcc.session.steps import Ended
 from pki_tools.tree import PkiTree
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.sessions.joined import Joined
-from tests.sessions.test_timers import SERVICE, requests_of
+from tests.sessions.timers import SERVICE, requests_of
 from v2g import exi
 from v2g.exi.declare import schema_of
 from v2g.iso15118.d20.charts import Family

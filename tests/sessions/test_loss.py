@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from tests.sessions.joined import Joined
-from tests.sessions.test_whole_session import assert_safe
+from tests.sessions.whole_session import assert_safe
 from v2g.iso15118.engine.session import Session
 
 pytestmark = pytest.mark.requirement("R21")

@@ -16,10 +16,11 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
 from tests.evcc.session.d20 import test_session
-from tests.secc.session.bench import AC, AC_WAYS, ACDP, ACDP_WAYS, DC_BPT, WAYS, WPT, WPT_WAYS, Bench
+from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, WAYS, WPT_WAYS, Bench
 from tests.sessions import test_authorization
 from tests.sessions.joined import Joined
-from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
+from tests.sessions.timers import SERVICE, requests_of
+from v2g.iso15118.d20.charts import LOOPS, Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.timing import MESSAGES, Timing
@@ -29,7 +30,6 @@ from v2g.iso15118.engine.v2gtp import Framer
 
 replace = msgspec.structs.replace
 STANDARD = Timing()
-SERVICE = {Family.AC: AC, Family.DC: DC_BPT, Family.WPT: WPT, Family.ACDP: ACDP}
 WAYS_OF = {Family.AC: AC_WAYS, Family.DC: WAYS, Family.WPT: WPT_WAYS, Family.ACDP: ACDP_WAYS}
 EVERYTHING = tuple(EnergyService)
 LIVE = [(family, state) for family, ways in WAYS_OF.items() for state in ways if state is not State.ENDED]
@@ -202,13 +202,6 @@ def test_an_answer_in_time_is_none(charger: Callable[..., Bench]) -> None:
 
 
 # -- the vehicle's ----------------------------------------------------------------------------------------------------
-
-
-def requests_of(family: Family) -> list[str]:
-    """What our vehicle sends in a session of that family, without side streams."""
-    left_out = ("CertificateInstallationReq", "MeteringConfirmationReq", "VehicleCheckInReq", "VehicleCheckOutReq")
-    names = {name for ways in CHARTS[family].values() for name in ways}
-    return sorted(names - set(left_out))
 
 
 class Silent:

@@ -20,6 +20,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.sessions.joined import Joined, make_tariff
+from tests.sessions.whole_session import assert_safe
 from v2g.energy.limits import OPERATOR, Limit
 from v2g.energy.settlement.records import VehicleDescribed
 from v2g.iso15118.d20.messages.common_messages import Authorization
@@ -37,15 +38,6 @@ Join = Callable[..., Joined]
 def join(pki: PkiTree) -> Join:
     """Return a maker of joined pairs, at the real date because the certificates are."""
     return lambda **options: Joined(pki, time.time_ns() // 1_000_000, **{"vehicle": BOTH, **options})
-
-
-def assert_safe(joined: Joined) -> None:
-    """Both ends are open and dead."""
-    assert joined.evcc.closed
-    assert joined.secc.closed
-    assert not joined.plant.ev_closed
-    assert not joined.plant.evse_closed
-    assert joined.plant.flow()[1] == 0
 
 
 @pytest.mark.requirement("R31")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.secc.backend import Backend
-from tests.secc.station.test_station import Fixture, csms
+from tests.secc.station.station import Fixture, csms
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g_station.blocks.security.certificates import UNREACHABLE, ContractRequest, InstallationOutcome
 

@@ -18,7 +18,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.cluster.buses import redis_server
 from tests.csms.databases import Cluster, running_cluster
 from tests.telemetry.brokers import access, mosquitto
-from tests.telemetry.test_nothing_lost import Field, field
+from tests.telemetry.nothing_lost import Field, field
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.storage.outbox import Outbox

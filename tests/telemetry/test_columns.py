@@ -9,40 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csms.domain.diagnostics.telemetry import read_delivery
+from tests.telemetry.columns import TAGGED
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.columns import NAMES, decode_compact, encode_compact, is_compact
 from v2g.telemetry.delivery import MAX_BATCH, Notice, encode_delivery, encode_notice
 from v2g.telemetry.local_events import LocalEvent
-from v2g.telemetry.mapping import normalised
-from v2g.telemetry.signals import CONTEXTS, MAX_UTC_MS, SIGNALS, Record, encode_record
+from v2g.telemetry.signals import Record, encode_record
 
 pytestmark = pytest.mark.requirement("R95")
 
 
-def values(name: str) -> st.SearchStrategy[tuple[str, float]]:
-    signal = SIGNALS[name]
-    number = st.floats(signal.minimum, signal.maximum)
-    return st.tuples(
-        st.just(name), number | number.map(lambda n: normalised({name: n}).get(name, 0.0)) | number.map(int)
-    )
-
-
-TAGGED = st.builds(
-    lambda **fields: msgspec.structs.replace(Record(**fields), signals=dict(sorted(fields["signals"].items()))),
-    ev=st.sampled_from(["EV-1", "EV-1", "EV-2"]),
-    boot=st.sampled_from([1, 1, 2**31]),
-    seq=st.integers(1, 2**53 - 1),
-    utc_ms=st.integers(0, MAX_UTC_MS),
-    context=st.sampled_from(CONTEXTS),
-    keyframe=st.booleans(),
-    signals=st.lists(st.sampled_from(sorted(SIGNALS)).flatmap(values), max_size=8).map(dict),
-    schema=st.just("v2g-telemetry/3"),
-    trip=st.sampled_from(["1-0", "1-1"]),
-    ambient_c=st.none() | st.floats(-60, 85) | st.sampled_from([18.5, 18.6]),
-    charging_w=st.none() | st.floats(-2e6, 2e6) | st.sampled_from([0.0, -0.0, 11_000.0]),
-).map(encode_record)
 COPY = Copy(session_id="00" * 8, number=1, checkpoint=b"c", receipt=b"r")
 OTHERS = st.sampled_from(
     [

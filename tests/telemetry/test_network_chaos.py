@@ -25,7 +25,7 @@ from tests.csms.databases import Cluster
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside, ip, missing
 from tests.interop.lossy import lossy_cable
 from tests.telemetry.forward import forward
-from tests.telemetry.test_nothing_lost import Field, field
+from tests.telemetry.nothing_lost import Field, field
 from v2g.io.plc.impairment import ImpairmentConfig
 from v2g_cli.demo.broker import Broker
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.telemetry.test_columns import TAGGED
+from tests.telemetry.columns import TAGGED
 from v2g.errors import CodecError, ConfigError
 from v2g.telemetry.registry import file_name, files, registered, shipped
 from v2g.telemetry.signals import SCHEMAS, decode_record

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.io.hardware.can_modules import Modules
+from tests.io.hardware.line_display import wired
 from tests.io.hardware.linux_machine import Machine
 from tests.io.hardware.modbus_meter import Bench as MeterBench
-from tests.io.hardware.test_can_modules import Modules
-from tests.io.hardware.test_line_display import wired
-from tests.station.device.test_card_readers import Cable
+from tests.station.device.card_readers import Cable
 from v2g.config import Table
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.power_modules.bank import ModulesConfig

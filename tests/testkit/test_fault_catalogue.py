@@ -17,7 +17,7 @@ from tests.io.tls.support import pki_2
 from tests.testkit.fault_catalogue import Fault, faults
 from tests.testkit.message_chargers import STRICT, Way
 from tests.testkit.rig import Rig
-from tests.testkit.test_secc_cases import EVERYTHING
+from tests.testkit.secc_cases import EVERYTHING
 from v2g import exi
 from v2g.iso15118.d20.charts import Family
 from v2g_testkit.cases.case import Ask, Case, Verdict

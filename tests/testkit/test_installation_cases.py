@@ -14,8 +14,8 @@ from tests.iso15118.d2.contracts import contract_2
 from tests.iso15118.d20.contracts import own_contract
 from tests.testkit.message_chargers import STRICT, WAYS, Way, rig_of
 from tests.testkit.rig import Rig
-from tests.testkit.test_secc_cases import EVERYTHING
-from tests.testkit.test_secc_mutants import AnySession, NoSequenceError
+from tests.testkit.secc_cases import EVERYTHING
+from tests.testkit.secc_mutants import AnySession, NoSequenceError
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.timing import Timing
 from v2g_testkit.cases.case import Verdict

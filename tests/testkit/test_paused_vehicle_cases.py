@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from evcc.session.d20.session import VehicleSession
 from pki_tools.tree import PkiTree
 from tests.testkit.evcc_rig import EvccRig, settings
-from tests.testkit.test_vehicle_tester import prepared
+from tests.testkit.vehicle_tester import prepared
 from v2g.iso15118.d20.charts import Family
 from v2g_testkit.cases.case import Case, Verdict
 from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases

@@ -6,8 +6,9 @@ from typing import Final
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.session.config import ControlMode, EnergyService, SeccConfig
+from secc.session.config import EnergyService, SeccConfig
 from tests.testkit.rig import Rig, kit_of
+from tests.testkit.secc_cases import EVERYTHING
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.sequence import State, accepts
@@ -16,13 +17,6 @@ from v2g_testkit.cases.known import Known
 from v2g_testkit.cases.requests import Requests
 from v2g_testkit.cases.secc_cases import secc_cases
 
-EVERYTHING: Final = SeccConfig(
-    services=tuple(EnergyService),
-    control_modes=(ControlMode.DYNAMIC, ControlMode.SCHEDULED),
-    authorization=(Authorization.EIM, Authorization.PnC),
-    standby=True,
-    certificate_installation=True,
-)
 LESS: Final = SeccConfig(
     services=(EnergyService.DC,), authorization=(Authorization.EIM,), service_renegotiation=False, pause=False
 )

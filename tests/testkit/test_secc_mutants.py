@@ -11,15 +11,10 @@ from pki_tools.tree import PkiTree
 from secc.session.config import SeccConfig
 from secc.session.d20 import delivery
 from secc.session.d20.session import SeccSession
-from tests.safety.test_charger_findings import (
-    Undo,
-    any_voltage_matches,
-    forgets_stops,
-    keeps_power,
-    silence_is_borne,
-)
+from tests.safety.charger_findings import Undo, any_voltage_matches, forgets_stops, keeps_power, silence_is_borne
 from tests.testkit.rig import WIRE_S, Rig, kit_of
-from tests.testkit.test_secc_cases import EVERYTHING
+from tests.testkit.secc_cases import EVERYTHING
+from tests.testkit.secc_mutants import AnySession, NoSequenceError
 from v2g.errors import CodecError
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import ResponseCode
@@ -46,20 +41,6 @@ def about(*words: str, without: tuple[str, ...] = ()) -> set[str]:
     """Return the ids of cases that fail a charger, and are about this."""
     names = chosen((case for case in QUICK if not case.open), words)
     return {case.id for case in names if not any(each in case.id for each in without)}
-
-
-class AnySession(SeccSession):
-    """Does not look at the SessionID."""
-
-    def _on_request(self, request: Any, *, same_session: bool) -> None:
-        super()._on_request(request, same_session=True)
-
-
-class NoSequenceError(SeccSession):
-    """Has another word for what is out of order."""
-
-    def _sequence_code(self, _request: Any) -> str:
-        return "FAILED"
 
 
 class SaysOk(SeccSession):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.session.d20.session import SeccSession
 from tests.testkit.rig import Rig
-from tests.testkit.test_secc_cases import EVERYTHING
+from tests.testkit.secc_cases import EVERYTHING
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.engine.sequence import State

@@ -12,7 +12,7 @@ from tests.certification.backend import Backend
 from tests.certification.charging import VALID, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, ScriptedStation
-from tests.csms.trust.test_contracts import hash_data, responder
+from tests.csms.trust.contracts import hash_data, responder
 
 CS = "CS-V2G-0001"
 SECOND = {"idToken": "0A1B2C3E", "type": "ISO14443"}

@@ -21,6 +21,7 @@ from csms.services.stations import remote_control
 from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, VALID, Charging
 from tests.certification.conftest import Start
+from tests.certification.csms.block_k import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from tests.csms.support import grid_signal
 from v2g.errors import OcppError, RefusedError
@@ -28,7 +29,6 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
 
-ACCEPTED = {"status": "Accepted"}
 DEFAULT = ProfileTemplate(
     name="default",
     purpose="TxDefaultProfile",
@@ -305,15 +305,6 @@ async def test_tc_k_52_csms_external_constraints_in_report(csms: Backend, statio
 
 # -- what vehicles want (ISO 15118)
 
-NEEDS = {
-    "evseId": 1,
-    "maxScheduleTuples": 3,
-    "chargingNeeds": {
-        "requestedEnergyTransfer": "DC",
-        "dcChargingParameters": {"evMaxCurrent": 100, "evMaxVoltage": 400, "energyAmount": 20000},
-    },
-}
-
 
 async def negotiated(csms: Backend, version: Any = "2.0.1") -> tuple[Charging, Payload]:
     """A vehicle told its needs and its transaction has a profile (ISO15118SmartCharging); return that profile."""
@@ -333,23 +324,6 @@ async def needs_told(charge: Charging) -> Payload:
     answer = await charge.station.call("NotifyEVChargingNeeds", NEEDS)
     assert answer["status"] == "Accepted"
     return await next_profile(charge, before)
-
-
-def tx_profiles(charge: Charging) -> list[Payload]:
-    heard = [each["chargingProfile"] for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]
-    return [each for each in heard if each["chargingProfilePurpose"] == "TxProfile"]
-
-
-async def next_profile(charge: Charging, before: int) -> Payload:
-    async with asyncio.timeout(5):
-        while len(tx_profiles(charge)) <= before:
-            await asyncio.sleep(0)
-    found = tx_profiles(charge)[-1]
-    assert found["transactionId"] == charge.id
-    async with asyncio.timeout(5):  # what the station answered has been noted
-        while not (await charge.csms.services.store.run(charging.profiles, charge.station.id, 1)):
-            await asyncio.sleep(0)
-    return found
 
 
 async def plans(charge: Charging, limit: float) -> str:
@@ -702,17 +676,6 @@ async def test_tc_k_109_csms_ids_of_external_constraints_are_left_to_the_station
         await SmartCharging(csms.services).set_profile(station.id, 1, profile(csms, 20))
     assert caught.value.reason == "reserved_id"
     assert (await set_one(csms, station, 1, profile(csms, 21)))["id"] == 21
-
-
-NEEDS_20 = {
-    "evseId": 1,
-    "maxScheduleTuples": 3,
-    "chargingNeeds": {
-        "requestedEnergyTransfer": "DC",
-        "controlMode": "ScheduledControl",
-        "v2xChargingParameters": {"maxChargePower": 11000.0, "evTargetEnergyRequest": 20000.0},
-    },
-}
 
 
 async def negotiated_20(csms: Backend, mode: str) -> tuple[Charging, Payload]:

@@ -16,9 +16,9 @@ from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload
-from tests.csms.trust.test_contracts import responder
-from tests.csms.trust.test_provisioning import PCID, asking, provisioning
-from tests.iso15118.d20.contracts import own_contract
+from tests.csms.trust.contracts import responder
+from tests.csms.trust.provisioning import asking, provisioning
+from tests.iso15118.d20.contracts import PCID, own_contract
 from v2g.errors import RefusedError
 from v2g.io.tls.ocsp import ask
 from v2g.iso15118.d20.installation import SCHEMA_VERSION

@@ -16,7 +16,7 @@ from csms.services.charging.smart_charging import SmartCharging
 from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
-from tests.certification.csms.test_block_k import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
+from tests.certification.csms.block_k import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.units import decimals_of
 

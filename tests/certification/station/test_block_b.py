@@ -5,31 +5,15 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import SOCKET, Bench, Refused
-from tests.certification.station.test_block_e import charging
+from tests.certification.station.block_b import reports
+from tests.certification.station.block_e import charging
 from v2g_station.blocks.evse import Restart
-
-PROFILE: dict[str, Any] = {
-    "ocppVersion": "OCPP20",
-    "ocppTransport": "JSON",
-    "ocppCsmsUrl": "ws://other.example/ocpp",
-    "messageTimeout": 30,
-    "securityProfile": 1,
-    "ocppInterface": "Wired0",
-}
 
 
 def variable(component: str, name: str, value: str | None = None, **more: Any) -> dict[str, Any]:
     """A variable to read, or to write."""
     found: dict[str, Any] = {"component": {"name": component}, "variable": {"name": name}} | more
     return found if value is None else found | {"attributeValue": value}
-
-
-def reports(found: Bench, request_id: int = 1) -> list[dict[str, Any]]:
-    """All that was reported, in parts numbered from 0, the last of which says so."""
-    parts = [part for part in found.all("NotifyReport") if part["requestId"] == request_id]
-    assert [part["seqNo"] for part in parts] == list(range(len(parts)))
-    assert [part.get("tbc", False) for part in parts] == [True] * (len(parts) - 1) + [False]
-    return [item for part in parts for item in part["reportData"]]
 
 
 def names(found: Bench, request_id: int = 1) -> set[str]:

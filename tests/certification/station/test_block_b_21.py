@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_block_b import PROFILE, reports
-from tests.certification.station.test_block_m import install
+from tests.certification.station.block_b import PROFILE, reports
+from tests.certification.station.block_m import install
 from v2g_station.blocks.connection.network import first_profile
 
 CONFIGURED = {

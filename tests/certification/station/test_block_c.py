@@ -5,15 +5,11 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import SOCKET, Bench, at
+from tests.certification.station.block_c import says
 from v2g_station.blocks.evse import Contract
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
 ONE: dict[str, Any] = {"evses": (SOCKET,)}
-
-
-def says(status: str = "Accepted", **more: Any) -> dict[str, Any]:
-    """What the CSMS says to an identifier."""
-    return {"idTokenInfo": {"status": status, **more}}
 
 
 def cached(

@@ -6,24 +6,7 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import SOCKET, Bench
-
-START, STOP = "TxCtrlr.TxStartPoint", "TxCtrlr.TxStopPoint"
-
-
-def bench(start: str = "PowerPathClosed", stop: str = "EVConnected,Authorized", **more: Any) -> Bench:
-    """A station that starts and stops transactions at these points."""
-    variables = {START: start, STOP: stop} | more.pop("variables", {})
-    return Bench(variables=variables, **more)
-
-
-def charging(start: str = "PowerPathClosed", stop: str = "EVConnected,Authorized", **more: Any) -> Bench:
-    """A station that charges a vehicle."""
-    found = bench(start, stop, **more)
-    found.plug()
-    found.present()
-    found.flow("Charging", wh=1)
-    found.expect("TransactionEvent", triggerReason="ChargingStateChanged", transactionInfo__chargingState="Charging")
-    return found
+from tests.certification.station.block_e import bench, charging
 
 
 def test_tc_e_11_cs_start_data_signed() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_block_e import charging
+from tests.certification.station.block_e import charging
 from v2g_station.blocks.evse import Lock, LockFailure, Unlocked
 
 TOKEN = {"idToken": "0A0B0C0D", "type": "ISO14443"}

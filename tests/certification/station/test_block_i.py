@@ -1,7 +1,7 @@
 """Certification cases of functional block I, tariff and cost: the station."""
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_block_e import charging
+from tests.certification.station.block_e import charging
 from v2g_station.blocks.cost.local_cost import ShowCost
 
 

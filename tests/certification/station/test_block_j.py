@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_block_e import charging
+from tests.certification.station.block_e import charging
 
 ALIGNED = {"AlignedDataCtrlr.Interval": "900", "SampledDataCtrlr.TxUpdatedInterval": "0"}
 

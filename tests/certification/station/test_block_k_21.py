@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from tests.certification.station.bench import FIXED, Bench, at
-from tests.certification.station.test_block_e import charging as charging_any
-from tests.certification.station.test_block_k import limit, profile, put, transaction
-from tests.certification.station.test_high_level import NEEDS, PLAN, offers
+from tests.certification.station.block_e import charging as charging_any
+from tests.certification.station.block_k import limit, profile, put, transaction
+from tests.certification.station.high_level import NEEDS, PLAN, offers
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import Needs, Plan

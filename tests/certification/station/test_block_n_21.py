@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.certification.station.bench import Bench, at
-from tests.certification.station.test_block_e import charging as charging_any
-from tests.certification.station.test_block_n import monitors, report
+from tests.certification.station.block_e import charging as charging_any
+from tests.certification.station.block_n import monitors, report
 from tests.station.device.file_server import FileServer, file_server
 from v2g_station.blocks.diagnostics.diagnostics import UploadLog
 from v2g_station.device.logs import LogsConfig, LogSources, LogUploads

@@ -5,27 +5,9 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import Bench, at
-from tests.certification.station.test_block_e import charging
-from v2g_station.blocks.display import Show
+from tests.certification.station.block_e import charging
+from tests.certification.station.block_o import put, shown
 from v2g_station.blocks.evse import Fault
-
-
-def message(number: int = 1, **more: Any) -> dict[str, Any]:
-    """A message."""
-    content = {"format": "UTF8", "language": "en", "content": f"Message {number}"}
-    return {"id": number, "priority": "NormalCycle", "message": content} | more
-
-
-def put(found: Bench, number: int = 1, **more: Any) -> str:
-    """Set a message."""
-    status: str = found.ask("SetDisplayMessage", message=message(number, **more))["status"]
-    return status
-
-
-def shown(found: Bench) -> list[int]:
-    """What the display shows now."""
-    orders = [each for each in found.commands if isinstance(each, Show)]
-    return [info.id for info in orders[-1].messages] if orders else []
 
 
 def get(found: Bench, **wanted: Any) -> list[int] | str:

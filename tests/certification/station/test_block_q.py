@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.certification.station.bench import Bench, EvseLayout, at
-from tests.certification.station.test_block_e import charging as charging_any
-from tests.certification.station.test_block_k import limit, profile, put, transaction
-from tests.certification.station.test_high_level import NEEDS, offers
+from tests.certification.station.bench import Bench, at
+from tests.certification.station.block_k import limit, profile, put
+from tests.certification.station.block_q import V2X, charging, own
+from tests.certification.station.high_level import NEEDS, offers
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
@@ -17,15 +17,9 @@ from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit, Sleep, SleepRefused
 
-V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 BOTH = msgspec.structs.replace(
     NEEDS, service="DC_BPT", control_mode="dynamic", max_discharge_w=10_000, available=("DC_BPT", "DC")
 )
-
-
-def charging(**more: Any) -> Bench:
-    """A station of 2.1 that charges, at an EVSE for both directions."""
-    return charging_any(version="2.1", **({"evses": (V2X,)} | more))
 
 
 def vehicle(**more: Any) -> Bench:
@@ -35,16 +29,6 @@ def vehicle(**more: Any) -> Bench:
     found.present()
     found.plug()
     return found
-
-
-def own(found: Bench, period: dict[str, Any], *, dynamic: bool = False, **more: Any) -> str:
-    """Set a profile with one period for the transaction that runs."""
-    wanted = profile("TxProfile", transactionId=transaction(found), periods=[{"startPeriod": 0} | period], **more)
-    if dynamic:
-        wanted["chargingProfileKind"] = "Dynamic"
-        del wanted["chargingSchedule"][0]["startSchedule"]
-    status: str = found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)["status"]
-    return status
 
 
 def wish(found: Bench) -> float | None:
@@ -59,11 +43,6 @@ def entered(found: Bench, mode: str) -> dict[str, Any]:
 
 
 # -- Q01, Q02
-
-
-def measured(event: dict[str, Any]) -> set[str]:
-    """What an event has measured."""
-    return {each.get("measurand", "") for value in event["meterValue"] for each in value["sampledValue"]}
 
 
 def test_tc_q_103_cs_needs_rejected() -> None:

@@ -4,26 +4,17 @@ import base64
 from typing import Any
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_block_e import charging
-from tests.certification.station.test_block_k import put, transaction
-from v2g.energy.needs import EvNeeds
-from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
+from tests.certification.station.block_e import charging
+from tests.certification.station.block_k import put, transaction
+from tests.certification.station.high_level import NEEDS, PLAN, offers
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
 from v2g_station.blocks.smart_charging.high_level import (
     ContractWanted,
     GiveContract,
     Needs,
-    OfferSchedules,
     Plan,
     Renegotiate,
     VehicleEnds,
-)
-
-NEEDS = EvNeeds(
-    service="DC", control_mode="scheduled", max_charge_w=50_000, max_current_ma=125_000, max_voltage_mv=400_000
-)
-PLAN = ChargingSchedule(
-    id=1, charging_rate_unit="W", charging_schedule_period=(ChargingSchedulePeriod(start_period=0, limit=6000.0),)
 )
 
 
@@ -33,11 +24,6 @@ def vehicle(**more: Any) -> Bench:
     found.plug()
     found.present()
     return found
-
-
-def offers(found: Bench) -> list[str]:
-    """What vehicles were offered."""
-    return [each.found for each in found.commands if isinstance(each, OfferSchedules)]
 
 
 def agree(found: Bench) -> None:

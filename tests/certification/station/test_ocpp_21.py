@@ -5,15 +5,13 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import Bench, EvseLayout
-from tests.certification.station.test_block_e import charging as charging_any
-from tests.certification.station.test_block_k import limit, profile, put, transaction
+from tests.certification.station.block_e import charging as charging_any
+from tests.certification.station.block_k import limit, profile, put, transaction
+from tests.certification.station.ocpp_21 import CURVE, driver, local, power
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
-from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.evse import Plug
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.frequency import GridFrequency, power_at
-from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 
@@ -30,11 +28,6 @@ def reached(found: Bench, trigger: str) -> None:
     """The limit is reached: no more energy."""
     found.expect("TransactionEvent", triggerReason=trigger, transactionInfo__chargingState="SuspendedEVSE")
     assert not found.allowed()
-
-
-def driver(found: Bench, **wanted: Any) -> None:
-    """The driver limits his transaction."""
-    found.fact(DriverLimit(evse_id=1, limit=TransactionLimit(**wanted)))
 
 
 def test_a_limit_ends_the_transaction_where_energy_ends_it() -> None:
@@ -120,30 +113,6 @@ def dynamic(found: Bench, **more: Any) -> str:
 
 
 # -- Q
-
-
-CURVE = [{"frequency": hz, "power": watts} for hz, watts in ((49.5, -10_000), (49.9, 0), (50.1, 0), (50.5, 10_000))]
-
-
-def local(found: Bench, **period: Any) -> Any:
-    """Let an EVSE follow the frequency; return the answer."""
-    wanted = {
-        "startPeriod": 0,
-        "operationMode": "LocalFrequency",
-        "v2xBaseline": 0.0,
-        "v2xFreqWattCurve": CURVE,
-    } | period
-    wanted = {key: value for key, value in wanted.items() if value is not None}
-    return found.ask(
-        "SetChargingProfile", evseId=1,
-        chargingProfile=profile("TxProfile", transactionId=transaction(found), periods=[wanted]),
-    )  # fmt: skip
-
-
-def power(found: Bench) -> float | None:
-    """What the hardware was told last."""
-    told = [each for each in found.commands if isinstance(each, SetPower)]
-    return told[-1].power_w if told else None
 
 
 def test_power_follows_a_frequency_trace_while_the_csms_is_away() -> None:

@@ -6,15 +6,11 @@ import pytest
 
 from csms.domain.billing.qr_payment import decode, is_valid
 from tests.certification.station.bench import Bench, at
-from tests.certification.station.test_block_e import bench
+from tests.certification.station.block_e import bench
+from tests.certification.station.payment import PAID, SECRET, TEMPLATE, code_of, start, web
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
-from v2g_station.blocks.payment.web_payment import ShowQrCode, WebPaymentRequested
-
-PAID = {"idToken": "psp-7", "type": "DirectPayment"}
-TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
-SECRET = "a secret of both"
-
+from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 
 # -- C17: prepaid cards
 
@@ -32,29 +28,6 @@ def prepaid(status: str, limit: float | None = None) -> Bench:
 
 
 # -- C24, C25: the CSMS starts what was paid for elsewhere
-
-
-def start(found: Bench, **more: Any) -> None:
-    """The CSMS starts what somebody has paid for."""
-    answer = found.ask("RequestStartTransaction", {"idToken": PAID, "remoteStartId": 7, "evseId": 1} | more)
-    assert answer["status"] == "Accepted"
-
-
-def web(template: str = TEMPLATE, *, code: bool = True, **more: Any) -> Bench:
-    """A station that shows codes."""
-    found = bench(version="2.1", optional=("WebPaymentsCtrlr",), **more)
-    if code:
-        values = {
-            "URLTemplate": template, "SharedSecret": SECRET, "ValidityTime": "30", "Length": "8", "TOTPVersion": "v1",
-            "Enabled": "true",
-        }  # fmt: skip
-        assert {found.set("WebPaymentsCtrlr", *each) for each in values.items()} == {"Accepted"}
-    return found
-
-
-def code_of(found: Bench, evse_id: int = 1) -> str | None:
-    """Return what is shown as a code."""
-    return next((c.url for c in reversed(found.commands) if isinstance(c, ShowQrCode) and c.evse_id == evse_id), None)
 
 
 def scanned(found: Bench) -> TransactionLimit | None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_block_e import charging as charging_any
-from tests.certification.station.test_block_k import transaction
-from tests.certification.station.test_ocpp_21 import driver
+from tests.certification.station.block_e import charging as charging_any
+from tests.certification.station.block_k import transaction
+from tests.certification.station.ocpp_21 import driver
 from v2g_station.blocks.evse import AllowPower, Restart
 from v2g_station.blocks.transactions.resumption import Restarted
 

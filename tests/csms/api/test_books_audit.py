@@ -11,8 +11,9 @@ from csms.db.tables import journal_lines, journals, periods, posting_entries, po
 from csms.domain.security.access import Role
 from csms.settlement.settlements import settle_journal
 from tests.csms.api.support import ApiClient
-from tests.csms.settlement.test_journals import SESSION, STATION, T0, journal
+from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.settlement.witness import delivered_whole
+from tests.csms.support import STATION
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Digest, Posting, period_of
 from v2g.energy.settlement.canonical import canonical

@@ -8,7 +8,8 @@ from csms.db.queries import telemetry
 from csms.domain.diagnostics.telemetry import read_delivery
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
-from tests.csms.settlement.test_journals import SESSION, STATION, T0, delivery, started
+from tests.csms.settlement.journals import SESSION, T0, delivery, started
+from tests.csms.support import STATION
 from v2g.energy.settlement.checkpoints import Copy, encode_copy, read_copies
 from v2g.energy.settlement.records import CheckpointAnswered, CheckpointIssued
 from v2g.energy.settlement.session_journal import SessionJournal

@@ -10,7 +10,7 @@ import pytest
 from csms.db.queries.records import JournalRow, append_journal
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
-from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started
+from tests.csms.settlement.journals import SESSION, T0, delivery, journal, started
 from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import next_period, period_of
 from v2g.energy.settlement.corrections import Change, read_addendum, read_corrected

@@ -6,7 +6,7 @@ import pytest
 
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
-from tests.csms.settlement.test_journals import SESSION, delivery, journal
+from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
 
 STATION = "CS-V2G-0001"

@@ -16,7 +16,7 @@ from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
-from tests.csms.settlement.test_journals import SESSION, journal
+from tests.csms.settlement.journals import SESSION, journal
 from tests.csms.settlement.witness import delivered_whole
 from tests.iso15118.d20.contracts import PCID
 from tests.meter_keys import printed_public_key

@@ -14,7 +14,7 @@ from csms.db.queries.events import add_events
 from csms.db.store import Store
 from csms.db.tables import data_transfers, metadata, telemetry
 from tests.csms.databases import Cluster, Databases
-from tests.csms.db.test_events import add_document, arrival
+from tests.csms.db.events import add_document, arrival
 from v2g.errors import CodecError, RefusedError, StoreError
 
 

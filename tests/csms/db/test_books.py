@@ -5,7 +5,6 @@ from collections import Counter
 from datetime import UTC
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed448
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -14,35 +13,12 @@ from sqlalchemy import Connection, update
 from csms.db.queries import books, records
 from csms.db.store import Store
 from csms.db.tables import posting_entries, postings
-from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, is_balanced, period_of
+from tests.csms.db.books import DAY, KEY, LATER, NOV, book, posting
+from v2g.energy.settlement.bookkeeping import Entry, Posting, is_balanced, period_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.errors import RefusedError, StoreError
-from v2g.pki.keys import SoftwareKey
 
-DAY = 86_400_000
-NOV = 1_795_000_000_000
 assert period_of(NOV) == "2026-11"
-LATER = NOV + 100 * DAY
-KEY = SoftwareKey(ed448.Ed448PrivateKey.generate())
-"""Signs alike each time."""
-
-
-def posting(
-    session: str = "01", mwh: int = 500, money: int = 300, *, vehicle: str = "DEV2GC1", end_ms: int = NOV
-) -> Posting:
-    entries = (
-        Entry(account="driver", unit="EUR", amount=money), Entry(account="sales", unit="EUR", amount=-money),
-        Entry(account="vehicle", unit="mWh", amount=mwh), Entry(account="grid", unit="mWh", amount=-mwh),
-    )  # fmt: skip
-    use = Use(import_mwh=mwh, export_mwh=0, full_cycles=2, v2g_cycles=1, charging_ms=60, discharging_ms=30, idle_ms=10)
-    return Posting(
-        kind="settlement", station_id="CS", session_id=session, journal_head=f"{mwh}/{money}", vehicle=vehicle,
-        begin_ms=end_ms - 100, end_ms=end_ms, entries=entries, use=use,
-    )  # fmt: skip
-
-
-def book(connection: Connection, *found: Posting, now_ms: int = LATER) -> list[int]:
-    return [number for each in found for number in books.book(connection, each, now_ms, UTC)]
 
 
 def amounts(found: books.Sums) -> dict[tuple[str, str], int]:

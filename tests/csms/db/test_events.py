@@ -1,58 +1,21 @@
 """Transaction events in the database: many at once come to the same as one after the other, on either database."""
 
 import asyncio
-import hashlib
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from csms.db.bulk import insert_rows, upsert_rows
 from csms.db.queries import stations, transactions
 from csms.db.queries.events import Arrival, add_event, add_events
 from csms.db.store import Store
-from csms.db.tables import data_transfers, tokens, transaction_events, transaction_faults
-from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
+from csms.db.tables import tokens, transaction_events
 from tests.csms.databases import Databases
+from tests.csms.db.events import arrival, stored
 from v2g.errors import StoreError
-
-TABLES = (transaction_events, transaction_faults)
-
-
-def arrival(station_id: str, transaction_id: str, seq_no: int, kind: str = "Updated", wh: int = 0) -> Arrival:
-    document = msgspec.json.encode([station_id, transaction_id, seq_no, kind, wh])
-    event = Event(
-        station_id=station_id,
-        transaction_id=transaction_id,
-        seq_no=seq_no,
-        kind=kind,  # type: ignore[arg-type]
-        at_ms=1_000 * seq_no,
-        trigger="MeterValuePeriodic",
-        digest=hashlib.sha256(document).hexdigest(),
-        samples=(Sample(at_ms=1_000 * seq_no, measurand=IMPORT_REGISTER, value=str(wh), unit="Wh"),),
-    )
-    return Arrival(event, document, 5_000)
-
-
-def add_document(connection: Connection, document: str, at_ms: int) -> None:
-    """Store some document that a station sent."""
-    columns = {"station_id": "CS-1", "vendor_id": "v", "message_id": "", "received_ms": at_ms, "document": document}
-    connection.execute(insert(data_transfers).values(**columns))
-
-
-def stored(connection: Connection) -> dict[str, Any]:
-    """Everything but the numbers of rows."""
-    found: dict[str, Any] = {}
-    for name in ("T1", "T2"):
-        found[name] = sorted(transactions.find(connection, name), key=lambda each: str(each["station_id"]))
-    for table in TABLES:
-        rows = [{k: v for k, v in row._mapping.items() if k != "id"} for row in connection.execute(select(table))]
-        found[table.name] = sorted(map(repr, rows))
-    return found
-
 
 ARRIVALS = st.lists(
     st.builds(

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from csms.db.queries import mandates
 from csms.db.store import Store
 from csms.domain.billing.mandates import Debit, DebitAnswer, MandateAnswer
-from tests.csms.db.test_books import LATER, book, posting
+from tests.csms.db.books import LATER, book, posting
 from v2g.errors import RefusedError
 
 DONE = DebitAnswer(reference="D1", state="done")

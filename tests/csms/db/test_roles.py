@@ -13,9 +13,9 @@ from csms.db.store import HEAD, Store, as_user
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.databases import OWNER, PROGRAM, ROLES_PAGE, Cluster, Databases, running_cluster
+from tests.csms.own_station import whole_session
+from tests.csms.program import write_config
 from tests.csms.support import make_config
-from tests.csms.test_own_station import whole_session
-from tests.csms.test_program import write_config
 from tests.docs.documents import blocks
 from v2g.errors import ConfigError, StoreError
 from v2g_cli.main import app

@@ -17,11 +17,11 @@ from csms.db.store import Store, migrate, open_engine
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
 from csms.domain.diagnostics.telemetry import Outcome, Prepared, read_delivery
 from tests.csms.databases import Cluster, Databases
+from tests.csms.db.telemetry import kept, record, take
 from tests.csms.sealed_store import store
 from v2g.errors import UnstorableError
 from v2g.telemetry import signals
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
-from v2g.telemetry.signals import Record, encode_record
 
 __all__ = ["store"]
 
@@ -33,21 +33,8 @@ OF_BEFORE = text(
 )
 
 
-def record(seq: int, soc: float = 50.0, ev: str = "EV-1", boot: int = 1) -> bytes:
-    return encode_record(Record(ev, boot, seq, 1000 + seq, "charging", False, {"battery.soc": soc}))  # noqa: FBT003
-
-
 def later(seq: int, soc: float = 50.0) -> bytes:
     return record(seq, soc).replace(b"v2g-telemetry/1", LATER.encode())
-
-
-def take(store: Store, *elements: bytes, at_ms: int = 7) -> Outcome:
-    return store.do(rows.store, [rows.Arrival(read_delivery(encode_delivery(elements)), at_ms)])[0]
-
-
-def kept(connection: Connection) -> list[tuple[str, int, int]]:
-    key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq
-    return [tuple(row) for row in connection.execute(select(*key).order_by(*key))]
 
 
 def documents(connection: Connection) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,22 +18,14 @@ from csms.db.tables import telemetry, telemetry_pending
 from csms.domain.diagnostics.telemetry import read_delivery
 from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
 from tests.csms.databases import Databases
+from tests.csms.db.telemetry_values import made, put
 from tests.csms.sealed_store import store
 from v2g.telemetry.delivery import encode_delivery
-from v2g.telemetry.signals import SIGNALS, Record, encode_record
+from v2g.telemetry.signals import SIGNALS, encode_record
 
 __all__ = ["store"]
 
 ALWAYS = (0, 2**53)
-
-
-def made(seq: int, at_ms: int, values: dict[str, float], *, ev: str = "EV-1", boot: int = 1) -> Record:
-    return Record(ev, boot, seq, at_ms, "city", seq == 1, dict(values))
-
-
-def put(store: Store, found: Iterable[Record], *, at_ms: int = 7, sinks: tuple[str, ...] = ("aggregates",)) -> None:
-    body = encode_delivery(encode_record(each) for each in found)
-    store.do(records.store, [records.Arrival(read_delivery(body), at_ms, sinks)])
 
 
 def aggregated(store: Store) -> None:

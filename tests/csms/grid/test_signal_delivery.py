@@ -10,7 +10,7 @@ import pytest
 
 from csms.db.queries import records
 from tests.csms.conftest import Start
-from tests.csms.settlement.test_journals import booted, delivery, journal, seen
+from tests.csms.settlement.journals import booted, delivery, journal, seen
 from tests.csms.support import Running, grid_signal
 from v2g.errors import StoreError
 

@@ -6,8 +6,8 @@ from csms.db.queries import access, retention, stations, transactions
 from csms.db.queries.events import Arrival, add_events
 from csms.db.queries.telemetry_values import aggregate_pending
 from csms.db.store import Store
-from tests.csms.db.test_events import add_document, arrival, stored
-from tests.csms.db.test_telemetry import kept, record, take
+from tests.csms.db.events import add_document, arrival, stored
+from tests.csms.db.telemetry import kept, record, take
 
 
 def aged(transaction_id: str, heard_ms: int, kind: str) -> Arrival:

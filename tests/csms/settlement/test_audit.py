@@ -12,7 +12,8 @@ from csms.db.queries.books import ClosedPeriod, PostingRow, SessionRows
 from csms.db.queries.records import JournalRow
 from csms.settlement.audit import audit_periods, audit_session, same_document
 from csms.settlement.settlements import correct_journal, receipt_of, settle_journal
-from tests.csms.settlement.test_journals import SESSION, STATION, T0, journal
+from tests.csms.settlement.journals import SESSION, T0, journal
+from tests.csms.support import STATION
 from v2g.energy.settlement.bookkeeping import Posting, Use, period_of, reversal_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections

@@ -17,8 +17,9 @@ from csms.db.store import Store
 from csms.db.tables import periods, posting_entries, postings
 from csms.domain.transactions.journals import Copy
 from csms.settlement.settlements import settle_journal
-from tests.csms.db.test_books import KEY
-from tests.csms.settlement.test_journals import SESSION, STATION, T0, journal
+from tests.csms.db.books import KEY
+from tests.csms.settlement.journals import SESSION, T0, journal
+from tests.csms.support import STATION
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines

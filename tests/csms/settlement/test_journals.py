@@ -21,13 +21,13 @@ from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
 from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start
-from tests.csms.settlement.witness import FINGERPRINT, witness
+from tests.csms.settlement.journals import SESSION, T0, booted, delivery, journal, seen, transfer
+from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, Running
 from v2g import typed_json
-from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, check_seal, is_of
-from v2g.energy.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
+from v2g.energy.settlement.records import LineCorrected
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
@@ -35,73 +35,7 @@ from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey, load_key
 
-SESSION = "0102030405060708"
 KEY = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
-T0 = 1_900_000_800_000  # on a quarter hour
-
-
-def started(station: str = STATION, session: str = SESSION) -> SessionStarted:
-    """Return the first record of a journal."""
-    return SessionStarted(
-        station_id=station,
-        evse_id="DE*V2G*E1",
-        session_id=session,
-        meter_serial="M",
-        meter_certificate="00",
-        charger_certificate="00",
-        import_mwh=1_000,
-        export_mwh=0,
-    )
-
-
-def journal(
-    session: str = SESSION,
-    station: str = STATION,
-    price: int = 300_000,
-    priced_ms: int = 7_200_000,
-    currency: str = "EUR",
-) -> list[bytes]:
-    """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour."""
-    ledger = SessionJournal()
-    slot = PriceSlot(start_ms=T0, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
-    lines = ledger.record(started(station, session), T0)
-    lines += ledger.record(
-        ContractAuthorized(emaid="DEV2GC00000001", contract_certificate=FINGERPRINT, authorized_by="csms"), T0
-    )
-    lines += ledger.record(TariffSet(tariff=Tariff(currency=currency, slots=(slot,), version=1, source="dso")), T0)
-    lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=0), T0 + 900_000)
-    lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=1_000_000), T0 + 1_500_000)
-    return lines + ledger.end("vehicle", T0 + 1_600_000, import_mwh=2_001_000, export_mwh=1_000_000)
-
-
-def delivery(lines: list[bytes], session: str = SESSION, station: str = STATION) -> dict[str, Any]:
-    """Return what DataTransfer carries."""
-    return {"stationId": station, "sessionId": session, "lines": [line.decode().removesuffix("\n") for line in lines]}
-
-
-async def transfer(websocket: Any, data: Any) -> Any:
-    """Send JournalEntries; return the answer."""
-    payload = {"vendorId": "org.v2g-engine", "messageId": "JournalEntries", "data": data}
-    await websocket.send(json.dumps([2, "j", "DataTransfer", payload]))
-    while (frame := json.loads(await websocket.recv()))[0] == 2:  # the grid signal may come in between
-        pass
-    return frame[2]
-
-
-def seen(csms: Running, lines: list[bytes], session: str = SESSION) -> None:
-    """Let a back end have seen what a journal states."""
-    store = open_store(csms.config.store_url, csms.config.data_dir)
-    try:
-        store.do(witness, lines, STATION, session)
-    finally:
-        store.close()
-
-
-async def booted(websocket: Any) -> None:
-    """Boot."""
-    about = {"model": "M", "vendorName": "V"}
-    await websocket.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": about}]))
-    await websocket.recv()
 
 
 @pytest.mark.requirement("R32", "R33")

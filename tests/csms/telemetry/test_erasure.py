@@ -8,9 +8,9 @@ import pytest
 
 from csms.config import TelemetryConfig
 from csms.domain.security.access import Role
+from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running
-from tests.csms.test_api import ask, batch, record
 
 EV, LATITUDE = "EV-1", 48.137154
 VALUE = (str(LATITUDE).encode(), struct.pack(">d", LATITUDE), struct.pack("<d", LATITUDE))

@@ -15,7 +15,7 @@ from csms.db.store_key import load_store_key
 from csms.db.telemetry_seal import TelemetrySeal, open_seal
 from csms.domain.diagnostics.vehicle_state import VehicleState, join, readings_of
 from csms.telemetry.latest import LatestStates
-from tests.csms.db.test_telemetry_values import made, put
+from tests.csms.db.telemetry_values import made, put
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.telemetry.signals import MAX_NUMBER, Record

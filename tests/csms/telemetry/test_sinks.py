@@ -31,7 +31,7 @@ from csms.metrics import Metrics
 from csms.telemetry.sinks import Sink, influx, open_sink
 from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
-from tests.csms.db.test_telemetry_values import made, put
+from tests.csms.db.telemetry_values import made, put
 from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point, silent_postgresql
 from tests.hostile import ATTACKS, DRIPPING, attacking
 from v2g.errors import StoreError, TransportError, UnstorableError

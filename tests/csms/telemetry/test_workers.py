@@ -30,7 +30,7 @@ from csms.telemetry.latest import LatestStates
 from csms.telemetry.workers import IngestWorkers, Settings, count
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
-from tests.csms.db.test_telemetry_values import made
+from tests.csms.db.telemetry_values import made
 from tests.csms.support import make_config
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

@@ -1,31 +1,26 @@
 """Contract certificates: every answer of C07, from real chains, a real responder and a real revocation list."""
 
-import contextlib
 import socket
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509 import ocsp
 
 from csms.config import Trust
 from csms.domain.authorization.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
+from tests.csms.trust.contracts import hash_data, responder
 from tests.io.tls.support import pki_2
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import OCSPRequestData
-from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
-from v2g.pki.ocsp import make_response, ocsp_request_data, responder_url
+from v2g.pki.ocsp import responder_url
 
 EMAID = "DEV2GC00000001"
 HERE = Where("CS", None, 0)
@@ -38,22 +33,6 @@ def trust(pki: PkiTree, **changes: object) -> Trust:
     """Trust the tree's MO and V2G roots; what nobody says is revoked is not, unless a test says otherwise."""
     roots = (pki.path("mo/root.pem"), pki.path("v2g/root.pem"))
     return Trust(**({"roots": roots, "revocation_unknown": "accept"} | changes))  # type: ignore[arg-type]
-
-
-def hash_data(pki: PkiTree, leaf_only: bool = False) -> tuple[OCSPRequestData, ...]:
-    """Return what a station says about the contract chain instead of sending it."""
-    chain = [x509.load_der_x509_certificate(der) for der in (*pki.chain("contract"), *pki.anchors("mo"))]
-    pairs = list(pairwise(chain))[: 1 if leaf_only else None]
-    return tuple(
-        OCSPRequestData(
-            hash_algorithm=data.hash_algorithm,
-            issuer_name_hash=data.issuer_name_hash,
-            issuer_key_hash=data.issuer_key_hash,
-            serial_number=data.serial_number,
-            responder_url=data.responder_url,
-        )  # type: ignore[call-arg]
-        for data in (ocsp_request_data(certificate, issuer) for certificate, issuer in pairs)
-    )
 
 
 async def judge(config: Trust, pem: str | None, data: tuple[OCSPRequestData, ...] = (), emaid: str = EMAID) -> Chain:
@@ -149,51 +128,6 @@ async def test_hash_data_that_cannot_be_read_is_a_broken_chain(pki: PkiTree) -> 
     for wrong in ({"serial_number": "xyz"}, {"issuer_key_hash": "00"}, {"issuer_name_hash": "not hex"}):
         fields = {name: getattr(good, name) for name in good.__struct_fields__} | wrong
         assert await judge(trust(pki), None, (OCSPRequestData(**fields),)) is Chain.BROKEN
-
-
-class Responder:
-    """An OCSP responder that knows one leaf."""
-
-    def __init__(self, pki: PkiTree) -> None:
-        self._pki = pki
-        self.revoked = False
-        self.broken = False
-        self.asked = 0
-        self.url = ""
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer about the contract leaf; of the CAs it knows nothing."""
-        self.asked += 1
-        question = ocsp.load_der_ocsp_request(await request.read())
-        chain = [x509.load_der_x509_certificate(der) for der in self._pki.chain("contract")]
-        if self.broken or question.serial_number != chain[0].serial_number:
-            return web.Response(body=b"?")
-        signer = x509.load_pem_x509_certificate(self._pki.path("mo/ocsp.pem").read_bytes())
-        now = datetime.now(UTC)
-        body = make_response(
-            chain[0],
-            chain[1],
-            Issuer(signer, load_private_key(self._pki.path("mo/ocsp.key"))),
-            at=now,
-            revoked_at=now if self.revoked else None,
-        )
-        return web.Response(body=body, content_type="application/ocsp-response")
-
-
-@contextlib.asynccontextmanager
-async def responder(pki: PkiTree, place: socket.socket | None = None, path: str = "/") -> AsyncIterator[Responder]:
-    """Run a responder, at a port of its own or on a socket."""
-    found = Responder(pki)
-    application = web.Application()
-    application.router.add_post(path, found.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await (web.TCPSite(runner, "127.0.0.1", 0) if place is None else web.SockSite(runner, place)).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    try:
-        yield found
-    finally:
-        await runner.cleanup()
 
 
 async def test_the_responder_is_believed_for_chain_and_hash_data(pki: PkiTree) -> None:

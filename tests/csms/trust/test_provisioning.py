@@ -1,8 +1,6 @@
 """Contracts for vehicles over OCPP, asked for by stations of the independent package `ocpp` (M01)."""
 
 import base64
-import contextlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,21 +9,15 @@ import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from ocpp.v21 import call as call21
-from ocpp.v201 import call as call201
 
-from csms.config import Provisioning
 from csms.db.contract_pool import ContractPool
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.support import Running
-from tests.csms.test_station import boot, station
-from tests.iso15118.d20.contracts import NOW, PCID, new_contract, own_contract
+from tests.csms.trust.provisioning import SESSION, VERSIONS, ask, asking, booted, csms, pool, provisioning, read
+from tests.iso15118.d20.contracts import PCID, new_contract, own_contract
 from v2g import exi
 from v2g.iso15118.d20.installation import (
-    SCHEMA_VERSION,
-    InstallationRequest,
-    make_request,
     open_contract,
     verify_service,
 )
@@ -34,72 +26,14 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Contract
 from v2g.pki.certificates import load_certificate
-from v2g.pki.reference import KeyReference
 
-SESSION = bytes(range(1, 9))
-VERSIONS = ["ocpp2.0.1", "ocpp2.1"]
-
-
-@pytest.fixture
-def pool(tmp_path: Path) -> ContractPool:
-    secret = tmp_path / "pool.secret"
-    secret.touch(mode=0o600)
-    secret.write_text("a long and random secret\n")
-    return ContractPool(tmp_path / "pool", b"a long and random secret")
-
-
-def provisioning(pki: PkiTree, folder: Path) -> Provisioning:
-    return Provisioning(
-        pool=KeyReference.from_text("file:pool?pin-source=file:pool.secret", folder),
-        chain=pki.path("cps/chain.pem"),
-        key=KeyReference.of(pki.path("cps/leaf.key")),
-        oem_roots=(pki.path("oem/root.pem"), pki.path("v2g/root.pem")),
-    )
-
-
-@pytest.fixture
-async def csms(start: Start, pki: PkiTree, tmp_path: Path, pool: ContractPool) -> AsyncIterator[Running]:
-    async with start(provisioning=provisioning(pki, tmp_path)) as found:
-        yield found
-
-
-def asking(pki: PkiTree, **wishes: Any) -> bytes:
-    wish = InstallationRequest(**({"roots": pki.anchors("v2g"), "maximum": 3} | wishes))
-    header = MessageHeader(session_id=SESSION, time_stamp=int(NOW.timestamp()))
-    return exi.encode(make_request(header, pki.chain("provisioning"), pki.key("provisioning"), wish))
-
-
-async def ask(point: Any, version: str, request: bytes, **change: Any) -> Any:
-    schema = change.pop("schema", SCHEMA_VERSION)
-    fields: dict[str, Any] = {
-        "iso_15118_schema_version" if version == "ocpp2.1" else "iso15118_schema_version": schema,
-        "action": "Install",
-        "exi_request": base64.b64encode(request).decode(),
-    }
-    if version == "ocpp2.1":
-        fields["maximum_contract_certificate_chains"] = 3
-    call = call21 if version == "ocpp2.1" else call201
-    return await point.call(call.Get15118EVCertificate(**(fields | change)), suppress=False)
-
-
-def read(answer: Any) -> CertificateInstallationRes:
-    response = exi.decode(base64.b64decode(answer.exi_response), COMMON_MESSAGES)
-    assert isinstance(response, CertificateInstallationRes)
-    assert response.header.session_id == SESSION
-    return response
+__all__ = ["csms", "pool"]
 
 
 def opened(pki: PkiTree, response: CertificateInstallationRes) -> Contract:
     verify_service(response, pki.anchors("v2g"), at=datetime.now(UTC))
     data = response.signed_installation_data
     return open_contract(data, pki.key("provisioning"), PCID, roots=pki.anchors("mo"), at=datetime.now(UTC))
-
-
-@contextlib.asynccontextmanager
-async def booted(csms: Running, version: str) -> AsyncIterator[Any]:
-    async with station(csms, version) as point:
-        await boot(point)
-        yield point
 
 
 @pytest.mark.parametrize("version", VERSIONS)

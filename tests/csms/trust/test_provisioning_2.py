@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from csms.config import Provisioning, Provisioning2
+from csms.config import Provisioning2
 from csms.db.contract_pool import ContractPool
 from evcc.session import ports as ev
 from evcc.session.contracts import Contract
@@ -16,8 +15,9 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from tests.csms.conftest import Start
 from tests.csms.support import Running
-from tests.csms.trust.test_provisioning import VERSIONS, ask, asking, booted, pool, provisioning
-from tests.csms.trust.test_provisioning import read as read_20
+from tests.csms.trust.provisioning import VERSIONS, ask, asking, booted, pool
+from tests.csms.trust.provisioning import read as read_20
+from tests.csms.trust.provisioning_2 import provisioning_2, trusted
 from tests.io.tls.support import pki_2
 from tests.iso15118.d2.contracts import contract_2, installation, update
 from tests.iso15118.d20.contracts import PCID, own_contract
@@ -30,17 +30,6 @@ from v2g.pki.keys import SoftwareKey
 from v2g.pki.reference import KeyReference
 
 __all__ = ["pki_2", "pool"]
-
-
-def provisioning_2(tree: PkiTree, folder: Path, **changes: Any) -> Provisioning:
-    fields = {"oem_sub_cas": (tree.path("oem/sub1.pem"), tree.path("oem/sub2.pem")), **changes}
-    return msgspec.structs.replace(provisioning(tree, folder), **fields)
-
-
-def trusted(tree: PkiTree, *others: PkiTree) -> dict[str, Any]:
-    names = ("mo/root.pem", "v2g/root.pem"), ("mo/sub2.crl", "oem/sub2.crl")
-    roots, crls = (tuple(each.path(name) for each in (tree, *others) for name in part) for part in names)
-    return {"roots": roots, "crls": crls}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A bundle proves itself offline, and any edited, removed, added, reordered or exchanged byte or file is found."""
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from tests.energy.settlement.bundle import resealed
 from tests.energy.settlement.conftest import EVSE_ID, SESSION_ID, Session, run_whole_session
 from tests.pki.forge import Forge
 from tests.pki.forge_chains import rsa_key
@@ -24,7 +24,6 @@ from v2g.energy.settlement.bundle import (
     METER_CHAIN,
     SETTLEMENT,
     SIGNATURE,
-    FileSum,
     Manifest,
     Seal,
     verify_bundle,
@@ -63,29 +62,6 @@ def finished(pki: PkiTree, start_ms: int) -> Session:
 @pytest.fixture(scope="module")
 def bundle(finished: Session) -> dict[str, bytes]:
     return finished.bundle()
-
-
-def resealed(session: Session, files: dict[str, bytes], **changed: bytes) -> dict[str, bytes]:
-    """A bundle by a charger that lies: files changed, manifest and signature made anew with its own key."""
-    files = {**files, **{name.replace("__", "."): data for name, data in changed.items()}}
-    old = msgspec.json.decode(files[MANIFEST], type=Manifest)
-    sums = {name: FileSum(hashlib.sha256(files[name]).hexdigest(), len(files[name])) for name in LISTED}
-    lines = files[JOURNAL].splitlines()
-    manifest = canonical(
-        msgspec.structs.replace(
-            old,
-            files=sums,
-            journal_entries=len(lines),
-            journal_head=msgspec.json.decode(lines[-1])["hash"],
-        )
-    )
-    key = session.charger.key
-    seal = Seal(
-        algorithm=key.algorithm,
-        signer=hashlib.sha256(session.charger.leaf).hexdigest(),
-        signature=key.sign(manifest).hex(),
-    )
-    return {**files, MANIFEST: manifest, SIGNATURE: canonical(seal)}
 
 
 def found(files: dict[str, bytes], session: Session) -> VerificationError:

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.energy.settlement.bundle import resealed
 from tests.energy.settlement.conftest import Session
-from tests.energy.settlement.test_bundle import resealed
 from v2g.energy.settlement.bundle import JOURNAL, SETTLEMENT, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import Addendum, read_addendum, read_corrected, sign_corrections

@@ -4,14 +4,14 @@ import random
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.energy.settlement.days import Vehicle, Visit, day, prices
+from tests.energy.settlement.day import VEHICLES, vehicles
+from tests.energy.settlement.days import Vehicle, Visit, prices
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter, MeterClass
 from v2g.energy.grid_signal import QUARTER_MS, PriceBand, Tariff, day_slots
 from v2g.energy.settlement.journal import verify_lines
@@ -19,13 +19,6 @@ from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSe
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.io.storage.journal_file import JournalFile
-
-VEHICLES = 50
-
-
-@cache
-def vehicles(step_ms: int = 60_000) -> tuple[Vehicle, ...]:
-    return tuple(day(VEHICLES, step_ms))
 
 
 def settled(visit: Visit) -> Settlement:

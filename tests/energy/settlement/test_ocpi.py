@@ -4,7 +4,6 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.energy.settlement.conftest import Session
+from tests.energy.settlement.ocpi import SCHEMA
 from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import verify_bundle
@@ -43,7 +43,6 @@ from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.errors import CodecError
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "vectors/ocpi/cdr-2.2.1.schema.json").read_text())
 T0 = 2_000_000 * QUARTER_MS
 DAY_MS = 86_400_000
 FACTS = Facts(

@@ -11,7 +11,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.energy.settlement import second
 from tests.energy.settlement.attacks import Scene
-from tests.energy.settlement.test_day import VEHICLES, vehicles
+from tests.energy.settlement.day import VEHICLES, vehicles
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.settle import settle

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.csms.settlement.test_journals import T0, started
+from tests.csms.settlement.journals import T0, started
 from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines

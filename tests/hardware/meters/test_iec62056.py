@@ -1,25 +1,19 @@
 """Readouts of IEC 62056-21: as real meters send them, and everything else."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
 
+from tests.hardware.meters.iec62056 import sent
 from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer, answer_to, codes, with_parity
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "meters"
 READOUTS = {
     "ebz_dd3": {"1.8.0": 2_714_128.30185, "2.8.0": 1_206.0, "16.7.0": 211.26},
     "iskra_mt174": {"1.8.0": 502_853.0, "2.8.0": 98_697_318.0},
 }
-
-
-def sent(name: str) -> bytes:
-    return (VECTORS / f"{name}.txt").read_bytes()
 
 
 def framed(data: bytes, *, parity: bool = False, cut: int = 7) -> tuple[list[str], ReadoutFramer]:

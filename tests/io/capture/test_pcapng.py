@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.io.capture.pcapng import tshark
 from tests.packages import need
 from v2g.errors import FrameError, TransportError
 from v2g.io.capture import pcapng
@@ -22,15 +23,6 @@ FRAME = bytes.fromhex("ffffffffffff020000000001 88e1 01 6460 0000 0000") + bytes
 CLIENT, SERVER = Socket("fe80::1%eth0", 50000), Socket("fe80::2", 61341)
 
 _texts = st.text(max_size=20).map(lambda text: text.replace("\0", "").encode("utf-8", "ignore").decode())
-
-
-def tshark(path: Path, *arguments: str) -> list[str]:
-    """Return what tshark prints; it must have nothing to complain about."""
-    need("tshark", program="tshark")
-    done = subprocess.run(["tshark", "-n", "-r", str(path), *arguments], capture_output=True, text=True, timeout=60)
-    complaints = [line for line in done.stderr.splitlines() if "This could be dangerous" not in line]
-    assert (done.returncode, complaints) == (0, [])
-    return done.stdout.splitlines()
 
 
 @given(

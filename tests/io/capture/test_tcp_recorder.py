@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.io.capture.test_pcapng import tshark
+from tests.io.capture.pcapng import tshark
 from v2g.io.capture.recorder import RecordConfig, Recorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.network import plain_tcp

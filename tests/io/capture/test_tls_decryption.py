@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
-from tests.io.capture.test_tls_recorder import MESSAGE, _converse
+from tests.io.capture.tls_recorder import MESSAGE, _converse
 from tests.io.tls.support import only_2, pki_2
 from v2g.errors import ConfigError, FrameError
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log

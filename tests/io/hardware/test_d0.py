@@ -11,9 +11,10 @@ import pytest_asyncio
 
 from secc.hardware.drivers import find, opened
 from secc.hardware.meter_remote import RemoteMeter
-from tests.hardware.meters.test_iec62056 import sent as readout
-from tests.hardware.meters.test_sml import file, list_of, number, sent, value
+from tests.hardware.meters.iec62056 import sent as readout
+from tests.hardware.meters.sml import sent
 from tests.io.conftest import PtyPair
+from tests.io.hardware.d0 import telegram
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.iec62056 import with_parity
@@ -22,11 +23,6 @@ from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock
 
 CLOCK = Clock()
-
-
-def telegram(import_wh: int, export_wh: int = 0) -> bytes:
-    rows = (("1.8.0", import_wh), ("2.8.0", export_wh))
-    return file(list_of(*(value(code, 30, 0, number(wh, 8, signed=False)) for code, wh in rows)))
 
 
 class Head:

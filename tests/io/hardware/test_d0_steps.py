@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.hardware.meters.test_iec62056 import sent as readout
+from tests.hardware.meters.iec62056 import sent as readout
+from tests.io.hardware.d0 import telegram
 from tests.io.hardware.stepped_port import SteppedPort
-from tests.io.hardware.test_d0 import telegram
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues

@@ -2,37 +2,16 @@
 
 import asyncio
 import contextlib
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.hardware.test_line_display import Screen
-from tests.io.conftest import PtyPair
+from tests.io.hardware.line_display import wired
 from v2g.errors import TransportError
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.hardware.line_display import DRIVER, LineDisplay, LineDisplayConfig
 from v2g.io.runtime.clock import Clock
-
-
-@asynccontextmanager
-async def wired() -> AsyncIterator[tuple[PtyPair, Screen]]:
-    """Yield a cable, and a display at its far end."""
-    cable, screen = PtyPair(), Screen()
-    port = os.open(cable.devices[1], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        with contextlib.suppress(OSError):
-            screen.receive(os.read(port, 512))
-
-    loop.add_reader(port, read)
-    yield cable, screen
-    loop.remove_reader(port)
-    os.close(port)
-    cable.close()
 
 
 async def test_pages_of_a_long_text_take_turns_until_the_next_message(until: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ from pki_tools.tree import PkiTree
 from secc.config import load_config as load_secc
 from secc.link.transport import Transport
 from tests.io.keys.stores import SoftHsm, Store, refer
-from tests.io.keys.test_stores import certified
+from tests.io.keys.stores_support import certified
 from tests.io.tls.support import shake
 from v2g.errors import ConfigError
 from v2g.io.keys import open_key

@@ -3,11 +3,9 @@
 What they sign is verified, and what they agree on is agreed with, by `cryptography`.
 """
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
@@ -16,8 +14,8 @@ from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from tests.evcc.session.bench import Bench, Identities
 from tests.io.keys.stores import WRONG, Files, Store, Tpm, refer
+from tests.io.keys.stores_support import certified
 from tests.io.tls.support import evcc, secc, shake
-from tests.pki.chains import issuer_of
 from v2g.errors import KeyAccessError, SignatureError, TlsError
 from v2g.io.keys import load_credentials, open_key
 from v2g.io.tls.endpoint import open_channel
@@ -28,7 +26,6 @@ from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.signature import verify
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.credentials import Credentials
-from v2g.pki.issue import Request, Subject, issue
 from v2g.pki.keys import Algorithm, LeafKey, SoftwareKey
 from v2g.pki.profiles import Role
 
@@ -52,22 +49,6 @@ def check(key: LeafKey, signature: bytes, data: bytes) -> None:
     half = len(signature) // 2
     r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
     public.verify(encode_dss_signature(r, s), data, ec.ECDSA(HASHES[key.algorithm]))
-
-
-def certified(key: LeafKey, pki: PkiTree, role: Role, name: str, issuer: str) -> tuple[bytes, ...]:
-    """Return a chain for a key, issued by a CA of the tree."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    request = Request(
-        role=role,
-        subject=Subject(common_name=name, organization="Test", domain="VEHICLE" if role is Role.VEHICLE else None),
-        public_key=key.public_key,
-        serial=77,
-        not_before=now - timedelta(hours=1),
-        ocsp_url="http://ocsp.invalid",
-    )
-    leaf = issue(request, issuer_of(pki, f"{issuer}/sub2"))
-    above = [x509.load_pem_x509_certificate(pki.path(f"{issuer}/{each}.pem").read_bytes()) for each in ("sub2", "sub1")]
-    return tuple(each.public_bytes(serialization.Encoding.DER) for each in (leaf, *above))
 
 
 class TestUse:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from tests.io.capture.test_pcapng import tshark
+from tests.io.capture.pcapng import tshark
 from tests.io.conftest import PtyPair
 from v2g.io.capture import recorder as capture
 from v2g.io.capture.recorder import RecordConfig, Recorder

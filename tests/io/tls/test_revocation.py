@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from pki_tools.revocation import revoke_certificate
 from pki_tools.serve import Server
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from tests.io.tls.hello import certificate
 from tests.io.tls.support import evcc, join, refused, secc, serving
-from tests.io.tls.test_hello import certificate
 from v2g.errors import RevocationError
 from v2g.io.tls import ocsp
 from v2g.io.tls.endpoint import ISO15118_20

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pki_tools.tree import Fault, PkiTree
+from tests.io.tls.hello import extension, message, vector
 from tests.io.tls.peer import needs_openssl, openssl
 from tests.io.tls.support import (
     BACKENDS,
@@ -32,7 +33,6 @@ from tests.io.tls.support import (
     tree_2,
     unavailable,
 )
-from tests.io.tls.test_hello import extension, message, vector
 from v2g.errors import TlsError
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
 from v2g.io.tls.hello import CLIENT_HELLO, ClientHello, first_message, read_client_hello

@@ -17,6 +17,7 @@ from ocpp.routing import on
 from websockets.typing import Subprotocol
 
 from pki_tools.tree import PkiTree
+from tests.io.websocket.client_and_server import files
 from v2g.errors import KeyAccessError, OcppError, TimeoutExpired, TlsError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import MAX_BYTES, OcppSocket, TlsFiles, agreed, client_context, connect, server_context
@@ -43,11 +44,6 @@ STATUS = json.dumps(
      {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}]
 )  # fmt: skip
 Handle = Callable[[str, Message], Awaitable[Message]]
-
-
-def files(pki: PkiTree, leaf: str, root: str = "csms/root.pem") -> TlsFiles:
-    """The PEM files of a leaf."""
-    return TlsFiles(ca=pki.path(root), chain=pki.path(f"{leaf}/chain.pem"), key=pki.path(f"{leaf}/leaf.key"))
 
 
 def tls(pki: PkiTree) -> ssl.SSLContext:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.iso15118.engine.test_power_schedule import steps
+from tests.iso15118.engine.power_schedule import steps
 from v2g import exi
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.common import PowerDeliveryReq

@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.exi.instances import draw
+from tests.iso15118.engine.signature_vectors import J_ELEMENT, J_PRIVATE, J_VALUE
 from tests.iso15118.engine.signing import (
     ELEMENTS_2,
     P256,
@@ -17,7 +18,6 @@ from tests.iso15118.engine.signing import (
     with_reference,
     with_value,
 )
-from tests.iso15118.engine.test_signature_vectors import J_ELEMENT, J_PRIVATE, J_VALUE
 from tests.together import together
 from v2g.errors import SignatureError
 from v2g.iso15118.d2.messages import common

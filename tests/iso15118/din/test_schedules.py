@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given
 
-from tests.iso15118.engine.test_power_schedule import steps
+from tests.iso15118.engine.power_schedule import steps
 from v2g import exi
 from v2g.iso15118.din.messages.parameters import ChargingProfile, ProfileEntry
 from v2g.iso15118.din.messages.tariffs import SASchedules

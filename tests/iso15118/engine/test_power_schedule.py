@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.iso15118.engine.power_schedule import steps
 from v2g.iso15118.engine.power_schedule import (
     DAY_S,
     PowerSchedule,
@@ -14,14 +15,6 @@ from v2g.iso15118.engine.power_schedule import (
     merged,
     read,
 )
-
-POWERS = st.integers(0, 400_000)
-
-
-@st.composite
-def steps(draw: st.DrawFn, most: int = 30) -> list[Step]:
-    starts = sorted(draw(st.sets(st.integers(1, 3 * DAY_S), max_size=most - 1)))
-    return [Step(start, draw(POWERS)) for start in (0, *starts)]
 
 
 def moments(*schedules: PowerSchedule) -> list[int]:

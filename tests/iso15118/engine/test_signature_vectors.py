@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from tests.exi.peer import PeerCodec
-from tests.exi.test_peer_codec import one_line
+from tests.exi.peer_codec import one_line
+from tests.iso15118.engine.signature_vectors import J_ELEMENT, J_PRIVATE, J_VALUE
 from tests.iso15118.engine.signing import ED448, ELEMENTS, ELEMENTS_2, NAMES_2, P256, P521, replace, with_value
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element, Schema
-from v2g.iso15118.d2.messages.common import AuthorizationReq
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.din.schemas import DIN
@@ -31,8 +31,6 @@ from v2g.pki.keys import Algorithm, SoftwareKey
 
 sign, verify = (partial(each, schema=COMMON_MESSAGES) for each in (signatures.sign, signatures.verify))
 
-# ISO 15118-2:2014, Annex J.2: an AuthorizationReq, its SignedInfo, and the key that signed it
-J_ELEMENT: Final = AuthorizationReq(gen_challenge=b"Some Random Data", id="ID1")
 J_FRAGMENT: Final = "80040152510c40829b7b6b2902930b73237b6902230ba309e8"
 J_DIGEST: Final = "d1b5e03d0065bee56b317984453051eb54ca18fc0e0916174f8b3c77a98f4aa9"
 J_SIGNED_INFO: Final = (
@@ -41,15 +39,10 @@ J_SIGNED_INFO: Final = (
     "6f72672f54522f63616e6f6e6963616c2d6578692f4852d0e8e8e0745e5eeeeeee5cee665cdee4ce5e646060625e60685ef0dad8cadcc646"
     "e6d0c2646a6c841a36bc07a00cb7dcad662f3088a60a3d6a99431f81c122c2e9f1678ef531e9552370"
 )
-J_VALUE: Final = (
-    "4c8f20c1400ba67606aa4811572a2f1ad3c15089d95420363430bb26b49db104f08dfa8bf8055e63a4b75a8d3169206fa8d54308ba58f056"
-    "6b96baf692ce5950"
-)
 J_PUBLIC: Final = (
     "0443e4fc4ccb643904279c7a5e6576b323e55ec79ff0e5a4056e334084cbc336ff46e44c1addf69162e5192c2a83fc2bca9d8f46ecf4b780"
     "67c2476f6b3f34600e"
 )
-J_PRIVATE: Final = 0xB9134963F51C4414738435057F97BBF1010CABCB8DBDE9C5D4813839 << 32 | 0x6AA94B9D
 
 
 class TestAnnexJ:

@@ -28,9 +28,9 @@ from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
 from tests.sealing import new_keys
-from tests.secc.hardware.test_faults import until
+from tests.secc.bench_program import BENCH, made
+from tests.secc.hardware.faults import until
 from tests.secc.runner_pair import Pipe
-from tests.secc.test_bench_program import BENCH, made
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.report import Report
 from v2g.errors import StoreError

@@ -12,7 +12,7 @@ from secc.hardware.parts import HardwareConfig
 from secc.session.books import open_books, session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
-from tests.safety.test_charger import FULL, T, charging, found
+from tests.safety.charger import FULL, T, charging, found
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import VoltmeterCalibrated
 from v2g.energy.settlement.session_journal import SessionJournal

@@ -11,8 +11,8 @@ from pki_tools.tree import PkiTree
 from secc.hardware import driver_guard
 from secc.hardware.driver_guard import guarded
 from secc.hardware.safety import SafetyChannel
+from tests.safety.channels import RATING, Told
 from tests.safety.judged.rig import Rig, rig
-from tests.safety.test_channels import RATING, Told
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import Contactor, EnergyMeter, IsolationMonitor, MeterValues, OnFault, StageReport

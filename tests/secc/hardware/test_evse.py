@@ -13,7 +13,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import EvseRating
-from tests.secc.hardware.test_meter import full
+from tests.secc.hardware.meter import full
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDcLine

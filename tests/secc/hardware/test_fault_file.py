@@ -11,8 +11,8 @@ from pki_tools.tree import PkiTree
 from secc.hardware.fault_file import FILE, FaultFile, FaultKeeper, LatchedFault
 from secc.session import ports
 from tests.cli.conftest import Run, v2g  # noqa: F401 - a fixture
-from tests.secc.hardware.test_faults import until
-from tests.secc.test_bench_program import BENCH, made
+from tests.secc.bench_program import BENCH, made
+from tests.secc.hardware.faults import until
 from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.observe import Observe

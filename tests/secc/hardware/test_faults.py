@@ -18,7 +18,8 @@ from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import EvseRating
 from tests.secc.backend import Backend, backend
-from tests.secc.test_bench_program import made
+from tests.secc.bench_program import made
+from tests.secc.hardware.faults import until
 from v2g.hardware.faults import FAULTS
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.iec61851.pilot import PilotState
@@ -31,12 +32,6 @@ from v2g.iso15118.engine.session import Fact
 AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
 CHARGE = ports.SetOutput(450_000, 50_000, 30_000, 0)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 class Stand:

@@ -1,6 +1,5 @@
 """The meter: exact, monotone, and still right after the process is killed."""
 
-import errno
 import math
 import os
 import struct
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from secc.hardware.meter import MeterReading, SimulatedMeter
 from tests.sealing import Keys, new_keys
+from tests.secc.hardware.meter import full
 from v2g.errors import SealedError, StoreError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.counter import PER_MWH
@@ -215,11 +215,6 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(StoreError, match="No space left"):
         meter.save()
-
-
-def full(*_: object) -> int:
-    """Write to a full disk."""
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_without_a_file_there_is_nothing_to_save() -> None:

@@ -13,9 +13,9 @@ import pytest
 from secc.hardware.parts import Assembled, Assembly, HardwareConfig
 from secc.session import ports
 from secc.session.config import SeccConfig
+from tests.io.hardware.can_modules import BATTERY, Modules
 from tests.io.hardware.linux_machine import Machine
 from tests.io.hardware.modbus_meter import Bench
-from tests.io.hardware.test_can_modules import BATTERY, Modules
 from tests.secc.asking import ask_for_everything
 from v2g.config import Table
 from v2g.errors import ConfigError, TransportError

@@ -12,7 +12,7 @@ from pki_tools.tree import PkiTree
 from secc.link.listening import Listening, Stream, listen
 from secc.link.transport import Transport
 from tests.io.tls.support import evcc, only_2, pki_2
-from tests.secc.link.test_transport import config
+from tests.secc.link.transport import config
 from v2g.errors import ConfigError, TlsError
 from v2g.io.capture.recorder import RecordConfig, Recorder, packets
 from v2g.io.network import plain_tcp

@@ -11,9 +11,9 @@ import pytest
 
 from pki_tools.serve import Server
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from secc.config import ProgramConfig, load_config
 from secc.link.transport import Transport
 from tests.io.tls.support import ed448_pki
+from tests.secc.link.transport import config
 from v2g.errors import ConfigError, TlsError
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
@@ -28,24 +28,6 @@ from v2g.pki.profiles import KeyKind, Role
 from v2g_station.device.certificates import status_file
 
 __all__ = ["ed448_pki"]
-
-
-def config(folder: Path, tree: PkiTree, more: str = "", top: str = "") -> ProgramConfig:
-    """Return a charger's configuration; `more` stands in its TLS section."""
-    text = f"""
-data_dir = "{folder}"
-{top}
-[tls]
-chain = "{tree.path("secc/chain.pem")}"
-key = "{tree.path("secc/leaf.key")}"
-v2g_roots = ["{tree.path("v2g/root.pem")}"]
-oem_roots = ["{tree.path("oem/root.pem")}"]
-{more}
-[meter]
-chain = "{tree.path("meter/chain.pem")}"
-key = "{tree.path("meter/leaf.key")}"
-"""
-    return load_config(text, name="secc.toml")
 
 
 async def test_a_vehicle_is_believed_over_a_cross_certificate_that_the_charger_holds(

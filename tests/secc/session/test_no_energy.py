@@ -11,11 +11,11 @@ from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.basic_charging import Phase
 from secc.session.config import EnergyService, NoEnergy, SeccConfig
+from tests.secc.session.basic_charging import ACCEPTED, C, Desk
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.d2.bench import CONFIG, Iso2Bench
 from tests.secc.session.din.bench import CONFIG as DIN
 from tests.secc.session.din.bench import DinBench
-from tests.secc.session.test_basic_charging import ACCEPTED, C, Desk
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.sequence import State

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from secc.energy_manager.grid import Grid
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig
-from tests.secc.energy_manager.test_grid import signal
+from tests.secc.energy_manager.grid import signal
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
-from tests.secc.session.d20.test_ac import UNSIGNED
+from tests.secc.session.d20.ac import UNSIGNED
 from v2g.energy.limits import GridResponse
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.sequence import State

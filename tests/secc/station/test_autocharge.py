@@ -10,7 +10,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
 from secc.session.energy_transfer import services_of
 from tests.secc.backend import Backend, backend
-from tests.secc.station.test_station import Fixture, Recorder
+from tests.secc.station.station import Fixture, Recorder
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
 from v2g_station.kernel.kernel import Command

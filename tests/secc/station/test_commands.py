@@ -19,19 +19,12 @@ from secc.evse.controller import EvseController
 from secc.evse.restarting import AGAIN, restart_device
 from secc.session import ports
 from tests.secc.backend import Backend, backend
-from tests.secc.station.test_station import Fixture
-from tests.secc.test_bench_program import BENCH, made
-from tests.secc.test_charger import SilentVehicle
+from tests.secc.bench_program import BENCH, made
+from tests.secc.charger import SilentVehicle
+from tests.secc.station.commands import STATION
+from tests.secc.station.station import Fixture
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
-
-STATION = """[station]
-url = "ws://127.0.0.1:{port}/ocpp"
-identity = "CS-V2G-0001"
-store = "station.db"
-retry_minimum = 0.02
-retry_random_range = 0.0
-"""
 
 
 @pytest.fixture

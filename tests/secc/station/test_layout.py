@@ -11,7 +11,7 @@ from secc.station.device import Premises
 from secc.station.layout import evse_layout
 from secc.station.settings import settings_of
 from tests.certification.station.bench import Bench
-from tests.secc.test_config import LEAST
+from tests.secc.config import LEAST
 from v2g.errors import ConfigError
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE

@@ -13,7 +13,7 @@ from pki_tools.tree import PkiTree
 from secc.station.config import StationConfig
 from secc.station.settings import password_of
 from tests.secc.backend import Backend, backend
-from tests.secc.hardware.test_faults import made
+from tests.secc.bench_program import made
 from v2g.errors import ConfigError, KeyAccessError, TransportError
 from v2g.io.runtime.program import start_log
 from v2g.io.websocket.client import TlsFiles, connect

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_block_o import message, put, shown
+from tests.certification.station.block_o import message, put, shown
 from v2g_station.blocks.evse import AllowPower
 
 

@@ -1,7 +1,6 @@
 """A driver holds a card to the reader of a charger, whose back end we did not write is asked about it (C01)."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,46 +10,19 @@ import pytest
 
 from secc.hardware.driver_guard import guarded
 from secc.station.config import CardReaderConfig
-from tests.io.conftest import PtyPair
 from tests.secc.backend import backend
-from tests.secc.station.test_station import Fixture, sample
+from tests.secc.station.station import Fixture, sample
+from tests.station.device.card_readers import Cable
 from tests.virtual_time import VirtualLoop
 from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import CardReader, CardType
-from v2g.hardware.readers.pn532_sim import SimulatedPn532
 from v2g.io.hardware.driver import OnFailure
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe, Scalar
 from v2g_station.blocks.evse import Fact, Token
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
 from v2g_station.device.card_readers import CardReaders, Reader
-
-
-class Cable:
-    """A reader at the far end of a cable; `link` is the name of its port while it is plugged in."""
-
-    def __init__(self, link: Path) -> None:
-        self.link, self.core = link, SimulatedPn532()
-        self._cable: PtyPair | None = None
-        self.plug()
-
-    def plug(self) -> None:
-        self._cable = PtyPair()
-        self._port = os.open(self._cable.devices[1], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        asyncio.get_running_loop().add_reader(self._port, self._answer)
-        self.link.symlink_to(self._cable.devices[0])
-
-    def unplug(self) -> None:
-        assert self._cable is not None
-        self.link.unlink()
-        asyncio.get_running_loop().remove_reader(self._port)
-        os.close(self._port)
-        self._cable.close()
-        self.core = SimulatedPn532()
-
-    def _answer(self) -> None:
-        os.write(self._port, self.core.receive(os.read(self._port, 512)))
 
 
 async def test_a_card_starts_and_ends_a_session_also_after_the_reader_was_unplugged(

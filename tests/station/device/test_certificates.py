@@ -20,9 +20,10 @@ from pki_tools.tree import PkiTree
 from secc.config import TlsConfig
 from secc.link.trust_files import TrustFiles
 from secc.station.device import Premises
-from tests.io.websocket.test_client_and_server import files
+from tests.io.websocket.client_and_server import files
 from tests.secc.backend import backend
-from tests.secc.station.test_station import Fixture
+from tests.secc.station.station import Fixture
+from tests.station.device.certificates import text
 from v2g.io.websocket.client import TlsFiles, server_context
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.reference import KeyReference
@@ -54,10 +55,6 @@ def sign(csr_pem: str, issuer: Path, key: Path) -> x509.Certificate:
         .not_valid_after(now + timedelta(days=30))
     )
     return builder.sign(private, hashes.SHA512())  # type: ignore[arg-type]
-
-
-def text(*certificates: x509.Certificate) -> str:
-    return "".join(each.public_bytes(Encoding.PEM).decode() for each in certificates)
 
 
 class Charger:

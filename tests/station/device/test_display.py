@@ -12,9 +12,9 @@ import pytest
 
 from secc.hardware.driver_guard import guarded
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_payment import TEMPLATE
+from tests.certification.station.payment import TEMPLATE
 from tests.secc.backend import backend
-from tests.secc.station.test_station import Fixture, sample
+from tests.secc.station.station import Fixture, sample
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_block_l import IMAGE, update
+from tests.certification.station.block_l import IMAGE, update
 from tests.station.device.file_server import FileServer, file_server
 from v2g.errors import InstallError
 from v2g.io.runtime.clock import Clock

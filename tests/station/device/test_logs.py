@@ -1,10 +1,8 @@
 """Logs of the charger: what stands in an archive, and how it gets to the CSMS (N01)."""
 
-import gzip
 import io
 import json
 import ssl
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from tests.certification.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
+from tests.station.device.logs import unpacked
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, UploadLog
 from v2g_station.blocks.evse import Fact
 from v2g_station.device.logs import LogsConfig, LogSources, LogUploads, collect
@@ -61,11 +60,6 @@ def packed(wanted: UploadLog, found: LogSources, **config: Any) -> dict[str, str
     into = io.BytesIO()
     collect(wanted, found, LogsConfig(**config), into)
     return unpacked(into.getvalue())
-
-
-def unpacked(data: bytes) -> dict[str, str]:
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as archive:
-        return {each.name: archive.extractfile(each).read().decode() for each in archive}  # type: ignore[union-attr]
 
 
 def test_diagnostics_hold_the_chargers_own_events_trace_journals_and_variables(tmp_path: Path) -> None:

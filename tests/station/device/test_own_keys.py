@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.io.keys import stores
 from tests.io.keys.stores import SoftHsm, Store, refer
-from tests.station.device.test_certificates import text
+from tests.station.device.certificates import text
 from v2g.io.keys import load_credentials
 from v2g.io.keys.pkcs11 import numbered
 from v2g.io.keys.stores import open_key

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.secc.backend import backend
-from tests.secc.station.test_station import Fixture, sample
+from tests.secc.station.station import Fixture, sample
 from v2g.hardware.zvt.terminal_sim import Card
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.hardware.zvt_terminal import ZvtSimulator

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.hardware.zvt.test_zvt import Pair
-from tests.station.blocks.transactions.test_managed_payment import end
-from tests.station.blocks.transactions.test_managed_resumption import begin
+from tests.hardware.zvt.zvt import Pair
+from tests.station.blocks.transactions.managed_payment import end
+from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.terminal_sim import Card
 from v2g.hardware.zvt.till import Ended, Job, ReadCard, Release, Reserve, Settle

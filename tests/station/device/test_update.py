@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from tests.secc.backend import Backend, backend
-from tests.secc.station.test_station import Fixture
+from tests.secc.station.station import Fixture
 from tests.station.device.file_server import file_server
 from v2g_station.device.firmware import UpdateConfig
 

@@ -13,14 +13,14 @@ from cryptography.x509 import ocsp
 from csms.db.contract_pool import ContractPool
 from pki_tools.tree import PkiTree
 from tests.certification.conftest import Start
-from tests.csms.trust.test_contracts import responder
-from tests.csms.trust.test_provisioning import PCID, pool, provisioning
-from tests.csms.trust.test_provisioning_2 import provisioning_2, trusted
+from tests.csms.trust.contracts import responder
+from tests.csms.trust.provisioning import pool, provisioning
+from tests.csms.trust.provisioning_2 import provisioning_2, trusted
 from tests.io.tls.support import pki_2
 from tests.iso15118.d2.contracts import contract_2
-from tests.iso15118.d20.contracts import own_contract
+from tests.iso15118.d20.contracts import PCID, own_contract
+from tests.testkit.ocpp.csms_mutants import CALLRESULT, Mutant, put, token_status
 from tests.testkit.ocpp.csms_rig import DECLARED, csms_under_test
-from tests.testkit.ocpp.test_csms_mutants import CALLRESULT, Mutant, put, token_status
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS

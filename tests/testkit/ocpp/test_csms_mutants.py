@@ -3,79 +3,30 @@
 Only cases in which the faulty frames occur are run: which, is known from a run without faults.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.certification.conftest import Start
+from tests.testkit.ocpp.csms_mutants import (
+    CALL,
+    CALLERROR,
+    CALLRESULT,
+    LONG_AGO,
+    Edit,
+    Mutant,
+    Payload,
+    add,
+    drop,
+    each,
+    put,
+    swap,
+    token_status,
+)
 from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, csms_under_test
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
-
-Payload = dict[str, Any]
-Edit = Callable[[Payload], Any]
-CALL, CALLRESULT, CALLERROR = 2, 3, 4
-
-
-class Mutant(NamedTuple):
-    """A fault in the requests (CALL) or answers (CALLRESULT) of an action, and the cases that must fail."""
-
-    name: str
-    kind: int
-    action: str
-    edit: Edit | str | None
-    """Changes a payload; a text is the code of a CALLERROR instead of the answer; None: nothing is sent."""
-    fails: str
-    """`B_01` is TC_B_01_CSMS; *: every case in which such frames occur."""
-
-    def change(self, action: str, frame: list[Any]) -> list[Any] | None:
-        """Change a frame of the back end."""
-        if (frame[0], action) != (self.kind, self.action):
-            return frame
-        if self.edit is None:
-            return None
-        if isinstance(self.edit, str):
-            return [CALLERROR, frame[1], self.edit, "", {}]
-        self.edit(frame[-1])
-        return frame
-
-
-def put(path: str, value: Any) -> Edit:
-    """Set a value where there is one; numbers in the path are indices."""
-
-    def edit(payload: Any) -> None:
-        *way, last = path.split(".")
-        for each in way:
-            payload = payload.get(each) if isinstance(payload, dict) else payload[int(each)]
-            if payload is None:
-                return
-        if isinstance(payload, dict) and last in payload:
-            payload[last] = value
-
-    return edit
-
-
-def add(**values: Any) -> Edit:
-    """Add fields."""
-    return lambda payload: payload.update(values)
-
-
-def drop(name: str) -> Edit:
-    """Leave a field out."""
-    return lambda payload: payload.pop(name, None)
-
-
-def token_status(status: str, when: str = "") -> Edit:
-    """Answer tokens with a status, all or those that would have had one."""
-
-    def edit(payload: Payload) -> None:
-        info = payload.get("idTokenInfo")
-        if info is not None and when in ("", info["status"]):
-            info["status"] = status
-
-    return edit
 
 
 def group(value: str | None, when: str = "") -> Edit:
@@ -92,16 +43,6 @@ def group(value: str | None, when: str = "") -> Edit:
     return edit
 
 
-def each(field: str, edit: Edit) -> Edit:
-    """Change every element of a list."""
-
-    def change(payload: Payload) -> None:
-        for one in payload[field]:
-            edit(one)
-
-    return change
-
-
 def shorten(field: str) -> Edit:
     """Leave only the first element of a list."""
 
@@ -111,18 +52,7 @@ def shorten(field: str) -> Edit:
     return edit
 
 
-def swap(field: str, values: Mapping[Any, Any]) -> Edit:
-    """Replace values of a field."""
-
-    def edit(payload: Payload) -> None:
-        if payload.get(field) in values:
-            payload[field] = values[payload[field]]
-
-    return edit
-
-
 ANOTHER = Authority("CSMSRootCertificate", "2026-01-01T00:00:00Z").leaf()
-LONG_AGO = "2020-01-01T00:00:00Z"
 
 MUTANTS = (
     # A, security

@@ -10,8 +10,7 @@ import pytest
 from csms.domain.billing.qr_payment import Scanned, decode
 from csms.services.billing import qr_payments
 from tests.certification.conftest import Start
-from tests.testkit.ocpp.csms_rig import CERTIFIED, DECLARED, SCHEDULED, csms_under_test
-from tests.testkit.ocpp.test_csms_mutants import (
+from tests.testkit.ocpp.csms_mutants import (
     CALL,
     CALLRESULT,
     LONG_AGO,
@@ -25,6 +24,7 @@ from tests.testkit.ocpp.test_csms_mutants import (
     swap,
     token_status,
 )
+from tests.testkit.ocpp.csms_rig import CERTIFIED, DECLARED, SCHEDULED, csms_under_test
 from v2g.errors import RefusedError
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.case import OcppCase

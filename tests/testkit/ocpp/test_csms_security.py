@@ -13,8 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from pki_tools.tree import PkiTree
 from tests.certification.conftest import Start
+from tests.testkit.ocpp.csms_mutants import CALL, CALLRESULT, Mutant, each, put
 from tests.testkit.ocpp.csms_rig import BY_PROFILE, PASSWORD, SECURED, Profile, Secured, secured_csms_under_test
-from tests.testkit.ocpp.test_csms_mutants import CALL, CALLRESULT, Mutant, each, put
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.attempts import Attempt

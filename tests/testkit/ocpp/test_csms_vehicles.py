@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.certification.conftest import Start
+from tests.testkit.ocpp.csms_mutants import CALL, CALLRESULT, Mutant, Payload, put
 from tests.testkit.ocpp.csms_rig import SCHEDULED, csms_under_test
-from tests.testkit.ocpp.test_csms_mutants import CALL, CALLRESULT, Mutant, Payload, put
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.csms_cases import block_k_vehicles

@@ -16,7 +16,7 @@ from tests.testkit.ocpp.rig import (
     is_absent,
     station_under_test,
 )
-from tests.testkit.ocpp.test_station_mutants import Make, answers, hears, tells
+from tests.testkit.ocpp.station_mutants import Make, answers, hears, tells
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Verdict

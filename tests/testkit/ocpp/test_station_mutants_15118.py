@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.testkit.ocpp.rig import Change, Frame
-from tests.testkit.ocpp.test_station_mutants import (
+from tests.testkit.ocpp.station_mutants import (
     Make,
     Mutant,
     answers,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.testkit.ocpp.rig import Frame
-from tests.testkit.ocpp.test_station_mutants import (
+from tests.testkit.ocpp.station_mutants import (
     Make,
     Mutant,
     answers,

@@ -23,9 +23,9 @@ from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import serving
-from tests.csms.db.test_books import posting
+from tests.csms.db.books import posting
 from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
-from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal
+from tests.csms.settlement.journals import SESSION, T0, delivery, journal
 from tests.csms.settlement.witness import witness
 from tests.csms.support import make_config
 from v2g.energy.settlement.bookkeeping import Posting

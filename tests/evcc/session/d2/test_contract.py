@@ -1,21 +1,16 @@
 """Plug and charge of ISO 15118-2: the contract's chain, the signed challenge, receipts and signed tariffs."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from evcc.session.contracts import Contract
 from evcc.session.paused import PausedSession
 from evcc.session.settings import AuthorizationConfig
 from tests.evcc.session.d2.charger import AC, CHALLENGE, DC, Bench2
-from tests.evcc.session.d2.test_session import CHEAP_LATER, PLAN, offer
+from tests.evcc.session.d2.contract import CONTRACT, EXTERNAL, KEY, OWN, SUB_KEY, certificate
+from tests.evcc.session.d2.session import CHEAP_LATER, PLAN, offer
 from tests.evcc.session.message_bench import SESSION_ID
 from v2g.errors import SignatureError
 from v2g.iso15118.d2 import signatures
@@ -27,22 +22,7 @@ from v2g.pki.keys import SoftwareKey
 
 pytestmark = pytest.mark.requirement("R1", "R15")
 
-CONTRACT, EXTERNAL = types.PaymentOption.Contract, types.PaymentOption.ExternalPayment
 
-
-def certificate(name: str, key: ec.EllipticCurvePrivateKey, *, days: int = 365) -> bytes:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime(2023, 11, 1, tzinfo=UTC)
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=days))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-
-KEY, SUB_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-OWN = Contract(
-    (certificate("DEABCC123456789", KEY), certificate("MO Sub 2", SUB_KEY), certificate("MO Sub 1", SUB_KEY)),
-    SoftwareKey(KEY),
-)
 BY_CONTRACT = replace(DC, authorization=AuthorizationConfig())
 
 

@@ -9,19 +9,19 @@ from evcc.session.paused import PausedSession
 from evcc.session.ports import NeedsChanged, OpenContactor, SetAcPower, SetCpState, SetPowerLimits, StopRequested
 from evcc.session.settings import (
     AuthorizationConfig,
-    NeedsConfig,
     OnBoardChargerConfig,
     ProgramStep,
     ServiceConfig,
     SessionConfig,
 )
 from tests.evcc.session.d2.charger import AC, DC, Bench2
+from tests.evcc.session.d2.session import CHEAP_LATER, HOUR, PLAN, offer
 from tests.evcc.session.message_bench import SESSION_ID
 from tests.evcc.session.vehicle_bench import T0
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages import data_types as types
-from v2g.iso15118.d2.schedules import PriceStep, planned, sales_tariff, schedule_tuple
+from v2g.iso15118.d2.schedules import PriceStep, planned, schedule_tuple
 from v2g.iso15118.engine.dc_status import Stop
 from v2g.iso15118.engine.physical_values import milliamperes, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, exceeds
@@ -340,20 +340,6 @@ def test_a_charger_may_stop_instead_of_a_renegotiation(bench: Bench2, fault: boo
 
 
 # -- prices ----------------------------------------------------------------------------------------------------------
-
-
-HOUR = 3600
-CHEAP_LATER = (PriceStep(0, 3), PriceStep(2 * HOUR, 1), PriceStep(4 * HOUR, 2))
-PLAN = replace(
-    DC,
-    program=(ProgramStep(do="plan"),),
-    needs=NeedsConfig(departure_after_s=6 * HOUR, target_soc=70, minimum_soc=30),
-)
-
-
-def offer(tuple_id: int, power_w: int, prices: tuple[PriceStep, ...] | None) -> Any:
-    tariff = None if prices is None else sales_tariff(tuple_id, prices, end_s=86_400)
-    return schedule_tuple(tuple_id, PowerSchedule((Step(0, power_w),), 86_400), tariff)
 
 
 def test_the_profile_charges_where_it_is_cheapest() -> None:

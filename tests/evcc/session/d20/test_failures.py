@@ -14,27 +14,13 @@ from hypothesis import strategies as st
 from evcc.session.ports import BatteryState, ContactorState, HardwareFault, PlugState
 from evcc.session.steps import Ended
 from tests.evcc.session.bench import SHORT, Bench, Identities
+from tests.evcc.session.d20.failures import STAGES, reach
 from v2g import exi
 from v2g.iso15118.d20.messages.common_messages import ChargingSession
 from v2g.iso15118.d20.messages.common_types import EvseNotification, ResponseCode
 from v2g.iso15118.d20.timing import MESSAGES
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
-
-_ELSEWHERE = ("AC_", "WPT_", "ACDP_", "VehicleCheck", "CertificateInstallation")
-STAGES = [name for name in MESSAGES if not name.startswith(_ELSEWHERE)]
-"""The request that each stage has sent; PowerDeliveryReq stands for Start here."""
-
-
-def reach(identities: Identities, name: str) -> Bench:
-    """Return a bench whose session has sent that request and awaits the answer."""
-    in_line = msgspec.structs.replace(SHORT.services, confirm_beside=False)  # a stage of its own, unlike beside
-    bench = Bench(identities, msgspec.structs.replace(SHORT, services=in_line), scale=20)
-    if name == "MeteringConfirmationReq":
-        bench.run_to("DC_ChargeLoopReq")
-        bench.charger.notify = [EvseNotification.MeteringConfirmation]
-    bench.run_to(name)
-    return bench
 
 
 @pytest.fixture(scope="module")

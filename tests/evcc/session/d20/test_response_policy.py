@@ -11,7 +11,7 @@ from evcc.session.d20.response_policy import REACTIONS, Reaction, reaction
 from evcc.session.ports import NeedsChanged
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.session.bench import T0, Bench, Identities
-from tests.evcc.session.d20.test_failures import STAGES, reach
+from tests.evcc.session.d20.failures import STAGES, reach
 from tests.together import together
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm

@@ -17,7 +17,7 @@ from evcc.session.ports import BatteryState, ContactorState, HardwareFault, Plug
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Ended
 from tests.evcc.session.d2.charger import AC, DC, Bench2
-from tests.evcc.session.d2.test_contract import CONTRACT, OWN
+from tests.evcc.session.d2.contract import CONTRACT, OWN
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import SHORT, MessageBench
 from v2g import exi

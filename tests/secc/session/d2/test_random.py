@@ -9,7 +9,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.stages import Charging
 from tests.secc.session.d2.bench import AC_WAY, DC_WAY, REQUESTS, Iso2Bench, amperes, volts, watts
-from tests.secc.session.din.test_random import FACTS, numbers
+from tests.secc.session.din.random import FACTS, numbers
 from v2g.iso15118.d2.messages.data_types import ChargeProgress
 
 NEXT = st.just(("next", None))

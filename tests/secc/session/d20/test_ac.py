@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from secc.session import ports
-from secc.session.config import AcRating, ControlMode, EnergyService, ProfileRules, SeccConfig, SignedDischarge
+from secc.session.config import AcRating, ControlMode, EnergyService, ProfileRules, SeccConfig
 from secc.session.d20.handlers import HANDLERS
 from tests.secc.session.bench import (
     AC,
@@ -21,19 +21,18 @@ from tests.secc.session.bench import (
     number,
     protocol,
 )
+from tests.secc.session.d20.ac import UNSIGNED, target, watts
 from tests.together import together
 from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.sequence import State, accepts
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 LIVE = [state for state in AC_WAYS if state is not State.ENDED]
-UNSIGNED = SignedDischarge(offered=False, required=False)
 
 Make = Callable[..., Bench]
 
@@ -45,16 +44,6 @@ def on_ac(make_bench: Make, *, service: int = AC_BPT, scheduled: bool = False, *
     bench = make_bench(SeccConfig(**settings), pilot=PilotState.C)
     bench.selection, bench.scheduled = (service, 0, False), scheduled
     return bench
-
-
-def watts(value: RationalNumber | None) -> float:
-    assert value is not None
-    return float(value.value * 10**value.exponent)
-
-
-def target(mode: Any) -> float:
-    """Return the target of all phases together."""
-    return sum(watts(getattr(mode, "evse_target_active_power" + phase)) for phase in ("", "_l2", "_l3"))
 
 
 def draw(bench: Bench, power_w: int) -> None:

@@ -9,31 +9,13 @@ from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.stages import Charging
 from tests.secc.session.din.bench import REQUESTS, DinBench, amperes, volts, watts
-from v2g.energy.limits import SITE, Limit
-from v2g.iec61851.pilot import PilotState
+from tests.secc.session.din.random import FACTS, numbers
 
 BOOK = [
     *("SupportedAppProtocolReq", "SessionSetupReq", "ServiceDiscoveryReq", "ServicePaymentSelectionReq"),
     *("ContractAuthenticationReq", "ChargeParameterDiscoveryReq", "CableCheckReq", "PreChargeReq", "PreChargeReq"),
     *("PowerDeliveryReq", "CurrentDemandReq", "CurrentDemandReq", "stop", "WeldingDetectionReq", "SessionStopReq"),
 ]
-FACTS = [
-    ports.PilotChanged(PilotState.B),
-    ports.PilotChanged(PilotState.C),
-    ports.ContactorState(closed=False),
-    ports.ContactorState(closed=True),
-    ports.CableCheckFinished(passed=True),
-    ports.CableCheckFinished(passed=False),
-    ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED),
-    ports.AuthorizationDecided(1, ports.AuthorizationStatus.REFUSED),
-    ports.StopRequested("remote"),
-    ports.HardwareFault("over_temperature"),
-    ports.Measured(400_000, 10_000),
-    ports.Measured(600_000, 0),
-    ports.LimitChanged(Limit(source=SITE, charge_w=0, discharge_w=0, version=5)),
-    ports.LimitChanged(Limit(source=SITE, charge_w=9_000, discharge_w=0, version=6)),
-]
-numbers = st.integers(-32768, 32767)
 step = st.one_of(
     st.just(("next", None)),
     st.just(("next", None)),

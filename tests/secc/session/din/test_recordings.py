@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secc.session import ports
-from tests.iso15118.din.test_recordings import (
+from tests.iso15118.din.recordings import (
     ABB,
     ALPITRONIC,
     BULB,

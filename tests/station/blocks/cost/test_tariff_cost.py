@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import Bench, Payload, Refused
-from tests.certification.station.test_block_e import charging
-from tests.certification.station.test_block_i_tariffs import RUNNING, begin, station, tariff
+from tests.certification.station.block_e import charging
+from tests.certification.station.block_i_tariffs import RUNNING, begin, station, tariff
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.evse import Evse
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.certification.station.bench import START_MS, Bench, Payload, Refused, at
-from tests.certification.station.test_block_e import bench
-from tests.certification.station.test_block_i_tariffs import (
+from tests.certification.station.block_e import bench
+from tests.certification.station.block_i_tariffs import (
     FAILED,
     HOUR,
     MAX,

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.certification.station.bench import Bench
-from tests.certification.station.test_payment_terminal import Till
+from tests.certification.station.payment_terminal import Till
 from v2g_station.blocks.evse import StopButton
 from v2g_station.simulator.terminal import SimulatedTerminal, TerminalFaults
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_block_q import V2X, measured
-from tests.station.blocks.transactions.test_managed_resumption import begin, lead
+from tests.certification.station.block_q import V2X, measured
+from tests.station.blocks.transactions.managed_resumption import begin, lead
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve

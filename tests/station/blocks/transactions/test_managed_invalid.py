@@ -3,8 +3,8 @@
 import pytest
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_block_c import says
-from tests.station.blocks.transactions.test_managed_resumption import begin, lead
+from tests.certification.station.block_c import says
+from tests.station.blocks.transactions.managed_resumption import begin, lead
 from v2g_station.blocks.transactions.managed import RemoteStopRequested, SuspendEnergy
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_payment import PAID as PAID_ON_WEB
-from tests.certification.station.test_payment import code_of, start, web
-from tests.certification.station.test_payment_terminal import PAID, Till
-from tests.station.blocks.transactions.test_managed_resumption import begin, lead, records
+from tests.certification.station.payment import PAID as PAID_ON_WEB
+from tests.certification.station.payment import code_of, start, web
+from tests.certification.station.payment_terminal import PAID, Till
+from tests.station.blocks.transactions.managed_payment import end
+from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
@@ -20,15 +21,6 @@ LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
 def last(found: Bench, kind: type) -> Any:
     """Return the last command of a kind."""
     return next((each for each in reversed(found.commands) if isinstance(each, kind)), None)
-
-
-def end(found: Bench) -> None:
-    """The session ends."""
-    (reference,) = records(found)
-    lead(
-        found,
-        lambda sessions: sessions.finish(reference, trigger="StopAuthorized", reason="Local", sample=found.read(1)),
-    )
 
 
 def test_a_transaction_of_a_remote_start_says_whose_it_is() -> None:

@@ -1,13 +1,12 @@
 """Transactions that the charger leads, over an interruption: they wait for their vehicle (E17)."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.certification.station.bench import FIXED, Bench
+from tests.station.blocks.transactions.managed_resumption import begin, lead, records
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.evse import Restart
-from v2g_station.blocks.transactions.managed import ManagedSessions, RemoteStopRequested
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 
 
@@ -18,28 +17,6 @@ def charging(timeout: int = 300, **variables: str) -> Bench:
     begin(found, "a")
     found.power_loss(away_s=30, same_boot=True)
     return found
-
-
-def begin(found: Bench, reference: str, emaid: str = "EMAID1") -> None:
-    """A session begins."""
-    lead(found, lambda sessions: sessions.rejoin(1, reference, emaid))
-    if reference in records(found):
-        return
-    record = TransactionRecord(
-        transaction_id=f"tx-{reference}", reference=reference, evse_id=1, connector_id=1, started_ms=found.utc_ms,
-        id_token=emaid, id_token_type="eMAID" if emaid else "NoAuthorization", charging_state="Charging",
-    )  # fmt: skip
-    lead(found, lambda sessions: sessions.begin(record, trigger="Authorized", sample=found.read(1)))
-
-
-def lead(found: Bench, work: Callable[[ManagedSessions], None]) -> None:
-    """The charger does something with its transactions."""
-    found.run(found.station.lead(work, found.moment))
-
-
-def records(found: Bench) -> dict[str, TransactionRecord]:
-    """Open transactions by reference."""
-    return found.station.sessions.records  # type: ignore[attr-defined,no-any-return]
 
 
 def resume(found: Bench) -> None:

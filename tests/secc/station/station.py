@@ -1,0 +1,147 @@
+"""What several tests of station use."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from secc.station.device import Premises
+from secc.station.station import MeterSample, Station, StationConfig
+from tests.secc.backend import Backend, backend
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.charger_port import NoCharger
+from v2g_station.kernel.kernel import Command
+
+C = TypeVar("C", bound=Command)
+IDENTITY = "CS-V2G-0001"
+
+
+class Recorder(NoCharger):
+    """A charger that takes down what it is to do."""
+
+    able = frozenset({"remote_start", "reset"})
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.reachable: list[bool] = []
+        self.unlockings: list[int] = []
+        self.sample: MeterSample | None = None
+
+    def carry_out(self, command: Command) -> bool:
+        """Take a command down."""
+        self.commands.append(command)
+        return False
+
+    async def unlock(self, evse_id: int) -> bool:
+        """The lock opens when it was asked twice."""
+        self.unlockings.append(evse_id)
+        return self.unlockings.count(evse_id) > 1
+
+    def online(self, reachable: bool) -> None:
+        """Take down whether there is a back end."""
+        self.reachable.append(reachable)
+
+    def meter(self, evse_id: int) -> MeterSample | None:
+        """Return the sample that a test has set."""
+        return self.sample
+
+    def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
+        """The first EVSE can discharge."""
+        return evse_id == 1 and "DC_BPT" in modes
+
+    def all(self, kind: type[C]) -> list[C]:
+        """Return the commands of a kind."""
+        return [each for each in self.commands if isinstance(each, kind)]
+
+
+class Fixture:
+    """A station and everything it told the program."""
+
+    def __init__(self, path: Path, port: int, **changes: Any) -> None:
+        self.events: list[Observe] = []
+        self.news = asyncio.Event()
+        scale = changes.pop("scale", 1.0)
+        premises = changes.pop("premises", Premises())
+        self.charger = Recorder()
+        charger = changes.pop("charger", self.charger)
+        config = StationConfig(
+            **{
+                "url": f"ws://127.0.0.1:{port}/ocpp",
+                "identity": IDENTITY,
+                "store": path / "station.db",
+                "retry_minimum": 0.02,
+                "retry_random_range": 0.0,
+                "message_timeout": 2.0,
+                **changes,
+            }
+        )
+        self.clock = clock = Clock(ClockConfig(scale=scale))
+        self.station = Station(
+            config,
+            clock=clock,
+            entropy=os.urandom,
+            observe=self.observe,
+            charger=charger,
+            boot_id="boot-1",
+            premises=premises,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Station]:
+        """Run the station."""
+        task = asyncio.create_task(self.station.run())
+        try:
+            yield self.station
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await self.station.close()
+
+    async def abandon(self) -> None:
+        """Let go of the store without the orderly end, once everything is kept."""
+        assert self.station.saving is not None
+        await self.station.saving
+        self.station._store.close()
+
+    def observe(self, event: Observe) -> None:
+        """Keep an event and let waiting tests look again, once what it tells of has happened."""
+        self.events.append(event)
+        with contextlib.suppress(RuntimeError):  # before the loop runs nobody waits
+            asyncio.get_running_loop().call_soon(self.news.set)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has come true; something is observed whenever anything changes."""
+        async with asyncio.timeout(10):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+    @property
+    def limits(self) -> list[SetLimit]:
+        """The limits that the charger was given."""
+        return self.charger.all(SetLimit)
+
+    def names(self) -> list[str]:
+        """The names of what was observed."""
+        return [event.name for event in self.events]
+
+
+def sample(import_mwh: int, export_mwh: int = 0, **changes: Any) -> MeterSample:
+    """A meter sample."""
+    return MeterSample(utc_ms=1_750_000_000_000, import_mwh=import_mwh, export_mwh=export_mwh, **changes)
+
+
+@pytest.fixture(params=["ocpp2.0.1", "ocpp2.1"])
+async def csms(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    async with backend() as found:
+        await found.stop()
+        found.versions = [request.param]
+        await found.start()
+        yield found

@@ -1,0 +1,177 @@
+"""What several tests of station mutants use."""
+
+import ssl
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from tests.testkit.ocpp.rig import Change, Frame, cases_of, in_virtual_time, station_under_test
+from v2g.ocpp.routes import Version
+from v2g_testkit.cases.case import Verdict
+from v2g_testkit.ocpp.case import OcppCase, Payload
+from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
+from v2g_testkit.ocpp.station_tester import StationTest
+
+Make = Callable[[], Change]
+"""Makes a change, which may keep what it has seen, for one run."""
+
+
+class Mutant(NamedTuple):
+    """A fault: how it changes frames, and the numbers of the cases that fail, by block."""
+
+    name: str
+    make: Make
+    fails: Mapping[str, tuple[int, ...]]
+    version: Version = "2.0.1"
+    security_profile: int = 1
+    tls: Callable[[ssl.SSLContext], None] = lambda _: None
+    """How it changes the station's TLS."""
+    station: Mapping[str, Any] = {}
+    """What else its station has, see `station_under_test`."""
+
+
+def tells(action: str, edit: Callable[[Payload], Payload | None]) -> Make:
+    """Change requests of the station; None drops one."""
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way != "from" or frame[0] != 2 or frame[2] != action:
+            return [frame]
+        payload = edit(frame[3])
+        return [] if payload is None else [[*frame[:3], payload]]
+
+    return lambda: change
+
+
+def hears(action: str, edit: Callable[[Payload], Payload]) -> Make:
+    """Change requests to the station."""
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        asked = way == "to" and frame[0] == 2 and frame[2] == action
+        return [[*frame[:3], edit(frame[3])] if asked else frame]
+
+    return lambda: change
+
+
+def _by_id(action: str, asks: str, answers: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
+    def make() -> Change:
+        asked: dict[str, Payload] = {}
+
+        def change(way: str, frame: Frame) -> list[Frame]:
+            if way == asks and frame[0] == 2:
+                asked.pop(frame[1], None)  # identifiers begin anew with each connection
+                if frame[2] == action:
+                    asked[frame[1]] = frame[3]
+            if way == answers and frame[0] == 3 and frame[1] in asked:
+                return [[*frame[:2], edit(asked.pop(frame[1]), frame[2])]]
+            return [frame]
+
+        return change
+
+    return make
+
+
+def answers(action: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
+    """Change answers of the station; `edit` gets the request and the answer."""
+    return _by_id(action, "to", "from", edit)
+
+
+def believes(action: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
+    """Change answers to the station."""
+    return _by_id(action, "from", "to", edit)
+
+
+def ignores(action: str, answer: Payload) -> Make:
+    """Let the station answer a request that it does not carry out."""
+
+    def make() -> Change:
+        asked: set[str] = set()
+
+        def change(way: str, frame: Frame) -> list[Frame]:
+            if way == "to" and frame[0] == 2:
+                asked.discard(frame[1])
+                if frame[2] == action:
+                    asked.add(frame[1])
+                    return [[2, frame[1], "GetLocalListVersion", {}]]
+            return [[3, frame[1], answer] if way == "from" and frame[0] == 3 and frame[1] in asked else frame]
+
+        return change
+
+    return make
+
+
+def of_event(**edits: Any) -> Make:
+    """Change events: `reason=("Local", "Other")` replaces a value wherever it stands; None removes a field."""
+
+    def edit(payload: Payload) -> Payload:
+        for name, what in edits.items():
+            place = payload if name in payload else payload["transactionInfo"]
+            if name in place and what is None:
+                del place[name]
+            elif name in place and place[name] == what[0]:
+                place[name] = what[1]
+        return payload
+
+    return tells("TransactionEvent", edit)
+
+
+def sets(variable: str, value: str) -> Make:
+    """Let a variable take this value, whatever it is set to."""
+
+    def edit(payload: Payload) -> Payload:
+        for each in payload["setVariableData"]:
+            if each["variable"]["name"] == variable:
+                each["attributeValue"] = value
+        return payload
+
+    return hears("SetVariables", edit)
+
+
+def of_results(field: str, edit: Callable[[Payload], Payload]) -> Callable[[Payload, Payload], Payload]:
+    """Change each result in an answer."""
+    return lambda _, answer: answer | {field: [edit(each) for each in answer[field]]}
+
+
+def replaced(name: str, before: Any, after: Any) -> Callable[[Payload], Payload]:
+    """Replace a value at the top of a payload."""
+    return lambda payload: payload | {name: after} if payload.get(name) == before else payload
+
+
+def status(before: str, after: str) -> Callable[[Payload, Payload], Payload]:
+    """Replace a status in answers."""
+    return lambda _, answer: answer | {"status": after} if answer["status"] == before else answer
+
+
+def dropped(_: Payload) -> None:
+    """Drop a request."""
+
+
+def without(name: str) -> Callable[[Payload], Payload]:
+    """Remove a field."""
+    return lambda payload: {key: value for key, value in payload.items() if key != name}
+
+
+def of_password(payload: Payload) -> Payload:
+    for each in payload["setVariableData"]:
+        if each["variable"]["name"] == "BasicAuthPassword":
+            each["attributeValue"] = "another-password-of-its-own"
+    return payload
+
+
+def fails_its_cases_only(mutant: Mutant, cases: Collection[OcppCase[StationTest]] = STATION_CASES) -> None:
+    """Run the cases of a mutant's blocks; check that its own fail, and no others."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    async def run(block: str) -> None:
+        level = mutant.security_profile
+        chosen = [case for case in cases_of(block, level) if case in cases]
+        async with station_under_test(
+            mutant.version, change=mutant.make(), security_profile=level, tls=mutant.tls, **mutant.station
+        ) as tester:
+            results = [await tester.run(case) for case in chosen]
+            found[block] = tuple(int(each.case.split("_")[2]) for each in results if each.verdict is Verdict.FAIL)
+
+    for block in mutant.fails:
+        in_virtual_time(run(block))
+    assert all(found.values()), "nothing fails"
+    assert {block: set(numbers) for block, numbers in found.items()} == {
+        block: set(numbers) for block, numbers in mutant.fails.items()
+    }

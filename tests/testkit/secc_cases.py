@@ -1,0 +1,14 @@
+"""What several tests of secc cases use."""
+
+from typing import Final
+
+from secc.session.config import ControlMode, EnergyService, SeccConfig
+from v2g.iso15118.d20.messages.common_messages import Authorization
+
+EVERYTHING: Final = SeccConfig(
+    services=tuple(EnergyService),
+    control_modes=(ControlMode.DYNAMIC, ControlMode.SCHEDULED),
+    authorization=(Authorization.EIM, Authorization.PnC),
+    standby=True,
+    certificate_installation=True,
+)
