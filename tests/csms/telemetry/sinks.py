@@ -134,27 +134,36 @@ class InfluxServer:
         self._server.server_close()
 
 
+Connections = set[asyncio.StreamWriter]
+
+
 @contextlib.asynccontextmanager
-async def silent_postgresql() -> AsyncIterator[tuple[str, set[asyncio.StreamWriter]]]:
-    """A server that admits everybody and then answers nothing; yield its URL, and the connections that it has."""
-    here = set[asyncio.StreamWriter]()
+async def silent_server(*, postgresql: bool) -> AsyncIterator[tuple[int, Connections]]:
+    """A server that answers nothing, but for `postgresql`, which admits everybody before; yield its port, and the
+    connections that it has."""
+    here = Connections()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         here.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            (length,) = struct.unpack(">I", await reader.readexactly(4))
-            await reader.readexactly(length - 4)  # version, user and database
-            writer.write(b"R" + struct.pack(">II", 8, 0))  # AuthenticationOk
-            writer.write(b"Z" + struct.pack(">I", 5) + b"I")  # ReadyForQuery
+            if postgresql:
+                (length,) = struct.unpack(">I", await reader.readexactly(4))
+                await reader.readexactly(length - 4)  # version, user and database
+                writer.write(b"R" + struct.pack(">II", 8, 0))  # AuthenticationOk
+                writer.write(b"Z" + struct.pack(">I", 5) + b"I")  # ReadyForQuery
             await reader.read()
         here.remove(writer)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     try:
-        yield f"postgresql://csms@127.0.0.1:{port}/lake?sslmode=disable&gssencmode=disable", here
+        yield server.sockets[0].getsockname()[1], here
     finally:
         server.close()
         for each in here:
             each.close()
+
+
+def silent_url(port: int) -> str:
+    """Return the URL of such a server that admits everybody."""
+    return f"postgresql://csms@127.0.0.1:{port}/lake?sslmode=disable&gssencmode=disable"

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -32,7 +31,7 @@ from csms.telemetry.sinks import Sink, influx, open_sink
 from csms.telemetry.sinks.feeder import Feeder
 from tests.csms.databases import Cluster
 from tests.csms.db.telemetry_values import made, put
-from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point, silent_postgresql
+from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point, silent_server, silent_url
 from tests.hostile import ATTACKS, DRIPPING, attacking
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
@@ -377,7 +376,8 @@ async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
     monkeypatch.setattr(csms.db.series, "WRITE_S", 0.2)
     put(lake, [made(1, 1, {"battery.soc": 1.0})], sinks=SINKS)
     events: list[Observe] = []
-    async with silent_postgresql() as (url, connections), asyncio.timeout(30):
+    async with silent_server(postgresql=True) as (port, connections), asyncio.timeout(30):
+        url = silent_url(port)
         sink = opened(url, secret)
         task = asyncio.create_task(feeder(sink, lake, events).run())
         while not events or connections:
@@ -400,10 +400,11 @@ async def test_silent_servers_hold_no_other_sink_and_not_the_end_of_the_program(
     monkeypatch.setattr(csms.telemetry.sinks.database, "CLOSE_S", 0.1)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     put(lake, [made(seq, seq, {"battery.soc": 1.0}) for seq in range(1, 6)], sinks=SINKS)
-    async with silent_postgresql() as (url, connections), asyncio.timeout(25):  # less than they have for a batch
-        if kind == "kafka":
-            pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
-            url = f"kafka://{urlsplit(url).netloc.partition('@')[2]}"
+    if kind == "kafka":
+        pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
+    silent = silent_server(postgresql=kind == "postgresql")
+    async with silent as (port, connections), asyncio.timeout(25):  # less than they have for a batch
+        url = silent_url(port) if kind == "postgresql" else f"kafka://127.0.0.1:{port}"
         sinks = [opened(url, secret) for _ in range(4)]
         writing = [
             asyncio.create_task(each.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")])) for each in sinks
