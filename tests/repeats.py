@@ -1,4 +1,5 @@
-"""Which tests may be repeated: those of real programs and real connections, whose time limits a busy machine can miss.
+"""Which tests may be repeated: those of real programs, connections and serial lines. A busy machine can miss their time
+limits.
 
 A run in which only such tests failed ends with exit code 10 instead of 1; `make` then runs those once more, alone, and
 the last line says which. Any other test that fails once has failed.
@@ -14,6 +15,8 @@ REPEATABLE: Final = 10
 
 _KIND: Final = "in real time"
 _EVENTS: Final = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "socket.bind"})
+_SERIAL: Final = "/dev/pts/"
+"""Simulated serial lines."""
 _MARKS: Final = ("e2e", "interop")
 """Of tests whose programs may have been started for several of them."""
 
@@ -27,7 +30,7 @@ class Repeats:
         sys.addaudithook(self._look)
 
     def _look(self, event: str, arguments: Any) -> None:
-        self._real = self._real or event in _EVENTS
+        self._real = self._real or event in _EVENTS or (event == "open" and str(arguments[0]).startswith(_SERIAL))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self) -> Any:

@@ -47,3 +47,10 @@ def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None
 def test_any_other_failure_is_one(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_it.py").write_text(PROGRAM + PLAIN)
     assert run(tmp_path, "-n", workers).returncode == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_serial_line_is_one_of_real_time(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import os\ndef test_line():\n    os.open(os.ttyname(os.openpty()[1]), os.O_RDWR)\n    assert False\n"
+    )
+    assert run(tmp_path, "-n", "0").returncode == REPEATABLE
