@@ -17,8 +17,8 @@ _KIND: Final = "in real time"
 _EVENTS: Final = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "socket.bind"})
 _SERIAL: Final = "/dev/pts/"
 """Simulated serial lines."""
-_MARKS: Final = ("e2e", "interop")
-"""Of tests whose programs may have been started for several of them."""
+_MARKS: Final = ("e2e", "interop", "real_time")
+"""Of tests whose programs may have been started for several of them, and of threads that no event shows."""
 
 
 class Repeats:

@@ -29,6 +29,7 @@ NAMED = {
     ("finished", "finished"),
     ("message_timeout", "pilot_lost"),  # a vehicle that gives up shows it by its pilot, before its last segments arrive
     ("message_timeout", "connection_lost"),
+    ("message_timeout", "finished"),  # the charger's last response, SessionStopRes, comes too late: it cannot know
     ("secc_vanished", "sequence_timeout"),  # the charger gives up first: a request is repeated for too long
 }
 """How vehicle and charger may end together."""
@@ -66,7 +67,10 @@ def ends(pki: PkiTree, *, loss: float, delay_s: float, seed: int) -> OverBadLine
     """Run a session and check its end."""
     joined = OverBadLine(pki, time.time_ns() // 1_000_000, loss=loss, delay_s=delay_s, seed=seed)
     joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) in NAMED
+    named = joined.evcc_reason, joined.secc_reason
+    assert named in NAMED
+    if named == ("message_timeout", "finished"):
+        assert joined.vehicle_saw("session", "failed")[-1]["request"] == "SessionStopReq"
     assert_safe(joined)
     battery = joined.plant.battery.state
     assert joined.imported_mwh() == pytest.approx(battery.charged_mwh, abs=1_000)
@@ -85,6 +89,11 @@ def test_most_sessions_survive_a_little_loss(pki: PkiTree, loss: float, least: i
     found = [ends(pki, loss=loss, delay_s=0.01, seed=seed) for seed in range(20)]
     assert sum(joined.repeated for joined in found) > 20 * 50 * loss
     assert sum(joined.evcc_reason == "finished" for joined in found) >= least
+
+
+def test_a_vehicle_that_misses_only_the_last_response_says_so(pki: PkiTree) -> None:
+    joined = ends(pki, loss=0.078125, delay_s=0.078125, seed=12451295)
+    assert (joined.evcc_reason, joined.secc_reason) == ("message_timeout", "finished")
 
 
 def test_latency_alone_ends_no_session(pki: PkiTree) -> None:
