@@ -115,7 +115,7 @@ class SimulatedContactor:
     def __init__(self, faults: Faults, delay_s: float = 0.0) -> None:
         self._faults, self._delay_s = faults, delay_s
         self._loop = asyncio.get_running_loop()
-        self._commanded = self._dropped = self._cut = False
+        self._commanded = self._dropped = self._cut = self._was_cut = False
         self._closed = "stuck_closed" in faults
         self._timer: asyncio.TimerHandle | None = None
         self._callbacks: list[Callable[[bool], None]] = []
@@ -124,7 +124,7 @@ class SimulatedContactor:
     @property
     def closed(self) -> bool:
         """See Contactor."""
-        return self._closed and not self._cut
+        return self._closed and not self._cut and not self._was_cut
 
     def cut(self) -> None:
         """See Cut."""
@@ -132,6 +132,7 @@ class SimulatedContactor:
 
     def set(self, *, closed: bool) -> None:
         """See Contactor."""
+        self._was_cut = self._cut and not closed  # it is open: no command to open it shows it closed again
         self._commanded, self._dropped, self._cut = closed, self._dropped and closed, self._cut and closed
         if self._timer is not None:
             self._timer.cancel()
@@ -156,6 +157,7 @@ class SimulatedContactor:
         self._move()
 
     def _move(self) -> None:
+        self._was_cut = False
         closed = (self._commanded and not self._dropped) or "stuck_closed" in self._faults
         if closed is self._closed:
             return
