@@ -30,7 +30,10 @@ _PART: Final = re.compile(r"^\*\*(?P<caption>[^*]+)\*\*", re.MULTILINE)
 
 
 def build(folder: Path) -> None:
-    """Write the site into a folder, which is emptied first. Raises RuntimeError for what Sphinx warns of."""
+    """Write the site into a folder, in place of an older one. Raises RuntimeError for what Sphinx warns of, and for a
+    folder with anything else."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "searchindex.js").exists():
+        raise RuntimeError(f"{folder} has other things than an older site: remove it, or choose another folder")
     from sphinx.application import Sphinx
 
     with tempfile.TemporaryDirectory() as place:

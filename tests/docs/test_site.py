@@ -20,6 +20,13 @@ def test_the_site_has_every_page_in_its_side_bar_and_no_link_leaves_it() -> None
     assert not [name for name, text in found.items() if "](../../../" in text]
 
 
+def test_a_folder_with_other_things_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(RuntimeError, match="other things"):
+        site.build(tmp_path)
+    assert (tmp_path / "mine").exists()
+
+
 @pytest.mark.long
 def test_sphinx_builds_the_site_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("furo", reason="the extra [docs] is not installed: make docs installs it")
