@@ -60,8 +60,7 @@ def keys() -> frozenset[str]:
     """Return every key of every program as a dotted path, sections among them."""
     found = set()
     for name in PROGRAMS:
-        for path, struct in sections(name):
-            section = path.strip("[]")
+        for section, struct in sections(name):
             found |= {f"{section}.{each.encode_name}".strip(".") for each in msgspec.structs.fields(struct)}
     return frozenset(found)
 
@@ -116,7 +115,7 @@ def _section(
     lines += ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
     for key in keys_of(struct):
         text, inner = key.meaning, key.section
-        if inner in elsewhere and inner is not None:
+        if inner is not None and inner in elsewhere:
             title = _title(inner)
             text = f"{text.removesuffix('.')}; see [{title}](#{title.lower().replace(' ', '-')})"
         elif inner is not None and not _stands_at(first.get(inner), path, key.name):

@@ -8,6 +8,11 @@ from v2g.io.metrics import counter, exposition, gauge
 
 Read = Callable[[Evse], float]
 
+
+def _opened_s(evse: Evse) -> float:
+    return evse.safety.at_ms / 1000 if evse.safety.verdict == "opened" else 0.0
+
+
 _SIGNS: Final = ("none", "signed")
 
 _GAUGES: Final[Mapping[str, tuple[str, Read]]] = {
@@ -23,7 +28,7 @@ _GAUGES: Final[Mapping[str, tuple[str, Read]]] = {
     "meter_answers": ("1: the last reading succeeded.", lambda evse: evse.meter.answers),
     "meter_signs": ("1: the last session was signed, or there was none.", lambda evse: evse.meter.signature in _SIGNS),
     "modem_lost": ("1: the powerline modem does not answer.", lambda evse: evse.modem.state == "lost"),
-    "safety_opened_seconds": ("When its monitor last opened, s since 1970; 0: never.", lambda evse: _opened_s(evse)),
+    "safety_opened_seconds": ("When its monitor last opened, s since 1970; 0: never.", _opened_s),
 }
 """Of each EVSE."""
 
@@ -52,7 +57,3 @@ def metrics(status: ChargerStatus) -> bytes:
             *(counter(f"v2g_charger_{name}", about, each(read), "evse") for name, (about, read) in _COUNTERS.items()),
         )
     )
-
-
-def _opened_s(evse: Evse) -> float:
-    return evse.safety.at_ms / 1000 if evse.safety.verdict == "opened" else 0.0

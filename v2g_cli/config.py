@@ -73,7 +73,7 @@ def _keys(program: str) -> Iterator[tuple[str, Key]]:
     _of(program)
     for section, struct in sections(program):
         for key in keys_of(struct):
-            yield f"{section.strip('[]')}.{key.name}".strip("."), key
+            yield f"{section}.{key.name}".strip("."), key
 
 
 def _of(program: str) -> type[msgspec.Struct]:

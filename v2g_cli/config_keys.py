@@ -47,14 +47,11 @@ def configuration(program: str) -> type[msgspec.Struct]:
 
 
 def sections(program: str) -> Iterator[tuple[str, type[msgspec.Struct]]]:
-    """Yield every section of a program's file with its dotted path, the file itself ("") and our drivers' among them.
-
-    A section in a list has its path in brackets, as in TOML.
-    """
+    """Yield every section of a program's file with its dotted path: the file itself (""), those of our drivers, too."""
     root = configuration(program)
     yield "", root
-    yield from inside(root, "")
-    yield from drivers(program)
+    for path, struct in (*inside(root, ""), *drivers(program)):
+        yield path.strip("[]"), struct
 
 
 _SIDE_TABLES: Final = {"card_reader": "card_readers", "display": "display"}

@@ -268,12 +268,16 @@ class Assembly:
             if config.kind not in ("dc", "ac"):
                 raise ConfigError(f"a bench has no device of kind {config.kind}", hint="remove hardware.backend")
             simulated = self._simulated_meter()
-            more: dict[str, Any] = {"safety": safety, "service": self.service}
             bench: Evse
             if config.kind == "ac":
-                bench = BenchAcEvse(simulated, self.clock, config.simulated, self.charger.ac_rating, **more)
+                rating = self.charger.ac_rating
+                bench = BenchAcEvse(
+                    simulated, self.clock, config.simulated, rating, safety=safety, service=self.service
+                )
             else:
-                bench = BenchEvse(simulated, self.clock, config.simulated, self.charger.rating, **more)
+                bench = BenchEvse(
+                    simulated, self.clock, config.simulated, self.charger.rating, safety=safety, service=self.service
+                )
             return Assembled(bench, simulated, safety)
         meter, board = await self._open_parts()
         parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, board.self_test, self.log)
