@@ -12,7 +12,7 @@ from v2g.io.plc.datalink import ChargerLink, VehicleLink
 from v2g.io.plc.link import PlcConfig
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
@@ -51,7 +51,7 @@ async def _match(timing: SlacTiming, times: int) -> tuple[list[float], float]:
     """Return the time of each matching (ms), and the mean CPU of one (ms)."""
     spans = []
     with tempfile.TemporaryDirectory() as folder:
-        mediums = [await Medium.attach(Path(folder) / "medium", name) for name in ("secc", "evcc")]
+        mediums = [await FolderMedium.attach(Path(folder) / "medium", name) for name in ("secc", "evcc")]
         charger_pilot, vehicle_pilot = SimulatedChargerPilot(mediums[0]), SimulatedVehiclePilot(mediums[1])
         charger = ChargerLink(
             open_link(PlcConfig(), role="evse", medium=mediums[0]),

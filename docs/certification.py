@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from docs.markdown import table as markdown
 from tests.testkit.ocpp.rig import ABSENT
 from v2g_testkit.ocpp.case import OcppCase
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
@@ -85,8 +86,6 @@ def without(role: str) -> dict[str, str]:
 
 def lab_missing(role: str) -> str:
     """Return the table of the cases that the command does not have."""
-    from docs.generate import table as markdown
-
     why = without(role)
     rows = ((f"`{case['id']}`", case["name"] or "", why[case["id"]]) for case in cases(role) if case["id"] in why)
     return markdown(("Case", "Name", "Why the command does not have it"), rows)
@@ -94,8 +93,6 @@ def lab_missing(role: str) -> str:
 
 def lab_table(role: str) -> str:
     """Return how many of each profile's cases the command has, then each of its cases."""
-    from docs.generate import table as markdown
-
     known = {case.id: case for case in lab(role)}
     rows = [
         (
@@ -121,8 +118,6 @@ def lab_table(role: str) -> str:
 
 def steps() -> str:
     """Return the steps of drivers: the line for a program, and the sentence for a person."""
-    from docs.generate import table as markdown
-
     token = {"token": "0A1B2C3D", "type": "ISO14443"}
     example = {
         "present": token,
@@ -145,8 +140,6 @@ def steps() -> str:
 
 def table(role: str) -> str:
     """Return the page's part for `csms` or `cs`: how many of each profile have a test, then every case."""
-    from docs.generate import table as markdown
-
     there, why = tested(role), reasons(role)
     rows = []
     for case in cases(role):
@@ -158,8 +151,6 @@ def table(role: str) -> str:
 
 
 def _summary(role: str, there: Collection[str], counted: str = "Tested") -> str:
-    from docs.generate import table as markdown
-
     total, done = Counter[str](), Counter[str]()
     for case in cases(role):
         for profile in case["profiles"] or ["in no profile"]:

@@ -3,13 +3,17 @@
 import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
+from docs.markdown import table as markdown
 from v2g.iso15118.d20.charts import Family
 from v2g_testkit.cases.case import Case
 from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
 from v2g_testkit.cases.published import GROUPS, LEFT
 from v2g_testkit.cases.v2g_message.secc_cases import Scope, published_id
+
+ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
@@ -23,8 +27,6 @@ def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
 
 def table(role: str) -> str:
     """Return the page's part for `secc` or `evcc`: number of cases, single cases, then series of cases."""
-    from docs.generate import table as markdown
-
     found = _cases(role)
     counts = [
         (family.value, str(len(cases)), str(sum(not case.open for case in cases)), str(sum(c.quick for c in cases)))
@@ -45,8 +47,6 @@ _OLDER: Final = {"2": Edition.ISO2, "din": Edition.DIN}
 
 def older(edition: str) -> str:
     """Return the cases of `2` or `din`: their number, then each."""
-    from docs.generate import table as markdown
-
     test = CHARGERS[_OLDER[edition]]
     found = {family: test.cases(family) for family in test.families}
     counts = [
@@ -72,8 +72,6 @@ def older(edition: str) -> str:
 
 def older_vehicles(edition: str) -> str:
     """Return the cases for vehicles of `2` or `din`: their number, single cases, then the failures."""
-    from docs.generate import table as markdown
-
     test = VEHICLES[_OLDER[edition]]
     found = {family: test.cases(family) for family in test.families}
     counts = [
@@ -110,8 +108,6 @@ def older_vehicles(edition: str) -> str:
 
 def published() -> str:
     """Return which numbers of each published group are tested in each edition, and which are not tested at all."""
-    from docs.generate import table as markdown
-
     tested = {
         edition: {name for family in test.families for case in test.cases(family) for name in case.published}
         for edition, test in CHARGERS.items()
@@ -131,9 +127,6 @@ def published() -> str:
 
 def faults() -> str:
     """Return how many faults in fields of a charger's responses the cases catch, and which they cannot."""
-    from docs.generate import ROOT
-    from docs.generate import table as markdown
-
     known = tomllib.loads((ROOT / "docs" / "fault-catalogue.toml").read_text(encoding="utf-8"))
     counts = [
         (
@@ -152,8 +145,6 @@ def faults() -> str:
 
 def left() -> str:
     """Return the published cases that are not tested, and why."""
-    from docs.generate import table as markdown
-
     rows = (
         (
             ", ".join(f"`TC_SECC_{scope}_VTB_{each.message}`" for scope in each.scopes),

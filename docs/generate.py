@@ -34,6 +34,7 @@ from docs import (  # noqa: E402
     service_parameters,
     threats,
 )
+from docs.markdown import table  # noqa: E402
 
 if TYPE_CHECKING:
     from v2g.iso15118.engine.sequence import Chart
@@ -44,13 +45,6 @@ _BLOCK: Final = re.compile(
     r"(?P<body>.*?)(?P<end><!-- end of generated -->)",
     re.DOTALL,
 )
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; bars inside cells are escaped."""
-    lines = [tuple(header), *(tuple(row) for row in rows)]
-    texts = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([texts[0], "|" + "---|" * len(lines[0]), *texts[1:]]) + "\n"
 
 
 def chart(name: str) -> "Chart":

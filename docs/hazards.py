@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from docs.markdown import table as markdown
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = ROOT / "docs" / "hazards.toml"
 TIMES: Final = ROOT / "docs" / "reaction-times.toml"
@@ -80,8 +82,6 @@ def tests_of(hazards: Hazards) -> Iterator[str]:
 
 def table(role: str) -> str:
     """Return the hazards of a role."""
-    from docs.generate import table as markdown
-
     rows = ((each.hazard, each.first, each.monitor, links(each.tests)) for each in getattr(read(), role))
     return markdown(("Hazard", "First line", "Monitor, at the latest", "Tests"), rows)
 
@@ -100,7 +100,6 @@ def reason(role: Role, name: str, failure: str) -> tuple[str, str] | None:
 
 def injected(role: Role) -> str:
     """Return what follows a fault at each input of a monitor: the longest time until a verdict, or none."""
-    from docs.generate import table as markdown
     from tests.safety.injected import FAILURES, coverage
 
     rows = []
@@ -122,7 +121,6 @@ def injected(role: Role) -> str:
 
 def covered() -> str:
     """Return how many faults of how many inputs are noticed."""
-    from docs.generate import table as markdown
     from tests.safety.injected import ROLES, coverage
 
     rows = []
@@ -136,8 +134,6 @@ def covered() -> str:
 
 def reactions() -> str:
     """Return the reaction times of processes, and how they were measured."""
-    from docs.generate import table as markdown
-
     times = read_times()
     heads, measured = [], []
     for how, name in (("idle", "Idle machine"), ("busy", "All cores busy")):

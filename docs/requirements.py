@@ -11,6 +11,8 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from docs.markdown import table as markdown
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = ROOT / "docs" / "requirements.toml"
 PAGE: Final = ROOT / "docs" / "reference"
@@ -63,8 +65,6 @@ def shown() -> dict[str, tuple[Path, ...]]:
 
 def table() -> str:
     """Return how many rows are in each state, then the rows of each area."""
-    from docs.generate import table as markdown
-
     count = Counter(each.state for each in rows().values())
     parts = [markdown(("State", "Rows"), ((f"`{state}`", str(count[state])) for state in get_args(State)))]
     for area, members in areas().items():

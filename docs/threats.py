@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from docs.hazards import links
+from docs.markdown import table as markdown
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = ROOT / "docs" / "threats.toml"
@@ -113,8 +114,6 @@ def tests_of(analysis: Analysis) -> Iterator[str]:
 
 def table() -> str:
     """Return the threats, by asset."""
-    from docs.generate import table as markdown
-
     found = read()
     parts = []
     for asset, what in found.assets.items():
@@ -144,16 +143,12 @@ def _rated(each: Threat, effort: Effort) -> str:
 
 def detection() -> str:
     """Return which events mean an attack, and who sees them."""
-    from docs.generate import table as markdown
-
     rows = ((each.sign, ", ".join(f"`{event}`" for event in each.events), each.seen) for each in read().detection)
     return markdown(("Sign", "Events", "Seen in"), rows)
 
 
 def ratings() -> str:
     """Return the points of each word."""
-    from docs.generate import table as markdown
-
     names = ("Elapsed time", "Expertise", "Knowledge", "Window", "Equipment")
     words = (", ".join(f"{word.replace('_', ' ')} {count}" for word, count in each.items()) for each in POINTS)
     return markdown(("Effort", "Points"), zip(names, words, strict=True))

@@ -61,6 +61,7 @@ from v2g.io.simulation.coil_line import VehicleCoilLine
 from v2g.io.simulation.contact_line import VehicleContactLine
 from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.client import connect
 from v2g.io.tls.crls import CrlFiles
@@ -207,7 +208,7 @@ async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
         raise ConfigError(
             "link.medium is missing", hint='set the folder of the simulated wires, or set hardware.backend = "bench"'
         )
-    medium = await Medium.attach(config.link.medium, config.link.name)
+    medium = await FolderMedium.attach(config.link.medium, config.link.name)
     stack.callback(medium.close)
     connector, place = config.link.connector, config.hardware.place
     line = VehicleDcLine(medium, connector=connector)

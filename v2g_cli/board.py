@@ -17,7 +17,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g.io.simulation.board_monitor import Monitor, SimulatedBoardMonitor
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.safety import ChargerMonitor, ChargerRating
 from v2g_cli.typed import obey_until_stopped
 
@@ -56,7 +56,7 @@ def board_sim(
 
 async def _run(link: Path | None, folder: Path | None, name: str, firmware: BoardFirmware) -> None:
     with contextlib.ExitStack() as stack:
-        medium = await Medium.attach(folder, name) if folder is not None else None
+        medium = await FolderMedium.attach(folder, name) if folder is not None else None
         if medium is not None:
             stack.callback(medium.close)
         board = BoardSimulator(Clock(), medium, firmware=firmware)

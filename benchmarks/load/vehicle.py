@@ -30,7 +30,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, start_log
 from v2g.io.simulation.dc_line import VehicleDcLine
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.observe import Observe
 
 PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=6))
@@ -77,7 +77,7 @@ async def _session(config: EvccConfig, clock: Clock, observe: EventLog) -> str:
     """Arrive, run one session, and leave: sessions share no state."""
     assert config.link.medium is not None
     async with contextlib.AsyncExitStack() as stack:
-        medium = await Medium.attach(config.link.medium, config.link.name)
+        medium = await FolderMedium.attach(config.link.medium, config.link.name)
         stack.callback(medium.close)
         wires = Wires(VehicleDcLine(medium), SimulatedVehiclePilot(medium), medium)
         stack.callback(observe, Observe("link", "unplugged"))

@@ -52,6 +52,7 @@ from v2g.io.simulation.coil_line import ChargerCoilLine
 from v2g.io.simulation.contact import SimulatedConnection
 from v2g.io.simulation.contact_line import ChargerContactLine
 from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.simulation.power import Simulation
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.charts import Family
@@ -432,7 +433,7 @@ class Assembly:
     async def _attach(self) -> Medium | None:
         if self.medium_folder is None:
             return None
-        medium = await Medium.attach(self.medium_folder, self.name)
+        medium = await FolderMedium.attach(self.medium_folder, self.name)
         self.stack.callback(medium.close)
         return medium
 

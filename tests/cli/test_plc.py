@@ -18,7 +18,8 @@ from tests.cli.conftest import Run
 from tests.io.conftest import until, veth  # noqa: F401 - fixtures
 from v2g.io.capture import pcapng, recorder
 from v2g.io.plc.raw import RawLink
-from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.medium import Channel
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.slac import mme
 from v2g.slac.mme import MmeFrame
 from v2g.slac.modem import SimulatedModem
@@ -239,7 +240,7 @@ async def _command(*arguments: str) -> asyncio.subprocess.Process:
 
 
 async def test_a_simulated_line_is_listened_to_and_recorded(tmp_path: Path, until: Callable) -> None:  # noqa: F811
-    medium = await Medium.attach(tmp_path / "medium", "evse")
+    medium = await FolderMedium.attach(tmp_path / "medium", "evse")
     file = tmp_path / "heard.pcapng"
     process = await _command(
         "plc", "listen", "-m", str(medium.directory), "--count", "19", "--record", str(file), "--json"

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.io.tls.support import backend, ed448_pki, other_2, other_pki, pki_2
 from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 
 __all__ = ["backend", "ed448_pki", "other_2", "other_pki", "pki_2"]
 
@@ -32,14 +33,14 @@ def until() -> Callable[[Callable[[], object]], "asyncio.Future[None]"]:
 
 @pytest_asyncio.fixture
 async def charger_medium(tmp_path: Path) -> AsyncIterator[Medium]:
-    medium = await Medium.attach(tmp_path / "copper", "secc")
+    medium = await FolderMedium.attach(tmp_path / "copper", "secc")
     yield medium
     medium.close()
 
 
 @pytest_asyncio.fixture
 async def vehicle_medium(tmp_path: Path, charger_medium: Medium) -> AsyncIterator[Medium]:
-    medium = await Medium.attach(tmp_path / "copper", "evcc")
+    medium = await FolderMedium.attach(tmp_path / "copper", "evcc")
     yield medium
     medium.close()
 

@@ -26,7 +26,7 @@ from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
 from v2g.hardware.power_modules.bank import HOLDS_S
 from v2g.io.runtime.watchdog import HUNG_S
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.d20.services import ServiceId
 from v2g.slac.timing import FAST
 from v2g_cli.demo.processes import free_port
@@ -88,7 +88,7 @@ class Place:
         """Let direct current flow. With `hardware` board and modules are outside of the charger's program, and switch
         off by themselves when they hear nothing; without, they are simulated inside of it, and nothing else switches
         off."""
-        medium = await Medium.attach(self.folder / "medium", "outside")
+        medium = await FolderMedium.attach(self.folder / "medium", "outside")
         self._ending.callback(medium.close)
         tables = ""
         if hardware:
@@ -103,7 +103,7 @@ class Place:
 
     async def charge_ac(self) -> None:
         """Let alternating current flow; board, mains and meter are outside of the charger's program."""
-        medium = await Medium.attach(self.folder / "medium", "outside")
+        medium = await FolderMedium.attach(self.folder / "medium", "outside")
         self._ending.callback(medium.close)
         self.line = parts = OutsideAc(medium, lost_s=LOST_S)
         meter = f'[hardware.modbus]\ndevice = "{parts.port}"\nmap = "generic"\n'

@@ -31,7 +31,7 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import Runner
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.journal_file import JournalFile
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
@@ -93,8 +93,8 @@ class RunnerPair:
     async def run(self) -> tuple[str, str]:
         """Run one session and return how both sides ended."""
         evse_end, vehicle_end = Pipe.pair()
-        medium_secc = await Medium.attach(self.directory / "medium", "secc")
-        medium_evcc = await Medium.attach(self.directory / "medium", "evcc")
+        medium_secc = await FolderMedium.attach(self.directory / "medium", "secc")
+        medium_evcc = await FolderMedium.attach(self.directory / "medium", "evcc")
         charger_pilot = SimulatedChargerPilot(medium_secc)
         vehicle_pilot = SimulatedVehiclePilot(medium_evcc)
         vehicle_pilot.plug()

@@ -14,7 +14,7 @@ from tests.secc.charger import SilentVehicle
 from v2g.errors import StoreError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import wall_ns
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 
 BENCH = '[hardware]\nbackend = "bench"\n'
 
@@ -69,7 +69,7 @@ latch = {latch}
 """
     async with made(tmp_path, pki, socket_outlet) as charger:
         (controller,) = charger.controllers
-        medium = await Medium.attach(tmp_path / "wires", "evcc")
+        medium = await FolderMedium.attach(tmp_path / "wires", "evcc")
         vehicle = SimulatedVehiclePilot(medium)
         vehicle.plug(proximity_ohm=ohm)
         assert controller.wires is not None

@@ -77,12 +77,12 @@ async def _listening(folder: Path | None) -> AsyncIterator[PlcLink]:
     import os
 
     from v2g.io.plc.loopback import open_loopback
-    from v2g.io.simulation.medium import Medium
+    from v2g.io.simulation.medium_folder import FolderMedium
 
     assert folder is not None
     if not folder.is_dir():
         raise TransportError(f"{folder} is not a folder", hint="a running demo has RUN/medium")
-    medium = await Medium.attach(folder, f"listener-{os.getpid()}")
+    medium = await FolderMedium.attach(folder, f"listener-{os.getpid()}")
     try:
         yield open_loopback(PlcConfig(), medium)
     finally:

@@ -24,13 +24,15 @@ _AC_MV: Final = 230_000
 """Voltage between phase and neutral that the on-board charger takes."""
 
 
-class Vocabulary2:
+class Vocabulary2(DcRequests):
     """See Vocabulary."""
 
-    dc: Final = DcRequests(charging, parameters, VALUES)
     delivering: Final = ENERGY | {
         state for chart in STRICT.values() for state, ways in chart.items() if "PowerDeliveryReq" in ways
     }
+
+    def __init__(self) -> None:
+        super().__init__(charging, parameters, VALUES)
 
     def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
         """See Vocabulary."""
@@ -56,7 +58,7 @@ class Vocabulary2:
         if context.choice.phases:
             parameter = _ac_parameter(context, departure)
         else:
-            parameter = self.dc.charge_parameter(context, departure_time=departure)
+            parameter = self.charge_parameter(context, departure_time=departure)
         return common.ChargeParameterDiscoveryReq(
             max_entries_sa_schedule_tuple=USUAL_ENTRIES,
             requested_energy_transfer_mode=context.choice.mode,
@@ -71,7 +73,7 @@ class Vocabulary2:
         """See Vocabulary. The on-board charger draws what it may."""
         if context.choice is not None and context.choice.phases:
             return charging.ChargingStatusReq(), (SetAcPower(power_w),)
-        return self.dc.current_demand(plan, context, power_w), ()
+        return self.current_demand(plan, context, power_w), ()
 
     def power_start(self, plan: Plan, context: MessageContext) -> Any:
         """See Vocabulary."""
@@ -97,7 +99,7 @@ class Vocabulary2:
         return common.PowerDeliveryReq(
             charge_progress=progress,
             sa_schedule_tuple_id=tuple_id(plan),
-            ev_power_delivery_parameter=self.dc.delivery_parameter(context, ready=ready) if direct else None,
+            ev_power_delivery_parameter=self.delivery_parameter(context, ready=ready) if direct else None,
             **more,
         )
 

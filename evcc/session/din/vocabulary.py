@@ -19,11 +19,13 @@ from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 
-class DinVocabulary:
+class DinVocabulary(DcRequests):
     """See Vocabulary."""
 
-    dc: Final = DcRequests(charging, parameters, VALUES)
     delivering: Final = ENERGY | {state for state, ways in STRICT.items() if "PowerDeliveryReq" in ways}
+
+    def __init__(self) -> None:
+        super().__init__(charging, parameters, VALUES)
 
     def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
         """See Vocabulary."""
@@ -47,7 +49,7 @@ class DinVocabulary:
         assert context.choice is not None
         return common.ChargeParameterDiscoveryReq(
             ev_requested_energy_transfer_type=context.choice.mode,
-            ev_charge_parameter=self.dc.charge_parameter(context),
+            ev_charge_parameter=self.charge_parameter(context),
         )
 
     def agree(self, response: Any, limits: Limits, context: MessageContext) -> tuple[Plan, tuple[Observe, ...]]:
@@ -57,21 +59,21 @@ class DinVocabulary:
 
     def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Any, tuple[Command, ...]]:
         """See Vocabulary."""
-        return self.dc.current_demand(plan, context, power_w), ()
+        return self.current_demand(plan, context, power_w), ()
 
     def power_start(self, plan: Plan, context: MessageContext) -> Any:
         """See Vocabulary."""
         return common.PowerDeliveryReq(
             ready_to_charge_state=True,
             charging_profile=_profile(plan),
-            ev_power_delivery_parameter=self.dc.delivery_parameter(context, ready=True),
+            ev_power_delivery_parameter=self.delivery_parameter(context, ready=True),
         )
 
     def power_stop(self, context: MessageContext) -> Any:
         """See Vocabulary."""
         return common.PowerDeliveryReq(
             ready_to_charge_state=False,
-            ev_power_delivery_parameter=self.dc.delivery_parameter(context, ready=False),
+            ev_power_delivery_parameter=self.delivery_parameter(context, ready=False),
         )
 
     def session_stop(self, ending: Ending) -> Any:

@@ -12,7 +12,6 @@ from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
 
 if TYPE_CHECKING:
-    from evcc.session.v2g_message.requests import DcRequests
     from v2g.iso15118.engine.sequence import State
     from v2g.iso15118.engine.session import Command
     from v2g.observe import Observe
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
 class Vocabulary(Protocol):
     """Requests of an edition, and the parts of its responses that differ. Pure."""
-
-    @property
-    def dc(self) -> "DcRequests":
-        """The requests of direct current."""
 
     @property
     def delivering(self) -> "frozenset[State]":
@@ -47,6 +42,12 @@ class Vocabulary(Protocol):
     def agree(self, response: Any, limits: Limits, context: "MessageContext") -> "tuple[Plan, tuple[Observe, ...]]":
         """Return the plan by the schedules in a ChargeParameterDiscoveryRes, and events about it."""
 
+    def cable_check(self, context: "MessageContext") -> Any:
+        """Return CableCheckReq."""
+
+    def pre_charge(self, plan: Plan, context: "MessageContext") -> Any:
+        """Return PreChargeReq for the battery's voltage."""
+
     def charge_loop(self, plan: Plan, context: "MessageContext", power_w: int) -> "tuple[Any, tuple[Command, ...]]":
         """Return the request of the loop for at most `power_w`, and commands before it."""
 
@@ -55,6 +56,9 @@ class Vocabulary(Protocol):
 
     def power_stop(self, context: "MessageContext") -> Any:
         """Return PowerDeliveryReq that stops energy."""
+
+    def welding_detection(self, context: "MessageContext") -> Any:
+        """Return WeldingDetectionReq."""
 
     def session_stop(self, ending: Ending) -> Any:
         """Return SessionStopReq."""

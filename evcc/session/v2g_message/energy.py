@@ -77,7 +77,7 @@ def begin_cable_check(plan: Plan, context: MessageContext) -> Step:
 
 
 def _ask_cable_check(stage: CableChecking, context: MessageContext) -> Step:
-    return Step(stage=stage, request=context.vocabulary.dc.cable_check(context))
+    return Step(stage=stage, request=context.vocabulary.cable_check(context))
 
 
 def repeat_cable_check(stage: CableChecking, request: Any, context: MessageContext) -> Step:
@@ -98,7 +98,7 @@ def on_cable_check(stage: CableChecking, request: Any, response: Any, context: M
 
 
 def _ask_pre_charge(stage: PreCharging, context: MessageContext) -> Step:
-    return Step(stage=stage, request=context.vocabulary.dc.pre_charge(stage.plan, context))
+    return Step(stage=stage, request=context.vocabulary.pre_charge(stage.plan, context))
 
 
 def repeat_pre_charge(stage: PreCharging, request: Any, context: MessageContext) -> Step:

@@ -14,7 +14,7 @@ _LONGEST_S: Final = 7 * 24 * 3600
 
 
 class DcRequests:
-    """Builds them from the classes of an edition: its modules of charging messages and of parameters."""
+    """The part of a vocabulary that builds them from an edition's modules of charging messages and of parameters."""
 
     def __init__(self, charging: Any, parameters: Any, values: Writer[Any]) -> None:
         self._charging, self._parameters, self._values = charging, parameters, values
@@ -44,11 +44,11 @@ class DcRequests:
         )
 
     def cable_check(self, context: MessageContext) -> Any:
-        """Return CableCheckReq."""
+        """See Vocabulary."""
         return self._charging.CableCheckReq(dc_ev_status=self.status(context, ready=True))
 
     def pre_charge(self, plan: Plan, context: MessageContext) -> Any:
-        """Return PreChargeReq for the battery's voltage."""
+        """See Vocabulary."""
         limits, values = plan.limits, self._values
         target_mv = min(context.battery.voltage_mv, limits.max_voltage_mv)
         return self._charging.PreChargeReq(
@@ -79,7 +79,7 @@ class DcRequests:
         )
 
     def welding_detection(self, context: MessageContext) -> Any:
-        """Return WeldingDetectionReq."""
+        """See Vocabulary."""
         return self._charging.WeldingDetectionReq(dc_ev_status=self.status(context, ready=False))
 
     def _complete(self, context: MessageContext) -> dict[str, bool]:

@@ -111,7 +111,7 @@ def on_opened(stage: OpeningContactor, context: MessageContext) -> Step:
 
 
 def _ask_welding(stage: Welding, context: MessageContext) -> Step:
-    return Step(stage=stage, request=context.vocabulary.dc.welding_detection(context))
+    return Step(stage=stage, request=context.vocabulary.welding_detection(context))
 
 
 def repeat_welding(stage: Welding, request: Any, context: MessageContext) -> Step:

@@ -26,7 +26,7 @@ from evcc.session.settings import OnBoardChargerConfig
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
 VOLTS = 370_000
@@ -62,7 +62,7 @@ class Stand:
 
 @pytest.fixture
 async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
-    charger, vehicle = await Medium.attach(tmp_path, "evse"), await Medium.attach(tmp_path, "ev")
+    charger, vehicle = await FolderMedium.attach(tmp_path, "evse"), await FolderMedium.attach(tmp_path, "ev")
     pilot, faults = Pilot(), set[VehicleFault]()
     simulated = SimulatedVehicle(
         BatteryConfig(soc=60),

@@ -17,6 +17,7 @@ from v2g.io.plc.link import PlcConfig
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
@@ -287,8 +288,8 @@ async def test_a_pilot_that_was_handed_over_is_let_be_until_the_vehicle_has_left
 async def test_matching_is_fast_and_cheap(tmp_path: Path) -> None:
     walls, cpus, clock = [], [], asyncio.get_running_loop().time
     for number in range(5):
-        charger = await Medium.attach(tmp_path / str(number), "secc")
-        vehicle = await Medium.attach(tmp_path / str(number), "evcc")
+        charger = await FolderMedium.attach(tmp_path / str(number), "secc")
+        vehicle = await FolderMedium.attach(tmp_path / str(number), "evcc")
         rig = Rig(charger, vehicle)
         wall, cpu = clock(), time.process_time()
         rig.vehicle_pilot.plug()

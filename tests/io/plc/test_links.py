@@ -17,6 +17,7 @@ from v2g.io.plc.link import PlcConfig, PlcLink, parse_mac
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.raw import RawLink
 from v2g.io.simulation.medium import Channel, Medium, Neighbourhood, Pair, Room
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.observe import Observe
 from v2g.slac import mme, vendor
 from v2g.slac.mme import MmeFrame
@@ -42,7 +43,7 @@ async def ports(request: pytest.FixtureRequest, tmp_path: Path, until) -> AsyncI
         room = Room()
         mediums = [room.attach("secc"), room.attach("evcc")]
     elif name == "folder":
-        mediums = [await Medium.attach(tmp_path / "copper", who) for who in ("secc", "evcc")]
+        mediums = [await FolderMedium.attach(tmp_path / "copper", who) for who in ("secc", "evcc")]
         await until(lambda: mediums[0].peers and mediums[1].peers)
     elif name == "raw":
         here = [{"backend": "raw", "interface": each} for each in request.getfixturevalue("veth")]
@@ -151,12 +152,12 @@ async def test_two_processes_hear_each_other(charger_medium: Medium, until: Call
     child = f"""
 import asyncio
 from pathlib import Path
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.plc.link import PlcConfig
 from v2g.io.plc.opening import open_link
 
 async def main():
-    medium = await Medium.attach(Path({str(charger_medium.directory)!r}), "evcc")
+    medium = await FolderMedium.attach(Path({str(charger_medium.directory)!r}), "evcc")
     link = open_link(PlcConfig(), role="ev", medium=medium)
     link.on_frame(lambda frame: link.send(frame[6:12] + frame[:6] + frame[12:]))
     await asyncio.Event().wait()
@@ -380,16 +381,16 @@ async def test_a_folder_says_how_well_its_stations_hear_each_other(tmp_path: Pat
     (tmp_path / "stations.toml").write_text(
         'other_db = 12\ninaudible_db = 90\n[[pair]]\nstations = ["evse", "ev2"]\ndb = 90\n'
     )
-    medium = await Medium.attach(tmp_path, "evse")
+    medium = await FolderMedium.attach(tmp_path, "evse")
     assert (medium.attenuation_db("ev1"), medium.attenuation_db("ev2")) == (12, None)
     medium.close()
     (tmp_path / "stations.toml").write_text("others_db = 12\n")
     with pytest.raises(ConfigError, match="others_db"):
-        await Medium.attach(tmp_path, "evse")
+        await FolderMedium.attach(tmp_path, "evse")
 
 
 async def test_a_line_may_be_cut_while_it_is_in_use(tmp_path: Path) -> None:
-    medium = await Medium.attach(tmp_path, "evse")
+    medium = await FolderMedium.attach(tmp_path, "evse")
     file = tmp_path / "stations.toml"
     assert medium.attenuation_db("ev") == 0
     file.write_text("other_db = 127\n")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from v2g.errors import TransportError
 from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 
 
 async def test_states_cross_and_survive_late_comers(charger_medium: Medium, vehicle_medium: Medium, until) -> None:
@@ -41,7 +42,7 @@ def _vehicle(voltage_mv: int) -> VehicleDc:
 
 
 async def test_connectors_and_second_vehicles_are_kept_apart(tmp_path: Path, charger_medium: Medium, until) -> None:
-    first, second = [await Medium.attach(tmp_path / "copper", name) for name in ("ev1", "ev2")]
+    first, second = [await FolderMedium.attach(tmp_path / "copper", name) for name in ("ev1", "ev2")]
     one, two = ChargerDcLine(charger_medium, connector=1), ChargerDcLine(charger_medium, connector=2)
     VehicleDcLine(first, connector=1).publish(1, contactor_closed=False)
     await until(lambda: one.vehicle)

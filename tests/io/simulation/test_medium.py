@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import TransportError
-from v2g.io.simulation.medium import MAX_PAYLOAD, Channel, Medium
+from v2g.io.simulation.medium import MAX_PAYLOAD, Channel
+from v2g.io.simulation.medium_folder import FolderMedium
 
 _CHILD = """
 import asyncio, sys
 from pathlib import Path
-from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.medium import Channel
+from v2g.io.simulation.medium_folder import FolderMedium
 
 async def main():
-    medium = await Medium.attach(Path(sys.argv[1]), "child")
+    medium = await FolderMedium.attach(Path(sys.argv[1]), "child")
     medium.subscribe(Channel.PLC, lambda peer, data: medium.send(Channel.PLC, b"echo " + data))
     print("ready", flush=True)
     await asyncio.Event().wait()
@@ -37,7 +39,7 @@ async def _child(folder: Path) -> asyncio.subprocess.Process:
 
 
 async def test_another_process_hears_and_its_death_is_noticed(tmp_path: Path, until) -> None:
-    medium = await Medium.attach(tmp_path, "parent")
+    medium = await FolderMedium.attach(tmp_path, "parent")
     heard: list[tuple[str, bytes]] = []
     seen: list[tuple[str, bool]] = []
     medium.subscribe(Channel.PLC, lambda *datagram: heard.append(datagram))
@@ -59,7 +61,7 @@ async def test_another_process_hears_and_its_death_is_noticed(tmp_path: Path, un
 
 
 async def test_all_others_hear_in_order_and_only_on_the_channel(tmp_path: Path, until) -> None:
-    a, b, c = [await Medium.attach(tmp_path, name) for name in "abc"]
+    a, b, c = [await FolderMedium.attach(tmp_path, name) for name in "abc"]
     heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
     for medium in (a, b, c):
         medium.subscribe(Channel.CP, lambda _, data, name=medium.name: heard[name].append(data))
@@ -76,7 +78,7 @@ async def test_all_others_hear_in_order_and_only_on_the_channel(tmp_path: Path, 
 
 
 async def test_leaving_is_told_at_once_and_the_socket_removed(tmp_path: Path, until) -> None:
-    a, b = await Medium.attach(tmp_path, "a"), await Medium.attach(tmp_path, "b")
+    a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     assert b.peers == {"a"}
     await until(lambda: a.peers == {"b"})
     b.close()
@@ -89,7 +91,7 @@ async def test_leaving_is_told_at_once_and_the_socket_removed(tmp_path: Path, un
 
 
 async def test_two_folders_do_not_hear_each_other(tmp_path: Path) -> None:
-    a, b = await Medium.attach(tmp_path / "1", "same"), await Medium.attach(tmp_path / "2", "same")
+    a, b = await FolderMedium.attach(tmp_path / "1", "same"), await FolderMedium.attach(tmp_path / "2", "same")
     assert not a.peers
     assert not b.peers
     a.close()
@@ -97,15 +99,15 @@ async def test_two_folders_do_not_hear_each_other(tmp_path: Path) -> None:
 
 
 async def test_a_living_name_is_not_taken_over(tmp_path: Path) -> None:
-    a = await Medium.attach(tmp_path, "a")
+    a = await FolderMedium.attach(tmp_path, "a")
     with pytest.raises(TransportError, match="another process is attached"):
-        await Medium.attach(tmp_path, "a")
+        await FolderMedium.attach(tmp_path, "a")
     a.close()
 
 
 async def test_a_folder_deeper_than_a_socket_path_may_be_works(tmp_path: Path, until) -> None:
     deep = tmp_path / ("x" * 100) / ("y" * 100)
-    a, b = await Medium.attach(deep, "a"), await Medium.attach(deep, "b")
+    a, b = await FolderMedium.attach(deep, "a"), await FolderMedium.attach(deep, "b")
     heard: list[tuple[str, bytes]] = []
     a.subscribe(Channel.DC, lambda *datagram: heard.append(datagram))
     b.send(Channel.DC, b"hello")
@@ -116,19 +118,19 @@ async def test_a_folder_deeper_than_a_socket_path_may_be_works(tmp_path: Path, u
 
 
 async def test_a_peer_restarted_under_its_name_is_told_as_leaving_and_coming(tmp_path: Path, until) -> None:
-    a, b = await Medium.attach(tmp_path, "a"), await Medium.attach(tmp_path, "b")
+    a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     await until(lambda: a.peers == {"b"})
     seen: list[tuple[str, bool]] = []
     a.on_peer(lambda *change: seen.append(change))
     (tmp_path / "b.sock").unlink()  # as if killed: no farewell
-    c = await Medium.attach(tmp_path, "b")
+    c = await FolderMedium.attach(tmp_path, "b")
     await until(lambda: seen[-2:] == [("b", False), ("b", True)])
     for medium in (a, b, c):
         medium.close()
 
 
 async def test_garbage_and_strangers_are_ignored(tmp_path: Path, until) -> None:
-    a, b = await Medium.attach(tmp_path, "a"), await Medium.attach(tmp_path, "b")
+    a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     heard: list[bytes] = []
     a.subscribe(Channel.PLC, lambda _, data: heard.append(data))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
@@ -147,36 +149,36 @@ async def test_garbage_and_strangers_are_ignored(tmp_path: Path, until) -> None:
 @pytest.mark.parametrize("name", ["", "a/b", "../a", "a.sock", "x" * 33])
 async def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(TransportError, match="not a valid attachment name"):
-        await Medium.attach(tmp_path, name)
+        await FolderMedium.attach(tmp_path, name)
 
 
 async def test_a_folder_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TransportError, match="file"):
-        await Medium.attach(tmp_path / "file", "a")
+        await FolderMedium.attach(tmp_path / "file", "a")
     (tmp_path / "a.sock").write_text("not a socket")
     with pytest.raises(TransportError, match="not a socket"):
-        await Medium.attach(tmp_path, "a")
+        await FolderMedium.attach(tmp_path, "a")
     assert not [fd for fd in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(fd)]
 
 
 async def test_a_datagram_too_long_is_refused(tmp_path: Path) -> None:
-    a = await Medium.attach(tmp_path, "a")
+    a = await FolderMedium.attach(tmp_path, "a")
     with pytest.raises(TransportError, match="do not fit"):
         a.send(Channel.DC, bytes(MAX_PAYLOAD + 1))
     a.close()
 
 
 async def test_the_folder_is_private(tmp_path: Path) -> None:
-    a = await Medium.attach(tmp_path / "new", "a")
+    a = await FolderMedium.attach(tmp_path / "new", "a")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     a.close()
 
 
 async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobody(tmp_path: Path, until) -> None:
     process = await _child(tmp_path)
-    medium = await Medium.attach(tmp_path, "parent")
-    other = await Medium.attach(tmp_path, "other")
+    medium = await FolderMedium.attach(tmp_path, "parent")
+    other = await FolderMedium.attach(tmp_path, "other")
     heard: list[bytes] = []
     other.subscribe(Channel.PLC, lambda peer, data: heard.append(data) if peer == "parent" else None)
     await until(lambda: medium.peers == {"child", "other"})
@@ -199,7 +201,7 @@ async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobo
 
 
 async def test_a_farewell_that_overtakes_the_successor_is_ignored(tmp_path: Path, until) -> None:
-    a, b = await Medium.attach(tmp_path, "a"), await Medium.attach(tmp_path, "b")
+    a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     await until(lambda: a.peers == {"b"})
     a._received("b", 0xF2, b"another incarnation")
     assert a.peers == {"b"}

@@ -39,7 +39,7 @@ from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.runner import Runner
 from v2g.io.simulation.dc_line import VehicleDcLine
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.journal_file import read_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.metering import read_confirmation
@@ -204,7 +204,7 @@ async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiT
 async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tmp_path: Path, pki: PkiTree) -> None:
     async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (controller, seen):
         controller.connect_wires()
-        medium = await Medium.attach(tmp_path / "copper", "evcc")
+        medium = await FolderMedium.attach(tmp_path / "copper", "evcc")
         pilot = SimulatedVehiclePilot(medium)
         pilot.plug()
         assert controller.wires is not None

@@ -19,6 +19,7 @@ from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.ac_line import VehicleAcLine
 from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
 
@@ -51,7 +52,7 @@ class Stand:
 
 @pytest.fixture
 async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
-    vehicle = await Medium.attach(tmp_path / "copper", "evcc")
+    vehicle = await FolderMedium.attach(tmp_path / "copper", "evcc")
     config = HardwareConfig(kind="ac", simulated=SimulatedEvseConfig(report_s=0.02))
     async with contextlib.AsyncExitStack() as stack:
         made = await Assembly(

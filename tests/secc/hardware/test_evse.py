@@ -17,7 +17,7 @@ from tests.secc.hardware.meter import full
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDcLine
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
@@ -58,7 +58,7 @@ async def make_stand(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     made: list[Any] = []
 
     async def make(**config: Any) -> Stand:
-        charger, vehicle = await Medium.attach(tmp_path, "secc"), await Medium.attach(tmp_path, "evcc")
+        charger, vehicle = await FolderMedium.attach(tmp_path, "secc"), await FolderMedium.attach(tmp_path, "evcc")
         clock = Clock(ClockConfig(scale=1000.0))
         meter = SimulatedMeter("M", tmp_path / "meter.bin", now_ms=clock.elapsed_ms)
         evse = SimulatedEvse(

@@ -27,6 +27,7 @@ from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
 AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
@@ -74,7 +75,7 @@ async def make_stand(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     made: list[Any] = []
 
     async def make(**config: Any) -> Stand:
-        charger, vehicle = await Medium.attach(tmp_path, "secc"), await Medium.attach(tmp_path, "evcc")
+        charger, vehicle = await FolderMedium.attach(tmp_path, "secc"), await FolderMedium.attach(tmp_path, "evcc")
         stand = Stand(charger, vehicle, SimulatedEvseConfig(**{"stage": AT_ONCE, "report_s": 0.02, **config}))
         made.extend((stand.evse, charger, vehicle))
         return stand
@@ -253,7 +254,7 @@ retry_minimum = 0.02
     async with made(tmp_path, pki, extra) as charger:
         lights = told(charger)
         charger.controllers[0].connect_wires()
-        vehicle = await Medium.attach(tmp_path / "copper", "evcc")
+        vehicle = await FolderMedium.attach(tmp_path / "copper", "evcc")
         pilot = SimulatedVehiclePilot(vehicle)
         pilot.plug(proximity_ohm=None)
         await csms.wait("StatusNotification", where=lambda p: p["connector_status"] == "Faulted")
@@ -275,7 +276,7 @@ retry_minimum = 0.02
     async with made(tmp_path, pki, extra) as charger:  # after a restart
         csms.seen.clear()
         charger.controllers[0].connect_wires()
-        vehicle = await Medium.attach(tmp_path / "copper", "evcc")
+        vehicle = await FolderMedium.attach(tmp_path / "copper", "evcc")
         SimulatedVehiclePilot(vehicle).plug(proximity_ohm=None)
         (event,) = (await csms.wait("NotifyEvent"))["event_data"]
         vehicle.close()

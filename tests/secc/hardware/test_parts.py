@@ -31,7 +31,7 @@ from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.board import BoardSimulator
-from v2g.io.simulation.medium import Medium
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
@@ -110,7 +110,7 @@ async def measure(meter: Bench, modules: Modules) -> None:
 
 @pytest.fixture(params=["can"])
 async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
-    charger, vehicle = await Medium.attach(tmp_path, "board"), await Medium.attach(tmp_path, "evcc")
+    charger, vehicle = await FolderMedium.attach(tmp_path, "board"), await FolderMedium.attach(tmp_path, "evcc")
     board = BoardSimulator(Clock(), charger, firmware=BoardFirmware(lost_s=1.0))  # four in one busy loop
     meter = Bench()
     serving = asyncio.create_task(meter.server.serve_forever())

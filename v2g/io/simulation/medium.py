@@ -1,14 +1,13 @@
 """The simulated medium between chargers and vehicles: data sent on a channel reaches all others on it.
 
-Two kinds: separate processes are connected through a folder (`Medium.attach`, v2g.io.simulation.medium_folder),
-stations of one process through a Room. Not modelled: noise, collisions and propagation time (v2g.io.plc.impaired adds
+Two kinds: separate processes are connected through a folder (v2g.io.simulation.medium_folder), stations of one process
+through a Room. Not modelled: noise, collisions and propagation time (v2g.io.plc.impaired adds
 them); datagrams between live peers arrive complete and in order.
 """
 
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -71,17 +70,6 @@ class Medium:
         self._neighbourhood = neighbourhood
         self._subscribers: dict[Channel, list[OnDatagram]] = {channel: [] for channel in Channel}
         self._on_peer: list[OnPeer] = []
-
-    @classmethod
-    async def attach(cls, directory: Path, name: str) -> "Medium":
-        """Join the folder `directory` (created if missing, mode 0700) as `name` ([A-Za-z0-9_-], up to 32 characters).
-
-        A socket that a killed process left under the same name is replaced. Raises TransportError when a live
-        process has the name, or when the folder cannot be used; ConfigError for its `stations.toml`.
-        """
-        from v2g.io.simulation.medium_folder import FolderMedium  # one of two kinds of Medium
-
-        return await FolderMedium.attach(directory, name)
 
     @property
     def peers(self) -> frozenset[str]:

@@ -38,7 +38,7 @@ _HELLO, _WELCOME, _BYE = 0xF0, 0xF1, 0xF2
 
 
 class FolderMedium(Medium):
-    """One attachment. Created by `Medium.attach`; all methods belong to the loop it was created in."""
+    """One attachment. Created by `attach`; all methods belong to the loop it was created in."""
 
     def __init__(self, directory: Path, name: str, sock: socket.socket, prefix: str, directory_fd: int) -> None:
         super().__init__(name, _neighbourhood(directory))
@@ -59,7 +59,11 @@ class FolderMedium(Medium):
 
     @classmethod
     async def attach(cls, directory: Path, name: str) -> "FolderMedium":
-        """See Medium.attach."""
+        """Join the folder `directory` (created if missing, mode 0700) as `name` ([A-Za-z0-9_-], up to 32 characters).
+
+        A socket that a killed process left under the same name is replaced. Raises TransportError when a live
+        process has the name, or when the folder cannot be used; ConfigError for its `stations.toml`.
+        """
         if not _NAME.fullmatch(name):
             raise TransportError(f"{name!r} is not a valid attachment name", hint="letters, digits, _ and -, up to 32")
         directory = directory.absolute()

@@ -67,7 +67,7 @@ def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
 ) -> None:
     plan = agree(offers, limits, replace(context, utc_ms=T0))
     power_w = allowed_w(plan, context)
-    request: Any = DIN.dc.current_demand(plan, context, power_w)
+    request: Any = DIN.current_demand(plan, context, power_w)
     current_ma, voltage_mv = milliamperes(request.ev_target_current), millivolts(request.ev_target_voltage)
     assert 0 <= current_ma <= min(limits.max_current_ma, context.battery.max_charge_ma)
     assert 0 <= voltage_mv <= min(limits.max_voltage_mv, context.battery.max_voltage_mv)
@@ -87,7 +87,7 @@ def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
 def test_the_contactor_closes_only_on_fresh_matching_voltage(context: MessageContext, limits: Limits) -> None:
     stage = PreCharging(Plan(limits))
     charger = DinCharger()
-    request = DIN.dc.pre_charge(stage.plan, context)
+    request = DIN.pre_charge(stage.plan, context)
     assert milliamperes(request.ev_target_current) <= min(2_000, limits.max_current_ma)
     assert millivolts(request.ev_target_voltage) <= limits.max_voltage_mv + 50
     for step in (

@@ -1,0 +1,73 @@
+"""No module of the product imports one that imports it in turn, not even inside functions or for types only."""
+
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("v2g", "v2g_station", "v2g_testkit", "v2g_gateway", "v2g_cli", "secc", "evcc", "csms", "benchmarks", "docs")
+
+EXCEPT = "secc.evse."
+"""Its modules share the class of the charger with one another until it has a core of its own."""
+
+_IMPORT = re.compile(r"^ *(?:from ([\w.]+) import (?:\(([^)]*)\)|(.*))|import (.*)) *$", re.MULTILINE)
+"""Read as text: parsing a thousand modules takes eight seconds."""
+
+
+def sources() -> dict[str, str]:
+    """Return the text of every module by its name."""
+    found = {}
+    for folder in (*(ROOT / name for name in FOLDERS), ROOT / "pki-tools" / "pki_tools"):
+        for file in folder.rglob("*.py"):
+            found[".".join(file.relative_to(folder.parent).with_suffix("").parts)] = file.read_text()
+    return found
+
+
+def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return which of the modules each of them imports."""
+    return {name: {each for each in _imported(text, modules) if each != name} for name, text in modules.items()}
+
+
+def _imported(text: str, modules: Mapping[str, str]) -> Iterator[str]:
+    for package, several, one, whole in _IMPORT.findall(re.sub(r" #.*", "", text)):
+        for name in re.findall(r"([\w.]+)(?: as \w+)?", several or one or whole):
+            places = (f"{package}.{name}", package) if package else (name,)
+            yield next((file for place in places for file in (place, f"{place}.__init__") if file in modules), "")
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return modules of which each is imported by the next one, and the last is the first; none without a circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_no_import_comes_back_to_its_module() -> None:
+    modules = sources()
+    assert len(modules) > 1_000
+    assert circle(imports({name: text for name, text in modules.items() if not name.startswith(EXCEPT)})) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import a.one",
+        "from a import one",
+        "from a.one import x",
+        "def f():\n    from a import one",
+        "if TYPE_CHECKING:\n    from a.one import x",
+    ],
+)
+def test_a_circle_is_found(text: str) -> None:
+    assert circle(imports({"a.one": "from a.two import y", "a.two": text})) == ["a.one", "a.two", "a.one"]
+
+
+def test_what_only_shares_a_package_is_none() -> None:
+    modules = {"a.__init__": "", "a.one": "from a import two", "a.two": "import b", "b": "from other import one"}
+    assert circle(imports(modules)) == []
