@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -19,7 +19,7 @@ from v2g.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-Tree = dict[str, Any]
+Tree = dict[str, object]
 """A configuration as its file has it: tables, lists and values."""
 
 
@@ -78,7 +78,7 @@ def raise_first(found: Sequence[ConfigError]) -> NoReturn:
 
 
 def _read(
-    tree: dict[str, Any], type_: type[T], text: str, name: str, look: Callable[[T], Iterable[Flaw]]
+    tree: dict[str, object], type_: type[T], text: str, name: str, look: Callable[[T], Iterable[Flaw]]
 ) -> tuple[T | None, list[ConfigError]]:
     """Return the configuration, None if invalid, and all errors."""
     config, flaws = Table(tree, Path(name).parent).read(type_)
@@ -127,13 +127,13 @@ def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[F
     return config, found
 
 
-def schema_of(type_: type[msgspec.Struct], title: str) -> dict[str, Any]:
+def schema_of(type_: type[msgspec.Struct], title: str) -> dict[str, object]:
     """Return the JSON schema (draft 2020-12) of a file that is read as `type_`: its keys, types, ranges and defaults.
 
     What concerns several keys, names of files, and drivers, only `faults` checks.
     """
 
-    def other(kind: type) -> dict[str, Any]:  # else paths, and references to keys
+    def other(kind: type) -> dict[str, object]:  # else paths, and references to keys
         return {"type": "object" if kind is Table else "string"}
 
     schema = msgspec.json.schema(type_, schema_hook=other)
@@ -147,7 +147,9 @@ def fault(text: str, name: str, path: tuple[str, ...], why: str, hint: str) -> C
     return ConfigError(f"{name}:{locate(text, path, name)}: {about}", hint=hint)
 
 
-def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+def _misfits(
+    value: object, type_: object, path: tuple[str, ...], folder: Path
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the path of each value that its type does not allow, and why: the innermost ones only."""
     structs = _struct_types(type_)
     if len(structs) == 1 and get_origin(type_) is not dict:
@@ -168,7 +170,7 @@ def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Ite
 
 
 def _misfits_of(
-    table: dict[str, Any], type_: type[msgspec.Struct], path: tuple[str, ...], folder: Path
+    table: dict[str, object], type_: type[msgspec.Struct], path: tuple[str, ...], folder: Path
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     hints = get_type_hints(type_, include_extras=True)
     fine = True
@@ -220,7 +222,9 @@ def reworded(why: str) -> str:
     return why
 
 
-def values_in(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Mapping[str, Any]]]:
+def values_in(
+    config: object, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], object, Mapping[str, object]]]:
     """Yield each key of a configuration, sections included: its path, its value, and the values of its section."""
     if isinstance(config, tuple | list):
         for place, each in enumerate(config):
@@ -233,7 +237,7 @@ def values_in(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from values_in(value, (*path, name))
 
 
-def upside_down(config: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def upside_down(config: object) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Yield each minimum that is above its maximum: the path of the former, and both names."""
     for path, value, section in values_in(config):
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -249,7 +253,7 @@ def upside_down(config: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
 _PAIRS: Final = (("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lowest", "highest"))
 
 
-def _located(folder: Path, kind: type, value: Any) -> Any:
+def _located(folder: Path, kind: type, value: object) -> object:
     if isinstance(value, str) and (read := getattr(kind, "from_text", None)) is not None:
         return read(value, folder)
     if kind is Table:
@@ -288,14 +292,14 @@ def parse_tree(text: str, name: str) -> Tree:
     return tree
 
 
-def _struct_types(type_: Any) -> list[type[msgspec.Struct]]:
+def _struct_types(type_: object) -> list[type[msgspec.Struct]]:
     """Return the Structs in a field's type, including those in unions, lists and Annotated."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return [type_]
     return [s for a in get_args(type_) for s in _struct_types(a)] if get_origin(type_) else []
 
 
-def _allowed(type_: Any, path: tuple[str, ...]) -> list[Any]:
+def _allowed(type_: object, path: tuple[str, ...]) -> list[object]:
     """Return the allowed values of the field at `path`, if it is an enumeration."""
     for key in path:
         for struct in _struct_types(type_):
@@ -306,7 +310,7 @@ def _allowed(type_: Any, path: tuple[str, ...]) -> list[Any]:
     return _words(type_)
 
 
-def _words(type_: Any) -> list[Any]:
+def _words(type_: object) -> list[object]:
     if get_origin(type_) is Literal:
         return list(get_args(type_))
     if isinstance(type_, enum.EnumType):
@@ -314,7 +318,7 @@ def _words(type_: Any) -> list[Any]:
     return [word for each in get_args(type_) for word in _words(each)]
 
 
-def _unknown_keys(tree: dict[str, Any], type_: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[Flaw]:
+def _unknown_keys(tree: dict[str, object], type_: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[Flaw]:
     """Yield each unknown key; `renamed` of a type: former key -> key."""
     hints = get_type_hints(type_)
     types = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(type_)}
@@ -351,7 +355,7 @@ def _toml_lines(text: str) -> Mapping[tuple[str, ...], int]:
 
 
 @lru_cache(maxsize=1)  # errors are located one after the other
-def _yaml_nodes(text: str) -> Any:
+def _yaml_nodes(text: str) -> object:
     import yaml
 
     return yaml.compose(text, Loader=yaml.SafeLoader)

@@ -20,8 +20,8 @@ _working_out = threading.RLock()
 @overload
 def decoder(type_: type[T]) -> msgspec.json.Decoder[T]: ...
 @overload
-def decoder(type_: Any) -> msgspec.json.Decoder[Any]: ...
-def decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+def decoder(type_: object) -> msgspec.json.Decoder[Any]: ...
+def decoder(type_: object) -> msgspec.json.Decoder[Any]:
     """Return the decoder of JSON into a type, cached."""
     with _working_out:
         return _decoder(type_)
@@ -41,8 +41,8 @@ def packed(type_: type[T]) -> Callable[[bytes], T]:
 @overload
 def decode(data: bytes | str, type_: type[T]) -> T: ...
 @overload
-def decode(data: bytes | str, type_: Any) -> Any: ...
-def decode(data: bytes | str, type_: Any) -> Any:
+def decode(data: bytes | str, type_: object) -> Any: ...
+def decode(data: bytes | str, type_: object) -> Any:
     """Return JSON as a type. Raises msgspec.DecodeError; its subclass ValidationError for JSON of another type."""
     try:
         return decoder(type_).decode(data)
@@ -50,15 +50,15 @@ def decode(data: bytes | str, type_: Any) -> Any:
         raise msgspec.DecodeError(str(error)) from None
 
 
+DecHook = Callable[[type, object], object]
+"""Returns a plain value as a type that is unknown to msgspec."""
+
+
 @overload
-def convert(
-    value: Any, type_: type[T], *, strict: bool = True, dec_hook: Callable[[type, Any], Any] | None = None
-) -> T: ...
+def convert(value: object, type_: type[T], *, strict: bool = True, dec_hook: DecHook | None = None) -> T: ...
 @overload
-def convert(
-    value: Any, type_: Any, *, strict: bool = True, dec_hook: Callable[[type, Any], Any] | None = None
-) -> Any: ...
-def convert(value: Any, type_: Any, *, strict: bool = True, dec_hook: Callable[[type, Any], Any] | None = None) -> Any:
+def convert(value: object, type_: object, *, strict: bool = True, dec_hook: DecHook | None = None) -> Any: ...
+def convert(value: object, type_: Any, *, strict: bool = True, dec_hook: DecHook | None = None) -> Any:
     """Return plain values as a type, as `msgspec.convert` does. Raises msgspec.ValidationError."""
     with _working_out:
         return msgspec.convert(value, type_, strict=strict, dec_hook=dec_hook)

@@ -13,7 +13,7 @@ The declarations are compiled once per type. Importing this module costs about 1
 import enum
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -35,10 +35,10 @@ class _Type(Protocol):
     universal: int
     """Identifier octet if untagged; its constructed bit also applies to a context tag."""
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         """Return the contents octets. Raises Asn1Error with `path`."""
 
-    def decode(self, data: bytes, path: str) -> Any:
+    def decode(self, data: bytes, path: str) -> object:
         """Return the value of contents octets. Raises Asn1Error with `path`."""
 
 
@@ -53,7 +53,7 @@ class _Integer:
             raise Asn1Error(f"{path}: {value} is outside {self._low}..{self._high}")
         return value
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if type(value) is not int:
             raise Asn1Error(f"{path}: {type(value).__name__} is not an integer")
         self._check(value, path)
@@ -71,7 +71,7 @@ class _Integer:
 class _Boolean:
     universal = 0x01
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if not isinstance(value, bool):
             raise Asn1Error(f"{path}: {type(value).__name__} is not a boolean")
         return b"\xff" if value else b"\x00"
@@ -89,7 +89,7 @@ class _Enumerated:
         self._members = tuple(members)
         self._number = _Integer(0, len(self._members) - 1)
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if value not in self._members:
             raise Asn1Error(f"{path}: {value!r} is not one of its values")
         return self._number.encode(self._members.index(value), path)
@@ -109,7 +109,7 @@ class _Octets:
     def __init__(self, low: int, high: int) -> None:
         self._low, self._high = low, high
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if not isinstance(value, bytes):
             raise Asn1Error(f"{path}: {type(value).__name__} is not a byte string")
         _check_size(len(value), self._low, self._high, path)
@@ -126,7 +126,7 @@ class _Text:
     def __init__(self, low: int, high: int) -> None:
         self._low, self._high = low, high
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if not isinstance(value, str):
             raise Asn1Error(f"{path}: {type(value).__name__} is not text")
         _check_size(len(value), self._low, self._high, path)
@@ -154,7 +154,7 @@ class _Sequence:
             (name, node, _context(number, node), optional) for number, (name, node, optional) in enumerate(fields)
         ]
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if type(value) is not self._struct:
             raise Asn1Error(f"{path}: {type(value).__name__} instead of {self._struct.__name__}")
         return b"".join(
@@ -164,7 +164,7 @@ class _Sequence:
         )
 
     def decode(self, data: bytes, path: str) -> msgspec.Struct:
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for name, node, tag, optional in self._fields:
             if optional and data[:1] != bytes((tag,)):
                 values[name] = None
@@ -182,15 +182,15 @@ class _SequenceOf:
     def __init__(self, item: _Type, low: int, high: int) -> None:
         self._item, self._low, self._high = item, low, high
 
-    def encode(self, value: Any, path: str) -> bytes:
+    def encode(self, value: object, path: str) -> bytes:
         if not isinstance(value, tuple):
             raise Asn1Error(f"{path}: {type(value).__name__} is not a tuple")
         _check_size(len(value), self._low, self._high, path)
         tag = self._item.universal
         return b"".join(_wrap(tag, self._item.encode(item, f"{path}[{i}]")) for i, item in enumerate(value))
 
-    def decode(self, data: bytes, path: str) -> tuple[Any, ...]:
-        items: list[Any] = []
+    def decode(self, data: bytes, path: str) -> tuple[object, ...]:
+        items: list[object] = []
         while data and len(items) < self._high:
             inner, data = _unwrap(self._item.universal, data, f"{path}[{len(items)}]")
             items.append(self._item.decode(inner, f"{path}[{len(items)}]"))

@@ -6,7 +6,7 @@ Importing this compiles the module, which takes tens of milliseconds: for verifi
 import enum
 import re
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import asn1tools
 import msgspec
@@ -69,7 +69,7 @@ def enumeral(member: enum.Enum) -> str:
     return _ALGORITHMS.get(member.value) or member.value.replace("_", "-")
 
 
-def as_module_value(value: Any) -> Any:
+def as_module_value(value: object) -> object:
     """Return a declared value in the compiler's form: dicts, lists, strings; a content with its alternative."""
     if isinstance(value, msgspec.Struct):
         fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
@@ -78,7 +78,7 @@ def as_module_value(value: Any) -> Any:
     return _plain(value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, msgspec.Struct):
         return as_module_value(value)
     if isinstance(value, tuple):

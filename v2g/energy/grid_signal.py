@@ -230,7 +230,7 @@ def parse_grid_signal(data: bytes, kind: type[PriceSignal] = GridSignal) -> Pric
     if len(data) > MAX_SIGNAL_BYTES:
         raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are accepted")
     try:
-        fields = typed_json.decode(data, dict[str, Any])
+        fields = typed_json.decode(data, dict[str, object])
         for slot, name in _typed_prices(fields):
             slot[name] = micro_of(slot[name])
         signal = typed_json.convert(fields, kind)
@@ -245,11 +245,11 @@ def parse_grid_signal(data: bytes, kind: type[PriceSignal] = GridSignal) -> Pric
 
 def has_integer_prices(data: bytes) -> bool:
     """Return whether a readable signal has prices as integers, as earlier ones have: millionths per kWh."""
-    fields = typed_json.decode(data, dict[str, Any])
+    fields = typed_json.decode(data, dict[str, object])
     return bool(fields["slots"]) and not any(True for _ in _typed_prices(fields))
 
 
-def _typed_prices(fields: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+def _typed_prices(fields: dict[str, object]) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the slots, and names of their prices, that are decimal text."""
     slots = fields.get("slots")
     for slot in slots if isinstance(slots, list) else ():

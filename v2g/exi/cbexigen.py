@@ -8,7 +8,7 @@ cannot be sent to such a peer, and is rejected here with a reason, because the p
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from v2g.exi.declare import Element, schema_of
 from v2g.exi.model import Particle, QName, model_of
@@ -68,7 +68,7 @@ def swapped(name: QName) -> QName:
     return _TWINS.get(name, name)
 
 
-def unspeakable(element: Any, path: str) -> tuple[str, str] | None:
+def unspeakable(element: object, path: str) -> tuple[str, str] | None:
     """Return the path of the first element that such a peer cannot decode, and why; None if there is none."""
     if isinstance(element, str):
         return None if element.isascii() else (path, "only ASCII text can be read by the peer")
@@ -87,7 +87,7 @@ def unspeakable(element: Any, path: str) -> tuple[str, str] | None:
     return None
 
 
-def _fields(element: Element) -> Iterator[tuple[str, Any, int | None]]:
+def _fields(element: Element) -> Iterator[tuple[str, object, int | None]]:
     """Yield the wire name and value of each field, and its maximum number of items."""
     capacities = _capacities(element)
     for field, name in zip(element.__struct_fields__, element.__struct_encode_fields__, strict=True):

@@ -188,7 +188,7 @@ _FILE: Final = "<generated from the declarations>"
 
 
 _Decoder = Callable[[Reader], Element]
-_Encoder = Callable[[int, Any, Output], int]
+_Encoder = Callable[[int, Element, Output], int]
 _Key = tuple[type[Element], str]
 """Identifies a function: type and prefix."""
 
@@ -199,9 +199,9 @@ class _Library:
     def __init__(self, writers: dict[str, Callable[[Model, Source], None]], names: dict[str, object]) -> None:
         self._writers = writers
         self._names = names
-        self._functions: dict[_Key, Any] = {}
+        self._functions: dict[_Key, Callable[..., Any]] = {}
 
-    def function(self, key: _Key) -> Any:
+    def function(self, key: _Key) -> Callable[..., Any]:
         """Return a function, generated at its first use."""
         if key not in self._functions:
             self._generate(key)
@@ -227,7 +227,7 @@ class _Library:
                 for member in {member for state in plan.states for member, _ in state.elements}:
                     self._put(functions, member, (member, "e" if "e" in self._writers else "d"))
 
-    def _put(self, where: dict[Any, Any], name: Any, key: _Key) -> None:
+    def _put(self, where: dict[Any, Any], name: object, key: _Key) -> None:
         """Register a function, or a stub that generates it at its first call.
 
         Most of the optional content never occurs in messages, and compiling dominates start-up.
@@ -236,7 +236,7 @@ class _Library:
             where[name] = self._functions[key]
             return
 
-        def first_call(*arguments: Any) -> Any:
+        def first_call(*arguments: object) -> object:
             where[name] = self.function(key)
             return where[name](*arguments)
 

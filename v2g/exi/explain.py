@@ -65,7 +65,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Meaning of the bits, for display; long values are truncated."""
     choices: tuple[str, ...] = ()
     """All events of the state by their codes; the first code beyond them escapes to deviations."""
-    raw: Any = None
+    raw: object = None
     """The value in the message, in the step that completes it."""
 
 
@@ -277,7 +277,7 @@ class _Walk:
     def _value(self, simple: Simple | type[Element] | None) -> None:
         """Read a value without surrounding events."""
         assert isinstance(simple, Simple)
-        value: Any = None
+        value: object = None
         try:
             value = read_value(self.reader, simple)
         finally:
@@ -347,7 +347,7 @@ class _Walk:
             choices=choices,
         )
 
-    def _pieces(self, pieces: list[Piece], simple: Simple, value: Any) -> None:
+    def _pieces(self, pieces: list[Piece], simple: Simple, value: object) -> None:
         """Note the parts of a value."""
         measured = simple.kind in ("string", "binary")
         size = len(self.steps)

@@ -5,7 +5,7 @@ order, `.3+` the same position after the particle has occurred and may occur aga
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -271,7 +271,7 @@ def _bits(width: int) -> str:
     return f"{width} bit{'' if width == 1 else 's'}"
 
 
-def _range(low: Any, high: Any) -> str:
+def _range(low: object, high: object) -> str:
     if low is None and high is None:
         return ""
     return f" from {low}" if high is None else f" up to {high}" if low is None else f" {low} to {high}"

@@ -1,7 +1,7 @@
 """Values of explained streams: read as in the codec, and described."""
 
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from v2g.exi.bits import MAX_INTEGER_BITS, Reader, Refusal
 from v2g.exi.model import Simple
@@ -12,7 +12,7 @@ _LONGEST_SHOWN: Final = 120
 """Maximum number of characters shown of a value."""
 
 
-def read_value(reader: Reader, simple: Simple) -> Any:
+def read_value(reader: Reader, simple: Simple) -> object:
     """Read a value like the codec."""
     match simple.kind:
         case "string":
@@ -40,7 +40,7 @@ def read_value(reader: Reader, simple: Simple) -> Any:
     return value
 
 
-def show_length(value: Any, simple: Simple) -> str:
+def show_length(value: int | None, simple: Simple) -> str:
     if value is None:
         return "length"
     if simple.kind == "binary":
@@ -49,7 +49,7 @@ def show_length(value: Any, simple: Simple) -> str:
     return f"{size} character{'' if size == 1 else 's'} follow (written as {value})" if size >= 0 else f"{value}"
 
 
-def show_value(read: Any, simple: Simple, value: Any) -> str:
+def show_value(read: object, simple: Simple, value: object) -> str:
     """Return the meaning of a value, given the part that was read."""
     if read is None:
         return "ends too early"

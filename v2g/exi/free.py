@@ -5,13 +5,13 @@ Such types are rare in a session, so they are processed by an automaton instead 
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from v2g.exi.bits import FLUSH_BITS, Output, Reader, Refusal, flush, put_characters, put_string, put_varint
 from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
-from v2g.exi.model import Model, QName
+from v2g.exi.model import Model, Particle, QName
 from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
 
 __all__ = ["FreePlan", "State", "states_of"]
@@ -126,11 +126,11 @@ class FreePlan:
         self.attributes: Final = model.particles
         self.states: Final = states_of(model.content.model, mixed=model.content.mixed)
         self.decoders: dict[type[Element], Callable[[Reader], Element]] = {}
-        self.encoders: dict[type[Element], Callable[[int, Any, Output], int]] = {}
+        self.encoders: dict[type[Element], Callable[[int, Element, Output], int]] = {}
 
     def decode(self, reader: Reader) -> Element:
         """Read the attributes and content of an element after its start."""
-        fields: dict[str, Any] = {each.events[0].field: None for each in self.attributes}
+        fields: dict[str, object] = {each.events[0].field: None for each in self.attributes}
         at = 0
         while True:
             state = self.states[0]
@@ -149,7 +149,7 @@ class FreePlan:
                 fields[self.field] = self._content(reader, None)
                 return self.type(**fields)
 
-    def _attributes_from(self, at: int) -> list[Any]:
+    def _attributes_from(self, at: int) -> list[Particle]:
         """Return the possible next attributes: up to and including the first required one."""
         ahead = []
         for each in self.attributes[at:]:
@@ -158,10 +158,10 @@ class FreePlan:
                 break
         return ahead
 
-    def _content(self, reader: Reader, code: int | None) -> tuple[Any, ...]:
+    def _content(self, reader: Reader, code: int | None) -> tuple[str | Element, ...]:
         """Read content up to the end of the element; `code` is the first event if it has been read already."""
         state = self.states[0]
-        found: list[Any] = []
+        found: list[str | Element] = []
         while True:
             if code is None:
                 code = reader.take(state.size.bit_length())
@@ -186,7 +186,7 @@ class FreePlan:
             found.append(reader.string(0, None))
             code = None
 
-    def encode(self, acc: int, element: Any, out: Output) -> int:
+    def encode(self, acc: int, element: Element, out: Output) -> int:
         """Append the attributes and content of an element, and its end."""
         if element.__class__ is not self.type:
             raise Refusal(f"{type(element).__name__} where {self.type.__name__} is declared")
@@ -217,7 +217,7 @@ class FreePlan:
         code = len(state.elements) + (state.wildcard is not None)
         return acc << (skipped + state.size).bit_length() | skipped + code
 
-    def _code(self, state: State, item: Any) -> tuple[int, int | None]:
+    def _code(self, state: State, item: str | Element) -> tuple[int, int | None]:
         """Return the event code of an item and the state after it (None: the same)."""
         if isinstance(item, str):
             if not state.mixed:
@@ -232,7 +232,7 @@ class FreePlan:
                 return code, after
         raise Refusal(f"{type(item).__name__} is not expected here")
 
-    def _put(self, acc: int, item: Any, out: Output) -> int:
+    def _put(self, acc: int, item: str | Element, out: Output) -> int:
         if isinstance(item, str):
             return put_string(acc, item, None)
         if isinstance(item, AnyElement):

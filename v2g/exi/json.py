@@ -47,13 +47,13 @@ def to_json(element: Element, *, schema: Schema | None = None, name: str | None 
     return json.dumps(to_object(element, schema=schema, name=name), ensure_ascii=False)
 
 
-def to_object(element: Element, *, schema: Schema | None = None, name: str | None = None) -> dict[str, Any]:
+def to_object(element: Element, *, schema: Schema | None = None, name: str | None = None) -> dict[str, object]:
     """Return the result of `to_json` as dictionaries, lists and plain values. Raises the same ExiEncodeError."""
     root = root_name(type(element), schema or schema_of(type(element)), name)
     return {root.local: _write(element)}
 
 
-def _write(element: Element) -> Any:
+def _write(element: Element) -> object:
     found: dict[str, Any] = {}
     for slot in _slots(type(element)):
         value = getattr(element, slot.field)
@@ -108,14 +108,14 @@ def _key(particle: Particle) -> str:
     return next((event.qname.local for event in particle.events if event.type is None), particle.events[0].qname.local)
 
 
-def _plain(simple: Simple | type[Element] | None, value: Any) -> Any:
+def _plain(simple: Simple | type[Element] | None, value: object) -> object:
     if isinstance(value, bytes):
         hexadecimal = isinstance(simple, Simple) and simple.hexadecimal
         return value.hex().upper() if hexadecimal else base64.b64encode(value).decode("ascii")
     return value._value_ if isinstance(value, Enum) else value
 
 
-def _item(item: str | Element) -> Any:
+def _item(item: str | Element) -> object:
     if isinstance(item, str):
         return item
     if isinstance(item, AnyElement):
@@ -150,7 +150,7 @@ def _read(value: object, declaration: type[Element], path: str) -> Element:
             raise ExiEncodeError(f"{_kind(value)} where an object is expected", path=path)
         value = {_TEXT: value}
     left = dict(value)
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for particle in model.particles:
         if particle.repeated:
             _read_list(particle, left, fields, path)
@@ -170,14 +170,14 @@ def _read(value: object, declaration: type[Element], path: str) -> Element:
     return declaration(**fields)
 
 
-def _check_presence(model: Model, fields: dict[str, Any], path: str) -> None:
+def _check_presence(model: Model, fields: dict[str, object], path: str) -> None:
     for particle in model.particles:
         if particle.least and not any(event.field in fields for event in particle.events):
             names = " or ".join(event.qname.local or _TEXT for event in particle.events if event.type is not None)
             raise ExiEncodeError(f"{names} is missing", path=path)
 
 
-def _read_list(particle: Particle, left: dict[str, Any], fields: dict[str, Any], path: str) -> None:
+def _read_list(particle: Particle, left: dict[str, object], fields: dict[str, object], path: str) -> None:
     key = _key(particle)
     if key not in left:
         return
@@ -198,7 +198,7 @@ def _read_list(particle: Particle, left: dict[str, Any], fields: dict[str, Any],
     fields[particle.events[0].field] = tuple(found)
 
 
-def _only(value: object, path: str) -> tuple[str, Any]:
+def _only(value: object, path: str) -> tuple[str, object]:
     """Return key and value of an object with one key."""
     if not isinstance(value, dict) or len(value) != 1:
         raise ExiEncodeError("not text or an object with one key, the element's name", path=path)
@@ -206,7 +206,7 @@ def _only(value: object, path: str) -> tuple[str, Any]:
     return name, content
 
 
-def _read_items(items: object, model: Model, path: str) -> tuple[Any, ...]:
+def _read_items(items: object, model: Model, path: str) -> tuple[object, ...]:
     assert model.content is not None
     if not isinstance(items, list):
         raise ExiEncodeError(f"{_kind(items)} where an array is expected", path=f"{path}/{_CONTENT}")
@@ -230,7 +230,7 @@ def _read_items(items: object, model: Model, path: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _read_value(value: Any, event: Event, path: str) -> Any:
+def _read_value(value: Any, event: Event, path: str) -> object:
     simple = event.type
     if not isinstance(simple, Simple):
         assert simple is not None

@@ -3,7 +3,7 @@
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -96,15 +96,18 @@ class Model(msgspec.Struct, frozen=True):
     abstract: bool = False
 
 
+T = TypeVar("T")
+
+
 class _Declared(msgspec.Struct, frozen=True):
     """One annotation, split into its parts."""
 
     base: Any
     optional: bool
-    marks: tuple[Any, ...]
+    marks: tuple[object, ...]
     item: "_Declared | None" = None
 
-    def mark(self, kind: type) -> Any:
+    def mark(self, kind: type[T]) -> T | None:
         """Return the first mark of a kind, or None."""
         return next((each for each in self.marks if isinstance(each, kind)), None)
 
@@ -196,7 +199,7 @@ def _with_choices(children: list[tuple[Particle, Choice | None]]) -> list[Partic
 
 def _take_apart(annotation: Any) -> _Declared:
     """Split an annotation into base type, optionality, marks and, for tuples, the declaration of an item."""
-    marks: list[Any] = []
+    marks: list[object] = []
     optional = False
     while True:
         if get_origin(annotation) is Annotated:
@@ -214,7 +217,7 @@ def _take_apart(annotation: Any) -> _Declared:
     return _Declared(annotation, optional, tuple(marks))
 
 
-def simple_of(annotation: object) -> Simple:
+def simple_of(annotation: Any) -> Simple:
     """Read an annotated value type, such as that of a global element without structure."""
     return _simple(_take_apart(annotation))
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema
@@ -46,7 +46,7 @@ class _Writer:
             self.names[kind] = f"{name}_of_{kind.__module__.rpartition('.')[2]}" if taken else name
         return self.names[kind]
 
-    def value(self, value: Any, indent: int) -> str:
+    def value(self, value: object, indent: int) -> str:
         """Return an expression for a value; its first line starts after `indent` characters."""
         line = self.line(value)
         parts = self._parts(value)
@@ -57,7 +57,7 @@ class _Writer:
         lines = [f"{inner}{label}{self.value(each, indent + 4)}," for label, each in arguments]
         return "\n".join([begin, *lines, " " * indent + ")"])
 
-    def line(self, value: Any) -> str:
+    def line(self, value: object) -> str:
         """Return an expression for a value on one line."""
         parts = self._parts(value)
         if parts is not None:
@@ -69,7 +69,7 @@ class _Writer:
             return f"{name}.{value.name}" if value.name.isidentifier() else f"{name}({value.value!r})"
         return repr(value)
 
-    def _parts(self, value: Any) -> tuple[str, list[tuple[str, Any]]] | None:
+    def _parts(self, value: object) -> tuple[str, list[tuple[str, object]]] | None:
         """Return the start of a call or a tuple, and its parts with labels."""
         if isinstance(value, tuple):
             return "(", [("", each) for each in value]
@@ -126,7 +126,7 @@ class _Reader:
                 raise _refuse(statement, f"{statement.module} declares no {alias.name}")
             self._names[alias.asname or alias.name] = found
 
-    def value(self, node: ast.expr) -> Any:
+    def value(self, node: ast.expr) -> object:
         """Return the value of an expression."""
         match node:
             case ast.Constant(value=bool() | int() | str() | bytes() | None):
@@ -154,7 +154,7 @@ class _Reader:
             raise _refuse(node, f"{name.id} has no {error}") from None
 
     def _call(self, node: ast.Call, name: str, keywords: list[ast.keyword]) -> Element:
-        kind: Callable[..., Any] = self._class(node, name)
+        kind: Callable[..., object] = self._class(node, name)
         if not (isinstance(kind, type) and issubclass(kind, Element)):
             raise _refuse(node, f"{name} is not a structure")
         if any(each.arg is None for each in keywords):

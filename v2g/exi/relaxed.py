@@ -6,7 +6,7 @@ elements with attributes and text are supported here.
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from v2g.exi.bits import Reader, Refusal, put_string
 from v2g.exi.declare import Element, Schema
@@ -50,7 +50,7 @@ class RelaxedPlan:
 
     def decode(self, reader: Reader) -> Element:
         """Read an element after its start."""
-        fields: dict[str, Any] = {each: None for each, _, least in self._attributes.values() if not least}
+        fields: dict[str, object] = {each: None for each, _, least in self._attributes.values() if not least}
         before, last = self._before, -1
         while True:
             code = reader.take((before + self._content).bit_length())
@@ -68,14 +68,14 @@ class RelaxedPlan:
             else:
                 raise Refusal(_UNSUPPORTED)
 
-    def _build(self, fields: dict[str, Any]) -> Element:
+    def _build(self, fields: dict[str, object]) -> Element:
         if self._field not in fields and not self._text.shortest:
             fields[self._field] = ""
         if len(fields) < len(self.type.__struct_fields__):
             raise Refusal(f"an element that is not {self.type.__name__}, the structure of this name")
         return self.type(**fields)
 
-    def encode(self, acc: int, element: Any) -> int:
+    def encode(self, acc: int, element: object) -> int:
         """Append an element after its start."""
         if element.__class__ is not self.type:
             raise Refusal(f"{type(element).__name__} where {self.type.__name__} is declared")

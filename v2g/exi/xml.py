@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type
-from v2g.exi.model import Event, Kind, Model, QName, Simple, leaves, model_of, qname_of
+from v2g.exi.model import Event, Kind, Model, Particle, QName, Simple, leaves, model_of, qname_of
 
 __all__ = ["from_xml", "to_xml"]
 
@@ -68,7 +68,7 @@ class _Writer:
             return f"<{tag}{attributes}>{inner}\n{indent}</{tag}>"
         return f"<{tag}{attributes}>{text}</{tag}>" if text else f"<{tag}{attributes}/>"
 
-    def _child(self, event: Event, value: Any, indent: str | None) -> str:
+    def _child(self, event: Event, value: object, indent: str | None) -> str:
         if isinstance(value, Element):
             return self.element(event.qname, value, indent)
         tag, text = self.tag(event.qname), _escape(_text(event.type, value))
@@ -89,9 +89,9 @@ class _Writer:
         return f"<{tag}{attributes}>{inner}</{tag}>" if inner else f"<{tag}{attributes}/>"
 
 
-def _values(events: tuple[Event, ...], element: Element, *, repeated: bool) -> list[tuple[Event, Any]]:
+def _values(events: tuple[Event, ...], element: Element, *, repeated: bool) -> list[tuple[Event, object]]:
     """Return the set values of a particle, each with its event."""
-    found: list[tuple[Event, Any]] = []
+    found: list[tuple[Event, object]] = []
     by_class = len({event.field for event in events}) < len(events)
     for field in dict.fromkeys(event.field for event in events):
         value = getattr(element, field)
@@ -112,7 +112,7 @@ def _quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _text(simple: Simple | type[Element] | None, value: Any) -> str:
+def _text(simple: Simple | type[Element] | None, value: object) -> str:
     if isinstance(value, bytes):
         hexadecimal = isinstance(simple, Simple) and simple.hexadecimal
         return value.hex().upper() if hexadecimal else base64.b64encode(value).decode("ascii")
@@ -168,15 +168,17 @@ def _element(node: ElementTree.Element, declaration: type[Element], path: str) -
         raise ExiEncodeError(str(error), path=path) from error
 
 
-def _children(node: ElementTree.Element, events: dict[QName, Any], fields: dict[str, Any], path: str) -> None:
+def _children(
+    node: ElementTree.Element, events: dict[QName, tuple[Event, Particle]], fields: dict[str, Any], path: str
+) -> None:
     for child in node:
         name = _qname(child.tag)
         event, particle = events.get(name, (None, None))
         here = f"{path}/{name.local}"
-        if event is None or event.kind is not Kind.ELEMENT or event.type is None:
+        if event is None or particle is None or event.kind is not Kind.ELEMENT or event.type is None:
             raise ExiEncodeError("is not declared here", path=here)
         if isinstance(event.type, Simple):
-            value: Any = _value(event.type, child.text or "", here)
+            value: object = _value(event.type, child.text or "", here)
         else:
             value = _element(child, event.type, here)
         if particle.repeated:
@@ -187,11 +189,11 @@ def _children(node: ElementTree.Element, events: dict[QName, Any], fields: dict[
             fields[event.field] = value
 
 
-def _items(node: ElementTree.Element, model: Model, path: str) -> list[Any]:
+def _items(node: ElementTree.Element, model: Model, path: str) -> list[str | Element]:
     """Return mixed content in document order."""
     assert model.content is not None
     declared = {qname_of(leaf): leaf for leaf in leaves(model.content.model)}
-    items: list[Any] = [node.text] if node.text and model.content.mixed else []
+    items: list[str | Element] = [node.text] if node.text and model.content.mixed else []
     for child in node:
         name = _qname(child.tag)
         leaf = declared.get(name)
@@ -217,7 +219,7 @@ def _any(node: ElementTree.Element) -> AnyElement:
     )
 
 
-def _value(simple: Simple | type[Element] | None, text: str, path: str) -> Any:
+def _value(simple: Simple | type[Element] | None, text: str, path: str) -> object:
     assert isinstance(simple, Simple)
     try:
         match simple.kind:

@@ -54,7 +54,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """V2GTP payload type by name (`COMMON`, `DC`, `METERING_CONFIRMATION`, `SIGNED_DISCHARGE`), else its number."""
     state: str = ""
     next: str = ""
-    body: Any = None
+    body: object = None
     """The message in the form of `v2g.exi.json`, without its own name; data of a fact."""
     exi: str = ""
     """The payload in hexadecimal: EXI, or DER of signed discharge; empty if something is withheld."""
@@ -86,7 +86,7 @@ def stream_name(payload_type: int) -> str:
         return f"{payload_type:#06x}"
 
 
-Decode = Callable[[int, bytes], tuple[Any, int]]
+Decode = Callable[[int, bytes], tuple[Element, int]]
 """Returns the message of a V2GTP payload and its padding: `Session.decode`."""
 
 
@@ -109,7 +109,7 @@ def describe(payload_type: int, payload: bytes, decode: Decode, message: Element
     return Described(kind.__name__, body, tuple(withheld))
 
 
-def _decode(payload_type: int, payload: bytes, decode: Decode) -> Any:
+def _decode(payload_type: int, payload: bytes, decode: Decode) -> Element:
     try:
         return decode(payload_type, payload)[0]
     except CodecError:
@@ -144,7 +144,7 @@ def _may_hold_keys(declaration: type[Element]) -> bool:
     return False
 
 
-def _without_keys(value: Any, path: str, withheld: list[str]) -> Any:
+def _without_keys(value: object, path: str, withheld: list[str]) -> object:
     """Return `value` without sealed private keys; their paths go to `withheld`."""
     if isinstance(value, list):
         return [_without_keys(each, f"{path}[{at}]", withheld) for at, each in enumerate(value)]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -101,7 +101,7 @@ def runs(found: Iterable[Entry]) -> dict[str, list[Entry]]:
 # -- content of a message -----------------------------------------------------------------------------------------
 
 
-def leaves(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(body: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield path and value of everything in a message; RationalNumber and PhysicalValue are one value."""
     if isinstance(body, dict):
         if body.keys() == {"Exponent", "Value"}:
@@ -136,7 +136,7 @@ def summary(line: Line, *, most: int = 6) -> list[tuple[str, str]]:
     return [(name, shown[name]) for name in order[:most]]
 
 
-def _offer(entry: Any) -> tuple[str, str]:
+def _offer(entry: object) -> tuple[str, str]:
     """Return an entry of SupportedAppProtocolReq: its priority, and namespace, version and SchemaID."""
     known = entry if isinstance(entry, dict) else {}
     version = f"{known.get('VersionNumberMajor', '?')}.{known.get('VersionNumberMinor', '?')}"
@@ -144,7 +144,7 @@ def _offer(entry: Any) -> tuple[str, str]:
     return f"Priority {known.get('Priority', '?')}", shown
 
 
-def word(value: Any) -> str:
+def word(value: object) -> str:
     """Return a value for display."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -239,8 +239,8 @@ class Field(msgspec.Struct, frozen=True):
 
     path: str
     times: int
-    a: Any
-    b: Any
+    a: object
+    b: object
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -327,9 +327,9 @@ def _compare(a: Group, b: Group, *, strict: bool) -> Difference | None:
     return Difference(a[0], count, (a[1][0][0].number, b[1][0][0].number), tuple(fields.values()))
 
 
-def _values(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
+def _values(exchange: Exchange, *, strict: bool) -> dict[str, object]:
     """Return the content of an exchange, by message and path."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for each in exchange:
         line = each.line
         found[f"{line.name}, next state"] = line.next

@@ -4,10 +4,10 @@ Constructors of message Structs do not validate, so sent messages are validated 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -87,7 +87,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 def without_21(message: S) -> S:
     """Return a message without the fields that 2.0.1 lacks, at any depth."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     for name, _, rule, nested in _fields(type(message), "2.0.1"):
         content = getattr(message, name)
         if content is None or content == ():
@@ -117,7 +117,7 @@ def _shorten(text: str) -> str:
 
 def _refuse_null(payload: bytes) -> None:
     """Reject null in place of a value (OCPP-J 4.1.5), except where content is free."""
-    stack: list[tuple[str, Any]] = [("$", msgspec.json.decode(payload))]
+    stack: list[tuple[str, object]] = [("$", msgspec.json.decode(payload))]
     while stack:
         path, value = stack.pop()
         if value is None:
@@ -128,10 +128,22 @@ def _refuse_null(payload: bytes) -> None:
             stack += [(f"{path}[{i}]", v) for i, v in enumerate(value)]
 
 
+class _Rule(TypedDict, total=False):
+    """What a version limits further; see `messages.base`."""
+
+    absent: bool
+    required: bool
+    integer: bool
+    least: int
+    max_length: int
+    values: tuple[str, ...]
+    without: tuple[str, ...]
+
+
 class _Field(NamedTuple):
     name: str
     wire: str
-    rule: Mapping[str, Any]
+    rule: _Rule
     nested: bool
 
 
@@ -145,7 +157,7 @@ def _fields(type_: type[msgspec.Struct], version: Version) -> tuple[_Field, ...]
     """Return the fields of a Struct that a version limits further, directly or in nested Structs."""
     found = []
     for field in _declared(type_):
-        rule: dict[str, Any] = {}
+        rule: _Rule = {}
         structs: list[type[msgspec.Struct]] = []
         _gather(field.type, version, rule, structs)
         nested = any(_fields(struct, version) for struct in structs)
@@ -154,7 +166,7 @@ def _fields(type_: type[msgspec.Struct], version: Version) -> tuple[_Field, ...]
     return tuple(found)
 
 
-def _gather(hint: Any, version: Version, rule: dict[str, Any], structs: list[type[msgspec.Struct]]) -> None:
+def _gather(hint: object, version: Version, rule: _Rule, structs: list[type[msgspec.Struct]]) -> None:
     if get_origin(hint) is Annotated:
         inner, *metadata = get_args(hint)
         for meta in metadata:
@@ -176,11 +188,11 @@ class _Plan(NamedTuple):
     any other rule.
     """
 
-    absent: Callable[[Any], Any] | None
-    left_out: Any
+    absent: Callable[[msgspec.Struct], object] | None
+    left_out: object
     words: tuple[tuple[str, frozenset[str]], ...]
     nested: tuple[tuple[str, "_Plan"], ...]
-    others: tuple[tuple[str, Mapping[str, Any]], ...]
+    others: tuple[tuple[str, _Rule], ...]
 
 
 @cache
@@ -232,7 +244,7 @@ def _is_plain(value: msgspec.Struct, plan: _Plan) -> bool:
     return True
 
 
-def _is_allowed(value: Any, rule: Mapping[str, Any]) -> bool:
+def _is_allowed(value: Any, rule: _Rule) -> bool:
     if "integer" in rule and not isinstance(value, int):
         return False
     if "max_length" in rule and len(value) > rule["max_length"]:
@@ -257,7 +269,7 @@ def _check(value: msgspec.Struct, version: Version, path: str) -> None:
                 _check(item, version, f"{path}.{wire}")
 
 
-def _check_value(value: Any, rule: Mapping[str, Any], path: str) -> None:
+def _check_value(value: Any, rule: _Rule, path: str) -> None:
     if rule.get("integer") and not isinstance(value, int):
         raise OcppError(f"2.0.1 requires an integer - at `{path}`", answer="TypeConstraintViolation")
     if "least" in rule and value < rule["least"]:

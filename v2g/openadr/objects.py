@@ -4,7 +4,7 @@ Members of these Structs have the names of the API in snake case. Unknown member
 version may have more of them. Lengths of texts are those of the document; those of lists limit the input.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,8 @@ ObjectId = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+\Z", max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=8000)]
 Time = Annotated[str, Meta(max_length=64)]
+
+T = TypeVar("T")
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -163,13 +165,13 @@ def read_reports(data: bytes) -> tuple[ReportRequest, ...]:
 
 def read_token(data: bytes) -> AccessToken:
     """Return the token in a response of the token endpoint. Raises CodecError."""
-    token: AccessToken = _read(data, AccessToken)
+    token = _read(data, AccessToken)
     if token.token_type.lower() != "bearer":
         raise CodecError(f"the token endpoint returned a token of type {token.token_type[:40]!r}, not Bearer")
     return token
 
 
-def _read(data: bytes, kind: Any) -> Any:
+def _read(data: bytes, kind: type[T]) -> T:
     if len(data) > MAX_BYTES:
         raise CodecError(f"the VTN's response has more than {MAX_BYTES} bytes")
     try:

@@ -5,7 +5,7 @@ Only listed fields leave the machine: identifiers of persons, vehicles and place
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -69,7 +69,7 @@ class LocalEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.name == "session.timeout" or self.data.get("reason") == "message_timeout"
 
 
-def reported(program: str, stage: str, name: str, utc_ms: int, data: Mapping[str, Any]) -> LocalEvent | None:
+def reported(program: str, stage: str, name: str, utc_ms: int, data: Mapping[str, object]) -> LocalEvent | None:
     """Return what is reported of a program's event, None if nothing is."""
     fields = REPORTED.get(full := f"{stage}.{name}")
     if fields is None or program not in ("evcc", "secc", "gateway"):

@@ -15,11 +15,13 @@ from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import CertificateInstallationReq, CertificateUpdateReq
+from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.response_codes import USES
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.timing import MESSAGES
+from v2g.iso15118.engine.sequence import code_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message, is_same_session
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.profiles import Role
 
@@ -77,17 +79,21 @@ def _deliver(request: Request, stage: Installing, outcome: CertificateInstalled,
     except CodecError as error:
         raise _nothing(f"undecodable answer: {error}") from None
     response = body_of(message)
-    if type(response).__name__ != name:
+    if response is None or not isinstance(message, V2G_Message) or type(response).__name__ != name:
         raise _nothing(f"{type(response).__name__} instead of {name}")
     session_id = stage.before.opened.session_id
     if not is_same_session(session_id, message.header.session_id):
         raise _nothing("answer_of_another_session")
-    code = response.response_code.name
+    code = code_of(response)
     if not code.startswith("OK"):
         raise refuse(code if name in USES[code].responses else _NOTHING, f"the back end answered {code}")
     if outcome.status is not InstallationStatus.ANSWERED:
         raise _nothing(outcome.status.value)
-    data = {"code": code, "bytes": len(outcome.response_exi), "seconds": round(context.now - stage.since, 4)}
+    data: dict[str, Scalar] = {
+        "code": code,
+        "bytes": len(outcome.response_exi),
+        "seconds": round(context.now - stage.since, 4),
+    }
     answered = Observe("installation", "answered", data)
     return Step(response, stage.before, (answered,), exi=outcome.response_exi)
 

@@ -35,7 +35,8 @@ class V2gMessageRequests:
 
     def read(self, message: Any, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
-        body, closed_s = body_of(message), self._timing.secc_sequence
+        body: Any = body_of(message)  # of either edition
+        closed_s = self._timing.secc_sequence
         match type(body).__name__:
             case "CableCheckReq":  # in a renegotiation the contactor may be closed, and no power flows
                 return Request(phase=Phase.VOLTAGE, closed_s=closed_s)

@@ -6,7 +6,7 @@ cable, so its figures are close: within the aim normally, and beyond the alarm s
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -85,7 +85,7 @@ def read_copy(data: bytes, charger: Settlement, *, name: str) -> Settlement:
     Raises VerificationError if there is none, or it is that of another session.
     """
     try:
-        stored = typed_json.decode(data, dict[str, Any])
+        stored = typed_json.decode(data, dict[str, object])
         if "document" in stored:
             found = typed_json.decode(data, _Stored).document
         else:

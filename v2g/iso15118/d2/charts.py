@@ -11,8 +11,9 @@ as public implementations cite it.
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.early_stop import with_early_stops
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Edges, Says, State, accepts
 
@@ -164,7 +165,7 @@ ENERGY: Final = LOOPS | {State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENE
 """States in which power may flow."""
 
 
-def has_wrong_progress(state: State, request: Any, family: Family) -> bool:
+def has_wrong_progress(state: State, request: Element, family: Family) -> bool:
     """Return whether a request that is out of order is a PowerDeliveryReq whose ChargeProgress does not fit.
 
     It is answered FAILED [V2G2-812]; everything else out of order FAILED_SequenceError [V2G2-459].

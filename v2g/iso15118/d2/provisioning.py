@@ -19,6 +19,7 @@ from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Entropy, seal
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.common import (
+    BodyElement,
     CertificateInstallationReq,
     CertificateInstallationRes,
     CertificateUpdateReq,
@@ -103,7 +104,7 @@ class ProvisioningService:
         """
         message, _ = decode_message(exi_request, ISO2, handshake=False)
         request = body_of(message)
-        if not isinstance(request, Request):
+        if not isinstance(message, V2G_Message) or not isinstance(request, Request):
             raise CodecError(f"{type(request).__name__} is no request for a contract")
         session_id, at = message.header.session_id, _at(utc_ms)
         try:
@@ -214,7 +215,7 @@ def _refuse(request: Request, session_id: bytes, code: str, reason: str, pcid: s
     return Answer(code=response.response_code, exi=_encode(response, session_id), reason=reason, pcid=pcid, emaid=emaid)
 
 
-def _encode(response: Any, session_id: bytes, signature: Signature | None = None) -> bytes:
+def _encode(response: BodyElement, session_id: bytes, signature: Signature | None = None) -> bytes:
     """Return a response in the vehicle's own session: charger and vehicle accept no other."""
     header = MessageHeader(session_id=session_id, signature=signature)
     return exi.encode(V2G_Message(header=header, body=Body(body_element=response)))

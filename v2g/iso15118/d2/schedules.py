@@ -1,7 +1,7 @@
 """SAScheduleList, SalesTariff and ChargingProfile of ISO 15118-2, from and to schedules of `engine.power_schedule`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from v2g.iso15118.d2.messages.tariffs import (
     SalesTariff,
     SalesTariffEntry,
     SAScheduleList,
+    SASchedules,
     SAScheduleTuple,
 )
 from v2g.iso15118.d2.quantities import VALUES
@@ -75,7 +76,7 @@ def _relative(percent: int) -> ConsumptionCost:
     return ConsumptionCost(start_value=VALUES.power(0, Rounding.DOWN), cost=(cost,))
 
 
-def power_schedules(schedules: Any) -> Mapping[int, PowerSchedule]:
+def power_schedules(schedules: SASchedules | None) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if the list is missing."""
     if not isinstance(schedules, SAScheduleList):
         return {}

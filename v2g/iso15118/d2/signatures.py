@@ -6,7 +6,7 @@ grammar of XML Signature. Peers that use the grammar of the messages, DER, or no
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
@@ -44,7 +44,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
 """Message -> owner of the key; AuthorizationReq with external payment and repeated ones are not signed."""
 
 
-def signed_elements(body: Any) -> tuple[Element, ...]:
+def signed_elements(body: Element) -> tuple[Element, ...]:
     """Return the elements of a request or response that its header's signature covers; none if it is not signed."""
     match body:
         case AuthorizationReq():
@@ -64,12 +64,12 @@ def signed_elements(body: Any) -> tuple[Element, ...]:
     return ()
 
 
-def sign(body: Any, key: SigningKey) -> Signature:
+def sign(body: Element, key: SigningKey) -> Signature:
     """Return the header signature over a request or response. Raises SignatureError if nothing in it is signed."""
     return signatures.sign(signed_elements(body), key, schema=ISO2, names=NAMES)
 
 
-def verify(signature: Signature | None, body: Any, key: PublicKey) -> frozenset[Deviation]:
+def verify(signature: Signature | None, body: Element, key: PublicKey) -> frozenset[Deviation]:
     """Verify the header signature over a request or response; return how it deviates from the standard.
 
     Raises SignatureError.

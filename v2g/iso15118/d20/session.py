@@ -5,11 +5,11 @@ The two roles subclass `Session20`.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from v2g import exi
 from v2g.errors import CodecError, FrameError
-from v2g.exi.declare import Schema
+from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
@@ -40,7 +40,7 @@ _PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
 """Set of messages -> schema of its charge parameters."""
 
 
-def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[Any, int]:
+def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[Element, int]:
     """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
 
     `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their
@@ -54,7 +54,7 @@ def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[A
     return decode_padded(lambda octets: exi.decode(octets, schema), payload)
 
 
-def _decode_parallel(payload: bytes, family: Family) -> Any:
+def _decode_parallel(payload: bytes, family: Family) -> Element:
     # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
     try:
         message = exi.decode(payload, COMMON_MESSAGES)
@@ -75,7 +75,7 @@ class Session20(Session):
         """The sequence chart of the negotiated family."""
         return CHARTS[self.family]
 
-    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a V2GTP payload: see `decode_payload`."""
         return decode_payload(payload_type, payload, self.family)
 

@@ -6,7 +6,7 @@ EVSEMaximumPowerLimit for the rest. There are no sales tariffs [V2G-DC-554].
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from v2g.iso15118.din.messages.parameters import ChargingProfile
 from v2g.iso15118.din.messages.tariffs import (
@@ -14,6 +14,7 @@ from v2g.iso15118.din.messages.tariffs import (
     PMaxScheduleEntry,
     RelativeTimeInterval,
     SAScheduleList,
+    SASchedules,
     SAScheduleTuple,
 )
 from v2g.iso15118.engine.physical_values import MAX_INT16, watts_int16
@@ -35,7 +36,7 @@ def schedule_list(schedule: PowerSchedule, *, tuple_id: int = 1) -> SAScheduleLi
     return SAScheduleList(sa_schedule_tuple=(SAScheduleTuple(sa_schedule_tuple_id=tuple_id, p_max_schedule=p_max),))
 
 
-def power_schedules(schedules: Any) -> Mapping[int, PowerSchedule]:
+def power_schedules(schedules: SASchedules | None) -> Mapping[int, PowerSchedule]:
     """Return the schedules that a charger offers by their tuple ids; none if it sends only the abstract head."""
     if not isinstance(schedules, SAScheduleList):
         return {}

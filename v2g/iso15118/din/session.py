@@ -3,10 +3,11 @@
 The two roles subclass `SessionDin`.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from v2g.exi.declare import Schema
+from v2g.exi.declare import Element, Schema
 from v2g.iso15118.din.charts import CHART
+from v2g.iso15118.din.messages.base import BodyElement
 from v2g.iso15118.din.messages.header import MessageHeader
 from v2g.iso15118.din.messages.message import Body, V2G_Message
 from v2g.iso15118.din.schemas import DIN
@@ -25,6 +26,7 @@ class SessionDin(MessageSession):
         """The sequence chart."""
         return CHART
 
-    def _wrapped(self, body: Any, signature: Signature | None) -> V2G_Message:
+    def _wrapped(self, body: Element, signature: Signature | None) -> V2G_Message:
+        assert isinstance(body, BodyElement), f"{type(body).__name__} is no body"
         assert signature is None, "DIN 70121 signs nothing"
         return V2G_Message(header=MessageHeader(session_id=self.session_id), body=Body(body_element=body))

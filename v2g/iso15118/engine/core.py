@@ -1,7 +1,8 @@
 """A session's interface: for a runner, which drives it, and for a trace."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Action, Fact, Received
 
@@ -57,5 +58,5 @@ class Conversation(Core, Protocol):
     def newest(self) -> Received:
         """The latest message of the peer."""
 
-    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a payload, and how many zero octets follow it: see `Session.decode`."""

@@ -6,7 +6,7 @@ Codes are named alike in both editions; each makes its own DC_EVSEStatus of them
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -83,6 +83,26 @@ def status(phase: Phase, *, isolation: str = "Valid", stop: Stop | None = None, 
     return DcStatus(STOPS[stop] if stop else PHASES[phase], UNCHECKED if unchecked else isolation, notification)
 
 
+class DcEvseStatus(Protocol):
+    """DC_EVSEStatus of either edition."""
+
+    @property
+    def evse_status_code(self) -> Enum:
+        """A DC_EVSEStatusCode."""
+
+    @property
+    def evse_isolation_status(self) -> Enum | None:
+        """An IsolationLevel."""
+
+    @property
+    def evse_notification(self) -> Enum:
+        """An EVSENotification."""
+
+    @property
+    def notification_max_delay(self) -> int:
+        """How long the vehicle may take to follow the notification, s."""
+
+
 class Demand(Enum):
     """What a charger asks of the vehicle by its status."""
 
@@ -92,7 +112,7 @@ class Demand(Enum):
     STOP_NOW = "stop at once"
 
 
-def demand(evse_status: Any) -> Demand:
+def demand(evse_status: DcEvseStatus) -> Demand:
     """Return what a DC_EVSEStatus asks for while energy flows; reserved codes and NotReady ask for nothing."""
     code, notification = evse_status.evse_status_code.value, evse_status.evse_notification.value
     if code in ("EVSE_EmergencyShutdown", "EVSE_Malfunction", "EVSE_UtilityInterruptEvent"):
@@ -102,7 +122,7 @@ def demand(evse_status: Any) -> Demand:
     return Demand.RENEGOTIATE if notification == "ReNegotiation" else Demand.NOTHING
 
 
-def is_sound(evse_status: Any) -> bool:
+def is_sound(evse_status: DcEvseStatus) -> bool:
     """Return whether the insulation is good enough for PreCharge; a missing status counts as good."""
     isolation = evse_status.evse_isolation_status
     return isolation is None or isolation.value in SOUND

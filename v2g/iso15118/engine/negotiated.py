@@ -1,9 +1,10 @@
 """One connection of a role with several editions: a session of the first edition until the handshake has chosen one."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from v2g.errors import CodecError
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Action, Fact, Received
@@ -61,7 +62,7 @@ class Negotiated(ABC, Generic[SessionT]):
         """See Conversation."""
         return self.session.newest
 
-    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """See Conversation."""
         return self.session.decode(payload_type, payload)
 

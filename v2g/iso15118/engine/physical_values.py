@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from v2g.errors import Iso15118Error
 
@@ -40,7 +40,7 @@ class PhysicalNumber(Protocol):
         """The int16."""
 
     @property
-    def unit(self) -> Any:
+    def unit(self) -> Enum | None:
         """A UnitSymbol; None in DIN 70121 where it is not sent."""
 
 
@@ -97,11 +97,11 @@ _UNITS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
 
 
 def _read(number: PhysicalNumber, quantity: str, shift: int, rounding: Rounding) -> int:
-    units = _UNITS[quantity]
-    factor = 1 if number.unit is None else units.get(number.unit.value, 0)
-    if not factor:
+    units, unit = _UNITS[quantity], number.unit
+    factor = 1 if unit is None else units.get(unit.value, 0)
+    if unit is not None and not factor:
         raise Iso15118Error(
-            f"{quantity} in {number.unit.value}, not {' or '.join(units)}", answer="FAILED_WrongChargeParameter"
+            f"{quantity} in {unit.value}, not {' or '.join(units)}", answer="FAILED_WrongChargeParameter"
         )
     value, power = number.value * factor, number.multiplier + shift
     value = value * 10**power if power >= 0 else divided(value, 10**-power, rounding)

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+
+from v2g.exi.declare import Element
+from v2g.iso15118.engine.sequence import code_of
 
 
 class CodeUse(msgspec.Struct, frozen=True):
@@ -31,9 +34,9 @@ _ENDING: Final = frozenset({"WeldingDetectionRes", "SessionStopRes"})
 """Responses after which a failure changes nothing; chargers in the field fail them without a reason."""
 
 
-def consequence(response: Any) -> Consequence:
+def consequence(response: Element) -> Consequence:
     """Return what a vehicle does about a response; a code that is not foreseen in it counts by its kind [V2G2-734]."""
-    return consequence_of(type(response).__name__, response.response_code.name)
+    return consequence_of(type(response).__name__, code_of(response))
 
 
 def consequence_of(response: str, code: str) -> Consequence:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g.exi.declare import Element
+
 
 class State(Enum):
     """What the charger waits for, named after the usual message."""
@@ -109,12 +111,12 @@ Edges = tuple[Edge, ...]
 Chart = Mapping[State, Mapping[str, Edges]]
 
 
-def accepts(state: State, request: Any, chart: Chart) -> bool:
+def accepts(state: State, request: Element, chart: Chart) -> bool:
     """Return whether `request` (a message Struct) is in order in `state` (V2G20-459)."""
     return any(_asks(edge.asks, request) for edge in chart[state].get(type(request).__name__, ()))
 
 
-def advance(state: State, request: Any, response: Any, chart: Chart) -> State:
+def advance(state: State, request: Element, response: Element, chart: Chart) -> State:
     """Return the state after `request` was answered with `response`; ENDED after a failure or out of order."""
     if is_failed(response):
         return State.ENDED
@@ -124,10 +126,15 @@ def advance(state: State, request: Any, response: Any, chart: Chart) -> State:
     return State.ENDED
 
 
-def is_failed(response: Any) -> bool:
+def is_failed(response: Element) -> bool:
     """Return whether a response ends the session: FAILED... of -20, Failed... of SupportedAppProtocolRes."""
+    return code_of(response).startswith(("FAILED", "Failed"))
+
+
+def code_of(response: Any) -> str:
+    """Return the name of a response's code. Each edition's responses have an enumeration of their own."""
     code: str = response.response_code._name_  # `name` is slow on Enum, and this is called three times a message
-    return code.startswith(("FAILED", "Failed"))
+    return code
 
 
 def extended(chart: Chart, more: Chart) -> Chart:
@@ -153,7 +160,7 @@ def edges(chart: Chart) -> Iterator[tuple[State, str, Edge]]:
                 yield state, name, edge
 
 
-def _asks(asks: Asks, request: Any) -> bool:
+def _asks(asks: Asks, request: Element) -> bool:
     if asks is Asks.ANYTHING:
         return True
     field, wanted = _ASKED[asks]
@@ -174,10 +181,10 @@ _ASKED: Final = {
 """What a request asks for -> its field and value."""
 
 
-def _says(says: Says, request: Any, response: Any) -> bool:
+def _says(says: Says, request: Any, response: Any) -> bool:  # the chart knows which fields they have
     if says is Says.ANYTHING:
         return True
-    code: str = response.response_code.name
+    code = code_of(response)
     match says:
         case Says.NEGOTIATED:
             return code.startswith("OK_SuccessfulNegotiation")
@@ -188,13 +195,14 @@ def _says(says: Says, request: Any, response: Any) -> bool:
         case Says.ONGOING | Says.FINISHED:
             return _is(response.evse_processing, says)
         case Says.MORE:
-            return _is(response.evse_processing, Says.FINISHED) and response.remaining_contract_certificate_chains > 0
+            left: int = response.remaining_contract_certificate_chains
+            return _is(response.evse_processing, Says.FINISHED) and left > 0
         case Says.RECEIPT_REQUIRED:
             return response.receipt_required is True
         case Says.EV_ONGOING | Says.EV_FINISHED:
             return _is(request.ev_processing, says)
 
 
-def _is(processing: Any, says: Says) -> bool:
+def _is(processing: Enum, says: Says) -> bool:
     """Compare with `... Ongoing` or `... Finished`; Ongoing_WaitingForCustomerInteraction is Ongoing too."""
-    return bool(says.value.endswith(f" {processing.name.partition('_')[0]}"))
+    return says.value.endswith(f" {processing.name.partition('_')[0]}")

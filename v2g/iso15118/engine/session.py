@@ -8,13 +8,13 @@ decoded (`v2g.iso15118.d20.session`), and its two roles the answers.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, FrameError
-from v2g.exi.declare import schema_of
+from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
@@ -23,11 +23,11 @@ from v2g.observe import Observe, Scalar
 Entropy = Callable[[int], bytes]
 """Returns a number of unpredictable bytes (`os.urandom` in production)."""
 
-OnMessage = Callable[[Any, int], None]
+OnMessage = Callable[[Element, int], None]
 """Called with a message Struct of the peer and its V2GTP payload type."""
 
 
-def ignored(_message: Any, _payload_type: int) -> None:
+def ignored(_message: Element, _payload_type: int) -> None:
     """Ignore messages: no listener besides the session (`OnMessage`)."""
 
 
@@ -41,7 +41,7 @@ MOST_PADDING: Final = 4
 """Zero bytes that are ignored after the end of an EXI stream; vehicles in the field send one."""
 
 
-def decode_padded(decode: Callable[[bytes], Any], payload: bytes) -> tuple[Any, int]:
+def decode_padded(decode: Callable[[bytes], Element], payload: bytes) -> tuple[Element, int]:
     """Return the result of `decode` for a payload, and how many zero bytes follow the end of its EXI stream (0 to 4).
 
     Raises ExiDecodeError.
@@ -88,14 +88,14 @@ class Send(msgspec.Struct, frozen=True):
     """Bytes for the peer; `message` is their decoded content for traces, None if it is not EXI."""
 
     data: bytes
-    message: Any = None
+    message: Element | None = None
 
 
 class Received(msgspec.Struct, frozen=True):
     """The latest message of the peer and its EXI."""
 
     exi: bytes = b""
-    message: Any = None
+    message: Element | None = None
 
 
 class Close(msgspec.Struct, frozen=True):
@@ -202,7 +202,7 @@ class Session(ABC):
     # -- for an edition ----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a V2GTP payload, and how many zero octets follow it: see `decode_padded`.
 
         Raises ExiDecodeError; FrameError for a payload type without a message of this edition.
@@ -215,7 +215,7 @@ class Session(ABC):
         """The connection is open."""
 
     @abstractmethod
-    def _on_message(self, message: Any, payload_type: int) -> None:
+    def _on_message(self, message: Element, payload_type: int) -> None:
         """A message Struct was received."""
 
     @abstractmethod
@@ -244,7 +244,7 @@ class Session(ABC):
 
     # -- for a role: what it may use ----------------------------------------------------------------------------
 
-    def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
+    def _send(self, message: Element, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
         """Encode and send a message Struct, on the main stream of its schema or as `payload_type`.
 
         `encoded` is an existing encoding of the message, which is sent unchanged.
@@ -303,13 +303,13 @@ class Session(ABC):
             self._on_padding(message, padding)
         self._take_message(payload, message, payload_type)
 
-    def _on_padding(self, message: Any, octets: int) -> None:
+    def _on_padding(self, message: Element, octets: int) -> None:
         """Report once a session that the peer's streams are longer than their messages."""
         if not self._padded:
             self._padded = True
             self._observe("session", "padding_ignored", message=type(message).__name__, octets=octets)
 
-    def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
+    def _take_message(self, payload: bytes, message: Element, payload_type: int) -> None:
         self.newest = Received(payload, message)
         self._message_callback(message, payload_type)
         self._on_message(message, payload_type)

@@ -5,11 +5,11 @@ responses, as charts and handlers know them, are the elements in the body.
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, FrameError
-from v2g.exi.declare import Schema
+from v2g.exi.declare import Element, Schema
 from v2g.iso15118.engine.quirks import Quirk, SeenQuirks
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart, State
@@ -35,18 +35,27 @@ EXCEEDED: Final = frozenset({(0, 100), (14, 15)})
 """Bounds that vehicles in the field exceed: of the state of charge in percent, and of the eMAID with hyphens in -2."""
 
 
-def body_of(message: Any) -> Any:
+class Header(Protocol):
+    """The header of a V2G_Message of either edition."""
+
+    @property
+    def session_id(self) -> bytes:
+        """At most 8 bytes."""
+
+
+def body_of(message: Element) -> Element | None:
     """Return what is in the body of a V2G_Message; any other message itself. None for an empty body."""
     body = getattr(message, "body", None)
-    return message if body is None else body.body_element
+    element: Element | None = message if body is None else body.body_element
+    return element
 
 
-def is_request(body: Any) -> bool:
+def is_request(body: Element) -> bool:
     """Return whether a charger answers what was received, a body or a message of the handshake."""
     return type(body).__name__.endswith("Req")
 
 
-def decode_message(payload: bytes, schema: Schema, *, handshake: bool) -> tuple[Any, int]:
+def decode_message(payload: bytes, schema: Schema, *, handshake: bool) -> tuple[Element, int]:
     """Return the message of a payload of type 0x8001, and how many zero octets follow its EXI stream (0 to 4).
 
     `handshake` is whether the handshake is still going on; after it a late handshake message is decoded, too, so that
@@ -101,18 +110,18 @@ class MessageSession(Session):
     def chart(self) -> Chart:
         """The sequence chart."""
 
-    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a V2GTP payload: see `Session.decode`."""
         if payload_type != PayloadType.SAP:
             raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message of {self.schema.uri}")
         return decode_message(payload, self.schema, handshake=self.state is State.SUPPORTED_APP_PROTOCOL)
 
     @abstractmethod
-    def _on_body(self, body: Any, header: Any | None) -> None:
+    def _on_body(self, body: Element, header: Header | None) -> None:
         """A request or response was received; without a header in the handshake."""
 
     @abstractmethod
-    def _wrapped(self, body: Any, signature: Signature | None) -> Any:
+    def _wrapped(self, body: Element, signature: Signature | None) -> Element:
         """Return a request or response as a V2G_Message of this session."""
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
@@ -129,14 +138,14 @@ class MessageSession(Session):
         """Ignore an extension of another edition."""
         self._observe("session", "frame_ignored", payload_type=int(PayloadType.SIGNED_DISCHARGE))
 
-    def _on_message(self, message: Any, payload_type: int) -> None:
+    def _on_message(self, message: Element, payload_type: int) -> None:
         body = body_of(message)
         if body is None:
             self._on_broken(CodecError("a V2G_Message with an empty body"))
         else:
             self._on_body(body, getattr(message, "header", None))
 
-    def _send_body(self, body: Any, signature: Signature | None = None) -> None:
+    def _send_body(self, body: Element, signature: Signature | None = None) -> None:
         """Send a request or response of this edition."""
         self._send(self._wrapped(body, signature))
 
@@ -145,5 +154,5 @@ class MessageSession(Session):
         if self._quirks.is_new(quirk):
             self._observe("session", "quirk_tolerated", quirk=quirk.name)
 
-    def _on_padding(self, message: Any, octets: int) -> None:
-        super()._on_padding(body_of(message), octets)
+    def _on_padding(self, message: Element, octets: int) -> None:
+        super()._on_padding(body_of(message) or message, octets)

@@ -85,7 +85,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
             self._send_body(response)
 
     def _out_of_another_session(self, response: Any) -> None:
-        message = self._wrapped(response, None)
+        message: Any = self._wrapped(response, None)
         self._send(replace(message, header=replace(message.header, session_id=_STRANGER)))
 
     def _framed(self, response: Any) -> bytes:

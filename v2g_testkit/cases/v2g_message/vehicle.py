@@ -87,7 +87,7 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         if isinstance(request, SupportedAppProtocolReq):
             return request
         made = self._requests
-        message = self._wrapped(request, made.signature(request))
+        message: Any = self._wrapped(request, made.signature(request))
         if made.header_id is not None:
             message = replace(message, header=replace(message.header, session_id=made.header_id))
             made.header_id = None
