@@ -728,8 +728,7 @@ def load_config(path: Path) -> CsmsConfig:
 def stored_plain(text: str, *, name: str) -> list[str]:
     """Return what telemetry is not sealed in the database by a valid configuration."""
     sealed = parse_config(text, CsmsConfig, name=name).telemetry.sealed
-    records = [] if sealed else ["telemetry with positions in the database (telemetry.sealed)"]
-    return [*records, "aggregates of telemetry in the database, by pseudonym and without positions"]
+    return [] if sealed else ["telemetry with positions in the database (telemetry.sealed)"]
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

@@ -15,6 +15,7 @@ from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
 from csms.db.queries import telemetry as rows
 from csms.db.queries import telemetry_values as values
+from csms.db.queries.telemetry_aggregates import aggregate_pending, seal_plain
 from csms.db.store import Store
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, RecordKey, boot_of
@@ -287,10 +288,11 @@ class Ingest:
                     _log.warning("a latest state is erased in memory only: %s", error)
 
     async def keep_aggregating(self) -> None:
-        """Aggregate new records, in small steps; nodes share the work."""
+        """Aggregate new records, and seal what is plain, in small steps; nodes share the work."""
         while True:
-            while await self._store.run(values.aggregate_pending):
-                pass
+            for step in (aggregate_pending, seal_plain):
+                while await self._store.run(step):
+                    pass
             await asyncio.sleep(AGGREGATE_S)
 
     def close(self) -> None:

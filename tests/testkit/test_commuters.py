@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.db.queries.telemetry_values import aggregate_pending
+from csms.db.queries.telemetry_aggregates import aggregate_pending
 from tests.certification.backend import Backend
 from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import ApiClient, serving

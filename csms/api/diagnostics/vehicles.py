@@ -19,6 +19,7 @@ from csms.api.http.operations import Page, Reply, delete, get
 from csms.api.http.paging import pages
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, missing
+from csms.db.queries import telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
 from csms.domain.diagnostics.aggregates import UNAGGREGATED, WIDTHS_S
 from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
@@ -246,7 +247,7 @@ async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Pa
         Interval,
         tuple[int],
         ("at_ms",),
-        lambda connection, after, limit: rows.aggregates(
+        lambda connection, after, limit: telemetry_aggregates.aggregates(
             connection, parameters.ev, signal, parameters.width_s, span, limit, after
         ),
     )

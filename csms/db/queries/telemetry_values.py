@@ -6,7 +6,6 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_
 
-from csms.db.bulk import upsert_rows
 from csms.db.tables import (
     telemetry,
     telemetry_aggregates,
@@ -18,7 +17,7 @@ from csms.db.tables import (
 )
 from csms.db.tables.telemetry import BITS, VALUES
 from csms.db.telemetry_seal import seal_of
-from csms.domain.diagnostics.aggregates import AGGREGATES, Aggregation, Boot, Sample, Segment
+from csms.domain.diagnostics.aggregates import Segment
 from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
 from v2g import typed_json
 
@@ -43,20 +42,6 @@ _signals = typed_json.decoder(_Signals).decode
 
 _LATITUDE, _LONGITUDE = "location.latitude", "location.longitude"
 
-_MERGED: Final = {
-    "minimum": "CASE WHEN excluded.minimum < {t}.minimum THEN excluded.minimum ELSE {t}.minimum END",
-    "maximum": "CASE WHEN excluded.maximum > {t}.maximum THEN excluded.maximum ELSE {t}.maximum END",
-    "total": "{t}.total + excluded.total",
-    "number": "{t}.number + excluded.number",
-    "integral": "{t}.integral + excluded.integral",
-    "held_ms": "{t}.held_ms + excluded.held_ms",
-    **{
-        name: "CASE WHEN (excluded.last_ms, excluded.last_boot, excluded.last_seq) > "
-        f"({{t}}.last_ms, {{t}}.last_boot, {{t}}.last_seq) THEN excluded.{name} ELSE {{t}}.{name} END"
-        for name in ("last", "last_ms", "last_boot", "last_seq")
-    },
-}
-
 
 def column_of(signal: str) -> Column[float]:
     """Return the column with a signal's values. Raises KeyError for an unknown one."""
@@ -77,64 +62,6 @@ def document_of(connection: Connection, row: Any) -> bytes:
 def numbers_in(document: bytes) -> dict[str, float]:
     """Return the values of a record's JSON by signal."""
     return _signals(document).signals
-
-
-def aggregate_pending(connection: Connection) -> int:
-    """Add some new records to the aggregates, each once; return how many runs of them there were."""
-    there = telemetry_pending.c
-    query = select(there.id).where(there.sink == AGGREGATES).order_by(there.id).limit(STEP)
-    ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
-    if not ids:
-        return 0
-    key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms
-    records = select(*key, telemetry.c.document).join(telemetry_pending, within_run()).where(there.id.in_(ids))
-    of = there.ev, there.boot
-    boots = connection.execute(select(*of).where(there.id.in_(ids)).distinct().order_by(*of))
-    seal = seal_of(connection)
-    aggregation = Aggregation(_taken_segments(connection, [(row.ev, row.boot) for row in boots]))
-    for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)).all():
-        document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
-        if document is not None:
-            aggregation.add(Sample(row.ev, row.boot, row.seq, row.at_ms, numbers_in(document)))
-    aggregation.finish()
-    names = "ev", "signal", "width_s", "at_ms"
-    rows = [
-        dict(zip(names, place, strict=True)) | msgspec.structs.asdict(each)
-        for place, each in sorted(aggregation.intervals.items())  # in one order, so that nodes wait for each other
-    ]
-    upsert_rows(connection, telemetry_aggregates, rows, merge=_MERGED)
-    segments = [
-        {
-            "ev": ev,
-            "boot": boot,
-            "first_seq": each.first_seq,
-            "at_ms": each.at_ms,
-            "document": seal.seal(_encode(each), "segment", ev, boot, each.first_seq),
-        }
-        for (ev, boot), found in aggregation.segments.items()
-        for each in found
-    ]
-    if segments:
-        connection.execute(insert(telemetry_segments), segments)
-    connection.execute(delete(telemetry_pending).where(there.id.in_(ids)))
-    return len(ids)
-
-
-def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[Segment]]:
-    """Take the segments of boots out of the database, locked against other nodes until the commit."""
-    table, found, seal = telemetry_segments.c, dict[Boot, list[Segment]](), seal_of(connection)
-    for start in range(0, len(boots), STEP):
-        here = tuple_(table.ev, table.boot).in_(boots[start : start + STEP])
-        order = table.ev, table.boot, table.first_seq
-        rows = connection.execute(select(telemetry_segments).where(here).order_by(*order).with_for_update()).all()
-        for row in rows:
-            document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
-            if document is not None:
-                found.setdefault((row.ev, row.boot), []).append(_decode(document))
-        connection.execute(
-            delete(telemetry_segments).where(tuple_(*order).in_([(row.ev, row.boot, row.first_seq) for row in rows]))
-        )
-    return found
 
 
 def within_run() -> ColumnElement[bool]:
@@ -200,33 +127,6 @@ def _value_before(connection: Connection, ev: str, signal: str, place: Place) ->
     )
     row = connection.execute(query.order_by(*(each.desc() for each in order)).limit(1)).one_or_none()
     return None if row is None else numbers_in(document_of(connection, row)).get(signal)
-
-
-def aggregates(
-    connection: Connection,
-    ev: str,
-    signal: str,
-    width_s: int,
-    span_ms: tuple[int, int],
-    limit: int,
-    after: Sequence[int] | None,
-) -> list[dict[str, Any]]:
-    """Return the aggregates of a signal whose intervals begin in a span of time, oldest first."""
-    table = telemetry_aggregates.c
-    query = (
-        select(telemetry_aggregates)
-        .where(table.ev == ev, table.signal == signal, table.width_s == width_s)
-        .where(table.at_ms >= span_ms[0], table.at_ms < span_ms[1])
-        .order_by(table.at_ms)
-        .limit(limit)
-    )
-    if after is not None:
-        query = query.where(table.at_ms > after[0])
-    return [
-        {**{name: row._mapping[name] for name in ("at_ms", "minimum", "maximum", "number", "last")}}
-        | {"mean": row.integral / row.held_ms if row.held_ms else row.total / row.number, "held_s": row.held_ms / 1000}
-        for row in connection.execute(query)
-    ]
 
 
 def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:

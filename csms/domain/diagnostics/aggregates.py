@@ -24,17 +24,19 @@ AGGREGATES: Final = "aggregates"
 
 UNAGGREGATED: Final = frozenset({"location.latitude", "location.longitude"})
 
-Interval = tuple[str, str, int, int]
-"""(ev, signal, width in s, begin in ms)."""
+Interval = tuple[str, int, int]
+"""(ev, width in s, begin in ms)."""
 
 Boot = tuple[str, int]
 """(ev, boot)."""
 
 
-class Aggregate(msgspec.Struct):
-    """Values of one interval, also one that holds from before. `total` and `number` are of records; `integral` is the
-    value (its unit times ms) over the `held_ms` in which one was known. `last` is that with the highest (last_ms,
-    last_boot, last_seq)."""
+class Aggregate(msgspec.Struct, array_like=True):
+    """Values of a signal in one interval, also one that holds from before.
+
+    `total` and `number` are of records; `integral` is the value (its unit times ms) over the `held_ms` in which one was
+    known. `last` is that with the highest (last_ms, last_boot, last_seq).
+    """
 
     minimum: float
     maximum: float
@@ -46,6 +48,23 @@ class Aggregate(msgspec.Struct):
     last_seq: int
     integral: float = 0.0
     held_ms: int = 0
+
+    @property
+    def mean(self) -> float:
+        """The mean over time; over records, where no value is known to have held (one moment, or an older version)."""
+        return self.integral / self.held_ms if self.held_ms else self.total / self.number
+
+    def merge(self, other: "Aggregate") -> None:
+        """Add other records of the same interval."""
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.total, self.number = self.total + other.total, self.number + other.number
+        self.integral, self.held_ms = self.integral + other.integral, self.held_ms + other.held_ms
+        self.hold_last(other.last, (other.last_ms, other.last_boot, other.last_seq))
+
+    def hold_last(self, value: float, at: tuple[int, int, int]) -> None:
+        """Take a value as the last one, if none is later."""
+        if at > (self.last_ms, self.last_boot, self.last_seq):
+            self.last, (self.last_ms, self.last_boot, self.last_seq) = value, at
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -82,11 +101,12 @@ class Segment(msgspec.Struct):
 
 
 class Aggregation:
-    """Aggregates records: `intervals` are what to add to those that are known, `segments` replace those given."""
+    """Aggregates records: `intervals` are what to add to those that are known, by signal; `segments` replace those
+    given."""
 
     def __init__(self, segments: Mapping[Boot, Sequence[Segment]]) -> None:
         """`segments` of the boots of the records, as they are known."""
-        self.intervals: dict[Interval, Aggregate] = {}
+        self.intervals: dict[Interval, dict[str, Aggregate]] = {}
         self.segments = {boot: list(each) for boot, each in segments.items()}
 
     def add(self, sample: Sample) -> None:
@@ -152,13 +172,12 @@ class Aggregation:
 
     def _value(self, ev: str, name: str, width_ms: int, at_ms: int, boot: int, each: Held) -> Aggregate:
         """Return the aggregate of a time at which a value holds, with its extremes and last value."""
-        key = ev, name, width_ms // 1000, at_ms - at_ms % width_ms
+        interval = self.intervals.setdefault((ev, width_ms // 1000, at_ms - at_ms % width_ms), {})
         value, at = each.value, (at_ms, boot, each.seq)
-        found = self.intervals.get(key)
+        found = interval.get(name)
         if found is None:
-            found = self.intervals[key] = Aggregate(value, value, 0.0, 0, value, *at)
+            found = interval[name] = Aggregate(value, value, 0.0, 0, value, *at)
             return found
         found.minimum, found.maximum = min(found.minimum, value), max(found.maximum, value)
-        if at > (found.last_ms, found.last_boot, found.last_seq):
-            found.last, (found.last_ms, found.last_boot, found.last_seq) = value, at
+        found.hold_last(value, at)
         return found

@@ -14,6 +14,7 @@ import pytest
 
 from csms.api.diagnostics import vehicles
 from csms.api.http import download
+from csms.db.queries import telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
@@ -42,7 +43,7 @@ async def driven(ask: ApiClient) -> ApiClient:
         record(3, battery__soc=79.0, charging__power=0.0),
         record(1, ev="EV-2", battery__soc=20.0),
     )
-    await ask.backend.services.store.run(rows.aggregate_pending)
+    await ask.backend.services.store.run(telemetry_aggregates.aggregate_pending)
     return ask
 
 

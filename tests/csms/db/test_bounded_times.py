@@ -52,7 +52,7 @@ def test_stored_times_after_the_calendar_are_its_end(owner_url: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '0040'"))
 
     store.do(older)
-    migrate(store.engine)
+    migrate(store.engine, "0041")
     found = {each.id_token: each.terms for each in store.do(tokens.list_all)}
     assert {name: terms.expires_ms for name, terms in found.items()} == {"A": LAST_MS, "B": LAST_MS, "C": 0, "D": None}
     assert found["A"].language1 == "de"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, text
 
-from csms.db.queries import retention, telemetry_values
+from csms.db.queries import retention, telemetry_aggregates, telemetry_values
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store, migrate, open_engine
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
@@ -254,7 +254,7 @@ def test_what_is_in_quarantine_is_released_when_it_is_understood(store: Store) -
 def test_both_kinds_of_record_go_when_they_are_old_and_do_not_come_back(store: Store) -> None:
     take(store, record(1), later(2), at_ms=10)
     take(store, record(3), later(4), at_ms=2000)
-    while store.do(telemetry_values.aggregate_pending):
+    while store.do(telemetry_aggregates.aggregate_pending):
         pass
     while store.do(retention.delete_old, "telemetry", 1000):
         pass
@@ -360,7 +360,7 @@ def check_marks_of_before(store: Store) -> None:
     assert [(each["seq"], each["values"]) for each in found] == [
         (n, {"battery.soc": 50.0}) for n in (1, 2, 3, 4, 5, 6, 9)
     ]
-    while store.do(telemetry_values.aggregate_pending):
+    while store.do(telemetry_aggregates.aggregate_pending):
         pass
-    (minute,) = store.do(telemetry_values.aggregates, "EV-1", "battery.soc", 60, (0, 10**6), 9, None)
+    (minute,) = store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, (0, 10**6), 9, None)
     assert minute["number"] == 7

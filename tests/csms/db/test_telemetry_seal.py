@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
 
 from csms.db.queries import telemetry as records
+from csms.db.queries import telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
 from csms.db.store import Store
 from csms.db.tables import telemetry
@@ -21,12 +23,24 @@ from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import Record, encode_record
 
 ALWAYS = (0, 2**53)
-LATITUDE = 48.137154
+LATITUDE, VOLTAGE = 48.137154, 397.515625
 DAY_MS = 86_400_000
 
 
+FORMS: tuple[Callable[[float], bytes], ...] = (
+    lambda value: str(value).encode(),
+    lambda value: struct.pack(">d", value),
+    lambda value: struct.pack("<d", value),
+)
+
+
 def made(seq: int, **more: float) -> Record:
-    signals: dict[str, float | int | str] = {"location.latitude": LATITUDE, "battery.soc": 50.0 + seq, **more}
+    signals: dict[str, float | int | str] = {
+        "location.latitude": LATITUDE,
+        "battery.soc": 50.0 + seq,
+        "battery.voltage": VOLTAGE,
+        **more,
+    }
     return Record("EV-1", 1, seq, seq * 1000, "city", keyframe=True, signals=signals)
 
 
@@ -41,15 +55,16 @@ def charge(store: Store) -> list[float]:
 
 
 def shown(folder: Path) -> list[str]:
-    """Return the files of a database in which a position or the context of its text is."""
-    wanted = (b"48.137154", struct.pack(">d", LATITUDE), struct.pack("<d", LATITUDE), b'location.latitude":')
+    """Return the files of a database in which a position, a voltage, or a signal's name as JSON is."""
+    values = (form(each) for each in (LATITUDE, VOLTAGE) for form in FORMS)
+    wanted = (*values, b'location.latitude":', b'battery.voltage":')
     return [each.name for each in folder.glob("csms.sqlite3*") if any(one in each.read_bytes() for one in wanted)]
 
 
 @pytest.mark.requirement("R145")
 @pytest.mark.parametrize("sealed", [True, False])
-def test_no_file_of_the_database_shows_a_position(sealed: bool, tmp_path: Path) -> None:
-    """Records, quarantine, latest state; log included. Without sealing the same look finds them."""
+def test_no_file_of_the_database_shows_a_value(sealed: bool, tmp_path: Path) -> None:
+    """Records, aggregates, quarantine, latest state; log included. Without sealing the same look finds them."""
     with contextlib.closing(Store(f"sqlite:///{tmp_path}/csms.sqlite3")) as store:
         sealing(store, tmp_path, wanted=sealed)
         put(store, *map(made, range(1, 20)))
@@ -57,7 +72,7 @@ def test_no_file_of_the_database_shows_a_position(sealed: bool, tmp_path: Path) 
         arrival = records.Arrival(read_delivery(encode_delivery([later])), 7)
         assert len(store.do(records.store, [arrival])[0].quarantine) == 1
         store.do(rows.save_states, [VehicleState("EV-1", readings_of(made(1)))])
-        while store.do(rows.aggregate_pending):
+        while store.do(telemetry_aggregates.aggregate_pending):
             pass
         assert bool(shown(tmp_path)) is not sealed
         assert charge(store) == [50.0 + seq for seq in range(1, 20)]
@@ -79,9 +94,9 @@ def test_what_was_plain_is_read_beside_what_is_sealed_and_repetitions_of_both_ar
         assert charge(store) == [51.0, 52.0, 53.0, 54.0, 55.0]
         speed = store.do(rows.values, "EV-1", ("motor.speed",), ALWAYS, 99, None)
         assert [(each["seq"], each["values"]) for each in speed] == [(4, {"motor.speed": 7.0})]
-        while store.do(rows.aggregate_pending):
+        while store.do(telemetry_aggregates.aggregate_pending):
             pass
-        (minute,) = store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None)
+        (minute,) = store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None)
         assert (minute["number"], minute["minimum"], minute["last"]) == (5, 51.0, 55.0)
 
 
@@ -130,9 +145,9 @@ def test_a_sealed_record_opens_with_its_key_at_its_place_only(owner_url: str, tm
             charge(store)
         assert put(store, made(1), made(2)).conflicts == [("EV-1", 1, 1)], "what is there cannot be compared any more"
         assert store.do(rows.states) == []
-        while store.do(rows.aggregate_pending):  # goes on with what opens
+        while store.do(telemetry_aggregates.aggregate_pending):  # goes on with what opens
             pass
-        (minute,) = store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None)
+        (minute,) = store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None)
         assert minute["number"] == 1
         assert store.do(rows.values, "EV-1", ("battery.soc",), (1500, 2500), 9, None)[0]["values"] == {
             "battery.soc": 52.0

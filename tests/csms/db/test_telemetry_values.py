@@ -1,19 +1,16 @@
 """Typed values, aggregates that outlive their records, erasure, and latest states, in either database."""
 
 import contextlib
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import func, select, text
 
-from csms.db.queries import retention
 from csms.db.queries import telemetry as records
+from csms.db.queries import telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
-from csms.db.store import Store, migrate
+from csms.db.store import Store
 from csms.db.tables import telemetry, telemetry_pending
 from csms.domain.diagnostics.telemetry import read_delivery
 from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
@@ -29,7 +26,7 @@ ALWAYS = (0, 2**53)
 
 
 def aggregated(store: Store) -> None:
-    while store.do(rows.aggregate_pending):
+    while store.do(telemetry_aggregates.aggregate_pending):
         pass
 
 
@@ -85,121 +82,6 @@ def _place(found: list[dict[str, Any]]) -> tuple[int, int, int] | None:
     return (found[-1]["at_ms"], found[-1]["boot"], found[-1]["seq"]) if found else None
 
 
-MINUTE = 60_000
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("arrive"), st.integers(1, 150), st.integers(-1000, 1000)),
-        st.tuples(st.just("refresh"), st.integers(1, 3), st.just(0)),
-        st.tuples(st.just("delete"), st.integers(0, 40), st.just(0)),
-    ),
-    max_size=40,
-)
-
-
-@pytest.mark.requirement("R106")
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_aggregates_survive_whatever_is_refreshed_and_deleted_when(
-    sqlite_databases: Any, steps: list[tuple[str, int, int]]
-) -> None:
-    """They are those of everything that ever arrived, late and after deletions, too."""
-    store = Store(sqlite_databases.create())
-    seq, everything = 0, []
-    for now, (kind, number, value) in enumerate(steps):
-        if kind == "arrive":
-            seq += 1
-            at_ms = (everything[-1][0] if everything else 0) + number * 1000
-            everything.append((at_ms, seq, float(value)))
-            put(store, [made(seq, at_ms, {"battery.power": value})], at_ms=now)
-        elif kind == "refresh":
-            for _ in range(number):
-                store.do(rows.aggregate_pending)
-        else:
-            while store.do(retention.delete_old, "telemetry", number):
-                pass
-    aggregated(store)
-    while store.do(retention.delete_old, "telemetry", 10**6):
-        pass
-    assert store.do(lambda c: c.execute(select(func.count()).select_from(telemetry)).scalar()) == 0
-    found = store.do(rows.aggregates, "EV-1", "battery.power", 60, ALWAYS, 100, None)
-    names = "at_ms", "minimum", "maximum", "mean", "held_s", "number", "last"
-    assert [tuple(each[name] for name in names) for each in found] == expected_minutes(everything)
-    store.close()
-
-
-def expected_minutes(everything: list[tuple[int, int, float]]) -> list[tuple[float, ...]]:
-    """Return what minutes have, looked at in each second: (time, number, value) of records without a gap."""
-    minutes: dict[int, list[tuple[int, int, float]]] = {}
-    weights: dict[int, list[tuple[int, float]]] = {}
-    numbers: dict[int, int] = {}
-    for at, seq, value in everything:
-        minutes.setdefault(at // MINUTE, []).append((at, seq, value))
-        numbers[at // MINUTE] = numbers.get(at // MINUTE, 0) + 1
-    for (at, seq, value), (until, _, _) in itertools.pairwise(everything):
-        for second in range(at, until, 1000):
-            weights.setdefault(second // MINUTE, []).append((1000, value))
-            minutes.setdefault(second // MINUTE, []).append((second, seq, value))
-    found = []
-    for minute, inside in sorted(minutes.items()):
-        values, held = [value for *_, value in inside], weights.get(minute, [])
-        records = [value for at, _, value in everything if at // MINUTE == minute]
-        mean = (
-            sum(ms * value for ms, value in held) / sum(ms for ms, _ in held) if held else sum(records) / len(records)
-        )
-        row = minute * MINUTE, min(values), max(values), mean, len(held) * 1.0, numbers.get(minute, 0), max(inside)[2]
-        found.append(row)
-    return found
-
-
-def test_a_mean_is_over_the_time_that_a_value_held_and_a_gap_has_no_weight(store: Store) -> None:
-    """7 kW for 50 s, reported once, then 3 kW with nine reports; the tenth is lost, and the rest of the minute."""
-    power = [(1, 0, 7000.0), *((n, 48_000 + 1000 * n, 3000.0 + n) for n in range(2, 11)), (12, 90_000, 5000.0)]
-    put(store, [made(seq, at_ms, {"charging.power": value}) for seq, at_ms, value in power])
-    aggregated(store)
-    first, second = store.do(rows.aggregates, "EV-1", "charging.power", 60, ALWAYS, 9, None)
-    assert (first["held_s"], first["number"]) == (58.0, 10)
-    assert first["mean"] == pytest.approx((7000 * 50 + sum(3000 + n for n in range(2, 10))) / 58)
-    assert (second["held_s"], second["number"], second["mean"]) == (0.0, 1, 5000.0)
-    put(store, [made(11, 59_000, {"battery.soc": 50.0})])  # late: the value of before held until the next one
-    aggregated(store)
-    first, second = store.do(rows.aggregates, "EV-1", "charging.power", 60, ALWAYS, 9, None)
-    assert (first["held_s"], second["held_s"], second["mean"]) == (60.0, 30.0, pytest.approx(3010.0))
-
-
-def test_aggregates_of_before_are_made_anew_where_their_records_are_there(owner_url: str) -> None:
-    """Of an older interval only the mean of its records is known, and that it is one."""
-    store = Store(owner_url)
-    hour = 3_600_000
-    put(store, [made(seq, seq * 300_000, {"battery.soc": 50.0 + seq}) for seq in range(1, 13)], at_ms=hour)
-    put(store, [made(seq, seq * 300_000, {"battery.soc": 50.0 + seq}) for seq in range(13, 37)], at_ms=3 * hour)
-    aggregated(store)
-
-    def older(connection: Connection) -> None:
-        connection.execute(text("DROP TABLE telemetry_segments"))
-        for column in ("integral", "held_ms"):
-            connection.execute(text(f"ALTER TABLE telemetry_aggregates DROP COLUMN {column}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
-
-    store.do(older)
-    migrate(store.engine, "0034")
-    aggregated(store)
-    quarters = store.do(rows.aggregates, "EV-1", "battery.soc", 900, ALWAYS, 99, None)
-    assert [each["number"] for each in quarters] == [2, *[3] * 11, 1]
-    assert [each["held_s"] for each in quarters] == [*[0.0] * 5, *[900.0] * 7, 0.0]
-    store.close()
-
-
-@pytest.mark.requirement("R106", "R107")
-def test_positions_have_no_aggregates_and_both_widths_agree(store: Store) -> None:
-    put(store, [made(n, n * 10_000, {"motor.speed": n, "location.latitude": 48.0}) for n in range(1, 181)])
-    aggregated(store)
-    minutes = store.do(rows.aggregates, "EV-1", "motor.speed", 60, ALWAYS, 100, None)
-    quarters = store.do(rows.aggregates, "EV-1", "motor.speed", 900, ALWAYS, 100, None)
-    assert sum(each["number"] for each in minutes) == sum(each["number"] for each in quarters) == 180
-    assert (quarters[0]["minimum"], quarters[0]["maximum"], quarters[0]["last"]) == (1.0, 89.0, 89.0)
-    assert store.do(rows.aggregates, "EV-1", "location.latitude", 60, ALWAYS, 9, None) == []
-
-
 @pytest.mark.requirement("R107")
 def test_what_is_erased_is_gone_everywhere_and_does_not_come_back(store: Store) -> None:
     found = [made(seq, seq * 1000, {"battery.soc": seq}) for seq in range(1, 9)]
@@ -211,7 +93,7 @@ def test_what_is_erased_is_gone_everywhere_and_does_not_come_back(store: Store) 
         pass
     aggregated(store)
     assert soc(store) == []
-    assert store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None) == []
+    assert store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None) == []
     assert store.do(rows.states) == []
     marker = select(telemetry_pending.c.sink, telemetry_pending.c.ev, telemetry_pending.c.boot)
     assert [tuple(row) for row in store.do(lambda c: c.execute(marker).all())] == [("lake", "EV-1", 0)]
@@ -232,12 +114,12 @@ def test_what_another_node_is_aggregating_is_erased_too(postgresql_databases: Da
     waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     with ThreadPoolExecutor(1) as thread:
         with store.engine.begin() as other:
-            assert rows.aggregate_pending(other) == 1
+            assert telemetry_aggregates.aggregate_pending(other) == 1
             erasing = thread.submit(erase)
             while not store.do(lambda connection: connection.execute(waits).scalar()):
                 assert not erasing.done()
         erasing.result(10)
-    assert store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 10, None) == []
+    assert store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 10, None) == []
     store.close()
 
 

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import access, retention, stations, transactions
 from csms.db.queries.events import Arrival, add_events
-from csms.db.queries.telemetry_values import aggregate_pending
+from csms.db.queries.telemetry_aggregates import aggregate_pending
 from csms.db.store import Store
 from tests.csms.db.events import add_document, arrival, stored
 from tests.csms.db.telemetry import kept, record, take
