@@ -113,6 +113,7 @@ class CsmsTest(CaseTest):
         self._station = tester.attempt.station
         self._reader: asyncio.Task[None] | None = None
         self._transactions: dict[str, int] = {}
+        self._ended: set[str] = set()
         self._variables = dict(MODEL)
 
     @property
@@ -425,7 +426,8 @@ class CsmsTest(CaseTest):
         transaction = payload["transactionInfo"]["transactionId"]
         if payload["eventType"] == "Ended":
             self._transactions.pop(transaction, None)
-        else:
+            self._ended.add(transaction)
+        elif transaction not in self._ended:  # else an event of before the end comes late
             self._transactions[transaction] = payload["seqNo"]
 
     def _ending(self, transaction: str, seq_no: int) -> Payload:

@@ -31,6 +31,7 @@ from tests.certification.network import listening
 from tests.certification.scripted import Wire
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.support import EMAID, grid_signal
+from tests.testkit.ocpp.csms_stored import Stored
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import TransportError
 from v2g.io.http.client import HttpAnswer
@@ -43,13 +44,14 @@ from v2g.pki.keys import load_private_key, private_pem, save_secret
 from v2g.pki.profiles import Generation
 from v2g.pki.profiles import Role as CertificateRole
 from v2g.pki.reference import KeyReference
+from v2g_testkit.cases.case import Result
 from v2g_testkit.ocpp.attempts import Attempt, Sockets
-from v2g_testkit.ocpp.case import NotApplicable
+from v2g_testkit.ocpp.case import NotApplicable, OcppCase
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
-from v2g_testkit.ocpp.csms_tester import CsmsTester
+from v2g_testkit.ocpp.csms_tester import CsmsTest, CsmsTester
 from v2g_testkit.ocpp.declaration import CertificateFiles, CsmsDeclaration, StationIdentity, Token, Upgrade
 from v2g_testkit.ocpp.operator import V2gOperator
 
@@ -195,27 +197,48 @@ class ApiOperator(V2gOperator):
         super().__init__(exchange)
 
 
+class CheckedTester(CsmsTester):
+    """Also looks at what the back end has stored."""
+
+    def __init__(self, stored: Stored | None, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._stored = stored
+
+    async def run(self, case: OcppCase[CsmsTest]) -> Result:
+        """See CsmsTester. Raises AssertionError."""
+        result = await super().run(case)
+        await self.check_stored()
+        return result
+
+    async def check_stored(self) -> None:
+        """Compare the store with the frames of the latest case. Raises AssertionError."""
+        if self._stored is not None:
+            await self._stored.check(self.frames)
+
+
 @contextlib.asynccontextmanager
 async def csms_under_test(
     backend: Start,
     version: Version = "2.0.1",
-    change: Change = lambda _, frame: frame,
+    change: Change | None = None,
     *,
     signal: bool = False,
     prices: bool = True,
     declared: CsmsDeclaration = DECLARED,
     **config: Any,
-) -> AsyncIterator[CsmsTester]:
+) -> AsyncIterator[CheckedTester]:
     """Start a back end that knows the declared tokens; `change` changes its frames, `config` its configuration.
 
     `signal`: it has a grid signal. Without this, and without `prices`, it has no schedules for vehicles.
+    Without `change` what it has stored is compared with the frames after each case.
     """
     async with _started(backend, prices=prices, **config) as (csms, operator):
         if signal:
             now_ms = csms.clock.utc_ms()
             await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
-        network = _Memory(csms, change)
-        yield CsmsTester(declared, operator, network, Clock(), version=version)
+        network = _Memory(csms, change or (lambda _, frame: frame))
+        stored = Stored(csms) if change is None else None
+        yield CheckedTester(stored, declared, operator, network, Clock(), version=version)
         for each in network.sessions:
             await asyncio.wait_for(each, 5)
 

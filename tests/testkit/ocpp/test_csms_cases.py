@@ -1,9 +1,10 @@
-"""Every case for back ends against our own back end; the frames are judged on the way.
+"""Every case for back ends against our own back end: its frames are judged on the way, then what it has stored.
 
 Those of security profiles: `test_csms_security`; of contracts: `test_csms_contracts`.
 """
 
 import pytest
+from msgspec.structs import replace
 
 from tests.certification.conftest import Start
 from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, csms_under_test
@@ -59,6 +60,29 @@ async def test_our_back_end_passes_what_takes_time(backend: Start, subtests: pyt
                 with subtests.test(case.id):
                     result = await tester.run(case)
                     assert result.verdict is Verdict.PASS, result.found
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "other"),
+    [
+        ("TC_E_07_CSMS", '"stoppedReason": "Local"', '"stoppedReason": "Remote"'),
+        ("TC_E_07_CSMS", '"value": 1000.0', '"value": 1001.0'),
+        ("TC_B_09_CSMS", '"123"', '"124"'),
+        ("TC_H_17_CSMS", '"CancelReservation"', '"ClearCache"'),
+        ("TC_K_01_CSMS", '"evseId": 1', '"evseId": 2'),
+        ("TC_L_07_CSMS", '"DownloadFailed"', '"Downloading"'),
+        ("TC_N_21_CSMS", '"trigger": "Alerting"', '"trigger": "Delta"'),
+        ("TC_O_04_CSMS", '"ClearDisplayMessage"', '"ClearCache"'),
+        ("TC_K_48_CSMS", '"EMS"', '"SO"'),
+    ],
+)
+async def test_what_is_stored_is_compared_with_the_frames(backend: Start, name: str, said: str, other: str) -> None:
+    async with csms_under_test(backend) as tester:
+        (case,) = (each for each in CSMS_CASES if each.id == name)
+        assert (await tester.run(case)).verdict is Verdict.PASS
+        tester.frames = [replace(each, text=each.text.replace(said, other)) for each in tester.frames]
+        with pytest.raises(AssertionError):
+            await tester.check_stored()
 
 
 def test_ids_are_unique() -> None:
