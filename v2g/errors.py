@@ -34,6 +34,9 @@
 defect of the program, and ends it with DEFECT_EXIT.
 """
 
+import contextlib
+import errno
+from collections.abc import Iterator
 from typing import Final, Literal
 
 DEFECT_EXIT: Final = 70
@@ -319,3 +322,26 @@ class VerificationError(V2GError):
     def __init__(self, message: str, *, where: str, hint: str = "") -> None:
         super().__init__(f"{where}: {message}", hint=hint)
         self.where: Final = where
+
+
+_DISK: Final = {
+    errno.ENOSPC: "free space on its disk",
+    errno.EDQUOT: "free space within the user's quota",
+    errno.EFBIG: "raise the limit of file sizes of this user or service",
+    errno.EROFS: "choose a folder on a file system that can be written",
+    errno.EIO: "check the disk",
+    errno.EACCES: "let this user read and write it",
+    errno.EPERM: "let this user read and write it",
+}
+
+
+@contextlib.contextmanager
+def disk_named() -> Iterator[None]:
+    """Raise StoreError for what a disk, or its owner, refused to the block: that is no defect of the program."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK or (isinstance(error, PermissionError) and not error.filename):  # of a socket
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise StoreError(f"{where}{error.strerror}", hint=_DISK[error.errno]) from error

@@ -3,9 +3,7 @@
 import contextlib
 import hashlib
 import json
-import os
 import secrets
-import shutil
 import socket
 import sys
 import tomllib
@@ -16,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from v2g.errors import ConfigError
+from v2g_cli.init_files import OLDER, InitFiles
 from v2g_cli.output import say
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the configuration; existing files are kept.")]
@@ -27,13 +26,14 @@ Owner = Annotated[
     str, typer.Option("--owner", help="User of the program, such as v2g-secc; gets the files. For root only.")
 ]
 Contract = Annotated[str, typer.Option("--contract", help="EMAID of a contract that may charge.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace the program's copies of certificates of another PKI.")
+]
 Station = Annotated[str, typer.Option("--station", help="OCPP identity of the charging station.")]
 
 EMAID: Final = "DEV2GC00000001"
 STATION: Final = "CS-V2G-0001"
 STATUS_PORT: Final = 8018
-OLDER: Final = "iso15118-2"
-"""Folder in a PKI of ours: another one, on secp256r1, for vehicles of ISO 15118-2."""
 
 _CSMS: Final = """\
 # A back end: v2g csms --config {file}. All keys: docs/reference/configuration.md.
@@ -175,6 +175,7 @@ def csms_init(
     pki: Pki = None,
     data: Data = None,
     owner: Owner = "",
+    replace: Replace = False,
 ) -> None:
     """Write the configuration of a back end, its certificates, and the access of the first administrator.
 
@@ -183,37 +184,36 @@ def csms_init(
     names = host or [_asked("Name or address by which stations reach this back end", socket.gethostname())]
     station = station or _asked("Identity of the first station", STATION)
     contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
-    made = _Files(folder, owner)
-    config, client = made.new("csms.toml"), made.new("csms-client.toml")
-    path = made.pki(pki, station=station, contract=contract, hosts=(*names, "localhost", "127.0.0.1", "::1"))
     token = secrets.token_urlsafe(32)
-    made.write(
-        config,
-        _CSMS.format(
-            file=config,
-            data=_text(made.folder_for(data, "csms")),
-            port=port,
-            api_port=api_port,
-            server_chain=path("csms/server/chain.pem"),
-            server_key=path("csms/server/leaf.key"),
-            operator_root=path("csms/root.pem"),
-            mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
-            v2g_root=path("v2g/root.pem"),
-            mo_crls=", ".join(path(name) for name in made.both("mo/sub2.crl")),
-            sha256=hashlib.sha256(token.encode()).hexdigest(),
-            station=_text(station),
-            contract=_text(contract),
-        ),
-    )
     url = f"https://{_in_url(names[0])}:{api_port}"
-    made.write(
-        client, _CLIENT.format(file=client, url=_text(url), token=_text(token), ca=path("csms/root.pem")), owned=False
-    )
-    made.hand_over()
+    with InitFiles(folder, owner, replace=replace) as made:
+        config, client = made.new("csms.toml"), made.new("csms-client.toml")
+        made.use_pki(pki, station=station, contract=contract, hosts=(*names, "localhost", "127.0.0.1", "::1"))
+        path = _paths(made)
+        access = _CLIENT.format(file=client, url=_text(url), token=_text(token), ca=path("csms/root.pem"))
+        made.write(client, access, owned=False)
+        made.write(
+            config,
+            _CSMS.format(
+                file=config,
+                data=_text(made.folder_for(data, "csms")),
+                port=port,
+                api_port=api_port,
+                server_chain=path("csms/server/chain.pem"),
+                server_key=path("csms/server/leaf.key"),
+                operator_root=path("csms/root.pem"),
+                mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
+                v2g_root=path("v2g/root.pem"),
+                mo_crls=", ".join(path(name) for name in made.both("mo/sub2.crl")),
+                sha256=hashlib.sha256(token.encode()).hexdigest(),
+                station=_text(station),
+                contract=_text(contract),
+            ),
+        )
     say(f"{config}: the back end; {client}: the administrator's access")
     say(f"start it:      v2g csms --config {config}")
     say(f"ask it:        v2g csms --access {client} stations")
-    say(f"add a charger: v2g secc init FOLDER --pki {made.made_pki} --csms wss://{_in_url(names[0])}:{port}/ocpp")
+    say(f"add a charger: v2g secc init FOLDER --pki {made.pki} --csms wss://{_in_url(names[0])}:{port}/ocpp")
 
 
 def secc_init(
@@ -241,6 +241,7 @@ def secc_init(
     pki: Pki = None,
     data: Data = None,
     owner: Owner = "",
+    replace: Replace = False,
 ) -> None:
     """Write the configuration of a charger, and its certificates where there are none.
 
@@ -249,8 +250,6 @@ def secc_init(
     """
     from v2g.io.storage.record_keys import RecordKeys
 
-    made = _Files(folder, owner)
-    config, token, keys = made.new("secc.toml"), made.new("status.token"), made.new("journal.keys")
     status_port = status_port or _free_port(folder)
     url = _asked("URL of the back end (wss://HOST:9443/ocpp), or nothing", "") if csms is None else csms
     kind = kind or _asked("Current: dc or ac", "dc")
@@ -263,49 +262,53 @@ def secc_init(
         contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
     else:
         station = station or _asked("Identity of this station at the back end", STATION)
-    path = made.pki(pki, station=station or STATION, contract=contract or EMAID, hosts=("localhost", "127.0.0.1"))
-    data_dir = made.folder_for(data, "secc")
-    written = _SECC.format(
-        file=config,
-        data=_text(data_dir),
-        journal_keys=_text(keys.name),
-        evse_id=_text(evse_id),
-        editions=", ".join(map(_text, editions)),
-        services="" if kind == "dc" else "services = [5, 1]                       # AC_BPT, AC\n",
-        link=_link(interface, f"{data_dir}/medium" if owner else "medium"),
-        plc=f'\n[link.plc]\nbackend = "raw"\ninterface = {_text(interface)}\n' if interface else "",
-        without_tls="true" if "din" in editions else "false",
-        chain=path("secc/chain.pem"),
-        key=path("secc/leaf.key"),
-        ocsp=path("secc/ocsp.der"),
-        v2g_root=path("v2g/root.pem"),
-        oem_root=path("oem/root.pem"),
-        mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
-        older=_CHAIN_2.format(**{name: path(f"{OLDER}/secc/{file}") for name, file in _CHAIN_FILES.items()})
-        if "2" in editions
-        else "",
-        meter_chain=path("meter/chain.pem"),
-        meter_key=path("meter/leaf.key"),
-        kind=kind,
-        charge_w=power_kw * 1000,
-        alone="" if url else f"contracts = [{_text(contract)}]\n",
-        status_port=status_port,
-        token_file=_text(token.name),
-    )
-    if url:
-        written += _STATION.format(
-            url=_text(url),
-            station=_text(station),
-            store=_text(f"{data_dir}/station.sqlite3"),
-            ca=path("csms/root.pem"),
-            chain=path("csms/station/chain.pem"),
-            key=path("csms/station/leaf.key"),
+    with InitFiles(folder, owner, replace=replace) as made:
+        config, token, keys = made.new("secc.toml"), folder / "status.token", folder / "journal.keys"
+        hosts = ("localhost", "127.0.0.1")
+        made.use_pki(pki, station=station or STATION, contract=contract or EMAID, hosts=hosts)
+        path = _paths(made)
+        data_dir = made.folder_for(data, "secc")
+        written = _SECC.format(
+            file=config,
+            data=_text(data_dir),
+            journal_keys=_text(keys.name),
+            evse_id=_text(evse_id),
+            editions=", ".join(map(_text, editions)),
+            services="" if kind == "dc" else "services = [5, 1]                       # AC_BPT, AC\n",
+            link=_link(interface, f"{data_dir}/medium" if owner else "medium"),
+            plc=f'\n[link.plc]\nbackend = "raw"\ninterface = {_text(interface)}\n' if interface else "",
+            without_tls="true" if "din" in editions else "false",
+            chain=path("secc/chain.pem"),
+            key=path("secc/leaf.key"),
+            ocsp=path("secc/ocsp.der"),
+            v2g_root=path("v2g/root.pem"),
+            oem_root=path("oem/root.pem"),
+            mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
+            older=_CHAIN_2.format(**{name: path(f"{OLDER}/secc/{file}") for name, file in _CHAIN_FILES.items()})
+            if "2" in editions
+            else "",
+            meter_chain=path("meter/chain.pem"),
+            meter_key=path("meter/leaf.key"),
+            kind=kind,
+            charge_w=power_kw * 1000,
+            alone="" if url else f"contracts = [{_text(contract)}]\n",
+            status_port=status_port,
+            token_file=_text(token.name),
         )
-    made.write(config, written)
-    made.write(token, secrets.token_urlsafe(32) + "\n")
-    RecordKeys.rotate(keys)
-    made.own(keys)
-    made.hand_over()
+        if url:
+            written += _STATION.format(
+                url=_text(url),
+                station=_text(station),
+                store=_text(f"{data_dir}/station.sqlite3"),
+                ca=path("csms/root.pem"),
+                chain=path("csms/station/chain.pem"),
+                key=path("csms/station/leaf.key"),
+            )
+        if not token.exists():
+            made.write(token, secrets.token_urlsafe(32) + "\n")
+        if not keys.exists():
+            RecordKeys.rotate(made.stage(keys))
+        made.write(config, written)
     say(f"{config}: the charger; {token}: the password of its status page, http://127.0.0.1:{status_port}/")
     say(f"{keys}: seals journals and settlements (--keys of v2g settle); keep a copy elsewhere")
     say(f"check it: v2g secc --config {config} --check-config")
@@ -323,21 +326,22 @@ def evcc_init(
 
     Example: `v2g evcc init my-vehicle --pki my-csms/pki --medium my-charger/medium`
     """
-    made = _Files(folder, "")
-    config = made.new("evcc.toml")
-    path = made.pki(pki, station=STATION, contract=EMAID, hosts=("localhost", "127.0.0.1"))
-    made.write(
-        config,
-        _EVCC.format(
-            file=config,
-            medium=_text(medium.absolute()),
-            chain=path("vehicle/chain.pem"),
-            key=path("vehicle/leaf.key"),
-            v2g_root=path("v2g/root.pem"),
-            contract_chain=path("contract/chain.pem"),
-            contract_key=path("contract/leaf.key"),
-        ),
-    )
+    with InitFiles(folder) as made:
+        config = made.new("evcc.toml")
+        made.use_pki(pki, station=STATION, contract=EMAID, hosts=("localhost", "127.0.0.1"))
+        path = _paths(made)
+        made.write(
+            config,
+            _EVCC.format(
+                file=config,
+                medium=_text(medium.absolute()),
+                chain=path("vehicle/chain.pem"),
+                key=path("vehicle/leaf.key"),
+                v2g_root=path("v2g/root.pem"),
+                contract_chain=path("contract/chain.pem"),
+                contract_key=path("contract/leaf.key"),
+            ),
+        )
     say(f"{config}: the vehicle")
     say(f"plug it in: v2g evcc --config {config} --live")
 
@@ -370,107 +374,14 @@ def _link(interface: str, medium: str) -> str:
     )
 
 
-class _Files:
-    """The files of a new configuration: none replaces another one, and only their owner reads them."""
-
-    def __init__(self, folder: Path, owner: str) -> None:
-        self._folder, self._owner = folder, owner
-        self._written: list[Path] = []
-        self.made_pki = Path()
-        if owner and os.geteuid() != 0:
-            raise ConfigError("--owner is for root", hint="sudo, or leave it out: the files are yours then")
-        if owner:
-            _user(owner)
-
-    def new(self, name: str) -> Path:
-        """Return the path of a file to be written. Raises ConfigError when it exists."""
-        path = self._folder / name
-        if path.exists():
-            raise ConfigError(f"{path} exists", hint="edit it, move it away, or choose another folder")
-        return path
-
-    def write(self, path: Path, text: str, *, owned: bool = True) -> None:
-        """Write a file of mode 0600; `owned` by the program's user."""
-        from v2g.pki.keys import save_secret
-
-        self._folder.mkdir(parents=True, exist_ok=True)
-        save_secret(path, text.encode())
-        if owned:
-            self.own(path)
-
-    def own(self, path: Path) -> None:
-        """Count a file among those that the program's user gets."""
-        self._written.append(path)
-
-    def folder_for(self, data: Path | None, program: str) -> Path:
-        """Return the folder of a program's data, absolute or relative to its configuration."""
-        if data is not None:
-            return data.absolute()
-        return Path(f"/var/lib/v2g-engine/{program}") if self._owner else Path(program)
-
-    def pki(self, given: Path | None, *, station: str, contract: str, hosts: tuple[str, ...]) -> Callable[[str], str]:
-        """Return paths in the PKI as TOML, of which one is made where there is none; the program gets a copy."""
-        from msgspec.structs import replace
-
-        from pki_tools.options import PkiOptions
-        from pki_tools.tree import PkiTree, make_pki
-        from v2g.pki.profiles import Generation, KeyKind
-        from v2g_cli.pki.common import now
-
-        source = given or self._folder / "pki"
-        if not source.exists():
-            options = PkiOptions(station_id=station, emaid=contract, csms_hosts=hosts)
-            make_pki(source, now=now(), options=options)
-            older = replace(options, generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
-            make_pki(source / OLDER, now=now(), options=older)
-            say(f"{source}: certificates of authorities of your own, for trials; their keys are there, too")
-        PkiTree.load(source)
-        self.made_pki = source
-        return lambda name: _text(self._shown(source, name))
-
-    def both(self, name: str) -> tuple[str, ...]:
-        """Return the file of this name in the PKI, and the one of the older edition where there is one."""
-        return tuple(each for each in (name, f"{OLDER}/{name}") if each == name or (self.made_pki / each).exists())
-
-    def _shown(self, source: Path, name: str) -> Path:
-        """Return the path of a file of the PKI, or of the program's copy: authorities' keys are not for programs."""
-        if not (source / name).is_file():
-            hint = f"v2g pki make {source} makes all that is needed"
-            if name.startswith(OLDER):
-                hint = f"--edition 20 needs none; v2g pki make {source / OLDER} --generation {OLDER} makes it"
-            raise ConfigError(f"{source / name} is missing", hint=hint)
-        if not self._owner:
-            return (source / name).absolute()
-        target = self._folder.absolute() / "certs" / self._owner / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target)
-            target.chmod(0o600)
-        self._written.append(target)
-        return target
-
-    def hand_over(self) -> None:
-        """Give what was written to the program's user."""
-        if not self._owner:
-            return
-        home = self._folder.absolute() / "certs" / self._owner
-        for path in (*self._written, home, *home.rglob("*")):
-            shutil.chown(path, *_user(self._owner))
-
-
-def _user(name: str) -> tuple[int, int]:
-    import pwd
-
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigError(f"there is no user {name!r}", hint="systemd-sysusers makes those of the package") from None
-    return found.pw_uid, found.pw_gid
-
-
 def _asked(question: str, default: str) -> str:
     """Return the answer of a person at a terminal, else the default."""
     return str(typer.prompt(question, default=default)) if sys.stdin.isatty() else default
+
+
+def _paths(made: InitFiles) -> Callable[[str], str]:
+    """Return paths of certificates as TOML."""
+    return lambda name: _text(made.certificate(name))
 
 
 def _text(value: Any) -> str:

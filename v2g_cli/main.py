@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from v2g.errors import DEFECT_EXIT, ConfigError, V2GError
+from v2g.errors import DEFECT_EXIT, ConfigError, V2GError, disk_named
 from v2g.extras import extras_named
 from v2g.observe import defect
 from v2g.text import redacted
@@ -170,7 +170,7 @@ def guarded(command: Callable[[], None]) -> None:
     code: int | str | None = 0
     with reporting_defects() as defects:
         try:
-            with extras_named():
+            with extras_named(), disk_named():
                 command()
         except V2GError as error:
             say(redacted(f"v2g: {error}"), err=True)

@@ -1,12 +1,14 @@
 """`v2g csms init`, `secc init`, `evcc init`: configurations that are valid, private, and charge."""
 
 import contextlib
+import itertools
 import os
 import pwd
 import re
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -26,6 +28,8 @@ from tests.csms.support import contract_judge
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.record_keys import RecordKeys
 from v2g_cli.init import STATUS_PORT
+
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 CHECKS = {"csms.toml": check_csms, "secc.toml": check_secc, "evcc.toml": check_evcc}
 
@@ -167,6 +171,39 @@ def test_what_exists_is_kept(v2g: Run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secc.toml"]
 
 
+@pytest.mark.parametrize("most_octets", [100, 1400, 2000, 2600])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, most_octets: int) -> None:
+    """The first file that is too large is of the PKI, of its second half, or the configuration."""
+    command = [sys.executable, "-m", "v2g_cli.main", "secc", "init", str(tmp_path / "new/charger"), "--csms", ""]
+    limited = ["prlimit", f"--fsize={most_octets}", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False, env=os.environ | NO_BYTECODE)
+    assert done.returncode == 8, done.stderr
+    assert re.match(r"v2g: .*File too large\n     raise the limit", done.stderr)
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_what_was_cut_short_is_continued(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
+    """Between two moves: the configuration is the last one, and what is there already is used."""
+    moves, move = itertools.count(), Path.replace
+
+    def cut(self: Path, target: Path) -> Path:
+        if ".v2g-init-" in str(self) and ".v2g-init-" not in str(target) and next(moves) == moved:
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    init = ("secc", "init", str(tmp_path / "a"), "--csms", "")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cut)
+        assert v2g(*init).code == 130
+    there = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.name for path in (tmp_path / "a").glob("*")} == set(("pki", "status.token", "journal.keys")[:moved])
+    assert not list(tmp_path.rglob(".v2g-init-*"))
+    assert v2g(*init).code == 0
+    assert valid(tmp_path / "a/secc.toml")
+    assert {path: path.read_bytes() for path in there} == there
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may enter; below pytest's own only one may."""
@@ -193,3 +230,22 @@ def test_the_programs_user_gets_what_it_needs_and_no_authoritys_key(v2g: Run, op
     assert subprocess.run(read, capture_output=True, check=False).returncode == 0
     for key in (open_folder / "etc/pki").rglob("*.key"):
         assert key.stat().st_uid == os.geteuid()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_copies_of_another_pki_are_not_mixed_with_those_of_the_first(v2g: Run, open_folder: Path) -> None:
+    etc, other = open_folder / "etc", open_folder / "other"
+    init = ("secc", "init", str(etc), "--csms", "", "--owner", "nobody", "--pki", str(other))
+    assert v2g(*init[:-2]).code == 0
+    (etc / "secc.toml").unlink()
+    copies = {path: path.read_bytes() for path in (etc / "certs").rglob("*") if path.is_file()}
+    refused = v2g(*init)
+    assert refused.code == 2
+    assert "is of another PKI" in refused.errors
+    assert "--replace" in refused.errors
+    assert not other.exists()
+    assert {path: path.read_bytes() for path in copies} == copies
+    assert v2g(*init, "--replace").code == 0
+    assert valid(etc / "secc.toml")
+    assert all(path.read_bytes() != old for path, old in copies.items())
+    assert all(path.read_bytes() == (other / path.relative_to(etc / "certs/nobody")).read_bytes() for path in copies)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from v2g.errors import DEFECT_EXIT, ConfigError, V2GError
+from v2g.errors import DEFECT_EXIT, ConfigError, V2GError, disk_named
 from v2g.extras import extras_named
 from v2g.io.runtime.config_files import expired
 from v2g.io.runtime.service_manager import feed_watchdog, notify
@@ -197,7 +197,7 @@ def run(
         for each in expired(config):
             logging.getLogger("v2g").warning("%s", each)
         keep_responsive()
-        with extras_named(), asyncio.Runner(loop_factory=loop_factory) as runner:
+        with extras_named(), disk_named(), asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(_until_signalled(program(config), interrupted, end or OrderlyEnd()))
     except V2GError as error:
         logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
