@@ -284,7 +284,7 @@ async def controllers(
     """Make the EVSEs of a charger, each with a vehicle that is not plugged in. Must run in a VirtualLoop."""
     patch = pytest.MonkeyPatch()
     rooms: dict[str, Room] = {}
-    patch.setattr(parts.Medium, "attach", lambda _folder, name: _attach(rooms.setdefault(name, Room()), name))
+    patch.setattr(parts.FolderMedium, "attach", lambda _folder, name: _attach(rooms.setdefault(name, Room()), name))
     if not guarded:
         patch.setattr(parts, "SafetyChannel", Blind)
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=UTC_MS))

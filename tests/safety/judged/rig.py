@@ -426,7 +426,7 @@ async def rig(
     config = config or SeccConfig(services=tuple(EnergyService))
     config = msgspec.structs.replace(config, timing=SLOW) if config.timing == Timing() else config
     patch = pytest.MonkeyPatch()
-    patch.setattr(hardware_parts.Medium, "attach", lambda _folder, name: _attach(room, name))
+    patch.setattr(hardware_parts.FolderMedium, "attach", lambda _folder, name: _attach(room, name))
     if not guarded:
         patch.setattr(hardware_parts, "SafetyChannel", Blind)
     events: list[Observe] = []

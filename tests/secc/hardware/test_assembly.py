@@ -35,6 +35,7 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.coil import CoilConfig
 from v2g.io.simulation.medium import Medium, Room
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.safety.agreement import Errors
@@ -84,7 +85,7 @@ async def place(folder: Path) -> AsyncIterator[Place]:
 
     clock = Clock(ClockConfig(origin_monotonic=loop.time(), origin_utc_ms=0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Medium, "attach", attach)
+        patch.setattr(FolderMedium, "attach", attach)
         async with contextlib.AsyncExitStack() as stack:
             yield Place(folder, room, stack, [], Log(), Watchdog(), clock)
 

@@ -20,6 +20,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.medium import Medium, Room
+from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.simulation.power import Faults, SimulatedStage
 
 
@@ -66,7 +67,7 @@ async def bench(folder: Path, *latched: str) -> AsyncIterator[Bench]:
 
     async with contextlib.AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Medium, "attach", attach)
+            patch.setattr(FolderMedium, "attach", attach)
             made = assembly(folder, stack)
             bare = await made.make_bare()
         moved: list[bool] = []
