@@ -414,6 +414,12 @@ def connection_faults() -> str:
     )
 
 
+def titles(folder: str, *names: str) -> str:
+    """Return the list of pages of a folder, by their headings, with links from the index."""
+    files = ((name, (ROOT / "docs" / folder / f"{name}.md").read_text()) for name in names)
+    return "".join(f"- [{text[2:].partition(chr(10))[0]}]({folder}/{name}.md)\n" for name, text in files)
+
+
 GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "access-roles": access_roles,
     "api-actions": api.actions,
@@ -467,6 +473,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "threats": threats.table,
     "timers-table": timers_table,
     "timing-table": timing_table,
+    "titles": titles,
     "tls-reasons": tls_reasons,
 }
 """Name of a generated part -> what makes it."""

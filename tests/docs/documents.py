@@ -26,6 +26,9 @@ _FENCE: Final = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
+_MADE: Final = re.compile(r"^<!-- (?:generated: |attacks, ).*?^<!-- end[^>]*-->", re.DOTALL | re.MULTILINE)
+"""What a test compares with the code."""
+
 
 class Command(msgspec.Struct, frozen=True):
     """One command: its text, the code it ends with, the output shown below it."""
@@ -50,6 +53,12 @@ Step = Command | File
 def pages() -> list[Path]:
     """Return README and every page of docs."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def words(page: Path) -> int:
+    """Return how many words of a page were written by hand: without blocks of code, comments and table bars."""
+    text = _MADE.sub("", page.read_text())
+    return len(re.sub(r"^ *```.*?^ *```$|<!--.*?-->|\||-{3,}", " ", text, flags=re.DOTALL | re.MULTILINE).split())
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -13,7 +13,7 @@ from csms.api.routes import OPERATIONS
 from csms.domain.charging.sites import Place, Site
 from csms.event_kinds import KINDS
 from docs import charts, configuration, generate, kinds
-from tests.docs.documents import ROOT, File, pages, steps
+from tests.docs.documents import ROOT, File, pages, steps, words
 from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
 from v2g.iso15118.engine.sequence import edges
@@ -142,6 +142,12 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+def test_the_pages_are_short_together() -> None:
+    """What is said twice goes before the number rises."""
+    assert sum(map(words, pages())) <= 60_000
+    assert sum(words(ROOT / name) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")) <= 4_100
 
 
 def test_signed_discharge_names_every_status_and_reason() -> None:
