@@ -1,4 +1,4 @@
-"""Functional block C, authorization: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block C, authorization, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -7,16 +7,13 @@ from csms.db.queries import retention, tokens
 from csms.domain.authorization.authorize import Allowance, Group, Place, Terms, Token
 from csms.services.authorization import local_lists
 from csms.services.authorization import tokens as service
-from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.charging import VALID, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload, ScriptedStation
-from tests.csms.trust.contracts import hash_data, responder
 
 CS = "CS-V2G-0001"
 SECOND = {"idToken": "0A1B2C3E", "type": "ISO14443"}
-EMAID = {"idToken": "DEV2GC00000001", "type": "eMAID"}
 FAMILY = Group(group_id="family")
 
 
@@ -34,7 +31,7 @@ async def authorize(station: ScriptedStation, token: Payload, **more: Any) -> Pa
     return info
 
 
-async def test_tc_c_07_csms_authorization_expired(backend: Start) -> None:
+async def test_a_token_is_accepted_until_it_expires(backend: Start) -> None:
     async with backend(tokens=(entry(VALID, expires_ms=1_767_225_600_000),)) as csms:
         csms.clock.now_ms = 1_767_225_599_000
         station = await csms.booted()
@@ -59,7 +56,7 @@ async def listed(csms: Backend) -> ScriptedStation:
     return station
 
 
-async def test_tc_c_40_csms_authorization_by_group_with_local_list(backend: Start) -> None:
+async def test_tokens_of_a_local_list_have_their_group(backend: Start) -> None:
     async with backend(tokens=GROUPED, token_groups=(FAMILY,)) as csms:
         charging = Charging(csms, await listed(csms))
         await charging.plugged()
@@ -70,69 +67,7 @@ async def test_tc_c_40_csms_authorization_by_group_with_local_list(backend: Star
         await charging.unplugged()
 
 
-async def test_tc_c_43_csms_invalid_status_with_local_list(backend: Start) -> None:
-    async with backend(tokens=GROUPED, token_groups=(FAMILY,)) as csms:
-        station = await listed(csms)
-        charging = Charging(csms, station)
-        await charging.plugged()
-        answer = await charging.event("Updated", "Authorized", token=VALID)
-        assert answer["idTokenInfo"]["status"] == "Accepted"
-        assert (await authorize(station, SECOND))["groupIdToken"]["idToken"] == "family"
-        stop = await charging.event("Updated", "StopAuthorized", token=SECOND)
-        assert stop["idTokenInfo"]["groupIdToken"]["idToken"] == "family"
-        await charging.unplugged()
-
-
 # -- contract certificates
-
-
-async def charges(backend: Start, pki: PkiTree, *, certificate: bool, revoked: bool = False) -> Payload:
-    """Authorize with a contract; return the answer. The responder must have been asked."""
-    async with responder(pki) as server:
-        server.revoked = revoked
-        trust = {"ocsp_responder": server.url, "crls": (), "issuers": (pki.path("contract/chain.pem"),)}
-        async with backend(trust=trust) as csms:
-            station = await csms.booted()
-            data = list(hash_data(pki, leaf_only=revoked))
-            shown: Payload = {
-                "iso15118CertificateHashData": [
-                    {
-                        "hashAlgorithm": each.hash_algorithm,
-                        "issuerNameHash": each.issuer_name_hash,
-                        "issuerKeyHash": each.issuer_key_hash,
-                        "serialNumber": each.serial_number,
-                        "responderURL": each.responder_url,
-                    }
-                    for each in data
-                ]
-            }
-            if certificate:
-                shown = {"certificate": pki.path("contract/chain.pem").read_text()}
-            answer = await station.call("Authorize", {"idToken": EMAID, **shown})
-            assert server.asked > 0
-            if answer["idTokenInfo"]["status"] == "Accepted":
-                charging = Charging(csms, station)
-                await charging.plugged()
-                began = await charging.event("Updated", "Authorized", token=EMAID)
-                assert began["idTokenInfo"]["status"] == "Accepted"
-                await charging.event("Updated", "ChargingStateChanged", state="Charging")
-            return answer
-
-
-async def test_tc_c_50_csms_contract_validated_locally_accepted(backend: Start, pki: PkiTree) -> None:
-    answer = await charges(backend, pki, certificate=False)
-    assert (answer["idTokenInfo"]["status"], answer["certificateStatus"]) == ("Accepted", "Accepted")
-
-
-async def test_tc_c_51_csms_contract_validated_locally_rejected(backend: Start, pki: PkiTree) -> None:
-    answer = await charges(backend, pki, certificate=False, revoked=True)
-    assert answer["idTokenInfo"]["status"] != "Accepted"
-    assert answer["certificateStatus"] == "CertificateRevoked"
-
-
-async def test_tc_c_52_csms_contract_validated_centrally(backend: Start, pki: PkiTree) -> None:
-    answer = await charges(backend, pki, certificate=True)
-    assert (answer["idTokenInfo"]["status"], answer["certificateStatus"]) == ("Accepted", "Accepted")
 
 
 # -- OCPP 2.1
@@ -144,7 +79,7 @@ async def prepaid(csms: Backend, cost: str) -> Token:
     return await service.put(csms.services, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
 
 
-async def test_tc_c_103_csms_prepaid_card(csms: Backend) -> None:
+async def test_a_prepaid_token_limits_the_cost_once(csms: Backend) -> None:
     """C17.FR.01, C17.FR.03."""
     csms.clock.now_ms = 1_767_225_600_000
     station = await csms.booted(version="2.1")

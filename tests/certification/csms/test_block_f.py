@@ -1,4 +1,4 @@
-"""Functional block F, remote control: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block F, remote control, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -42,48 +42,6 @@ async def matched(csms: Backend, number: int) -> str | None:
     return transaction
 
 
-async def test_tc_f_01_csms_remote_start_cable_first(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        await charging.plugged()
-        number = await start(csms, charging.station, {"status": "Accepted", "transactionId": charging.id})
-        assert await matched(csms, number) == charging.id
-        answer = await remote_event(charging, "Updated", number)
-        assert answer["idTokenInfo"]["status"] == "Accepted"
-        await charging.started()
-
-
-async def test_tc_f_02_csms_remote_start_first_authorized(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        number = await start(csms, charging.station, accepted)
-        assert await matched(csms, number) is None
-        await charging.authorize()
-        await remote_event(charging, "Started", number)
-        assert await matched(csms, number) == charging.id
-        await charging.plugged()
-        await charging.started()
-
-
-async def test_tc_f_03_csms_remote_start_first_not_authorized(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        number = await start(csms, charging.station, accepted)
-        await remote_event(charging, "Started", number)
-        assert await matched(csms, number) == charging.id
-        await charging.plugged()
-        await charging.started()
-
-
-async def test_tc_f_04_csms_remote_start_first_cable_timeout(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        number = await start(csms, charging.station, accepted)
-        await remote_event(charging, "Started", number)
-        await charging.event("Updated", "EVConnectTimeout")
-        assert await matched(csms, number) == charging.id
-
-
 async def trigger(
     csms: Backend, station: ScriptedStation, message: MessageTrigger, evse: EVSE | None = None, status: str = "Accepted"
 ) -> None:
@@ -96,32 +54,14 @@ async def trigger(
     assert sent.get("evse", {}).get("id") == (evse.id if evse else None)
 
 
-async def test_tc_f_13_csms_trigger_transaction_event_of_an_evse(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        await charging.started()
-        await trigger(csms, charging.station, "TransactionEvent", EVSE(id=1))
-        await charging.event("Updated", "Trigger", state="Charging", context="Trigger")
-        assert (await charging.stored())["active"]
-
-
-async def test_tc_f_14_csms_trigger_transaction_event_of_all_evses(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        await charging.started()
-        await trigger(csms, charging.station, "TransactionEvent")
-        await charging.event("Updated", "Trigger", state="Charging", context="Trigger", placed=False)
-        assert (await charging.stored())["active"]
-
-
-async def test_tc_f_27_csms_trigger_not_implemented(csms: Backend) -> None:
+async def test_a_trigger_that_a_station_does_not_know_is_told(csms: Backend) -> None:
     station = await csms.booted()
     await trigger(csms, station, "SignChargingStationCertificate", status="NotImplemented")
     (event,) = csms.events.named("command_result")
     assert event.data["status"] == "NotImplemented"
 
 
-async def test_tc_f_100_csms_custom_trigger(csms: Backend) -> None:
+async def test_a_custom_trigger_has_a_name(csms: Backend) -> None:
     """F06 of 2.1."""
     station = await csms.booted(version="2.1")
     station.answers["TriggerMessage"] = accepted

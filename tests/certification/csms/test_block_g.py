@@ -1,4 +1,4 @@
-"""Functional block G, availability: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block G, availability, beyond the cases of the test lab."""
 
 import asyncio
 
@@ -35,8 +35,14 @@ async def change(
     return order
 
 
-async def changed(csms: Backend, wanted: OperationalStatus, evse: Payload | None) -> None:
-    """A change at once: the order is done when the connector says so."""
+PLACES: tuple[Payload | None, ...] = (None, {"id": 1}, {"id": 1, "connectorId": 1})
+
+
+@pytest.mark.parametrize("wanted", ["Operative", "Inoperative"])
+@pytest.mark.parametrize("evse", PLACES, ids=["station", "EVSE", "connector"])
+async def test_an_order_is_done_when_the_connector_says_so(
+    csms: Backend, wanted: OperationalStatus, evse: Payload | None
+) -> None:
     station = await csms.booted()
     if wanted == "Operative":
         await connector_is(csms, station, "Unavailable")
@@ -45,8 +51,8 @@ async def changed(csms: Backend, wanted: OperationalStatus, evse: Payload | None
     assert (await order_of(csms, order)).state == "Done"
 
 
-async def scheduled(backend: Start, evse: Payload | None) -> None:
-    """A change that waits for a transaction."""
+@pytest.mark.parametrize("evse", PLACES, ids=["station", "EVSE", "connector"])
+async def test_an_order_waits_for_a_transaction(backend: Start, evse: Payload | None) -> None:
     async with backend(tokens=TOKENS) as csms:
         charging = Charging(csms, await csms.booted())
         await charging.started()
@@ -58,7 +64,7 @@ async def scheduled(backend: Start, evse: Payload | None) -> None:
         assert (await order_of(csms, order)).state == "Done"
 
 
-async def test_tc_g_01_csms_status_notification(csms: Backend) -> None:
+async def test_states_of_connectors_are_told(csms: Backend) -> None:
     """G01 of 2.1: by StatusNotification and by event."""
     station = await csms.booted(version="2.1")
     for status in ("Occupied", "Available"):
@@ -66,43 +72,7 @@ async def test_tc_g_01_csms_status_notification(csms: Backend) -> None:
         assert csms.events.named("connector_status")[-1].data["status"] == status
 
 
-async def test_tc_g_03_csms_evse_inoperative(csms: Backend) -> None:
-    await changed(csms, "Inoperative", {"id": 1})
-
-
-async def test_tc_g_04_csms_evse_operative(csms: Backend) -> None:
-    await changed(csms, "Operative", {"id": 1})
-
-
-async def test_tc_g_05_csms_station_inoperative(csms: Backend) -> None:
-    await changed(csms, "Inoperative", None)
-
-
-async def test_tc_g_06_csms_station_operative(csms: Backend) -> None:
-    await changed(csms, "Operative", None)
-
-
-async def test_tc_g_07_csms_connector_inoperative(csms: Backend) -> None:
-    await changed(csms, "Inoperative", {"id": 1, "connectorId": 1})
-
-
-async def test_tc_g_08_csms_connector_operative(csms: Backend) -> None:
-    await changed(csms, "Operative", {"id": 1, "connectorId": 1})
-
-
-async def test_tc_g_11_csms_evse_with_transaction(backend: Start) -> None:
-    await scheduled(backend, {"id": 1})
-
-
-async def test_tc_g_14_csms_station_with_transaction(backend: Start) -> None:
-    await scheduled(backend, None)
-
-
-async def test_tc_g_17_csms_connector_with_transaction(backend: Start) -> None:
-    await scheduled(backend, {"id": 1, "connectorId": 1})
-
-
-async def test_tc_g_20_csms_lock_failure(csms: Backend) -> None:
+async def test_device_events_are_told(csms: Backend) -> None:
     station = await csms.booted()
     request = {"generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0, "eventData": [device_event()]}
     assert await station.call("NotifyEvent", request) == {}

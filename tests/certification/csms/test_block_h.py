@@ -1,4 +1,4 @@
-"""Functional block H, reservation: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block H, reservation, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from csms.domain.stations.reservations import GRACE_MS, Reservation
 from csms.services.background import run_periodic
 from csms.services.stations import reservations
 from tests.certification.backend import Backend
-from tests.certification.charging import Charging
-from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, connector_is
+from tests.certification.charging import TOKENS, Charging
+from tests.certification.conftest import Start
+from tests.certification.fleet import CUSTOMER, VALID, connector_is
 from tests.certification.scripted import Refused, ScriptedStation
 from v2g.errors import OcppError, RefusedError
-from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.times import format_time
 
 HOUR_MS = 3_600_000
@@ -43,26 +43,16 @@ async def state_of(csms: Backend, reservation: Reservation) -> str:
     return found.state
 
 
-async def used(csms: Backend, station: ScriptedStation, reservation: Reservation, evse_id: int = 1) -> None:
-    """Let the driver come: the transaction names the reservation."""
-    charging = Charging(csms, station, evse_id=evse_id)
-    await charging.authorize()
-    extra = {"reservationId": reservation.reservation_id}
-    await charging.event("Started", "Authorized", token=VALID, extra=extra)
-    assert await state_of(csms, reservation) == "Used"
-    await charging.plugged()
-    await charging.started()
-
-
-async def test_tc_h_01_csms_reserve_an_evse(backend: Start) -> None:
+async def test_a_reservation_is_used_by_the_transaction_that_names_it(backend: Start) -> None:
     async with backend(tokens=TOKENS) as csms:
         station = await csms.booted()
         reservation = await reserve(csms, station, evse_id=1)
-        await connector_is(csms, station, "Reserved")
-        await used(csms, station, reservation)
+        extra = {"reservationId": reservation.reservation_id}
+        await Charging(csms, station).event("Started", "Authorized", token=VALID, extra=extra)
+        assert await state_of(csms, reservation) == "Used"
 
 
-async def test_tc_h_07_csms_reservation_not_used(csms: Backend) -> None:
+async def test_a_reservation_that_nobody_uses_expires(csms: Backend) -> None:
     station = await csms.booted()
     reservation = await reserve(csms, station, evse_id=1)
     await connector_is(csms, station, "Reserved")
@@ -70,69 +60,6 @@ async def test_tc_h_07_csms_reservation_not_used(csms: Backend) -> None:
     update = {"reservationId": reservation.reservation_id, "reservationUpdateStatus": "Expired"}
     assert await station.call("ReservationStatusUpdate", update) == {}
     assert await state_of(csms, reservation) == "Expired"
-
-
-async def test_tc_h_08_csms_reserve_an_unspecified_evse(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        station = await csms.booted()
-        reservation = await reserve(csms, station)
-        await connector_is(csms, station, "Reserved")
-        await used(csms, station, reservation)
-
-
-async def test_tc_h_14_csms_as_many_reservations_as_evses(csms: Backend) -> None:
-    station = await csms.booted()
-    for _ in (1, 2):
-        await reserve(csms, station)
-    for evse_id in (1, 2):
-        await connector_is(csms, station, "Reserved", evse_id)
-    assert len({each["id"] for each in station.payloads("ReserveNow")}) == 2
-
-
-async def test_tc_h_15_csms_reserve_a_type_of_connector(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        station = await csms.booted()
-        reservation = await reserve(csms, station, connector_type="cCCS2")
-        await connector_is(csms, station, "Reserved")
-        await used(csms, station, reservation)
-
-
-async def test_tc_h_17_csms_cancel_a_reservation(csms: Backend) -> None:
-    station = await csms.booted()
-    reservation = await reserve(csms, station, evse_id=1)
-    await connector_is(csms, station, "Reserved")
-    station.answers["CancelReservation"] = accepted
-    response = await reservations.cancel(csms.services, reservation.reservation_id)
-    assert response.status == "Accepted"
-    assert station.payloads("CancelReservation") == [{"reservationId": reservation.reservation_id}]
-    await connector_is(csms, station, "Available")
-    assert await state_of(csms, reservation) == "Cancelled"
-
-
-async def test_tc_h_19_csms_reserve_for_a_group(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        station = await csms.booted()
-        group = IdToken(id_token="GROUP-1", type="Central")
-        reservation = await reserve(csms, station, evse_id=1, group_id_token=group)
-        assert station.payloads("ReserveNow")[-1]["groupIdToken"] == {"idToken": "GROUP-1", "type": "Central"}
-        await connector_is(csms, station, "Reserved")
-        await used(csms, station, reservation)
-
-
-async def test_tc_h_20_csms_station_faults(csms: Backend) -> None:
-    station = await csms.booted()
-    reservation = await reserve(csms, station, evse_id=1)
-    await connector_is(csms, station, "Reserved")
-    await connector_is(csms, station, "Faulted")
-    update = {"reservationId": reservation.reservation_id, "reservationUpdateStatus": "Removed"}
-    assert await station.call("ReservationStatusUpdate", update) == {}
-    assert await state_of(csms, reservation) == "Removed"
-
-
-async def test_tc_h_22_csms_station_rejects(csms: Backend) -> None:
-    station = await csms.booted()
-    reservation = await reserve(csms, station, "Rejected", evse_id=1)
-    assert await state_of(csms, reservation) == "Rejected"
 
 
 # -- beyond the cases

@@ -1,4 +1,4 @@
-"""Functional block I, tariff and cost: CSMS cases of OCPP 2.0.1 and 2.1."""
+"""Functional block I, tariff and cost, beyond the cases of the test lab."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -49,7 +49,7 @@ async def assign(csms: Backend, plan: PricePlan, **scope: Any) -> None:
 # -- 2.0.1
 
 
-async def test_tc_i_01_csms_running_total_cost(csms: Backend) -> None:
+async def test_a_running_cost_is_told_when_it_changes(csms: Backend) -> None:
     await assign(csms, FLAT)
     station = await csms.booted()
     station.answers["CostUpdated"] = {}
@@ -63,7 +63,7 @@ async def test_tc_i_01_csms_running_total_cost(csms: Backend) -> None:
     assert len(station.payloads("CostUpdated")) == 1
 
 
-async def test_tc_i_02_csms_final_total_cost(csms: Backend) -> None:
+async def test_the_answer_to_the_end_has_the_cost(csms: Backend) -> None:
     await assign(csms, FLAT)
     charging = Charging(csms, await csms.booted())
     await charging.post_session()  # 500 Wh
@@ -104,7 +104,7 @@ async def test_the_narrower_assignment_wins_and_the_driver_s_own_above_all(csms:
 # -- 2.1: stations that work out costs themselves
 
 
-async def test_tc_i_101_csms_set_default_tariff(csms: Backend) -> None:
+async def test_a_plan_becomes_a_tariff_with_conditions_first(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers["SetDefaultTariff"] = {"status": "Accepted"}
     assert await TariffService(csms.services).set_default(station.id, 0, DAY.id) == "Accepted"
@@ -114,7 +114,7 @@ async def test_tc_i_101_csms_set_default_tariff(csms: Backend) -> None:
     assert first == {"priceKwh": 0.4, "conditions": {"startTimeOfDay": "08:00", "endTimeOfDay": "18:00"}}
 
 
-async def test_tc_i_106_csms_set_default_tariff_validations(csms: Backend) -> None:
+async def test_a_default_tariff_is_of_a_known_plan(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers["SetDefaultTariff"] = {"status": "Rejected"}
     assert await TariffService(csms.services).set_default(station.id, 1, DAY.id) == "Rejected"
@@ -145,7 +145,7 @@ async def test_default_tariffs_are_installed_after_the_boot(csms: Backend) -> No
     assert sorted(installed) == [(0, "flat"), (1, "day-night")]
 
 
-async def test_tc_i_109_csms_driver_tariff(csms: Backend) -> None:
+async def test_a_drivers_tariff_goes_before_that_of_the_place(csms: Backend) -> None:
     token = {"token_type": VALID["type"], "id_token": normalise(VALID["type"], VALID["idToken"])}
     await assign(csms, FLAT)
     await assign(csms, DAY, **token)
@@ -157,7 +157,7 @@ async def test_tc_i_109_csms_driver_tariff(csms: Backend) -> None:
     assert "tariff" not in await old.call("Authorize", {"idToken": VALID})
 
 
-async def test_tc_i_110_csms_clear_default_tariffs(csms: Backend) -> None:
+async def test_a_cleared_tariff_is_no_longer_assigned(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers["SetDefaultTariff"] = {"status": "Accepted"}
     station.answers["ClearTariffs"] = {"clearTariffsResult": [{"tariffId": "day-night", "status": "Accepted"}]}
@@ -178,16 +178,6 @@ async def local(csms: Backend) -> Charging:
     await charging.authorized()
     await charging.event("Updated", "ChargingStateChanged", state="Charging", tariff="flat", context="Sample.Periodic")
     return charging
-
-
-async def test_tc_i_115_csms_change_transaction_tariff(csms: Backend) -> None:
-    charging = await local(csms)
-    charging.station.answers["ChangeTransactionTariff"] = {"status": "Accepted"}
-    result = await TariffService(csms.services).change_transaction(charging.station.id, charging.id, NEW.id)
-    (request,) = charging.station.payloads("ChangeTransactionTariff")
-    assert (request["transactionId"], request["tariff"]["tariffId"], result) == (charging.id, "new", "Accepted")
-    await charging.event("Updated", "TariffChanged", tariff="new")
-    assert (await charging.stored())["tariff_id"] == "new"
 
 
 async def test_a_change_of_tariff_that_we_work_out_is_told_at_once_and_holds_from_then_on(csms: Backend) -> None:
@@ -212,7 +202,7 @@ async def test_a_change_of_tariff_that_we_work_out_is_told_at_once_and_holds_fro
     assert caught.value.reason == "currency"
 
 
-async def test_tc_i_122_csms_cost_details_of_a_transaction(csms: Backend) -> None:
+async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> None:
     charging = await local(csms)
     bill = Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_400_000, energy_mwh=4_000_000)
     details = msgspec.json.decode(msgspec.json.encode(cost_details(bill)))

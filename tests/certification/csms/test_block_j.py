@@ -1,4 +1,4 @@
-"""Functional block J, meter values: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block J, meter values, beyond the cases of the test lab."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,6 @@ from v2g.energy.settlement.ocmf import (
 from v2g.pki.keys import SoftwareKey
 
 METER = ec.derive_private_key(0x1234, ec.SECP256R1())
-REGISTER = "Energy.Active.Import.Register"
 
 
 @pytest_asyncio.fixture
@@ -36,24 +35,6 @@ async def csms(backend: Start) -> AsyncIterator[Backend]:
 async def charging(csms: Backend) -> Charging:
     """A transaction that has not begun."""
     return Charging(csms, await csms.booted())
-
-
-async def contexts(charging: Charging) -> list[str]:
-    """Return the contexts of the values that the back end has of the transaction."""
-    return [value["context"] for value in (await charging.stored())["meter_values"]]
-
-
-async def clock_aligned(charging: Charging, evse_id: int) -> None:
-    reading = charging.reading("Sample.Clock")
-    assert await charging.station.call("MeterValues", {"evseId": evse_id, "meterValue": [reading]}) == {}
-
-
-async def test_tc_j_02_csms_clock_aligned_in_transaction(charging: Charging) -> None:
-    await charging.started()
-    for _ in range(2):
-        await clock_aligned(charging, 0)
-        await charging.event("Updated", "MeterValueClock", context="Sample.Clock")
-    assert (await contexts(charging))[-2:] == ["Sample.Clock", "Sample.Clock"]
 
 
 async def ends_with(charging: Charging, context: str, signed: Payload | None = None) -> Payload:
@@ -71,10 +52,6 @@ async def ends_with(charging: Charging, context: str, signed: Payload | None = N
     assert stored["import_wh"] == str(charging.wh)
     last: Payload = stored["meter_values"][-1]
     return last
-
-
-async def test_tc_j_03_csms_clock_aligned_at_the_end(charging: Charging) -> None:
-    await ends_with(charging, "Sample.Clock")
 
 
 def signed(begin_wh: int, end_wh: int, *, with_key: bool) -> Payload:
@@ -96,42 +73,14 @@ def signed(begin_wh: int, end_wh: int, *, with_key: bool) -> Payload:
     }
 
 
-async def test_tc_j_04_csms_clock_aligned_and_signed(csms: Backend, charging: Charging) -> None:
+async def test_values_of_a_known_meter_are_verified(csms: Backend, charging: Charging) -> None:
     key = printed_public_key(METER.public_key())
     await csms.services.store.run(transactions.save_meter_key, charging.station.id, 0, key, 0)
     last = await ends_with(charging, "Sample.Clock", signed(1000, 4000, with_key=True))
     assert last["verdict"] == "valid"
 
 
-async def test_tc_j_07_csms_sampled_at_the_start(charging: Charging) -> None:
-    await charging.plugged()
-    assert await contexts(charging) == ["Transaction.Begin"]
-
-
-async def test_tc_j_08_csms_transaction_begin_with_evse_not_known(charging: Charging) -> None:
-    await charging.authorize()
-    await charging.event("Started", "Authorized", placed=False)
-    await charging.plugged()
-    await charging.event("Updated", "ChargingStateChanged", state="Charging")
-    assert await contexts(charging) == ["Transaction.Begin"]
-    assert (await charging.stored())["evse_id"] == 1
-
-
-async def test_tc_j_09_csms_sampled_in_transaction(charging: Charging) -> None:
-    await charging.started()
-    for _ in range(3):
-        charging.wh += 250
-        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
-    stored = await charging.stored()
-    assert [value["value"] for value in stored["meter_values"]][-3:] == ["1250", "1500", "1750"]
-    assert not stored["faults"]
-
-
-async def test_tc_j_10_csms_sampled_at_the_end(charging: Charging) -> None:
-    await ends_with(charging, "Sample.Periodic")
-
-
-async def test_tc_j_11_csms_sampled_and_signed(charging: Charging) -> None:
+async def test_values_of_an_unknown_meter_are_marked(charging: Charging) -> None:
     last = await ends_with(charging, "Sample.Periodic", signed(1000, 4000, with_key=True))
     assert last["verdict"] == "unknown_key"  # the key that comes along is nobody's word but its own
     assert last["signed"]["encodingMethod"] == "OCMF"

@@ -1,4 +1,4 @@
-"""Functional block K, smart charging: CSMS cases of OCPP 2.0.1 and 2.1."""
+"""Functional block K, smart charging, beyond the cases of the test lab."""
 
 import asyncio
 import random
@@ -10,24 +10,22 @@ import pytest
 import pytest_asyncio
 
 from csms.config import StationEntry
-from csms.db.queries import charging, device_model, requests, transactions
+from csms.db.queries import charging, device_model, transactions
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
 from csms.domain.charging.own_profiles import SHARE_PROFILE
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.smart_charging import SmartCharging
-from csms.services.stations import remote_control
 from tests.certification.backend import Backend
-from tests.certification.charging import TOKENS, VALID, Charging
+from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
 from tests.certification.csms.block_k import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from tests.csms.support import grid_signal
-from v2g.errors import OcppError, RefusedError
-from v2g.ocpp.messages.authorization import IdToken
+from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
-from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion
 
 DEFAULT = ProfileTemplate(
     name="default",
@@ -74,180 +72,33 @@ async def held(csms: Backend, station: ScriptedStation) -> list[int]:
     return [each.id for _, _, each in await csms.services.store.run(charging.profiles, station.id)]
 
 
-async def test_tc_k_01_csms_tx_default_profile_of_an_evse(csms: Backend, station: ScriptedStation) -> None:
-    heard = await set_one(csms, station, 1, profile(csms))
-    schedule = heard["chargingSchedule"][0]
-    assert (heard["chargingProfilePurpose"], heard["chargingProfileKind"]) == ("TxDefaultProfile", "Absolute")
-    assert heard["validFrom"] < heard["validTo"]
-    assert schedule["startSchedule"]
-    assert schedule["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 6.0, "numberPhases": 1}]
-
-
-async def test_tc_k_02_csms_tx_profile_without_transaction(csms: Backend, station: ScriptedStation) -> None:
-    station.answers["SetChargingProfile"] = {"status": "Rejected"}
-    wanted = profile(csms, purpose="TxProfile", kind="Relative", transaction_id="gone")
-    heard = await set_one(csms, station, 1, wanted)
-    assert heard["chargingProfileKind"] == "Relative"
-    assert await held(csms, station) == []
-
-
-async def test_tc_k_03_csms_station_max_profile(csms: Backend, station: ScriptedStation) -> None:
-    heard = await set_one(csms, station, 0, profile(csms, purpose="ChargingStationMaxProfile"))
-    assert heard["chargingProfilePurpose"] == "ChargingStationMaxProfile"
-    assert heard["chargingSchedule"][0]["duration"] == 3600
-
-
-async def test_tc_k_04_csms_replace_by_id(csms: Backend, station: ScriptedStation) -> None:
-    for limit in (8.0, 6.0):
-        heard = await set_one(csms, station, 1, profile(csms, periods=(TemplatePeriod(start_s=0, limit=limit),)))
-        assert heard["id"] == 10
-    (kept,) = await csms.services.store.run(charging.profiles, station.id)
-    assert kept[2].charging_schedule[0].charging_schedule_period[0].limit == 6.0
-
-
-async def test_tc_k_05_csms_clear_by_id(csms: Backend, station: ScriptedStation) -> None:
-    await set_one(csms, station, 1, profile(csms))
-    await set_one(csms, station, 1, profile(csms, 11, stack_level=2))
+async def test_profiles_are_cleared_by_number_or_by_what_they_are(csms: Backend, station: ScriptedStation) -> None:
+    for number, level in ((10, 1), (11, 2)):
+        await set_one(csms, station, 1, profile(csms, number, stack_level=level))
     station.answers["ClearChargingProfile"] = ACCEPTED
-    await SmartCharging(csms.services).clear(station.id, profile_id=10)
-    assert station.payloads("ClearChargingProfile") == [{"chargingProfileId": 10}]
+    service = SmartCharging(csms.services)
+    await service.clear(station.id, profile_id=10)
     assert await held(csms, station) == [11]
-
-
-async def test_tc_k_06_csms_clear_by_purpose_and_level(csms: Backend, station: ScriptedStation) -> None:
-    await set_one(csms, station, 1, profile(csms))
-    station.answers["ClearChargingProfile"] = ACCEPTED
-    await SmartCharging(csms.services).clear(station.id, evse_id=1, purpose="TxDefaultProfile", stack_level=1)
-    criteria = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 1}
-    assert station.payloads("ClearChargingProfile") == [{"chargingProfileCriteria": criteria}]
+    await service.clear(station.id, evse_id=1, purpose="TxDefaultProfile", stack_level=2)
     assert await held(csms, station) == []
+    criteria = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 2}
+    assert station.payloads("ClearChargingProfile") == [
+        {"chargingProfileId": 10},
+        {"chargingProfileCriteria": criteria},
+    ]
 
 
-async def test_tc_k_08_csms_clear_what_is_not_there(csms: Backend, station: ScriptedStation) -> None:
-    station.answers["ClearChargingProfile"] = {"status": "Unknown"}
+async def test_profiles_and_schedules_of_an_evse_are_asked_for(csms: Backend, station: ScriptedStation) -> None:
     service = SmartCharging(csms.services)
-    response = await service.clear(station.id, evse_id=1, purpose="TxDefaultProfile", stack_level=1)
-    assert response.status == "Unknown"
-
-
-async def test_tc_k_10_csms_tx_default_profile_of_all_evses(csms: Backend, station: ScriptedStation) -> None:
-    assert (await set_one(csms, station, 0, profile(csms)))["chargingProfilePurpose"] == "TxDefaultProfile"
-
-
-async def test_tc_k_15_csms_station_without_profiles(csms: Backend, station: ScriptedStation) -> None:
-    station.answers["SetChargingProfile"] = Refused("NotSupported")
-    with pytest.raises(OcppError) as caught:
-        await set_one(csms, station, 1, profile(csms))
-    assert caught.value.answer == "NotSupported"
-    assert await held(csms, station) == []
-
-
-async def test_tc_k_19_csms_recurring_profile(csms: Backend, station: ScriptedStation) -> None:
-    heard = await set_one(csms, station, 1, profile(csms, kind="Recurring", recurrency="Daily"))
-    assert (heard["chargingProfileKind"], heard["recurrencyKind"]) == ("Recurring", "Daily")
-    assert heard["chargingSchedule"][0]["startSchedule"]
-
-
-async def report(csms: Backend, station: ScriptedStation, expected: Payload, **wanted: Any) -> None:
-    """Have profiles reported in two parts, and check what was asked and what is known afterwards."""
     station.answers["GetChargingProfiles"] = ACCEPTED
-    evse_id = wanted.pop("evse_id", None)
-    service = SmartCharging(csms.services)
-    asked = await service.get_profiles(station.id, ChargingProfileCriterion(**wanted), evse_id)
+    criterion = ChargingProfileCriterion(charging_profile_purpose="TxProfile", stack_level=1)
+    asked = await service.get_profiles(station.id, criterion, 1)
+    wanted = {"chargingProfilePurpose": "TxProfile", "stackLevel": 1}
     (heard,) = station.payloads("GetChargingProfiles")
-    assert {**expected, "requestId": asked.request_id} == heard
-    made = msgspec.json.decode(msgspec.json.encode(profile(csms)))
-    for number, tbc in ((21, True), (22, False)):
-        part = {**made, "id": number, "stackLevel": number}
-        await station.call(
-            "ReportChargingProfiles",
-            {
-                "requestId": asked.request_id,
-                "chargingLimitSource": "CSO",
-                "chargingProfile": [part],
-                "tbc": tbc,
-                "evseId": evse_id or 1,
-            },
-        )
-    assert await held(csms, station) == [21, 22]
-    known = await csms.services.store.run(requests.find, asked.request_id)
-    assert known is not None
-    assert len(await csms.services.store.run(requests.parts, asked.request_id)) == 2
-
-
-async def test_tc_k_29_csms_profiles_of_evse_0(csms: Backend, station: ScriptedStation) -> None:
-    expected = {"evseId": 0, "chargingProfile": {"chargingProfilePurpose": "TxDefaultProfile"}}
-    await report(csms, station, expected, evse_id=0, charging_profile_purpose="TxDefaultProfile")
-
-
-async def test_tc_k_30_csms_profiles_of_an_evse(csms: Backend, station: ScriptedStation) -> None:
-    expected = {"evseId": 1, "chargingProfile": {"chargingProfilePurpose": "TxDefaultProfile"}}
-    await report(csms, station, expected, evse_id=1, charging_profile_purpose="TxDefaultProfile")
-
-
-async def test_tc_k_31_csms_profiles_of_all(csms: Backend, station: ScriptedStation) -> None:
-    expected = {"chargingProfile": {"chargingProfilePurpose": "TxDefaultProfile"}}
-    await report(csms, station, expected, charging_profile_purpose="TxDefaultProfile")
-
-
-async def test_tc_k_32_csms_profile_by_id(csms: Backend, station: ScriptedStation) -> None:
-    await report(csms, station, {"chargingProfile": {"chargingProfileId": [21]}}, charging_profile_id=(21,))
-
-
-async def test_tc_k_33_csms_profiles_by_level(csms: Backend, station: ScriptedStation) -> None:
-    await report(csms, station, {"evseId": 1, "chargingProfile": {"stackLevel": 2}}, evse_id=1, stack_level=2)
-
-
-async def test_tc_k_34_csms_profiles_by_source(csms: Backend, station: ScriptedStation) -> None:
-    expected = {"evseId": 1, "chargingProfile": {"chargingLimitSource": ["CSO"]}}
-    await report(csms, station, expected, evse_id=1, charging_limit_source=("CSO",))
-
-
-async def test_tc_k_35_csms_profiles_by_purpose(csms: Backend, station: ScriptedStation) -> None:
-    expected = {"evseId": 1, "chargingProfile": {"chargingProfilePurpose": "TxProfile"}}
-    await report(csms, station, expected, evse_id=1, charging_profile_purpose="TxProfile")
-
-
-async def test_tc_k_36_csms_profiles_by_purpose_and_level(csms: Backend, station: ScriptedStation) -> None:
-    expected = {"evseId": 1, "chargingProfile": {"chargingProfilePurpose": "TxProfile", "stackLevel": 1}}
-    await report(csms, station, expected, evse_id=1, charging_profile_purpose="TxProfile", stack_level=1)
-
-
-async def test_tc_k_37_csms_remote_start_with_profile(csms: Backend, station: ScriptedStation) -> None:
-    station.answers["RequestStartTransaction"] = ACCEPTED
-    wanted = profile(csms, purpose="TxProfile", kind="Relative", valid_s=None)
-    token = IdToken(id_token=VALID["idToken"], type=VALID["type"])
-    begun = await remote_control.start(csms.services, station.id, token, evse_id=1, charging_profile=wanted)
-    (heard,) = station.payloads("RequestStartTransaction")
-    assert heard["idToken"] == VALID
-    assert heard["chargingProfile"]["chargingProfilePurpose"] == "TxProfile"
-    assert "transactionId" not in heard["chargingProfile"]  # F01.FR.11
-    charge = Charging(csms, station)
-    info = {"transactionId": charge.id, "remoteStartId": begun.remote_start_id}
-    await charge.event("Started", "RemoteStart", extra={"transactionInfo": info})
-
-
-async def composite(csms: Backend, station: ScriptedStation, evse_id: int) -> None:
-    schedule = {
-        "evseId": evse_id,
-        "duration": 300,
-        "scheduleStart": "2026-01-01T00:00:00Z",
-        "chargingRateUnit": "A",
-        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 10.0}],
-    }
-    station.answers["GetCompositeSchedule"] = {**ACCEPTED, "schedule": schedule}
-    response = await SmartCharging(csms.services).composite(station.id, evse_id, 300, "A")
-    assert station.payloads("GetCompositeSchedule") == [{"evseId": evse_id, "duration": 300, "chargingRateUnit": "A"}]
-    assert response.schedule is not None
-    assert response.schedule.charging_schedule_period[0].limit == 10.0
-
-
-async def test_tc_k_43_csms_composite_schedule_of_an_evse(csms: Backend, station: ScriptedStation) -> None:
-    await composite(csms, station, 1)
-
-
-async def test_tc_k_44_csms_composite_schedule_of_the_station(csms: Backend, station: ScriptedStation) -> None:
-    await composite(csms, station, 0)
+    assert heard == {"requestId": asked.request_id, "evseId": 1, "chargingProfile": wanted}
+    station.answers["GetCompositeSchedule"] = {"status": "Rejected"}
+    assert (await service.composite(station.id, 1, 300, "A")).status == "Rejected"
+    assert station.payloads("GetCompositeSchedule") == [{"evseId": 1, "duration": 300, "chargingRateUnit": "A"}]
 
 
 EMS = {"chargingLimit": {"chargingLimitSource": "EMS", "isGridCritical": False}}
@@ -265,27 +116,7 @@ async def limits(csms: Backend, station: ScriptedStation) -> list[tuple[int, str
     return [(evse_id, each.charging_limit.charging_limit_source) for evse_id, _, each in found]
 
 
-async def test_tc_k_48_csms_external_limit(csms: Backend, station: ScriptedStation) -> None:
-    assert await station.call("NotifyChargingLimit", EMS) == {}
-    assert await limits(csms, station) == [(0, "EMS")]
-
-
-async def test_tc_k_50_csms_external_limit_released(csms: Backend, station: ScriptedStation) -> None:
-    await station.call("NotifyChargingLimit", EMS)
-    assert await station.call("ClearedChargingLimit", {"chargingLimitSource": "EMS"}) == {}
-    assert await limits(csms, station) == []
-
-
-async def test_tc_k_51_csms_external_limit_released_in_transaction(csms: Backend, station: ScriptedStation) -> None:
-    charge = Charging(csms, station)
-    await charge.started()
-    await station.call("NotifyChargingLimit", external(5000.0))
-    assert await station.call("ClearedChargingLimit", {"chargingLimitSource": "EMS", "evseId": 1}) == {}
-    assert await charge.event("Updated", "ChargingRateChanged") == {}
-    assert await limits(csms, station) == []
-
-
-async def test_tc_k_52_csms_external_constraints_in_report(csms: Backend, station: ScriptedStation) -> None:
+async def test_profiles_of_other_systems_are_not_cleared(csms: Backend, station: ScriptedStation) -> None:
     await station.call("NotifyChargingLimit", EMS)
     station.answers["GetChargingProfiles"] = ACCEPTED
     criterion = ChargingProfileCriterion(charging_profile_purpose="ChargingStationExternalConstraints")
@@ -343,23 +174,6 @@ def limit_of(found: Payload) -> float:
     return float(found["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"])
 
 
-async def test_tc_k_53_csms_load_leveling(csms: Backend) -> None:
-    charge, found = await negotiated(csms)
-    assert len(found["chargingSchedule"][0]["chargingSchedulePeriod"]) <= 3
-    assert await plans(charge, limit_of(found)) == "Accepted"
-    await charge.event("Updated", "ChargingStateChanged", state="Charging")
-
-
-async def test_tc_k_55_csms_plan_exceeds_limits(csms: Backend) -> None:
-    charge, found = await negotiated(csms)
-    before = len(tx_profiles(charge))
-    assert await plans(charge, limit_of(found) + 1000) == "Rejected"
-    await charge.event("Updated", "ChargingStateChanged", state="Charging")
-    again = await next_profile(charge, before)
-    assert await plans(charge, limit_of(again)) == "Accepted"
-    await charge.event("Updated", "ChargingRateChanged")
-
-
 async def test_a_limit_of_somebody_else_makes_no_plan_by_our_profile_wrong(csms: Backend) -> None:
     """K15.FR.11: the plan is held against our schedule; the station keeps the limits of an EMS by itself."""
     charge, found = await negotiated(csms)
@@ -375,49 +189,6 @@ async def test_a_limit_of_somebody_else_makes_no_plan_by_our_profile_wrong(csms:
     assert await plans(charge, limit_of(found)) == "Accepted"
 
 
-async def test_tc_k_57_csms_renegotiation_by_the_vehicle(csms: Backend) -> None:
-    charge, _ = await negotiated(csms)
-    found = await needs_told(charge)
-    await charge.event("Updated", "ChargingRateChanged")
-    assert await plans(charge, limit_of(found)) == "Accepted"
-
-
-async def test_tc_k_58_csms_renegotiation_by_the_csms(csms: Backend) -> None:
-    charge, found = await negotiated(csms)
-    wanted = profile(csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
-                     periods=(TemplatePeriod(start_s=0, limit=4000.0),))  # fmt: skip
-    heard = await set_one(csms, charge.station, 1, wanted)
-    assert (heard["chargingProfilePurpose"], heard["transactionId"]) == ("TxProfile", charge.id)
-    assert await plans(charge, limit_of(found)) == "Rejected"
-    assert await plans(charge, 4000.0) == "Accepted"
-
-
-async def test_tc_k_59_csms_renegotiation_by_the_csms_with_needs(csms: Backend) -> None:
-    charge, _ = await negotiated(csms)
-    wanted = profile(
-        csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
-        periods=(TemplatePeriod(start_s=0, limit=20_000.0),),
-    )  # fmt: skip
-    await set_one(csms, charge.station, 1, wanted)
-    found = await needs_told(charge)
-    assert await plans(charge, limit_of(found)) == "Accepted"
-
-
-async def test_tc_k_60_csms_tx_profile_of_a_transaction(csms: Backend, station: ScriptedStation) -> None:
-    charge = Charging(csms, station)
-    await charge.started()
-    heard = await set_one(csms, station, 1, profile(csms, purpose="TxProfile", transaction_id=charge.id))
-    assert heard["transactionId"] == charge.id
-    await charge.unplugged()
-    assert await held(csms, station) == []  # a transaction's profiles end with it
-
-
-async def test_tc_k_70_csms_several_profiles(csms: Backend, station: ScriptedStation) -> None:
-    for number, level in ((10, 1), (11, 2)):
-        assert (await set_one(csms, station, 1, profile(csms, number, stack_level=level)))["stackLevel"] == level
-    assert await held(csms, station) == [10, 11]
-
-
 # -- 2.1
 
 
@@ -428,7 +199,7 @@ async def new_station(csms: Backend) -> ScriptedStation:
     return station
 
 
-async def test_tc_k_118_csms_priority_charging_by_remote(csms: Backend) -> None:
+async def test_priority_is_stored(csms: Backend) -> None:
     station = await new_station(csms)
     charge = Charging(csms, station)
     await charge.started()
@@ -443,18 +214,6 @@ async def test_tc_k_118_csms_priority_charging_by_remote(csms: Backend) -> None:
 def dynamic(csms: Backend, **more: Any) -> ChargingProfile:
     made = profile(csms, 40, kind="Relative", valid_s=None)
     return msgspec.structs.replace(made, charging_profile_kind="Dynamic", **more)
-
-
-async def test_tc_k_121_csms_dynamic_profile_is_pulled(csms: Backend) -> None:
-    station = await new_station(csms)
-    heard = await set_one(csms, station, 1, dynamic(csms, dyn_update_interval=60))
-    assert (heard["chargingProfileKind"], heard["dynUpdateInterval"]) == ("Dynamic", 60)
-    unknown = await station.call("PullDynamicScheduleUpdate", {"chargingProfileId": 40})
-    assert unknown["status"] == "Rejected"  # K28.FR.12: nothing is said of it yet
-    await SmartCharging(csms.services).update_dynamic(station.id, 40, ChargingScheduleUpdate(limit=7.0))
-    assert station.payloads("UpdateDynamicSchedule") == [{"chargingProfileId": 40, "scheduleUpdate": {"limit": 7.0}}]
-    answer = await station.call("PullDynamicScheduleUpdate", {"chargingProfileId": 40})
-    assert answer == {"status": "Accepted", "scheduleUpdate": {"limit": 7.0}}
 
 
 async def test_profiles_that_no_station_could_follow_are_not_sent(csms: Backend) -> None:
@@ -633,25 +392,6 @@ async def test_templates_are_applied_by_name_and_sites_composed(csms: Backend) -
 # -- 2.1: ISO 15118-20, and what else its profiles say
 
 
-async def test_tc_k_101_csms_change_of_operation_mode(csms: Backend) -> None:
-    station = await new_station(csms)
-    charge = Charging(csms, station)
-    await charge.started()
-    wanted = profile(csms, purpose="TxProfile", transaction_id=charge.id, unit="W")
-    schedule = wanted.charging_schedule[0]
-    period = msgspec.structs.replace(
-        schedule.charging_schedule_period[0], limit=None, operation_mode="CentralSetpoint", setpoint=3000.0
-    )
-    wanted = msgspec.structs.replace(
-        wanted, charging_schedule=(msgspec.structs.replace(schedule, charging_schedule_period=(period,)),)
-    )
-    heard = await set_one(csms, station, 1, wanted)
-    assert heard["chargingSchedule"][0]["chargingSchedulePeriod"][0]["operationMode"] == "CentralSetpoint"
-    info = {"transactionId": charge.id, "operationMode": "CentralSetpoint"}
-    assert await charge.event("Updated", "OperationModeChanged", extra={"transactionInfo": info}) == {}
-    assert (await charge.stored())["operation_mode"] == "CentralSetpoint"
-
-
 def with_schedule(wanted: ChargingProfile, **changes: Any) -> ChargingProfile:
     schedule = msgspec.structs.replace(wanted.charging_schedule[0], **changes)
     return msgspec.structs.replace(wanted, charging_schedule=(schedule,))
@@ -662,7 +402,7 @@ async def test_what_201_does_not_know_is_left_out_for_it(csms: Backend, station:
     assert "randomizedDelay" not in heard["chargingSchedule"][0]
 
 
-async def test_tc_k_109_csms_ids_of_external_constraints_are_left_to_the_station(csms: Backend) -> None:
+async def test_profiles_do_not_have_the_numbers_of_other_systems(csms: Backend) -> None:
     station = await new_station(csms)
     report_of = {
         "component": {"name": "SmartChargingCtrlr"},
@@ -689,45 +429,11 @@ async def negotiated_20(csms: Backend, mode: str) -> tuple[Charging, Payload]:
     return charge, found
 
 
-async def test_tc_k_113_csms_renegotiation_of_iso_15118_20_by_the_csms(csms: Backend) -> None:
-    charge, found = await negotiated_20(csms, "ScheduledControl")
-    wanted = profile(csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
-                     periods=(TemplatePeriod(start_s=0, limit=4000.0),))  # fmt: skip
-    await set_one(csms, charge.station, 1, wanted)
-    assert await plans(charge, 4000.0) == "Accepted"
-    assert await plans(charge, limit_of(found)) == "Rejected"
-
-
-async def test_tc_k_114_csms_renegotiation_of_iso_15118_20_by_the_vehicle(csms: Backend) -> None:
-    charge, _ = await negotiated_20(csms, "ScheduledControl")
-    before = len(tx_profiles(charge))
-    assert (await charge.station.call("NotifyEVChargingNeeds", NEEDS_20))["status"] == "Accepted"
-    assert await plans(charge, limit_of(await next_profile(charge, before))) == "Accepted"
-
-
-async def test_tc_k_115_csms_dynamic_control_mode(csms: Backend) -> None:
+async def test_the_needs_of_a_vehicle_are_stored(csms: Backend) -> None:
     charge, found = await negotiated_20(csms, "DynamicControl")
     assert await plans(charge, limit_of(found)) == "Accepted"
     ((_, kept),) = await csms.services.store.run(transactions.with_needs, charge.station.id)
     assert (kept.dynamic, kept.most_w, kept.energy_wh) == (True, 11_000, 20_000)
-
-
-async def test_tc_k_117_csms_dynamic_control_mode_adjusted(csms: Backend) -> None:
-    charge, _ = await negotiated_20(csms, "DynamicControl")
-    wanted = profile(csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
-                     periods=(TemplatePeriod(start_s=0, limit=3000.0),))  # fmt: skip
-    assert (await set_one(csms, charge.station, 1, wanted))["transactionId"] == charge.id
-    await charge.event("Updated", "ChargingRateChanged")
-    assert await plans(charge, 3000.0) == "Accepted"
-
-
-async def test_tc_k_126_csms_dynamic_control_mode_without_profile(csms: Backend) -> None:
-    station = await new_station(csms)
-    charge = Charging(csms, station)
-    await charge.started()
-    answer = await station.call("NotifyEVChargingNeeds", NEEDS_20)
-    assert answer["status"] == "NoChargingProfile"  # K19.FR.04: there is neither signal nor site
-    assert not station.payloads("SetChargingProfile")
 
 
 @pytest.mark.requirement("R55")

@@ -1,4 +1,4 @@
-"""Functional block L, firmware: CSMS cases of OCPP 2.0.1 part 6, and campaigns over many stations."""
+"""Functional block L, firmware, beyond the cases of the test lab."""
 
 import asyncio
 from typing import Any
@@ -11,8 +11,7 @@ from csms.domain.stations.campaigns import CampaignPlan, Image
 from csms.services.background import run_periodic
 from csms.services.stations import campaigns, firmware
 from tests.certification.backend import BOOT, Backend
-from tests.certification.charging import Charging
-from tests.certification.fleet import TOKENS, Start, accepted, connector_is, make_certificate, request_of
+from tests.certification.fleet import Start, accepted, connector_is, make_certificate, request_of
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from v2g.errors import ConfigError, OcppError, RefusedError
 
@@ -49,12 +48,6 @@ async def rebooted(csms: Backend, station: ScriptedStation) -> None:
     await connector_is(csms, station, "Available")
 
 
-async def security_event(station: ScriptedStation, kind: str) -> None:
-    """Let the station report a security event."""
-    event = {"type": kind, "timestamp": "2026-01-01T00:00:00Z"}
-    assert await station.call("SecurityEventNotification", event) == {}
-
-
 async def ended(csms: Backend, number: int, progress: str) -> None:
     """The request is over, with that progress."""
     found = await request_of(csms, number)
@@ -66,7 +59,7 @@ BEFORE_REBOOT = ("Downloading", "Downloaded", "SignatureVerified", "Installing",
 
 
 @pytest.mark.requirement("R141")
-async def test_tc_l_01_csms_installation_successful(csms: Backend) -> None:
+async def test_an_update_ends_after_the_boot(csms: Backend) -> None:
     station = await csms.booted()
     number = await update(csms, station)
     await told(station, number, *BEFORE_REBOOT)
@@ -74,109 +67,6 @@ async def test_tc_l_01_csms_installation_successful(csms: Backend) -> None:
     await rebooted(csms, station)
     await told(station, number, "Installed")
     await ended(csms, number, "Installed")
-
-
-async def test_tc_l_02_csms_install_scheduled(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station, install_ms=csms.clock.utc_ms() + 5000)
-    assert "installDateTime" in station.payloads("UpdateFirmware")[0]["firmware"]
-    await told(station, number, "Downloading", "Downloaded", "SignatureVerified", "InstallScheduled", "Installing")
-    await told(station, number, "InstallRebooting")
-    await rebooted(csms, station)
-    await told(station, number, "Installed")
-    await ended(csms, number, "Installed")
-
-
-async def test_tc_l_03_csms_download_scheduled(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station, retrieve_ms=csms.clock.utc_ms() + 5000)
-    await told(station, number, "DownloadScheduled", *BEFORE_REBOOT)
-    await rebooted(csms, station)
-    await told(station, number, "Installed")
-    await ended(csms, number, "Installed")
-
-
-async def test_tc_l_04_csms_revoked_certificate(csms: Backend) -> None:
-    number = await update(csms, await csms.booted(), "RevokedCertificate")
-    assert (await request_of(csms, number))["answer"] == "RevokedCertificate"
-    assert (await request_of(csms, number))["done_ms"] is not None
-
-
-async def test_tc_l_05_csms_invalid_certificate(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station, "InvalidCertificate")
-    await security_event(station, "InvalidFirmwareSigningCertificate")
-    assert (await request_of(csms, number))["answer"] == "InvalidCertificate"
-
-
-async def test_tc_l_06_csms_invalid_signature(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station)
-    await told(station, number, "Downloading", "Downloaded", "InvalidSignature")
-    await security_event(station, "InvalidFirmwareSignature")
-    await ended(csms, number, "InvalidSignature")
-
-
-async def test_tc_l_07_csms_download_failed(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station)
-    await told(station, number, "Downloading", "DownloadFailed")
-    await ended(csms, number, "DownloadFailed")
-
-
-async def test_tc_l_08_csms_install_verification_failed(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station)
-    await told(station, number, *BEFORE_REBOOT[:-1], "InstallVerificationFailed")
-    await ended(csms, number, "InstallVerificationFailed")
-
-
-async def test_tc_l_09_csms_installation_failed(csms: Backend) -> None:
-    station = await csms.booted()
-    number = await update(csms, station)
-    await told(station, number, *BEFORE_REBOOT)
-    await rebooted(csms, station)
-    await told(station, number, "InstallationFailed")
-    await ended(csms, number, "InstallationFailed")
-
-
-async def test_tc_l_10_csms_accepted_canceled(csms: Backend) -> None:
-    station = await csms.booted()
-    first = await update(csms, station)
-    await told(station, first, "Downloading")
-    second = await update(csms, station, "AcceptedCanceled")
-    assert second != first
-    await ended(csms, first, "AcceptedCanceled")
-    await told(station, second, *BEFORE_REBOOT)
-    await rebooted(csms, station)
-    await told(station, second, "Installed")
-    await ended(csms, second, "Installed")
-
-
-async def test_tc_l_11_csms_unable_to_cancel(csms: Backend) -> None:
-    station = await csms.booted()
-    first = await update(csms, station)
-    await told(station, first, "Downloading", "Downloaded", "SignatureVerified", "Installing")
-    second = await update(csms, station, "Rejected")
-    assert (await request_of(csms, second))["answer"] == "Rejected"
-    await told(station, first, "InstallRebooting")
-    await rebooted(csms, station)
-    await told(station, first, "Installed")
-    await ended(csms, first, "Installed")
-
-
-async def test_tc_l_13_csms_ongoing_transaction(backend: Start) -> None:
-    async with backend(tokens=TOKENS) as csms:
-        charging = Charging(csms, await csms.booted())
-        await charging.started()
-        number = await update(csms, charging.station)
-        await told(charging.station, number, "Downloading", "Downloaded", "SignatureVerified", "InstallScheduled")
-        await charging.post_session()
-        await charging.unplugged()
-        await told(charging.station, number, "Installing", "InstallRebooting")
-        await rebooted(csms, charging.station)
-        await told(charging.station, number, "Installed")
-        await ended(csms, number, "Installed")
 
 
 async def published(csms: Backend, *statuses: str) -> int:
@@ -194,24 +84,11 @@ async def published(csms: Backend, *statuses: str) -> int:
     return asked.request_id
 
 
-async def test_tc_l_17_csms_published(csms: Backend) -> None:
+async def test_published_firmware_is_told_with_its_address(csms: Backend) -> None:
     number = await published(csms, "Downloading", "Downloaded", "ChecksumVerified", "Published")
     await ended(csms, number, "Published")
     event = csms.events.named("publish_firmware_status")[-1]
     assert event.data["location"] == "http://controller.local/1.2.3.bin"
-
-
-async def test_tc_l_19_csms_publish_invalid_checksum(csms: Backend) -> None:
-    await ended(csms, await published(csms, "Downloading", "Downloaded", "InvalidChecksum"), "InvalidChecksum")
-
-
-async def test_tc_l_20_csms_publish_failed(csms: Backend) -> None:
-    number = await published(csms, "Downloading", "Downloaded", "ChecksumVerified", "PublishFailed")
-    await ended(csms, number, "PublishFailed")
-
-
-async def test_tc_l_24_csms_publish_download_failed(csms: Backend) -> None:
-    await ended(csms, await published(csms, "Downloading", "DownloadFailed"), "DownloadFailed")
 
 
 # -- campaigns

@@ -1,4 +1,4 @@
-"""Functional block M, certificate management: CSMS cases of OCPP 2.0.1 part 6."""
+"""Functional block M, certificate management, beyond the cases of the test lab."""
 
 import base64
 from itertools import pairwise
@@ -35,38 +35,6 @@ async def test_only_roots_are_installed(csms: Backend, pki: PkiTree) -> None:
             await service.install(csms.services, CS, "V2GRootCertificate", text)
 
 
-async def ids(csms: Backend, *uses: Any, algorithm: str = "SHA256") -> None:
-    """Reusable state GetInstalledCertificates."""
-    station = await csms.booted()
-    chain = [{"certificateType": uses[0], "certificateHashData": {**HASH, "hashAlgorithm": algorithm}}]
-    station.answers["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashDataChain": chain}
-    (found,) = await service.installed(csms.services, CS, uses)
-    assert station.payloads("GetInstalledCertificateIds") == [{"certificateType": list(uses)}]
-    assert found.certificate_hash_data.hash_algorithm == algorithm
-    await station.disconnect()
-
-
-async def test_tc_m_12_csms_retrieve_csms_root(csms: Backend) -> None:
-    for algorithm in ("SHA256", "SHA384", "SHA512"):
-        await ids(csms, "CSMSRootCertificate", algorithm=algorithm)
-
-
-async def test_tc_m_18_csms_retrieve_all(csms: Backend) -> None:
-    station = await csms.booted()
-    kinds = ("CSMSRootCertificate", "V2GRootCertificate")
-    chain = [{"certificateType": kind, "certificateHashData": HASH} for kind in kinds]
-    station.answers["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashDataChain": chain}
-    assert [each.certificate_type for each in await service.installed(csms.services, CS)] == list(kinds)
-    assert station.payloads("GetInstalledCertificateIds") == [{}]
-
-
-async def test_tc_m_19_csms_retrieve_none(csms: Backend) -> None:
-    station = await csms.booted()
-    station.answers["GetInstalledCertificateIds"] = {"status": "NotFound"}
-    assert await service.installed(csms.services, CS, ["ManufacturerRootCertificate"]) == ()
-    assert station.payloads("GetInstalledCertificateIds") == [{"certificateType": ["ManufacturerRootCertificate"]}]
-
-
 # -- status
 
 
@@ -83,7 +51,7 @@ def hashes_of(pki: PkiTree, algorithm: str = "SHA256") -> Payload:
     }
 
 
-async def test_tc_m_24_csms_certificate_status(backend: Start, pki: PkiTree) -> None:
+async def test_the_status_of_a_certificate_is_asked_for_once(backend: Start, pki: PkiTree) -> None:
     async with responder(pki) as server:
         trust = {"ocsp_responder": server.url, "issuers": (pki.path("contract/chain.pem"),)}
         async with backend(trust=trust) as csms:
@@ -188,15 +156,5 @@ async def contract(backend: Start, pki: PkiTree, folder: Path, action: str, vers
         assert answer.get("remainingContracts") == (0 if version == "2.1" else None)
 
 
-async def test_tc_m_26_csms_certificate_installation(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
-    await contract(backend, pki, tmp_path, "Install")
-
-
-async def test_tc_m_28_csms_certificate_update(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
-    await contract(backend, pki, tmp_path, "Update")
-
-
-async def test_tc_m_100_csms_certificate_installation_of_iso_15118_20(
-    backend: Start, pki: PkiTree, tmp_path: Path
-) -> None:
+async def test_the_contracts_that_remain_are_counted(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
     await contract(backend, pki, tmp_path, "Install", "2.1")

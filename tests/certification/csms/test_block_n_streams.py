@@ -25,7 +25,7 @@ async def settle(csms: Backend, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_tc_n_105_csms_frequent_periodic_monitoring(csms: Backend) -> None:
+async def test_readings_of_a_stream_are_stored_while_it_is_open(csms: Backend) -> None:
     """N11 to N15: a monitor with a stream, which is opened, read, adjusted and closed; readings have no answers."""
     station = await csms.booted(version="2.1")
     install(station)

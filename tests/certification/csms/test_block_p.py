@@ -1,4 +1,4 @@
-"""Functional block P, data transfer, beyond the cases of OCPP 2.0.1 part 6."""
+"""Functional block P, data transfer, beyond the cases of the test lab."""
 
 from csms.config import Vendor
 from csms.db.queries import payments

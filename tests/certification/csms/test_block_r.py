@@ -1,4 +1,4 @@
-"""Functional block R, control of distributed energy resources: CSMS cases of OCPP 2.1."""
+"""Functional block R, control of distributed energy resources, beyond the cases of the test lab."""
 
 import msgspec
 import pytest
@@ -43,7 +43,7 @@ async def known(csms: Backend, station: ScriptedStation) -> dict[str, tuple[bool
     return {each["control_id"]: (each["superseded"], each["started"]) for each in found}
 
 
-async def test_tc_r_107_csms_configure_der_control(csms: Backend) -> None:
+async def test_controls_are_stored_until_they_end(csms: Backend) -> None:
     station = await station_of(csms)
     service = DerService(csms.services)
     for control in (TRIP, HALF):
@@ -67,7 +67,7 @@ async def test_tc_r_107_csms_configure_der_control(csms: Backend) -> None:
     assert station.payloads("ClearDERControl") == [{"isDefault": True, "controlType": "HFMustTrip"}]
 
 
-async def test_tc_r_108_csms_der_alarm(csms: Backend) -> None:
+async def test_alarms_are_stored(csms: Backend) -> None:
     station = await station_of(csms)
     alarm = {"controlType": "HFMustTrip", "gridEventFault": "OverFrequency", "timestamp": "2026-01-01T00:00:00Z"}
     assert await station.call("NotifyDERAlarm", alarm) == {}

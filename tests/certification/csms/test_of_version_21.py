@@ -52,7 +52,7 @@ def settlement(charging: Charging, status: str = "Settled") -> Payload:
     return {**SETTLED, "transactionId": charging.id, "status": status}
 
 
-async def test_tc_c_108_csms_vat_number_validation(csms: Backend) -> None:
+async def test_vat_numbers_are_judged_by_their_form(csms: Backend) -> None:
     """C18.FR.09, C18.FR.10."""
     station = await csms.booted(version="2.1")
     good = await station.call("VatNumberValidation", {"vatNumber": "DE136695976", "evseId": 1})
@@ -62,7 +62,7 @@ async def test_tc_c_108_csms_vat_number_validation(csms: Backend) -> None:
     assert "evseId" not in bad
 
 
-async def test_tc_c_117_csms_settled_and_receipt_by_csms(backend: Start) -> None:
+async def test_what_is_due_is_told_and_its_receipt_shown(backend: Start) -> None:
     """C21.FR.05, C25.FR.41: what is due is told to the provider's side, whose receipt is shown."""
     async with backend(payments=TERMINALS) as csms:
         charging = await at_a_terminal(csms)
@@ -77,7 +77,7 @@ async def test_tc_c_117_csms_settled_and_receipt_by_csms(backend: Start) -> None
         assert shown["message"]["message"]["content"] == "https://pay.example/receipts/1"
 
 
-async def test_tc_c_118_csms_settled_by_station_receipt_by_csms(backend: Start) -> None:
+async def test_a_settlement_has_one_receipt(backend: Start) -> None:
     """C21.FR.03."""
     async with backend(payments=TERMINALS) as csms:
         charging = await at_a_terminal(csms)
@@ -87,24 +87,15 @@ async def test_tc_c_118_csms_settled_by_station_receipt_by_csms(backend: Start) 
         assert await charging.station.call("NotifySettlement", settlement(charging)) == first
 
 
-async def refused(backend: Start, status: str) -> None:
-    """A settlement that came to nothing is kept, and has no receipt."""
+@pytest.mark.parametrize("status", ["Failed", "Rejected"])
+async def test_a_settlement_that_came_to_nothing_is_stored_and_has_no_receipt(backend: Start, status: str) -> None:
+    """C22.FR.01, C22.FR.02."""
     async with backend(payments=TERMINALS) as csms:
         charging = await at_a_terminal(csms)
         await charged(charging)
         assert await charging.station.call("NotifySettlement", settlement(charging, status)) == {}
         (kept,) = await csms.services.store.run(rows.list_settlements, charging.station.id)
         assert (kept["status"], kept["transaction_id"]) == (status, charging.id)
-
-
-async def test_tc_c_119_csms_settlement_failed(backend: Start) -> None:
-    """C22.FR.02."""
-    await refused(backend, "Failed")
-
-
-async def test_tc_c_120_csms_settlement_rejected(backend: Start) -> None:
-    """C22.FR.01."""
-    await refused(backend, "Rejected")
 
 
 async def kiosk(csms: Backend) -> Charging:
@@ -123,7 +114,7 @@ async def kiosk(csms: Backend) -> Charging:
     return charging
 
 
-async def test_tc_c_125_csms_stand_alone_terminal_central_cost(csms: Backend) -> None:
+async def test_what_is_due_at_a_kiosk_is_told(csms: Backend) -> None:
     """C24.FR.10."""
     charging = await kiosk(csms)
     await charged(charging)
@@ -131,7 +122,7 @@ async def test_tc_c_125_csms_stand_alone_terminal_central_cost(csms: Backend) ->
     assert due.data["psp_ref"] == "psp-1"
 
 
-async def test_tc_c_126_csms_stand_alone_terminal_local_cost(csms: Backend) -> None:
+async def test_what_a_station_worked_out_is_due_at_a_kiosk(csms: Backend) -> None:
     """C24.FR.10; the station tells the cost (I12)."""
     charging = await kiosk(csms)
     await charging.plugged()
@@ -204,7 +195,7 @@ async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
     )  # fmt: skip
 
 
-async def test_tc_c_131_csms_qr_code(csms: Backend) -> None:
+async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) -> None:
     """C25.FR.07, C25.FR.09, C25.FR.20 to .24, C25.FR.40, C25.FR.59."""
     station, code = await with_codes(csms)
     url = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1?maxenergy=5000"
@@ -223,7 +214,7 @@ async def test_tc_c_131_csms_qr_code(csms: Backend) -> None:
     assert due.data["psp_ref"] == "psp-1"
 
 
-async def test_tc_c_131_csms_qr_code_static(csms: Backend) -> None:
+async def test_a_sticker_has_no_one_time_password(csms: Backend) -> None:
     """C25, second scenario: a sticker has no one-time password; one that is shown is none of it."""
     station, code = await with_codes(csms)
     await qr_payments.stick(csms.services, station.id, "https://pay.example/s/{chargingstationid}/{evse}")
@@ -237,7 +228,7 @@ async def test_tc_c_131_csms_qr_code_static(csms: Backend) -> None:
             await qr_payments.scan(csms.services, station.id, url)
 
 
-async def test_tc_c_132_csms_qr_code_invalid_parameters(csms: Backend) -> None:
+async def test_a_qr_code_of_other_parameters_is_refused(csms: Backend) -> None:
     """C25.FR.09."""
     station, code = await with_codes(csms)
     now = totp(code, csms.clock.utc_ms())
@@ -252,7 +243,7 @@ async def test_tc_c_132_csms_qr_code_invalid_parameters(csms: Backend) -> None:
     assert station.payloads("NotifyWebPaymentStarted") == []
 
 
-async def test_tc_c_133_csms_qr_code_invalid_totp(csms: Backend) -> None:
+async def test_a_qr_code_expires(csms: Backend) -> None:
     """C25.FR.08."""
     station, code = await with_codes(csms)
     good = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
