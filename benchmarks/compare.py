@@ -142,7 +142,7 @@ def run(
 ) -> None:
     """Measure the working tree and another revision in turn, and print the ratio of each figure.
 
-    Examples: `python -m benchmarks.compare v0.1.0`, `python -m benchmarks.compare HEAD~20 session csms --runs 3`
+    Examples: `python -m benchmarks.compare v0.2.0`, `python -m benchmarks.compare HEAD~20 session csms --runs 3`
     """
     tree = checkout(revision)
     for name in names or [SESSION]:

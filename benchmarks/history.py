@@ -119,7 +119,7 @@ def run(
 ) -> None:
     """Measure this state and append it to the history.
 
-    Examples: `python -m benchmarks.history`, `python -m benchmarks.history --revision v0.1.0`, `... --show`
+    Examples: `python -m benchmarks.history`, `python -m benchmarks.history --revision v0.2.0`, `... --show`
     """
     if not show:
         sys.stderr.write(f"measuring {runs + 1} sessions of the demo ...\n")

@@ -107,7 +107,7 @@ def checksums(folder: Path) -> str:
 def main() -> int:
     """Build a release as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m deploy.release", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="empty folder, such as dist/0.1.0")
+    parser.add_argument("folder", type=Path, help="empty folder, such as dist/0.2.0")
     parser.add_argument("--key", help="private key that signs checksums and manifests: PEM file, or key URI")
     parser.add_argument("--number", type=int, default=0, help="of the manifest; chargers refuse lower ones later")
     parser.add_argument("--no-packages", action="store_true", help="without Debian packages")

@@ -74,8 +74,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """VendorName of the boot notification."""
     model: Annotated[str, Meta(max_length=20)] = "DC_BPT"
     """Model of the boot notification."""
-    firmware: Annotated[str, Meta(max_length=50)] = "0.1.0"
-    """Firmware version, used without `firmware_file`."""
+    firmware: Annotated[str, Meta(max_length=50)] = ""
+    """Firmware version, used without `firmware_file`; empty: that of v2g-engine."""
     firmware_file: Path | None = None
     """File whose first line is the version of the running firmware. It belongs to the image, such as
     /etc/firmware-version, so that the reported version is right after an update or its roll-back."""

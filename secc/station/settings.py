@@ -1,6 +1,7 @@
 """The settings of a charging station's core, from the charger's configuration."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Final
 
 from msgspec.structs import replace
@@ -139,12 +140,12 @@ def _inverter(config: StationConfig, premises: Premises) -> Inverter:
 
 
 def running_firmware(config: StationConfig) -> str:
-    """Return the version of the running firmware: from a file of its image, else as configured.
+    """Return the version of the running firmware: from a file of its image, else as configured, else our own.
 
     Raises ConfigError for an unreadable file.
     """
     if config.firmware_file is None:
-        return config.firmware
+        return config.firmware or version("v2g-engine")
     try:
         lines = config.firmware_file.read_text().strip().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,13 @@ async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path
     assert run(*content[0]) == run(*content[1]), "the same commit makes another package"
     shutil.copyfile(package, system / "tmp" / package.name)
     chroot = ("chroot", str(system))
+    run("dpkg-deb", "--raw-extract", package, tmp_path / "older")
+    control = tmp_path / "older/DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*", "Version: 0.1.0", control.read_text()))
+    run("dpkg-deb", "--build", "--root-owner-group", tmp_path / "older", system / "tmp/older.deb")
+    run(*chroot, "dpkg", "--install", "/tmp/older.deb")
+    upgrade = run(*chroot, "apt-get", "install", "--simulate", f"/tmp/{package.name}")
+    assert re.search(r"(?m)^Inst v2g-engine \[0\.1\.0\] \(", upgrade), upgrade
     run(*chroot, "dpkg", "--install", f"/tmp/{package.name}")
     listed = {each["name"] for each in json.loads((tmp_path / "v2g-engine.cdx.json").read_text())["components"]}
     assert {"cryptography", "msgspec", "websockets", "openssl", "cpython"} <= listed

@@ -85,16 +85,17 @@ def test_a_release_is_made_in_a_clone(tmp_path: Path) -> None:
     save_key(key, ec.generate_private_key(ec.SECP256R1()))
     run("openssl", "pkey", "-in", key, "-pubout", "-out", public)
     command = [sys.executable, "-m", "deploy.release", str(out), "--no-packages", "--key", str(key)]
+    log = (clone / "CHANGELOG.md").read_text()
+    (clone / "CHANGELOG.md").write_text(log.replace("## [", "## [Unreleased]\n\n- A change.\n\n## [", 1))
     refused = subprocess.run(command, cwd=clone, capture_output=True, text=True)
     assert (refused.returncode, "Unreleased" in refused.stderr) == (2, True)
-    log = (clone / "CHANGELOG.md").read_text().replace("## [Unreleased]", "## [0.1.0] - 2026-12-01")
-    (clone / "CHANGELOG.md").write_text(log)
+    (clone / "CHANGELOG.md").write_text(log.replace(" - 2026", " - 2027", 1))
     refused = subprocess.run(command, cwd=clone, capture_output=True, text=True)
     assert (refused.returncode, "CHANGELOG.md" in refused.stderr) == (2, True)
     commit(clone)
     run(*command, cwd=clone, env=os.environ | {"PIP_NO_INDEX": "1"})  # nothing is fetched that no lock names
     assert {path.name for path in out.iterdir()} == {
-        "v2g_engine-0.1.0-py3-none-any.whl", "v2g_engine-0.1.0.tar.gz", "v2g_engine-0.1.0-docs.zip", NOTES, SUMS,
+        "v2g_engine-0.2.0-py3-none-any.whl", "v2g_engine-0.2.0.tar.gz", "v2g_engine-0.2.0-docs.zip", NOTES, SUMS,
         f"{SUMS}.sig",
     }  # fmt: skip
     with zipfile.ZipFile(next(out.glob("*-docs.zip"))) as docs:

@@ -4,7 +4,7 @@
 #
 ################################################################################
 
-V2G_ENGINE_VERSION = 0.1.0
+V2G_ENGINE_VERSION = 0.2.0
 V2G_ENGINE_SOURCE = v2g_engine-$(V2G_ENGINE_VERSION).tar.gz
 # The sdist of `make release`, beside this file.
 V2G_ENGINE_SITE = $(V2G_ENGINE_PKGDIR)

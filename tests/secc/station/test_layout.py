@@ -1,5 +1,6 @@
 """What the back end is told of a charger: current, connectors, inverters, firmware."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,12 @@ def test_controls_are_supported_as_far_as_the_hardware_can_follow_them(premises:
 
 def test_the_version_of_the_firmware_is_that_of_the_image_that_runs(tmp_path: Path) -> None:
     file = tmp_path / "version"
+    assert settings(Premises()).layout.firmware == version("v2g-engine")
     assert settings(Premises(), firmware="1.0").layout.firmware == "1.0"
-    for version in ("2.0.1", "1.9"):
-        file.write_text(f"{version}\nbuilt on a Friday\n")
+    for written in ("2.0.1", "1.9"):
+        file.write_text(f"{written}\nbuilt on a Friday\n")
         found = settings(Premises(), firmware="1.0", firmware_file=file)
-        assert (found.layout.firmware, found.inverter.sw_version) == (version, version)
+        assert (found.layout.firmware, found.inverter.sw_version) == (written, written)
     for text in ("", "x" * 51):
         file.write_text(text)
         with pytest.raises(ConfigError, match="contains no version"):
