@@ -16,11 +16,11 @@ def test_every_test_of_a_case_is_of_one_that_exists(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_case_has_both_a_test_and_a_reason_for_none(role: str) -> None:
+def test_each_case_has_either_a_test_or_a_reason_for_none(role: str) -> None:
     known = {case["id"] for case in certification.cases(role)}
     why = set(certification.reasons(role))
     assert why & set(certification.tested(role)) == set()
-    assert why - known == set()
+    assert why | set(certification.tested(role)) == known
 
 
 @pytest.mark.parametrize("role", ROLES)

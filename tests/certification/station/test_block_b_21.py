@@ -1,4 +1,4 @@
-"""Certification cases of functional block B that only OCPP 2.1 has, network profiles: the station."""
+"""Functional block B that only OCPP 2.1 has, network profiles, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def with_profile(found: Bench, slot: int, **fields: Any) -> tuple[str, str]:
     return answer["status"], answer.get("statusInfo", {}).get("reasonCode", "")
 
 
-def test_tc_b_100_cs_identity_and_password_in_a_profile() -> None:
+def test_identity_and_password_in_a_profile() -> None:
     found = bench()
     own = {"identity": "CS-OTHER", "basicAuthPassword": "a-password-of-its-own"}
     assert with_profile(found, 2, **own)[0] == "Accepted"
@@ -85,7 +85,7 @@ def test_tc_b_100_cs_identity_and_password_in_a_profile() -> None:
     assert found.connects[-1].identity == "CS-1", "what the other profile says is not this one's"
 
 
-def test_tc_b_105_cs_a_profile_by_variables() -> None:
+def test_a_profile_by_variables() -> None:
     found = bench()
     assert put(found, 2, CONFIGURED) == dict.fromkeys(CONFIGURED, ("Accepted", ""))
     found.ask("GetBaseReport", requestId=1, reportBase="FullInventory")
@@ -105,7 +105,7 @@ def test_tc_b_105_cs_a_profile_by_variables() -> None:
     assert found.connects[-1].url == CONFIGURED["OcppCsmsUrl"], "it is kept"
 
 
-def test_tc_b_107_cs_slots_come_and_go() -> None:
+def test_slots_come_and_go() -> None:
     found = bench()
     put(found, 2, CONFIGURED)
     assert prioritize(found, "1,2")[0] == "Accepted"
@@ -120,7 +120,7 @@ def test_tc_b_107_cs_slots_come_and_go() -> None:
     assert priority == "2,1"
 
 
-def test_tc_b_108_cs_a_slot_in_use_is_not_overwritten() -> None:
+def test_a_slot_in_use_is_not_overwritten() -> None:
     found = bench()
     refused = put(found, 1, CONFIGURED)
     assert refused == dict.fromkeys(CONFIGURED, ("Rejected", "ActiveNetworkConf"))
@@ -130,7 +130,7 @@ def test_tc_b_108_cs_a_slot_in_use_is_not_overwritten() -> None:
     assert read(found, 2, "MessageTimeout")["attributeValue"] == "20"
 
 
-def test_tc_b_109_cs_identity_and_password_of_the_security_controller() -> None:
+def test_identity_and_password_of_the_security_controller() -> None:
     found = bench()
     with_profile(found, 2, identity="CS-OTHER", basicAuthPassword="a-password-of-its-own")
     prioritize(found, "2")
@@ -164,25 +164,25 @@ TLS = {"ocppCsmsUrl": "wss://csms.example/ocpp"}
 
 
 @pytest.mark.parametrize("level", [2, 3])
-def test_tc_b_110_cs_never_down_to_profile_1(level: int) -> None:
+def test_never_down_to_profile_1(level: int) -> None:
     found = above(level, downgrade=True)
     assert with_profile(found, 3) == ("Rejected", "NoSecurityDowngrade"), "B09.FR.31"
 
 
 @pytest.mark.parametrize("level", [2, 3])
-def test_tc_b_111_cs_never_down_to_profile_1_by_variables(level: int) -> None:
+def test_never_down_to_profile_1_by_variables(level: int) -> None:
     found = above(level, downgrade=True)
     assert put(found, 3, CONFIGURED)["SecurityProfile"] == ("Rejected", "NoSecurityDowngrade"), "B09.FR.32"
     assert prioritize(found, "3")[0] == "Rejected"
 
 
-def test_tc_b_112_cs_no_downgrade_where_none_is_allowed() -> None:
+def test_no_downgrade_where_none_is_allowed() -> None:
     found = above(3, downgrade=False)
     assert with_profile(found, 3, securityProfile=2, **TLS) == ("Rejected", "NoSecurityDowngrade"), "B09.FR.04"
     assert with_profile(found, 3, securityProfile=3, **TLS)[0] == "Accepted"
 
 
-def test_tc_b_113_cs_no_downgrade_by_variables_where_none_is_allowed() -> None:
+def test_no_downgrade_by_variables_where_none_is_allowed() -> None:
     found = above(3, downgrade=False)
     wanted = CONFIGURED | {"OcppCsmsUrl": "wss://csms.example/ocpp", "SecurityProfile": "2"}
     results = put(found, 3, wanted)

@@ -1,4 +1,4 @@
-"""Certification cases of functional block D, the local authorization list: the station."""
+"""Functional block D, the local authorization list, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 

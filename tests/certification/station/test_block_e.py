@@ -1,4 +1,4 @@
-"""Certification cases of functional block E, transactions: the station."""
+"""Functional block E, transactions, of our station, beyond the cases of the test lab."""
 
 import itertools
 from typing import Any
@@ -9,20 +9,7 @@ from tests.certification.station.bench import SOCKET, Bench
 from tests.certification.station.block_e import bench, charging
 
 
-def test_tc_e_11_cs_start_data_signed() -> None:
-    from v2g_station.blocks.evse import Signature
-
-    found = bench("DataSigned")
-    found.plug()
-    found.present()
-    found.nothing("TransactionEvent")
-    found.signs = True
-    found.fact(Signature(evse_id=1, available=True))
-    event = found.expect("TransactionEvent", eventType="Started", triggerReason="SignedDataReceived")
-    assert "signedMeterValue" in event["meterValue"][0]["sampledValue"][0]
-
-
-def test_tc_e_16_cs_stop_deauthorized() -> None:
+def test_stop_deauthorized() -> None:
     variables = {"AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
     found = bench(stop="Authorized", variables=variables)
     found.drop()
@@ -40,17 +27,9 @@ def test_tc_e_16_cs_stop_deauthorized() -> None:
     assert not found.locked()
 
 
-def test_tc_e_22_cs_stop_energy_transfer_by_the_vehicle() -> None:
-    found = charging(stop="EnergyTransfer")
-    found.flow("SuspendedEV")
-    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="ChargingStateChanged")
-    assert event["transactionInfo"]["chargingState"] == "EVConnected"
-    assert event["transactionInfo"]["stoppedReason"] == "StoppedByEV"
-
-
 @pytest.mark.parametrize("stop", ["ParkingBayOccupancy", "EVConnected"])
 @pytest.mark.parametrize("unlock", [True, False])
-def test_tc_e_24_cs_disconnect_deauthorizes(unlock: bool, stop: str) -> None:
+def test_disconnect_deauthorizes(unlock: bool, stop: str) -> None:
     variables = {"OCPPCommCtrlr.UnlockOnEVSideDisconnect": "true" if unlock else "false"}
     found = charging(stop=stop, variables=variables)
     found.flow("SuspendedEV")

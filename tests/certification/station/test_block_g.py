@@ -1,4 +1,4 @@
-"""Certification cases of functional block G, availability: the station."""
+"""Functional block G, availability, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 

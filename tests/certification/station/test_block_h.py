@@ -1,4 +1,4 @@
-"""Certification cases of functional block H, reservation: the station."""
+"""Functional block H, reservation, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Certification cases of functional block I, tariff and cost: the station."""
+"""Functional block I, tariff and cost, of our station, beyond the cases of the test lab."""
 
 from tests.certification.station.bench import Bench
 from tests.certification.station.block_e import charging
@@ -10,21 +10,21 @@ def shown(found: Bench) -> list[tuple[float | None, bool, str]]:
     return [(each.total, each.final, each.text) for each in found.commands if isinstance(each, ShowCost)]
 
 
-def test_tc_i_01_cs_running_cost() -> None:
+def test_running_cost() -> None:
     found = charging()
     identifier = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
     assert found.ask("CostUpdated", totalCost=3.25, transactionId=identifier) == {}
     assert shown(found) == [(3.25, False, "")]
 
 
-def test_tc_i_02_cs_final_cost() -> None:
+def test_final_cost() -> None:
     found = charging()
     found.answers["TransactionEvent"] = lambda p: {"totalCost": 8.04} if p["eventType"] == "Ended" else {}
     found.present()
     assert shown(found) == [(8.04, True, "")]
 
 
-def test_tc_i_07_cs_running_cost_with_an_event() -> None:
+def test_running_cost_with_an_event() -> None:
     found = charging()
     found.answers["TransactionEvent"] = {"totalCost": 1.5}
     found.flow("SuspendedEV")

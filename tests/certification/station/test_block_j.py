@@ -1,11 +1,9 @@
-"""Certification cases of functional block J, meter values: the station."""
+"""Functional block J, meter values, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 
 from tests.certification.station.bench import Bench
 from tests.certification.station.block_e import charging
-
-ALIGNED = {"AlignedDataCtrlr.Interval": "900", "SampledDataCtrlr.TxUpdatedInterval": "0"}
 
 
 def values(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -13,15 +11,7 @@ def values(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [value for each in message["meterValue"] for value in each["sampledValue"]]
 
 
-def test_tc_j_04_cs_aligned_signed() -> None:
-    found = Bench(variables=ALIGNED | {"AlignedDataCtrlr.SignReadings": "true"})
-    found.signs = True
-    found.wait(900)
-    signed = [v for v in values(found.expect("MeterValues", evseId=1)) if "signedMeterValue" in v]
-    assert signed[0]["signedMeterValue"]["encodingMethod"] == "OCMF"
-
-
-def test_tc_j_11_cs_sampled_signed() -> None:
+def test_sampled_signed() -> None:
     found = Bench(variables={"SampledDataCtrlr.SignReadings": "true"})
     found.signs = True
     found.plug()

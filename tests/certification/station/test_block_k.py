@@ -1,4 +1,4 @@
-"""Certification cases of functional block K, smart charging: the station."""
+"""Functional block K, smart charging, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 

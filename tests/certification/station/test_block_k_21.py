@@ -1,4 +1,4 @@
-"""Certification cases of functional block K that only OCPP 2.1 has: the station."""
+"""Functional block K that only OCPP 2.1 has, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 

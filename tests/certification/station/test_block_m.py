@@ -1,4 +1,4 @@
-"""Certification cases of functional blocks M and A, certificates and security: the station."""
+"""Functional blocks M and A, certificates and security, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -13,7 +13,6 @@ from tests.certification.station.bench import Bench
 from tests.certification.station.block_b import PROFILE
 from tests.certification.station.block_m import ROOT, Authority, install, pem
 from v2g_station.blocks.security.certificate_status import KeepStatus
-from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade
 
 
@@ -23,39 +22,11 @@ def installed(found: Bench, *uses: str) -> list[dict[str, Any]] | str:
     return answer["certificateHashDataChain"] if answer["status"] == "Accepted" else str(answer["status"])
 
 
-def lists(use: str) -> None:
-    """A root of a kind is installed and listed, and still after a power loss."""
-    found = Bench()
-    assert install(found, use) == "Accepted"
-    assert RootsChanged(use=use, pem=(ROOT.pem,)) in found.commands  # type: ignore[arg-type]
-    found.power_loss()
-    (entry,) = installed(found, use)
-    assert isinstance(entry, dict)
-    assert entry["certificateType"] == use
-    assert int(entry["certificateHashData"]["serialNumber"], 16) == ROOT.certificate.serial_number
-
-
-def test_tc_m_01_cs_install_csms_root() -> None:
-    lists("CSMSRootCertificate")
-
-
-def test_tc_m_02_cs_install_manufacturer_root() -> None:
-    lists("ManufacturerRootCertificate")
-
-
-def test_tc_m_03_cs_install_v2g_root() -> None:
-    lists("V2GRootCertificate")
-
-
-def test_tc_m_04_cs_install_mo_root() -> None:
-    lists("MORootCertificate")
-
-
 EXPIRED = pem(ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=-1))
 
 
 @pytest.mark.parametrize("text", ["no certificate", EXPIRED], ids=["no certificate", "expired"])
-def test_tc_m_07_cs_install_invalid(text: str) -> None:
+def test_install_invalid(text: str) -> None:
     found = Bench()
     assert install(found, text=text) == "Rejected"
     assert installed(found) == "NotFound"
@@ -71,63 +42,6 @@ def test_tc_m_09_cs_install_root_that_the_old_one_has_not_signed() -> None:
     assert install(found, text=Authority("Stranger").pem) == "Rejected"
     assert len(installed(found, "CSMSRootCertificate")) == 1
     assert install(found, text=Authority("Successor", ROOT).pem) == "Accepted"
-
-
-def test_tc_m_12_cs_list_csms_root() -> None:
-    lists("CSMSRootCertificate")
-
-
-def test_tc_m_13_cs_list_manufacturer_root() -> None:
-    lists("ManufacturerRootCertificate")
-
-
-def test_tc_m_14_cs_list_v2g_root() -> None:
-    lists("V2GRootCertificate")
-
-
-def test_tc_m_16_cs_list_mo_root() -> None:
-    lists("MORootCertificate")
-
-
-def test_tc_m_17_cs_list_two_kinds() -> None:
-    found = Bench()
-    install(found, "CSMSRootCertificate")
-    install(found, "ManufacturerRootCertificate")
-    install(found, "V2GRootCertificate")
-    assert len(installed(found, "CSMSRootCertificate", "ManufacturerRootCertificate")) == 2
-
-
-def test_tc_m_18_cs_list_all() -> None:
-    found = Bench()
-    install(found, "CSMSRootCertificate")
-    install(found, "V2GRootCertificate")
-    assert len(installed(found)) == 2
-
-
-def test_tc_m_19_cs_list_none() -> None:
-    assert installed(Bench(), "V2GRootCertificate") == "NotFound"
-
-
-def delete(found: Bench, names: dict[str, Any]) -> str:
-    """Delete a certificate."""
-    status: str = found.ask("DeleteCertificate", certificateHashData=names)["status"]
-    return status
-
-
-def test_tc_m_20_cs_delete() -> None:
-    found = Bench()
-    install(found)
-    (entry,) = installed(found)
-    assert isinstance(entry, dict)
-    assert delete(found, entry["certificateHashData"]) == "Accepted"
-    assert installed(found) == "NotFound"
-
-
-UNKNOWN = {"hashAlgorithm": "SHA256", "issuerNameHash": "00", "issuerKeyHash": "00", "serialNumber": "1"}
-
-
-def test_tc_m_22_cs_delete_unknown() -> None:
-    assert delete(Bench(), UNKNOWN) == "NotFound"
 
 
 # -- the station's own
@@ -200,7 +114,7 @@ def renewed(answer: Any) -> tuple[Bench, str]:
     return found, request["serialNumber"]
 
 
-def test_tc_m_24_cs_certificate_status() -> None:
+def test_certificate_status() -> None:
     found, serial = renewed({"status": "Accepted", "ocspResult": "MAo="})
     assert kept(found) == ["MAo="]
     found.power_loss()
@@ -223,7 +137,7 @@ def test_a_chain_with_an_unreadable_responder_is_no_obstacle(responder: bytes) -
     assert found.all("Heartbeat")
 
 
-def test_tc_m_25_cs_certificate_status_failed() -> None:
+def test_certificate_status_failed() -> None:
     found, serial = renewed({"status": "Failed"})
     assert kept(found) == []
     found.answers["GetCertificateStatus"] = {"status": "Accepted", "ocspResult": "MAo="}
@@ -232,17 +146,13 @@ def test_tc_m_25_cs_certificate_status_failed() -> None:
     assert kept(found) == ["MAo="]
 
 
-def test_tc_a_09_cs_new_password() -> None:
+def test_new_password() -> None:
     found = Bench()
     found.connects.clear()
     assert found.set("SecurityCtrlr", "BasicAuthPassword", "a-much-better-password") == "Accepted"
     assert found.connects[-1].password == "a-much-better-password"
     assert "a-much-better-password" not in repr(found.connects[-1])
     assert not any("a-much-better-password" in str(event.data) for event in found.observed)
-
-
-def test_tc_a_10_cs_new_password_rejected() -> None:
-    assert Bench().set("SecurityCtrlr", "BasicAuthPassword", "short") == "Rejected"
 
 
 def upgrade(found: Bench, level: int) -> str:

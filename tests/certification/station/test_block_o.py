@@ -1,11 +1,10 @@
-"""Certification cases of functional block O, display messages: the station."""
+"""Functional block O, display messages, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 
 import pytest
 
 from tests.certification.station.bench import Bench, at
-from tests.certification.station.block_e import charging
 from tests.certification.station.block_o import put, shown
 from v2g_station.blocks.evse import Fault
 
@@ -17,12 +16,6 @@ def get(found: Bench, **wanted: Any) -> list[int] | str:
         word: str = answer["status"]
         return word
     return [info["id"] for part in found.all("NotifyDisplayMessages") for info in part["messageInfo"]]
-
-
-def transaction(found: Bench) -> str:
-    """The transaction that runs."""
-    identifier: str = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
-    return identifier
 
 
 def three() -> Bench:
@@ -66,22 +59,12 @@ def ends(found: Bench, **more: Any) -> None:
     assert get(found) == "Unknown"
 
 
-def test_tc_o_13_cs_starts_at_its_time() -> None:
+def test_starts_at_its_time() -> None:
     starts(Bench())
 
 
-def test_tc_o_14_cs_ends_at_its_time() -> None:
+def test_ends_at_its_time() -> None:
     ends(Bench())
-
-
-def test_tc_o_27_cs_of_a_transaction_starts_at_its_time() -> None:
-    found = charging()
-    starts(found, transactionId=transaction(found))
-
-
-def test_tc_o_28_cs_of_a_transaction_ends_at_its_time() -> None:
-    found = charging()
-    ends(found, transactionId=transaction(found))
 
 
 def test_tc_o_17_cs_priority_not_supported() -> None:
@@ -94,22 +77,7 @@ def test_tc_o_18_cs_state_not_supported() -> None:
     assert put(Bench(variables=variables), state="Faulted") == "NotSupportedState"
 
 
-def test_tc_o_22_cs_several_in_front() -> None:
-    found = Bench()
-    put(found, 1, priority="InFront")
-    put(found, 2, priority="InFront")
-    assert shown(found) == [1, 2]
-
-
-def test_tc_o_24_cs_second_always_in_front() -> None:
-    found = Bench()
-    put(found, 1, priority="AlwaysFront")
-    put(found, 2, priority="AlwaysFront")
-    assert shown(found) == [2]
-    assert get(found) == [2]
-
-
-def test_tc_o_36_cs_state_charging() -> None:
+def test_state_charging() -> None:
     found = Bench()
     put(found, state="Charging")
     assert shown(found) == []
@@ -119,7 +87,7 @@ def test_tc_o_36_cs_state_charging() -> None:
     assert shown(found) == [1]
 
 
-def test_tc_o_37_cs_state_idle() -> None:
+def test_state_idle() -> None:
     found = Bench()
     put(found, state="Idle")
     assert shown(found) == [1]
@@ -129,7 +97,7 @@ def test_tc_o_37_cs_state_idle() -> None:
     assert shown(found) == []
 
 
-def test_tc_o_38_cs_state_unavailable() -> None:
+def test_state_unavailable() -> None:
     found = Bench()
     put(found, state="Unavailable")
     found.ask("ChangeAvailability", operationalStatus="Inoperative")
@@ -138,7 +106,7 @@ def test_tc_o_38_cs_state_unavailable() -> None:
     assert shown(found) == [1]
 
 
-def test_tc_o_39_cs_state_faulted() -> None:
+def test_state_faulted() -> None:
     found = Bench()
     put(found, state="Faulted")
     found.fact(Fault(word="x", active=True))

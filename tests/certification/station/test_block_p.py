@@ -1,4 +1,4 @@
-"""Certification cases of functional block P, data transfer: the station."""
+"""Functional block P, data transfer, of our station, beyond the cases of the test lab."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Certification cases of functional block Q, energy both ways, and of the device model beside R: the station."""
+"""Functional block Q, energy both ways, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -116,7 +116,7 @@ def foreign(found: Bench) -> dict[str, Any]:
     return wanted
 
 
-def test_tc_q_116_cs_scheduled_limits_of_an_external_system() -> None:
+def test_scheduled_limits_of_an_external_system() -> None:
     found = charging()
     assert own(found, {"operationMode": "CentralSetpoint", "setpoint": -9000.0}) == "Accepted"
     steps = (
@@ -225,7 +225,7 @@ def test_a_load_balancing_that_ends_leaves_it_to_the_frequency_here() -> None:
 SLEEP = {"operationMode": "Idle", "evseSleep": True}
 
 
-def test_tc_q_125_cs_idle_with_sleep() -> None:
+def test_idle_with_sleep() -> None:
     found = charging()
     assert found.get("SmartChargingCtrlr", "SupportsEvseSleep")["attributeValue"] == "true"
     assert own(found, SLEEP) == "Accepted"
@@ -269,7 +269,7 @@ def test_tc_q_126_cs_idle_with_sleep_unsupported() -> None:
 
 
 @pytest.mark.parametrize("for_good", [True, False])
-def test_tc_q_128_cs_offline_for_too_long(for_good: bool) -> None:
+def test_offline_for_too_long(for_good: bool) -> None:
     found = charging()
     assert own(found, {"limit": 4000.0}, id=7, stackLevel=1) == "Accepted"
     more = {"stackLevel": 2, "maxOfflineDuration": 60, "invalidAfterOfflineDuration": for_good}

@@ -1,4 +1,4 @@
-"""Certification cases of functional block R, distributed energy resources: the station."""
+"""Functional block R, distributed energy resources, of our station, beyond the cases of the test lab."""
 
 from typing import Any
 

@@ -1,10 +1,9 @@
-"""Certification cases about vehicles that speak ISO 15118: the station."""
+"""Vehicles that speak ISO 15118 at our station, beyond the cases of the test lab."""
 
 import base64
 from typing import Any
 
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.block_e import charging
 from tests.certification.station.block_k import put, transaction
 from tests.certification.station.high_level import NEEDS, PLAN, offers
 from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
@@ -14,7 +13,6 @@ from v2g_station.blocks.smart_charging.high_level import (
     Needs,
     Plan,
     Renegotiate,
-    VehicleEnds,
 )
 
 
@@ -38,19 +36,6 @@ def agree(found: Bench) -> None:
     found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
 
 
-def test_tc_k_53_cs_load_levelling() -> None:
-    agree(vehicle())
-
-
-def test_tc_k_54_cs_no_schedule() -> None:
-    found = vehicle()
-    found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
-    found.fact(Needs(evse_id=1, needs=NEEDS))
-    assert offers(found) == ["default"]
-    found.flow()
-    found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
-
-
 def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
     found = vehicle()
     found.answers["NotifyEVChargingNeeds"] = {"status": "Processing"}
@@ -61,7 +46,7 @@ def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
     assert offers(found) == ["default"]
 
 
-def test_tc_k_56_cs_offline() -> None:
+def test_offline() -> None:
     found = vehicle()
     put(found)
     found.drop()
@@ -73,18 +58,7 @@ def test_tc_k_56_cs_offline() -> None:
     assert event["offline"] is True
 
 
-def test_tc_k_57_cs_renegotiation_by_the_vehicle() -> None:
-    found = vehicle()
-    agree(found)
-    found.fact(Needs(evse_id=1, needs=NEEDS))
-    found.expect("NotifyEVChargingNeeds")
-    put(found, number=2, purpose="TxProfile", transactionId=transaction(found), stackLevel=1, limit=4000.0)
-    assert offers(found) == ["profile", "profile"]
-    found.fact(Plan(evse_id=1, schedule=PLAN))
-    found.expect("NotifyEVChargingSchedule")
-
-
-def test_tc_k_58_cs_renegotiation_by_the_csms() -> None:
+def test_renegotiation_by_the_csms() -> None:
     found = vehicle()
     agree(found)
     assert put(found, purpose="TxProfile", transactionId=transaction(found), limit=3000.0) == "Accepted"
@@ -92,14 +66,6 @@ def test_tc_k_58_cs_renegotiation_by_the_csms() -> None:
     found.expect("TransactionEvent", triggerReason="ChargingRateChanged")
     found.fact(Plan(evse_id=1, schedule=PLAN))
     found.expect("NotifyEVChargingSchedule")
-
-
-def test_tc_e_46_cs_end_by_the_vehicle() -> None:
-    found = charging(stop="Authorized", evses=(FIXED,))
-    found.fact(VehicleEnds(evse_id=1))
-    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="StopAuthorized")
-    assert event["transactionInfo"]["stoppedReason"] == "StoppedByEV"
-    assert event["transactionInfo"]["chargingState"] == "EVConnected"
 
 
 def contract(answer: Any, *, update: bool) -> InstallationOutcome:
@@ -119,17 +85,9 @@ GIVEN = {"status": "Accepted", "exiResponse": base64.b64encode(b"contract").deco
 REFUSED = {"status": "Failed", "exiResponse": ""}
 
 
-def test_tc_m_26_cs_contract() -> None:
+def test_contract() -> None:
     assert contract(GIVEN, update=False) == InstallationOutcome(status="answered", exi=b"contract")
 
 
-def test_tc_m_27_cs_contract_failed() -> None:
+def test_contract_failed() -> None:
     assert contract(REFUSED, update=False).status == "failed"
-
-
-def test_tc_m_28_cs_contract_renewed() -> None:
-    assert contract(GIVEN, update=True) == InstallationOutcome(status="answered", exi=b"contract")
-
-
-def test_tc_m_29_cs_contract_not_renewed() -> None:
-    assert contract(REFUSED, update=True).status == "failed"

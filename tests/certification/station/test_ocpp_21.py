@@ -1,4 +1,4 @@
-"""Certification cases that only OCPP 2.1 has: the station."""
+"""What only OCPP 2.1 has, at our station, beyond the cases of the test lab."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.certification.station.bench import Bench, EvseLayout
 from tests.certification.station.block_e import charging as charging_any
-from tests.certification.station.block_k import limit, profile, put, transaction
+from tests.certification.station.block_k import limit, put
 from tests.certification.station.ocpp_21 import CURVE, driver, local, power
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g_station.blocks.evse import Plug
@@ -22,12 +22,6 @@ def charging(**more: Any) -> Bench:
 
 
 # -- E16: limits of a transaction
-
-
-def reached(found: Bench, trigger: str) -> None:
-    """The limit is reached: no more energy."""
-    found.expect("TransactionEvent", triggerReason=trigger, transactionInfo__chargingState="SuspendedEVSE")
-    assert not found.allowed()
 
 
 def test_a_limit_ends_the_transaction_where_energy_ends_it() -> None:
@@ -54,7 +48,7 @@ def test_tc_e_114_cs_no_resumption_timeout() -> None:
 # -- F06
 
 
-def test_tc_f_100_cs_custom_trigger() -> None:
+def test_custom_trigger() -> None:
     found = Bench("2.1")
     assert found.get("CustomizationCtrlr", "CustomTriggers")["attributeValue"] == "NotifyChargingLimit"
     trigger = {"requestedMessage": "CustomTrigger", "customTrigger": "NotifyChargingLimit"}
@@ -77,17 +71,6 @@ def test_tc_f_100_cs_custom_trigger() -> None:
 # -- K11 to K13, K28, K29
 
 
-def test_tc_k_52_cs_external_limit_in_report() -> None:
-    found = Bench("2.0.1")
-    found.fact(ExternalLimit(source="EMS", limit_w=5000.0))
-    told = found.expect("NotifyChargingLimit")
-    assert told["chargingLimit"]["chargingLimitSource"] == "EMS"
-    found.ask("GetChargingProfiles", requestId=1, chargingProfile={"chargingLimitSource": ["EMS"]})
-    report = found.expect("ReportChargingProfiles", chargingLimitSource="EMS")
-    assert report["chargingProfile"][0]["chargingProfilePurpose"] == "ChargingStationExternalConstraints"
-    assert report["chargingProfile"][0]["id"] < 0
-
-
 def test_an_external_limit_is_obeyed_told_once_and_ended() -> None:
     found = charging(variables={"SmartChargingCtrlr.NotifyChargingLimitWithSchedules": "true"})
     found.fact(ExternalLimit(source="SO", limit_w=5000.0))
@@ -102,14 +85,6 @@ def test_an_external_limit_is_obeyed_told_once_and_ended() -> None:
     found.fact(ExternalLimit(source="SO", limit_w=None))
     found.expect("ClearedChargingLimit", chargingLimitSource="SO")
     assert limit(found) is None
-
-
-def dynamic(found: Bench, **more: Any) -> str:
-    """Set a dynamic profile."""
-    wanted = profile("TxProfile", transactionId=transaction(found), chargingProfileKind="Dynamic", **more)
-    del wanted["chargingSchedule"][0]["startSchedule"]
-    status: str = found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)["status"]
-    return status
 
 
 # -- Q

@@ -1,4 +1,4 @@
-"""Certification cases of payment without a token of the operator (C17, C24, C25): the station."""
+"""Payment without a token of the operator (C17, C24, C25) at our station."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def scanned(found: Bench) -> TransactionLimit | None:
 
 
 @pytest.mark.parametrize("dynamic", [True, False])
-def test_tc_c_127_cs_code_without_parameters(dynamic: bool) -> None:
+def test_code_without_parameters(dynamic: bool) -> None:
     found = web(code=dynamic)
     found.plug()
     if dynamic:
@@ -86,7 +86,7 @@ def reached(found: Bench, trigger: str) -> None:
     assert not found.allowed()
 
 
-def test_tc_c_128_cs_code_with_max_time() -> None:
+def test_code_with_max_time() -> None:
     found = limited(TransactionLimit(max_time=600), {"maxTime": 600})
     found.wait(590)
     assert found.allowed()
@@ -94,7 +94,7 @@ def test_tc_c_128_cs_code_with_max_time() -> None:
     reached(found, "TimeLimitReached")
 
 
-def test_tc_c_129_cs_code_with_max_cost() -> None:
+def test_code_with_max_cost() -> None:
     found = limited(TransactionLimit(max_cost=12.5), {"maxCost": 12.5})
     transaction_id = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
     found.ask("CostUpdated", totalCost=12.4, transactionId=transaction_id)
@@ -103,7 +103,7 @@ def test_tc_c_129_cs_code_with_max_cost() -> None:
     reached(found, "CostLimitReached")
 
 
-def test_tc_c_130_cs_code_with_max_energy() -> None:
+def test_code_with_max_energy() -> None:
     found = limited(TransactionLimit(max_energy=2000.0), {"maxEnergy": 2000.0})
     found.flow("SuspendedEV", wh=1900)
     found.wait(6)

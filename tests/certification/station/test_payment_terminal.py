@@ -1,4 +1,4 @@
-"""Certification cases of an integrated payment terminal (C18 to C23): the station."""
+"""An integrated payment terminal (C18 to C23) at our station."""
 
 from decimal import Decimal
 from typing import Any
@@ -46,7 +46,7 @@ def end(till: Till, found: Bench) -> dict[str, Any]:
     return found.expect("TransactionEvent", eventType="Ended", triggerReason="StopAuthorized")
 
 
-def test_tc_c_105_cs_the_csms_rejects() -> None:
+def test_the_csms_rejects() -> None:
     till = Till()
     found = till.open(variables=ASKING)
     found.answers["Authorize"] = {"idTokenInfo": {"status": "Invalid"}}
@@ -60,7 +60,7 @@ def test_tc_c_105_cs_the_csms_rejects() -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_tc_c_108_cs_vat_number(first: bool) -> None:
+def test_vat_number(first: bool) -> None:
     company = {"name": "ACME", "address1": "Road 1", "city": "Arnhem", "country": "NL"}
     till = Till(cost=12.5)
     found = till.open()
@@ -85,7 +85,7 @@ def test_tc_c_108_cs_vat_number(first: bool) -> None:
     assert told(found, SettlePayment)[0].vat_company.name == "ACME"
 
 
-def test_tc_c_109_cs_nobody_plugs_in() -> None:
+def test_nobody_plugs_in() -> None:
     till = Till()
     found = till.open()
     till.present(found)
@@ -99,7 +99,7 @@ def test_tc_c_109_cs_nobody_plugs_in() -> None:
 
 
 @pytest.mark.parametrize("evse_id", [1, None])
-def test_tc_c_110_cs_canceled_where_the_csms_had_authorized(evse_id: int | None) -> None:
+def test_canceled_where_the_csms_had_authorized(evse_id: int | None) -> None:
     till = Till()
     found = till.open(variables=ASKING)
     till.present(found, evse_id)
@@ -114,7 +114,7 @@ def test_tc_c_110_cs_canceled_where_the_csms_had_authorized(evse_id: int | None)
     assert not found.allowed()
 
 
-def test_tc_c_111_cs_canceled_where_the_terminal_had_authorized() -> None:
+def test_canceled_where_the_terminal_had_authorized() -> None:
     till = Till()
     found = till.open()
     till.present(found)
@@ -126,7 +126,7 @@ def test_tc_c_111_cs_canceled_where_the_terminal_had_authorized() -> None:
     found.nothing("TransactionEvent")
 
 
-def test_tc_c_112_cs_nobody_plugs_in_where_the_csms_had_authorized() -> None:
+def test_nobody_plugs_in_where_the_csms_had_authorized() -> None:
     till = Till()
     found = till.open(variables=ASKING)
     till.present(found)
@@ -136,7 +136,7 @@ def test_tc_c_112_cs_nobody_plugs_in_where_the_csms_had_authorized() -> None:
     found.expect("NotifySettlement", pspRef=PSP, status="Canceled")
 
 
-def test_tc_c_113_cs_canceled_after_the_start() -> None:
+def test_canceled_after_the_start() -> None:
     till = Till(cost=0.0)
     found = till.open()
     till.present(found)
@@ -163,7 +163,7 @@ def test_nobody_plugs_in_after_the_start() -> None:
     assert till.state() == "released"
 
 
-def test_tc_c_114_cs_settled_with_the_terminals_receipt() -> None:
+def test_settled_with_the_terminals_receipt() -> None:
     till = Till(cost=12.34)
     found = charging(till)
     event = end(till, found)
@@ -191,7 +191,7 @@ def by_tariff(till: Till, **more: Any) -> Bench:
     return found
 
 
-def test_tc_c_114_cs_settled_by_local_cost_also_offline() -> None:
+def test_settled_by_local_cost_also_offline() -> None:
     till = Till()
     found = by_tariff(till)
     charge(found, 10, 10_000)
@@ -206,7 +206,7 @@ def test_tc_c_114_cs_settled_by_local_cost_also_offline() -> None:
     found.expect("NotifySettlement", status="Settled", settlementAmount=cost)
 
 
-def test_tc_c_115_cs_settled_by_the_csms() -> None:
+def test_settled_by_the_csms() -> None:
     till = Till(cost=12.34)
     url = "https://csms.example/receipts"
     found = charging(till, variables={"PaymentCtrlr.SettlementByCSMS": "true", "PaymentCtrlr.ReceiptServerUrl": url})
@@ -217,7 +217,7 @@ def test_tc_c_115_cs_settled_by_the_csms() -> None:
     assert told(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url)]
 
 
-def test_tc_c_116_cs_settled_with_the_csmss_receipt() -> None:
+def test_settled_with_the_csmss_receipt() -> None:
     till = Till(cost=12.34)
     found = charging(till, variables={"PaymentCtrlr.ReceiptByCSMS": "true"})
     url = "https://csms.example/receipts/9"
@@ -228,7 +228,7 @@ def test_tc_c_116_cs_settled_with_the_csmss_receipt() -> None:
     assert told(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url, receipt_id="9")]
 
 
-def test_tc_c_119_cs_settlement_fails() -> None:
+def test_settlement_fails() -> None:
     till = Till(cost=12.34)
     found = charging(till)
     till.terminal.faults = TerminalFaults(unreachable=1.0)
@@ -238,7 +238,7 @@ def test_tc_c_119_cs_settlement_fails() -> None:
     assert found.shown()[-1] == "payment_failed"
 
 
-def test_tc_c_120_cs_settlement_is_rejected() -> None:
+def test_settlement_is_rejected() -> None:
     till = Till(cost=12.34, rejected=1.0)
     found = charging(till)
     end(till, found)
@@ -255,7 +255,7 @@ def running(found: Bench, cost: float) -> None:
 MORE = {"PaymentCtrlr.IncrementalAuthorizationAmount": "20", "PaymentCtrlr.IncrementalAuthorizationThreshold": "5"}
 
 
-def test_tc_c_121_cs_more_is_reserved() -> None:
+def test_more_is_reserved() -> None:
     till = Till(cost=61.0)
     found = charging(till, variables=MORE)
     running(found, 45.0)
@@ -271,7 +271,7 @@ def test_tc_c_121_cs_more_is_reserved() -> None:
     found.expect("NotifySettlement", settlementAmount=61.0)
 
 
-def test_tc_c_121_cs_more_is_reserved_by_local_cost() -> None:
+def test_more_is_reserved_by_local_cost() -> None:
     till = Till()
     found = by_tariff(till, variables=MORE | {"TariffCostCtrlr.Interval[Tariff]": "60"})
     charge(found, 10, 30_000)

@@ -1,4 +1,4 @@
-"""Certification cases of transactions that an interruption does not end (B13, E17): the station of OCPP 2.1."""
+"""Transactions that an interruption does not end (B13, E17), at our station."""
 
 from typing import Any
 
