@@ -1,6 +1,6 @@
 """What a handler of any edition knows beside its stage."""
 
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 
@@ -10,6 +10,21 @@ from v2g.iso15118.engine.sequence import State
 
 MATCHED_MV: Final = 10_000
 """Maximum difference of inlet and battery voltage for closing the contactor."""
+
+
+class CommonContext(TypedDict):
+    """The fields of `Context`, as a session of any edition has them."""
+
+    config: SessionConfig
+    now: float
+    utc_ms: int
+    state: State
+    session_id: bytes
+    battery: BatteryState
+    inlet: PresentVoltage
+    contactor_closed: bool
+    departure_ms: int
+    fresh: bool
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ program and policies are shared by all editions. `evcc.editions` lists those tha
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +16,7 @@ from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
 from v2g import exi
 from v2g.errors import CodecError, ConfigError
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolRes
 from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.negotiated import Negotiated
@@ -55,13 +56,13 @@ class EditionSession(Conversation, Protocol):
 class MessageReader(Protocol):
     """Translates the messages of one session, in their order; each edition has its own."""
 
-    def decode(self, payload_type: int, payload: bytes) -> Any:
+    def decode(self, payload_type: int, payload: bytes) -> Element | None:
         """Return the message of a V2GTP payload, None if it is invalid."""
 
-    def sent(self, message: Any, payload_type: int) -> Ask:
+    def sent(self, message: Element, payload_type: int) -> Ask:
         """Return the meaning of a message sent by the vehicle."""
 
-    def received(self, message: Any, payload_type: int) -> Ask:
+    def received(self, message: Element, payload_type: int) -> Ask:
         """Return the meaning of a message sent by the charger."""
 
 
@@ -146,7 +147,7 @@ class _NegotiatedReader:
         self._reader = editions[1].reader(config)
         self._selected = False
 
-    def decode(self, payload_type: int, payload: bytes) -> Any:
+    def decode(self, payload_type: int, payload: bytes) -> Element | None:
         """See MessageReader."""
         if not self._selected and payload_type == APP_PROTOCOL.payload_type:
             self._select(payload)
@@ -163,10 +164,10 @@ class _NegotiatedReader:
             if edition is not None and edition is not self._editions[1]:
                 self._reader = edition.reader(self._config)
 
-    def sent(self, message: Any, payload_type: int) -> Ask:
+    def sent(self, message: Element, payload_type: int) -> Ask:
         """See MessageReader."""
         return self._reader.sent(message, payload_type)
 
-    def received(self, message: Any, payload_type: int) -> Ask:
+    def received(self, message: Element, payload_type: int) -> Ask:
         """See MessageReader."""
         return self._reader.received(message, payload_type)

@@ -6,14 +6,16 @@ be tested against every message.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import msgspec
 
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
 
 L = TypeVar("L")
+P = ParamSpec("P")
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     stage: Stage
-    request: Any = None
+    request: Element | None = None
     wait: float | None = None
     end: str = ""
     failure: str = ""
@@ -70,6 +72,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     def failing(cls, stage: Stage, reason: str, **data: Scalar) -> Self:
         """Return the step that ends the session at once."""
         return cls(stage=stage, failure=reason, observed=(seen("session", reason, **data),) if data else ())
+
+
+StageT = TypeVar("StageT", bound=Stage)
+StepT = TypeVar("StepT", bound=Step)
+
+
+def at(
+    stage: type[StageT], handler: Callable[Concatenate[StageT, P], StepT]
+) -> tuple[type[Stage], Callable[..., StepT]]:
+    """Return the entry of a table of handlers: a stage, and what handles an event at it."""
+    return stage, handler
 
 
 def seen(stage: str, name: str, **data: Scalar) -> Observe:

@@ -6,10 +6,11 @@ contactor. An edition has stages, handlers and messages.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from evcc.session.context import CommonContext
 from evcc.session.ports import (
     SAFE,
     BatteryState,
@@ -27,6 +28,7 @@ from evcc.session.settings import SessionConfig
 from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
 from evcc.session.watch import LOOK_S, Watch
 from v2g.errors import CodecError
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.message_timing import MessageTiming
@@ -57,8 +59,12 @@ class Timers(Protocol):
         """Return how long the answer to the named request may take, s."""
 
 
-class Vehicle(Session):
-    """The vehicle's role in a session; subclasses add an edition.
+StepT = TypeVar("StepT", bound=Step)
+EndingT = TypeVar("EndingT")
+
+
+class Vehicle(Session, Generic[StepT, EndingT]):
+    """The vehicle's role in a session; subclasses add an edition, with its steps and ends of a session.
 
     `protocols` are offered to the charger, best first. `battery` is the battery's present state. `connected_for` is the
     time (s) since the data link was matched: the communication setup timer counts from then.
@@ -86,9 +92,9 @@ class Vehicle(Session):
         self._watch = Watch(battery, sensor_s=config.timing.sensor_s, contactor_s=contactor_s)
         self._connected_for = connected_for
         self._departure_ms = 0
-        self._requested_end: Any = None
-        self._pending: Any = None  # the request that waits for its response
-        self._last: Any = None  # the latest request, for repetitions
+        self._requested_end: EndingT | None = None
+        self._pending: Element | None = None  # the request that waits for its response
+        self._last: Element | None = None  # the latest request, for repetitions
         self._asked_at = 0.0
         self._progress: Progress | None = None
         self._then: tuple[Command, ...] = ()
@@ -99,11 +105,11 @@ class Vehicle(Session):
     # -- what an edition implements -----------------------------------------------------------------------------
 
     @abstractmethod
-    def _transmit(self, request: Any) -> None:
+    def _transmit(self, request: Element) -> None:
         """Encode and send a request, which is in order."""
 
     @abstractmethod
-    def _apply(self, step: Any) -> None:
+    def _apply(self, step: StepT) -> None:
         """Carry out a step of the edition's handlers."""
 
     @abstractmethod
@@ -119,7 +125,7 @@ class Vehicle(Session):
         """Continue if the stage waits for the contactor."""
 
     @abstractmethod
-    def _ending(self, cause: str | StopRequested) -> Any:
+    def _ending(self, cause: str | StopRequested) -> EndingT:
         """Return the end that a request leads to; a text is a fault of the vehicle."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
@@ -177,7 +183,7 @@ class Vehicle(Session):
 
     # -- requests and answers -----------------------------------------------------------------------------------
 
-    def _common_context(self) -> dict[str, Any]:
+    def _common_context(self) -> CommonContext:
         """Return the fields of `Context`."""
         watch, now = self._watch, self._time.now
         return {
@@ -193,7 +199,7 @@ class Vehicle(Session):
             "fresh": watch.fresh(now),
         }
 
-    def _ask(self, request: Any) -> None:
+    def _ask(self, request: Element) -> None:
         """Send a request."""
         self._pending = self._last = request
         self._asked_at = self._time.now
@@ -201,16 +207,16 @@ class Vehicle(Session):
         self._transmit(request)
         self._arm(MESSAGE, self._timers.message_timeout(type(request).__name__))
 
-    def _is_awaited(self, response: Any) -> bool:
-        """Return whether a response answers the pending request; any other ends the session."""
+    def _awaiting(self, response: Element) -> Element | None:
+        """Return the pending request if this is its response; any other ends the session."""
         request, name = self._pending, type(response).__name__
         if request is None:
             self._fail("unexpected_message", message=name)
         elif name != type(request).__name__.removesuffix("Req") + "Res":
             self._fail("unexpected_message", message=name, awaited=type(request).__name__)
         else:
-            return True
-        return False
+            return request
+        return None
 
     def _answered(self) -> None:
         """The awaited answer has come: carry out what follows the request, and report a late answer."""
@@ -263,10 +269,12 @@ class Vehicle(Session):
         elif step.wait is not None:
             self._arm(PACE, step.wait)
 
-    def _is_overtaken(self, step: Step) -> bool:
-        """Return whether the requested end of the session takes precedence over a step."""
-        ends = step.failure or step.end or isinstance(step.stage, self.kinds.ending)
-        return self._requested_end is not None and not ends
+    def _overtaking(self, step: Step) -> EndingT | None:
+        """Return the requested end of the session, once, if it takes precedence over a step."""
+        if step.failure or step.end or isinstance(step.stage, self.kinds.ending):
+            return None
+        ending, self._requested_end = self._requested_end, None
+        return ending
 
     def _session_begun(self, session_id: bytes) -> None:
         """The charger has given the session its id."""
@@ -285,7 +293,7 @@ class Vehicle(Session):
             self._watch.command(command, self._time.now)
             super()._command(command)
 
-    def _resume_pause(self, step: Any) -> None:
+    def _resume_pause(self, step: StepT) -> None:
         """Carry out a step now if the session only pauses before its next request."""
         if self._pending is None and PACE in self._time.timers:
             self._disarm(PACE)
@@ -368,7 +376,7 @@ class Vehicle(Session):
 
     # -- ends ---------------------------------------------------------------------------------------------------
 
-    def _request_end(self, ending: Any) -> None:
+    def _request_end(self, ending: EndingT) -> None:
         """Stop normally: at once if no answer is pending, else after it."""
         if isinstance(self.stage, self.kinds.ending) or self._requested_end is not None:
             return
@@ -376,7 +384,7 @@ class Vehicle(Session):
         self._resume_pause(self._staying())
 
     @abstractmethod
-    def _staying(self) -> Step:
+    def _staying(self) -> StepT:
         """Return the step that only stays in the present stage."""
 
     def _end(self, reason: str) -> None:

@@ -1,7 +1,7 @@
 """From the cable check to power and back to an open contactor, in any edition; responses are the edition's."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from secc.session.ports import (
 from secc.session.power import apply_output
 from secc.session.request_context import RequestContext, Step, Wait, refuse
 from secc.session.stages import AfterPlan, CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command
@@ -31,7 +32,7 @@ READY: Final = (None, PilotState.C, PilotState.D)
 
 
 def cable_check(
-    stage: Planned | CableChecking, context: RequestContext, respond: Callable[[str], Any], *, pilot_s: float
+    stage: Planned | CableChecking, context: RequestContext, respond: Callable[[str], Element], *, pilot_s: float
 ) -> Step | Wait:
     """Test the insulation; polled until the result is available. The pilot has to be in C or D within `pilot_s`.
 
@@ -64,7 +65,12 @@ def on_cable_check(fact: CableCheckFinished, stage: CableChecking) -> CableCheck
 
 
 def pre_charge(
-    stage: PreCharging, target_mv: int, context: RequestContext, respond: Callable[[], Any], *, at_once: bool = False
+    stage: PreCharging,
+    target_mv: int,
+    context: RequestContext,
+    respond: Callable[[], Element],
+    *,
+    at_once: bool = False,
 ) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The response may wait a little for it, unless `at_once`; it reports
     the present one."""
@@ -143,7 +149,7 @@ def charging_state(stage: AfterPlan, reading: str, state: str) -> tuple[Command,
     )
 
 
-def stop(stage: Planned | AfterPlan, context: RequestContext, respond: Callable[[], Any]) -> Step | Wait:
+def stop(stage: Planned | AfterPlan, context: RequestContext, respond: Callable[[], Element]) -> Step | Wait:
     """Bring the output to zero, open the contactors, and confirm."""
     if isinstance(stage, Planned) and not context.powered:  # before it starts (V2G20-2122)
         return Step(respond(), Stopped(planned=stage))

@@ -5,7 +5,7 @@ shared. `secc.editions` lists those that are served.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
@@ -13,6 +13,7 @@ from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.paused import Paused
 from v2g import exi
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.negotiated import Negotiated
@@ -59,7 +60,7 @@ class Edition(Protocol):
         pass in one of the monotonic clock; `on_message` is called with each message of the vehicle.
         """
 
-    def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Any, int], Request]:
+    def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
         """Return the function that translates a message, by its V2GTP payload type, for the safety monitor."""
 
 

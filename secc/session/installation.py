@@ -1,27 +1,27 @@
 """Contracts that a back end issues for vehicles (M01, M02): requests and answers pass the charger unchanged."""
 
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from secc.session.ports import CertificateInstalled, InstallCertificate
 from secc.session.request_context import RequestContext, Wait
+from secc.session.stages import AfterSetup, Stage
 from v2g.observe import Observe
 
 FOR_OTHERS: Final = frozenset({"unknown_root", "wrong_root"})
 """Faults of a chain that the back end, which knows more vehicle makers and providers, decides on."""
 
 
-class Installing(msgspec.Struct, frozen=True):
+class Installing(Stage, frozen=True):
     """The back end is processing a contract request of a vehicle in the stage `before`.
 
     `asked` is the request without its header, if the vehicle repeats it: repeats must equal it.
     """
 
-    before: Any
+    before: AfterSetup
     since: float
-    asked: Any = None
+    asked: object = None
     outcome: CertificateInstalled | None = None
 
 
@@ -31,12 +31,12 @@ def is_offered(context: RequestContext) -> bool:
 
 
 def forward(
-    stage: Any,
+    stage: AfterSetup,
     context: RequestContext,
     seconds: float,
     *,
     schema: str,
-    asked: Any = None,
+    asked: object = None,
     update: bool = False,
     maximum: int | None = None,
     prioritized_emaids: tuple[str, ...] = (),

@@ -1,6 +1,6 @@
 """The readings that a vehicle signs by the plain standard: remembered when sent, and journaled once confirmed."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ REMEMBERED_READINGS: Final = 8
 """Number of readings that a vehicle may still confirm; loops continue while it signs."""
 
 
-def remember(stage: Charging, reading: Any) -> Charging:
+def remember(stage: Charging, reading: object) -> Charging:
     """Return the stage with a reading (MeterInfo) that is being sent."""
     if stage.sent_readings and stage.sent_readings[-1] == reading:
         return stage
@@ -23,7 +23,7 @@ def remember(stage: Charging, reading: Any) -> Charging:
 
 def confirm(
     stage: Charging | Stopping,
-    reading: Any,
+    reading: object,
     payload: bytes,
     *,
     charged_wh: int | None,

@@ -1,11 +1,12 @@
 """Response times of both sides: delays beyond those of the edition, and the duration of our own Ongoing."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from secc.session.request_context import ChargerTiming
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
@@ -61,7 +62,7 @@ class Pacing:
         self._late_in = state
         return late_s
 
-    def too_long(self, response: Any) -> bool:
+    def too_long(self, response: Element) -> bool:
         """Return whether our own Ongoing responses must end before the vehicle times out; a customer has longer."""
         processing = getattr(response, "evse_processing", None)
         if processing is None or processing.name != "Ongoing":
@@ -76,7 +77,7 @@ class Pacing:
         seconds = self._time.now - self._asked_at
         return seconds if seconds > self._pace.messages[request].performance + MEASURING_S else 0.0
 
-    def expect(self, request: Any, state: State) -> None:
+    def expect(self, request: Element, state: State) -> None:
         """Expect the next request, after the response to this one and the change to `state`."""
         time, timing = self._time, self._timing
         processing = getattr(request, "ev_processing", None)

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
 
 import msgspec
 
+from v2g.exi.declare import Element
 from v2g.iso15118.engine import app_protocol as app
 
 
 def negative_response(
-    request: Any, code: str, *, codes: type[Enum], elements: Mapping[str, Any], values: Mapping[str, Any]
-) -> Any:
+    request: Element,
+    code: str,
+    *,
+    codes: type[Enum],
+    elements: Mapping[str, type[Element]],
+    values: Mapping[str, object],
+) -> Element:
     """Return the negative response to `request`; `code` is a value of the edition's `codes`.
 
     `elements` are the edition's messages by name, `values` those of every mandatory field besides ResponseCode and

@@ -5,7 +5,7 @@ A handler gets a request, the stage of the session (`secc.session.stages`) and t
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol, TypedDict, TypeVar
 
 import msgspec
 
@@ -14,10 +14,12 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.notices import Notice
 from secc.session.paused import Paused
+from secc.session.stages import Stage
 from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
 from v2g.errors import Iso15118Error
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 
 
@@ -47,6 +49,29 @@ class ChargerTiming(Protocol):
     @property
     def close(self) -> float:
         """Maximum wait for the vehicle to close, after the end of the session."""
+
+
+class CommonContext(TypedDict):
+    """The fields of `RequestContext` that a session of any edition has."""
+
+    config: SeccConfig
+    connection: Connection
+    timing: ChargerTiming
+    facts: SessionFacts
+    family: Family
+    now: float
+    utc_ms: int
+    station: EffectiveLimits
+    limits: tuple[Limit, ...]
+    setpoint: Setpoint | None
+    turning: int
+    notice: Notice | None
+    paused: Paused | None
+    powered: bool
+    books_open: bool
+    stopping: bool
+    waited: bool
+    exi: bytes
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +120,8 @@ class Step(msgspec.Struct, frozen=True):
     that has been encoded elsewhere, and is sent unchanged.
     """
 
-    response: Any
-    stage: Any
+    response: Element
+    stage: Stage
     commands: tuple[Command | Observe, ...] = ()
     followed: str = ""
     exi: bytes = b""
@@ -105,16 +130,35 @@ class Step(msgspec.Struct, frozen=True):
 class Wait(msgspec.Struct, frozen=True):
     """The answer has to wait for a fact, at most for this time; then the handler is called again."""
 
-    stage: Any
+    stage: Stage
     seconds: float
     commands: tuple[Command | Observe, ...] = ()
 
 
-Handler = Callable[[Any, Any, Any], Step | Wait]
-"""(request, stage, the edition's RequestContext) -> result."""
+RequestT = TypeVar("RequestT", bound=Element)
+StageT = TypeVar("StageT", bound=Stage)
+ContextT = TypeVar("ContextT", bound=RequestContext)
+FactT = TypeVar("FactT", bound=Fact)
 
-OnFact = Callable[[Any, Any], Any]
+Handler = Callable[..., Step | Wait]
+"""(request, stage, the edition's RequestContext) -> result. The chart lets no request in at another stage."""
+
+OnFact = Callable[..., Stage]
 """(fact, stage) -> stage."""
+
+
+def handled(
+    request: type[RequestT], handler: Callable[[RequestT, StageT, ContextT], Step | Wait]
+) -> tuple[str, Handler]:
+    """Return the entry of a table of handlers: the request's name, and its handler."""
+    return request.__name__, handler
+
+
+def awaited(
+    fact: type[FactT], stage: type[StageT], handler: Callable[[FactT, StageT], Stage]
+) -> tuple[type[Fact], tuple[type[Stage], OnFact]]:
+    """Return the entry of a table of facts: one that a stage waits for, that stage, and the handler."""
+    return fact, (stage, handler)
 
 
 def refuse(code: str, why: str, *, reason: str = "") -> Iso15118Error:

@@ -8,7 +8,7 @@ An edition's session adds its messages, sequence and refusals. Collaborators hol
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from msgspec.structs import replace
 
@@ -24,15 +24,17 @@ from secc.session.notices import NOTICE_S, Notices
 from secc.session.pacing import Pace, Pacing
 from secc.session.paused import Paused
 from secc.session.power import DIRECTION_CHANGE, apply_output, direction
-from secc.session.request_context import ChargerTiming, Handler, OnFact, RequestContext, Step
+from secc.session.request_context import ChargerTiming, CommonContext, Handler, OnFact, RequestContext, Step
 from secc.session.stages import (
     Authorizing,
     Awaiting,
     Charging,
     Finished,
     Fresh,
+    Opened,
     PreCharging,
     Selected,
+    Stage,
     Starting,
     Stopping,
     Vehicle,
@@ -46,6 +48,7 @@ from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import VEHICLE, Limit
 from v2g.energy.settlement.records import TariffSet, VehicleDescribed
 from v2g.errors import CodecError, Iso15118Error
+from v2g.exi.declare import Element
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
@@ -71,7 +74,7 @@ class ChargerSession(Session):
     handlers: ClassVar[Mapping[str, Handler]]
     """Name of the request -> its handler. A request of the chart without handler is out of order."""
 
-    on_facts: ClassVar[Mapping[type[Fact], tuple[type, OnFact]]]
+    on_facts: ClassVar[Mapping[type[Fact], tuple[type[Stage], OnFact]]]
     """Facts that a stage waits for, and their handlers."""
 
     parameters: ClassVar[frozenset[str]]
@@ -103,10 +106,10 @@ class ChargerSession(Session):
         self._supply = Supply(self._time, config.no_energy)
         self._driving: ports.Output | None = None
         """The output that `_turnaround` knows of."""
-        self._stage: Any = Fresh()
+        self._stage: Stage = Fresh()
         self._vehicle: Vehicle | None = None
         self._needs = ReportedNeeds()
-        self._pending: Any = None
+        self._pending: Element | None = None
         """The request that waits for a fact."""
         self._stopping = False
         self._stop_reason = "vehicle"
@@ -124,7 +127,7 @@ class ChargerSession(Session):
         return self._facts
 
     @property
-    def stage(self) -> Any:
+    def stage(self) -> Stage:
         """The progress of the session, with its data (`secc.session.stages`)."""
         return self._stage
 
@@ -167,7 +170,7 @@ class ChargerSession(Session):
         """Return the context of a request."""
 
     @abstractmethod
-    def _refuse(self, request: Any, code: str, stream: int | None = None) -> None:
+    def _refuse(self, request: Element, code: str, stream: int | None = None) -> None:
         """Send the negative response in the request's own type; `stream` is its payload type beside the main stream."""
 
     @abstractmethod
@@ -175,17 +178,17 @@ class ChargerSession(Session):
         """Send a handler's response."""
 
     @abstractmethod
-    def _fault_code(self, request: Any, fault: str) -> str:
+    def _fault_code(self, request: Element, fault: str) -> str:
         """Return the response code by which a fault of the charger is reported in the answer to this request."""
 
     @abstractmethod
-    def _brings_power(self, request: Any) -> bool:
+    def _brings_power(self, request: Element) -> bool:
         """Return whether a request leads to voltage or current."""
 
-    def _on_step(self, request: Any, step: Step, before: State) -> None:
+    def _on_step(self, request: Element, step: Step, before: State) -> None:
         """A request was handled in the state `before`; its response is sent next."""
 
-    def _on_answered(self, request: Any, before: State) -> None:
+    def _on_answered(self, request: Element, before: State) -> None:
         """A request was answered in the state `before`, and the session continues."""
 
     def _on_leaving(self) -> None:
@@ -216,7 +219,7 @@ class ChargerSession(Session):
 
     # -- requests -----------------------------------------------------------------------------------------------
 
-    def _common_context(self, *, waited: bool) -> dict[str, Any]:
+    def _common_context(self, *, waited: bool) -> CommonContext:
         """Return the fields of `RequestContext`."""
         now, utc_ms = self._time.now, self._time.utc_ms
         return {
@@ -245,7 +248,7 @@ class ChargerSession(Session):
         self._limits.arm_change(self._time)
         self._limits.arm_setpoint(self._time)
 
-    def _on_request(self, request: Any, *, same_session: bool) -> None:
+    def _on_request(self, request: Element, *, same_session: bool) -> None:
         """Answer a request of the main stream; `same_session` is whether its header names this session."""
         name = type(request).__name__
         late_s = self._pacing.requested(self.state, first=self._pending is None)
@@ -267,11 +270,11 @@ class ChargerSession(Session):
         header = getattr(self.newest.message, "header", None)
         return header.session_id if header is not None else NO_SESSION
 
-    def _sequence_code(self, request: Any) -> str:
+    def _sequence_code(self, request: Element) -> str:
         """Return the response code for a request that is out of order."""
         return "FAILED_SequenceError"
 
-    def _answer(self, request: Any, *, waited: bool) -> None:
+    def _answer(self, request: Element, *, waited: bool) -> None:
         """Call the handler; if it waits for a fact, store the request until the fact arrives or time is up."""
         handler = self.handlers[type(request).__name__]
         if self._stopping and self._brings_power(request):
@@ -296,7 +299,7 @@ class ChargerSession(Session):
             self._pending = request
             self._arm("answer", outcome.seconds)
 
-    def _respond(self, request: Any, step: Step) -> None:
+    def _respond(self, request: Element, step: Step) -> None:
         name = type(request).__name__
         if self._pacing.too_long(step.response):
             self._fail(request, "FAILED", "the charger did not finish in time", "ongoing_timeout")
@@ -309,6 +312,7 @@ class ChargerSession(Session):
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self._chart)
         self._on_step(request, step, before)
         if before is State.SESSION_SETUP:
+            assert isinstance(step.stage, Opened | Selected)
             self.session_id = step.stage.session_id
         if self.state is State.PAUSED:
             self._keep()
@@ -316,11 +320,11 @@ class ChargerSession(Session):
             self._settle(self._stop_reason)
         self._send_step(step)
         if sequence.is_failed(step.response):
-            self._end(step.response.response_code.name)
+            self._end(sequence.code_of(step.response))
         else:
             self._after(request, before)
 
-    def _after(self, request: Any, before: State) -> None:
+    def _after(self, request: Element, before: State) -> None:
         """Carry out the effects of an answered request, and start the timers of the next one."""
         if isinstance(self._stage, Finished):
             self._time.timers.clear()
@@ -349,7 +353,7 @@ class ChargerSession(Session):
         elif not isinstance(self._stage, Starting):
             self._disarm("pre_charge")
 
-    def _fail(self, request: Any, code: str, why: str, reason: str = "", *, stream: int | None = None) -> None:
+    def _fail(self, request: Element, code: str, why: str, reason: str = "", *, stream: int | None = None) -> None:
         """Stop power, answer with `code` in the request's own response type (V2G20-736), and end."""
         self._stop_power(reason or code)
         self._observe("session", "request_failed", request=type(request).__name__, code=code, reason=why)
@@ -511,7 +515,7 @@ class ChargerSession(Session):
         self._time.timers.clear()
         self._arm("close", self._timing.close)
 
-    def _close_doomed(self, request: Any, stream: int | None = None) -> None:
+    def _close_doomed(self, request: Element, stream: int | None = None) -> None:
         """Answer a request after a fault, and close."""
         self._refuse(request, self._fault_code(request, self._doomed), stream)
         self._close(self._doomed)
@@ -584,7 +588,7 @@ class ChargerSession(Session):
 
     def _on_timer(self, name: str) -> None:
         match name:
-            case "answer":
+            case "answer" if self._pending is not None:
                 self._answer(self._pending, waited=True)
             case "sequence":  # V2G20-443
                 self._observe("session", "timeout", timer="V2G_SECC_Sequence_Timeout", state=self.state.value)
@@ -700,8 +704,8 @@ class ChargerSession(Session):
         """Report a loop without energy, whichever side's limit is 0, and end it in the configured time. A set point of
         0 W is an order."""
         stage, waits = self._stage, self._stopping or self._limits.setpoint_at(self._time.utc_ms) is not None
-        counts = isinstance(stage, Charging) and not waits
-        event = self._supply.look(withheld_by(stage, self._facts.measured) if counts else "")
+        counted = stage if isinstance(stage, Charging) and not waits else None
+        event = self._supply.look("" if counted is None else withheld_by(counted, self._facts.measured))
         self._perform(() if event is None else (event,))
         if self._supply.over:
             self._terminate("no_energy")

@@ -14,11 +14,15 @@ from v2g.iso15118.d20.charts import Family
 from v2g.safety.flow import Flow
 
 
-class Fresh(msgspec.Struct, frozen=True):
+class Stage(msgspec.Struct, frozen=True):
+    """Base of all stages."""
+
+
+class Fresh(Stage, frozen=True):
     """Nothing is known of the vehicle, at most the protocol."""
 
 
-class Opened(msgspec.Struct, frozen=True):
+class Opened(Stage, frozen=True):
     """The session has its id; `evcc_id` is the vehicle's own identification, not verified.
 
     `mac_address` is the MAC address in it that may identify the vehicle, empty if none does.
@@ -32,7 +36,13 @@ class Opened(msgspec.Struct, frozen=True):
     fetches: int = 0
 
 
-class Authorizing(msgspec.Struct, frozen=True, kw_only=True):
+class AfterSetup(Stage, frozen=True):
+    """Base of the stages in which the session has its id, and no services are selected."""
+
+    opened: Opened
+
+
+class Authorizing(Stage, frozen=True, kw_only=True):
     """An external decision is pending since `since` (s)."""
 
     attempt: int
@@ -41,14 +51,13 @@ class Authorizing(msgspec.Struct, frozen=True, kw_only=True):
     status: AuthorizationStatus | None = None
 
 
-class Authorized(msgspec.Struct, frozen=True):
+class Authorized(AfterSetup, frozen=True):
     """The vehicle may charge: by `contract`, or by external means if None."""
 
-    opened: Opened
     contract: Contract | None
 
 
-class Selected(msgspec.Struct, frozen=True):
+class Selected(Stage, frozen=True):
     """The selection. `signed_discharge` is whether discharge requires a signed command."""
 
     authorized: Authorized
@@ -114,7 +123,7 @@ class Vehicle(msgspec.Struct, frozen=True):
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
 
 
-class Parametrised(msgspec.Struct, frozen=True):
+class Parametrised(Stage, frozen=True):
     """The vehicle's limits are known: `vehicle` the latest, `rated` those before charging.
 
     In the loop a vehicle lowers its limits to its present needs; schedules use its capabilities.
@@ -123,7 +132,7 @@ class Parametrised(msgspec.Struct, frozen=True):
     selected: Selected
     vehicle: Vehicle
     rated: Vehicle | None = None
-    derived_from: Any = None
+    derived_from: object = None
     """The values of the last loop request from which `vehicle` was derived."""
 
     @property
@@ -143,7 +152,7 @@ class Plan(msgspec.Struct, frozen=True):
     prices: Any = None
 
 
-class Awaiting(msgspec.Struct, frozen=True):
+class Awaiting(Stage, frozen=True):
     """The back end has the vehicle's needs, and is still planning. `status` is its answer so far."""
 
     parametrised: Parametrised
@@ -151,7 +160,7 @@ class Awaiting(msgspec.Struct, frozen=True):
     status: str | None = None
 
 
-class Planned(msgspec.Struct, frozen=True):
+class Planned(Stage, frozen=True):
     """A schedule is agreed; the contactors are open. A wireless vehicle checks its alignment with `coil_ma`, which
     sends at most `coil_w`, instead of the requested `coil_asked_ma`."""
 
@@ -167,7 +176,7 @@ class Planned(msgspec.Struct, frozen=True):
         return self.parametrised.selected
 
 
-class AfterPlan(msgspec.Struct, frozen=True):
+class AfterPlan(Stage, frozen=True):
     """Base of the stages with an agreed schedule."""
 
     planned: Planned
@@ -226,8 +235,8 @@ class Charging(AfterPlan, frozen=True):
     """The limits that `output` results from, and their sources."""
     output_ms: int = 0
     """When `output` was last computed (UTC); used if a gradient limits its rise."""
-    sent_readings: tuple[Any, ...] = ()
-    confirmed: Any = None
+    sent_readings: tuple[object, ...] = ()
+    confirmed: object = None
     loops: int = 0
     alive: bool = False
     """Whether the vehicle's loop continues: its last request is not older than the loop's timeout. If not, no power."""
@@ -242,7 +251,7 @@ class Charging(AfterPlan, frozen=True):
     """Since when (s) the vehicle exceeds its permitted power."""
     beside: Parametrised | Planned | None = None
     """Result so far of a renegotiation on its side stream; energy flows by `planned` until it is complete."""
-    running: Any = None
+    running: object = None
     """Cost of the energy so far, if prices are known."""
 
 
@@ -251,15 +260,15 @@ class Stopping(AfterPlan, frozen=True):
 
     since: float
     opened: bool | None = None
-    sent_readings: tuple[Any, ...] = ()
-    confirmed: Any = None
+    sent_readings: tuple[object, ...] = ()
+    confirmed: object = None
 
 
 class Stopped(AfterPlan, frozen=True):
     """No energy flows any more."""
 
 
-def parametrised_of(stage: Any) -> "Parametrised | None":
+def parametrised_of(stage: Stage) -> "Parametrised | None":
     """Return the limits of vehicle and charger, in any phase after the charge parameters; None before."""
     match stage:
         case Parametrised():
@@ -269,7 +278,7 @@ def parametrised_of(stage: Any) -> "Parametrised | None":
     return None
 
 
-def selected_of(stage: Any) -> Selected | None:
+def selected_of(stage: Stage) -> Selected | None:
     """Return the selection, in any phase after it; None before."""
     if isinstance(stage, Selected):
         return stage
@@ -277,7 +286,7 @@ def selected_of(stage: Any) -> Selected | None:
     return parametrised.selected if parametrised else None
 
 
-class Finished(msgspec.Struct, frozen=True):
+class Finished(Stage, frozen=True):
     """Only closing is left. `paused` is the stored state of a session that continues later."""
 
     paused: Paused | None = None

@@ -6,7 +6,7 @@ continues with the present ones.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from msgspec.structs import replace
@@ -20,13 +20,16 @@ from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Ending, Step
 from evcc.session.v2g_message.stop import stop
 from v2g.errors import CertificateError, EnvelopeError, TrustError
+from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.certificate_chains import chain_of, sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages.common import (
     CertificateInstallationReq,
+    CertificateInstallationRes,
     CertificateUpdateReq,
+    CertificateUpdateRes,
     ServiceDetailRes,
 )
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
@@ -83,7 +86,7 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
     assert own is not None
     trusted = (*own.v2g_roots, *own.mo_roots)[:MOST_ROOTS]
     roots = ListOfRootCertificateIDs(root_certificate_id=tuple(map(issuer_serial, trusted)))
-    request: Any
+    request: Element
     if parameter_set == UPDATE and context.contract is not None:
         key = context.contract.key
         request = CertificateUpdateReq(
@@ -101,7 +104,12 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
     return Step(stage=FetchingContract(), request=request, signature=signatures.sign(request, key), observed=(asked,))
 
 
-def on_contract(stage: FetchingContract, request: Any, response: Any, context: MessageContext) -> Step:
+def on_contract(
+    stage: FetchingContract,
+    request: Element,
+    response: CertificateInstallationRes | CertificateUpdateRes,
+    context: MessageContext,
+) -> Step:
     """Store the contract and pay with it, or continue with the present ones, if there are any."""
     own = context.provisioning
     assert own is not None
@@ -122,7 +130,11 @@ def on_contract(stage: FetchingContract, request: Any, response: Any, context: M
 
 
 def _open(
-    request: Any, response: Any, key: AgreementKey | None, own: Provisioning, context: MessageContext
+    request: Element,
+    response: CertificateInstallationRes | CertificateUpdateRes,
+    key: AgreementKey | None,
+    own: Provisioning,
+    context: MessageContext,
 ) -> tuple[str, tuple[bytes, ...], PrivateKey]:
     """Verify the service, then decrypt its contract; return its eMAID, chain and key. Raises TrustError."""
     at = _now(context)

@@ -1,6 +1,6 @@
 """What ISO 15118-2 adds to the charge loop: alternating current, renegotiation, pause and metering receipts."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from evcc.session.v2g_message.schedule import is_over
 from evcc.session.v2g_message.stages import Ending, Looping, Parametrizing, RampingDown, Step
 from evcc.session.v2g_message.status import status_of, wanted_end
 from evcc.session.v2g_message.stop import ask_nothing, ramping_down, still_flowing, stop
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages.charging import (
     ChargingStatusReq,
@@ -30,7 +31,7 @@ from v2g.iso15118.d2.messages.common import (
     PowerDeliveryRes,
 )
 from v2g.iso15118.d2.messages.data_types import MeterInfo
-from v2g.iso15118.d2.messages.parameters import EVSENotification
+from v2g.iso15118.d2.messages.parameters import AC_EVSEStatus, DC_EVSEStatus, EVSENotification
 from v2g.iso15118.d2.signatures import sign
 from v2g.iso15118.engine.physical_values import milliamperes
 
@@ -60,7 +61,13 @@ def on_ac_loop(
     return _following(stage, step, status, response, context)
 
 
-def _following(before: Looping, step: Step, status: Any, response: Any, context: MessageContext) -> Step:
+def _following(
+    before: Looping,
+    step: Step,
+    status: DC_EVSEStatus | AC_EVSEStatus,
+    response: CurrentDemandRes | ChargingStatusRes,
+    context: MessageContext,
+) -> Step:
     """Return the step that the charger asks for, instead of the pause before the next request.
 
     A receipt precedes an orderly stop, after which it would be out of order; power is off meanwhile.
@@ -85,7 +92,7 @@ def _to_confirm(response: CurrentDemandRes | ChargingStatusRes, context: Message
 
 
 def on_ramping_down(
-    stage: RampingDown, request: Any, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
+    stage: RampingDown, request: Element, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
 ) -> Step:
     """End once no current flows; the last reading is confirmed before."""
     step, reading = ramping_down(stage, request, response, context), _to_confirm(response, context)
@@ -94,7 +101,7 @@ def on_ramping_down(
     return _confirm(stage, reading, context, stage.ending)
 
 
-def repeat_loop(stage: Looping, request: Any, context: MessageContext) -> Step:
+def repeat_loop(stage: Looping, request: Element | None, context: MessageContext) -> Step:
     """The pause is over: ask for other parameters if needs have changed or the schedule has ended, pause, or go on."""
     schedule = stage.plan.schedule
     over = is_over(schedule, context) and context.utc_ms - (schedule.since_ms if schedule else 0) >= SOONEST_MS
@@ -122,7 +129,7 @@ def renegotiate(stage: Looping, context: MessageContext) -> Step:
 
 
 def on_lowering(
-    stage: Lowering, request: Any, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
+    stage: Lowering, request: Element, response: CurrentDemandRes | ChargingStatusRes, context: MessageContext
 ) -> Step:
     """Ask for other parameters once no current flows [V2G2-813], unless the charger wants to stop."""
     ending = wanted_end(status_of(response))

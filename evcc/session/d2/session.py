@@ -1,6 +1,6 @@
 """The vehicle's session of ISO 15118-2."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -27,6 +27,7 @@ from evcc.session.v2g_message.handlers import Handlers, OnResponse
 from evcc.session.v2g_message.session import MessageVehicle
 from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Step
 from evcc.session.v2g_message.stop import repeat_nothing
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages.common import SessionSetupReq
 from v2g.iso15118.d2.schemas import ISO2
@@ -42,7 +43,7 @@ PROTOCOL: Final = AppProtocol(
 """The edition in the handshake, where it is the only one."""
 
 
-def _by_current(stage: Any, request: Any, response: Any, context: MessageContext) -> Step:
+def _by_current(stage: Stage, request: Element, response: Element, context: MessageContext) -> Step:
     """Handle the response of the loop by the kind of current."""
     ac = context.choice is not None and context.choice.phases
     handle: OnResponse = loop.on_ac_loop if ac else loop.on_dc_loop
@@ -119,7 +120,7 @@ class Vehicle2(MessageVehicle, Session2):
             tls=self._tls,
         )
 
-    def _transmit(self, request: Any) -> None:
+    def _transmit(self, request: Element) -> None:
         if isinstance(request, SessionSetupReq) and self._resume is not None:
             self.session_id = self._resume.session_id
         super()._transmit(request)

@@ -4,7 +4,7 @@ A tariff that the vehicle cannot trust is ignored, not a reason to end the sessi
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from evcc.policy.planner import make_plan
 from evcc.policy.plans import ChargePlan, Market, Slot
@@ -15,6 +15,7 @@ from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Limits, Plan, Schedule
 from v2g.errors import SignatureError
 from v2g.iso15118.d2 import signatures
+from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryRes
 from v2g.iso15118.d2.messages.tariffs import CostKind, RelativeTimeInterval, SalesTariff, SalesTariffEntry
 from v2g.iso15118.d2.schedules import power_schedules
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, merged
@@ -28,7 +29,9 @@ Levels = Sequence[tuple[int, int]]
 _WORST: Final = 1 << 20
 
 
-def agree(response: Any, limits: Limits, context: MessageContext) -> tuple[Plan, tuple[Observe, ...]]:
+def agree(
+    response: ChargeParameterDiscoveryRes, limits: Limits, context: MessageContext
+) -> tuple[Plan, tuple[Observe, ...]]:
     """Return the plan by the offered schedules, and events about it: by prices if the program plans by them."""
     offers = {each: schedules.profile(offer, limits) for each, offer in power_schedules(response.sa_schedules).items()}
     tariffs = _tariffs(response)
@@ -56,7 +59,7 @@ def agree(response: Any, limits: Limits, context: MessageContext) -> tuple[Plan,
     return Plan(limits, chosen), (*observed, planned)
 
 
-def _tariffs(response: Any) -> Mapping[int, Levels]:
+def _tariffs(response: ChargeParameterDiscoveryRes) -> Mapping[int, Levels]:
     offered = getattr(response.sa_schedules, "sa_schedule_tuple", ())
     return {each.sa_schedule_tuple_id: levels(each.sales_tariff) for each in offered if each.sales_tariff is not None}
 
@@ -106,7 +109,9 @@ def _profile(made: ChargePlan, offer: PowerSchedule, context: MessageContext) ->
 # -- trust --------------------------------------------------------------------------------------------------------
 
 
-def _trust(response: Any, tariffs: Mapping[int, Levels], context: MessageContext) -> tuple[bool, bool]:
+def _trust(
+    response: ChargeParameterDiscoveryRes, tariffs: Mapping[int, Levels], context: MessageContext
+) -> tuple[bool, bool]:
     """Return whether tariffs count, and whether they are signed by a permitted signer."""
     demanded = context.config.planning.unsigned_prices == "refuse"
     if not tariffs or context.signature is None:

@@ -8,6 +8,7 @@ from evcc.session.ports import SetAcPower
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.requests import DcRequests
 from evcc.session.v2g_message.stages import Ending, Limits, Plan
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import ENERGY, STRICT
 from v2g.iso15118.d2.messages import charging, common, parameters
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession
@@ -34,27 +35,27 @@ class Vocabulary2(DcRequests):
     def __init__(self) -> None:
         super().__init__(charging, parameters, VALUES)
 
-    def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
+    def evse_id(self, response: common.SessionSetupRes) -> tuple[str, tuple[Quirk, ...]]:
         """See Vocabulary."""
         return "" if response.evse_id == UNKNOWN else response.evse_id, ()
 
-    def session_setup(self, context: MessageContext) -> Any:
+    def session_setup(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.SessionSetupReq(evcc_id=context.config.vehicle.mac)
 
-    def discover(self, context: MessageContext) -> Any:
+    def discover(self, context: MessageContext) -> Element:
         """See Vocabulary. Services of all kinds."""
         return common.ServiceDiscoveryReq()
 
-    def authorize(self, context: MessageContext) -> Any:
+    def authorize(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.AuthorizationReq()
 
-    def parameters(self, context: MessageContext) -> Any:
+    def parameters(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         assert context.choice is not None
         departure = departure_s(context)
-        parameter: Any
+        parameter: parameters.EVChargeParameter
         if context.choice.phases:
             parameter = _ac_parameter(context, departure)
         else:
@@ -65,35 +66,37 @@ class Vocabulary2(DcRequests):
             ev_charge_parameter=parameter,
         )
 
-    def agree(self, response: Any, limits: Limits, context: MessageContext) -> tuple[Plan, tuple[Observe, ...]]:
+    def agree(
+        self, response: common.ChargeParameterDiscoveryRes, limits: Limits, context: MessageContext
+    ) -> tuple[Plan, tuple[Observe, ...]]:
         """See Vocabulary."""
         return tariffs.agree(response, limits, context)
 
-    def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Any, tuple[Command, ...]]:
+    def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Element, tuple[Command, ...]]:
         """See Vocabulary. The on-board charger draws what it may."""
         if context.choice is not None and context.choice.phases:
             return charging.ChargingStatusReq(), (SetAcPower(power_w),)
         return self.current_demand(plan, context, power_w), ()
 
-    def power_start(self, plan: Plan, context: MessageContext) -> Any:
+    def power_start(self, plan: Plan, context: MessageContext) -> Element:
         """See Vocabulary."""
         steps = plan.schedule.power.steps if plan.schedule is not None else ()
         return self._delivery(ChargeProgress.Start, plan, context, charging_profile=charging_profile(steps))
 
-    def power_stop(self, context: MessageContext) -> Any:
+    def power_stop(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return self._delivery(ChargeProgress.Stop, context.plan, context)
 
-    def renegotiate(self, context: MessageContext) -> Any:
+    def renegotiate(self, context: MessageContext) -> Element:
         """Return PowerDeliveryReq that asks for other parameters."""
         return self._delivery(ChargeProgress.Renegotiate, context.plan, context)
 
-    def session_stop(self, ending: Ending) -> Any:
+    def session_stop(self, ending: Ending) -> Element:
         """See Vocabulary."""
         mode = ChargingSession.Pause if ending.pause else ChargingSession.Terminate
         return common.SessionStopReq(charging_session=mode)
 
-    def _delivery(self, progress: ChargeProgress, plan: Plan | None, context: MessageContext, **more: Any) -> Any:
+    def _delivery(self, progress: ChargeProgress, plan: Plan | None, context: MessageContext, **more: Any) -> Element:
         direct = context.choice is None or not context.choice.phases
         ready = progress is not ChargeProgress.Stop
         return common.PowerDeliveryReq(

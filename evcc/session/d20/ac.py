@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from evcc.session.d20.requests.ask_ac import PHASES, present_w
 from evcc.session.d20.stages import Looping, Parametrizing, Step, fail
 from evcc.session.ports import SetAcPower
 from evcc.session.steps import seen
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,
@@ -82,11 +83,11 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
     return replace(step, commands=(SetAcPower(power_w), *step.commands), observed=(flow, *step.observed))
 
 
-def _has_target(mode: Any) -> bool:
+def _has_target(mode: Element) -> bool:
     return getattr(mode, "evse_target_active_power", None) is not None
 
 
-def _total(mode: Any, name: str) -> int:
+def _total(mode: Element, name: str) -> int:
     """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
     values: list[RationalNumber | None] = [getattr(mode, name + phase) for phase in PHASES]
     return sum(to_whole(value) for value in values if value is not None)

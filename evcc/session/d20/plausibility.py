@@ -3,12 +3,13 @@
 Its messages have no status of the insulation and no units: limits and present values are left.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from evcc.session import plausibility
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.plausibility import Finding
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import AC_ChargeParameterDiscoveryRes
 from v2g.iso15118.d20.messages.common_types import ChargeLoopRes
 from v2g.iso15118.d20.messages.dc import (
@@ -26,7 +27,7 @@ _IN_LOOP: Final = ("evse_maximum_", "evse_minimum_voltage")
 _BOTH_WAYS: Final = (BPT_Dynamic_DC_CLResControlMode, BPT_Scheduled_DC_CLResControlMode)
 
 
-def judge(response: Any, context: RequestContext) -> Finding | None:
+def judge(response: Element, context: RequestContext) -> Finding | None:
     """Return what is wrong with a response."""
     match response:
         case DC_ChargeParameterDiscoveryRes(dc_cpd_res_energy_transfer_mode=mode):
@@ -43,7 +44,7 @@ def judge(response: Any, context: RequestContext) -> Finding | None:
     return None
 
 
-def _limits(mode: Any, *names: str) -> dict[str, int]:
+def _limits(mode: Element, *names: str) -> dict[str, int]:
     names = names or _LIMITS
     values = {field: getattr(mode, field) for field in mode.__struct_fields__ if field.startswith(names)}
     return {field: to_milli(value) for field, value in values.items() if value is not None}

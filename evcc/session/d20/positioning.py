@@ -1,6 +1,6 @@
 """Charging without a plug: positioned, paired and aligned above a coil, or connected below a pantograph."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ from evcc.session.d20.stop import leave_place, stop
 from evcc.session.paused import Choice
 from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId
 from evcc.session.steps import seen
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
@@ -43,7 +44,7 @@ from v2g.iso15118.d20.messages.wpt import (
     WPT_ChargeLoopRes,
     WPT_ChargeParameterDiscoveryReq,
     WPT_ChargeParameterDiscoveryRes,
-    WPT_FinePositioningSetupReq,
+    WPT_FinePositioningRes,
     WPT_FinePositioningSetupRes,
     WPT_PairingReq,
     WPT_PairingRes,
@@ -71,11 +72,16 @@ def in_place(choice: Choice, context: RequestContext) -> Step:
 # -- above a coil -------------------------------------------------------------------------------------------------
 
 
-def on_place(stage: FindingPlace, request: Any, response: Any, context: RequestContext) -> Step:
+def on_place(
+    stage: FindingPlace,
+    request: Element,
+    response: ACDP_VehiclePositioningRes | WPT_FinePositioningSetupRes | WPT_FinePositioningRes,
+    context: RequestContext,
+) -> Step:
     """Drive on until both sides confirm the position."""
-    if isinstance(request, ACDP_VehiclePositioningReq):
+    if isinstance(response, ACDP_VehiclePositioningRes):
         return _on_below(stage, response, context)
-    if isinstance(request, WPT_FinePositioningSetupReq):
+    if isinstance(response, WPT_FinePositioningSetupRes):
         return _agree(stage, response, context)
     if stage.in_place and response.evse_processing is Processing.Finished:
         return _pair(stage, context)
@@ -118,7 +124,7 @@ def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Ste
     return Step(stage=there, request=request)
 
 
-def repeat_place(stage: FindingPlace, request: Any, context: RequestContext) -> Step:
+def repeat_place(stage: FindingPlace, request: Element, context: RequestContext) -> Step:
     """Repeat the request."""
     is_wireless = stage.choice.family is Family.WPT
     again = ask_wpt.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)

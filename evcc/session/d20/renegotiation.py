@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping
 from evcc.session.steps import seen
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusRes
 from v2g.iso15118.d20.messages.common_messages import (
     MeteringConfirmationReq,
@@ -32,7 +33,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     `failure` ends the whole session.
     """
 
-    request: Any = None
+    request: Element | None = None
     wait: float = 0.0
     plan: Plan | None = None
     unchanged: bool = False
@@ -40,11 +41,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
-OnAnswer = Callable[[Any, Any, Looping | None, RequestContext], Turn]
+OnAnswer = Callable[..., Turn]
+"""(request, its response, the interrupted or running loop, context) -> Turn."""
 
 
 def on_confirmed(
-    request: MeteringConfirmationReq, response: Any, looping: Looping | None, context: RequestContext
+    request: MeteringConfirmationReq, response: Element, looping: Looping | None, context: RequestContext
 ) -> Turn:
     """The charger has the signature."""
     meter = request.signed_metering_data.meter_info
@@ -85,7 +87,9 @@ def on_power(
     return Turn(observed=(seen("schedule", "renegotiated_beside"),))
 
 
-def on_status(request: Any, response: ACDP_SystemStatusRes, looping: Looping | None, context: RequestContext) -> Turn:
+def on_status(
+    request: Element, response: ACDP_SystemStatusRes, looping: Looping | None, context: RequestContext
+) -> Turn:
     """End the session if the charger reports an emergency or a malfunction of its device."""
     if response.evse_emergency_shutdown or response.evse_malfunction:
         return Turn(failure="connection_device_failed")
@@ -108,7 +112,7 @@ ANSWERS: Final[Mapping[str, OnAnswer]] = MappingProxyType(
 """Request on a side stream -> handler of its answer."""
 
 
-def plan_anew(looping: Looping, context: RequestContext) -> tuple[tuple[PayloadType, Any], ...]:
+def plan_anew(looping: Looping, context: RequestContext) -> tuple[tuple[PayloadType, Element], ...]:
     """Return the request that begins a renegotiation on the side stream; nothing if one is in progress."""
     if PayloadType.SCHEDULE_RENEGOTIATION in context.beside:
         return ()

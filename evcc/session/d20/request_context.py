@@ -1,7 +1,6 @@
 """The vehicle's present state beside its stage: identity, selection and agreements."""
 
 import enum
-from typing import Any
 
 import msgspec
 
@@ -107,7 +106,7 @@ class Outlook(msgspec.Struct, frozen=True):
     prices: AbsolutePriceSchedule | None = None
     levels: PriceLevelSchedule | None = None
     plan: ChargePlan | None = None
-    basis: tuple[Any, ...] = ()
+    basis: tuple[object, ...] = ()
     made_ms: int = 0
     energy_wh: int = 0
     allowed_w: int | None = None

@@ -4,12 +4,13 @@ Nothing is shared with the handlers: the vehicle's requests and the charger's re
 independently. Pure.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from evcc.session.d20.quantities import to_whole
 from evcc.session.settings import SessionConfig
 from v2g import exi
 from v2g.errors import CodecError
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -42,7 +43,7 @@ class Iso20Messages:
         self._planned: Phase | None = None
         self._resting = False
 
-    def decode(self, payload_type: int, payload: bytes) -> Any:
+    def decode(self, payload_type: int, payload: bytes) -> Element | None:
         """Return the message; None for an invalid one, or for a side stream whose frames do not identify the schema."""
         schema = SCHEMAS.get(payload_type)
         try:
@@ -50,7 +51,7 @@ class Iso20Messages:
         except CodecError:
             return None
 
-    def sent(self, message: Any, payload_type: int) -> Ask:
+    def sent(self, message: Element, payload_type: int) -> Ask:
         """Return the meaning of a message sent by the vehicle."""
         if payload_type in SIDE_CHARTS:  # only the main stream controls power
             return Ask()
@@ -84,7 +85,7 @@ class Iso20Messages:
                 return Ask(phase=Phase.REST, alive_s=alive_s)
         return Ask(alive_s=alive_s)
 
-    def received(self, message: Any, payload_type: int) -> Ask:
+    def received(self, message: Element, payload_type: int) -> Ask:
         """Return the meaning of a message of the charger. The vehicle must send next, and in time."""
         if payload_type in SIDE_CHARTS:
             return Ask()

@@ -6,7 +6,7 @@ only mutable state.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -51,8 +51,16 @@ from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage
 from evcc.session.vehicle import Vehicle
 from v2g.errors import CertificateError
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
-from v2g.iso15118.d20.messages.common_messages import ChargingSession, PowerDeliveryRes, SessionSetupReq, SessionStopReq
+from v2g.iso15118.d20.messages.common_messages import (
+    ChargingSession,
+    PowerDeliveryRes,
+    SessionSetupReq,
+    SessionSetupRes,
+    SessionStopReq,
+)
+from v2g.iso15118.d20.messages.common_types import V2GResponse
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
@@ -67,7 +75,7 @@ from v2g.pki.keys import SoftwareKey
 _CHECKPOINT: Final = "checkpoint"
 
 
-class VehicleSession(Vehicle, Session20):
+class VehicleSession(Vehicle[Step, Ending], Session20):
     """One session of one vehicle.
 
     `battery` is the battery's present state, `secc_certificate` the leaf (DER) that the charger presented in TLS, whose
@@ -138,28 +146,31 @@ class VehicleSession(Vehicle, Session20):
         self._contract = next(iter(ranked(self._contracts, self._time.utc_ms, preferred=preferred)), None)
         super()._on_start()
 
-    def _on_message(self, message: Any, payload_type: int) -> None:
+    def _on_message(self, message: Element, payload_type: int) -> None:
         if payload_type in SIDE_CHARTS:
             self._on_side_message(message, PayloadType(payload_type))
             return
-        if not self._is_awaited(message):
+        request = self._awaiting(message)
+        if request is None:
             return
-        request, name = self._pending, type(message).__name__
+        name, code = type(message).__name__, sequence.code_of(message)
         reacts = reaction(message)
         if reacts is Reaction.END:
-            self._fail(message.response_code.name, message=name)
+            self._fail(code, message=name)
             return
-        if name not in ("SupportedAppProtocolRes", "SessionSetupRes") and (
-            message.header.session_id != self.session_id
+        if (
+            isinstance(message, V2GResponse)
+            and not isinstance(message, SessionSetupRes)
+            and message.header.session_id != self.session_id
         ):
             self._fail("wrong_session_id", message=name)
             return
         self._answered()
         if reacts is Reaction.NOTE:
-            self._observe("session", "warning", message=name, code=message.response_code.name)
+            self._observe("session", "warning", message=name, code=code)
         state = sequence.advance(self.state, request, message, self.chart)
         if state is State.ENDED and name != "SessionStopRes":
-            self._fail("unexpected_response_code", message=name, code=message.response_code.name)
+            self._fail("unexpected_response_code", message=name, code=code)
             return
         self.state = state
         if isinstance(message, PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
@@ -259,10 +270,10 @@ class VehicleSession(Vehicle, Session20):
             self._select(step.choice)
         if step.needs is not None:
             self._take_needs(step.needs)
-        if self._is_overtaken(step):
-            ending, self._requested_end = self._requested_end, None
+        overtaking = self._overtaking(step)
+        if overtaking is not None:
             self._actions.extend(step.observed)
-            step = stop(step.stage, self._request_context(), ending)
+            step = stop(step.stage, self._request_context(), overtaking)
         elif self._replan and isinstance(step.stage, Looping) and not (step.failure or step.end):
             looping = step.stage
             self._replan = False
@@ -295,7 +306,7 @@ class VehicleSession(Vehicle, Session20):
             if step.replan:
                 self._plan_anew()
 
-    def _transmit(self, request: Any) -> None:
+    def _transmit(self, request: Element) -> None:
         assert sequence.accepts(self.state, request, self.chart), (
             f"{type(request).__name__} is out of order in {self.state}"
         )
@@ -344,18 +355,18 @@ class VehicleSession(Vehicle, Session20):
             for stream, request in plan_anew(self.stage, self._request_context()):
                 self._ask_beside(stream, request)
 
-    def _ask_beside(self, stream: PayloadType, request: Any) -> None:
+    def _ask_beside(self, stream: PayloadType, request: Element) -> None:
         self._sides.ask(stream, request)
         self._send(request, stream)
 
-    def _on_side_message(self, message: Any, stream: PayloadType) -> None:
+    def _on_side_message(self, message: Element, stream: PayloadType) -> None:
         request, name = self._sides.answered(stream), type(message).__name__
         awaited = type(request).__name__ if request is not None else None
         if request is None or name != str(awaited).removesuffix("Req") + "Res":
             self._fail("unexpected_message", message=name, awaited=awaited, stream=stream.name)
         elif reaction(message) is Reaction.END:
-            self._fail(message.response_code.name, message=name)
-        elif message.header.session_id != self.session_id:
+            self._fail(sequence.code_of(message), message=name)
+        elif not isinstance(message, V2GResponse) or message.header.session_id != self.session_id:
             self._fail("wrong_session_id", message=name)
         else:
             answer = ANSWERS[type(request).__name__]

@@ -1,9 +1,10 @@
 """The vehicle's side streams: one exchange at a time on each, with its own timer."""
 
-from typing import Any, Final
+from typing import Final
 
 from evcc.session.d20.renegotiation import Turn
 from evcc.session.d20.request_context import Plan
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -17,7 +18,7 @@ class SideStreams:
 
     def __init__(self, time: SessionTime, timing: Timing) -> None:
         self._time, self._timing = time, timing
-        self._asked: dict[PayloadType, Any] = {}  # requests that wait for an answer, or for repetition
+        self._asked: dict[PayloadType, Element] = {}  # requests that wait for an answer, or for repetition
         self._plan: Plan | None = None  # until the charger accepts it
 
     @property
@@ -25,12 +26,12 @@ class SideStreams:
         """The streams with a pending answer."""
         return frozenset(self._asked)
 
-    def ask(self, stream: PayloadType, request: Any) -> None:
+    def ask(self, stream: PayloadType, request: Element) -> None:
         """A request is sent on this stream: its answer is due."""
         self._asked[stream] = request
         self._time.arm(f"{_BESIDE}{stream}", self._timing.message_timeout(type(request).__name__))
 
-    def answered(self, stream: PayloadType) -> Any:
+    def answered(self, stream: PayloadType) -> Element | None:
         """An answer has arrived; return its request, None if there was none."""
         self._time.disarm(f"{_BESIDE}{stream}")
         return self._asked.pop(stream, None)
@@ -52,7 +53,7 @@ class SideStreams:
         new, self._plan = self._plan, None
         return new
 
-    def expired(self, timer: str) -> tuple[PayloadType, Any, bool] | None:
+    def expired(self, timer: str) -> tuple[PayloadType, Element, bool] | None:
         """Return stream and request of a timer, and whether to repeat the request; None for other timers.
 
         A request that is not to be repeated was not answered in time.
@@ -61,4 +62,5 @@ class SideStreams:
         if not colon:
             return None
         stream = PayloadType(int(number))
-        return stream, self._asked.get(stream), prefix + colon == _AGAIN
+        request = self._asked.get(stream)
+        return None if request is None else (stream, request, prefix + colon == _AGAIN)

@@ -1,7 +1,7 @@
 """The vehicle's stages, and the steps between them; see `evcc.session.steps`."""
 
 import enum
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from evcc.session.paused import Choice
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
 from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargeProgress, ChargingSession
 from v2g.iso15118.d20.messages.common_types import MeterInfo
@@ -322,7 +323,7 @@ class Step(steps.Step, frozen=True, kw_only=True):
     now on, `installed` one received from the charger.
     """
 
-    beside: tuple[tuple[PayloadType, Any], ...] = ()
+    beside: tuple[tuple[PayloadType, Element], ...] = ()
     """Additional requests for side streams."""
     discharge_w: int | None = None
     choice: Choice | None = None

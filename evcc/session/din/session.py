@@ -1,6 +1,6 @@
 """The vehicle's session of DIN 70121."""
 
-from typing import Any, Final
+from typing import Final
 
 from evcc.session.din import services
 from evcc.session.din.vocabulary import VOCABULARY
@@ -9,6 +9,7 @@ from evcc.session.settings import SessionConfig
 from evcc.session.v2g_message import handlers, stages
 from evcc.session.v2g_message.handlers import Handlers
 from evcc.session.v2g_message.session import MessageVehicle
+from v2g.exi.declare import Element
 from v2g.iso15118.din.messages.common import PowerDeliveryReq, SessionStopReq
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.din.session import SessionDin
@@ -52,7 +53,7 @@ class DinVehicle(MessageVehicle, SessionDin):
         super()._session_begun(session_id)
         self._arm(_READY, self._config.timers_din.evcc_ready_to_charge)
 
-    def _transmit(self, request: Any) -> None:
+    def _transmit(self, request: Element) -> None:
         if isinstance(request, PowerDeliveryReq | SessionStopReq):
             self._disarm(_READY)
         super()._transmit(request)

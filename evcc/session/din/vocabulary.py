@@ -1,11 +1,12 @@
 """The vehicle's requests of DIN 70121, and what differs in its responses: see `Vocabulary`."""
 
-from typing import Any, Final
+from typing import Final
 
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.requests import DcRequests
 from evcc.session.v2g_message.schedule import agree
 from evcc.session.v2g_message.stages import Ending, Limits, Plan
+from v2g.exi.declare import Element
 from v2g.iso15118.din.charts import ENERGY, STRICT
 from v2g.iso15118.din.messages import charging, common, parameters
 from v2g.iso15118.din.messages.data_types import ServiceCategory
@@ -27,24 +28,24 @@ class DinVocabulary(DcRequests):
     def __init__(self) -> None:
         super().__init__(charging, parameters, VALUES)
 
-    def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
+    def evse_id(self, response: common.SessionSetupRes) -> tuple[str, tuple[Quirk, ...]]:
         """See Vocabulary."""
         text, as_text = evse_id.from_bytes(response.evse_id)
         return text, (EVSEID_TEXT,) if as_text else ()
 
-    def session_setup(self, context: MessageContext) -> Any:
+    def session_setup(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.SessionSetupReq(evcc_id=context.config.vehicle.mac)
 
-    def discover(self, context: MessageContext) -> Any:
+    def discover(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.ServiceDiscoveryReq(service_category=ServiceCategory.EVCharging)
 
-    def authorize(self, context: MessageContext) -> Any:
+    def authorize(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.ContractAuthenticationReq()
 
-    def parameters(self, context: MessageContext) -> Any:
+    def parameters(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         assert context.choice is not None
         return common.ChargeParameterDiscoveryReq(
@@ -52,16 +53,18 @@ class DinVocabulary(DcRequests):
             ev_charge_parameter=self.charge_parameter(context),
         )
 
-    def agree(self, response: Any, limits: Limits, context: MessageContext) -> tuple[Plan, tuple[Observe, ...]]:
+    def agree(
+        self, response: common.ChargeParameterDiscoveryRes, limits: Limits, context: MessageContext
+    ) -> tuple[Plan, tuple[Observe, ...]]:
         """See Vocabulary. What int16 does not hold is left to the other limits."""
         offers = {each: _uncapped(offer) for each, offer in power_schedules(response.sa_schedules).items()}
         return agree(offers, limits, context), ()
 
-    def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Any, tuple[Command, ...]]:
+    def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Element, tuple[Command, ...]]:
         """See Vocabulary."""
         return self.current_demand(plan, context, power_w), ()
 
-    def power_start(self, plan: Plan, context: MessageContext) -> Any:
+    def power_start(self, plan: Plan, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.PowerDeliveryReq(
             ready_to_charge_state=True,
@@ -69,14 +72,14 @@ class DinVocabulary(DcRequests):
             ev_power_delivery_parameter=self.delivery_parameter(context, ready=True),
         )
 
-    def power_stop(self, context: MessageContext) -> Any:
+    def power_stop(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.PowerDeliveryReq(
             ready_to_charge_state=False,
             ev_power_delivery_parameter=self.delivery_parameter(context, ready=False),
         )
 
-    def session_stop(self, ending: Ending) -> Any:
+    def session_stop(self, ending: Ending) -> Element:
         """See Vocabulary."""
         return common.SessionStopReq()
 

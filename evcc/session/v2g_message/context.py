@@ -8,6 +8,7 @@ from evcc.session.paused import PausedSession
 from evcc.session.plausibility import NO_ERROR
 from evcc.session.program import Progress
 from evcc.session.v2g_message.stages import Choice, Ending, Limits, Plan
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
 
@@ -27,40 +28,40 @@ class Vocabulary(Protocol):
     def evse_id(self, response: Any) -> tuple[str, tuple[Quirk, ...]]:
         """Return the EVSEID of a SessionSetupRes, empty if unknown, and a quirk of its form."""
 
-    def session_setup(self, context: "MessageContext") -> Any:
+    def session_setup(self, context: "MessageContext") -> Element:
         """Return SessionSetupReq."""
 
-    def discover(self, context: "MessageContext") -> Any:
+    def discover(self, context: "MessageContext") -> Element:
         """Return ServiceDiscoveryReq."""
 
-    def authorize(self, context: "MessageContext") -> Any:
+    def authorize(self, context: "MessageContext") -> Element:
         """Return the request for authorisation by external means."""
 
-    def parameters(self, context: "MessageContext") -> Any:
+    def parameters(self, context: "MessageContext") -> Element:
         """Return ChargeParameterDiscoveryReq."""
 
     def agree(self, response: Any, limits: Limits, context: "MessageContext") -> "tuple[Plan, tuple[Observe, ...]]":
         """Return the plan by the schedules in a ChargeParameterDiscoveryRes, and events about it."""
 
-    def cable_check(self, context: "MessageContext") -> Any:
+    def cable_check(self, context: "MessageContext") -> Element:
         """Return CableCheckReq."""
 
-    def pre_charge(self, plan: Plan, context: "MessageContext") -> Any:
+    def pre_charge(self, plan: Plan, context: "MessageContext") -> Element:
         """Return PreChargeReq for the battery's voltage."""
 
-    def charge_loop(self, plan: Plan, context: "MessageContext", power_w: int) -> "tuple[Any, tuple[Command, ...]]":
+    def charge_loop(self, plan: Plan, context: "MessageContext", power_w: int) -> "tuple[Element, tuple[Command, ...]]":
         """Return the request of the loop for at most `power_w`, and commands before it."""
 
-    def power_start(self, plan: Plan, context: "MessageContext") -> Any:
+    def power_start(self, plan: Plan, context: "MessageContext") -> Element:
         """Return PowerDeliveryReq with the vehicle's profile."""
 
-    def power_stop(self, context: "MessageContext") -> Any:
+    def power_stop(self, context: "MessageContext") -> Element:
         """Return PowerDeliveryReq that stops energy."""
 
-    def welding_detection(self, context: "MessageContext") -> Any:
+    def welding_detection(self, context: "MessageContext") -> Element:
         """Return WeldingDetectionReq."""
 
-    def session_stop(self, ending: Ending) -> Any:
+    def session_stop(self, ending: Ending) -> Element:
         """Return SessionStopReq."""
 
 

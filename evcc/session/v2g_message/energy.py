@@ -1,7 +1,5 @@
 """From the charge parameters to the closed circuit, with direct current."""
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from evcc.session.context import departure_s, matched
@@ -22,17 +20,27 @@ from evcc.session.v2g_message.stages import (
 )
 from evcc.session.v2g_message.status import dc_limits, wanted_end
 from evcc.session.v2g_message.stop import stop
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.dc_status import is_sound
 from v2g.iso15118.engine.physical_values import millivolts
 from v2g.iso15118.engine.quirks import NOT_READY_BUT_FINISHED
+from v2g.iso15118.v2g_message import (
+    CableCheckRes,
+    ChargeParameterDiscoveryRes,
+    DC_EVSEChargeParameter,
+    PowerDeliveryRes,
+    PreChargeRes,
+)
 from v2g.observe import Observe
 
 
-def on_parameters(stage: Parametrizing, request: Any, response: Any, context: MessageContext) -> Step:
+def on_parameters(
+    stage: Parametrizing, request: Element, response: ChargeParameterDiscoveryRes, context: MessageContext
+) -> Step:
     """Wait for limits and schedule, then start the cable check if they fit the battery."""
     parameter = response.evse_charge_parameter
-    if not hasattr(parameter, "dc_evse_status"):
+    if not isinstance(parameter, DC_EVSEChargeParameter):
         return fail(stage, "wrong_charge_parameters", told=type(parameter).__name__)
     ending = wanted_end(parameter.dc_evse_status)
     if ending is not None:
@@ -64,7 +72,7 @@ def agreed_event(plan: Plan, context: MessageContext) -> Observe:
     return seen("schedule", "agreed", tuple_id=tuple_id, departure_s=departure_s(context))
 
 
-def repeat_parameters(stage: Parametrizing, request: Any, context: MessageContext) -> Step:
+def repeat_parameters(stage: Parametrizing, request: Element, context: MessageContext) -> Step:
     """Ask for limits and schedule again."""
     return Step(stage=stage, request=context.vocabulary.parameters(context))
 
@@ -80,12 +88,12 @@ def _ask_cable_check(stage: CableChecking, context: MessageContext) -> Step:
     return Step(stage=stage, request=context.vocabulary.cable_check(context))
 
 
-def repeat_cable_check(stage: CableChecking, request: Any, context: MessageContext) -> Step:
+def repeat_cable_check(stage: CableChecking, request: Element, context: MessageContext) -> Step:
     """Request the state of the insulation test."""
     return _ask_cable_check(stage, context)
 
 
-def on_cable_check(stage: CableChecking, request: Any, response: Any, context: MessageContext) -> Step:
+def on_cable_check(stage: CableChecking, request: Element, response: CableCheckRes, context: MessageContext) -> Step:
     """Wait for the insulation test, then request the battery's voltage."""
     ending = wanted_end(response.dc_evse_status)
     if ending is not None:
@@ -101,12 +109,12 @@ def _ask_pre_charge(stage: PreCharging, context: MessageContext) -> Step:
     return Step(stage=stage, request=context.vocabulary.pre_charge(stage.plan, context))
 
 
-def repeat_pre_charge(stage: PreCharging, request: Any, context: MessageContext) -> Step:
+def repeat_pre_charge(stage: PreCharging, request: Element, context: MessageContext) -> Step:
     """Check whether the voltage is reached; it has been measured at the inlet meanwhile."""
     return _close(stage) if matched(context) else _ask_pre_charge(stage, context)
 
 
-def on_pre_charge(stage: PreCharging, request: Any, response: Any, context: MessageContext) -> Step:
+def on_pre_charge(stage: PreCharging, request: Element, response: PreChargeRes, context: MessageContext) -> Step:
     """Close the contactor once the voltages match."""
     ending = wanted_end(response.dc_evse_status)
     if ending is not None:
@@ -131,7 +139,7 @@ def on_closed(stage: ClosingContactor, context: MessageContext) -> Step:
     )
 
 
-def on_started(stage: Starting, request: Any, response: Any, context: MessageContext) -> Step:
+def on_started(stage: Starting, request: Element, response: PowerDeliveryRes, context: MessageContext) -> Step:
     """Energy may flow, unless the charger already wants to stop."""
     ending = wanted_end(response.evse_status)
     return enter_loop(stage.plan, context) if ending is None else stop(stage, context, ending)

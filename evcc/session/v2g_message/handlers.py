@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from evcc.session import steps
+from evcc.session.steps import at
 from evcc.session.v2g_message import energy, loop, setup, stages, stop
-from evcc.session.v2g_message.context import MessageContext
 
-OnResponse = Callable[[Any, Any, Any, MessageContext], stages.Step]
+OnResponse = Callable[..., stages.Step]
 """(stage, request, response, context) -> Step."""
 
-OnWake = Callable[[Any, Any, MessageContext], stages.Step]
+OnWake = Callable[..., stages.Step]
 """(stage, last request, context) -> Step."""
 
-OnFact = Callable[[Any, MessageContext], stages.Step]
+OnFact = Callable[..., stages.Step]
 """(stage, context) -> Step."""
 
 
@@ -29,33 +29,37 @@ class Handlers(msgspec.Struct, frozen=True):
 
 
 ON_RESPONSE: Final[Mapping[type[steps.Stage], OnResponse]] = MappingProxyType(
-    {
-        steps.Negotiating: setup.on_protocol,
-        stages.SettingUp: setup.on_session,
-        stages.Selecting: setup.on_selected,
-        stages.Authorizing: setup.on_authorization,
-        stages.Parametrizing: energy.on_parameters,
-        stages.CableChecking: energy.on_cable_check,
-        stages.PreCharging: energy.on_pre_charge,
-        stages.Starting: energy.on_started,
-        stages.Looping: loop.on_loop,
-        stages.RampingDown: stop.ramping_down,
-        stages.PowerStopping: stop.on_power_stopped,
-        stages.Welding: stop.on_welding,
-        stages.Stopping: stop.on_session_stopped,
-    }
+    dict(
+        [
+            at(steps.Negotiating, setup.on_protocol),
+            at(stages.SettingUp, setup.on_session),
+            at(stages.Selecting, setup.on_selected),
+            at(stages.Authorizing, setup.on_authorization),
+            at(stages.Parametrizing, energy.on_parameters),
+            at(stages.CableChecking, energy.on_cable_check),
+            at(stages.PreCharging, energy.on_pre_charge),
+            at(stages.Starting, energy.on_started),
+            at(stages.Looping, loop.on_loop),
+            at(stages.RampingDown, stop.ramping_down),
+            at(stages.PowerStopping, stop.on_power_stopped),
+            at(stages.Welding, stop.on_welding),
+            at(stages.Stopping, stop.on_session_stopped),
+        ]
+    )
 )
 
 ON_WAKE: Final[Mapping[type[steps.Stage], OnWake]] = MappingProxyType(
-    {
-        stages.Authorizing: setup.repeat_authorization,
-        stages.Parametrizing: energy.repeat_parameters,
-        stages.CableChecking: energy.repeat_cable_check,
-        stages.PreCharging: energy.repeat_pre_charge,
-        stages.Looping: loop.repeat_loop,
-        stages.RampingDown: stop.repeat_nothing,
-        stages.Welding: stop.repeat_welding,
-    }
+    dict(
+        [
+            at(stages.Authorizing, setup.repeat_authorization),
+            at(stages.Parametrizing, energy.repeat_parameters),
+            at(stages.CableChecking, energy.repeat_cable_check),
+            at(stages.PreCharging, energy.repeat_pre_charge),
+            at(stages.Looping, loop.repeat_loop),
+            at(stages.RampingDown, stop.repeat_nothing),
+            at(stages.Welding, stop.repeat_welding),
+        ]
+    )
 )
 
 ON_FACT: Final[Mapping[tuple[type[steps.Stage], bool], OnFact]] = MappingProxyType(

@@ -1,7 +1,5 @@
 """The charge loop with direct current: the vehicle's next request, and its reaction to the charger's responses."""
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from evcc.policy.plans import ChargePlan
@@ -15,7 +13,9 @@ from evcc.session.v2g_message.schedule import allowed_w
 from evcc.session.v2g_message.stages import Ending, Looping, Plan, Step
 from evcc.session.v2g_message.status import present_limits, wanted_end
 from evcc.session.v2g_message.stop import stop
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
+from v2g.iso15118.v2g_message import CurrentDemandRes
 from v2g.observe import Observe
 
 _NO_DISCHARGE = Permit(0, NOT_BIDIRECTIONAL)
@@ -29,7 +29,7 @@ def enter_loop(plan: Plan, context: MessageContext) -> Step:
     return replace(step, observed=(started, *step.observed))
 
 
-def repeat_loop(stage: Looping, request: Any, context: MessageContext) -> Step:
+def repeat_loop(stage: Looping, request: Element | None, context: MessageContext) -> Step:
     """The pause is over."""
     return ask_loop(stage, context)
 
@@ -82,7 +82,7 @@ def planned_now(made: ChargePlan | None, context: MessageContext) -> Planned:
     return Planned(made.power_at(context.utc_ms), over=context.utc_ms >= made.until_ms)
 
 
-def on_loop(stage: Looping, request: Any, response: Any, context: MessageContext) -> Step:
+def on_loop(stage: Looping, request: Element, response: CurrentDemandRes, context: MessageContext) -> Step:
     """Follow the charger's limits, and its status."""
     voltage_mv, current_ma = millivolts(response.evse_present_voltage), milliamperes(response.evse_present_current)
     plan = replace(stage.plan, limits=present_limits(stage.plan.limits, response))

@@ -11,17 +11,19 @@ from evcc.session import plausibility
 from evcc.session.plausibility import NO_ERROR, Finding
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.status import status_of, wanted_end
+from v2g.exi.declare import Element
 from v2g.iso15118.engine import evse_id
 from v2g.iso15118.engine.dc_status import FAULT, is_sound
-from v2g.iso15118.engine.physical_values import milliamperes, millivolts, watts
+from v2g.iso15118.engine.physical_values import PhysicalNumber, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import EVSEID_NOT_REPEATED, NOT_READY_AFTER_CHECK, Quirk
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes
 
 _CHECKED: Final = frozenset({"PreChargeRes", "PowerDeliveryRes", "CurrentDemandRes", "MeteringReceiptRes"})
 """Responses after the insulation test."""
 
 _LOOP: Final = frozenset({"CurrentDemandRes", "MeteringReceiptRes"})
 
-_READERS: Final[Mapping[str, Callable[[Any], int]]] = MappingProxyType(
+_READERS: Final[Mapping[str, Callable[[PhysicalNumber], int]]] = MappingProxyType(
     {"voltage": millivolts, "current": milliamperes, "power": watts}
 )
 
@@ -31,7 +33,7 @@ _LIMITS: Final = ("evse_maximum_", "evse_minimum_", "evse_max_current", "evse_no
 Judgement = tuple[Finding | None, tuple[Quirk, ...]]
 
 
-def judge(response: Any, context: MessageContext) -> Judgement:
+def judge(response: Element, context: MessageContext) -> Judgement:
     """Return what is wrong with a response, and quirks that are tolerated; what it demands is for the handlers.
 
     Raises Iso15118Error for values of another unit.
@@ -41,7 +43,7 @@ def judge(response: Any, context: MessageContext) -> Judgement:
         return None, ()
     found, quirks = _status(name, status)
     parameter = getattr(response, "evse_charge_parameter", response)
-    if parameter is response or response.evse_processing.value == "Finished":
+    if not isinstance(response, ChargeParameterDiscoveryRes) or response.evse_processing.value == "Finished":
         found = found or plausibility.limits(_limits(parameter, context))
     if hasattr(response, "evse_present_voltage"):
         found = found or _present(response, context)
@@ -68,7 +70,7 @@ def _status(name: str, status: Any) -> Judgement:
     return None, (NOT_READY_AFTER_CHECK,)
 
 
-def _limits(parameter: Any, context: MessageContext) -> dict[str, int]:
+def _limits(parameter: Element, context: MessageContext) -> dict[str, int]:
     """Return the limits in a response, beside the known minimum voltage."""
     known = context.plan.limits.min_voltage_mv if context.plan is not None else 0
     values = {"evse_minimum_voltage_limit": known} if known else {}

@@ -5,6 +5,7 @@ from typing import Any, Final
 from evcc.session.context import energy_up_to
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Plan
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.physical_values import Rounding, Writer, percent
 
 PRE_CHARGE_MA: Final = 2_000
@@ -16,7 +17,7 @@ _LONGEST_S: Final = 7 * 24 * 3600
 class DcRequests:
     """The part of a vocabulary that builds them from an edition's modules of charging messages and of parameters."""
 
-    def __init__(self, charging: Any, parameters: Any, values: Writer[Any]) -> None:
+    def __init__(self, charging: Any, parameters: Any, values: Writer[Element]) -> None:
         self._charging, self._parameters, self._values = charging, parameters, values
 
     def status(self, context: MessageContext, *, ready: bool) -> Any:
@@ -28,7 +29,7 @@ class DcRequests:
             ev_ress_soc=percent(round(context.battery.soc)),
         )
 
-    def charge_parameter(self, context: MessageContext, **more: Any) -> Any:
+    def charge_parameter(self, context: MessageContext, **more: object) -> Any:
         """Return DC_EVChargeParameter with all its fields: some chargers reject gaps."""
         values, battery, needs = self._values, context.battery, context.config.needs
         return self._parameters.DC_EVChargeParameter(
@@ -86,7 +87,7 @@ class DcRequests:
         soc = context.battery.soc
         return {"bulk_charging_complete": soc >= context.config.needs.target_soc, "charging_complete": soc >= 100}
 
-    def _time_to(self, soc: float, context: MessageContext, power_w: int) -> Any:
+    def _time_to(self, soc: float, context: MessageContext, power_w: int) -> Element:
         left_wh = max(0, energy_up_to(soc, context))
         return self._values.time(min(_LONGEST_S, left_wh * 3600 // power_w if power_w else _LONGEST_S))
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from evcc.session.settings import SessionConfig
 from evcc.session.vehicle import Timers
 from v2g.errors import CodecError
-from v2g.exi.declare import Schema
+from v2g.exi.declare import Element, Schema
+from v2g.iso15118.engine.physical_values import PhysicalNumber
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.safety import Ask, Phase
@@ -38,7 +39,7 @@ class V2gMessages:
         self._again = False
         """Whether parameters are exchanged again, while the contactor of alternating current stays closed."""
 
-    def decode(self, payload_type: int, payload: bytes) -> Any:
+    def decode(self, payload_type: int, payload: bytes) -> Element | None:
         """Return the request or response; None for an invalid one."""
         if payload_type != PayloadType.SAP:
             return None
@@ -98,7 +99,7 @@ class V2gMessages:
             stop=_stops(parameter),
         )
 
-    def _limit_w(self, limits: Any) -> int | None:
+    def _limit_w(self, limits: Element) -> int | None:
         """Return the charger's limit in a response, None without one.
 
         Of direct current it is the power: current and voltage are the charger's own to bound. The current of a phase
@@ -111,7 +112,7 @@ class V2gMessages:
         return None if power is None or self._phases else _whole(_number(power))
 
 
-def _stops(body: Any) -> bool:
+def _stops(body: Element) -> bool:
     fields = ("dc_evse_status", "ac_evse_status", "evse_status")
     status = next((getattr(body, field) for field in fields if hasattr(body, field)), None)
     notification, code = getattr(status, "evse_notification", None), getattr(status, "evse_status_code", None)
@@ -126,5 +127,5 @@ def _whole(power_w: float) -> int:
     return max(0, math.ceil(round(power_w, 3)))
 
 
-def _number(value: Any) -> float:
+def _number(value: PhysicalNumber) -> float:
     return float(value.value) * 10.0 ** int(value.multiplier)

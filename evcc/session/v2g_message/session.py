@@ -1,7 +1,7 @@
 """The vehicle's session of ISO 15118-2 and DIN 70121; an edition adds its handlers, vocabulary and timers."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -27,6 +27,7 @@ from evcc.session.v2g_message.stages import (
 from evcc.session.v2g_message.stop import stop
 from evcc.session.vehicle import MESSAGE, Timers, Vehicle
 from v2g.errors import CodecError, Iso15118Error
+from v2g.exi.declare import Element
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
@@ -39,8 +40,9 @@ from v2g.iso15118.engine.quirks import (
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Entropy
-from v2g.iso15118.engine.v2g_message import MessageSession, is_same_session
+from v2g.iso15118.engine.v2g_message import Header, MessageSession, is_same_session
 from v2g.iso15118.engine.xmldsig import Signature
+from v2g.iso15118.v2g_message import CurrentDemandRes
 
 _LOOP: Final = "CurrentDemandReq"
 
@@ -61,7 +63,7 @@ class MessageTimers(Timers, Protocol):
         """Maximum duration of PreCharge, s."""
 
 
-class MessageVehicle(Vehicle, MessageSession):
+class MessageVehicle(Vehicle[Step, Ending], MessageSession):
     """One session of one vehicle. See `Vehicle` for its arguments; `timers` are the edition's.
 
     Responses that cannot be right end it: see `evcc.session.plausibility`; `invalid_value` is one of another unit.
@@ -91,7 +93,7 @@ class MessageVehicle(Vehicle, MessageSession):
 
     # -- messages -----------------------------------------------------------------------------------------------
 
-    def _transmit(self, request: Any) -> None:
+    def _transmit(self, request: Element) -> None:
         assert sequence.accepts(self.state, request, self.chart), (
             f"{type(request).__name__} is out of order in {self.state}"
         )
@@ -101,10 +103,11 @@ class MessageVehicle(Vehicle, MessageSession):
         else:
             self._send_body(request, signature)
 
-    def _on_body(self, body: Any, header: Any | None) -> None:
-        if not self._is_awaited(body):
+    def _on_body(self, body: Element, header: Header | None) -> None:
+        request = self._awaiting(body)
+        if request is None:
             return
-        request, code = self._pending, body.response_code.name
+        code = sequence.code_of(body)
         if sequence.is_failed(body):
             if consequence(body) is Consequence.FINISH:
                 self._finish(code)
@@ -126,11 +129,11 @@ class MessageVehicle(Vehicle, MessageSession):
             context = replace(context, session_id=header.session_id, signature=header.signature)
         self._apply(self._judged(request, body, context))
 
-    def _judged(self, request: Any, body: Any, context: MessageContext) -> Step:
+    def _judged(self, request: Element, body: Element, context: MessageContext) -> Step:
         """Return the step that follows a response; one that cannot be right ends the session."""
         stage = self.stage
         try:
-            if hasattr(body, "evse_present_current"):  # at each stage: whatever the vehicle asks for meanwhile
+            if isinstance(body, CurrentDemandRes):  # at each stage: whatever the vehicle asks for meanwhile
                 self._command(Reported(millivolts(body.evse_present_voltage), milliamperes(body.evse_present_current)))
             finding = None
             if not isinstance(stage, self.kinds.ending):
@@ -185,10 +188,10 @@ class MessageVehicle(Vehicle, MessageSession):
             self._choice = step.choice
         for quirk in step.quirks:
             self._tolerate(quirk)
-        if self._is_overtaken(step):
-            ending, self._requested_end = self._requested_end, None
+        overtaking = self._overtaking(step)
+        if overtaking is not None:
             self._actions.extend(step.observed)
-            step = stop(step.stage, self._context(), ending)
+            step = stop(step.stage, self._context(), overtaking)
         self._signature = step.signature
         self._enter(step.stage)
         self._actions.extend(step.observed)

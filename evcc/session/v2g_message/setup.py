@@ -1,15 +1,15 @@
 """From the handshake to authorisation."""
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from evcc.session.steps import Negotiating, seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Discovering, Parametrizing, Selecting, SettingUp, Step, fail
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
 from v2g.iso15118.engine.quirks import SESSION_ID_LENGTH
 from v2g.iso15118.engine.v2g_message import SESSION_ID_BYTES, asks_for_new_session
+from v2g.iso15118.v2g_message import AuthorizationRes, SessionSetupRes
 
 
 def on_protocol(
@@ -23,7 +23,7 @@ def on_protocol(
     return Step(stage=SettingUp(), request=context.vocabulary.session_setup(context))
 
 
-def on_session(stage: SettingUp, request: Any, response: Any, context: MessageContext) -> Step:
+def on_session(stage: SettingUp, request: Element, response: SessionSetupRes, context: MessageContext) -> Step:
     """Note the session's id, and request its services."""
     session_id = context.session_id
     if asks_for_new_session(session_id):
@@ -52,12 +52,12 @@ def on_session(stage: SettingUp, request: Any, response: Any, context: MessageCo
     )
 
 
-def on_selected(stage: Selecting, request: Any, response: Any, context: MessageContext) -> Step:
+def on_selected(stage: Selecting, request: Element, response: Element, context: MessageContext) -> Step:
     """Request authorisation by external means."""
     return Step(stage=Authorizing(), request=context.vocabulary.authorize(context))
 
 
-def on_authorization(stage: Authorizing, request: Any, response: Any, context: MessageContext) -> Step:
+def on_authorization(stage: Authorizing, request: Element, response: AuthorizationRes, context: MessageContext) -> Step:
     """Continue once authorised."""
     if response.evse_processing.value != "Finished":
         customer = response.evse_processing.value == "Ongoing_WaitingForCustomerInteraction"
@@ -71,6 +71,6 @@ def on_authorization(stage: Authorizing, request: Any, response: Any, context: M
     )
 
 
-def repeat_authorization(stage: Authorizing, request: Any, context: MessageContext) -> Step:
+def repeat_authorization(stage: Authorizing, request: Element, context: MessageContext) -> Step:
     """Ask again whether the vehicle is authorised."""
     return Step(stage=stage, request=context.vocabulary.authorize(context))

@@ -5,9 +5,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from evcc.session.v2g_message.stages import Ending, Limits
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import Demand, demand
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
+from v2g.iso15118.v2g_message import CurrentDemandRes, DC_EVSEChargeParameter
 
 _CAUSES: Final[Mapping[str, Ending]] = MappingProxyType(
     {
@@ -22,7 +24,7 @@ _TERMINATED: Final = Ending("evse_terminated")
 _RESIDUAL_CURRENT: Final = Ending("evse_rcd_fault", failed=True)
 
 
-def status_of(response: Any) -> Any | None:
+def status_of(response: Element) -> Any | None:
     """Return the status in a response, also that beside the limits; None without one."""
     part = getattr(response, "evse_charge_parameter", response)
     fields = ("dc_evse_status", "ac_evse_status", "evse_status")
@@ -40,7 +42,7 @@ def wanted_end(status: Any) -> Ending | None:
     return _TERMINATED if notification is not None and notification.value == "StopCharging" else None
 
 
-def dc_limits(parameter: Any) -> tuple[Limits, tuple[Quirk, ...]]:
+def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[Limits, tuple[Quirk, ...]]:
     """Return the limits in a DC_EVSEChargeParameter, and a quirk where fields or units are missing.
 
     Raises Iso15118Error for values of another unit.
@@ -60,7 +62,7 @@ def dc_limits(parameter: Any) -> tuple[Limits, tuple[Quirk, ...]]:
     return limits, (MISSING_FIELDS,) if any(each is None or each.unit is None for each in fields) else ()
 
 
-def present_limits(limits: Limits, response: Any) -> Limits:
+def present_limits(limits: Limits, response: CurrentDemandRes) -> Limits:
     """Return the limits by a CurrentDemandRes; those that it omits stay. Raises Iso15118Error."""
     current, voltage, power = (
         response.evse_maximum_current_limit,

@@ -1,6 +1,6 @@
 """The end of a session: power off, contactor open, welding detection, session stop."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -20,9 +20,11 @@ from evcc.session.v2g_message.stages import (
     Welding,
     fail,
 )
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.v2g_message import WeldingDetectionRes
 
 _LOOPS: Final = frozenset(
     {State.AC_CHARGE_LOOP, State.AC_METERING_RECEIPT, State.DC_CHARGE_LOOP, State.DC_METERING_RECEIPT}
@@ -71,17 +73,17 @@ def ask_nothing(stage: LeavingLoop[Looping], context: MessageContext) -> Step:
     return Step(stage=stage, request=request, commands=(SetPowerLimits(0, 0), *commands))
 
 
-def repeat_nothing(stage: LeavingLoop[Looping], request: Any, context: MessageContext) -> Step:
+def repeat_nothing(stage: LeavingLoop[Looping], request: Element, context: MessageContext) -> Step:
     """The pause is over."""
     return replace(ask_nothing(stage, context), commands=())
 
 
-def ramping_down(stage: RampingDown, request: Any, response: Any, context: MessageContext) -> Step:
+def ramping_down(stage: RampingDown, request: Element, response: Element, context: MessageContext) -> Step:
     """Stop power once no current flows, or in any case after the time for it."""
     return still_flowing(stage, response, context) or _power_stop(context, stage.ending)
 
 
-def still_flowing(stage: LeavingLoop[Looping], response: Any, context: MessageContext) -> Step | None:
+def still_flowing(stage: LeavingLoop[Looping], response: Element, context: MessageContext) -> Step | None:
     """Return the pause before the next request for no power; None once the loop may be left."""
     current = getattr(response, "evse_present_current", None)
     reported_ma = 0 if current is None else milliamperes(current)
@@ -94,7 +96,7 @@ def _session_stop(context: MessageContext, ending: Ending) -> Step:
     return Step(stage=Stopping(ending), request=context.vocabulary.session_stop(ending))
 
 
-def on_power_stopped(stage: PowerStopping, request: Any, response: Any, context: MessageContext) -> Step:
+def on_power_stopped(stage: PowerStopping, request: Element, response: Element, context: MessageContext) -> Step:
     """The charger has switched off: leave state C and open the contactor."""
     return Step(
         stage=OpeningContactor(stage.ending),
@@ -114,12 +116,12 @@ def _ask_welding(stage: Welding, context: MessageContext) -> Step:
     return Step(stage=stage, request=context.vocabulary.welding_detection(context))
 
 
-def repeat_welding(stage: Welding, request: Any, context: MessageContext) -> Step:
+def repeat_welding(stage: Welding, request: Element, context: MessageContext) -> Step:
     """Check the voltage again."""
     return _ask_welding(stage, context)
 
 
-def on_welding(stage: Welding, request: Any, response: Any, context: MessageContext) -> Step:
+def on_welding(stage: Welding, request: Element, response: WeldingDetectionRes, context: MessageContext) -> Step:
     """Repeat until the voltage is gone; a remaining voltage is reported, and ends the session anyway."""
     voltage_mv = max(millivolts(response.evse_present_voltage), context.inlet.voltage_mv)
     if voltage_mv < SAFE_MV:
@@ -130,7 +132,7 @@ def on_welding(stage: Welding, request: Any, response: Any, context: MessageCont
     return replace(_session_stop(context, stage.ending), observed=(suspected,))
 
 
-def on_session_stopped(stage: Stopping, request: Any, response: Any, context: MessageContext) -> Step:
+def on_session_stopped(stage: Stopping, request: Element, response: Element, context: MessageContext) -> Step:
     """The charger confirms: close."""
     ending = stage.ending
     name = "session_paused" if ending.pause else "session_stopped"

@@ -1,7 +1,5 @@
 """Alternating current in ISO 15118-2: the vehicle's own charger controls the power, the charge point bounds it."""
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from secc.session import delivery
@@ -12,7 +10,7 @@ from secc.session.stages import Charging, Planned, Vehicle
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.needs import EvNeeds
 from v2g.iso15118.d2.messages.charging import ChargingStatusReq
-from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
+from v2g.iso15118.d2.messages.data_types import EnergyTransferMode, PhysicalValue
 from v2g.iso15118.d2.messages.parameters import (
     AC_EVChargeParameter,
     AC_EVSEChargeParameter,
@@ -91,7 +89,7 @@ def close(stage: Planned, context: RequestContext) -> Wait | None:
     return None if delivery.tripped(context) else delivery.close_contactors(stage, context)
 
 
-def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: Any) -> Step:
+def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: object) -> Step:
     """Report the present maximum current and the meter; a vehicle that draws more for long is disconnected."""
     stage, commands = apply_output(replace(stage, alive=True), context)
     output = stage.output
@@ -108,7 +106,7 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
     return Step(response, stage, (*commands, *loop_event(stage, context)))
 
 
-def _current(power_w: int, lines: int, context: RequestContext) -> Any:
+def _current(power_w: int, lines: int, context: RequestContext) -> PhysicalValue:
     """Return the current of one phase at a power of all."""
     current_ma = power_w * 1000 // (context.config.ac_rating.nominal_voltage_v * lines)
     return VALUES.current(current_ma, Rounding.DOWN)

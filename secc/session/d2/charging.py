@@ -1,7 +1,6 @@
 """From authorisation to the charge loop in ISO 15118-2; direct current is mostly alike in DIN 70121."""
 
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,6 +21,7 @@ from secc.session.stages import (
     Plan,
     Planned,
     PreCharging,
+    Stage,
     Starting,
 )
 from secc.session.v2g_message import authorization, delivery, loop, parameters
@@ -30,6 +30,7 @@ from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Challenged, Paying
 from secc.session.v2g_message.status import dc_evse_status
 from v2g.errors import SignatureError
+from v2g.exi.declare import Element
 from v2g.iso15118.d2 import schedules, signatures
 from v2g.iso15118.d2.messages.charging import CableCheckReq, ChargingStatusReq, CurrentDemandReq, PreChargeReq
 from v2g.iso15118.d2.messages.common import (
@@ -50,6 +51,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA, Phase, Stop
 from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED, SIGNATURE_FORM, Quirk
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 
@@ -141,7 +143,7 @@ def power_delivery(request: PowerDeliveryReq, stage: Planned | AfterPlan, contex
 
 def _renegotiate(stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
     """Accept new parameters once no direct current flows, since the vehicle may then open its contactor."""
-    commands: tuple[Any, ...] = ()
+    commands: tuple[Command | Observe, ...] = ()
     if isinstance(stage, Charging) and context.family is Family.DC:
         stage, commands = apply_output(replace(stage, asked_ma=0), context)
         if abs(context.facts.measured.current_ma) > NO_CURRENT_MA and not context.waited:
@@ -165,7 +167,9 @@ def _start(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: Reque
     return delivery.start(chosen, stage, context, respond, quirks=quirks)
 
 
-def _chosen(request: PowerDeliveryReq, planned: Planned, context: RequestContext) -> tuple[OfferedTuple, Any]:
+def _chosen(
+    request: PowerDeliveryReq, planned: Planned, context: RequestContext
+) -> tuple[OfferedTuple, tuple[Quirk, ...]]:
     """Return the tuple that bounds the power, and the quirks of the vehicle's choice [V2G2-479]."""
     tuple_id = request.sa_schedule_tuple_id
     offered = next((each for each in planned.plan.tuples if each.tuple_id == tuple_id), None)
@@ -189,7 +193,7 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
     return ac.charging_status(request, stage, context, **fields)
 
 
-def loop_fields(stage: Charging, context: RequestContext) -> tuple[Charging, dict[str, Any]]:
+def loop_fields(stage: Charging, context: RequestContext) -> tuple[Charging, dict[str, object]]:
     """Return the fields that the responses of both charge loops have: EVSE, schedule and meter.
 
     A receipt is required of contracts [V2G2-691], once an interval and together with the demand to stop, after which no
@@ -232,12 +236,13 @@ def metering_receipt(request: MeteringReceiptReq, stage: Charging, context: Requ
     return Step(response, confirmed, commands, followed="MeteringConfirmation", quirks=quirks)
 
 
-def is_unsigned(stage: object, context: RequestContext) -> bool:
+def is_unsigned(stage: Stage, context: RequestContext) -> bool:
     """Return whether energy has flowed for which there is no receipt yet."""
     reading = _meter_info(context)
     if not isinstance(stage, Charging) or reading is None:
         return False
-    return bool(reading.meter_reading != (stage.confirmed.meter_reading if stage.confirmed else 0))
+    signed = stage.confirmed.meter_reading if isinstance(stage.confirmed, MeterInfo) else 0
+    return reading.meter_reading != signed
 
 
 def _meter_info(context: RequestContext) -> MeterInfo | None:
@@ -253,21 +258,21 @@ def _meter_info(context: RequestContext) -> MeterInfo | None:
     )
 
 
-def _authorization_response(context: RequestContext, processing: str) -> Any:
+def _authorization_response(context: RequestContext, processing: str) -> Element:
     return context.messages.response("AuthorizationRes", evse_processing=context.messages.processing(processing))
 
 
-def _power_response(phase: Phase, context: RequestContext) -> Any:
+def _power_response(phase: Phase, context: RequestContext) -> Element:
     return context.messages.response("PowerDeliveryRes", evse_status=_status(phase, context))
 
 
-def _status(phase: Phase, context: RequestContext) -> Any:
+def _status(phase: Phase, context: RequestContext) -> Element:
     return ac.status(context) if context.family is Family.AC else dc_evse_status(phase, context)
 
 
 def _discovery_response(
     request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan
-) -> Any:
+) -> Element:
     """Return the limits, and with Finished the schedules [V2G2-905]."""
     finished = processing == "Finished"
     return context.messages.response(

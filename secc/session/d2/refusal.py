@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from secc.session.refusal import negative_response
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages import data_types as types
@@ -16,7 +17,7 @@ from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 
-_ELEMENTS: Final[Mapping[str, Any]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
+_ELEMENTS: Final[Mapping[str, type[Element]]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 
@@ -37,14 +38,14 @@ _AC_LIMITS: Final = limits.AC_EVSEChargeParameter(
     ac_evse_status=_AC_STATUS, evse_nominal_voltage=_VOLTS, evse_max_current=_AMPERES
 )
 
-_BY_FAMILY: Final[Mapping[Family, Mapping[str, Any]]] = MappingProxyType(
+_BY_FAMILY: Final[Mapping[Family, Mapping[str, object]]] = MappingProxyType(
     {
         Family.AC: {"evse_status": _AC_STATUS, "evse_charge_parameter": _AC_LIMITS},
         Family.DC: {"evse_status": _DC_STATUS, "evse_charge_parameter": _DC_LIMITS},
     }
 )
 
-_PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
+_PLACEHOLDERS: Final[Mapping[str, object]] = MappingProxyType(
     {
         "payment_option_list": types.PaymentOptionList(payment_option=(types.PaymentOption.ExternalPayment,)),
         "charge_service": types.ChargeService(
@@ -71,7 +72,7 @@ _PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
 """Mandatory field of a response -> its value in a negative one."""
 
 
-def refusal(request: Any, code: str, *, evse_id: str, family: Family, challenge: bytes) -> Any:
+def refusal(request: Element, code: str, *, evse_id: str, family: Family, challenge: bytes) -> Element:
     """Return the negative response to `request`; `code` is a value of responseCodeType.
 
     `challenge` is 16 unpredictable bytes, sent in PaymentDetailsRes even then [V2G2-825].

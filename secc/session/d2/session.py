@@ -1,7 +1,7 @@
 """The charge point's side of an ISO 15118-2 session."""
 
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from secc.session import ports
 from secc.session.config import Iso2Config, SeccConfig
@@ -13,6 +13,7 @@ from secc.session.delivery import charging_state
 from secc.session.stages import AfterPlan, Charging, Planned
 from secc.session.v2g_message.request_context import MessageSet
 from secc.session.v2g_message.session import V2gMessageSession
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2 import charts
 from v2g.iso15118.d2.charts import STRICT, has_wrong_progress
@@ -26,6 +27,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED
 from v2g.iso15118.engine.sequence import Chart, State
+from v2g.iso15118.engine.v2g_message import Header
 
 MESSAGES: Final = MessageSet(
     protocol="ISO 15118-2",
@@ -65,7 +67,7 @@ class Iso2Session(V2gMessageSession, Session2):
     def _strict_chart(self) -> Chart:
         return STRICT[self.family]
 
-    def _on_body(self, body: Any, header: Any | None) -> None:
+    def _on_body(self, body: Element, header: Header | None) -> None:
         if isinstance(body, common.ChargeParameterDiscoveryReq) and self.state is State.CHARGE_PARAMETER_DISCOVERY:
             alternating = body.requested_energy_transfer_mode.value.startswith("AC")
             self.family = charts.Family.AC if alternating else charts.Family.DC
@@ -75,7 +77,7 @@ class Iso2Session(V2gMessageSession, Session2):
             self._sign_last()
         super()._on_body(body, header)
 
-    def _on_answered(self, request: Any, before: State) -> None:
+    def _on_answered(self, request: Element, before: State) -> None:
         super()._on_answered(request, before)
         if self._notices.has_lapsed("ScheduleRenegotiation", self._time.now):
             self._tolerate(RENEGOTIATION_IGNORED)
@@ -100,25 +102,25 @@ class Iso2Session(V2gMessageSession, Session2):
         if signs and is_unsigned(self._stage, self._request_context(waited=False)):
             self._notify("MeteringConfirmation")
 
-    def _sequence_code(self, request: Any) -> str:
+    def _sequence_code(self, request: Element) -> str:
         wrong = self.state in self.chart and has_wrong_progress(self.state, request, self.family)
         return "FAILED" if wrong else super()._sequence_code(request)
 
-    def _refusal(self, request: Any, code: str) -> Any:
+    def _refusal(self, request: Element, code: str) -> Element:
         challenge = self._connection.entropy(16)
         return refusal(request, code, evse_id=self._config.evse_id, family=self.family, challenge=challenge)
 
-    def _plan(self, request: Any) -> PowerSchedule | None:
-        return planned(request.charging_profile)
+    def _plan(self, request: Element) -> PowerSchedule | None:
+        return planned(request.charging_profile) if isinstance(request, common.PowerDeliveryReq) else None
 
-    def _starts(self, request: Any) -> bool:
-        return bool(request.charge_progress is ChargeProgress.Start)
+    def _starts(self, request: Element) -> bool:
+        return isinstance(request, common.PowerDeliveryReq) and request.charge_progress is ChargeProgress.Start
 
     def _take_pilot(self, state: PilotState) -> None:
         """A vehicle that opens its contactor for a renegotiation goes through cable check and pre-charge again."""
         stage = self._stage
-        renegotiating = self._kind is Family.DC and self.state in _RENEGOTIATING and isinstance(stage, Charging)
-        if not renegotiating or state is not PilotState.B:
+        renegotiating = self._kind is Family.DC and self.state in _RENEGOTIATING
+        if not renegotiating or not isinstance(stage, Charging) or state is not PilotState.B:
             super()._take_pilot(state)
             return
         self._perform((ports.EmergencyOff("renegotiation"), *charging_state(stage, "suspend", "EVConnected")))

@@ -15,6 +15,7 @@ from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Discovered, Paying, Presenting
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages.common import (
     PaymentServiceSelectionReq,
     ServiceDetailReq,
@@ -186,7 +187,7 @@ def payment_service_selection(request: PaymentServiceSelectionReq, stage: Discov
     return Step(context.messages.response("PaymentServiceSelectionRes"), paying, added)
 
 
-def _setup_response(code: str, context: RequestContext) -> object:
+def _setup_response(code: str, context: RequestContext) -> Element:
     return context.messages.response(
         "SessionSetupRes",
         code,

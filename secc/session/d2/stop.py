@@ -3,7 +3,7 @@
 from secc.session.paused import Paused
 from secc.session.ports import SaveSession, TransactionUpdated
 from secc.session.request_context import Wait
-from secc.session.stages import Finished, Stopped
+from secc.session.stages import Finished, Stage, Stopped
 from secc.session.v2g_message import delivery
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.iso15118.d2.messages.common import SessionStopReq
@@ -11,7 +11,7 @@ from v2g.iso15118.d2.messages.data_types import ChargingSession
 from v2g.observe import Observe
 
 
-def session_stop(request: SessionStopReq, stage: object, context: RequestContext) -> Step | Wait:
+def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
     """End the session, or store it: a pause counts after power was stopped only [V2G2-739]."""
     step = delivery.session_stop(request, stage, context)
     pauses = request.charging_session is ChargingSession.Pause and isinstance(stage, Stopped) and not context.stopping

@@ -14,6 +14,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,
@@ -147,7 +148,7 @@ def _response(
 def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Charging:
     """Return the stage with the vehicle's new limits; those that it omits stay."""
     parametrised = stage.parametrised
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if mode.ev_maximum_charge_power is not None:
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
     if isinstance(mode, BPT_Dynamic_AC_CLReqControlMode | BPT_Scheduled_AC_CLReqControlMode) and (
@@ -193,12 +194,12 @@ def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
     return ""
 
 
-def total(mode: Any, name: str) -> int:
+def total(mode: Element, name: str) -> int:
     """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
     return sum(_value(mode, name + phase) for phase in PHASES)
 
 
-def _value(mode: Any, name: str) -> int:
+def _value(mode: Element, name: str) -> int:
     value: RationalNumber | None = getattr(mode, name, None)
     return 0 if value is None else to_w(value)
 

@@ -3,7 +3,7 @@
 The order of the messages follows from their schema; docs/reference/open-points.md lists the assumptions.
 """
 
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -11,7 +11,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Connecting, Disconnecting
 from secc.session.ports import Device, MoveDevice, StartPositioning
 from secc.session.request_context import Wait
-from secc.session.stages import Planned, Selected, Stopped
+from secc.session.stages import Planned, Selected, Stage, Stopped
 from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
     ACDP_ConnectRes,
@@ -30,6 +30,8 @@ from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.observe import Observe
 
 _METHOD: Final = "acdp"
+
+Moved = TypeVar("Moved", ACDP_ConnectRes, ACDP_DisconnectRes)
 
 
 def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext) -> Step | Wait:
@@ -70,9 +72,9 @@ def connect(request: ACDP_ConnectReq, stage: Planned | Connecting, context: Requ
             )
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
-        return Step(ACDP_ConnectRes(**_connection(Processing.Ongoing, context)), stage)
+        return Step(_connection(ACDP_ConnectRes, Processing.Ongoing, context), stage)
     done = Observe("acdp", "connected", {"seconds": round(context.now - stage.since, 4)})
-    return Step(ACDP_ConnectRes(**_connection(Processing.Finished, context)), stage.planned, (done,))
+    return Step(_connection(ACDP_ConnectRes, Processing.Finished, context), stage.planned, (done,))
 
 
 def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, context: RequestContext) -> Step | Wait:
@@ -85,13 +87,13 @@ def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, cont
             raise refuse(ResponseCode.FAILED_AssociationError, "the device did not return home", reason="device_stuck")
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
-        return Step(ACDP_DisconnectRes(**_connection(Processing.Ongoing, context)), stage)
+        return Step(_connection(ACDP_DisconnectRes, Processing.Ongoing, context), stage)
     done = Observe("acdp", "disconnected", {"seconds": round(context.now - stage.since, 4)})
-    response = ACDP_DisconnectRes(**_connection(Processing.Finished, context))
+    response = _connection(ACDP_DisconnectRes, Processing.Finished, context)
     return Step(response, Stopped(planned=stage.planned), (done,))
 
 
-def system_status(request: ACDP_SystemStatusReq, stage: Any, context: RequestContext) -> Step:
+def system_status(request: ACDP_SystemStatusReq, stage: Stage, context: RequestContext) -> Step:
     """Exchange states in parallel; a vehicle that is not ready, or reports an emergency, gets no power."""
     vehicle_status = request.ev_technical_status
     if vehicle_status.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
@@ -115,14 +117,14 @@ def system_status(request: ACDP_SystemStatusReq, stage: Any, context: RequestCon
     return Step(response, stage, (Observe("acdp", "vehicle_status", data),), ready=vehicle_status.ev_ready_to_charge)
 
 
-def _connection(processing: Processing, context: RequestContext) -> dict[str, Any]:
-    return {
-        "header": context.header,
-        "response_code": ResponseCode.OK,
-        "evse_processing": processing,
-        "evse_electrical_charging_device_status": _electrical(context.facts.device, context),
-        "evse_mechanical_charging_device_status": MechanicalChargingDeviceStatus(context.facts.device.mechanical),
-    }
+def _connection(response: type[Moved], processing: Processing, context: RequestContext) -> Moved:
+    return response(
+        header=context.header,
+        response_code=ResponseCode.OK,
+        evse_processing=processing,
+        evse_electrical_charging_device_status=_electrical(context.facts.device, context),
+        evse_mechanical_charging_device_status=MechanicalChargingDeviceStatus(context.facts.device.mechanical),
+    )
 
 
 def _electrical(device: Device, context: RequestContext) -> ElectricalChargingDeviceStatus:

@@ -5,7 +5,7 @@ works, and stops waiting in time. It neither reads nor changes the encrypted con
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ from secc.session.d20.stages import Offered
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.ports import CertificateInstalled, InstallationStatus
 from secc.session.request_context import Wait
-from secc.session.stages import Authorized
+from secc.session.stages import AfterSetup, Authorized
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, SignatureError
 from v2g.iso15118.d20.installation import (
@@ -137,13 +137,13 @@ def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestC
     return Step(response, before, (answered,), exi=encoded)
 
 
-def _warn(before: Before, context: RequestContext, code: ResponseCode, reason: str, detail: str = "") -> Step:
+def _warn(before: AfterSetup, context: RequestContext, code: ResponseCode, reason: str, detail: str = "") -> Step:
     """Refuse, at once and finished: the vehicle continues with authorization, or tries again (V2G20-2224)."""
     event = Observe("installation", "refused", {"code": code.name, "reason": reason, "detail": detail})
     return Step(refusal(context.header, code), before, (event,))
 
 
-def _asked(request: CertificateInstallationReq) -> Any:
+def _asked(request: CertificateInstallationReq) -> tuple[object, ...]:
     """Return everything but the header, whose time stamp, and so its signature, may change."""
     return (
         request.oem_provisioning_certificate_chain,

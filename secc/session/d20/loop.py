@@ -16,9 +16,10 @@ from secc.session.d20.scheduling import receipts
 from secc.session.facts import SessionFacts
 from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power
-from secc.session.stages import Charging, Selected, Stopping, Vehicle, plausible_capacity
+from secc.session.stages import Charging, Selected, Stage, Stopping, Vehicle, plausible_capacity
 from v2g import exi
 from v2g.errors import SignatureError
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
@@ -152,7 +153,7 @@ def _limits(known: Vehicle, mode: RequestMode, battery: dict[str, int]) -> Vehic
         ("max_voltage_mv", mode.ev_maximum_voltage, to_milli),
         ("min_voltage_mv", mode.ev_minimum_voltage, to_milli),
     )
-    changes: dict[str, Any] = {name: max(0, read(number)) for name, number, read in given if number is not None}
+    changes: dict[str, object] = {name: max(0, read(number)) for name, number, read in given if number is not None}
     if isinstance(mode, BPT_Dynamic_DC_CLReqControlMode | BPT_Scheduled_DC_CLReqControlMode):
         # sources disagree on the sign of discharge limits: the magnitude counts
         if mode.ev_maximum_discharge_power is not None:
@@ -162,7 +163,7 @@ def _limits(known: Vehicle, mode: RequestMode, battery: dict[str, int]) -> Vehic
     return replace(known, **changes | battery | needed(mode))
 
 
-def needed(mode: Any) -> dict[str, int]:
+def needed(mode: Element) -> dict[str, int]:
     """Return what follows from a dynamic vehicle's needs: a full one is not charged, one that lacks its minimum energy
     does not discharge, and one that has more than that and energy for V2X leaves the direction to the charger."""
     if not isinstance(mode, Dynamic_CLReqControlMode):
@@ -233,7 +234,7 @@ def report_costs(
 
 def _counted(stage: Charging, context: RequestContext) -> receipts.Running | None:
     meter, running = context.facts.meter, stage.running
-    if meter is None or running is None:
+    if meter is None or not isinstance(running, receipts.Running):
         return None
     return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
 
@@ -298,13 +299,14 @@ def status(context: RequestContext) -> EVSEStatus | None:
     )
 
 
-def is_unsigned(stage: object, facts: SessionFacts) -> bool:
+def is_unsigned(stage: Stage, facts: SessionFacts) -> bool:
     """Return whether energy has flowed that the vehicle has not signed yet."""
     energy_wh = _energy_wh(facts)
     if not isinstance(stage, Charging) or energy_wh is None:
         return False
-    signed = stage.confirmed
-    known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
+    signed, known = stage.confirmed, (0, 0)
+    if isinstance(signed, MeterInfo):
+        known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0)
     return energy_wh != known
 
 

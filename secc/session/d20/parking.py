@@ -4,12 +4,12 @@ The place of these messages in the sequence is not public: check-in is accepted 
 after energy, and both at any time between on their side stream.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.stages import selected_of
+from secc.session.stages import Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
     EvCheckOutStatus,
@@ -27,7 +27,7 @@ _IN: Final = tuple(EvCheckInStatus)
 _OUT: Final = tuple(EvCheckOutStatus)
 
 
-def check_in(request: VehicleCheckInReq, stage: Any, context: RequestContext) -> Step:
+def check_in(request: VehicleCheckInReq, stage: Stage, context: RequestContext) -> Step:
     """Send the vehicle its target and the remaining distance."""
     _require(stage, context)
     before, status = context.parking.check_in, request.ev_check_in_status
@@ -51,7 +51,7 @@ def check_in(request: VehicleCheckInReq, stage: Any, context: RequestContext) ->
     return Step(response, stage, (event,), parking=replace(context.parking, check_in=status))
 
 
-def check_out(request: VehicleCheckOutReq, stage: Any, context: RequestContext) -> Step:
+def check_out(request: VehicleCheckOutReq, stage: Stage, context: RequestContext) -> Step:
     """Let the vehicle leave once its time has come and there is no voltage at the output."""
     _require(stage, context)
     before, status = context.parking.check_out, request.ev_check_out_status
@@ -63,7 +63,7 @@ def check_out(request: VehicleCheckOutReq, stage: Any, context: RequestContext) 
     return Step(response, stage, (event,), parking=replace(context.parking, check_out=status))
 
 
-def _require(stage: Any, context: RequestContext) -> None:
+def _require(stage: Stage, context: RequestContext) -> None:
     """Refuse a vehicle that has not selected the service."""
     selected = selected_of(stage)
     if context.config.parking is None or selected is None or ServiceId.PARKING_STATUS not in selected.added:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from secc.session.config import SeccConfig
+from v2g.exi.declare import Element
 from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.messages import ac, acdp, dc, schedules, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -24,26 +25,27 @@ ZERO: Final = RationalNumber(exponent=0, value=0)
 
 _MODULES: Final = MappingProxyType({each.__name__: each for each in (ac, dc)})
 
-Fill = Callable[[Any, SeccConfig], dict[str, Any]]
+Fill = Callable[..., dict[str, object]]
+"""(request, configuration) -> the mandatory fields of its response."""
 
 
-def _nothing(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _nothing(request: Element, config: SeccConfig) -> dict[str, object]:
     return {}
 
 
-def _finished(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _finished(request: Element, config: SeccConfig) -> dict[str, object]:
     return {"evse_processing": Processing.Finished}
 
 
-def _voltage(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _voltage(request: Element, config: SeccConfig) -> dict[str, object]:
     return {"evse_present_voltage": ZERO}
 
 
-def _session_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _session_setup(request: Element, config: SeccConfig) -> dict[str, object]:
     return {"evse_id": config.evse_id}
 
 
-def _authorization_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _authorization_setup(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "authorization_services": (cm.Authorization.EIM,),
         "certificate_installation_service": False,
@@ -51,12 +53,12 @@ def _authorization_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _certificate_installation(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _certificate_installation(request: cm.CertificateInstallationReq, config: SeccConfig) -> dict[str, object]:
     empty = msgspec.structs.asdict(installation.refusal(request.header, ResponseCode.FAILED))
     return {name: value for name, value in empty.items() if name not in ("header", "response_code")}
 
 
-def _service_discovery(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _service_discovery(request: Element, config: SeccConfig) -> dict[str, object]:
     shown = config.services[:MAX_SERVICES]  # a placeholder: a charger may have more services than the list may contain
     services = tuple(cm.Service(service_id=int(each), free_service=False) for each in shown)
     return {
@@ -65,7 +67,7 @@ def _service_discovery(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _service_detail(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _service_detail(request: cm.ServiceDetailReq, config: SeccConfig) -> dict[str, object]:
     parameter = cm.Parameter(name="none", int_value=0)
     sets = (cm.ParameterSet(parameter_set_id=0, parameter=(parameter,)),)
     return {
@@ -74,27 +76,29 @@ def _service_detail(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _zeros(asked: Any) -> Any:
+def _zeros(asked: Element) -> Element:
     """Return the response mode for this request mode (V2G20-1600), with the schema's minimum, all of it 0."""
     module = _MODULES.get(type(asked).__module__, dc)
     name = type(asked).__name__.replace("Req", "Res")
-    answer = getattr(module, name, dc.Scheduled_DC_CLResControlMode)  # the abstract head of all modes is possible, too
+    answer: type[Element] = getattr(
+        module, name, dc.Scheduled_DC_CLResControlMode
+    )  # the abstract head of all modes is possible, too
     return answer(**{each.name: ZERO for each in msgspec.structs.fields(answer) if each.required})
 
 
-def _charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _charge_parameters(request: dc.DC_ChargeParameterDiscoveryReq, config: SeccConfig) -> dict[str, object]:
     return {"dc_cpd_res_energy_transfer_mode": _zeros(request.dc_cpd_req_energy_transfer_mode)}
 
 
-def _ac_charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _ac_charge_parameters(request: ac.AC_ChargeParameterDiscoveryReq, config: SeccConfig) -> dict[str, object]:
     return {"ac_cpd_res_energy_transfer_mode": _zeros(request.ac_cpd_req_energy_transfer_mode)}
 
 
-def _ac_charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _ac_charge_loop(request: ac.AC_ChargeLoopReq, config: SeccConfig) -> dict[str, object]:
     return {"cl_res_control_mode": _zeros(request.cl_req_control_mode)}
 
 
-def _positioning_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _positioning_setup(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "primary_device_fine_positioning_method_list": place.WPT_FinePositioningMethodList(
             wpt_fine_positioning_method=(place.WPT_FinePositioningMethod.Manual,)
@@ -109,7 +113,7 @@ def _positioning_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _wpt_charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _wpt_charge_parameters(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "pd_input_power_class": wpt.WPT_PowerClass(config.wpt.power_class),
         "sd_min_output_power": ZERO,
@@ -121,7 +125,7 @@ def _wpt_charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _wpt_charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _wpt_charge_loop(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "evpc_power_request": ZERO,
         "spc_max_output_power_limit": ZERO,
@@ -130,7 +134,7 @@ def _wpt_charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _vehicle_positioning(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _vehicle_positioning(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "evse_processing": Processing.Finished,
         "evse_positioning_support": False,
@@ -142,7 +146,7 @@ def _vehicle_positioning(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _connection(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _connection(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "evse_processing": Processing.Finished,
         "evse_electrical_charging_device_status": acdp.ElectricalChargingDeviceStatus.State_A,
@@ -150,7 +154,7 @@ def _connection(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _system_status(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _system_status(request: Element, config: SeccConfig) -> dict[str, object]:
     return {
         "evse_mechanical_charging_device_status": acdp.MechanicalChargingDeviceStatus.Moving,
         "evse_ready_to_charge": False,
@@ -164,7 +168,7 @@ def _system_status(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _schedule(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _schedule(request: cm.ScheduleExchangeReq, config: SeccConfig) -> dict[str, object]:
     finished = {"evse_processing": Processing.Finished}
     if request.scheduled_se_req_control_mode is None:
         return finished | {"dynamic_se_res_control_mode": schedules.Dynamic_SEResControlMode()}
@@ -178,7 +182,7 @@ def _schedule(request: Any, config: SeccConfig) -> dict[str, Any]:
     return finished | {"scheduled_se_res_control_mode": schedules.Scheduled_SEResControlMode(schedule_tuple=(offer,))}
 
 
-def _charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _charge_loop(request: dc.DC_ChargeLoopReq, config: SeccConfig) -> dict[str, object]:
     return {
         "evse_present_current": ZERO,
         "evse_present_voltage": ZERO,
@@ -189,11 +193,11 @@ def _charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
-def _check_out(request: Any, config: SeccConfig) -> dict[str, Any]:
+def _check_out(request: Element, config: SeccConfig) -> dict[str, object]:
     return {"evse_check_out_status": cm.EvseCheckOutStatus.Completed}
 
 
-_REFUSALS: Final[Mapping[type, tuple[type, Fill]]] = MappingProxyType(
+_REFUSALS: Final[Mapping[type[Element], tuple[type[Element], Fill]]] = MappingProxyType(
     {
         cm.SessionSetupReq: (cm.SessionSetupRes, _session_setup),
         cm.AuthorizationSetupReq: (cm.AuthorizationSetupRes, _authorization_setup),
@@ -229,12 +233,12 @@ _REFUSALS: Final[Mapping[type, tuple[type, Fill]]] = MappingProxyType(
 )
 
 
-def is_request(message: Any) -> bool:
+def is_request(message: Element) -> bool:
     """Return whether the message is a request that a charger can answer."""
     return type(message) in _REFUSALS or type(message) is app.SupportedAppProtocolReq
 
 
-def refusal(request: Any, code: str, header: MessageHeader, config: SeccConfig) -> Any:
+def refusal(request: Element, code: str, header: MessageHeader, config: SeccConfig) -> Element:
     """Return the negative response to `request`; `code` is a value of responseCodeType."""
     if isinstance(request, app.SupportedAppProtocolReq):
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
@@ -242,7 +246,7 @@ def refusal(request: Any, code: str, header: MessageHeader, config: SeccConfig) 
     return response_type(header=header, response_code=ResponseCode(code), **fill(request, config))
 
 
-def fault_code(request: Any, fault: str) -> str:
+def fault_code(request: Element, fault: str) -> str:
     """Return the response code by which a fault of the charger is reported in the answer to this request."""
     if not isinstance(request, cm.PowerDeliveryReq):
         return ResponseCode.FAILED.name
@@ -251,7 +255,7 @@ def fault_code(request: Any, fault: str) -> str:
     ).name
 
 
-def brings_power(request: Any) -> bool:
+def brings_power(request: Element) -> bool:
     """Return whether a request leads to voltage or current."""
     if isinstance(request, cm.PowerDeliveryReq):
         return request.charge_progress is cm.ChargeProgress.Start

@@ -3,9 +3,9 @@
 The result takes effect with the vehicle's PowerDeliveryReq, all of it at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -19,22 +19,30 @@ from secc.session.power import apply_output
 from secc.session.request_context import Wait
 from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Stopping
 from v2g.errors import Iso15118Error
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, PowerDeliveryRes, ScheduleExchangeReq
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
-_BY_FAMILY: Final[Mapping[Family, Any]] = MappingProxyType(
-    {Family.AC: ac, Family.DC: parameters, Family.ACDP: parameters, Family.WPT: wpt}
+_BY_FAMILY: Final[Mapping[Family, Callable[..., Step]]] = MappingProxyType(
+    {
+        Family.AC: ac.charge_parameter_discovery,
+        Family.DC: parameters.charge_parameter_discovery,
+        Family.ACDP: parameters.charge_parameter_discovery,
+        Family.WPT: wpt.charge_parameter_discovery,
+    }
 )
 
 
-def charge_parameters(request: Any, stage: Charging | Stopping, context: RequestContext) -> Step:
+def charge_parameters(request: Element, stage: Charging | Stopping, context: RequestContext) -> Step:
     """Accept new limits of the vehicle; they apply together with the new schedule."""
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     selected = stage.selected
-    step: Step = _BY_FAMILY[selected.family].charge_parameter_discovery(request, selected, context)
+    discover = _BY_FAMILY[selected.family]
+    step: Step = discover(request, selected, context)
     return replace(step, stage=replace(stage, beside=step.stage))
 
 
@@ -88,14 +96,14 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
     planned = replace(stage.beside, parametrised=parametrised)
     charging = replace(stage, planned=planned, chosen=chosen, beside=None)
     charging = account(charging, context)
-    commands: tuple[Any, ...] = ()
+    commands: tuple[Command | Observe, ...] = ()
     if charging.output is not None:
         charging, commands = apply_output(charging, context)
     event = Observe("schedule", "renegotiated_beside", {})
     return Step(response, charging, (*commands, event), followed="ScheduleRenegotiation")
 
 
-def _too_late(request: Any, stage: Stopping, context: RequestContext) -> Step:
+def _too_late(request: Element, stage: Stopping, context: RequestContext) -> Step:
     """Answer a vehicle that has requested a stop on its main stream: there is nothing left to plan."""
     if isinstance(request, ScheduleExchangeReq):
         return Step(exchange.unchanged(stage.planned, context), stage)

@@ -6,12 +6,13 @@ Nothing is shared with the handlers: the vehicle's limits and requests are read 
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from secc.session.config import SeccConfig
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -56,7 +57,7 @@ class Iso20Requests:
         self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
         self._bears = Output()
 
-    def read(self, message: Any, payload_type: int) -> Request:
+    def read(self, message: Element, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
         timing = self._config.timing
         if payload_type in SIDE_CHARTS:  # only the main stream controls power
@@ -117,7 +118,7 @@ def _fields_of(mode: type[msgspec.Struct]) -> tuple[tuple[str, tuple[str, ...], 
     return tuple((name, fields, shift) for name, (fields, shift) in known.items() if fields)
 
 
-def _bears(mode: Any, known: Output) -> Output:
+def _bears(mode: Element, known: Output) -> Output:
     """Return the vehicle's limits; those that it omits stay as known.
 
     Sources disagree on the sign of discharge limits: the magnitude counts. A dynamic vehicle that is full accepts no

@@ -3,7 +3,7 @@
 Its own are side streams, signed discharge, the selection of services, connection devices and coils.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 
@@ -30,9 +30,10 @@ from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import JournalHead
 from v2g.errors import CodecError, Iso15118Error
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
-from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing
+from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, V2GRequest
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine import sequence
@@ -104,7 +105,7 @@ class SeccSession(ChargerSession, Session20):
         misframed = payload_type == PayloadType.SAP and self._connection.trust.interop and self.state in FETCHING
         super()._receive_frame(PayloadType.COMMON if misframed else payload_type, payload)
 
-    def _on_message(self, message: Any, payload_type: int) -> None:
+    def _on_message(self, message: Element, payload_type: int) -> None:
         beside = payload_type in SIDE_CHARTS
         if self._doomed and is_request(message):
             self._close_doomed(message, payload_type if beside else None)
@@ -118,7 +119,7 @@ class SeccSession(ChargerSession, Session20):
             header = getattr(message, "header", None)
             self._on_request(message, same_session=header is not None and header.session_id == self.session_id)
 
-    def _on_step(self, request: Any, step: CommonStep, before: State) -> None:
+    def _on_step(self, request: Element, step: CommonStep, before: State) -> None:
         if isinstance(step.stage, Fresh) and step.stage.family is not None:
             self.family = step.stage.family
             self._limits.rate(self._config.power_rating(self.family))
@@ -128,7 +129,7 @@ class SeccSession(ChargerSession, Session20):
     def _send_step(self, step: CommonStep) -> None:
         self._send(step.response, encoded=step.exi)
 
-    def _on_answered(self, request: Any, before: State) -> None:
+    def _on_answered(self, request: Element, before: State) -> None:
         if before in PARALLEL and self.state not in PARALLEL:
             self._sides.drop(PayloadType.SCHEDULE_RENEGOTIATION)
             if self._discharge is not None:
@@ -145,7 +146,7 @@ class SeccSession(ChargerSession, Session20):
         aligning = isinstance(self._stage, Planned) and bool(self._stage.coil_ma)
         return aligning or super()._bounds_voltage
 
-    def _report(self, request: Any) -> None:
+    def _report(self, request: Element) -> None:
         """Report the vehicle's plan and present needs to the back end (K16.FR.05, K18.FR.10, K20.FR.01)."""
         if not isinstance(self._stage, Charging):
             return
@@ -158,17 +159,18 @@ class SeccSession(ChargerSession, Session20):
             needs = exchange.renewed(mode, self._needs.known, self._time.utc_ms)
             self._perform(() if needs is None else (ports.ReportChargingNeeds(needs),))
 
-    def _refuse(self, request: Any, code: str, stream: int | None = None) -> None:
+    def _refuse(self, request: Element, code: str, stream: int | None = None) -> None:
         self._send(refusal(request, code, self._header(), self._config), stream)
 
-    def _fault_code(self, request: Any, fault: str) -> str:
+    def _fault_code(self, request: Element, fault: str) -> str:
         return fault_code(request, fault)
 
-    def _brings_power(self, request: Any) -> bool:
+    def _brings_power(self, request: Element) -> bool:
         return brings_power(request)
 
-    def _on_side_request(self, request: Any, stream: PayloadType) -> None:
+    def _on_side_request(self, request: Element, stream: PayloadType) -> None:
         """Answer a request on a side stream; state, timers and pending request of the main stream stay unchanged."""
+        assert isinstance(request, V2GRequest), "side streams have no handshake"
         name = type(request).__name__
         if request.header.session_id != self.session_id:  # V2G20-460
             self._fail(request, "FAILED_UnknownSession", f"{name} of another session", stream=stream)
@@ -192,9 +194,9 @@ class SeccSession(ChargerSession, Session20):
         self._sides.advance(request, step.response, stream)
         self._send(step.response, stream)
         if sequence.is_failed(step.response):
-            self._end(step.response.response_code.name)
+            self._end(sequence.code_of(step.response))
             return
-        if name == "PowerDeliveryReq" and request.ev_processing is Processing.Finished:
+        if isinstance(request, PowerDeliveryReq) and request.ev_processing is Processing.Finished:
             self._take_vehicle_limits()
             self._begin_discharge()
 

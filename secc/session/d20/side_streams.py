@@ -5,11 +5,17 @@ State, timers and pending request of the main stream stay unchanged.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from secc.session.d20 import acdp, loop, parking, renegotiation
-from secc.session.request_context import Handler
+from secc.session.request_context import Handler, handled
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS, side_stream_runs
+from v2g.iso15118.d20.messages import ac as alternating
+from v2g.iso15118.d20.messages import acdp as contacts
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import dc as direct
+from v2g.iso15118.d20.messages import wpt as wireless
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
@@ -17,19 +23,23 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 
 SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
     {
-        PayloadType.SCHEDULE_RENEGOTIATION: {
-            "AC_ChargeParameterDiscoveryReq": renegotiation.charge_parameters,
-            "DC_ChargeParameterDiscoveryReq": renegotiation.charge_parameters,
-            "WPT_ChargeParameterDiscoveryReq": renegotiation.charge_parameters,
-            "ScheduleExchangeReq": renegotiation.schedule_exchange,
-            "PowerDeliveryReq": renegotiation.power_delivery,
-        },
-        PayloadType.METERING_CONFIRMATION: {"MeteringConfirmationReq": loop.metering_confirmation},
-        PayloadType.ACDP_SYSTEM_STATUS: {"ACDP_SystemStatusReq": acdp.system_status},
-        PayloadType.PARKING_STATUS: {
-            "VehicleCheckInReq": parking.check_in,
-            "VehicleCheckOutReq": parking.check_out,
-        },
+        PayloadType.SCHEDULE_RENEGOTIATION: dict(
+            [
+                handled(alternating.AC_ChargeParameterDiscoveryReq, renegotiation.charge_parameters),
+                handled(direct.DC_ChargeParameterDiscoveryReq, renegotiation.charge_parameters),
+                handled(wireless.WPT_ChargeParameterDiscoveryReq, renegotiation.charge_parameters),
+                handled(cm.ScheduleExchangeReq, renegotiation.schedule_exchange),
+                handled(cm.PowerDeliveryReq, renegotiation.power_delivery),
+            ]
+        ),
+        PayloadType.METERING_CONFIRMATION: dict([handled(cm.MeteringConfirmationReq, loop.metering_confirmation)]),
+        PayloadType.ACDP_SYSTEM_STATUS: dict([handled(contacts.ACDP_SystemStatusReq, acdp.system_status)]),
+        PayloadType.PARKING_STATUS: dict(
+            [
+                handled(cm.VehicleCheckInReq, parking.check_in),
+                handled(cm.VehicleCheckOutReq, parking.check_out),
+            ]
+        ),
     }
 )
 """Payload type of a side stream -> name of the request -> its handler."""
@@ -45,16 +55,16 @@ class SideStreams:
         self._time, self._patience_s = time, patience_s
         self._states: dict[int, State] = {}
 
-    def accepts(self, request: Any, stream: PayloadType, main: State) -> bool:
+    def accepts(self, request: Element, stream: PayloadType, main: State) -> bool:
         """Return whether the request is in order on its stream, given the state of the main stream."""
         in_order = side_stream_runs(stream, main) and sequence.accepts(self.state(stream), request, SIDE_CHARTS[stream])
         return in_order and type(request).__name__ in SIDE_HANDLERS.get(stream, {})
 
-    def handler(self, request: Any, stream: PayloadType) -> Handler:
+    def handler(self, request: Element, stream: PayloadType) -> Handler:
         """Return the handler of an accepted request."""
         return SIDE_HANDLERS[stream][type(request).__name__]
 
-    def advance(self, request: Any, response: Any, stream: PayloadType) -> None:
+    def advance(self, request: Element, response: Element, stream: PayloadType) -> None:
         """Advance the state, and wait for the next request unless the exchange is complete."""
         state = sequence.advance(self.state(stream), request, response, SIDE_CHARTS[stream])
         self._states[stream] = state

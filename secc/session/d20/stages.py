@@ -1,13 +1,11 @@
 """The stages of ISO 15118-20 beside those of all editions (`secc.session.stages`)."""
 
-from typing import Any
-
 import msgspec
 
 from secc.session import stages
 from secc.session.config import ControlMode
 from secc.session.paused import Paused
-from secc.session.stages import AfterPlan, Authorized, Opened, Selected, selected_of
+from secc.session.stages import AfterPlan, AfterSetup, Authorized, Opened, Selected, Stage, selected_of
 from v2g.iso15118.d20.charts import Family
 
 
@@ -17,14 +15,13 @@ class Fresh(stages.Fresh, frozen=True):
     family: Family | None = None
 
 
-class Offered(msgspec.Struct, frozen=True):
+class Offered(AfterSetup, frozen=True):
     """Authorisation methods were offered; `challenge` (16 bytes) waits to be signed, empty for EIM only.
 
     `signed_by` are the contracts (leaves) that have used it: each may use it once. `refusals` counts
     the refused attempts.
     """
 
-    opened: Opened
     challenge: bytes
     attempt: int = 0
     signed_by: frozenset[bytes] = frozenset()
@@ -35,7 +32,7 @@ class Authorizing(stages.Authorizing, frozen=True, kw_only=True):
     """An external decision is pending. `asked` is the request without header: repeats must equal it (V2G20-1582)."""
 
     offered: Offered
-    asked: Any
+    asked: object
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -46,7 +43,7 @@ class Variant(msgspec.Struct, frozen=True):
     pricing: int
 
 
-class Discovered(msgspec.Struct, frozen=True):
+class Discovered(Stage, frozen=True):
     """Services were listed; `details` are the (service, parameter set) pairs that the vehicle has received.
 
     `variants` are the parameter sets of energy services by their id, once details were requested.
@@ -70,7 +67,7 @@ class Disconnecting(AfterPlan, frozen=True):
     since: float
 
 
-def authorized_of(stage: Any) -> Authorized | None:
+def authorized_of(stage: Stage) -> Authorized | None:
     """Return the authorization, in any phase after it; None before."""
     selected = selected_of(stage)
     if selected is not None:

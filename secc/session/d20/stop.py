@@ -4,7 +4,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import authorized_of
 from secc.session.paused import Paused
 from secc.session.ports import EmergencyOff, RecordMeter, SaveSession, TransactionUpdated
-from secc.session.stages import Authorized, Finished, Selected, selected_of
+from secc.session.stages import Authorized, Finished, Selected, Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.pause import binding
@@ -12,7 +12,7 @@ from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 
-def session_stop(request: SessionStopReq, stage: object, context: RequestContext) -> Step:
+def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step:
     """End the session, pause it, or return to service selection."""
     event = Observe(
         "stop",
@@ -31,7 +31,7 @@ def session_stop(request: SessionStopReq, stage: object, context: RequestContext
     return Step(_response(context), Finished(), (event,))
 
 
-def _pause(stage: object, context: RequestContext, event: Observe) -> Step:
+def _pause(stage: Stage, context: RequestContext, event: Observe) -> Step:
     """Store the session if the vehicle can be identified when it returns (V2G20-2545).
 
     A session whose end has been requested is not stored.
@@ -68,7 +68,7 @@ def _paused(selected: Selected, context: RequestContext) -> Paused:
     )
 
 
-def _renegotiate(stage: object, context: RequestContext, event: Observe) -> Step:
+def _renegotiate(stage: Stage, context: RequestContext, event: Observe) -> Step:
     """Return to ServiceDiscovery in the same session and authorization, if that was offered (V2G20-1477).
 
     Power that is still on is switched off. A session whose end has been requested is not renegotiated.

@@ -1,7 +1,6 @@
 """From authorisation to the charge loop in DIN 70121; the rest is alike in ISO 15118-2 (`secc.session.v2g_message`)."""
 
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -16,11 +15,11 @@ from secc.session.v2g_message.profile import check_profile
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Paying
 from secc.session.v2g_message.status import dc_evse_status
+from v2g.exi.declare import Element
 from v2g.iso15118.din import schedules
 from v2g.iso15118.din.messages.charging import CurrentDemandReq
 from v2g.iso15118.din.messages.common import (
     ChargeParameterDiscoveryReq,
-    ChargeParameterDiscoveryRes,
     ContractAuthenticationReq,
     PowerDeliveryReq,
 )
@@ -87,13 +86,14 @@ def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestC
     return loop.current_demand(request, stage, context)
 
 
-def _check_profile(request: PowerDeliveryReq, stage: Any, context: RequestContext) -> tuple[Quirk, ...]:
+def _check_profile(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> tuple[Quirk, ...]:
     """Check a vehicle's plan against the offered schedule (V2G-DC-399, -400); vehicles in the field send none, or one
     above it."""
     profile = request.charging_profile
     if profile is None:
         return (CHARGING_PROFILE,)
-    (offered,) = stage.planned.plan.tuples
+    planned = stage if isinstance(stage, Planned) else stage.planned
+    (offered,) = planned.plan.tuples
     if profile.sa_schedule_tuple_id != offered.tuple_id:
         raise refuse("FAILED_TariffSelectionInvalid", f"schedule {profile.sa_schedule_tuple_id} was not offered")
     allowed = parameters.schedule_of(offered.charge, schedules.MOST_ENTRIES)
@@ -101,14 +101,14 @@ def _check_profile(request: PowerDeliveryReq, stage: Any, context: RequestContex
     return check_profile(schedules.planned(profile), PowerSchedule(steps, allowed.end_s), context)
 
 
-def _authentication_response(context: RequestContext, processing: str) -> Any:
+def _authentication_response(context: RequestContext, processing: str) -> Element:
     return context.messages.response(
         "ContractAuthenticationRes", evse_processing=context.messages.processing(processing)
     )
 
 
-def _discovery_response(context: RequestContext, processing: str, plan: Plan) -> ChargeParameterDiscoveryRes:
-    response: ChargeParameterDiscoveryRes = context.messages.response(
+def _discovery_response(context: RequestContext, processing: str, plan: Plan) -> Element:
+    return context.messages.response(
         "ChargeParameterDiscoveryRes",
         evse_processing=context.messages.processing(processing),
         sa_schedules=schedules.schedule_list(parameters.schedule_of(plan.tuples[0].charge, schedules.MOST_ENTRIES)),
@@ -116,4 +116,3 @@ def _discovery_response(context: RequestContext, processing: str, plan: Plan) ->
             dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
         ),
     )
-    return response

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from secc.session.refusal import negative_response
+from v2g.exi.declare import Element
 from v2g.iso15118.din.messages import charging, common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages import parameters as limits
@@ -21,7 +22,7 @@ from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 
-_ELEMENTS: Final[Mapping[str, Any]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
+_ELEMENTS: Final[Mapping[str, type[Element]]] = MappingProxyType({**common.ELEMENTS, **charging.ELEMENTS})
 
 _VOLTS, _AMPERES = VALUES.voltage(0, Rounding.DOWN), VALUES.current(0, Rounding.DOWN)
 _STATUS: Final = dc_evse_status(status(Phase.STOPPED, isolation="Invalid"))
@@ -29,7 +30,7 @@ _ENTRY: Final = PMaxScheduleEntry(time_interval=RelativeTimeInterval(start=0), p
 _SCHEDULE: Final = PMaxSchedule(p_max_schedule_id=1, p_max_schedule_entry=(_ENTRY,))
 _CERTIFICATE: Final = b"\0"
 
-_PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
+_PLACEHOLDERS: Final[Mapping[str, object]] = MappingProxyType(
     {
         "payment_options": types.PaymentOptions(payment_option=(types.PaymentOption.ExternalPayment,)),
         "charge_service": types.ServiceCharge(
@@ -78,7 +79,7 @@ _PLACEHOLDERS: Final[Mapping[str, Any]] = MappingProxyType(
 """Mandatory field of a response -> its value in a negative one."""
 
 
-def refusal(request: Any, code: str, *, evse_id: str) -> Any:
+def refusal(request: Element, code: str, *, evse_id: str) -> Element:
     """Return the negative response to `request`; `code` is a value of responseCodeType."""
     values = {**_PLACEHOLDERS, "evse_id": evse_ids.as_bytes(evse_id)}
     return negative_response(request, code, codes=types.ResponseCode, elements=_ELEMENTS, values=values)

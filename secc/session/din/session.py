@@ -1,13 +1,14 @@
 """The charge point's side of a DIN 70121 session."""
 
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from secc.session.config import DinConfig, SeccConfig
 from secc.session.din.handlers import HANDLERS, ON_FACT
 from secc.session.din.refusal import refusal
 from secc.session.v2g_message.request_context import MessageSet
 from secc.session.v2g_message.session import V2gMessageSession
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT
 from v2g.iso15118.din.messages import charging, common
@@ -52,11 +53,11 @@ class DinSession(V2gMessageSession, SessionDin):
     def _strict_chart(self) -> Chart:
         return STRICT
 
-    def _refusal(self, request: Any, code: str) -> Any:
+    def _refusal(self, request: Element, code: str) -> Element:
         return refusal(request, NAMES_OF_2.get(code, code), evse_id=self._config.evse_id)
 
-    def _plan(self, request: Any) -> PowerSchedule | None:
-        return planned(request.charging_profile)
+    def _plan(self, request: Element) -> PowerSchedule | None:
+        return planned(request.charging_profile) if isinstance(request, common.PowerDeliveryReq) else None
 
-    def _starts(self, request: Any) -> bool:
-        return bool(request.ready_to_charge_state)
+    def _starts(self, request: Element) -> bool:
+        return isinstance(request, common.PowerDeliveryReq) and request.ready_to_charge_state

@@ -12,7 +12,6 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.din.messages.common import (
     ServiceDiscoveryReq,
-    ServiceDiscoveryRes,
     ServicePaymentSelectionReq,
     SessionSetupReq,
 )
@@ -76,7 +75,7 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
 
 def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
     """Offer the charge service; scope and category select among services that there are not (V2G-DC-628, -629)."""
-    response: ServiceDiscoveryRes = context.messages.response(
+    response = context.messages.response(
         "ServiceDiscoveryRes",
         payment_options=PaymentOptions(payment_option=(PaymentOption.ExternalPayment,)),
         charge_service=ServiceCharge(

@@ -1,13 +1,13 @@
 """Authorisation: the vehicle repeats its request until the back end has decided."""
 
 from collections.abc import Callable
-from typing import Any
 
 from secc.session.ports import AuthorizationStatus, AuthorizeExternally, TransactionStarted
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Authorized
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Paying
+from v2g.exi.declare import Element
 from v2g.observe import Observe, Scalar
 
 _ATTEMPT = 1
@@ -16,7 +16,7 @@ _ATTEMPT = 1
 def external(
     stage: Paying | Authorizing,
     context: RequestContext,
-    respond: Callable[[str], Any],
+    respond: Callable[[str], Element],
     *,
     ongoing: str,
     patience_s: float,
@@ -44,7 +44,7 @@ def external(
     return Step(respond(ongoing), stage)
 
 
-def _accepted(stage: Authorizing, context: RequestContext, respond: Callable[[str], Any]) -> Step:
+def _accepted(stage: Authorizing, context: RequestContext, respond: Callable[[str], Element]) -> Step:
     opened, session_id = stage.opened, stage.opened.session_id.hex()
     contract, emaid = stage.contract, stage.contract.emaid if stage.contract is not None else ""
     who = {"method": "PnC", "emaid": emaid} if contract is not None else {"method": "EIM"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from secc.session import delivery
 from secc.session.delivery import READY
@@ -10,25 +10,37 @@ from secc.session.offers import OfferedTuple
 from secc.session.ports import Reported
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import AfterPlan, CableChecking, Charging, Finished, Planned, PreCharging, Starting, Stopped
+from secc.session.stages import (
+    AfterPlan,
+    CableChecking,
+    Charging,
+    Finished,
+    Planned,
+    PreCharging,
+    Stage,
+    Starting,
+    Stopped,
+)
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.status import dc_evse_status
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, millivolts
 from v2g.iso15118.engine.quirks import PRE_CHARGE_TARGET_CHANGES, PRE_CHARGE_TARGET_OUT_OF_RANGE, Quirk
+from v2g.iso15118.v2g_message import CableCheckReq, PreChargeReq, SessionStopReq, WeldingDetectionReq
 from v2g.observe import Observe
 
 NO_ERROR: Final = "NO_ERROR"
 
 
-def cable_check(request: Any, stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
+def cable_check(request: CableCheckReq, stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
     """Test the insulation; polled until the result is available. The pilot has to be in C or D (V2G-DC-547)."""
     return delivery.cable_check(stage, context, partial(cable_check_response, context), pilot_s=context.pilot_s)
 
 
-def pre_charge(request: Any, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
+def pre_charge(request: PreChargeReq, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage; each answer reports the present one at once."""
     wanted_mv = millivolts(request.ev_target_voltage)
     target_mv = max(0, min(wanted_mv, context.config.rating.max_voltage_v * 1000))
@@ -44,7 +56,7 @@ def start(
     chosen: OfferedTuple,
     stage: Planned | AfterPlan,
     context: RequestContext,
-    respond: Callable[[], Any],
+    respond: Callable[[], Element],
     *,
     quirks: tuple[Quirk, ...] = (),
 ) -> Step | Wait:
@@ -65,7 +77,7 @@ def start(
 
 
 def stop(
-    stage: Planned | AfterPlan, context: RequestContext, error: str, respond: Callable[[], Any]
+    stage: Planned | AfterPlan, context: RequestContext, error: str, respond: Callable[[], Element]
 ) -> CommonStep | Wait:
     """Bring the output to zero and open the contactors; an EVErrorCode changes nothing."""
     outcome = delivery.stop(stage, context, respond)
@@ -75,7 +87,7 @@ def stop(
     return Step(outcome.response, outcome.stage, (*outcome.commands, event), followed=outcome.followed)
 
 
-def welding_detection(request: Any, stage: Stopped, context: RequestContext) -> Step | Wait:
+def welding_detection(request: WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step | Wait:
     """Report the residual voltage at the output, with the pilot in B (V2G-DC-556)."""
     if wait := _await_b(stage, context):
         return wait
@@ -88,7 +100,7 @@ def welding_detection(request: Any, stage: Stopped, context: RequestContext) -> 
     return Step(response, stage, (Observe("stop", "welding_detection", {"voltage_mv": voltage_mv}),))
 
 
-def session_stop(request: Any, stage: Any, context: RequestContext) -> Step | Wait:
+def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
     """End the session, from any stage; after direct current has flowed only with the pilot in B."""
     if isinstance(stage, Stopped) and context.family is Family.DC and (wait := _await_b(stage, context)):
         return wait
@@ -107,12 +119,12 @@ def _await_b(stage: Stopped, context: RequestContext) -> Wait | None:
     )
 
 
-def power_response(phase: Phase, context: RequestContext) -> Any:
+def power_response(phase: Phase, context: RequestContext) -> Element:
     """Return PowerDeliveryRes of direct current."""
     return context.messages.response("PowerDeliveryRes", evse_status=dc_evse_status(phase, context))
 
 
-def cable_check_response(context: RequestContext, processing: str) -> Any:
+def cable_check_response(context: RequestContext, processing: str) -> Element:
     """Return CableCheckRes with this EVSEProcessing."""
     phase = Phase.CABLE_CHECK if processing == "Ongoing" else Phase.CHECKED
     return context.messages.response(
@@ -122,7 +134,7 @@ def cable_check_response(context: RequestContext, processing: str) -> Any:
     )
 
 
-def pre_charge_response(context: RequestContext) -> Any:
+def pre_charge_response(context: RequestContext) -> Element:
     """Return PreChargeRes with the present voltage."""
     return context.messages.response(
         "PreChargeRes",

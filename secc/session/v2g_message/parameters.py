@@ -25,16 +25,19 @@ from secc.session.stages import (
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.limits import VEHICLE
 from v2g.energy.needs import EvNeeds
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, percent, watt_hours, watts
 from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, covering
 from v2g.iso15118.engine.power_schedule import Step as PowerStep
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
+from v2g.iso15118.engine.session import Command
+from v2g.iso15118.v2g_message import DC_EVChargeParameter
 from v2g.observe import Observe
 
 _OPTIONAL: Final = ("ev_maximum_power_limit", "ev_energy_capacity", "ev_energy_request", "full_soc", "bulk_soc")
 
 
-def dc_vehicle(parameter: Any, context: RequestContext) -> tuple[Vehicle, tuple[Quirk, ...]]:
+def dc_vehicle(parameter: DC_EVChargeParameter, context: RequestContext) -> tuple[Vehicle, tuple[Quirk, ...]]:
     """Return the limits in a DC_EVChargeParameter; a missing power is that of voltage and current.
 
     Raises Iso15118Error for impossible ones.
@@ -61,7 +64,7 @@ def dc_vehicle(parameter: Any, context: RequestContext) -> tuple[Vehicle, tuple[
     return vehicle, (MISSING_FIELDS,) if missing else ()
 
 
-def dc_needs(parameter: Any, vehicle: Vehicle, departure_ms: int | None = None) -> EvNeeds:
+def dc_needs(parameter: DC_EVChargeParameter, vehicle: Vehicle, departure_ms: int | None = None) -> EvNeeds:
     """Return the vehicle's needs for the back end."""
     wanted = parameter.ev_energy_request
     return EvNeeds(
@@ -98,7 +101,7 @@ def discover(
     context: RequestContext,
     needs: EvNeeds,
     plan: Plan,
-    respond: Callable[[str, Plan], Any],
+    respond: Callable[[str, Plan], Element],
     *,
     quirks: tuple[Quirk, ...] = (),
 ) -> Step | Wait:
@@ -192,7 +195,7 @@ def limits_event(vehicle: Vehicle, context: RequestContext) -> Observe:
     )
 
 
-def _opening(parametrised: Parametrised, context: RequestContext) -> tuple[Any, ...]:
+def _opening(parametrised: Parametrised, context: RequestContext) -> tuple[Command | Observe, ...]:
     authorized, connection = parametrised.selected.authorized, context.connection
     started = session_started(
         context.config,

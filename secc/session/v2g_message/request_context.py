@@ -8,6 +8,7 @@ import msgspec
 
 from secc.session import request_context
 from secc.session.paused import Paused
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import DcStatus, Stop
 from v2g.iso15118.engine.physical_values import Writer
 from v2g.iso15118.engine.quirks import Quirk
@@ -19,17 +20,17 @@ class MessageSet(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: str
     """Its name, such as "ISO 15118-2"."""
-    responses: Mapping[str, Any]
+    responses: Mapping[str, Callable[..., Element]]
     """Its messages by name."""
     codes: type[Enum]
     processing: type[Enum]
-    values: Writer[Any]
+    values: Writer[Element]
     status: Callable[..., Any]
     """Makes DC_EVSEStatus of a DcStatus and `max_delay_s`."""
     voltage_error: str
     """Code for a start although the output has not the requested voltage."""
 
-    def response(self, name: str, code: str = "OK", **fields: Any) -> Any:
+    def response(self, name: str, code: str = "OK", /, **fields: object) -> Element:
         """Return a response."""
         return self.responses[name](response_code=self.codes(code), **fields)
 

@@ -8,9 +8,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from secc.session.config import SeccConfig
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.din.timing import Timing as TimingDin
+from v2g.iso15118.engine.physical_values import PhysicalNumber
 from v2g.iso15118.engine.v2g_message import body_of
+from v2g.iso15118.v2g_message import CurrentDemandReq
 from v2g.safety import UNBOUNDED, Output, Phase, Request
 
 LEAVING_S: Final = 4.0
@@ -33,9 +36,9 @@ class V2gMessageRequests:
         self._bears = Output()
         self._alternating = self._renegotiates = False
 
-    def read(self, message: Any, payload_type: int) -> Request:
+    def read(self, message: Element, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
-        body: Any = body_of(message)  # of either edition
+        body: Any = body_of(message)
         closed_s = self._timing.secc_sequence
         match type(body).__name__:
             case "CableCheckReq":  # in a renegotiation the contactor may be closed, and no power flows
@@ -89,21 +92,21 @@ class V2gMessageRequests:
         return Request(phase=Phase.REST, closed_s=LEAVING_S)
 
 
-def _scaled(number: Any, shift: int) -> int:
+def _scaled(number: PhysicalNumber, shift: int) -> int:
     """Return a PhysicalValue x 10^shift, rounded down."""
     power = number.multiplier + shift
     value: int = number.value * 10**power if power >= 0 else number.value // 10**-power
     return min(UNBOUNDED, value)
 
 
-def _asked(request: Any) -> Output:
+def _asked(request: CurrentDemandReq) -> Output:
     """Return what a CurrentDemandReq asks for: its target current, and nothing from a vehicle that reports an error."""
     if request.dc_ev_status.ev_error_code.value != "NO_ERROR":
         return Output(charge_ma=0)
     return Output(charge_w=UNBOUNDED, charge_ma=max(0, _scaled(request.ev_target_current, 3)))
 
 
-def _bears(limits: Any, known: Output) -> Output:
+def _bears(limits: Element, known: Output) -> Output:
     """Return the vehicle's limits; those that it omits stay as known, and none is negative."""
     given = ((name, getattr(limits, field, None), shift) for name, field, shift in _FIELDS)
     return replace(known, **{name: max(0, _scaled(each, shift)) for name, each, shift in given if each is not None})

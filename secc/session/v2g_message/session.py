@@ -1,7 +1,7 @@
 """The charger's session in ISO 15118-2 and DIN 70121: headers, quirks, failures and status codes that they share."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from msgspec import structs
 
@@ -17,6 +17,7 @@ from secc.session.session import CONTACTOR, ChargerSession
 from secc.session.stages import Charging, Finished
 from secc.session.v2g_message.request_context import MessageSet, RequestContext, Step
 from v2g.errors import CodecError
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.din.timing import Timing as TimingDin
 from v2g.iso15118.engine import dc_status, sequence
@@ -26,7 +27,7 @@ from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import EARLY_POWER_STOP, EARLY_SESSION_STOP, SESSION_ID_LENGTH
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import OnMessage, ignored
-from v2g.iso15118.engine.v2g_message import MessageSession, is_request, is_same_session
+from v2g.iso15118.engine.v2g_message import Header, MessageSession, is_request, is_same_session
 
 _CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSession"})
 """Codes after which TCP is closed directly; after any other one a vehicle may still end the session."""
@@ -87,15 +88,15 @@ class V2gMessageSession(ChargerSession, MessageSession):
         """The chart without what vehicles in the field do beyond it."""
 
     @abstractmethod
-    def _refusal(self, request: Any, code: str) -> Any:
+    def _refusal(self, request: Element, code: str) -> Element:
         """Return the negative response to a request."""
 
     @abstractmethod
-    def _plan(self, request: Any) -> PowerSchedule | None:
+    def _plan(self, request: Element) -> PowerSchedule | None:
         """Return the vehicle's plan in a PowerDeliveryReq, if it sends one."""
 
     @abstractmethod
-    def _starts(self, request: Any) -> bool:
+    def _starts(self, request: Element) -> bool:
         """Return whether a PowerDeliveryReq starts the transfer of energy."""
 
     # -- context ------------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
 
     # -- requests -----------------------------------------------------------------------------------------------
 
-    def _on_body(self, body: Any, header: Any | None) -> None:
+    def _on_body(self, body: Element, header: Header | None) -> None:
         if isinstance(self._stage, Finished):
             self._on_late_body(body)
         elif not is_request(body):
@@ -151,14 +152,14 @@ class V2gMessageSession(ChargerSession, MessageSession):
         else:
             self._on_request(body, same_session=self._names_session(header))
 
-    def _names_session(self, header: Any | None) -> bool:
+    def _names_session(self, header: Header | None) -> bool:
         if header is None or not is_same_session(self.session_id, header.session_id):
             return False
         if header.session_id != self.session_id:
             self._tolerate(SESSION_ID_LENGTH)
         return True
 
-    def _on_late_body(self, body: Any) -> None:
+    def _on_late_body(self, body: Element) -> None:
         """After a negative response a vehicle may still end the session; anything else closes the connection."""
         if self._doomed and not self._failed and is_request(body):
             self._close_doomed(body)
@@ -170,7 +171,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             self._refuse(body, "FAILED_SequenceError")
         self._close(self._failed)
 
-    def _on_step(self, request: Any, step: CommonStep, before: State) -> None:
+    def _on_step(self, request: Element, step: CommonStep, before: State) -> None:
         if before is State.SESSION_SETUP:
             self._disarm("setup")
         early = _EARLY.get(type(request).__name__)
@@ -179,7 +180,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
         for quirk in step.quirks if isinstance(step, Step) else ():
             self._tolerate(quirk)
 
-    def _on_answered(self, request: Any, before: State) -> None:
+    def _on_answered(self, request: Element, before: State) -> None:
         """Report the plan of a vehicle that begins or continues to charge to the back end (K16.FR.05)."""
         stage = self._stage
         if type(request).__name__ != "PowerDeliveryReq" or not isinstance(stage, Charging) or not self._starts(request):
@@ -205,7 +206,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
         else:
             self._send_body(step.response, step.signature if isinstance(step, Step) else None)
 
-    def _refuse(self, request: Any, code: str, stream: int | None = None) -> None:
+    def _refuse(self, request: Element, code: str, stream: int | None = None) -> None:
         response = self._refusal(request, code)
         if isinstance(request, SupportedAppProtocolReq):
             self._send(response)
@@ -230,12 +231,12 @@ class V2gMessageSession(ChargerSession, MessageSession):
     def _finished(self) -> str:
         return self._failed or super()._finished
 
-    def _fault_code(self, request: Any, fault: str) -> str:
+    def _fault_code(self, request: Element, fault: str) -> str:
         if type(request).__name__ != "PowerDeliveryReq":
             return "FAILED"
         return "FAILED_ContactorError" if fault in CONTACTOR else "FAILED_PowerDeliveryNotApplied"
 
-    def _brings_power(self, request: Any) -> bool:
+    def _brings_power(self, request: Element) -> bool:
         name = type(request).__name__
         return name in _ENERGISING or (name == "PowerDeliveryReq" and self._starts(request))
 

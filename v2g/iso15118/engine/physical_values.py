@@ -135,7 +135,7 @@ def seconds(number: PhysicalNumber, rounding: Rounding = Rounding.DOWN) -> int:
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
-_Value = TypeVar("_Value")
+_Value = TypeVar("_Value", covariant=True)
 
 
 class Writer(Generic[_Value]):

@@ -42,6 +42,10 @@ class Header(Protocol):
     def session_id(self) -> bytes:
         """At most 8 bytes."""
 
+    @property
+    def signature(self) -> Signature | None:
+        """Of an element in the body."""
+
 
 def body_of(message: Element) -> Element | None:
     """Return what is in the body of a V2G_Message; any other message itself. None for an empty body."""

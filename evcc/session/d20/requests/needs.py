@@ -1,13 +1,11 @@
 """The driver's needs and the vehicle's capabilities as values for messages of all kinds of current."""
 
-from typing import Any
-
 from evcc.policy import policy
 from evcc.session.context import energy_up_to
 from evcc.session.d20.quantities import whole
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.program import PowerRequest
-from v2g.iso15118.d20.messages.common_types import DisplayParameters
+from v2g.iso15118.d20.messages.common_types import DisplayParameters, RationalNumber
 
 
 def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> tuple[int, int, int]:
@@ -23,7 +21,7 @@ def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> 
     return target, most, _up_to(needs.minimum_soc, context)
 
 
-def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, Any]:
+def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, RationalNumber]:
     """Return the energy available for V2X, Wh, as fields of a Dynamic request; none without compensation.
 
     The minimum is negative while energy above the driver's reserve can be discharged. A vehicle that follows the
