@@ -7,13 +7,13 @@ lost.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
-from v2g.observe import Observe, defect
+from v2g.observe import Observe, Scalar, defect
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -78,7 +78,7 @@ Action = Keep | Send | Connect | Disconnect | Command | Observe
 
 Answer = Message | V2GError
 Then = Callable[[Answer], None]
-Handler = Callable[[Any], Message]
+Handler = Callable[..., Message]
 """Answers one action; the table of a block defines the request type."""
 
 
@@ -296,7 +296,7 @@ class Kernel:
         """Add an action."""
         self.actions.append(command)
 
-    def note(self, name: str, **data: Any) -> None:
+    def note(self, name: str, **data: Scalar) -> None:
         """Report an observation."""
         self.actions.append(Observe("ocpp", name, data))
 

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from v2g.errors import RefusedError
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.installation import InstallationRequest, make_request
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.certificates import SubCertificates
-from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, V2GRequest
+from v2g.iso15118.d20.messages.dc import DC_ChargeParameterDiscoveryRes
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION
@@ -24,7 +26,7 @@ from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
 
-Change = Callable[[Any, Requests], Any]
+Change = Callable[..., Element]
 _STRANGER: Final = b"somebody"
 _UNKNOWN_ID: Final = 4711
 """An unused service id, also used as ParameterSetID."""
@@ -35,11 +37,11 @@ def _absent(why: str) -> RefusedError:
     return RefusedError(why, reason="not_offered")
 
 
-def _other_session(request: Any, made: Requests) -> Any:
+def _other_session(request: V2GRequest, made: Requests) -> Element:
     return replace(request, header=replace(request.header, session_id=_STRANGER))
 
 
-def _new_session(request: Any, made: Requests) -> Any:
+def _new_session(request: V2GRequest, made: Requests) -> Element:
     return replace(request, header=replace(request.header, session_id=NO_SESSION))
 
 
@@ -50,30 +52,30 @@ def _protocols(*entries: app.AppProtocol) -> app.SupportedAppProtocolReq:
     return app.SupportedAppProtocolReq(app_protocol=entries)
 
 
-def _unknown_protocol(request: Any, made: Requests) -> Any:
+def _unknown_protocol(request: Element, made: Requests) -> Element:
     return _protocols(protocol("urn:iso:std:iso:15118:-99:DC"))
 
 
-def _other_major(request: Any, made: Requests) -> Any:
+def _other_major(request: Element, made: Requests) -> Element:
     return _protocols(protocol(NAMESPACES[made.known.family], major=99))
 
 
-def _other_minor(request: Any, made: Requests) -> Any:
+def _other_minor(request: Element, made: Requests) -> Element:
     return _protocols(protocol(NAMESPACES[made.known.family], minor=99))
 
 
-def _unknown_first(request: Any, made: Requests) -> Any:
+def _unknown_first(request: Element, made: Requests) -> Element:
     own = protocol(NAMESPACES[made.known.family], schema=7, rank=2)
     return _protocols(protocol("urn:iso:std:iso:15118:-99:DC", schema=3), own)
 
 
-def _best_rank_last(request: Any, made: Requests) -> Any:
+def _best_rank_last(request: Element, made: Requests) -> Element:
     """The same protocol twice: the priority must decide, not the order in the list."""
     name = NAMESPACES[made.known.family]
     return _protocols(protocol(name, schema=3, rank=20), protocol(name, schema=7, rank=1))
 
 
-def _twenty(request: Any, made: Requests) -> Any:
+def _twenty(request: Element, made: Requests) -> Element:
     others = (protocol(f"urn:example:protocol:{n}", schema=n, rank=n + 1) for n in range(1, 20))
     return _protocols(*others, protocol(NAMESPACES[made.known.family], schema=7, rank=1))
 
@@ -81,65 +83,66 @@ def _twenty(request: Any, made: Requests) -> Any:
 # -- authorization ------------------------------------------------------------------------------------------------
 
 
-def _signed(request: Any, made: Requests, challenge: bytes) -> Any:
+def _signed(request: Element, made: Requests, challenge: bytes) -> Element:
     mode = made.contract_mode(challenge)
     return replace(request, header=made.header(mode), pnc_a_req_authorization_mode=mode)
 
 
-def _wrong_challenge(request: Any, made: Requests) -> Any:
+def _wrong_challenge(request: Element, made: Requests) -> Element:
     own = made.known.challenge
     return _signed(request, made, bytes((own[0] ^ 0xFF,)) + own[1:])
 
 
-def _old_challenge(request: Any, made: Requests) -> Any:
+def _old_challenge(request: Element, made: Requests) -> Element:
     earlier = [each for each in made.known.earlier_challenges if each != made.known.challenge]
     if not earlier:
         raise _absent("no earlier session had another challenge")
     return _signed(request, made, earlier[-1])
 
 
-def _broken_signature(request: Any, made: Requests) -> Any:
+def _broken_signature(request: V2GRequest, made: Requests) -> Element:
     signature = request.header.signature
+    assert signature is not None, "the request is signed"
     value = signature.signature_value.value
     broken = replace(signature, signature_value=SignatureValue(value=value[:-1] + bytes((value[-1] ^ 1,))))
     return replace(request, header=replace(request.header, signature=broken))
 
 
-def _no_signature(request: Any, made: Requests) -> Any:
+def _no_signature(request: V2GRequest, made: Requests) -> Element:
     return replace(request, header=replace(request.header, signature=None))
 
 
-def _provisioning(name: str, request: Any, made: Requests) -> Any:
+def _provisioning(name: str, request: Element, made: Requests) -> Element:
     """Send another provisioning certificate, validly signed."""
     return made.installation(name)
 
 
-def _other_key(request: Any, made: Requests) -> Any:
+def _other_key(request: cm.CertificateInstallationReq, made: Requests) -> Element:
     """Sign with a key that is not that of the certificate."""
     chain = request.oem_provisioning_certificate_chain
     key = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))
     return replace(request, header=replace(request.header, signature=sign(chain, key, schema=COMMON_MESSAGES)))
 
 
-def _changed_chain(request: Any, made: Requests) -> Any:
+def _changed_chain(request: cm.CertificateInstallationReq, made: Requests) -> Element:
     """Change what is signed: the sub-CAs in another order, or absent if there is one."""
     chain = request.oem_provisioning_certificate_chain
-    subs = chain.sub_certificates.certificate
+    subs = chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
     other = SubCertificates(certificate=subs[::-1]) if len(subs) > 1 else None
     return replace(request, oem_provisioning_certificate_chain=replace(chain, sub_certificates=other))
 
 
-def _no_sub_cas(request: Any, made: Requests) -> Any:
+def _no_sub_cas(request: Element, made: Requests) -> Element:
     own = made.kit.provisioning["good"]
     wish = InstallationRequest(roots=made.kit.roots, maximum=255)
     return make_request(made.header(), own.chain[:1], own.key, wish)
 
 
-def _one_contract(request: Any, made: Requests) -> Any:
+def _one_contract(request: Element, made: Requests) -> Element:
     return made.installation(maximum=1)
 
 
-def _other_reading(request: Any, made: Requests) -> Any:
+def _other_reading(request: cm.MeteringConfirmationReq, made: Requests) -> Element:
     """Sign a reading that the charger has not sent."""
     data = request.signed_metering_data
     info = replace(data.meter_info, charged_energy_reading_wh=data.meter_info.charged_energy_reading_wh + 1_000)
@@ -147,7 +150,7 @@ def _other_reading(request: Any, made: Requests) -> Any:
     return replace(request, header=made.header(data), signed_metering_data=data)
 
 
-def _method_not_offered(request: Any, made: Requests) -> Any:
+def _method_not_offered(request: Element, made: Requests) -> Element:
     setup = made.known.setup
     if setup is None or len(setup.authorization_services) > 1:
         raise _absent("the charger offers both authorization methods")
@@ -171,29 +174,29 @@ def _method_not_offered(request: Any, made: Requests) -> Any:
 # -- services and parameters --------------------------------------------------------------------------------------
 
 
-def _unknown_service(request: Any, made: Requests) -> Any:
+def _unknown_service(request: Element, made: Requests) -> Element:
     return replace(request, service_id=_UNKNOWN_ID)
 
 
-def _select(request: Any, service: int, parameter_set: int) -> Any:
+def _select(request: Element, service: int, parameter_set: int) -> Element:
     chosen = cm.SelectedService(service_id=service, parameter_set_id=parameter_set)
     return replace(request, selected_energy_transfer_service=chosen)
 
 
-def _unknown_selection(request: Any, made: Requests) -> Any:
+def _unknown_selection(request: Element, made: Requests) -> Element:
     return _select(request, _UNKNOWN_ID, 0)
 
 
-def _unknown_set(request: Any, made: Requests) -> Any:
+def _unknown_set(request: Element, made: Requests) -> Element:
     return _select(request, made.known.service, _UNKNOWN_ID)
 
 
-def _unknown_added(request: Any, made: Requests) -> Any:
+def _unknown_added(request: Element, made: Requests) -> Element:
     added = (cm.SelectedService(service_id=_UNKNOWN_ID, parameter_set_id=0),)
     return replace(request, selected_vas_list=cm.SelectedServiceList(selected_service=added))
 
 
-def _other_direction(request: Any, made: Requests) -> Any:
+def _other_direction(request: Element, made: Requests) -> Element:
     """Limits of a vehicle that feeds back although that was not selected, or vice versa."""
     other = not made.known.bidirectional
     if made.known.family is Family.AC:
@@ -201,7 +204,7 @@ def _other_direction(request: Any, made: Requests) -> Any:
     return replace(request, dc_cpd_req_energy_transfer_mode=made.dc_mode(bidirectional=other))
 
 
-def _least_above_most(request: Any, made: Requests) -> Any:
+def _least_above_most(request: Element, made: Requests) -> Element:
     both = made.known.bidirectional
     if made.known.family is Family.AC:
         return replace(request, ac_cpd_req_energy_transfer_mode=made.ac_mode(bidirectional=both, most=100, least=200))
@@ -209,7 +212,7 @@ def _least_above_most(request: Any, made: Requests) -> Any:
     return replace(request, dc_cpd_req_energy_transfer_mode=mode)
 
 
-def _voltage_out_of_reach(request: Any, made: Requests) -> Any:
+def _voltage_out_of_reach(request: Element, made: Requests) -> Element:
     """A voltage range outside the charger's."""
     mode = made.dc_mode(
         bidirectional=made.known.bidirectional,
@@ -219,7 +222,7 @@ def _voltage_out_of_reach(request: Any, made: Requests) -> Any:
     return replace(request, dc_cpd_req_energy_transfer_mode=mode)
 
 
-def _other_control_mode(request: Any, made: Requests) -> Any:
+def _other_control_mode(request: Element, made: Requests) -> Element:
     known = made.known
     known.scheduled = not known.scheduled
     try:
@@ -228,7 +231,7 @@ def _other_control_mode(request: Any, made: Requests) -> Any:
         known.scheduled = not known.scheduled
 
 
-def _other_loop_mode(request: Any, made: Requests) -> Any:
+def _other_loop_mode(request: Element, made: Requests) -> Element:
     known = made.known
     known.scheduled = not known.scheduled
     try:
@@ -237,43 +240,45 @@ def _other_loop_mode(request: Any, made: Requests) -> Any:
         known.scheduled = not known.scheduled
 
 
-def _unknown_tuple(request: Any, made: Requests) -> Any:
+def _unknown_tuple(request: Element, made: Requests) -> Element:
     return replace(request, ev_power_profile=made.profile(tuple_id=max(made.tuple_ids(), default=0) + 1))
 
 
-def _profile_above(request: Any, made: Requests) -> Any:
+def _profile_above(request: Element, made: Requests) -> Element:
     if not made.tuple_ids():
         raise _absent("the charger has offered no schedules")
     return replace(request, ev_power_profile=made.profile(scale=3.0))
 
 
-def _no_voltage(request: Any, made: Requests) -> Any:
+def _no_voltage(request: Element, made: Requests) -> Element:
     return replace(request, ev_target_voltage=number(0), ev_processing=Processing.Finished)
 
 
-def _voltage_above_all(request: Any, made: Requests) -> Any:
-    mode = made.known.parameters.dc_cpd_res_energy_transfer_mode
+def _voltage_above_all(request: Element, made: Requests) -> Element:
+    parameters = made.known.parameters
+    assert isinstance(parameters, DC_ChargeParameterDiscoveryRes)
+    mode = parameters.dc_cpd_res_energy_transfer_mode
     target = number(amount(mode.evse_maximum_voltage) + 100)
     return replace(request, ev_target_voltage=target, ev_processing=Processing.Finished)
 
 
-def _still_detecting(request: Any, made: Requests) -> Any:
+def _still_detecting(request: Element, made: Requests) -> Element:
     """The vehicle has not finished its welding detection."""
     return replace(request, ev_processing=Processing.Ongoing)
 
 
-def _pause(request: Any, made: Requests) -> Any:
+def _pause(request: Element, made: Requests) -> Element:
     return replace(request, charging_session=cm.ChargingSession.Pause)
 
 
-def _renegotiate_services(request: Any, made: Requests) -> Any:
+def _renegotiate_services(request: Element, made: Requests) -> Element:
     discovery = made.known.discovery
     if discovery is None or discovery.service_renegotiation_supported:
         raise _absent("the charger supports renegotiation of services")
     return _services_anew(request, made)
 
 
-def _services_anew(request: Any, made: Requests) -> Any:
+def _services_anew(request: Element, made: Requests) -> Element:
     return replace(request, charging_session=cm.ChargingSession.ServiceRenegotiation)
 
 

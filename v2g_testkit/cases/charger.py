@@ -6,13 +6,13 @@ from msgspec.structs import replace
 
 from v2g import exi
 from v2g.errors import V2GError
-from v2g.exi.declare import schema_of
+from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing
+from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing, ResponseCode
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import Timing
-from v2g.iso15118.engine.sequence import Chart
+from v2g.iso15118.engine.sequence import Chart, code_of
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2gtp import frame
 from v2g_testkit.cases.case import ChargerScript
@@ -52,7 +52,7 @@ class ReferenceCharger(ScriptedCharger, Session20):
         self._responses.challenge = self._entropy(16)
         super()._on_start()
 
-    def _on_message(self, message: Any, payload_type: int) -> None:
+    def _on_message(self, message: Element, payload_type: int) -> None:
         if payload_type in SIDE_CHARTS and type(message).__name__.endswith("Req"):
             self._beside(message, type(message).__name__, payload_type)
         else:
@@ -61,7 +61,7 @@ class ReferenceCharger(ScriptedCharger, Session20):
     def _on_discharge(self, payload: bytes) -> None:
         """Signed discharge is not offered."""
 
-    def _beside(self, request: Any, name: str, payload_type: int) -> None:
+    def _beside(self, request: Element, name: str, payload_type: int) -> None:
         """Answer on a side stream, immediately: the main one continues meanwhile."""
         self._note_asked(request, name)
         if self.closed:
@@ -73,16 +73,16 @@ class ReferenceCharger(ScriptedCharger, Session20):
         except V2GError as error:
             self._fault(f"its {name} has no meaning: {error}")
 
-    def _made(self, request: Any) -> Any:
+    def _made(self, request: Element) -> Element:
         self._responses.time, self._responses.session_id = self._time.utc_ms // 1000, self.session_id
         return self._responses.make(request)
 
-    def _look(self, request: Any) -> None:
+    def _look(self, request: Element) -> None:
         mode = getattr(request, "dc_cpd_req_energy_transfer_mode", None)
         if mode is not None:
             self._bears = amount(mode.ev_maximum_voltage), amount(mode.ev_maximum_charge_current)
 
-    def _asked(self, request: Any) -> str:
+    def _asked(self, request: Element) -> str:
         if isinstance(request, cm.PowerDeliveryReq):
             return f"PowerDeliveryReq {request.charge_progress.name}"
         if isinstance(request, cm.SessionStopReq):
@@ -97,23 +97,23 @@ class ReferenceCharger(ScriptedCharger, Session20):
 
     # -- answers ------------------------------------------------------------------------------------------------
 
-    def _coded(self, response: Any, code: str) -> Any:
+    def _coded(self, response: Element, code: str) -> Element:
         return with_code(response, code)
 
-    def _out(self, response: Any) -> None:
+    def _out(self, response: Element) -> None:
         self._send(response)
 
-    def _out_of_another_session(self, response: Any) -> None:
-        self._send(replace(response, header=replace(response.header, session_id=b"somebody")))
+    def _out_of_another_session(self, response: Element) -> None:
+        self._send(replace(response, header=replace(self._responses.header(), session_id=b"somebody")))
 
-    def _framed(self, response: Any) -> bytes:
+    def _framed(self, response: Element) -> bytes:
         payload_type = schema_of(type(response)).payload_type
         assert payload_type is not None
         return frame(payload_type, exi.encode(response))
 
-    def _of_another(self, name: str, response: Any) -> Any:
+    def _of_another(self, name: str, response: Element) -> Element:
         kind = cm.SessionStopRes if name != "SessionStopReq" else cm.ServiceSelectionRes
-        return kind(header=self._responses.header(), response_code=response.response_code)
+        return kind(header=self._responses.header(), response_code=ResponseCode[code_of(response)])
 
     def _twisted(self, response: Any) -> Any:
         match self._script.twist:
@@ -131,7 +131,7 @@ class ReferenceCharger(ScriptedCharger, Session20):
                 return replace(response, evse_present_current=number(round(self._bears[1] * 2)))
         return response
 
-    def _with_notice(self, response: Any, notice: str) -> Any:
+    def _with_notice(self, response: Element, notice: str) -> Element:
         if notice == "MeteringConfirmation":
             response = self._responses.to_confirm(response)
         status = EVSEStatus(notification_max_delay=0, evse_notification=EvseNotification(notice))

@@ -4,6 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import ac, dc
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeLoopRes
 from v2g.iso15118.d20.services import ENERGY_TRANSFER
 from v2g.iso15118.engine.evse_id import UNKNOWN, is_evse_id
 from v2g_testkit.cases.case import WRONG
@@ -35,7 +39,7 @@ _PARAMETERS: Final[Mapping[str, range]] = MappingProxyType(
 """Parameter of an energy service -> its values (Tables 205 to 207)."""
 
 
-def _session(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _session(request: Element, response: cm.SessionSetupRes, known: Known, kit: Kit) -> Iterator[str]:
     evse_id = response.evse_id
     if evse_id != UNKNOWN and not is_evse_id(evse_id):
         yield f"EVSEID {evse_id!r}"
@@ -43,7 +47,7 @@ def _session(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[st
         yield f"EVSEID {evse_id!r}, declared is {kit.evse_id!r}"
 
 
-def _discovery(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _discovery(request: Element, response: cm.ServiceDiscoveryRes, known: Known, kit: Kit) -> Iterator[str]:
     ids = [each.service_id for each in response.energy_transfer_service_list.service]
     if unknown := [each for each in ids if each not in ENERGY_TRANSFER]:
         yield f"energy services {unknown}"
@@ -51,7 +55,7 @@ def _discovery(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[
         yield f"services {ids}"
 
 
-def _detail(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _detail(request: cm.ServiceDetailReq, response: cm.ServiceDetailRes, known: Known, kit: Kit) -> Iterator[str]:
     if response.service_id != request.service_id:
         yield f"details of service {response.service_id}, asked was {request.service_id}"
     if request.service_id not in ENERGY_TRANSFER:
@@ -66,7 +70,7 @@ def _detail(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str
                 yield f"{each.name} {each.int_value}"
 
 
-def _parameters(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _parameters(request: Element, response: Element, known: Known, kit: Kit) -> Iterator[str]:
     mode = getattr(response, "dc_cpd_res_energy_transfer_mode", None)
     mode = mode or getattr(response, "ac_cpd_res_energy_transfer_mode", None)
     if mode is None:
@@ -78,14 +82,14 @@ def _parameters(request: Any, response: Any, known: Known, kit: Kit) -> Iterator
     yield from _phases(mode)
 
 
-def _phases(mode: Any) -> Iterator[str]:
+def _phases(mode: Element) -> Iterator[str]:
     """Yield values that are there for phase 3, but not for phase 2."""
     for name in type(mode).__struct_fields__:
         if name.endswith("_l3") and getattr(mode, name) is not None and getattr(mode, f"{name[:-1]}2") is None:
             yield f"{name} without a value of phase 2"
 
 
-def _schedules(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _schedules(request: Element, response: cm.ScheduleExchangeRes, known: Known, kit: Kit) -> Iterator[str]:
     mode = response.scheduled_se_res_control_mode
     if mode is None:
         return
@@ -116,7 +120,7 @@ def _covers(anchor: int, durations: list[int], now: int) -> Iterator[str]:
         yield f"a schedule from {anchor} to {anchor + sum(durations)}, now is {now}"
 
 
-def _loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _loop(request: ChargeLoopReq, response: ChargeLoopRes, known: Known, kit: Kit) -> Iterator[str]:
     info = response.meter_info
     if info is None:
         if request.meter_info_requested:
@@ -137,13 +141,13 @@ def _loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
             yield f"{count} Wh, before it was {earlier} Wh"
 
 
-def _dc_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _dc_loop(request: dc.DC_ChargeLoopReq, response: dc.DC_ChargeLoopRes, known: Known, kit: Kit) -> Iterator[str]:
     yield from _loop(request, response, known, kit)
     mode = response.cl_res_control_mode
     volts, amperes = amount(response.evse_present_voltage), amount(response.evse_present_current)
     if volts < kit.voltage * LEAST_OF_TARGET and not kit.without_power:
         yield f"{volts:g} V at the output, {kit.voltage:g} V were requested"
-    asked = request.cl_req_control_mode
+    asked: Any = request.cl_req_control_mode
     wanted = getattr(asked, "ev_target_current", None) or asked.ev_maximum_charge_current
     if exceeds(amperes, amount(wanted)):
         yield f"{amperes:g} A flow, {amount(wanted):g} A were requested"
@@ -163,7 +167,7 @@ def _dc_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[st
         yield f"{amperes:g} A, while the meter counts {counted} Wh"
 
 
-def _ac_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[str]:
+def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known: Known, kit: Kit) -> Iterator[str]:
     yield from _loop(request, response, known, kit)
     mode = response.cl_res_control_mode
     yield from _phases(mode)
@@ -173,7 +177,7 @@ def _ac_loop(request: Any, response: Any, known: Known, kit: Kit) -> Iterator[st
             yield f"a target of {amount(target):g} W, the vehicle feeds nothing back"
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any, Any, Known, Kit], Iterator[str]]]] = MappingProxyType(
+_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = MappingProxyType(
     {
         "SessionSetupRes": _session,
         "ServiceDiscoveryRes": _discovery,
@@ -187,7 +191,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any, Any, Known, Kit], Iterator[str]]]] = 
 )
 
 
-def faults(request: Any, response: Any, known: Known, kit: Kit) -> list[str]:
+def faults(request: Element, response: Element, known: Known, kit: Kit) -> list[str]:
     """Return what is wrong with a positive response to a request; `known` is from the responses before it."""
     if not hasattr(response, "response_code"):
         return []

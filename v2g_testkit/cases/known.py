@@ -1,9 +1,10 @@
 """The reference vehicle's knowledge of the session, and its credentials."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber
@@ -82,7 +83,7 @@ class Known:
         self.detail: cm.ServiceDetailRes | None = None
         self.service = int(_DEFAULTS[self.family][0])
         self.parameter_set = 0
-        self.parameters: Any = None
+        self.parameters: Element | None = None
         self.schedule: cm.ScheduleExchangeRes | None = None
         self.meter: MeterInfo | None = None
         self.resting_wh: int | None = None
@@ -92,7 +93,7 @@ class Known:
         self.voltage = 0.0
         self.pre_charged = False
 
-    def hear(self, response: Any) -> None:
+    def hear(self, response: Element) -> None:
         """Store the data of a response that later requests need."""
         match response:
             case cm.SessionSetupRes():

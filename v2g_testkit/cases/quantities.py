@@ -1,12 +1,14 @@
 """The numbers in a message, with their names as in the schema, and the faults that each of them alone can show."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final, TypeGuard
 
 from msgspec.structs import fields
 
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.engine.evse_id import plain
+from v2g.iso15118.engine.physical_values import PhysicalNumber
 
 NOISE: Final = 2.0
 """How far below zero a measured value may be, V or A."""
@@ -18,9 +20,12 @@ _UNITS: Final = (("voltage", "V"), ("current", "A"), ("energy", "Wh"), ("power",
 """Part of a field's name -> its unit; the first that fits counts."""
 
 
-def amount(number: Any) -> float:
+Number = PhysicalNumber | RationalNumber
+
+
+def amount(number: Number) -> float:
     """Return a PhysicalValue or RationalNumber as a number, in the SI unit of its field."""
-    power: int = number.multiplier if hasattr(number, "multiplier") else number.exponent
+    power = number.exponent if isinstance(number, RationalNumber) else number.multiplier
     return float(number.value) * float(10.0**power)
 
 
@@ -29,12 +34,12 @@ def exceeds(amperes: float, wanted: float) -> bool:
     return amperes > wanted * 1.05 + NOISE
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[Number]:
     """Return whether a value is a PhysicalValue or a RationalNumber."""
     return hasattr(value, "value") and (hasattr(value, "multiplier") or hasattr(value, "exponent"))
 
 
-def numbers(value: Any) -> Iterator[tuple[str, str, Any]]:
+def numbers(value: Element) -> Iterator[tuple[str, str, Number]]:
     """Yield field, its name in the schema, and number of all numbers in a message or a part of one."""
     for field in fields(value):
         inner = getattr(value, field.name)
@@ -50,7 +55,7 @@ def numbers(value: Any) -> Iterator[tuple[str, str, Any]]:
                     yield from numbers(each)
 
 
-def wrong_units(message: Any) -> Iterator[str]:
+def wrong_units(message: Element) -> Iterator[str]:
     """Yield the PhysicalValues of a message whose unit is not that of their field."""
     for name, shown, number in numbers(message):
         unit = getattr(number, "unit", None)
@@ -59,7 +64,7 @@ def wrong_units(message: Any) -> Iterator[str]:
             yield f"{shown} in {unit.value}, not {wanted}"
 
 
-def negative(message: Any, signed: tuple[str, ...] = ()) -> Iterator[str]:
+def negative(message: Element, signed: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the numbers below zero, but for fields whose name contains one of `signed`."""
     for name, shown, number in numbers(message):
         least = -NOISE if "present" in name else 0.0
@@ -67,7 +72,7 @@ def negative(message: Any, signed: tuple[str, ...] = ()) -> Iterator[str]:
             yield f"{shown} {amount(number):g}"
 
 
-def beyond(present: Any, rated: Any) -> Iterator[str]:
+def beyond(present: Element, rated: Element) -> Iterator[str]:
     """Yield limits of a loop that are wider than those of the charge parameters [V2G20-2654], [V2G20-2655].
 
     One in fifty is allowed for rounding. Discharge limits may have either sign.
@@ -86,7 +91,7 @@ def other_id(found: str, declared: str) -> bool:
     return bool(declared) and plain(found) != plain(declared)
 
 
-def limits(parameters: Any) -> Iterator[str]:
+def limits(parameters: Element) -> Iterator[str]:
     """Yield maxima that are not above zero, and minima above their maxima."""
     for field in fields(parameters):
         name, number = field.name, getattr(parameters, field.name)

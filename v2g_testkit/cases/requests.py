@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec.structs import asdict
 
 from v2g.errors import RefusedError
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.installation import InstallationRequest, make_request
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
@@ -33,7 +34,7 @@ NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
 )
 """Namespaces of the message sets in the handshake."""
 
-REQUESTS: Final[Mapping[str, type]] = MappingProxyType(
+REQUESTS: Final[Mapping[str, type[Element]]] = MappingProxyType(
     {
         each.__name__: each
         for module in (cm, ac, dc, wpt, acdp, app)
@@ -81,7 +82,7 @@ class Requests:
         self.patient = True
         """Whether to wait for the pre-charge voltage."""
 
-    def make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
+    def make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Element:
         """Return a request valid in the session, with this intent and desired result."""
         if name == "SupportedAppProtocolReq":
             return app.SupportedAppProtocolReq(app_protocol=(protocol(NAMESPACES[self.known.family]),))
@@ -98,7 +99,7 @@ class Requests:
         fields.setdefault("header", self.header())
         return REQUESTS[name](**fields)
 
-    def header(self, element: Any = None) -> MessageHeader:
+    def header(self, element: Element | None = None) -> MessageHeader:
         """Return a header of this session, signed over an element if given and a contract exists."""
         signed = (
             signature.sign(element, self.payer.key, schema=COMMON_MESSAGES)
@@ -237,7 +238,7 @@ class Requests:
     def _DC_ChargeParameterDiscoveryReq(self) -> Fields:
         return {"dc_cpd_req_energy_transfer_mode": self.dc_mode(bidirectional=self.known.bidirectional)}
 
-    def dc_mode(self, *, bidirectional: bool, **changes: RationalNumber) -> Any:
+    def dc_mode(self, *, bidirectional: bool, **changes: RationalNumber) -> Element:
         """Return the limits of a vehicle on direct current."""
         fields: Fields = {
             "ev_maximum_charge_power": number(20_000),
@@ -278,7 +279,7 @@ class Requests:
             "cl_req_control_mode": self._dc_loop_mode(),
         }
 
-    def _dc_loop_mode(self) -> Any:
+    def _dc_loop_mode(self) -> Element:
         if self.known.scheduled:
             target: Fields = {
                 "ev_target_current": number(self.kit.current),
@@ -320,7 +321,7 @@ class Requests:
     def _AC_ChargeParameterDiscoveryReq(self) -> Fields:
         return {"ac_cpd_req_energy_transfer_mode": self.ac_mode(bidirectional=self.known.bidirectional)}
 
-    def ac_mode(self, *, bidirectional: bool, most: float = 3_600, least: float = 460) -> Any:
+    def ac_mode(self, *, bidirectional: bool, most: float = 3_600, least: float = 460) -> Element:
         """Return the limits of a vehicle on alternating current, W for each phase."""
         fields = self._each_phase("ev_maximum_charge_power", most) | self._each_phase("ev_minimum_charge_power", least)
         if not bidirectional:
@@ -336,7 +337,7 @@ class Requests:
             "cl_req_control_mode": self._ac_loop_mode(),
         }
 
-    def _ac_loop_mode(self) -> Any:
+    def _ac_loop_mode(self) -> Element:
         present = self._each_phase("ev_present_active_power", 0)
         both = self.known.bidirectional
         if self.known.scheduled:

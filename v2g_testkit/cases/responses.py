@@ -1,5 +1,6 @@
 """Valid responses of a charger to a vehicle on direct or alternating current."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from v2g.iso15118.d20.messages.common_types import (
     Processing,
     Receipt,
     ResponseCode,
+    V2GRequest,
 )
 from v2g.iso15118.d20.schemas import AC, COMMON_MESSAGES, DC
 from v2g.iso15118.d20.services import ServiceId
@@ -50,7 +52,7 @@ class Responses(ScriptedResponses):
         self._contract: PublicKey | None = None
         self._meter: tuple[MeterInfo, Receipt] | None = None
 
-    def _response(self, name: str, fields: Fields) -> Any:
+    def _response(self, name: str, fields: Fields) -> Element:
         return _RESPONSES[name](**{"header": self.header(), "response_code": ResponseCode.OK, **fields})
 
     def _serves(self, offered: app.AppProtocol) -> bool:
@@ -65,10 +67,10 @@ class Responses(ScriptedResponses):
 
     # -- common messages ----------------------------------------------------------------------------------------
 
-    def _SessionSetupReq(self, request: Any) -> Fields:
+    def _SessionSetupReq(self, request: Element) -> Fields:
         return {"evse_id": "DEV2GCONFORM1", "response_code": ResponseCode.OK_NewSessionEstablished}
 
-    def _AuthorizationSetupReq(self, request: Any) -> Fields:
+    def _AuthorizationSetupReq(self, request: Element) -> Fields:
         pnc = cm.Authorization.PnC in self.pays
         return {
             "authorization_services": self.pays,
@@ -91,7 +93,7 @@ class Responses(ScriptedResponses):
             self._check_signature(request, mode)
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
 
-    def _check_signature(self, request: Any, signed: Element) -> None:
+    def _check_signature(self, request: V2GRequest, signed: Element) -> None:
         """Record a signature over `signed` that was not made with the contract's key."""
         if self._contract is None:
             self.facts.append("signs without a contract")
@@ -103,7 +105,7 @@ class Responses(ScriptedResponses):
         except SignatureError as error:
             self.facts.append(f"its signature is wrong: {error}")
 
-    def _ServiceDiscoveryReq(self, request: Any) -> Fields:
+    def _ServiceDiscoveryReq(self, request: Element) -> Fields:
         services = tuple(cm.Service(service_id=each, free_service=True) for each in _SERVICES[self.family])
         return {
             "service_renegotiation_supported": True,
@@ -185,7 +187,7 @@ class Responses(ScriptedResponses):
             self.facts.append("confirms readings in another control mode than it has selected")
         return {}
 
-    def _SessionStopReq(self, request: Any) -> Fields:
+    def _SessionStopReq(self, request: Element) -> Fields:
         return {}
 
     # -- direct current -----------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ class Responses(ScriptedResponses):
         if both != (self.service == _SERVICES[self.family][1]):
             self.facts.append("states limits of another direction than it has selected")
 
-    def _DC_CableCheckReq(self, request: Any) -> Fields:
+    def _DC_CableCheckReq(self, request: Element) -> Fields:
         return {"evse_processing": self._ongoing_once("DC_CableCheckReq")}
 
     def _DC_PreChargeReq(self, request: dc.DC_PreChargeReq) -> Fields:
@@ -234,7 +236,7 @@ class Responses(ScriptedResponses):
             "cl_res_control_mode": self._dc_mode(request.cl_req_control_mode),
         }
 
-    def _dc_mode(self, asked: Any) -> Any:
+    def _dc_mode(self, asked: Element) -> Any:
         charge: Fields = {
             "evse_maximum_charge_power": number(_POWER_W),
             "evse_minimum_charge_power": number(0),
@@ -256,7 +258,7 @@ class Responses(ScriptedResponses):
                 return dc.BPT_Scheduled_DC_CLResControlMode(**discharge)
         return dc.Scheduled_DC_CLResControlMode()
 
-    def _DC_WeldingDetectionReq(self, request: Any) -> Fields:
+    def _DC_WeldingDetectionReq(self, request: Element) -> Fields:
         return {"evse_present_voltage": number(self.voltage)}
 
     # -- alternating current ------------------------------------------------------------------------------------
@@ -278,7 +280,7 @@ class Responses(ScriptedResponses):
         target = _phases("evse_target_active_power", 1_000)
         match request.cl_req_control_mode:
             case ac.BPT_Dynamic_AC_CLReqControlMode():
-                mode: Any = ac.BPT_Dynamic_AC_CLResControlMode(**target)
+                mode: Element = ac.BPT_Dynamic_AC_CLResControlMode(**target)
             case ac.Dynamic_AC_CLReqControlMode():
                 mode = ac.Dynamic_AC_CLResControlMode(**target)
             case ac.BPT_Scheduled_AC_CLReqControlMode():
@@ -289,7 +291,7 @@ class Responses(ScriptedResponses):
         return {"meter_info": meter, "cl_res_control_mode": mode}
 
 
-_RESPONSES: Final = {
+_RESPONSES: Final[Mapping[str, type[Element]]] = {
     each.__name__: each for module in (cm, ac, dc) for each in module.ELEMENTS.values() if each.__name__.endswith("Res")
 }
 
@@ -298,7 +300,7 @@ def _phases(name: str, watts: float) -> Fields:
     return {name + phase: number(watts) for phase in ("", "_l2", "_l3")}
 
 
-def with_code(response: Any, code: str) -> Any:
+def with_code(response: Element, code: str) -> Element:
     """Return a response with this code."""
     if isinstance(response, app.SupportedAppProtocolRes):
         return app.SupportedAppProtocolRes(response_code=app.ResponseCode(code))

@@ -7,9 +7,10 @@ observation in `seen`.
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from v2g.errors import CodecError, V2GError
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sequence
@@ -69,7 +70,7 @@ class ScriptedCharger(Session):
         self._bears = (0.0, 0.0)
         self._stimulus_at: float | None = None
         self._answered_at: float | None = None
-        self._answer: tuple[Any, Any] | None = None
+        self._answer: tuple[Element, Element] | None = None
         self._paused_id = b""
         """The session that the vehicle may join."""
 
@@ -92,35 +93,35 @@ class ScriptedCharger(Session):
         """The sequence chart."""
 
     @abstractmethod
-    def _made(self, request: Any) -> Any:
+    def _made(self, request: Element) -> Element:
         """Return the correct response. Raises KeyError for an unsupported request."""
 
     @abstractmethod
-    def _coded(self, response: Any, code: str) -> Any:
+    def _coded(self, response: Element, code: str) -> Element:
         """Return a response with this code."""
 
     @abstractmethod
-    def _out(self, response: Any) -> None:
+    def _out(self, response: Element) -> None:
         """Send a response."""
 
     @abstractmethod
-    def _out_of_another_session(self, response: Any) -> None:
+    def _out_of_another_session(self, response: Element) -> None:
         """Send a response with another SessionID."""
 
     @abstractmethod
-    def _framed(self, response: Any) -> bytes:
+    def _framed(self, response: Element) -> bytes:
         """Return a response as V2GTP frame."""
 
     @abstractmethod
-    def _of_another(self, name: str, response: Any) -> Any:
+    def _of_another(self, name: str, response: Element) -> Element:
         """Return the response to another request than the named one."""
 
     @abstractmethod
-    def _twisted(self, response: Any) -> Any:
+    def _twisted(self, response: Element) -> Element:
         """Return a response with the script's fault in its content."""
 
     @abstractmethod
-    def _with_notice(self, response: Any, notice: str) -> Any:
+    def _with_notice(self, response: Element, notice: str) -> Element:
         """Return a response of the loop with a notice."""
 
     @abstractmethod
@@ -128,13 +129,13 @@ class ScriptedCharger(Session):
         """Return whether a request or response is of a charge loop."""
 
     @abstractmethod
-    def _asked(self, request: Any) -> str:
+    def _asked(self, request: Element) -> str:
         """Return the name of a request, with what it asks for."""
 
     def _counted(self) -> None:
         """Count energy, once an exchange of the loop."""
 
-    def _look(self, request: Any) -> None:
+    def _look(self, request: Element) -> None:
         """Store what later responses need of a request."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class ScriptedCharger(Session):
         self._arm("sequence", self.sequence_s)
         self._arm("case", LONGEST_S)
 
-    def _received(self, message: Any, session_id: bytes) -> None:
+    def _received(self, message: Element, session_id: bytes) -> None:
         """Handle a message, with the SessionID in its header."""
         name = type(message).__name__
         if not name.endswith("Req"):
@@ -239,7 +240,7 @@ class ScriptedCharger(Session):
 
     # -- requests of the vehicle --------------------------------------------------------------------------------
 
-    def _note(self, request: Any, name: str, session_id: bytes) -> None:
+    def _note(self, request: Element, name: str, session_id: bytes) -> None:
         """Check a request: its SessionID, its time, and the sequence."""
         self._counts[name] = self._counts.get(name, 0) + 1
         judged = self._stimulus_at is None or self._script.twist == "forgets"
@@ -253,7 +254,7 @@ class ScriptedCharger(Session):
             self.seen.times.append(("ChargeLoop" if self._looping else name, self._time.now - self._answered_at))
         self._note_asked(request, name)
 
-    def _note_asked(self, request: Any, name: str) -> None:
+    def _note_asked(self, request: Element, name: str) -> None:
         """Count requests, and record those after the modified answer."""
         self._requests += 1
         if self._requests > MOST_REQUESTS:
@@ -268,7 +269,7 @@ class ScriptedCharger(Session):
 
     # -- answers ------------------------------------------------------------------------------------------------
 
-    def _give(self, request: Any, response: Any) -> None:
+    def _give(self, request: Element, response: Element) -> None:
         """Answer, correctly or modified by the script."""
         name, script = type(request).__name__, self._script
         response = self._notified(name, response)
@@ -286,7 +287,7 @@ class ScriptedCharger(Session):
             self._arm("watch", script.watch_s)
         self._twist(name, response, before)
 
-    def _notified(self, name: str, response: Any) -> Any:
+    def _notified(self, name: str, response: Element) -> Element:
         """Request the end, once energy has flowed long enough."""
         if not self._is_loop(name):
             return response
@@ -302,7 +303,7 @@ class ScriptedCharger(Session):
             return response
         return self._with_notice(response, self.ends)
 
-    def _twist(self, name: str, response: Any, before: State) -> None:
+    def _twist(self, name: str, response: Element, before: State) -> None:
         value = self._script.value
         match self._script.twist:
             case "code":
@@ -329,11 +330,11 @@ class ScriptedCharger(Session):
             case _:
                 self._say(self._twisted(response))
 
-    def _say(self, response: Any) -> None:
+    def _say(self, response: Element) -> None:
         self._answered(response)
         self._out(response)
 
-    def _answered(self, response: Any) -> None:
+    def _answered(self, response: Element) -> None:
         self._looping = self._is_loop(type(response).__name__)
         self._answered_at = self._time.now
         if self._stimulus_at is None:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import app_protocol as app
 
@@ -23,19 +24,19 @@ class ScriptedResponses(ABC):
         self._polled: set[str] = set()
 
     @abstractmethod
-    def _response(self, name: str, fields: Fields) -> Any:
+    def _response(self, name: str, fields: Fields) -> Element:
         """Return the response of this name, OK unless the fields say otherwise."""
 
     @abstractmethod
     def _serves(self, offered: app.AppProtocol) -> bool:
         """Return whether this is what a vehicle offers."""
 
-    def make(self, request: Any) -> Any:
+    def make(self, request: Element) -> Element:
         """Return the response to a request. Raises KeyError for an unsupported one."""
         if isinstance(request, app.SupportedAppProtocolReq):
             return self._protocol(request)
         name = type(request).__name__
-        maker: Callable[[Any], Fields] | None = getattr(self, f"_{name}", None)
+        maker: Callable[[Element], Fields] | None = getattr(self, f"_{name}", None)
         if maker is None:
             raise KeyError(name)
         return self._response(name.removesuffix("Req") + "Res", maker(request))

@@ -7,11 +7,13 @@ observation in `seen`.
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from v2g.errors import CodecError, Iso15118Error, RefusedError
+from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolRes
 from v2g.iso15118.engine.message_timing import MessageTiming
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Command, Entropy, Fact, Send, Session
@@ -114,7 +116,7 @@ class ScriptedVehicle(Session):
         self._script = script
         self._kit = kit
         self._memory = known
-        self._pending: Any = None
+        self._pending: Element | None = None
         self._asked_at = self._answered_at = 0.0
         self._probing = False
         self._stimulus_at: float | None = None
@@ -144,27 +146,27 @@ class ScriptedVehicle(Session):
         """The sequence chart."""
 
     @abstractmethod
-    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
+    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Element:
         """Return a valid request."""
 
     @abstractmethod
-    def _changed(self, change: str, request: Any) -> Any:
+    def _changed(self, change: str, request: Element) -> Element:
         """Return the request with the named fault. Raises RefusedError where the case does not apply."""
 
     @abstractmethod
-    def _say(self, request: Any) -> None:
+    def _say(self, request: Element) -> None:
         """Send a request."""
 
     @abstractmethod
-    def _framed(self, request: Any) -> bytes:
+    def _framed(self, request: Element) -> bytes:
         """Return a request as V2GTP frame."""
 
     @abstractmethod
-    def _learn(self, request: Any, message: Any) -> None:
+    def _learn(self, request: Element, message: Element) -> None:
         """Store the data of a response that later requests need."""
 
     @abstractmethod
-    def _faults(self, request: Any, message: Any) -> list[str]:
+    def _faults(self, request: Element, message: Element) -> list[str]:
         """Return what is wrong with a response, before it is learnt."""
 
     @abstractmethod
@@ -172,11 +174,11 @@ class ScriptedVehicle(Session):
         """Make the choices for the next request; return why the device does not support them, or nothing."""
 
     @abstractmethod
-    def _stops_power(self, request: Any) -> bool:
+    def _stops_power(self, request: Element) -> bool:
         """Return whether a request ends the transfer of energy."""
 
     @abstractmethod
-    def _asks_to_stop(self, message: Any) -> bool:
+    def _asks_to_stop(self, message: Element) -> bool:
         """Return whether a response demands the end of the session."""
 
     @abstractmethod
@@ -191,7 +193,7 @@ class ScriptedVehicle(Session):
     def _is_of_loop(self, name: str) -> bool:
         """Return whether a response is one of a charge loop."""
 
-    def _probes_in_c(self, request: Any) -> bool:
+    def _probes_in_c(self, request: Element) -> bool:
         """Return whether the case's request is sent in state C, although the way to it was not."""
         return False
 
@@ -207,12 +209,12 @@ class ScriptedVehicle(Session):
         """Return whether the vehicle closes its contactor with a request, so that the voltage must be there."""
         return False
 
-    def _unfinished(self, message: Any) -> bool:
+    def _unfinished(self, message: Element) -> bool:
         """Return whether a positive response says that the charger has not finished."""
         processing = getattr(message, "evse_processing", None)
         return processing is not None and processing.name.startswith("Ongoing")
 
-    def _refused_standby(self, request: Any) -> bool:
+    def _refused_standby(self, request: Element) -> bool:
         """Return whether a request was for standby, which may be refused."""
         return False
 
@@ -228,7 +230,7 @@ class ScriptedVehicle(Session):
         self._since = self._answered_at = self._time.now
         self._go()
 
-    def _received(self, message: Any, session_id: bytes) -> None:
+    def _received(self, message: Element, session_id: bytes) -> None:
         """Handle a message, with the SessionID in its header."""
         name = type(message).__name__
         if not name.endswith("Res"):
@@ -247,7 +249,7 @@ class ScriptedVehicle(Session):
         if name != asked.removesuffix("Req") + "Res":
             self._trouble(f"{asked} was answered with {name}")
             return
-        code = message.response_code.name
+        code = sequence.code_of(message)
         if sequence.is_failed(message):
             if self._away and self._detour is not None and asked == self._detour.request:
                 self._not_here(f"{asked} was answered {code} in {self.state.value}")
@@ -304,7 +306,7 @@ class ScriptedVehicle(Session):
                 self._go()
             case "piece":
                 self._drip()
-            case "again":
+            case "again" if self._pending is not None:
                 self.seen.answer = self.seen.code = ""
                 self._stimulus_at = self._time.now
                 self._say(self._pending)
@@ -312,7 +314,7 @@ class ScriptedVehicle(Session):
             case "message":
                 self.seen.times.append((type(self._pending).__name__, self._time.now - self._asked_at))
                 self._trouble(f"no answer to {type(self._pending).__name__}")
-            case "answer" if isinstance(do, Malformed) and do.again and not self._follows:
+            case "answer" if self._pending is not None and isinstance(do, Malformed) and do.again and not self._follows:
                 self._follows = True
                 self._say(self._pending)
                 self._arm("answer", self.messages[self.seen.request].timeout + ANSWER_S)
@@ -448,17 +450,17 @@ class ScriptedVehicle(Session):
             return
         self._put_request(request)
 
-    def _put_request(self, request: Any) -> None:
+    def _put_request(self, request: Element) -> None:
         self._exchanges += 1
         self._pending, self._asked_at = request, self._time.now
         self._disarm("pace")
         self._say(request)
         self._arm("message", self.messages[type(request).__name__].timeout + ANSWER_S)
 
-    def _hear(self, request: Any, message: Any, session_id: bytes) -> None:
+    def _hear(self, request: Element, message: Element, session_id: bytes) -> None:
         known, name = self._memory, type(message).__name__
         if name == "SessionSetupRes":
-            if session_id in known.earlier_ids and not message.response_code.name.endswith("Joined"):
+            if session_id in known.earlier_ids and not sequence.code_of(message).endswith("Joined"):
                 self.seen.facts.append("gives a SessionID that it has given before")
             if not any(session_id):
                 self.seen.facts.append("gives a SessionID of zeros")
@@ -562,11 +564,11 @@ class ScriptedVehicle(Session):
     def _probe_from(self, now: float) -> None:
         self._probing, self._stimulus_at = True, now
 
-    def _judged(self, message: Any, name: str, session_id: bytes) -> None:
+    def _judged(self, message: Element, name: str, session_id: bytes) -> None:
         """Process the answer to the case's request, and observe whether the device closes."""
         if self._follows:
             served = not sequence.is_failed(message)
-            self.seen.facts.append(SERVES if served else f"answers the next request {message.response_code.name}")
+            self.seen.facts.append(SERVES if served else f"answers the next request {sequence.code_of(message)}")
             self._finish()
             return
         if self.seen.answer or self._script.do == Nothing():
@@ -576,18 +578,19 @@ class ScriptedVehicle(Session):
                 self._unasked(name)
             return
         assert self._stimulus_at is not None
-        self.seen.answer, self.seen.code = name, message.response_code.name
+        self.seen.answer, self.seen.code = name, sequence.code_of(message)
         self.seen.answer_s = self._time.now - self._stimulus_at
         self.seen.times.append((self.seen.request, self.seen.answer_s))
         if isinstance(self._script.do, Silence):
             return
-        if name == "SupportedAppProtocolRes" and message.schema_id is not None:
+        if isinstance(message, SupportedAppProtocolRes) and message.schema_id is not None:
             self.seen.facts.append(f"SchemaID {message.schema_id}")
-        if name != "SupportedAppProtocolRes" and type(self._pending).__name__ == name.removesuffix("Res") + "Req":
+        pending = None if isinstance(message, SupportedAppProtocolRes) else self._pending
+        if pending is not None and type(pending).__name__ == name.removesuffix("Res") + "Req":
             if session_id != self._memory.session_id and name != "SessionSetupRes":
                 self.seen.facts.append("answers with another SessionID")
             if not sequence.is_failed(message):
-                self._hear(self._pending, message, session_id)
+                self._hear(pending, message, session_id)
                 if self.closed:
                     return
         if self.seen.code == "FAILED_PauseNotAllowed" and self._script.detour is None:

@@ -1,11 +1,10 @@
 """The reference vehicle of ISO 15118-20 in the test of a charger."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from v2g import exi
 from v2g.errors import RefusedError, TrustError
-from v2g.exi.declare import schema_of
+from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.charts import FETCHING, LOOPS, SIDE_CHARTS
 from v2g.iso15118.d20.installation import open_contract, verify_service
 from v2g.iso15118.d20.messages import common_messages as cm
@@ -13,7 +12,7 @@ from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.contracts import pcid_of
-from v2g.iso15118.engine.sequence import Asks, Chart, Says, is_failed
+from v2g.iso15118.engine.sequence import Asks, Chart, Says, code_of, is_failed
 from v2g.iso15118.engine.session import Entropy, Send
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.pki.certificates import load_certificate
@@ -53,7 +52,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         self._requests = Requests(known, kit)
         self._beside: list[str] = []
         """Requests that are left on a side stream."""
-        self._side: Any = None
+        self._side: Element | None = None
         """The request on a side stream that is not answered yet."""
         self._on_main = False
         """Whether a request of the loop beside it is not answered yet."""
@@ -62,7 +61,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
     def _chart(self) -> Chart:
         return self.chart
 
-    def _on_message(self, message: Any, payload_type: int) -> None:
+    def _on_message(self, message: Element, payload_type: int) -> None:
         session_id = message.header.session_id if hasattr(message, "header") else b""
         if not type(message).__name__.endswith("Res"):
             self._unasked(type(message).__name__)
@@ -76,31 +75,31 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
     def _on_discharge(self, payload: bytes) -> None:
         """Signed discharge was not requested."""
 
-    def _say(self, request: Any) -> None:
+    def _say(self, request: Element) -> None:
         self._send(request)
 
-    def _framed(self, request: Any) -> bytes:
+    def _framed(self, request: Element) -> bytes:
         payload_type = schema_of(type(request)).payload_type
         assert payload_type is not None
         return frame(payload_type, exi.encode(request))
 
-    def _changed(self, change: str, request: Any) -> Any:
+    def _changed(self, change: str, request: Element) -> Element:
         return CHANGES[change](request, self._requests)
 
-    def _stops_power(self, request: Any) -> bool:
+    def _stops_power(self, request: Element) -> bool:
         return isinstance(request, cm.PowerDeliveryReq) and request.charge_progress is cm.ChargeProgress.Stop
 
-    def _refused_standby(self, request: Any) -> bool:
+    def _refused_standby(self, request: Element) -> bool:
         return getattr(request, "charge_progress", None) is cm.ChargeProgress.Standby
 
-    def _asks_to_stop(self, message: Any) -> bool:
+    def _asks_to_stop(self, message: Element) -> bool:
         status = getattr(message, "evse_status", None)
         return status is not None and status.evse_notification is EvseNotification.Terminate
 
     def _charging(self, name: str, asks: Asks) -> bool:
         return name in _CHARGING or (name == "PowerDeliveryReq" and asks is Asks.START)
 
-    def _unfinished(self, message: Any) -> bool:
+    def _unfinished(self, message: Element) -> bool:
         live = type(message).__name__ == "DC_WeldingDetectionRes" and self._known.voltage > DEAD_V
         return live or super()._unfinished(message)
 
@@ -145,7 +144,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             self._on_main = True
             self._say(self._make(*self._loop_hop()))
 
-    def _answered_beside(self, message: Any, session_id: bytes, payload_type: int) -> None:
+    def _answered_beside(self, message: Element, session_id: bytes, payload_type: int) -> None:
         """Take an answer on a side stream; the next request waits for that on the main stream."""
         name, do = type(message).__name__, self._script.do
         if self._side is None or not isinstance(do, Beside) or payload_type != do.stream:
@@ -153,7 +152,7 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             return
         self._side = None
         assert self._stimulus_at is not None
-        self.seen.answer, self.seen.code = name, message.response_code.name
+        self.seen.answer, self.seen.code = name, code_of(message)
         self.seen.answer_s = self._time.now - self._stimulus_at
         if session_id != self._known.session_id:
             self.seen.facts.append("answers with another SessionID")
@@ -179,10 +178,10 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             self._beside.pop(0)
         self._go_on_beside()
 
-    def _answered_on_main(self, message: Any) -> None:
+    def _answered_on_main(self, message: Element) -> None:
         self._on_main = False
         self._known.hear(message)
-        fact = f"answers the main stream {message.response_code.name}" if is_failed(message) else MEANWHILE
+        fact = f"answers the main stream {code_of(message)}" if is_failed(message) else MEANWHILE
         self.seen.facts += [fact] if fact not in self.seen.facts else []
         if self._side is not None and not is_failed(message):
             self._arm("loop beside", POLL_S)
@@ -253,22 +252,22 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         self._requests.pay = pay
         return ""
 
-    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
+    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Element:
         self._requests.time = self._time.utc_ms // 1000
         if name == "DC_PreChargeReq" and says is Says.EV_FINISHED:
             says = Says.ANYTHING  # finished once the voltage is reached; without power electronics it never is
             self._requests.patient = self._time.now - self._since < PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
-    def _faults(self, request: Any, message: Any) -> list[str]:
+    def _faults(self, request: Element, message: Element) -> list[str]:
         return faults(request, message, self._known, self._kit)
 
-    def _learn(self, request: Any, message: Any) -> None:
+    def _learn(self, request: Element, message: Element) -> None:
         known, name = self._known, type(message).__name__
         known.hear(message)
-        if name == "AuthorizationSetupRes":
+        if isinstance(message, cm.AuthorizationSetupRes):
             self._note_setup(message)
-        if name == "CertificateInstallationRes":
+        if isinstance(message, cm.CertificateInstallationRes):
             self._note_contract(message)
         known.pre_charged = name == "DC_PreChargeRes"
 

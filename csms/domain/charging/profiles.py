@@ -6,7 +6,7 @@ does not limit has no limit in a profile, and no profile where that leaves nothi
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -211,7 +211,7 @@ def add_prices(profile: ChargingProfile, plan: PricePlan, asked: Asked, *, money
     )
     number = abs(profile.id)
     try:
-        reported: dict[str, Any] = {"absolute_price_schedule": absolute_prices(plan, asked, number)} if money else {}
+        reported: dict[str, object] = {"absolute_price_schedule": absolute_prices(plan, asked, number)} if money else {}
     except RefusedError:
         reported = {}
     reported = reported or {"price_level_schedule": price_levels(plan, asked, number)}

@@ -46,7 +46,7 @@ def without_tokens(frame: str) -> str:
         return f"({len(frame)} characters, not JSON)"
 
 
-def _without_transfer(frame: Any) -> Any:
+def _without_transfer(frame: Any) -> object:
     """Return a frame without the data of a DataTransfer of another vendor; an answer does not name its own."""
     match frame:
         case [2, _, "DataTransfer", {"data": _} as payload] if payload.get("vendorId") != VENDOR:
@@ -56,7 +56,7 @@ def _without_transfer(frame: Any) -> Any:
     return frame
 
 
-def hide_tokens(value: Any) -> Any:
+def hide_tokens(value: object) -> object:
     """Return a JSON value without the values of tokens, at any depth."""
     if isinstance(value, list):
         return [hide_tokens(each) for each in value]
@@ -68,7 +68,7 @@ def hide_tokens(value: Any) -> Any:
     }
 
 
-def _hide(value: Any) -> Any:
+def _hide(value: object) -> object:
     if isinstance(value, list):
         return [_hide(each) for each in value]
     if not isinstance(value, dict):
@@ -84,7 +84,7 @@ def _hide(value: Any) -> Any:
     }
 
 
-def _hide_in(value: Any, *, secret: bool) -> Any:
+def _hide_in(value: object, *, secret: bool) -> object:
     if secret and isinstance(value, list):  # variableAttribute of NotifyReport
         return [
             {k: HIDDEN if k == "value" else v for k, v in each.items()} if isinstance(each, dict) else each

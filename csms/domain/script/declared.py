@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -10,13 +10,14 @@ from csms.domain.script.match import check_conditions
 from csms.domain.script.payloads import fill, response_payload
 from v2g.config import locate, nearest, parse_config
 from v2g.errors import ConfigError, OcppError
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import SUBPROTOCOLS, UNCONFIRMED, Version, known, request_type, response_type
 from v2g.ocpp.versions import read_payload
 
 ANY: Final = "*"
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Conditions = dict[str, Any]
+Conditions = dict[str, object]
 
 Deed = Literal["accept", "reject", "answer", "error", "malformed", "silent", "close"]
 Damage = Literal[
@@ -38,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     times: Count | None = None
     delay_s: Seconds = 0.0
     do: Deed = "accept"
-    payload: dict[str, Any] = {}
+    payload: dict[str, object] = {}
     code: str = "InternalError"
     description: Annotated[str, msgspec.Meta(max_length=255)] = ""
     how: Damage = "not_json"
@@ -58,7 +59,7 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     name: str = ""
     action: str = ""
-    payload: dict[str, Any] = {}
+    payload: dict[str, object] = {}
     frame: str = ""
     after: str = ""
     when: Conditions = {}
@@ -180,7 +181,7 @@ def _answer_problems(answer: Answer, where: tuple[str, ...], versions: tuple[Ver
             yield from _payload_problems(payload, type_, version, (*where, "payload"))
 
 
-def answer_payload(answer: Answer, action: str, request: dict[str, Any], utc_ms: int) -> dict[str, Any]:
+def answer_payload(answer: Answer, action: str, request: dict[str, object], utc_ms: int) -> dict[str, object]:
     """Return the payload of an answer to a request."""
     if answer.do == "answer":
         return answer.payload
@@ -222,7 +223,7 @@ def _condition_problems(conditions: Conditions, where: tuple[str, ...]) -> Itera
 
 
 def _payload_problems(
-    payload: dict[str, Any], type_: Any, version: Version, where: tuple[str, ...]
+    payload: dict[str, object], type_: type[Message], version: Version, where: tuple[str, ...]
 ) -> Iterator[_Wrong]:
     try:
         read_payload(msgspec.json.encode(payload), type_, version)

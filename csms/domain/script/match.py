@@ -13,12 +13,12 @@ OPERATORS: Final = frozenset({"is", "not", "one_of", "like", "min", "max", "pres
 """`is` and `not` a value, `one_of` several, `like` a pattern with * and ?, from `min` to `max`, `present` or not."""
 
 
-def matches(conditions: Mapping[str, Any], payload: Any) -> bool:
+def matches(conditions: Mapping[str, object], payload: object) -> bool:
     """Return whether a payload meets all conditions."""
     return not unmet(conditions, payload)
 
 
-def unmet(conditions: Mapping[str, Any], payload: Any) -> list[str]:
+def unmet(conditions: Mapping[str, object], payload: object) -> list[str]:
     """Return the conditions that a payload does not meet, as text."""
     return [
         f"{path} is {_shown(list(_values(payload, path.split('.'))))}, not {_wanted(condition)}"
@@ -27,7 +27,7 @@ def unmet(conditions: Mapping[str, Any], payload: Any) -> list[str]:
     ]
 
 
-def check_conditions(conditions: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def check_conditions(conditions: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
     """Yield path, problem and hint of every invalid condition."""
     for path, condition in conditions.items():
         if not isinstance(condition, dict):
@@ -45,7 +45,7 @@ def check_conditions(conditions: Mapping[str, Any]) -> Iterator[tuple[str, str, 
                 yield path, "present needs true or false", ""
 
 
-def _values(payload: Any, path: list[str]) -> Iterator[Any]:
+def _values(payload: object, path: list[str]) -> Iterator[object]:
     if not path:
         yield payload
         return
@@ -59,7 +59,7 @@ def _values(payload: Any, path: list[str]) -> Iterator[Any]:
         yield from _values(payload[int(step)], rest)
 
 
-def _holds(condition: Any, found: list[Any]) -> bool:
+def _holds(condition: object, found: list[object]) -> bool:
     if not isinstance(condition, dict):
         return any(_equal(value, condition) for value in found)
     if "present" in condition and condition["present"] != bool(found):
@@ -83,20 +83,20 @@ def _meets(value: Any, name: str, wanted: Any) -> bool:
     return _is_number(value) and bool(value <= wanted)
 
 
-def _equal(value: Any, wanted: Any) -> bool:
+def _equal(value: object, wanted: object) -> bool:
     """Compare as JSON does: true is not 1, 1.0 is."""
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shown(found: list[Any]) -> str:
+def _shown(found: list[object]) -> str:
     return "absent" if not found else " and ".join(repr(value)[:60] for value in found[:3])
 
 
-def _wanted(condition: Any) -> str:
+def _wanted(condition: object) -> str:
     if not isinstance(condition, dict):
         return repr(condition)
     return ", ".join(f"{name} {value!r}" for name, value in condition.items())

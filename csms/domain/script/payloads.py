@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import inspect
@@ -17,9 +17,11 @@ _NO: Final = ("Rejected", "Invalid", "Failed", "Unknown", "NotFound", "NoChargin
 _INTERVAL_S: Final = 300
 
 
-def response_payload(action: str, request: Mapping[str, Any], *, good: bool, utc_ms: int) -> dict[str, Any] | None:
+def response_payload(
+    action: str, request: Mapping[str, object], *, good: bool, utc_ms: int
+) -> dict[str, object] | None:
     """Return the shortest payload that accepts or rejects a request; None if the response cannot reject."""
-    payload: dict[str, Any] = copy.deepcopy(_least(action, good))
+    payload: dict[str, object] = copy.deepcopy(_least(action, good))
     if action == "TransactionEvent" and (not good or "idToken" in request):
         payload["idTokenInfo"] = {"status": "Accepted" if good else "Invalid"}
     elif not good and not _refuses(payload):
@@ -29,10 +31,11 @@ def response_payload(action: str, request: Mapping[str, Any], *, good: bool, utc
     for name in ("vatNumber", "evseId"):  # VatNumberValidation: those of the request (C18.FR.10)
         if name in request and action == "VatNumberValidation":
             payload[name] = request[name]
-    return _stamped(payload, format_time(utc_ms))  # type: ignore[no-any-return]
+    now = format_time(utc_ms)
+    return {name: _stamped(value, now) for name, value in payload.items()}
 
 
-def fill(payload: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def fill(payload: dict[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     """Return a payload with changes merged in, at any depth."""
     merged = dict(payload)
     for key, value in changes.items():
@@ -44,7 +47,7 @@ def fill(payload: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 _NOW: Final = "\0now"
 
 
-def _stamped(value: Any, now: str) -> Any:
+def _stamped(value: object, now: str) -> object:
     if isinstance(value, dict):
         return {key: _stamped(inner, now) for key, inner in value.items()}
     if isinstance(value, list):
@@ -52,24 +55,24 @@ def _stamped(value: Any, now: str) -> Any:
     return now if value == _NOW else value
 
 
-def _refuses(value: Any) -> bool:
+def _refuses(value: object) -> bool:
     if isinstance(value, dict):
         return any(_refuses(inner) for inner in value.values())
     return isinstance(value, str) and value in _NO
 
 
 @cache
-def _least(action: str, good: bool) -> dict[str, Any]:
+def _least(action: str, good: bool) -> dict[str, object]:
     info = inspect.type_info(response_type(action))
     assert isinstance(info, inspect.StructType)
     return _struct(info, good)
 
 
-def _struct(info: inspect.StructType, good: bool) -> dict[str, Any]:
+def _struct(info: inspect.StructType, good: bool) -> dict[str, object]:
     return {field.encode_name: _value(field.type, good) for field in info.fields if field.required}
 
 
-def _value(info: inspect.Type, good: bool) -> Any:
+def _value(info: inspect.Type, good: bool) -> object:
     match info:
         case inspect.Metadata(type=inner):
             return _value(inner, good)

@@ -1,6 +1,6 @@
 """Payloads for display: short, and without passwords."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -9,7 +9,7 @@ from csms.domain.diagnostics.frames import presentable
 _WIDTH: Final = 160
 
 
-def short(payload: Any) -> str:
+def short(payload: object) -> str:
     """Return a payload on one line, truncated, without secrets."""
     text = presentable(msgspec.json.encode(payload).decode())
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

@@ -226,14 +226,14 @@ class ScriptedLine:
                 if state.seen == state.call.count:
                     self._plan(state, now + delay_s)
 
-    def _check_request(self, action: Any, payload: Any, *, answered: bool) -> None:
+    def _check_request(self, action: object, payload: object, *, answered: bool) -> None:
         if not isinstance(action, str) or action not in known(self.version):
             raise OcppError(f"{action!r} is not an action of OCPP {self.version}", answer="NotImplemented")
         if (action in UNCONFIRMED) == answered:
             raise OcppError(f"{action} has another message type", answer="RpcFrameworkError")
         read_payload(msgspec.json.encode(payload), request_type(action), self.version)
 
-    def _answer(self, identifier: str, action: str, payload: dict[str, Any], now: float) -> float:
+    def _answer(self, identifier: str, action: str, payload: dict[str, object], now: float) -> float:
         """Apply the script to a request; return its delay (s)."""
         answer = self._chosen(action, payload)
         if answer is None:
@@ -255,7 +255,7 @@ class ScriptedLine:
                 self._send(now + answer.delay_s, f"{action} {short(content)}", [CALLRESULT, identifier, content])
         return answer.delay_s
 
-    def _chosen(self, action: str, payload: dict[str, Any]) -> Answer | None:
+    def _chosen(self, action: str, payload: dict[str, object]) -> Answer | None:
         for number, answer in enumerate(self._script.answers):
             used_up = answer.times is not None and self._uses[number] >= answer.times
             if not used_up and answer.action in (action, ANY) and matches(answer.when, payload):
@@ -263,14 +263,14 @@ class ScriptedLine:
                 return answer
         return None
 
-    def _content(self, answer: Answer, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+    def _content(self, answer: Answer, action: str, payload: dict[str, object]) -> dict[str, object]:
         if answer.do == "reject" and response_payload(action, payload, good=False, utc_ms=self._utc_ms) is None:
             return response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}  # cannot reject: `default`
         return answer_payload(answer, action, payload, self._utc_ms)
 
-    def _damage(self, identifier: str, action: str, payload: dict[str, Any], answer: Answer, now: float) -> None:
+    def _damage(self, identifier: str, action: str, payload: dict[str, object], answer: Answer, now: float) -> None:
         content = response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}
-        frame: list[Any] = [CALLRESULT, identifier, content]
+        frame: list[object] = [CALLRESULT, identifier, content]
         text = ""
         match answer.how:
             case "not_json":
@@ -340,7 +340,7 @@ class ScriptedLine:
             if name and watch.expected.after == name and watch.since is None:
                 watch.since = now
 
-    def _receive_answer(self, frame: list[Any], now: float) -> None:
+    def _receive_answer(self, frame: list[object], now: float) -> None:
         if self._outstanding is None or frame[1] not in self._outstanding.ids:
             if frame[1] in self._loose:
                 self._log("<", f"answer to a frame: {short(frame[2:])}")
@@ -380,7 +380,7 @@ class ScriptedLine:
 
     # -- output
 
-    def _send(self, at: float, shown: str, frame: list[Any]) -> None:
+    def _send(self, at: float, shown: str, frame: list[object]) -> None:
         self._send_text(at, shown, msgspec.json.encode(frame).decode())
 
     def _send_text(self, at: float, shown: str, text: str) -> None:

@@ -1,7 +1,7 @@
 """The mirror of a station's device model: variables in its messages, and the sizes of requests."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -57,7 +57,7 @@ def key_of(component: Component, variable: Variable, attribute: str | None) -> K
     )
 
 
-def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, Any]]:
+def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, object]]:
     """Yield the columns of every attribute in a report (B07, B08)."""
     for entry in data:
         kind = entry.variable_characteristics
@@ -79,7 +79,7 @@ def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, Any]
             }
 
 
-def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[dict[str, Any]]:
+def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[dict[str, object]]:
     """Yield the columns of variables that were read (B06)."""
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
@@ -89,7 +89,7 @@ def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[d
 
 def written_values(
     data: Sequence[SetVariableData], results: Iterable[SetVariableResult], now_ms: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Yield the columns of variables that were set; some take effect only after a reboot (B05)."""
     wanted = {key_of(each.component, each.variable, each.attribute_type): each.attribute_value for each in data}
     for each in results:
@@ -103,7 +103,7 @@ def written_values(
             yield {**columns, "after_reboot": wanted[key]}
 
 
-def noticed(events: Iterable[EventData], now_ms: int) -> Iterator[dict[str, Any]]:
+def noticed(events: Iterable[EventData], now_ms: int) -> Iterator[dict[str, object]]:
     """Yield the columns of variables whose values events report (N07)."""
     for each in events:
         key = key_of(each.component, each.variable, "Actual")

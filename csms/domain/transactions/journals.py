@@ -6,7 +6,7 @@ a fork: one of the two histories is false, and neither may replace the other.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -48,7 +48,7 @@ class DeliveredCertificates(msgspec.Struct, frozen=True, kw_only=True, rename="c
     contract: Annotated[tuple[Certificate, ...], msgspec.Meta(max_length=_MAX_CHAIN)]
 
 
-def read_certificates(data: Any) -> DeliveredCertificates:
+def read_certificates(data: object) -> DeliveredCertificates:
     """Return the payload of a DataTransfer as certificates. Raises CodecError."""
     try:
         return typed_json.convert(data, DeliveredCertificates)
@@ -56,7 +56,7 @@ def read_certificates(data: Any) -> DeliveredCertificates:
         raise CodecError(f"JournalCertificates: {error}") from None
 
 
-def read_delivery(data: Any) -> Delivery:
+def read_delivery(data: object) -> Delivery:
     """Return the payload of a DataTransfer as a delivery. Raises CodecError."""
     try:
         return typed_json.convert(data, Delivery)

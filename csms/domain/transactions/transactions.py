@@ -6,7 +6,7 @@ therefore commutative and idempotent by number: the same set of events gives the
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -120,7 +120,7 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     old = known or Transaction(
         station_id=event.station_id, transaction_id=event.transaction_id, first_seq=number, last_seq=number
     )
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if number < old.first_seq:
         changes["first_seq"] = number
     elif number > old.last_seq:

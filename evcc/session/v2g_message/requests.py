@@ -1,5 +1,6 @@
 """Requests of direct current, whose classes and fields are named alike in ISO 15118-2 and DIN 70121."""
 
+from types import ModuleType
 from typing import Any, Final
 
 from evcc.session.context import energy_up_to
@@ -17,7 +18,7 @@ _LONGEST_S: Final = 7 * 24 * 3600
 class DcRequests:
     """The part of a vocabulary that builds them from an edition's modules of charging messages and of parameters."""
 
-    def __init__(self, charging: Any, parameters: Any, values: Writer[Element]) -> None:
+    def __init__(self, charging: ModuleType, parameters: ModuleType, values: Writer[Element]) -> None:
         self._charging, self._parameters, self._values = charging, parameters, values
 
     def status(self, context: MessageContext, *, ready: bool) -> Any:

@@ -9,15 +9,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from v2g.errors import RefusedError
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.certificate_chains import chain_of
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq
 from v2g.pki.keys import SoftwareKey
 from v2g_testkit.cases.requests import protocol
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MAJOR, MessageRequests
 
-Change = Callable[[Any, Any], Any]
+Change = Callable[..., Element]
 
 _STRANGER: Final = b"somebody"
 _UNKNOWN: Final = 4711
@@ -31,25 +33,25 @@ def _absent(why: str) -> RefusedError:
     return RefusedError(why, reason="not_offered")
 
 
-def _with_id(session_id: bytes, request: Any, made: MessageRequests) -> Any:
+def _with_id(session_id: bytes, request: Element, made: MessageRequests) -> Element:
     """Send the request with another SessionID."""
     made.header_id = session_id
     return request
 
 
-def _only(request: Any, made: MessageRequests, *entries: app.AppProtocol) -> Any:
+def _only(request: Element, made: MessageRequests, *entries: app.AppProtocol) -> Element:
     return app.SupportedAppProtocolReq(app_protocol=entries)
 
 
-def _unknown_protocol(request: Any, made: MessageRequests) -> Any:
+def _unknown_protocol(request: Element, made: MessageRequests) -> Element:
     return _only(request, made, protocol("urn:example:15118:99:MsgDef", major=MAJOR))
 
 
-def _other_minor(request: Any, made: MessageRequests) -> Any:
+def _other_minor(request: Element, made: MessageRequests) -> Element:
     return _only(request, made, made.protocol(minor=99))
 
 
-def _best_rank_last(request: Any, made: MessageRequests) -> Any:
+def _best_rank_last(request: Element, made: MessageRequests) -> Element:
     """The same protocol twice: the priority must decide, not the order in the list."""
     return _only(request, made, made.protocol(schema=3, rank=20), made.protocol(schema=7, rank=1))
 
@@ -57,33 +59,33 @@ def _best_rank_last(request: Any, made: MessageRequests) -> Any:
 # -- services -----------------------------------------------------------------------------------------------------
 
 
-def _service(service: int, request: Any, made: MessageRequests) -> Any:
+def _service(service: int, request: Element, made: MessageRequests) -> Element:
     if service == INTERNET and INTERNET not in made.known.added:
         raise _absent("the charger does not offer InternetAccess")
     return replace(request, service_id=service)
 
 
-def _added_service(request: Any, made: MessageRequests) -> Any:
+def _added_service(request: Element, made: MessageRequests) -> Element:
     if not made.known.added:
         raise _absent("the charger offers no value-added service")
     return request
 
 
-def _with_added(request: Any, made: MessageRequests) -> Any:
+def _with_added(request: Element, made: MessageRequests) -> Element:
     _added_service(request, made)
     return replace(request, selected_service_list=made.selected(made.known.charge_service, *made.known.added))
 
 
-def _not_offered(request: Any, made: MessageRequests) -> Any:
+def _not_offered(request: Element, made: MessageRequests) -> Element:
     return replace(request, selected_service_list=made.selected(made.known.charge_service, _UNKNOWN))
 
 
-def _no_charge_service(request: Any, made: MessageRequests) -> Any:
+def _no_charge_service(request: Element, made: MessageRequests) -> Element:
     other = next(iter(made.known.added), _UNKNOWN)
     return replace(request, selected_service_list=made.selected(other))
 
 
-def _payment(name: str, request: Any, made: MessageRequests) -> Any:
+def _payment(name: str, request: Element, made: MessageRequests) -> Element:
     if name in made.known.payments:
         raise _absent(f"the charger offers {name}")
     return replace(request, selected_payment_option=made.types.PaymentOption[name])
@@ -92,33 +94,33 @@ def _payment(name: str, request: Any, made: MessageRequests) -> Any:
 # -- contracts ----------------------------------------------------------------------------------------------------
 
 
-def _wrong_challenge(request: Any, made: MessageRequests) -> Any:
+def _wrong_challenge(request: Element, made: MessageRequests) -> Element:
     own = made.known.challenge
     return replace(request, gen_challenge=bytes((own[0] ^ 0xFF,)) + own[1:])
 
 
-def _wrong_key(request: Any, made: MessageRequests) -> Any:
+def _wrong_key(request: Element, made: MessageRequests) -> Element:
     made.signs = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     return request
 
 
-def _changed_after_signing(request: Any, made: MessageRequests) -> Any:
+def _changed_after_signing(request: Element, made: MessageRequests) -> Element:
     made.signed = replace(request, id="id2")
     return request
 
 
-def _provisioning(name: str, request: Any, made: Any) -> Any:
+def _provisioning(name: str, request: Element, made: Any) -> Element:
     return replace(request, oem_provisioning_cert=made.provisioning(name))
 
 
-def _inverted(request: Any, made: MessageRequests) -> Any:
+def _inverted(request: Element, made: MessageRequests) -> Element:
     leaf, *subs = _contract(made, "good")
     if len(subs) < 2:
         raise _absent("the contract has one sub-CA")
     return replace(request, contract_signature_cert_chain=chain_of((leaf, *subs[::-1])))
 
 
-def _foreign(place: int, request: Any, made: MessageRequests) -> Any:
+def _foreign(place: int, request: Element, made: MessageRequests) -> Element:
     """Put one certificate of a chain of another PKI into the contract's, which certifies the same keys."""
     chain = list(_contract(made, "good"))
     if place >= len(chain):
@@ -131,14 +133,14 @@ def _contract(made: MessageRequests, name: str) -> tuple[bytes, ...]:
     return made.kit.contracts[name].chain
 
 
-def _emaid(emaid: str, request: Any, made: MessageRequests) -> Any:
+def _emaid(emaid: str, request: Element, made: MessageRequests) -> Element:
     return replace(request, emaid=emaid)
 
 
 # -- parameters and power -----------------------------------------------------------------------------------------
 
 
-def _mode_not_offered(request: Any, made: MessageRequests) -> Any:
+def _mode_not_offered(request: Element, made: MessageRequests) -> Element:
     field = "requested_energy_transfer_mode"
     field = field if hasattr(request, field) else "ev_requested_energy_transfer_type"
     kinds = type(getattr(request, field))
@@ -150,34 +152,36 @@ def _mode_not_offered(request: Any, made: MessageRequests) -> Any:
     return replace(request, **{field: other})
 
 
-def _negative_current(request: Any, made: MessageRequests) -> Any:
+def _negative_current(request: ChargeParameterDiscoveryReq, made: MessageRequests) -> Element:
     limits, current = request.ev_charge_parameter, made.amperes(-100)
     field = "ev_max_current" if made.known.family is Family.AC else "ev_maximum_current_limit"
     return replace(request, ev_charge_parameter=replace(limits, **{field: current}))
 
 
-def _schedules(request: Any, made: MessageRequests, *, departs: bool = False, limited: bool = False) -> Any:
+def _schedules(
+    request: ChargeParameterDiscoveryReq, made: MessageRequests, *, departs: bool = False, limited: bool = False
+) -> Element:
     limits = request.ev_charge_parameter
     if departs:
         request = replace(request, ev_charge_parameter=replace(limits, departure_time=DEPARTURE_S))
     return replace(request, max_entries_sa_schedule_tuple=MOST_ENTRIES) if limited else request
 
 
-def _progress(name: str, request: Any, made: MessageRequests) -> Any:
+def _progress(name: str, request: Element, made: MessageRequests) -> Element:
     return replace(request, charge_progress=made.types.ChargeProgress[name], charging_profile=None)
 
 
-def _stop(request: Any, made: MessageRequests) -> Any:
+def _stop(request: Element, made: MessageRequests) -> Element:
     if hasattr(request, "ready_to_charge_state"):
         return replace(request, ready_to_charge_state=False, charging_profile=None)
     return _progress("Stop", request, made)
 
 
-def _stop_with(error: str, request: Any, made: MessageRequests) -> Any:
+def _stop_with(error: str, request: Element, made: MessageRequests) -> Element:
     return replace(_stop(request, made), ev_power_delivery_parameter=made.delivery(error))
 
 
-def _profile_above(request: Any, made: Any) -> Any:
+def _profile_above(request: Element, made: Any) -> Element:
     found = made.schedule()
     if found is None:
         raise _absent("the charger sends no schedule")
@@ -195,7 +199,7 @@ def _unknown_tuple(request: Any, made: MessageRequests) -> Any:
     return replace(request, charging_profile=replace(request.charging_profile, sa_schedule_tuple_id=other))
 
 
-def _pause(request: Any, made: MessageRequests) -> Any:
+def _pause(request: Element, made: MessageRequests) -> Element:
     return replace(request, charging_session=made.types.ChargingSession.Pause)
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from v2g import exi
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import CHARTS as CHARTS_2
 from v2g.iso15118.d2.charts import Family as Family2
 from v2g.iso15118.d2.session import Session2
@@ -16,8 +17,9 @@ from v2g.iso15118.engine.app_protocol import ResponseCode, SupportedAppProtocolR
 from v2g.iso15118.engine.message_timing import SharedTiming
 from v2g.iso15118.engine.sequence import Chart
 from v2g.iso15118.engine.session import Entropy
-from v2g.iso15118.engine.v2g_message import MessageSession
+from v2g.iso15118.engine.v2g_message import Header, MessageSession
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g.iso15118.v2g_message import V2G_Message
 from v2g_testkit.cases.case import ChargerScript
 from v2g_testkit.cases.scripted_charger import ScriptedCharger
 from v2g_testkit.cases.v2g_message.responses import ContractResponses2, MessageResponses, Responses2, ResponsesDin
@@ -50,14 +52,14 @@ class MessageCharger(ScriptedCharger, MessageSession):
         self._responses.challenge = self._entropy(16)
         super()._on_start()
 
-    def _on_body(self, body: Any, header: Any | None) -> None:
+    def _on_body(self, body: Element, header: Header | None) -> None:
         self._responses.signature = None if header is None else header.signature
         self._received(body, b"" if header is None else header.session_id)
 
-    def _made(self, request: Any) -> Any:
+    def _made(self, request: Element) -> Element:
         return self._responses.make(request)
 
-    def _asked(self, request: Any) -> str:
+    def _asked(self, request: Element) -> str:
         name = type(request).__name__
         if name == "PowerDeliveryReq":
             progress = getattr(request, "charge_progress", None)
@@ -78,17 +80,18 @@ class MessageCharger(ScriptedCharger, MessageSession):
             return SupportedAppProtocolRes(response_code=ResponseCode(code))
         return replace(response, response_code=type(response.response_code)(code))
 
-    def _out(self, response: Any) -> None:
+    def _out(self, response: Element) -> None:
         if isinstance(response, SupportedAppProtocolRes):
             self._send(response)
         else:
             self._send_body(response)
 
-    def _out_of_another_session(self, response: Any) -> None:
-        message: Any = self._wrapped(response, None)
+    def _out_of_another_session(self, response: Element) -> None:
+        message = self._wrapped(response, None)
+        assert isinstance(message, V2G_Message)
         self._send(replace(message, header=replace(message.header, session_id=_STRANGER)))
 
-    def _framed(self, response: Any) -> bytes:
+    def _framed(self, response: Element) -> bytes:
         return frame(PayloadType.SAP, exi.encode(self._wrapped(response, None)))
 
     def _of_another(self, name: str, response: Any) -> Any:
@@ -118,7 +121,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
                 return replace(response, dc_evse_status=replace(status, evse_isolation_status=level))
         return response
 
-    def _with_notice(self, response: Any, notice: str) -> Any:
+    def _with_notice(self, response: Element, notice: str) -> Element:
         name = next(each for each in _STATUS if getattr(response, each, None) is not None)
         status = getattr(response, name)
         kind = type(status.evse_notification)
@@ -130,7 +133,7 @@ class Charger2(MessageCharger, Session2):
 
     kind, by_contract = Responses2, ContractResponses2
 
-    def __init__(self, script: ChargerScript, family: Family, *, entropy: Entropy, **options: Any) -> None:
+    def __init__(self, script: ChargerScript, family: Family, *, entropy: Entropy, **options: object) -> None:
         super().__init__(script, family, entropy=entropy, **options)
         self.family = Family2(family.value)
 

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from v2g.exi.declare import Element
 from v2g.iso15118.engine.evse_id import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
+from v2g.iso15118.v2g_message import CurrentDemandReq, CurrentDemandRes
 from v2g_testkit.cases.case import WRONG
 from v2g_testkit.cases.quantities import (
     LEAST_OF_TARGET,
@@ -34,7 +36,7 @@ _CHARGE_SERVICE: Final = 1
 """ServiceID of the charge service of ISO 15118-2."""
 
 
-def _status(request: Any, response: Any) -> Iterator[str]:
+def _status(request: Element, response: Any) -> Iterator[str]:
     """Yield what is wrong with the status that a response has, or its parameters."""
     name = type(response).__name__
     parameters = getattr(response, "evse_charge_parameter", response)
@@ -64,7 +66,7 @@ def _starts(request: Any) -> bool:
     return bool(request.ready_to_charge_state) if progress is None else progress.name == "Start"
 
 
-def _session(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _session(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     evse_id = response.evse_id
     if isinstance(evse_id, bytes):
         text = from_bytes(evse_id)[0]
@@ -79,7 +81,7 @@ def _session(request: Any, response: Any, made: MessageRequests) -> Iterator[str
     yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
 
 
-def _time(value: Any, now: int, *names: str) -> Iterator[str]:
+def _time(value: object, now: int, *names: str) -> Iterator[str]:
     """Yield the times, s since 1970, that are not the present one."""
     for name in names:
         at = getattr(value, name, None)
@@ -87,7 +89,7 @@ def _time(value: Any, now: int, *names: str) -> Iterator[str]:
             yield f"{datetime.fromtimestamp(at, UTC)} as the present time" if 0 < at < _LATEST_S else f"time {at} s"
 
 
-def _discovery(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _discovery(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     charge = response.charge_service
     tag = getattr(charge, "service_tag", charge)
     if tag.service_category.name != "EVCharging":
@@ -105,13 +107,13 @@ def _detail(request: Any, response: Any, made: MessageRequests) -> Iterator[str]
         yield f"details of service {response.service_id}, asked was {request.service_id}"
 
 
-def _payment(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _payment(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     if not any(response.gen_challenge):
         yield "a challenge of zeros"
     yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
 
 
-def _parameters(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _parameters(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     if response.evse_processing.name != "Finished":
         return
     yield from limits(response.evse_charge_parameter)
@@ -141,7 +143,7 @@ def _schedules(request: Any, response: Any) -> Iterator[str]:
             yield f"a schedule of {', '.join(f'{each:g} W' for each in powers)}"
 
 
-def _loop(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _loop(request: Element, response: Element, made: MessageRequests) -> Iterator[str]:
     known = made.known
     evse_id = getattr(response, "evse_id", known.evse_id)
     if known.evse_id is not None and evse_id != known.evse_id:
@@ -172,7 +174,7 @@ def _meter(info: Any, before: Any, now: int) -> Iterator[str]:
         yield f"{info.meter_reading} Wh, before it was {before.meter_reading} Wh"
 
 
-def _demand(request: Any, response: Any, made: MessageRequests) -> Iterator[str]:
+def _demand(request: CurrentDemandReq, response: CurrentDemandRes, made: MessageRequests) -> Iterator[str]:
     yield from _loop(request, response, made)
     found, known = made.known.parameters, made.kit
     volts, amperes = amount(response.evse_present_voltage), amount(response.evse_present_current)
@@ -188,12 +190,12 @@ def _demand(request: Any, response: Any, made: MessageRequests) -> Iterator[str]
         yield f"{volts:g} V at the output, the limit is {voltage:g} V"
 
 
-def _limit(response: Any, parameters: Any, name: str) -> float | None:
+def _limit(response: Element, parameters: Element | None, name: str) -> float | None:
     number = getattr(response, name, None) or getattr(parameters, name, None)
     return None if number is None else amount(number)
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any, Any, MessageRequests], Iterator[str]]]] = MappingProxyType(
+_CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = MappingProxyType(
     {
         "SessionSetupRes": _session,
         "ServiceDiscoveryRes": _discovery,
@@ -206,7 +208,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any, Any, MessageRequests], Iterator[str]]
 )
 
 
-def faults(request: Any, response: Any, made: MessageRequests) -> list[str]:
+def faults(request: Element, response: Element, made: MessageRequests) -> list[str]:
     """Return what is wrong with a positive response to a request."""
     if not hasattr(response, "response_code"):
         return []

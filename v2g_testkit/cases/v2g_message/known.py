@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.physical_values import millivolts
 from v2g.iso15118.engine.session import NO_SESSION
@@ -30,7 +31,7 @@ class MessageKnown:
         self.meter: Any = None
         self.evse_id: str | None = None
         """That of SessionSetupRes, where the loop repeats it (ISO 15118-2)."""
-        self.parameters: Any = None
+        self.parameters: Element | None = None
         """EVSEChargeParameter."""
 
     def hear(self, response: Any) -> None:

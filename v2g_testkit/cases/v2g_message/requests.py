@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, ClassVar, Final
 
 from v2g.errors import RefusedError
-from v2g.exi.declare import Schema
+from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.certificate_chains import chain_of
@@ -51,13 +52,13 @@ class MessageRequests(ABC):
     """Creates requests. `payer` is the contract, if the vehicle pays by one."""
 
     schema: ClassVar[Schema]
-    requests: ClassVar[Mapping[str, Any]]
+    requests: ClassVar[Mapping[str, type[Element]]]
     """Its requests by class name."""
-    types: ClassVar[Any]
+    types: ClassVar[ModuleType]
     """Its module of data types."""
-    limits: ClassVar[Any]
+    limits: ClassVar[ModuleType]
     """Its module of charge parameters."""
-    values: ClassVar[Writer[Any]]
+    values: ClassVar[Writer[Element]]
 
     def __init__(self, known: MessageKnown, kit: Kit) -> None:
         self.known, self.kit = known, kit
@@ -73,7 +74,7 @@ class MessageRequests(ABC):
         self.beside: tuple[int, ...] = ()
         """Services that the vehicle selects beside the charge service."""
 
-    def make(self, name: str, asks: Asks = Asks.ANYTHING) -> Any:
+    def make(self, name: str, asks: Asks = Asks.ANYTHING) -> Element:
         """Return a request valid in the session, with this intent."""
         if name == "SupportedAppProtocolReq":
             return app.SupportedAppProtocolReq(app_protocol=(self.protocol(),))
@@ -84,7 +85,7 @@ class MessageRequests(ABC):
         """Return the edition's entry of the handshake."""
         return protocol(self.schema.uri, **{"major": MAJOR, **changes})
 
-    def signature(self, request: Any) -> Signature | None:
+    def signature(self, request: Element) -> Signature | None:
         """Return the signature for the header of a request, None if it has none."""
         return None
 
@@ -175,12 +176,12 @@ class Requests2(MessageRequests):
     """Requests of ISO 15118-2."""
 
     schema = ISO2
-    requests: ClassVar[Mapping[str, Any]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
-    types: ClassVar[Any] = types_2
-    limits: ClassVar[Any] = parameters_2
+    requests: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
+    types: ClassVar[ModuleType] = types_2
+    limits: ClassVar[ModuleType] = parameters_2
     values = VALUES_2
 
-    def signature(self, request: Any) -> Signature | None:
+    def signature(self, request: Element) -> Signature | None:
         """See `MessageRequests.signature`."""
         if self.payer is None or not signatures.signed_elements(request):
             return None
@@ -204,7 +205,7 @@ class Requests2(MessageRequests):
         """See `MessageRequests.schedule`."""
         return next(iter(schedules_2.power_schedules(self.known.schedules).items()), None)
 
-    def profile(self, power_w: int) -> Any:
+    def profile(self, power_w: int) -> Element:
         """Return a ChargingProfile of constant power, W."""
         entry = parameters_2.ProfileEntry(
             charging_profile_entry_start=0,
@@ -246,7 +247,7 @@ class Requests2(MessageRequests):
     def _AuthorizationReq(self) -> Fields:
         return {"gen_challenge": self.known.challenge, "id": "id1"} if self.payer is not None else {}
 
-    def alternating(self) -> Any:
+    def alternating(self) -> Element:
         """Return AC_EVChargeParameter."""
         return parameters_2.AC_EVChargeParameter(
             e_amount=VALUES_2.energy(20_000, Rounding.DOWN),
@@ -280,9 +281,9 @@ class RequestsDin(MessageRequests):
     """Requests of DIN 70121."""
 
     schema = DIN
-    requests: ClassVar[Mapping[str, Any]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
-    types: ClassVar[Any] = types_din
-    limits: ClassVar[Any] = parameters_din
+    requests: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
+    types: ClassVar[ModuleType] = types_din
+    limits: ClassVar[ModuleType] = parameters_din
     values = VALUES_DIN
 
     def _asked(self, asks: Asks) -> Fields:
@@ -297,7 +298,7 @@ class RequestsDin(MessageRequests):
         """See `MessageRequests.schedule`."""
         return next(iter(schedules_din.power_schedules(self.known.schedules).items()), None)
 
-    def profile(self, power_w: int) -> Any:
+    def profile(self, power_w: int) -> Element:
         """Return a ChargingProfile of constant power, W."""
         found = self.schedule()
         entry = parameters_din.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=power_w)

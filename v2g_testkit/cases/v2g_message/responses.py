@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any, ClassVar, Final
 
 from v2g.errors import CertificateError, SignatureError
-from v2g.exi.declare import Schema
+from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages import charging as charging_2
@@ -30,6 +31,7 @@ from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
 from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step
 from v2g.iso15118.engine.xmldsig import Signature
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PreChargeReq
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
 from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
@@ -46,19 +48,19 @@ class MessageResponses(ScriptedResponses):
     """Responses of an edition. `signature` is that of the request, `challenge` what a contract's owner has to sign."""
 
     schema: ClassVar[Schema]
-    responses: ClassVar[Mapping[str, Any]]
+    responses: ClassVar[Mapping[str, type[Element]]]
     """Its responses by class name."""
-    types: ClassVar[Any]
-    limits: ClassVar[Any]
-    values: ClassVar[Writer[Any]]
-    status: ClassVar[Callable[..., Any]]
+    types: ClassVar[ModuleType]
+    limits: ClassVar[ModuleType]
+    values: ClassVar[Writer[Element]]
+    status: ClassVar[Callable[..., Element]]
 
     option: ClassVar[str] = "ExternalPayment"
     """The way of payment that is offered."""
     signature: Signature | None = None
     challenge = bytes(16)
 
-    def _response(self, name: str, fields: Fields) -> Any:
+    def _response(self, name: str, fields: Fields) -> Element:
         return self.responses[name](**{"response_code": self.types.ResponseCode.OK, **fields})
 
     def _serves(self, offered: app.AppProtocol) -> bool:
@@ -97,26 +99,26 @@ class MessageResponses(ScriptedResponses):
             evse_peak_current_ripple=self.amperes(1),
         )
 
-    def _note_limits(self, request: Any) -> None:
+    def _note_limits(self, request: ChargeParameterDiscoveryReq) -> None:
         direct = isinstance(request.ev_charge_parameter, self.limits.DC_EVChargeParameter)
         if direct is not (self.family is Family.DC):
             self.facts.append("states limits of another energy transfer than is offered")
 
     @abstractmethod
-    def _stops(self, request: Any) -> bool:
+    def _stops(self, request: Element) -> bool:
         """Return whether a PowerDeliveryReq ends the transfer of energy."""
 
-    def _CableCheckReq(self, request: Any) -> Fields:
+    def _CableCheckReq(self, request: Element) -> Fields:
         processing = self._ongoing_once("CableCheckReq")
         done = processing.name == "Finished"
         found = self.dc_status(Phase.CHECKED if done else Phase.CABLE_CHECK)
         return {"dc_evse_status": found, "evse_processing": processing}
 
-    def _PreChargeReq(self, request: Any) -> Fields:
+    def _PreChargeReq(self, request: PreChargeReq) -> Fields:
         self.voltage = millivolts(request.ev_target_voltage) / 1000
         return {"dc_evse_status": self.dc_status(Phase.PRE_CHARGE), "evse_present_voltage": self.volts(self.voltage)}
 
-    def _PowerDeliveryReq(self, request: Any) -> Fields:
+    def _PowerDeliveryReq(self, request: Element) -> Fields:
         stops = self._stops(request)
         if stops:
             self.voltage = self.current = 0.0
@@ -125,7 +127,7 @@ class MessageResponses(ScriptedResponses):
     def _any_status(self, phase: Phase) -> Any:
         return self.dc_status(phase)
 
-    def _CurrentDemandReq(self, request: Any) -> Fields:
+    def _CurrentDemandReq(self, request: Element) -> Fields:
         return {
             "dc_evse_status": self.dc_status(Phase.ENERGY),
             "evse_present_voltage": self.volts(self.voltage),
@@ -135,10 +137,10 @@ class MessageResponses(ScriptedResponses):
             "evse_power_limit_achieved": False,
         }
 
-    def _WeldingDetectionReq(self, request: Any) -> Fields:
+    def _WeldingDetectionReq(self, request: Element) -> Fields:
         return {"dc_evse_status": self.dc_status(Phase.STOPPED), "evse_present_voltage": self.volts(0)}
 
-    def _SessionStopReq(self, request: Any) -> Fields:
+    def _SessionStopReq(self, request: Element) -> Fields:
         return {}
 
 
@@ -146,19 +148,19 @@ class Responses2(MessageResponses):
     """Responses of ISO 15118-2, with external payment."""
 
     schema = ISO2
-    responses: ClassVar[Mapping[str, Any]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
-    types: ClassVar[Any] = types_2
-    limits: ClassVar[Any] = parameters_2
+    responses: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **charging_2.ELEMENTS}
+    types: ClassVar[ModuleType] = types_2
+    limits: ClassVar[ModuleType] = parameters_2
     values = VALUES_2
-    status: ClassVar[Callable[..., Any]] = status_2
+    status: ClassVar[Callable[..., Element]] = status_2
 
     def _stops(self, request: Any) -> bool:
         return bool(request.charge_progress is types_2.ChargeProgress.Stop)
 
-    def _SessionSetupReq(self, request: Any) -> Fields:
+    def _SessionSetupReq(self, request: Element) -> Fields:
         return {"evse_id": EVSE_ID, "response_code": types_2.ResponseCode.OK_NewSessionEstablished}
 
-    def _ServiceDiscoveryReq(self, request: Any) -> Fields:
+    def _ServiceDiscoveryReq(self, request: Element) -> Fields:
         kinds = types_2.EnergyTransferMode
         mode = kinds.AC_three_phase_core if self.family is Family.AC else kinds.DC_extended
         return {
@@ -171,10 +173,10 @@ class Responses2(MessageResponses):
             ),
         }
 
-    def _PaymentServiceSelectionReq(self, request: Any) -> Fields:
+    def _PaymentServiceSelectionReq(self, request: Element) -> Fields:
         return self._selected(request)
 
-    def _AuthorizationReq(self, request: Any) -> Fields:
+    def _AuthorizationReq(self, request: common_2.AuthorizationReq) -> Fields:
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
 
     def _ac_status(self) -> Any:
@@ -184,7 +186,7 @@ class Responses2(MessageResponses):
     def _any_status(self, phase: Phase) -> Any:
         return self._ac_status() if self.family is Family.AC else self.dc_status(phase)
 
-    def _ChargeParameterDiscoveryReq(self, request: Any) -> Fields:
+    def _ChargeParameterDiscoveryReq(self, request: ChargeParameterDiscoveryReq) -> Fields:
         self._note_limits(request)
         processing = self._ongoing_once("ChargeParameterDiscoveryReq")
         offered = SAScheduleList(sa_schedule_tuple=(schedules_2.schedule_tuple(1, _PLAN),))
@@ -201,10 +203,10 @@ class Responses2(MessageResponses):
             else self._dc_limits(),
         }
 
-    def _CurrentDemandReq(self, request: Any) -> Fields:
+    def _CurrentDemandReq(self, request: Element) -> Fields:
         return {**super()._CurrentDemandReq(request), **self._of_loop()}
 
-    def _ChargingStatusReq(self, request: Any) -> Fields:
+    def _ChargingStatusReq(self, request: Element) -> Fields:
         return {"evse_max_current": self.amperes(16), "ac_evse_status": self._ac_status(), **self._of_loop()}
 
     def _of_loop(self) -> Fields:
@@ -218,20 +220,20 @@ class ContractResponses2(Responses2):
     _key: PublicKey | None = None
     _signed = False
 
-    def _PaymentDetailsReq(self, request: Any) -> Fields:
+    def _PaymentDetailsReq(self, request: common_2.PaymentDetailsReq) -> Fields:
         try:
             self._key = load_certificate(request.contract_signature_cert_chain.certificate).public_key()  # type: ignore[assignment]
         except (CertificateError, ValueError):
             self.facts.append("sends a certificate that cannot be read")
         return {"gen_challenge": self.challenge, "evse_time_stamp": 1_700_000_000}
 
-    def _AuthorizationReq(self, request: Any) -> Fields:
+    def _AuthorizationReq(self, request: common_2.AuthorizationReq) -> Fields:
         if not self._signed:  # a repeated one needs no signature
             self._verify(request)
             self._signed = True
         return super()._AuthorizationReq(request)
 
-    def _verify(self, request: Any) -> None:
+    def _verify(self, request: common_2.AuthorizationReq) -> None:
         """Report a wrong challenge or signature [V2G2-475]."""
         if request.gen_challenge != self.challenge:
             self.facts.append("signs another challenge")
@@ -246,19 +248,19 @@ class ResponsesDin(MessageResponses):
     """Responses of DIN 70121."""
 
     schema = DIN
-    responses: ClassVar[Mapping[str, Any]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
-    types: ClassVar[Any] = types_din
-    limits: ClassVar[Any] = parameters_din
+    responses: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **charging_din.ELEMENTS}
+    types: ClassVar[ModuleType] = types_din
+    limits: ClassVar[ModuleType] = parameters_din
     values = VALUES_DIN
-    status: ClassVar[Callable[..., Any]] = status_din
+    status: ClassVar[Callable[..., Element]] = status_din
 
     def _stops(self, request: Any) -> bool:
         return not request.ready_to_charge_state
 
-    def _SessionSetupReq(self, request: Any) -> Fields:
+    def _SessionSetupReq(self, request: Element) -> Fields:
         return {"evse_id": b"\0", "response_code": types_din.ResponseCode.OK_NewSessionEstablished}
 
-    def _ServiceDiscoveryReq(self, request: Any) -> Fields:
+    def _ServiceDiscoveryReq(self, request: Element) -> Fields:
         tag = types_din.ServiceTag(service_id=1, service_category=types_din.ServiceCategory.EVCharging)
         return {
             "payment_options": types_din.PaymentOptions(payment_option=(types_din.PaymentOption.ExternalPayment,)),
@@ -269,13 +271,13 @@ class ResponsesDin(MessageResponses):
             ),
         }
 
-    def _ServicePaymentSelectionReq(self, request: Any) -> Fields:
+    def _ServicePaymentSelectionReq(self, request: Element) -> Fields:
         return self._selected(request)
 
-    def _ContractAuthenticationReq(self, request: Any) -> Fields:
+    def _ContractAuthenticationReq(self, request: Element) -> Fields:
         return {"evse_processing": self._ongoing_once("ContractAuthenticationReq")}
 
-    def _ChargeParameterDiscoveryReq(self, request: Any) -> Fields:
+    def _ChargeParameterDiscoveryReq(self, request: ChargeParameterDiscoveryReq) -> Fields:
         self._note_limits(request)
         return {
             "evse_processing": self._ongoing_once("ChargeParameterDiscoveryReq"),

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from v2g import exi
 from v2g.errors import TrustError
+from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.charts import LOOPS
 from v2g.iso15118.d2.charts import STRICT as STRICT_2
 from v2g.iso15118.d2.charts import Family as Family2
 from v2g.iso15118.d2.envelope import Envelope, unseal
+from v2g.iso15118.d2.messages.common import CertificateInstallationRes, CertificateUpdateRes
 from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
@@ -26,9 +28,10 @@ from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.engine.message_timing import SharedTiming
 from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 from v2g.iso15118.engine.session import Entropy
-from v2g.iso15118.engine.v2g_message import MessageSession
+from v2g.iso15118.engine.v2g_message import Header, MessageSession
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.iso15118.engine.xmldsig import Signature
+from v2g.iso15118.v2g_message import V2G_Message
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SoftwareKey
 from v2g.pki.profiles import Generation, Role
@@ -68,35 +71,35 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
     def _chart(self) -> Chart:
         """The sequence chart without what vehicles in the field do beyond it."""
 
-    def _on_body(self, body: Any, header: Any | None) -> None:
+    def _on_body(self, body: Element, header: Header | None) -> None:
         self._signature = None if header is None else header.signature
         self._received(body, b"" if header is None else header.session_id)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
-    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
+    def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Element:
         return self._requests.make(name, asks)
 
-    def _changed(self, change: str, request: Any) -> Any:
+    def _changed(self, change: str, request: Element) -> Element:
         for each in change.split(" + "):
             request = CHANGES[each](request, self._requests)
         return request
 
-    def _message(self, request: Any) -> Any:
+    def _message(self, request: Element) -> Element:
         """Return a request as it is sent."""
         if isinstance(request, SupportedAppProtocolReq):
             return request
         made = self._requests
-        message: Any = self._wrapped(request, made.signature(request))
-        if made.header_id is not None:
+        message = self._wrapped(request, made.signature(request))
+        if made.header_id is not None and isinstance(message, V2G_Message):
             message = replace(message, header=replace(message.header, session_id=made.header_id))
             made.header_id = None
         return message
 
-    def _say(self, request: Any) -> None:
+    def _say(self, request: Element) -> None:
         self._send(self._message(request))
 
-    def _framed(self, request: Any) -> bytes:
+    def _framed(self, request: Element) -> bytes:
         return frame(PayloadType.SAP, exi.encode(self._message(request)))
 
     def _prepare(self, name: str) -> str:
@@ -122,11 +125,11 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
 
     # -- on the way ---------------------------------------------------------------------------------------------
 
-    def _faults(self, request: Any, message: Any) -> list[str]:
+    def _faults(self, request: Element, message: Element) -> list[str]:
         self._requests.utc_s = self._time.utc_ms // 1000
         return faults(request, message, self._requests)
 
-    def _learn(self, request: Any, message: Any) -> None:
+    def _learn(self, request: Element, message: Element) -> None:
         self._known.hear(message)
         if type(message).__name__ == "ServiceDiscoveryRes":
             self._choose_payment()
@@ -157,7 +160,7 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         progress = getattr(request, "charge_progress", None)
         return progress.name == "Stop" if progress is not None else not request.ready_to_charge_state
 
-    def _asks_to_stop(self, message: Any) -> bool:
+    def _asks_to_stop(self, message: Element) -> bool:
         names = ("dc_evse_status", "ac_evse_status", "evse_status")
         status = next((found for name in names if (found := getattr(message, name, None)) is not None), None)
         return status is not None and status.evse_notification.name == "StopCharging"
@@ -165,13 +168,13 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
     def _charging(self, name: str, asks: Asks) -> bool:
         return name == "CableCheckReq" or (name == "PowerDeliveryReq" and asks in (*_STARTS, Asks.ANYTHING))
 
-    def _unfinished(self, message: Any) -> bool:
+    def _unfinished(self, message: Element) -> bool:
         name = type(message).__name__
         waits = name == "PreChargeRes" and not self._voltage_there and not self._kit.without_power
         live = name == "WeldingDetectionRes" and self._known.voltage > DEAD_V
         return waits or live or super()._unfinished(message)
 
-    def _probes_in_c(self, request: Any) -> bool:
+    def _probes_in_c(self, request: Element) -> bool:
         name = type(request).__name__
         return self._charging(name, Asks.ANYTHING) and not self._stops_power(request)
 
@@ -206,12 +209,12 @@ class Vehicle2(MessageVehicle, Session2):
     def _chart(self) -> Chart:
         return STRICT_2[self.family]
 
-    def _learn(self, request: Any, message: Any) -> None:
+    def _learn(self, request: Element, message: Element) -> None:
         super()._learn(request, message)
-        if type(message).__name__ in ("CertificateInstallationRes", "CertificateUpdateRes"):
+        if isinstance(message, CertificateInstallationRes | CertificateUpdateRes):
             self._take_contract(request, message)
 
-    def _take_contract(self, request: Any, response: Any) -> None:
+    def _take_contract(self, request: Element, response: CertificateInstallationRes | CertificateUpdateRes) -> None:
         """Pay with an issued contract from now on; record whether the vehicle can use it."""
         payer = self._requests.payer
         installs = type(request).__name__ == "CertificateInstallationReq"
