@@ -99,7 +99,7 @@ class JournalUploader:
         """Send lines. A rejected batch is retried later and finally dropped: a permanent rejection (the CSMS's copy has
         diverged) must not hold up the following sessions, and the charger's own bundle is the evidence. A CSMS that
         does not support journals is remembered and not asked again."""
-        data: dict[str, Any] = {"stationId": self._identity, "sessionId": lines.session_id}
+        data: dict[str, object] = {"stationId": self._identity, "sessionId": lines.session_id}
         if lines.signers is None:
             request = self._request("JournalEntries", {**data, "lines": list(lines.lines)})
         else:
@@ -138,10 +138,10 @@ class JournalUploader:
             self._note("journal_given_up", session_id=lines.session_id, lines=len(lines.lines))
 
     @staticmethod
-    def _request(message_id: str, data: dict[str, Any]) -> DataTransferRequest:
+    def _request(message_id: str, data: dict[str, object]) -> DataTransferRequest:
         return DataTransferRequest(vendor_id=VENDOR, message_id=message_id, data=data)
 
-    def _take_receipt(self, session_id: str, given: Any) -> None:
+    def _take_receipt(self, session_id: str, given: object) -> None:
         try:
             receipt = typed_json.convert(given, JournalReceipt)
         except msgspec.ValidationError as error:

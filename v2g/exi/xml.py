@@ -147,7 +147,7 @@ def _qname(tag: str) -> QName:
 
 def _element(node: ElementTree.Element, declaration: type[Element], path: str) -> Element:
     model = model_of(declaration)
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     attributes = {_qname(key): value for key, value in node.attrib.items()}
     events = {event.qname: (event, particle) for particle in model.particles for event in particle.events}
     for key, value in attributes.items():

@@ -6,7 +6,7 @@ Power and current are positive from charger to vehicle. Voltages mV, currents mA
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -357,7 +357,7 @@ class CardReader(Protocol):
 class DriverDisplay(Protocol):
     """A display for the drivers of vehicles."""
 
-    async def show(self, shown: Mapping[str, Any]) -> None:
+    async def show(self, shown: Mapping[str, object]) -> None:
         """Show this instead of what was there, and return when it can be read. Raise TransportError for a display that
         does not respond: the charger closes it, and opens it again.
 

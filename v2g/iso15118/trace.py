@@ -54,7 +54,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """V2GTP payload type by name (`COMMON`, `DC`, `METERING_CONFIRMATION`, `SIGNED_DISCHARGE`), else its number."""
     state: str = ""
     next: str = ""
-    body: object = None
+    body: Any = None
     """The message in the form of `v2g.exi.json`, without its own name; data of a fact."""
     exi: str = ""
     """The payload in hexadecimal: EXI, or DER of signed discharge; empty if something is withheld."""

@@ -236,7 +236,7 @@ def json_schema(schema: str) -> dict[str, Any]:
     return dialect | portable
 
 
-def _without_unset(kind: Any) -> Any:
+def _without_unset(kind: object) -> object:
     return Union[tuple(each for each in get_args(kind) if each is not UnsetType)]  # noqa: UP007 - made as it runs
 
 

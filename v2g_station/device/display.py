@@ -61,7 +61,7 @@ class _Newest:
         self._waiting: Mapping[str, Any] | None = None
         self._running: asyncio.Task[None] | None = None
 
-    def put(self, shown: Mapping[str, Any]) -> None:
+    def put(self, shown: Mapping[str, object]) -> None:
         self._waiting = shown
         if self._running is None or self._running.done():
             self._running = spawn(self._run(), name="display")
@@ -191,7 +191,7 @@ class Display:
         if many:
             self._turn = asyncio.get_running_loop().call_later(self._config.turn_s, lambda: self._next(many=True))
 
-    def _content(self) -> Mapping[str, Any]:
+    def _content(self) -> Mapping[str, object]:
         shown = dict(self._shown)
         if self._codes:
             shown["qr_codes"] = [self._codes[number] for number in sorted(self._codes)]
@@ -227,7 +227,7 @@ class Display:
 
         return open_(fail)
 
-    async def _draw(self, shown: Mapping[str, Any]) -> None:
+    async def _draw(self, shown: Mapping[str, object]) -> None:
         if self._panel is not None:
             await self._panel.show(shown)
         if self._panel is not None:  # it has shown it, so that its next failure is news
@@ -243,11 +243,11 @@ class Display:
         self._panel_failure = why
 
 
-def _encoded(shown: Mapping[str, Any]) -> bytes:
+def _encoded(shown: Mapping[str, object]) -> bytes:
     return msgspec.json.encode(shown) + b"\n"
 
 
-async def _give(argv: Argv, shown: Mapping[str, Any]) -> None:
+async def _give(argv: Argv, shown: Mapping[str, object]) -> None:
     pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=none, stderr=none, start_new_session=True)
     try:

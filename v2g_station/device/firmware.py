@@ -134,11 +134,11 @@ class Firmware:
         while self._running is not None and not self._running[0].done():
             await asyncio.wait([self._running[0]])
 
-    def _begin(self, work: Coroutine[Any, Any, None], cancel: Cancel | None = None) -> None:
+    def _begin(self, work: Coroutine[object, object, None], cancel: Cancel | None = None) -> None:
         self.cancel()
         self._running = spawn(self._guard(work), name="firmware"), cancel or Cancel()
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Coroutine[object, object, None]) -> None:
         """Run a step and report its failure as an OCPP status."""
         try:
             await work

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,7 @@ from v2g.ocpp.versions import read_payload
 ANY: Final = "*"
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Conditions = dict[str, object]
+Conditions = dict[str, Any]
 
 Deed = Literal["accept", "reject", "answer", "error", "malformed", "silent", "close"]
 Damage = Literal[
@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     times: Count | None = None
     delay_s: Seconds = 0.0
     do: Deed = "accept"
-    payload: dict[str, object] = {}
+    payload: dict[str, Any] = {}
     code: str = "InternalError"
     description: Annotated[str, msgspec.Meta(max_length=255)] = ""
     how: Damage = "not_json"
@@ -59,7 +59,7 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     name: str = ""
     action: str = ""
-    payload: dict[str, object] = {}
+    payload: dict[str, Any] = {}
     frame: str = ""
     after: str = ""
     when: Conditions = {}

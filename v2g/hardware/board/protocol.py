@@ -190,7 +190,7 @@ def decode(line: bytes) -> Line | None:
 
 
 def _temperatures(pairs: list[list[str]]) -> Temperatures:
-    sensors: dict[str, Any] = {name: None if text == "none" else text for name, text in pairs}
+    sensors: dict[str, str | None] = {name: None if text == "none" else text for name, text in pairs}
     try:
         converted = typed_json.convert(
             sensors, dict[str, Annotated[int, Meta(ge=-2_731, le=20_000)] | None], strict=False

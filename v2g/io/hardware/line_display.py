@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +44,7 @@ class LineDisplay:
         self._turn: asyncio.TimerHandle | None = None
         self._port = SerialPort(config.device, config.baud_rate, on_data=lambda _: None, on_gone=self._stop)
 
-    async def show(self, shown: Mapping[str, Any]) -> None:
+    async def show(self, shown: Mapping[str, object]) -> None:
         """See DriverDisplay; the pages of a long text take turns. Raises TransportError."""
         self._stop()
         config = self._config

@@ -93,7 +93,7 @@ class BoundedServer(ThreadingHTTPServer):
             self.has_asked(request)
             self._room.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Note a client that failed, or made room: it has lost its own connection only."""
         _log.debug("client %s", client_address, exc_info=True)
 
@@ -150,5 +150,5 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Log nothing."""

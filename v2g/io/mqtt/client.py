@@ -15,7 +15,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -284,7 +284,9 @@ class MqttClient:
 
     # paho's thread calls these; each passes its work to the loop.
 
-    def _connected(self, client: paho.Client, _user: Any, _flags: Any, reason: ReasonCode, properties: Any) -> None:
+    def _connected(
+        self, client: paho.Client, _user: object, _flags: object, reason: ReasonCode, properties: object
+    ) -> None:
         self._connection += 1
         if reason.is_failure:
             self._call(self._set_problem, f"the broker refuses the connection: {reason}")
@@ -299,10 +301,12 @@ class MqttClient:
         else:
             self._call(self._set_connected, True)  # noqa: FBT003
 
-    def _not_connected(self, _client: Any, _user: Any) -> None:
+    def _not_connected(self, _client: object, _user: object) -> None:
         self._call(self._set_problem, f"no connection to {self._config.host}:{self._config.port}")
 
-    def _subscribed(self, _client: Any, _user: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+    def _subscribed(
+        self, _client: object, _user: object, mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if mid != self._first_mid:
             if refused:
@@ -312,7 +316,9 @@ class MqttClient:
         else:
             self._call(self._set_connected, True)  # noqa: FBT003
 
-    def _disconnected(self, _client: Any, _user: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _disconnected(
+        self, _client: object, _user: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
         self._call(self._set_connected, False)  # noqa: FBT003
         self._call(self._set_problem, f"the connection was lost: {reason}")
 
@@ -320,14 +326,14 @@ class MqttClient:
         self._call(self._set_connected, False)  # noqa: FBT003
         self._call(self._set_problem, f"the connection broke down: {type(error).__name__}: {error}")
 
-    def _published(self, _client: Any, _user: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+    def _published(self, _client: object, _user: object, mid: int, reason: ReasonCode, _properties: object) -> None:
         self._call(self._settle, mid, reason)
 
-    def _received(self, client: paho.Client, _user: Any, message: paho.MQTTMessage) -> None:
+    def _received(self, client: paho.Client, _user: object, message: paho.MQTTMessage) -> None:
         if message.qos > 0 or self._slots.acquire(blocking=False):  # QoS 0 is not limited by Receive Maximum
             self._call(self._deliver, client, message, self._connection)
 
-    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 

@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -77,7 +77,7 @@ class EventLog:
                 _log.error("an event is lost: %s", error)
 
     def _line(self, now: float, utc_ms: int, event: Observe) -> bytes:
-        record: dict[str, Any] = {
+        record: dict[str, object] = {
             "t": now,
             "utc_ms": utc_ms,
             "process": self._process,

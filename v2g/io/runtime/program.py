@@ -176,7 +176,7 @@ class OrderlyEnd:
 def run(
     load: Callable[[], Config],
     log: Callable[[Config], tuple[str, LogFiles]],
-    program: Callable[[Config], Coroutine[Any, Any, int]],
+    program: Callable[[Config], Coroutine[object, object, int]],
     *,
     interrupted: int = 0,
     end: OrderlyEnd | None = None,
@@ -207,7 +207,7 @@ def run(
         return DEFECT_EXIT
 
 
-async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, end: OrderlyEnd) -> int:
+async def _until_signalled(program: Coroutine[object, object, int], interrupted: int, end: OrderlyEnd) -> int:
     task = child(program)
     loop = asyncio.get_running_loop()
 

@@ -27,7 +27,7 @@ _running: Final[set[asyncio.Task[Any]]] = set()
 """The event loop itself does not keep tasks from being deleted."""
 
 
-def child(work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+def child(work: Coroutine[object, object, T], *, name: str | None = None) -> asyncio.Task[T]:
     """Run a part of the caller, which awaits it or handles its end, and so gets its exception."""
     return asyncio.create_task(work, name=name or getattr(work, "__qualname__", None))
 
@@ -40,7 +40,7 @@ def spawn(work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.T
     return task
 
 
-def _ended(task: asyncio.Task[Any]) -> None:
+def _ended(task: asyncio.Task[object]) -> None:
     _running.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         context = {"message": f"task {task.get_name()} failed", "exception": error, "task": task}
@@ -48,7 +48,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 
 def new_thread(
-    target: Callable[..., object], *, name: str, args: tuple[Any, ...] = (), daemon: bool = True
+    target: Callable[..., object], *, name: str, args: tuple[object, ...] = (), daemon: bool = True
 ) -> threading.Thread:
     """Return a thread, to be started; an exception in it goes to `threading.excepthook`."""
     return threading.Thread(target=target, args=args, name=name, daemon=daemon)
@@ -61,7 +61,7 @@ def defects_reported(observe: Callable[[Observe], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     handler, hook = loop.get_exception_handler(), threading.excepthook
 
-    def on_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def on_loop(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         loop.default_exception_handler(context)
         if isinstance(error := context.get("exception"), Exception):
             observe(Observe("program", "defect", {"where": str(context.get("message"))[:200], **defect(error)}))

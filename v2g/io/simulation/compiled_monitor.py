@@ -6,7 +6,7 @@ import ctypes
 import math
 from ctypes import Structure, byref, c_bool, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint8, c_uint32
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from v2g.errors import ConfigError
 from v2g.safety import NOTHING, UNBOUNDED, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
@@ -178,7 +178,7 @@ class CompiledMonitor:
         word = cast(bytes, self._library.v2g_reason_word(verdict.reason)).decode("ascii")
         return self._faults[verdict.fault] if word == "fault" else word
 
-    def _call(self, name: str, *arguments: Any) -> Any:
+    def _call(self, name: str, *arguments: object) -> object:
         return getattr(self._library, f"v2g_monitor_{name}")(self._memory, *arguments)
 
 

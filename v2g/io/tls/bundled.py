@@ -155,7 +155,7 @@ class BundledChannel(JudgedChannel):
         if not sent and kind == _HANDSHAKE:
             self._verdict.on_message(bytes(ffi.buffer(data, size)))
 
-    def _on_choose(self, _connection: Any, _data: Any) -> int:
+    def _on_choose(self, _connection: object, _data: object) -> int:
         """Before the own certificate is sent: select the chain that the peer trusts."""
         self._shown = choose(self._identities, self._verdict.wishes, self._endpoint.trusted())
         self._connection.set_context(self._contexts[id(self._shown)])

@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -141,7 +141,7 @@ class TlsServer:
 
 
 def _address(writer: asyncio.StreamWriter) -> str:
-    peer: tuple[Any, ...] | None = writer.get_extra_info("peername")  # None once the peer is gone
+    peer: tuple[object, ...] | None = writer.get_extra_info("peername")  # None once the peer is gone
     return str(peer[0]) if peer else "a peer that is gone"
 
 
