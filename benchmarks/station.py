@@ -152,7 +152,7 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
 
 def _writes(*, charging: bool) -> int:
     """Return how often a station forces its memory to the disk in a day, by the core and an accelerated clock."""
-    from tests.certification.station.bench import Bench
+    from tests.station.bench import Bench
 
     bench = Bench("2.1")
     if charging:

@@ -20,14 +20,14 @@ from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CASES: Final = ROOT / "tests" / "vectors" / "ocpp" / "certification_cases.json"
-MISSING: Final = ROOT / "tests" / "certification" / "missing.json"
+MISSING: Final = ROOT / "tests" / "vectors" / "ocpp" / "untested_cases.json"
 """Id -> why it has no test, for each role."""
 
 OUR_STATION: Final = "test_station_cases.py"
 """Runs the cases of v2g_testkit/ocpp/station_cases against our station."""
 OUR_BACK_END: Final = "test_csms_cases.py"
 """Runs those of csms_cases against our back end."""
-FOLDERS: Final[Mapping[str, str]] = {"csms": "csms", "cs": "station"}
+FOLDERS: Final[Mapping[str, str]] = {"csms": "csms/ocpp", "cs": "station/blocks"}
 _NAME: Final = re.compile(r"test_(tc_[a-z]+_\d+_(?:csms|cs))(?:_|$)")
 _UNKNOWN: Final = "no test yet"
 
@@ -53,8 +53,8 @@ def tested(role: str) -> dict[str, list[str]]:
         found = {case.id: [OUR_STATION] for case in STATION_CASES if case.id not in ABSENT or case.id in OF_OTHER}
     else:
         found = {case.id: [OUR_BACK_END] for case in CSMS_CASES if case.id.startswith("TC_")}
-    folder = ROOT / "tests" / "certification" / FOLDERS[role]
-    for path in sorted(folder.glob("test_*.py")):
+    folder = ROOT / "tests" / FOLDERS[role]
+    for path in sorted(folder.rglob("test_*.py")):
         for name in functions(path):
             if match := _NAME.match(name):
                 files = found.setdefault(match[1].upper(), [])

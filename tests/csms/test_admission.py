@@ -15,9 +15,9 @@ from csms.db.queries.security import list_events
 from csms.domain.security.passwords import password_fits
 from csms.domain.stations.admission import Admission, Known
 from pki_tools.tree import PkiTree
-from tests.certification.backend import BOOT
-from tests.certification.conftest import Start, backend, memory_dir
-from tests.certification.network import knocking, listening
+from tests.csms.backend import BOOT
+from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.network import knocking, listening
 from v2g.config import parse_config
 from v2g.errors import ConfigError, RefusedError
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from tests.certification.backend import running_backend
-from tests.certification.scripted import Refused
-from tests.certification.station.bench import START_MS
+from tests.csms.backend import running_backend
+from tests.csms.scripted_station import Refused
 from tests.csms.support import make_config
 from tests.fuzz.ocpp import is_handled, request, requests
+from tests.station.bench import START_MS
 from v2g.ocpp.routes import UNCONFIRMED, Version
 
 REQUESTS = 400

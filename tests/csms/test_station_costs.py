@@ -12,8 +12,8 @@ from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.db.tables import transaction_costs
 from csms.services.billing.tariffs import TariffService
-from tests.certification.conftest import Start, backend, memory_dir
-from tests.certification.network import listening
+from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.network import listening
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import with_taxes
 from v2g.ocpp.messages.tariff_cost import CostDetails

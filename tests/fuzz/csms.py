@@ -15,11 +15,11 @@ from typing import Final
 
 from csms.db.store import open_sqlite
 from pki_tools.tree import make_pki
-from tests.certification.backend import Backend, running_backend
-from tests.certification.scripted import Refused, ScriptedStation
-from tests.certification.station.bench import START_MS
+from tests.csms.backend import Backend, running_backend
+from tests.csms.scripted_station import Refused, ScriptedStation
 from tests.csms.support import make_config
 from tests.fuzz.ocpp import VERSIONS, is_handled, request, requests
+from tests.station.bench import START_MS
 from v2g.observe import DEFECTS
 from v2g.ocpp.routes import UNCONFIRMED, Version
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from csms.domain.script.declared import Script, read_script
 from csms.domain.script.station import ScriptedLine
-from tests.certification.station.bench import SOCKET, START_MS, Bench
 from tests.ocpp.official import actions, maximal, message_names, schema
+from tests.station.bench import SOCKET, START_MS, Bench
 from v2g.errors import V2GError
 from v2g.ocpp.routes import UNCONFIRMED, Version, request_type
 from v2g.ocpp.versions import read_payload

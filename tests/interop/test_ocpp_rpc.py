@@ -10,8 +10,8 @@ import pytest
 
 from csms.db.queries import device_model
 from csms.services.stations import device_model as model
-from tests.certification.conftest import Start, backend, memory_dir
-from tests.certification.network import listening
+from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.network import listening
 from tests.interop.npm import installed
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData

@@ -116,7 +116,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "priced": Target("v2g_station/blocks/cost/priced.py", ("tests/station/blocks/cost/test_priced.py",)),
     "tariffs": Target(
         "v2g_station/blocks/cost/tariffs.py",
-        ("tests/station/blocks/cost/test_tariffs.py", "tests/certification/station/test_block_i_tariffs.py"),
+        ("tests/station/blocks/cost/test_tariffs.py", "tests/station/blocks/cost/test_tariff_stories.py"),
     ),
     "local_cost": Target(
         "v2g_station/blocks/cost/local_cost.py",
@@ -178,14 +178,14 @@ TARGETS: Final[Mapping[str, Target]] = {
         "csms/services/charging/smart_charging.py",
         (
             "tests/csms/services/charging/test_smart_charging.py",
-            "tests/certification/csms/test_block_k.py",
-            "tests/certification/csms/test_vehicle_prices.py",
+            "tests/csms/ocpp/test_smart_charging.py",
+            "tests/csms/ocpp/test_vehicle_prices.py",
         ),
     ),
     "vehicle_prices": Target(
         "csms/services/charging/vehicle_prices.py", ("tests/csms/services/charging/test_vehicle_prices.py",)
     ),
-    "der": Target("csms/services/charging/der.py", ("tests/certification/csms/test_block_r.py",)),
+    "der": Target("csms/services/charging/der.py", ("tests/csms/ocpp/test_der.py",)),
     "balancing": Target("csms/services/charging/balancing.py", ("tests/csms/services/charging/test_balancing.py",)),
     "fleets": Target("csms/services/charging/fleets.py", ("tests/csms/services/charging/test_fleets.py",)),
     "dispatch": Target("csms/services/charging/dispatch.py", ("tests/csms/services/charging/test_dispatch.py",)),

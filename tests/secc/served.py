@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from tests.certification.station.bench import Bench
-from tests.certification.station.block_k import transaction
+from tests.station.bench import Bench
+from tests.station.profiles import transaction
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 from v2g_station.simulator.behaviour import Behaviour, Departing, Site

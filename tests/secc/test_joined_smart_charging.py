@@ -15,10 +15,10 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDi
 from secc.session.energy_transfer import services_of
 from secc.session.needs import PROFILE_SET
 from secc.session.terms import PriceTerms
-from tests.certification.station.bench import Bench as StationBench
-from tests.certification.station.block_k import profile, put, transaction
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import make_bench  # noqa: F401  # a fixture
+from tests.station.bench import Bench as StationBench
+from tests.station.profiles import profile, put, transaction
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
 from v2g.iso15118.engine.sequence import State
@@ -250,7 +250,7 @@ def test_a_profile_makes_a_vehicle_under_a_schedule_agree_anew(scheduled: Charge
 
 def test_set_points_over_time_become_the_vehicles_schedule(scheduled: Charger) -> None:
     """Q03: in Scheduled mode the schedule goes to the vehicle."""
-    from tests.certification.station.bench import at
+    from tests.station.bench import at
 
     periods = [
         {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": 5000.0},

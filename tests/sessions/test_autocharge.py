@@ -9,8 +9,8 @@ from evcc.session.settings import VehicleConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService
-from tests.certification.station.bench import FIXED, Bench
 from tests.sessions.joined_messages import CHARGER, VEHICLE, MessageJoined, utc_ms
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.iso15118.engine.session import Command, Fact
 from v2g_station.blocks.evse import VehicleAddress

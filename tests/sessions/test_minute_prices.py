@@ -9,8 +9,8 @@ from csms.domain.charging.grid_sources import SiteLimits, SourceSignal, combine
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.energy_manager.grid import Grid
-from tests.certification.station.bench import Bench as StationBench
 from tests.sessions.joined import Joined
+from tests.station.bench import Bench as StationBench
 from v2g.energy.grid_signal import GridSignal, PriceSignal, SignalSlot
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading

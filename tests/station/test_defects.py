@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ocpp.exceptions import PropertyConstraintViolationError
 
-from tests.certification.station.bench import SOCKET, Bench, Refused
 from tests.secc.backend import Backend, backend
+from tests.station.bench import SOCKET, Bench, Refused
 from v2g.io.websocket.client import OcppSocket, connect
 from v2g.ocpp.messages.availability import HeartbeatRequest
 from v2g_station.blocks.evse import Fault

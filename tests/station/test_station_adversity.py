@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.certification.station.bench import SOCKET, Bench, Refused, at
+from tests.station.bench import SOCKET, Bench, Refused, at
 from v2g_station.blocks.connection.outbox import Entry
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csms.db.queries.telemetry_aggregates import aggregate_pending
-from tests.certification.backend import Backend
-from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
+from tests.csms.fixtures import backend, csms, memory_dir
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark
 from v2g.telemetry.signals import CONTEXTS, SIGNALS
 from v2g.units import LAST_MS

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.certification.backend import Backend
-from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
+from tests.csms.fixtures import backend, csms, memory_dir
 
 __all__ = ["backend", "csms", "memory_dir"]
 

@@ -13,7 +13,7 @@ from csms.api.application import application
 from csms.api.backend import make_backend
 from csms.api.http.authenticator import Authenticator
 from csms.domain.security.access import Role
-from tests.certification.backend import Backend as MemoryBackend
+from tests.csms.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from csms.db.queries import records
 from csms.domain.security.access import Role
-from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.fixtures import Start
 from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import period_of

@@ -10,8 +10,8 @@ from csms.db.queries import charging
 from csms.domain.charging.own_profiles import SITE_PROFILE
 from csms.domain.security.access import Role
 from csms.domain.stations.commands import COMMANDS
-from tests.certification.scripted import Refused
 from tests.csms.api.support import ApiClient
+from tests.csms.scripted_station import Refused
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.routes import DECLARED, known, request_type

@@ -17,9 +17,9 @@ from csms.api.http.operations import Operation
 from csms.api.http.paging import write_cursor
 from csms.api.routes import OPERATIONS
 from csms.domain.security.access import ALLOWED, Permission, Role
-from tests.certification.charging import Charging
-from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.charging import Charging
+from tests.csms.fixtures import Start
 from tests.csms.support import TOKENS
 from v2g.units import LAST_MS
 

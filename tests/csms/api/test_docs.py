@@ -5,8 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from csms.domain.security.access import Role
-from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
 
 Backends = Callable[..., AbstractAsyncContextManager[Backend]]
 

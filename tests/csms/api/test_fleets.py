@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.fixtures import Start
 from tests.csms.services.charging.support import TOKENS, fleet_vehicle, offer
 
 FLEET = {"id": "depot", "stations": ["CS-V2G-0001"], "import_limit_w": 60_000, "export_limit_w": 60_000}

@@ -7,8 +7,8 @@ import pytest
 from csms.config import Mandates, Payments
 from csms.db.queries import mandates as rows
 from csms.domain.security.access import Role
-from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.fixtures import Start
 
 MANDATE = {"vehicle": "DEV2GC1", "payer": "driver@bank", "most": {"amount": "2000.5", "currency": "INR"}}
 

@@ -22,8 +22,8 @@ from csms.db.store import open_sqlite
 from csms.domain.security.access import Permission
 from csms.domain.stations.commands import COMMANDS
 from pki_tools.tree import PkiTree
-from tests.certification.backend import running_backend
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import running_backend
 from tests.csms.databases import running_cluster
 from tests.csms.support import STATION, make_config
 from tests.ocpp.official import validator

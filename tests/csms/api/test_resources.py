@@ -11,11 +11,11 @@ from csms.config import Provisioning, StationEntry
 from csms.db.queries.events import meter_key
 from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend
-from tests.certification.charging import Charging
-from tests.certification.conftest import Start
-from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import ScriptedStation
 from tests.csms.settlement.journals import SESSION, journal
 from tests.csms.settlement.witness import delivered_whole
 from tests.iso15118.d20.contracts import PCID

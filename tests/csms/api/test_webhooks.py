@@ -25,8 +25,8 @@ from csms.domain.diagnostics.webhooks import (
     signature,
 )
 from csms.services.diagnostics.webhook_calls import call_webhook
-from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
 from tests.csms.settlement.journals import T0, journal
 from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import period_of

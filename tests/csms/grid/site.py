@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.certification.backend import Backend
+from tests.csms.backend import Backend
 
 
 class GridSite:

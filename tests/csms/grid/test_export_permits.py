@@ -14,7 +14,7 @@ from csms.db.queries import prequalifications
 from csms.db.store import Store, open_sqlite
 from csms.domain.charging.prequalification import Prequalification
 from csms.grid.permits import ExportPermits
-from tests.certification.backend import TestClock
+from tests.csms.backend import TestClock
 from v2g.energy.limits import MOST_W
 from v2g.errors import RefusedError
 

@@ -14,7 +14,7 @@ from csms.grid.ieee2030_5 import DerClient
 from csms.grid.openadr import Ven
 from csms.grid.vtn_client import VtnClient
 from pki_tools.tree import PkiTree
-from tests.certification.backend import running_backend
+from tests.csms.backend import running_backend
 from tests.csms.support import make_config
 from tests.hostile import ATTACKS, DRIPPING, attacking
 from v2g.errors import CodecError, TransportError

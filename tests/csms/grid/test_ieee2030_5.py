@@ -13,7 +13,7 @@ from csms.config import Ieee2030
 from csms.grid.der_server import DerServer
 from csms.grid.ieee2030_5 import DerClient, lfdi_in, tls_of
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend, running_backend
+from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.errors import ConfigError, TransportError

@@ -13,8 +13,8 @@ from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.grid.openadr import Ven
 from csms.grid.vtn_client import VtnClient
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend, running_backend
-from tests.certification.charging import VALID, Charging
+from tests.csms.backend import Backend, running_backend
+from tests.csms.charging import VALID, Charging
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.errors import CodecError, TransportError

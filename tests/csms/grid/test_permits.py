@@ -13,11 +13,11 @@ from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
 from csms.domain.security.access import Role
 from csms.services.charging.dispatch import Dispatch
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend, running_backend
-from tests.certification.charging import VALID, Charging
-from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend, running_backend
+from tests.csms.charging import VALID, Charging
 from tests.csms.grid.site import GridSite
+from tests.csms.scripted_station import ScriptedStation
 from tests.csms.support import grid_signal, make_config
 from v2g.ocpp.times import parse_time
 

@@ -15,8 +15,8 @@ from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
 from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend, running_backend
 from tests.csms.api.support import serving
+from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import grid_signal, make_config
 from v2g.energy.grid_signal import SignalSlot

@@ -12,7 +12,7 @@ from csms.config import Scada
 from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend, running_backend
+from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.hardware.energy_manager.registers import NOTHING

@@ -10,9 +10,9 @@ from csms.domain.charging.profiles import Needs
 from csms.grid.signal_delivery import Pusher
 from csms.ocpp import Services
 from csms.services import background
-from tests.certification.backend import Backend
-from tests.certification.conftest import Start, backend, csms, memory_dir
-from tests.certification.scripted import Payload
+from tests.csms.backend import Backend
+from tests.csms.fixtures import Start, backend, csms, memory_dir
+from tests.csms.scripted_station import Payload
 from tests.csms.support import grid_signal
 from v2g.errors import StoreError
 

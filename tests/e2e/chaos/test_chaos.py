@@ -11,7 +11,7 @@ import pytest
 
 from csms.config import CsmsConfig, TokenEntry
 from pki_tools.tree import PkiTree
-from tests.certification.conftest import memory_dir
+from tests.csms.fixtures import memory_dir
 from tests.csms.support import make_config
 from tests.e2e.chaos.faults import Fault, happen, some
 from tests.e2e.chaos.judge import judge

@@ -22,7 +22,7 @@ from csms.db.store import Store
 from csms.ocpp import Services
 from csms.ocpp_server import StationServer
 from csms.services.transactions.transactions import TransactionWatch
-from tests.certification.backend import Events
+from tests.csms.backend import Events
 from tests.e2e.chaos.memory import Death, MortalMemory
 from tests.e2e.chaos.network import Network
 from v2g.energy.price_plan import Charge, PricePlan, Rate

@@ -21,13 +21,13 @@ from secc.energy_manager.facts import EnergyManagerWatch
 from secc.hardware.parts import Kind
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
-from tests.certification.station.bench import Bench
 from tests.safety.controllers import UTC_MS, grid_signal
 from tests.safety.judged.pause_play import SITE_W, PausePlay
 from tests.safety.judged.play import IN_TURNS, LOOK_S
 from tests.safety.judged.rig import rig
 from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, POWER_S
 from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, script, told, walk
+from tests.station.bench import Bench
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand

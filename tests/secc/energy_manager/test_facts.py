@@ -3,8 +3,8 @@
 import pytest
 
 from secc.energy_manager.facts import STATION, EnergyManagerWatch
-from tests.certification.station.bench import Bench
-from tests.certification.station.block_q import charging, own
+from tests.station.bench import Bench
+from tests.station.vehicles import charging, own
 from v2g.hardware.energy_manager.commands import EnergyCommand, Step
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit

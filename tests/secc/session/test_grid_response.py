@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from secc.energy_manager.grid import Grid
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
-from tests.certification.station.bench import Bench as StationBench
-from tests.certification.station.block_e import charging
-from tests.certification.station.ocpp_21 import local
 from tests.secc.session.bench import AC_BPT, DC_BPT, Bench
 from tests.secc.session.d20.ac import UNSIGNED, target
+from tests.station.bench import Bench as StationBench
+from tests.station.charging import charging
+from tests.station.local_control import local
 from v2g.energy.curves import FrequencyCurve
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import FrequencyTrace, load_trace

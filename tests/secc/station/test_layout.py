@@ -11,8 +11,8 @@ from secc.station.config import StationConfig
 from secc.station.device import Premises
 from secc.station.layout import evse_layout
 from secc.station.settings import settings_of
-from tests.certification.station.bench import Bench
 from tests.secc.config import LEAST
+from tests.station.bench import Bench
 from v2g.errors import ConfigError
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.certification.station.bench import Bench
-from tests.certification.station.block_o import message, put, shown
+from tests.station.bench import Bench
+from tests.station.messages import message, put, shown
 from v2g_station.blocks.evse import AllowPower
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.block_q import V2X
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead
+from tests.station.vehicles import V2X
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import VehicleAddress
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested

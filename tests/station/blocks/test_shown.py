@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import FIXED, SOCKET, Bench, at
-from tests.certification.station.block_o import message
+from tests.station.bench import FIXED, SOCKET, Bench, at
+from tests.station.messages import message
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.display import Show
 from v2g_station.blocks.evse import Fault, StopButton

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from secc.hardware.driver_guard import guarded
-from tests.certification.station.bench import Bench
-from tests.certification.station.payment import TEMPLATE
 from tests.secc.backend import backend
 from tests.secc.station.station import Fixture, sample
+from tests.station.bench import Bench
+from tests.station.web_payments import TEMPLATE
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure

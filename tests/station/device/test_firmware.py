@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import Bench
-from tests.certification.station.block_l import IMAGE, update
+from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
+from tests.station.updates import IMAGE, update
 from v2g.errors import InstallError
 from v2g.io.runtime.clock import Clock
 from v2g_station.blocks.evse import Fact

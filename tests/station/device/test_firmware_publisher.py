@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.certification.station.bench import Bench
+from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
 from v2g.io.http.cancel import Cancel
 from v2g.io.http.files import download

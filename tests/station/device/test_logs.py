@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import Bench
+from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
 from tests.station.device.logs import unpacked
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, UploadLog

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import FIXED, Bench
 from tests.hardware.zvt.zvt import Pair
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_payment import end
 from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.hardware.zvt import commands as zvt

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.certification.station.bench import FIXED, Bench
 from tests.secc.backend import Backend, backend
 from tests.secc.served import Served
+from tests.station.bench import FIXED, Bench
 from v2g.errors import StoreError
 from v2g_station.blocks.evse import AllowPower, Bay, Fact, Plug, Power, Restart, Token
 from v2g_station.blocks.smart_charging.frequency import GridFrequency

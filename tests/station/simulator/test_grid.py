@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.certification.station.bench import START_MS
 from tests.secc.served import POWER_W, Served
+from tests.station.bench import START_MS
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import GridTrace
 from v2g.errors import CodecError

@@ -25,11 +25,11 @@ from csms.db.queries.tariffs import Scope
 from csms.domain.authorization.authorize import Allowance, Group, Terms
 from csms.services.charging.smart_charging import SmartCharging
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend
-from tests.certification.conftest import Start
-from tests.certification.network import listening
-from tests.certification.scripted import Wire
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import Backend
+from tests.csms.fixtures import Start
+from tests.csms.network import listening
+from tests.csms.scripted_station import Wire
 from tests.csms.support import EMAID, grid_signal
 from tests.testkit.ocpp.csms_stored import Stored
 from v2g.energy.price_plan import Charge, PricePlan, Rate

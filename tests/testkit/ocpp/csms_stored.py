@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from csms.db.queries import charging, commands, device_model, diagnostics, requests, security, stations, transactions
-from tests.certification.backend import Backend
+from tests.csms.backend import Backend
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import Frame
 

@@ -6,7 +6,7 @@ Those of security profiles: `test_csms_security`; of contracts: `test_csms_contr
 import pytest
 from msgspec.structs import replace
 
-from tests.certification.conftest import Start
+from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, csms_under_test
 from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Verdict

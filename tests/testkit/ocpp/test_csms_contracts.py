@@ -12,7 +12,7 @@ from cryptography.x509 import ocsp
 
 from csms.db.contract_pool import ContractPool
 from pki_tools.tree import PkiTree
-from tests.certification.conftest import Start
+from tests.csms.fixtures import Start
 from tests.csms.trust.contracts import responder
 from tests.csms.trust.provisioning import pool, provisioning
 from tests.csms.trust.provisioning_2 import provisioning_2, trusted

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.certification.conftest import Start
+from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_mutants import (
     CALL,
     CALLERROR,

@@ -9,7 +9,7 @@ import pytest
 
 from csms.domain.billing.qr_payment import Scanned, decode
 from csms.services.billing import qr_payments
-from tests.certification.conftest import Start
+from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_mutants import (
     CALL,
     CALLRESULT,

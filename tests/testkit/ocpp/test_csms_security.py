@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from pki_tools.tree import PkiTree
-from tests.certification.conftest import Start
+from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_mutants import CALL, CALLRESULT, Mutant, each, put
 from tests.testkit.ocpp.csms_rig import BY_PROFILE, PASSWORD, SECURED, Profile, Secured, secured_csms_under_test
 from v2g.ocpp.routes import Version

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.certification.conftest import Start
+from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_mutants import CALL, CALLRESULT, Mutant, Payload, put
 from tests.testkit.ocpp.csms_rig import SCHEDULED, csms_under_test
 from v2g.ocpp.routes import Version

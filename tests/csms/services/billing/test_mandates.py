@@ -20,10 +20,10 @@ from csms.domain.security.access import Role
 from csms.services.billing.mandate_client import MandateClient
 from csms.services.billing.mandates import DebitCollector, collect_debits
 from pki_tools.tree import PkiTree
-from tests.certification.backend import Backend
-from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import serving
+from tests.csms.backend import Backend
 from tests.csms.db.books import posting
+from tests.csms.fixtures import backend, csms, memory_dir
 from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal
 from tests.csms.settlement.witness import witness

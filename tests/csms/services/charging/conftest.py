@@ -7,8 +7,8 @@ import pytest_asyncio
 
 from csms.config import StationEntry
 from csms.db.group_commit import GroupCommit
-from tests.certification.backend import Backend
-from tests.certification.conftest import Start, backend, memory_dir
+from tests.csms.backend import Backend
+from tests.csms.fixtures import Start, backend, memory_dir
 from tests.csms.services.charging.support import NAMES, TOKENS, next_hour
 from tests.virtual_time import VirtualLoop, waited_for
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from csms.config import TokenEntry
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE
-from tests.certification.backend import Backend, TestClock
-from tests.certification.charging import VALID, Charging
-from tests.certification.scripted import Payload, ScriptedStation
+from tests.csms.backend import Backend, TestClock
+from tests.csms.charging import VALID, Charging
+from tests.csms.scripted_station import Payload, ScriptedStation
 from tests.csms.support import grid_signal
 from v2g.energy.grid_signal import SignalSlot
 from v2g.ocpp.routes import Version

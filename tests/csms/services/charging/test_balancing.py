@@ -19,10 +19,10 @@ from csms.domain.charging.v2x import dispatch_profile, setpoint_update
 from csms.services.charging import balancing as module
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.site_state import look_at
-from tests.certification.backend import BOOT, Backend
-from tests.certification.charging import Charging, away
-from tests.certification.conftest import Start
-from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.backend import BOOT, Backend
+from tests.csms.charging import Charging, away
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, TOKENS, limit_ma, running, settled
 
 MOST_MA = 32_000

@@ -13,9 +13,9 @@ from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.dispatch import Dispatch
-from tests.certification.backend import BOOT, Backend
-from tests.certification.charging import Charging, away
-from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.backend import BOOT, Backend
+from tests.csms.charging import Charging, away
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import (
     ACCEPTED,
     NAMES,

@@ -15,10 +15,10 @@ from csms.domain.charging.fleets import Fleet, FleetCall, Forecast, Peak, descri
 from csms.domain.charging.prequalification import Prequalification
 from csms.services.charging import fleets as module
 from csms.services.charging.fleets import FleetPlan, Fleets
-from tests.certification.backend import Backend
-from tests.certification.charging import Charging, away
-from tests.certification.conftest import Start
-from tests.certification.scripted import Payload
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging, away
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import Payload
 from tests.csms.services.charging.support import (
     ACCEPTED,
     FLEET_ENERGIES,

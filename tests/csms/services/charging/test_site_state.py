@@ -5,8 +5,8 @@ from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import share_profile, waiting_profile
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.site_state import look_at
-from tests.certification.backend import Backend
-from tests.certification.charging import Charging
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
 
 NAMES = ("CS-V2G-0001", "CS-V2G-0002")
 

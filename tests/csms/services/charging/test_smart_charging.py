@@ -13,8 +13,8 @@ from csms.domain.charging.own_profiles import WAITING_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.smart_charging import GONE, SmartCharging
-from tests.certification.backend import Backend
-from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.backend import Backend
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running
 from v2g.errors import RefusedError, TimeoutExpired, V2GError
 from v2g.ocpp.messages.authorization import IdToken

@@ -13,8 +13,8 @@ from csms.db.queries.events import add_event
 from csms.domain.charging.profiles import Needs, add_prices, add_sales_tariff, asked_of
 from csms.domain.transactions.transactions import Event, Sample, Transaction
 from csms.services.charging.vehicle_prices import LEAST_ENTRIES, are_there, has_prices, with_prices
-from tests.certification.backend import Backend
-from tests.certification.conftest import Start
+from tests.csms.backend import Backend
+from tests.csms.fixtures import Start
 from v2g.energy.price_plan import Charge, PricePlan, Rate, When
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time

@@ -1,6 +1,6 @@
 """A connection that ends without a report: nothing waits for its answers (`v2g_station.blocks.connection.link`)."""
 
-from tests.certification.station.bench import Bench
+from tests.station.bench import Bench
 from v2g_station.kernel.kernel import Connect, Disconnect
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.certification.station.bench import FIXED, SOCKET, START_MS, Bench, Payload, Refused, at
-from tests.certification.station.block_e import bench
-from tests.certification.station.block_i_tariffs import (
+from tests.station.bench import FIXED, SOCKET, START_MS, Bench, Payload, Refused, at
+from tests.station.charging import bench
+from tests.station.profiles import transaction
+from tests.station.tariffs import (
     FAILED,
     INTERVAL,
     LOOKS,
@@ -29,7 +30,6 @@ from tests.certification.station.block_i_tariffs import (
     tariff,
     total,
 )
-from tests.certification.station.block_k import transaction
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
 from v2g_station.blocks.cost.local_cost import ShowCost, TariffRefused
 from v2g_station.blocks.cost.tariffs import ShowTariff

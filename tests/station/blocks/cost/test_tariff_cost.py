@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import Bench, Payload, Refused
-from tests.certification.station.block_e import charging
-from tests.certification.station.block_i_tariffs import RUNNING, begin, station, tariff
+from tests.station.bench import Bench, Payload, Refused
+from tests.station.charging import charging
+from tests.station.tariffs import RUNNING, begin, station, tariff
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.evse import Evse
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.certification.station.bench import START_MS, Bench, Payload, Refused, at
-from tests.certification.station.block_e import bench
-from tests.certification.station.block_i_tariffs import (
+from tests.station.bench import START_MS, Bench, Payload, Refused, at
+from tests.station.charging import bench
+from tests.station.tariffs import (
     FAILED,
     HOUR,
     MAX,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import Bench, Payload
+from tests.station.bench import Bench, Payload
 from v2g_station.blocks.der.reactive import REACTIVE, React
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from v2g_station.blocks.settings import Inverter

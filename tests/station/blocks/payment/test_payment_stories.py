@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.certification.station.bench import Bench
-from tests.certification.station.payment_terminal import Till
+from tests.station.bench import Bench
+from tests.station.till import Till
 from v2g_station.blocks.evse import StopButton
 from v2g_station.simulator.terminal import SimulatedTerminal, TerminalFaults
 

@@ -1,6 +1,6 @@
 """What several tests of managed payment use."""
 
-from tests.certification.station.bench import Bench
+from tests.station.bench import Bench
 from tests.station.blocks.transactions.managed_resumption import lead, records
 
 

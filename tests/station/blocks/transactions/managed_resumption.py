@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.certification.station.bench import Bench
+from tests.station.bench import Bench
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 

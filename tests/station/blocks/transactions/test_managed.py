@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.block_q import V2X, measured
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead
+from tests.station.vehicles import V2X, measured
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve

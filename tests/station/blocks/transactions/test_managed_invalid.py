@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.block_c import says
+from tests.station.authorizations import says
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead
 from v2g_station.blocks.transactions.managed import RemoteStopRequested, SuspendEnergy
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.payment import PAID as PAID_ON_WEB
-from tests.certification.station.payment import code_of, start, web
-from tests.certification.station.payment_terminal import PAID, Till
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_payment import end
 from tests.station.blocks.transactions.managed_resumption import begin
+from tests.station.till import PAID, Till
+from tests.station.web_payments import PAID as PAID_ON_WEB
+from tests.station.web_payments import code_of, start, web
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.certification.station.bench import FIXED, Bench
+from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead, records
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.evse import Restart

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.certification.station.bench import Bench
+from tests.station.bench import Bench
 
 
 @pytest.mark.parametrize("start", ["EVConnected", "ParkingBayOccupancy", "Authorized", "PowerPathClosed"])

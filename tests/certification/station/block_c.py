@@ -1,8 +1,0 @@
-"""What several tests of block c use."""
-
-from typing import Any
-
-
-def says(status: str = "Accepted", **more: Any) -> dict[str, Any]:
-    """What the CSMS says to an identifier."""
-    return {"idTokenInfo": {"status": status, **more}}

@@ -1,0 +1,224 @@
+"""Functional block L, firmware, beyond the cases of the test lab."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from csms.config import StationEntry
+from csms.db.queries import campaigns as rows
+from csms.domain.stations.campaigns import CampaignPlan, Image
+from csms.services.background import run_periodic
+from csms.services.stations import campaigns, firmware
+from tests.csms.backend import BOOT, Backend
+from tests.csms.customers import Start, accepted, connector_is, make_certificate, request_of
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
+from v2g.errors import ConfigError, OcppError, RefusedError
+
+IMAGE = Image(
+    location="https://firmware.example/1.2.3.bin",
+    signing_certificate=make_certificate(),
+    signature="c2lnbmF0dXJl",
+)
+CHECKSUM = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+async def update(csms: Backend, station: ScriptedStation, status: str = "Accepted", **when: Any) -> int:
+    """Have the back end ask for an update; return its request's number."""
+    station.answers["UpdateFirmware"] = {"status": status}
+    asked = await firmware.update(csms.services, station.id, IMAGE, **when)
+    sent = station.payloads("UpdateFirmware")[-1]
+    assert sent["requestId"] == asked.request_id
+    assert sent["firmware"]["location"] == IMAGE.location
+    assert sent["firmware"]["signingCertificate"] == IMAGE.signing_certificate  # L01.FR.11
+    assert sent["firmware"]["signature"] == "c2lnbmF0dXJl"
+    return asked.request_id
+
+
+async def told(station: ScriptedStation, number: int, *statuses: str) -> None:
+    """Let the station tell how far it is."""
+    for status in statuses:
+        assert await station.call("FirmwareStatusNotification", {"status": status, "requestId": number}) == {}
+
+
+async def rebooted(csms: Backend, station: ScriptedStation) -> None:
+    """Let the station come back with its new firmware."""
+    boot: Payload = {**BOOT, "reason": "FirmwareUpdate"}
+    assert (await station.call("BootNotification", boot))["status"] == "Accepted"
+    await connector_is(csms, station, "Available")
+
+
+async def ended(csms: Backend, number: int, progress: str) -> None:
+    """The request is over, with that progress."""
+    found = await request_of(csms, number)
+    assert found["progress"] == progress
+    assert found["done_ms"] is not None
+
+
+BEFORE_REBOOT = ("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
+
+
+@pytest.mark.requirement("R141")
+async def test_an_update_ends_after_the_boot(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station)
+    await told(station, number, *BEFORE_REBOOT)
+    assert (await request_of(csms, number))["done_ms"] is None
+    await rebooted(csms, station)
+    await told(station, number, "Installed")
+    await ended(csms, number, "Installed")
+
+
+async def published(csms: Backend, *statuses: str) -> int:
+    """Have a local controller publish an image, and tell how that goes; return the request's number."""
+    station = await csms.booted()
+    station.answers["PublishFirmware"] = accepted
+    asked = await firmware.publish(csms.services, station.id, IMAGE.location, CHECKSUM)
+    sent = {"location": IMAGE.location, "checksum": CHECKSUM, "requestId": asked.request_id}
+    assert station.payloads("PublishFirmware") == [sent]
+    for status in statuses:
+        about: Payload = {"status": status, "requestId": asked.request_id}
+        if status == "Published":
+            about["location"] = ["http://controller.local/1.2.3.bin"]
+        assert await station.call("PublishFirmwareStatusNotification", about) == {}
+    return asked.request_id
+
+
+async def test_published_firmware_is_told_with_its_address(csms: Backend) -> None:
+    number = await published(csms, "Downloading", "Downloaded", "ChecksumVerified", "Published")
+    await ended(csms, number, "Published")
+    event = csms.events.named("publish_firmware_status")[-1]
+    assert event.data["location"] == "http://controller.local/1.2.3.bin"
+
+
+# -- campaigns
+
+PLAN = CampaignPlan(image=IMAGE, cohorts=(0.34, 1.0), retries=0)
+STATIONS = tuple(StationEntry(id=f"CS-V2G-000{number}") for number in range(1, 4))
+
+
+async def fleet(csms: Backend) -> dict[str, ScriptedStation]:
+    """Return three stations that accept updates."""
+    found = {entry.id: await csms.booted(entry.id) for entry in STATIONS}
+    for station in found.values():
+        station.answers["UpdateFirmware"] = accepted
+    return found
+
+
+def updating(stations: dict[str, ScriptedStation]) -> dict[str, int]:
+    """Return who was asked last, under which number."""
+    return {
+        name: station.payloads("UpdateFirmware")[-1]["requestId"]
+        for name, station in stations.items()
+        if station.payloads("UpdateFirmware")
+    }
+
+
+async def test_a_campaign_goes_from_cohort_to_cohort(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await run_periodic(csms.services)
+        (first,) = updating(stations).items()
+        await run_periodic(csms.services)
+        assert len(updating(stations)) == 1
+        await told(stations[first[0]], first[1], *BEFORE_REBOOT, "Installed")
+        await run_periodic(csms.services)
+        for name, number in updating(stations).items():
+            if name != first[0]:
+                await told(stations[name], number, "Downloading", "Installed")
+        await run_periodic(csms.services)
+        found = await csms.services.store.run(rows.find, campaign.campaign_id)
+        assert found is not None
+        assert (found.state, found.reason) == ("Finished", "3 of 3 stations installed it")
+        assert all(len(station.payloads("UpdateFirmware")) == 1 for station in stations.values())
+
+
+async def test_a_campaign_halts_by_itself_and_goes_on_when_told(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await run_periodic(csms.services)
+        ((name, number),) = updating(stations).items()
+        await told(stations[name], number, "Downloading", "InstallationFailed")
+        await run_periodic(csms.services)
+        await run_periodic(csms.services)
+        assert csms.events.named("campaign")[-1].data["reason"] == "1 of 1 stations failed"
+        assert len(updating(stations)) == 1
+        with pytest.raises(RefusedError):
+            await campaigns.resume(csms.services, campaign.campaign_id + 1)
+        await campaigns.resume(csms.services, campaign.campaign_id)
+        await run_periodic(csms.services)
+        assert len(stations[name].payloads("UpdateFirmware")) == 2
+        await campaigns.cancel(csms.services, campaign.campaign_id)
+        await run_periodic(csms.services)
+        assert len(updating(stations)) == 1
+        with pytest.raises(RefusedError):
+            await campaigns.cancel(csms.services, campaign.campaign_id)
+
+
+async def test_a_notification_that_comes_before_the_answer_counts(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        station = await csms.booted()
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id])
+        going = asyncio.create_task(run_periodic(csms.services))
+        request = await station.expect("UpdateFirmware")
+        await told(station, request.payload["requestId"], "Downloading", "Installed")
+        request.reply(accepted)
+        await going
+        (member,) = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert (member.state, member.status) == ("Installed", "Installed")
+
+
+async def test_rounds_that_are_made_at_once_ask_each_station_once(backend: Start) -> None:
+    """Several nodes on one database."""
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+        await campaigns.create(csms.services, "1.2.3", plan, stations)
+        await asyncio.gather(*(run_periodic(csms.services) for _ in range(3)))
+        assert [len(each.payloads("UpdateFirmware")) for each in stations.values()] == [1, 1, 1]
+
+
+async def test_a_station_that_is_away_or_cannot_read_the_request(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        station = await csms.booted()
+        station.answers["UpdateFirmware"] = Refused("NotSupported")
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0, max_failure_rate=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id, "CS-V2G-0002"])
+        await run_periodic(csms.services)
+        members = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert {each.station_id: each.state for each in members} == {station.id: "Failed", "CS-V2G-0002": "Waiting"}
+
+
+async def test_a_station_that_says_nothing_has_failed_after_a_while(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await run_periodic(csms.services)
+        csms.clock.advance(PLAN.patience_s - 1)
+        await run_periodic(csms.services)
+        assert csms.events.named("campaign")[-1].data["state"] == "Running"
+        csms.clock.advance(1)
+        await run_periodic(csms.services)
+        members = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert [each.status for each in members if each.state == "Failed"] == ["Silent"]
+        assert csms.events.named("campaign")[-1].data["state"] == "Halted"
+
+
+async def test_what_makes_no_campaign(csms: Backend) -> None:
+    with pytest.raises(RefusedError):
+        await campaigns.create(csms.services, "none", PLAN, [])
+    with pytest.raises(ConfigError):
+        await campaigns.create(csms.services, "half", CampaignPlan(image=IMAGE, cohorts=(0.5,)), ["CS-V2G-0001"])
+
+
+async def test_a_request_that_the_station_could_not_read_is_noted(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["UpdateFirmware"] = Refused("NotSupported")
+    with pytest.raises(OcppError):
+        await firmware.update(csms.services, station.id, IMAGE)
+    assert (await request_of(csms, 1))["answer"] == "NotSent"
+    await told(station, 1, "Installed")
+    await told(station, 99, "Installed")

@@ -1,0 +1,318 @@
+"""Payments (C18 to C25) and battery swapping (S): CSMS cases of OCPP 2.1, by the use cases that they name."""
+
+import asyncio
+
+import pytest
+
+from csms.config import Payments
+from csms.db.queries import payments as rows
+from csms.services.background import run_periodic
+from csms.services.billing import payments, qr_payments
+from csms.services.stations import display, remote_control
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted, request_of
+from tests.csms.scripted_station import Payload, ScriptedStation
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import MessageContent
+from v2g.ocpp.messages.display import MessageInfo
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.web_payment import QrCode, totp
+
+SETTLED = {
+    "pspRef": "psp-1", "transactionId": "tx-1", "status": "Settled", "settlementAmount": 12.34,
+    "settlementTime": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+
+
+PAID = {"idToken": "psp-1", "type": "DirectPayment"}
+TERMINALS = Payments(terminals=True, receipt_url="https://pay.example/receipts/{receipt_id}")
+
+
+async def at_a_terminal(csms: Backend) -> Charging:
+    """Return a transaction that somebody paid for at the station's terminal."""
+    charging = Charging(csms, await csms.booted(version="2.1"))
+    assert (await charging.station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Accepted"
+    answer = await charging.event("Started", "Authorized", token=PAID)
+    assert answer["idTokenInfo"]["status"] == "Accepted"
+    return charging
+
+
+async def charged(charging: Charging) -> Payload:
+    """Charge and leave; return the answer to the last event."""
+    await charging.plugged()
+    await charging.started()
+    charging.wh += 5000
+    return await charging.unplugged()
+
+
+def settlement(charging: Charging, status: str = "Settled") -> Payload:
+    """Return what the terminal settled."""
+    return {**SETTLED, "transactionId": charging.id, "status": status}
+
+
+async def test_vat_numbers_are_judged_by_their_form(csms: Backend) -> None:
+    """C18.FR.09, C18.FR.10."""
+    station = await csms.booted(version="2.1")
+    good = await station.call("VatNumberValidation", {"vatNumber": "DE136695976", "evseId": 1})
+    assert (good["status"], good["vatNumber"], good["evseId"]) == ("Accepted", "DE136695976", 1)
+    bad = await station.call("VatNumberValidation", {"vatNumber": "DE1"})
+    assert bad["status"] == "Rejected"
+    assert "evseId" not in bad
+
+
+async def test_what_is_due_is_told_and_its_receipt_shown(backend: Start) -> None:
+    """C21.FR.05, C25.FR.41: what is due is told to the provider's side, whose receipt is shown."""
+    async with backend(payments=TERMINALS) as csms:
+        charging = await at_a_terminal(csms)
+        await charged(charging)
+        (due,) = csms.events.named("payment_due")
+        assert (due.data["psp_ref"], due.data["transaction"]) == ("psp-1", charging.id)
+        charging.station.answers["SetDisplayMessage"] = accepted
+        content = MessageContent(format="QRCODE", content="https://pay.example/receipts/1")
+        info = MessageInfo(id=0, priority="InFront", message=content)
+        await display.show(csms.services, charging.station.id, info)
+        (shown,) = charging.station.payloads("SetDisplayMessage")
+        assert shown["message"]["message"]["content"] == "https://pay.example/receipts/1"
+
+
+async def test_a_settlement_has_one_receipt(backend: Start) -> None:
+    """C21.FR.03."""
+    async with backend(payments=TERMINALS) as csms:
+        charging = await at_a_terminal(csms)
+        await charged(charging)
+        first = await charging.station.call("NotifySettlement", settlement(charging))
+        assert first["receiptUrl"] == f"https://pay.example/receipts/{first['receiptId']}"
+        assert await charging.station.call("NotifySettlement", settlement(charging)) == first
+
+
+@pytest.mark.parametrize("status", ["Failed", "Rejected"])
+async def test_a_settlement_that_came_to_nothing_is_stored_and_has_no_receipt(backend: Start, status: str) -> None:
+    """C22.FR.01, C22.FR.02."""
+    async with backend(payments=TERMINALS) as csms:
+        charging = await at_a_terminal(csms)
+        await charged(charging)
+        assert await charging.station.call("NotifySettlement", settlement(charging, status)) == {}
+        (kept,) = await csms.services.store.run(rows.list_settlements, charging.station.id)
+        assert (kept["status"], kept["transaction_id"]) == (status, charging.id)
+
+
+async def kiosk(csms: Backend) -> Charging:
+    """Return a transaction that was paid for at a terminal beside the station (C24.FR.01, C24.FR.02)."""
+    charging = Charging(csms, await csms.booted(version="2.1"))
+    charging.station.answers["RequestStartTransaction"] = accepted
+    token = IdToken(id_token="psp-1", type="DirectPayment")
+    limit = TransactionLimit(max_cost=20.0)
+    started = await remote_control.start(csms.services, charging.station.id, token, evse_id=1, limit=limit)
+    (sent,) = charging.station.payloads("RequestStartTransaction")
+    assert (sent["evseId"], sent["idToken"]) == (1, PAID)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    answer = await charging.event("Started", "RemoteStart", token=PAID, extra={"transactionInfo": info})
+    assert answer["transactionLimit"] == {"maxCost": 20.0}
+    assert answer["idTokenInfo"]["status"] == "Accepted"
+    return charging
+
+
+async def test_what_is_due_at_a_kiosk_is_told(csms: Backend) -> None:
+    """C24.FR.10."""
+    charging = await kiosk(csms)
+    await charged(charging)
+    (due,) = csms.events.named("payment_due")
+    assert due.data["psp_ref"] == "psp-1"
+
+
+async def test_what_a_station_worked_out_is_due_at_a_kiosk(csms: Backend) -> None:
+    """C24.FR.10; the station tells the cost (I12)."""
+    charging = await kiosk(csms)
+    await charging.plugged()
+    await charging.started()
+    charging.wh += 5000
+    total = {"currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": 2.0, "inclTax": 2.5}}
+    usage = {"energy": 5.0, "chargingTime": 60, "idleTime": 0}
+    answer = await charging.unplugged(extra={"costDetails": {"totalCost": total, "totalUsage": usage}})
+    assert answer["totalCost"] == 2.5
+    assert len(csms.events.named("payment_due")) == 1
+
+
+async def test_whoever_says_to_have_paid_is_believed_where_there_is_a_terminal_only(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    assert (await station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Unknown"
+
+
+async def test_a_settlement_is_kept_once_however_often_it_is_told(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    assert await station.call("NotifySettlement", SETTLED) == {}
+    assert await station.call("NotifySettlement", SETTLED) == {}
+    failed = {**SETTLED, "status": "Failed", "settlementTime": "2026-01-01T00:01:00Z"}
+    assert await station.call("NotifySettlement", failed) == {}
+    kept = await csms.services.store.run(rows.list_settlements, station.id)
+    assert sorted((each["status"], each["amount"]) for each in kept) == [("Failed", "12.34"), ("Settled", "12.34")]
+
+
+async def test_a_payment_on_the_web_starts_a_transaction_with_its_limit(csms: Backend) -> None:
+    """C25.FR.21, C25.FR.23, C25.FR.24."""
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 120}]
+    started = await payments.web_payment_paid(csms.services, number, "psp-1", TransactionLimit(max_cost=20.0))
+    sent = station.payloads("RequestStartTransaction")[0]
+    assert (sent["evseId"], sent["idToken"]) == (1, {"idToken": "psp-1", "type": "DirectPayment"})
+    charging = Charging(csms, station)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    answer = await charging.event("Started", "RemoteStart", extra={"transactionInfo": info})
+    assert answer["transactionLimit"] == {"maxCost": 20.0}
+    with pytest.raises(RefusedError):
+        await payments.web_payment_paid(csms.services, number, "psp-1")
+
+
+TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
+
+
+async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
+    """Return a station that shows codes, and how it makes them."""
+    station = await csms.booted(version="2.1")
+    told: dict[str, str] = {}
+
+    def take(request: Payload) -> Payload:
+        for each in request["setVariableData"]:
+            told[each["variable"]["name"]] = each["attributeValue"]
+        keys = ("component", "variable")
+        return {
+            "setVariableResult": [
+                {"attributeStatus": "Accepted", **{key: each[key] for key in keys}}
+                for each in request["setVariableData"]
+            ]
+        }
+
+    station.answers |= {"SetVariables": take, "NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    await qr_payments.configure(csms.services, station.id, TEMPLATE)
+    assert told["SharedSecret"] not in str(csms.events.told)
+    return station, QrCode(
+        template=told["URLTemplate"], shared_secret=told["SharedSecret"], validity_s=int(told["ValidityTime"]),
+        length=int(told["Length"]),
+    )  # fmt: skip
+
+
+async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) -> None:
+    """C25.FR.07, C25.FR.09, C25.FR.20 to .24, C25.FR.40, C25.FR.59."""
+    station, code = await with_codes(csms)
+    url = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1?maxenergy=5000"
+    scan = await qr_payments.scan(csms.services, station.id, url)
+    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
+    with pytest.raises(RefusedError, match="already"):
+        await qr_payments.scan(csms.services, station.id, url)
+    started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
+    charging = Charging(csms, station)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    token = {"idToken": "psp-1", "type": "DirectPayment"}
+    answer = await charging.event("Started", "RemoteStart", extra={"transactionInfo": info}, token=token)
+    assert answer["transactionLimit"] == {"maxEnergy": 5000.0}
+    await charging.event("Ended", "EVDeparted", stopped="EVDisconnected")
+    (due,) = csms.events.named("payment_due")
+    assert due.data["psp_ref"] == "psp-1"
+
+
+async def test_a_sticker_has_no_one_time_password(csms: Backend) -> None:
+    """C25, second scenario: a sticker has no one-time password; one that is shown is none of it."""
+    station, code = await with_codes(csms)
+    await qr_payments.stick(csms.services, station.id, "https://pay.example/s/{chargingstationid}/{evse}")
+    scan = await qr_payments.scan(csms.services, station.id, f"https://pay.example/s/{station.id}/1")
+    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
+    started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
+    assert started.response.status == "Accepted"
+    shown = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
+    for url in (shown, "https://pay.example/s/CS-V2G-0002/1"):
+        with pytest.raises(RefusedError):
+            await qr_payments.scan(csms.services, station.id, url)
+
+
+async def test_a_qr_code_of_other_parameters_is_refused(csms: Backend) -> None:
+    """C25.FR.09."""
+    station, code = await with_codes(csms)
+    now = totp(code, csms.clock.utc_ms())
+    for url in (
+        f"https://pay.example/CS-V2G-0002/1/{now}/v1",
+        f"https://pay.example/{station.id}/{now}/v1",
+        f"https://pay.example/{station.id}/one/{now}/v1",
+        f"https://pay.example/{station.id}/1/{now}/v2",
+    ):
+        with pytest.raises(RefusedError):
+            await qr_payments.scan(csms.services, station.id, url)
+    assert station.payloads("NotifyWebPaymentStarted") == []
+
+
+async def test_a_qr_code_expires(csms: Backend) -> None:
+    """C25.FR.08."""
+    station, code = await with_codes(csms)
+    good = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
+    csms.clock.advance(120)
+    for url in (good, f"https://pay.example/{station.id}/1/00000000/v1"):
+        with pytest.raises(RefusedError, match="expired"):
+            await qr_payments.scan(csms.services, station.id, url)
+    with pytest.raises(RefusedError, match="has no QR codes"):
+        await qr_payments.scan(csms.services, "CS-V2G-0002", good)
+    assert station.payloads("NotifyWebPaymentStarted") == []
+
+
+async def test_a_payment_that_is_told_twice_at_once_starts_one_transaction(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    paid = [payments.web_payment_paid(csms.services, number, "psp-1") for _ in range(2)]
+    first, second = await asyncio.gather(*paid, return_exceptions=True)
+    assert isinstance(first, RefusedError) != isinstance(second, RefusedError)
+    assert len(station.payloads("RequestStartTransaction")) == 1
+
+
+async def test_a_payment_for_a_station_that_is_away_for_a_moment_can_be_told_again(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    line = csms.services.connections._lines.pop(station.id)
+    with pytest.raises(RefusedError, match="not connected"):
+        await payments.web_payment_paid(csms.services, number, "psp-1")
+    csms.services.connections._lines[station.id] = line
+    assert (await payments.web_payment_paid(csms.services, number, "psp-1")).response.status == "Accepted"
+
+
+async def test_a_payment_that_takes_too_long_is_over(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["NotifyWebPaymentStarted"] = {}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    csms.clock.advance(120)
+    await run_periodic(csms.services)
+    with pytest.raises(RefusedError, match="no pending payment"):
+        await payments.web_payment_paid(csms.services, number, "psp-1")
+
+
+@pytest.mark.requirement("R43")
+async def test_tc_s_102_csms_swap_not_enough_batteries(backend: Start) -> None:
+    """S02.FR.04."""
+    async with backend(tokens=TOKENS) as csms:
+        station = await csms.booted(version="2.1")
+        none = {"status": "Rejected", "statusInfo": {"reasonCode": "NoBatteryAvailable"}}
+        station.answers["RequestBatterySwap"] = none
+        asked = await payments.request_battery_swap(csms.services, station.id, CUSTOMER)
+        assert station.payloads("RequestBatterySwap") == [{"idToken": VALID, "requestId": asked.request_id}]
+        noted = await request_of(csms, asked.request_id)
+        assert (noted["answer"], noted["detail"]) == ("Rejected", "NoBatteryAvailable")
+
+
+@pytest.mark.requirement("R43")
+async def test_tc_s_103_csms_swap(backend: Start) -> None:
+    """S02.FR.01 to .03, S03.FR.01."""
+    async with backend(tokens=TOKENS) as csms:
+        station = await csms.booted(version="2.1")
+        station.answers["RequestBatterySwap"] = accepted
+        asked = await payments.request_battery_swap(csms.services, station.id, CUSTOMER)
+        battery = {"evseId": 2, "serialNumber": "B-1", "soC": 12.5, "soH": 98.0}
+        for event in ("BatteryIn", "BatteryOut"):
+            told = {"batteryData": [battery], "eventType": event, "idToken": VALID, "requestId": asked.request_id}
+            assert await station.call("BatterySwap", told) == {}
+        swaps = await csms.services.store.run(rows.list_swaps, station.id, asked.request_id)
+        assert [each["event"] for each in swaps] == ["BatteryIn", "BatteryOut"]
+        with pytest.raises(RefusedError, match="Unknown"):
+            await payments.request_battery_swap(csms.services, station.id, IdToken(id_token="X", type="Central"))
+        assert len(station.payloads("RequestBatterySwap")) == 1

@@ -1,0 +1,243 @@
+"""Functional block I, tariff and cost, beyond the cases of the test lab."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from csms.db.queries import tariffs
+from csms.db.queries.tariffs import Scope
+from csms.domain.authorization.authorize import normalise
+from csms.services.billing.costs import CostAnnouncer
+from csms.services.billing.tariffs import TariffService
+from csms.services.stations import reservations
+from tests.csms.backend import Backend
+from tests.csms.charging import TOKENS, VALID, Charging
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import Refused
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.settlement.costing import Bill
+from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.translate.details import cost_details
+
+VAT = (Tax(kind="vat", ppm=200_000),)
+DAY = PricePlan(
+    id="day-night",
+    currency="EUR",
+    energy=Charge(rates=(Rate(price="0.4", when=When(from_minute=480, to_minute=1080)), Rate(price="0.25")), taxes=VAT),
+)
+FLAT = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),), taxes=VAT))
+NEW = PricePlan(id="new", currency="EUR", energy=Charge(rates=(Rate(price="1"),), taxes=VAT))
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end that knows a driver and some prices."""
+    async with backend(tokens=TOKENS) as running:
+        for plan in (DAY, FLAT, NEW):
+            await running.services.store.run(tariffs.add_plan, plan, 0)
+        yield running
+
+
+async def assign(csms: Backend, plan: PricePlan, **scope: Any) -> None:
+    await csms.services.store.run(tariffs.assign, Scope(**scope), plan.id, 0)
+
+
+# -- 2.0.1
+
+
+async def test_a_running_cost_is_told_when_it_changes(csms: Backend) -> None:
+    await assign(csms, FLAT)
+    station = await csms.booted()
+    station.answers["CostUpdated"] = {}
+    charging, announcer = Charging(csms, station), CostAnnouncer(csms.services)
+    await charging.started()
+    charging.wh += 2000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    await announcer.tell_all()
+    assert station.payloads("CostUpdated") == [{"totalCost": 1.2, "transactionId": charging.id}]
+    await announcer.tell_all()  # nothing changed: nothing is told
+    assert len(station.payloads("CostUpdated")) == 1
+
+
+async def test_the_answer_to_the_end_has_the_cost(csms: Backend) -> None:
+    await assign(csms, FLAT)
+    charging = Charging(csms, await csms.booted())
+    await charging.post_session()  # 500 Wh
+    answer = await charging.unplugged()
+    assert answer["totalCost"] == 0.3
+
+
+async def test_a_transaction_without_price_has_no_cost_and_a_free_one_costs_nothing(csms: Backend) -> None:
+    station = await csms.booted()
+    unpriced = Charging(csms, station)
+    await unpriced.started()
+    assert "totalCost" not in await unpriced.unplugged()
+    free = PricePlan(id="free", currency="EUR", energy=Charge(rates=(Rate(price="0"),)))
+    await csms.services.store.run(tariffs.add_plan, free, 0)
+    await assign(csms, free)
+    charging = Charging(csms, station)
+    await charging.started()
+    assert (await charging.unplugged())["totalCost"] == 0  # I03.FR.04
+
+
+async def test_the_narrower_assignment_wins_and_the_driver_s_own_above_all(csms: Backend) -> None:
+    token = {"token_type": VALID["type"], "id_token": normalise(VALID["type"], VALID["idToken"])}
+    place = Scope(station_id="A", evse_id=1, **token)
+
+    async def found() -> str | None:
+        plan = await csms.services.store.run(tariffs.find_plan, place)
+        return plan.id if plan else None
+
+    assert await found() is None
+    for plan, scope in ((DAY, {}), (FLAT, {"station_id": "A"}), (DAY, {"station_id": "A", "evse_id": 1}), (NEW, token)):
+        await assign(csms, plan, **scope)
+        assert await found() == plan.id
+    with pytest.raises(RefusedError) as caught:
+        await csms.services.store.run(tariffs.remove_plan, NEW.id)
+    assert caught.value.reason == "plan_in_use"
+
+
+# -- 2.1: stations that work out costs themselves
+
+
+async def test_a_plan_becomes_a_tariff_with_conditions_first(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["SetDefaultTariff"] = {"status": "Accepted"}
+    assert await TariffService(csms.services).set_default(station.id, 0, DAY.id) == "Accepted"
+    (request,) = station.payloads("SetDefaultTariff")
+    assert request["evseId"] == 0
+    first = request["tariff"]["energy"]["prices"][0]
+    assert first == {"priceKwh": 0.4, "conditions": {"startTimeOfDay": "08:00", "endTimeOfDay": "18:00"}}
+
+
+async def test_a_default_tariff_is_of_a_known_plan(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["SetDefaultTariff"] = {"status": "Rejected"}
+    assert await TariffService(csms.services).set_default(station.id, 1, DAY.id) == "Rejected"
+    with pytest.raises(RefusedError) as caught:
+        await TariffService(csms.services).set_default("CS-V2G-0001", 1, "nobody's")
+    assert caught.value.reason == "unknown_plan"
+
+
+async def test_a_station_that_leaves_costs_to_us_gets_none_of_it(csms: Backend) -> None:
+    old = await csms.booted("CS-V2G-0002")
+    assert await TariffService(csms.services).set_default(old.id, 0, DAY.id) == "Central"
+    station = await csms.booted(version="2.1")
+    station.answers["SetDefaultTariff"] = Refused("NotSupported")
+    assert await TariffService(csms.services).set_default(station.id, 0, DAY.id) == "Central"
+    station.answers["SetDefaultTariff"] = Refused("InternalError")
+    with pytest.raises(OcppError):
+        await TariffService(csms.services).set_default(station.id, 0, DAY.id)
+
+
+async def test_default_tariffs_are_installed_after_the_boot(csms: Backend) -> None:
+    await assign(csms, FLAT)
+    await assign(csms, DAY, station_id="CS-V2G-0001", evse_id=1)
+    await assign(csms, NEW, token_type="ISO14443", id_token="X")
+    station = await csms.booted(version="2.1")
+    station.answers["SetDefaultTariff"] = {"status": "Accepted"}
+    await TariffService(csms.services).install_assigned(station.id)
+    installed = [(each["evseId"], each["tariff"]["tariffId"]) for each in station.payloads("SetDefaultTariff")]
+    assert sorted(installed) == [(0, "flat"), (1, "day-night")]
+
+
+async def test_a_drivers_tariff_goes_before_that_of_the_place(csms: Backend) -> None:
+    token = {"token_type": VALID["type"], "id_token": normalise(VALID["type"], VALID["idToken"])}
+    await assign(csms, FLAT)
+    await assign(csms, DAY, **token)
+    station = await csms.booted(version="2.1")
+    answer = await station.call("Authorize", {"idToken": VALID})
+    assert answer["tariff"]["tariffId"] == "day-night"
+    assert "validFrom" not in answer["tariff"]  # I08.FR.09
+    old = await csms.booted("CS-V2G-0002")
+    assert "tariff" not in await old.call("Authorize", {"idToken": VALID})
+
+
+async def test_a_cleared_tariff_is_no_longer_assigned(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["SetDefaultTariff"] = {"status": "Accepted"}
+    station.answers["ClearTariffs"] = {"clearTariffsResult": [{"tariffId": "day-night", "status": "Accepted"}]}
+    station.answers["GetTariffs"] = {"status": "NoTariff"}
+    service = TariffService(csms.services)
+    await service.set_default(station.id, 1, DAY.id)
+    response = await service.clear(station.id, tariff_ids=["day-night"])
+    assert [each.status for each in response.clear_tariffs_result] == ["Accepted"]
+    assert station.payloads("ClearTariffs") == [{"tariffIds": ["day-night"]}]
+    assert await csms.services.store.run(tariffs.assignments) == []
+    assert (await service.get(station.id)).status == "NoTariff"
+
+
+async def local(csms: Backend) -> Charging:
+    """A transaction whose station works out its cost itself."""
+    await assign(csms, FLAT)
+    charging = Charging(csms, await csms.booted(version="2.1"))
+    await charging.authorized()
+    await charging.event("Updated", "ChargingStateChanged", state="Charging", tariff="flat", context="Sample.Periodic")
+    return charging
+
+
+async def test_a_change_of_tariff_that_we_work_out_is_told_at_once_and_holds_from_then_on(csms: Backend) -> None:
+    await assign(csms, FLAT)
+    station = await csms.booted()
+    station.answers["CostUpdated"] = {}
+    charging = Charging(csms, station)
+    await charging.started()
+    charging.wh += 1000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    service = TariffService(csms.services)
+    assert await service.change_transaction(station.id, charging.id, NEW.id) == "Central"
+    assert [each["totalCost"] for each in station.payloads("CostUpdated")] == [0.6]
+    charging.wh += 1000
+    assert (await charging.unplugged())["totalCost"] == 1.8
+    dollars = PricePlan(id="usd", currency="USD", energy=FLAT.energy)
+    await csms.services.store.run(tariffs.add_plan, dollars, 0)
+    other = Charging(csms, station)
+    await other.started()
+    with pytest.raises(RefusedError) as caught:
+        await service.change_transaction(station.id, other.id, "usd")
+    assert caught.value.reason == "currency"
+
+
+async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> None:
+    charging = await local(csms)
+    bill = Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_400_000, energy_mwh=4_000_000)
+    details = msgspec.json.decode(msgspec.json.encode(cost_details(bill)))
+    assert "totalCost" not in await charging.event("Updated", "RunningCost", extra={"costDetails": details})
+    answer = await charging.event("Ended", "EVDeparted", extra={"costDetails": details})
+    assert answer["totalCost"] == 2.4
+    kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
+    assert kept is not None
+    assert (kept["source"], kept["final"], kept["incl_tax"]) == ("station", True, 2_400_000)
+    assert kept["document"]["totalUsage"]["energy"] == 4000
+
+
+async def test_vat_numbers_are_checked_by_their_form(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    good = await station.call("VatNumberValidation", {"vatNumber": "DE 123456789", "evseId": 1})
+    assert (good["status"], good["evseId"], good["vatNumber"]) == ("Accepted", 1, "DE 123456789")
+    assert (await station.call("VatNumberValidation", {"vatNumber": "XX1"}))["status"] == "Rejected"
+
+
+async def test_a_reservation_is_paid_from_when_it_was_made(csms: Backend) -> None:
+    plan = PricePlan(
+        id="reserved",
+        currency="EUR",
+        reservation_fixed=Charge(rates=(Rate(price="0.5"),)),
+        reservation_time=Charge(rates=(Rate(price="0.1"),)),
+    )
+    await csms.services.store.run(tariffs.add_plan, plan, 0)
+    await assign(csms, plan)
+    station = await csms.booted()
+    station.answers["ReserveNow"] = {"status": "Accepted"}
+    token = IdToken(id_token=VALID["idToken"], type=VALID["type"])
+    expires_ms = csms.clock.utc_ms() + 3_600_000
+    asked = await reservations.reserve(csms.services, station.id, token, expires_ms, evse_id=1)
+    csms.clock.advance(540)
+    charging = Charging(csms, station)  # a minute later, at the start
+    await charging.event("Started", "Authorized", token=VALID, extra={"reservationId": asked.reservation_id})
+    answer = await charging.event("Ended", "StopAuthorized", stopped="Local")
+    assert answer["totalCost"] == 1.5

@@ -1,0 +1,304 @@
+"""Functional block E, transactions, beyond the cases of the test lab."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+
+from csms.db.queries import tariffs, transactions
+from csms.domain.charging.charging_plans import share_profile
+from csms.services.background import background
+from csms.services.billing.costs import CostAnnouncer
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.transactions.transactions import TransactionWatch
+from tests.csms.backend import BOOT, Backend
+from tests.csms.charging import TOKENS, Charging, away
+from tests.csms.fixtures import Start
+from tests.csms.network import knocking, listening
+from tests.csms.scripted_station import ScriptedStation
+from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, TransactionLimit
+
+PASSWORD = "a-Password_of=32*characters+4321"
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end that knows a driver."""
+    async with backend(tokens=TOKENS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def charging(csms: Backend) -> Charging:
+    """A transaction that has not begun."""
+    return Charging(csms, await csms.booted())
+
+
+async def ended(charging: Charging, reason: str) -> None:
+    """Check that the transaction has ended, whole, with a reason."""
+    stored = await charging.stored()
+    assert (stored["active"], stored["complete"], stored["stopped_reason"]) == (False, True, reason)
+    assert not stored["faults"]
+
+
+async def test_events_that_were_missing_complete_a_transaction(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    await away(csms, charging.station)
+    charging.station = station = await csms.join()
+    await charging.connector("Available")
+    last = charging.seq_no + 3
+    await charging.event("Ended", "EVCommunicationLost", seq_no=last, state="Idle", offline=True)
+    stored = await charging.stored()
+    assert [tuple(run) for run in stored["missing"]] == [(last - 2, last - 1)]
+    assert not stored["complete"]
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": True}
+    response = await csms.call(station, GetTransactionStatusRequest(transaction_id=charging.id))
+    assert (response.ongoing_indicator, response.messages_in_queue) == (False, True)
+    csms.clock.advance(-150)  # the events that were left out happened before the end
+    await charging.event("Updated", "StopAuthorized", seq_no=last - 2, offline=True)
+    await charging.event("Updated", "ChargingStateChanged", seq_no=last - 1, state="EVConnected", offline=True)
+    stored = await charging.stored()
+    assert stored["complete"]
+    assert stored["charging_state"] == "Idle"
+    assert {(each["kind"], each["seq_no"]) for each in stored["faults"]} == {("late", last - 2), ("late", last - 1)}
+
+
+# -- beyond the cases: a station that loses a transaction
+
+
+async def lost(csms: Backend, **answer: Any) -> tuple[Charging, TransactionWatch]:
+    """A transaction runs, its station boots again and answers so about it."""
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    csms.clock.advance(600)
+    await away(csms, charging.station)
+    charging.station = station = await csms.booted()
+    station.answers["GetTransactionStatus"] = answer
+    watch = TransactionWatch(csms.services)
+    await watch.sweep()
+    assert station.payloads("GetTransactionStatus") == [{"transactionId": charging.id}]
+    return charging, watch
+
+
+async def test_a_transaction_that_its_station_lost_is_closed_after_the_boot(csms: Backend) -> None:
+    charging, watch = await lost(csms, ongoingIndicator=False, messagesInQueue=False)
+    stored = await charging.stored()
+    assert (stored["active"], stored["closed_reason"]) == (False, "station_lost_it")
+    await watch.sweep()  # nothing is left to ask about
+    assert len(csms.events.named("transaction_closed")) == 1
+
+
+async def test_a_transaction_that_goes_on_after_the_boot_is_left_alone(csms: Backend) -> None:
+    charging, watch = await lost(csms, ongoingIndicator=True, messagesInQueue=False)
+    assert (await charging.stored())["active"]
+    await watch.sweep()
+    assert len(charging.station.payloads("GetTransactionStatus")) == 1
+    csms.clock.advance(csms.services.config.transactions.silent_after_s)
+    await watch.sweep()  # silent for long: asked again
+    assert len(charging.station.payloads("GetTransactionStatus")) == 2
+
+
+async def test_a_transaction_whose_messages_wait_is_waited_for(csms: Backend) -> None:
+    charging, _ = await lost(csms, ongoingIndicator=False, messagesInQueue=True)
+    assert (await charging.stored())["active"]
+    await charging.unplugged(offline=True)
+    await ended(charging, "EVDisconnected")
+
+
+@contextlib.asynccontextmanager
+async def by_socket(backend: Start) -> AsyncIterator[tuple[Backend, ScriptedStation]]:
+    """A back end that does all that it does by itself, and a station that has come in by a socket and booted."""
+    async with backend(tokens=TOKENS, ocpp={"security_profile": 1, "port": 0}) as csms, listening(csms) as (port,):
+        await csms.services.admissions.set_password("CS-V2G-0001", PASSWORD)
+        async with background(csms.services), knocking(port, "CS-V2G-0001", password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+            yield csms, station
+
+
+async def test_a_forgotten_transaction_is_closed_when_the_next_begins_on_its_evse(backend: Start) -> None:
+    async with by_socket(backend) as (csms, station):
+        old, beside = Charging(csms, station), Charging(csms, station, evse_id=2)
+        await old.started()
+        await beside.started()
+        new = Charging(csms, station)
+        await new.started()
+        async with asyncio.timeout(5):
+            while (await old.stored())["active"]:
+                await asyncio.sleep(0.001)
+        assert (await old.stored())["closed_reason"] == "next_began"
+        assert (await new.stored())["active"]
+        assert (await beside.stored())["active"]
+        assert not station.payloads("GetTransactionStatus")
+        await old.unplugged(offline=True)  # its end comes after all
+        await ended(old, "EVDisconnected")
+
+
+async def test_a_transaction_that_was_forgotten_before_this_back_end_ran_is_closed_unasked(csms: Backend) -> None:
+    station = await csms.booted()
+    old, new = Charging(csms, station), Charging(csms, station)
+    await old.started()
+    await new.started()
+    await TransactionWatch(csms.services).sweep()
+    assert ((await old.stored())["active"], (await new.stored())["active"]) == (False, True)
+    assert not station.payloads("GetTransactionStatus")
+
+
+async def test_a_station_is_asked_about_the_gap_in_a_transaction_that_has_ended(backend: Start) -> None:
+    async with by_socket(backend) as (csms, station):
+        charging = Charging(csms, station)
+        await charging.started()
+        charging.seq_no += 2  # 3 and 4 are lost
+        station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
+        await charging.unplugged()
+        async with asyncio.timeout(5):
+            while not (found := await charging.stored())["faults"]:
+                await asyncio.sleep(0.001)
+        assert station.payloads("GetTransactionStatus") == [{"transactionId": charging.id}]
+        assert found["missing"] == [(3, 4)]
+        assert found["faults"] == [{"kind": "lost", "seq_no": 3, "detail": "3 to 4 will not come"}]
+        assert not csms.events.named("transaction_closed"), "it had ended"
+
+
+async def test_a_gap_that_waits_in_its_stations_queue_is_asked_about_until_it_is_filled(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    charging.seq_no += 1
+    await charging.unplugged()
+    charging.station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": True}
+    watch = TransactionWatch(csms.services)
+    await watch.ended(charging.station.id, charging.id)
+    await watch.sweep()
+    assert len(charging.station.payloads("GetTransactionStatus")) == 2
+    await charging.event("Updated", "MeterValuePeriodic", seq_no=3, offline=True)
+    await watch.sweep()
+    assert len(charging.station.payloads("GetTransactionStatus")) == 2
+    assert [each["kind"] for each in (await charging.stored())["faults"]] == ["late", "clock_backwards"]
+
+
+async def test_a_whole_transaction_is_not_asked_about(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    await charging.unplugged()
+    await TransactionWatch(csms.services).ended(charging.station.id, charging.id)
+    assert not charging.station.payloads("GetTransactionStatus")
+
+
+async def test_an_event_that_comes_after_all_opens_it_again(csms: Backend) -> None:
+    charging, _ = await lost(csms, ongoingIndicator=False, messagesInQueue=False)
+    await charging.event("Updated", "Trigger", state="Charging")
+    stored = await charging.stored()
+    assert (stored["active"], stored["closed_reason"]) == (True, None)
+
+
+async def test_repeated_and_contradicting_events_are_told_apart(charging: Charging) -> None:
+    await charging.started()
+    again = charging.seq_no
+    charging.seq_no += 1
+    told = {"timestamp": charging.now()}
+    for offline in (False, True):  # the first time it was not answered (E11.FR.07)
+        await charging.event("Updated", "Trigger", seq_no=charging.seq_no, extra=told, offline=offline)
+    await charging.event("Updated", "MeterValuePeriodic", seq_no=again, context="Sample.Periodic")
+    charging.wh -= 700
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    kinds = [each["kind"] for each in (await charging.stored())["faults"]]
+    assert kinds == ["conflict", "register_decreased"]
+
+
+# -- 2.1: limits of transactions, and transactions that go on after an interruption
+
+
+async def limited(csms: Backend) -> Charging:
+    """A transaction at a station of 2.1."""
+    station = await csms.booted(version="2.1")
+    station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    charging = Charging(csms, station)
+    await charging.started()
+    return charging
+
+
+async def want(csms: Backend, charging: Charging, **limit: Any) -> None:
+    wanted = TransactionLimit(**limit)
+    assert await csms.services.store.run(transactions.want_limit, charging.station.id, charging.id, wanted)
+
+
+async def says(charging: Charging, limit: dict[str, Any], trigger: str = "LimitSet", **more: Any) -> Any:
+    """The station reports its limit; return what it is told of ours."""
+    extra = {"transactionInfo": {"transactionId": charging.id, "transactionLimit": limit}}
+    return (await charging.event("Updated", trigger, extra=extra, **more)).get("transactionLimit")
+
+
+async def csms_sets(csms: Backend, ours: dict[str, Any], **wanted: Any) -> Charging:
+    """The back end sets a limit; it is told once, and the station confirms it."""
+    charging = await limited(csms)
+    await want(csms, charging, **wanted)
+    answer = await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    assert answer["transactionLimit"] == ours
+    assert await says(charging, ours) is None
+    assert "transactionLimit" not in await charging.event("Updated", "MeterValuePeriodic")
+    return charging
+
+
+async def test_the_lower_limit_counts(csms: Backend) -> None:
+    charging = await limited(csms)
+    assert await says(charging, {"maxEnergy": 20_000.0}) is None
+    await want(csms, charging, max_energy=10_000.0)
+    assert (await charging.event("Updated", "MeterValuePeriodic"))["transactionLimit"] == {"maxEnergy": 10_000.0}
+    await want(csms, charging, max_energy=30_000.0)  # the station's own is lower: E16.FR.08
+    assert await says(charging, {"maxEnergy": 10_000.0}) is None
+
+
+async def test_a_cost_limit_is_told_with_the_cost(csms: Backend) -> None:
+    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
+    await csms.services.store.run(tariffs.add_plan, plan, 0)
+    await csms.services.store.run(tariffs.assign, tariffs.Scope(), plan.id, 0)
+    charging = await csms_sets(csms, {"maxCost": 2.0}, max_cost=2.0)
+    charging.station.answers["CostUpdated"] = {}
+    charging.wh += 2000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    await CostAnnouncer(csms.services).tell_all()  # E16.FR.11
+    assert [each["totalCost"] for each in charging.station.payloads("CostUpdated")] == [2.0]
+    await charging.event("Updated", "CostLimitReached", state="SuspendedEVSE")
+
+
+async def resumed(csms: Backend) -> Charging:
+    """A transaction with a profile goes on after its station lost power."""
+    charging = await limited(csms)
+    service = SmartCharging(csms.services)
+    profile = share_profile(1, 16_000, 3, csms.clock.utc_ms(), charging.id)
+    await service.set_profile(charging.station.id, 1, profile)
+    await away(csms, charging.station)
+    charging.station = await csms.booted(version="2.1")
+    charging.station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    await charging.event("Updated", "TxResumed", state="Charging")
+    return charging
+
+
+async def test_a_transaction_that_is_resumed_is_told(csms: Backend) -> None:
+    charging = await resumed(csms)
+    stored = await charging.stored()
+    assert (stored["active"], stored["charging_state"]) == (True, "Charging")
+    assert len(csms.events.named("transaction_resumed")) == 1
+
+
+async def test_what_runs_by_itself_asks_after_a_boot_and_restores_after_an_interruption(csms: Backend) -> None:
+    charging = await limited(csms)
+    profile = share_profile(1, 16_000, 3, csms.clock.utc_ms(), charging.id)
+    await SmartCharging(csms.services).set_profile(charging.station.id, 1, profile)
+    csms.clock.advance(600)
+    await away(csms, charging.station)
+    async with background(csms.services):
+        await asyncio.sleep(0)  # it listens
+        charging.station = station = await csms.join(version="2.1")
+        station.answers["GetTransactionStatus"] = {"ongoingIndicator": True, "messagesInQueue": False}
+        station.answers["SetChargingProfile"] = {"status": "Accepted"}
+        await station.call("BootNotification", BOOT)
+        async with asyncio.timeout(5):
+            while not station.payloads("GetTransactionStatus"):  # nothing has been heard of it since the boot
+                await asyncio.sleep(0.001)
+            await charging.event("Updated", "TxResumed", state="Charging")
+            while not station.payloads("SetChargingProfile"):
+                await asyncio.sleep(0.001)

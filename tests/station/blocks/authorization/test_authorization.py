@@ -1,0 +1,181 @@
+"""Functional block C, authorization, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+
+from tests.station.authorizations import says
+from tests.station.bench import SOCKET, Bench, at
+from v2g_station.blocks.evse import Contract
+
+GROUP = {"idToken": "GROUP-1", "type": "Central"}
+ONE: dict[str, Any] = {"evses": (SOCKET,)}
+
+
+def cached(
+    status: str = "Accepted", *, pre: bool = True, variables: dict[str, str] | None = None, **info: Any
+) -> Bench:
+    """A station that has an identifier in its cache, and a vehicle that is plugged in."""
+    found = Bench(variables={"AuthCtrlr.LocalPreAuthorize": "true" if pre else "false"} | (variables or {}))
+    found.answers["Authorize"] = says(status, **info)
+    found.present("TAG-1", 2)
+    if status == "Accepted":
+        found.present("TAG-1", 2)
+    del found.answers["Authorize"]
+    found.plug()
+    found.clear()
+    return found
+
+
+def test_tc_c_05_cs_invalid_does_not_lock_the_cable() -> None:
+    found = Bench()
+    found.answers["Authorize"] = says("Invalid")
+    found.plug()
+    found.present()
+    assert not found.locked()
+
+
+def offline_then_invalid(**variables: str) -> Bench:
+    """A transaction that began offline under an identifier that the CSMS no longer accepts."""
+    found = cached(variables=variables)
+    found.drop()
+    found.present()
+    found.flow()
+    found.clear()
+    found.answers["TransactionEvent"] = lambda p: says("Invalid") if "idToken" in p else {}
+    found.back()
+    return found
+
+
+def test_invalid_later_with_energy_left() -> None:
+    found = offline_then_invalid(**{"TxCtrlr.StopTxOnInvalidId": "false", "TxCtrlr.MaxEnergyOnInvalidId": "10000"})
+    found.nothing("TransactionEvent", triggerReason="Deauthorized")
+    assert found.allowed()
+    found.meter_mwh[1] += 10_000_000
+    found.wait(61)
+    found.expect("TransactionEvent", transactionInfo__chargingState="SuspendedEVSE")
+    assert not found.allowed()
+
+
+def listed(
+    status: str = "Accepted", *, pre: bool = True, variables: dict[str, str] | None = None, **info: Any
+) -> Bench:
+    """A station that has an identifier in its list, and a vehicle that is plugged in."""
+    found = Bench(variables={"AuthCtrlr.LocalPreAuthorize": "true" if pre else "false"} | (variables or {}))
+    entry = {"idToken": {"idToken": "TAG-1", "type": "ISO14443"}, "idTokenInfo": {"status": status, **info}}
+    answer = found.ask("SendLocalList", versionNumber=1, updateType="Full", localAuthorizationList=[entry])
+    assert answer["status"] == "Accepted"
+    found.plug()
+    found.clear()
+    return found
+
+
+def offline(found: Bench) -> bool:
+    """Whether a token is accepted while the CSMS is out of reach."""
+    found.drop()
+    found.present()
+    return found.allowed()
+
+
+def test_a_listed_identifier_that_has_run_out_counts_as_none() -> None:
+    found = listed(cacheExpiryDateTime=at(1_780_000_200_000 + 60_000))
+    found.wait(61)
+    found.present()
+    found.expect("Authorize")
+
+
+def test_unknown_offline() -> None:
+    assert not offline(cached(variables={"AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}, status="Invalid"))
+    found = Bench(variables={"AuthCtrlr.OfflineTxForUnknownIdEnabled": "false"})
+    found.plug()
+    assert not offline(found)
+
+
+def grouped(second: dict[str, Any], *, first: dict[str, Any] | None = None, **more: Any) -> Bench:
+    """A transaction of a group's member, and what the CSMS says of another identifier."""
+    found = Bench(**more)
+    answers = {"TAG-1": first or says(groupIdToken=GROUP), "TAG-2": second}
+    found.answers["Authorize"] = lambda p: answers[p["idToken"]["idToken"]]
+    found.plug()
+    found.present()
+    found.flow()
+    found.clear()
+    return found
+
+
+def test_another_group_does_not_stop() -> None:
+    found = grouped(says(groupIdToken={"idToken": "GROUP-2", "type": "Central"}))
+    found.present("TAG-2")
+    found.nothing("TransactionEvent")
+    assert found.allowed()
+
+
+MASTER = {"AuthCtrlr.MasterPassGroupId": "GROUP-1"}
+
+
+def two_charging() -> Bench:
+    """Two transactions, and a master pass."""
+    found = Bench(variables=MASTER)
+    found.answers["Authorize"] = lambda p: says(groupIdToken=GROUP) if p["idToken"]["idToken"] == "MASTER" else says()
+    for evse_id in (1, 2):
+        found.plug(evse_id)
+        found.present(f"TAG-{evse_id}", evse_id)
+        found.flow(evse_id=evse_id)
+    found.clear()
+    return found
+
+
+def test_a_master_pass_stops_all() -> None:
+    found = two_charging()
+    found.present("MASTER", None, chosen=(1, 2))
+    for evse in (1, 2):
+        event = found.expect("TransactionEvent", triggerReason="StopAuthorized", evse={"id": evse, "connectorId": 1})
+        assert event["transactionInfo"]["stoppedReason"] == "MasterPass"
+
+
+def contract(found: Bench, **more: Any) -> None:
+    """Show a contract."""
+    found.plug()
+    found.fact(Contract(evse_id=1, emaid="DEV2GC00000001", **more))
+
+
+def test_contract_validated_here() -> None:
+    found = Bench()
+    found.answers["Authorize"] = says() | {"certificateStatus": "Accepted"}
+    contract(found, locally_valid=True, chain_pem="CHAIN")
+    assert "certificate" not in found.expect("Authorize", idToken__type="eMAID")
+    found.expect("TransactionEvent", triggerReason="Authorized")
+
+
+def test_contract_validation_by_the_csms_fails() -> None:
+    found = Bench()
+    found.answers["Authorize"] = says("Accepted") | {"certificateStatus": "CertChainError"}
+    contract(found, chain_pem="CHAIN")
+    found.expect("Authorize")
+    assert not found.allowed()
+
+
+@pytest.mark.parametrize(("valid", "allowed"), [(True, True), (False, False), (None, False)])
+def test_contract_offline(valid: bool | None, allowed: bool) -> None:
+    variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    found = Bench(variables=variables)
+    found.drop()
+    contract(found, locally_valid=valid)
+    assert found.allowed() is allowed
+
+
+def test_the_cache_lets_go_of_what_is_no_use_first() -> None:
+    from v2g_station.blocks.authorization import cache
+
+    found = Bench(**ONE)
+    for number in range(cache.MAX_ENTRIES + 3):
+        found.answers["Authorize"] = says(
+            "Blocked" if number == 7 else "Accepted",
+        )
+        from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
+
+        token = IdToken(id_token=f"T-{number}", type="Central")
+        found.station.cache.learn(token, IdTokenInfo(status="Blocked" if number == 7 else "Accepted"))
+    assert found.station.cache.find(IdToken(id_token="T-7", type="Central")) is None
+    assert found.station.cache.find(IdToken(id_token="T-900", type="Central")) is not None
+    assert int(found.get("AuthCacheCtrlr", "Storage")["attributeValue"]) <= 524_288

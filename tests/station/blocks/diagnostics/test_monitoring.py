@@ -1,0 +1,57 @@
+"""Functional block N, diagnostics, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+
+from tests.station.bench import Bench, at
+from tests.station.monitors import monitors, report
+
+POWER: dict[str, Any] = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
+STATE: dict[str, Any] = {
+    "component": {"name": "Connector", "evse": {"id": 1, "connectorId": 1}},
+    "variable": {"name": "AvailabilityState"},
+}
+THRESHOLD: dict[str, Any] = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "OfflineThreshold"}}
+
+
+def custom() -> Bench:
+    """A station with a threshold, a delta and a periodic monitor."""
+    found = Bench()
+    results = monitors(
+        found,
+        THRESHOLD | {"value": 100},
+        STATE | {"type": "Delta", "value": 1},
+        POWER | {"type": "Periodic", "value": 3600},
+    )
+    assert [result["status"] for result in results] == ["Accepted"] * 3
+    return found
+
+
+@pytest.mark.parametrize(
+    ("criterion", "types"),
+    [
+        ("ThresholdMonitoring", {"UpperThreshold"}),
+        ("DeltaMonitoring", {"Delta"}),
+        ("PeriodicMonitoring", {"Periodic"}),
+    ],
+)
+def test_monitors_are_reported_by_criterion(criterion: str, types: set[str]) -> None:
+    found = report(custom(), monitoringCriteria=[criterion])
+    assert isinstance(found, list)
+    assert {each["type"] for each in found} == types
+
+
+def log(found: Bench, kind: str = "DiagnosticsLog", number: int = 1, url: str = "https://csms.example/logs") -> str:
+    """Ask for a log."""
+    word: str = found.ask("GetLog", log={"remoteLocation": url}, logType=kind, requestId=number)["status"]
+    return word
+
+
+def test_tc_n_34_cs_log_rejected() -> None:
+    assert log(Bench(), url="gopher://csms.example") == "Rejected"
+
+
+def test_a_start_is_a_security_event() -> None:
+    found = Bench()
+    found.expect("SecurityEventNotification", type="StartupOfTheDevice", timestamp=at(found.utc_ms))

@@ -1,0 +1,175 @@
+"""Functional blocks M and A, certificates and security, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from tests.station.bench import Bench
+from tests.station.certificates import ROOT, Authority, install, pem
+from tests.station.reports import PROFILE
+from v2g_station.blocks.security.certificate_status import KeepStatus
+from v2g_station.blocks.security.signing import MakeRequest, RequestMade
+
+
+def installed(found: Bench, *uses: str) -> list[dict[str, Any]] | str:
+    """Which certificates are installed."""
+    answer = found.ask("GetInstalledCertificateIds", {"certificateType": list(uses)} if uses else {})
+    return answer["certificateHashDataChain"] if answer["status"] == "Accepted" else str(answer["status"])
+
+
+EXPIRED = pem(ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=-1))
+
+
+@pytest.mark.parametrize("text", ["no certificate", EXPIRED], ids=["no certificate", "expired"])
+def test_install_invalid(text: str) -> None:
+    found = Bench()
+    assert install(found, text=text) == "Rejected"
+    assert installed(found) == "NotFound"
+
+
+def test_a_certificate_that_is_no_authoritys_is_not_installed() -> None:
+    assert install(Bench(), text=pem(ROOT.sign(ROOT.name, ROOT.key.public_key()))) == "Rejected"
+
+
+def test_tc_m_09_cs_install_root_that_the_old_one_has_not_signed() -> None:
+    found = Bench(variables={"SecurityCtrlr.AdditionalRootCertificateCheck": "true"})
+    assert install(found) == "Accepted"
+    assert install(found, text=Authority("Stranger").pem) == "Rejected"
+    assert len(installed(found, "CSMSRootCertificate")) == 1
+    assert install(found, text=Authority("Successor", ROOT).pem) == "Accepted"
+
+
+# -- the station's own
+
+
+class Key:
+    """The station's key, which the hardware keeps."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CS-1")])
+
+    def csr(self) -> str:
+        """A request for its certificate."""
+        builder = x509.CertificateSigningRequestBuilder().subject_name(self.name)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+    def signed(self, by: Authority = ROOT, days: int = 30, responder: str | bytes = "") -> str:
+        """Its certificate."""
+        return pem(by.sign(self.name, self.key.public_key(), days=days, responder=responder))
+
+
+def asked(found: Bench, trigger: str = "SignChargingStationCertificate") -> Key:
+    """The CSMS has made the station ask for a certificate."""
+    install(found)
+    install(found, "V2GRootCertificate")
+    found.clear()
+    assert found.ask("TriggerMessage", requestedMessage=trigger)["status"] == "Accepted"
+    (order,) = [each for each in found.commands if isinstance(each, MakeRequest)]
+    assert order.common_name == "CS-1"
+    key = Key()
+    found.fact(RequestMade(use=order.use, csr=key.csr()))
+    request = found.expect("SignCertificate", certificateType=order.use)
+    assert x509.load_pem_x509_csr(request["csr"].encode()).is_signature_valid
+    return key
+
+
+def give(found: Bench, chain: str, use: str = "ChargingStationCertificate") -> str:
+    """Deliver a chain."""
+    status: str = found.ask("CertificateSigned", certificateChain=chain, certificateType=use)["status"]
+    return status
+
+
+def test_tc_m_15_cs_list_v2g_chain() -> None:
+    found = Bench()
+    assert installed(found, "V2GCertificateChain") == "NotFound"
+    assert give(found, asked(found, "SignV2GCertificate").signed(), "V2GCertificate") == "Accepted"
+    (entry,) = installed(found, "V2GCertificateChain")
+    assert entry["certificateType"] == "V2GCertificateChain"
+    assert installed(found, "MORootCertificate") == "NotFound"
+
+
+def kept(found: Bench) -> list[str]:
+    """The OCSP responses that the hardware was given."""
+    return [each.ocsp for each in found.commands if isinstance(each, KeepStatus)]
+
+
+def renewed(answer: Any) -> tuple[Bench, str]:
+    """A station that asks about its new V2G certificate; return it, and the serial number."""
+    found = Bench()
+    found.answers["GetCertificateStatus"] = answer
+    install(found, "V2GRootCertificate")
+    chain = asked(found, "SignV2GCertificate").signed(responder="http://ocsp.example")
+    assert give(found, chain, "V2GCertificate") == "Accepted"
+    request = found.expect("GetCertificateStatus")["ocspRequestData"]
+    assert request["responderURL"] == "http://ocsp.example"
+    serial = int(request["serialNumber"], 16)
+    assert serial == x509.load_pem_x509_certificate(chain.encode()).serial_number
+    found.nothing("GetCertificateStatus")
+    return found, request["serialNumber"]
+
+
+def test_certificate_status() -> None:
+    found, serial = renewed({"status": "Accepted", "ocspResult": "MAo="})
+    assert kept(found) == ["MAo="]
+    found.power_loss()
+    found.wait(12 * 3_600)
+    found.nothing("GetCertificateStatus")
+    found.wait(12 * 3_600)
+    assert found.expect("GetCertificateStatus")["ocspRequestData"]["serialNumber"] == serial
+
+
+@pytest.mark.parametrize(
+    "responder", [b"\x01\x02", bytes.fromhex("3010300e06082b06010505073001a3023000")], ids=["no DER", "X.400 address"]
+)
+def test_a_chain_with_an_unreadable_responder_is_no_obstacle(responder: bytes) -> None:
+    found = Bench()
+    chain = asked(found, "SignV2GCertificate").signed(responder=responder)
+    assert give(found, chain, "V2GCertificate") == "Accepted"
+    found.power_loss()
+    found.nothing("GetCertificateStatus")
+    found.wait(86_400)
+    assert found.all("Heartbeat")
+
+
+def test_certificate_status_failed() -> None:
+    found, serial = renewed({"status": "Failed"})
+    assert kept(found) == []
+    found.answers["GetCertificateStatus"] = {"status": "Accepted", "ocspResult": "MAo="}
+    found.wait(86_400)
+    assert found.expect("GetCertificateStatus")["ocspRequestData"]["serialNumber"] == serial
+    assert kept(found) == ["MAo="]
+
+
+def test_new_password() -> None:
+    found = Bench()
+    found.connects.clear()
+    assert found.set("SecurityCtrlr", "BasicAuthPassword", "a-much-better-password") == "Accepted"
+    assert found.connects[-1].password == "a-much-better-password"
+    assert "a-much-better-password" not in repr(found.connects[-1])
+    assert not any("a-much-better-password" in str(event.data) for event in found.observed)
+
+
+def upgrade(found: Bench, level: int) -> str:
+    """Want a higher security profile."""
+    data = PROFILE | {"securityProfile": level, "ocppCsmsUrl": "wss://csms.example/ocpp"}
+    assert found.ask("SetNetworkProfile", configurationSlot=2, connectionData=data)["status"] == "Accepted"
+    return found.set("OCPPCommCtrlr", "NetworkConfigurationPriority", "2")
+
+
+def test_tc_b_47_cs_falls_back_to_the_csms_with_the_old_root() -> None:
+    found = Bench(variables={"OCPPCommCtrlr.NetworkProfileConnectionAttempts": "2"})
+    install(found)
+    install(found, text=Authority("New root").pem)
+    upgrade(found, 2)
+    found.connects.clear()
+    found.accepting = lambda connect: connect.slot == 1
+    found.ask("Reset", type="OnIdle")
+    found.wait(60)
+    assert [connect.slot for connect in found.connects] == [2, 2, 1]
+    found.expect("BootNotification", reason="RemoteReset")

@@ -1,0 +1,313 @@
+"""Functional block Q, energy both ways, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.station.bench import Bench, at
+from tests.station.high_level import NEEDS, offers
+from tests.station.profiles import limit, profile, put
+from tests.station.vehicles import V2X, charging, own
+from v2g_station.blocks.evse import Power
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.high_level import Needs, VehicleKnown
+from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit, Sleep, SleepRefused
+
+BOTH = msgspec.structs.replace(
+    NEEDS, service="DC_BPT", control_mode="dynamic", max_discharge_w=10_000, available=("DC_BPT", "DC")
+)
+
+
+def vehicle(**more: Any) -> Bench:
+    """A vehicle of ISO 15118-20 is there, with its transaction."""
+    found = Bench("2.1", variables={"TxCtrlr.TxStartPoint": "EVConnected,Authorized"}, evses=(V2X,), **more)
+    found.fact(VehicleKnown(evse_id=1, evccid="WMIV1234567890ABCDEX", protocol="urn:iso:std:iso:15118:-20:DC"))
+    found.present()
+    found.plug()
+    return found
+
+
+def wish(found: Bench) -> float | None:
+    """The set point that the hardware was told last."""
+    told = [each for each in found.commands if isinstance(each, SetLimit)]
+    return told[-1].allowance.setpoint_w
+
+
+def entered(found: Bench, mode: str) -> dict[str, Any]:
+    """The transaction goes on in another mode."""
+    return found.expect("TransactionEvent", triggerReason="OperationModeChanged", transactionInfo__operationMode=mode)
+
+
+# -- Q01, Q02
+
+
+def test_tc_q_103_cs_needs_rejected() -> None:
+    found = vehicle()
+    found.station.kernel.put("ISO15118Ctrlr.ServiceRenegotiationSupport", "false")
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
+    found.fact(Needs(evse_id=1, needs=BOTH))
+    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="AbnormalCondition")
+    assert event["transactionInfo"]["stoppedReason"] == "ReqEnergyTransferRejected"
+    assert not found.allowed()
+    assert offers(found) == []
+
+
+def test_needs_that_20_1_rejects_are_planned_by_default() -> None:
+    """There Rejected says that there is no schedule (K15.FR.04), not that energy is unwelcome."""
+    found = Bench("2.0.1", variables={"TxCtrlr.TxStartPoint": "EVConnected"}, evses=(V2X,))
+    found.plug()
+    found.present()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
+    found.fact(Needs(evse_id=1, needs=BOTH))
+    assert offers(found) == ["default"]
+    found.nothing("TransactionEvent", eventType="Ended")
+
+
+# -- Q03 to Q07
+
+
+def ends(found: Bench, mode: str, *, put_on: Any, back: dict[str, Any]) -> None:
+    """A dynamic profile that nobody keeps up ends, and holds again with the next value (K28.FR.13, .14)."""
+    assert own(found, {"operationMode": "ChargingOnly", "limit": 4000.0}, id=7) == "Accepted"
+    more = {"stackLevel": 1, "schedule": {"duration": 60}}
+    assert own(found, {"operationMode": mode} | back, dynamic=True, **more) == "Accepted"
+    put_on()
+    held = wish(found)
+    assert held is not None
+    found.clear()
+    found.wait(59)
+    assert wish(found) == held
+    found.wait(2)
+    assert (wish(found), limit(found)) == (None, 4000)
+    entered(found, "ChargingOnly")
+    put_on()
+    assert wish(found) == held
+    entered(found, mode)
+
+
+def test_a_central_frequency_that_ends_leaves_it_to_the_frequency_here() -> None:
+    """Q07, second scenario."""
+    found = charging()
+    curve = [{"frequency": 49.0, "power": -10_000.0}, {"frequency": 51.0, "power": 10_000.0}]
+    local = {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": curve}
+    assert own(found, local, id=7) == "Accepted"
+    more = {"stackLevel": 1, "schedule": {"duration": 60}}
+    assert own(found, {"operationMode": "CentralFrequency", "setpoint": 3000.0}, dynamic=True, **more) == "Accepted"
+    found.fact(GridFrequency(hz=49.5))
+    assert powers(found) == []
+    found.wait(61)
+    assert powers(found) == [-5000]
+    found.ask("UpdateDynamicSchedule", chargingProfileId=1, scheduleUpdate={"setpoint": 2000.0})
+    assert powers(found) == [-5000, None], "the CSMS leads again"
+    assert wish(found) == 2000
+
+
+def foreign(found: Bench) -> dict[str, Any]:
+    """The profile of an external system, as the station reports it."""
+    found.ask("GetChargingProfiles", requestId=1, chargingProfile={"chargingLimitSource": ["EMS"]})
+    report = found.expect("ReportChargingProfiles", chargingLimitSource="EMS")
+    (one,) = report["chargingProfile"]
+    assert one["chargingProfilePurpose"] == "ChargingStationExternalConstraints"
+    wanted: dict[str, Any] = one
+    return wanted
+
+
+def test_scheduled_limits_of_an_external_system() -> None:
+    found = charging()
+    assert own(found, {"operationMode": "CentralSetpoint", "setpoint": -9000.0}) == "Accepted"
+    steps = (
+        ExternalPeriod(limit_w=7000.0, discharge_w=5000.0),
+        ExternalPeriod(start_s=300, limit_w=3000.0, discharge_w=1000.0),
+    )
+    found.fact(ExternalLimit(source="EMS", schedule=steps))
+    told = found.expect("NotifyChargingLimit", chargingLimit__chargingLimitSource="EMS")
+    assert [p["dischargeLimit"] for p in told["chargingSchedule"][0]["chargingSchedulePeriod"]] == [-5000, -1000]
+    assert foreign(found)["chargingProfileKind"] == "Absolute"
+    assert wish(found) == -5000
+    found.wait(301)
+    assert (wish(found), limit(found)) == (-1000, 3000)
+    found.fact(ExternalLimit(source="EMS"))
+    found.expect("ClearedChargingLimit", chargingLimitSource="EMS")
+    assert wish(found) == -9000
+
+
+# -- Q09
+
+
+THRESHOLDS = {
+    f"V2XChargingCtrlr.LocalLoadBalancing[{name}]": value
+    for name, value in (
+        ("UpperThreshold", "10000"), ("LowerThreshold", "-5000"), ("UpperOffset", "1000"), ("LowerOffset", "-1000"),
+    )
+}  # fmt: skip
+
+
+class Building:
+    """A building whose vehicle does as it is told, a moment later."""
+
+    def __init__(self, found: Bench) -> None:
+        self.found = found
+        found.power_w = 0
+
+    def draws(self, watts: float) -> float | None:
+        """Everything but the vehicle draws so much; return what was wanted of the vehicle last."""
+        self.found.fact(UpstreamLoad(power_w=watts + self.found.power_w))
+        told = powers(self.found)
+        return told[-1] if told else None
+
+    def follow(self) -> None:
+        """The vehicle does what was wanted."""
+        told = powers(self.found)
+        self.found.power_w = int(told[-1] or 0) if told else 0
+
+
+def powers(found: Bench) -> list[float | None]:
+    """What local control has wanted of the hardware."""
+    return [each.power_w for each in found.commands if isinstance(each, SetPower)]
+
+
+def test_tc_q_122_cs_thresholds_of_load_balancing() -> None:
+    period = {"operationMode": "LocalLoadBalancing"}
+    wanted = profile(periods=[{"startPeriod": 0} | period])
+    for missing in THRESHOLDS:
+        found = Bench("2.1", evses=(V2X,), variables={k: v for k, v in THRESHOLDS.items() if k != missing})
+        answer = found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)
+        assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "MissingDevModelInfo")
+    name = "V2XChargingCtrlr.LocalLoadBalancing[LowerThreshold]"
+    found = Bench("2.1", evses=(V2X,), variables=THRESHOLDS | {name: "10000"})
+    assert found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)["status"] == "Rejected"
+    assert found.set("V2XChargingCtrlr", "LocalLoadBalancing", "-5000", instance="LowerThreshold") == "Accepted"
+    assert found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)["status"] == "Accepted"
+
+
+def test_the_load_of_a_building_stays_between_its_thresholds() -> None:
+    """Q09.FR.04, and FR.05 for the profile's own limits."""
+    found = charging(variables=THRESHOLDS)
+    period = {"operationMode": "LocalLoadBalancing", "limit": 6000.0, "dischargeLimit": -8000.0}
+    assert own(found, period) == "Accepted"
+    building = Building(found)
+    assert building.draws(5000) == 0, "between them nothing is to be done"
+    assert building.draws(15_000) == -4000, "UpperThreshold and UpperOffset: 11 kW are left"
+    assert building.draws(15_000) == -4000, "what was asked for and has not come is not asked for twice"
+    building.follow()
+    assert building.draws(15_000) == -4000, "with it the load is where it should be"
+    assert building.draws(40_000) == -8000, "no more than the profile allows"
+    building.follow()
+    assert building.draws(-20_000) == 6000
+    found.drop()
+    building.follow()
+    assert building.draws(15_000) == -4000, "nobody else is needed"
+    found.back()
+    found.ask("ClearChargingProfile", chargingProfileId=1)
+    assert powers(found)[-1] is None
+
+
+def test_a_load_balancing_that_ends_leaves_it_to_the_frequency_here() -> None:
+    found = charging(variables=THRESHOLDS)
+    curve = [{"frequency": 49.0, "power": -10_000.0}, {"frequency": 51.0, "power": 10_000.0}]
+    local = {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": curve}
+    assert own(found, local, id=7) == "Accepted"
+    more = {"stackLevel": 1, "schedule": {"duration": 60, "startSchedule": at(found.utc_ms)}}
+    assert own(found, {"operationMode": "LocalLoadBalancing"}, **more) == "Accepted"
+    found.fact(GridFrequency(hz=49.5))
+    assert Building(found).draws(15_000) == -4000
+    found.wait(61)
+    assert powers(found) == [-4000, -5000], "what the frequency asks for is not taken back"
+
+
+# -- Q10
+
+
+SLEEP = {"operationMode": "Idle", "evseSleep": True}
+
+
+def test_idle_with_sleep() -> None:
+    found = charging()
+    assert found.get("SmartChargingCtrlr", "SupportsEvseSleep")["attributeValue"] == "true"
+    assert own(found, SLEEP) == "Accepted"
+    assert entered(found, "Idle")["evseSleep"] is True
+    assert Sleep(evse_id=1, asleep=True) in found.commands
+    assert (limit(found), wish(found)) == (0, 0)
+    found.wait(61)
+    assert found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")["evseSleep"] is True
+    assert own(found, {"operationMode": "ChargingOnly", "limit": 0.0}) == "Accepted"
+    assert found.commands.count(Sleep(evse_id=1, asleep=False)) == 1, "any other profile wakes it, one of 0 W as well"
+    assert "evseSleep" not in entered(found, "ChargingOnly")
+
+
+def test_an_evse_that_cannot_sleep_is_not_said_to() -> None:
+    """Q10.FR.05."""
+    found = charging()
+    own(found, SLEEP)
+    found.fact(SleepRefused(evse_id=1))
+    found.clear()
+    found.wait(61)
+    assert "evseSleep" not in found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
+
+
+def test_the_end_of_a_transaction_wakes_the_evse() -> None:
+    found = charging()
+    own(found, SLEEP)
+    found.present()
+    found.unplug()
+    assert found.commands.count(Sleep(evse_id=1, asleep=False)) == 1
+
+
+def test_tc_q_126_cs_idle_with_sleep_unsupported() -> None:
+    found = charging(able=frozenset({"logs", "firmware", "certificates", "display"}))
+    assert own(found, SLEEP) == "Accepted"
+    assert entered(found, "Idle").get("evseSleep", False) is False
+    assert Sleep(evse_id=1, asleep=True) not in found.commands
+    assert limit(found) == 0
+
+
+# -- Q11, Q12
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+def test_offline_for_too_long(for_good: bool) -> None:
+    found = charging()
+    assert own(found, {"limit": 4000.0}, id=7, stackLevel=1) == "Accepted"
+    more = {"stackLevel": 2, "maxOfflineDuration": 60, "invalidAfterOfflineDuration": for_good}
+    assert own(found, {"operationMode": "CentralSetpoint", "setpoint": -5000.0}, **more) == "Accepted"
+    entered(found, "CentralSetpoint")
+    found.drop()
+    found.wait(59)
+    assert wish(found) == -5000
+    found.wait(2)
+    assert (wish(found), limit(found)) == (None, 4000)
+    found.back()
+    event = entered(found, "ChargingOnly")
+    assert event["offline"] is True
+    if for_good:
+        found.wait(10)
+        assert wish(found) is None, "K01.FR.102"
+        assert own(found, {"operationMode": "CentralSetpoint", "setpoint": -5000.0}, **more) == "Accepted"
+    entered(found, "CentralSetpoint")
+    assert wish(found) == -5000
+
+
+def test_a_short_time_offline_changes_nothing() -> None:
+    found = charging()
+    own(found, {"operationMode": "CentralSetpoint", "setpoint": -5000.0}, maxOfflineDuration=60)
+    found.clear()
+    found.drop()
+    found.wait(30)
+    found.back(patience=25)
+    assert wish(found) == -5000
+    found.nothing("TransactionEvent", triggerReason="OperationModeChanged")
+
+
+# -- R
+
+
+def test_hardware_that_pauses_is_not_asked_again() -> None:
+    """An EVSE without a transaction has no operation mode and nobody to tell."""
+    found = Bench("2.1", evses=(V2X,))
+    put(found, 1, periods=[{"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": 1.0}])
+    found.fact(Power(evse_id=1, state="SuspendedEV"))
+    assert not found.all("TransactionEvent")

@@ -1,0 +1,93 @@
+"""Vehicles that speak ISO 15118 at our station, beyond the cases of the test lab."""
+
+import base64
+from typing import Any
+
+from tests.station.bench import FIXED, Bench
+from tests.station.high_level import NEEDS, PLAN, offers
+from tests.station.profiles import put, transaction
+from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.smart_charging.high_level import (
+    ContractWanted,
+    GiveContract,
+    Needs,
+    Plan,
+    Renegotiate,
+)
+
+
+def vehicle(**more: Any) -> Bench:
+    """A station whose vehicle is authorised and plugged in."""
+    found = Bench(variables={"TxCtrlr.TxStartPoint": "EVConnected"}, evses=(FIXED,), **more)
+    found.plug()
+    found.present()
+    return found
+
+
+def agree(found: Bench) -> None:
+    """Needs, profile, plan: the vehicle charges (reusable state ISO15118SmartCharging)."""
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.expect("NotifyEVChargingNeeds", evseId=1)
+    assert put(found, purpose="TxProfile", transactionId=transaction(found)) == "Accepted"
+    assert offers(found) == ["profile"]
+    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.expect("NotifyEVChargingSchedule", evseId=1)
+    found.flow()
+    found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+
+
+def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    found = vehicle()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Processing"}
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.wait(59)
+    assert offers(found) == []
+    found.wait(2)
+    assert offers(found) == ["default"]
+
+
+def test_offline() -> None:
+    found = vehicle()
+    put(found)
+    found.drop()
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    assert offers(found) == ["default"]
+    found.flow()
+    found.back()
+    event = found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+    assert event["offline"] is True
+
+
+def test_renegotiation_by_the_csms() -> None:
+    found = vehicle()
+    agree(found)
+    assert put(found, purpose="TxProfile", transactionId=transaction(found), limit=3000.0) == "Accepted"
+    assert Renegotiate(evse_id=1) in found.commands
+    found.expect("TransactionEvent", triggerReason="ChargingRateChanged")
+    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.expect("NotifyEVChargingSchedule")
+
+
+def contract(answer: Any, *, update: bool) -> InstallationOutcome:
+    """A vehicle wants a contract; return what it gets."""
+    found = vehicle()
+    found.answers["Get15118EVCertificate"] = answer
+    request = ContractRequest(schema="urn:iso:std:iso:15118:-20:CommonMessages", exi=b"wish", maximum=1, update=update)
+    found.fact(ContractWanted(evse_id=1, request=request))
+    asked = found.expect("Get15118EVCertificate")
+    assert asked["action"] == ("Update" if update else "Install")
+    assert base64.b64decode(asked["exiRequest"]) == b"wish"
+    (given,) = [each.outcome for each in found.commands if isinstance(each, GiveContract)]
+    return given
+
+
+GIVEN = {"status": "Accepted", "exiResponse": base64.b64encode(b"contract").decode()}
+REFUSED = {"status": "Failed", "exiResponse": ""}
+
+
+def test_contract() -> None:
+    assert contract(GIVEN, update=False) == InstallationOutcome(status="answered", exi=b"contract")
+
+
+def test_contract_failed() -> None:
+    assert contract(REFUSED, update=False).status == "failed"

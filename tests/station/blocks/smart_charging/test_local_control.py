@@ -1,0 +1,135 @@
+"""What only OCPP 2.1 has, at our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+
+from tests.station.bench import Bench, EvseLayout
+from tests.station.charging import charging as charging_any
+from tests.station.local_control import CURVE, driver, local, power
+from tests.station.profiles import limit, put
+from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
+from v2g_station.blocks.evse import Plug
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.frequency import GridFrequency, power_at
+
+V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
+
+
+def charging(**more: Any) -> Bench:
+    """A station of 2.1 that charges."""
+    return charging_any(version="2.1", **more)
+
+
+# -- E16: limits of a transaction
+
+
+def test_a_limit_ends_the_transaction_where_energy_ends_it() -> None:
+    found = charging(stop="EnergyTransfer")
+    driver(found, max_time=30)
+    found.wait(36)
+    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="TimeLimitReached")
+    assert event["transactionInfo"]["stoppedReason"] == "TimeLimitReached"
+
+
+def ends_by_power_loss(timeout: str | None) -> None:
+    """After a power loss the transaction is ended, not resumed."""
+    variables = {} if timeout is None else {"TxCtrlr.ResumptionTimeout": timeout}
+    found = charging(variables=variables)
+    found.power_loss(away_s=30)
+    event = found.expect("TransactionEvent", eventType="Ended")
+    assert event["transactionInfo"]["stoppedReason"] == "PowerLoss"
+
+
+def test_tc_e_114_cs_no_resumption_timeout() -> None:
+    ends_by_power_loss(None)
+
+
+# -- F06
+
+
+def test_custom_trigger() -> None:
+    found = Bench("2.1")
+    assert found.get("CustomizationCtrlr", "CustomTriggers")["attributeValue"] == "NotifyChargingLimit"
+    trigger = {"requestedMessage": "CustomTrigger", "customTrigger": "NotifyChargingLimit"}
+    assert found.ask("TriggerMessage", trigger)["status"] == "Rejected", "there is none"
+    found.fact(ExternalLimit(source="EMS", limit_w=5000.0, grid_critical=True))
+    found.fact(ExternalLimit(source="SO", limit_w=3000.0, evse_id=2))
+    found.clear()
+    assert found.ask("TriggerMessage", trigger)["status"] == "Accepted"
+    told = found.expect("NotifyChargingLimit", evseId=0)
+    assert told["chargingLimit"] == {"chargingLimitSource": "EMS", "isGridCritical": True}
+    found.expect("NotifyChargingLimit", evseId=2, chargingLimit__chargingLimitSource="SO")
+    assert found.ask("TriggerMessage", trigger | {"evse": {"id": 2}})["status"] == "Accepted"
+    assert found.expect("NotifyChargingLimit")["evseId"] == 2
+    found.nothing("NotifyChargingLimit")
+    for other in ({}, {"customTrigger": "Weather"}):
+        answer = found.ask("TriggerMessage", {"requestedMessage": "CustomTrigger"} | other)
+        assert answer["status"] == "NotImplemented"
+
+
+# -- K11 to K13, K28, K29
+
+
+def test_an_external_limit_is_obeyed_told_once_and_ended() -> None:
+    found = charging(variables={"SmartChargingCtrlr.NotifyChargingLimitWithSchedules": "true"})
+    found.fact(ExternalLimit(source="SO", limit_w=5000.0))
+    assert limit(found) == 5000
+    assert found.expect("NotifyChargingLimit")["chargingSchedule"]
+    found.expect("TransactionEvent", triggerReason="ChargingRateChanged")
+    found.clear()
+    found.fact(ExternalLimit(source="SO", limit_w=5010.0))
+    found.nothing("NotifyChargingLimit")
+    assert limit(found) == 5010
+    assert found.ask("ClearChargingProfile", chargingProfileCriteria={})["status"] == "Unknown", "not the CSMS's"
+    found.fact(ExternalLimit(source="SO", limit_w=None))
+    found.expect("ClearedChargingLimit", chargingLimitSource="SO")
+    assert limit(found) is None
+
+
+# -- Q
+
+
+def test_power_follows_a_frequency_trace_while_the_csms_is_away() -> None:
+    found = charging(evses=(V2X,))
+    assert local(found)["status"] == "Accepted"
+    found.drop()
+    curve = tuple(V2XFreqWattPoint(frequency=float(p["frequency"]), power=float(p["power"])) for p in CURVE)
+    trace = [50.0, 49.98, 49.9, 49.85, 49.7, 49.55, 49.45, 49.6, 49.88, 50.02, 50.15, 50.3, 50.6, 50.0]
+    for hz in trace:
+        found.wait(0.1)
+        before = found.now
+        found.fact(GridFrequency(hz=hz))
+        assert found.now - before < 0.5, "in the same step"
+        assert power(found) == pytest.approx(power_at(curve, hz), rel=0.05, abs=1)
+    assert power_at(curve, 49.7) == pytest.approx(-5000)
+
+
+def test_local_frequency_stays_within_what_is_allowed() -> None:
+    found = charging(evses=(V2X,))
+    local(found, v2xBaseline=-15_000.0)
+    found.fact(GridFrequency(hz=49.0))
+    assert power(found) == -20_000, "no more than the EVSE takes"
+    put(found, 0, purpose="ChargingStationMaxProfile", number=7, limit=3000.0)
+    local(found, v2xBaseline=0.0)
+    found.fact(GridFrequency(hz=51.0))
+    assert power(found) == 3000
+
+
+def test_small_changes_of_frequency_are_not_followed() -> None:
+    found = charging(evses=(V2X,), variables={"V2XChargingCtrlr.LocalFrequencyUpdateThreshold": "100"})
+    local(found)
+    found.fact(GridFrequency(hz=50.2))
+    assert power(found) == pytest.approx(2500)
+    found.fact(GridFrequency(hz=50.25))
+    assert power(found) == pytest.approx(2500)
+    found.fact(GridFrequency(hz=50.3))
+    assert power(found) == pytest.approx(5000)
+
+
+def test_facts_of_places_that_are_none_change_nothing() -> None:
+    found = Bench("2.1")
+    found.clear()
+    found.fact(Plug(evse_id=9, vehicle=True))
+    found.fact(ExternalLimit(source="Nobody", limit_w=1.0))
+    assert not found.unread

@@ -1,0 +1,152 @@
+"""Functional block K, smart charging, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.station.bench import FIXED, Bench, at
+from tests.station.charging import charging
+from tests.station.profiles import limit, profile, put
+from v2g_station.blocks.smart_charging.profiles import allowance
+
+
+def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) -> Any:
+    """The composite schedule's periods, or the status."""
+    answer = found.ask("GetCompositeSchedule", evseId=evse_id, duration=duration, **more)
+    if answer["status"] != "Accepted":
+        return answer["status"]
+    return [(p["startPeriod"], p["limit"]) for p in answer["schedule"]["chargingSchedulePeriod"]]
+
+
+CRITERIA = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
+
+
+def three() -> Bench:
+    """A station with three profiles."""
+    found = Bench()
+    put(found, 0, number=1, purpose="ChargingStationMaxProfile")
+    put(found, 1, number=2)
+    put(found, 1, number=3, stackLevel=1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("evse_id", "criterion", "ids"),
+    [
+        (0, {"chargingProfilePurpose": "ChargingStationMaxProfile"}, [1]),
+        (1, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3]),
+        (None, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3]),
+        (None, {"chargingProfileId": [3]}, [3]),
+        (1, {"stackLevel": 1}, [3]),
+        (1, {"chargingLimitSource": ["CSO"]}, [2, 3]),
+        (1, {"chargingLimitSource": ["EMS"]}, []),
+        (1, {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}, [2]),
+    ],
+)
+def test_profiles_are_reported(evse_id: int | None, criterion: dict[str, Any], ids: list[int]) -> None:
+    found = three()
+    place = {} if evse_id is None else {"evseId": evse_id}
+    answer = found.ask("GetChargingProfiles", {"requestId": 7, "chargingProfile": criterion} | place)
+    assert answer["status"] == ("Accepted" if ids else "NoProfiles")
+    reports = found.all("ReportChargingProfiles")
+    assert [each["id"] for report in reports for each in report["chargingProfile"]] == ids
+    assert all(report["requestId"] == 7 for report in reports)
+    assert [report.get("tbc", False) for report in reports] == [True] * (len(reports) - 1) + [False] * bool(reports)
+
+
+TOKEN = {"idToken": "0A0B0C0D", "type": "ISO14443"}
+
+
+def relative(purpose: str = "TxProfile", **more: Any) -> dict[str, Any]:
+    """A profile that begins with its transaction."""
+    return profile(purpose, chargingProfileKind="Relative", **more)
+
+
+def test_a_remote_start_with_a_bad_profile_is_rejected() -> None:
+    for bad in (relative("TxDefaultProfile"), relative(transactionId="x"), relative(unit="A")):
+        found = Bench(evses=(FIXED,))
+        answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=bad)
+        assert answer["status"] == "Rejected"
+
+
+def test_tc_k_38_cs_remote_start_whose_profile_is_ignored() -> None:
+    found = Bench(variables={"SmartChargingCtrlr.Enabled": "false"})
+    found.plug()
+    answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=relative())
+    assert answer["status"] == "Accepted"
+    assert limit(found) is None
+
+
+def test_limits_follow_the_schedule_while_nobody_speaks() -> None:
+    found = charging()
+    periods = [{"startPeriod": 0, "limit": 8000.0}, {"startPeriod": 120, "limit": 4000.0}]
+    put(found, periods=periods, schedule={"startSchedule": at(found.utc_ms)})
+    found.drop()
+    assert limit(found) == 8000
+    found.wait(121)
+    assert limit(found) == 4000
+
+
+EVSES = st.integers(1, 3)
+STEPS = st.one_of(
+    st.tuples(st.just("charge"), EVSES),
+    st.tuples(st.just("leave"), EVSES),
+    st.tuples(st.just("wait"), st.sampled_from((1, 100, 400))),
+    st.tuples(st.just("clear"), st.integers(1, 6)),
+    st.tuples(
+        st.just("set"),
+        st.sampled_from(("ChargingStationMaxProfile", "TxDefaultProfile", "TxProfile")),
+        st.integers(0, 3),
+        st.integers(1, 6),
+        st.sampled_from((3000.0, 6000.0, 9000.0)),
+        st.sampled_from((None, 3700, 4000)),
+    ),
+)
+
+
+@pytest.mark.requirement("R54")
+@given(st.lists(STEPS, max_size=12))
+@example(
+    [
+        ("set", "ChargingStationMaxProfile", 0, 1, 9000.0, None),
+        ("charge", 1),
+        ("charge", 2),
+        ("set", "TxProfile", 1, 2, 6000.0, None),
+        ("leave", 1),
+    ]
+)
+def test_each_evse_always_has_what_all_profiles_together_allow(steps: list[tuple[Any, ...]]) -> None:
+    """Only EVSEs that a change concerns are looked at again."""
+    found = Bench(evses=(FIXED,) * 3)
+    running: dict[int, str] = {}
+    for step in steps:
+        match step:
+            case ("charge", evse_id) if evse_id not in running:
+                found.plug(evse_id)
+                found.present(f"TAG-{evse_id}", evse_id)
+                found.flow(evse_id=evse_id)
+                running[evse_id] = found.all("TransactionEvent")[-1]["transactionInfo"]["transactionId"]
+            case ("leave", evse_id) if evse_id in running:
+                found.unplug(evse_id)
+                del running[evse_id]
+            case ("wait", seconds):
+                found.wait(seconds)
+            case ("clear", number):
+                found.ask("ClearChargingProfile", chargingProfileId=number)
+            case ("set", purpose, evse_id, number, limit_w, lasts_s):
+                more = {"transactionId": running.get(evse_id, "none")} if purpose == "TxProfile" else {}
+                lasts = {} if lasts_s is None else {"duration": lasts_s}
+                put(found, evse_id, purpose=purpose, number=number, limit=limit_w, schedule=lasts, **more)
+        smart = found.station.smart_charging
+        for number in (1, 2, 3):
+            expected = allowance(smart.installed, found.utc_ms, smart.where.at(number))
+            assert limit(found, number) == expected.charge_w, (step, number)
+
+
+def test_alternating_current_knows_both_units() -> None:
+    found = Bench()
+    assert put(found, unit="A", limit=16.0) == "Accepted"
+    assert composite(found, chargingRateUnit="A") == [(0, 16)]
+    assert composite(found)[0] == (0, 16 * 230 * 3)

@@ -1,0 +1,137 @@
+"""Functional block K that only OCPP 2.1 has, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import msgspec
+
+from tests.station.bench import FIXED, Bench, at
+from tests.station.charging import charging as charging_any
+from tests.station.high_level import NEEDS, PLAN, offers
+from tests.station.profiles import limit, profile, put, transaction
+from v2g_station.blocks.evse import Indicate
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.high_level import Needs, Plan
+
+SCHEDULED = msgspec.structs.replace(NEEDS, departure_ms=1_780_020_000_000, target_energy_wh=20_000)
+
+
+def charging(**more: Any) -> Bench:
+    """A station of 2.1 that charges."""
+    return charging_any(version="2.1", **more)
+
+
+def vehicle(**more: Any) -> Bench:
+    """A station whose vehicle is authorised and plugged in."""
+    found = Bench("2.1", variables={"TxCtrlr.TxStartPoint": "EVConnected"}, evses=(FIXED,), **more)
+    found.plug()
+    found.present()
+    return found
+
+
+def own(found: Bench, **more: Any) -> str:
+    """Set a profile of the transaction that runs."""
+    return put(found, purpose="TxProfile", transactionId=transaction(found), **more)
+
+
+def agree(found: Bench, needs: Any = SCHEDULED) -> None:
+    """Needs, profile, plan: the vehicle charges."""
+    found.fact(Needs(evse_id=1, needs=needs))
+    told = found.expect("NotifyEVChargingNeeds", evseId=1)["chargingNeeds"]
+    assert told["controlMode"] == ("DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl")
+    assert "v2xChargingParameters" in told
+    assert own(found) == "Accepted"
+    assert offers(found) == ["profile"]
+    found.fact(Plan(evse_id=1, schedule=PLAN, selected_id=1))
+    found.expect("NotifyEVChargingSchedule", evseId=1, selectedChargingScheduleId=1)
+    found.flow()
+    found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+
+
+def test_other_needs_that_answer_a_renegotiation_are_told() -> None:
+    found = vehicle()
+    agree(found)
+    own(found, limit=3000.0)
+    found.fact(Needs(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, target_energy_wh=50_000)))
+    found.expect("NotifyEVChargingNeeds")
+
+
+def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule_for_it() -> None:
+    found = vehicle()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
+    found.fact(Needs(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, older=True)))
+    assert "dcChargingParameters" in found.expect("NotifyEVChargingNeeds")["chargingNeeds"]
+    assert offers(found) == ["default"]
+    found.nothing("TransactionEvent", eventType="Ended")
+
+
+def test_needs_of_an_offline_time_are_told_later_with_that_time() -> None:
+    found = vehicle()
+    found.drop()
+    found.fact(Needs(evse_id=1, needs=SCHEDULED))
+    then = at(found.utc_ms)
+    assert offers(found) == ["default"]
+    found.wait(30)
+    found.back()
+    assert found.expect("NotifyEVChargingNeeds")["timestamp"] == then
+
+
+# -- priority
+
+
+def fast(found: Bench, **more: Any) -> str:
+    """Set a PriorityCharging profile of the station."""
+    return put(found, 0, number=9, purpose="PriorityCharging", limit=20_000.0, **more)
+
+
+def use(found: Bench, *, activate: bool) -> str:
+    """The CSMS wants priority, or no longer."""
+    answer = found.ask("UsePriorityCharging", transactionId=transaction(found), activate=activate)
+    status: str = answer["status"]
+    return status
+
+
+def test_priority_ends_with_its_transaction() -> None:
+    found = charging()
+    fast(found)
+    use(found, activate=True)
+    assert limit(found) == 20_000
+    assert found.saved["priority"]
+    found.present()
+    found.unplug()
+    assert not found.saved["priority"]
+    assert Indicate(evse_id=1, word="no_priority_charging") not in found.commands
+
+
+# -- energy managers
+
+
+def test_generation_that_changes_by_the_second_is_told_when_it_matters() -> None:
+    found = charging()
+    put(found, limit=5000.0)
+    for watts, news in ((2000.0, True), (2010.0, False), (2500.0, True)):
+        found.clear()
+        found.fact(ExternalLimit(source="EMS", generation=True, limit_w=watts))
+        assert limit(found) == 5000 + watts
+        assert bool([each for each in found.unread if each[0] == "NotifyChargingLimit"]) == news
+
+
+def outside(found: Bench, mode: str, **more: Any) -> str:
+    """The CSMS leaves a dynamic profile's value to an external system."""
+    wanted = profile(
+        "TxProfile", transactionId=transaction(found), chargingProfileKind="Dynamic",
+        periods=[{"startPeriod": 0, "operationMode": mode}], **more,
+    )  # fmt: skip
+    del wanted["chargingSchedule"][0]["startSchedule"]
+    status: str = found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)["status"]
+    return status
+
+
+def test_dynamic_values_are_no_durable_writes() -> None:
+    found = charging()
+    assert outside(found, "ExternalLimits") == "Accepted"
+    found.fact(ExternalLimit(source="EMS", limit_w=9000.0))
+    before = found.writes
+    for step in range(20):
+        found.fact(ExternalLimit(source="EMS", limit_w=9000.0 + step / 10))
+    assert found.writes == before
+    assert limit(found) == 9001.9

@@ -1,0 +1,148 @@
+"""Functional block B, provisioning, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+
+from tests.station.bench import SOCKET, Bench, Refused
+from tests.station.charging import charging
+from tests.station.reports import reports
+from v2g_station.blocks.evse import Restart
+
+
+def variable(component: str, name: str, value: str | None = None, **more: Any) -> dict[str, Any]:
+    """A variable to read, or to write."""
+    found: dict[str, Any] = {"component": {"name": component}, "variable": {"name": name}} | more
+    return found if value is None else found | {"attributeValue": value}
+
+
+def names(found: Bench, request_id: int = 1) -> set[str]:
+    """What was reported, as `Component.Variable`."""
+    return {f"{item['component']['name']}.{item['variable']['name']}" for item in reports(found, request_id)}
+
+
+def test_a_boot_interval_of_zero_leaves_the_wait_to_the_station() -> None:
+    found = Bench(power=False)
+    found.registration.extend([("Pending", 0), ("Accepted", 600)])
+    found.power_up()
+    found.wait(29)
+    assert len(found.log) == 1
+    found.wait(2)
+    assert len(found.all("BootNotification")) == 2
+
+
+def test_set_one_variable() -> None:
+    found = Bench()
+    assert found.set("OCPPCommCtrlr", "OfflineThreshold", "123") == "Accepted"
+    assert found.get("OCPPCommCtrlr", "OfflineThreshold")["attributeValue"] == "123"
+    found.power_loss()
+    assert found.get("OCPPCommCtrlr", "OfflineThreshold")["attributeValue"] == "123"
+
+
+@pytest.mark.parametrize(
+    ("component", "name", "value"),
+    [
+        ("OCPPCommCtrlr", "OfflineThreshold", "soon"),
+        ("OCPPCommCtrlr", "OfflineThreshold", "1.5"),
+        ("OCPPCommCtrlr", "HeartbeatInterval", "0"),
+        ("AuthCtrlr", "LocalPreAuthorize", "yes"),
+        ("TxCtrlr", "TxStartPoint", "Whenever"),
+        ("TxCtrlr", "TxStartPoint", "Authorized,Authorized"),
+        ("ClockCtrlr", "NextTimeOffsetTransitionDateTime", "tomorrow"),
+        ("SecurityCtrlr", "BasicAuthPassword", "short"),
+    ],
+)
+def test_set_what_is_no_value(component: str, name: str, value: str) -> None:
+    assert Bench().set(component, name, value) == "Rejected"
+
+
+def test_summary_inventory() -> None:
+    found = Bench()
+    found.ask("GetBaseReport", requestId=1, reportBase="SummaryInventory")
+    assert {"ChargingStation.AvailabilityState", "EVSE.AvailabilityState", "Connector.AvailabilityState"} <= names(
+        found
+    )
+    assert {name.split(".")[1] for name in names(found)} == {"AvailabilityState", "Problem"}
+
+
+def test_report_by_criteria() -> None:
+    found = Bench()
+    assert found.ask("GetReport", requestId=1, componentCriteria=["Available"])["status"] == "Accepted"
+    assert "AuthCacheCtrlr.Enabled" in names(found)
+    assert found.ask("GetReport", requestId=2, componentCriteria=["Problem"])["status"] == "EmptyResultSet"
+    assert found.set("LocalAuthListCtrlr", "Enabled", "false") == "Accepted"
+    found.ask("GetReport", requestId=3, componentCriteria=["Enabled"])
+    assert "LocalAuthListCtrlr.Entries" not in names(found, 3)
+
+
+def test_a_reset_does_not_wait_for_a_csms_that_takes_no_event() -> None:
+    found = charging()
+    found.answers["TransactionEvent"] = None
+    found.ask("Reset", type="Immediate")
+    found.wait(29)
+    assert found.restarts == 0
+    found.wait(2)
+    assert found.restarts == 1
+    del found.answers["TransactionEvent"]
+    found.wait(1)
+    found.expect("BootNotification", reason="RemoteReset")
+    found.expect("TransactionEvent", eventType="Ended", triggerReason="ResetCommand", offline=True)
+
+
+def test_reset_evse() -> None:
+    found = Bench()
+    assert found.ask("Reset", type="OnIdle", evseId=1)["status"] == "Accepted"
+    assert Restart(evse_id=1) in found.commands
+    assert found.restarts == 0
+
+
+def test_reset_evse_on_idle() -> None:
+    found = charging(stop="Authorized")
+    assert found.ask("Reset", type="OnIdle", evseId=1)["status"] == "Scheduled"
+    assert Restart(evse_id=1) not in found.commands
+    found.present()
+    assert Restart(evse_id=1) in found.commands
+
+
+def test_reset_evse_immediate() -> None:
+    found = charging()
+    assert found.ask("Reset", type="Immediate", evseId=1)["status"] == "Accepted"
+    found.expect("TransactionEvent", eventType="Ended", triggerReason="ResetCommand")
+    assert Restart(evse_id=1) in found.commands
+
+
+def test_tc_b_28_cs_reset_evse_not_supported() -> None:
+    found = Bench(variables={"EVSE#1.AllowReset": "false"})
+    assert found.ask("Reset", type="OnIdle", evseId=1)["status"] == "Rejected"
+
+
+def test_tc_b_29_cs_reset_evse_with_transaction_not_supported() -> None:
+    found = charging(variables={"EVSE#1.AllowReset": "false"})
+    assert found.ask("Reset", type="OnIdle", evseId=1)["status"] == "Rejected"
+
+
+def test_heartbeats_come_when_nothing_else_was_said() -> None:
+    found = Bench(power=False)
+    found.registration.append(("Accepted", 60))
+    found.power_up()
+    found.clear()
+    found.wait(59)
+    found.nothing("Heartbeat")
+    found.plug()
+    found.wait(30)
+    found.nothing("Heartbeat")
+    found.wait(31)
+    found.expect("Heartbeat")
+
+
+def test_too_many_variables_at_once_are_an_occurrence_violation() -> None:
+    with pytest.raises(Refused) as refused:
+        Bench().ask("GetVariables", getVariableData=[variable("OCPPCommCtrlr", "OfflineThreshold")] * 51)
+    assert refused.value.code == "OccurrenceConstraintViolation"
+
+
+@pytest.mark.parametrize("base", ["FullInventory", "ConfigurationInventory", "SummaryInventory"])
+def test_every_report_is_valid_in_21(base: str) -> None:
+    found = Bench("2.1", evses=(SOCKET, SOCKET, SOCKET))
+    assert found.ask("GetBaseReport", requestId=1, reportBase=base)["status"] == "Accepted"
+    assert reports(found)

@@ -1,0 +1,42 @@
+"""Functional block H, reservation, of our station, beyond the cases of the test lab."""
+
+from typing import Any
+
+import pytest
+
+from tests.station.bench import Bench, at
+from v2g_station.blocks.evse import Fault
+
+TOKEN = {"idToken": "TAG-1", "type": "ISO14443"}
+
+
+def reserve(found: Bench, number: int = 1, evse_id: int | None = 1, *, s: int = 3600, **more: Any) -> str:
+    """Reserve."""
+    wish: dict[str, Any] = {"id": number, "expiryDateTime": at(found.utc_ms + s * 1000), "idToken": TOKEN}
+    if evse_id is not None:
+        wish["evseId"] = evse_id
+    found.clear()
+    status: str = found.ask("ReserveNow", wish | more)["status"]
+    return status
+
+
+def test_a_faulted_evse_cannot_be_reserved() -> None:
+    found = Bench()
+    found.fact(Fault(evse_id=1, word="x", active=True))
+    assert reserve(found) == "Faulted"
+
+
+def test_a_reservation_that_ends_while_the_power_is_off_expires_afterwards() -> None:
+    found = Bench()
+    reserve(found, s=60)
+    found.power_loss(away_s=120)
+    found.expect("ReservationStatusUpdate", reservationUpdateStatus="Expired")
+
+
+def test_tc_h_13_cs_any_evse_not_supported() -> None:
+    assert reserve(Bench(variables={"ReservationCtrlr.NonEvseSpecific": "false"}), evse_id=None) == "Rejected"
+
+
+@pytest.mark.parametrize("kind", ["cTesla"])
+def test_a_kind_of_connector_that_is_not_there_is_rejected(kind: str) -> None:
+    assert reserve(Bench(), evse_id=None, connectorType=kind) == "Rejected"
