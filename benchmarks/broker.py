@@ -73,11 +73,11 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 async def _fleet(broker: Broker, pki: PkiTree, count: int, batches: int) -> tuple[float, float]:
     """Return KiB of the broker for each connection, and its processor time (s) for each message."""
-    heard = 0
+    received = 0
 
     def hear(_topic: str, _payload: bytes) -> None:
-        nonlocal heard
-        heard += 1
+        nonlocal received
+        received += 1
 
     reader = MqttClient(access(broker, pki, "csms-ingest"), on_message=hear)
     reader.subscribe(f"{TOPIC_PREFIX}/vehicle/+/records")
@@ -94,7 +94,7 @@ async def _fleet(broker: Broker, pki: PkiTree, count: int, batches: int) -> tupl
     for _ in range(batches):
         topics = [f"{TOPIC_PREFIX}/vehicle/{name}/records" for name in names]
         await asyncio.gather(*(each.publish(topic, body) for each, topic in zip(vehicles, topics, strict=True)))
-    while heard < count * batches:
+    while received < count * batches:
         await asyncio.sleep(0.01)
     after = _used(broker)
     for each in (*vehicles, reader):

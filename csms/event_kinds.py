@@ -105,7 +105,7 @@ KINDS: Final = (
     "qr_code_refused",
     "remote_start_matched",
     "reservation",
-    "scada_heard",
+    "scada_active",
     "scada_lost",
     "scada_refused",
     "security_event",

@@ -145,7 +145,7 @@ class Session:
     def silent_s(self) -> float:
         """Seconds since the station last sent anything; 0 while it is not accepted, or already asked."""
         asked = self._asking is not None and not self._asking.done()
-        return 0.0 if asked or not self._accepted else self._services.clock.monotonic() - self._connection.heard
+        return 0.0 if asked or not self._accepted else self._services.clock.monotonic() - self._connection.received_at
 
     def ask_whether_alive(self) -> None:
         """Ask a silent station for a heartbeat; one that does not answer is reported and disconnected."""

@@ -328,7 +328,7 @@ def board_inputs() -> str:
 
 
 def hardware_faults() -> str:
-    """Return every fault of the hardware: what it means, how long it lasts, and what the operator is told."""
+    """Return every fault of the hardware: what it means, how long it lasts, and what the operator sees."""
     from v2g.hardware.faults import FAULTS
 
     return table(

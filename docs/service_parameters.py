@@ -16,7 +16,7 @@ class Parameter(NamedTuple):
     """One parameter of some services.
 
     `values` maps what may be sent to its meaning (empty: any number). `keys` are keys of the charger's configuration
-    that decide what is sent (none: always the same), `takes` tells what our vehicle makes of it.
+    that decide what is sent (none: always the same), `takes` says what our vehicle makes of it.
     """
 
     name: str

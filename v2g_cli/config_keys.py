@@ -136,7 +136,7 @@ _UNITS: Final = {
 
 
 def _unit(key: str) -> str:
-    """Return the unit that the end of a key tells: `delay_ms`, `current_a_per_s`, `ramp_w_s`."""
+    """Return the unit that the end of a key names: `delay_ms`, `current_a_per_s`, `ramp_w_s`."""
     *before, last = key.split("_")
     if not before or before[-1] == "utc" or last not in _UNITS:  # a moment is no time
         return ""

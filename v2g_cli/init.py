@@ -103,7 +103,7 @@ mo_roots = [{mo_roots}]
 chain = {meter_chain}
 key = {meter_key}
 
-[hardware]                              # simulated; docs/how-to tells how to connect
+[hardware]                              # simulated; docs/how-to shows how to connect
 kind = "{kind}"                             # pilot = "board", stage = "can", meter = "modbus"
 
 [site]
@@ -224,7 +224,7 @@ def secc_init(
     station: Station = "",
     contract: Contract = "",
     kind: Annotated[str, typer.Option("--kind", help="dc, or ac.")] = "",
-    evse_id: Annotated[str, typer.Option("--evse-id", help="EVSEID that vehicles are told.")] = "DE*V2G*E0000001*1",
+    evse_id: Annotated[str, typer.Option("--evse-id", help="EVSEID sent to vehicles.")] = "DE*V2G*E0000001*1",
     power_kw: Annotated[int, typer.Option("--power-kw", min=1, max=10_000, help="Limit of the site, kW.")] = 150,
     edition: Annotated[
         list[str] | None, typer.Option("--edition", help="20, 2 or din; repeatable. Default: 20 and 2.")

@@ -149,7 +149,7 @@ def station(
     contexts = contexts_of(fleet.url, fleet.identities, ca, certificate, key)
     simulator = Simulator(fleet, contexts, clock_of(fast_forward) if fast_forward != 1 else None)
     shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
-    look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
+    look = _reason_printer() if shown is None else lambda each: shown.update(table(each), refresh=True)
     with shown or contextlib.nullcontext(), asyncio.Runner(loop_factory=loop_of(fast_forward)) as runner:
         runner.run(_run(simulator, fleet.planned_s if duration is None else duration, look, control))
     _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
@@ -182,7 +182,7 @@ async def _run(
     await steps.close()
 
 
-def _told_once() -> Callable[["Simulator"], None]:
+def _reason_printer() -> Callable[["Simulator"], None]:
     """Return a function that prints each new reason for failed connections, on standard error."""
     from v2g_station.simulator.fleet import MOST_REASONS
 

@@ -58,7 +58,7 @@ GATHER_S: Final = 0.005
 MAX_LOCAL: Final = 200
 """Reports of local programs that wait for the outbox."""
 
-DROPS_TOLD_S: Final = 60.0
+DROPS_REPORTED_S: Final = 60.0
 """Minimum interval of events about a full outbox."""
 
 
@@ -153,7 +153,7 @@ class Gateway:
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
         self._blur = PositionBlur(config.position_noise_m, places)
         self._offered = asyncio.Event()
-        self._drops_told_at = -math.inf
+        self._drops_reported_at = -math.inf
         self._uplink: Uplink | None = self._make_uplink(config)
         """The one in use; None in between."""
         self._on_fallback = False
@@ -336,8 +336,8 @@ class Gateway:
     async def _stored(self, records: Sequence[Record], dropped: int) -> None:
         self._delivery.wake()  # first: a file that cannot be written delays no delivery
         now = self._clock.monotonic()
-        if dropped and now >= self._drops_told_at + DROPS_TOLD_S:
-            self._drops_told_at = now
+        if dropped and now >= self._drops_reported_at + DROPS_REPORTED_S:
+            self._drops_reported_at = now
             self._observe(Observe("telemetry", "records_dropped", {"dropped": self._outbox.dropped}))
         for each in records:
             if each.checkpoint is not UNSET:

@@ -196,11 +196,11 @@ async def _cut(part: Any) -> None:
 
 async def _faults_once(watch: Callable[[OnFault], None]) -> str:
     """Watch the faults that a part reports."""
-    heard: list[tuple[str, bool]] = []
-    watch(lambda word, active: heard.append((word, active)))
+    reports: list[tuple[str, bool]] = []
+    watch(lambda word, active: reports.append((word, active)))
     await asyncio.sleep(WATCH_S)
     active: set[str] = set()
-    for word, begins in heard:
+    for word, begins in reports:
         _require(begins is not (word in active), f"{word} is reported {'again' if begins else 'as ended'}")
         active ^= {word}
     _require(not active, f"reports {', '.join(sorted(active))}")
@@ -353,15 +353,15 @@ async def _contactor_cut(parts: BoardParts, bench: Bench) -> str:
     "pilot", "duty", "switch the oscillator on, to another duty cycle, and off", "it follows, and reports on and off"
 )
 async def _duty(parts: BoardParts, _: Bench) -> str:
-    pilot, heard = _pilot(parts), list[bool]()
-    pilot.on_oscillator(heard.append)
+    pilot, reports = _pilot(parts), list[bool]()
+    pilot.on_oscillator(reports.append)
     for percent in (5.0, 50.0, None):
         pilot.set_duty(percent)
         await asyncio.sleep(0.1)
         got = pilot.duty_percent
         same = got is None if percent is None else got is not None and abs(got - percent) < 0.5
         _require(same, f"{percent} % set, {got} % reported")
-    _require(heard == [True, False], f"oscillator reported {heard}")
+    _require(reports == [True, False], f"oscillator reported {reports}")
     return "5 %, 50 %, off"
 
 
@@ -388,13 +388,15 @@ async def _error(parts: BoardParts, _: Bench) -> str:
 
 @_case("pilot", "follows", "let the vehicle show B, C, B", "each state is reported", vehicle=True)
 async def _follows(parts: BoardParts, bench: Bench) -> str:
-    heard: list[PilotState] = []
-    _pilot(parts).on_state(heard.append)
+    reports: list[PilotState] = []
+    _pilot(parts).on_state(reports.append)
     pilot = await _ready(parts, bench)
     assert bench.vehicle is not None
     await bench.vehicle(PilotState.B)
     await _until(lambda: pilot.state is PilotState.B, PILOT_S, "pilot does not show B")
-    _require(heard[-2:] == [PilotState.C, PilotState.B], f"reported {' '.join(each.value for each in heard) or 'none'}")
+    _require(
+        reports[-2:] == [PilotState.C, PilotState.B], f"reported {' '.join(each.value for each in reports) or 'none'}"
+    )
     return "B, C, B"
 
 
@@ -402,12 +404,12 @@ async def _follows(parts: BoardParts, bench: Bench) -> str:
 async def _lock(parts: BoardParts, bench: Bench) -> str:
     if not parts.cabinet.has_latch:
         raise Inapplicable("no plug lock")
-    heard: list[bool] = []
-    parts.cabinet.on_latch(heard.append)
+    reports: list[bool] = []
+    parts.cabinet.on_latch(reports.append)
     for locked in (True, False):
         parts.cabinet.set_latch(locked=locked)
         what = f"lock does not report that it is {'locked' if locked else 'released'}"
-        await _until(lambda locked=locked: heard[-1:] == [locked], bench.contactor_s, what)  # type: ignore[misc]
+        await _until(lambda locked=locked: reports[-1:] == [locked], bench.contactor_s, what)  # type: ignore[misc]
     return "locked, released"
 
 
@@ -512,11 +514,11 @@ async def _off_at_start(parts: StageParts, bench: Bench) -> str:
 async def _voltage(parts: StageParts, bench: Bench) -> str:
     stage, most = parts.stage, 0
 
-    def heard(report: StageReport) -> None:
+    def on_report(report: StageReport) -> None:
         nonlocal most
         most = max(most, report.voltage_mv)
 
-    stage.on_report(heard)
+    stage.on_report(on_report)
     stage.drive(Demand(bench.voltage_mv))
     seconds = await _reach(stage, bench.voltage_mv)
     await _stays(
@@ -672,11 +674,11 @@ async def _registers(meter: EnergyMeter, _: Bench) -> str:
 async def _changes(meter: EnergyMeter, _: Bench) -> str:
     reported, last, missed = 0, meter.values, 0
 
-    def heard() -> None:
+    def on_change() -> None:
         nonlocal reported, last
         reported, last = reported + 1, meter.values
 
-    meter.on_change(heard)
+    meter.on_change(on_change)
     end = asyncio.get_running_loop().time() + WATCH_S
     while asyncio.get_running_loop().time() < end:
         await asyncio.sleep(0.05)
@@ -721,14 +723,14 @@ _ELSEWHERE: Final = "reports a card in another thread than that of the event loo
 
 def _cards(reader: CardReader) -> list[str]:
     """Return where the reader's cards are reported. They have to be, in the event loop."""
-    heard: list[str] = []
+    reports: list[str] = []
     loop = threading.current_thread()
 
     def card(uid: str, _: str) -> None:
-        heard.append(uid if threading.current_thread() is loop else _ELSEWHERE)
+        reports.append(uid if threading.current_thread() is loop else _ELSEWHERE)
 
     reader.on_card(card)
-    return heard
+    return reports
 
 
 @_case("card_reader", "rest", "watch the reader without a card", "it reports no card, and stays")

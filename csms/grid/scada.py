@@ -121,7 +121,9 @@ class ScadaRegisters:
     def _note(self, *, live: bool) -> None:
         if live is not self._live:
             self._live = live
-            self._services.announce("ocpp", "scada_heard" if live else "scada_lost", dead_man_s=self._config.dead_man_s)
+            self._services.announce(
+                "ocpp", "scada_active" if live else "scada_lost", dead_man_s=self._config.dead_man_s
+            )
 
     async def _show(self, now_ms: int) -> None:
         """Update the registers to be read: the limits in force, and the power of all vehicles."""

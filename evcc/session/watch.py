@@ -56,7 +56,7 @@ class Watch:
         """The latest limits of the session."""
         self._at: dict[str, float] = {}
         self._lasts = Excesses()
-        self._pack, self._inlet, self._asked, self._told, self._said = (Flow(),) * 5
+        self._pack, self._inlet, self._asked, self._reported_flow, self._said = (Flow(),) * 5
         self._battery_ms = -1
         self._reported = Reported(0, 0)
         self._wanted = self._arrived = False
@@ -100,7 +100,7 @@ class Watch:
         """Voltage is requested from now on: silence counts from here."""
         self._at = {"battery": now, "inlet": now} | self._at
         self._lasts.forget("battery_silent", "inlet_silent", "over_voltage")
-        self._pack = self._inlet = self._asked = self._told = self._said = Flow()
+        self._pack = self._inlet = self._asked = self._reported_flow = self._said = Flow()
 
     # -- checks
 
@@ -167,12 +167,16 @@ class Watch:
 
     def _current(self, now: float) -> str:
         battery, now_us, follow_us = self.battery, microseconds(now), microseconds(BEARS_S)
-        inlet_ma, told_ma = (self.inlet.current_ma, self._reported.current_ma) if self.contactor_closed else (0, 0)
+        inlet_ma, reported_ma = (self.inlet.current_ma, self._reported.current_ma) if self.contactor_closed else (0, 0)
         bounds = battery.max_charge_ma, battery.max_discharge_ma
         self._pack = self._pack.then(battery.current_ma, *bounds, margin=PACK, follow_us=follow_us, now_us=now_us)
         self._inlet = self._inlet.then(inlet_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us)
-        self._told = self._told.then(told_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us)
-        beyond = any(each.excess.lasts(microseconds(EXCESS_S)) for each in (self._pack, self._inlet, self._told))
+        self._reported_flow = self._reported_flow.then(
+            reported_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us
+        )
+        beyond = any(
+            each.excess.lasts(microseconds(EXCESS_S)) for each in (self._pack, self._inlet, self._reported_flow)
+        )
         return "over_current" if beyond else ""
 
     def _power(self, now: float) -> str:

@@ -38,7 +38,7 @@ class AcdpEvse(DcEvse):
         self._down = False
         self._under_way: asyncio.TimerHandle | None = None
         self._insulation = "Invalid"
-        self._told_device = ports.Device()
+        self._reported_device = ports.Device()
         super().__init__(
             parts,
             stage,
@@ -123,8 +123,8 @@ class AcdpEvse(DcEvse):
 
     def _tell_device(self) -> None:
         seen = self._seen()
-        if seen != self._told_device:
-            self._told_device = seen
+        if seen != self._reported_device:
+            self._reported_device = seen
             self._tell(ports.DeviceChanged(seen))
 
     def _seen(self) -> ports.Device:

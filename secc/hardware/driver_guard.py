@@ -97,7 +97,7 @@ class _Guard:
             case _Value():
                 return self.read(name, member)
             case _Listener(types=types):
-                return lambda callback: self._call(name, partial(self._heard, name, types, callback))
+                return lambda callback: self._call(name, partial(self._on_report, name, types, callback))
             case _Answer(type=type_):
                 return partial(self._answer, name, type_)
             case _Command():
@@ -129,7 +129,7 @@ class _Guard:
         except Exception as error:  # noqa: BLE001
             self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
 
-    def _heard(self, name: str, types: tuple[Any, ...], callback: Callable[..., None], *reported: Any) -> None:
+    def _on_report(self, name: str, types: tuple[Any, ...], callback: Callable[..., None], *reported: Any) -> None:
         """Pass on what a driver reports."""
         try:
             values = [_checked(value, type_) for value, type_ in zip(reported, types, strict=True)]

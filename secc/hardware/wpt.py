@@ -45,7 +45,7 @@ class WptEvse(Evse):
         self._wanted_w: int | None = None
         self._excited = (0, 0)  # mA and maximum W, for an alignment check
         self._troubles: dict[str, None] = {}
-        self._told_device = ports.Device()
+        self._reported_device = ports.Device()
         self._lasts = Excesses()
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         device.on_report(self._device_changed)
@@ -138,8 +138,8 @@ class WptEvse(Evse):
 
     def _tell_device(self) -> None:
         seen = self._seen()
-        if seen != self._told_device:
-            self._told_device = seen
+        if seen != self._reported_device:
+            self._reported_device = seen
             self._tell(ports.DeviceChanged(seen))
 
     def _seen(self) -> ports.Device:

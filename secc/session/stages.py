@@ -101,7 +101,7 @@ _MOST_CAPACITY_WH: Final = 10_000_000
 
 
 def plausible_capacity(watt_hours: int) -> int | None:
-    """Return a battery's capacity (Wh) as a vehicle told it, None for one that no vehicle has."""
+    """Return a battery's capacity (Wh) as a vehicle reported it, None for one that no vehicle has."""
     return watt_hours if 0 < watt_hours <= _MOST_CAPACITY_WH else None
 
 
@@ -116,7 +116,7 @@ class Vehicle(msgspec.Struct, frozen=True):
     max_discharge_ma: int = 0
     soc: int | None = None
     capacity_wh: int | None = None
-    """Its battery's, None while it has not told a plausible one."""
+    """Its battery's, None while it has not reported a plausible one."""
     phases: int = 0
     """Phases of alternating current given separately, 0 for direct current."""
     cycled: bool = False

@@ -110,7 +110,7 @@ def test_the_view_of_a_recording(v2g: Run, recording: Path) -> None:
     assert matching[1:4] == [PEV.hex(":"), RUN.hex(), "matched"]
     measured = {row[2]: row for row in rows if row[0] == "attenuation"}
     assert measured[EVSE.hex(":")][3:5] == ["chosen", f"{sum(NEAR) / 58:.1f}"]
-    assert measured[OTHER.hex(":")][3:5] == ["heard", "50.0"]
+    assert measured[OTHER.hex(":")][3:5] == ["measured", "50.0"]
     assert measured[EVSE.hex(":")][5].split() == [str(db) for db in NEAR]
     record = json.loads(v2g("diag", "plc", "--from", str(recording), "--json").output)["matching"]
     assert record["chosen"] == EVSE.hex(":")

@@ -135,7 +135,7 @@ def test_what_a_schedule_cannot_say_is_ranked_instead(changes: dict[str, Any]) -
     found = plan(**changes)
     with pytest.raises(RefusedError) as refused:
         absolute_prices(found, ASKED, 1)
-    assert refused.value.reason == "not_told"
+    assert refused.value.reason == "not_expressible"
     assert price_levels(found, ASKED, 1).number_of_price_levels >= 1
 
 

@@ -22,7 +22,7 @@ FOREVER: Final = 2**41
 
 
 class Response(IntEnum):
-    """Status of an event at this device, as the server is told (table 27)."""
+    """Status of an event at this device, as reported to the server (table 27)."""
 
     RECEIVED = 1
     STARTED = 2

@@ -80,7 +80,7 @@ class Listener:
         """It sees another modem in its network, or none (any longer)."""
 
     def on_version(self, chip: str, firmware: str) -> None:
-        """It has told its chip and firmware, which are not those told before."""
+        """It has reported its chip and firmware, which are not those reported before."""
 
 
 def version_of(message: Mme) -> tuple[str, str] | None:

@@ -186,7 +186,7 @@ class EvSlac(Host):
             return
         ranked = self._ranked()
         evse, attenuation_db = ranked[0]
-        self._observe("attenuation", evse=evse.hex(":"), db=round(attenuation_db, 1), heard=len(ranked))
+        self._observe("attenuation", evse=evse.hex(":"), db=round(attenuation_db, 1), measured=len(ranked))
         if attenuation_db > self._config.signal_indirect_db:
             self._attempt_failed("too_weak", now)
             return

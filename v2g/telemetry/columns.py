@@ -243,7 +243,7 @@ def _spread(runs: Sequence[tuple[int, T]], count: int) -> list[T]:
 
 
 def _figure(value: float, steps: int) -> Figure:
-    """Return a signal's value. Where the step is 1, only integers are counts: JSON tells them from 1.0."""
+    """Return a signal's value. Where the step is 1, only integers are counts: JSON distinguishes them from 1.0."""
     return value if isinstance(value, int) or steps == 1 else _counted(value, steps)
 
 

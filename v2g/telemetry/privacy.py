@@ -125,7 +125,7 @@ class PositionBlur:
         return max(-90.0, min(90.0, north)), (east + 180) % 360 - 180
 
     def _uniform(self, place: str) -> tuple[float, float, float]:
-        """Return numbers from 0 (inclusive) to 1 that only the key tells of a place."""
+        """Return numbers from 0 (inclusive) to 1 for a place, which only the key determines."""
         digest = hmac.digest(self._key, place.encode(), hashlib.sha256)
         first, second, third = (int.from_bytes(digest[at : at + 6], "big") / 2**48 for at in (0, 6, 12))
         return first, second, third

@@ -66,7 +66,7 @@ class _Piece(msgspec.Struct, frozen=True):
 def absolute_prices(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.AbsolutePriceSchedule:
     """Return the plan's prices in money.
 
-    Raises RefusedError (`not_told`) for a plan that such a schedule cannot represent.
+    Raises RefusedError (`not_expressible`) for a plan that such a schedule cannot represent.
     """
     _check(plan)
     pieces = _merged(_pieces(plan, asked), asked.entries)
@@ -218,7 +218,7 @@ def _is_parking(plan: PricePlan) -> bool:
 
 
 def _not_expressible(what: str) -> RefusedError:
-    return RefusedError(f"a price schedule cannot express {what}", reason="not_told")
+    return RefusedError(f"a price schedule cannot express {what}", reason="not_expressible")
 
 
 def _edges(when: When, names: Iterable[str]) -> Iterator[int]:

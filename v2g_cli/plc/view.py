@@ -135,7 +135,7 @@ def plain(report: ModemReport | None, conversations: list[Conversation]) -> list
         reached = " ".join(f"{stage}={after:.0f}ms" for stage, after in each.steps)
         rows.append(("matching", each.pev, each.run_id, each.stage, reached))
         for measured in each.measured:
-            word = "chosen" if measured.evse == each.chosen else "heard"
+            word = "chosen" if measured.evse == each.chosen else "measured"
             groups = " ".join(map(str, measured.groups))
             rows.append(("attenuation", each.pev, measured.evse, word, str(measured.average_db), groups))
     return rows

@@ -27,7 +27,7 @@ def on_parameters(
         return energy.on_parameters(stage, request, response, context)
     parameter = response.evse_charge_parameter
     if not isinstance(parameter, AC_EVSEChargeParameter):
-        return fail(stage, "wrong_charge_parameters", told=type(parameter).__name__)
+        return fail(stage, "wrong_charge_parameters", received=type(parameter).__name__)
     ending = wanted_end(parameter.ac_evse_status)
     if ending is not None:
         return stop(stage, context, ending)

@@ -49,7 +49,7 @@ def on_parameters(
     """Set the charge point's limits, if they are of the selected kind."""
     mode = response.ac_cpd_res_energy_transfer_mode
     if isinstance(mode, BPT_AC_CPDResEnergyTransferMode) is not stage.choice.bpt:
-        return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
+        return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     # discharge limits count by magnitude: sources disagree on their sign
     limits = EvseLimits(
         charge_w=max(0, _total(mode, "evse_maximum_charge_power")),
@@ -62,7 +62,7 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
     """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
-        return fail(stage, "wrong_control_mode", told=type(mode).__name__)
+        return fail(stage, "wrong_control_mode", received=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
     target = _total(mode, "evse_target_active_power") if _has_target(mode) else wanted

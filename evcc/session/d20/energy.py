@@ -53,7 +53,7 @@ def on_parameters(
     """Set the charger's limits, if they are of the selected kind and fit the battery."""
     mode = response.dc_cpd_res_energy_transfer_mode
     if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
-        return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
+        return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     limits = _evse_limits(mode)
     exchanged = ask.exchange(stage.choice, limits, context)
     if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.max_voltage_mv:

@@ -261,7 +261,7 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
     choice = stage.plan.choice
     mode = response.cl_res_control_mode
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
-        return fail(stage, "wrong_control_mode", told=type(mode).__name__)
+        return fail(stage, "wrong_control_mode", received=type(mode).__name__)
     limits = limits_of(stage.plan, mode)
     stage = replace(stage, plan=dynamic_planner.learned(stage.plan, stage.power_request.charge_w, limits.charge_w))
     voltage_mv, current_ma = to_milli(response.evse_present_voltage), to_milli(response.evse_present_current)

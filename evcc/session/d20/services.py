@@ -78,7 +78,7 @@ def _detail(stage: Detailing, context: RequestContext) -> Step:
 def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, context: RequestContext) -> Step:
     """Choose a parameter set, and examine the signed-discharge service if energy may flow back."""
     if response.service_id != stage.asked:
-        return fail(stage, "wrong_service", asked=stage.asked, told=response.service_id)
+        return fail(stage, "wrong_service", asked=stage.asked, received=response.service_id)
     sets = response.service_parameter_list.parameter_set
     config = context.config.services
     if stage.choice is not None:

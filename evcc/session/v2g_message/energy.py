@@ -41,7 +41,7 @@ def on_parameters(
     """Wait for limits and schedule, then start the cable check if they fit the battery."""
     parameter = response.evse_charge_parameter
     if not isinstance(parameter, DC_EVSEChargeParameter):
-        return fail(stage, "wrong_charge_parameters", told=type(parameter).__name__)
+        return fail(stage, "wrong_charge_parameters", received=type(parameter).__name__)
     ending = wanted_end(parameter.dc_evse_status)
     if ending is not None:
         return stop(stage, context, ending)

@@ -89,7 +89,7 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
 
 
 def displayed(request: ChargeLoopReq) -> dict[str, int]:
-    """Return what a vehicle tells of its battery in the loop: `soc` and `capacity_wh`, each if it does."""
+    """Return what a vehicle reports of its battery in the loop: `soc` and `capacity_wh`, each if it does."""
     shown, found = request.display_parameters, dict[str, int]()
     if shown is not None and shown.present_soc is not None:
         found["soc"] = shown.present_soc

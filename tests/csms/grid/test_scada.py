@@ -83,7 +83,7 @@ async def test_written_limits_apply_until_the_dead_man_time_is_over(site: Start)
         assert one.limits == (60_000, 20_000)
         await one.step(1)
         assert one.limits == (10_000, 0)
-        assert [len(one.named(name)) for name in ("scada_lost", "scada_heard")] == [2, 1]
+        assert [len(one.named(name)) for name in ("scada_lost", "scada_active")] == [2, 1]
         (stated,) = await one.backend.services.grid.stated()
         assert stated.problem == "nothing was written for 30 s"
         await one.write(0, 9, "UINT16")

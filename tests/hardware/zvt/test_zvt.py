@@ -110,7 +110,7 @@ def test_a_till_registers_before_anything_else() -> None:
 
 @pytest.mark.parametrize("booked", [False, True])
 def test_money_is_reserved_taken_in_part_and_the_rest_given_back(booked: bool) -> None:
-    pair = Pair(TillConfig(tells_booked=booked), tells_booked=booked)
+    pair = Pair(TillConfig(reverses_booked=booked), reverses_booked=booked)
     reserved = pair.do(Reserve(5_000), Card())
     assert reserved is not None
     assert reserved.done

@@ -17,9 +17,9 @@ from v2g.hardware.zvt.till import (
 class Pair:
     """A till and its terminal, joined by a wire that can be cut after any message."""
 
-    def __init__(self, config: TillConfig | None = None, *, tells_booked: bool = False) -> None:
+    def __init__(self, config: TillConfig | None = None, *, reverses_booked: bool = False) -> None:
         self.till = Till(config or TillConfig())
-        self.terminal = SimulatedZvtTerminal(tells_booked=tells_booked)
+        self.terminal = SimulatedZvtTerminal(reverses_booked=reverses_booked)
         self.now = 0.0
         self.left: Iterator[int] = itertools.count()
         """How many messages go through; it ends where the wire breaks."""

@@ -20,7 +20,7 @@ from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.io.hardware.board import BoardConfig, SerialBoard
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
-from v2g.io.simulation.board_monitor import TOLD_S, SimulatedBoardMonitor
+from v2g.io.simulation.board_monitor import SILENT_S, SimulatedBoardMonitor
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.observe import Observe
 from v2g.safety import ChargerMonitor, ChargerRating, Output, Phase, Request
@@ -133,7 +133,7 @@ BREACHES: dict[str, tuple[Callable[[Disobedient], None], float, str]] = {
     "more than commanded": (lambda rig: setattr(rig, "flow", (400_000, 75_000)), FLOW_S, "power_not_obeyed"),
     "the other way": (lambda rig: setattr(rig, "flow", (400_000, -50_000)), FLOW_S, "power_not_obeyed"),
     "far too high a voltage": (lambda rig: setattr(rig, "flow", (500_000, 0)), 0.1, "over_voltage"),
-    "nothing is told": (lambda rig: setattr(rig, "flow", None), TOLD_S, "not_told"),
+    "nothing is told": (lambda rig: setattr(rig, "flow", None), SILENT_S, "not_told"),
 }  # fmt: skip
 
 

@@ -71,7 +71,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Lines and totals in micro-units of `currency`; `kind` tells whether a bound replaced the lines' sum."""
+    """Lines and totals in micro-units of `currency`; `kind` says whether a bound replaced the lines' sum."""
 
     currency: str
     kind: Literal["NormalCost", "MinCost", "MaxCost"] = "NormalCost"

@@ -278,7 +278,7 @@ class IsolationReceiver:
 
     @property
     def testable(self) -> bool:
-        """Whether it can be told to test itself."""
+        """Whether it can be commanded to test itself."""
         return self._command is not None
 
     def tell_test(self, *, on: bool) -> Frame:

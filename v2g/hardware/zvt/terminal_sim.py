@@ -41,8 +41,8 @@ class Payment(msgspec.Struct, kw_only=True):
 class SimulatedZvtTerminal:
     """One terminal. `output` is the data to send; it waits for an acknowledgement after each message."""
 
-    def __init__(self, *, password: str = "000000", tells_booked: bool = False) -> None:  # noqa: S107
-        self._password, self._tells_booked = password, tells_booked
+    def __init__(self, *, password: str = "000000", reverses_booked: bool = False) -> None:  # noqa: S107
+        self._password, self._reverses_booked = password, reverses_booked
         self._buffer = bytearray()
         self._outgoing: deque[Command] = deque()
         self._sent = False
@@ -144,7 +144,7 @@ class SimulatedZvtTerminal:
             self._succeed(receipt, 0, b"")
         else:
             booked_amount = zvt.number(known[zvt.AMOUNT])
-            taken = booked_amount if self._tells_booked else payment.reserved - booked_amount
+            taken = booked_amount if self._reverses_booked else payment.reserved - booked_amount
             if not 0 <= taken <= payment.reserved:
                 self._fail(0x66)
                 return

@@ -75,14 +75,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 class TillConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings for a terminal: `password` has six digits, `currency` is ISO 4217's number, `config_byte`
-    that of the registration. `tells_booked`: the amount of a partial reversal (06 23) is the charged one, not the
+    that of the registration. `reverses_booked`: the amount of a partial reversal (06 23) is the charged one, not the
     released one."""
 
     password: str = "000000"  # noqa: S105  # factory default of terminals
     currency: int = 978
     config_byte: int = 0x38
     read_s: int = 30
-    tells_booked: bool = False
+    reverses_booked: bool = False
 
 
 class Till:
@@ -200,7 +200,7 @@ class Till:
             case Reserve(amount=amount):
                 return Command(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
             case Settle():
-                booked_amount = job.amount if config.tells_booked else job.reserved - job.amount
+                booked_amount = job.amount if config.reverses_booked else job.reserved - job.amount
                 receipt = field(zvt.RECEIPT, bytes.fromhex(job.receipt))
                 return Command(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(booked_amount, 6)) + coin)
             case Release(receipt=receipt_no):

@@ -29,7 +29,7 @@ READY_S: Final = 2.0
 """Time for a board to answer at the start."""
 
 SHOW_S: Final = 1.0
-"""Time for a board to show in its self-test what it is told."""
+"""Time for a board to show in its self-test what it is commanded."""
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -27,7 +27,7 @@ class ZvtTerminal:
                 currency=config.currency,
                 config_byte=config.config_byte,
                 read_s=config.read_s,
-                tells_booked=config.partial_reversal == "booked",
+                reverses_booked=config.partial_reversal == "booked",
             )
         )
         self._writer: asyncio.StreamWriter | None = None

@@ -38,7 +38,7 @@ def permit(profile: TlsProfile, observe: Callable[[Observe], None], *, editions:
 
 
 class Recording(Protocol):
-    """What is told of a connection that is recorded."""
+    """What records a connection."""
 
     def received(self, data: bytes) -> None:
         """Bytes of the peer."""

@@ -1,4 +1,4 @@
-"""The safety monitor of a simulated control board: it takes what the controller tells, and keeps the contactor open."""
+"""The safety monitor of a simulated control board: it takes the controller's inputs, and keeps the contactor open."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,8 +8,8 @@ from v2g.hardware.board.inputs import FOREVER_MS, Input
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.safety import ChargerMonitor, ChargerRating, Open, Output, Phase, Request
 
-TOLD_S: Final = 1.0
-"""Longest time without an input while the contactor is closed. The controller tells what it measures ten times a
+SILENT_S: Final = 1.0
+"""Longest time without an input while the contactor is closed. The controller sends its measurements ten times a
 second."""
 
 Monitor = ChargerMonitor | CompiledMonitor
@@ -26,12 +26,12 @@ class SimulatedBoardMonitor:
         """See BoardMonitor."""
         self._monitor: Monitor | None = None
         self._closed = self._commanded = False
-        self._told_at = 0.0
+        self._input_at = 0.0
         self.reason = "not_told"
 
     def take(self, what: Input, now: float) -> None:
         """See BoardMonitor."""
-        self._told_at = now
+        self._input_at = now
         if isinstance(what, inputs.Rating):
             self._monitor = self._make(_rating(what))
             self._monitor.feedback(now, closed=self._closed)
@@ -63,7 +63,7 @@ class SimulatedBoardMonitor:
         """See BoardMonitor."""
         if self._monitor is None:
             return
-        if self._commanded and not self.reason and now - self._told_at >= TOLD_S:
+        if self._commanded and not self.reason and now - self._input_at >= SILENT_S:
             self.reason = "not_told"
         self._monitor.tick(now)
         self._obey()

@@ -91,7 +91,7 @@ class CompiledMonitor:
     def request(self, request: Request, now: float) -> None:
         """See ChargerMonitor."""
         optional = (request.phase, request.bears, request.ready, request.target_mv, request.notice_s)
-        told = _Request(
+        packed = _Request(
             sum(1 << bit for bit, each in enumerate(optional) if each is not None),
             _PHASES.index(request.phase or Phase.IDLE),
             _us(request.power_s),
@@ -101,7 +101,7 @@ class CompiledMonitor:
             _int32(request.target_mv or 0),
             _us(request.notice_s or 0.0),
         )
-        self._call("request", byref(told), _time(now))
+        self._call("request", byref(packed), _time(now))
 
     def limit(
         self,

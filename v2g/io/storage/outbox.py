@@ -1,7 +1,7 @@
 """A durable outbox: records in SQLite until the back end has stored them (R97, R102).
 
 Each start is a boot, with a number and a random id. The number may be another sender's, if an outbox was lost or
-copied; the back end tells by the id, and the boot then takes another number: its records stay as they are in the file.
+copied; the back end notices it by the id, and the boot then takes another number: its records stay as they are.
 
 The database is used in a separate thread, so no event loop waits for a disk. WAL, one transaction a call;
 stored records survive kill -9. Beyond `max_bytes` the least important records are deleted, the oldest of them first;

@@ -50,7 +50,7 @@ class DirectConnection(ServerConnection):
     While the peer does not read, nothing is read from it.
     """
 
-    __slots__ = ("_beat", "_heard", "_queued", "on_text")  # beside the library's: past 30, a dict takes 1.5 KiB
+    __slots__ = ("_beat", "_queued", "on_text")  # beside the library's: past 30, a dict takes 1.5 KiB
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -46,7 +46,7 @@ class RpcConnection:
         "_tap",
         "_timer",
         "_writing",
-        "heard",
+        "received_at",
         "socket",
     )
 
@@ -76,7 +76,7 @@ class RpcConnection:
         self._handlers: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: float | None = None
-        self.heard = clock.monotonic()
+        self.received_at = clock.monotonic()
         """When the peer last sent a frame, s on the monotonic clock; at first, when it connected."""
 
     @property
@@ -125,8 +125,8 @@ class RpcConnection:
 
     def _receive(self, text: str) -> None:
         self._tap("received", text)
-        self.heard = self._clock.monotonic()
-        self._peer.receive(text, self.heard)
+        self.received_at = self._clock.monotonic()
+        self._peer.receive(text, self.received_at)
         self._step()
         if self._out and not self._is_writing():
             self._spawn(self._flush())

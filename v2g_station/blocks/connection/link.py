@@ -111,7 +111,7 @@ class Link:
         self._booted_slot: int | None = None
         """The slot whose CSMS has accepted this boot."""
         self._unanswered = 0
-        self._heard = 0.0
+        self._received_at = 0.0
         """When the CSMS last sent anything, or connected."""
         self._last_sent = 0.0
         self._stopped = False
@@ -159,7 +159,7 @@ class Link:
         for listener in self.on_opened:
             listener()
         self._tls_reported = ""
-        self._unanswered, self._heard = 0, self._k.now
+        self._unanswered, self._received_at = 0, self._k.now
         self._k.reachable = True
         timeout = (
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
@@ -344,8 +344,8 @@ class Link:
         if self._peer is None:
             return
         if self._unanswered:
-            self._k.note("csms_answers", silent_s=round(self._k.now - self._heard))
-        self._unanswered, self._heard = 0, self._k.now
+            self._k.note("csms_answers", silent_s=round(self._k.now - self._received_at))
+        self._unanswered, self._received_at = 0, self._k.now
         self._peer.receive(text, self._k.now)
         self._drain(self._peer)
         self.pump()
@@ -392,7 +392,7 @@ class Link:
         """Note a request without an answer; the first one raises the alarm that the CSMS is silent."""
         self._unanswered += 1
         if self._unanswered == 1:
-            self._k.note("csms_silent", action=action, silent_s=round(self._k.now - self._heard))
+            self._k.note("csms_silent", action=action, silent_s=round(self._k.now - self._received_at))
 
     def _conclude(self, identifier: str, request: Message, answer: Answer) -> None:
         then = self._then.pop(identifier, _ignore)
