@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import Metric
 
 from v2g.io.metrics import exposition
-from v2g.observe import DEFECTS, Observe
+from v2g.observe import Observe
 
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -74,7 +74,7 @@ class Metrics:
 
     def saw(self, event: Observe) -> None:
         """Count an event of the program if it is a defect."""
-        if (event.stage, event.name) in DEFECTS:
+        if event.declaration.defect:
             self._defects.inc()
 
     def delivery_stored(self, seconds: float) -> None:

@@ -27,7 +27,6 @@ from docs import (  # noqa: E402
     conformance,
     events,
     hazards,
-    kinds,
     messages,
     requirements,
     response_codes,
@@ -264,9 +263,10 @@ def telemetry_signals() -> str:
 
 def local_events() -> str:
     """Return the events of local programs that become records."""
-    from v2g.telemetry.local_events import REPORTED, SAFETY
+    from v2g.events import EVENTS
+    from v2g.telemetry.local_events import REPORTED
 
-    rows = ((f"`{name}`", ", ".join(fields), "yes" if name in SAFETY else "") for name, fields in REPORTED.items())
+    rows = ((f"`{name}`", ", ".join(fields), "yes" if EVENTS[name].safety else "") for name, fields in REPORTED.items())
     return table(("Event", "Fields", "Safety"), rows)
 
 
@@ -444,6 +444,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "declaration": configuration.declaration,
     "duty-table": duty_table,
     "error-tree": error_tree,
+    "event-stages": events.stages,
     "events": events.page,
     "hardware-faults": hardware_faults,
     "hazards": hazards.table,
@@ -534,7 +535,7 @@ def schemas() -> Iterator[tuple[Path, str]]:
 def main() -> int:
     """Rewrite pages and pictures that have changed; return how many (0: everything was up to date)."""
     changed = 0
-    for page, new in (*pictures(), *schemas(), kinds.module(), *((page, render(page.read_text())) for page in pages())):
+    for page, new in (*pictures(), *schemas(), *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)
             page.write_text(new)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from secc.status import ChargerStatus, Evse
+from v2g.events import reported_by
 from v2g.io.metrics import counter, exposition, gauge
 
 Read = Callable[[Evse], float]
@@ -38,6 +39,10 @@ _COUNTERS: Final[Mapping[str, tuple[str, Read]]] = {
 }
 
 
+_WARNINGS: Final = tuple(each for each in reported_by("secc") if each.is_warning)
+"""A series that began with its first event would hide that one from `increase`."""
+
+
 def metrics(status: ChargerStatus) -> bytes:
     """Return a charger's metrics in Prometheus' text format; the label `evse` is OCPP's number."""
 
@@ -45,12 +50,14 @@ def metrics(status: ChargerStatus) -> bytes:
         return {str(evse.number): read(evse) for evse in status.evses}
 
     csms = status.csms
+    events = {each.name: status.events.get(each.name, 0) for each in _WARNINGS}
     answers = csms.state == "connected" and not csms.silent
     return exposition(
         (
             gauge("v2g_charger_updated_seconds", "When these were read, s since 1970.", status.utc_ms / 1000),
             gauge("v2g_charger_started_seconds", "When the program started, s since 1970.", status.started_ms / 1000),
             counter("v2g_charger_defects", "Exceptions that no code expected, since the start.", status.defects),
+            counter("v2g_charger_events", "Warnings and errors, since the start.", events, "event"),
             gauge("v2g_charger_csms_answers", "1: accepted by the back end, which answers.", answers),
             gauge("v2g_charger_csms_attempts", "Failed attempts since the last connection.", csms.attempts),
             *(gauge(f"v2g_charger_{name}", about, each(read), "evse") for name, (about, read) in _GAUGES.items()),

@@ -7,7 +7,7 @@ and the last sessions follow. A reader in another thread takes `StatusKeeper.lat
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -19,7 +19,7 @@ from secc.config import ProgramConfig
 from v2g.errors import V2GError
 from v2g.hardware.faults import FAULTS
 from v2g.io.runtime.clock import Clock
-from v2g.observe import DEFECTS, Observe, Scalar
+from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import load_certificate
 from v2g.text import printable, redacted
 
@@ -238,6 +238,8 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     """Version of the program."""
     defects: int = 0
     """Exceptions that no code expected, since the start: events `defect`, `station_defect` and `task_failed`."""
+    events: Mapping[str, int] = {}
+    """Events of severity warning and error since the start: stage and name, and how often."""
     csms: Csms = Csms()
     evses: tuple[Evse, ...] = ()
 
@@ -298,8 +300,14 @@ class StatusKeeper:
 
     def saw(self, event: Observe) -> None:
         """Process an event of the charger."""
-        if (event.stage, event.name) in DEFECTS:
-            self.latest = replace(self.latest, defects=self.latest.defects + 1)
+        declared = event.declaration
+        if declared.is_warning:
+            counts = self.latest.events
+            self.latest = replace(
+                self.latest,
+                defects=self.latest.defects + declared.defect,
+                events={**counts, declared.name: counts.get(declared.name, 0) + 1},
+            )
         if event.stage == "ocpp":
             self._csms(event)
         if event.stage not in _READ:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.events import EVENTS, UNDECLARED, Event
 from v2g.text import redacted
 
 Scalar = str | int | float | bool | None
@@ -16,25 +17,11 @@ Scalar = str | int | float | bool | None
 _LONGEST_TRACEBACK: Final = 4000
 
 
-_ROUTINE = frozenset(
-    {
-        ("hardware", "status"),
-        ("loop", "flow"),
-        ("loop", "response"),
-        ("ocpp", "transaction_updated"),
-        ("settlement", "journal_appended"),
-        ("telemetry", "telemetry_stored"),
-    }
-)
-
-
 class Observe(msgspec.Struct, frozen=True):
     """An event.
 
-    `stage` is the part of the session it belongs to (`link`, `sdp`, `tls`, `session`, `authorization`,
-    `service`, `parameters`, `schedule`, `offer`, `power`, `loop`, `metering`, `stop`, `ocpp`, `telemetry`,
-    `settlement`, `hardware`, `safety`, `firmware`, `display`, `basic`, `place`, `parking`, `wpt`, `acdp`, `program`),
-    `name` the event in snake_case, `data` scalars only: no keys, tokens or other secrets.
+    `stage` is one of `v2g.events.STAGES`, `name` the event in snake_case, `data` scalars only: no keys, tokens or other
+    secrets.
     """
 
     stage: str
@@ -42,13 +29,9 @@ class Observe(msgspec.Struct, frozen=True):
     data: dict[str, Scalar] = {}
 
     @property
-    def routine(self) -> bool:
-        """Whether it occurs with every charge loop or reading: useful only for troubleshooting."""
-        return (self.stage, self.name) in _ROUTINE
-
-
-DEFECTS: Final = frozenset({("program", "defect"), ("program", "task_failed"), ("ocpp", "station_defect")})
-"""Stage and name of events about exceptions that no code expects; programs count them."""
+    def declaration(self) -> Event:
+        """Its declaration; UNDECLARED for one of a driver or policy from elsewhere."""
+        return EVENTS.get(f"{self.stage}.{self.name}", UNDECLARED)
 
 
 def defect(error: BaseException) -> dict[str, Scalar]:

@@ -135,6 +135,7 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
         shown = new_thread(target=_follow, args=(new, view, lambda: over.wait(_POLL_S)), name="live view", daemon=False)
         if terminal:
             logging.disable(logging.INFO)
+            logging.getLogger("v2g.io.runtime.events").disabled = True  # they are in the panel
         shown.start()
         try:
             return main(config, path)

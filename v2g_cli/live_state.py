@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from v2g.events import EVENTS, UNDECLARED
 from v2g_cli.demo.processes import Event
 from v2g_cli.demo.story import describe
 
@@ -15,7 +16,6 @@ STAGES: Final = (
 """Stages of a session in their order."""
 
 _NOTICES: Final = 6
-_TROUBLE: Final = frozenset({"failed", "broke_down", "emergency_off", "fault_began", "refused", "request_failed"})
 _ENDS: Final = frozenset({"ended", "session_ended", "session_paused", "failed"})
 _BEGINS: Final = frozenset({"plugged_in", "matching_started", "accepted", "session_started"})
 
@@ -89,7 +89,7 @@ def fold(run: Run, event: Event) -> Run:
         run = replace(run, outcome=str(data.get("reason", event.name)))
     words = _words(event)
     if words:
-        notice = (run.now, words, event.name in _TROUBLE)
+        notice = (run.now, words, EVENTS.get(f"{event.stage}.{event.name}", UNDECLARED).is_warning)
         run = replace(run, notices=(*run.notices, notice)[-_NOTICES:])
     return run
 

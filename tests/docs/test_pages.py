@@ -11,8 +11,7 @@ import pytest
 
 from csms.api.routes import OPERATIONS
 from csms.domain.charging.sites import Place, Site
-from csms.event_kinds import KINDS
-from docs import charts, configuration, generate, kinds
+from docs import charts, configuration, generate
 from tests.docs.documents import ROOT, File, pages, steps, words
 from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
@@ -58,12 +57,6 @@ def test_pictures_are_what_the_code_says(picture: Path, text: str) -> None:
     assert picture.read_text() == text, "run `python docs/generate.py`"
     names = ("sequence-chart.md", "iso15118-2.md", "din70121.md", "speed.md")
     assert any(f"(charts/{picture.name})" in (DOCS / "reference" / name).read_text() for name in names)
-
-
-def test_the_kinds_of_events_are_what_the_code_publishes() -> None:
-    file, text = kinds.module()
-    assert file.read_text() == text, "run `python docs/generate.py`"
-    assert {"station_connected", "webhook_disabled", "feed_lost", "grid_signal", "share"} <= set(KINDS)
 
 
 @pytest.mark.parametrize("name", ["DC", "AC", "WPT", "ACDP", "SCHEDULE_RENEGOTIATION", "ISO2_AC", "ISO2_DC", "DIN"])

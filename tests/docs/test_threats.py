@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docs import threats
-from docs.events import find_events
+from v2g.events import REPORTS
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -46,7 +46,12 @@ def test_ratings_are_those_of_the_method() -> None:
 
 
 def test_each_event_of_an_attack_is_one_that_the_programs_write() -> None:
-    known = {f"{each.process} {each.stage} {each.name}" for each in find_events()}
+    known = {
+        f"{program} {each.name.replace('.', ' ')}"
+        for programs, events in REPORTS.items()
+        for program in programs.split()
+        for each in events
+    }
     named = [event for each in threats.read().detection for event in each.events]
     assert [event for event in named if event not in known] == []
 

@@ -21,6 +21,7 @@ import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
+from tests.emissions import fault
 from v2g_cli.demo.broker import find_mosquitto
 from v2g_cli.demo.scenarios import SCENARIOS
 
@@ -56,6 +57,8 @@ def read(code: int, output: str) -> Run:
     records = [json.loads(line) for line in output.splitlines()]
     assert records, output
     assert records[-1]["record"] == "summary", output[-2000:]
+    faults = {fault(**each) for each in records[:-1]} - {""}
+    assert not faults, "declare it in v2g/events.py"
     return Run(code, records[:-1], records[-1], output)
 
 

@@ -20,7 +20,6 @@ from tests.csms.scripted_station import Refused, ScriptedStation
 from tests.csms.support import make_config
 from tests.fuzz.ocpp import VERSIONS, is_handled, request, requests
 from tests.station.bench import START_MS
-from v2g.observe import DEFECTS
 from v2g.ocpp.routes import UNCONFIRMED, Version
 
 _STEPS: Final = 6
@@ -89,7 +88,7 @@ class HostileStations:
         assert not failed
         self._backend.clock.advance(chance.choice((0, 1, 70, 86_400)))
         told = self._backend.events.told
-        assert not [each.data for each in told if (each.stage, each.name) in DEFECTS]
+        assert not [each.data for each in told if each.declaration.defect]
         told.clear()
 
     async def _station(self, version: Version) -> ScriptedStation:

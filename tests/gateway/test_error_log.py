@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from tests.gateway.gateway import EV, NOBODY
 from tests.gateway.local_source import gateway, program
+from v2g.events import reported_by
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.observe import Observe
 from v2g.telemetry.error_codes import CODES, LINE, error_line
 from v2g_cli.diagnosis.log import explain
 from v2g_gateway.config import GatewayConfig
-from v2g_gateway.error_log import ERRORS, ErrorLog
+from v2g_gateway.error_log import ErrorLog
 
+ERRORS = {each.name: each.code for each in reported_by("gateway") if each.code}
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "telemetry.md"
 PUBLISHED = re.compile(PAGE.read_text().partition("<!-- error log -->\n```text\n")[2].partition("\n```")[0])
 
@@ -42,13 +44,13 @@ def test_errors_are_lines_and_other_events_are_not(tmp_path: Path) -> None:
     log = ErrorLog(path, LogFiles(), at, passed.append)
     log(Observe("telemetry", "started", {"transport": "mqtt"}))
     for name in ERRORS:
-        log(Observe("telemetry", name, {"reason": "https://user:secret@host/ \x1b[31m\nfake", "hint": "h", "x": None}))
+        log(Observe(*name.split("."), {"reason": "https://user:secret@host/ \x1b[31m\nfake", "hint": "h", "x": None}))
     log.close()
     lines = path.read_text().splitlines()
     assert [PUBLISHED.fullmatch(line) is not None for line in lines] == [True] * len(ERRORS)
     assert not any("secret" in line or "\x1b" in line for line in lines)
     assert len(passed) == len(ERRORS) + 1
-    assert {each.code for each in explain(lines)} == {f"0x{code:X} {CODES[code].name}" for code, _ in ERRORS.values()}
+    assert {each.code for each in explain(lines)} == {f"0x{code:X} {CODES[code].name}" for code in ERRORS.values()}
 
 
 def test_a_full_file_is_turned_and_a_lost_one_is_no_failure(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ async def test_a_gateway_whose_schema_is_not_registered_says_0x2b9(tmp_path: Pat
         pass
     (event,) = [each for each in events if each.name == "schema_unregistered"]
     assert event.data["schema"] == "v2g-telemetry/3"
-    assert ERRORS[event.name][0] == 0x2B9
+    assert event.declaration.code == 0x2B9
 
 
 def test_the_log_is_off_by_default() -> None:

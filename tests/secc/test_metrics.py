@@ -10,7 +10,11 @@ def read(status: ChargerStatus) -> dict[tuple[str, str], float]:
     """Return value by name and EVSE."""
     families = text_string_to_metric_families(metrics(status).decode())
     samples = [sample for family in families for sample in family.samples]
-    return {(each.name.removeprefix("v2g_charger_"), each.labels.get("evse", "")): each.value for each in samples}
+    return {
+        (each.name.removeprefix("v2g_charger_"), each.labels.get("evse", "")): each.value
+        for each in samples
+        if "event" not in each.labels
+    }
 
 
 def fault(*, stops: bool) -> Fault:
@@ -61,6 +65,15 @@ def test_every_figure_of_the_picture_is_there_by_evse() -> None:
     assert found == {
         (name, evse): value for name, both in by_evse.items() for evse, value in zip("12", both, strict=True)
     }
+
+
+def test_warnings_and_errors_are_counted_from_nought() -> None:
+    families = text_string_to_metric_families(metrics(ChargerStatus(0, events={"safety.opened": 2})).decode())
+    counts = {each.labels["event"]: each.value for family in families for each in family.samples if each.labels}
+    assert counts.pop("safety.opened") == 2
+    assert {"session.timeout", "hardware.fault_began", "ocpp.csms_disconnected"} < counts.keys()
+    assert set(counts.values()) == {0}
+    assert not {"loop.response", "power.started", "session.implausible_response"} & counts.keys()
 
 
 def test_a_back_end_that_is_silent_or_not_there_does_not_answer() -> None:

@@ -71,6 +71,16 @@ def saw(keeper: StatusKeeper, stage: str, name: str, **data: Any) -> None:
     keeper.saw(Observe(stage, name, data))
 
 
+def test_warnings_errors_and_defects_are_counted(keeper: StatusKeeper) -> None:
+    for name in ("opened", "lowered", "opened"):
+        saw(keeper, "safety", name, reason="power")
+    saw(keeper, "program", "task_failed", task="t")
+    saw(keeper, "power", "started")
+    saw(keeper, "hardware", "seen_by_a_driver_from_elsewhere")
+    assert keeper.latest.events == {"safety.opened": 2, "safety.lowered": 1, "program.task_failed": 1}
+    assert keeper.latest.defects == 1
+
+
 def test_the_connection_to_the_csms_is_told_with_the_reason(keeper: StatusKeeper) -> None:
     assert said(keeper, "csms") == "connecting to ws://u:***@localhost:1/ocpp"
     saw(keeper, "ocpp", "csms_unreachable", reason="wss://h: unable to get local issuer certificate", attempt=3)

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, cast
 import msgspec
 from msgspec import Meta
 
+from v2g.events import EVENTS
 from v2g.telemetry.privacy import without_vins
 from v2g.text import printable
 from v2g.units import UtcMs
@@ -22,35 +23,12 @@ Program = Literal["evcc", "secc", "gateway"]
 DROPPED: Final = "telemetry.records_dropped"
 """Event of the gateway itself: how many `records` of a priority a full outbox has dropped, and from when to when."""
 
-REPORTED: Final[dict[str, tuple[str, ...]]] = {
-    "session.established": ("session_id",),
-    "session.session_started": ("session_id", "resumed"),
-    "session.joined": ("session_id",),
-    "session.session_joined": ("session_id",),
-    "session.session_paused": ("session_id",),
-    "session.ended": ("session_id", "reason", "soc", "charged_mwh", "discharged_mwh"),
-    "session.session_ended": ("session_id", "reason"),
-    "session.failed": ("session_id", "reason", "awaiting"),
-    "session.timeout": ("timer", "state"),
-    "hardware.fault_began": ("fault", "component", "stops"),
-    "hardware.fault_ended": ("fault", "component", "stops"),
-    "power.hardware_fault": ("reason",),
-    "power.emergency_off": ("reason",),
-    "stop.welding_suspected": ("voltage_mv",),
-    "safety.lowered": ("reason", "charge_w", "discharge_w"),
-    "safety.opened": ("reason",),
-    "metering.reading": ("charged_wh", "discharged_wh"),
-    "metering.confirmed": ("charged_wh", "discharged_wh"),
-    "metering.interval_closed": ("import_mwh", "export_mwh"),
-    DROPPED: ("priority", "records", "first_ms", "last_ms"),
+REPORTED: Final = {
+    event.name: tuple(field.name for field in event.fields if field.telemetry)
+    for event in EVENTS.values()
+    if event.is_reported
 }
-"""Fields by stage and name of the event."""
-
-SAFETY: Final = frozenset(
-    {"power.hardware_fault", "power.emergency_off", "stop.welding_suspected", "safety.lowered", "safety.opened"}
-    | {"hardware.fault_began", "hardware.fault_ended"}
-)
-"""Events that concern safety."""
+"""Stage and name of each event -> the fields that are reported."""
 
 Value = str | int | float | bool | None
 

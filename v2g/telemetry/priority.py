@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import UNSET
 
+from v2g.events import EVENTS
 from v2g.telemetry.cells import IMBALANCE_V
-from v2g.telemetry.local_events import DROPPED, SAFETY
+from v2g.telemetry.local_events import DROPPED
 from v2g.telemetry.signals import CELL_VOLTAGE, Record
 
 
@@ -50,7 +51,7 @@ class Prioritiser:
         if record.event is not UNSET:
             if record.event.name == DROPPED:
                 return Priority.SETTLEMENT
-            return Priority.SAFETY if record.event.name in SAFETY else Priority.SUMMARY
+            return Priority.SAFETY if EVENTS[record.event.name].safety else Priority.SUMMARY
         signals = record.signals
         imbalance = signals.get(_IMBALANCE)
         before = self._imbalanced

@@ -113,7 +113,7 @@ class CertificateFiles:
         """Generate a key and a request for it, with the kind and subject of the chain in use."""
         own, keys = self._own().get(command.use), self._keys(command.use)
         if own is None or keys is None:
-            self._note("request_refused", use=command.use)
+            self._note("certificate_request_refused", use=command.use)
             return
         made: list[str] = []
 
@@ -127,7 +127,7 @@ class CertificateFiles:
         def notify() -> None:
             self._notify(RequestMade(use=command.use, csr=made[0]))
 
-        self._begin("request_failed", command.use, make, notify)
+        self._begin("certificate_request_failed", command.use, make, notify)
 
     def use(self, command: UseCertificate) -> None:
         """Put a signed chain and the key generated for it into use."""
@@ -140,19 +140,19 @@ class CertificateFiles:
 
         def notify() -> None:
             if taken:
-                self._note("taken", use=command.use)
+                self._note("certificate_taken", use=command.use)
                 if self._own()[command.use].key.scheme == "pkcs11":
                     loop = asyncio.get_running_loop()
                     self._retiring.append(loop.call_later(RETIRE_S, self._retire, command.use))
             self._notify(CertificateTaken(use=command.use))
 
-        self._begin("not_taken", command.use, take, notify)
+        self._begin("certificate_not_taken", command.use, take, notify)
 
     def _retire(self, use: CertificateSigningUse) -> None:
         """Delete the key replaced by a renewed one."""
         keys, own = self._keys(use), self._own()[use]
         if keys is not None:
-            self._begin("key_kept", use, lambda: keys.retire(_public(own.chain)), lambda: None)
+            self._begin("certificate_key_kept", use, lambda: keys.retire(_public(own.chain)), lambda: None)
 
     def _begin(self, failure: str, use: str, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Run work in the thread; a failure is observed."""
@@ -173,9 +173,9 @@ class CertificateFiles:
         try:
             if not file.exists() or file.read_bytes() != text:
                 save_secret(file, text)
-                self._note("roots", use=command.use, count=len(command.pem))
+                self._note("certificate_roots", use=command.use, count=len(command.pem))
         except OSError as error:
-            self._note("not_taken", use=command.use, error=str(error)[:200])
+            self._note("certificate_not_taken", use=command.use, error=str(error)[:200])
 
     def keep_status(self, command: KeepStatus) -> None:
         """Keep the OCSP response for a certificate of a chain that the CSMS has signed (M06)."""
@@ -183,7 +183,7 @@ class CertificateFiles:
         def keep() -> None:
             save_secret(status_file(self._folder(), command.serial_number), b64decode(command.ocsp, validate=True))
 
-        self._begin("not_taken", "V2GCertificateChain", keep, lambda: None)
+        self._begin("certificate_not_taken", "V2GCertificateChain", keep, lambda: None)
 
     # -- two files in one step
 
@@ -227,7 +227,7 @@ class CertificateFiles:
         return self._folder() / f"{use}.new.pem"
 
     def _note(self, name: str, **data: str | int) -> None:
-        self._observe(Observe("ocpp", f"certificate_{name}", dict(data)))
+        self._observe(Observe("ocpp", name, {**data}))
 
 
 def seeds(files: Mapping[InstallCertificateUse, tuple[Path, ...]]) -> tuple[Stored, ...]:

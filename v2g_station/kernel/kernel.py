@@ -258,7 +258,7 @@ class Kernel:
             try:
                 found[key] = typed_json.decode(body, type_)
             except msgspec.DecodeError as error:
-                self.note("memory_unreadable", drawer=collection, key=key, reason=str(error)[:200])
+                self.note("memory_unreadable", collection=collection, key=key, reason=str(error)[:200])
                 self.forget(collection, key)
         return found
 

@@ -119,7 +119,7 @@ class Outbox:
         try:
             request = typed_json.decode(entry.body, request_type(entry.action))
         except (msgspec.DecodeError, KeyError) as error:
-            self._k.note("memory_unreadable", drawer="outbox", reason=str(error)[:200])
+            self._k.note("memory_unreadable", collection="outbox", reason=str(error)[:200])
             return None
         if isinstance(request, TransactionEventRequest):
             if offline:

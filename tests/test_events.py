@@ -1,0 +1,74 @@
+"""Every event that the product reports is declared, with its fields and programs, and every declaration is used."""
+
+from collections import defaultdict
+
+from csms.cluster.feed import LOST
+from csms.cluster.frame_log import WANTED
+from csms.event_kinds import KINDS
+from tests.emissions import Emission, emissions, kinds, other_files
+from v2g.events import EVENTS, REPORTS, STAGES
+from v2g.telemetry.local_events import DROPPED
+
+FROM_ELSEWHERE = {
+    "telemetry.records_dropped": {"priority", "records", "first_ms", "last_ms"},  # of the gateway's own record
+    **{
+        f"ocpp.{name}": {"station"}  # the back end adds whose connection it is
+        for name in (
+            "answer_ignored",
+            "answer_invalid",
+            "call_result_error",
+            "frame_refused",
+            "message_type_ignored",
+            "send_dropped",
+            "send_ignored",
+        )
+    },
+}
+"""Fields that are not in the source of the event itself."""
+
+
+def reported() -> dict[str, list[Emission]]:
+    found = defaultdict(list)
+    for each in emissions():
+        found[f"{each.stage}.{each.name}"].append(each)
+    return found
+
+
+REPORTED = reported()
+
+
+def test_events_are_made_only_where_they_are_looked_for() -> None:
+    assert not other_files()
+
+
+def test_every_event_is_declared_and_every_declaration_used() -> None:
+    assert REPORTED.keys() == EVENTS.keys()
+
+
+def test_events_have_declared_fields_only_and_all_of_them() -> None:
+    for name, found in REPORTED.items():
+        declared = {field.name for field in EVENTS[name].fields}
+        used = FROM_ELSEWHERE.get(name, set()).union(*(each.fields for each in found))
+        for each in found:
+            assert each.fields <= declared | {"..."}, f"{each.where}: {name} has no field {each.fields - declared}"
+        assert "..." in used or used == declared, f"{name}: no {declared - used}"
+
+
+def test_programs_are_those_that_report_it() -> None:
+    programs = {each.name: set(names.split()) for names, events in REPORTS.items() for each in events}
+    for name, found in REPORTED.items():
+        assert programs[name] == set().union(*(each.programs for each in found)), name
+
+
+def test_the_feed_has_what_its_declaration_says() -> None:
+    between_nodes = {WANTED}
+    assert kinds() - between_nodes | {LOST} == set(KINDS)
+
+
+def test_a_declaration_is_well_formed() -> None:
+    assert len(EVENTS) == sum(map(len, REPORTS.values())), "an event is declared twice"
+    assert EVENTS.keys() >= {DROPPED}
+    for each in EVENTS.values():
+        assert each.name.partition(".")[0] in STAGES
+        assert {field.type for field in each.fields} <= {"text", "int", "float", "bool"}, each.name
+        assert not each.code or each.is_warning, each.name
