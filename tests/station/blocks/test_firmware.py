@@ -99,6 +99,14 @@ def test_what_was_written_is_started_once_no_transaction_runs() -> None:
     assert Activate(request_id=1) in found.commands
 
 
+def test_a_download_waits_for_its_time() -> None:
+    found = Bench()
+    update(found, in_s=600)
+    told(found, "DownloadScheduled")
+    found.wait(601)
+    told(found, "Downloading")
+
+
 def test_cancelled_by_another() -> None:
     found = Bench()
     update(found)

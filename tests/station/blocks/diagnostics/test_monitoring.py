@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.station.bench import Bench, at
 from tests.station.monitors import monitors, report
+from v2g_station.blocks.evse import Fault
 
 POWER: dict[str, Any] = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
 STATE: dict[str, Any] = {
@@ -55,3 +57,13 @@ def test_tc_n_34_cs_log_rejected() -> None:
 def test_a_start_is_a_security_event() -> None:
     found = Bench()
     found.expect("SecurityEventNotification", type="StartupOfTheDevice", timestamp=at(found.utc_ms))
+
+
+def test_a_fault_is_reported_until_it_is_over() -> None:
+    found = Bench()
+    broken = Fault(evse_id=1, connector_id=1, word="lock_broken", active=True, component="ConnectorPlugRetentionLock")
+    for active, value in ((True, "true"), (False, "false")):
+        found.fact(replace(broken, active=active))
+        (data,) = found.expect("NotifyEvent")["eventData"]
+        assert (data["trigger"], data["actualValue"]) == ("Alerting", value)
+        assert data["eventNotificationType"] == "HardWiredNotification"
