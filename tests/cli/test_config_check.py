@@ -94,7 +94,7 @@ backend = "benhc"
         ),
     ],
 )
-def test_what_was_accepted_silently_is_told(pki: PkiTree, tmp_path: Path, extra: str, line: int, said: str) -> None:
+def test_what_was_accepted_silently_is_reported(pki: PkiTree, tmp_path: Path, extra: str, line: int, said: str) -> None:
     path = written(tmp_path, CHARGER.format(pki=pki.directory) + extra)
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")

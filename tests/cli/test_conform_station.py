@@ -161,7 +161,7 @@ def test_a_tester_that_dies_within_a_case_leaves_the_frames_so_far(tmp_path: Pat
 
 
 @pytest.mark.long
-def test_a_station_shows_a_new_password_which_no_frame_of_the_report_tells(tmp_path: Path) -> None:
+def test_a_station_shows_a_new_password_which_no_frame_of_the_report_has(tmp_path: Path) -> None:
     password, identity = "a-Password_of=32*characters+4321", "CS-V2G-0001"
     words = ("--only", "TC_A_09_CS", "--only", "TC_A_10_CS", "--html", "report", "--identity", identity)
     station = ("--prefix", identity[:-1], "--password", password)

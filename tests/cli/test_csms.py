@@ -77,7 +77,7 @@ async def test_a_day_with_a_station(cli: Cli) -> None:
     assert (entry["caller"], entry["operation"]) == ("admin", "start_transaction")
 
 
-async def test_health_tells_how_many_contracts_were_accepted_unproven(start: Start, tmp_path: Path) -> None:
+async def test_health_reports_how_many_contracts_were_accepted_unproven(start: Start, tmp_path: Path) -> None:
     async with start(trust={"crls": (), "revocation_unknown": "accept"}) as csms:
         pem = csms.pki.path("contract/chain.pem").read_text()
         for _ in range(2):
@@ -206,7 +206,7 @@ def test_where_there_is_no_back_end_a_hint_says_so(
     assert text in errors
 
 
-async def test_a_token_that_is_wrong_is_told_from_none(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_that_is_wrong_is_distinguished_from_none(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("V2G_CSMS_TOKEN", "wrong")
     code, _output, errors = await cli("stations")
     assert (code, "unknown token" in errors) == (4, True)
@@ -324,7 +324,7 @@ def test_any_text_is_passwords_or_faulty_lines(text: str) -> None:
     assert [number for number, _ in faults] == sorted({number for number, _ in faults})
 
 
-async def test_who_may_not_is_told_so(cli: Cli) -> None:
+async def test_who_may_not_is_refused(cli: Cli) -> None:
     code, _output, errors = await cli("admit", STATION, role=Role.VIEWER)
     assert code == 4
     assert "viewer may not do that" in errors
@@ -332,7 +332,7 @@ async def test_who_may_not_is_told_so(cli: Cli) -> None:
     assert (await cli.records("admissions"))[0]["decided_by"] == "admin"
 
 
-async def test_who_may_charge_is_told_and_changed(cli: Cli) -> None:
+async def test_who_may_charge_is_shown_and_changed(cli: Cli) -> None:
     assert [each["id_token"] for each in await cli.records("tokens")] == ["DEV2GC00000001"]
     (made,) = await cli.records("allow", "04a1b2c3", "--type", "ISO14443", "--group", "fleet-7")
     assert (made["id_token"], made["status"]) == ("04A1B2C3", "Accepted")

@@ -71,7 +71,7 @@ def test_older_editions_name_the_mode_of_energy_transfer() -> None:
     assert folded(("service", "selected", {"service_id": 1, "mode": "DC_extended"})).service == "DC_extended"
 
 
-def test_the_end_is_told_with_its_reason_and_the_next_arrival_begins_anew() -> None:
+def test_the_end_is_reported_with_its_reason_and_the_next_arrival_begins_anew() -> None:
     over = folded(("session", "failed", {"reason": "secc_vanished"}))
     assert over.outcome == "secc_vanished"
     assert "ended: secc_vanished" in shown(over)

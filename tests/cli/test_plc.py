@@ -197,7 +197,7 @@ def test_the_picture_in_a_terminal_grows_with_the_attenuation() -> None:
         (["diag", "plc"], 2, "give one port"),
     ],
 )
-def test_mistakes_are_told_in_a_line(v2g: Run, arguments: list[str], code: int, words: str) -> None:
+def test_mistakes_are_reported_in_a_line(v2g: Run, arguments: list[str], code: int, words: str) -> None:
     done = v2g(*arguments)
     assert done.code == code
     assert words in done.errors
@@ -219,7 +219,7 @@ _MICROSECONDS, _SECONDS, _LONG_AGO = b"", pcapng.option(9, b"\0"), pcapng.option
     ],
     ids=["last", "later", "seconds", "long_ago", "cooked"],
 )
-def test_stamps_and_links_that_make_no_sense_are_told_in_a_line(
+def test_stamps_and_links_that_make_no_sense_are_reported_in_a_line(
     v2g: Run, tmp_path: Path, options: bytes, link_type: int, stamp: int, words: str
 ) -> None:
     path = tmp_path / "odd.pcapng"

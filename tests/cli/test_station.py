@@ -110,7 +110,7 @@ def test_a_memory_that_cannot_be_is_one_line() -> None:
 
 
 @pytest.mark.usefixtures("until_kept_out")
-async def test_why_a_back_end_refuses_is_told_in_its_words_whichever_station_it_is() -> None:
+async def test_why_a_back_end_refuses_is_shown_in_its_words_whichever_station_it_is() -> None:
     def refuse(connection: Any, request: Any) -> Any:
         name = request.path.rpartition("/")[2]
         return connection.respond(HTTPStatus.NOT_FOUND, f"{name} is not\x1b known here\n")
@@ -128,7 +128,7 @@ async def test_why_a_back_end_refuses_is_told_in_its_words_whichever_station_it_
 
 
 @pytest.mark.usefixtures("until_kept_out")
-async def test_a_boot_that_is_not_accepted_is_told(tmp_path: Path) -> None:
+async def test_a_boot_that_is_not_accepted_is_reported(tmp_path: Path) -> None:
     async with backend() as csms:
         csms.boot_answers = [("Rejected", 60)]
         url, file = f"ws://127.0.0.1:{csms.port}/ocpp", tmp_path / "report.json"

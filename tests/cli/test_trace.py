@@ -80,7 +80,7 @@ def test_the_two_ends_differ_in_nothing_but_the_order_of_what_crosses(traces: di
     assert not [each for each in done.stdout.splitlines()[2:] if not re.match(r"[-+ ] +Discharge|[-+] Discharge", each)]
 
 
-def test_a_difference_is_told_by_path_and_ends_with_1(traces: dict[str, Path], tmp_path: Path) -> None:
+def test_a_difference_is_reported_by_path_and_ends_with_1(traces: dict[str, Path], tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text(traces["evcc"].read_text().replace('"EVSEID":"DEV2GE00001"', '"EVSEID":"DEXXXE00001"'))
     assert "no difference" in run("--diff", traces["evcc"], traces["evcc"]).stdout

@@ -89,7 +89,7 @@ async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypa
             assert looked_up == [CS, CS]
 
 
-async def test_what_is_decided_between_door_and_session_holds(backend: Start) -> None:
+async def test_what_is_decided_between_connection_and_session_holds(backend: Start) -> None:
     async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
         admissions = csms.services.admissions
         await admissions.set_password(CS, PASSWORD)
@@ -115,7 +115,7 @@ async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
 
 
-async def test_a_wrong_path_is_told_with_the_right_one(backend: Start) -> None:
+async def test_a_wrong_path_is_reported_with_the_right_one(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         status, words = await refused(port, CS, password=PASSWORD, path="/steve/ocpp")
         assert (status, "ws://HOST:PORT/ocpp" in words) == (404, True)
@@ -153,7 +153,9 @@ async def test_what_was_wrong_before_a_restart_is_forgotten_when_the_station_com
             assert [each["station_id"] for each in await admissions.faults()] == [NEW]
 
 
-async def test_who_speaks_tls_to_a_door_without_and_the_other_way_round_is_told(backend: Start, pki: PkiTree) -> None:
+async def test_who_speaks_tls_to_a_listener_without_and_the_other_way_round_is_reported(
+    backend: Start, pki: PkiTree
+) -> None:
     listeners = (FurtherListener(port=0, security_profile=2),)
     async with backend(ocpp={**PLAIN, "listeners": listeners}) as csms, listening(csms) as (plain, secure):
         context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
@@ -170,7 +172,7 @@ async def test_who_speaks_tls_to_a_door_without_and_the_other_way_round_is_told(
         assert all("CSMS URL to ws" in each["hint"] for each in faults)
 
 
-async def test_a_station_that_does_not_believe_this_server_is_told_which_root_to_install(
+async def test_a_station_that_does_not_trust_this_server_gets_a_hint_which_root_to_install(
     backend: Start, pki: PkiTree
 ) -> None:
     async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):

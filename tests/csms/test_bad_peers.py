@@ -199,7 +199,9 @@ def plain(tmp_path: Path) -> Plain:
     return make
 
 
-async def test_ordinary_certificates_of_stations_are_taken_unless_told_otherwise(start: Start, plain: Plain) -> None:
+async def test_ordinary_certificates_of_stations_are_taken_unless_configured_otherwise(
+    start: Start, plain: Plain
+) -> None:
     """RSA of 2048 bit, no O, no extensions: RFC 5280 and OCPP (A00.FR.506) allow them."""
     root, leaf, key = plain()
     for strict in (False, True):

@@ -180,7 +180,7 @@ async def test_another_content_under_a_taken_number_is_answered_but_changes_noth
     assert len(csms.events("transaction_event_conflict")) == 1
 
 
-async def test_an_unknown_token_is_told_so(csms: Running) -> None:
+async def test_an_unknown_token_is_named_as_such(csms: Running) -> None:
     async with station(csms) as point:
         await boot(point)
         token = {"id_token": "04AABBCC", "type": "ISO14443"}
@@ -191,7 +191,7 @@ async def test_an_unknown_token_is_told_so(csms: Running) -> None:
     assert started.id_token_info["status"] == "Unknown"
 
 
-async def test_a_contract_chain_is_authorised_and_2_1_hears_what_it_covers(csms: Running) -> None:
+async def test_a_contract_chain_is_authorised_and_2_1_receives_what_it_covers(csms: Running) -> None:
     chain = csms.pki.path("contract/chain.pem").read_text()
     token = {"id_token": "DE-V2G-C00000001", "type": "eMAID"}
     async with station(csms) as point:
@@ -236,7 +236,7 @@ async def test_a_valid_certificate_of_a_blocked_contract_is_a_cancelled_contract
 
 
 @pytest.mark.parametrize("status", ["Pending", "Rejected"])
-async def test_before_acceptance_nothing_but_a_boot_is_heard(start: Start, status: Any) -> None:
+async def test_before_acceptance_nothing_but_a_boot_is_handled(start: Start, status: Any) -> None:
     async with start(stations=(StationEntry(id=STATION, boot=status),)) as csms, station(csms) as point:
         assert (await boot(point)).status == status
         with pytest.raises(OCPPError) as caught:

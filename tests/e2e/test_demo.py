@@ -147,7 +147,7 @@ class TestWholeRun:
         assert whole.named("evcc", "session", "established")[0]["session_id"] == session_id.hex()
 
     @pytest.mark.requirement("R4")
-    def test_the_vehicle_is_told_the_prices_of_the_signal(self, whole: Run) -> None:
+    def test_the_vehicle_receives_the_prices_of_the_signal(self, whole: Run) -> None:
         signal = msgspec.json.decode((Path(whole.summary["folder"]) / "grid.json").read_bytes())
         schedules = [
             each["Dynamic_SEResControlMode"]["AbsolutePriceSchedule"] for each in whole.messages("ScheduleExchangeRes")
@@ -397,7 +397,7 @@ def test_a_vehicle_whose_key_is_missing_says_so_before_it_is_plugged_in(tmp_path
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_vehicle_that_is_told_to_end_does_not_say_that_its_session_went_well(
+def test_a_vehicle_that_is_asked_to_end_does_not_say_that_its_session_went_well(
     number: signal.Signals, tmp_path: Path, pki: PkiTree
 ) -> None:
     config, events = without_a_charger(tmp_path, pki, wait_s=30), tmp_path / "events.jsonl"

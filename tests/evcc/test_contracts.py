@@ -240,7 +240,7 @@ def test_commands_of_others_go_on_to_them(configure: Configure, heard: Heard) ->
     assert seen == [OpenContactor()]
 
 
-def test_a_contract_that_cannot_be_stored_is_told_and_ends_nothing(
+def test_a_contract_that_cannot_be_stored_is_reported_and_ends_nothing(
     configure: Configure, pki: PkiTree, heard: Heard, tmp_path: Path
 ) -> None:
     contracts = Contracts(configure(), heard)

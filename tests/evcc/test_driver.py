@@ -17,7 +17,7 @@ async def driver() -> AsyncIterator[Driver]:
     found.close()
 
 
-async def test_whoever_is_told_to_end_stops_the_session_that_runs_in_good_order(driver: Driver) -> None:
+async def test_whoever_is_asked_to_end_stops_the_session_that_runs_in_good_order(driver: Driver) -> None:
     heard: list[Fact] = []
     driver.drives(heard.append)
     assert driver.end()

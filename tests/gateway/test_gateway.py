@@ -283,7 +283,7 @@ async def test_new_records_go_out_together_once_an_interval_and_safety_at_once(t
 
 
 @pytest.mark.requirement("R103")
-async def test_what_was_dropped_is_told_so_that_the_rest_counts(tmp_path: Path) -> None:
+async def test_what_was_dropped_is_reported_so_that_the_rest_counts(tmp_path: Path) -> None:
     """The back end knows what it will never get, also of a boot of which nothing is left."""
     size = len(record(1, 1))
     first = await filled(tmp_path, 10, max_bytes=12 * size)
@@ -331,7 +331,7 @@ async def test_a_damaged_record_is_given_up_and_does_not_hold_up_the_others(tmp_
     await box.close()
 
 
-async def test_why_nothing_is_delivered_is_told_once_and_so_is_the_end_of_that(tmp_path: Path) -> None:
+async def test_why_nothing_is_delivered_is_reported_once_and_so_is_the_end_of_that(tmp_path: Path) -> None:
     box = await filled(tmp_path, 3)
     uplink = Loopback(ReferenceBackEnd())
     uplink.refusal = "MQTT broker refused the message: Not authorized"

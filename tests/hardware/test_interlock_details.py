@@ -284,7 +284,7 @@ def test_the_output_is_stopped_with_the_cause(cause: str) -> None:
     assert [each for each in actions if isinstance(each, StopOutput | SetContactor)] == [StopOutput(cause), OPEN]
 
 
-def test_the_contactor_is_told_once() -> None:
+def test_the_contactor_gets_one_command() -> None:
     lock = ready()
     assert lock.ask(0.0, close=True)
     assert lock.actions() == [CLOSE]
@@ -461,7 +461,7 @@ def test_a_plug_is_not_tried_again_while_somebody_is_served_nor_in_the_first_sec
     assert lock.actions() == []  # it is open
 
 
-def test_a_lock_is_unlocking_only_when_it_is_locked_and_told_to_open() -> None:
+def test_a_lock_is_unlocking_only_when_it_is_locked_and_commanded_to_open() -> None:
     lock = Interlock(InterlockConfig(latch=True))
     lock.pilot(B, 0.0)
     lock.permit(0.0, allowed=True)

@@ -159,7 +159,7 @@ def test_no_oscillator_offers_more_than_it_may(current: float) -> None:
         assert read_duty(duty).max_current_a > current - 0.03
 
 
-def test_a_type_1_plug_tells_its_latch() -> None:
+def test_a_type_1_plug_reports_its_latch() -> None:
     assert [read_proximity(ohm, "type1").state for ohm in (150, 480, 2_000, 59, None)] == [
         "seated",
         "unlatched",

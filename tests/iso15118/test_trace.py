@@ -98,7 +98,7 @@ def test_a_run_has_one_name_and_its_session_from_the_moment_it_has_one(traced: T
         assert all(sessions[3:])
 
 
-def test_signed_discharge_is_told_in_words(traced: Traced) -> None:
+def test_signed_discharge_is_shown_in_words(traced: Traced) -> None:
     command = next(each for each in traced.of("evcc") if each.name == "DischargeCommand")
     assert command.stream == "SIGNED_DISCHARGE"
     assert command.body["power_w"] >= 0

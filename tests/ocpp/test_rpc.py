@@ -179,7 +179,7 @@ def test_only_what_has_no_answer_is_sent_so_and_only_in_21() -> None:
     assert sent(receiver)[0][:3] == [4, "id1", "NotSupported"]
 
 
-def test_a_frame_that_is_refused_is_told_with_its_action_and_id() -> None:
+def test_a_frame_that_is_refused_is_reported_with_its_action_and_id() -> None:
     rpc = peer()
     rpc.receive(call("Reset", {"type": "Gently"}), 0.0)
     (observed,) = [each for each in rpc.actions() if isinstance(each, Observe) and each.name == "frame_refused"]
@@ -190,7 +190,7 @@ def test_a_frame_that_is_refused_is_told_with_its_action_and_id() -> None:
     )
 
 
-def test_in_21_an_answer_that_the_peer_cannot_use_is_told_with_its_action() -> None:
+def test_in_21_an_answer_that_the_peer_cannot_use_is_reported_with_its_action() -> None:
     rpc = peer("2.1")
     rpc.receive(call("Reset", {"type": "Immediate"}, "mine"), 0.0)
     rpc.answer("mine", ResetResponse(status="Accepted"))

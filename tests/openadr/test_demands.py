@@ -150,7 +150,7 @@ def test_prices_in_two_currencies_are_not_used() -> None:
     assert found.problems == ("prices in several currencies: EUR, GBP",)
 
 
-def test_alerts_in_force_are_told_with_their_text() -> None:
+def test_alerts_in_force_are_reported_with_their_text() -> None:
     """An emergency that began before the event was read, and has no end."""
     raw = raw_event("a", "ALERT_GRID_EMERGENCY", "grid at risk", start="0001-01-01", duration="P9999Y")
     (alert,) = at(START_MS, raw).alerts

@@ -288,7 +288,7 @@ def test_openssl_asks_at_the_address_in_the_certificate_and_believes(
     assert "leaf.pem: good" in done.stdout
 
 
-def test_openssl_is_told_of_a_revocation_and_of_its_reason(
+def test_openssl_receives_a_revocation_and_its_reason(
     process: tuple[PkiTree, Process], openssl: Openssl, tmp_path: Path
 ) -> None:
     tree, running = process
@@ -324,7 +324,7 @@ def test_openssl_is_told_of_a_revocation_and_of_its_reason(
     assert "Key Compromise" in text.stdout
 
 
-def test_it_ends_well_when_told_to_and_says_what_is_wrong_when_it_cannot_begin(tmp_path: Path, pki: PkiTree) -> None:
+def test_it_ends_well_when_asked_to_and_says_what_is_wrong_when_it_cannot_begin(tmp_path: Path, pki: PkiTree) -> None:
     running = Process(pki.directory)
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{running.url}/nothing.crl", timeout=5)

@@ -172,7 +172,7 @@ def test_the_contactor_opens_though_the_power_electronics_take_no_command(
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_the_contactor_opens_though_nobody_can_be_told_why(pki: PkiTree, tmp_path: Path, guarded: bool) -> None:
+def test_the_contactor_opens_though_the_reason_cannot_be_reported(pki: PkiTree, tmp_path: Path, guarded: bool) -> None:
     def refuses(_word: str, _active: bool) -> None:
         raise Broken
 
@@ -278,7 +278,7 @@ def test_a_vehicles_verdict_reaches_pilot_contactor_and_session_whatever_else_fa
     run(scenario())
 
 
-def test_a_vehicle_that_cannot_be_cut_off_is_told_all_the_same() -> None:
+def test_a_vehicle_that_cannot_be_cut_off_is_asked_to_stop_all_the_same() -> None:
     async def scenario() -> None:
         watchdog, hardware = Watchdog(), BrokenVehicle()
         events: list[Observe] = []

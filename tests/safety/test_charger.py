@@ -16,7 +16,7 @@ ALL = Output(100_000, 100_000, 500_000, 500_000, 1_000_000)
 # -- what is answered at once -----------------------------------------------------------------------------------------
 
 
-def test_nothing_passes_before_anything_was_told() -> None:
+def test_nothing_passes_before_the_first_input() -> None:
     monitor = ChargerMonitor(RATING)
     assert not monitor.live
     assert monitor.drive(ALL, T) == NOTHING
@@ -391,7 +391,7 @@ BY_TELLING: dict[str, tuple[Callable[[ChargerMonitor], None], str]] = {
 
 
 @pytest.mark.parametrize("what", ["nobody is authorised", "a fault"])
-def test_the_grace_begins_when_something_is_told(what: str) -> None:
+def test_the_grace_begins_with_the_first_limit(what: str) -> None:
     monitor = charging()
     BY_TELLING[what][0](monitor)
     assert found(monitor, 0.25) == [Open(BY_TELLING[what][1])]
@@ -450,7 +450,7 @@ def test_whatever_forbids_so_much_lowers_it_after_the_grace(what: str) -> None:
     assert monitor.live
 
 
-def test_a_session_that_follows_in_its_grace_hears_nothing() -> None:
+def test_a_session_that_follows_in_its_grace_gets_no_verdict() -> None:
     monitor = charging()
     monitor.limit("site", T, charge_w=11_000)
     monitor.drive(Output(11_000, 0, 60_000, 0, 450_000), T + 0.2)
@@ -486,7 +486,7 @@ def test_a_limit_that_ends_takes_discharge_away_and_a_later_one_lets_it_pass() -
 
 
 @pytest.mark.parametrize("end", ["rule", "signature", "limit"])
-def test_the_grace_of_discharge_begins_when_something_is_told(end: str) -> None:
+def test_the_grace_of_discharge_begins_with_the_first_limit(end: str) -> None:
     monitor = powered()
     monitor.discharge("signed", T)
     monitor.signed(8_000, FOREVER, T)
@@ -1142,7 +1142,7 @@ def test_one_that_closes_late_has_its_time_to_open_again() -> None:
     assert found(monitor, 0.6) == [Open("contactor_welded")]
 
 
-def test_what_is_told_of_the_contactor_is_looked_at() -> None:
+def test_what_is_reported_of_the_contactor_is_checked() -> None:
     monitor = charging()
     monitor.drive(NOTHING, T)
     measured(monitor, 0, 0, T)
@@ -1222,7 +1222,7 @@ def test_every_word_of_time_and_size_has_its_default() -> None:
 # -- a vehicle that hears of less only later --------------------------------------------------------------------------
 
 
-def test_a_vehicle_that_is_told_later_has_its_time_for_less() -> None:
+def test_a_vehicle_that_gets_a_limit_later_has_its_time_for_less() -> None:
     """IEC 61851-1: duty cycles follow each other after 5 s at the earliest."""
     monitor = charging(notice_s=5.0)
     monitor.limit("site", T, charge_w=7_000)
@@ -1231,13 +1231,13 @@ def test_a_vehicle_that_is_told_later_has_its_time_for_less() -> None:
     assert found(monitor, 5.24, 5.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=7_000))]
 
 
-def test_none_at_all_is_told_at_once() -> None:
+def test_none_at_all_is_reported_at_once() -> None:
     monitor = charging(notice_s=5.0)
     monitor.limit("site", T, charge_w=0)
     assert found(monitor, 0.24, 0.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=0))]
 
 
-def test_what_may_flow_back_is_told_later_too() -> None:
+def test_what_may_flow_back_is_sent_later_too() -> None:
     monitor = powered(notice_s=5.0)
     monitor.discharge("standard", T)
     assert monitor.drive(BEARS, T) == BEARS
@@ -1245,7 +1245,7 @@ def test_what_may_flow_back_is_told_later_too() -> None:
     assert found(monitor, 5.24, 5.26)
 
 
-def test_what_has_not_been_told_yet_passes_within_what_the_vehicle_bears() -> None:
+def test_what_is_not_limited_yet_passes_within_what_the_vehicle_bears() -> None:
     monitor = powered(notice_s=5.0)
     monitor.limit("site", T, charge_w=7_000)
     assert monitor.drive(FULL, T) == FULL
@@ -1265,7 +1265,7 @@ def test_a_command_that_changes_and_stays_too_high_has_no_time_again() -> None:
     assert found(monitor, 5.2, 5.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=7_000))]
 
 
-def test_the_next_vehicle_may_be_one_that_is_told_at_once() -> None:
+def test_the_next_vehicle_may_be_one_that_gets_an_answer_at_once() -> None:
     monitor = charging(notice_s=5.0)
     monitor.drive(NOTHING, T)
     monitor.open(T)

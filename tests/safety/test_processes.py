@@ -474,7 +474,7 @@ async def test_alternating_current_goes_off_when_the_vehicle_is_stopped_or_kille
 
 
 @pytest.mark.long
-async def test_a_vehicle_that_draws_more_than_it_is_told_is_cut_off(place: Place, record_property: Note) -> None:
+async def test_a_vehicle_that_draws_more_than_its_limit_is_cut_off(place: Place, record_property: Note) -> None:
     await place.charge_ac()
     place.begin()
     place.mains.draw(2)

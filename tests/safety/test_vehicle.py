@@ -644,7 +644,7 @@ def test_renegotiation_takes_the_wish_back_that_the_session_forgot() -> None:
     assert len(desk.said) == 1
 
 
-def test_no_more_is_let_in_than_the_charger_is_told() -> None:
+def test_no_more_is_let_in_than_the_charger_knows() -> None:
     """By 5 % and 500 W, and once the grace is over: what is let in moves before the message that tells it."""
     desk = Desk().to_power(11_000)
     desk.monitor.ask(Ask(charge_w=10_000), desk.now)
@@ -660,7 +660,7 @@ def test_no_more_is_let_in_than_the_charger_is_told() -> None:
     assert len(desk.said) == 1
 
 
-def test_what_the_charger_was_told_ends_with_the_session() -> None:
+def test_what_the_charger_received_ends_with_the_session() -> None:
     desk = Desk().to_power()
     desk.monitor.ask(Ask(charge_w=0), desk.now)
     desk.monitor.end()
@@ -782,7 +782,7 @@ def test_what_is_lowered_for_one_reason_stays_wrong_for_another() -> None:
 
 
 @pytest.mark.parametrize(("requested_w", "most_w"), [(10_000, 11_000), (0, 0)])
-def test_the_margin_of_what_the_charger_is_told(requested_w: int, most_w: int) -> None:
+def test_the_margin_of_what_the_charger_receives(requested_w: int, most_w: int) -> None:
     for watts, lowered in ((most_w, False), (most_w + 1, True)):
         desk = Desk().to_power(20_000)
         desk.monitor.drive(Output(watts), desk.now)

@@ -86,7 +86,7 @@ latch = {latch}
         medium.close()
 
 
-async def test_a_charger_lets_go_of_bundles_as_it_is_told(tmp_path: Path, pki: PkiTree) -> None:
+async def test_a_charger_removes_bundles_as_configured(tmp_path: Path, pki: PkiTree) -> None:
     async with made(tmp_path, pki, BENCH + "[retention]\nall_days = 30\n") as charger:
         (controller,) = charger.controllers
         for name, age_days in (("old", 31), ("new", 29)):

@@ -320,7 +320,7 @@ def fees(schedule: AbsolutePriceSchedule) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("mode", list(ControlMode))
-def test_prices_of_the_profile_are_what_the_vehicle_is_told(make_bench: Make, mode: ControlMode) -> None:  # noqa: F811
+def test_prices_of_the_profile_are_what_the_vehicle_receives(make_bench: Make, mode: ControlMode) -> None:  # noqa: F811
     """K18.FR.20 and K19: the profile that the CSMS promised is waited for, and its prices go on."""
     found = Charger(make_bench, mode=mode)
     found.station.answers["NotifyEVChargingNeeds"] = {"status": "Accepted"}
@@ -356,7 +356,7 @@ def test_other_prices_make_a_vehicle_under_a_schedule_agree_anew(scheduled: Char
     assert response.evse_status.evse_notification.value == "ScheduleRenegotiation"
 
 
-def test_prices_that_no_vehicle_could_be_told_are_refused(dynamic: Charger) -> None:
+def test_prices_that_no_vehicle_could_receive_are_refused(dynamic: Charger) -> None:
     """K01: what cannot be passed on is not accepted."""
     wrong = prices(dynamic, 30) | {"minimumCost": {"exponent": 100, "value": 10**9}}
     more = {"purpose": "TxProfile", "transactionId": transaction(dynamic.station)}

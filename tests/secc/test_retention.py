@@ -116,7 +116,7 @@ async def test_bundles_of_all_evses_that_the_back_end_has_go_the_oldest_first(tm
     assert shelf.lines == {"session-1": 9, "session-5": 10}
 
 
-async def test_without_a_back_end_nothing_goes_and_that_is_told_once(tmp_path: Path) -> None:
+async def test_without_a_back_end_nothing_goes_and_that_is_reported_once(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, max_mib=1)
     for number in range(4):
         shelf.put(f"session-{number}", age_d=1000)

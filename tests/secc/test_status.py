@@ -81,7 +81,7 @@ def test_warnings_errors_and_defects_are_counted(keeper: StatusKeeper) -> None:
     assert keeper.latest.defects == 1
 
 
-def test_the_connection_to_the_csms_is_told_with_the_reason(keeper: StatusKeeper) -> None:
+def test_the_connection_to_the_csms_is_reported_with_the_reason(keeper: StatusKeeper) -> None:
     assert said(keeper, "csms") == "connecting to ws://u:***@localhost:1/ocpp"
     saw(keeper, "ocpp", "csms_unreachable", reason="wss://h: unable to get local issuer certificate", attempt=3)
     assert "3 failed attempts: wss://h: unable to get local issuer certificate" in said(keeper, "csms")

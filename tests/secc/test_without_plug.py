@@ -183,7 +183,7 @@ async def test_a_vehicle_finds_its_coil_pairs_and_is_charged_through_the_air(
 
 
 @pytest.mark.long
-async def test_above_another_coil_nothing_is_paired_and_the_vehicle_is_told_where_to_go(
+async def test_above_another_coil_nothing_is_paired_and_the_vehicle_learns_where_to_go(
     pki: PkiTree, tmp_path: Path
 ) -> None:
     neighbour = '[charger.wpt]\ndevice_id = 9\n[[charger.wpt.neighbours]]\ndevice_id = 77\nssid = "bay-77"\n'

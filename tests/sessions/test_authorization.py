@@ -143,7 +143,7 @@ def test_a_customer_who_never_comes_ends_it_after_three_minutes(join: Join) -> N
     assert 180 <= joined.now - began < 187  # and 5 s for closing
 
 
-def test_an_expired_contract_is_told_so_and_a_card_pays(join: Join, tmp_path: Path) -> None:
+def test_an_expired_contract_is_named_as_such_and_a_card_pays(join: Join, tmp_path: Path) -> None:
     old = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=Fault.EXPIRED))
     joined = Joined(
         old, time.time_ns() // 1_000_000, vehicle=CARD, charger=BOTH, authorized=AuthorizationStatus.ACCEPTED

@@ -466,7 +466,7 @@ def test_a_session_that_ends_while_the_contactor_moves_has_no_late_contactor_err
 
 
 @pytest.mark.parametrize("service", [DC, DC_BPT])
-def test_charge_parameters_tell_the_rating_and_no_loop_tells_more(charger: Make, service: int) -> None:
+def test_charge_parameters_have_the_rating_and_no_loop_has_more(charger: Make, service: int) -> None:
     bench = charger(service)
     bench.fact(se.LimitChanged(Limit(source=SITE, charge_w=1_000, discharge_w=0, version=5)))
     bench.reach(State.SCHEDULE_EXCHANGE)
@@ -485,7 +485,7 @@ def value(rational: RationalNumber) -> float:
     return float(rational.value * 10.0**rational.exponent)
 
 
-def test_a_power_of_the_whole_is_not_told_once_for_each_phase() -> None:
+def test_a_power_of_the_whole_is_not_repeated_for_each_phase() -> None:
     """EVerest/EVerest#2581: one sum was copied into all three phases."""
     from evcc.session.d20.requests.ask_ac import each_phase
     from evcc.session.settings import OnBoardChargerConfig

@@ -217,7 +217,7 @@ def test_every_refusal_of_the_service_reaches_the_vehicle_as_it_was_said(
 
 
 @pytest.mark.parametrize("status", [se.InstallationStatus.FAILED, se.InstallationStatus.UNREACHABLE])
-def test_without_a_back_end_the_vehicle_is_told_so(pki: PkiTree, status: se.InstallationStatus) -> None:
+def test_without_a_back_end_the_vehicle_learns_so(pki: PkiTree, status: se.InstallationStatus) -> None:
     joined = Fetching(pki, (own_contract(pki),))
     joined.answer = lambda _: (status, b"")
     joined.run()

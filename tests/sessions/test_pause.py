@@ -256,7 +256,7 @@ def test_new_needs_of_a_scheduled_vehicle_lead_to_a_new_schedule(join: Join) -> 
     assert plans[1] < plans[0]
 
 
-def test_new_needs_of_a_dynamic_vehicle_are_told_in_the_loop(join: Join) -> None:
+def test_new_needs_of_a_dynamic_vehicle_are_sent_in_the_loop(join: Join) -> None:
     joined = join(vehicle=vehicle(CHARGE, mode="dynamic"))
     joined.run(charging(joined))
     tell_vehicle(joined, ev.NeedsChanged(minimum_soc=75, target_soc=90))

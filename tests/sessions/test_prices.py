@@ -247,7 +247,7 @@ def test_a_charger_that_knows_the_needs_says_them(join: Join) -> None:
     assert 72.0 <= joined.plant.battery.state.soc < 73.0
 
 
-def test_levels_serve_where_no_prices_are_told(join: Join) -> None:
+def test_levels_serve_where_no_prices_are_sent(join: Join) -> None:
     utc_ms = now()
     joined = join(
         utc_ms=utc_ms,

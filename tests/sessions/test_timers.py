@@ -126,7 +126,7 @@ def test_ongoing_a_vehicle_that_never_starts_is_left_after_60_s(charger: Callabl
 
 @pytest.mark.parametrize("family", list(Family), ids=ids)
 @pytest.mark.parametrize("closing", [True, False])
-def test_contactor_one_that_does_not_move_is_told_within_the_performance_time(
+def test_contactor_one_that_does_not_move_is_reported_within_the_performance_time(
     charger: Callable[..., Bench], family: Family, closing: bool
 ) -> None:
     loop = {Family.AC: State.AC_CHARGE_LOOP, Family.WPT: State.WPT_CHARGE_LOOP}.get(family, State.DC_CHARGE_LOOP)
@@ -303,7 +303,7 @@ def test_what_a_charger_never_finishes_is_left_after_its_time(
 @pytest.mark.parametrize(
     ("family", "command"), [(each[0], each[1]) for each in ENDLESS if each[1] is not se.StartPreCharge]
 )
-def test_the_chargers_own_limits_come_first_and_are_told_in_words(
+def test_the_chargers_own_limits_come_first_and_are_shown_in_words(
     join: Callable[..., Joined], family: Family, command: type
 ) -> None:
     joined = join(family)
@@ -393,7 +393,7 @@ TESTS: dict[str, Any] = {
     "evcc_pre_charge": test_what_a_charger_never_finishes_is_left_after_its_time,
     "evcc_welding_detection": test_welding_detection_a_voltage_that_stays_is_reported_after_its_time,
     "secc_pre_charge": test_pre_charge_voltage_does_not_wait_for_ever,
-    "contactor": test_contactor_one_that_does_not_move_is_told_within_the_performance_time,
+    "contactor": test_contactor_one_that_does_not_move_is_reported_within_the_performance_time,
     "close": test_close_a_vehicle_that_does_not_close_is_closed_after_5_s,
     "message_scale": test_message_scale_is_for_slow_chargers,
 }

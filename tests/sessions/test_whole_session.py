@@ -71,7 +71,7 @@ def test_the_journal_holds_every_step_before_its_effect(join: Join) -> None:
 
 
 @pytest.mark.requirement("R36")
-def test_the_journal_has_the_batterys_capacity_as_the_vehicle_told_it_once(join: Join) -> None:
+def test_the_journal_has_the_batterys_capacity_as_the_vehicle_reported_it_once(join: Join) -> None:
     joined = join()
     joined.run()
     journal = [action.record for action in joined.secc_actions if isinstance(action, se.Journal)]

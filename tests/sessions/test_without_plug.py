@@ -109,7 +109,7 @@ def test_the_vehicle_pairs_by_the_method_that_was_agreed(pki: PkiTree, pairing: 
     assert joined.vehicle_saw("place", "paired")[0]["method"] == pairing
 
 
-def test_a_device_that_hears_the_vehicle_in_the_next_bay_is_not_paired(pki: PkiTree) -> None:
+def test_a_device_that_detects_the_vehicle_in_the_next_bay_is_not_paired(pki: PkiTree) -> None:
     vehicle = SessionConfig(
         program=(CHARGE,), services=ServiceConfig(energy=("WPT",)), wireless=WirelessConfig(pairing=("LF_TxEV",))
     )

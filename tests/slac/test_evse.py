@@ -40,7 +40,7 @@ def test_an_ar7420_s_own_profiles_count_where_they_are_configured(taken: bool, s
     assert [(each.num_sounds, each.aag == FLAT) for each in messages] == [(sounds, taken)]
 
 
-def test_no_profile_at_all_is_told_as_zero_sounds(bench: EvseBench) -> None:
+def test_no_profile_at_all_is_reported_as_zero_sounds(bench: EvseBench) -> None:
     bench.start()
     (result,) = bench.wait(STANDARD.sounding_s)
     assert isinstance(result, mme.CmAttenCharInd)
@@ -142,7 +142,7 @@ def test_amplitude_maps_are_answered_but_not_empty_ones(bench: EvseBench) -> Non
     assert bench.tell(mme.CmAmpMapReq(amlen=0, amplitudes=b"")) == []
 
 
-def test_a_silent_vehicle_is_woken_twice_then_given_up_but_still_heard(bench: EvseBench) -> None:
+def test_a_silent_vehicle_is_woken_twice_then_given_up_but_still_answered(bench: EvseBench) -> None:
     bench.wait(40.0)
     assert bench.others[-1] == RestartPilot("vehicle_silent")
     bench.wait(47.0)
@@ -187,7 +187,7 @@ def test_unplugging_after_a_match_takes_a_new_key_and_before_it_does_not(bench: 
 # -- validation -------------------------------------------------------------------------------------------------
 
 
-def test_toggles_are_counted_and_told_at_the_end_of_the_window(bench: EvseBench) -> None:
+def test_toggles_are_counted_and_reported_at_the_end_of_the_window(bench: EvseBench) -> None:
     bench.characterize()
     assert bench.tell(mme.CmValidateReq()) == [mme.CmValidateCnf(result=mme.VALIDATE_READY)]
     assert bench.tell(mme.CmValidateReq(timer=19)) == []
@@ -211,7 +211,7 @@ def test_a_broken_off_validation_is_not_confirmed(bench: EvseBench) -> None:
     assert bench.match() == []
 
 
-def test_a_second_vehicle_hears_not_ready_while_one_validates(bench: EvseBench) -> None:
+def test_a_second_vehicle_gets_not_ready_while_one_validates(bench: EvseBench) -> None:
     other = bytes((2, 0, 0, 0, 3, 1))
     bench.start(source=other, run_id=b"other-01")
     for _ in range(10):

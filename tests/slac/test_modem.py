@@ -20,7 +20,7 @@ def _sound(source: bytes) -> bytes:
     return mme.encode(MmeFrame(mme.BROADCAST, source, mme.CmMnbcSoundInd(cnt=0, run_id=bytes(8), rnd=bytes(16))))
 
 
-def test_a_key_is_confirmed_to_the_host_and_told_to_the_line() -> None:
+def test_a_key_is_confirmed_to_the_host_and_sent_to_the_line() -> None:
     for address in (mme.LOCAL_MODEM, mme.BROADCAST):
         frame = mme.encode(MmeFrame(address, _HOST, mme.CmSetKeyReq(nid=b"networK", nmk=bytes(16))))
         confirmed, beacon = _modem().from_host(frame)

@@ -166,7 +166,7 @@ def test_leaving_takes_a_fresh_key_where_there_was_one(state: EvState) -> None:
     assert bench.core.state is EvState.UNMATCHED
 
 
-def test_a_vehicle_may_be_told_to_match_again_by_itself(line: Line) -> None:
+def test_a_vehicle_may_be_configured_to_match_again_by_itself(line: Line) -> None:
     timing = SlacTiming(connection_retries=1)
     evse_station, evse = line.evse()
     ev_station, ev = line.ev(config=EvSlacConfig(timing=timing))

@@ -191,7 +191,7 @@ def test_a_pilot_that_is_still_toggled_at_the_end_is_another_vehicle_s() -> None
     assert answer == mme.CmValidateCnf(result=mme.VALIDATE_FAILURE, toggle_num=1)
 
 
-def test_a_result_that_was_lost_is_told_again() -> None:
+def test_a_result_that_was_lost_is_reported_again() -> None:
     bench = EvseBench()
     bench.characterize()
     bench.tell(mme.CmValidateReq())

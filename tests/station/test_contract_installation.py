@@ -106,7 +106,7 @@ async def test_what_does_not_fit_the_version_is_not_sent(csms: Backend, fixture:
     assert len(csms.all(ACTION)) == 1
 
 
-async def test_the_charger_is_told_when_there_is_somebody_to_ask(csms: Backend, tmp_path: Path) -> None:
+async def test_the_charger_is_notified_when_there_is_somebody_to_ask(csms: Backend, tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, csms.port)
     told = fixture.charger.reachable
     async with fixture.running():

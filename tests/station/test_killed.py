@@ -138,7 +138,7 @@ def once_and_in_order(events: list[dict[str, Any]]) -> dict[str, list[dict[str, 
 
 
 @pytest.mark.parametrize("kills", [10, pytest.param(MANY, marks=pytest.mark.long)])
-async def test_a_station_killed_anywhere_tells_every_event_in_order(tmp_path: Path, kills: int) -> None:
+async def test_a_station_killed_anywhere_reports_every_event_in_order(tmp_path: Path, kills: int) -> None:
     store = tmp_path / "station.db"
     async with backend() as csms:
         reported = await killed_at_random(store, csms, kills)

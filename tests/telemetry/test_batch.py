@@ -249,7 +249,7 @@ def test_records_have_trip_ambient_temperature_and_charging_power() -> None:
 
 
 @pytest.mark.requirement("R75")
-def test_a_new_context_is_told_at_once() -> None:
+def test_a_new_context_is_reported_at_once() -> None:
     batcher = Batcher("EV", 1)
     batcher.offer({"battery.soc": 50.0}, 0.0, 0)
     batcher.flush(0.0)

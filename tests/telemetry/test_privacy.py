@@ -103,7 +103,7 @@ def test_a_thousand_evenings_reveal_no_more_of_a_home_than_one() -> None:
 
 @pytest.mark.requirement("R143")
 @given(st.floats(-85, 85), st.floats(-179, 179), st.binary(min_size=32, max_size=32))
-def test_a_report_tells_the_cell_and_nothing_finer(latitude: float, longitude: float, key: bytes) -> None:
+def test_a_report_has_the_cell_and_nothing_finer(latitude: float, longitude: float, key: bytes) -> None:
     """Over 3 km to the north each point is that of 300 m, but at both ends: who has all points knows the cells."""
     blur = PositionBlur(200.0, key)
     way = (shown(blur, latitude + metres / 111_320, longitude) for metres in range(0, 3000, 10))

@@ -161,7 +161,7 @@ async def test_a_session_is_ended_at_our_charger(pki: PkiTree, tmp_path: Path) -
     assert result.verdict is Verdict.PASS, result
 
 
-async def test_nobody_there_is_told_at_once(pki: PkiTree) -> None:
+async def test_nobody_there_is_reported_at_once(pki: PkiTree) -> None:
     with pytest.raises(TimeoutExpired):
         await bench_of(pki, free_port(socket.SOCK_DGRAM), setup_s=0.2).find()
 

@@ -89,7 +89,7 @@ def test_every_expectation_can_be_missed(expect: Expect, seen: Seen, verdict: Ve
     assert judge(case(expect), [seen])[0] is verdict
 
 
-def test_what_sdp_answers_is_told_in_words() -> None:
+def test_what_sdp_answers_is_shown_in_words() -> None:
     from ipaddress import IPv6Address
 
     good = encode_response(SdpResponse(IPv6Address("fe80::1"), 50_000))

@@ -89,7 +89,7 @@ async def test_a_program_brings_the_vehicle_and_is_ended(tmp_path: Path) -> None
             raise RuntimeError
 
 
-def test_how_often_a_vehicle_asks_is_told() -> None:
+def test_how_often_a_vehicle_asks_is_reported() -> None:
     assert request_facts([0.0, 0.25, 0.5]) == [ASKS_AGAIN]
     assert request_facts([0.0, 1.0, 2.0]) == ["asks 3 times, after 1.00, 1.00 s"]
     assert request_facts([]) == ["sends no request"]
@@ -165,7 +165,7 @@ def test_an_interrupted_run_is_continued_by_its_records(monkeypatch: pytest.Monk
     assert json.loads(again.output.splitlines()[-1])["totals"]["pass"] == len(cases)
 
 
-def test_a_report_that_has_no_place_is_told_before_anything_is_run(tmp_path: Path) -> None:
+def test_a_report_that_has_no_place_is_reported_before_anything_is_run(tmp_path: Path) -> None:
     words = ["conform", "evcc", "--profile", "interop", "--without-tls", "--wait", "1", "--only", "RUN"]
     done = CliRunner().invoke(app, [*words, "--junit", str(tmp_path)])
     assert "--junit needs a file name" in str(getattr(done.exception, "hint", ""))

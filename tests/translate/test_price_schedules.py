@@ -162,7 +162,7 @@ def test_a_vehicle_that_takes_few_entries_gets_the_first_ones() -> None:
     ]
 
 
-def test_vehicles_of_the_older_edition_are_told_levels_from_one_on() -> None:
+def test_vehicles_of_the_older_edition_receive_levels_from_one_on() -> None:
     found = sales_tariff(PLANS["night"], ASKED, 3)
     entries = [(e.relative_time_interval.start, e.e_price_level) for e in found.sales_tariff_entry]
     assert (found.num_e_price_levels, entries) == (2, [(0, 2), (7200, 1), (11 * 3600, 2)])
@@ -196,7 +196,7 @@ GIVEN = absolute_prices(PLANS["fee"], ASKED, 1)
         ("price_rule_stacks", (wire.PriceRuleStack(duration=-1, price_rule=(FREE,)),)),
     ],
 )
-def test_numbers_that_no_vehicle_could_be_told_are_refused(field: str, value: Any) -> None:
+def test_numbers_that_no_vehicle_could_receive_are_refused(field: str, value: Any) -> None:
     with pytest.raises(RefusedError) as refused:
         read_csms_prices(schedule(absolute_price_schedule=msgspec.structs.replace(GIVEN, **{field: value})), 0)
     assert refused.value.reason == "bad_prices"

@@ -176,7 +176,7 @@ async def test_a_change_in_an_open_month_is_found(kept: ApiClient, what: str) ->
     assert (await kept("GET", f"/books/periods/{month}")).json["intact"] is False
 
 
-async def test_a_settlement_that_was_changed_is_told_when_it_is_read(kept: ApiClient) -> None:
+async def test_a_settlement_that_was_changed_is_reported_when_it_is_read(kept: ApiClient) -> None:
     def change(connection: Connection) -> None:
         document = json.loads(connection.execute(select(settlements.c.document)).scalars().first() or "")
         document["totals"][0]["balance"] = 1

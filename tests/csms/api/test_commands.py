@@ -65,7 +65,7 @@ async def test_an_action_of_another_version_is_a_conflict(ask: ApiClient) -> Non
 
 
 @pytest.mark.parametrize(("code", "status"), [("NotImplemented", 501), ("NotSupported", 501), ("InternalError", 502)])
-async def test_a_callerror_is_told_with_its_code(ask: ApiClient, code: str, status: int) -> None:
+async def test_a_callerror_is_reported_with_its_code(ask: ApiClient, code: str, status: int) -> None:
     station = await ask.backend.booted()
     station.answers["ClearCache"] = Refused(code)
     answer = await ask("POST", f"/stations/{station.id}/commands/ClearCache")

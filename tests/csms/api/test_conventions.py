@@ -324,7 +324,7 @@ async def test_an_answer_with_a_secret_is_not_kept(ask: ApiClient) -> None:
     assert len((await ask("GET", "/access/tokens")).json) == 1
 
 
-async def test_who_asks_too_fast_is_told_when_to_come_again(backend: Start) -> None:
+async def test_who_asks_too_fast_learns_when_to_come_again(backend: Start) -> None:
     async with backend(api={"requests_at_once": 3, "requests_per_s": 0.1}) as memory, serving(memory) as ask:
         statuses = [(await ask("GET", "/stations")).status for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
@@ -333,7 +333,7 @@ async def test_who_asks_too_fast_is_told_when_to_come_again(backend: Start) -> N
         assert (await ask("GET", "/health/live")).status == 200
 
 
-async def test_the_audit_log_tells_who_changed_what_from_what_to_what(ask: ApiClient) -> None:
+async def test_the_audit_log_says_who_changed_what_from_what_to_what(ask: ApiClient) -> None:
     station = await ask.backend.booted()
     station.answers["Reset"] = {"status": "Accepted"}
     await ask("POST", f"/stations/{station.id}/commands/Reset", {"type": "OnIdle"}, role=Role.OPERATOR)
@@ -354,7 +354,7 @@ async def test_the_audit_log_tells_who_changed_what_from_what_to_what(ask: ApiCl
     assert (await ask("GET", older.headers["link"].split(";")[0].strip("<>"))).json == [reset]
 
 
-async def test_the_audit_log_tells_what_may_have_happened_although_something_went_wrong(ask: ApiClient) -> None:
+async def test_the_audit_log_says_what_may_have_happened_although_something_went_wrong(ask: ApiClient) -> None:
     """A station may have acted, whatever became of its answer."""
     station = await ask.backend.booted()
     answer = await ask("POST", f"/stations/{station.id}/commands/Reset?timeout_s=0.01", {"type": "OnIdle"})

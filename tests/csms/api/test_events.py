@@ -66,7 +66,7 @@ class Watch:
         raise AssertionError(kind)
 
 
-async def test_a_stream_tells_what_happens_and_goes_on_where_it_was_interrupted(ask: ApiClient) -> None:
+async def test_a_stream_reports_what_happens_and_goes_on_where_it_was_interrupted(ask: ApiClient) -> None:
     async with Watch(ask, "/events") as watch:
         assert dict(watch.start["headers"])[b"content-type"].startswith(b"text/event-stream")
         await ask.backend.booted()
@@ -78,7 +78,7 @@ async def test_a_stream_tells_what_happens_and_goes_on_where_it_was_interrupted(
         assert [(await anext(events)).kind for _ in range(2)] == ["boot_accepted", "connector_status"]
 
 
-async def test_a_stream_of_one_station_tells_of_no_other(ask: ApiClient) -> None:
+async def test_a_stream_of_one_station_has_events_of_no_other(ask: ApiClient) -> None:
     async with Watch(ask, "/events?station_id=CS-V2G-0002") as watch:
         await ask.backend.booted("CS-V2G-0001")
         await ask.backend.booted("CS-V2G-0002")
@@ -144,7 +144,7 @@ async def test_numbers_of_cards_are_shown_to_nobody_who_may_not_read_them(ask: A
         assert (await viewer.first("authorize")).data["data"]["emaid"] == "***"
 
 
-async def test_who_falls_behind_is_told_how_much_is_lost() -> None:
+async def test_who_falls_behind_learns_how_much_is_lost() -> None:
     bus = LocalBus()
     feed = Feed(bus, lambda: 1)
     history = History(feed, FrameLog(feed, Clock()))

@@ -101,7 +101,7 @@ async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None
     assert (await ask("GET", "/tariffs/flat")).json["energy"] == plan["energy"]
 
 
-async def test_remote_control_reaches_the_station_and_tells_its_answer(ask: ApiClient) -> None:
+async def test_remote_control_reaches_the_station_and_returns_its_answer(ask: ApiClient) -> None:
     station = await ask.backend.booted()
     station.answers["RequestStartTransaction"] = {"status": "Accepted"}
     started = (await ask("POST", f"/stations/{station.id}/transactions", {"id_token": TOKEN, "evse_id": 1})).json
@@ -341,7 +341,7 @@ async def test_a_profile_that_a_station_takes_is_listed_until_it_is_cleared(ask:
     assert station.payloads("ClearChargingProfile") == [{"chargingProfileId": 7}]
 
 
-async def test_a_site_is_kept_changed_and_told_to_those_who_balance(ask: ApiClient) -> None:
+async def test_a_site_is_kept_changed_and_passed_to_those_who_balance(ask: ApiClient) -> None:
     place = {"station_id": "CS-V2G-0001", "evse_id": 1, "node": "main", "most_ma": 32000}
     site = {"id": "depot", "nodes": [{"id": "main", "limits": [63000, 63000, 63000]}], "places": [place]}
     with ask.backend.services.feed.subscribe({"site_changed"}) as told:
@@ -369,7 +369,7 @@ async def test_signals_of_frequency_restoration_reach_stations_of_2_1(ask: ApiCl
     assert (await ask("POST", "/dispatch/setpoint", {"setpoint_w": 1}, role=Role.BILLING)).status == 403
 
 
-async def test_a_station_at_the_door_is_admitted_with_a_password(backend: Start) -> None:
+async def test_an_unknown_station_is_admitted_with_a_password(backend: Start) -> None:
     async with backend(unknown_stations="refuse", stations=()) as memory, serving(memory) as ask:
         assert await admitted(memory, "CS-NEW") is None
         decided = await ask("PUT", "/admissions/CS-NEW", {"decision": "Accepted"}, role=Role.INSTALLER)

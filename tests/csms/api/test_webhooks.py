@@ -103,7 +103,7 @@ async def test_an_event_arrives_once_and_signed(ask: ApiClient) -> None:
         assert secret.encode() not in (await ask("GET", path)).body
 
 
-async def test_numbers_of_cards_are_told_if_whoever_made_it_may_read_them(ask: ApiClient) -> None:
+async def test_numbers_of_cards_are_shown_if_whoever_made_it_may_read_them(ask: ApiClient) -> None:
     scopes = {"name": "hooks", "role": "operator", "scopes": ["manage_webhooks"]}
     token = (await ask("POST", "/access/tokens", scopes)).json["secret"]
     for shown, shower in ((True, ""), (False, token)):

@@ -52,7 +52,7 @@ async def test_a_node_that_comes_later_sees_what_was_claimed_before(buses: Buses
     assert pair[0].find("CS-1") is not None
 
 
-async def test_the_newest_claim_stands_and_the_older_node_is_told(pair: tuple[Bus, Bus]) -> None:
+async def test_the_newest_claim_stands_and_the_older_node_is_notified(pair: tuple[Bus, Bus]) -> None:
     a, b = pair
     told: list[str] = []
     a.moved = told.append

@@ -31,7 +31,7 @@ async def test_a_reader_gets_every_event_of_the_kinds_and_the_station_that_it_as
         assert [event async for event in boots] == [FeedEvent("boot", "CS-1", {"model": "m"}, 1_000, "a")]
 
 
-async def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told_how_many() -> None:
+async def test_a_reader_that_is_too_slow_loses_the_oldest_and_learns_how_many() -> None:
     feed, _ = make()
     with feed.subscribe(max_queued=3) as reader:
         for number in range(10):

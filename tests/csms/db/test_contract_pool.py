@@ -109,7 +109,7 @@ def test_nothing_but_a_pcid_names_a_vehicle(pki: PkiTree, pcid: str) -> None:
         assert error.value.reason == "wrong_subject"
 
 
-def test_expiry_is_told(pool: ContractPool, pki: PkiTree) -> None:
+def test_expiry_is_reported(pool: ContractPool, pki: PkiTree) -> None:
     end = NOW + timedelta(days=30)
     add(pool, new_contract(pki, "DEV2GC00000001", not_after=end))
     assert [each.not_after for each in pool.entries()] == [end]

@@ -179,7 +179,7 @@ def test_controls_are_superseded_started_and_cleared(store: Store) -> None:
     store.do(work)
 
 
-def test_a_wanted_limit_is_kept_until_it_was_told(store: Store) -> None:
+def test_a_wanted_limit_is_kept_until_it_was_sent(store: Store) -> None:
     def work(connection: Connection) -> None:
         assert not transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
         arrive(connection, event(0, "Started", 0))

@@ -19,7 +19,7 @@ from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, Variab
 CS = "CS-1"
 
 
-def test_doors(store: Store) -> None:
+def test_listeners(store: Store) -> None:
     visit = doors.Visit(station_id=CS, address="192.0.2.1", offered="ocpp1.6", security_profile=3)
     assert store.do(doors.note_attempt, visit, 1)
     assert not store.do(doors.note_attempt, visit, 2)

@@ -106,7 +106,7 @@ def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
 
 
 @pytest.mark.requirement("R45")
-async def test_without_a_record_nothing_is_fed_back_and_everyone_is_told_why(site: Start) -> None:
+async def test_without_a_record_nothing_is_fed_back_and_everyone_learns_why(site: Start) -> None:
     """The station, the operator, and whoever dispatches."""
     async with site() as one:
         await one.plug()
@@ -223,7 +223,7 @@ async def test_a_record_that_went_while_the_station_was_away_is_withdrawn_when_i
         assert again.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 0
 
 
-async def test_a_station_of_2_0_1_is_told_in_the_signal(site: Start) -> None:
+async def test_a_station_of_2_0_1_receives_it_in_the_signal(site: Start) -> None:
     """Limit and end."""
     async with site(version="2.0.1") as one:
         async with asyncio.timeout(5):

@@ -58,7 +58,7 @@ async def test_a_station_without_smart_charging_still_gets_the_prices(csms: Runn
     assert len(csms.events("charging_profiles_unread")) == 1
 
 
-async def test_a_station_that_takes_neither_profiles_nor_prices_is_told_once(csms: Running) -> None:
+async def test_a_station_that_takes_neither_profiles_nor_prices_is_asked_once(csms: Running) -> None:
     def reply(identifier: str, action: str) -> Any:
         if action == "DataTransfer":
             return [3, identifier, {"status": "UnknownVendorId"}]

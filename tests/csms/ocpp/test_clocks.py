@@ -72,7 +72,7 @@ async def test_clocks_are_set_after_a_boot_and_when_the_site_changes(backend: St
         work.cancel()
 
 
-async def test_a_station_that_has_no_zone_is_told_offsets_and_one_without_a_clock_is_named(backend: Start) -> None:
+async def test_a_station_that_has_no_zone_receives_offsets_and_one_without_a_clock_is_named(backend: Start) -> None:
     async with backend() as csms:
         await csms.services.store.run(charging.save_site, YARD, 0)
         station = await csms.booted()

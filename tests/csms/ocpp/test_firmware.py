@@ -134,7 +134,7 @@ async def test_a_campaign_goes_from_cohort_to_cohort(backend: Start) -> None:
         assert all(len(station.payloads("UpdateFirmware")) == 1 for station in stations.values())
 
 
-async def test_a_campaign_halts_by_itself_and_goes_on_when_told(backend: Start) -> None:
+async def test_a_campaign_halts_by_itself_and_goes_on_when_asked(backend: Start) -> None:
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)
         campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)

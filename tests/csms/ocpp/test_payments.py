@@ -140,7 +140,7 @@ async def test_whoever_says_to_have_paid_is_believed_where_there_is_a_terminal_o
     assert (await station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Unknown"
 
 
-async def test_a_settlement_is_kept_once_however_often_it_is_told(csms: Backend) -> None:
+async def test_a_settlement_is_kept_once_however_often_it_is_sent(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     assert await station.call("NotifySettlement", SETTLED) == {}
     assert await station.call("NotifySettlement", SETTLED) == {}
@@ -256,7 +256,7 @@ async def test_a_qr_code_expires(csms: Backend) -> None:
     assert station.payloads("NotifyWebPaymentStarted") == []
 
 
-async def test_a_payment_that_is_told_twice_at_once_starts_one_transaction(csms: Backend) -> None:
+async def test_a_payment_that_is_reported_twice_at_once_starts_one_transaction(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
     number = await payments.web_payment_started(csms.services, station.id, 1, 120)
@@ -266,7 +266,7 @@ async def test_a_payment_that_is_told_twice_at_once_starts_one_transaction(csms:
     assert len(station.payloads("RequestStartTransaction")) == 1
 
 
-async def test_a_payment_for_a_station_that_is_away_for_a_moment_can_be_told_again(csms: Backend) -> None:
+async def test_a_payment_for_a_station_that_is_away_for_a_moment_can_be_reported_again(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
     number = await payments.web_payment_started(csms.services, station.id, 1, 120)

@@ -277,7 +277,7 @@ async def test_a_fuse_is_shared_and_whoever_leaves_leaves_it_to_the_others(csms:
 
 
 @pytest.mark.parametrize("names", [("SupportsDynamicProfiles", ""), ("SupportsFeature", "DynamicProfiles")])
-async def test_a_station_with_dynamic_profiles_hears_of_later_shares_by_their_limit(
+async def test_a_station_with_dynamic_profiles_receives_later_shares_by_their_limit(
     csms: Backend, names: tuple[str, str]
 ) -> None:
     """K28: one dynamic profile for a transaction, then only what it says from now on."""

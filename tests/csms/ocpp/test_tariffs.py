@@ -180,7 +180,7 @@ async def local(csms: Backend) -> Charging:
     return charging
 
 
-async def test_a_change_of_tariff_that_we_work_out_is_told_at_once_and_holds_from_then_on(csms: Backend) -> None:
+async def test_a_change_of_tariff_that_we_work_out_is_reported_at_once_and_holds_from_then_on(csms: Backend) -> None:
     await assign(csms, FLAT)
     station = await csms.booted()
     station.answers["CostUpdated"] = {}

@@ -110,7 +110,7 @@ async def test_vehicles_of_the_older_edition_get_a_sales_tariff(backend: Start, 
 
 
 @pytest.mark.parametrize(("version", "status"), [("2.0.1", "Rejected"), ("2.1", "NoChargingProfile")])
-async def test_a_vehicle_that_tells_no_bounds_is_promised_no_profile(backend: Start, version: Any, status: str) -> None:
+async def test_a_vehicle_that_sends_no_bounds_is_promised_no_profile(backend: Start, version: Any, status: str) -> None:
     """K15.FR.07: Accepted is a promise, and there is nothing that a profile with prices alone could say."""
     async with backend(tokens=TOKENS) as csms:
         run = csms.services.store.run
@@ -122,7 +122,7 @@ async def test_a_vehicle_that_tells_no_bounds_is_promised_no_profile(backend: St
         assert (await charge.station.call("NotifyEVChargingNeeds", needs))["status"] == status
 
 
-async def test_nobody_is_told_prices_where_that_is_not_wanted(backend: Start) -> None:
+async def test_nobody_receives_prices_where_that_is_not_wanted(backend: Start) -> None:
     async with backend(tokens=TOKENS, tariffs=Tariffs(vehicle_prices="nothing")) as csms:
         run = csms.services.store.run
         await run(tariffs.add_plan, plan("city", (450_000, When())), 0)

@@ -16,7 +16,7 @@ def sent(made: Made) -> str:
 
 
 @cases_for(Role.CONTRACT)
-def test_a_bad_contract_is_refused_and_the_reason_is_told(case: Case, role: Role) -> None:
+def test_a_bad_contract_is_refused_and_the_reason_is_reported(case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     verdict = assess(EMAID, sent(made), (), Anchors(roots=made.anchors), NOW)
     assert verdict.reason.startswith(f"{case.reason}: ")

@@ -181,7 +181,9 @@ async def test_a_response_that_does_not_fit_becomes_a_refusal(
     assert "at most 3000 fit" in answer.status_info["additional_info"]
 
 
-async def test_a_file_in_the_pool_that_cannot_be_read_is_told(csms: Running, pki: PkiTree, pool: ContractPool) -> None:
+async def test_a_file_in_the_pool_that_cannot_be_read_is_reported(
+    csms: Running, pki: PkiTree, pool: ContractPool
+) -> None:
     contract = own_contract(pki)
     path = pool.add(PCID, contract.chain, contract.key).file
     path.write_bytes(path.read_bytes()[:400])

@@ -122,7 +122,7 @@ async def test_what_a_former_key_has_signed_is_judged_by_its_list_on(bench: Benc
     assert len(bench.status.crls.current()) == 2
 
 
-def test_the_end_of_a_list_is_told_a_day_before_and_when_it_has_come_once_each(bench: Bench) -> None:
+def test_the_end_of_a_list_is_reported_a_day_before_and_when_it_has_come_once_each(bench: Bench) -> None:
     bench.write()
     bench.begin()
     lists = bench.status.crls

@@ -91,19 +91,19 @@ def ground(memory_dir: Path, pki: PkiTree, empty_database: Path) -> Ground:
     return Ground(memory_dir, pki, empty_database)
 
 
-def test_a_quiet_day_is_told(ground: Ground) -> None:
+def test_a_quiet_day_is_reported(ground: Ground) -> None:
     setting = Setting(behaviour=BUSY, seed=1, utc_ms=BEGINS[0])
     assert ground.live_through(setting, [Fault("heal", 0, 0, 1200)]) > 8
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_everything_is_told_whatever_goes_wrong(ground: Ground, seed: int) -> None:
+def test_everything_is_reported_whatever_goes_wrong(ground: Ground, seed: int) -> None:
     ground.live_through(*by_chance(seed))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
-def test_everything_is_told_whatever_goes_wrong_in_many_worlds(ground: Ground, part: int) -> None:
+def test_everything_is_reported_whatever_goes_wrong_in_many_worlds(ground: Ground, part: int) -> None:
     for seed in range(100 + part, 100 + WORLDS, PARTS):
         setting, faults = by_chance(seed)
         try:

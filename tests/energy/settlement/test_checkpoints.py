@@ -205,7 +205,7 @@ def _reissued(session: Session, change: Callable[[int, AnyRecord], AnyRecord], s
     return rewritten(session, lambda position, _: signed[position])
 
 
-def test_the_charger_tells_a_session_of_version_1(finished: Session) -> None:
+def test_the_charger_reports_a_session_of_version_1(finished: Session) -> None:
     """Whatever it leaves out, the vehicle's messages of version 2 stay what they are."""
     told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, CommandAccepted, TermsDecided))
     assert "were fed back where signed commands allowed 0 mWh" in refusal(told)

@@ -153,7 +153,7 @@ def test_of_several_signatures_the_reader_s_operator_s_counts(finished: Session,
     assert (unknown.key == alone.key, unknown.known) == (False, False)
 
 
-def test_a_session_that_was_repriced_is_told_by_its_tariff(finished: Session, operator: SoftwareKey) -> None:
+def test_a_session_that_was_repriced_is_shown_with_its_tariff(finished: Session, operator: SoftwareKey) -> None:
     slots = tuple(msgspec.structs.replace(each, import_price=9_000_000) for each in finished.tariff.slots)
     tariff = msgspec.structs.replace(finished.tariff, slots=slots, version=8)
     made = addendum(finished, *signed(finished, operator, SessionRepriced(tariff=tariff, reason="dearer", by="bob")))

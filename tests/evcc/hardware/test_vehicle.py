@@ -178,7 +178,7 @@ async def test_closing_leaves_the_vehicle_safe(stand: Stand) -> None:
     assert stand.pilot.states[-1] is PilotState.B
 
 
-async def test_whoever_comes_later_is_told_the_present_state(stand: Stand) -> None:
+async def test_whoever_comes_later_receives_the_present_state(stand: Stand) -> None:
     heard: list[Fact] = []
     stand.vehicle.subscribe(heard.append)
     assert [type(fact) for fact in heard] == [BatteryState, PresentVoltage, ContactorState]

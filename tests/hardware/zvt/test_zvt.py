@@ -123,7 +123,7 @@ def test_money_is_reserved_taken_in_part_and_the_rest_given_back(booked: bool) -
     assert zvt.number(zvt.fields(told.data)[zvt.AMOUNT]) == (1_234 if booked else 5_000 - 1_234)
 
 
-def test_what_a_terminal_refuses_is_told_with_its_code() -> None:
+def test_what_a_terminal_refuses_is_reported_with_its_code() -> None:
     pair = Pair()
     declined = pair.do(Reserve(5_000), Card(good=False))
     assert declined is not None
@@ -175,7 +175,7 @@ def busy_once(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
-def test_what_was_done_before_the_wire_broke_is_not_told_again_to_a_terminal_that_was_busy(ending: Job) -> None:
+def test_what_was_done_before_the_wire_broke_is_not_sent_again_to_a_terminal_that_was_busy(ending: Job) -> None:
     pair = Pair()
     pair.do(Reserve(5_000), Card())
     pair.left = iter(range(4))  # told and done, but not heard
@@ -202,7 +202,7 @@ def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
 
 
 @pytest.mark.parametrize("after", range(1, 12))
-def test_a_reservation_of_which_nobody_heard_is_released(after: int) -> None:
+def test_a_reservation_whose_answer_was_lost_is_released(after: int) -> None:
     pair = Pair()
     pair.do(Reserve(1_000), Card())
     pair.do(Settle("0001", 1_000, 1_000))

@@ -337,7 +337,7 @@ def test_a_closed_board_is_left_safe_and_not_opened_again(scenes: Any) -> None:
     scenes(scene)
 
 
-def test_a_closed_board_that_does_not_answer_is_told_nothing_more(scenes: Any) -> None:
+def test_a_closed_board_that_does_not_answer_gets_no_more_commands(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.far.stop()
         place.board.close()
@@ -377,7 +377,7 @@ def test_a_duty_cycle_is_commanded_in_hundredths(
     scenes(scene)
 
 
-def test_an_error_is_forced_and_the_oscillator_is_told(scenes: Any) -> None:
+def test_an_error_is_forced_and_the_oscillator_is_reported(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         on: list[bool] = []
         place.board.on_oscillator(on.append)
@@ -421,7 +421,7 @@ def test_commands_are_repeated(scenes: Any) -> None:
 # -- what it shows
 
 
-def test_each_state_of_the_pilot_and_the_plug_is_told_once(scenes: Any) -> None:
+def test_each_state_of_the_pilot_and_the_plug_is_reported_once(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         plugs: list[Proximity] = []
         place.board.on_proximity(plugs.append)
@@ -505,7 +505,7 @@ def test_why_a_boards_monitor_opened_is_noted_and_a_fault_until_it_ends(scenes: 
     scenes(scene)
 
 
-def test_a_contactor_and_a_lock_that_move_by_themselves_are_told_once(scenes: Any) -> None:
+def test_a_contactor_and_a_lock_that_move_by_themselves_are_reported_once(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         locked: list[bool] = []
         place.board.on_latch(locked.append)
@@ -520,7 +520,7 @@ def test_a_contactor_and_a_lock_that_move_by_themselves_are_told_once(scenes: An
 # -- its monitor
 
 
-def test_a_monitor_is_told_its_inputs_and_asked_whenever_it_begins_anew(scenes: Any) -> None:
+def test_a_monitor_gets_its_inputs_and_a_request_whenever_it_begins_anew(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         begun: list[float] = []
         place.board.on_new(lambda: begun.append(place.now))
@@ -537,7 +537,7 @@ def test_a_monitor_is_told_its_inputs_and_asked_whenever_it_begins_anew(scenes: 
 # -- its self-test
 
 
-def test_a_sound_board_passes_and_gets_back_what_it_was_told(scenes: Any) -> None:
+def test_a_sound_board_passes_and_returns_to_its_last_command(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.board.set_fan(20)
         place.board.set_duty(10.0)

@@ -102,7 +102,7 @@ async def test_a_missing_diode_shows_with_the_oscillator(rig: Rig, until: Callab
     assert rig.pilot.fault == "diode_shorted"
 
 
-async def test_a_plug_that_comes_loose_is_told(rig: Rig, until: Callable[..., Any]) -> None:
+async def test_a_plug_that_comes_loose_is_reported(rig: Rig, until: Callable[..., Any]) -> None:
     rig.vehicle.plug()
     await until(lambda: rig.pilot.proximity.state == "seated")
     rig.vehicle.plug(proximity_ohm=None)

@@ -103,7 +103,7 @@ async def test_a_reading_after_a_refresh_is_one_that_began_later(heads: list[Hea
     assert meter.read(0).import_mwh == 3_000
 
 
-async def test_a_silent_meter_is_a_fault_until_it_is_heard_again(heads: list[Head], until: Callable[..., Any]) -> None:
+async def test_a_silent_meter_is_a_fault_until_it_answers_again(heads: list[Head], until: Callable[..., Any]) -> None:
     heads.append(head := Head())
     meter = await opened_head(head, telegram(1))
     faults: list[tuple[str, bool]] = []

@@ -74,7 +74,7 @@ async def test_broken_frames_are_no_readings_and_the_next_whole_one_is(bench: Be
     assert faults == []
 
 
-async def test_a_silent_meter_is_a_fault_until_it_is_heard_again(bench: Bench, until: Callable[..., Any]) -> None:
+async def test_a_silent_meter_is_a_fault_until_it_answers_again(bench: Bench, until: Callable[..., Any]) -> None:
     faults: list[tuple[str, bool]] = []
     bench.meter.on_fault(lambda word, active: faults.append((word, active)))
     bench.cable.cut = True

@@ -177,7 +177,7 @@ def test_after_a_cut_only_off_is_sent_until_off_was_commanded(scenes: Any) -> No
     scenes(scene)
 
 
-def test_what_the_modules_say_is_told_once(scenes: Any) -> None:
+def test_what_the_modules_say_is_reported_once(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.group.working = ()
         place.show(400_000, 5_000)
@@ -198,7 +198,7 @@ def test_frames_of_others_change_nothing(scenes: Any) -> None:
 
 
 @pytest.mark.parametrize(("working", "told"), [((1,), 3), ((), 1)])
-def test_working_modules_are_told_of_every_quarter_second(scenes: Any, working: tuple[int, ...], told: int) -> None:
+def test_working_modules_get_a_command_every_quarter_second(scenes: Any, working: tuple[int, ...], told: int) -> None:
     async def scene(place: Place) -> None:
         place.group.working = working
         for _ in range(7):
@@ -209,7 +209,7 @@ def test_working_modules_are_told_of_every_quarter_second(scenes: Any, working: 
     scenes(scene)
 
 
-def test_faults_are_told_after_the_modules_have_started(scenes: Any) -> None:
+def test_faults_are_reported_after_the_modules_have_started(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.group.happened = [("module_lost", True)]
         await asyncio.sleep(0.49)
@@ -237,7 +237,7 @@ def test_the_group_is_ticked_when_it_has_to_be_and_at_most_each_ms(
     scenes(scene)
 
 
-def test_a_closed_stage_is_off_and_hears_nothing_more(scenes: Any) -> None:
+def test_a_closed_stage_is_off_and_reports_nothing_more(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         await place.stage.close()
         assert (place.group.driven, place.ended) == ([OFF], True)

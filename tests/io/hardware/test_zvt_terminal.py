@@ -50,7 +50,7 @@ async def test_a_payment_over_the_wire_and_over_a_break(simulator: ZvtSimulator,
     await counter.close()
 
 
-async def test_a_terminal_that_is_not_there_is_told_and_found_later(until: Callable[..., Any]) -> None:
+async def test_a_terminal_that_is_not_there_is_reported_and_found_later(until: Callable[..., Any]) -> None:
     port = free_port()
     counter = Counter(port)
     await until(lambda: bool(counter.on_ended))

@@ -49,7 +49,7 @@ async def test_a_published_message_reaches_a_subscriber_and_is_acknowledged(brok
         assert [await received.get() for _ in range(20)] == [(TOPIC, str(number).encode()) for number in range(20)]
 
 
-async def test_that_nobody_listens_is_told_to_whoever_publishes(broker: Broker, pki: PkiTree) -> None:
+async def test_that_nobody_listens_is_reported_to_whoever_publishes(broker: Broker, pki: PkiTree) -> None:
     source = MqttClient(access(broker, pki, "EV-1"))
     source.start()
     async with asyncio.timeout(10):

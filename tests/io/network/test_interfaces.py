@@ -92,7 +92,7 @@ def _no_netlink(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("netlink", [True, False])
-async def test_coming_and_going_is_told(
+async def test_coming_and_going_is_reported(
     quick: tuple[str, str], until: Callable, monkeypatch: pytest.MonkeyPatch, netlink: bool
 ) -> None:
     one, two = quick

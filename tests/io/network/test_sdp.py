@@ -54,7 +54,7 @@ PARKED = SdpWirelessRequest(positioning=Positioning.WPT_LF_VEHICLE, coupling=0x1
 PLACE = Behind(("DE*V2G*E00001",), frozenset({0x10}), _LOCALHOST, 61000)
 
 
-async def test_a_vehicle_above_a_coil_is_told_its_place_and_a_plain_request_is_still_answered() -> None:
+async def test_a_vehicle_above_a_coil_learns_its_place_and_a_plain_request_is_still_answered() -> None:
     server = SdpServer(LOOPBACK, tls_answer(_LOCALHOST, 61000), port=0, wireless=PLACE)
     found = await discover(LOOPBACK, port=server.port, wireless=PARKED)
     assert (found.host, found.port, found.evse_id) == ("::1", 61000, "DE*V2G*E00001")

@@ -32,7 +32,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
 
 
 @pytest.mark.requirement("R89", "R90")
-def test_a_connection_is_as_its_own_socket_tells(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_connection_is_as_its_own_socket_says(pair: tuple[socket.socket, socket.socket]) -> None:
     client, accepted = pair
     client.sendall(bytes(100_000))
     received = 0

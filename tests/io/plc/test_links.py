@@ -289,7 +289,7 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
-async def test_a_port_that_is_gone_is_told_by_the_backend_when_sending(veth: tuple[str, str]) -> None:
+async def test_a_port_that_is_gone_is_reported_by_the_backend_when_sending(veth: tuple[str, str]) -> None:
     link = RawLink(veth[0])
     _ip("link", "set", veth[0], "down")
     with pytest.raises(TransportError, match="down"):
@@ -299,7 +299,7 @@ async def test_a_port_that_is_gone_is_told_by_the_backend_when_sending(veth: tup
         RawLink(veth[0])
 
 
-async def test_who_overhears_a_port_hears_both_sides_of_it(veth: tuple[str, str], until: Callable) -> None:
+async def test_who_taps_a_port_receives_both_sides_of_it(veth: tuple[str, str], until: Callable) -> None:
     ear, near, far = RawLink(veth[0], overhear=True), RawLink(veth[0]), RawLink(veth[1])
     overheard, received = _heard(ear), _heard(near)
     near.send(_frame(mme.BROADCAST, near.mac, 1))
@@ -403,7 +403,7 @@ async def test_a_line_may_be_cut_while_it_is_in_use(tmp_path: Path) -> None:
     medium.close()
 
 
-async def test_a_room_has_each_name_once_and_tells_who_comes_and_goes(until: Callable) -> None:
+async def test_a_room_has_each_name_once_and_reports_who_comes_and_goes(until: Callable) -> None:
     room = Room()
     first = room.attach("one")
     seen: list[tuple[str, bool]] = []

@@ -113,7 +113,7 @@ async def test_what_is_no_interface_is_refused() -> None:
 
 
 @needs_tap
-def test_without_the_right_to_it_the_user_is_told_what_to_do() -> None:
+def test_without_the_right_to_it_the_user_learns_what_to_do() -> None:
     child = f"""
 import asyncio
 from v2g.errors import TransportError

@@ -16,7 +16,7 @@ from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread, disk_threads
 
 
-async def test_everything_is_done_in_the_order_of_asking_and_told_in_the_event_loop() -> None:
+async def test_everything_is_done_in_the_order_of_asking_and_reported_in_the_event_loop() -> None:
     disk, done = DiskThread(), []
     asked = [disk.do(lambda n=n: done.append(n), lambda n=n: (n, threading.current_thread())) for n in range(100)]  # type: ignore[misc]
     assert await asyncio.gather(*asked) == [(n, threading.main_thread()) for n in range(100)]
@@ -47,7 +47,7 @@ async def test_what_fails_is_the_future_s_and_nobody_else_s() -> None:
     await disk.close()
 
 
-async def test_what_was_asked_for_is_done_though_nobody_waits_and_told_before_the_end() -> None:
+async def test_what_was_asked_for_is_done_though_nobody_waits_and_reported_before_the_end() -> None:
     disk, done = DiskThread(), []
     disk.do(lambda: done.append("work"), lambda: done.append("then")).cancel()
     await disk.close()

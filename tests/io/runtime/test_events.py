@@ -48,7 +48,7 @@ def test_events_are_for_their_owner_only(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_log_tells_what_happens_and_not_every_loop(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_what_happens_and_not_every_loop(caplog: pytest.LogCaptureFixture) -> None:
     log = EventLog("secc", Clock())
     with caplog.at_level("INFO"):
         log(Observe("loop", "response", {"power_w": 1}))

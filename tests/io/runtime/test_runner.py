@@ -142,7 +142,7 @@ async def test_a_slow_command_returns_as_a_fact_and_one_without_outcome_does_not
     assert session.heard == ["start", "slow"]
 
 
-async def test_a_fact_told_by_a_command_waits_until_its_step_is_done() -> None:
+async def test_a_fact_from_a_command_waits_until_its_step_is_done() -> None:
     session = Script(start=say("tell", "next"), told=say("later"), end=lambda s: s.close("finished"))
 
     def tell(shell: Shell) -> None:
@@ -165,7 +165,7 @@ async def test_the_one_timer_follows_the_session() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", TransportError("reset")])
-async def test_the_end_of_the_stream_is_told_however_it_comes(end: Any) -> None:
+async def test_the_end_of_the_stream_is_reported_however_it_comes(end: Any) -> None:
     shell = Shell(Script())
     shell.stream.incoming.put_nowait(end)
     assert await shell.run() == "eof"
@@ -362,7 +362,7 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_answered_forever(monkey
     assert session.heard.count("ask") < 20
 
 
-async def test_what_must_be_on_disk_holds_back_what_follows_and_not_what_is_heard() -> None:
+async def test_what_must_be_on_disk_holds_back_what_follows_and_not_what_is_received() -> None:
     def start(session: Script) -> None:
         session.command(Do("journal"), Do("power on"))
         session.send_discharge(b"answer")

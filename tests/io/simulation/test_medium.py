@@ -38,7 +38,7 @@ async def _child(folder: Path) -> asyncio.subprocess.Process:
     return process
 
 
-async def test_another_process_hears_and_its_death_is_noticed(tmp_path: Path, until) -> None:
+async def test_another_process_receives_and_its_death_is_noticed(tmp_path: Path, until) -> None:
     medium = await FolderMedium.attach(tmp_path, "parent")
     heard: list[tuple[str, bytes]] = []
     seen: list[tuple[str, bool]] = []
@@ -77,7 +77,7 @@ async def test_all_others_hear_in_order_and_only_on_the_channel(tmp_path: Path, 
         medium.close()
 
 
-async def test_leaving_is_told_at_once_and_the_socket_removed(tmp_path: Path, until) -> None:
+async def test_leaving_is_reported_at_once_and_the_socket_removed(tmp_path: Path, until) -> None:
     a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     assert b.peers == {"a"}
     await until(lambda: a.peers == {"b"})
@@ -117,7 +117,7 @@ async def test_a_folder_deeper_than_a_socket_path_may_be_works(tmp_path: Path, u
     assert not list(deep.iterdir())
 
 
-async def test_a_peer_restarted_under_its_name_is_told_as_leaving_and_coming(tmp_path: Path, until) -> None:
+async def test_a_peer_restarted_under_its_name_is_reported_as_leaving_and_coming(tmp_path: Path, until) -> None:
     a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     await until(lambda: a.peers == {"b"})
     seen: list[tuple[str, bool]] = []

@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_renamed_grows_on_and_is_tried_again(
     assert held(path) == [[15], list(range(15))]
 
 
-def test_a_file_that_another_program_renamed_is_made_anew_when_told(tmp_path: Path) -> None:
+def test_a_file_that_another_program_renamed_is_made_anew_when_asked(tmp_path: Path) -> None:
     """As logrotate does: rename, then SIGHUP. Until then the renamed file is written to."""
     path, moved = tmp_path / "events.jsonl", tmp_path / "events.jsonl-20261121"
     file = opened(path, keep=1, max_bytes=10_000)

@@ -139,7 +139,7 @@ def test_the_rogue_is_believed_once_its_certificates_are_good(pki: PkiTree) -> N
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("reason", sorted(set(CERTIFICATE_REASONS) - {"malformed", "wrong_curve"}))
-def test_the_rogue_is_told_what_is_wrong_with_its_certificate(pki: PkiTree, reason: CertificateReason) -> None:
+def test_the_rogue_learns_what_is_wrong_with_its_certificate(pki: PkiTree, reason: CertificateReason) -> None:
     """By the alert that RFC 8446 6.2 has for it."""
     case = next(each for each in CASES if each.reason == reason and Role.VEHICLE in each.roles)
     made = case.make(Forge(Role.VEHICLE))

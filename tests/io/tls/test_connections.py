@@ -99,7 +99,7 @@ async def test_extensions_that_annex_b_marks_critical_are_accepted(wrong: Make) 
         await stream.close()
 
 
-async def test_a_vehicle_whose_root_the_station_lacks_is_told_so(tree: PkiTree) -> None:
+async def test_a_vehicle_whose_root_the_station_lacks_gets_that_reason(tree: PkiTree) -> None:
     async with serving(tree, anchors=tree.anchors("v2g")) as server:
         stream = await join(server, tree)
         assert await server.failure() == "unknown_ca"

@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("tls", [True, False])
-def test_what_comes_with_the_end_of_the_handshake_is_heard(
+def test_what_comes_with_the_end_of_the_handshake_is_received(
     loop: Callable[[], asyncio.AbstractEventLoop], tls: bool, pki: PkiTree
 ) -> None:
     server, client = contexts(pki)

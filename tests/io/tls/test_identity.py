@@ -116,7 +116,7 @@ def test_files_that_are_written_one_by_one_come_into_use_together(tree: PkiTree)
         lambda tree: tree.path("secc/leaf.key").write_bytes(tree.path("vehicle/leaf.key").read_bytes()),
     ],
 )
-def test_a_broken_pair_changes_nothing_and_is_told_once(tree: PkiTree, spoil: Callable[[PkiTree], object]) -> None:
+def test_a_broken_pair_changes_nothing_and_is_reported_once(tree: PkiTree, spoil: Callable[[PkiTree], object]) -> None:
     desk = Desk(tree)
     old = desk.shown()
     spoil(tree)

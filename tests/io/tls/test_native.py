@@ -165,7 +165,7 @@ def test_bytes_from_strangers_lead_to_the_one_error_or_to_waiting(pki: PkiTree, 
 
 
 @pytest.mark.requirement("R165")
-def test_a_machine_without_openssl_3_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_machine_without_openssl_3_learns_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(openssl, "NAMES", ((str(tmp_path / "libcrypto.so"), str(tmp_path / "libssl.so")),))
     with pytest.raises(ConfigError, match="no OpenSSL 3") as error:
         openssl.load.__wrapped__()

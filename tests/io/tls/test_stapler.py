@@ -156,7 +156,7 @@ async def test_a_cache_that_cannot_be_written_costs_nothing_now(pki: PkiTree, tm
     desk.check()
 
 
-async def test_a_chain_that_names_nobody_or_has_no_issuer_is_told(pki: PkiTree) -> None:
+async def test_a_chain_that_names_nobody_or_has_no_issuer_is_reported(pki: PkiTree) -> None:
     desk = Desk(pki)
     alone = Credentials(desk.credentials.chain[:1], desk.credentials.key)
     await desk.stapler.refresh([alone])

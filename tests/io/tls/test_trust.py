@@ -41,9 +41,7 @@ FAULTS = [
 
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "told"), FAULTS)
-async def test_the_vehicle_refuses_a_wrong_secc_and_tells_it_why(
-    wrong: Make, fault: Fault, seen: str, told: str
-) -> None:
+async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(wrong: Make, fault: Fault, seen: str, told: str) -> None:
     tree = wrong(secc=fault)
     async with serving(tree) as server:
         assert await refused(server, tree) == seen
@@ -52,9 +50,7 @@ async def test_the_vehicle_refuses_a_wrong_secc_and_tells_it_why(
 
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "told"), FAULTS)
-async def test_the_secc_refuses_a_wrong_vehicle_and_tells_it_why(
-    wrong: Make, fault: Fault, seen: str, told: str
-) -> None:
+async def test_the_secc_refuses_a_wrong_vehicle_and_says_why(wrong: Make, fault: Fault, seen: str, told: str) -> None:
     tree = wrong(vehicle=fault)
     async with serving(tree) as server:
         stream = await join(server, tree)  # TLS 1.3: the client is done before the server has seen its certificate

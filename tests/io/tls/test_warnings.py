@@ -49,7 +49,9 @@ def test_both_ends_log_the_same_secrets_and_none_without_the_option(pki: PkiTree
     assert len(logs[0]) == len(logs[1]) == len(LABELS)
 
 
-def test_the_file_is_ours_alone_is_appended_to_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_file_is_ours_alone_is_appended_to_and_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path, events = tmp_path / "keys", []
     open_key_log(path, events.append)(b"first")
     open_key_log(path, events.append)(b"second")
@@ -86,7 +88,7 @@ def test_a_full_disk_costs_the_log_not_the_session(
     assert "line\n" not in caplog.text
 
 
-def test_the_profile_for_peers_is_told_and_the_standard_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_profile_for_peers_is_reported_and_the_standard_is_not(caplog: pytest.LogCaptureFixture) -> None:
     events: list[Observe] = []
     log_profile(ISO15118_20, events.append)
     assert not events

@@ -245,7 +245,7 @@ def test_random_conversations_go_where_a_model_of_the_standard_goes(family: Fami
         (Family.AC, State.SERVICE_DISCOVERY, Asks.STOP, False),
     ],
 )
-def test_a_progress_that_does_not_fit_is_told_from_a_request_out_of_order(
+def test_a_progress_that_does_not_fit_is_distinguished_from_a_request_out_of_order(
     family: Family, state: State, asks: Asks, wrong: bool
 ) -> None:
     assert has_wrong_progress(state, request("PowerDeliveryReq", asks), family) == wrong

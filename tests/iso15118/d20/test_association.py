@@ -65,7 +65,7 @@ def test_which_answer_a_vehicle_goes_by(diagnosis: Diagnosis, asked: str, told: 
     assert belongs(replace(ASKED, evseid=asked), answer) is goes
 
 
-def test_methods_of_the_coil_are_told_where_a_bit_stands_for_them() -> None:
+def test_methods_of_the_coil_are_sent_where_a_bit_stands_for_them() -> None:
     assert positioning(("Manual", "LPE")) == 0
     assert positioning(("LF_TxEV", "Optical")) == Positioning.WPT_LF_VEHICLE | Positioning.WPT_CAMERA_VEHICLE
     assert positioning(("LF_TxPrimaryDevice",)) == Positioning.WPT_LF_INFRASTRUCTURE

@@ -204,7 +204,7 @@ class TestEnvelope:
         other = SoftwareKey(ed448.Ed448PrivateKey.generate() if edwards else new_key())
         assert sealed.refusal(key=other) == "not_authentic"
 
-    def test_a_vehicle_with_a_key_on_another_curve_is_told_so(self, sealed: Sealed) -> None:
+    def test_a_vehicle_with_a_key_on_another_curve_gets_that_reason(self, sealed: Sealed) -> None:
         edwards = isinstance(sealed.vehicle.public_key, ed448.Ed448PublicKey)
         other = SoftwareKey(new_key() if edwards else ed448.Ed448PrivateKey.generate())
         assert sealed.refusal(key=other) == "bad_point"

@@ -90,7 +90,7 @@ def test_however_the_stream_is_split_the_same_messages_come_out(cuts: list[int])
     assert next(each for each in role.actions() if isinstance(each, Observe)).name == "frame_ignored"
 
 
-def test_zero_octets_after_a_stream_are_overlooked_and_told_once() -> None:
+def test_zero_octets_after_a_stream_are_overlooked_and_reported_once() -> None:
     """A Tesla Model Y sends one after ContractAuthenticationReq."""
     role = Role()
     for padding in range(1, 5):
@@ -118,7 +118,7 @@ def test_zero_octets_after_a_stream_beside_are_overlooked() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_either_heard_or_broken(data: bytes) -> None:
+def test_garbage_is_either_received_or_broken(data: bytes) -> None:
     role = Role()
     role.receive(data, 0.0, 0)
     assert not role.closed or role.heard[-1] == "broken"
@@ -136,7 +136,7 @@ def test_what_has_no_place_breaks_the_session_once(data: bytes) -> None:
     assert role.actions() == [Close("broken")]
 
 
-def test_a_message_goes_out_on_the_stream_of_its_schema_or_where_it_is_told_to() -> None:
+def test_a_message_goes_out_on_the_stream_of_its_schema_or_a_given_one() -> None:
     role = Role()
     role.send(stop_response())
     role.send(stop_response(), PayloadType.METERING_CONFIRMATION)

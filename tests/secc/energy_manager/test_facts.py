@@ -182,7 +182,7 @@ def test_local_generation_comes_on_top_and_the_load_is_passed_on() -> None:
     assert ExternalLimit(source="EMS") in facts
 
 
-def test_what_happens_offline_is_told_once_the_csms_can_be_reached() -> None:
+def test_what_happens_offline_is_reported_once_the_csms_can_be_reached() -> None:
     """K12.FR.02, K13.FR.02: the last word on each limit."""
     site = Site(charging())
     site.station.drop()

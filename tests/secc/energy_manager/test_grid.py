@@ -86,7 +86,7 @@ def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() ->
     assert {each.version for each in grid.limits if each.source == OPERATOR} == {7}
 
 
-def test_a_set_point_that_tells_no_limit_leaves_what_may_flow_back() -> None:
+def test_a_set_point_without_a_limit_leaves_what_may_flow_back() -> None:
     """Q03.FR.02."""
     grid = Grid(charge_w=100_000, discharge_w=0)
     grid.profiles(Allowance(setpoint_w=-40_000.0, export_w=20_000.0))

@@ -49,7 +49,7 @@ class Told:
         self.watch = GridWatch(config, meters, clock or Clock(), self.events.append, self.grid.append)
 
 
-def test_every_reading_of_the_meter_is_told_at_once() -> None:
+def test_every_reading_of_the_meter_is_reported_at_once() -> None:
     meter = Polled()
     told = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_870)
@@ -100,7 +100,7 @@ def test_source_and_file_belong_together() -> None:
         msgspec.convert({"source": "trace"}, FrequencyConfig)
 
 
-def test_an_sdm630_tells_the_frequency() -> None:
+def test_an_sdm630_reports_the_frequency() -> None:
     registers = shipped_map("sdm630")
     words = {(table, first + at): 0 for table, first, count in registers.requests() for at in range(count)}
     assert values_of(registers, words | {("input", 0x46): 0x4248}).frequency_mhz == 50_000

@@ -178,7 +178,7 @@ def test_the_meters_page_numbers_never_repeat_even_after_a_restart(desk: Desk, p
 
 
 @pytest.mark.requirement("R131")
-def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_told_whole(desk: Desk) -> None:
+def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_sent_whole(desk: Desk) -> None:
     desk.begin()
     told: dict[str, list[str]] = {}
     assert desk.archive.recover(desk.meter, told.__setitem__) == [SESSION]

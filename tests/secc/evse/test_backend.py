@@ -84,7 +84,7 @@ async def test_the_energy_services_that_an_authorization_allows_reach_the_core()
     assert await asked == ports.AuthorizationDecided(2, ports.AuthorizationStatus.ACCEPTED, services)
 
 
-async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signed_ones() -> None:
+async def test_a_transaction_is_reported_with_meter_values_and_at_its_end_with_signed_ones() -> None:
     recorder = Recorder()
     backend = station_backend(recorder)
     for command in (

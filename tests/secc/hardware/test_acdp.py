@@ -278,7 +278,7 @@ async def test_a_vehicle_is_in_place_when_it_stands_there(
 
 
 @at(Place)
-async def test_each_new_state_is_told_once(place: Place) -> None:
+async def test_each_new_state_is_reported_once(place: Place) -> None:
     place.at("EndPosition", connected=True)
     place.at("EndPosition", connected=True)
     place.at("Home")

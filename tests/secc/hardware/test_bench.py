@@ -144,7 +144,7 @@ async def mains(clock: Stepping, meter: SimulatedMeter) -> AsyncIterator[BenchAc
         (ports.SetAcOutput(2_300, 0, power_w=11_500), 2_300),
     ],
 )
-def test_a_vehicle_on_alternating_current_is_taken_to_do_as_it_is_told(
+def test_a_vehicle_on_alternating_current_is_taken_to_draw_its_target(
     mains: BenchAcEvse, clock: Stepping, meter: SimulatedMeter, output: ports.SetAcOutput, drawn_w: int
 ) -> None:
     mains.execute(output)

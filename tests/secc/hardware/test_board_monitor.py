@@ -161,7 +161,7 @@ def test_what_it_opened_for_stays_for_the_session_and_ends_with_it(rig: Disobedi
     rig.charge()
 
 
-def test_a_board_that_was_told_nothing_does_not_close() -> None:
+def test_a_board_without_a_command_does_not_close() -> None:
     host, board, now = BoardHost(), BoardFirmware(monitor=SimulatedBoardMonitor()), 0.0
     board.wire(msgspec.structs.replace(board.inputs, resistance_ohm=VEHICLE_OHM[PilotState.C]), now)
     why = ""

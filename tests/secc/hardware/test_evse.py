@@ -182,7 +182,7 @@ async def test_what_is_not_for_hardware_does_nothing(stand: Stand) -> None:
     assert stand.present() == before
 
 
-async def test_who_lets_go_hears_no_more(stand: Stand) -> None:
+async def test_who_unsubscribes_receives_no_more(stand: Stand) -> None:
     heard: list[Fact] = []
     let_go = stand.evse.subscribe(heard.append)
     let_go()

@@ -25,7 +25,7 @@ SAVED = ports.SaveSession(None)  # type: ignore[arg-type]
 
 
 @at(made)
-async def test_a_new_listener_is_told_the_present_values_and_what_stops_energy(place: Place) -> None:
+async def test_a_new_listener_receives_the_present_values_and_what_stops_energy(place: Place) -> None:
     place.evse.subscribe(place.facts.append)
     reading = ports.MeterRead(0, 0, 0, "M")
     assert place.facts == [ports.Measured(0, 0), reading]
@@ -37,7 +37,7 @@ async def test_a_new_listener_is_told_the_present_values_and_what_stops_energy(p
 
 
 @at(made)
-async def test_who_leaves_hears_no_more_and_others_do(place: Place) -> None:
+async def test_who_leaves_receives_no_more_and_others_do(place: Place) -> None:
     other: list[Any] = []
     leave = place.evse.subscribe(other.append)
     place.evse.subscribe(place.facts.append)
@@ -48,7 +48,7 @@ async def test_who_leaves_hears_no_more_and_others_do(place: Place) -> None:
 
 
 @at(made)
-async def test_a_fault_is_told_once_to_everybody_and_its_end_to_listeners_of_faults(place: Place) -> None:
+async def test_a_fault_is_reported_once_to_everybody_and_its_end_to_listeners_of_faults(place: Place) -> None:
     place.evse.subscribe(place.facts.append)
     for active in (False, True, True, False, False):
         place.evse.fault("stage_tripped", active)
@@ -59,7 +59,7 @@ async def test_a_fault_is_told_once_to_everybody_and_its_end_to_listeners_of_fau
 
 
 @at(made)
-async def test_what_a_listener_does_is_heard_by_others_in_its_order(place: Place) -> None:
+async def test_what_a_listener_does_reaches_others_in_its_order(place: Place) -> None:
     heard: list[str] = []
     place.evse.on_fault(lambda word, active: place.evse.fault("fan_failed", active))
     place.evse.on_fault(lambda word, active: heard.append(word))
@@ -230,7 +230,7 @@ async def test_a_closed_contactor_is_closed_at_once(place: Place) -> None:
 
 
 @at(made, Place.connect)
-async def test_who_was_overtaken_is_told_that_a_later_closing_has_not_ended(place: Place) -> None:
+async def test_who_was_overtaken_learns_that_a_later_closing_has_not_ended(place: Place) -> None:
     place.switch.delay_s = 30.0
     place.evse.execute(ports.EmergencyOff("test"))
     overtaken = asyncio.ensure_future(place.do(ports.CloseContactors()))
@@ -295,7 +295,7 @@ async def test_a_fault_overtakes_an_opening_as_an_off_does(place: Place) -> None
 
 
 @at(made, Place.connect)
-async def test_each_movement_is_told_with_its_reason(place: Place) -> None:
+async def test_each_movement_is_reported_with_its_reason(place: Place) -> None:
 
     def moved() -> list[Any]:
         told = [each for each in place.facts if isinstance(each, ports.ContactorState)]

@@ -161,7 +161,7 @@ async def test_a_charge_that_stays_at_the_output_is_a_fault(make_stand: Callable
 
 
 @pytest.mark.requirement("R38")
-async def test_a_fan_that_stands_still_is_told_and_energy_flows_on(
+async def test_a_fan_that_stands_still_is_reported_and_energy_flows_on(
     make_stand: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("secc.hardware.evse.FAN_DEAD_S", 0.05)
@@ -239,7 +239,7 @@ async def csms(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
 
 
 @pytest.mark.requirement("R22")
-async def test_a_plug_that_is_not_seated_flashes_red_and_is_told_to_the_operator(
+async def test_a_plug_that_is_not_seated_flashes_red_and_is_reported_to_the_operator(
     csms: Backend, pki: PkiTree, tmp_path: Path
 ) -> None:
     """`red_flash`, Faulted; that its session is refused: tests/secc/session/d20/test_faults.py."""

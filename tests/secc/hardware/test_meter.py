@@ -237,7 +237,7 @@ def test_after_a_rollover_registers_go_on_and_the_meter_shows_less() -> None:
     assert meter.read_at == math.inf
 
 
-def test_whoever_wants_to_know_is_told_of_each_flow() -> None:
+def test_whoever_subscribes_is_notified_of_each_flow() -> None:
     meter, told = SimulatedMeter("M", now_ms=Dial()), []
     meter.on_change(lambda: told.append(meter.power_w))
     meter.flow(0, 400_000, 25_000)

@@ -295,7 +295,7 @@ async def test_something_near_ends_an_alignment_check_and_refuses_another(place:
 
 
 @at(Place)
-async def test_each_new_state_of_the_device_is_told_once_with_its_power(place: Place) -> None:
+async def test_each_new_state_of_the_device_is_reported_once_with_its_power(place: Place) -> None:
     place.evse.subscribe(place.facts.append)
     assert place.devices == [Device()]
     place.show()
@@ -317,7 +317,7 @@ async def test_each_new_state_of_the_device_is_told_once_with_its_power(place: P
 
 
 @at(Place)
-async def test_who_has_unsubscribed_hears_nothing(place: Place) -> None:
+async def test_who_has_unsubscribed_receives_nothing(place: Place) -> None:
     place.evse.subscribe(place.facts.append)()
     place.facts.clear()
     place.show(40, in_place=True)

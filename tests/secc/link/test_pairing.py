@@ -21,7 +21,7 @@ plugs = st.lists(st.tuples(macs, st.booleans()), min_size=2, max_size=4).map(
 )
 
 
-def test_the_only_evse_of_a_door_needs_no_address() -> None:
+def test_the_only_evse_of_a_listener_needs_no_address() -> None:
     assert pair([Plug(3, None, busy=True)], None) == 3  # which refuses a second vehicle by itself
 
 
@@ -70,7 +70,7 @@ def test_the_order_of_evses_decides_nothing(there: list[Plug], mac: bytes | None
         ("", None),
     ],
 )
-def test_an_address_that_was_made_of_a_mac_tells_it(address: str, mac: str | None) -> None:
+def test_an_address_that_was_made_of_a_mac_contains_it(address: str, mac: str | None) -> None:
     assert address_mac(address) == (None if mac is None else bytes.fromhex(mac))
 
 
@@ -94,7 +94,7 @@ print([mac_of(each) for each in (there, address, f"{address}%lo", f"fe80::78%{in
 """
 
 
-def test_the_kernel_tells_the_mac_of_a_neighbour() -> None:
+def test_the_kernel_knows_the_mac_of_a_neighbour() -> None:
     if reason := missing():
         pytest.skip(reason)
     with cable(f"neigh-{os.getpid()}") as wire:

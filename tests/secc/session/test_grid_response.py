@@ -481,7 +481,7 @@ def test_two_chargers_at_the_end_of_a_weak_feeder_curtail_their_export_and_do_no
         assert charger.session.events("limited")[-1]["discharge_limited_by"] == "grid_response"
 
 
-def test_the_csms_hears_once_that_the_grid_leads_and_once_that_it_does_no_more() -> None:
+def test_the_csms_is_notified_once_that_the_grid_leads_and_once_that_it_does_no_more() -> None:
     station = with_controls()
     droop(station)
     station.clear()
@@ -495,7 +495,7 @@ def test_the_csms_hears_once_that_the_grid_leads_and_once_that_it_does_no_more()
     station.expect("NotifyDERAlarm", controlType="FreqDroop", alarmEnded=True)
 
 
-def test_a_dead_band_may_be_told_instead_of_a_frequency() -> None:
+def test_a_dead_band_may_be_given_instead_of_a_frequency() -> None:
     station = with_controls()
     droop(station, overFreq=0.2, underFreq=0.2)
     station.commands.clear()

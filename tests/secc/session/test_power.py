@@ -284,7 +284,7 @@ def test_a_wish_is_cut_down_before_the_grid_bends_it(changes: dict[str, Any], po
 # -- what the hardware is told ----------------------------------------------------------------------------------------
 
 
-def test_what_direct_current_is_told() -> None:
+def test_what_direct_current_receives() -> None:
     assert Case(**CHARGE).choose() == SetOutput(voltage_mv=450_000, current_ma=90_000, charge_w=18_000, discharge_w=0)
     assert Case().choose() == SetOutput(voltage_mv=450_000, current_ma=-45_000, charge_w=0, discharge_w=8_000)
     strong = vehicle(max_charge_ma=900_000, max_discharge_ma=900_000, max_voltage_mv=900_000)
@@ -293,7 +293,7 @@ def test_what_direct_current_is_told() -> None:
     assert Case(vehicle=strong).choose().current_ma == -50_000
 
 
-def test_what_direct_current_is_told_by_a_schedule() -> None:
+def test_what_direct_current_receives_by_a_schedule() -> None:
     strong = vehicle(max_charge_ma=900_000, max_discharge_ma=900_000, max_voltage_mv=900_000)
     told = Case(scheduled=True).choose()
     assert told == SetOutput(voltage_mv=400_000, current_ma=30_000, charge_w=17_000, discharge_w=8_000)
@@ -306,13 +306,13 @@ def test_what_direct_current_is_told_by_a_schedule() -> None:
     assert Case(scheduled=True, asked_mv=600_000, vehicle=strong).choose().voltage_mv == 500_000
 
 
-def test_what_alternating_current_is_told() -> None:
+def test_what_alternating_current_receives() -> None:
     assert Case("ac", **CHARGE).choose() == SetAcOutput(charge_w=18_000, discharge_w=0, power_w=18_000)
     assert Case("ac").choose() == SetAcOutput(charge_w=0, discharge_w=8_000, power_w=-8_000)
     assert Case("ac", scheduled=True).choose() == SetAcOutput(charge_w=17_000, discharge_w=8_000)
 
 
-def test_what_a_primary_device_is_told() -> None:
+def test_what_a_primary_device_receives() -> None:
     assert Case("wpt").choose() == SetWptOutput(charge_w=18_000, power_w=5_000)
     assert Case("wpt", asked_w=30_000).choose() == SetWptOutput(charge_w=18_000, power_w=18_000)
     assert Case("wpt", scheduled=True).choose() == SetWptOutput(charge_w=17_000, power_w=5_000)

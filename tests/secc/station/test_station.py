@@ -45,7 +45,7 @@ SIGNAL = {
 }
 
 
-async def test_a_station_boots_and_tells_its_connectors(csms: Backend, tmp_path: Path) -> None:
+async def test_a_station_boots_and_reports_its_connectors(csms: Backend, tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, csms.port, evses=2)
     async with fixture.running() as station:
         boot = await csms.wait("BootNotification")
@@ -94,7 +94,7 @@ async def test_heartbeats_come_when_nothing_else_is_said(csms: Backend, tmp_path
         await fixture.until(lambda: fixture.names().count("clock_compared") == 2)
 
 
-async def test_a_transaction_is_told_from_begin_to_end(csms: Backend, tmp_path: Path) -> None:
+async def test_a_transaction_is_reported_from_begin_to_end(csms: Backend, tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
         await station.online.wait()
@@ -239,7 +239,7 @@ async def test_a_csms_that_does_not_answer_is_left_and_found_again(tmp_path: Pat
     assert csms.connections >= 2
 
 
-async def test_a_csms_that_has_forgotten_the_station_is_told_again(tmp_path: Path, csms: Backend) -> None:
+async def test_a_csms_that_has_forgotten_the_station_is_notified_again(tmp_path: Path, csms: Backend) -> None:
     from ocpp.exceptions import SecurityError
 
     fixture = Fixture(tmp_path, csms.port)
@@ -352,7 +352,7 @@ NEEDS = EvNeeds(
 )  # fmt: skip
 
 
-async def test_what_the_vehicle_needs_is_told(tmp_path: Path, csms: Backend) -> None:
+async def test_what_the_vehicle_needs_is_reported(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
     assert await fixture.station.requests.charging_needs(NEEDS) == "", "nobody can be asked"
     async with fixture.running() as station:
@@ -368,7 +368,7 @@ async def test_what_the_vehicle_needs_is_told(tmp_path: Path, csms: Backend) -> 
         assert await station.requests.charging_needs(NEEDS) == ""
 
 
-async def test_who_the_vehicle_is_and_what_it_plans_is_told(tmp_path: Path, csms: Backend) -> None:
+async def test_who_the_vehicle_is_and_what_it_plans_is_reported(tmp_path: Path, csms: Backend) -> None:
     """Q01.FR.02, K18.FR.10: the charging schedule is that of the profile in force, where there is one."""
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
@@ -423,7 +423,7 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
         assert "not_kept" in [each.name for each in fixture.events]
 
 
-async def test_a_slow_disk_delays_what_is_told_and_neither_limits_nor_the_loop(
+async def test_a_slow_disk_delays_what_is_sent_and_neither_limits_nor_the_loop(
     tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fixture, released = Fixture(tmp_path, csms.port), threading.Event()
@@ -803,7 +803,7 @@ async def test_a_csms_that_knows_no_journals_has_none(tmp_path: Path, csms: Back
         assert await station.journals_taken() == {}
 
 
-async def test_after_a_long_time_offline_every_connector_is_told(tmp_path: Path, csms: Backend) -> None:
+async def test_after_a_long_time_offline_every_connector_is_reported(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port, evses=2)
     async with fixture.running() as station:
         await csms.wait("StatusNotification", 2)

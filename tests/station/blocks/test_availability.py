@@ -30,7 +30,7 @@ def test_places_that_are_none_are_rejected() -> None:
     assert change(Bench(), {"evse": {"id": 1, "connectorId": 9}}, operative=False) == "Rejected"
 
 
-def test_a_fault_is_told_and_ends_the_transaction() -> None:
+def test_a_fault_is_reported_and_ends_the_transaction() -> None:
     found = charging()
     found.fact(Fault(evse_id=1, word="ground_fault", active=True))
     event = found.expect("TransactionEvent", eventType="Ended", triggerReason="AbnormalCondition")

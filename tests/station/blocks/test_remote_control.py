@@ -89,7 +89,7 @@ def test_unlock_accepted() -> None:
     unlocks(found)
 
 
-def test_an_unlocking_that_fails_or_never_ends_is_told() -> None:
+def test_an_unlocking_that_fails_or_never_ends_is_reported() -> None:
     found = Bench()
     answer = unlock(found)
     found.fact(LockFailure(evse_id=1, unlocking=True))

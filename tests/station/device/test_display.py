@@ -159,7 +159,7 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
     run(scenario())
 
 
-async def test_a_file_that_cannot_be_written_is_told_and_no_more(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_reported_and_no_more(tmp_path: Path) -> None:
     told: list[Observe] = []
     Display(DisplayConfig(file=tmp_path / "none" / "display.json"), told.append).show(Show(messages=(message(1),)))
     assert [event.name for event in told] == ["shown", "failed"]

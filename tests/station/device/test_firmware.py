@@ -203,7 +203,7 @@ async def test_firmware_that_is_not_accepted_in_time_is_rolled_back(
 
 
 @pytest.mark.requirement("R135")
-async def test_firmware_that_does_not_start_is_told_as_failed(server: FileServer, tmp_path: Path) -> None:
+async def test_firmware_that_does_not_start_is_reported_as_failed(server: FileServer, tmp_path: Path) -> None:
     found = Device(tmp_path, server)
     found.slots.starts = False
     found.want()
@@ -214,7 +214,7 @@ async def test_firmware_that_does_not_start_is_told_as_failed(server: FileServer
 @pytest.mark.parametrize(
     ("step", "status"), [("install", "InstallVerificationFailed"), ("activate", "InstallationFailed")]
 )
-async def test_a_step_that_fails_is_told(server: FileServer, tmp_path: Path, step: str, status: str) -> None:
+async def test_a_step_that_fails_is_reported(server: FileServer, tmp_path: Path, step: str, status: str) -> None:
     found = Device(tmp_path, server)
     found.slots.fails = (step,)
     found.want()

@@ -84,7 +84,7 @@ def test_a_file_that_somebody_fetches_stays() -> None:
 
 
 @pytest.mark.parametrize("status", ["DownloadFailed", "InvalidChecksum", "PublishFailed"])
-def test_what_fails_is_told_and_forgotten(status: str) -> None:
+def test_what_fails_is_reported_and_forgotten(status: str) -> None:
     found = bench()
     ask(found)
     notify(found, "Downloading")
@@ -103,7 +103,7 @@ def test_what_cannot_be_published_is_rejected() -> None:
     assert ask(found, checksum="0" * 32) == "Rejected", "one at a time"
 
 
-def test_what_was_published_is_published_again_after_a_restart_and_not_told_again() -> None:
+def test_what_was_published_is_published_again_after_a_restart_and_not_reported_again() -> None:
     found = published()
     found.clear()
     found.commands.clear()
@@ -252,7 +252,7 @@ async def test_a_disk_that_does_not_take_it_fails(site: Site, maker: FileServer)
     assert (await site.publish(maker.url + "/image"))[-1] == "PublishFailed"
 
 
-def test_an_address_that_others_cannot_be_told_is_refused() -> None:
+def test_an_address_that_others_cannot_reach_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="publish needs url"):
         msgspec.convert({"port": 1}, PublishConfig)
     assert msgspec.convert({"url": "http://10.0.0.1:8180"}, PublishConfig).port == 8180

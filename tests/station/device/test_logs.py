@@ -210,7 +210,7 @@ async def test_what_will_not_change_is_not_tried_again(
     assert not server.taken
 
 
-def test_an_upload_that_a_restart_has_cut_off_is_told_as_failed() -> None:
+def test_an_upload_that_a_restart_has_cut_off_is_reported_as_failed() -> None:
     found = Bench()
     found.ask("GetLog", log={"remoteLocation": "https://x/"}, logType="DiagnosticsLog", requestId=9)
     found.clear()

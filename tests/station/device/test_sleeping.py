@@ -44,7 +44,7 @@ async def test_the_last_wish_counts(tmp_path: Path) -> None:
     assert device.done == ["wake 1"]
 
 
-async def test_one_that_cannot_sleep_is_told(tmp_path: Path) -> None:
+async def test_one_that_cannot_sleep_is_reported(tmp_path: Path) -> None:
     device = Device(tmp_path, code=1)
     device.parts.want(Sleep(evse_id=1, asleep=True))
     await device.parts.finished()

@@ -176,7 +176,7 @@ def test_every_writable_default_can_be_written_and_no_read_only_one() -> None:
             assert write(found, variable, variable.default) == "Accepted", variable.key
 
 
-def test_what_is_set_is_kept_and_told() -> None:
+def test_what_is_set_is_kept_and_reported() -> None:
     kept: dict[str, str] = {}
     heard: list[tuple[str, str, str]] = []
     found = DeviceModel(

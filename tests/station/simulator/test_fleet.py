@@ -93,7 +93,7 @@ async def test_what_drivers_identify_themselves_by_is_legal() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
-async def test_a_fleet_charges_and_tells_everything_in_order(version: Any) -> None:
+async def test_a_fleet_charges_and_reports_everything_in_order(version: Any) -> None:
     async with backend() as csms:
         simulator = await run(csms, 6, versions=(version,))
     report = simulator.report()
@@ -271,7 +271,7 @@ def test_a_vehicle_gives_energy_back_as_the_csms_wishes() -> None:
     assert battery is None or battery.energy_mwh >= battery.least_mwh
 
 
-async def test_a_simulated_station_tells_the_version_of_the_firmware_that_runs(tmp_path: Path) -> None:
+async def test_a_simulated_station_reports_the_version_of_the_firmware_that_runs(tmp_path: Path) -> None:
     station = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
     installer = station._machine.installer
 

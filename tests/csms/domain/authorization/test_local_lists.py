@@ -71,7 +71,7 @@ def test_identifiers_that_differ_only_in_case_are_one_entry() -> None:
     assert len(entries_of([entry(1), lower], "2.0.1")) == 1
 
 
-def test_what_a_station_of_201_cannot_be_told_is_left_out() -> None:
+def test_what_a_station_of_201_cannot_receive_is_left_out() -> None:
     long = AuthorizationData(
         id_token=IdToken(id_token="x" * 40, type="ISO14443"), id_token_info=IdTokenInfo(status="Accepted")
     )

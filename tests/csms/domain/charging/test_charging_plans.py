@@ -104,7 +104,7 @@ def test_sums_are_those_of_every_second(found: list[ChargingSchedule]) -> None:
         assert limit_at(total, START + second * 1000) == (sum(known) if len(known) == len(limits) else None)
 
 
-def test_a_share_is_told_in_tenths_of_an_ampere_rounded_down() -> None:
+def test_a_share_is_sent_in_tenths_of_an_ampere_rounded_down() -> None:
     profile = share_profile(1, 13_370, 1, START, "t")
     period = profile.charging_schedule[0].charging_schedule_period[0]
     assert (period.limit, period.number_phases, milliampere(profile)) == (13.3, 1, 13_300)

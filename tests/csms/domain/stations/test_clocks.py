@@ -43,7 +43,7 @@ def test_offsets_and_when_they_change(zone: str, at: str, offset: str, change: t
     assert transition(zone, parse_time(at)) == (offset, wanted)
 
 
-def test_a_station_that_knows_zones_is_told_the_name_once() -> None:
+def test_a_station_that_knows_zones_receives_the_name_once() -> None:
     unread = mirror_of([])
     assert by_name(BERLIN, unread) == {("TimeZone", ""): "Europe/Berlin", ("TimeSource", ""): "NTP,Heartbeat"}
     told = mirror_of(
@@ -58,7 +58,7 @@ def test_a_station_that_knows_zones_is_told_the_name_once() -> None:
     assert by_name(ClockSettings(), told) == {}
 
 
-def test_a_station_without_zones_is_told_offsets() -> None:
+def test_a_station_without_zones_receives_offsets() -> None:
     mirror = mirror_of([row("DateTime", "2026-10-01T00:00:00Z"), row("TimeOffset", "+02:00")])
     assert by_name(BERLIN, mirror) == {("TimeSource", ""): "NTP,Heartbeat"}
     wanted = by_offset(BERLIN, mirror, OCTOBER)

@@ -81,7 +81,7 @@ def test_a_transaction_is_over_when_its_station_says_so_and_nothing_waits(
     assert judge_status(ongoing=ongoing, messages_in_queue=queued) == verdict
 
 
-def test_suspect_is_what_was_not_heard_of_since_the_boot_or_for_long() -> None:
+def test_suspect_is_what_was_not_reported_since_the_boot_or_for_long() -> None:
     open_one = [after(event(0, "Started"))]
     ask = {"booted_ms": None, "silent_ms": 1000}
     assert suspects(open_one, {"t": 5000}, 5999, **ask) == []  # type: ignore[arg-type]

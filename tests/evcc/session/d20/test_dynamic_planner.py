@@ -156,7 +156,7 @@ def test_nothing_is_given_back_for_too_little_or_in_the_wrong_currency_or_unagre
         assert all(power_request.discharge_w == 0 for _, power_request in drive.requested)
 
 
-def test_what_may_be_moved_to_and_fro_is_told_only_where_somebody_pays() -> None:
+def test_what_may_be_moved_to_and_fro_is_sent_only_where_somebody_pays() -> None:
     paid = Drive(45_000, 70.0, (5, 1), offer=terms(60, 0))
     told = v2x_requests(paid.stage.plan, paid.context)
     assert told["ev_maximum_v2x_energy_request"].value == 15_000

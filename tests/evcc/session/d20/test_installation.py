@@ -297,7 +297,7 @@ class TestWaiting:
         bench.pass_time(0.2)
         bench.assert_safe("message_timeout")
 
-    def test_a_driver_who_stops_meanwhile_is_heard_and_the_contract_kept(self, make: Maker, tree: PkiTree) -> None:
+    def test_a_driver_who_stops_meanwhile_ends_it_and_the_contract_is_kept(self, make: Maker, tree: PkiTree) -> None:
         pool = Pool(tree, contract(tree, "DEV2GC00000001"))
         bench = make(pool)
         bench.run_to("CertificateInstallationReq")

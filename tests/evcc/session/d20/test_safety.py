@@ -85,7 +85,7 @@ def test_a_wireless_vehicle_lets_power_pass_to_find_its_place(talk: Talk) -> Non
 
 
 @pytest.mark.parametrize(("wanted_w", "told_w"), [(0, 0), (7_000, 7_000), (-5, 0)])
-def test_a_wireless_vehicle_tells_what_it_wants(talk: Talk, wanted_w: int, told_w: int) -> None:
+def test_a_wireless_vehicle_reports_what_it_wants(talk: Talk, wanted_w: int, told_w: int) -> None:
     request = wpt.WPT_ChargeLoopReq(
         header=talk.header,
         meter_info_requested=False,

@@ -97,7 +97,7 @@ def test_the_contactor_stays_open_until_the_voltage_at_the_inlet_matches(bench: 
     assert bench.seen("power", "connected") == [{"inlet_mv": 370_000, "battery_mv": 370_000}]
 
 
-def test_who_we_are_is_told_with_an_empty_session_id(identities: Identities) -> None:
+def test_who_we_are_is_sent_with_an_empty_session_id(identities: Identities) -> None:
     config = SessionConfig(vehicle=VehicleConfig(evcc_id="WMIXYZ"))
     bench = Bench(identities, config)
     bench.run_to("AuthorizationSetupReq")
@@ -485,7 +485,7 @@ def test_a_session_that_the_charger_forgot_begins_anew(bench: Bench, identities:
     assert again.names() == WHOLE
 
 
-def test_a_paused_session_is_not_told_to_another_charger(bench: Bench, identities: Identities) -> None:
+def test_a_paused_session_is_not_named_to_another_charger(bench: Bench, identities: Identities) -> None:
     bench.run_to("DC_ChargeLoopReq")
     bench.fact(StopRequested("driver", pause=True))
     bench.run()

@@ -121,7 +121,7 @@ def test_an_expired_contract(bench: ContractBench) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "answer"), [(0, "OK_CertificateExpiresSoon"), (-1, "OK")])
-def test_a_contract_that_ends_within_two_weeks_charges_and_is_told(
+def test_a_contract_that_ends_within_two_weeks_charges_and_is_reported(
     bench: ContractBench, seconds: int, answer: str
 ) -> None:
     end = load_certificate(bench.tree.chain("contract")[0]).not_valid_after_utc

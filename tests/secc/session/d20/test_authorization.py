@@ -204,7 +204,7 @@ def test_each_refusal_of_the_back_end_has_its_own_word(asking: Bench, status: Au
     assert not asking.commands(ports.TransactionStarted)
 
 
-def test_the_vehicle_hears_ongoing_while_the_back_end_thinks_and_then_its_answer(asking: Bench) -> None:
+def test_the_vehicle_gets_ongoing_while_the_back_end_decides_and_then_its_answer(asking: Bench) -> None:
     del asking.auto[ports.AuthorizeContract]
     request = asking.ask("AuthorizationReq")
     assert asking.send(request) is None
@@ -218,7 +218,7 @@ def test_the_vehicle_hears_ongoing_while_the_back_end_thinks_and_then_its_answer
     assert len(asking.commands(ports.AuthorizeContract)) == 1
 
 
-def test_an_answer_between_two_polls_is_told_at_once_with_the_next(asking: Bench) -> None:
+def test_an_answer_between_two_polls_is_reported_at_once_with_the_next(asking: Bench) -> None:
     del asking.auto[ports.AuthorizeContract]
     request = asking.ask("AuthorizationReq")
     asking.post(request)
@@ -303,7 +303,7 @@ def test_a_card_authorises_a_session_without_a_contract(make_bench: MakeBench) -
 
 
 @pytest.mark.parametrize("status", [each for each in AuthorizationStatus if each is not AuthorizationStatus.ACCEPTED])
-def test_every_refused_card_is_told_so_at_once(make_bench: MakeBench, status: AuthorizationStatus) -> None:
+def test_every_refused_card_is_answered_at_once(make_bench: MakeBench, status: AuthorizationStatus) -> None:
     bench = make_bench(EIM).reach(State.AUTHORIZATION)
     bench.auto[ports.AuthorizeExternally] = lambda c: ports.AuthorizationDecided(c.attempt, status)
     response = bench.go("AuthorizationReq")
@@ -373,7 +373,7 @@ def test_a_mind_changed_while_somebody_decides_is_out_of_order(make_bench: MakeB
 
 
 @pytest.mark.parametrize("eim", [True, False])
-def test_an_operator_who_ends_it_is_heard_while_somebody_decides(make_bench: MakeBench, eim: bool) -> None:
+def test_an_operator_can_end_it_while_somebody_decides(make_bench: MakeBench, eim: bool) -> None:
     bench = make_bench(EIM if eim else SeccConfig()).reach(State.AUTHORIZATION)
     bench.auto.clear()
     request = bench.ask("AuthorizationReq")
@@ -397,7 +397,7 @@ def test_a_vehicle_that_goes_on_polling_after_a_decided_refusal_is_let_go(make_b
     assert bench.reason == "FAILED"
 
 
-def test_a_customer_has_three_minutes_and_the_vehicle_hears_why_nothing_came(make_bench: MakeBench) -> None:
+def test_a_customer_has_three_minutes_and_the_vehicle_learns_why_nothing_came(make_bench: MakeBench) -> None:
     bench = make_bench(EIM).reach(State.AUTHORIZATION)
     del bench.auto[ports.AuthorizeExternally]
     request, begin = bench.ask("AuthorizationReq"), bench.now

@@ -88,7 +88,7 @@ def test_a_vehicle_that_stays_in_b_gets_no_cable_check(make_bench: MakeBench) ->
     assert not bench.commands(ports.StartCableCheck)
 
 
-def test_pre_charge_tells_the_voltage_that_is_there(bench: Bench) -> None:
+def test_pre_charge_reports_the_voltage_that_is_there(bench: Bench) -> None:
     bench.reach(State.DC_PRE_CHARGE)
     bench.auto[ports.StartPreCharge] = lambda c: ports.Measured(c.voltage_mv // 2, 0)
     request = bench.ask("DC_PreChargeReq", ev_processing=Processing.Ongoing)
@@ -240,7 +240,7 @@ def test_contactors_that_the_interlock_opens_end_the_session_by_what_it_saw(
     assert bench.commands(ports.EmergencyOff) == [ports.EmergencyOff(reason)]
 
 
-def test_the_voltage_that_is_left_is_told(bench: Bench) -> None:
+def test_the_voltage_that_is_left_is_reported(bench: Bench) -> None:
     bench.reach(State.DC_WELDING_DETECTION)
     bench.fact(ports.Measured(12_345, 0))
     assert volts(bench.send(bench.ask("DC_WeldingDetectionReq", ev_processing=Processing.Ongoing))) == 12.345
@@ -307,7 +307,7 @@ def test_contactors_that_were_open_in_between_do_not_make_the_charger_forget_tha
     assert len(bench.commands(ports.EmergencyOff)) == 1
 
 
-def test_contactors_that_have_not_closed_yet_are_told_not_to(bench: Bench) -> None:
+def test_contactors_that_have_not_closed_yet_are_kept_open(bench: Bench) -> None:
     bench.reach(State.DC_PRE_CHARGE)
     bench.auto[ports.CloseContactors] = lambda c: ports.ContactorState(closed=False)
     assert bench.go("DC_PreChargeReq", "PowerDeliveryReq").response_code.name == "FAILED_ContactorError"

@@ -36,7 +36,7 @@ def told(bench: Bench) -> str:
 
 
 @pytest.mark.parametrize("word", STOPPING)
-def test_every_fault_stops_power_at_once_and_everybody_hears_the_same_word(bench: Bench, word: str) -> None:
+def test_every_fault_stops_power_at_once_and_everybody_gets_the_same_word(bench: Bench, word: str) -> None:
     bench.reach(State.DC_CHARGE_LOOP)
     before, at = len(bench.actions), bench.now
     bench.fact(ports.HardwareFault(word))
@@ -51,7 +51,7 @@ def test_every_fault_stops_power_at_once_and_everybody_hears_the_same_word(bench
     assert told(bench) == word
 
 
-def test_what_ocpp_has_a_word_for_is_told_by_it() -> None:
+def test_what_ocpp_has_a_word_for_is_reported_by_it() -> None:
     assert set(STOPPED_REASONS.values()) <= REASONS
     assert {word: STOPPED_REASONS[word] for word in ("emergency_stop", "isolation_low", "over_current")} == {
         "emergency_stop": "EmergencyStop",
@@ -61,7 +61,7 @@ def test_what_ocpp_has_a_word_for_is_told_by_it() -> None:
 
 
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
-def test_the_vehicle_hears_of_a_fault_in_the_answer_to_its_next_request(bench: Bench, state: State) -> None:
+def test_the_vehicle_learns_of_a_fault_in_the_answer_to_its_next_request(bench: Bench, state: State) -> None:
     bench.reach(state)
     powered, booked = bench.session.powered, "SessionStarted" in bench.records()
     bench.fact(ports.HardwareFault("over_temperature"))

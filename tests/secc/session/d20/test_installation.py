@@ -87,7 +87,7 @@ def test_what_the_schema_leaves_to_the_encoder_is_passed_on_as_it_came(asking: B
         assert last_bytes(asking) == response
 
 
-def test_the_vehicles_wishes_are_told_beside_the_request(asking: Bench) -> None:
+def test_the_vehicles_wishes_are_sent_beside_the_request(asking: Bench) -> None:
     emaids = ("DEV2GC00000001", "FRXXXC00000002")
     asking.post(asking.ask(NAME, prioritized_emaids=EMAIDList(emaid=emaids), maximum_contract_certificate_chains=7))
     command = asking.commands(ports.InstallCertificate)[0]
@@ -151,7 +151,7 @@ def test_an_authorization_while_contracts_remain_is_out_of_order(asking: Bench) 
     assert asking.go("AuthorizationReq").response_code.name == "FAILED_SequenceError"
 
 
-def test_the_number_that_the_back_end_tells_beside_the_response_holds(asking: Bench) -> None:
+def test_the_number_that_the_back_end_sends_beside_the_response_holds(asking: Bench) -> None:
     """OCPP 2.1, M01.FR.05. The service's signature does not cover it."""
     asking.post(asking.ask(NAME))
     response = answer(asking, remaining=0)

@@ -68,7 +68,7 @@ def test_the_vehicle_may_lower_its_limits_in_each_loop(looping: Bench) -> None:
     assert (output(looping).charge_w, output(looping).current_ma) == (3_000, 8_000)
 
 
-def test_a_vehicle_that_wants_more_again_is_told_so_in_the_same_exchange(looping: Bench) -> None:
+def test_a_vehicle_that_wants_more_again_gets_an_answer_in_the_same_exchange(looping: Bench) -> None:
     for wanted, allowed in ((0, 0), (50_000, 40_000), (7_000, 7_000)):
         mode = looping.loop_mode(ev_maximum_charge_power=number(wanted))
         response = looping.send(looping.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))
@@ -248,7 +248,7 @@ def test_whatever_changes_no_limit_is_ever_exceeded(
 # -- meter --------------------------------------------------------------------------------------------------------
 
 
-def test_the_meter_is_told_first_on_request_and_for_this_session_only(looping: Bench) -> None:
+def test_the_meter_is_sent_first_on_request_and_for_this_session_only(looping: Bench) -> None:
     first = looping.responses[-1].meter_info
     assert (first.meter_id, first.charged_energy_reading_wh, first.bpt_discharged_energy_reading_wh) == (
         "METER-0001", 0, 0)  # fmt: skip
@@ -260,7 +260,7 @@ def test_the_meter_is_told_first_on_request_and_for_this_session_only(looping: B
     assert info.meter_timestamp == looping.utc_ms // 1000
 
 
-def test_a_meter_that_was_never_read_tells_nothing(make_bench: MakeBench) -> None:
+def test_a_meter_that_was_never_read_reports_nothing(make_bench: MakeBench) -> None:
     bench = make_bench(meter=None)
     del bench.auto[ports.RecordMeter]
     bench.reach(State.DC_CHARGE_LOOP)
@@ -371,13 +371,13 @@ def test_without_a_contract_nobody_is_asked_to_sign_nor_can(make_bench: MakeBenc
     assert bench.go("MeteringConfirmationReq").response_code.name == "FAILED_SignatureError"
 
 
-def test_a_charger_may_be_told_to_ask_no_vehicle_to_sign(make_bench: MakeBench) -> None:
+def test_a_charger_may_be_configured_to_ask_no_vehicle_to_sign(make_bench: MakeBench) -> None:
     bench = make_bench(SeccConfig(metering_confirmation=False)).reach(State.DC_CHARGE_LOOP)
     bench.fact(ports.MeteringConfirmationRequested())
     assert bench.go("DC_ChargeLoopReq").evse_status is None
 
 
-def test_the_hardware_hears_what_the_vehicle_says_of_its_battery(looping: Bench) -> None:
+def test_the_hardware_receives_what_the_vehicle_says_of_its_battery(looping: Bench) -> None:
     looping.go("DC_ChargeLoopReq")
     assert looping.commands(ports.Reported)[-1] == ports.Reported(400_000, 60_000, 40_000)
 
@@ -392,7 +392,7 @@ def test_other_messages_have_no_place_beside_the_main_stream(looping: Bench) -> 
 # -- notices, the end ---------------------------------------------------------------------------------------------
 
 
-def test_the_most_urgent_notice_is_told_until_it_is_followed(looping: Bench) -> None:
+def test_the_most_urgent_notice_is_sent_until_it_is_followed(looping: Bench) -> None:
     def told() -> str:
         status = looping.go("DC_ChargeLoopReq").evse_status
         return status.evse_notification.name if status else ""
@@ -475,7 +475,7 @@ def test_the_abstract_head_of_the_control_modes_is_no_control_mode(bench: Bench)
     assert bench.reason == "FAILED"
 
 
-def test_a_higher_limit_stands_in_the_books_before_the_hardware_hears_of_it_and_a_lower_one_after(
+def test_a_higher_limit_is_recorded_before_the_hardware_gets_it_and_a_lower_one_after(
     looping: Bench,
 ) -> None:
     """Else a charger that is killed between both could have fed back what no record allows."""

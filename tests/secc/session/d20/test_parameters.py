@@ -50,7 +50,7 @@ def discovering(bench: Bench) -> Bench:
     return bench.reach(State.DC_CHARGE_PARAMETER_DISCOVERY)
 
 
-def test_the_rating_is_told_whatever_the_site_allows_at_the_moment(discovering: Bench) -> None:
+def test_the_rating_is_sent_whatever_the_site_allows_at_the_moment(discovering: Bench) -> None:
     mode = discovering.go("DC_ChargeParameterDiscoveryReq").dc_cpd_res_energy_transfer_mode
     assert isinstance(mode, dc.BPT_DC_CPDResEnergyTransferMode)
     assert fraction(mode.evse_maximum_charge_power) == 150_000
@@ -111,7 +111,7 @@ def test_parameters_of_the_other_service_are_refused(bench: Bench, selected: int
     assert bench.go("DC_ChargeParameterDiscoveryReq").response_code.name == "FAILED_WrongChargeParameter"
 
 
-def test_a_dynamic_vehicle_is_told_prices_and_the_back_end_its_needs(bench: Bench) -> None:
+def test_a_dynamic_vehicle_receives_prices_and_the_back_end_its_needs(bench: Bench) -> None:
     bench.reach(State.SCHEDULE_EXCHANGE)
     response = bench.go("ScheduleExchangeReq")
     schedule = response.dynamic_se_res_control_mode.absolute_price_schedule
@@ -126,7 +126,7 @@ def test_a_dynamic_vehicle_is_told_prices_and_the_back_end_its_needs(bench: Benc
     assert needs.departure_ms == bench.utc_ms + 7_200_000
 
 
-def test_no_more_prices_are_told_than_the_vehicle_can_hold(bench: Bench) -> None:
+def test_no_more_prices_are_sent_than_the_vehicle_can_hold(bench: Bench) -> None:
     bench.reach(State.SCHEDULE_EXCHANGE)
     request = bench.ask("ScheduleExchangeReq", maximum_supporting_points=12)
     mode = replace(request.dynamic_se_req_control_mode, departure_time=86_400)
@@ -136,7 +136,7 @@ def test_no_more_prices_are_told_than_the_vehicle_can_hold(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("config", [SeccConfig(), SeccConfig(offer_prices=False)])
-def test_without_prices_none_are_told(make_bench: MakeBench, config: SeccConfig) -> None:
+def test_without_prices_none_are_sent(make_bench: MakeBench, config: SeccConfig) -> None:
     bench = make_bench(config, **({} if not config.offer_prices else {"tariff": None}))
     response = bench.reach(State.SCHEDULE_EXCHANGE).go("ScheduleExchangeReq")
     assert response.dynamic_se_res_control_mode.absolute_price_schedule is None

@@ -185,7 +185,7 @@ def test_the_charger_asks_for_a_pause_in_the_loop(make_bench: Make) -> None:
     assert bench.responses[-1].evse_status.notification_max_delay == 59  # it counts down
 
 
-def test_a_vehicle_that_has_not_begun_is_told_to_pause_with_its_schedule(make_bench: Make) -> None:
+def test_a_vehicle_that_has_not_begun_is_asked_to_pause_with_its_schedule(make_bench: Make) -> None:
     """V2G20-2122."""
     bench = make_bench(vehicle_certificate=VEHICLE).reach(State.SCHEDULE_EXCHANGE)
     bench.fact(ports.PauseRequested())

@@ -74,7 +74,7 @@ def test_without_a_tariff_only_scheduled_vehicles_are_promised_price_levels(make
     assert [each["Pricing"] for each in parameters(response)] == [2, 0]
 
 
-def test_signed_discharge_tells_its_version_and_payload_type(bench: Bench) -> None:
+def test_signed_discharge_names_its_version_and_payload_type(bench: Bench) -> None:
     bench.reach(State.SERVICE_DETAIL)
     response = bench.send(bench.ask("ServiceDetailReq", service_id=SIGNED))
     assert parameters(response) == [{"Version": version, "PayloadType": 0xA000} for version in (1, 2, 3)]

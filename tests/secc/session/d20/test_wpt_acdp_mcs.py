@@ -104,7 +104,7 @@ def test_positioning_goes_on_until_both_sides_are_content(make_bench: Make) -> N
     assert bench.commands(ports.StartPairing)
 
 
-def test_a_vehicle_above_another_device_is_told_which(make_bench: Make) -> None:
+def test_a_vehicle_above_another_device_learns_which(make_bench: Make) -> None:
     rating = WptRating(device_id=1, neighbours=(Neighbour(device_id=2, ssid="bay-2", port=50000),))
     bench = of(make_bench, WPT, wpt=rating).reach(State.WPT_PAIRING)
     response = bench.send(bench.ask("WPT_PairingReq", observed_id_code=2))

@@ -270,7 +270,7 @@ def test_a_contract_s_own_tariff_is_taken_from_the_answer_to_the_charger() -> No
     assert shown[-1] == 2.4
 
 
-def test_no_cost_is_told_that_is_not_kept_first() -> None:
+def test_no_cost_is_sent_that_is_not_kept_first() -> None:
     found = station(tariff())
     batches: list[list[Any]] = []
     carry_out = found._carry_out

@@ -324,7 +324,7 @@ def test_the_current_that_flowed_counts_until_the_next_look() -> None:
     assert count.cents == 2
 
 
-def test_the_least_cost_counts_at_the_end_and_periods_are_told_only_there() -> None:
+def test_the_least_cost_counts_at_the_end_and_periods_are_sent_only_there() -> None:
     count = Count(msgspec.structs.replace(BY_TIME, least=Bound(incl_tax="5.00")))
     count.goes_on(10)
     assert count.priced.bill().incl_tax == 10_000
@@ -334,7 +334,7 @@ def test_the_least_cost_counts_at_the_end_and_periods_are_told_only_there() -> N
     assert (len(running.charging_periods or ()), len(last.charging_periods or ())) == (0, 1)
 
 
-def test_at_most_200_periods_are_told_and_the_cost_is_that_of_all() -> None:
+def test_at_most_200_periods_are_sent_and_the_cost_is_that_of_all() -> None:
     rates = Charge(rates=(Rate(price="0.12", when=When(min_current_a=16)), Rate(price="0.06")))
     count = Count(msgspec.structs.replace(BY_TIME, charging_time=rates))
     for number in range(210):

@@ -39,7 +39,7 @@ def at_the_end(**answer: Any) -> Any:
     return lambda event: answer if event["eventType"] == "Ended" else {}
 
 
-def test_a_cost_is_shown_at_the_evse_of_its_transaction_and_heard() -> None:
+def test_a_cost_is_shown_at_the_evse_of_its_transaction_and_notified() -> None:
     found = charging()
     heard, name = listening(found), transaction(found)
     assert found.ask("CostUpdated", totalCost=3.25, transactionId=name) == {}

@@ -195,7 +195,7 @@ def test_driver_tariff_that_deauthorizes() -> None:
     _problem(found, "true")
 
 
-def test_a_problem_is_told_hard_wired_when_nobody_watches_it() -> None:
+def test_a_problem_is_reported_hard_wired_when_nobody_watches_it() -> None:
     found = station(variables={MAX: "3"})
     found.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
     authorizes(found, many(4))
@@ -459,7 +459,7 @@ def test_prices_go_by_the_kind_of_evse_and_by_current(kind: str, cost: float) ->
     assert total(end(found))[0] == cost
 
 
-def test_running_costs_are_told_at_their_interval_and_shown_all_the_time() -> None:
+def test_running_costs_are_sent_at_their_interval_and_shown_all_the_time() -> None:
     found = station(tariff(), variables={RUNNING: "true", INTERVAL: "300", LOOKS: "0"})
     event = begin(found)
     assert event["costDetails"]["totalCost"]["total"] == {"exclTax": 0.0, "inclTax": 0.0}  # I12.FR.02

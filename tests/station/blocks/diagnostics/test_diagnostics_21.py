@@ -254,7 +254,7 @@ def values(found: Bench) -> list[tuple[int, list[float], int]]:
     return [(m["id"], [element["t"] for element in m["data"]], m["pending"]) for m in messages]
 
 
-def test_a_stream_tells_as_soon_as_there_are_enough_values() -> None:
+def test_a_stream_reports_as_soon_as_there_are_enough_values() -> None:
     found = charging()
     number = stream(found, values=3)
     found.wait(7)

@@ -204,7 +204,7 @@ def test_an_unknown_cost_is_not_taken() -> None:
     assert desk.over
 
 
-def test_the_terminal_is_told_for_whose_receipt() -> None:
+def test_the_terminal_learns_for_whose_receipt() -> None:
     """C18.FR.08, C21.FR.01."""
     merchant = {"Id": "1", "TaxId": "2", "Name": "3", "Address": "4", "City": "5"}
     desk = Desk(**{f"Merchant[{name}]": value for name, value in merchant.items()})
@@ -289,7 +289,7 @@ def test_what_could_not_be_settled_is_said_with_its_reason(status: Any) -> None:
     assert desk.over
 
 
-def test_a_terminal_that_does_not_answer_is_told_three_times() -> None:
+def test_a_terminal_that_does_not_answer_gets_the_command_three_times() -> None:
     desk = settling()
     for _ in range(2):
         assert desk.wait(119) == []

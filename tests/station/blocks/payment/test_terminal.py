@@ -347,7 +347,7 @@ def test_a_card_that_is_authorized_too_late_is_given_its_money_back() -> None:
     assert till.state("psp-000002") == "released", "somebody else was faster"
 
 
-def test_a_terminal_that_does_not_answer_is_told_again_also_after_a_restart() -> None:
+def test_a_terminal_that_does_not_answer_gets_the_command_again_also_after_a_restart() -> None:
     till = Till(cost=5.0)
     found = charging(till)
     found.fact(StopButton(evse_id=1))
@@ -437,7 +437,7 @@ def test_a_vat_number_is_not_the_next_drivers() -> None:
     assert "vatNumber" not in found.expect("NotifySettlement", status="Settled")
 
 
-def test_offline_the_cost_is_waited_for_unless_the_csms_never_tells() -> None:
+def test_offline_the_cost_is_waited_for_unless_the_csms_never_sends_it() -> None:
     till = Till(cost=7.0)
     found = charging(till)
     found.drop()

@@ -170,7 +170,7 @@ def test_an_address_can_name_a_roaming_evse_or_the_station_alone() -> None:
     assert code_of(found) is None
 
 
-def test_the_secret_is_never_told_and_differs_at_first() -> None:
+def test_the_secret_is_never_sent_and_differs_at_first() -> None:
     found = web(code=False)
     assert found.get("WebPaymentsCtrlr", "SharedSecret")["attributeStatus"] == "Rejected"
     assert len(found.saved["variables"]["WebPaymentsCtrlr.SharedSecret"]) == 48

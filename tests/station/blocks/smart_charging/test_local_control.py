@@ -71,7 +71,7 @@ def test_custom_trigger() -> None:
 # -- K11 to K13, K28, K29
 
 
-def test_an_external_limit_is_obeyed_told_once_and_ended() -> None:
+def test_an_external_limit_is_obeyed_reported_once_and_ended() -> None:
     found = charging(variables={"SmartChargingCtrlr.NotifyChargingLimitWithSchedules": "true"})
     found.fact(ExternalLimit(source="SO", limit_w=5000.0))
     assert limit(found) == 5000

@@ -47,7 +47,7 @@ def agree(found: Bench, needs: Any = SCHEDULED) -> None:
     found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
 
 
-def test_other_needs_that_answer_a_renegotiation_are_told() -> None:
+def test_other_needs_that_answer_a_renegotiation_are_sent() -> None:
     found = vehicle()
     agree(found)
     own(found, limit=3000.0)
@@ -64,7 +64,7 @@ def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule
     found.nothing("TransactionEvent", eventType="Ended")
 
 
-def test_needs_of_an_offline_time_are_told_later_with_that_time() -> None:
+def test_needs_of_an_offline_time_are_sent_later_with_that_time() -> None:
     found = vehicle()
     found.drop()
     found.fact(Needs(evse_id=1, needs=SCHEDULED))
@@ -105,7 +105,7 @@ def test_priority_ends_with_its_transaction() -> None:
 # -- energy managers
 
 
-def test_generation_that_changes_by_the_second_is_told_when_it_matters() -> None:
+def test_generation_that_changes_by_the_second_is_passed_on_when_it_matters() -> None:
     found = charging()
     put(found, limit=5000.0)
     for watts, news in ((2000.0, True), (2010.0, False), (2500.0, True)):

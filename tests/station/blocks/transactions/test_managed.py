@@ -78,7 +78,7 @@ def test_the_csms_chooses_what_is_measured(chosen: str, expected: set[str] | Non
 
 
 @pytest.mark.parametrize("signs", [True, False])
-def test_signatures_are_told_unless_the_csms_wants_none(signs: bool) -> None:
+def test_signatures_are_sent_unless_the_csms_wants_none(signs: bool) -> None:
     variables = {"SampledDataCtrlr.SignReadings": str(signs).lower()}
     found = Bench("2.1", evses=(FIXED,), managed=True, variables=variables)
     begin(found, "a")

@@ -175,7 +175,7 @@ def test_where_nothing_is_resumed_no_restart_is_to_keep_it() -> None:
     assert found.ask("Reset", type="ImmediateAndResume")["status"] == "Rejected"
 
 
-def test_what_is_about_to_be_ended_is_not_told_the_energy_of_the_next() -> None:
+def test_what_is_about_to_be_ended_does_not_get_the_energy_of_the_next() -> None:
     found = charging()
     resume(found)
     begin(found, "b")

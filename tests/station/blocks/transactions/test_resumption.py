@@ -59,7 +59,7 @@ def test_an_evse_restarts_and_its_transaction_goes_on() -> None:
     assert found.allowed()
 
 
-def test_an_evse_that_never_tells_that_it_is_back_is_not_waited_for_forever() -> None:
+def test_an_evse_that_never_reports_its_return_is_not_waited_for_forever() -> None:
     found = charging()
     reset(found, 1)
     found.wait(20)
@@ -73,7 +73,7 @@ def test_a_crash_for_too_long_is_a_reboot() -> None:
     assert event["transactionInfo"]["stoppedReason"] == "Reboot", "E17.FR.22"
 
 
-def test_a_clock_that_has_lost_the_time_tells_nothing() -> None:
+def test_a_clock_that_has_lost_the_time_reports_nothing() -> None:
     found = charging()
     found.utc_ms -= 86_400_000
     found.power_loss(away_s=1)
@@ -111,7 +111,7 @@ def test_the_vehicle_has_gone_meanwhile() -> None:
     assert event["transactionInfo"]["stoppedReason"] == "EVDisconnected"
 
 
-def test_hardware_that_tells_nothing_has_no_vehicle() -> None:
+def test_hardware_that_reports_nothing_has_no_vehicle() -> None:
     found = charging(stop="EVConnected")
     found.power_loss(away_s=60)
     found.wait(20)
@@ -170,7 +170,7 @@ def test_what_an_invalid_card_may_still_have_outlives_a_power_loss() -> None:
     assert not found.allowed()
 
 
-def test_offline_it_goes_on_and_is_told_later() -> None:
+def test_offline_it_goes_on_and_is_reported_later() -> None:
     found = charging()
     found.accepting = lambda _: False
     found.power_loss(away_s=60)
