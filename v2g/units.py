@@ -24,6 +24,9 @@ Decimals = Annotated[str, Meta(pattern=r"^-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", examp
 PositiveDecimals = Annotated[str, Meta(pattern=r"^[0-9]{1,13}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
 """The same, from 0."""
 
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])]
+"""ISO 4217."""
+
 LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, in UTC: the last time that calendars, and RFC 3339 text of OCPP, can name."""
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.asn1.discharge import MicroPerKwh, PriceSlot
 from v2g.errors import CodecError, RefusedError
-from v2g.units import Decimals, UtcMs, micro_of
+from v2g.units import Currency, Decimals, UtcMs, micro_of
 
 QUARTER_MS: Final = 15 * 60 * 1000
 """ms in a quarter of an hour: the settlement interval."""
@@ -53,7 +53,7 @@ S = TypeVar("S", bound="PriceSignal")
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     """A price series: `slots` are ascending and do not overlap; gaps have no price."""
 
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    currency: Currency
     slots: tuple[PriceSlot, ...]
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     source: str = ""
@@ -115,7 +115,7 @@ class PriceSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     issued_at_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
     source: Annotated[str, Meta(min_length=1, max_length=64)]
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    currency: Currency
     slots: Annotated[tuple[SignalSlot, ...], Meta(max_length=3000)]
 
     def tariff(self) -> Tariff:
@@ -171,7 +171,7 @@ class TypedGridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     issued_at_ms: UtcMs
     source: Annotated[str, Meta(min_length=1, max_length=64)]
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    currency: Currency
     slots: Annotated[tuple[TypedSlot, ...], Meta(max_length=3000)]
     export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
     valid_until_ms: UtcMs
@@ -190,7 +190,7 @@ class TypedPriceSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class TypedTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tariff as people write it; otherwise as `tariff_set` of a journal has it."""
 
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    currency: Currency
     slots: Annotated[tuple[TypedPriceSlot, ...], Meta(max_length=3000)]
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     source: Annotated[str, Meta(max_length=64)] = ""

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.grid_signal import local_day
-from v2g.units import Decimals, PositiveDecimals, UtcMs, micro_of
+from v2g.units import Currency, Decimals, PositiveDecimals, UtcMs, micro_of
 
 Minute = Annotated[int, Meta(ge=0, le=1439)]
 NonNegative = Annotated[int, Meta(ge=0, le=10**12)]
@@ -164,7 +164,7 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    currency: Currency
     zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     description: Annotated[str, Meta(max_length=1024)] = ""
     valid_from_ms: UtcMs | None = None

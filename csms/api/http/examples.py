@@ -29,6 +29,11 @@ def smallest(schema: Mapping[str, Any], components: Mapping[str, Any], name: str
     return _of_type(schema, components, name, depth)
 
 
+def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
+    """Return the smallest value of an answer; of an array one with an element."""
+    return smallest({**schema, "minItems": 1} if schema.get("type") == "array" else schema, components)
+
+
 def _of_type(schema: Mapping[str, Any], components: Mapping[str, Any], name: str, depth: int) -> Any:
     match schema.get("type"):
         case "object":

@@ -1,13 +1,8 @@
 """Amounts of money in the API: decimal text beside the currency, exact, with at least the currency's decimals."""
 
-from typing import Annotated
-
 import msgspec
 
-from v2g.units import Decimals, decimals_of
-
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])]
-"""ISO 4217."""
+from v2g.units import Currency, Decimals, decimals_of
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

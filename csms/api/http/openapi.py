@@ -2,14 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from csms.api.http.examples import smallest
+from csms.api.http.examples import example_of, smallest
 from csms.api.http.operations import ArrayOf, Lazy, Operation, Page, Reply
 from csms.api.http.problems import MEDIA_TYPE, ProblemDetails
 from csms.domain.security.access import ALLOWED, Permission
@@ -96,16 +96,24 @@ class _Schemas:
             types += [resolved(kind) for kind in (each.parameters, *takes, each.answer) if _described(kind)]
         unique = list({repr(kind): kind for kind in types}.values())
         found, components = msgspec.json.schema_components(unique, ref_template=_REF)
-        for schema in (*found, *components.values()):
-            _write_patterns(schema)
-        self._by_type = dict(zip(map(repr, unique), found, strict=True))
-        self.components = dict(sorted(components.items()))
+        names = {name: _short(name) for name in components}
+        assert len({*names.values()}) == len(names), "types of one name in one module"
+        self._by_type = {repr(kind): _named(schema, names) for kind, schema in zip(unique, found, strict=True)}
+        self.components = {names[name]: _named(components[name], names) for name in sorted(components)}
+        for name, schema in self.components.items():
+            if "title" in schema:
+                schema["title"] = name  # generators name classes by it
+        for each in operations:
+            reference = self.of(each.takes).get("$ref", "") if each.example is not None and each.takes else ""
+            if reference:
+                self.components[reference.rpartition("/")[2]]["examples"] = [each.example]
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type, mostly a reference."""
         if isinstance(kind, ArrayOf):
             return {"type": "array", "items": {"anyOf": [self.of(each) for each in kind.kinds]}}
-        return self._by_type[repr(resolved(kind))]
+        found: dict[str, Any] = self._by_type[repr(resolved(kind))]
+        return found
 
     def properties(self, kind: type[msgspec.Struct]) -> tuple[dict[str, Any], frozenset[str]]:
         """Return the schemas of a Struct's fields, and the names of those that are required."""
@@ -115,16 +123,33 @@ class _Schemas:
         return schema["properties"], frozenset(schema.get("required", ()))
 
 
-def _write_patterns(schema: Any) -> None:
-    """Translate regular expressions to JSON Schema's dialect (ECMA-262), in which the end of a text is `$`."""
-    if isinstance(schema, dict):
-        if isinstance(pattern := schema.get("pattern"), str):
-            schema["pattern"] = pattern.replace(r"\Z", "$")
-        for each in schema.values():
-            _write_patterns(each)
-    elif isinstance(schema, list):
-        for each in schema:
-            _write_patterns(each)
+def _short(name: str) -> str:
+    """Return the name of a component: of types that share theirs, with the module's before it."""
+    *_, module, own = ("", *name.split("."))
+    return module.title().replace("_", "") + own
+
+
+def _named(schema: Any, names: Mapping[str, str]) -> Any:
+    """Return a schema as generators of clients take it.
+
+    Components have names that classes may have; regular expressions are in JSON Schema's dialect (ECMA-262), in which
+    the end of a text is `$`; each array has `items`, but none that are `false`: `maxItems` says the same of a tuple.
+    """
+    if isinstance(schema, list):
+        return [_named(each, names) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _named(each, names) for key, each in schema.items()}
+    if isinstance(pattern := found.get("pattern"), str):
+        found["pattern"] = pattern.replace(r"\Z", "$")
+    if isinstance(ref := found.get("$ref"), str):
+        found["$ref"] = _REF.format(name=names[ref.rpartition("/")[2]])
+    if found.get("type") == "array":
+        if "prefixItems" not in found:
+            found.setdefault("items", {})
+        elif found.get("items") is False and found["maxItems"] == len(found["prefixItems"]):
+            del found["items"]
+    return found
 
 
 def resolved(kind: Any) -> Any:
@@ -214,7 +239,10 @@ def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
     good: dict[str, Any] = {"description": HTTPStatus(each.status).phrase}
     if each.status != 204:
         kind = each.answer
-        good["content"] = {each.media_type: {"schema": schemas.of(kind) if _described(kind) else {"type": "string"}}}
+        content = {"schema": schemas.of(kind) if _described(kind) else {"type": "string"}}
+        good["content"] = {each.media_type: content}
+        if _described(kind) and not each.streams:
+            content["example"] = example_of(content["schema"], schemas.components)
         names = ["ETag"] if each.method == "GET" and not each.streams else []
         names += ["Link"] if get_origin(kind) is Page else []
         names += ["Location"] if each.status == 201 else []

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from csms.api.http.openapi import document
+from csms.api.http.openapi import document, resolved
 from csms.api.http.operations import ArrayOf, Lazy
 from csms.api.routes import OPERATIONS
 from csms.config import StationEntry
@@ -79,6 +79,29 @@ def test_every_body_has_an_example_that_would_be_taken() -> None:
         for kind, example in zip(kinds, examples, strict=True):
             kind = kind.load() if isinstance(kind, Lazy) else kind
             msgspec.json.decode(msgspec.json.encode(example), type=kind)
+
+
+def test_every_answer_in_json_has_an_example_that_clients_can_read() -> None:
+    for each in OPERATIONS:
+        answer = DOCUMENT["paths"][each.path][each.method.lower()]["responses"][str(each.status)]
+        for media_type, content in answer.get("content", {}).items():
+            if media_type == "application/json" and content["schema"] != {"type": "string"}:
+                msgspec.json.decode(msgspec.json.encode(content["example"]), type=resolved(each.answer))
+
+
+def test_the_document_has_only_what_generators_of_clients_take() -> None:
+    """Names of classes, `items` of each array that is no tuple, and no schema that is a boolean."""
+    assert all(name.isidentifier() for name in DOCUMENT["components"]["schemas"])
+    todo: list[Any] = [DOCUMENT]
+    while todo:
+        match todo.pop():
+            case {"type": "array", **more}:
+                assert isinstance(more.get("items", more.get("prefixItems")), (dict, list)), more
+                todo += more.values()
+            case dict(found):
+                todo += found.values()
+            case list(found):
+                todo += found
 
 
 @together("action", COMMANDS)
