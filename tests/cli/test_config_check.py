@@ -31,7 +31,7 @@ def written(folder: Path, text: str, name: str = "secc.toml") -> Path:
     return path
 
 
-def told(output: str) -> dict[int, str]:
+def reported(output: str) -> dict[int, str]:
     """Return what is said of each line, with its hint."""
     found: dict[int, str] = {}
     line = 0
@@ -64,7 +64,7 @@ backend = "benhc"
     )
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")
-    found = told(output)
+    found = reported(output)
     assert "unknown key 'colour'" in found[2]
     assert "site.charge_w: must be a whole number, but is text" in found[4]
     assert "site.contracts: must be a list, but is a whole number" in found[5]
@@ -98,7 +98,7 @@ def test_what_was_accepted_silently_is_reported(pki: PkiTree, tmp_path: Path, ex
     path = written(tmp_path, CHARGER.format(pki=pki.directory) + extra)
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")
-    assert said in told(output)[line]
+    assert said in reported(output)[line]
     code, output, errors = run("secc", "--config", str(path))  # and it does not start
     assert code == 2
 
@@ -109,12 +109,12 @@ def test_files_are_looked_at(pki: PkiTree, tmp_path: Path) -> None:
     path = written(tmp_path, good.replace("v2g/root.pem", "v2g/none.pem").replace("meter/chain.pem", "meter/none.pem"))
     code, output, _errors = run("secc", "--config", str(path), "--check-config")
     assert code == 2
-    assert "none.pem: No such file" in told(output)[5]
-    assert "none.pem" in told(output)[7]
+    assert "none.pem: No such file" in reported(output)[5]
+    assert "none.pem" in reported(output)[7]
     path = written(tmp_path, good.replace("v2g/root.pem", f"v2g/{'a' * 5000}.pem"))
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")
-    assert "aaa.pem: File name too long" in told(output)[5]
+    assert "aaa.pem: File name too long" in reported(output)[5]
 
 
 @pytest.mark.parametrize("program", ["secc", "evcc", "csms"])
@@ -133,7 +133,7 @@ def test_other_programs_have_it_too(tmp_path: Path) -> None:
         path = written(tmp_path, text, f"{program}.toml")
         code, output, _errors = run(program, "--config", str(path), "--check-config")
         assert code == 2
-        assert 2 in told(output)
+        assert 2 in reported(output)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ async def test_a_day_with_a_station(cli: Cli) -> None:
     await asyncio.sleep(0.3)
     async with cli.csms.connect() as station:
         await boot(station)
-        (told,) = await watching
-        assert (told["kind"], told["station_id"]) == ("station_connected", STATION)
+        (reported,) = await watching
+        assert (reported["kind"], reported["station_id"]) == ("station_connected", STATION)
         (listed,) = await cli.records("stations")
         assert (listed["station_id"], listed["connected"]) == (STATION, True)
         _code, table, _errors = await cli("stations")

@@ -40,8 +40,8 @@ SESSION: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def events(*more: tuple[str, str, dict[str, Any]], process: str = "evcc") -> list[Event]:
-    told = (*SESSION, *more)
-    return [Event(100.0 + at, 0, process, stage, name, data) for at, (stage, name, data) in enumerate(told)]
+    reported = (*SESSION, *more)
+    return [Event(100.0 + at, 0, process, stage, name, data) for at, (stage, name, data) in enumerate(reported)]
 
 
 def folded(*more: tuple[str, str, dict[str, Any]]) -> Run:

@@ -19,6 +19,6 @@ from v2g_cli.demo.story import describe
 def test_a_line_has_no_gap_where_the_event_says_nothing(
     stage: str, name: str, data: dict[str, Any], words: str
 ) -> None:
-    told = describe(Event(t=0.0, utc_ms=0, process="secc", stage=stage, name=name, data=data))
-    assert told is not None
-    assert told.endswith(words)
+    reported = describe(Event(t=0.0, utc_ms=0, process="secc", stage=stage, name=name, data=data))
+    assert reported is not None
+    assert reported.endswith(words)

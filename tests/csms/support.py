@@ -171,8 +171,8 @@ def grid_signal(version: int = 1, **changes: Any) -> GridSignal:
 
 
 def contract_judge(
-    config: Trust, clock: Clock | None = None, told: Callable[[Observe], None] = lambda _: None
+    config: Trust, clock: Clock | None = None, reported: Callable[[Observe], None] = lambda _: None
 ) -> ContractVerifier:
     """Return what judges contracts by a configuration."""
     clock = clock or Clock()
-    return ContractVerifier(config, clock, CertificateStatus(config, clock, told), told)
+    return ContractVerifier(config, clock, CertificateStatus(config, clock, reported), reported)

@@ -54,9 +54,9 @@ async def test_later_handshakes_show_the_renewed_certificate_and_open_connection
     before = {await shown(csms, port) for port in ("ocpp", "api")}
     async with csms.connect() as station:
         renew_certificate(csms.pki.directory, "csms/server", Renewal(), at=datetime.now(UTC))
-        told = await csms.event("credentials_renewed", 2)
-        assert told["certificate"] == "localhost"
-        assert told["until"].startswith(f"{datetime.now(UTC).year + 2}-")
+        reported = await csms.event("credentials_renewed", 2)
+        assert reported["certificate"] == "localhost"
+        assert reported["until"].startswith(f"{datetime.now(UTC).year + 2}-")
         after = {await shown(csms, port) for port in ("ocpp", "api")}
         assert len(before) == len(after) == 1
         assert before != after
@@ -83,8 +83,8 @@ async def authorize(csms: Running, station: Any) -> str:
 
 async def test_revocation_lists_that_are_renewed_are_used(csms: Running) -> None:
     tree = csms.pki.directory
-    told = {(await csms.event("crl_expired", count))["file"] for count in (1, 2)}
-    assert told == {str(csms.pki.path(f"{each}/sub2.crl")) for each in ("mo", "oem")}
+    reported = {(await csms.event("crl_expired", count))["file"] for count in (1, 2)}
+    assert reported == {str(csms.pki.path(f"{each}/sub2.crl")) for each in ("mo", "oem")}
     async with csms.connect() as station:
         about = {"model": "M", "vendorName": "V"}
         await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": about}]))

@@ -205,7 +205,7 @@ async def test_a_contract_chain_is_authorised_and_2_1_receives_what_it_covers(cs
 
 
 @pytest.mark.parametrize(
-    ("version", "modes", "heard"),
+    ("version", "modes", "received"),
     [
         ("ocpp2.1", ("DC",), ["DC"]),
         ("ocpp2.1", (), list(ENERGY_TRANSFER)),
@@ -213,7 +213,7 @@ async def test_a_contract_chain_is_authorised_and_2_1_receives_what_it_covers(cs
     ],
 )
 async def test_what_energy_a_card_may_transfer_is_answered_too(
-    start: Start, version: str, modes: tuple[EnergyTransferMode, ...], heard: list[str] | None
+    start: Start, version: str, modes: tuple[EnergyTransferMode, ...], received: list[str] | None
 ) -> None:
     """Q01.FR.01: always a list, without one the station charges only; 2.0.1 has no such list."""
     card = TokenEntry(id_token="04AABBCC", type="ISO14443", energy_transfer=modes)
@@ -222,7 +222,7 @@ async def test_what_energy_a_card_may_transfer_is_answered_too(
         request = messages(version).Authorize(id_token={"id_token": "04AABBCC", "type": "ISO14443"})
         answer = await point.call(request, suppress=False)
     assert answer.id_token_info["status"] == "Accepted"
-    assert getattr(answer, "allowed_energy_transfer", None) == heard
+    assert getattr(answer, "allowed_energy_transfer", None) == received
 
 
 async def test_a_valid_certificate_of_a_blocked_contract_is_a_cancelled_contract(start: Start) -> None:

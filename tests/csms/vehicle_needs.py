@@ -18,8 +18,10 @@ NEEDS = {
 
 
 def tx_profiles(charge: Charging) -> list[Payload]:
-    heard = [each["chargingProfile"] for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]
-    return [each for each in heard if each["chargingProfilePurpose"] == "TxProfile"]
+    received = [
+        each["chargingProfile"] for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1
+    ]
+    return [each for each in received if each["chargingProfilePurpose"] == "TxProfile"]
 
 
 async def next_profile(charge: Charging, before: int) -> Payload:

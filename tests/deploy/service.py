@@ -74,11 +74,11 @@ class Service:
 
     async def _live(self) -> None:
         """Run one process to its end."""
-        told = {"NOTIFY_SOCKET": self._socket_name, "WATCHDOG_USEC": str(round(self._watchdog_s * 1e6))}
+        reported = {"NOTIFY_SOCKET": self._socket_name, "WATCHDOG_USEC": str(round(self._watchdog_s * 1e6))}
         lives = len(self.ready_at)
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,
-            env={**os.environ, **told},
+            env={**os.environ, **reported},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )

@@ -153,11 +153,11 @@ class Reader:
         )
         said = f"$ {command.text}\n{done.stdout}{done.stderr}"
         assert done.returncode == command.exit_code, said
-        heard = iter(_essence(line) for line in (done.stdout + done.stderr).splitlines())
+        received = iter(_essence(line) for line in (done.stdout + done.stderr).splitlines())
         for line in command.output:
             if line.strip() != "...":
                 wanted = _essence(self._adapt(line))
-                assert any(wanted == each for each in heard), f"missing: {line}\n{said}"
+                assert any(wanted == each for each in received), f"missing: {line}\n{said}"
 
     def _begin(self, command: Command, file: str, word: str) -> None:
         with (self._folder / f"background.{len(self._running)}.log").open("wb") as log:

@@ -38,5 +38,5 @@ def test_the_example_costs_what_the_page_says() -> None:
     for name, *amounts in expected:
         changed = msgspec.structs.replace(schedule, price_algorithm=algorithms[name].uri)
         found = cost(read_prices(changed), flows)
-        told = [found.energy, found.parking, found.overstay, sum(due for _, due in found.taxes), found.total]
-        assert told == [Fraction(each) for each in amounts], name
+        reported = [found.energy, found.parking, found.overstay, sum(due for _, due in found.taxes), found.total]
+        assert reported == [Fraction(each) for each in amounts], name

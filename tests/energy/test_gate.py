@@ -397,8 +397,8 @@ def test_every_command_is_answered_by_a_signed_result_of_its_sequence(agreed: Pa
     assert isinstance(bad, DischargeResult)
     assert (good.sequence, good.status, good.effective_w) == (1, ResultStatus.ACCEPTED, 9_000)
     assert (bad.sequence, bad.status, bad.effective_w) == (2, ResultStatus.EXPIRED, 0)
-    heard = agreed.vehicle.on_message(refusal.reply, NOW)
-    assert isinstance(heard, ResultReceived)
+    received = agreed.vehicle.on_message(refusal.reply, NOW)
+    assert isinstance(received, ResultReceived)
 
 
 @pytest.mark.parametrize("make", [lambda p: p.gate.offer(TARIFF, NOW), lambda p: p.run(9_000, NOW).reply])

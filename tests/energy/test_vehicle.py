@@ -161,10 +161,10 @@ def test_results_are_matched_to_the_newest_command(agreed: Pair) -> None:
     assert agreed.vehicle.effective_w(NOW) == 0
     outcome = agreed.gate.on_message(agreed.command(9_000, NOW, valid_until_ms=NOW), NOW)
     assert outcome.reply is not None  # type: ignore[union-attr]
-    heard = agreed.vehicle.on_message(outcome.reply, NOW)  # type: ignore[union-attr]
-    assert isinstance(heard, ResultReceived)
-    assert heard.result.status is ResultStatus.EXPIRED
-    assert heard.command is not None
+    received = agreed.vehicle.on_message(outcome.reply, NOW)  # type: ignore[union-attr]
+    assert isinstance(received, ResultReceived)
+    assert received.result.status is ResultStatus.EXPIRED
+    assert received.command is not None
     assert agreed.vehicle.effective_w(NOW) == 0
     first = agreed.gate.on_message(agreed.vehicle.command(5_000, NOW), NOW)
     agreed.vehicle.command(6_000, NOW)

@@ -23,10 +23,10 @@ class Kept:
     """A store in a folder, and what it says."""
 
     def __init__(self, file: Path | None, keys: Keys = None, **config: int) -> None:
-        self.file, self.keys, self.published, self.told = file, keys, list[Copy](), list[Observe]()
+        self.file, self.keys, self.published, self.reported = file, keys, list[Copy](), list[Observe]()
         self.disk = DiskThread()
         made = None if file is None else CheckpointsConfig(file=file, **config)
-        self.store = CheckpointStore(made, self.disk, self.told.append, self.publish, keys)
+        self.store = CheckpointStore(made, self.disk, self.reported.append, self.publish, keys)
 
     def publish(self, copy: Copy) -> None:
         assert self.file is None or copy in self.copies()  # stored first
@@ -82,7 +82,7 @@ async def test_what_cannot_be_stored_is_not_countersigned(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     store = Kept(tmp_path / "file" / "checkpoints.jsonl")
     assert await store.keep(1) == CheckpointStored(1, stored=False)
-    assert [each.name for each in store.told] == ["checkpoint_not_stored"]
+    assert [each.name for each in store.reported] == ["checkpoint_not_stored"]
     assert store.published == []
     await store.disk.close()
 

@@ -41,13 +41,13 @@ class Heard:
 
 
 @pytest.fixture
-def heard() -> Heard:
+def received() -> Heard:
     return Heard()
 
 
 @pytest.fixture
-def store(tmp_path: Path, heard: Heard) -> ContractStore:
-    return ContractStore(tmp_path / "contracts", None, heard)
+def store(tmp_path: Path, received: Heard) -> ContractStore:
+    return ContractStore(tmp_path / "contracts", None, received)
 
 
 def names(contracts: tuple[Contract, ...]) -> list[str]:
@@ -73,14 +73,14 @@ def test_files_and_folder_are_their_owners_only(store: ContractStore, pki: PkiTr
     assert store.load() == ()
 
 
-def test_with_a_passphrase_the_key_is_encrypted(tmp_path: Path, pki: PkiTree, heard: Heard) -> None:
-    store = ContractStore(tmp_path, b"a long secret", heard)
+def test_with_a_passphrase_the_key_is_encrypted(tmp_path: Path, pki: PkiTree, received: Heard) -> None:
+    store = ContractStore(tmp_path, b"a long secret", received)
     store.save(storable(pki, "DEV2GC00000001"))
     (path,) = tmp_path.iterdir()
     assert b"ENCRYPTED PRIVATE KEY" in path.read_bytes()
     assert names(store.load()) == ["DEV2GC00000001"]
-    assert ContractStore(tmp_path, b"another", heard).load() == ()
-    assert heard.names == ["not_readable"]
+    assert ContractStore(tmp_path, b"another", received).load() == ()
+    assert received.names == ["not_readable"]
     assert b"a long secret" not in path.read_bytes()
 
 
@@ -106,7 +106,7 @@ def test_an_old_contract_sent_once_more_does_not_cost_the_new_one(store: Contrac
 
 
 def test_a_file_that_cannot_be_read_costs_only_itself(
-    store: ContractStore, pki: PkiTree, tmp_path: Path, heard: Heard
+    store: ContractStore, pki: PkiTree, tmp_path: Path, received: Heard
 ) -> None:
     store.save(storable(pki, "DEV2GC00000001"))
     folder = tmp_path / "contracts"
@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_read_costs_only_itself(
         (folder / name).write_bytes(data)
         (folder / name).chmod(0o600)
     assert names(store.load()) == ["DEV2GC00000001"]
-    assert heard.names == ["not_readable"] * 4
+    assert received.names == ["not_readable"] * 4
     store.save(other)
     assert sorted(names(store.load())) == ["DEV2GC00000001", "DEV2GC00000002"]
 
@@ -170,7 +170,7 @@ def _save_and_die(folder: Path, contract: StoreContract, moment: int) -> int:
         os._exit(0)
 
 
-def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(pki: PkiTree, tmp_path: Path, heard: Heard) -> None:
+def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(pki: PkiTree, tmp_path: Path, received: Heard) -> None:
     """SIGKILL before and after every call that touches the disk: the folder is read, and holds no half contract."""
     old, new = storable(pki, "DEV2GC00000001"), storable(pki, "DEV2GC00000001", start=2)
     ends, moment, killed = set(), 0, True
@@ -178,15 +178,15 @@ def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(pki: PkiTree, t
         moment += 1
         assert moment < 40
         folder = tmp_path / str(moment)
-        ContractStore(folder, None, heard).save(old)
+        ContractStore(folder, None, received).save(old)
         ended = _save_and_die(folder, new, moment)
         killed = os.WIFSIGNALED(ended)
         assert killed or os.waitstatus_to_exitcode(ended) == 0
-        found = ContractStore(folder, None, heard).load()
+        found = ContractStore(folder, None, received).load()
         chains = frozenset(each.chain for each in found)
         assert chains in ({old.chain}, {old.chain, new.chain}, {new.chain})
         assert {path.suffix for path in folder.iterdir()} == {".pem"}  # what was unfinished is gone
-        assert not heard.events
+        assert not received.events
         ends.add(chains)
     assert moment > 8
     assert {frozenset({old.chain}), frozenset({new.chain})} <= ends
@@ -219,10 +219,10 @@ def configure(pki: PkiTree, tmp_path: Path) -> Configure:
     return configured
 
 
-def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: PkiTree, heard: Heard) -> None:
+def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: PkiTree, received: Heard) -> None:
     extra = '[contract]\nchain = "{pki}/contract/chain.pem"\nkey = "{pki}/contract/leaf.key"\n'
     config = configure(extra)
-    contracts = Contracts(config, heard)
+    contracts = Contracts(config, received)
     own = contracts.provisioning
     assert own is not None
     assert (own.pcid, own.chain) == ("WMIV2GENGINE00001X", pki.chain("provisioning"))
@@ -230,46 +230,48 @@ def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: 
     assert own.mo_roots == pki.anchors("mo")
     assert names(contracts.known) == ["DEV2GC00000001"]
     contracts.execute(storable(pki, "DEV2GC00000002", start=2), lambda _: None)
-    assert names(Contracts(config, heard).known) == ["DEV2GC00000001", "DEV2GC00000002"]
-    assert heard.names == ["stored"]
+    assert names(Contracts(config, received).known) == ["DEV2GC00000001", "DEV2GC00000002"]
+    assert received.names == ["stored"]
 
 
-def test_commands_of_others_go_on_to_them(configure: Configure, heard: Heard) -> None:
+def test_commands_of_others_go_on_to_them(configure: Configure, received: Heard) -> None:
     seen: list[object] = []
-    Contracts(configure(), heard).execute(OpenContactor(), seen.append)  # type: ignore[func-returns-value,arg-type]
+    Contracts(configure(), received).execute(OpenContactor(), seen.append)  # type: ignore[func-returns-value,arg-type]
     assert seen == [OpenContactor()]
 
 
 def test_a_contract_that_cannot_be_stored_is_reported_and_ends_nothing(
-    configure: Configure, pki: PkiTree, heard: Heard, tmp_path: Path
+    configure: Configure, pki: PkiTree, received: Heard, tmp_path: Path
 ) -> None:
-    contracts = Contracts(configure(), heard)
+    contracts = Contracts(configure(), received)
     (tmp_path / "contracts").rmdir()
     contracts.execute(storable(pki, "DEV2GC00000002"), lambda _: None)
-    assert heard.names == ["not_stored"]
+    assert received.names == ["not_stored"]
 
 
-def test_a_leaf_that_is_no_provisioning_certificate_is_refused_at_the_start(configure: Configure, heard: Heard) -> None:
+def test_a_leaf_that_is_no_provisioning_certificate_is_refused_at_the_start(
+    configure: Configure, received: Heard
+) -> None:
     with pytest.raises(CertificateError, match="PCID"):
-        Contracts(configure(leaf="vehicle"), heard)
+        Contracts(configure(leaf="vehicle"), received)
 
 
-def test_a_store_that_is_no_folder_is_refused(configure: Configure, heard: Heard, tmp_path: Path) -> None:
+def test_a_store_that_is_no_folder_is_refused(configure: Configure, received: Heard, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a folder"):
-        Contracts(configure(store="handle:0x81000001"), heard)
+        Contracts(configure(store="handle:0x81000001"), received)
     (tmp_path / "contracts").touch()
     with pytest.raises(StoreError):
-        Contracts(configure(), heard)
+        Contracts(configure(), received)
 
 
 def test_a_passphrase_is_read_from_where_the_reference_says(
-    configure: Configure, pki: PkiTree, heard: Heard, tmp_path: Path
+    configure: Configure, pki: PkiTree, received: Heard, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyAccessError):
-        Contracts(configure(store="file:contracts?pin-source=file:secret"), heard)
+        Contracts(configure(store="file:contracts?pin-source=file:secret"), received)
     (tmp_path / "secret").touch(mode=0o600)
     (tmp_path / "secret").write_text("a long secret\n")
-    contracts = Contracts(configure(store="file:contracts?pin-source=file:secret"), heard)
+    contracts = Contracts(configure(store="file:contracts?pin-source=file:secret"), received)
     contracts.execute(storable(pki, "DEV2GC00000002"), lambda _: None)
     (path,) = (tmp_path / "contracts").iterdir()
     assert b"ENCRYPTED" in path.read_bytes()

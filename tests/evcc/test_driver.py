@@ -18,10 +18,10 @@ async def driver() -> AsyncIterator[Driver]:
 
 
 async def test_whoever_is_asked_to_end_stops_the_session_that_runs_in_good_order(driver: Driver) -> None:
-    heard: list[Fact] = []
-    driver.drives(heard.append)
+    received: list[Fact] = []
+    driver.drives(received.append)
     assert driver.end()
-    assert heard == [StopRequested("interrupted")]
+    assert received == [StopRequested("interrupted")]
 
 
 async def test_where_no_session_runs_there_is_nothing_to_end_in_order(driver: Driver) -> None:

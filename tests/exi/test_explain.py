@@ -55,7 +55,7 @@ def values(element: Any) -> list[Any]:
     return found
 
 
-def told(explanation: Explanation) -> list[Any]:
+def reported(explanation: Explanation) -> list[Any]:
     return [step.raw for step in explanation.steps if step.raw is not None]
 
 
@@ -66,7 +66,7 @@ def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None
     assert explanation.error is None
     assert explanation.element is not None
     assert explanation.name in (vector.name, "V2G_Message")
-    assert told(explanation) == values(explanation.element)
+    assert reported(explanation) == values(explanation.element)
 
 
 @settings(max_examples=200, deadline=None)
@@ -77,7 +77,7 @@ def test_every_structure_is_explained(which: tuple[Schema, QName, type[Element]]
     explanation = explain(octets, schema, is_fragment=True)
     assert explanation.error is None
     assert joined(explanation) == bits_of(octets)
-    assert told(explanation) == values(explanation.element)
+    assert reported(explanation) == values(explanation.element)
 
 
 @settings(max_examples=600, deadline=None)
@@ -105,7 +105,7 @@ def test_broken_streams_are_explained_up_to_where_they_break(
     else:
         assert explanation.error is None
         assert explanation.element == element
-        assert told(explanation) == values(element)
+        assert reported(explanation) == values(element)
 
 
 def attempt(stream: bytes, vector: Vector) -> tuple[Any, ExiDecodeError | None]:
@@ -122,7 +122,7 @@ def test_fragments_of_a_name_with_several_types_are_explained() -> None:
     explanation = explain(octets, ISO2, is_fragment=True)
     assert explanation.error is None
     assert joined(explanation) == bits_of(octets)
-    assert told(explanation) == ["id1", "DE8AA1A2B3C4D5"]
+    assert reported(explanation) == ["id1", "DE8AA1A2B3C4D5"]
     assert [step.event for step in explanation.steps if step.event] == ["SE(eMAID)", "AT(Id)", "CH", "EE", "ED"]
 
 
@@ -139,7 +139,7 @@ def test_full_lists_of_cbexigen_are_explained(dialect: str, state: str, bits: st
     explanation = explain(octets, COMMON_MESSAGES)
     assert explanation.element == message
     assert joined(explanation) == bits_of(octets)
-    assert told(explanation) == values(message)
+    assert reported(explanation) == values(message)
     last = next(step for step in reversed(explanation.steps) if step.path.endswith("SupportedServiceIDs"))
     assert (last.state, last.bits) == (state, bits)
 
@@ -152,4 +152,4 @@ def test_swapped_codes_of_cbexigen_are_explained() -> None:
     explanation = explain(octets, ACDP, dialect=Dialect.CBEXIGEN)
     assert explanation.name == "ACDP_DisconnectReq"
     assert explanation.element == message
-    assert told(explanation) == values(message)
+    assert reported(explanation) == values(message)

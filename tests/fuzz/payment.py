@@ -41,13 +41,13 @@ def zvt_seeds() -> list[bytes]:
     fields += zvt.field(zvt.PAN, b"\xee" * 8) + bytes([zvt.TLV, 4, 0x1F, 0x12, 1, 2])
     ack = Command(zvt.ACK)
     register = Command(zvt.REGISTRATION, bytes.fromhex("0000003809780300"))
-    told = [
+    reported = [
         [ack, done, ack, Command(zvt.STATUS, fields), Command(zvt.COMPLETION)],
         [ack, Command(zvt.ABORTED, b"\x6c")],
         [register, Command(zvt.RESERVATION, zvt.field(zvt.AMOUNT, zvt.bcd(5, 6)))],
         [ack, Command(zvt.PRINT_TEXT, bytes(300)), Command(0x849C)],
     ]
-    return [bytes([at * 5]) + b"".join(each.encode() for each in commands) for at, commands in enumerate(told)]
+    return [bytes([at * 5]) + b"".join(each.encode() for each in commands) for at, commands in enumerate(reported)]
 
 
 TARGETS = {"zvt": (zvt_stream, zvt_seeds)}

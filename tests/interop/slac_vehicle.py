@@ -76,7 +76,7 @@ def tell(action: str, **what: Any) -> None:
 async def main(interface: str, charger: str) -> None:
     over = asyncio.Event()
 
-    def told(action: Action) -> None:
+    def reported(action: Action) -> None:
         what = msgspec.to_builtins(action) if isinstance(action, Observe | Failed) else {}
         if isinstance(action, Matched):
             what = {
@@ -91,7 +91,7 @@ async def main(interface: str, charger: str) -> None:
 
     port = TwoModems(RawLink(interface), bytes.fromhex(charger))
     core = EvSlac(EvSlacConfig(timing=_PATIENT), mac=port.mac, entropy=secrets.token_bytes)
-    runner = SlacRunner(core, port, told)
+    runner = SlacRunner(core, port, reported)
     tell("listening")
     await asyncio.to_thread(sys.stdin.readline)  # until the charger is ready
     core.start(runner.now())

@@ -34,8 +34,8 @@ def _line(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, "it ended; see its log"
-    told: dict[str, Any] = json.loads(line)
-    return told
+    reported: dict[str, Any] = json.loads(line)
+    return reported
 
 
 def _tell(process: subprocess.Popen[str]) -> None:
@@ -59,15 +59,15 @@ def test_our_vehicle_matches_with_an_independent_charger(cable: Cable, tmp_path:
         charger = _start(theirs, tmp_path, tmp_path / "charger.log")
         prepared = _line(charger)
         _tell(vehicle)
-        while (told := _line(vehicle))["action"] == "Observe":
-            assert told["name"] != "attempt_failed", told
-        assert told["action"] == "Matched", told
+        while (reported := _line(vehicle))["action"] == "Observe":
+            assert reported["name"] != "attempt_failed", reported
+        assert reported["action"] == "Matched", reported
         matched = _line(charger)
-        assert (told["nid"], told["nmk"]) == (matched["nid"], matched["nmk"])
+        assert (reported["nid"], reported["nmk"]) == (matched["nid"], matched["nmk"])
         assert matched["nid"] == prepared["nid"] == nid_of(bytes.fromhex(matched["nmk"])).hex()
-        assert (matched["pev_mac"], told["evse_mac"]) == (_EV.hex(), charger_mac)
+        assert (matched["pev_mac"], reported["evse_mac"]) == (_EV.hex(), charger_mac)
         profile = AttenuationConfig().profile(_EV)
-        assert told["attenuation_db"] == pytest.approx(sum(profile) / len(profile), abs=0.1)
+        assert reported["attenuation_db"] == pytest.approx(sum(profile) / len(profile), abs=0.1)
     finally:
         for process in (vehicle, charger):
             if process is not None:

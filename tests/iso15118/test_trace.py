@@ -135,8 +135,8 @@ def test_a_line_says_what_its_bytes_say(traced: Traced) -> None:
     ]
     assert len(lines) > 20
     for each in lines:
-        told = trace.describe(PayloadType[each.stream], bytes.fromhex(each.exi), DECODE)
-        assert (each.name, each.body) == (told.name, told.body)
+        reported = trace.describe(PayloadType[each.stream], bytes.fromhex(each.exi), DECODE)
+        assert (each.name, each.body) == (reported.name, reported.body)
 
 
 @given(cuts=st.lists(st.integers(1, 400), max_size=60))
@@ -151,10 +151,10 @@ def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, c
         def __init__(self) -> None:
             from v2g.iso15118.engine.sequence import State
 
-            self.state, self.heard, self.newest = State.DC_CHARGE_LOOP, b"", Received()
+            self.state, self.received, self.newest = State.DC_CHARGE_LOOP, b"", Received()
 
         def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-            self.heard += data
+            self.received += data
 
         def actions(self) -> list[Any]:
             return []
@@ -167,15 +167,15 @@ def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, c
         feeder.receive(rest[:cut], 0.0, 0)
         rest = rest[cut:]
     feeder.receive(rest, 0.0, 0)
-    assert core.heard == stream
+    assert core.received == stream
     assert [each.exi for each in file.lines] == [each.exi for each in traced.of("evcc") if each.way == "out"]
 
 
 @given(payload_type=st.sampled_from([*PayloadType, 0xBEEF]), payload=st.binary(max_size=80))
 @settings(max_examples=200, deadline=None)
 def test_whatever_arrives_is_described_or_said_to_be_unreadable(payload_type: int, payload: bytes) -> None:
-    told = trace.describe(payload_type, payload, DECODE)
-    assert bool(told.name) != bool(told.error)
+    reported = trace.describe(payload_type, payload, DECODE)
+    assert bool(reported.name) != bool(reported.error)
 
 
 def test_bytes_that_are_no_frame_are_kept_with_the_reason(traced: Traced, pki: PkiTree) -> None:
@@ -193,17 +193,17 @@ def test_bytes_that_are_no_frame_are_kept_with_the_reason(traced: Traced, pki: P
 def test_sealed_contract_keys_are_withheld(pki: PkiTree) -> None:
     header = MessageHeader(session_id=b"12345678", time_stamp=1)
     payload = exi.encode(installation.refusal(header, ResponseCode.OK))  # it has room for a key as any answer has
-    told = trace.describe(PayloadType.COMMON, payload, DECODE)
-    assert told.name == "CertificateInstallationRes"
-    assert [each.rpartition("/")[2] for each in told.withheld] == ["SECP521_EncryptedPrivateKey"]
-    assert not [path for path, _ in leaves(told.body) if "EncryptedPrivateKey" in path]
+    reported = trace.describe(PayloadType.COMMON, payload, DECODE)
+    assert reported.name == "CertificateInstallationRes"
+    assert [each.rpartition("/")[2] for each in reported.withheld] == ["SECP521_EncryptedPrivateKey"]
+    assert not [path for path, _ in leaves(reported.body) if "EncryptedPrivateKey" in path]
     file = Lines()
     joined: Any = Joined(pki, 0)
     state = joined.secc.state
     place = Trace("secc", HandClock(), file).place()
     place.message((0, 0.0), "out", PayloadType.COMMON, payload, None, joined.secc, (state, state))
     assert file.lines[0].exi == ""
-    assert file.lines[0].withheld == told.withheld
+    assert file.lines[0].withheld == reported.withheld
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

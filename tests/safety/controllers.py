@@ -61,22 +61,22 @@ class Disk(DiskThread):
     def do(self, work: Callable[[], object], then: Callable[[], Told]) -> "asyncio.Future[Told]":
         """See DiskThread."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[Told] = loop.create_future()
+        reported: asyncio.Future[Told] = loop.create_future()
 
         def done() -> None:
             try:
                 work()
                 outcome = then()
             except BaseException as failure:  # noqa: BLE001 - it is passed on
-                if not told.done():
-                    told.set_exception(failure)
+                if not reported.done():
+                    reported.set_exception(failure)
             else:
-                if not told.done():
-                    told.set_result(outcome)
+                if not reported.done():
+                    reported.set_result(outcome)
 
         self._free_at = max(loop.time(), self._free_at) + self.seconds
         loop.call_at(self._free_at, done)
-        return told
+        return reported
 
 
 class _Lines:

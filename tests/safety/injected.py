@@ -88,7 +88,7 @@ def charger_session() -> tuple[Event, ...]:
     """Return what the monitor of a charger is told of a sound session with direct current; its power is told as that of
     alternating current, too."""
     asked = {"ready": True, "notice_s": 0.0, **BEARS}
-    told = [
+    reported = [
         Event(0.0, "forget_paused", {}),
         Event(0.0, "begin", {}),
         Event(0.1, "authorise", {"allowed": True, "paused": False}),
@@ -106,28 +106,28 @@ def charger_session() -> tuple[Event, ...]:
     ]
     for at in _steps(0.2, END_S, 1.0):
         bounds = _LIMITED if 12 <= at < 14 or 25 <= at < 27 else _LIMIT
-        told.append(Event(at, "limit", {"source": "site", **bounds, "from_s": 0.0, "until_s": at + 5.0}))
-    told += [
+        reported.append(Event(at, "limit", {"source": "site", **bounds, "from_s": 0.0, "until_s": at + 5.0}))
+    reported += [
         Event(at, "signed", {"power_w": 6_000, "until_s": at + 10.0}) for at in _steps(DISCHARGE_S - 1, STOP_S, 5.0)
     ]
     for at in _steps(CHARGE_S, STOP_S, 0.25):
         loop = {"phase": Phase.POWER, "power_s": 1.0, "closed_s": 5.0, **asked}
-        told += [Event(at, "request", loop), Event(at, "drive", _output(_power(at)))]
-    told.append(Event(STOP_S, "drive", _output(0)))
+        reported += [Event(at, "request", loop), Event(at, "drive", _output(_power(at)))]
+    reported.append(Event(STOP_S, "drive", _output(0)))
     for at in _steps(0.0, END_S, 0.1):
         voltage_mv = 400_000 if 1.3 <= at < STOP_S + 0.6 else 0
-        told += [
+        reported += [
             Event(at, "measured", {"voltage_mv": voltage_mv, "current_ma": _power(at) * 10 // 4}),
             Event(at, "drawn", {"power_w": _power(at)}),
             Event(at, "tick", {}),
         ]
-    return _in_order(told)
+    return _in_order(reported)
 
 
 @cache
 def vehicle_session() -> tuple[Event, ...]:
     """Return what the monitor of a vehicle is told of one."""
-    told = [
+    reported = [
         Event(0.0, "begin", {}),
         Event(
             1.0, "ask", {"phase": Phase.VOLTAGE, "alive_s": 2.0, "charge_w": 11_000, "limit_w": 11_000, "stop": False}
@@ -146,25 +146,25 @@ def vehicle_session() -> tuple[Event, ...]:
     for at in _steps(CHARGE_S, STOP_S, 0.25):
         watts = _power(at)
         loop = {"phase": Phase.POWER, "alive_s": 0.6, "charge_w": max(0, watts), "limit_w": 11_000, "stop": False}
-        told += [Event(at, "ask", loop), Event(at, "drive", _output(watts)), Event(at, "draw", {"power_w": watts})]
-    told += [Event(STOP_S, "drive", _output(0)), Event(STOP_S, "draw", {"power_w": 0})]
-    told += [Event(at, "limit", {"charge_w": 11_000}) for at in _steps(0.2, END_S, 1.0)]
-    told += [
+        reported += [Event(at, "ask", loop), Event(at, "drive", _output(watts)), Event(at, "draw", {"power_w": watts})]
+    reported += [Event(STOP_S, "drive", _output(0)), Event(STOP_S, "draw", {"power_w": 0})]
+    reported += [Event(at, "limit", {"charge_w": 11_000}) for at in _steps(0.2, END_S, 1.0)]
+    reported += [
         Event(at, "signed", {"power_w": 6_000, "until_s": at + 10.0}) for at in _steps(DISCHARGE_S - 1, STOP_S, 5.0)
     ]
     for at in _steps(0.0, END_S, 0.1):
         milliamps, there = _power(at) * 10 // 4, 1.3 <= at < STOP_S + 1.0
         battery = {"bears.charge_ma": 60_000, "bears.discharge_ma": 40_000, "bears.voltage_mv": 450_000, "fault": ""}
-        told += [
+        reported += [
             Event(at, "battery", {"voltage_mv": 400_000, "current_ma": milliamps, **battery}),
             Event(at, "inlet", {"voltage_mv": 400_000 if there else 0, "current_ma": milliamps}),
             Event(at, "tick", {}),
         ]
-    return _in_order(told)
+    return _in_order(reported)
 
 
-def _in_order(told: list[Event]) -> tuple[Event, ...]:
-    return tuple(sorted(told, key=lambda event: event.at))
+def _in_order(reported: list[Event]) -> tuple[Event, ...]:
+    return tuple(sorted(reported, key=lambda event: event.at))
 
 
 def _tell_charger(monitor: Any, event: Event) -> None:
@@ -247,11 +247,13 @@ def _changed(value: Any, failure: Failure, arguments: Mapping[str, Any], name: s
     return value
 
 
-def wrong(told: tuple[Event, ...], method: str, name: str, failure: Failure, begin: float) -> tuple[list[Event], float]:
+def wrong(
+    reported: tuple[Event, ...], method: str, name: str, failure: Failure, begin: float
+) -> tuple[list[Event], float]:
     """Return the events with a failure, and when it first changed something; infinity: never."""
     events: list[Event] = []
     first, before = FOREVER, None
-    for event in told:
+    for event in reported:
         if event.method != method or event.at < begin:
             events.append(event)
             before = event.arguments.get(name) if event.method == method else before

@@ -168,13 +168,13 @@ def overlooks_welds(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         interlock.Interlock, "_raise", lambda self, word: None if word == "contactor_welded" else known(self, word)
     )
-    told = interlock.Interlock.fault
+    reported = interlock.Interlock.fault
 
     def fault(self: Any, word: str, now: float, *, active: bool = True) -> None:
         if word == "contactor_welded" and active:
             self._faults[word] = None  # only the safety monitor can have said so
         else:
-            told(self, word, now, active=active)
+            reported(self, word, now, active=active)
 
     patch.setattr(interlock.Interlock, "fault", fault)
 

@@ -280,7 +280,7 @@ async def place(tmp_path: Path, pki: PkiTree) -> AsyncIterator[Place]:
 Note = Callable[[str, object], None]
 
 
-def told(note: Note, **seconds: float) -> None:
+def reported(note: Note, **seconds: float) -> None:
     """Show how long it took: with `pytest -s`, and in a report."""
     for name, value in seconds.items():
         note(name, round(value, 3))
@@ -295,7 +295,7 @@ async def test_hardware_and_vehicle_let_go_of_a_charger_that_is_stopped_or_kille
     struck = place.strike("secc", how)
     off_s, vehicle_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.vehicle_closed)
     low_s = await place.ends(lambda each: each.volts >= LOW_V)
-    told(record_property, charger=off_s, vehicle=vehicle_s, voltage=low_s)
+    reported(record_property, charger=off_s, vehicle=vehicle_s, voltage=low_s)
     assert off_s <= place.allowed(LOST_S)
     assert vehicle_s <= place.allowed(VEHICLE_S)
     assert low_s <= place.allowed(HOLDS_S + DISCHARGE_S)
@@ -310,7 +310,7 @@ async def test_the_boards_dead_man_opens_when_nobody_else_can(place: Place, reco
     place.go_on("evcc", signal.SIGSTOP)  # it would show B, on which the board opens, too
     place.strike("secc", signal.SIGSTOP)
     off_s, low_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.volts >= LOW_V)
-    told(record_property, charger=off_s, voltage=low_s)
+    reported(record_property, charger=off_s, voltage=low_s)
     assert off_s <= place.allowed(LOST_S)
     assert low_s <= place.allowed(HOLDS_S + DISCHARGE_S)
 
@@ -323,7 +323,7 @@ async def test_modules_and_vehicle_are_what_is_left_when_the_contactor_is_welded
     place.board.weld()
     place.strike("secc", signal.SIGSTOP)
     current_s, low_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.volts >= LOW_V)
-    told(record_property, current=current_s, voltage=low_s)
+    reported(record_property, current=current_s, voltage=low_s)
     assert place.line.now.closed
     assert current_s <= place.allowed(VEHICLE_S)
     assert low_s <= place.allowed(HOLDS_S + DISCHARGE_S)
@@ -337,7 +337,7 @@ async def test_power_goes_off_while_the_chargers_event_loop_hangs(
     await place.charge(hardware=hardware)
     struck = place.strike("secc", HANG)
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
     await place.until(lambda: place.named("secc", "session_ended"))
     assert place.line.last(lambda each: each.on, since=struck) == off_s
@@ -351,11 +351,11 @@ async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs
     await place.charge()
     place.strike("evcc", how)
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(SILENT_S)
     if how == HANG:  # the vehicle's own watchdog
         vehicle_s = await place.ends(lambda each: each.vehicle_closed)
-        told(record_property, vehicle=vehicle_s)
+        reported(record_property, vehicle=vehicle_s)
         assert vehicle_s <= place.allowed(HUNG_S)
 
 
@@ -365,7 +365,7 @@ async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_prope
     place.go_on("secc", SLOW_DISK)
     place.strike("evcc", signal.SIGSTOP)
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(SILENT_S)
     await place.until(lambda: SLOW in place.logs())
 
@@ -378,7 +378,7 @@ async def test_the_output_goes_off_at_an_emergency_stop_though_the_contactor_is_
     place.begin()
     place.board.press_stop()
     current_s = await place.ends(lambda each: each.flows)
-    told(record_property, current=current_s)
+    reported(record_property, current=current_s)
     assert place.line.now.closed
     assert current_s <= place.allowed(0.0)
     await place.until(lambda: place.faulted("contactor_welded"))
@@ -393,7 +393,7 @@ async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_w
     place.begin()
     place.modules.turn_sign()
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(STRAYED_S)
     await place.until(lambda: place.faulted("power_not_obeyed"), 5)  # and not for the vehicle's silence
 
@@ -410,7 +410,7 @@ async def test_power_goes_off_when_the_board_says_nothing_new(
     place.begin()
     place.board.repeat_board(what)
     current_s, off_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.on)
-    told(record_property, current=current_s, charger=off_s)
+    reported(record_property, current=current_s, charger=off_s)
     assert current_s <= place.allowed(LOST_S)
     assert off_s <= place.allowed(2 * LOST_S)
     assert place.named("secc", "board_lost")[before]["why"] == why
@@ -422,7 +422,7 @@ async def test_power_goes_off_when_the_modules_repeat_what_they_said(place: Plac
     place.begin()
     place.modules.repeat_modules()
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(MODULES_LOST_S)
 
 
@@ -437,7 +437,7 @@ async def test_power_goes_off_while_a_driver_keeps_the_charger_waiting(
     await place.until(lambda: SLOW_CALL in place.logs())
     struck = place.begin(float(place.logs().split(SLOW_CALL)[1].split()[0]))
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
     await place.until(lambda: place.named("secc", "session_ended"))
     assert place.line.last(lambda each: each.on, since=struck) == off_s
@@ -451,7 +451,7 @@ async def test_alternating_current_goes_off_when_the_charger_is_stopped_or_kille
     await place.charge_ac()
     struck = place.strike("secc", how)
     off_s, vehicle_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.vehicle_closed)
-    told(record_property, charger=off_s, vehicle=vehicle_s)
+    reported(record_property, charger=off_s, vehicle=vehicle_s)
     assert off_s <= place.allowed(LOST_S)
     assert vehicle_s <= place.allowed(VEHICLE_S)
     if how != signal.SIGKILL:  # it comes back, and takes nothing up again
@@ -469,7 +469,7 @@ async def test_alternating_current_goes_off_when_the_vehicle_is_stopped_or_kille
     await place.charge_ac()
     place.strike("evcc", how)
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(SILENT_S)
 
 
@@ -479,7 +479,7 @@ async def test_a_vehicle_that_draws_more_than_its_limit_is_cut_off(place: Place,
     place.begin()
     place.mains.draw(2)
     off_s = await place.ends(lambda each: each.on)
-    told(record_property, charger=off_s)
+    reported(record_property, charger=off_s)
     assert off_s <= place.allowed(EXCESS_S + METER_S)
     await place.until(lambda: place.faulted("over_current"), 5)  # and not for anything else
 
@@ -493,6 +493,6 @@ async def test_a_vehicle_stops_drawing_at_an_emergency_stop_though_the_contactor
     place.begin()
     place.board.press_stop()
     current_s = await place.ends(lambda each: each.flows)
-    told(record_property, current=current_s)
+    reported(record_property, current=current_s)
     assert place.line.now.closed
     assert current_s <= place.allowed(VEHICLE_S)

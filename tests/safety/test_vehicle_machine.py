@@ -36,7 +36,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.now = 100.0
         self.since: dict[str, float] = {}
         self.silent: set[str] = set()
-        self.heard = {"battery": self.now, "inlet": self.now}
+        self.received = {"battery": self.now, "inlet": self.now}
         self.reading = BatteryReading(voltage_mv=BATTERY_MV, current_ma=0, bears=BEARS)
         self.inlet = (0, 0)
         self.sick_at: float | None = None
@@ -95,11 +95,11 @@ class AnyOrder(RuleBasedStateMachine):
     def report(self) -> None:
         """Let those speak that do."""
         if "battery" not in self.silent:
-            self.heard["battery"] = self.now
+            self.received["battery"] = self.now
             self.monitor.battery(self.reading, self.now)
             self.obey()
         if "inlet" not in self.silent:
-            self.heard["inlet"] = self.now
+            self.received["inlet"] = self.now
             self.monitor.inlet(*self.inlet, self.now)
             self.obey()
 
@@ -284,7 +284,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def close(self) -> None:
-        old = [at for at in self.heard.values() if self.now - at > RATING.sensor_s / 2]
+        old = [at for at in self.received.values() if self.now - at > RATING.sensor_s / 2]
         across = abs(self.inlet[0] - self.reading.voltage_mv) > 20_000 and not self.silent
         sick = bool(self.reading.fault) and "battery" not in self.silent
         self.report()
@@ -325,8 +325,8 @@ class AnyOrder(RuleBasedStateMachine):
             "drawn": (clamped(self.drawn_w, self.driven) != self.drawn_w, SLACK_S),
             "signed": (self.driven.discharge_w > live_w, 1.0 + LOOK_S),
             "contact": (self.closed is not self.commanded and not self.opened, moves_s + LOOK_S),
-            "battery": (live and asked and self.now - self.heard["battery"] > RATING.sensor_s, SLACK_S),
-            "inlet": (live and asked and self.now - self.heard["inlet"] > RATING.sensor_s, SLACK_S),
+            "battery": (live and asked and self.now - self.received["battery"] > RATING.sensor_s, SLACK_S),
+            "inlet": (live and asked and self.now - self.received["inlet"] > RATING.sensor_s, SLACK_S),
             "higher": (spoken and high_mv * 10 > most_mv * 11, LOOK_S),
             "high": (spoken and high_mv > most_mv + 5_000, 0.4 + LOOK_S),
             "current": (

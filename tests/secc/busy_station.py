@@ -38,27 +38,27 @@ async def kept(station: Station) -> None:
     await station.saving
 
 
-def come_and_go(store: Path, port: int, told: Connection) -> None:
+def come_and_go(store: Path, port: int, reported: Connection) -> None:
     """Begin and end transactions until killed; tell the id and number of each event that is on disk."""
-    asyncio.run(_come_and_go(store, port, told))
+    asyncio.run(_come_and_go(store, port, reported))
 
 
-async def _come_and_go(store: Path, port: int, told: Connection) -> None:
+async def _come_and_go(store: Path, port: int, reported: Connection) -> None:
     station = make(store, port)
     run = asyncio.create_task(station.run())
     for length in itertools.cycle((0, 3, 11)):
         reference = os.urandom(8).hex()
         identifier = station.started(reference, "EMAID1")
         await kept(station)
-        told.send((identifier, 0))
+        reported.send((identifier, 0))
         for number in range(1, length + 1):
             station.updated(reference, trigger="MeterValuePeriodic")
             await kept(station)
-            told.send((identifier, number))
+            reported.send((identifier, number))
             await asyncio.sleep(0.001)
         station.ended(reference, trigger="StopAuthorized", reason="Local")
         await kept(station)
-        told.send((identifier, length + 1))
+        reported.send((identifier, length + 1))
         await asyncio.sleep(0.001)
     await run
 

@@ -212,14 +212,14 @@ def test_idle_and_offline_validity_reach_the_session(dynamic: Charger) -> None:
 
 def test_needs_that_change_in_the_loop_reach_the_csms_and_its_answer_the_vehicle(dynamic: Charger) -> None:
     """K20, dynamic mode (TC_K_116)."""
-    told = len(dynamic.session.commands(ports.ReportChargingNeeds))
+    reported = len(dynamic.session.commands(ports.ReportChargingNeeds))
     dynamic.loop(departure_time=7100, ev_target_energy_request=number(29_000))
     dynamic.loop(departure_time=7090, ev_target_energy_request=number(28_000))
-    told = len(dynamic.session.commands(ports.ReportChargingNeeds))
+    reported = len(dynamic.session.commands(ports.ReportChargingNeeds))
     dynamic.station.clear()
     taken = {"target": 27_000, "maximum": 39_000, "minimum": -21_000}  # 1 kWh in the battery changes all of them
     dynamic.loop(departure_time=7090, **{f"ev_{name}_energy_request": number(wh) for name, wh in taken.items()})
-    assert len(dynamic.session.commands(ports.ReportChargingNeeds)) == told, "it has taken some: nothing new"
+    assert len(dynamic.session.commands(ports.ReportChargingNeeds)) == reported, "it has taken some: nothing new"
     dynamic.loop(departure_time=3000, ev_target_energy_request=number(35_000))
     needs = dynamic.station.expect("NotifyEVChargingNeeds")["chargingNeeds"]
     assert needs["v2xChargingParameters"]["evTargetEnergyRequest"] == 35_000
@@ -333,15 +333,15 @@ def test_prices_of_the_profile_are_what_the_vehicle_receives(make_bench: Make, m
     answer = found.session.responses[-1]
     assert answer.evse_processing.value == "Finished"
     if mode is ControlMode.DYNAMIC:
-        told = answer.dynamic_se_res_control_mode.absolute_price_schedule
+        reported = answer.dynamic_se_res_control_mode.absolute_price_schedule
     else:
         (first, *_) = answer.scheduled_se_res_control_mode.schedule_tuple
-        told = first.charging_schedule.absolute_price_schedule
+        reported = first.charging_schedule.absolute_price_schedule
         assert fees(first.discharging_schedule.absolute_price_schedule) == [(1800, 10), (3600, 5)]
         assert first.discharging_schedule.absolute_price_schedule.tax_rules is None
-    assert fees(told) == [(1800, 40), (3600, 20)], "the half hour that is over is left out"
-    assert told.time_anchor == found.session.utc_ms // 1000
-    assert told.tax_rules.tax_rule[0].tax_rate.value == 19
+    assert fees(reported) == [(1800, 40), (3600, 20)], "the half hour that is over is left out"
+    assert reported.time_anchor == found.session.utc_ms // 1000
+    assert reported.tax_rules.tax_rule[0].tax_rate.value == 19
 
 
 def test_other_prices_make_a_vehicle_under_a_schedule_agree_anew(scheduled: Charger) -> None:

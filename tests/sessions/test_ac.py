@@ -50,8 +50,8 @@ def test_energy_flows_and_both_sides_agree_on_it(join: Join, service: str, mode:
     assert joined.exported_mwh() == pytest.approx(battery.discharged_mwh, abs=1_000)
     assert 200_000 <= battery.charged_mwh < 210_000
     assert (100_000 <= battery.discharged_mwh < 110_000) == (service == "AC_BPT")
-    told = joined.vehicle_saw("metering", "reading")[-1]
-    assert told["charged_wh"] == pytest.approx(200, abs=5)
+    reported = joined.vehicle_saw("metering", "reading")[-1]
+    assert reported["charged_wh"] == pytest.approx(200, abs=5)
 
 
 def test_the_kind_of_current_that_the_vehicle_prefers_is_taken(join: Join) -> None:

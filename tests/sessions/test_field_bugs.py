@@ -117,15 +117,15 @@ def test_export_is_not_scaled_by_the_phases_of_import(charger: Make, phases: Any
     config = replace(UNSIGNED, ac_rating=rating)
     bench = charger(AC_BPT, config).reach(State.SCHEDULE_EXCHANGE)
     mode = bench.responses[-1].ac_cpd_res_energy_transfer_mode
-    told = [getattr(mode, f"evse_maximum_discharge_power{suffix}") for suffix in ("", "_l2", "_l3")]
-    total = sum(each.value * 10**each.exponent for each in told if each is not None)
+    reported = [getattr(mode, f"evse_maximum_discharge_power{suffix}") for suffix in ("", "_l2", "_l3")]
+    total = sum(each.value * 10**each.exponent for each in reported if each is not None)
     assert 3_690 <= total <= 3_700
     bench.go("ScheduleExchangeReq", "PowerDeliveryReq", "AC_ChargeLoopReq")
     bench.fact(se.SetpointChanged(Setpoint(power_w=-11_000, source="csms")))
     bench.go("AC_ChargeLoopReq")
     answer = bench.responses[-1].cl_res_control_mode
-    told = [getattr(answer, f"evse_target_active_power{suffix}") for suffix in ("", "_l2", "_l3")]
-    total = sum(each.value * 10**each.exponent for each in told if each is not None)
+    reported = [getattr(answer, f"evse_target_active_power{suffix}") for suffix in ("", "_l2", "_l3")]
+    total = sum(each.value * 10**each.exponent for each in reported if each is not None)
     assert -3_700 <= total < 0
     assert -total <= 3_700
 
@@ -470,15 +470,15 @@ def test_charge_parameters_have_the_rating_and_no_loop_has_more(charger: Make, s
     bench = charger(service)
     bench.fact(se.LimitChanged(Limit(source=SITE, charge_w=1_000, discharge_w=0, version=5)))
     bench.reach(State.SCHEDULE_EXCHANGE)
-    told = bench.responses[-1].dc_cpd_res_energy_transfer_mode
-    assert value(told.evse_maximum_charge_power) == bench.config.rating.max_charge_power_w
+    reported = bench.responses[-1].dc_cpd_res_energy_transfer_mode
+    assert value(reported.evse_maximum_charge_power) == bench.config.rating.max_charge_power_w
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq", "DC_ChargeLoopReq")
     assert value(bench.responses[-1].cl_res_control_mode.evse_maximum_charge_power) == 1_000
     bench.fact(se.LimitChanged(Limit(source=SITE, charge_w=9_000_000, discharge_w=0, version=6)))
     bench.go("DC_ChargeLoopReq")
     mode = bench.responses[-1].cl_res_control_mode
-    assert value(mode.evse_maximum_charge_power) <= value(told.evse_maximum_charge_power)  # V2G20-2654
-    assert value(mode.evse_maximum_charge_current) <= value(told.evse_maximum_charge_current)
+    assert value(mode.evse_maximum_charge_power) <= value(reported.evse_maximum_charge_power)  # V2G20-2654
+    assert value(mode.evse_maximum_charge_current) <= value(reported.evse_maximum_charge_current)
 
 
 def value(rational: RationalNumber) -> float:
@@ -490,8 +490,8 @@ def test_a_power_of_the_whole_is_not_repeated_for_each_phase() -> None:
     from evcc.session.d20.requests.ask_ac import each_phase
     from evcc.session.settings import OnBoardChargerConfig
 
-    told = each_phase("power", 9_000, OnBoardChargerConfig(phases=3))
-    assert [value(each) for each in told.values()] == [3_000.0] * 3
+    reported = each_phase("power", 9_000, OnBoardChargerConfig(phases=3))
+    assert [value(each) for each in reported.values()] == [3_000.0] * 3
     assert [value(each) for each in each_phase("power", 9_000, OnBoardChargerConfig(phases=1)).values()] == [9_000.0]
 
 

@@ -86,8 +86,8 @@ def test_a_paused_session_is_joined_and_ends_with_its_program_done_once(
     assert 200_000 <= battery.discharged_mwh < 215_000
     assert second.imported_mwh() == pytest.approx(battery.charged_mwh, abs=1_500)
     assert second.exported_mwh() == pytest.approx(battery.discharged_mwh, abs=1_500)
-    told = second.vehicle_saw("metering", "reading")[-1]
-    assert told["charged_wh"] == pytest.approx(battery.charged_mwh / 1000, abs=3)  # of both parts (V2G20-902)
+    reported = second.vehicle_saw("metering", "reading")[-1]
+    assert reported["charged_wh"] == pytest.approx(battery.charged_mwh / 1000, abs=3)  # of both parts (V2G20-902)
 
 
 def test_what_has_flowed_is_signed_before_a_pause(join: Join) -> None:
@@ -109,10 +109,10 @@ def test_prices_that_changed_during_a_pause_are_in_the_journal(join: Join) -> No
     second = join(before=first, tariff=make_tariff(first.utc_ms, compensation=100_000, version=2))
     second.run()
     assert second.vehicle_saw("session", "joined")
-    told = [entry.data for entry in verify_lines(b"".join(second.lines))]
-    versions = [each.tariff.version for each in told if isinstance(each, TariffSet)]
-    resumed = next(place for place, each in enumerate(told) if isinstance(each, ServiceChanged))
-    assert (versions, type(told[resumed + 1])) == ([1, 2], TariffSet)
+    reported = [entry.data for entry in verify_lines(b"".join(second.lines))]
+    versions = [each.tariff.version for each in reported if isinstance(each, TariffSet)]
+    resumed = next(place for place, each in enumerate(reported) if isinstance(each, ServiceChanged))
+    assert (versions, type(reported[resumed + 1])) == ([1, 2], TariffSet)
 
 
 def test_another_vehicle_cannot_join(join: Join) -> None:
@@ -218,8 +218,8 @@ def test_who_may_not_give_back_any_more_only_charges_from_then_on(join: Join) ->
     assert [each["service"] for each in joined.vehicle_saw("service", "selected")] == ["DC_BPT", "DC"]
     given = joined.plant.battery.state.discharged_mwh
     assert 0 < given < 200_000
-    told = joined.vehicle_saw("metering", "reading")[-1]
-    assert told["discharged_wh"] == pytest.approx(given / 1000, abs=3)  # of the whole session (V2G20-902)
+    reported = joined.vehicle_saw("metering", "reading")[-1]
+    assert reported["discharged_wh"] == pytest.approx(given / 1000, abs=3)  # of the whole session (V2G20-902)
 
 
 def test_a_list_that_changes_nothing_on_offer_disturbs_nobody(join: Join) -> None:

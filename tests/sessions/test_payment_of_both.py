@@ -30,7 +30,7 @@ async def joined(csms: Backend, found: Bench) -> ScriptedStation:
     return wire
 
 
-async def told(wire: ScriptedStation, found: Bench, *actions: str) -> list[Payload]:
+async def reported(wire: ScriptedStation, found: Bench, *actions: str) -> list[Payload]:
     """Let the back end have what the station has told; return its answers."""
     sent = [(action, payload) for action, payload in found.unread if action in actions]
     found.clear()
@@ -52,7 +52,7 @@ async def test_a_code_that_the_station_shows_is_read_and_its_limit_is_set_by_the
     assert started.response.status == "Accepted"
     event = found.unread[-1][1]
     assert event["transactionInfo"]["transactionLimit"] == {"maxEnergy": 5000.0}
-    (answer,) = await told(wire, found, "TransactionEvent")
+    (answer,) = await reported(wire, found, "TransactionEvent")
     assert answer["transactionLimit"] == {"maxEnergy": 5000.0}
 
 
@@ -67,7 +67,7 @@ async def test_what_a_terminal_settled_is_known_to_the_back_end(csms: Backend) -
     found.flow(wh=1000)
     found.fact(StopButton(evse_id=1))
     till.serve(found)
-    answers = await told(wire, found, "VatNumberValidation", "TransactionEvent", "NotifySettlement")
+    answers = await reported(wire, found, "VatNumberValidation", "TransactionEvent", "NotifySettlement")
     assert {"status": "Accepted", "vatNumber": "NL123456789B01", "evseId": 1}.items() <= answers[1].items()
     (settled,) = await csms.services.store.run(rows.list_settlements)
     assert (settled["psp_ref"], settled["status"], settled["amount"]) == ("psp-000001", "Settled", "3.5")

@@ -108,8 +108,8 @@ def test_energy_flows_in_the_cheap_time_and_both_ends_count_the_same_cost(join: 
     entries = profile.ev_power_profile_entries.ev_power_profile_entry
     assert entries[0].duration == 1800, "nothing before the cheap quarter hour"
     receipts = [each["receipt"] for each in _loops(joined)]
-    told = [each for each in receipts if each is not None]
-    energy, tax = fraction(told[-1].energy_costs.amount), fraction(told[-1].tax_costs[0].amount)
+    reported = [each for each in receipts if each is not None]
+    energy, tax = fraction(reported[-1].energy_costs.amount), fraction(reported[-1].tax_costs[0].amount)
     kwh = Fraction(joined.imported_mwh(), 1_000_000)
     # at this speed a loop is 22 s of charging, and the last one comes after the last receipt
     assert float(energy) == pytest.approx(float(kwh) * 0.10, rel=0.05)

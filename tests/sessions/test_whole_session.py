@@ -53,8 +53,8 @@ def test_a_plug_and_charge_session_charges_discharges_and_ends_with_both_sides_a
     assert joined.vehicle_saw("service", "selected") == [
         {"service": "DC_BPT", "control_mode": "Dynamic", "signed_discharge": True}
     ]
-    told = joined.vehicle_saw("metering", "reading")[-1]
-    assert told["discharged_wh"] == pytest.approx(300, abs=5)
+    reported = joined.vehicle_saw("metering", "reading")[-1]
+    assert reported["discharged_wh"] == pytest.approx(300, abs=5)
     (ended,) = joined.vehicle_saw("session", "ended")
     assert ended["session_id"] == joined.evcc.session_id.hex()
     assert (ended["charged_mwh"], ended["discharged_mwh"]) == (battery.charged_mwh, battery.discharged_mwh)
@@ -75,8 +75,8 @@ def test_the_journal_has_the_batterys_capacity_as_the_vehicle_reported_it_once(j
     joined = join()
     joined.run()
     journal = [action.record for action in joined.secc_actions if isinstance(action, se.Journal)]
-    told = [each.battery_capacity_wh for each in journal if isinstance(each, VehicleDescribed)]
-    assert told == [None, joined.plant.battery.state.capacity_wh]
+    reported = [each.battery_capacity_wh for each in journal if isinstance(each, VehicleDescribed)]
+    assert reported == [None, joined.plant.battery.state.capacity_wh]
 
 
 @pytest.mark.requirement("R8")

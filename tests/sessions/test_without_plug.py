@@ -101,9 +101,9 @@ def test_the_vehicle_pairs_by_the_method_that_was_agreed(pki: PkiTree, pairing: 
     joined.run()
     assert joined.evcc_reason == "finished"
     asked = [each.method for each in joined.evcc_actions if isinstance(each, ev.ObserveDevice)]
-    told = [each.device_id for each in joined.evcc_actions if isinstance(each, ev.TransmitId)]
+    reported = [each.device_id for each in joined.evcc_actions if isinstance(each, ev.TransmitId)]
     assert asked == ([pairing] if pairing in OBSERVED_BY_VEHICLE else [])
-    assert told == ([1] if pairing == "LF_TxEV" else [])
+    assert reported == ([1] if pairing == "LF_TxEV" else [])
     drives = {each.method for each in joined.evcc_actions if isinstance(each, ev.DriveIn)}
     assert drives == {"Manual"}
     assert joined.vehicle_saw("place", "paired")[0]["method"] == pairing

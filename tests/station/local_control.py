@@ -34,5 +34,5 @@ def local(found: Bench, **period: Any) -> Any:
 
 def power(found: Bench) -> float | None:
     """What the hardware was told last."""
-    told = [each for each in found.commands if isinstance(each, SetPower)]
-    return told[-1].power_w if told else None
+    reported = [each for each in found.commands if isinstance(each, SetPower)]
+    return reported[-1].power_w if reported else None

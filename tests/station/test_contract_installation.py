@@ -108,13 +108,13 @@ async def test_what_does_not_fit_the_version_is_not_sent(csms: Backend, fixture:
 
 async def test_the_charger_is_notified_when_there_is_somebody_to_ask(csms: Backend, tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    told = fixture.charger.reachable
+    reported = fixture.charger.reachable
     async with fixture.running():
-        await fixture.until(lambda: told == [True])
+        await fixture.until(lambda: reported == [True])
         await csms.stop()
-        await fixture.until(lambda: told == [True, False])
+        await fixture.until(lambda: reported == [True, False])
         await csms.start()
-        await fixture.until(lambda: told == [True, False, True])
+        await fixture.until(lambda: reported == [True, False, True])
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])

@@ -85,10 +85,10 @@ def check(found: Bench) -> None:
     for event in found.all("TransactionEvent"):
         events.setdefault(event["transactionInfo"]["transactionId"], []).append(event)
     for mine in events.values():
-        told = [next(group) for _, group in itertools.groupby(mine, key=lambda event: event["seqNo"])]
-        assert [event["seqNo"] for event in told] == list(range(len(told))), "in order, without a gap"
-        assert [event["eventType"] for event in told] == ["Started"] + ["Updated"] * (len(told) - 2) + ["Ended"]
-        times = [event["timestamp"] for event in told]
+        reported = [next(group) for _, group in itertools.groupby(mine, key=lambda event: event["seqNo"])]
+        assert [event["seqNo"] for event in reported] == list(range(len(reported))), "in order, without a gap"
+        assert [event["eventType"] for event in reported] == ["Started"] + ["Updated"] * (len(reported) - 2) + ["Ended"]
+        times = [event["timestamp"] for event in reported]
         assert times == sorted(times)
 
 
@@ -256,7 +256,7 @@ def test_a_vehicle_that_cannot_make_up_its_mind_does_not_fill_the_memory() -> No
     assert len(found.saved["outbox"]) <= 20
     found.back()
     found.wait(60)
-    told = found.all("TransactionEvent")
-    assert [told[0]["eventType"], told[-1]["eventType"]] == ["Started", "Ended"]
-    numbers = [event["seqNo"] for event in told]
+    reported = found.all("TransactionEvent")
+    assert [reported[0]["eventType"], reported[-1]["eventType"]] == ["Started", "Ended"]
+    numbers = [event["seqNo"] for event in reported]
     assert numbers == sorted(set(numbers))

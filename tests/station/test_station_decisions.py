@@ -71,10 +71,10 @@ def test_needs_of_any_vehicle_are_valid_messages(
     )  # fmt: skip
     payload = json.loads(write_payload(needs_request(1, needs, NOW, version), version))
     validator("NotifyEVChargingNeedsRequest", version).validate(payload)
-    told = payload["chargingNeeds"]
+    reported = payload["chargingNeeds"]
     new = version == "2.1" and not older
-    assert ("v2xChargingParameters" in told, "controlMode" in told) == (new, new)
-    assert new or len({"acChargingParameters", "dcChargingParameters"} & told.keys()) == 1, "K15.FR.06"
+    assert ("v2xChargingParameters" in reported, "controlMode" in reported) == (new, new)
+    assert new or len({"acChargingParameters", "dcChargingParameters"} & reported.keys()) == 1, "K15.FR.06"
 
 
 samples = st.none() | st.builds(
@@ -194,8 +194,8 @@ def test_what_a_vehicle_asks_for_its_energy_is_a_valid_message_of_2_1(
     )  # fmt: skip
     payload = json.loads(write_payload(needs_request(1, needs, NOW, "2.1"), "2.1"))
     validator("NotifyEVChargingNeedsRequest", "2.1").validate(payload)
-    told = payload["chargingNeeds"]["evEnergyOffer"]
-    assert [each["power"] for each in told["evPowerSchedule"]["evPowerScheduleEntries"]] == [-p for _, p in powers]
+    reported = payload["chargingNeeds"]["evEnergyOffer"]
+    assert [each["power"] for each in reported["evPowerSchedule"]["evPowerScheduleEntries"]] == [-p for _, p in powers]
     assert payload["chargingNeeds"]["mobilityNeedsMode"] == "EVCC"
     old = json.loads(write_payload(needs_request(1, needs, NOW, "2.0.1"), "2.0.1"))
     assert "evEnergyOffer" not in old["chargingNeeds"]

@@ -178,13 +178,13 @@ async def test_a_charger_that_is_gone_is_waited_for_once(pki: PkiTree) -> None:
 async def test_the_pilot_is_moved_by_a_program(tmp_path: Path) -> None:
     from v2g.iec61851.pilot import PilotState
 
-    told: list[Observe] = []
-    await by_command(f"echo {{state}} >> {tmp_path / 'pilot'}", told.append)(PilotState.C)
+    reported: list[Observe] = []
+    await by_command(f"echo {{state}} >> {tmp_path / 'pilot'}", reported.append)(PilotState.C)
     assert (tmp_path / "pilot").read_text() == "C\n"
-    assert not told
-    await by_command("exit 3", told.append)(PilotState.B)
-    await stop_by_command("exit 4", told.append)()
-    assert [(each.stage, each.data["code"]) for each in told] == [("pilot", 3), ("stop", 4)]
+    assert not reported
+    await by_command("exit 3", reported.append)(PilotState.B)
+    await stop_by_command("exit 4", reported.append)()
+    assert [(each.stage, each.data["code"]) for each in reported] == [("pilot", 3), ("stop", 4)]
 
 
 def run(*words: str) -> tuple[int, str]:

@@ -52,9 +52,9 @@ def schedule(**prices: Any) -> ChargingSchedule:
 def as_told(found: PricePlan, asked: Asked = ASKED) -> AbsolutePriceSchedule:
     """What the vehicle's end of OCPP makes of a plan, over JSON."""
     sent = msgspec.json.encode(schedule(absolute_price_schedule=absolute_prices(found, asked, 101)))
-    told = read_csms_prices(msgspec.json.decode(sent, type=ChargingSchedule), 0)
-    assert isinstance(told, AbsolutePriceSchedule)
-    return told
+    reported = read_csms_prices(msgspec.json.decode(sent, type=ChargingSchedule), 0)
+    assert isinstance(reported, AbsolutePriceSchedule)
+    return reported
 
 
 def billed(found: PricePlan, powers: list[int], step_ms: int = HOUR) -> Fraction:
@@ -149,9 +149,9 @@ def test_levels_rank_times_with_the_use_so_far() -> None:
     assert [(each.duration, each.price_level) for each in found.price_level_schedule_entries] == [
         (7200, 1), night, (3 * 3600, 1),
     ]  # fmt: skip
-    told = read_csms_prices(schedule(price_level_schedule=found), 0)
-    assert isinstance(told, PriceLevelSchedule)
-    assert (told.time_anchor, told.number_of_price_levels) == (EVENING // 1000, 2)
+    reported = read_csms_prices(schedule(price_level_schedule=found), 0)
+    assert isinstance(reported, PriceLevelSchedule)
+    assert (reported.time_anchor, reported.number_of_price_levels) == (EVENING // 1000, 2)
 
 
 def test_a_vehicle_that_takes_few_entries_gets_the_first_ones() -> None:
@@ -166,11 +166,11 @@ def test_vehicles_of_the_older_edition_receive_levels_from_one_on() -> None:
     found = sales_tariff(PLANS["night"], ASKED, 3)
     entries = [(e.relative_time_interval.start, e.e_price_level) for e in found.sales_tariff_entry]
     assert (found.num_e_price_levels, entries) == (2, [(0, 2), (7200, 1), (11 * 3600, 2)])
-    told = read_csms_prices(schedule(sales_tariff=found), EVENING)
-    assert isinstance(told, PriceLevelSchedule)
-    levels = told.price_level_schedule_entries.price_level_schedule_entry
+    reported = read_csms_prices(schedule(sales_tariff=found), EVENING)
+    assert isinstance(reported, PriceLevelSchedule)
+    levels = reported.price_level_schedule_entries.price_level_schedule_entry
     assert [(each.duration, each.price_level) for each in levels] == [(7200, 1), (9 * 3600, 0), (3 * 3600, 1)]
-    assert told.time_anchor == EVENING // 1000
+    assert reported.time_anchor == EVENING // 1000
 
 
 def test_holidays_are_days_of_their_own() -> None:

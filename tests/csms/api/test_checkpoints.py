@@ -49,8 +49,8 @@ async def report(ask: ApiClient, *copies: Copy) -> None:
 
 
 def contradicted(ask: ApiClient) -> list[tuple[object, object]]:
-    told = ask.backend.events.named("checkpoint_contradicted")
-    return [(each.data["number"], each.data["reason"]) for each in told]
+    reported = ask.backend.events.named("checkpoint_contradicted")
+    return [(each.data["number"], each.data["reason"]) for each in reported]
 
 
 async def test_the_operators_copies_are_a_file_like_the_vehicles(ask: ApiClient) -> None:
@@ -60,8 +60,11 @@ async def test_the_operators_copies_are_a_file_like_the_vehicles(ask: ApiClient)
     assert answer.status == 200
     assert [copy for _, copy in read_copies(answer.body, name="copies")] == copies
     assert answer.body == b"".join(map(encode_copy, copies))
-    told = ask.backend.events.named("checkpoint_answered")
-    assert [(each.data["number"], each.data["status"]) for each in told] == [(1, "countersigned"), (2, "countersigned")]
+    reported = ask.backend.events.named("checkpoint_answered")
+    assert [(each.data["number"], each.data["status"]) for each in reported] == [
+        (1, "countersigned"),
+        (2, "countersigned"),
+    ]
     assert (await ask("GET", "/settlements/0000/checkpoints")).status == 404
 
 

@@ -359,8 +359,8 @@ async def test_the_audit_log_says_what_may_have_happened_although_something_went
     station = await ask.backend.booted()
     answer = await ask("POST", f"/stations/{station.id}/commands/Reset?timeout_s=0.01", {"type": "OnIdle"})
     assert answer.status >= 500
-    (told,) = (await ask("GET", "/audit")).json
-    assert (told["operation"], told["status"]) == ("command_Reset", answer.status)
+    (reported,) = (await ask("GET", "/audit")).json
+    assert (reported["operation"], reported["status"]) == ("command_Reset", answer.status)
 
 
 async def test_other_origins_may_ask_only_where_the_configuration_names_them(backend: Start) -> None:

@@ -54,12 +54,12 @@ async def test_a_node_that_comes_later_sees_what_was_claimed_before(buses: Buses
 
 async def test_the_newest_claim_stands_and_the_older_node_is_notified(pair: tuple[Bus, Bus]) -> None:
     a, b = pair
-    told: list[str] = []
-    a.moved = told.append
+    reported: list[str] = []
+    a.moved = reported.append
     a.claim("CS-1", "2.1")
     await until(lambda: b.find("CS-1") is not None)
     b.claim("CS-1", "2.0.1")
-    await until(lambda: told == ["CS-1"])
+    await until(lambda: reported == ["CS-1"])
     a.release("CS-1")  # too late to matter
     for bus in pair:
         await until(lambda bus=bus: bus.find("CS-1") == Claim("b", "2.0.1"))  # type: ignore[misc]
@@ -122,16 +122,16 @@ async def test_an_announcement_reaches_every_other_node_in_order_and_not_its_own
     buses: Buses, pair: tuple[Bus, Bus]
 ) -> None:
     third = buses.node("c")
-    heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
+    received: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
     for bus in (*pair, third):
-        bus.on_announcement = heard[bus.node].append
+        bus.on_announcement = received[bus.node].append
     await third.start()
     await until(lambda: len(pair[0].nodes()) == 3)
     said = [str(n).encode() for n in range(500)]
     for each in said:
         pair[0].announce(each)
-    await until(lambda: heard["b"] == heard["c"] == said)
-    assert heard["a"] == []
+    await until(lambda: received["b"] == received["c"] == said)
+    assert received["a"] == []
     await third.close()
 
 
@@ -139,8 +139,8 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
     with redis_server(tmp_path) as server:
         buses = redis_buses(server.url)
         a, b = buses.node("a"), buses.node("b")
-        heard: list[bytes] = []
-        b.on_announcement = heard.append
+        received: list[bytes] = []
+        b.on_announcement = received.append
         for bus in (a, b):
             await bus.start()
         a.claim("CS-1", "2.1")
@@ -154,7 +154,7 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
         a.claim("CS-3", "2.0.1")
         a.announce(b"while Redis was away")
         server.restart()
-        await until(lambda: b.stations() == {"CS-1", "CS-3"} and heard == [b"while Redis was away"])
+        await until(lambda: b.stations() == {"CS-1", "CS-3"} and received == [b"while Redis was away"])
         assert b.find("CS-3") == Claim("a", "2.0.1")
         for bus in (a, b):
             await bus.close()
@@ -185,11 +185,11 @@ async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: s
         b = RedisBus(redis_url, "b", KEY, skipped=skipped.append, prefix=prefix, expiry_s=60, beat_s=0.1)
         await b.start()
         assert len(skipped) == 6, "it starts, and looks twice"
-        heard: list[bytes] = []
-        a.on_announcement = heard.append
+        received: list[bytes] = []
+        a.on_announcement = received.append
         b.announce(b"news")
         b.claim("CS-3", "2.1")
-        await until(lambda: heard == [b"news"] and a.find("CS-3") == Claim("b", "2.1"))
+        await until(lambda: received == [b"news"] and a.find("CS-3") == Claim("b", "2.1"))
         assert b.stations() == {"CS-3"}
         stranger = RedisBus(redis_url, "c", b"another key", prefix=prefix, expiry_s=60, beat_s=0.1)
         await stranger.start()
@@ -214,7 +214,7 @@ async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: s
         redis.publish(f"{prefix}:to:a", letter["data"])
         await until(lambda: any("replayed" in each for each in skipped))
         assert asked == [b"once"]
-        assert heard == [b"news"]
+        assert received == [b"news"]
         assert a.find("CS-3") == Claim("b", "2.1")
         letters.close()
     for bus in (a, b, stranger):

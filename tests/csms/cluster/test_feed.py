@@ -37,8 +37,8 @@ async def test_a_reader_that_is_too_slow_loses_the_oldest_and_learns_how_many() 
         for number in range(10):
             feed.publish("tick", None, {"number": number})
         feed.close()
-        told = [(event.kind, dict(event.data)) async for event in reader]
-    assert told == [(LOST, {"count": 7}), *(("tick", {"number": number}) for number in (7, 8, 9))]
+        reported = [(event.kind, dict(event.data)) async for event in reader]
+    assert reported == [(LOST, {"count": 7}), *(("tick", {"number": number}) for number in (7, 8, 9))]
 
 
 async def test_a_reader_that_waits_wakes_up_and_ends_when_closed() -> None:

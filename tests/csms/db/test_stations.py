@@ -64,8 +64,8 @@ def test_device_models(store: Store) -> None:
     key = {"component": "EVSE", "component_instance": "", "evse_id": 1, "connector_id": 0, "variable": "Power"}
     key |= {"variable_instance": "", "attribute": "Actual"}
     store.do(device_model.save, CS, [{**key, "after_reboot": "3"}])
-    told = {**key, "value": "2", "value_ms": 2}
-    store.do(device_model.notice, CS, [told, {**told, "variable": "Unknown"}])
+    notified = {**key, "value": "2", "value_ms": 2}
+    store.do(device_model.notice, CS, [notified, {**notified, "variable": "Unknown"}])
     rows = store.do(device_model.list_variables, CS, "EVSE")
     assert [(row["attribute"], row["value"], row["max_limit"], row["supports_monitoring"]) for row in rows] == [
         ("Actual", "2", 9.5, True),
@@ -96,11 +96,11 @@ def test_security(store: Store) -> None:
 def event(seq_no: int, kind: Kind, wh: str) -> Arrival:
     """An event of one transaction with the import register."""
     sample = Sample(at_ms=seq_no, measurand="Energy.Active.Import.Register", value=wh, unit="Wh")
-    told = Event(
+    notified = Event(
         station_id=CS, transaction_id="t", seq_no=seq_no, kind=kind, at_ms=seq_no, trigger="Authorized",
         digest=f"{seq_no}", samples=(sample,),
     )  # fmt: skip
-    return Arrival(told, b"{}", seq_no)
+    return Arrival(notified, b"{}", seq_no)
 
 
 def test_tokens_and_what_they_have_used(store: Store) -> None:

@@ -44,17 +44,17 @@ async def test_the_newest_signal_survives_a_restart_without_its_file(start: Star
 async def test_a_signal_that_two_nodes_get_at_once_is_stored_once_and_in_force_on_both(store: Store) -> None:
     clock = Clock()
     nodes = [GridSource(store, clock, EventLog("csms", clock), None) for _ in range(2)]
-    told: list[int] = []
+    reported: list[int] = []
     for node in nodes:
-        node.on_change = lambda signal: told.append(signal.version)
+        node.on_change = lambda signal: reported.append(signal.version)
     await asyncio.gather(*(node.offer(grid_signal(3), "test") for node in nodes))
     assert [node.current.version for node in nodes if node.current] == [3, 3]
-    assert told == [3, 3]
+    assert reported == [3, 3]
     await nodes[0].offer(grid_signal(5), "test")
     await nodes[1].take_newest()
     await nodes[1].take_newest()
     assert nodes[1].current is not None
-    assert (nodes[1].current.version, told) == (5, [3, 3, 5, 5])
+    assert (nodes[1].current.version, reported) == (5, [3, 3, 5, 5])
 
 
 async def test_what_two_nodes_state_at_once_is_combined(store_url: str) -> None:

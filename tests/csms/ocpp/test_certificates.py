@@ -60,8 +60,8 @@ async def test_the_status_of_a_certificate_is_asked_for_once(backend: Start, pki
             for _ in range(3):
                 answer = await station.call("GetCertificateStatus", {"ocspRequestData": asked})
                 assert answer["status"] == "Accepted"
-                told = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"], validate=True))
-                assert told.certificate_status is ocsp.OCSPCertStatus.GOOD
+                reported = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"], validate=True))
+                assert reported.certificate_status is ocsp.OCSPCertStatus.GOOD
             assert server.asked == 1  # the answer is kept
 
 
@@ -85,8 +85,8 @@ async def test_a_responder_that_is_busy_is_asked_again(backend: Start, pki: PkiT
         async with backend(trust=trust) as csms:
             station = await csms.booted()
             asked = {"ocspRequestData": {**hashes_of(pki), "responderURL": "http://ocsp.example/"}}
-            told = [(await station.call("GetCertificateStatus", asked))["status"] for _ in range(2)]
-            assert told == ["Failed", "Accepted"]
+            reported = [(await station.call("GetCertificateStatus", asked))["status"] for _ in range(2)]
+            assert reported == ["Failed", "Accepted"]
     await runner.cleanup()
 
 

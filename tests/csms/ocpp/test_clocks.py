@@ -36,7 +36,7 @@ def answers(*known: str) -> Callable[[Payload], Payload]:
     return answer
 
 
-def told(station: ScriptedStation) -> list[tuple[str, str]]:
+def reported(station: ScriptedStation) -> list[tuple[str, str]]:
     return [
         (each["variable"]["name"], each["attributeValue"])
         for request in station.payloads("SetVariables")
@@ -59,14 +59,14 @@ async def test_clocks_are_set_after_a_boot_and_when_the_site_changes(backend: St
         station.answers["SetVariables"] = answers("TimeZone")
         await station.call("BootNotification", BOOT)
         assert (await until(csms, "clock_set"))["zone"] == "Europe/Berlin"
-        assert told(station) == [("TimeZone", "Europe/Berlin")]
+        assert reported(station) == [("TimeZone", "Europe/Berlin")]
         await station.call("BootNotification", BOOT)
         moved = msgspec.structs.replace(YARD, zone="Europe/Lisbon", time_sources=("NTP",))
         await csms.services.store.run(charging.save_site, moved, 0)
         csms.services.feed.publish("site_changed", None, {"site": "yard"})
         refused = await until(csms, "clock_not_set")
         assert refused["reason"] == "TimeSource: UnknownVariable"
-        assert told(station)[1:] == [("TimeZone", "Europe/Lisbon"), ("TimeSource", "NTP")], (
+        assert reported(station)[1:] == [("TimeZone", "Europe/Lisbon"), ("TimeSource", "NTP")], (
             "the second boot told nothing"
         )
         work.cancel()
@@ -80,15 +80,15 @@ async def test_a_station_that_has_no_zone_receives_offsets_and_one_without_a_clo
         station.answers["SetVariables"] = offsets
         keeper = ClockKeeper(csms.services)
         await keeper.set_all([station.id])
-        assert [name for name, _ in told(station)] == [
+        assert [name for name, _ in reported(station)] == [
             "TimeZone", "TimeOffset", "TimeOffset", "NextTimeOffsetTransitionDateTime"
         ]  # fmt: skip
         await until(csms, "clock_set")
         await keeper.set_all([station.id, "CS-OF-NO-SITE"])
-        assert len(told(station)) == 4, "it is known to have none"
+        assert len(reported(station)) == 4, "it is known to have none"
         csms.clock.advance(200 * 86_400)
         await keeper.set_all([station.id])
-        assert told(station)[4:] != told(station)[1:4], "the next change of the clock"
+        assert reported(station)[4:] != reported(station)[1:4], "the next change of the clock"
         other = await csms.booted("CS-V2G-0002")
         other.answers["SetVariables"] = answers()
         place = msgspec.structs.replace(YARD.places[0], station_id=other.id)

@@ -35,7 +35,7 @@ async def update(csms: Backend, station: ScriptedStation, status: str = "Accepte
     return asked.request_id
 
 
-async def told(station: ScriptedStation, number: int, *statuses: str) -> None:
+async def reported(station: ScriptedStation, number: int, *statuses: str) -> None:
     """Let the station tell how far it is."""
     for status in statuses:
         assert await station.call("FirmwareStatusNotification", {"status": status, "requestId": number}) == {}
@@ -62,10 +62,10 @@ BEFORE_REBOOT = ("Downloading", "Downloaded", "SignatureVerified", "Installing",
 async def test_an_update_ends_after_the_boot(csms: Backend) -> None:
     station = await csms.booted()
     number = await update(csms, station)
-    await told(station, number, *BEFORE_REBOOT)
+    await reported(station, number, *BEFORE_REBOOT)
     assert (await request_of(csms, number))["done_ms"] is None
     await rebooted(csms, station)
-    await told(station, number, "Installed")
+    await reported(station, number, "Installed")
     await ended(csms, number, "Installed")
 
 
@@ -122,11 +122,11 @@ async def test_a_campaign_goes_from_cohort_to_cohort(backend: Start) -> None:
         (first,) = updating(stations).items()
         await run_periodic(csms.services)
         assert len(updating(stations)) == 1
-        await told(stations[first[0]], first[1], *BEFORE_REBOOT, "Installed")
+        await reported(stations[first[0]], first[1], *BEFORE_REBOOT, "Installed")
         await run_periodic(csms.services)
         for name, number in updating(stations).items():
             if name != first[0]:
-                await told(stations[name], number, "Downloading", "Installed")
+                await reported(stations[name], number, "Downloading", "Installed")
         await run_periodic(csms.services)
         found = await csms.services.store.run(rows.find, campaign.campaign_id)
         assert found is not None
@@ -140,7 +140,7 @@ async def test_a_campaign_halts_by_itself_and_goes_on_when_asked(backend: Start)
         campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
         await run_periodic(csms.services)
         ((name, number),) = updating(stations).items()
-        await told(stations[name], number, "Downloading", "InstallationFailed")
+        await reported(stations[name], number, "Downloading", "InstallationFailed")
         await run_periodic(csms.services)
         await run_periodic(csms.services)
         assert csms.events.named("campaign")[-1].data["reason"] == "1 of 1 stations failed"
@@ -164,7 +164,7 @@ async def test_a_notification_that_comes_before_the_answer_counts(backend: Start
         campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id])
         going = asyncio.create_task(run_periodic(csms.services))
         request = await station.expect("UpdateFirmware")
-        await told(station, request.payload["requestId"], "Downloading", "Installed")
+        await reported(station, request.payload["requestId"], "Downloading", "Installed")
         request.reply(accepted)
         await going
         (member,) = await csms.services.store.run(rows.members, campaign.campaign_id)
@@ -220,5 +220,5 @@ async def test_a_request_that_the_station_could_not_read_is_noted(csms: Backend)
     with pytest.raises(OcppError):
         await firmware.update(csms.services, station.id, IMAGE)
     assert (await request_of(csms, 1))["answer"] == "NotSent"
-    await told(station, 1, "Installed")
-    await told(station, 99, "Installed")
+    await reported(station, 1, "Installed")
+    await reported(station, 99, "Installed")

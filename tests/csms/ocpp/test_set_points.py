@@ -79,8 +79,8 @@ async def needs(charge: Charging, requested: str = "DC_BPT", **more: Any) -> str
 
 
 def last_period(charge: Charging) -> Payload:
-    heard = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
-    period: Payload = heard["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+    received = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    period: Payload = received["chargingSchedule"][0]["chargingSchedulePeriod"][0]
     return period
 
 
@@ -107,15 +107,15 @@ async def test_a_vehicle_only_charges_until_it_may_discharge(csms: Backend) -> N
     async with asyncio.timeout(5):
         while not [each for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]:
             await asyncio.sleep(0)
-    for heard in charge.station.payloads("SetChargingProfile"):
-        if heard["evseId"] == 1:  # Q02.FR.01, FR.02
-            period = heard["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+    for received in charge.station.payloads("SetChargingProfile"):
+        if received["evseId"] == 1:  # Q02.FR.01, FR.02
+            period = received["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
             assert period.get("operationMode", "ChargingOnly") == "ChargingOnly"
             assert not {"dischargeLimit", "setpoint"} & set(period)
     dispatch = Dispatch(csms.services)
     assert await dispatch.allow(charge.station.id, charge.id, ["DC", "DC_BPT"]) == "Accepted"
-    (heard,) = charge.station.payloads("NotifyAllowedEnergyTransfer")
-    assert heard == {"transactionId": charge.id, "allowedEnergyTransfer": ["DC", "DC_BPT"]}
+    (received,) = charge.station.payloads("NotifyAllowedEnergyTransfer")
+    assert received == {"transactionId": charge.id, "allowedEnergyTransfer": ["DC", "DC_BPT"]}
     with pytest.raises(RefusedError):
         await dispatch.allow(charge.station.id, charge.id, [])
 
@@ -163,9 +163,9 @@ async def dispatched(csms: Backend, **more: Any) -> Charging:
 
 async def test_a_set_point_is_pushed(csms: Backend) -> None:
     charge = await dispatched(csms)
-    heard = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
-    assert (heard["chargingProfileKind"], heard["chargingProfilePurpose"]) == ("Dynamic", "TxProfile")
-    assert heard["chargingSchedule"][0]["duration"] == 300
+    received = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    assert (received["chargingProfileKind"], received["chargingProfilePurpose"]) == ("Dynamic", "TxProfile")
+    assert received["chargingSchedule"][0]["duration"] == 300
     assert last_period(charge) == {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": -5000.0}
     await Dispatch(csms.services).set_point(4000)
     update = {"chargingProfileId": DISPATCH_PROFILE + 1, "scheduleUpdate": {"setpoint": 4000.0}}
@@ -175,9 +175,9 @@ async def test_a_set_point_is_pushed(csms: Backend) -> None:
 
 async def test_a_set_point_is_pulled(csms: Backend) -> None:
     charge = await dispatched(csms, pull_s=60)
-    heard = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
-    assert heard["dynUpdateInterval"] == 60
-    answer = await charge.station.call("PullDynamicScheduleUpdate", {"chargingProfileId": heard["id"]})
+    received = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    assert received["dynUpdateInterval"] == 60
+    answer = await charge.station.call("PullDynamicScheduleUpdate", {"chargingProfileId": received["id"]})
     assert answer == {"status": "Accepted", "scheduleUpdate": {"setpoint": -5000.0}}
 
 
@@ -212,8 +212,8 @@ async def test_an_afrr_signal_goes_to_who_takes_it(csms: Backend) -> None:
     )
     assert (await SmartCharging(csms.services).set_profile(charge.station.id, 1, wanted)).status == "Accepted"
     assert await Dispatch(csms.services).afrr(1, [charge.station.id]) == {charge.station.id: "Accepted"}
-    (heard,) = charge.station.payloads("AFRRSignal")
-    assert heard["signal"] == 1
+    (received,) = charge.station.payloads("AFRRSignal")
+    assert received["signal"] == 1
     old = await csms.booted("CS-V2G-0002")
     answers = await Dispatch(csms.services).afrr(1, [old.id, "nobody"])
     assert "no AFRRSignal" in answers[old.id]

@@ -61,10 +61,10 @@ def profile(csms: Backend, number: int = 10, transaction_id: str | None = None, 
 async def set_one(csms: Backend, station: ScriptedStation, evse_id: int, wanted: ChargingProfile) -> Payload:
     """Set a profile; return what the station heard of it."""
     await SmartCharging(csms.services).set_profile(station.id, evse_id, wanted)
-    told = station.payloads("SetChargingProfile")
-    heard = [each for each in told if each["chargingProfile"]["id"] == wanted.id][-1]  # others may be under way
-    assert heard["evseId"] == evse_id
-    found: Payload = heard["chargingProfile"]
+    reported = station.payloads("SetChargingProfile")
+    received = [each for each in reported if each["chargingProfile"]["id"] == wanted.id][-1]  # others may be under way
+    assert received["evseId"] == evse_id
+    found: Payload = received["chargingProfile"]
     return found
 
 
@@ -94,8 +94,8 @@ async def test_profiles_and_schedules_of_an_evse_are_asked_for(csms: Backend, st
     criterion = ChargingProfileCriterion(charging_profile_purpose="TxProfile", stack_level=1)
     asked = await service.get_profiles(station.id, criterion, 1)
     wanted = {"chargingProfilePurpose": "TxProfile", "stackLevel": 1}
-    (heard,) = station.payloads("GetChargingProfiles")
-    assert heard == {"requestId": asked.request_id, "evseId": 1, "chargingProfile": wanted}
+    (received,) = station.payloads("GetChargingProfiles")
+    assert received == {"requestId": asked.request_id, "evseId": 1, "chargingProfile": wanted}
     station.answers["GetCompositeSchedule"] = {"status": "Rejected"}
     assert (await service.composite(station.id, 1, 300, "A")).status == "Rejected"
     assert station.payloads("GetCompositeSchedule") == [{"evseId": 1, "duration": 300, "chargingRateUnit": "A"}]
@@ -355,8 +355,8 @@ async def test_transactions_wait_until_they_have_a_share(csms: Backend) -> None:
     station.answers["SetChargingProfile"] = ACCEPTED
     balancer = Balancer(csms.services)
     await balancer.prepare(station.id)
-    (heard,) = station.payloads("SetChargingProfile")
-    assert (heard["evseId"], limit_of(heard["chargingProfile"])) == (0, 0.0)
+    (received,) = station.payloads("SetChargingProfile")
+    assert (received["evseId"], limit_of(received["chargingProfile"])) == (0, 0.0)
     await balancer.prepare(station.id, again=False)
     assert len(station.payloads("SetChargingProfile")) == 1
 
@@ -398,8 +398,8 @@ def with_schedule(wanted: ChargingProfile, **changes: Any) -> ChargingProfile:
 
 
 async def test_what_201_does_not_know_is_left_out_for_it(csms: Backend, station: ScriptedStation) -> None:
-    heard = await set_one(csms, station, 1, with_schedule(profile(csms), randomized_delay=30))
-    assert "randomizedDelay" not in heard["chargingSchedule"][0]
+    received = await set_one(csms, station, 1, with_schedule(profile(csms), randomized_delay=30))
+    assert "randomizedDelay" not in received["chargingSchedule"][0]
 
 
 async def test_profiles_do_not_have_the_numbers_of_other_systems(csms: Backend) -> None:

@@ -198,9 +198,9 @@ async def test_repeated_and_contradicting_events_are_told_apart(charging: Chargi
     await charging.started()
     again = charging.seq_no
     charging.seq_no += 1
-    told = {"timestamp": charging.now()}
+    reported = {"timestamp": charging.now()}
     for offline in (False, True):  # the first time it was not answered (E11.FR.07)
-        await charging.event("Updated", "Trigger", seq_no=charging.seq_no, extra=told, offline=offline)
+        await charging.event("Updated", "Trigger", seq_no=charging.seq_no, extra=reported, offline=offline)
     await charging.event("Updated", "MeterValuePeriodic", seq_no=again, context="Sample.Periodic")
     charging.wh -= 700
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")

@@ -35,7 +35,9 @@ def cents(stack: Any) -> int:
     return round(fee["value"] * 10 ** (fee["exponent"] + 2))
 
 
-async def told(csms: Backend, version: Any, needs: dict[str, Any], *rates: tuple[int, When]) -> tuple[Charging, Any]:
+async def reported(
+    csms: Backend, version: Any, needs: dict[str, Any], *rates: tuple[int, When]
+) -> tuple[Charging, Any]:
     """A vehicle tells its needs where only prices are known; return the schedule that its profile brings."""
     run, now_ms = csms.services.store.run, csms.clock.utc_ms()
     await run(tariffs.add_plan, plan("city", *rates), now_ms)
@@ -51,7 +53,7 @@ async def told(csms: Backend, version: Any, needs: dict[str, Any], *rates: tuple
 
 async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(backend: Start) -> None:
     async with backend(tokens=TOKENS) as csms:
-        charge, schedule = await told(csms, "2.1", NEEDS_20, (250_000, NIGHT), (450_000, When()))
+        charge, schedule = await reported(csms, "2.1", NEEDS_20, (250_000, NIGHT), (450_000, When()))
         prices = schedule["absolutePriceSchedule"]
         assert (prices["currency"], prices["taxRules"][0]["taxRate"]) == ("EUR", {"exponent": -5, "value": 19000})
         fees = [cents(each) for each in prices["priceRuleStacks"]]
@@ -95,7 +97,7 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
 async def test_what_money_cannot_say_comes_in_levels(backend: Start) -> None:
     blocks = ((200_000, When(max_energy_wh=20_000)), (250_000, NIGHT), (450_000, When()))
     async with backend(tokens=TOKENS) as csms:
-        _, schedule = await told(csms, "2.1", NEEDS_20, *blocks)
+        _, schedule = await reported(csms, "2.1", NEEDS_20, *blocks)
         assert "absolutePriceSchedule" not in schedule
         assert schedule["priceLevelSchedule"]["priceLevelScheduleEntries"][0]["priceLevel"] == 0
 
@@ -103,7 +105,7 @@ async def test_what_money_cannot_say_comes_in_levels(backend: Start) -> None:
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 async def test_vehicles_of_the_older_edition_get_a_sales_tariff(backend: Start, version: Any) -> None:
     async with backend(tokens=TOKENS) as csms:
-        _, schedule = await told(csms, version, NEEDS, (250_000, NIGHT), (450_000, When()))
+        _, schedule = await reported(csms, version, NEEDS, (250_000, NIGHT), (450_000, When()))
         entries = schedule["salesTariff"]["salesTariffEntry"]
         assert {each["ePriceLevel"] for each in entries} == {1, 2}
         assert "absolutePriceSchedule" not in schedule

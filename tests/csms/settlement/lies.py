@@ -165,11 +165,11 @@ def session_of(
 
 def unpriced(pki: PkiTree, start_ms: int) -> Story:
     """Return the session of a station that holds no prices: it charges."""
-    story = told(session_of(pki, start_ms, discharge="none", feeds_back=False))
+    story = delivered(session_of(pki, start_ms, discharge="none", feeds_back=False))
     return rewritten(story, (each for each in records(story) if not isinstance(each[0], TariffSet)))
 
 
-def told(session: Session, **changes: Any) -> Story:
+def delivered(session: Session, **changes: Any) -> Story:
     """Return what the station of a session delivers."""
     story = Story(
         lines=tuple(session.lines),
@@ -342,7 +342,7 @@ def _during(from_ms: int, to_ms: int) -> Callable[[Story], Story]:
 
 def _other_session(pki: PkiTree, start_ms: int) -> Story:
     """Commands that the vehicle signed in another session, under these terms."""
-    story, other = told(session_of(pki, start_ms)), told(session_of(pki, start_ms + 1))
+    story, other = delivered(session_of(pki, start_ms)), delivered(session_of(pki, start_ms + 1))
     stolen = [entry.data for entry in other.entries if isinstance(entry.data, CommandAccepted)]
     used = iter(stolen)
     return each_record(story, lambda record: next(used) if isinstance(record, CommandAccepted) else record)
@@ -353,7 +353,7 @@ def _own_key(pki: PkiTree, start_ms: int) -> Story:
     session = session_of(pki, start_ms, signer="secc")
     genuine = pki.credentials("contract")
     named = ContractAuthorized(emaid=EMAID, contract_certificate=_fingerprint(genuine.leaf), authorized_by="csms")
-    story = replace(told(session), contract=genuine.chain)
+    story = replace(delivered(session), contract=genuine.chain)
     return each_record(story, lambda record: named if isinstance(record, ContractAuthorized) else record)
 
 
@@ -363,21 +363,21 @@ def _fingerprint(certificate: bytes) -> str:
 
 def _no_charger(pki: PkiTree, start_ms: int) -> Story:
     """Signed by a key whose certificate is a vehicle's."""
-    return told(session_of(pki, start_ms, charger="vehicle"))
+    return delivered(session_of(pki, start_ms, charger="vehicle"))
 
 
 def _own_contract(pki: PkiTree, start_ms: int) -> Story:
     """A certificate that no operator has issued."""
-    return told(session_of(pki, start_ms, signer="secc"))
+    return delivered(session_of(pki, start_ms, signer="secc"))
 
 
 def _fed_back(discharge: str) -> Callable[[PkiTree, int], Story]:
-    return lambda pki, start_ms: told(session_of(pki, start_ms, discharge=discharge, commands=False))
+    return lambda pki, start_ms: delivered(session_of(pki, start_ms, discharge=discharge, commands=False))
 
 
 def _beyond(pki: PkiTree, start_ms: int) -> Story:
     """Twice the energy that commands allowed; the meter values agree."""
-    story = told(session_of(pki, start_ms))
+    story = delivered(session_of(pki, start_ms))
     first = story.readings[0].export_mwh
 
     def doubled(record: AnyRecord) -> AnyRecord:
@@ -391,7 +391,7 @@ def _beyond(pki: PkiTree, start_ms: int) -> Story:
 
 def _secret_terms(pki: PkiTree, start_ms: int) -> Story:
     """The vehicle accepted an offer with prices that nobody sent."""
-    return told(session_of(pki, start_ms, secret=_dear(signal_at(start_ms).tariff())))
+    return delivered(session_of(pki, start_ms, secret=_dear(signal_at(start_ms).tariff())))
 
 
 def _cheap(tariff: Tariff) -> Tariff:
@@ -465,8 +465,8 @@ __all__ = [
     "STATION",
     "Lie",
     "Story",
+    "delivered",
     "renamed",
     "session_of",
     "signal_at",
-    "told",
 ]

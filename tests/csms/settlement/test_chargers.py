@@ -18,7 +18,7 @@ from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.settlement.liar import Station, begin_after, decided, options
-from tests.csms.settlement.lies import MINUTE_MS, STATION, charger_named, session_of, signal_at, told
+from tests.csms.settlement.lies import MINUTE_MS, STATION, charger_named, delivered, session_of, signal_at
 from tests.csms.support import TOKENS, Running
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials
@@ -57,7 +57,7 @@ class Stations:
             discharge=discharge,
             feeds_back=discharge == "signed",
         )
-        story, connection = told(made), self.connections[station]
+        story, connection = delivered(made), self.connections[station]
         await connection.transact(story, f"tx-{session.hex()}")
         await connection.deliver(story, session.hex())
         await self.csms.csms.bookkeeper.consider_waiting()
@@ -168,7 +168,7 @@ async def test_certificates_stay_as_they_were_judged(stations: Stations, pki: Pk
     assert await stations.deliver() == BOOKED
     second, third = charger_named(pki, SECOND), charger_named(pki, "third")
     assert (await stations.deliver(second))[:2] == ("quarantined", "charger")
-    chains = told(session_of(pki, stations.start_ms, charger=third))
+    chains = delivered(session_of(pki, stations.start_ms, charger=third))
     await stations.connections[STATION].certify(chains, stations.sessions[-1])
     await stations.release()
     assert await stations.deliver(second) == BOOKED

@@ -87,9 +87,9 @@ async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: R
 
 
 def test_energy_that_nobody_priced_does_not_hide_what_the_rest_came_to() -> None:
-    told = settle_journal(b"".join(journal(priced_ms=900_000)), SESSION).summary
-    assert (told["import_mwh"], told["export_mwh"]) == (2_000_000, 1_000_000)
-    assert (told["currency"], told["balance"]) == ("EUR", 2 * 300_000)
+    reported = settle_journal(b"".join(journal(priced_ms=900_000)), SESSION).summary
+    assert (reported["import_mwh"], reported["export_mwh"]) == (2_000_000, 1_000_000)
+    assert (reported["currency"], reported["balance"]) == ("EUR", 2 * 300_000)
 
 
 async def test_a_station_cannot_correct_what_it_has_delivered(csms: Running) -> None:

@@ -15,10 +15,10 @@ from tests.csms.settlement.lies import (
     LIES,
     STATION,
     Lie,
+    delivered,
     renamed,
     session_of,
     signal_at,
-    told,
     unpriced,
 )
 
@@ -28,7 +28,7 @@ OTHER = "8877665544332211"
 async def test_an_honest_session_is_booked_without_anybody(start: Start, pki: PkiTree) -> None:
     start_ms = begin_after(0)
     async with start(**options()) as csms:
-        await play(csms, told(session_of(pki, start_ms)), start_ms)
+        await play(csms, delivered(session_of(pki, start_ms)), start_ms)
         review, books = decided(csms)
         assert review is not None
         assert (review.state, review.detail, review.transaction_id) == ("booked", "", "tx-1")
@@ -47,7 +47,7 @@ async def test_a_session_is_booked_within_the_prequalification_of_its_station(
     async with start(**options()) as csms:
         with contextlib.closing(open_store(csms.config.store_url, csms.config.data_dir)) as store:
             store.do(prequalifications.put, record)
-        await play(csms, told(session_of(pki, start_ms)), start_ms)
+        await play(csms, delivered(session_of(pki, start_ms)), start_ms)
         review, _ = decided(csms)
         assert review is not None
         assert (review.state, review.reason) == (state, "" if state == "booked" else "limits")
@@ -71,7 +71,7 @@ async def test_a_session_is_booked_with_the_prices_that_its_station_holds(
     start_ms = begin_after(0)
     session = session_of(pki, start_ms, tariff=signal_at(start_ms, version=used).tariff())
     async with start(**options()) as csms:
-        await play(csms, told(session, superseded=True), start_ms, taking)
+        await play(csms, delivered(session, superseded=True), start_ms, taking)
         review, _ = decided(csms)
         assert review is not None
         assert (review.state, review.reason) == decision, review.detail
@@ -84,7 +84,7 @@ async def test_a_station_that_never_took_prices_has_none(
 ) -> None:
     """With prices its journal is false, without them its energy is booked, and nobody owes anything for it."""
     start_ms = begin_after(0)
-    story = told(session_of(pki, start_ms)) if prices else unpriced(pki, start_ms)
+    story = delivered(session_of(pki, start_ms)) if prices else unpriced(pki, start_ms)
     async with start(**options()) as csms:
         await csms.csms.grid.offer(signal_at(start_ms), "test")
         async with csms.connect() as websocket:
@@ -111,7 +111,7 @@ def test_there_are_thirty_kinds_of_lies_and_more() -> None:
 
 async def test_a_transaction_pays_for_one_session_at_a_time(start: Start, pki: PkiTree) -> None:
     start_ms = begin_after(0)
-    honest = told(session_of(pki, start_ms))
+    honest = delivered(session_of(pki, start_ms))
     again = renamed(honest, OTHER)
     async with start(**options()) as csms:
         await play(csms, honest, start_ms)
@@ -128,7 +128,7 @@ async def test_a_journal_before_the_end_of_its_transaction_is_booked_when_that_a
 ) -> None:
     """So does one that arrives before its certificates."""
     start_ms = begin_after(0)
-    honest = told(session_of(pki, start_ms))
+    honest = delivered(session_of(pki, start_ms))
     async with start(tokens=options()["tokens"]) as csms:
         await csms.csms.grid.offer(signal_at(start_ms), "test")
         async with csms.connect() as websocket:
@@ -152,11 +152,11 @@ async def test_a_journal_before_the_end_of_its_transaction_is_booked_when_that_a
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name.replace(" ", "-"))
 async def test_a_false_journal_is_not_booked(start: Start, pki: PkiTree, lie: Lie) -> None:
     start_ms = begin_after(0)
-    honest = told(session_of(pki, start_ms))
+    honest = delivered(session_of(pki, start_ms))
     story = lie.story(honest, pki, start_ms)
     if story.late_signal_ms:
         start_ms = begin_after(-1_800_000)
-        story = told(session_of(pki, start_ms))
+        story = delivered(session_of(pki, start_ms))
     async with start(**options(**lie.options)) as csms:
         await play(csms, story, start_ms)
         review, books = decided(csms)

@@ -229,9 +229,9 @@ async def test_a_stranger_gets_none_of_the_records_and_puts_nobody_out(
 ) -> None:
     """Neither by subscribing to everything, nor by joining a shared subscription, nor under the back end's client id,
     nor by publishing as another vehicle."""
-    heard: list[str] = []
+    received: list[str] = []
     rogue = MqttClient(
-        access(broker, pki, "EV-9", client_id="csms-ingest"), on_message=lambda topic, _: heard.append(topic)
+        access(broker, pki, "EV-9", client_id="csms-ingest"), on_message=lambda topic, _: received.append(topic)
     )
     for topic in (
         "#",
@@ -252,7 +252,7 @@ async def test_a_stranger_gets_none_of_the_records_and_puts_nobody_out(
         await car.reaches(100)
         assert await stored(csms) == list(range(1, 101))
         assert len(csms.events("subscribed")) == 1
-        assert heard == []
+        assert received == []
         await rogue.close()
 
 

@@ -41,7 +41,7 @@ class Bench:
         )
         self.leaf = x509.load_der_x509_certificate(pki.chain("contract")[0]).serial_number
         self.clock = Settable()
-        self.told: list[Observe] = []
+        self.reported: list[Observe] = []
 
     def write(self, *revoked: int, made: datetime = NOW) -> None:
         """Replace the file by a list that holds for a week."""
@@ -59,8 +59,8 @@ class Bench:
         """Start the back end's part."""
         roots = (self._pki.path("mo/root.pem"), self._pki.path("v2g/root.pem"))
         config = Trust(roots=roots, crls=(self.path,))
-        self.status = CertificateStatus(config, self.clock, self.told.append)
-        self._judge = ContractVerifier(config, self.clock, self.status, self.told.append)
+        self.status = CertificateStatus(config, self.clock, self.reported.append)
+        self._judge = ContractVerifier(config, self.clock, self.status, self.reported.append)
 
     async def judge(self) -> Chain:
         """Return the verdict on the contract."""
@@ -69,8 +69,8 @@ class Bench:
 
     def names(self) -> list[str]:
         """Return what was told since it was last asked."""
-        names = [each.name for each in self.told]
-        self.told.clear()
+        names = [each.name for each in self.reported]
+        self.reported.clear()
         return names
 
 
@@ -96,7 +96,7 @@ async def test_a_list_that_is_broken_gone_or_older_does_not_count(bench: Bench) 
     bench.begin()
     bench.write(made=NOW - timedelta(minutes=1))
     assert await bench.judge() is Chain.REVOKED
-    (kept,) = bench.told
+    (kept,) = bench.reported
     assert (kept.data["file"], "older" in str(kept.data["error"])) == (str(bench.path), True)
     bench.replace(b"no list")
     assert await bench.judge() is Chain.REVOKED
@@ -139,12 +139,12 @@ def test_the_end_of_a_list_is_reported_a_day_before_and_when_it_has_come_once_ea
     )
     for at, expected in steps:
         bench.clock.utc = at
-        for told in (expected, []):
+        for reported in (expected, []):
             lists.poll()
-            assert [each.name for each in bench.told] == told, at
-            for each in bench.told:
+            assert [each.name for each in bench.reported] == reported, at
+            for each in bench.reported:
                 assert each.data == {"file": str(bench.path), "until": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
-            bench.told.clear()
+            bench.reported.clear()
     bench.write(made=bench.clock.utc)
     lists.poll()
     bench.clock.utc += WEEK

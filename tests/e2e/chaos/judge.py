@@ -20,11 +20,11 @@ def judge(world: World) -> int:
     for each in world.station.noted:
         noted[each.event.transaction_info.transaction_id].append(each)
     store = world.back_end.store
-    told = store.do(_events)
-    assert told.keys() == noted.keys(), "every transaction that was kept arrived, and no other"
+    reported = store.do(_events)
+    assert reported.keys() == noted.keys(), "every transaction that was kept arrived, and no other"
     for transaction_id, events in noted.items():
         spoken = for_201 if world.setting.version == "2.0.1" else _as_it_is
-        _in_order([spoken(each.event) for each in events], told[transaction_id])
+        _in_order([spoken(each.event) for each in events], reported[transaction_id])
         _sane(events)
     _closed_once(world, store.do(_transactions))
     _energy(world, store.do(_transactions), store.do(_costs))
@@ -57,12 +57,12 @@ def _as_it_is(event: TransactionEventRequest) -> TransactionEventRequest:
     return event
 
 
-def _in_order(kept: list[TransactionEventRequest], told: list[TransactionEventRequest]) -> None:
+def _in_order(kept: list[TransactionEventRequest], reported: list[TransactionEventRequest]) -> None:
     """What was kept is what arrived, each once, in its order, from Started to Ended."""
     assert [each.seq_no for each in kept] == list(range(len(kept)))
-    whole = [msgspec.structs.replace(each, offline=False) for each in told]
+    whole = [msgspec.structs.replace(each, offline=False) for each in reported]
     assert whole == [msgspec.structs.replace(each, offline=False) for each in kept]
-    assert [each.event_type for each in told] == ["Started", *["Updated"] * (len(told) - 2), "Ended"]
+    assert [each.event_type for each in reported] == ["Started", *["Updated"] * (len(reported) - 2), "Ended"]
 
 
 def _sane(events: list[Noted]) -> None:

@@ -197,6 +197,6 @@ class Network:
     def cut(self, *, near: bool = True, far: bool = True) -> None:
         """Cut every connection, whatever is under way; who is not told finds out by himself."""
         for line in self._lines:
-            for end, told in ((line.near, near), (line.far, far)):
-                if told and not end.over:
+            for end, reported in ((line.near, near), (line.far, far)):
+                if reported and not end.over:
                     end.vanish()

@@ -199,9 +199,9 @@ def test_of_a_session_that_only_charged_nothing_is_said_about_discharge(session:
     session.start("none")
     session.flow(11_000, 60_000)
     session.end()
-    told = verify_bundle(session.bundle()).lines()
-    assert "No energy was fed back" in told
-    assert not [each for each in told for word in ("ischarge", "command", "offer") if word in each]
+    reported = verify_bundle(session.bundle()).lines()
+    assert "No energy was fed back" in reported
+    assert not [each for each in reported for word in ("ischarge", "command", "offer") if word in each]
 
 
 def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, bytes]) -> None:

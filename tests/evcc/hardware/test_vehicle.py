@@ -179,19 +179,19 @@ async def test_closing_leaves_the_vehicle_safe(stand: Stand) -> None:
 
 
 async def test_whoever_comes_later_receives_the_present_state(stand: Stand) -> None:
-    heard: list[Fact] = []
-    stand.vehicle.subscribe(heard.append)
-    assert [type(fact) for fact in heard] == [BatteryState, PresentVoltage, ContactorState]
+    received: list[Fact] = []
+    stand.vehicle.subscribe(received.append)
+    assert [type(fact) for fact in received] == [BatteryState, PresentVoltage, ContactorState]
 
 
 async def test_on_a_bench_the_battery_believes_what_the_charger_reports() -> None:
     vehicle = SimulatedVehicle(
         BatteryConfig(soc=60), line=BenchLine(), pilot=BenchPilot(), clock=Clock(ClockConfig(scale=1000)), step_s=0.005
     )
-    heard: list[Fact] = []
-    vehicle.subscribe(heard.append)
+    received: list[Fact] = []
+    vehicle.subscribe(received.append)
     vehicle.execute(Reported(1_000, 0))
-    assert heard[-2] == PresentVoltage(VOLTS)
+    assert received[-2] == PresentVoltage(VOLTS)
     outcome = vehicle.execute(CloseContactor())
     assert outcome is not None
     assert await outcome == ContactorState(closed=True)
@@ -211,17 +211,17 @@ async def test_on_a_bench_mains_are_there_while_the_vehicle_asks_for_energy() ->
         clock=Clock(ClockConfig(scale=1000)),
         on_board=OnBoardCharger(pilot.mains, OnBoardChargerConfig(max_charge_w=11_500, max_discharge_w=4_600)),
     )
-    heard: list[Fact] = []
-    vehicle.subscribe(heard.append)
+    received: list[Fact] = []
+    vehicle.subscribe(received.append)
     vehicle.execute(SetAcPower(23_000))
     assert vehicle.battery.current_ma == 0
     vehicle.execute(SetCpState(PilotState.C))
-    assert PresentVoltage(230_000, 50_000) in heard  # no more than its charger can do
+    assert PresentVoltage(230_000, 50_000) in received  # no more than its charger can do
     vehicle.step()
     assert vehicle.battery.current_ma > 0
     vehicle.execute(SetAcPower(-4_600))
     vehicle.step()
-    assert PresentVoltage(230_000, -20_000) in heard
+    assert PresentVoltage(230_000, -20_000) in received
     assert vehicle.battery.current_ma < 0
     vehicle.execute(SetCpState(PilotState.B))
     vehicle.step()

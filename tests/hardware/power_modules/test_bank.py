@@ -216,12 +216,12 @@ def odd(tmp_path: Path) -> ModuleGroup:
 
 def test_a_demand_beyond_what_a_message_can_say_is_the_most_that_it_can(odd: ModuleGroup) -> None:
     odd.receive(513, struct.pack("<BfhB", 0, 400.0, 10, 0x11), 0.0)
-    for current_ma, told in ((200_000, 12.7), (-200_000, -12.8)):
+    for current_ma, reported in ((200_000, 12.7), (-200_000, -12.8)):
         odd.frames()
         odd.drive(Demand(920_000, current_ma, 100_000))
         (_, data), *_ = odd.frames()
         command = cantools.database.load_string(ODD_DBC).decode_message("ModuleCommand", data)
-        assert (command["VoltageLimit"], command["CurrentSetpoint"]) == pytest.approx((409.5, told))
+        assert (command["VoltageLimit"], command["CurrentSetpoint"]) == pytest.approx((409.5, reported))
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,8 @@ def test_money_is_reserved_taken_in_part_and_the_rest_given_back(booked: bool) -
     assert settled is not None
     assert settled.done
     assert pair.terminal.payments["0001"].taken == 1_234
-    told = next(command for command in pair.sent if command.code == zvt.PARTIAL_REVERSAL)
-    assert zvt.number(zvt.fields(told.data)[zvt.AMOUNT]) == (1_234 if booked else 5_000 - 1_234)
+    reported = next(command for command in pair.sent if command.code == zvt.PARTIAL_REVERSAL)
+    assert zvt.number(zvt.fields(reported.data)[zvt.AMOUNT]) == (1_234 if booked else 5_000 - 1_234)
 
 
 def test_what_a_terminal_refuses_is_reported_with_its_code() -> None:
@@ -207,12 +207,12 @@ def test_a_reservation_whose_answer_was_lost_is_released(after: int) -> None:
     pair.do(Reserve(1_000), Card())
     pair.do(Settle("0001", 1_000, 1_000))
     pair.left = iter(range(after))
-    heard = pair.do(Reserve(5_000), Card())
+    received = pair.do(Reserve(5_000), Card())
     if not pair.till.registered:
         pair.connect()
-    assert heard is not None
+    assert received is not None
     payment = pair.terminal.payments.get("0002")
-    assert heard.done is (payment is not None and payment.state == "reserved")
+    assert received.done is (payment is not None and payment.state == "reserved")
 
 
 def test_a_terminal_that_says_nothing_is_given_up() -> None:

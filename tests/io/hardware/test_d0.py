@@ -33,11 +33,11 @@ class Head:
         settings = {"device": self.cable.devices[0], "lost_s": 0.3} | config
         self.meter = D0Meter(msgspec.convert(settings, D0Config), CLOCK)
         self._port = os.open(self.cable.devices[1], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        self.heard = b""
+        self.received = b""
         asyncio.get_running_loop().add_reader(self._port, self._hear)
 
     def _hear(self) -> None:
-        self.heard += os.read(self._port, 512)
+        self.received += os.read(self._port, 512)
 
     def send(self, data: bytes) -> None:
         os.write(self._port, data)
@@ -151,9 +151,9 @@ async def test_a_meter_is_asked_for_its_readout(
     heads.append(head := Head(protocol="iec62056", request=True, lost_s=3.0))
     identification, block = readout("iskra_mt174").split(b"\n", 1)
     opening = asyncio.create_task(head.meter.open())
-    await until(lambda: head.heard == with_parity(b"/?!\r\n"))
+    await until(lambda: head.received == with_parity(b"/?!\r\n"))
     head.send(with_parity(identification + b"\n"))
-    await until(lambda: head.heard.endswith(with_parity(b"\x06050\r\n")))
+    await until(lambda: head.received.endswith(with_parity(b"\x06050\r\n")))
     await asyncio.sleep(0.3)  # the head changes its speed
     head.send(with_parity(block))
     await opening

@@ -30,13 +30,13 @@ class Monitor:
     def __init__(self) -> None:
         self.states: dict[bool, int | None] = {False: 0, True: PASSED}
         self.state: int | None = 0
-        self.told: list[bool] = []
+        self.reported: list[bool] = []
 
     def test_state(self, now: float) -> int | None:
         return self.state
 
     def tell_test(self, *, on: bool) -> tuple[int, bytes]:
-        self.told.append(on)
+        self.reported.append(on)
         asyncio.get_running_loop().call_later(0.2, self.become, self.states[on])
         return 9, bytes([on])
 
@@ -197,14 +197,16 @@ def test_frames_of_others_change_nothing(scenes: Any) -> None:
     scenes(scene)
 
 
-@pytest.mark.parametrize(("working", "told"), [((1,), 3), ((), 1)])
-def test_working_modules_get_a_command_every_quarter_second(scenes: Any, working: tuple[int, ...], told: int) -> None:
+@pytest.mark.parametrize(("working", "reported"), [((1,), 3), ((), 1)])
+def test_working_modules_get_a_command_every_quarter_second(
+    scenes: Any, working: tuple[int, ...], reported: int
+) -> None:
     async def scene(place: Place) -> None:
         place.group.working = working
         for _ in range(7):
             place.show(400_000, 5_000)
             await asyncio.sleep(0.1)
-        assert len(place.reports) == told
+        assert len(place.reports) == reported
 
     scenes(scene)
 
@@ -294,8 +296,8 @@ def test_a_monitor_tests_itself_on_command(
         assert await place.stage.test_isolation() == failed
         assert place.loop.time() - began == pytest.approx(took_s, abs=0.06)
         assert place.sent[-1] == (9, b"\0")
-        assert monitor.told[-1] is False
-        assert len(monitor.told) == pytest.approx(took_s / 0.05, abs=2)
+        assert monitor.reported[-1] is False
+        assert len(monitor.reported) == pytest.approx(took_s / 0.05, abs=2)
 
     scenes(scene)
 

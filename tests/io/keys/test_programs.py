@@ -71,8 +71,8 @@ def test_a_vehicle_with_its_key_in_a_token_charges_at_a_charger(token: Store, pk
     shake(*ends)
     assert ends[1].peer is not None
     assert ends[1].peer.subject_cn == "WMISTORE"
-    (told,) = [each for each in seen if (each.stage, each.name) == ("tls", "backend")]
-    assert told.data == {"used": "native", "configured": "bundled", "because": "key_stays_in_store"}
+    (reported,) = [each for each in seen if (each.stage, each.name) == ("tls", "backend")]
+    assert reported.data == {"used": "native", "configured": "bundled", "because": "key_stays_in_store"}
 
 
 def test_a_charger_with_its_key_in_a_token_serves_a_vehicle(hsm: SoftHsm, pki: PkiTree) -> None:

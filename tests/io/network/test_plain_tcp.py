@@ -43,7 +43,7 @@ def test_editions_that_may_do_without_tls_are_said_as_loudly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "plain_port", "told"),
+    ("asked", "plain_port", "reported"),
     [
         (Security.TLS, None, (Security.TLS, 61000)),
         (Security.NONE, None, (Security.TLS, 61000)),  # V2G20-1238
@@ -52,12 +52,12 @@ def test_editions_that_may_do_without_tls_are_said_as_loudly() -> None:
     ],
 )
 def test_sdp_names_the_port_without_tls_only_to_those_who_ask_for_it_where_there_is_one(
-    asked: Security, plain_port: int | None, told: tuple[Security, int]
+    asked: Security, plain_port: int | None, reported: tuple[Security, int]
 ) -> None:
     answer = tls_answer(LOCALHOST, 61000, plain_port=plain_port)
     response = answer(SdpRequest(security=asked))
     assert response is not None
-    assert (response.security, response.port) == told
+    assert (response.security, response.port) == reported
     assert answer(SdpRequest(security=asked, transport=Transport.UDP)) is None
 
 
@@ -114,8 +114,8 @@ async def test_one_connection_too_many_is_closed_at_once_and_makes_room_for_nobo
 
 
 async def test_a_handler_that_breaks_is_reported_and_its_connection_closed() -> None:
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
 
     async def broken(_stream: plain_tcp.PlainStream) -> None:
         raise LookupError("a bug")
@@ -125,7 +125,7 @@ async def test_a_handler_that_breaks_is_reported_and_its_connection_closed() -> 
         stream = await plain_tcp.connect("::1", server.port, timeout=2)
         assert await is_over(stream)
         await stream.close()
-    assert told == ["task PlainServer._serve_one failed"]
+    assert reported == ["task PlainServer._serve_one failed"]
     await server.close()
 
 

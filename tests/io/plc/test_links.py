@@ -360,14 +360,14 @@ async def test_stations_of_a_medium_hear_each_other_as_well_as_it_says(until: Ca
         name: open_link(PlcConfig(), role="evse" if name in ("one", "two") else "ev", medium=mediums[name])
         for name in names
     }
-    heard = {name: _heard(links[name]) for name in ("one", "two")}
+    incoming = {name: _heard(links[name]) for name in ("one", "two")}
     for name in ("near", "far"):
         sound = mme.CmMnbcSoundInd(cnt=0, run_id=bytes(8), rnd=bytes(16))
         links[name].send(mme.encode(MmeFrame(mme.BROADCAST, links[name].mac, sound)))
-    await until(lambda: len(heard["one"]) == 4 and len(heard["two"]) == 2)
+    await until(lambda: len(incoming["one"]) == 4 and len(incoming["two"]) == 2)
 
     def profiles(name: str) -> dict[bytes, int]:
-        messages = [mme.decode(frame).message for frame in heard[name]]
+        messages = [mme.decode(frame).message for frame in incoming[name]]
         return {m.pev_mac: m.aag[0] for m in messages if isinstance(m, mme.CmAttenProfileInd)}
 
     near, far, base = links["near"].mac, links["far"].mac, PlcConfig().attenuation.low_db

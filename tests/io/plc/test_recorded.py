@@ -57,11 +57,11 @@ async def _matched(tmp_path: Path, until: Callable, *, keys: bool, ports: list[P
 async def test_a_recording_makes_the_core_say_the_same_again(tmp_path: Path, until: Callable) -> None:
     path = await _matched(tmp_path, until, keys=True)
     packets = list(capture.packets(path))
-    heard = [((each.time_ns - packets[0].time_ns) / 1e9, each.data) for each in packets if not each.outbound]
+    received = [((each.time_ns - packets[0].time_ns) / 1e9, each.data) for each in packets if not each.outbound]
     core = EvseSlac(EvseSlacConfig(timing=FAST), mac=EVSE, entropy=_entropy())
     core.prepare(0.0)
     core.connect(0.0)
-    done = [action for _, action in replay(core, heard)]
+    done = [action for _, action in replay(core, received)]
     said = [action.frame for action in done if isinstance(action, Send)]
 
     def matching(frames: list[bytes]) -> list[bytes]:

@@ -42,7 +42,7 @@ def played(*, orderly: bool, signals: int, number: signal.Signals) -> tuple[int,
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("orderly", "signals", "code", "told"),
+    ("orderly", "signals", "code", "reported"),
     [
         (True, 1, 7, ["asked", "ended"]),
         (True, 2, 130, ["asked", "cut off"]),
@@ -50,9 +50,9 @@ def played(*, orderly: bool, signals: int, number: signal.Signals) -> tuple[int,
     ],
 )
 def test_the_first_signal_asks_and_the_second_cuts(
-    number: signal.Signals, orderly: bool, signals: int, code: int, told: list[str]
+    number: signal.Signals, orderly: bool, signals: int, code: int, reported: list[str]
 ) -> None:
-    assert played(orderly=orderly, signals=signals, number=number) == (code, told)
+    assert played(orderly=orderly, signals=signals, number=number) == (code, reported)
 
 
 _DEFECTIVE = """

@@ -40,14 +40,14 @@ async def _child(folder: Path) -> asyncio.subprocess.Process:
 
 async def test_another_process_receives_and_its_death_is_noticed(tmp_path: Path, until) -> None:
     medium = await FolderMedium.attach(tmp_path, "parent")
-    heard: list[tuple[str, bytes]] = []
+    received: list[tuple[str, bytes]] = []
     seen: list[tuple[str, bool]] = []
-    medium.subscribe(Channel.PLC, lambda *datagram: heard.append(datagram))
+    medium.subscribe(Channel.PLC, lambda *datagram: received.append(datagram))
     medium.on_peer(lambda *change: seen.append(change))
     process = await _child(tmp_path)
     await until(lambda: seen == [("child", True)])
     medium.send(Channel.PLC, b"frame")
-    await until(lambda: heard == [("child", b"echo frame")])
+    await until(lambda: received == [("child", b"echo frame")])
     process.send_signal(signal.SIGKILL)
     await process.wait()
     await until(lambda: seen == [("child", True), ("child", False)])
@@ -62,9 +62,9 @@ async def test_another_process_receives_and_its_death_is_noticed(tmp_path: Path,
 
 async def test_all_others_hear_in_order_and_only_on_the_channel(tmp_path: Path, until) -> None:
     a, b, c = [await FolderMedium.attach(tmp_path, name) for name in "abc"]
-    heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
+    received: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
     for medium in (a, b, c):
-        medium.subscribe(Channel.CP, lambda _, data, name=medium.name: heard[name].append(data))
+        medium.subscribe(Channel.CP, lambda _, data, name=medium.name: received[name].append(data))
     await until(lambda: a.peers == {"b", "c"})
     for number in range(500):  # more than any kernel queue holds
         a.send(Channel.CP, bytes((number & 0xFF,)))
@@ -72,7 +72,7 @@ async def test_all_others_hear_in_order_and_only_on_the_channel(tmp_path: Path, 
     b.send(Channel.CP, b"to a only", to="a")
     b.send(Channel.CP, b"to nobody", to="z")
     expected = [bytes((n & 0xFF,)) for n in range(500)]
-    await until(lambda: heard == {"a": [b"to a only"], "b": expected, "c": expected})
+    await until(lambda: received == {"a": [b"to a only"], "b": expected, "c": expected})
     for medium in (a, b, c):
         medium.close()
 
@@ -108,10 +108,10 @@ async def test_a_living_name_is_not_taken_over(tmp_path: Path) -> None:
 async def test_a_folder_deeper_than_a_socket_path_may_be_works(tmp_path: Path, until) -> None:
     deep = tmp_path / ("x" * 100) / ("y" * 100)
     a, b = await FolderMedium.attach(deep, "a"), await FolderMedium.attach(deep, "b")
-    heard: list[tuple[str, bytes]] = []
-    a.subscribe(Channel.DC, lambda *datagram: heard.append(datagram))
+    received: list[tuple[str, bytes]] = []
+    a.subscribe(Channel.DC, lambda *datagram: received.append(datagram))
     b.send(Channel.DC, b"hello")
-    await until(lambda: heard == [("b", b"hello")])
+    await until(lambda: received == [("b", b"hello")])
     b.close()
     a.close()
     assert not list(deep.iterdir())
@@ -131,8 +131,8 @@ async def test_a_peer_restarted_under_its_name_is_reported_as_leaving_and_coming
 
 async def test_garbage_and_strangers_are_ignored(tmp_path: Path, until) -> None:
     a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
-    heard: list[bytes] = []
-    a.subscribe(Channel.PLC, lambda _, data: heard.append(data))
+    received: list[bytes] = []
+    a.subscribe(Channel.PLC, lambda _, data: received.append(data))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
         nameless.sendto(b"\x01nameless", str(tmp_path / "a.sock"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
@@ -140,8 +140,8 @@ async def test_garbage_and_strangers_are_ignored(tmp_path: Path, until) -> None:
         for datagram in (b"\x01never greeted", b"\x00", b"\xff" * 20, b"\xf2bye", b""):
             stranger.sendto(datagram, str(tmp_path / "a.sock"))
     b.send(Channel.PLC, b"known")
-    await until(lambda: heard)
-    assert heard == [b"known"]
+    await until(lambda: received)
+    assert received == [b"known"]
     a.close()
     b.close()
 
@@ -179,16 +179,16 @@ async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobo
     process = await _child(tmp_path)
     medium = await FolderMedium.attach(tmp_path, "parent")
     other = await FolderMedium.attach(tmp_path, "other")
-    heard: list[bytes] = []
-    other.subscribe(Channel.PLC, lambda peer, data: heard.append(data) if peer == "parent" else None)
+    received: list[bytes] = []
+    other.subscribe(Channel.PLC, lambda peer, data: received.append(data) if peer == "parent" else None)
     await until(lambda: medium.peers == {"child", "other"})
     process.send_signal(signal.SIGSTOP)
     try:
         for number in range(1200):
             medium.send(Channel.PLC, number.to_bytes(2, "big"))
             if number % 8 == 0:
-                await until(lambda number=number: len(heard) == number + 1)
-        await until(lambda: len(heard) == 1200)
+                await until(lambda number=number: len(received) == number + 1)
+        await until(lambda: len(received) == 1200)
         assert len(medium._backlog["child"]) == 1024
         assert "child" in medium.peers, "slow is not dead"
     finally:

@@ -122,7 +122,7 @@ async def test_every_combination_works_with_an_openssl_server(
 @needs_openssl
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "reported"),
     [
         (("-ciphersuites", "TLS_AES_128_GCM_SHA256"), "handshake_refused"),
         (("-groups", "P-256:P-384:X25519"), "handshake_refused"),
@@ -131,13 +131,13 @@ async def test_every_combination_works_with_an_openssl_server(
     ],
 )
 async def test_an_openssl_server_with_nothing_in_common_is_refused_within_a_second(
-    tree: PkiTree, option: tuple[str, ...], told: str
+    tree: PkiTree, option: tuple[str, ...], reported: str
 ) -> None:
     options = option if option == ("-tls1_2",) else ("-tls1_3", *option)
     async with s_server(tree, *options, staple=tree.path("secc/ocsp.der")) as port, asyncio.timeout(1):
         with pytest.raises(TlsError) as error:
             await connect("::1", port, evcc(tree))
-    assert error.value.reason == told
+    assert error.value.reason == reported
     assert "secp521r1" in error.value.hint
 
 

@@ -44,7 +44,7 @@ class Rogue:
     """A TLS end that neither checks anything nor knows any profile. `told` is the alert that it gets."""
 
     def __init__(self, made: Made, *, server: bool, version: int = SSL.TLS1_3_VERSION) -> None:
-        self.told: int | None = None
+        self.reported: int | None = None
         context = SSL.Context(SSL.TLS_SERVER_METHOD if server else SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(version)
         context.set_max_proto_version(version)
@@ -60,7 +60,7 @@ class Rogue:
 
     def _on_info(self, _connection: SSL.Connection, where: int, value: int) -> None:
         if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT:
-            self.told = value & 0xFF
+            self.reported = value & 0xFF
 
     def exchange(self, data: bytes) -> bytes:
         """Take in what the other end sent and return what there is to say."""
@@ -146,5 +146,5 @@ def test_the_rogue_learns_what_is_wrong_with_its_certificate(pki: PkiTree, reaso
     rogue = Rogue(made, server=False)
     with pytest.raises(TlsError):
         handshake(pki, Role.VEHICLE, made, rogue)
-    assert rogue.told == _ALERTS.get(reason, rogue.told)
-    assert rogue.told in {42, 43, *_ALERTS.values()}
+    assert rogue.reported == _ALERTS.get(reason, rogue.reported)
+    assert rogue.reported in {42, 43, *_ALERTS.values()}

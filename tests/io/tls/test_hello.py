@@ -151,11 +151,11 @@ def test_a_hello_without_extensions_has_no_wishes() -> None:
 
 @needs_openssl
 async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTree) -> None:
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    received: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         header = await reader.readexactly(5)
-        await heard.put(await reader.readexactly(int.from_bytes(header[3:], "big")))
+        await received.put(await reader.readexactly(int.from_bytes(header[3:], "big")))
         writer.close()
 
     listener = await asyncio.start_server(listen, "::1", 0)
@@ -163,7 +163,7 @@ async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTr
     roots = [str(pki.path(f"{each}/root.pem")) for each in ("v2g",)]
     options = ("-tls1_3", "-sigalgs", "ed448:ECDSA+SHA512:RSA-PSS+SHA256", "-requestCAfile", *roots)
     await openssl("s_client", "-connect", f"[::1]:{port}", *options)
-    wishes = read_preferences(await heard.get())
+    wishes = read_preferences(await received.get())
     subject = x509.load_der_x509_certificate(pki.anchors("v2g")[0]).subject.public_bytes()
     assert wishes == PeerPreferences((subject,), (0x0808, 0x0603, 0x0804))
     listener.close()
@@ -173,20 +173,20 @@ async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTr
 @pytest.mark.usefixtures("backend")
 def test_the_messages_of_a_whole_handshake_are_read(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each side hears who the other believes and what it shows; the messages are OpenSSL's."""
-    heard: dict[int, bytes] = {}
+    received: dict[int, bytes] = {}
     hear = peer_verifier.Verdict.on_message
 
     def note(self: peer_verifier.Verdict, data: bytes) -> None:
-        heard[data[0] + 100 * self._endpoint.server] = data
+        received[data[0] + 100 * self._endpoint.server] = data
         hear(self, data)
 
     monkeypatch.setattr(peer_verifier.Verdict, "on_message", note)
     shake(open_channel(evcc(pki)), open_channel(secc(pki)))
     subjects = tuple(x509.load_der_x509_certificate(each).subject.public_bytes() for each in pki.anchors("v2g", "oem"))
-    assert read_preferences(heard[CERTIFICATE_REQUEST]) == PeerPreferences(subjects, (0x0603, 0x0808))
-    assert read_certificates(heard[CERTIFICATE]) == (
+    assert read_preferences(received[CERTIFICATE_REQUEST]) == PeerPreferences(subjects, (0x0603, 0x0808))
+    assert read_certificates(received[CERTIFICATE]) == (
         Entry(pki.chain("secc")[0], pki.staple()),
         *map(Entry, pki.chain("secc")[1:]),
     )
-    assert read_certificates(heard[100 + CERTIFICATE]) == tuple(map(Entry, pki.chain("vehicle")))
-    assert read_preferences(heard[100 + CLIENT_HELLO]).signature_algorithms == (0x0603, 0x0808)
+    assert read_certificates(received[100 + CERTIFICATE]) == tuple(map(Entry, pki.chain("vehicle")))
+    assert read_preferences(received[100 + CLIENT_HELLO]).signature_algorithms == (0x0603, 0x0808)

@@ -40,23 +40,27 @@ FAULTS = [
 
 
 @pytest.mark.requirement("R2")
-@pytest.mark.parametrize(("fault", "seen", "told"), FAULTS)
-async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(wrong: Make, fault: Fault, seen: str, told: str) -> None:
+@pytest.mark.parametrize(("fault", "seen", "reported"), FAULTS)
+async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(
+    wrong: Make, fault: Fault, seen: str, reported: str
+) -> None:
     tree = wrong(secc=fault)
     async with serving(tree) as server:
         assert await refused(server, tree) == seen
-        assert await server.failure() == told
+        assert await server.failure() == reported
 
 
 @pytest.mark.requirement("R2")
-@pytest.mark.parametrize(("fault", "seen", "told"), FAULTS)
-async def test_the_secc_refuses_a_wrong_vehicle_and_says_why(wrong: Make, fault: Fault, seen: str, told: str) -> None:
+@pytest.mark.parametrize(("fault", "seen", "reported"), FAULTS)
+async def test_the_secc_refuses_a_wrong_vehicle_and_says_why(
+    wrong: Make, fault: Fault, seen: str, reported: str
+) -> None:
     tree = wrong(vehicle=fault)
     async with serving(tree) as server:
         stream = await join(server, tree)  # TLS 1.3: the client is done before the server has seen its certificate
         with pytest.raises(TlsError) as error:
             await stream.read(1)
-        assert error.value.reason == told
+        assert error.value.reason == reported
         assert await server.failure() == seen
         await stream.close()
 

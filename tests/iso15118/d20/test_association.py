@@ -49,7 +49,7 @@ def test_tls_is_what_there_is_unless_the_charger_is_open_without() -> None:
 
 
 @pytest.mark.parametrize(
-    ("diagnosis", "asked", "told", "goes"),
+    ("diagnosis", "asked", "reported", "goes"),
     [
         (Diagnosis.ONGOING, "", "", False),
         (Diagnosis.ERROR, "", "", False),
@@ -60,8 +60,8 @@ def test_tls_is_what_there_is_unless_the_charger_is_open_without() -> None:
         (Diagnosis.FINISHED_WITHOUT_EVSEID, "E1", "", False),
     ],
 )
-def test_which_answer_a_vehicle_goes_by(diagnosis: Diagnosis, asked: str, told: str, goes: bool) -> None:
-    answer = SdpWirelessResponse(address=HERE, port=1, diagnosis=diagnosis, evseid=told)
+def test_which_answer_a_vehicle_goes_by(diagnosis: Diagnosis, asked: str, reported: str, goes: bool) -> None:
+    answer = SdpWirelessResponse(address=HERE, port=1, diagnosis=diagnosis, evseid=reported)
     assert belongs(replace(ASKED, evseid=asked), answer) is goes
 
 

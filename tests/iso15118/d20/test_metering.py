@@ -17,7 +17,7 @@ from v2g.iso15118.engine import signature
 SESSION = bytes(range(8))
 
 
-def confirmation(pki: PkiTree, signed_as: int = 1_200, told: int = 1_200) -> bytes:
+def confirmation(pki: PkiTree, signed_as: int = 1_200, reported: int = 1_200) -> bytes:
     """Return a request that says `told` Wh and was signed for `signed_as`."""
     info = MeterInfo(meter_id="METER-0001", charged_energy_reading_wh=signed_as, bpt_discharged_energy_reading_wh=300)
     data = cm.SignedMeteringData(
@@ -28,7 +28,7 @@ def confirmation(pki: PkiTree, signed_as: int = 1_200, told: int = 1_200) -> byt
         time_stamp=1_800_000_000,
         signature=signature.sign(data, pki.key("contract"), schema=COMMON_MESSAGES),
     )
-    said = msgspec.structs.replace(data, meter_info=msgspec.structs.replace(info, charged_energy_reading_wh=told))
+    said = msgspec.structs.replace(data, meter_info=msgspec.structs.replace(info, charged_energy_reading_wh=reported))
     return exi.encode(cm.MeteringConfirmationReq(header=header, signed_metering_data=said))
 
 
@@ -38,7 +38,7 @@ def test_what_the_contract_key_signed_is_read(pki: PkiTree) -> None:
 
 def test_another_reading_or_another_key_is_found(pki: PkiTree) -> None:
     with pytest.raises(SignatureError):
-        read_confirmation(confirmation(pki, told=9_999), pki.key("contract").public_key)
+        read_confirmation(confirmation(pki, reported=9_999), pki.key("contract").public_key)
     with pytest.raises(SignatureError):
         read_confirmation(confirmation(pki), pki.key("vehicle").public_key)
 

@@ -239,9 +239,9 @@ def test_a_schedule_that_cannot_be_priced_is_refused(change: dict[str, Any], rea
 
 @given(st.fractions(-(10**9), 10**9))
 def test_no_amount_on_the_wire_is_more_than_what_is_due(due: Fraction) -> None:
-    told = fraction(amount(due))
-    assert told <= due
-    assert due - told <= max(Fraction(1, 10**6), abs(due) / 3000)
+    reported = fraction(amount(due))
+    assert reported <= due
+    assert due - reported <= max(Fraction(1, 10**6), abs(due) / 3000)
 
 
 # -- against the reference ----------------------------------------------------------------------------------------

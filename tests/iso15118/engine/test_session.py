@@ -34,29 +34,29 @@ class Role(OpenSession):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[Any] = []
+        self.received: list[Any] = []
 
     def _on_start(self) -> None:
-        self.heard.append("start")
+        self.received.append("start")
 
     def _on_message(self, message: Any, payload_type: int) -> None:
-        self.heard.append((type(message).__name__, payload_type))
+        self.received.append((type(message).__name__, payload_type))
 
     def _on_discharge(self, payload: bytes) -> None:
-        self.heard.append(payload)
+        self.received.append(payload)
 
     def _on_broken(self, error: CodecError) -> None:
-        self.heard.append("broken")
+        self.received.append("broken")
         self._close("broken")
 
     def _on_eof(self) -> None:
-        self.heard.append("eof")
+        self.received.append("eof")
 
     def _on_fact(self, fact: Fact) -> None:
-        self.heard.append(fact)
+        self.received.append(fact)
 
     def _on_timer(self, name: str) -> None:
-        self.heard.append(name)
+        self.received.append(name)
         if name == "moves_others":
             self._arm("moved", 10)
             self._disarm("dropped")
@@ -86,7 +86,7 @@ def test_however_the_stream_is_split_the_same_messages_come_out(cuts: list[int])
     borders = [0, *sorted(cuts), len(STREAM)]
     for begin, end in itertools.pairwise(borders):
         role.receive(STREAM[begin:end], 0.0, 0)
-    assert role.heard == HEARD
+    assert role.received == HEARD
     assert next(each for each in role.actions() if isinstance(each, Observe)).name == "frame_ignored"
 
 
@@ -96,9 +96,9 @@ def test_zero_octets_after_a_stream_are_overlooked_and_reported_once() -> None:
     for padding in range(1, 5):
         role.receive(frame(PayloadType.COMMON, exi.encode(stop_response()) + bytes(padding)), 0.0, 0)
         assert role.newest.exi == exi.encode(stop_response())
-    assert role.heard == [("SessionStopRes", 0x8002)] * 4
-    told = [each for each in role.actions() if isinstance(each, Observe)]
-    assert [(each.name, each.data) for each in told] == [
+    assert role.received == [("SessionStopRes", 0x8002)] * 4
+    reported = [each for each in role.actions() if isinstance(each, Observe)]
+    assert [(each.name, each.data) for each in reported] == [
         ("padding_ignored", {"message": "SessionStopRes", "octets": 1})
     ]
 
@@ -107,7 +107,7 @@ def test_zero_octets_after_a_stream_are_overlooked_and_reported_once() -> None:
 def test_anything_else_after_a_stream_breaks_the_session(rest: bytes) -> None:
     role = Role()
     role.receive(frame(PayloadType.COMMON, exi.encode(stop_response()) + rest), 0.0, 0)
-    assert role.heard == ["broken"]
+    assert role.received == ["broken"]
 
 
 def test_zero_octets_after_a_stream_beside_are_overlooked() -> None:
@@ -121,7 +121,7 @@ def test_zero_octets_after_a_stream_beside_are_overlooked() -> None:
 def test_garbage_is_either_received_or_broken(data: bytes) -> None:
     role = Role()
     role.receive(data, 0.0, 0)
-    assert not role.closed or role.heard[-1] == "broken"
+    assert not role.closed or role.received[-1] == "broken"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_garbage_is_either_received_or_broken(data: bytes) -> None:
 def test_what_has_no_place_breaks_the_session_once(data: bytes) -> None:
     role = Role()
     role.receive(data + STREAM, 0.0, 0)
-    assert role.heard == ["broken"]
+    assert role.received == ["broken"]
     assert role.actions() == [Close("broken")]
 
 
@@ -162,12 +162,12 @@ def test_timers_fire_in_turn_and_may_move_each_other() -> None:
         role.arm(name, seconds)
     assert role.deadline() == 1.0
     role.tick(0.9, 0)
-    assert role.heard == ["start"]
+    assert role.received == ["start"]
     role.tick(1.0, 0)
-    assert role.heard == ["start", "moves_others"]
+    assert role.received == ["start", "moves_others"]
     assert role.deadline() == 2.0
     role.tick(11.0, 0)
-    assert role.heard[2:] == ["later", "moved"] or role.heard[2:] == ["moved", "later"]
+    assert role.received[2:] == ["later", "moved"] or role.received[2:] == ["moved", "later"]
     assert role.deadline() is None
 
 
@@ -184,7 +184,7 @@ def test_after_the_end_nothing_has_an_effect() -> None:
     role.start(2.0, 0)
     role.tick(99.0, 0)
     role.abort("again", 2.0, 0)
-    assert role.heard == ["closes"]
+    assert role.received == ["closes"]
     assert role.actions() == []
 
 
@@ -193,7 +193,7 @@ def test_facts_the_end_of_the_stream_and_an_abort_reach_the_role() -> None:
     role.fact(Told("x"), 0.0, 0)
     role.receive_eof(0.0, 0)
     role.abort("pulled", 0.0, 0)
-    assert role.heard == [Told("x"), "eof"]
+    assert role.received == [Told("x"), "eof"]
     assert role.reason == "pulled"
 
 

@@ -32,7 +32,7 @@ from tests.evcc.session.message_bench import SESSION_ID, ScriptedCharger, answer
 from tests.safety.judged import vehicle_play as player
 from tests.safety.judged.older_play import WAYS, EditionWord
 from tests.safety.judged.older_vehicle_rule import OlderVehicleJudge
-from tests.safety.judged.steps import Chances, Step, script, told, walk
+from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.safety.judged.vehicle_play import FAULTS, FORCES, Charger, Part, Play, Said
 from tests.safety.judged.vehicle_rig import ANSWER_S, MOST_MA
 from tests.safety.vehicle_places import Kind
@@ -458,7 +458,7 @@ def main(arguments: Sequence[Any]) -> int:
     """Play the steps that are given, and print what was wrong."""
     word, kind, text = arguments
     patient.install()  # programs read the time of the loop
-    return told(play(word, kind, json.loads(text)))
+    return reported(play(word, kind, json.loads(text)))
 
 
 __all__ = ["DONE", "FOR_EVER", "STATES", "WAYS", "WRONGS", "command", "play", "wander"]

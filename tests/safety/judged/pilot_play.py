@@ -21,7 +21,7 @@ from tests import patient
 from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, controllers, grid_signal, program
 from tests.safety.judged.pilot_rule import PilotJudge
 from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S
-from tests.safety.judged.steps import Chances, Step, script, told, walk
+from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import GridResponse
 from v2g.iec61851.pilot import PilotState
@@ -366,7 +366,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         wrong = play(pki, Path(folder), kind, json.loads(text))  # type: ignore[arg-type]
-    return told(wrong)
+    return reported(wrong)
 
 
 if __name__ == "__main__":

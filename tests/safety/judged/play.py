@@ -21,7 +21,7 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
 from tests.safety.judged.rig import BATTERY_MV, Rig, rig
 from tests.safety.judged.rule import Judge
-from tests.safety.judged.steps import Chances, Step, script, told, walk
+from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import signed_content
@@ -569,7 +569,7 @@ def main(arguments: Sequence[str], play: Callable[..., list[str]] = play) -> int
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         wrong = play(pki, Path(folder), kind, json.loads(text), **dict.fromkeys(modes, True))
-    return told(wrong)
+    return reported(wrong)
 
 
 if __name__ == "__main__":

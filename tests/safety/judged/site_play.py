@@ -26,7 +26,7 @@ from tests.safety.judged.pause_play import SITE_W, PausePlay
 from tests.safety.judged.play import IN_TURNS, LOOK_S
 from tests.safety.judged.rig import rig
 from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, POWER_S
-from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, script, told, walk
+from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, reported, script, walk
 from tests.station.bench import Bench
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -313,7 +313,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         wrong = play(pki, Path(folder), kinds.split(","), json.loads(text))  # type: ignore[arg-type]
-    return told(wrong)
+    return reported(wrong)
 
 
 if __name__ == "__main__":

@@ -61,11 +61,11 @@ class Lately:
 
     def most(self, what: str, allowed: float, lag_s: float, now: float) -> float:
         """Take what is allowed now; return the most of all moments that are no older."""
-        told = self._told.setdefault(what, [])
-        told.append((now, allowed))
-        while len(told) > 1 and told[1][0] <= now - lag_s:  # the first one was in force until then
-            told.pop(0)
-        return max(each for _, each in told)
+        reported = self._told.setdefault(what, [])
+        reported.append((now, allowed))
+        while len(reported) > 1 and reported[1][0] <= now - lag_s:  # the first one was in force until then
+            reported.pop(0)
+        return max(each for _, each in reported)
 
 
 def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:
@@ -105,7 +105,7 @@ def walk(chance: random.Random, count: int, chances: Chances, *, first: Sequence
     return steps[:count]
 
 
-def told(wrong: Sequence[str]) -> int:
+def reported(wrong: Sequence[str]) -> int:
     """Print what was wrong, and return the exit code for it."""
     sys.stdout.write("\n".join(wrong or ["nothing was wrong"]) + "\n")
     return 1 if wrong else 0

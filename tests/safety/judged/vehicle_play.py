@@ -26,7 +26,7 @@ from evcc.session.settings import (
 )
 from tests import patient
 from tests.evcc.session.bench import Counter, Identities
-from tests.safety.judged.steps import Chances, Step, script, told, walk
+from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.safety.judged.vehicle_rig import ANSWER_S, LOOPS, MAINS_MV, UTC_MS, Station, VehicleRig, vehicle_rig
 from tests.safety.judged.vehicle_rule import Seen, VehicleJudge
 from tests.safety.vehicle_places import Kind, PlaceResponses
@@ -860,7 +860,7 @@ def main(arguments: Sequence[str]) -> int:
     """Play the steps that are given, and print what was wrong."""
     kind, mode, text = arguments
     patient.install()  # programs read the time of the loop
-    return told(play(kind, mode, json.loads(text)))  # type: ignore[arg-type]
+    return reported(play(kind, mode, json.loads(text)))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

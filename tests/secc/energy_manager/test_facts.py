@@ -35,8 +35,8 @@ class Site:
 
     @property
     def allowed(self) -> tuple[float | None, float | None, float | None]:
-        told = [each for each in self.station.commands if isinstance(each, SetLimit)][-1].allowance
-        return told.charge_w, told.discharge_w, told.setpoint_w
+        reported = [each for each in self.station.commands if isinstance(each, SetLimit)][-1].allowance
+        return reported.charge_w, reported.discharge_w, reported.setpoint_w
 
 
 class Words:

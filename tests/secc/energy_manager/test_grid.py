@@ -142,8 +142,8 @@ def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
     facts = grid.profiles(Allowance(charge_w=50_000, later=(Later(1_000, 7_000.5, None), Later(2_000, None, 0))))
     assert facts[0] == ports.LimitsForeseen(grid.foreseen)
     assert [(each.valid_from_ms, each.charge_w) for each in grid.foreseen] == [(1_000, 7_000), (2_000, 100_000)]
-    told = grid.signal(signal(1, 20_000))
-    assert told[0] == ports.LimitsForeseen(grid.foreseen)
+    reported = grid.signal(signal(1, 20_000))
+    assert reported[0] == ports.LimitsForeseen(grid.foreseen)
     assert [each.charge_w for each in grid.foreseen] == [7_000, 60_000]
     assert not any(isinstance(fact, ports.LimitsForeseen) for fact in grid.profiles(grid._profiles))
     assert grid.profiles(Allowance())[0] == ports.LimitsForeseen(())

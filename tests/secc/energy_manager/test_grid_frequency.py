@@ -51,16 +51,16 @@ class Told:
 
 def test_every_reading_of_the_meter_is_reported_at_once() -> None:
     meter = Polled()
-    told = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
+    reported = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_870)
     meter.reads(None)
     meter.reads(50_010)
-    assert told.grid == [GridFrequency(hz=49.87, volt=231.0), GridFrequency(hz=50.01, volt=231.0)]
+    assert reported.grid == [GridFrequency(hz=49.87, volt=231.0), GridFrequency(hz=50.01, volt=231.0)]
 
 
 def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_should_be() -> None:
     meter = Polled()
-    told = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
+    reported = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_500)
     for lost in (True, False):
         meter.faults[0]("meter_lost", lost)
@@ -68,10 +68,10 @@ def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_shoul
     meter.reads(0)
     meter.reads(0)
     meter.reads(49_900)
-    assert [(each.hz, each.volt, each.measured) for each in told.grid] == [
+    assert [(each.hz, each.volt, each.measured) for each in reported.grid] == [
         (49.5, 231.0, True), (50.0, None, False), (49.8, 231.0, True), (50.0, None, False), (49.9, 231.0, True),
     ]  # fmt: skip
-    assert [event.name for event in told.events] == [
+    assert [event.name for event in reported.events] == [
         "frequency_lost", "frequency_back", "frequency_lost", "frequency_back",
     ]  # fmt: skip
 
@@ -84,14 +84,14 @@ def test_a_meter_without_a_frequency_is_refused() -> None:
 async def test_a_trace_is_played_on_the_simulated_clock(tmp_path: Path) -> None:
     file = tmp_path / "trace.csv"
     file.write_text("# synthetic\n0,50\n1000,49\n")
-    told = Told(FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0)))
-    running = asyncio.create_task(told.watch.run())
+    reported = Told(FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0)))
+    running = asyncio.create_task(reported.watch.run())
     async with asyncio.timeout(30):
-        while not told.grid or told.grid[-1].hz > 49.0:
+        while not reported.grid or reported.grid[-1].hz > 49.0:
             await asyncio.sleep(0.001)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    seen = [each.hz for each in told.grid]
+    seen = [each.hz for each in reported.grid]
     assert seen == sorted(seen, reverse=True)
 
 

@@ -273,8 +273,8 @@ async def test_a_vehicle_is_in_place_when_it_stands_there(
     place: Place, report: dict[str, bool], in_place: bool
 ) -> None:
     place.at("Moving", x_cm=3, y_cm=4, **report)
-    told = {"mechanical": "Moving", "x_cm": 3, "y_cm": 4, "insulation": "Invalid", "connected": False}
-    assert place.devices[-1] == Device(in_place=in_place, **told)  # type: ignore[arg-type]
+    reported = {"mechanical": "Moving", "x_cm": 3, "y_cm": 4, "insulation": "Invalid", "connected": False}
+    assert place.devices[-1] == Device(in_place=in_place, **reported)  # type: ignore[arg-type]
 
 
 @at(Place)

@@ -35,8 +35,8 @@ class Skewed:
 
     def drive(self, demand: Demand) -> None:
         self.true_mv = max(0, demand.voltage_mv - self.error_mv) if demand.voltage_mv else 0
-        for told in self._told:
-            told(self.present)
+        for reported in self._told:
+            reported(self.present)
 
     def react(self, var: int) -> None:
         self.done = f"react {var}"

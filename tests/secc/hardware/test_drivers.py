@@ -105,7 +105,7 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(text: str, folder: Path) -> list[tuple[str, str]]:
+def reported(text: str, folder: Path) -> list[tuple[str, str]]:
     """Return the errors of a configuration with this addition, without name and line, and their hints."""
     found = faults(SECC + text, ProgramConfig, name=str(folder / "secc.toml"), look=look)
     return [(str(each).split(": ", 1)[1], each.hint) for each in found]
@@ -138,7 +138,7 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
     ],
 )
 def test_a_configuration_is_checked_with_its_drivers(acme: Path, text: str, error: str, hint: str) -> None:
-    (found,) = told(f"[hardware]\n{text}\n", acme)
+    (found,) = reported(f"[hardware]\n{text}\n", acme)
     assert error in found[0]
     assert hint in found[1]
 
@@ -165,15 +165,15 @@ store = "station.db"
     ],
 )
 def test_readers_and_displays_are_checked_with_their_drivers(acme: Path, text: str, error: str, hint: str) -> None:
-    (found,) = told(STATION + text + "\n", acme)
+    (found,) = reported(STATION + text + "\n", acme)
     assert error in found[0]
     assert hint in found[1]
 
 
 def test_a_right_configuration_of_a_driver_has_no_errors(acme: Path) -> None:
-    assert told('[hardware]\nstage = "acme"\n[hardware.drivers.acme]\ndevice = "/dev/ttyUSB0"\n', acme) == []
+    assert reported('[hardware]\nstage = "acme"\n[hardware.drivers.acme]\ndevice = "/dev/ttyUSB0"\n', acme) == []
     table = 'hardware.stage = "acme"\nhardware.drivers.acme = {device = "d", devise = 1}\n'
-    assert len(told(f'[[evses]]\nevse_id = "DE*V2G*E1"\n{table}', acme)) == 1
+    assert len(reported(f'[[evses]]\nevse_id = "DE*V2G*E1"\n{table}', acme)) == 1
 
 
 def test_two_distributions_with_one_name_are_named(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,12 +183,12 @@ async def test_what_is_not_for_hardware_does_nothing(stand: Stand) -> None:
 
 
 async def test_who_unsubscribes_receives_no_more(stand: Stand) -> None:
-    heard: list[Fact] = []
-    let_go = stand.evse.subscribe(heard.append)
+    received: list[Fact] = []
+    let_go = stand.evse.subscribe(received.append)
     let_go()
-    count = len(heard)
+    count = len(received)
     stand.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 0))
-    assert len(heard) == count
+    assert len(received) == count
     assert stand.facts[-1] == ports.Measured(400_000, 50_000)
 
 

@@ -298,9 +298,9 @@ async def test_a_fault_overtakes_an_opening_as_an_off_does(place: Place) -> None
 async def test_each_movement_is_reported_with_its_reason(place: Place) -> None:
 
     def moved() -> list[Any]:
-        told = [each for each in place.facts if isinstance(each, ports.ContactorState)]
+        reported = [each for each in place.facts if isinstance(each, ports.ContactorState)]
         place.facts.clear()
-        return told
+        return reported
 
     assert moved() == [CLOSED]
     await place.do(ports.OpenContactors())

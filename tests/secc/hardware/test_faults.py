@@ -252,7 +252,7 @@ store = "station.db"
 retry_minimum = 0.02
 """
     async with made(tmp_path, pki, extra) as charger:
-        lights = told(charger)
+        lights = reported(charger)
         charger.controllers[0].connect_wires()
         vehicle = await FolderMedium.attach(tmp_path / "copper", "evcc")
         pilot = SimulatedVehiclePilot(vehicle)
@@ -283,7 +283,7 @@ retry_minimum = 0.02
     assert event["event_id"] > last > 1
 
 
-def told(charger: Charger) -> list[str]:
+def reported(charger: Charger) -> list[str]:
     """Return a list that fills with what the lamp says."""
     lights: list[str] = []
     charger.controllers[0].hardware.on_light(lights.append)

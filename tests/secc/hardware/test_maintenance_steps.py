@@ -148,8 +148,8 @@ async def test_the_monitor_lets_the_contactor_close_for_the_exercise_alone_witho
     hand = Hand(place)
     await hand.exercise("contactor")
     none = {"charge_w": 0, "discharge_w": 0, "charge_ma": UNBOUNDED, "discharge_ma": UNBOUNDED}
-    told = [each for each in place.board.inputs if not isinstance(each, inputs.Drive)]
-    assert told == [
+    reported = [each for each in place.board.inputs if not isinstance(each, inputs.Drive)]
+    assert reported == [
         inputs.Begin(),
         inputs.Authorise(allowed=False),
         inputs.Authorise(allowed=True),

@@ -112,7 +112,7 @@ def test_a_meter_without_rollover_falls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "heard"),
+    ("values", "received"),
     [
         ({}, []),
         ({"frequency_mhz": 49_950}, [(49.95, None)]),
@@ -120,11 +120,11 @@ def test_a_meter_without_rollover_falls() -> None:
         ({"voltage_mv": 231_500}, []),
     ],
 )
-def test_the_grid_is_reported_with_each_reading_that_has_it(values: dict[str, int], heard: list[Any]) -> None:
+def test_the_grid_is_reported_with_each_reading_that_has_it(values: dict[str, int], received: list[Any]) -> None:
     place, found = Place(), list[Any]()
     place.meter.on_grid(lambda hertz, volt: found.append((hertz, volt)))
     place.line.show(**values)
-    assert found == heard
+    assert found == received
 
 
 @pytest.mark.parametrize(

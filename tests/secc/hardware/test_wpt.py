@@ -22,24 +22,24 @@ class Primary:
 
     def __init__(self) -> None:
         self.report = PrimaryReport()
-        self.told: list[tuple[Any, ...]] = []
+        self.reported: list[tuple[Any, ...]] = []
         self.listeners: list[Callable[[PrimaryReport], None]] = []
         self.faults: list[OnFault] = []
 
     def find(self, method: str) -> None:
-        self.told.append(("find", method))
+        self.reported.append(("find", method))
 
     def pair(self, method: str, device_id: int) -> None:
-        self.told.append(("pair", method, device_id))
+        self.reported.append(("pair", method, device_id))
 
     def excite(self, coil_ma: int, power_w: int) -> None:
-        self.told.append(("excite", coil_ma, power_w))
+        self.reported.append(("excite", coil_ma, power_w))
 
     def send(self, power_w: int) -> None:
-        self.told.append(("send", power_w))
+        self.reported.append(("send", power_w))
 
     def rest(self) -> None:
-        self.told.append(("rest",))
+        self.reported.append(("rest",))
 
     def cut(self) -> None:
         """It has no power to remove."""
@@ -92,7 +92,7 @@ async def test_power_is_sent_only_after_the_contactor_was_commanded_closed(place
     place.drives(1)
     place.evse.execute(ports.EmergencyOff("test"))
     place.drives(7_000)
-    assert place.device.told == [("send", each) for each in (0, 7_000, 0, 1, 0, 0, 0)]
+    assert place.device.reported == [("send", each) for each in (0, 7_000, 0, 1, 0, 0, 0)]
 
 
 @at(Place)
@@ -104,7 +104,7 @@ async def test_a_device_positions_pairs_and_rests_when_its_session_ends_or_pause
         ports.SaveSession(None),  # type: ignore[arg-type]
     ):
         assert place.evse.execute(command) is None
-    assert place.device.told == [("find", "LF_TxEV"), ("pair", "LPE", 7), ("rest",), ("rest",)]
+    assert place.device.reported == [("find", "LF_TxEV"), ("pair", "LPE", 7), ("rest",), ("rest",)]
 
 
 @pytest.mark.parametrize("ends", [ports.TransactionEnded("s", "ended", "Local", None), ports.SaveSession(None)])  # type: ignore[arg-type]
@@ -121,17 +121,17 @@ async def test_there_is_no_cable_to_be_checked(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit_w", "told"), [(4_999, [("send", 4_999)]), (5_000, []), (5_001, []), (0, [("send", 0)])]
+    ("limit_w", "reported"), [(4_999, [("send", 4_999)]), (5_000, []), (5_001, []), (0, [("send", 0)])]
 )
 @at(Place, Place.connect)
 async def test_a_limit_lowers_what_is_sent_and_raises_nothing(
-    place: Place, limit_w: int, told: list[tuple[Any, ...]]
+    place: Place, limit_w: int, reported: list[tuple[Any, ...]]
 ) -> None:
     place.drives(5_000)
-    place.device.told.clear()
+    place.device.reported.clear()
     place.evse.execute(lower(limit_w))
     place.evse.execute(lower(limit_w))
-    assert place.device.told == told
+    assert place.device.reported == reported
 
 
 @at(Place, Place.connect)
@@ -139,7 +139,7 @@ async def test_a_limit_without_a_command_changes_nothing(place: Place) -> None:
     place.evse.execute(lower(0))
     place.drives(0)
     place.evse.execute(lower(0))
-    assert place.device.told == [("send", 0)]
+    assert place.device.reported == [("send", 0)]
 
 
 # -- the alignment check
@@ -159,25 +159,25 @@ async def test_an_alignment_check_closes_the_contactor_and_excites_the_coil_unti
     place.switch.delay_s = 0.2
     checking = asyncio.ensure_future(checked(place))
     await asyncio.sleep(0.1)
-    assert place.device.told == []
+    assert place.device.reported == []
     assert await checking is None
     assert place.switch.closed
     assert place.evse.execute(ports.CheckAlignment(0, 0)) is None
     place.drives(5_000)
-    assert place.device.told == [("excite", 3_000, 500), ("send", 0), ("send", 5_000)]
+    assert place.device.reported == [("excite", 3_000, 500), ("send", 0), ("send", 5_000)]
 
 
 @pytest.mark.parametrize(
-    ("limit_w", "told"),
+    ("limit_w", "reported"),
     [(499, [("excite", 3_000, 499)]), (500, []), (501, []), (1, [("excite", 3_000, 1)]), (0, [("send", 0)])],
 )
 @at(Place, authorised)
-async def test_a_limit_lowers_an_alignment_check(place: Place, limit_w: int, told: list[tuple[Any, ...]]) -> None:
+async def test_a_limit_lowers_an_alignment_check(place: Place, limit_w: int, reported: list[tuple[Any, ...]]) -> None:
     await checked(place)
-    place.device.told.clear()
+    place.device.reported.clear()
     place.evse.execute(lower(limit_w))
     place.evse.execute(lower(limit_w))
-    assert place.device.told == told
+    assert place.device.reported == reported
 
 
 @pytest.mark.parametrize("ended_by", [ports.CheckAlignment(0, 0), ports.EmergencyOff("test")])
@@ -185,9 +185,9 @@ async def test_a_limit_lowers_an_alignment_check(place: Place, limit_w: int, tol
 async def test_after_an_alignment_check_a_limit_excites_nothing(place: Place, ended_by: Any) -> None:
     await checked(place)
     place.evse.execute(ended_by)
-    place.device.told.clear()
+    place.device.reported.clear()
     place.evse.execute(lower(100))
-    assert place.device.told == []
+    assert place.device.reported == []
 
 
 @at(Place, authorised)
@@ -195,11 +195,11 @@ async def test_after_power_a_limit_excites_nothing_and_after_an_alignment_check_
     await checked(place)
     place.drives(5_000)
     place.evse.execute(lower(100))
-    assert place.device.told == [("excite", 3_000, 500), ("send", 5_000), ("send", 100)]
+    assert place.device.reported == [("excite", 3_000, 500), ("send", 5_000), ("send", 100)]
     await checked(place)
-    place.device.told.clear()
+    place.device.reported.clear()
     place.evse.execute(lower(50))
-    assert place.device.told == [("excite", 3_000, 50)]
+    assert place.device.reported == [("excite", 3_000, 50)]
 
 
 @at(Place)
@@ -208,7 +208,7 @@ async def test_a_contactor_that_does_not_close_ends_an_alignment_check(place: Pl
     await authorised(place)
     place.evse.fault("over_temperature", active=True)
     assert await checked(place) == ports.HardwareFault("over_temperature")
-    assert [each for each in place.device.told if each[0] == "excite"] == []
+    assert [each for each in place.device.reported if each[0] == "excite"] == []
 
 
 @pytest.mark.parametrize("at_s", [0.0, 0.1, 0.2])
@@ -218,7 +218,7 @@ async def test_an_emergency_off_ends_an_alignment_check_whose_contactor_closes(p
     checking = asyncio.ensure_future(checked(place))
     asyncio.get_running_loop().call_later(at_s, place.evse.execute, ports.EmergencyOff("test"))
     assert await checking == ports.HardwareFault("contactor_stuck_open")
-    assert [each for each in place.device.told if each[0] == "excite"] == []
+    assert [each for each in place.device.reported if each[0] == "excite"] == []
 
 
 @at(Place, authorised)
@@ -230,7 +230,7 @@ async def test_a_contactor_that_closes_for_a_later_command_does_not_go_on_with_a
     place.evse.execute(ports.EmergencyOff("test"))
     assert await checking == ports.HardwareFault("contactor_stuck_open")
     assert await closing == CLOSED
-    assert [each for each in place.device.told if each[0] == "excite"] == []
+    assert [each for each in place.device.reported if each[0] == "excite"] == []
 
 
 @at(Place, authorised)
@@ -239,7 +239,7 @@ async def test_an_emergency_off_after_the_contactor_has_closed_ends_an_alignment
     place.switch.on_change(lambda closed: closed and place.evse.execute(ports.EmergencyOff("test")))
     place.switch.set = lambda *, closed: None if not closed else place.switch.move(closed)  # type: ignore[method-assign]
     assert await checked(place) == ports.HardwareFault("contactor_stuck_open")
-    assert [each for each in place.device.told if each[0] == "excite"] == []
+    assert [each for each in place.device.reported if each[0] == "excite"] == []
 
 
 # -- objects near the device
@@ -253,7 +253,7 @@ async def test_the_field_is_off_while_something_is_near(place: Place) -> None:
     place.drives(6_000)
     place.near("foreign_object", active=False)
     place.near("living_object", active=False)
-    assert place.device.told == [("send", each) for each in (5_000, 0, 0, 0, 0, 6_000)]
+    assert place.device.reported == [("send", each) for each in (5_000, 0, 0, 0, 0, 6_000)]
     assert [each.trouble for each in place.devices] == ["", "SPCFODDetected", "SPCLOPDetected", ""]
     assert place.evse.contactors_closed
 
@@ -265,21 +265,21 @@ async def test_what_has_left_brings_no_power_back_that_nobody_commands(place: Pl
         place.drives(5_000)
         place.evse.execute(ends)
         await place.do(ports.CloseContactors())
-    place.device.told.clear()
+    place.device.reported.clear()
     place.near("foreign_object")
     place.near("foreign_object", active=False)
-    assert place.device.told == [("send", 0), ("send", 0)]
+    assert place.device.reported == [("send", 0), ("send", 0)]
 
 
 @at(Place)
 async def test_what_is_near_is_a_fault_while_it_is_there(place: Place) -> None:
-    heard: list[tuple[str, bool]] = []
-    place.evse.on_fault(lambda word, active: heard.append((word, active)))
+    received: list[tuple[str, bool]] = []
+    place.evse.on_fault(lambda word, active: received.append((word, active)))
     place.near("living_object", active=False)
     place.near("living_object")
     assert place.evse.faults == ("living_object",)
     place.near("living_object", active=False)
-    assert heard == [("living_object", True), ("living_object", False)]
+    assert received == [("living_object", True), ("living_object", False)]
 
 
 @at(Place, authorised)
@@ -288,7 +288,7 @@ async def test_something_near_ends_an_alignment_check_and_refuses_another(place:
     place.near("foreign_object")
     place.evse.execute(lower(100))
     await checked(place)
-    assert place.device.told == [("excite", 3_000, 500), ("send", 0), ("send", 0)]
+    assert place.device.reported == [("excite", 3_000, 500), ("send", 0), ("send", 0)]
 
 
 # -- what the session is told
@@ -340,7 +340,7 @@ async def test_the_contactor_opens_at_once(place: Place) -> None:
     place.show(5_000)
     began = place.now
     assert await place.do(ports.OpenContactors()) == OPEN
-    assert (place.now, place.device.told[-1]) == (began, ("send", 0))
+    assert (place.now, place.device.reported[-1]) == (began, ("send", 0))
 
 
 # -- what is watched

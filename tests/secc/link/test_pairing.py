@@ -101,9 +101,9 @@ def test_the_kernel_knows_the_mac_of_a_neighbour() -> None:
         (link,) = json.loads(in_namespace(wire.evcc, "ip", "-j", "link", "show", EVCC_INTERFACE))
         (there,) = json.loads(in_namespace(wire.evcc, "ip", "-j", "-6", "address", "show", EVCC_INTERFACE))
         address = there["addr_info"][0]["local"]
-        told = in_namespace(wire.secc, sys.executable, "-c", ASK, address, SECC_INTERFACE)
+        reported = in_namespace(wire.secc, sys.executable, "-c", ASK, address, SECC_INTERFACE)
         mac = bytes.fromhex(link["address"].replace(":", ""))
-        assert told.strip() == str([mac, mac, None, None])
+        assert reported.strip() == str([mac, mac, None, None])
         assert address_mac(address) == mac
 
 

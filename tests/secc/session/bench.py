@@ -477,8 +477,8 @@ class Bench(Shell):
         return self._ACDP_ConnectReq()
 
     def _ACDP_SystemStatusReq(self) -> dict[str, Any]:
-        told = acdp.EVTechnicalStatus(ev_ready_to_charge=True, ev_immobilization_request=False)
-        return {"ev_technical_status": told}
+        reported = acdp.EVTechnicalStatus(ev_ready_to_charge=True, ev_immobilization_request=False)
+        return {"ev_technical_status": reported}
 
     def _DC_WeldingDetectionReq(self) -> dict[str, Any]:
         return {"ev_processing": Processing.Finished}
@@ -487,8 +487,8 @@ class Bench(Shell):
         return {"charging_session": cm.ChargingSession.Terminate}
 
     def _MeteringConfirmationReq(self) -> dict[str, Any]:
-        told = [each.meter_info for each in self.responses if getattr(each, "meter_info", None) is not None]
-        info = told[-1] if told else MeterInfo(meter_id="METER-0001", charged_energy_reading_wh=0)
+        reported = [each.meter_info for each in self.responses if getattr(each, "meter_info", None) is not None]
+        info = reported[-1] if reported else MeterInfo(meter_id="METER-0001", charged_energy_reading_wh=0)
         data = self.metering_data(info)
         return {"header": self.sign(data), "signed_metering_data": data}
 

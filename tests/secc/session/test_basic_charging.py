@@ -180,8 +180,8 @@ def test_a_vehicle_that_stays_in_b_is_woken_once_by_f() -> None:
     assert desk.of(ports.TransactionUpdated)[-1].charging_state == "SuspendedEV"
 
 
-@pytest.mark.parametrize(("reason", "told"), [("remote", "Remote"), ("cost_limit", "LocalOutOfCredit")])
-def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first(reason: str, told: str) -> None:
+@pytest.mark.parametrize(("reason", "reported"), [("remote", "Remote"), ("cost_limit", "LocalOutOfCredit")])
+def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first(reason: str, reported: str) -> None:
     desk = Desk()
     desk.charging()
     desk.fact(ports.StopRequested(reason))
@@ -190,7 +190,7 @@ def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first(reason: str, told: 
     desk.pilot(B)
     assert ports.OpenContactors() in desk.commands
     desk.fact(ports.ContactorState(closed=False))
-    assert desk.of(ports.TransactionEnded)[0].stopped_reason == told
+    assert desk.of(ports.TransactionEnded)[0].stopped_reason == reported
     assert not desk.session.closed
     desk.pilot(C)
     assert len(desk.of(ports.CloseContactors)) == 1  # it is over until the vehicle leaves

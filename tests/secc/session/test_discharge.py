@@ -113,8 +113,8 @@ def test_a_command_is_in_the_books_before_power_follows_and_power_before_the_wor
     assert kinds.index(CommandAccepted) < kinds.index(ports.SetOutput) < kinds.index(Send)
     assert output(agreed) == ports.SetOutput(450_000, -40_000, 0, 8_000)
     mode = agreed.go("DC_ChargeLoopReq").cl_res_control_mode
-    told = (mode.evse_maximum_charge_power, mode.evse_maximum_discharge_power)
-    assert [fraction(each) for each in told] == [0, 8_000]
+    reported = (mode.evse_maximum_charge_power, mode.evse_maximum_discharge_power)
+    assert [fraction(each) for each in reported] == [0, 8_000]
     current = agreed.responses[-1].evse_present_current
     assert fraction(current) == -20  # out of the vehicle
 

@@ -510,8 +510,8 @@ def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
     station.fact(GridFrequency(hz=49.5))
     station.back()
     assert station.ask("ClearChargingProfile", chargingProfileCriteria={"evseId": 1})["status"] == "Accepted"
-    told = [each.power_w for each in station.commands if isinstance(each, SetPower)]
-    assert told == [-8_000, None]
+    reported = [each.power_w for each in station.commands if isinstance(each, SetPower)]
+    assert reported == [-8_000, None]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "0,50\n0,50", "1,50\n0,50", "0,5", "x,50", "0,50,3", "-1,50"])

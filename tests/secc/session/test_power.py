@@ -288,15 +288,15 @@ def test_what_direct_current_receives() -> None:
     assert Case(**CHARGE).choose() == SetOutput(voltage_mv=450_000, current_ma=90_000, charge_w=18_000, discharge_w=0)
     assert Case().choose() == SetOutput(voltage_mv=450_000, current_ma=-45_000, charge_w=0, discharge_w=8_000)
     strong = vehicle(max_charge_ma=900_000, max_discharge_ma=900_000, max_voltage_mv=900_000)
-    told = Case(**CHARGE, vehicle=strong).choose()
-    assert (told.voltage_mv, told.current_ma) == (500_000, 100_000)
+    notified = Case(**CHARGE, vehicle=strong).choose()
+    assert (notified.voltage_mv, notified.current_ma) == (500_000, 100_000)
     assert Case(vehicle=strong).choose().current_ma == -50_000
 
 
 def test_what_direct_current_receives_by_a_schedule() -> None:
     strong = vehicle(max_charge_ma=900_000, max_discharge_ma=900_000, max_voltage_mv=900_000)
-    told = Case(scheduled=True).choose()
-    assert told == SetOutput(voltage_mv=400_000, current_ma=30_000, charge_w=17_000, discharge_w=8_000)
+    notified = Case(scheduled=True).choose()
+    assert notified == SetOutput(voltage_mv=400_000, current_ma=30_000, charge_w=17_000, discharge_w=8_000)
     for asked_ma, current_ma, strong_ma in ((200_000, 90_000, 100_000), (-200_000, -45_000, -50_000), (-9, -9, -9)):
         assert Case(scheduled=True, asked_ma=asked_ma).choose().current_ma == current_ma
         assert Case(scheduled=True, asked_ma=asked_ma, vehicle=strong).choose().current_ma == strong_ma
@@ -590,7 +590,7 @@ def test_a_new_output_reaches_the_hardware_first_then_the_books_then_the_log() -
 
 
 @pytest.mark.parametrize(
-    ("before_w", "changes", "told"),
+    ("before_w", "changes", "notified"),
     [
         (5_000, {"setpoint_w": -3_000}, ["discharging"]),
         (-5_000, {"setpoint_w": 4_000}, ["charging"]),
@@ -602,7 +602,7 @@ def test_a_new_output_reaches_the_hardware_first_then_the_books_then_the_log() -
     ],
 )
 def test_the_meter_is_read_where_the_direction_changes(
-    before_w: int | None, changes: dict[str, Any], told: list[str]
+    before_w: int | None, changes: dict[str, Any], notified: list[str]
 ) -> None:
     before = None
     if before_w is not None:
@@ -610,8 +610,8 @@ def test_the_meter_is_read_where_the_direction_changes(
     case = Case("ac", **changes, output=before)
     _, commands = apply_output(case.stage, case.context)
     events = [each for each in commands if isinstance(each, Observe) and each.name == "direction"]
-    assert [each.data["direction"] for each in events] == told
-    assert len([each for each in commands if isinstance(each, RecordMeter)]) == len(told)
+    assert [each.data["direction"] for each in events] == notified
+    assert len([each for each in commands if isinstance(each, RecordMeter)]) == len(notified)
 
 
 @pytest.mark.parametrize(

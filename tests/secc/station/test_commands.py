@@ -155,13 +155,13 @@ async def test_a_reserved_evse_is_kept_for_its_contract(tmp_path: Path, csms: Ba
 
 
 async def test_a_device_that_cannot_be_restarted_starts_its_program_anew() -> None:
-    told: list[Observe] = []
-    assert await restart_device((), told.append) == AGAIN
-    assert await restart_device(("true",), told.append) == 0
-    assert not told
-    assert await restart_device(("false",), told.append) == AGAIN
-    assert await restart_device(("/not/there",), told.append) == AGAIN
-    assert [event.name for event in told] == ["restart_failed", "restart_failed"]
+    reported: list[Observe] = []
+    assert await restart_device((), reported.append) == AGAIN
+    assert await restart_device(("true",), reported.append) == 0
+    assert not reported
+    assert await restart_device(("false",), reported.append) == AGAIN
+    assert await restart_device(("/not/there",), reported.append) == AGAIN
+    assert [event.name for event in reported] == ["restart_failed", "restart_failed"]
 
 
 def test_a_program_that_starts_anew_keeps_its_arguments_and_its_process(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ with told.open("a") as file:
 if len(told.read_text().splitlines()) < 2:
     start_anew()
 """
-    told = tmp_path / "told"
-    process = subprocess.Popen([sys.executable, "-c", code, str(told), "--flag"])
+    reported = tmp_path / "told"
+    process = subprocess.Popen([sys.executable, "-c", code, str(reported), "--flag"])
     assert process.wait() == 0
-    assert told.read_text().splitlines() == [f"{process.pid} {told} --flag"] * 2
+    assert reported.read_text().splitlines() == [f"{process.pid} {reported} --flag"] * 2

@@ -55,8 +55,10 @@ def test_connectors_and_phases_are_those_of_the_hardware(
 
 
 def test_each_evse_has_the_name_that_vehicles_and_journals_know() -> None:
-    told = settings(Premises(evses=(EvseLayout(evse_id="DE*V2G*E1"), EvseLayout(), EvseLayout(evse_id="DE*V2G*E3"))))
-    assert {name: value for name, value in told.values.items() if "EvseId" in name} == {
+    reported = settings(
+        Premises(evses=(EvseLayout(evse_id="DE*V2G*E1"), EvseLayout(), EvseLayout(evse_id="DE*V2G*E3")))
+    )
+    assert {name: value for name, value in reported.values.items() if "EvseId" in name} == {
         "EVSE#1.EvseId": "DE*V2G*E1",
         "EVSE#3.EvseId": "DE*V2G*E3",
     }
@@ -65,8 +67,8 @@ def test_each_evse_has_the_name_that_vehicles_and_journals_know() -> None:
 def test_amperes_are_taken_where_the_current_alternates_and_are_those_of_its_voltage() -> None:
     """K08.FR.07: three phases of 240 V and 10 A are 7.2 kW; the other EVSE has direct current."""
     alternating = EvseLayout(max_power_w=22_000, phases=3, line_v=240.0)
-    told = settings(Premises(evses=(alternating, EvseLayout(max_power_w=50_000))))
-    found = Bench("2.1", evses=told.layout.evses, managed=True)
+    reported = settings(Premises(evses=(alternating, EvseLayout(max_power_w=50_000))))
+    found = Bench("2.1", evses=reported.layout.evses, managed=True)
     period = [{"startPeriod": 0, "limit": 10.0}]
     schedule = [{"id": 1, "startSchedule": "2026-01-01T00:00:00Z", "chargingRateUnit": "A",
                  "chargingSchedulePeriod": period}]  # fmt: skip

@@ -13,10 +13,10 @@ from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall
 DIGEST = hashlib.sha256(IMAGE).digest()
 
 
-def told(found: Bench, *statuses: str) -> None:
+def reported(found: Bench, *statuses: str) -> None:
     """The CSMS has heard these, in this order, and no other."""
-    heard = [payload["status"] for name, payload in found.unread if name == "FirmwareStatusNotification"]
-    assert heard == list(statuses)
+    received = [payload["status"] for name, payload in found.unread if name == "FirmwareStatusNotification"]
+    assert received == list(statuses)
     found.clear()
 
 
@@ -36,17 +36,17 @@ def test_an_update_survives_losses_of_power() -> None:
     found = Bench()
     assert update(found) == "Accepted"
     fetched(found)
-    told(found, "Downloading", "Downloaded", "SignatureVerified", "Installing")
+    reported(found, "Downloading", "Downloaded", "SignatureVerified", "Installing")
     assert installing(found)
     found.fact(FirmwareProgress(status="InstallRebooting"))
-    told(found, "InstallRebooting")
+    reported(found, "InstallRebooting")
     assert Activate(request_id=1) in found.commands
     found.power_loss()
     found.expect("BootNotification")
     found.nothing("FirmwareStatusNotification")  # nobody knows yet which firmware has come up
     assert ConfirmInstall(request_id=1) in found.commands
     found.fact(FirmwareProgress(status="Installed"))
-    told(found, "Installed")
+    reported(found, "Installed")
     found.power_loss()
     found.nothing("FirmwareStatusNotification")
 
@@ -102,9 +102,9 @@ def test_what_was_written_is_started_once_no_transaction_runs() -> None:
 def test_a_download_waits_for_its_time() -> None:
     found = Bench()
     update(found, in_s=600)
-    told(found, "DownloadScheduled")
+    reported(found, "DownloadScheduled")
     found.wait(601)
-    told(found, "Downloading")
+    reported(found, "Downloading")
 
 
 def test_cancelled_by_another() -> None:

@@ -67,16 +67,16 @@ class Charger:
         self.own = Own(folder / "chain.pem", KeyReference.of(self.key))
         shutil.copy(pki.path("csms/station/chain.pem"), self.own.chain)
         shutil.copy(pki.path("csms/station/leaf.key"), self.key)
-        self.told: list[Fact] = []
+        self.reported: list[Fact] = []
         self.files = CertificateFiles(
-            lambda: self.folder, lambda: {USE: self.own}, notify=self.told.append, observe=lambda _: None
+            lambda: self.folder, lambda: {USE: self.own}, notify=self.reported.append, observe=lambda _: None
         )
 
     async def asked(self) -> str:
         """Want a request, and return it."""
         self.files.request(MakeRequest(use=USE, common_name="CS-1", organization=""))
         await self.files.close()
-        (made,) = self.told
+        (made,) = self.reported
         assert isinstance(made, RequestMade)
         return made.csr
 
@@ -139,7 +139,7 @@ async def test_a_chain_for_another_key_changes_nothing(pki: PkiTree, tmp_path: P
     before = charger.own.chain.read_bytes(), charger.key.read_bytes()
     charger.files.use(UseCertificate(use=USE, chain=pki.path("secc/chain.pem").read_text()))
     await charger.files.close()
-    assert charger.told == [CertificateTaken(use=USE)]
+    assert charger.reported == [CertificateTaken(use=USE)]
     charger.files.settle({USE: pki.path("secc/chain.pem").read_text()})
     assert (charger.own.chain.read_bytes(), charger.key.read_bytes()) == before
 

@@ -37,46 +37,46 @@ def shown(file: Path) -> Any:
 
 async def test_messages_take_turns_and_none_is_the_chargers_own_picture(tmp_path: Path) -> None:
     file = tmp_path / "display.json"
-    told: list[Observe] = []
+    reported: list[Observe] = []
     news = asyncio.Event()
 
     def observe(event: Observe) -> None:
-        told.append(event)
+        reported.append(event)
         news.set()
 
     display = Display(DisplayConfig(file=file, turn_s=0.001), observe)
     display.show(Show(messages=(message(1), message(2))))
     assert shown(file)["content"] == "text 1"
     async with asyncio.timeout(30):
-        while len(told) < 3:
+        while len(reported) < 3:
             news.clear()
             await news.wait()
-    assert [event.data["id"] for event in told[:3]] == [1, 2, 1]
+    assert [event.data["id"] for event in reported[:3]] == [1, 2, 1]
     display.show(Show(messages=(message(3),)))
     assert (shown(file)["id"], shown(file)["format"], shown(file)["extra"]) == (3, "UTF8", [])
     display.show(Show(messages=()))
     assert shown(file) == {}
-    assert told[-1].name == "cleared"
+    assert reported[-1].name == "cleared"
     await display.close()
 
 
 async def test_a_display_may_be_a_command_that_gets_the_message_and_no_shell(tmp_path: Path) -> None:
-    told: list[Observe] = []
+    reported: list[Observe] = []
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
     file = tmp_path / "shown"
-    display = Display(DisplayConfig(command=(sys.executable, "-c", code, str(file))), told.append)
+    display = Display(DisplayConfig(command=(sys.executable, "-c", code, str(file))), reported.append)
     display.show(Show(messages=(message(1, "$(reboot)"),)))
     async with asyncio.timeout(30):
         while not file.exists() or not file.read_text():
             await asyncio.sleep(0.001)
     assert shown(file)["content"] == "$(reboot)"
     await display.close()
-    broken = Display(DisplayConfig(command=("false",)), told.append)
+    broken = Display(DisplayConfig(command=("false",)), reported.append)
     broken.show(Show(messages=(message(1),)))
     async with asyncio.timeout(30):
-        while told[-1].name != "failed":
+        while reported[-1].name != "failed":
             await asyncio.sleep(0.001)
-    assert told[-1].data == {"error": "false exited with code 1"}
+    assert reported[-1].data == {"error": "false exited with code 1"}
 
 
 class Panel:
@@ -127,9 +127,9 @@ def test_a_slow_display_of_a_driver_gets_the_newest_next() -> None:
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> None:
     async def scenario() -> None:
-        told: list[Observe] = []
+        reported: list[Observe] = []
         panel = Panel()
-        display = Display(DisplayConfig(driver="acme"), told.append, panel=panel.open)
+        display = Display(DisplayConfig(driver="acme"), reported.append, panel=panel.open)
         display.start()
         display.show(Show(messages=(message(1),)))
         if hangs:
@@ -138,7 +138,7 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
             panel.fails = ZeroDivisionError("\x1b[31m")
         await asyncio.sleep(60)
         assert panel.opened > 2
-        (failed,) = [each.data["error"] for each in told if each.name == "failed"]
+        (failed,) = [each.data["error"] for each in reported if each.name == "failed"]
         said = "no result within 10 s" if hangs else "ZeroDivisionError: \\u001b[31m"
         assert failed == f"DriverDisplay.show: {said}"
         panel.fails = None
@@ -150,19 +150,19 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
         assert panel.shown == ["text 2"]
         panel.fails = ZeroDivisionError("\x1b[31m")
         await asyncio.sleep(30)
-        assert sum(each.name == "failed" for each in told) == 1, "it has not drawn since"
+        assert sum(each.name == "failed" for each in reported) == 1, "it has not drawn since"
         display.show(Show(messages=(message(3),)))
         await asyncio.sleep(30)
-        assert sum(each.name == "failed" for each in told) == 2, "a second loss, after it has worked"
+        assert sum(each.name == "failed" for each in reported) == 2, "a second loss, after it has worked"
         await display.close()
 
     run(scenario())
 
 
 async def test_a_file_that_cannot_be_written_is_reported_and_no_more(tmp_path: Path) -> None:
-    told: list[Observe] = []
-    Display(DisplayConfig(file=tmp_path / "none" / "display.json"), told.append).show(Show(messages=(message(1),)))
-    assert [event.name for event in told] == ["shown", "failed"]
+    reported: list[Observe] = []
+    Display(DisplayConfig(file=tmp_path / "none" / "display.json"), reported.append).show(Show(messages=(message(1),)))
+    assert [event.name for event in reported] == ["shown", "failed"]
 
 
 async def test_the_charger_shows_what_its_csms_wants_while_it_charges(tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_another_text_under_the_same_number_is_shown() -> None:
 async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
     """C25.FR.01: a code stands there until it is another one, or none."""
     file = tmp_path / "display.json"
-    told: list[Observe] = []
-    display = Display(DisplayConfig(file=file, draws_qr_codes=True), told.append)
+    reported: list[Observe] = []
+    display = Display(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
     assert display.draws_codes
     display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
     display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
@@ -216,7 +216,7 @@ async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_p
     display._fade()
     assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
     assert "notice" not in shown(file)
-    codes = [(event.data["evse"], event.data["shown"]) for event in told if event.name == "qr_code"]
+    codes = [(event.data["evse"], event.data["shown"]) for event in reported if event.name == "qr_code"]
     assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
     await display.close()
 

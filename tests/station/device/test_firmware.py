@@ -165,9 +165,9 @@ def server() -> Iterator[FileServer]:
 async def test_signed_firmware_is_written_tried_and_confirmed(server: FileServer, tmp_path: Path) -> None:
     found = Device(tmp_path, server)
     assert found.want() == "Accepted"
-    told = await found.live()
+    reported = await found.live()
     steps = ["Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting", "Installed"]
-    assert told == steps
+    assert reported == steps
     assert found.boots == 2
     assert found.starts_next == IMAGE
     assert not (tmp_path / "image").exists()
@@ -181,10 +181,10 @@ async def test_a_kill_at_any_step_ends_in_what_is_true(server: FileServer, tmp_p
         folder.mkdir()
         found = Device(folder, server, kill_at=kill_at)
         found.want()
-        told = await found.live()
-        ended = [status for status in told if status in FINAL]
-        assert len(ended) == 1, (kill_at, told)
-        assert (ended == ["Installed"]) is (found.starts_next == IMAGE), (kill_at, told)
+        reported = await found.live()
+        ended = [status for status in reported if status in FINAL]
+        assert len(ended) == 1, (kill_at, reported)
+        assert (ended == ["Installed"]) is (found.starts_next == IMAGE), (kill_at, reported)
         assert found.bench.station.firmware._job is None
         if next(found.points) <= kill_at:
             break  # there was no such point any more

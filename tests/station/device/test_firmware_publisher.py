@@ -54,8 +54,8 @@ def published() -> Bench:
         notify(found, status)
         found.expect("PublishFirmwareStatusNotification", status=status, requestId=4)
     notify(found, "Published", "http://site.example/image")
-    told = found.expect("PublishFirmwareStatusNotification", status="Published", requestId=4)
-    assert told["location"] == ["http://site.example/image"], "L03.FR.04"
+    reported = found.expect("PublishFirmwareStatusNotification", status="Published", requestId=4)
+    assert reported["location"] == ["http://site.example/image"], "L03.FR.04"
     return found
 
 
@@ -129,10 +129,12 @@ class Site:
     """A publisher, and what it told."""
 
     def __init__(self, folder: Path, most_clients: int = 32) -> None:
-        self.told: list[Fact] = []
+        self.reported: list[Fact] = []
         self.folder = folder
         config = PublishConfig(address="127.0.0.1", port=0, most_mib=1, most_clients=most_clients)
-        self.publisher = Publisher(config, lambda: folder, notify=self.told.append, context=self.none, pause=self.pause)
+        self.publisher = Publisher(
+            config, lambda: folder, notify=self.reported.append, context=self.none, pause=self.pause
+        )
 
     def none(self) -> Any:
         raise AssertionError("no TLS here")
@@ -142,16 +144,16 @@ class Site:
 
     async def publish(self, url: str, checksum: str = MD5) -> list[str]:
         """Publish; return the statuses."""
-        self.told.clear()
+        self.reported.clear()
         command = Publish(request_id=1, url=url, checksum=checksum, retries=1, retry_interval_s=60)
         self.publisher.command(command)
         await self.publisher.finished()
-        return [fact.status for fact in self.told if isinstance(fact, PublishProgress)]
+        return [fact.status for fact in self.reported if isinstance(fact, PublishProgress)]
 
     @property
     def location(self) -> str:
         """Where the file is."""
-        return [fact for fact in self.told if isinstance(fact, PublishProgress)][-1].locations[0]
+        return [fact for fact in self.reported if isinstance(fact, PublishProgress)][-1].locations[0]
 
 
 @pytest_asyncio.fixture

@@ -135,7 +135,7 @@ class Uploads:
     """Uploads of one charger, its waits and what it told."""
 
     def __init__(self, folder: Path) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.waits: list[float] = []
         self.folder = folder / "logs"
         self.folder.mkdir()
@@ -150,7 +150,7 @@ class Uploads:
 
     def notify(self, fact: Fact) -> None:
         assert isinstance(fact, LogProgress)
-        self.told.append(fact.status)
+        self.reported.append(fact.status)
 
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -158,7 +158,7 @@ class Uploads:
     async def do(self, wanted: UploadLog) -> list[str]:
         self.uploads.start(wanted)
         await self.uploads.finished()
-        return self.told
+        return self.reported
 
 
 async def test_a_log_is_put_under_its_name(server: FileServer, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ async def test_a_server_that_fails_is_asked_again_as_often_as_was_wanted(server:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "reported"),
     [
         (403, "PermissionDenied"),
         (400, "BadMessage"),
@@ -201,11 +201,11 @@ async def test_a_server_that_fails_is_asked_again_as_often_as_was_wanted(server:
     ],
 )
 async def test_what_will_not_change_is_not_tried_again(
-    server: FileServer, tmp_path: Path, status: int, told: str
+    server: FileServer, tmp_path: Path, status: int, reported: str
 ) -> None:
     server.judge = lambda *_: status
     found = Uploads(tmp_path)
-    assert await found.do(command(server.url + "/")) == ["Uploading", told]
+    assert await found.do(command(server.url + "/")) == ["Uploading", reported]
     assert found.waits == []
     assert not server.taken
 

@@ -55,20 +55,20 @@ class Charger:
         self.folder.mkdir()
         self.own = Own(store.folder / "chain.pem", self.reference)
         self.own.chain.write_text(text(certificate(open_key(self.reference).public_key)))
-        self.told: list[Fact] = []
+        self.reported: list[Fact] = []
         self.start()
 
     def start(self) -> None:
         self.files = CertificateFiles(
-            lambda: self.folder, lambda: {USE: self.own}, notify=self.told.append, observe=lambda _: None
+            lambda: self.folder, lambda: {USE: self.own}, notify=self.reported.append, observe=lambda _: None
         )
 
     async def renew(self, *, killed: bool = False) -> x509.Certificate:
         """Ask, be signed, and take it into use; or be killed before that."""
-        self.told.clear()
+        self.reported.clear()
         self.files.request(MakeRequest(use=USE, common_name="CS-1", organization=""))
         await self.files.close()
-        (made,) = self.told
+        (made,) = self.reported
         assert isinstance(made, RequestMade)
         csr = x509.load_pem_x509_csr(made.csr.encode())
         assert csr.is_signature_valid

@@ -12,12 +12,12 @@ class Device:
 
     def __init__(self, folder: Path, *, code: int = 0) -> None:
         self.log = folder / "log"
-        self.told: list[Fact] = []
+        self.reported: list[Fact] = []
         config = SleepConfig(
             sleep=("/bin/sh", "-c", f"echo sleep {{evse}} >> {self.log}; exit {code}"),
             wake=("/bin/sh", "-c", f"echo wake {{evse}} >> {self.log}"),
         )
-        self.parts = Sleeping(config, 2, self.told.append, lambda _: None)
+        self.parts = Sleeping(config, 2, self.reported.append, lambda _: None)
 
     @property
     def done(self) -> list[str]:
@@ -32,7 +32,7 @@ async def test_whoever_slept_when_the_program_ended_is_woken_and_sleeps_when_it_
     device.parts.want(Sleep(evse_id=2, asleep=True))
     await device.parts.finished()
     assert device.done[2:] == ["sleep 2"]
-    assert device.told == []
+    assert device.reported == []
 
 
 async def test_the_last_wish_counts(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ async def test_one_that_cannot_sleep_is_reported(tmp_path: Path) -> None:
     device = Device(tmp_path, code=1)
     device.parts.want(Sleep(evse_id=1, asleep=True))
     await device.parts.finished()
-    assert device.told == [SleepRefused(evse_id=1)]
-    missing = Sleeping(SleepConfig(sleep=("/none",), wake=("/none",)), 1, device.told.append, lambda _: None)
+    assert device.reported == [SleepRefused(evse_id=1)]
+    missing = Sleeping(SleepConfig(sleep=("/none",), wake=("/none",)), 1, device.reported.append, lambda _: None)
     missing.want(Sleep(evse_id=1, asleep=True))
     await missing.finished()
-    assert len(device.told) == 2
+    assert len(device.reported) == 2

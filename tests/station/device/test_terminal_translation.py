@@ -46,7 +46,7 @@ class Site:
         self.station.answers["TransactionEvent"] = lambda event: (
             {"totalCost": cost} if event["eventType"] == "Ended" else {}
         )
-        self.pair, self.desk, self.done, self.told = Pair(), desk(), 0, 0
+        self.pair, self.desk, self.done, self.reported = Pair(), desk(), 0, 0
         self.work()
 
     def work(self) -> None:
@@ -59,9 +59,9 @@ class Site:
                     self.pair.do(found)
                 elif found is not None:
                     self.station.fact(found)
-            elif self.told < len(self.pair.events):
-                self.told += 1
-                for fact in list(self.desk.facts(self.pair.events[self.told - 1], self.station.utc_ms)):
+            elif self.reported < len(self.pair.events):
+                self.reported += 1
+                for fact in list(self.desk.facts(self.pair.events[self.reported - 1], self.station.utc_ms)):
                     self.station.fact(fact)
             elif self.pair.till.idle:
                 self.pair.do(ReadCard())
@@ -81,9 +81,9 @@ def test_from_the_card_to_the_settlement() -> None:
     site.hold(CARD)  # and 50 euros are reserved on it
     begin(site.station, "a", emaid="")
     token = site.station.expect("TransactionEvent", eventType="Started")["idToken"]
-    told = {each["type"]: each["additionalIdToken"] for each in token["additionalInfo"]}
+    reported = {each["type"]: each["additionalIdToken"] for each in token["additionalInfo"]}
     assert token["type"] == "DirectPayment"
-    assert told == {
+    assert reported == {
         "SessionRef": "000001", "PaymentBrand": "Visa", "ReadingMethod": "Contactless", "CardLast4Digits": "4771",
         "CardExpiryDate": "2030/12",
     }  # fmt: skip
@@ -131,11 +131,11 @@ def test_a_reference_holds_what_ends_the_payment_also_after_a_restart() -> None:
     again = desk()
     settle = again.job(SettlePayment(psp_ref=fact.psp_ref, amount=Decimal("12.34")))
     assert settle == Settle("0470", 5_000, 1_234)
-    (told,) = again.facts(Ended(job=settle, done=True), 0)
-    assert told == PaymentSettled(psp_ref=fact.psp_ref, status="Settled", receipt_id="0470")
+    (reported,) = again.facts(Ended(job=settle, done=True), 0)
+    assert reported == PaymentSettled(psp_ref=fact.psp_ref, status="Settled", receipt_id="0470")
     assert again.job(CancelPayment(psp_ref=fact.psp_ref)) == Release("0470")
-    (told,) = again.facts(Ended(job=Release("0470"), done=True), 0)
-    assert told == PaymentReleased(psp_ref=fact.psp_ref)
+    (reported,) = again.facts(Ended(job=Release("0470"), done=True), 0)
+    assert reported == PaymentReleased(psp_ref=fact.psp_ref)
 
 
 @pytest.mark.parametrize(("code", "status"), [(0x6C, "Rejected"), (None, "Failed")])
@@ -143,10 +143,10 @@ def test_a_settlement_that_did_not_come_about_says_why(code: int | None, status:
     found = desk()
     job = found.job(SettlePayment(psp_ref="28004869-0470-5000-17", amount=Decimal(60)))
     assert job == Settle("0470", 5_000, 5_000), "never more than was reserved"
-    (told,) = found.facts(Ended(job=job, done=False, code=code), 0)  # type: ignore[arg-type]
-    assert isinstance(told, PaymentSettled)
-    assert told.status == status
-    assert told.info
+    (reported,) = found.facts(Ended(job=job, done=False, code=code), 0)  # type: ignore[arg-type]
+    assert isinstance(reported, PaymentSettled)
+    assert reported.status == status
+    assert reported.info
 
 
 def test_what_no_terminal_can_do_is_said_at_once() -> None:

@@ -37,7 +37,7 @@ def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.
     return builder.sign(by, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
-async def told(csms: Backend, *statuses: str) -> None:
+async def reported(csms: Backend, *statuses: str) -> None:
     """Wait until the CSMS has heard these, in this order."""
     await csms.wait("FirmwareStatusNotification", len(statuses))
     assert tuple(each["status"] for each in csms.all("FirmwareStatusNotification")) == statuses
@@ -72,7 +72,7 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                     await csms.ask("UpdateFirmware", request_id=1, firmware=stranger)
                 ).status == "InvalidCertificate"
                 assert (await csms.ask("UpdateFirmware", request_id=2, firmware=firmware)).status == "Accepted"
-                await told(csms, *steps)
+                await reported(csms, *steps)
                 await fixture.until(lambda: restarts == [signal.SIGTERM])
                 assert await station.drain(60)  # what nobody has answered would be told again
             again = Fixture(tmp_path, csms.port, update=update, firmware="2.0")
@@ -83,14 +83,14 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                 "signature": base64.b64encode(signer.sign(older, ec.ECDSA(hashes.SHA256()))).decode(),
             }
             async with again.running() as station:
-                await told(csms, *steps, "Installed")
+                await reported(csms, *steps, "Installed")
                 assert (tmp_path / "slots" / "active").read_text() == "b"
                 assert (await csms.ask("UpdateFirmware", request_id=3, firmware=back)).status == "Accepted"
-                await told(csms, *steps, "Installed", *steps)
+                await reported(csms, *steps, "Installed", *steps)
                 await again.until(lambda: len(restarts) == 2)
                 assert await station.drain(60)
             async with Fixture(tmp_path, csms.port, update=update, firmware="1.0").running() as station:
-                await told(csms, *steps, "Installed", *steps, "Installed")
+                await reported(csms, *steps, "Installed", *steps, "Installed")
                 assert await station.drain(60)
         changed = [each for each in csms.all("SecurityEventNotification") if each["type"] == "FirmwareUpdated"]
         assert [each["tech_info"] for each in changed] == ["0.1.0 to 2.0", "2.0 to 1.0, which is older"]

@@ -178,17 +178,17 @@ def test_every_writable_default_can_be_written_and_no_read_only_one() -> None:
 
 def test_what_is_set_is_kept_and_reported() -> None:
     kept: dict[str, str] = {}
-    heard: list[tuple[str, str, str]] = []
+    received: list[tuple[str, str, str]] = []
     found = DeviceModel(
         VARIABLES,
         keep=lambda key, value: kept.update({key: value}),
-        changed=lambda variable, old, new: heard.append((variable.key, old, new)),
+        changed=lambda variable, old, new: received.append((variable.key, old, new)),
     )
-    found.after["ocppcommctrlr.offlinethreshold"] = lambda value: heard.append(("after", "", value))
+    found.after["ocppcommctrlr.offlinethreshold"] = lambda value: received.append(("after", "", value))
     variable = next(v for v in VARIABLES if v.key == "OCPPCommCtrlr.OfflineThreshold")
     assert write(found, variable, "61") == "Accepted"
     assert kept == {"OCPPCommCtrlr.OfflineThreshold": "61"}
-    assert heard == [("OCPPCommCtrlr.OfflineThreshold", "60", "61"), ("after", "", "61")]
+    assert received == [("OCPPCommCtrlr.OfflineThreshold", "60", "61"), ("after", "", "61")]
     again = DeviceModel(VARIABLES, kept)
     assert read(again, variable) == "61"
 

@@ -67,9 +67,13 @@ def test_a_vehicle_of_iso_15118_2_charges_one_way_by_a_schedule_and_ends() -> No
     found = site()
     list(found.do("vehicle 1 iso-2", 0))
     facts = list(found.command(AllowPower(evse_id=1, allowed=True), 0))
-    (told,) = [each for each in facts if isinstance(each, Departing)]
-    assert told.needs.older
-    assert (told.needs.service, told.needs.control_mode, told.needs.max_discharge_w) == ("DC", "scheduled", 0)
+    (reported,) = [each for each in facts if isinstance(each, Departing)]
+    assert reported.needs.older
+    assert (reported.needs.service, reported.needs.control_mode, reported.needs.max_discharge_w) == (
+        "DC",
+        "scheduled",
+        0,
+    )
     assert not found.serves(1, ["DC_BPT"])
     assert (
         list(found.command(AllowEnergyTransfer(evse_id=1, transaction_id="1", reference="1", modes=("DC_BPT",)), 0))

@@ -117,14 +117,14 @@ def test_drivers_come_and_go_by_the_same_chance_each_time() -> None:
     def story(seed: int) -> list[str]:
         chance = random.Random(seed).random
         site = Site(EAGER, (50_000,), 0, chance)
-        told: list[str] = []
+        reported: list[str] = []
         for _ in range(30):
             now = site.due()
             for fact in list(site.advance(now)):
-                told.append(type(fact).__name__)
+                reported.append(type(fact).__name__)
                 if isinstance(fact, Token | Plug):
-                    told += [type(each).__name__ for each in site.command(AllowPower(evse_id=1, allowed=True), now)]
-        return told
+                    reported += [type(each).__name__ for each in site.command(AllowPower(evse_id=1, allowed=True), now)]
+        return reported
 
     assert story(1) == story(1)
     assert story(1) != story(2)
@@ -275,21 +275,21 @@ async def test_a_simulated_station_reports_the_version_of_the_firmware_that_runs
     station = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
     installer = station._machine.installer
 
-    def told() -> str:
+    def reported() -> str:
         station.start_again("FirmwareUpdate")
         return station.runner.core.settings.layout.firmware
 
-    before = told()
+    before = reported()
     for content, version in ((b"2.7.1\nrest", "2.7.1"), (bytes(99), hashlib.sha256(bytes(99)).hexdigest()[:16])):
         (tmp_path / "image").write_bytes(content)
         await installer.install(tmp_path / "image")
-        assert told() != version, "not before it starts"
+        assert reported() != version, "not before it starts"
         await installer.activate()
-        assert told() == version
-        assert told() == before, "nobody confirmed it"
+        assert reported() == version
+        assert reported() == before, "nobody confirmed it"
         await installer.activate()
-        assert told() == version
+        assert reported() == version
         await installer.confirm()
-        assert told() == version
+        assert reported() == version
         before = version
     await station.close()

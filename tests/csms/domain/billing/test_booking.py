@@ -33,11 +33,11 @@ from tests.csms.settlement.lies import (
     Lie,
     LyingSession,
     Story,
+    delivered,
     records,
     rewritten,
     session_of,
     signal_at,
-    told,
 )
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import (
@@ -64,7 +64,7 @@ TRUSTED = {"DEV2GC00000001", "DEV2GC00000002", "DEV2GC09999999"}
 
 @functools.cache
 def honest_of(pki: PkiTree) -> Story:
-    return told(session_of(pki, BEGIN_MS))
+    return delivered(session_of(pki, BEGIN_MS))
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_signed_discharge_is_of_the_charger_that_the_station_is_known_by(
     charger = Charger("CN=1", whose, known)
     finding = judged(honest, evidence(honest, charger=charger)).finding
     assert finding == (None if fault is None else Finding("charger", fault))
-    plain = told(session_of(pki, BEGIN_MS, discharge="none", feeds_back=False))
+    plain = delivered(session_of(pki, BEGIN_MS, discharge="none", feeds_back=False))
     assert judged(plain, evidence(plain, charger=charger)).finding is None
     lie = next(each for each in LIES if each.name == "more energy than commands allowed")
     beyond = lie.story(honest, pki, BEGIN_MS)
@@ -247,7 +247,7 @@ def test_signed_discharge_is_of_the_charger_that_the_station_is_known_by(
 
 def test_an_offer_has_prices_and_currency_of_the_tariff_before_it(honest: Story, pki: PkiTree) -> None:
     dollars = replace(signal_at(BEGIN_MS).tariff(), currency="USD")
-    other = told(session_of(pki, BEGIN_MS, secret=dollars))
+    other = delivered(session_of(pki, BEGIN_MS, secret=dollars))
     bare = rewritten(honest, (each for each in records(honest) if not isinstance(each[0], TariffSet)))
     for story in (other, bare):
         finding = found(story, evidence(story))
@@ -414,7 +414,7 @@ def test_one_price_of_an_offer_that_was_not_sent_is_enough(pki: PkiTree) -> None
     sent = signal_at(BEGIN_MS).tariff()
     first, second, *more = sent.slots
     dear = replace(second, export_compensation=30_000_000)
-    story = told(session_of(pki, BEGIN_MS, secret=replace(sent, slots=(first, dear, *more))))
+    story = delivered(session_of(pki, BEGIN_MS, secret=replace(sent, slots=(first, dear, *more))))
     detail = f"entry {place_of(story, TermsOffered)} offers other prices than those in force"
     assert found(story, evidence(story)) == Finding("terms", detail)
 
@@ -443,7 +443,7 @@ def test_feed_in_by_the_plain_standard_after_commands_is_not_covered(pki: PkiTre
         session.now += 5_000
         session.read(-9_000)
     session.end()
-    story = told(session)
+    story = delivered(session)
     fed_back = story.readings[-1].export_mwh - story.readings[0].export_mwh
     detail = f"of {fed_back} mWh some were fed back without signed commands"
     assert found(story, evidence(story)) == Finding("feed_in", detail)
@@ -459,7 +459,7 @@ def test_without_feed_in_neither_an_offer_nor_the_plain_standard_needs_commands(
     session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
     session.flow(11_000, 60_000)
     session.end()
-    story = told(session)
+    story = delivered(session)
     assert judged(story, evidence(story)).finding is None
 
 

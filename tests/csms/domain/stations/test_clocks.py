@@ -46,16 +46,16 @@ def test_offsets_and_when_they_change(zone: str, at: str, offset: str, change: t
 def test_a_station_that_knows_zones_receives_the_name_once() -> None:
     unread = mirror_of([])
     assert by_name(BERLIN, unread) == {("TimeZone", ""): "Europe/Berlin", ("TimeSource", ""): "NTP,Heartbeat"}
-    told = mirror_of(
+    reported = mirror_of(
         [
             row("TimeZone", "UTC", after_reboot="Europe/Berlin"),
             row("TimeSource", "Heartbeat", values_list="Heartbeat, RealTimeClock"),
             row("TimeSource", "x", attribute="Target"),
         ]
     )
-    assert by_name(BERLIN, told) == {}, "what holds after a reboot is set; of its sources it has one that is wanted"
-    assert by_name(ClockSettings(zone="Asia/Kathmandu"), told) == {("TimeZone", ""): "Asia/Kathmandu"}
-    assert by_name(ClockSettings(), told) == {}
+    assert by_name(BERLIN, reported) == {}, "what holds after a reboot is set; of its sources it has one that is wanted"
+    assert by_name(ClockSettings(zone="Asia/Kathmandu"), reported) == {("TimeZone", ""): "Asia/Kathmandu"}
+    assert by_name(ClockSettings(), reported) == {}
 
 
 def test_a_station_without_zones_receives_offsets() -> None:
@@ -67,14 +67,14 @@ def test_a_station_without_zones_receives_offsets() -> None:
         ("NextTimeOffsetTransitionDateTime", ""): format_time(parse_time("2026-10-25T01:00:00Z")),
     }
     assert [each.variable.instance for each in data_of(wanted)] == ["NextTransition", None]
-    told = Mirror(
+    reported = Mirror(
         {**mirror.values, **wanted, ("NextTimeOffsetTransitionDateTime", ""): "2026-10-25T02:00:00+01:00"}, ()
     )
-    assert by_offset(BERLIN, told, OCTOBER) == {}
-    after = by_offset(BERLIN, told, parse_time("2026-10-26T00:00:00Z"))
+    assert by_offset(BERLIN, reported, OCTOBER) == {}
+    after = by_offset(BERLIN, reported, parse_time("2026-10-26T00:00:00Z"))
     assert after["TimeOffset", ""] == "+01:00"
     assert after["TimeOffset", "NextTransition"] == "+02:00"
-    assert by_offset(ClockSettings(), told, OCTOBER) == {}
+    assert by_offset(ClockSettings(), reported, OCTOBER) == {}
     assert not is_set(("NextTimeOffsetTransitionDateTime", ""), "2026-10-25T01:00:00Z", "never")
 
 

@@ -96,9 +96,11 @@ def test_registers_count_from_the_first_reading_to_the_last() -> None:
 
 def test_a_clock_that_was_set_back_does_not_turn_a_transaction_round() -> None:
     """What Ended says to be of its begin and its end is that, whatever the times say."""
-    told = (("Transaction.Begin", 9000, "100"), ("Sample.Periodic", 9500, "150"), ("Transaction.End", 4000, "200"))
+    reported = (("Transaction.Begin", 9000, "100"), ("Sample.Periodic", 9500, "150"), ("Transaction.End", 4000, "200"))
     register = "Energy.Active.Import.Register"
-    values = [Sample(at_ms=at, measurand=register, value=wh, unit="Wh", context=context) for context, at, wh in told]
+    values = [
+        Sample(at_ms=at, measurand=register, value=wh, unit="Wh", context=context) for context, at, wh in reported
+    ]
     found = fold([event(0, "Started"), event(1, "Ended", samples=tuple(values))])
     assert found.import_start_wh is not None
     assert found.import_wh is not None

@@ -96,8 +96,8 @@ async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits
     assert [(each.session_id, each.amount_micro, each.state, each.reference) for each in await debits.debits()] == [
         ("01", 123_460_000, "done", "D1"), ("02", 990_000, "done", "D2"), ("04", 0, "nothing", ""),
     ]  # fmt: skip
-    told = [each.data for each in debits.csms.events.named("debit_done")]
-    assert [(each["station"], each["session_id"]) for each in told] == [("CS", "01"), ("CS", "02")]
+    reported = [each.data for each in debits.csms.events.named("debit_done")]
+    assert [(each["station"], each["session_id"]) for each in reported] == [("CS", "01"), ("CS", "02")]
 
 
 @pytest.mark.requirement("R42")
@@ -272,9 +272,9 @@ async def test_a_mandate_ends_when_the_payer_declines_it_ends_it_or_it_expires(d
 
 async def test_answers_that_are_not_of_the_interface_leave_everything_due(debits: Debits) -> None:
     wrong = MandateClient(debits.url, "another token", None)
-    with pytest.raises(TransportError, match="401") as told:
+    with pytest.raises(TransportError, match="401") as reported:
         await wrong.find("M1")
-    assert "secret_file" in told.value.hint
+    assert "secret_file" in reported.value.hint
     with pytest.raises(RefusedError, match="404"):
         await MandateClient(f"{debits.url}/v1", TOKEN, None).reverse("k", "D1")
     await debits.agree()

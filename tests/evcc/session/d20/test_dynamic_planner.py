@@ -158,9 +158,9 @@ def test_nothing_is_given_back_for_too_little_or_in_the_wrong_currency_or_unagre
 
 def test_what_may_be_moved_to_and_fro_is_sent_only_where_somebody_pays() -> None:
     paid = Drive(45_000, 70.0, (5, 1), offer=terms(60, 0))
-    told = v2x_requests(paid.stage.plan, paid.context)
-    assert told["ev_maximum_v2x_energy_request"].value == 15_000
-    assert told["ev_minimum_v2x_energy_request"].value < 0
+    reported = v2x_requests(paid.stage.plan, paid.context)
+    assert reported["ev_maximum_v2x_energy_request"].value == 15_000
+    assert reported["ev_minimum_v2x_energy_request"].value < 0
     for drive in (Drive(45_000, 70.0, (5, 1), offer=terms(5, 0)), Drive(45_000, 70.0, (5, 1))):
         assert v2x_requests(drive.stage.plan, drive.context) == {}
 
@@ -171,9 +171,9 @@ def test_who_follows_the_charger_says_what_it_can_spare() -> None:
     assert v2x_requests(plan, drive.context) == {}
     config = msgspec.structs.replace(drive.context.config, program=(ProgramStep(do="follow"),))
     follows = msgspec.structs.replace(drive.context, config=config)
-    told = v2x_requests(plan, follows)
-    assert told["ev_minimum_v2x_energy_request"].value < 0
-    assert told["ev_minimum_energy_request"].value < 0
+    reported = v2x_requests(plan, follows)
+    assert reported["ev_minimum_v2x_energy_request"].value < 0
+    assert reported["ev_minimum_energy_request"].value < 0
     unpaid = msgspec.structs.replace(follows, terms=terms(5, 0))
     assert v2x_requests(plan, unpaid) == {}
 

@@ -145,13 +145,13 @@ def test_an_ac_vehicle_that_draws_too_much_is_disconnected(ac: Iso2Bench) -> Non
     assert ac.reason == "power_not_obeyed"
 
 
-@pytest.mark.parametrize(("fact", "told"), [(None, "None"), (ports.StopRequested("remote"), "StopCharging")])
-def test_the_status_of_alternating_current(ac: Iso2Bench, fact: Any, told: str) -> None:
+@pytest.mark.parametrize(("fact", "reported"), [(None, "None"), (ports.StopRequested("remote"), "StopCharging")])
+def test_the_status_of_alternating_current(ac: Iso2Bench, fact: Any, reported: str) -> None:
     ac.reach(State.AC_CHARGE_LOOP)
     if fact is not None:
         ac.fact(fact)
     status = ac.go("ChargingStatusReq").ac_evse_status
-    assert (status.evse_notification.value, status.rcd) == (told, False)
+    assert (status.evse_notification.value, status.rcd) == (reported, False)
 
 
 def test_the_power_of_a_vehicle_with_alternating_current_is_bounded(make_iso2: MakeIso2) -> None:

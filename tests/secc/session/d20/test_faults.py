@@ -24,7 +24,7 @@ STOPPING = sorted(word for word, kind in FAULTS.items() if kind.stops)
 REASONS = frozenset(get_args(get_args(Reason)[0]))
 
 
-def told(bench: Bench) -> str:
+def reported(bench: Bench) -> str:
     """The reason that every listener was told, which has to be one."""
     reasons = {bench.events("session_ended")[-1]["reason"]}
     reasons |= {each.reason for each in bench.commands(ports.CloseBooks)}
@@ -48,7 +48,7 @@ def test_every_fault_stops_power_at_once_and_everybody_gets_the_same_word(bench:
     (ended,) = bench.commands(ports.TransactionEnded)
     assert ended.stopped_reason == STOPPED_REASONS.get(word, "Other")
     bench.go("DC_ChargeLoopReq")
-    assert told(bench) == word
+    assert reported(bench) == word
 
 
 def test_what_ocpp_has_a_word_for_is_reported_by_it() -> None:
@@ -73,7 +73,7 @@ def test_the_vehicle_learns_of_a_fault_in_the_answer_to_its_next_request(bench: 
     assert response.response_code.name.upper() in ("FAILED", "FAILED_NONEGOTIATION")
     assert bench.reason == "over_temperature"
     if booked:
-        assert told(bench) == "over_temperature"
+        assert reported(bench) == "over_temperature"
 
 
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
@@ -120,7 +120,7 @@ def test_a_fault_while_the_vehicle_waits_is_its_answer(
     assert bench.send(bench.ask(request_name, **changes)) is None
     bench.fact(ports.HardwareFault(word))
     assert bench.responses[-1].response_code.name == code
-    assert told(bench) == word
+    assert reported(bench) == word
     off = next(n for n, each in enumerate(bench.actions) if isinstance(each, ports.EmergencyOff))
     assert off < max(n for n, each in enumerate(bench.actions) if isinstance(each, Send))
 
@@ -136,7 +136,7 @@ def test_a_failed_cable_check_ends_the_session_with_its_own_word(bench: Bench) -
     bench.reach(State.DC_CABLE_CHECK)
     bench.auto[ports.StartCableCheck] = lambda c: ports.CableCheckFinished(passed=False)
     assert bench.go("DC_CableCheckReq").response_code.name == "FAILED"
-    assert told(bench) == "cable_check_failed"
+    assert reported(bench) == "cable_check_failed"
     assert bench.commands(ports.TransactionEnded)[0].stopped_reason == "GroundFault"
 
 
@@ -146,7 +146,7 @@ def test_a_contactor_that_stays_closed_is_called_welded(bench: Bench) -> None:
     bench.post(bench.ask("PowerDeliveryReq", charge_progress=ChargeProgress.Stop))
     bench.pass_time(1.4)
     assert bench.responses[-1].response_code is ResponseCode.FAILED_ContactorError
-    assert told(bench) == "contactor_welded"
+    assert reported(bench) == "contactor_welded"
 
 
 def test_a_contactor_that_stays_open_is_called_stuck(bench: Bench) -> None:
@@ -155,7 +155,7 @@ def test_a_contactor_that_stays_open_is_called_stuck(bench: Bench) -> None:
     bench.post(bench.ask("PowerDeliveryReq"))
     bench.pass_time(1.4)
     assert bench.responses[-1].response_code is ResponseCode.FAILED_ContactorError
-    assert told(bench) == "contactor_stuck_open"
+    assert reported(bench) == "contactor_stuck_open"
 
 
 @pytest.mark.requirement("R132")
@@ -169,7 +169,7 @@ def test_more_voltage_than_the_vehicle_bears_is_cut_off(make_bench: MakeBench, s
     assert bool(bench.commands(ports.EmergencyOff)) == (percent > 110)
     if percent > 110:
         bench.go("DC_ChargeLoopReq")
-        assert told(bench) == "over_voltage"
+        assert reported(bench) == "over_voltage"
 
 
 @pytest.mark.requirement("R132")
@@ -203,7 +203,7 @@ def test_a_fault_on_alternating_current(make_bench: MakeBench, service: int, sta
     bench.fact(ports.HardwareFault("contactor_welded"))
     assert len(bench.commands(ports.EmergencyOff)) == (state is State.AC_CHARGE_LOOP)
     bench.go("PowerDeliveryReq" if state is State.POWER_DELIVERY else "AC_ChargeLoopReq")
-    assert told(bench) == "contactor_welded"
+    assert reported(bench) == "contactor_welded"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_vehicle_that_is_gone_leaves_a_dead_output(bench: Bench, how: Any, wor
     bench.reach(State.DC_CHARGE_LOOP)
     how(bench)
     bench.pump()
-    assert told(bench) == word
+    assert reported(bench) == word
     assert bench.commands(ports.TransactionEnded)[0].stopped_reason == stopped
 
 
@@ -240,5 +240,5 @@ def test_a_session_at_a_plug_that_is_not_seated_is_refused_with_its_first_reques
     bench = make_bench()
     bench.fact(ports.HardwareFault("plug_not_seated"))
     assert bench.go("SupportedAppProtocolReq").response_code.name == "Failed_NoNegotiation"
-    assert told(bench) == "plug_not_seated"
+    assert reported(bench) == "plug_not_seated"
     assert not bench.commands(ports.StartCableCheck)

@@ -157,8 +157,8 @@ def test_the_number_that_the_back_end_sends_beside_the_response_holds(asking: Be
     response = answer(asking, remaining=0)
     installed(asking, response, remaining=2)
     assert asking.responses[-1].remaining_contract_certificate_chains == 2
-    told = exi.decode(response, COMMON_MESSAGES)
-    assert replace(told, remaining_contract_certificate_chains=2) == asking.responses[-1]
+    reported = exi.decode(response, COMMON_MESSAGES)
+    assert replace(reported, remaining_contract_certificate_chains=2) == asking.responses[-1]
 
 
 def test_a_number_that_no_field_holds_changes_nothing(asking: Bench) -> None:

@@ -393,14 +393,14 @@ def test_other_messages_have_no_place_beside_the_main_stream(looping: Bench) -> 
 
 
 def test_the_most_urgent_notice_is_sent_until_it_is_followed(looping: Bench) -> None:
-    def told() -> str:
+    def reported() -> str:
         status = looping.go("DC_ChargeLoopReq").evse_status
         return status.evse_notification.name if status else ""
 
     looping.fact(ports.RenegotiationRequested())
-    assert told() == "ScheduleRenegotiation"
+    assert reported() == "ScheduleRenegotiation"
     looping.fact(ports.StopRequested("remote"))
-    assert told() == "Terminate"
+    assert reported() == "Terminate"
     looping.send(looping.ask("PowerDeliveryReq", charge_progress=ChargeProgress.Stop))
     looping.go("DC_WeldingDetectionReq", "SessionStopReq")
     ended = looping.commands(ports.TransactionEnded)[0]
@@ -484,8 +484,8 @@ def test_a_higher_limit_is_recorded_before_the_hardware_gets_it_and_a_lower_one_
     ):
         looping.actions.clear()
         looping.fact(site(watts, watts, version))
-        told = [type(each) for each in looping.commands() if isinstance(each, ports.SetOutput | ports.Journal)]
-        assert told == [first, second]
+        reported = [type(each) for each in looping.commands() if isinstance(each, ports.SetOutput | ports.Journal)]
+        assert reported == [first, second]
 
 
 @pytest.mark.parametrize("stream", [PayloadType.COMMON, PayloadType.METERING_CONFIRMATION])

@@ -26,10 +26,10 @@ SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED, ControlMode.DYNAMIC
 
 @given(st.integers(-(10**9), 10**9), st.integers(-6, 3))
 def test_no_number_on_the_wire_is_larger_than_what_it_stands_for(amount: int, exponent: int) -> None:
-    told = fraction(rational(amount, exponent))
+    reported = fraction(rational(amount, exponent))
     meant = Fraction(Decimal(amount).scaleb(exponent))
-    assert abs(told) <= abs(meant)
-    assert abs(meant - told) <= abs(meant) / 3276
+    assert abs(reported) <= abs(meant)
+    assert abs(meant - reported) <= abs(meant) / 3276
 
 
 @given(st.integers(-128, 127), st.integers(-32768, 32767), st.integers(0, 3))
@@ -97,9 +97,9 @@ def test_limits_that_leave_nothing_are_refused(discovering: Bench, change: dict[
     word = "FAILED_WrongChargeParameter"
     assert response.response_code.name == word  # V2G20-2272
     (ended,), (closed,) = discovering.commands(ports.TransactionEnded), discovering.commands(ports.CloseBooks)
-    (told,), (over,) = discovering.events("request_failed"), discovering.events("session_ended")
-    assert {ended.reason, closed.reason, told["code"], over["reason"], discovering.reason} == {word}
-    assert told["reason"], "the log says which limit"
+    (reported,), (over,) = discovering.events("request_failed"), discovering.events("session_ended")
+    assert {ended.reason, closed.reason, reported["code"], over["reason"], discovering.reason} == {word}
+    assert reported["reason"], "the log says which limit"
     assert not discovering.commands(ports.StartCableCheck)
 
 

@@ -170,8 +170,8 @@ def test_a_reading_that_is_asked_for_again_still_goes_before_the_pause(make_benc
     bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000, "METER-0001"))
     bench.fact(ports.PauseRequested())
     bench.fact(ports.MeteringConfirmationRequested())
-    told = bench.go("DC_ChargeLoopReq").evse_status.evse_notification
-    assert told is EvseNotification.MeteringConfirmation
+    reported = bench.go("DC_ChargeLoopReq").evse_status.evse_notification
+    assert reported is EvseNotification.MeteringConfirmation
 
 
 def test_the_charger_asks_for_a_pause_in_the_loop(make_bench: Make) -> None:

@@ -37,7 +37,7 @@ def test_a_refusal_answers_in_the_mode_of_its_request(
     response = refusal(request, "FAILED", bench.header(), SeccConfig())
     assert exi.decode(exi.encode(response), SCHEMAS[stream]) == response
     asked = [getattr(request, each) for each in request.__struct_fields__ if each.endswith(("_mode", "_transfer_mode"))]
-    told = [
+    reported = [
         getattr(response, each) for each in response.__struct_fields__ if each.endswith(("_mode", "_transfer_mode"))
     ]
-    assert [type(each).__name__ for each in told] == [type(each).__name__.replace("Req", "Res") for each in asked]
+    assert [type(each).__name__ for each in reported] == [type(each).__name__.replace("Req", "Res") for each in asked]

@@ -316,15 +316,15 @@ def test_a_running_bill_stands_beside_the_meter_from_time_to_time(make_bench: Ma
     bench = scheduled(make_bench, config)
     bench.session.fact(ports.TariffChanged(flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
-    told = []
+    reported = []
     for _ in range(12):
         bench.pass_time(1.0)
         bench.import_mwh += 1_000
         bench.fact(ports.MeterRead(bench.utc_ms, bench.import_mwh, bench.export_mwh, "METER-0001"))
-        told.append(bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True)))
-    receipts = [each.receipt for each in told if each.receipt is not None]
+        reported.append(bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True)))
+    receipts = [each.receipt for each in reported if each.receipt is not None]
     assert len(receipts) == 3  # at once, and every five seconds
-    assert all(each.meter_info is not None for each in told)
+    assert all(each.meter_info is not None for each in reported)
     assert fraction(receipts[0].energy_costs.amount) == Fraction("0.0003")
     assert fraction(receipts[-1].energy_costs.amount) == 11 * Fraction("0.0003")
     assert float(fraction(receipts[-1].energy_costs.cost_per_unit)) == pytest.approx(0.30)
@@ -390,10 +390,10 @@ def test_needs_of_the_charger_are_offered_in_dynamic_mode_only(make_bench: MakeB
     needs = SeccNeeds(departure_after_s=7200, minimum_soc=40, target_soc=90)
     bench = make_bench(SeccConfig(mobility_needs=(2, 1), needs=needs)).reach(State.SERVICE_DETAIL)
     response = bench.send(bench.ask("ServiceDetailReq"))
-    told = [
+    reported = [
         {each.name: each.int_value for each in one.parameter} for one in response.service_parameter_list.parameter_set
     ]
-    pairs = [(each["ControlMode"], each["MobilityNeedsMode"]) for each in told]
+    pairs = [(each["ControlMode"], each["MobilityNeedsMode"]) for each in reported]
     assert pairs == [(2, 2), (2, 1), (1, 1)]  # V2G20-2663
 
 
@@ -405,8 +405,8 @@ def test_the_charger_says_departure_and_charge_where_that_was_selected(
     bench = make_bench(SeccConfig(mobility_needs=(2, 1), needs=needs))
     bench.selection = (6, chosen, True)
     mode = bench.reach(State.SCHEDULE_EXCHANGE).go("ScheduleExchangeReq").dynamic_se_res_control_mode
-    told = (mode.departure_time, mode.minimum_soc, mode.target_soc)
-    assert told == ((7200, 40, 90) if known else (None, None, None))
+    reported = (mode.departure_time, mode.minimum_soc, mode.target_soc)
+    assert reported == ((7200, 40, 90) if known else (None, None, None))
     assert bench.commands(ports.ReportChargingNeeds)[0].needs.needs_by_secc is known
 
 

@@ -191,11 +191,11 @@ def test_internet_and_parking_are_offered_with_the_standards_parameters(make_ben
     offered = [each.service_id for each in bench.go("ServiceDiscoveryReq").vas_list.service]
     assert offered == [0xF000, INTERNET_ID, PARKING_ID]
     sets = bench.send(bench.ask("ServiceDetailReq", service_id=INTERNET_ID)).service_parameter_list.parameter_set
-    told = [(each.parameter_set_id, each.parameter[0].finite_string, each.parameter[1].int_value) for each in sets]
-    assert told == [(4, "https", 443), (1, "ftp", 20)]
+    reported = [(each.parameter_set_id, each.parameter[0].finite_string, each.parameter[1].int_value) for each in sets]
+    assert reported == [(4, "https", 443), (1, "ftp", 20)]
     sets = bench.send(bench.ask("ServiceDetailReq", service_id=PARKING_ID)).service_parameter_list.parameter_set
-    told = [(each.parameter_set_id, {p.name: p.int_value for p in each.parameter}) for each in sets]
-    assert told == [(n, {"IntendedService": n, "ParkingStatusType": 2}) for n in (1, 2)]
+    reported = [(each.parameter_set_id, {p.name: p.int_value for p in each.parameter}) for each in sets]
+    assert reported == [(n, {"IntendedService": n, "ParkingStatusType": 2}) for n in (1, 2)]
 
 
 def test_a_vehicle_that_names_the_services_that_it_knows_sees_no_others(make_bench: Make) -> None:

@@ -32,7 +32,7 @@ def of(make_bench: Make, service: int, **config: Any) -> Bench:
     return bench
 
 
-def told(bench: Bench) -> dict[str, int | None]:
+def reported(bench: Bench) -> dict[str, int | None]:
     """Return the parameters of the chosen service."""
     bench.selection = (*bench.selection[:2], False)
     (offered,) = bench.reach(State.SERVICE_DETAIL).go("ServiceDetailReq").service_parameter_list.parameter_set
@@ -50,7 +50,7 @@ def change(bench: Bench, **changes: Any) -> None:
 def test_megawatts_are_dc_with_a_connector_and_numbers_of_their_own(make_bench: Make, service: int) -> None:
     rating = EvseRating(max_charge_power_w=3_750_000, max_charge_current_a=3000, max_voltage_v=1250)
     bench = of(make_bench, service, rating=rating, mcs_connector=4)
-    parameters = told(bench)
+    parameters = reported(bench)
     assert parameters["Connector"] == 4
     assert ("BPTChannel" in parameters) is (service == MCS_BPT)
     bench = of(make_bench, service, rating=rating).reach(State.DC_CHARGE_PARAMETER_DISCOVERY)
@@ -74,7 +74,7 @@ def test_a_wireless_session_sends_what_the_vehicle_asks_within_all_limits(make_b
 
 
 def test_wireless_services_have_no_connector(make_bench: Make) -> None:
-    assert set(told(of(make_bench, WPT))) == {"ControlMode", "MobilityNeedsMode"}
+    assert set(reported(of(make_bench, WPT))) == {"ControlMode", "MobilityNeedsMode"}
 
 
 def test_methods_are_agreed_by_the_chargers_preference(make_bench: Make) -> None:

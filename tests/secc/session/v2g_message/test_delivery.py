@@ -50,8 +50,8 @@ def test_an_error_of_the_vehicle_changes_nothing_of_a_stop(bench: MessageBench, 
     bench.error = error
     assert bench.stop().response_code.name == "OK"
     assert not bench.session.powered
-    told = [each for each in bench.actions if isinstance(each, Observe) and each.name == "vehicle_error"]
-    assert told == ([] if error == "NO_ERROR" else [Observe("stop", "vehicle_error", {"code": error})])
+    reported = [each for each in bench.actions if isinstance(each, Observe) and each.name == "vehicle_error"]
+    assert reported == ([] if error == "NO_ERROR" else [Observe("stop", "vehicle_error", {"code": error})])
 
 
 def test_what_is_left_of_the_voltage_and_the_end_are_reported(bench: MessageBench) -> None:

@@ -122,8 +122,8 @@ def test_a_strict_charger_accepts_a_vehicle_without_a_plan(pki: PkiTree) -> None
 
 
 @pytest.mark.parametrize("alternating", [False, True])
-@pytest.mark.parametrize(("fact", "told"), [(None, "None"), ("again", "ReNegotiation"), ("stop", "StopCharging")])
-def test_what_the_status_asks_for(pki: PkiTree, alternating: bool, fact: str | None, told: str) -> None:
+@pytest.mark.parametrize(("fact", "reported"), [(None, "None"), ("again", "ReNegotiation"), ("stop", "StopCharging")])
+def test_what_the_status_asks_for(pki: PkiTree, alternating: bool, fact: str | None, reported: str) -> None:
     bench = Iso2Bench(pki, time.time_ns() // 1_000_000, alternating=alternating)
     bench.reach(State.AC_CHARGE_LOOP if alternating else State.DC_CHARGE_LOOP)
     if fact == "again":
@@ -133,5 +133,5 @@ def test_what_the_status_asks_for(pki: PkiTree, alternating: bool, fact: str | N
         bench.fact(ports.StopRequested("remote"))
     found = bench.go("ChargingStatusReq") if alternating else loop(bench)
     status = found.ac_evse_status if alternating else found.dc_evse_status
-    assert status.evse_notification.value == told
+    assert status.evse_notification.value == reported
     assert not getattr(status, "rcd", False)

@@ -25,13 +25,13 @@ def transaction(found: Bench) -> str:
 
 def listening(found: Bench) -> list[tuple[int, float]]:
     """What listeners hear from now on."""
-    heard: list[tuple[int, float]] = []
+    received: list[tuple[int, float]] = []
 
     def hear(evse: Evse, total: float) -> None:
-        heard.append((evse.number, total))
+        received.append((evse.number, total))
 
     found.station.tariff_cost.on_cost.append(hear)
-    return heard
+    return received
 
 
 def at_the_end(**answer: Any) -> Any:
@@ -41,33 +41,33 @@ def at_the_end(**answer: Any) -> Any:
 
 def test_a_cost_is_shown_at_the_evse_of_its_transaction_and_notified() -> None:
     found = charging()
-    heard, name = listening(found), transaction(found)
+    received, name = listening(found), transaction(found)
     assert found.ask("CostUpdated", totalCost=3.25, transactionId=name) == {}
     assert shown(found) == [ShowCost(evse_id=1, transaction_id=name, total=3.25, final=False, text="")]
-    assert heard == [(1, 3.25)]
+    assert received == [(1, 3.25)]
 
 
 def test_a_cost_of_no_transaction_or_where_costs_are_disabled_is_not_shown() -> None:
     found = charging()
-    heard = listening(found)
+    received = listening(found)
     assert found.ask("CostUpdated", totalCost=3.25, transactionId="other") == {}
     off = charging(variables={NO_COST: "false"})
     heard_off = listening(off)
     assert off.ask("CostUpdated", totalCost=3.25, transactionId=transaction(off)) == {}
-    assert shown(found) == heard == shown(off) == heard_off == []
+    assert shown(found) == received == shown(off) == heard_off == []
 
 
 def test_where_the_station_works_it_out_the_csmss_cost_is_not_shown() -> None:
     """Neither while it charges nor at the end."""
     found = station(tariff(price=0.5), variables={RUNNING: "true"})
     begin(found)
-    heard, name, before = listening(found), transaction(found), shown(found)
+    received, name, before = listening(found), transaction(found), shown(found)
     assert found.ask("CostUpdated", totalCost=99.0, transactionId=name) == {}
     found.answers["TransactionEvent"] = {"totalCost": 99.0}
     found.flow("SuspendedEV")
     found.present()
     assert found.all("TransactionEvent")[-1]["eventType"] == "Ended"
-    assert heard == []
+    assert received == []
     assert 99.0 not in [each.total for each in shown(found)[len(before) :]]
     assert [each.final for each in shown(found)].count(True) == 1
 

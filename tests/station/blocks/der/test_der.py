@@ -45,8 +45,8 @@ def test_a_better_control_that_starts_later_waits_for_its_start() -> None:
     assert force(found) == ["A"]
     assert held(found) == {"A": False, "B": False}
     found.wait(61)
-    told = found.expect("NotifyDERStartStop", controlId="B", started=True)
-    assert told["supersededIds"] == ["A"]
+    reported = found.expect("NotifyDERStartStop", controlId="B", started=True)
+    assert reported["supersededIds"] == ["A"]
     assert force(found) == ["B"]
     assert held(found) == {"A": True, "B": False}
 

@@ -153,8 +153,8 @@ async def test_redirects_are_not_followed(uploads: Make, status: int) -> None:
     with file_server() as server:
         server.judge = lambda *_: status
         await send(found, uploads(found), server.url + "/logs/")
-        told = found.expect("LogStatusNotification", status="UploadFailure", requestId=3)
-        assert told["statusInfo"]["reasonCode"] == "RedirectNotAllowed", "N01.FR.30"
+        reported = found.expect("LogStatusNotification", status="UploadFailure", requestId=3)
+        assert reported["statusInfo"]["reasonCode"] == "RedirectNotAllowed", "N01.FR.30"
         assert server.asked == 1, "neither elsewhere nor again"
 
 
@@ -310,11 +310,11 @@ def test_values_wait_while_the_csms_is_away_and_the_oldest_go() -> None:
     found.wait(3000)
     found.back(600)
     found.wait(30)
-    told = values(found)
-    assert [entry[0] for entry in told] == [number] * len(told)
-    assert all(len(offsets) <= 300 for _, offsets, _ in told), "N15.FR.07"
-    assert 1000 <= sum(len(offsets) for _, offsets, _ in told) <= 1020
-    assert told[0][2] > 0, "N15.FR.04"
+    reported = values(found)
+    assert [entry[0] for entry in reported] == [number] * len(reported)
+    assert all(len(offsets) <= 300 for _, offsets, _ in reported), "N15.FR.07"
+    assert 1000 <= sum(len(offsets) for _, offsets, _ in reported) <= 1020
+    assert reported[0][2] > 0, "N15.FR.04"
     assert not [e for e in found.all("NotifyEvent") if e["eventData"][0]["trigger"] == "Periodic"]
 
 

@@ -86,10 +86,10 @@ def test_money_that_was_reserved_is_taken_or_released_once(steps: list[str], ask
         till.serve(found)
     assert found.connected
     assert not found.saved.get("payments"), "nothing is under way"
-    told = {each["pspRef"]: each for each in found.all("NotifySettlement")}
+    reported = {each["pspRef"]: each for each in found.all("NotifySettlement")}
     assert max(Counter(each["pspRef"] for each in found.all("NotifySettlement")).values(), default=0) <= 1
     for psp_ref, money in till.terminal.reserved.items():
-        status = told[psp_ref]["status"] if psp_ref in told else None
+        status = reported[psp_ref]["status"] if psp_ref in reported else None
         if money.state == "taken":
             assert status in ("Settled", "Failed"), "a terminal that took it may have gone silent"
             assert money.taken <= money.amount

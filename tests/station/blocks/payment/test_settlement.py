@@ -107,7 +107,7 @@ class Desk:
         raise AssertionError
 
 
-def heard(**fields: Any) -> NotifySettlementRequest:
+def received(**fields: Any) -> NotifySettlementRequest:
     """What the CSMS hears of the payment now."""
     about = {"transaction_id": "tx", "psp_ref": PSP, "settlement_time": format_time(NOW_MS)}
     return NotifySettlementRequest(**(about | fields))
@@ -161,7 +161,7 @@ def test_what_cost_nothing_is_released_and_said(cost: Decimal) -> None:
     assert desk.told() == []
     desk.book.released(PaymentReleased(psp_ref=PSP))
     assert desk.does() == []
-    assert desk.told() == [heard(status="Canceled", settlement_amount=0.0)]
+    assert desk.told() == [received(status="Canceled", settlement_amount=0.0)]
     assert desk.over
 
 
@@ -200,7 +200,7 @@ def test_an_unknown_cost_is_not_taken() -> None:
     desk.book.finish(desk.add(), None)
     assert desk.does() == []
     info = "the total cost is unknown"
-    assert desk.told() == [heard(status="Failed", status_info=info, settlement_amount=0.0)]
+    assert desk.told() == [received(status="Failed", status_info=info, settlement_amount=0.0)]
     assert desk.over
 
 
@@ -212,7 +212,7 @@ def test_the_terminal_learns_for_whose_receipt() -> None:
     assert desk.does() == [settle(merchant=merchant, vat_number="DE1", vat_company=COMPANY)]
     desk.book.settled(PaymentSettled(psp_ref=PSP, status="Settled"))
     assert desk.told() == [
-        heard(status="Settled", settlement_amount=8.04, vat_number="DE1", vat_company=COMPANY),
+        received(status="Settled", settlement_amount=8.04, vat_number="DE1", vat_company=COMPANY),
     ]
 
 
@@ -222,7 +222,7 @@ def test_what_was_settled_is_said_and_its_receipt_shown() -> None:
     desk.book.settled(PaymentSettled(psp_ref=PSP, status="Settled", receipt_id="R1", receipt_url="https://t.example"))
     assert desk.does() == [ShowReceipt(evse_id=2, url="https://t.example", receipt_id="R1")]
     assert desk.told() == [
-        heard(status="Settled", settlement_amount=8.04, receipt_id="R1", receipt_url="https://t.example")
+        received(status="Settled", settlement_amount=8.04, receipt_id="R1", receipt_url="https://t.example")
     ]
     assert desk.over
     assert desk.wait(1000) == [], "no command is repeated"
@@ -239,7 +239,7 @@ def test_texts_that_are_too_long_for_the_csms_are_cut_and_a_terminal_without_rec
     desk = settling()
     desk.book.settled(PaymentSettled(psp_ref=PSP, status="Settled"))
     assert desk.does() == []
-    assert desk.told() == [heard(status="Settled", settlement_amount=8.04)]
+    assert desk.told() == [received(status="Settled", settlement_amount=8.04)]
 
 
 def test_a_receipt_of_the_csms_is_shown_at_the_evse_of_the_payment() -> None:
@@ -249,7 +249,7 @@ def test_a_receipt_of_the_csms_is_shown_at_the_evse_of_the_payment() -> None:
         PaymentSettled(psp_ref=PSP, status="Settled", info="i", receipt_id="R1", receipt_url="https://t.example")
     )
     assert desk.does() == []
-    assert desk.told() == [heard(status="Settled", status_info="i", settlement_amount=8.04)]
+    assert desk.told() == [received(status="Settled", status_info="i", settlement_amount=8.04)]
     shown = desk.answer(NotifySettlementResponse(receipt_url="https://c.example", receipt_id="C1"))
     assert shown == [ShowReceipt(evse_id=2, url="https://c.example", receipt_id="C1")]
 
@@ -285,7 +285,7 @@ def test_what_could_not_be_settled_is_said_with_its_reason(status: Any) -> None:
     desk.does()
     desk.book.settled(PaymentSettled(psp_ref=PSP, status=status, info="no money"))
     assert desk.does() == [Indicate(evse_id=2, word="payment_failed")]
-    assert desk.told() == [heard(status=status, status_info="no money", settlement_amount=8.04)]
+    assert desk.told() == [received(status=status, status_info="no money", settlement_amount=8.04)]
     assert desk.over
 
 
@@ -298,7 +298,7 @@ def test_a_terminal_that_does_not_answer_gets_the_command_three_times() -> None:
     desk.wait(120)
     later = format_time(NOW_MS + 360_000)
     info = "the payment terminal does not answer"
-    assert desk.told() == [heard(status="Failed", status_info=info, settlement_amount=8.04, settlement_time=later)]
+    assert desk.told() == [received(status="Failed", status_info=info, settlement_amount=8.04, settlement_time=later)]
     assert desk.over
     desk.book.settled(PaymentSettled(psp_ref=PSP, status="Settled"))
     assert len(desk.told()) == 1

@@ -25,7 +25,7 @@ from v2g_station.simulator.terminal import TerminalFaults
 ASKING = {"PaymentCtrlr.AuthorizeDirectPayment": "true"}
 
 
-def told(found: Bench, kind: type[Command]) -> list[Any]:
+def reported(found: Bench, kind: type[Command]) -> list[Any]:
     """Return the commands of a kind."""
     return [command for command in found.commands if isinstance(command, kind)]
 
@@ -82,7 +82,7 @@ def test_vat_number(first: bool) -> None:
     end(till, found)
     settled = found.expect("NotifySettlement", status="Settled", vatNumber="NL123456789B01")
     assert settled["vatCompany"] == company
-    assert told(found, SettlePayment)[0].vat_company.name == "ACME"
+    assert reported(found, SettlePayment)[0].vat_company.name == "ACME"
 
 
 def test_nobody_plugs_in() -> None:
@@ -167,7 +167,7 @@ def test_settled_with_the_terminals_receipt() -> None:
     till = Till(cost=12.34)
     found = charging(till)
     event = end(till, found)
-    (order,) = told(found, SettlePayment)
+    (order,) = reported(found, SettlePayment)
     assert (order.amount, order.merchant["Name"]) == (Decimal("12.34"), "Charge & Co")
     assert till.terminal.reserved[PSP].taken == Decimal("12.34")
     url = f"https://receipts.example/R-{PSP}"
@@ -176,7 +176,7 @@ def test_settled_with_the_terminals_receipt() -> None:
         "transactionId": event["transactionInfo"]["transactionId"], "pspRef": PSP, "status": "Settled",
         "settlementAmount": 12.34, "settlementTime": at(found.utc_ms), "receiptId": f"R-{PSP}", "receiptUrl": url,
     }  # fmt: skip
-    assert told(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url, receipt_id=f"R-{PSP}")]
+    assert reported(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url, receipt_id=f"R-{PSP}")]
     found.nothing("NotifySettlement")
     assert not found.saved["payments"]
 
@@ -211,10 +211,10 @@ def test_settled_by_the_csms() -> None:
     url = "https://csms.example/receipts"
     found = charging(till, variables={"PaymentCtrlr.SettlementByCSMS": "true", "PaymentCtrlr.ReceiptServerUrl": url})
     end(till, found)
-    assert not told(found, SettlePayment)
+    assert not reported(found, SettlePayment)
     assert till.state() == "reserved"
     found.nothing("NotifySettlement")
-    assert told(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url)]
+    assert reported(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url)]
 
 
 def test_settled_with_the_csmss_receipt() -> None:
@@ -225,7 +225,7 @@ def test_settled_with_the_csmss_receipt() -> None:
     end(till, found)
     settled = found.expect("NotifySettlement", status="Settled", settlementAmount=12.34)
     assert not {"receiptUrl", "receiptId"} & settled.keys()
-    assert told(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url, receipt_id="9")]
+    assert reported(found, ShowReceipt) == [ShowReceipt(evse_id=1, url=url, receipt_id="9")]
 
 
 def test_settlement_fails() -> None:
@@ -353,7 +353,7 @@ def test_a_terminal_that_does_not_answer_gets_the_command_again_also_after_a_res
     found.fact(StopButton(evse_id=1))
     found.wait(125)
     found.power_loss()
-    assert len(told(found, SettlePayment)) == 3
+    assert len(reported(found, SettlePayment)) == 3
     till.serve(found)
     found.expect("NotifySettlement", status="Settled")
     found.nothing("NotifySettlement")
@@ -368,7 +368,7 @@ def test_a_terminal_that_stays_silent_is_given_up() -> None:
     found.wait(361)
     found.expect("NotifySettlement", status="Failed", statusInfo="the payment terminal does not answer")
     found.wait(500)
-    assert len(told(found, SettlePayment)) == 3
+    assert len(reported(found, SettlePayment)) == 3
 
 
 def test_a_power_loss_settles_what_was_charged_and_releases_what_was_not() -> None:

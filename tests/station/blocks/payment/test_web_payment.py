@@ -20,8 +20,8 @@ def prepaid(status: str, limit: float | None = None) -> Bench:
     found = bench(version="2.1", variables={"AuthCtrlr.LocalPreAuthorize": "true"})
 
     def answer(event: dict[str, Any]) -> dict[str, Any]:
-        told = {"idTokenInfo": {"status": status, "cacheExpiryDateTime": at(found.utc_ms)}}
-        return told | ({"transactionLimit": {"maxCost": limit}} if event.get("eventType") == "Started" else {})
+        reported = {"idTokenInfo": {"status": status, "cacheExpiryDateTime": at(found.utc_ms)}}
+        return reported | ({"transactionLimit": {"maxCost": limit}} if event.get("eventType") == "Started" else {})
 
     found.answers |= {"Authorize": answer, "TransactionEvent": answer}
     return found
@@ -61,20 +61,20 @@ def test_code_without_parameters(dynamic: bool) -> None:
     found.nothing("NotifySettlement")
 
 
-def limited(wish: TransactionLimit, told: dict[str, Any]) -> Bench:
+def limited(wish: TransactionLimit, reported: dict[str, Any]) -> Bench:
     """A driver chooses, scans and pays; the transaction has his limit though the CSMS allows more."""
     found = web()
     found.plug()
     found.fact(WebPaymentRequested(evse_id=1, limit=wish))
     assert scanned(found) == wish
-    name = next(iter(told))
+    name = next(iter(reported))
     found.answers["TransactionEvent"] = lambda event: (
         {"transactionLimit": {name: 1_000_000}} if event["eventType"] == "Started" else {}
     )
     start(found)
     event = found.expect("TransactionEvent", eventType="Started", idToken=PAID)
-    assert event["transactionInfo"]["transactionLimit"] == told
-    found.expect("TransactionEvent", triggerReason="LimitSet", transactionInfo__transactionLimit=told)
+    assert event["transactionInfo"]["transactionLimit"] == reported
+    found.expect("TransactionEvent", triggerReason="LimitSet", transactionInfo__transactionLimit=reported)
     found.flow()
     assert found.allowed()
     return found

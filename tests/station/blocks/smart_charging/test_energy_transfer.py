@@ -33,8 +33,8 @@ def vehicle(**more: Any) -> Bench:
 
 def wish(found: Bench) -> float | None:
     """The set point that the hardware was told last."""
-    told = [each for each in found.commands if isinstance(each, SetLimit)]
-    return told[-1].allowance.setpoint_w
+    reported = [each for each in found.commands if isinstance(each, SetLimit)]
+    return reported[-1].allowance.setpoint_w
 
 
 def entered(found: Bench, mode: str) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def test_scheduled_limits_of_an_external_system() -> None:
         ExternalPeriod(start_s=300, limit_w=3000.0, discharge_w=1000.0),
     )
     found.fact(ExternalLimit(source="EMS", schedule=steps))
-    told = found.expect("NotifyChargingLimit", chargingLimit__chargingLimitSource="EMS")
-    assert [p["dischargeLimit"] for p in told["chargingSchedule"][0]["chargingSchedulePeriod"]] == [-5000, -1000]
+    reported = found.expect("NotifyChargingLimit", chargingLimit__chargingLimitSource="EMS")
+    assert [p["dischargeLimit"] for p in reported["chargingSchedule"][0]["chargingSchedulePeriod"]] == [-5000, -1000]
     assert foreign(found)["chargingProfileKind"] == "Absolute"
     assert wish(found) == -5000
     found.wait(301)
@@ -156,13 +156,13 @@ class Building:
     def draws(self, watts: float) -> float | None:
         """Everything but the vehicle draws so much; return what was wanted of the vehicle last."""
         self.found.fact(UpstreamLoad(power_w=watts + self.found.power_w))
-        told = powers(self.found)
-        return told[-1] if told else None
+        reported = powers(self.found)
+        return reported[-1] if reported else None
 
     def follow(self) -> None:
         """The vehicle does what was wanted."""
-        told = powers(self.found)
-        self.found.power_w = int(told[-1] or 0) if told else 0
+        reported = powers(self.found)
+        self.found.power_w = int(reported[-1] or 0) if reported else 0
 
 
 def powers(found: Bench) -> list[float | None]:

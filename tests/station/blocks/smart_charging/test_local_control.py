@@ -57,8 +57,8 @@ def test_custom_trigger() -> None:
     found.fact(ExternalLimit(source="SO", limit_w=3000.0, evse_id=2))
     found.clear()
     assert found.ask("TriggerMessage", trigger)["status"] == "Accepted"
-    told = found.expect("NotifyChargingLimit", evseId=0)
-    assert told["chargingLimit"] == {"chargingLimitSource": "EMS", "isGridCritical": True}
+    reported = found.expect("NotifyChargingLimit", evseId=0)
+    assert reported["chargingLimit"] == {"chargingLimitSource": "EMS", "isGridCritical": True}
     found.expect("NotifyChargingLimit", evseId=2, chargingLimit__chargingLimitSource="SO")
     assert found.ask("TriggerMessage", trigger | {"evse": {"id": 2}})["status"] == "Accepted"
     assert found.expect("NotifyChargingLimit")["evseId"] == 2

@@ -36,9 +36,9 @@ def own(found: Bench, **more: Any) -> str:
 def agree(found: Bench, needs: Any = SCHEDULED) -> None:
     """Needs, profile, plan: the vehicle charges."""
     found.fact(Needs(evse_id=1, needs=needs))
-    told = found.expect("NotifyEVChargingNeeds", evseId=1)["chargingNeeds"]
-    assert told["controlMode"] == ("DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl")
-    assert "v2xChargingParameters" in told
+    reported = found.expect("NotifyEVChargingNeeds", evseId=1)["chargingNeeds"]
+    assert reported["controlMode"] == ("DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl")
+    assert "v2xChargingParameters" in reported
     assert own(found) == "Accepted"
     assert offers(found) == ["profile"]
     found.fact(Plan(evse_id=1, schedule=PLAN, selected_id=1))

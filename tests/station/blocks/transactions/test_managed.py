@@ -18,7 +18,7 @@ from v2g_station.blocks.transactions.transactions import SignedReading
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
 
 
-def told(found: Bench, kind: str) -> Any:
+def reported(found: Bench, kind: str) -> Any:
     """The next event of a kind."""
     return found.expect("TransactionEvent", eventType=kind)
 
@@ -37,13 +37,13 @@ def test_the_operation_mode_adds_its_measurands_from_the_first_event_to_the_last
     assert found.ask("SetChargingProfile", evseId=1, chargingProfile=profile)["status"] == "Accepted"
     found.fact(GridFrequency(hz=49.98))
     begin(found, "a")
-    started = told(found, "Started")
+    started = reported(found, "Started")
     assert started["transactionInfo"]["operationMode"] == "ChargingOnly"
     assert measured(started) >= DIRECTIONS | {"Frequency"}
     lead(found, lambda s: s.progress("a", "ChargingStateChanged", charging_state="SuspendedEV", sample=found.read(1)))
-    assert "Frequency" not in measured(told(found, "Updated"))
+    assert "Frequency" not in measured(reported(found, "Updated"))
     lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=found.read(1)))
-    assert measured(told(found, "Ended")) >= DIRECTIONS | {"Frequency"}
+    assert measured(reported(found, "Ended")) >= DIRECTIONS | {"Frequency"}
 
 
 @pytest.mark.requirement("R53")
@@ -57,7 +57,7 @@ def test_state_of_charge_power_and_frequency_are_reported_with_their_units(versi
     assert sample is not None
     sample = replace(sample, power_w=-9_000, soc=56)
     lead(found, lambda s: s.progress("a", "ChargingStateChanged", charging_state="Charging", sample=sample))
-    values = [each for value in told(found, "Updated")["meterValue"] for each in value["sampledValue"]]
+    values = [each for value in reported(found, "Updated")["meterValue"] for each in value["sampledValue"]]
     assert {each["measurand"]: (each["value"], each["unitOfMeasure"]["unit"]) for each in values} == {
         "SoC": (56, "Percent"),
         "Power.Active.Import": (0, "W"),
@@ -73,7 +73,7 @@ def test_the_csms_chooses_what_is_measured(chosen: str, expected: set[str] | Non
     """J02.FR.11: no measurands, no values."""
     found = Bench("2.1", evses=(FIXED,), managed=True, variables={"SampledDataCtrlr.TxStartedMeasurands": chosen})
     begin(found, "a")
-    event = told(found, "Started")
+    event = reported(found, "Started")
     assert (measured(event) if "meterValue" in event else None) == expected
 
 
@@ -87,7 +87,7 @@ def test_signatures_are_sent_unless_the_csms_wants_none(signs: bool) -> None:
     signed = (SignedReading(register="import", data="OCMF|{}|{}"),)
     last = type(sample)(utc_ms=sample.utc_ms, import_mwh=1, export_mwh=0, signed=signed)
     lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=last))
-    values = [each for value in told(found, "Ended")["meterValue"] for each in value["sampledValue"]]
+    values = [each for value in reported(found, "Ended")["meterValue"] for each in value["sampledValue"]]
     assert any("signedMeterValue" in each for each in values) is signs
 
 

@@ -80,8 +80,8 @@ def test_what_the_csms_limits_ends_the_session(limit: dict[str, float], word: st
     )
     start(found)
     begin(found, "a", emaid="")
-    told = found.expect("TransactionEvent", triggerReason="LimitSet")
-    assert told["transactionInfo"]["transactionLimit"] == limit
+    reported = found.expect("TransactionEvent", triggerReason="LimitSet")
+    assert reported["transactionInfo"]["transactionLimit"] == limit
     found.wait(30)
     assert last(found, RemoteStopRequested) is None
     found.meter_mwh[1] += 200_000
