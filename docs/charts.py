@@ -1,10 +1,12 @@
-"""Draws sequence charts as SVG: every state is a box whose lines are the ways out of it.
+"""Draws charts of states as SVG: every state is a box whose lines are the ways out of it.
 
-Boxes stand below one another in the order of the chart, which is that of a session. A way that leads elsewhere runs
-along a lane beside the boxes; all ways to one state share a lane, and lanes are shared where they do not meet.
+Boxes stand below one another in the order of the chart, which is that of a session where it has one. A way that leads
+elsewhere runs along a lane beside the boxes; all ways to one state share a lane, and lanes are shared where they do not
+meet.
 """
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from html import escape
 from typing import Final, NamedTuple
 
@@ -22,17 +24,21 @@ _STYLE: Final = (
 
 
 class Way(NamedTuple):
-    """A way out of a state: the request, when it is this one, and where it leads."""
+    """A way out of a state: the request or event, when it is this one, and where it leads."""
 
     request: str
     when: str
-    to: State
+    to: Enum
+
+
+Ways = Mapping[Enum, tuple[Way, ...]]
+"""States with their ways, in the order of the picture."""
 
 
 class Box(NamedTuple):
     """A state with its ways, its upper and its right edge."""
 
-    state: State
+    state: Enum
     ways: tuple[Way, ...]
     y: int
     edge: int
@@ -51,9 +57,9 @@ class Box(NamedTuple):
         return self.y + _HEAD // 2
 
 
-def svg(chart: Chart, title: str) -> str:
-    """Return a chart as a picture. SessionStopReq, which almost every state takes, is where a session usually ends."""
-    boxes = placed(chart)
+def svg(ways: Ways, title: str) -> str:
+    """Return a chart as a picture."""
+    boxes = placed(ways)
     spans = spans_of(boxes)
     lanes = lanes_of(spans)
     width, y = boxes[0].edge + 24 + _LANE * (max(lanes.values(), default=0) + 1), boxes[-1].y + boxes[-1].height + _GAP
@@ -70,9 +76,14 @@ def svg(chart: Chart, title: str) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def placed(chart: Chart) -> list[Box]:
+def ways_of(chart: Chart) -> Ways:
+    """Return what a picture shows of a sequence chart: SessionStopReq, which almost every state takes, is where a
+    session usually ends."""
+    return {state: _ways(chart, state) for state in _states(chart)}
+
+
+def placed(ways: Ways) -> list[Box]:
     """Return the boxes of a chart where they stand, all as wide as the longest text."""
-    ways = {state: _ways(chart, state) for state in _states(chart)}
     longest = max(len(f"{way.request} ↻ {way.when}") for each in ways.values() for way in each)
     boxes, y = [], _TOP
     for state, each in ways.items():
@@ -108,10 +119,10 @@ def stopping(chart: Chart) -> State:
     return State.SESSION_STOP if State.SESSION_STOP in chart else State.DC_WELDING_DETECTION
 
 
-def spans_of(boxes: Iterable[Box]) -> dict[State, tuple[int, int]]:
+def spans_of(boxes: Iterable[Box]) -> dict[Enum, tuple[int, int]]:
     """Return, for every state that ways lead to, from where to where its lane runs."""
     heads = {box.state: box.middle for box in boxes}
-    spans: dict[State, tuple[int, int]] = {}
+    spans: dict[Enum, tuple[int, int]] = {}
     for box in boxes:
         for at, way in enumerate(box.ways):
             if way.to is not box.state and way.to in heads:
@@ -120,7 +131,7 @@ def spans_of(boxes: Iterable[Box]) -> dict[State, tuple[int, int]]:
     return spans
 
 
-def lanes_of(spans: Mapping[State, tuple[int, int]]) -> dict[State, int]:
+def lanes_of(spans: Mapping[Enum, tuple[int, int]]) -> dict[Enum, int]:
     """Return a lane for each span, short ones near the boxes, so that no two on a lane meet."""
     taken: list[list[tuple[int, int]]] = []
     lanes = {}
@@ -133,8 +144,8 @@ def lanes_of(spans: Mapping[State, tuple[int, int]]) -> dict[State, int]:
     return lanes
 
 
-def _colour(state: State) -> str:
-    return f"hsl({list(State).index(state) * 137 % 360} 62% 42%)"
+def _colour(state: Enum) -> str:
+    return f"hsl({list(type(state)).index(state) * 137 % 360} 62% 42%)"
 
 
 def _x(box: Box, lane: int) -> int:
@@ -154,7 +165,7 @@ def _drawn(box: Box) -> list[str]:
     return parts
 
 
-def _leaving(box: Box, boxes: Mapping[State, Box], lanes: Mapping[State, int]) -> list[str]:
+def _leaving(box: Box, boxes: Mapping[Enum, Box], lanes: Mapping[Enum, int]) -> list[str]:
     parts = []
     for at, way in enumerate(box.ways):
         if way.to is box.state or way.to not in boxes:

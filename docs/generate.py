@@ -106,8 +106,25 @@ def pictures() -> Iterator[tuple[Path, str]]:
     titles |= {"DIN": "DIN 70121 sequence chart"}
     for name, title in titles.items():
         file = ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg"
-        yield file, charts.svg(drawn_chart(name), title)
+        yield file, charts.svg(charts.ways_of(drawn_chart(name)), title)
+    yield ROOT / "docs" / "reference" / "charts" / "evse.svg", charts.svg(evse_ways(), "States of an EVSE")
     yield ROOT / "docs" / "reference" / "charts" / "speed.svg", history.chart(history.landings())
+
+
+def evse_ways() -> charts.Ways:
+    """Return the states of an EVSE with their ways."""
+    from secc.evse.states import CHARTS
+
+    return {
+        state: tuple(charts.Way(event, "", to) for event, to in leads.items())
+        for chart in CHARTS.values()
+        for state, leads in chart.items()
+    }
+
+
+def evse_states() -> str:
+    """Return the picture of the states of an EVSE."""
+    return "![States of an EVSE](charts/evse.svg)\n"
 
 
 def _side_charts() -> "Mapping[PayloadType, Chart]":
@@ -445,6 +462,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "duty-table": duty_table,
     "error-tree": error_tree,
     "event-stages": events.stages,
+    "evse-states": evse_states,
     "events": events.page,
     "hardware-faults": hardware_faults,
     "hazards": hazards.table,

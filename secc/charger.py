@@ -15,6 +15,7 @@ from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
 from secc.energy_manager.grid_frequency import GridWatch
 from secc.evse.controller import EvseController, Wrap
+from secc.evse.ports import ServiceChanged, ServicesAllowed, TransactionStopped
 from secc.evse.restarting import Restarting
 from secc.hardware.meter_remote import RemoteMeter
 from secc.link.listening import Listeners, Stream, listen
@@ -22,6 +23,7 @@ from secc.link.pairing import address_mac, pair
 from secc.link.transport import Transport
 from secc.retention import Retention
 from secc.session import ports
+from secc.session.energy_transfer import services_of
 from secc.station.device import Premises
 from secc.station.layout import evse_layout
 from secc.station.station import MeterSample, Station, StationConfig
@@ -126,9 +128,7 @@ class Charger:
         station.recover(
             lambda record: self._at(record.evse_id).sample(record.reference),
             keep={
-                controller.paused_visit.session_id
-                for controller in self.controllers
-                if controller.paused_visit is not None
+                controller.paused.session_id.hex() for controller in self.controllers if controller.paused is not None
             },
         )
         for controller in self.controllers:
@@ -230,7 +230,7 @@ class Charger:
     def recover(self) -> None:
         """Settle what a killed process left open, and continue paused sessions."""
         for controller in self.controllers:
-            controller.pauses.recover()
+            controller.recover()
 
     def _at(self, evse_id: int) -> EvseController:
         """Return an EVSE by its number; 0 (no particular EVSE) is the first."""
@@ -267,7 +267,7 @@ class Charger:
                 controller = self._at(evse_id)
                 controller.grid_changed(controller.grid.suspend(suspended))
             case Serve(evse_id=evse_id, operative=operative):
-                self._at(evse_id).serve(operative)
+                self._at(evse_id).fact(ServiceChanged(operative))
             case RemoteStartRequested(evse_id=evse_id, energy_transfer=modes):
                 self._at(evse_id).backend.remote_start(modes)
             case RemoteStartExpired(evse_id=evse_id):
@@ -277,10 +277,10 @@ class Charger:
                     controller.grid_changed(controller.grid.signal(signal))
             case AllowEnergyTransfer(reference=reference, modes=modes):
                 for controller in self.controllers:
-                    controller.allow_energy_transfer(reference, modes)
+                    controller.fact(ServicesAllowed(reference, services_of(modes)))
             case RemoteStopRequested(reference=reference, cause=cause):
                 for controller in self.controllers:
-                    controller.stop(reference, cause)
+                    controller.fact(TransactionStopped(reference, cause))
             case Restart(at_once=at_once, keep=keep):
                 assert self.station is not None
                 self.restarting.ask(at_once=at_once, keep=keep, expect=self.station.restarting)
@@ -395,7 +395,7 @@ class Charger:
     async def _leave(self, presence: Presence) -> None:
         """End the running sessions, then all connections, then the data links."""
         for controller in self.controllers:
-            await controller.abort("shut_down")
+            await controller.abort()
         await presence.close()
         for controller in self.controllers:
             await controller.settled()

@@ -1,19 +1,22 @@
-"""One EVSE: its plug, its vehicle, its journal, and a paused session."""
+"""The shell of one EVSE: passes facts to its core and to the running session, and executes what both decide."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from secc.config import ProgramConfig
 from secc.energy_manager.grid import Grid
+from secc.evse import ports as evse
 from secc.evse.archive import Archive, Owner
 from secc.evse.backend import Backend, NoBackend, StationBackend
-from secc.evse.basic_fallback import Fallback
-from secc.evse.idling import Idling
-from secc.evse.pauses import Pauses
-from secc.evse.visit import Visit
+from secc.evse.core import EvseCore, EvseSettings
+from secc.evse.execution import Execution
+from secc.evse.paused_session_store import PausedSessionFile
+from secc.evse.session_records import RecordKeeping
+from secc.evse.sessions import Sessions
 from secc.hardware.evse import EvseHardware
 from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
@@ -22,37 +25,35 @@ from secc.link.modem_watch import ModemWatch
 from secc.link.pairing import Plug
 from secc.link.transport import Transport
 from secc.session import ports
-from secc.session.books import STOPPED_REASONS
+from secc.session.basic_charging import Way
 from secc.session.edition import Edition, NegotiatedSession
 from secc.session.energy_transfer import services_of
+from secc.session.paused import Paused
 from secc.station.station import Station
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError
-from v2g.hardware.faults import FAULTS
 from v2g.hardware.interfaces import ChargerPilot
-from v2g.iec61851.pilot import PilotState
 from v2g.io.capture.recorder import Recorder
 from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.link import PlcLink
 from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.runtime.supervision import child
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.select import EditionName, carried
-from v2g.observe import Observe, Scalar
+from v2g.observe import Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.pki.credentials import Credentials
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
 Wrap = Callable[[ByteStream], ByteStream]
 """Wraps the connection of a session; tests and scenarios use it to inject faults."""
-
-SEEN_S: Final = 5.0
-"""Time after a start for a paused vehicle to be detected at the plug, real seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class EvseController:
     """Editions served; the first one answers vehicles that support none of them."""
 
     def __post_init__(self) -> None:
-        site = self.config.site
+        config, site = self.config, self.config.site
         self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w)
         if site.signal_file is not None:
             self.grid.signal(parse_grid_signal(_read(site.signal_file)))
@@ -105,20 +106,100 @@ class EvseController:
         self.backend: Backend = NoBackend(site.contracts, free=site.free)
         self.on_busy: list[Callable[[], None]] = []
         """Called when a session begins and when it has ended."""
-        self.pauses = Pauses(self)
-        self._endings: set[asyncio.Task[None]] = set()
-        self._current: Runner | None = None
-        self._visit: Visit | None = None
+        self.core = EvseCore(
+            EvseSettings(
+                basic=config.charger.basic,
+                plug=config.hardware.kind in ("dc", "ac"),
+                pause_after_s=site.pause_after_s,
+                pause_for_s=site.pause_for_s,
+                time_scale=self.clock.scale,
+            )
+        )
+        pilot = self.wires.pilot if self.wires is not None else None
+        self.sessions = Sessions(
+            config, self.grid, self.clock, self.transport, self.owner, self.meter, self.safety, pilot,
+            self.hardware.has_latch, lambda: self.core.kept,
+        )  # fmt: skip
+        keeping = RecordKeeping(
+            self.archive, self.meter, self.clock, self.disk, self.bundles, lambda event: self.observe(event),
+            self._journal_line, lambda: self.hardware.flowed_mwh,
+        )  # fmt: skip
+        self._execution = Execution(
+            self._step, keeping, PausedSessionFile(config.data_dir, self.archive.keys), self.hardware, self.safety,
+            pilot, lambda command: self.backend.execute(command),
+        )  # fmt: skip
+        self._runner: Runner | None = None
         self._session: Conversation | None = None
+        self._early: list[Callable[[Runner], None]] = []
+        self._basic: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._port: PlcLink | None = None
         self._modem = ModemWatch(self._fault_changed)
         self._link: ChargerLink | None = None
-        self._fallback: Fallback | None = None
-        self._idling = Idling(self)
-        self.in_service = True
-        """Whether new vehicles may use this EVSE; a running or paused session continues."""
         self.hardware.on_fault(self._fault_changed)
         self.hardware.on_light(lambda light: self.observe(Observe("hardware", "light", {"light": light})))
+
+    # -- the core
+
+    def _present(self) -> evse.Present:
+        faults = self.hardware.faults
+        if self.wires is None:
+            return evse.Present(faults=faults)
+        pilot = self.wires.pilot
+        return evse.Present(pilot.state, pilot.proximity.state == "seated", faults)
+
+    def fact(self, fact: Fact | Command) -> None:
+        """Pass a fact to the core, and execute its actions."""
+        self._step(fact)
+
+    def _step(self, fact: Fact | Command) -> "asyncio.Future[Any] | None":
+        """Do as `fact`; return what the last action waits for, if anything."""
+        self.core.fact(fact, self.clock.monotonic(), self._present())
+        return self._act()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.core.tick(self.clock.monotonic(), self._present())
+        self._act()
+
+    def _act(self) -> "asyncio.Future[Any] | None":
+        outcome = None
+        for action in self.core.actions():
+            outcome = self._execute(action) or outcome
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (deadline := self.core.deadline()) is not None:
+            delay = max(0.0, deadline - self.clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+        return outcome
+
+    def _execute(self, action: evse.Action) -> "asyncio.Future[Any] | None":
+        match action:
+            case evse.Tell(fact=fact):
+                self.tell(fact)
+            case evse.AbortSession(reason=reason):
+                self._for_session(lambda runner: runner.abort(reason))
+            case evse.BeginBasic(way=way):
+                self._basic = child(self._charge_basic(way), name="basic charging")
+                self._basic.add_done_callback(_error)  # a journal that could not be written: see the runner
+            case evse.MoveLink(to=move, reason=reason) if self._link is not None:
+                getattr(self._link, move)(*((reason,) if reason else ()))
+            case evse.SetDuty(percent=percent) if self.wires is not None:
+                self.wires.pilot.set_duty(percent)
+            case evse.StorePaused(paused=paused):
+                return self._execution.store(paused)
+            case evse.JoinPaused(session_id=session_id):
+                return self._execution.join(session_id)
+            case evse.ClosePaused():
+                return self._execution.close(action)
+            case evse.ForgetPaused():
+                self.safety.forget_paused()
+            case evse.ShowStatus():
+                self.show()
+            case Observe():
+                self.observe(action)
+        return None
 
     # -- the back end and the site
 
@@ -158,70 +239,60 @@ class EvseController:
         self.tell(*facts)
         if facts and isinstance(self._session, NegotiatedSession) and self._session.scheduled:
             self.tell(ports.RenegotiationRequested())
-        self._idling.look()
+        self._supply_changed()
+
+    def _supply_changed(self) -> None:
+        until_ms = self.grid.nothing_until_ms
+        self.fact(
+            evse.SupplyChanged(
+                charge=not self.grid.nothing_allowed(bidirectional=False),
+                discharge=not self.grid.nothing_allowed(),
+                again_in_s=None if until_ms is None else (until_ms - self.clock.utc_ms()) / 1000,
+                bidirectional=self._session.bidirectional if isinstance(self._session, NegotiatedSession) else None,
+            )
+        )
 
     def serves(self, modes: Sequence[str]) -> bool:
         """Return whether the back end allows one of our services (EnergyTransferModeEnum)."""
         return bool(services_of(modes).intersection(self.config.charger.services))
 
-    def allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
-        """The back end allows these modes in this transaction (Q02)."""
-        if self.paused_visit is not None and self.paused_visit.session_id == reference:
-            self.pauses.allow(services_of(modes))
-        elif self._visit is not None and self._visit.reference == reference:
-            self.tell(ports.EnergyTransferAllowed(services_of(modes)))
+    def tell(self, *facts: Fact) -> None:
+        """Pass a fact to the running session, if there is one."""
+        for fact in facts:
+            self._for_session(partial(self._tell, fact))
 
-    def stop(self, reference: str, reason: str) -> None:
-        """The back end stops this transaction, even if paused."""
-        if self.paused_visit is not None and self.paused_visit.session_id == reference:
-            self.pauses.forget(reason, STOPPED_REASONS.get(reason, "Remote"))
-        elif self._visit is not None and self._visit.reference == reference:
-            self.tell(ports.StopRequested(reason))
-            self.pauses.forget(reason, STOPPED_REASONS.get(reason, "Remote"))  # while it is being stored
+    def _tell(self, fact: Fact, runner: Runner) -> None:
+        self.safety.fact(fact)  # first: otherwise the session's use of a higher limit would not be permitted yet
+        runner.fact(fact)
 
-    def end(self, reason: str, stopped: str) -> None:
-        """End a running or paused session gracefully; `stopped` is OCPP's reason for a paused one."""
-        self.tell(ports.StopRequested(reason))
-        self.pauses.forget(reason, stopped)
+    def _for_session(self, call: Callable[[Runner], None]) -> None:
+        """Call `call` with the runner of the session that has begun, perhaps only once it is made."""
+        if self._runner is not None:
+            call(self._runner)
+        elif self.core.busy:
+            self._early.append(call)
 
-    def cut(self, reason: str) -> None:
-        """End the running session without waiting for its vehicle."""
-        if self._current is not None:
-            self._current.abort(reason)
-
-    def serve(self, operative: bool) -> None:
-        """The back end takes this EVSE in or out of service (G03)."""
-        self.in_service = operative
-        self._show_availability()
-        if self._fallback is not None and operative:
-            self._fallback.consider()
-
-    @property
-    def open(self) -> bool:
-        """Whether a vehicle may begin, or resume a paused session."""
-        return self.in_service or self.paused_visit is not None
+    def _journal_line(self, session_id: str, line: str) -> None:
+        if self.station is not None:
+            self.station.journal(session_id, line)
 
     # -- the paused session
 
     @property
-    def paused_visit(self) -> Visit | None:
-        """The paused session of a vehicle."""
-        return self.pauses.paused_visit
+    def paused(self) -> Paused | None:
+        """The session that a vehicle may resume."""
+        return self.core.kept
 
-    def wake_up(self) -> None:
-        """Wake the paused vehicle, if there is a data link."""
-        if self._link is not None:
-            self._link.wake_up()
+    def recover(self) -> None:
+        """Settle journals of a killed process; a paused session stays paused."""
+        paused = self._execution.reopen(self.transport.credentials[0], self._known)
+        restate = self.station.restate_journal if self.station is not None else lambda _session, _lines: None
+        self.archive.recover(self.meter, restate, keep=paused.session_id.hex() if paused is not None else "")
+        if paused is not None:
+            self.fact(evse.PausedFound(paused))
 
-    @property
-    def session(self) -> Conversation | None:
-        """The running session."""
-        return self._session
-
-    def _forget_absent(self) -> None:
-        """Close a paused session without a vehicle at the plug."""
-        if self.wires is not None and not self._plugged and self._current is None:
-            self.pauses.forget("unplugged", "EVDisconnected")
+    def _known(self, session_id: str) -> bool:
+        return self.station is None or self.station.transaction_id(session_id) is not None
 
     # -- life
 
@@ -244,93 +315,23 @@ class EvseController:
         wires, slac = self.wires, self.config.link.slac
         if wires is None:
             return
-        if self.config.charger.basic is not None:
-            self._fallback = Fallback(self, self.config.charger.basic, wires.pilot)
         if self._port is not None and slac is not None:
             self._link = ChargerLink(self._port, wires.pilot, slac, observe=self._observe_link)
-            self._link.on_down(self._link_down)
-            self._show_availability()
-        if self._fallback is not None:
-            self._fallback.use(self._link)
-        if self._link is None and self._fallback is None:
-            wires.pilot.set_duty(5.0)  # without matching nothing else requests digital communication
-        wires.pilot.on_state(self._pilot_changed)
-        if self.paused_visit is not None:
-            asyncio.get_running_loop().call_later(SEEN_S, self._forget_absent)
-
-    def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run the follow-up work of a session; the next vehicle and the program's end wait for it."""
-        task = child(work, name="ending")
-        self._endings.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    async def report(self, command: Command) -> None:
-        """Send to the back end; return when it has stored the entry. Raises StoreError."""
-        outcome = self.backend.execute(command)
-        if outcome is not None:
-            await outcome
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._endings.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.observe(Observe("metering", "books_failed", {"error": str(error)}))
-
-    async def settled(self) -> None:
-        """Wait until the follow-up work of earlier sessions is done."""
-        while self._endings:
-            await asyncio.wait(self._endings)
-
-    async def abort(self, reason: str) -> None:
-        """End the running session at once."""
-        self._idling.close()
-        self.cut(reason)
-        if self._fallback is not None:
-            await self._fallback.close()
-
-    async def leave(self) -> None:
-        """Leave the data link; a paused session stays open on the disk."""
-        if self._link is not None:
-            self._link.close()
-        if self.paused_visit is not None:
-            await self.paused_visit.books.put_down()
-
-    # -- events at the plug
+            self._link.on_down(lambda reason: self.fact(evse.LinkDown(reason)))
+            self._link.on_ready(lambda _: self.fact(evse.LinkUp()))
+        self.fact(evse.Started(link=self._link is not None))
+        wires.pilot.on_state(lambda state: self.fact(ports.PilotChanged(state)))
 
     def _observe_link(self, event: Observe) -> None:
         self._modem.saw(event)
-        if self._fallback is not None:
-            self._fallback.saw(event)
+        if event.name == "matching_started":
+            self.fact(evse.MatchingStarted())
         self.observe(event)
 
-    def _pilot_changed(self, state: PilotState) -> None:
-        self.tell(ports.PilotChanged(state))
-        if state is PilotState.A:
-            self._forget_absent()
-        self.show()
-        if self._fallback is not None:
-            self._fallback.pilot_changed(state)
-
     def _fault_changed(self, word: str, active: bool) -> None:
-        """Record a hardware fault and report it to the CSMS; the session is notified separately."""
-        fault = FAULTS[word]
-        data: dict[str, Scalar] = {"fault": word, "component": fault.component, "stops": fault.stops}
-        self.observe(Observe("hardware", "fault_began" if active else "fault_ended", data))
         if self.station is not None:
             self.station.problem(self.number, word, active=active)
-        self.show()
-        self._show_availability()
-        if self._fallback is not None and not active:
-            self._fallback.consider()
-
-    def _show_availability(self) -> None:
-        """Show F while the charger is not available (IEC 61851-1), except for faults that the vehicle can clear."""
-        if self._link is None or self.busy:
-            return  # a running session ends on its own
-        if not self.open or any(FAULTS[word].shown_by_f for word in self.hardware.faults):
-            self._link.hold()
-        else:
-            self._link.release()
+        self.fact(evse.FaultChanged(word, active))
 
     def show(self) -> None:
         """Report the connector's state to the CSMS (G01)."""
@@ -340,37 +341,42 @@ class EvseController:
     @property
     def status(self) -> ConnectorStatus | None:
         """The connector's state; None if unknown."""
-        state = self.wires.pilot.state if self.wires is not None else PilotState.A
-        if self.at_fault:
-            return "Faulted"
-        if state.connected or (self.busy and not self._plug_needed):
-            return "Occupied"
-        return "Available" if state is PilotState.A else None  # F is set by the charger and temporary
+        return self.core.status(self._present())
 
-    def _link_down(self, reason: str) -> None:
-        if self._current is not None:
-            self._current.abort(reason)
-        elif self._fallback is not None:
-            self._fallback.link_down(reason)
+    async def settled(self) -> None:
+        """Wait until the follow-up work of earlier sessions is done."""
+        await self._execution.settled()
 
-    def tell(self, *facts: Fact) -> None:
-        """Pass a fact to the running session, if there is one."""
-        if self._current is not None:
-            for fact in facts:
-                self.safety.fact(
-                    fact
-                )  # first: otherwise the session's use of a higher limit would not be permitted yet
-                self._current.fact(fact)
+    async def abort(self) -> None:
+        """End the running session at once, because the program ends."""
+        self.fact(evse.ShutDown())
+        if self._basic is not None:
+            self._basic.cancel()
+            await asyncio.gather(self._basic, return_exceptions=True)
 
-    @property
-    def at_fault(self) -> bool:
-        """Whether the hardware forbids energy."""
-        return any(FAULTS[word].stops for word in self.hardware.faults)
+    async def leave(self) -> None:
+        """Leave the data link; a paused session stays open on the disk."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._link is not None:
+            self._link.close()
+        await self._execution.put_down()
 
     @property
     def busy(self) -> bool:
         """Whether a vehicle is being served."""
-        return self._current is not None
+        return self.core.busy
+
+    @property
+    def in_service(self) -> bool:
+        """Whether the back end lets new vehicles use this EVSE."""
+        return self.core.in_service
+
+    @property
+    def session(self) -> Conversation | None:
+        """The running session."""
+        return self._session
 
     @property
     def rating(self) -> tuple[int, int]:
@@ -378,14 +384,6 @@ class EvseController:
         charger = self.config.charger
         both = [charger.power_rating(service.family) for service in charger.services]
         return max(charge for charge, _ in both), max(discharge for _, discharge in both)
-
-    @property
-    def cable_w(self) -> int | None:
-        """Rating of the cable in a socket-outlet by its coding, W; None if uncoded, or the cable is fixed."""
-        if self.wires is None or self.config.hardware.kind != "ac" or not self.hardware.has_latch:
-            return None
-        rating = self.config.charger.ac_rating
-        return self.wires.pilot.proximity.max_current_a * rating.nominal_voltage_v * rating.phases or None
 
     @property
     def plug(self) -> Plug:
@@ -405,72 +403,81 @@ class EvseController:
         """Serve a vehicle that has connected."""
         await self.settled()
         data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}
-        if self._current is not None or not self.open:  # one plug, one vehicle; a second connection is rejected
-            reason = "occupied" if self._current is not None else "out_of_service"
+        if reason := self.core.refusal:  # one plug, one vehicle; a second connection is rejected
             self.observe(Observe("tls", "refused", {"reason": reason, **data}))
             return
         self.observe(Observe("tls", "accepted", {**data, "group": stream.group}))
-        if not self.carried(stream.version):
+        if not (editions := self.carried(stream.version)):
             self.observe(Observe("tls", "refused", {"reason": "edition_disabled", **data}))
             return
-        visit = Visit(self, stream.own or self.transport.credentials[0])
-        reason = "broke_down"
-        try:
-            reason = await self.receive(visit, visit.conversation(stream.peer_leaf, stream.version), wrap(stream))
-        finally:
-            self._after_conversation(reason)
+        own = stream.own or self.transport.credentials[0]
 
-    def _after_conversation(self, reason: str) -> None:
-        """Prepare the data link and the pilot for the next attempt, or basic charging."""
-        self._forget_absent()
-        if self._link is None or (self._fallback is not None and self._fallback.conversation_ended(reason)):
-            return
-        if reason == "finished" or not self._plugged or self.at_fault or not self.open:
-            self._link.terminate()
-            self._show_availability()
-        elif reason == "paused":
-            self._link.pause()
-        else:
-            self._link.restart(reason)
+        def session() -> Conversation:
+            online = self.station is not None and self.station.online.is_set()
+            return self.sessions.conversation(
+                own, stream.peer_leaf, stream.version, tuple(editions.values()), online=online
+            )
 
-    async def receive(self, visit: Visit, session: Conversation, stream: ByteStream) -> str:
-        """Run one session with its journal and the hardware; return why it ended."""
-        core = self.traced(session)
-        self._current = runner = Runner(core, stream, execute=visit.execute, clock=self.clock, observe=self.observe)
-        self._visit, self._session = visit, session
-        for fact in self.grid.facts:
-            self.safety.fact(fact)
-        unsubscribe = self.hardware.subscribe(runner.fact)
-        intervals = child(visit.books.close_intervals(visit.interval_closed))
-        intervals.add_done_callback(lambda task: self._books_failed(task, runner))
-        self._busy_changed()
-        self._idling.look()
+        self.fact(evse.SessionStarted())
+        await self._serve(own, session, wrap(stream))
+
+    async def _charge_basic(self, way: Way) -> None:
+        own = self.transport.credentials[0]
+        await self._serve(own, lambda: self.sessions.basic(own, way), NullStream())
+
+    async def _serve(self, own: Credentials, made: Callable[[], Conversation], stream: ByteStream) -> None:
+        """Run one session, which the core has begun, with its records and the hardware."""
+        reason, closing, waited = "broke_down", list[Callable[[], Any]](), list[asyncio.Future[Any]]()
         try:
-            return await runner.run()
+            records = self._execution.begin(own)
+            self._session = session = made()
+            self._runner = runner = Runner(
+                self.traced(session),
+                stream,
+                execute=self._execution.execute,
+                clock=self.clock,
+                observe=self.observe,
+            )
+            for fact in self.grid.facts:
+                self.safety.fact(fact)
+            closing.append(self.hardware.subscribe(runner.fact))
+            intervals = child(records.books.close_intervals(self._interval_closed))
+            closing.append(intervals.cancel)
+            waited.append(intervals)
+            intervals.add_done_callback(lambda task: self._books_failed(task, runner))
+            self._tell_busy()
+            self._supply_changed()
+            early, self._early = self._early, []
+            for call in early:
+                call(runner)
+            reason = await runner.run()
         finally:
-            self._current = self._visit = self._session = None
+            self._runner = self._session = None
             self.backend.vehicle_left()
-            unsubscribe()
-            intervals.cancel()
-            await asyncio.gather(intervals, return_exceptions=True)
-            self._busy_changed()
+            for close in closing:
+                close()
+            self._early.clear()
+            self.fact(evse.SessionEnded(reason))
+            self._tell_busy()
+            await asyncio.gather(*waited, return_exceptions=True)
 
-    def _busy_changed(self) -> None:
+    def _tell_busy(self) -> None:
         for listener in self.on_busy:
             listener()
-        self.show()
 
-    @property
-    def _plug_needed(self) -> bool:
-        """Whether the vehicle is at a plug, not at a connection device."""
-        return self.config.hardware.kind in ("dc", "ac")
-
-    @property
-    def _plugged(self) -> bool:
-        return self.wires is not None and self.wires.pilot.state is not PilotState.A
+    def _interval_closed(self, reading: ports.MeterRead) -> None:
+        """A quarter hour is over: request a signed meter reading from the vehicle."""
+        data = {"import_mwh": reading.import_mwh, "export_mwh": reading.export_mwh, "utc_ms": reading.utc_ms}
+        self.observe(Observe("metering", "interval_closed", {**data}))
+        self.tell(reading, ports.MeteringConfirmationRequested())
 
     def _books_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
         """End the session when intervals cannot be recorded any more: energy transfer needs a journal."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.observe(Observe("metering", "books_failed", {"error": str(error)}))
             runner.abort("books_failed")
+
+
+def _error(future: "asyncio.Future[Any]") -> BaseException | None:
+    """Return what a future has raised, if anything."""
+    return None if future.cancelled() else future.exception()

@@ -7,15 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from secc.evse.controller import EvseController
-from secc.session import ports
+from secc.evse.ports import ResetRequested
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
-
-WORD: Final = "reset"
-"""Reason of sessions ended by a Reset of type Immediate."""
-
-GRACE_S: Final = 15.0
-"""Time for sessions to end gracefully after a Reset of type Immediate; then power is cut."""
 
 COMMAND_S: Final = 60.0
 """Time limit of the command that restarts the device."""
@@ -39,13 +33,8 @@ class Restarting:
         """Restart as soon as no vehicle is served; `at_once` ends sessions. With `keep` paused ones stay open (B13)."""
         self._observe(Observe("ocpp", "reset", {"at_once": at_once, "keep": keep}))
         self._keep = keep
-        if at_once:
-            for controller in self._controllers:
-                if keep:
-                    controller.tell(ports.StopRequested(WORD))
-                else:
-                    controller.end(WORD, "ImmediateReset")
-            asyncio.get_running_loop().call_later(GRACE_S, self._cut)
+        for controller in self._controllers:
+            controller.fact(ResetRequested(at_once=at_once, keep=keep))
         if self._waiting is None:
             self._waiting = spawn(self._wait(expect), name="reset")
 
@@ -54,14 +43,9 @@ class Restarting:
         if self._waiting is not None:
             self._waiting.cancel()
 
-    def _cut(self) -> None:
-        for controller in self._controllers:
-            controller.cut(WORD)
-
     async def _wait(self, expect: Callable[[], None]) -> None:
         while any(
-            controller.busy or (controller.paused_visit is not None and not self._keep)
-            for controller in self._controllers
+            controller.busy or (controller.paused is not None and not self._keep) for controller in self._controllers
         ):
             await asyncio.sleep(_LOOK_S)
         for controller in self._controllers:

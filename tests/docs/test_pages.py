@@ -12,6 +12,7 @@ import pytest
 from csms.api.routes import OPERATIONS
 from csms.domain.charging.sites import Place, Site
 from docs import charts, configuration, generate
+from secc.evse.states import CHARTS
 from tests.docs.documents import ROOT, File, pages, steps, words
 from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
@@ -55,7 +56,7 @@ def test_what_is_longer_than_a_person_reads_is_in_the_site_alone(page: Path) -> 
 @pytest.mark.parametrize(("picture", "text"), list(generate.pictures()), ids=lambda each: getattr(each, "name", ""))
 def test_pictures_are_what_the_code_says(picture: Path, text: str) -> None:
     assert picture.read_text() == text, "run `python docs/generate.py`"
-    names = ("sequence-chart.md", "iso15118-2.md", "din70121.md", "speed.md")
+    names = ("sequence-chart.md", "iso15118-2.md", "din70121.md", "speed.md", "evse-states.md")
     assert any(f"(charts/{picture.name})" in (DOCS / "reference" / name).read_text() for name in names)
 
 
@@ -79,11 +80,21 @@ def test_a_picture_shows_every_state_and_every_way(name: str) -> None:
 
 def test_no_two_lanes_of_a_picture_meet() -> None:
     for name in ("DC", "AC", "WPT", "ACDP", "ISO2_AC", "ISO2_DC", "DIN"):
-        spans = charts.spans_of(charts.placed(generate.drawn_chart(name)))
+        spans = charts.spans_of(charts.placed(charts.ways_of(generate.drawn_chart(name))))
         lanes = charts.lanes_of(spans)
         for one, other in itertools.combinations(spans, 2):
             apart = spans[one][1] < spans[other][0] or spans[other][1] < spans[one][0]
             assert lanes[one] != lanes[other] or apart, (one, other)
+
+
+def test_the_picture_of_an_evse_shows_every_state_and_every_way() -> None:
+    drawn = ElementTree.fromstring(next(text for file, text in generate.pictures() if file.stem == "evse"))
+    texts = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    titles = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    for chart in CHARTS.values():
+        for state, ways in chart.items():
+            assert state.value in texts
+            assert all(f"{event} leads to {to.value}" in titles for event, to in ways.items())
 
 
 @together("page", pages(), ids=_name)

@@ -335,7 +335,7 @@ async def _one(
     stack.callback(controller.close_port)
     controller.connect_wires()
     stack.push_async_callback(controller.settled)
-    stack.push_async_callback(controller.abort, "shut_down")
+    stack.push_async_callback(controller.abort)
     on_rig = OnRig(controller, car, desk, disk, assembly._faults)
     on_rig.events = events
     return on_rig

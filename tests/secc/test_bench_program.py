@@ -1,6 +1,7 @@
 """The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
 
 import asyncio
+import dataclasses
 import time
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
-from secc.evse.visit import Visit
 from secc.hardware.simulated import BenchEvse
 from tests.secc.bench_program import BENCH, SIGNAL, made
 from v2g.errors import ConfigError
@@ -54,8 +54,11 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
 ) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         (controller,) = charger.controllers
-        controller.config = replace(controller.config, security_profile="interop")
-        session = Visit(controller, controller.transport.credentials[0]).conversation(certificate, version).session
+        sessions = dataclasses.replace(
+            controller.sessions, config=replace(controller.config, security_profile="interop")
+        )
+        own, editions = controller.transport.credentials[0], tuple(controller.editions.values())
+        session = sessions.conversation(own, certificate, version, editions, online=False).session
         session.start(0.0, 0)
         offered = session._request_context(waited=False).authorization
     assert (Authorization.PnC in offered) is tls

@@ -15,6 +15,7 @@ from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
+from secc.session.ports import StopRequested
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -154,7 +155,7 @@ async def test_a_session_is_ended_at_our_charger(pki: PkiTree, tmp_path: Path) -
     async with charger(tmp_path, pki, port) as made:
 
         async def stop() -> None:
-            made.controllers[0].end("remote", "Remote")
+            made.controllers[0].tell(StopRequested("remote"))
 
         (case,) = chosen(CASES, ["*stop-then-services"])
         result = await bench_of(pki, port, stop=stop).run(case)

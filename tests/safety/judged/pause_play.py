@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.editions import edition
 from secc.evse.controller import EvseController, Wires
+from secc.evse.ports import LinkDown, ServiceChanged, TransactionStopped
 from secc.hardware.parts import Assembled, HardwareConfig, Kind
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
@@ -122,7 +123,7 @@ class PausePlay(Play):
     @property
     def runner(self) -> Any:  # type: ignore[override]
         """Who ends it."""
-        return SimpleNamespace(abort=self.controller.cut)
+        return SimpleNamespace(abort=lambda reason: self.controller.fact(LinkDown(reason)))
 
     def _seen(self) -> None:
         self._known = self.session
@@ -174,20 +175,23 @@ class PausePlay(Play):
     async def do_stop(self, reason: str = "deauthorized") -> None:
         """Whoever is there is to end, or has paused."""
         self._seen()
-        kept, reference = self.controller.paused_visit, self.desk.reference
+        kept, reference = self.controller.paused, self.desk.reference
         if kept is not None:
             self._forgotten()
-            self.controller.stop(kept.session_id, reason)
+            self.controller.fact(TransactionStopped(kept.session_id.hex(), reason))
         elif reference and self.controller.busy:
             self.judge.stop(self.now)
-            self.controller.stop(reference, reason)
+            self.controller.fact(TransactionStopped(reference, reason))
 
     async def do_end(self, reason: str = "reset") -> None:
         """Everything is to end: what runs, and what has paused."""
         if self.controller.busy:
             self.judge.stop(self.now)
         self._forgotten()
-        self.controller.end(reason, "ImmediateReset")
+        kept = self.controller.paused
+        for reference in {self.desk.reference, "" if kept is None else kept.session_id.hex()} - {""}:
+            self.controller.fact(TransactionStopped(reference, reason))
+        self.controller.tell(ports.StopRequested(reason))
 
     async def do_suspend(self, suspended: bool) -> None:
         """The identifier has turned out to be invalid, or is valid again (E05)."""
@@ -196,7 +200,7 @@ class PausePlay(Play):
         self.controller.grid_changed(self.controller.grid.suspend(suspended))
 
     async def do_serve(self, operative: bool) -> None:
-        self.controller.serve(operative)
+        self.controller.fact(ServiceChanged(operative))
 
     async def do_disk(self, seconds: float) -> None:
         self.disk.seconds = seconds
@@ -245,7 +249,7 @@ class PausePlay(Play):
     async def do_again(self) -> None:
         """Another connection, by the same vehicle, when the last one is over; at once where it lives on."""
         if not self.running.done():
-            self.controller.cut("gone")
+            self.controller.fact(LinkDown("gone"))
         await asyncio.wait([self.running], timeout=14)
         await asyncio.sleep(0.3)
         if self.kind in ("dc", "ac"):

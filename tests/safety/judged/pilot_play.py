@@ -15,6 +15,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
+from secc.evse.ports import LinkDown, ServiceChanged, TransactionStopped
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests import patient
@@ -160,7 +161,7 @@ class PilotPlay:
     def do_stop(self, reason: str) -> None:
         """The back end stops the transaction that runs."""
         reference = self.found.desk.reference
-        self.found.controller.stop(reference, reason)
+        self.found.controller.fact(TransactionStopped(reference, reason))
         if reference:
             self.judge.stop()
 
@@ -168,15 +169,15 @@ class PilotPlay:
         """Whoever is there is to end."""
         if self.found.controller.busy:
             self.judge.stop()
-        self.found.controller.end(reason, "ImmediateReset")
+        self.found.controller.tell(ports.StopRequested(reason))
 
     def do_cut(self, reason: str) -> None:
         if self.found.controller.busy:
             self.judge.over()
-        self.found.controller.cut(reason)
+            self.found.controller.fact(LinkDown(reason))
 
     def do_serve(self, operative: bool) -> None:
-        self.found.controller.serve(operative)
+        self.found.controller.fact(ServiceChanged(operative))
 
     def do_profile(self, charge_w: float | None, setpoint_w: float | None = None) -> None:
         controller = self.found.controller

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.evse import controller, pauses
+from secc.evse import core as evse
+from secc.evse.ports import TransactionStopped
+from secc.evse.states import Pause
 from secc.hardware.parts import Kind
 from secc.session.d20 import delivery
 from tests.safety.judged.pause_play import AFTER, AWAY, ENDINGS, PausePlay, command, play, wander
@@ -104,19 +106,12 @@ def test_what_is_judged_joins_and_gets_power(
 
 
 def keeps_who_is_to_stop(patch: pytest.MonkeyPatch) -> None:
-    def forget(self: pauses.Pauses, *why: str) -> object:
-        return None if self.paused_visit is None else known(self, *why)
+    def fact(self: evse.EvseCore, fact: object, *when: object) -> None:
+        if not (isinstance(fact, TransactionStopped) and self.pause is Pause.SAVING):
+            known(self, fact, *when)  # type: ignore[arg-type]
 
-    known = pauses.Pauses.forget
-    patch.setattr(pauses.Pauses, "forget", forget)
-
-
-def says_nothing_to_who_comes(patch: pytest.MonkeyPatch) -> None:
-    def tell(self: controller.EvseController, *facts: object) -> None:
-        known(self, *(each for each in facts if not isinstance(each, controller.ports.PausedSessionChanged)))  # type: ignore[arg-type]
-
-    known = controller.EvseController.tell
-    patch.setattr(controller.EvseController, "tell", tell)
+    known = evse.EvseCore.fact
+    patch.setattr(evse.EvseCore, "fact", fact)
 
 
 def leaves_the_field_on(patch: pytest.MonkeyPatch) -> None:
@@ -133,11 +128,6 @@ FOUND: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Kind, Sequence[Step
             *(("say", "SessionStopReq", "Pause"), ("stop", "deauthorized"), ("wait", 8.0), ("leave",)),
             *(("disk", 0.0), ("return",), ("charge",), ("loop", 3.0)),
         ),
-    ),
-    "who is forgotten while he comes back joins what is not there": (
-        says_nothing_to_who_comes,
-        "dc",
-        (("to", "dc_charge_loop"), ("pause",), ("come",), ("stop", "deauthorized"), ("join",), ("wait", 1.0)),
     ),
     "the field of the alignment stays while the books are written": (
         leaves_the_field_on,

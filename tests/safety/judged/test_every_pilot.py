@@ -7,11 +7,14 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.evse import basic_fallback
+from secc.evse import core as evse
+from secc.evse.ports import Present, SessionEnded
 from secc.hardware import ac
 from secc.hardware.safety import SafetyChannel
 from secc.session import basic_charging as basic
@@ -172,7 +175,13 @@ def tells_the_hardware_late(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_who_waits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(basic_fallback.Fallback, "_served", lambda self, task: task.cancelled() or task.exception())
+    known = evse.EvseCore.fact
+
+    def fact(self: evse.EvseCore, fact: Any, now: float, present: Present) -> None:
+        ended = isinstance(fact, SessionEnded)
+        known(self, fact, now, replace(present, seated=False) if ended else present)
+
+    patch.setattr(evse.EvseCore, "fact", fact)
 
 
 FOUND: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step]]] = {

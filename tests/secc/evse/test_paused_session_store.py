@@ -10,9 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +25,7 @@ from pki_tools.tree import DEFAULTS, PkiTree
 from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
+from secc.evse.ports import TransactionStopped
 from tests.sealing import new_keys
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.faults import until
@@ -34,7 +33,6 @@ from tests.secc.runner_pair import Pipe
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.report import Report
 from v2g.errors import StoreError
-from v2g.io.plc.datalink import ChargerLink
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.runner import Runner
@@ -107,10 +105,10 @@ async def talk(
 
 @asynccontextmanager
 async def outlet_of(
-    folder: Path, pki: PkiTree, extra: str = BENCH, keys: Path | None = None
+    folder: Path, pki: PkiTree, extra: str = BENCH, site: str = SITE, keys: Path | None = None
 ) -> AsyncIterator[tuple[EvseController, list[Observe]]]:
     """Return the EVSE of a charger that has just been started, and what it tells from then on."""
-    async with made(folder, pki, extra + SITE, keys=keys) as charger:
+    async with made(folder, pki, extra + site, keys=keys) as charger:
         (controller,) = charger.controllers
         seen: list[Observe] = []
         controller.observe = seen.append
@@ -155,7 +153,7 @@ async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path
     async with outlet_of(tmp_path, pki, keys=file) as (controller, _):
         reason, resume = await talk(controller, pki)
         assert reason == "paused"
-        assert controller.paused_visit is not None
+        assert controller.paused is not None
         assert not controller.hardware._interlock._permitted  # type: ignore[attr-defined]
         first_mwh = controller.meter.read(0).import_mwh
     kept = tmp_path / "data" / FILE
@@ -163,7 +161,7 @@ async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path
     assert not list((tmp_path / "data" / "settlements").iterdir())
     assert readable(tmp_path / "data") is not sealed
     async with outlet_of(tmp_path, pki, keys=file) as (controller, seen):
-        assert controller.paused_visit is not None
+        assert controller.paused is not None
         reason, _ = await talk(controller, pki, resume=resume)
         assert reason == "finished"
         assert "session_joined" in [event.name for event in seen]
@@ -191,14 +189,14 @@ async def test_another_vehicle_ends_the_pause_of_the_one_before(tmp_path: Path, 
 async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiTree) -> None:
     async with outlet_of(tmp_path, pki) as (controller, seen):
         _, resume = await talk(controller, pki)
-        controller.stop("another session", "remote")
+        controller.fact(TransactionStopped("another session", "remote"))
         assert reasons(seen) == []
-        controller.stop(session_of(resume), "remote")
+        controller.fact(TransactionStopped(session_of(resume), "remote"))
         await controller.settled()
         assert reasons(seen) == ["remote"]
     assert bill(tmp_path, pki).settlement.reason == "remote"
     async with outlet_of(tmp_path, pki) as (controller, _):
-        assert controller.paused_visit is None
+        assert controller.paused is None
 
 
 async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tmp_path: Path, pki: PkiTree) -> None:
@@ -212,9 +210,9 @@ async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tm
         await until(lambda: controller.wires is not None and controller.wires.pilot.state.connected)
         reason, _ = await talk(controller, pki, wires=(VehicleDcLine(medium), pilot))
         assert reason == "paused"
-        assert controller.paused_visit is not None
+        assert controller.paused is not None
         pilot.unplug()
-        await until(lambda: controller.paused_visit is None)
+        await until(lambda: controller.paused is None)
         medium.close()
         await controller.settled()
         assert reasons(seen) == ["unplugged"]
@@ -226,11 +224,11 @@ async def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for(
 ) -> None:
     async with outlet_of(tmp_path, pki) as (controller, _):
         await talk(controller, pki)
-    monkeypatch.setattr("secc.evse.controller.SEEN_S", 0.05)
+    monkeypatch.setattr("secc.evse.core.SEEN_S", 0.05)
     async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (controller, _):
-        assert controller.paused_visit is not None
+        assert controller.paused is not None
         controller.connect_wires()
-        await until(lambda: controller.paused_visit is None)
+        await until(lambda: controller.paused is None)
     assert bill(tmp_path, pki).settlement.reason == "unplugged"
 
 
@@ -241,7 +239,7 @@ async def test_what_was_kept_and_cannot_be_read_is_closed_like_a_session_that_wa
         await talk(controller, pki)
     (tmp_path / "data" / FILE).write_bytes(b'{"version":')
     async with outlet_of(tmp_path, pki) as (controller, _):
-        assert controller.paused_visit is None
+        assert controller.paused is None
     assert bill(tmp_path, pki).settlement.reason == "aborted"
 
 
@@ -253,7 +251,7 @@ async def test_a_journal_that_was_touched_in_the_pause_is_put_aside(tmp_path: Pa
     data[len(data) // 2] ^= 1
     journal.write_bytes(data)
     async with outlet_of(tmp_path, pki) as (controller, _):
-        assert controller.paused_visit is None
+        assert controller.paused is None
     assert journal.with_suffix(".damaged").exists()
     assert not (tmp_path / "data" / FILE).exists()
 
@@ -271,13 +269,13 @@ def test_nothing_kept_is_no_error(tmp_path: Path) -> None:
     assert file.load() is None
 
 
-async def test_a_site_that_allows_nothing_for_long_asks_for_a_pause_and_wakes_the_vehicle_after_it(
-    tmp_path: Path, pki: PkiTree
-) -> None:
-    async with outlet_of(tmp_path, pki, BENCH) as (controller, seen):
-        site = msgspec.structs.replace(controller.config.site, pause_after_s=1)
-        controller.config = msgspec.structs.replace(controller.config, site=site)
-        link = controller._link = Mock(spec=ChargerLink)  # a bench has no powerline
+def site(key: str) -> str:
+    """Return a bench whose site has one more setting."""
+    return f"{BENCH}{SITE.replace('[clock]', key + chr(10) + '[clock]')}"
+
+
+async def test_a_site_that_allows_nothing_for_long_asks_for_a_pause(tmp_path: Path, pki: PkiTree) -> None:
+    async with outlet_of(tmp_path, pki, site("pause_after_s = 1"), "") as (controller, seen):
         talking = asyncio.create_task(talk(controller, pki))
         await until(lambda: "direction" in [event.name for event in seen])
         controller.grid_changed(controller.grid.profiles(Allowance(charge_w=0, discharge_w=0)))
@@ -285,18 +283,14 @@ async def test_a_site_that_allows_nothing_for_long_asks_for_a_pause_and_wakes_th
         assert reason == "paused"
         notices = [event.data["notification"] for event in seen if event.name == "notice"]
         assert "Pause" in notices
-        link.wake_up.assert_not_called()
         controller.grid_changed(controller.grid.profiles(Allowance()))
-        link.wake_up.assert_called_once_with()
         reason, _ = await talk(controller, pki, resume=resume)
         assert reason in ("paused", "finished")
 
 
 async def test_a_profile_that_allows_nothing_for_long_asks_for_a_pause_at_once(tmp_path: Path, pki: PkiTree) -> None:
     """A profile of 0 W that ends soon is waited for in the charge loop."""
-    async with outlet_of(tmp_path, pki, BENCH) as (controller, seen):
-        site = msgspec.structs.replace(controller.config.site, pause_for_s=600)
-        controller.config = msgspec.structs.replace(controller.config, site=site)
+    async with outlet_of(tmp_path, pki, site("pause_for_s = 600"), "") as (controller, seen):
         talking = asyncio.create_task(talk(controller, pki))
         await until(lambda: "direction" in [event.name for event in seen])
 

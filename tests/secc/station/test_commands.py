@@ -14,16 +14,16 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
+from secc.evse import core as evse
 from secc.evse import restarting
 from secc.evse.controller import EvseController
+from secc.evse.ports import ResetRequested
 from secc.evse.restarting import AGAIN, restart_device
-from secc.session import ports
 from tests.secc.backend import Backend, backend
 from tests.secc.bench_program import BENCH, made
 from tests.secc.charger import SilentVehicle
 from tests.secc.station.commands import STATION
 from tests.secc.station.station import Fixture
-from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 
 
@@ -103,7 +103,7 @@ async def test_a_reset_at_once_cuts_a_vehicle_off_that_does_not_stop(
     tmp_path: Path, pki: PkiTree, csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B12.FR.04."""
-    monkeypatch.setattr(restarting, "GRACE_S", 0.0)
+    monkeypatch.setattr(evse, "GRACE_S", 0.0)
     async with online(tmp_path, pki, csms) as charger:
         (controller,) = charger.controllers
         serving = await arrive(controller, SilentVehicle(controller))
@@ -114,20 +114,18 @@ async def test_a_reset_at_once_cuts_a_vehicle_off_that_does_not_stop(
 
 
 async def test_a_reset_that_keeps_transactions_leaves_open_what_rests() -> None:
-    """B13: whoever runs is stopped, a session that its vehicle has paused is not closed and not waited for."""
-    facts: list[Fact] = []
+    """B13: a session that its vehicle has paused is not waited for."""
+    facts: list[ResetRequested] = []
 
     async def settled() -> None:
         pass
 
-    controller: Any = SimpleNamespace(
-        busy=False, paused_visit=object(), tell=facts.append, cut=facts.append, settled=settled
-    )
+    controller: Any = SimpleNamespace(busy=False, paused=object(), fact=facts.append, settled=settled)
     waiting = restarting.Restarting([controller], lambda _: None)
     waiting.ask(at_once=True, keep=True, expect=lambda: None)
     async with asyncio.timeout(60):
         await waiting.due.wait()
-    assert facts == [ports.StopRequested("reset")]
+    assert facts == [ResetRequested(at_once=True, keep=True)]
 
 
 async def test_one_evse_is_not_reset_alone(tmp_path: Path, pki: PkiTree, csms: Backend) -> None:

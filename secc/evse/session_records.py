@@ -1,0 +1,117 @@
+"""The records of one session: its journal, the chain of its contract, and its settlement."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from secc.evse.archive import Archive
+from secc.evse.books import Books
+from secc.hardware.meter import Meter
+from secc.session import ports
+from v2g.energy.settlement.records import MeterStatus, SessionStarted
+from v2g.errors import V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.observe import Observe
+from v2g.pki.credentials import Credentials
+from v2g_station.store import Signers
+
+
+@dataclass(frozen=True)
+class RecordKeeping:
+    """What all records of an EVSE are kept with.
+
+    `on_line` gets the session id and each line of a journal, for the copy at the CSMS; `disk` writes journals,
+    `bundles` settles them.
+    """
+
+    archive: Archive
+    meter: Meter
+    clock: Clock
+    disk: DiskThread
+    bundles: DiskThread
+    observe: Callable[[Observe], None]
+    on_line: Callable[[str, str], None]
+    flowed_mwh: Callable[[], tuple[int, int]]
+
+
+class SessionRecords:
+    """Journal, contract and settlement of one session; `own` is the chain that its vehicle was shown."""
+
+    def __init__(self, keeping: RecordKeeping, own: Credentials) -> None:
+        self._keeping, self._own = keeping, own
+        self._contract: tuple[bytes, ...] = ()
+        self.session_id = ""
+        """Of the journal; empty before it begins."""
+        self.settling: asyncio.Task[None] | None = None
+        """Of the ended session."""
+        self.books = Books(
+            lambda session_id: keeping.archive.open_journal(session_id, self._contract),
+            meter=keeping.meter,
+            clock=keeping.clock,
+            disk=keeping.disk,
+            on_line=lambda line: keeping.on_line(self.session_id, line.decode()),
+            on_status=self._reading_status,
+            flowed_mwh=keeping.flowed_mwh,
+        )
+
+    def execute(self, command: Command) -> "asyncio.Future[Fact | None] | None":
+        """Execute a command for the journal; the result is on the disk when the future is done. Others are ignored."""
+        match command:
+            case ports.AuthorizeContract(chain=chain):
+                self._contract = chain
+            case ports.Journal(record=SessionStarted(session_id=session_id)):
+                self.session_id = session_id
+                signers = Signers(self._own.chain, self._contract)
+                self._keeping.on_line(session_id, signers.line())
+        return self.books.execute(command)
+
+    def resume(self, earlier: "SessionRecords") -> "asyncio.Future[Fact | None]":
+        """Continue the open session of `earlier`, and read the meter: nothing has flowed since."""
+        self.session_id, self._contract = earlier.session_id, earlier._contract
+        self.books.take_over(earlier.books)
+        return self.books.record_meter("resume", power_w=0)
+
+    def reopen(self, session_id: str) -> bool:
+        """Continue the journal of a session that was paused when the program ended; False without one.
+
+        Raises StoreError and VerificationError for an unusable one.
+        """
+        file = self._keeping.archive.reopen_journal(session_id)
+        if file is None:
+            return False
+        self.session_id = session_id
+        self.books.reopen(file, file.recovered)
+        return True
+
+    async def end(self, reason: str) -> None:
+        """Close the journal of a paused session, and settle it. Raises StoreError."""
+        closed = self.books.close(reason)
+        if closed is not None:
+            await closed
+        await self.settle(None)
+
+    async def settle(self, closed: "asyncio.Future[Fact | None] | None") -> None:
+        """Make the bundle while other vehicles are served: it takes signatures, and a dozen files.
+
+        `closed` is done when the journal is complete. If that or the bundle failed, the journal stays for the next
+        start.
+        """
+        archive, made = self._keeping.archive, list[int]()
+        try:
+            if closed is not None:
+                await closed
+            if archive.may_leave_loop(self._own):
+                work = lambda: made.append(archive.make_bundle(self.session_id, self._own))  # noqa: E731
+                await self._keeping.bundles.do(work, list)
+                archive.tell_finished(self.session_id, *made)
+            else:
+                archive.finish(self.session_id, self._own)
+        except V2GError as error:
+            self._keeping.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
+
+    def _reading_status(self, status: Sequence[MeterStatus], reason: str) -> None:
+        """A reading was missing, or its registers or time do not continue the one before."""
+        data = {"session_id": self.session_id, "status": "+".join(status), "reason": reason}
+        self._keeping.observe(Observe("metering", "reading_status", {**data}))

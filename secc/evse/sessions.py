@@ -1,0 +1,140 @@
+"""Makes the sessions of an EVSE: each begins with what is known at that moment."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from secc.config import ProgramConfig
+from secc.energy_manager.grid import Grid
+from secc.evse.archive import Owner
+from secc.hardware.meter import Meter
+from secc.hardware.safety import SafetyChannel
+from secc.link.transport import Transport
+from secc.session import ports
+from secc.session.basic_charging import BasicSession, Way
+from secc.session.edition import Edition, EditionSession, NegotiatedSession
+from secc.session.facts import SessionFacts
+from secc.session.identity import Connection, Identity, Trust
+from secc.session.limits import SessionLimits
+from secc.session.paused import Paused
+from v2g.hardware.interfaces import ChargerPilot
+from v2g.io.runtime.clock import Clock
+from v2g.pki.credentials import Credentials
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Makes sessions. `latch` is whether the socket-outlet has one, `paused` returns the session that may be joined."""
+
+    config: ProgramConfig
+    grid: Grid
+    clock: Clock
+    transport: Transport
+    owner: Owner
+    meter: Meter
+    safety: SafetyChannel
+    pilot: ChargerPilot | None
+    latch: bool
+    paused: Callable[[], Paused | None]
+
+    def conversation(
+        self, own: Credentials, vehicle_certificate: bytes, version: str, editions: Sequence[Edition], *, online: bool
+    ) -> NegotiatedSession:
+        """Return the session of a connection over this version of TLS ("none" is TCP alone).
+
+        `own` is the chain that the vehicle was shown, `vehicle_certificate` its leaf (DER, empty without), `editions`
+        those that the connection carries, at least one, `online` whether the back end is reachable.
+        """
+        self.grid.plugged(self._cable_w)
+        connection = Connection(
+            self._trust(own),
+            self._identity,
+            os.urandom,
+            vehicle_certificate=vehicle_certificate,
+            tls=version != "none",
+            can_plan=online,
+        )
+        charger = self.config.charger
+        return NegotiatedSession(
+            tuple(editions), charger, lambda edition: self._session(edition, connection, online=online)
+        )
+
+    def _session(self, edition: Edition, connection: Connection, *, online: bool) -> EditionSession:
+        """Return a session of this edition that knows what is known now."""
+        charger, grid = self.config.charger, self.grid
+        return edition.session(
+            charger,
+            connection,
+            SessionLimits(charger.power_rating(charger.services[0].family), grid.limits, grid.setpoint, grid.foreseen),
+            SessionFacts(
+                tariff=grid.tariff,
+                meter=self._reading(),
+                pilot=self.pilot.state if self.pilot is not None and self.config.link.slac is not None else None,
+                response=grid.response,
+                can_install=online,
+                csms_prices=grid.csms_prices,
+            ).from_here(),
+            paused=self.paused(),
+            time_scale=self.clock.scale,
+            on_message=self.safety.converse(edition.reader(charger, interop=connection.trust.interop)),
+        )
+
+    def basic(self, own: Credentials, way: Way) -> BasicSession:
+        """Return the session that charges by nominal duty; `way` is the reason. The EVSE has a pilot."""
+        charger, pilot = self.config.charger, self.pilot
+        assert pilot is not None
+        assert charger.basic is not None
+        self.grid.plugged(self._cable_w)
+        interval_s = charger.basic.timing.duty_interval_s
+        self.safety.signal(pilot.state, most_w=charger.ac_rating.max_charge_power_w, interval_s=interval_s)
+        return BasicSession(
+            charger,
+            identity=self._identity,
+            chain=own.chain,
+            entropy=os.urandom,
+            pilot=pilot.state,
+            way=way,
+            limits=self.grid.limits,
+            tariff=self.grid.tariff,
+            meter=self._reading(),
+            cable_a=pilot.proximity.max_current_a,
+            ventilation=self.config.hardware.watch.ventilation,
+            response=self.grid.response,
+            time_scale=self.clock.scale,
+        )
+
+    def _trust(self, own: Credentials) -> Trust:
+        trusted, endpoint = self.transport.trust, self.transport.endpoint
+        return Trust(
+            v2g_roots=trusted.of("V2GRootCertificate"),
+            mo_roots=trusted.of("MORootCertificate"),
+            key=own.key,
+            chain=own.chain,
+            interop=self.config.security_profile == "interop",
+            oem_roots=trusted.of("OEMRootCertificate"),
+            crosses=endpoint.crosses,
+            crls=tuple(endpoint.crls()),
+            price_key=self.owner.prices,
+        )
+
+    @property
+    def _identity(self) -> Identity:
+        config = self.config
+        return Identity(
+            station_id=config.station.identity if config.station else config.charger.evse_id,
+            meter_serial=self.meter.serial,
+            meter_certificate=self.owner.meter.leaf,
+            voltmeter_offset_mv=config.hardware.voltmeter_offset_mv,
+        )
+
+    def _reading(self) -> ports.MeterRead:
+        reading = self.meter.read(self.clock.utc_ms())
+        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self.meter.serial)
+
+    @property
+    def _cable_w(self) -> int | None:
+        """Rating of the cable in a socket-outlet by its coding, W; None if uncoded, or the cable is fixed."""
+        if self.pilot is None or self.config.hardware.kind != "ac" or not self.latch:
+            return None
+        rating = self.config.charger.ac_rating
+        return self.pilot.proximity.max_current_a * rating.nominal_voltage_v * rating.phases or None

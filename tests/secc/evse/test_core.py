@@ -1,0 +1,869 @@
+"""What an EVSE does with vehicles, pauses, faults and requests of the back end: every state with every fact and timer,
+and each race by itself. Time is an argument."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from secc.evse import core as evse
+from secc.evse.core import EvseSettings
+from secc.evse.ports import (
+    AbortSession,
+    BeginBasic,
+    ClosePaused,
+    FaultChanged,
+    ForgetPaused,
+    JoinPaused,
+    LinkDown,
+    LinkUp,
+    MatchingStarted,
+    MoveLink,
+    PausedFound,
+    PausedStored,
+    ResetRequested,
+    ServiceChanged,
+    ServicesAllowed,
+    SessionEnded,
+    SessionStarted,
+    SetDuty,
+    ShowStatus,
+    ShutDown,
+    Started,
+    StorePaused,
+    SupplyChanged,
+    Tell,
+    TransactionStopped,
+)
+from secc.evse.states import CHARTS, Availability, Pause, Service
+from secc.session import ports
+from secc.session.config import BasicConfig, EnergyService
+from tests.secc.evse.bench import SETTINGS, EvseBench, kinds, paused
+from v2g.iec61851.pilot import PilotState
+from v2g.slac.actions import FAILURES
+
+ID: Final = (1).to_bytes(8)
+NOTHING: Final = SupplyChanged(charge=False, discharge=False)
+ENERGY: Final = SupplyChanged(charge=True, discharge=True)
+CLOSED: Final = Tell(ports.PausedSessionChanged(None))
+
+
+def told(actions: list[Any]) -> list[Any]:
+    """Return the facts for the session."""
+    return [each.fact for each in actions if isinstance(each, Tell)]
+
+
+def plugged(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
+    """Return an EVSE with a vehicle at its plug."""
+    bench = EvseBench(settings, link=link)
+    bench.pilot("B")
+    return bench
+
+
+def served(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
+    """Return an EVSE whose vehicle has connected, and has a transaction."""
+    bench = plugged(settings, link=link)
+    bench.connect()
+    bench.transaction(1)
+    return bench
+
+
+def basic() -> EvseBench:
+    """Return an EVSE whose vehicle charges without messages."""
+    bench = plugged()
+    bench.fact(LinkDown("vehicle_silent"))
+    return bench
+
+
+def saving(settings: EvseSettings = SETTINGS) -> EvseBench:
+    """Return an EVSE whose vehicle pauses, with the session on its way to the disk."""
+    bench = served(settings)
+    bench.save()
+    return bench
+
+
+def unwanted() -> EvseBench:
+    """Return the same, after the back end has stopped it."""
+    bench = saving()
+    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    return bench
+
+
+def kept(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
+    """Return an EVSE whose vehicle has paused."""
+    bench = plugged(settings, link=link)
+    bench.pause()
+    return bench
+
+
+def returned() -> EvseBench:
+    """Return an EVSE whose vehicle has paused, and has connected again."""
+    bench = kept()
+    bench.connect()
+    return bench
+
+
+def late() -> EvseBench:
+    """Return an EVSE whose session has ended while its pause was still on its way to the disk."""
+    bench = saving(replace(SETTINGS, basic=None))
+    bench.end("broke_down")
+    return bench
+
+
+def at_fault() -> EvseBench:
+    """Return an EVSE that shows F."""
+    bench = plugged()
+    bench.fault("emergency_stop")
+    return bench
+
+
+def out_of_service() -> EvseBench:
+    bench = plugged()
+    bench.fact(ServiceChanged(operative=False))
+    return bench
+
+
+def starving() -> EvseBench:
+    """Return an EVSE with a session that waits for energy."""
+    bench = served()
+    bench.fact(replace(NOTHING, bidirectional=True))
+    return bench
+
+
+# -- every state with every fact and timer ----------------------------------------------------------------------------
+
+STATES: Final[dict[str, Callable[[], EvseBench]]] = {
+    "not started": lambda: EvseBench(started=False),
+    "free": EvseBench,
+    "plugged": plugged,
+    "no link": lambda: plugged(replace(SETTINGS, basic=None), link=False),
+    "matched": lambda: _after(plugged(), MatchingStarted(), LinkUp()),
+    "session": served,
+    "basic": basic,
+    "saving": saving,
+    "unwanted": unwanted,
+    "kept": kept,
+    "returned": returned,
+    "late": late,
+    "at fault": at_fault,
+    "out of service": out_of_service,
+    "starving": starving,
+    "reset": lambda: _after(served(), ResetRequested(at_once=True, keep=False)),
+    "shut down": lambda: _after(served(), ShutDown()),
+}
+
+FACTS: Final[dict[str, Callable[[EvseBench], object]]] = {
+    "nothing": lambda bench: None,
+    **{f"pilot {each}": lambda bench, each=each: bench.pilot(each) for each in "ABCDEF"},  # type: ignore[misc]
+    "loose": lambda bench: bench.pilot("B", seated=False),
+    "fault": lambda bench: bench.fault("emergency_stop"),
+    "fault over": lambda bench: bench.fault("emergency_stop", active=False),
+    "fault of the vehicle": lambda bench: bench.fault("diode_shorted"),
+    "modem lost": lambda bench: bench.fact(FaultChanged("modem_lost", active=True)),
+    "matching": lambda bench: bench.fact(MatchingStarted()),
+    "matched": lambda bench: bench.fact(LinkUp()),
+    **{f"down {each}": lambda bench, each=each: bench.fact(LinkDown(each)) for each in ("link_lost", *FAILURES)},  # type: ignore[misc]
+    "out of service": lambda bench: bench.fact(ServiceChanged(operative=False)),
+    "in service": lambda bench: bench.fact(ServiceChanged(operative=True)),
+    "nothing allowed": lambda bench: bench.fact(NOTHING),
+    "nothing for long": lambda bench: bench.fact(replace(NOTHING, again_in_s=3600)),
+    "energy": lambda bench: bench.fact(ENERGY),
+    "connects": lambda bench: bench.connect(),
+    "ends": lambda bench: bench.running and bench.end("finished"),
+    "breaks": lambda bench: bench.running and bench.end("broke_down"),
+    "pauses": lambda bench: bench.core.service is Service.SESSION and bench.save(2),
+    "stored": lambda bench: bench.saving and bench.stored(),
+    "not stored": lambda bench: bench.saving and bench.stored("full"),
+    "stored another": lambda bench: bench.fact(PausedStored(bytes(8))),
+    "joins": lambda bench: bench.core.busy and bench.fact(ports.JoinSession(ID.hex())),
+    "does not join": lambda bench: bench.core.busy and bench.fact(ports.ForgetSession(ID.hex(), "x", "Other")),
+    "stopped": lambda bench: bench.fact(TransactionStopped(ID.hex(), "remote")),
+    "another stopped": lambda bench: bench.fact(TransactionStopped("00", "remote")),
+    "allowed": lambda bench: bench.fact(ServicesAllowed(ID.hex(), frozenset({2}))),
+    **{
+        f"reset {at_once} {keep}": lambda bench, at_once=at_once, keep=keep: bench.fact(  # type: ignore[misc]
+            ResetRequested(at_once=at_once, keep=keep)
+        )
+        for at_once, keep in itertools.product((False, True), repeat=2)
+    },
+    "shut down": lambda bench: bench.fact(ShutDown()),
+}
+
+
+def _after(bench: EvseBench, *facts: Any) -> EvseBench:
+    bench.fact(*facts)
+    return bench
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_survives_every_two_facts_and_every_timer(state: str) -> None:
+    """The bench judges each step: see there."""
+    for first, second in itertools.product(FACTS, repeat=2):
+        bench = STATES[state]()
+        FACTS[first](bench)
+        bench.wait(7.0)
+        FACTS[second](bench)
+        bench.wait(100.0)
+        assert bench.core.deadline() is None, (first, second)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("first", FACTS)
+def test_whoever_has_left_leaves_an_evse_for_the_next_one(state: str, first: str) -> None:
+    bench = STATES[state]()
+    over = state in ("reset", "shut down") or first.startswith(("reset True", "shut"))
+    FACTS[first](bench)
+    bench.pilot("A")
+    if bench.running:
+        bench.end("unplugged")
+    while bench.saving:
+        bench.stored()
+    for code in bench.present.faults:
+        bench.fault(code, active=False)
+    bench.fact(ServiceChanged(operative=True), Started(link=True))
+    assert (bench.core.service, bench.core.pause) == (Service.FREE, Pause.NONE)
+    assert bench.core.availability is Availability.AVAILABLE
+    assert bench.core.refusal == ("out_of_service" if over else "")
+    bench.wait(100.0)
+    bench.pilot("B")
+    assert not bench.running
+
+
+def test_every_way_of_the_charts_is_gone_and_no_other() -> None:
+    gone = {chart: set[tuple[Any, Any]]() for chart in CHARTS}
+    for state, fact in itertools.product(STATES, FACTS):
+        bench = STATES[state]()
+        if state == "not started":
+            bench.fact(PausedFound(paused()))
+            gone["pause"].add((Pause.NONE, bench.core.pause))
+        before = {name: getattr(bench.core, name) for name in CHARTS}
+        FACTS[fact](bench)
+        for name, was in before.items():
+            gone[name].add((was, getattr(bench.core, name)))
+    for name, chart in CHARTS.items():
+        ways = {(state, to) for state, leads in chart.items() for to in leads.values()}
+        both = {(first, last) for (first, one), (other, last) in itertools.product(ways, ways) if one is other}
+        changes = {(was, now) for was, now in gone[name] if was is not now}
+        assert ways <= changes <= ways | both  # a fact may lead two ways, such as an end that begins basic charging
+
+
+# -- sessions, and the data link --------------------------------------------------------------------------------------
+
+
+def test_one_vehicle_at_a_time_is_served() -> None:
+    bench = plugged()
+    assert bench.core.refusal == ""
+    assert bench.connect() == [ShowStatus()]
+    assert bench.core.refusal == "occupied"
+    assert bench.fact(SessionStarted()) == []
+    bench.end("finished")
+    assert bench.core.refusal == ""
+
+
+def test_out_of_service_only_a_paused_vehicle_may_connect() -> None:
+    bench = out_of_service()
+    assert bench.core.refusal == "out_of_service"
+    bench = kept()
+    bench.fact(ServiceChanged(operative=False))
+    assert bench.core.refusal == ""
+    bench.fact(TransactionStopped(ID.hex(), "remote"))
+    assert bench.core.refusal == "out_of_service"
+    assert bench.held
+
+
+ENDS: Final = (
+    ("finished", None, ["terminate"]),
+    ("paused", None, ["pause"]),
+    ("sequence_timeout", None, ["restart"]),
+    ("sequence_timeout", lambda bench: bench.pilot("A"), ["terminate"]),
+    ("paused", lambda bench: bench.pilot("A"), ["terminate"]),
+    ("paused", lambda bench: bench.fault("diode_shorted"), ["terminate"]),
+    ("paused", lambda bench: bench.fault("emergency_stop"), ["terminate", "hold"]),
+    ("sequence_timeout", lambda bench: bench.fact(ServiceChanged(operative=False)), ["terminate", "hold"]),
+)
+
+
+@pytest.mark.parametrize(("reason", "before", "moves"), ENDS)
+def test_the_link_is_prepared_for_what_comes_next(reason: str, before: Any, moves: list[str]) -> None:
+    bench = served(replace(SETTINGS, basic=None))
+    if before is not None:
+        before(bench)
+    actions = [each for each in bench.end(reason) if isinstance(each, MoveLink)]
+    assert kinds(actions) == moves
+    assert [each.reason for each in actions if each.to == "restart"] == [reason] * ("restart" in moves)
+
+
+def test_without_a_link_nothing_is_moved() -> None:
+    bench = served(replace(SETTINGS, basic=None), link=False)
+    assert bench.end("sequence_timeout") == [ShowStatus()]
+
+
+def test_a_link_that_goes_down_ends_the_session_in_the_same_step() -> None:
+    for bench in (served(), basic()):
+        assert bench.fact(LinkDown("port_lost")) == [AbortSession("port_lost")]
+
+
+def test_a_pilot_is_the_business_of_the_session_that_runs() -> None:
+    assert Tell(ports.PilotChanged(PilotState.C)) in served().pilot("C")
+    assert bench_of("free").pilot("B") == [ShowStatus()]
+
+
+def bench_of(state: str) -> EvseBench:
+    return STATES[state]()
+
+
+@pytest.mark.parametrize(
+    ("faults", "pilot", "status"),
+    [
+        (("emergency_stop",), "B", "Faulted"),
+        (("modem_lost",), "A", "Available"),
+        ((), "A", "Available"),
+        ((), None, "Available"),
+        ((), "B", "Occupied"),
+        ((), "D", "Occupied"),
+        ((), "E", None),
+        ((), "F", None),
+    ],
+)
+def test_the_status_is_that_of_the_connector(faults: tuple[str, ...], pilot: str | None, status: str | None) -> None:
+    bench = EvseBench()
+    present = replace(bench.present, faults=faults, pilot=None if pilot is None else PilotState(pilot))
+    assert bench.core.status(present) == status
+
+
+def test_at_a_connection_device_who_is_served_occupies_it() -> None:
+    for plug, status in ((True, "Available"), (False, "Occupied")):
+        bench = EvseBench(replace(SETTINGS, plug=plug))
+        assert bench.core.status(replace(bench.present, pilot=None)) == "Available"
+        bench.connect()
+        assert bench.core.status(replace(bench.present, pilot=None)) == status
+
+
+def test_f_is_shown_while_nobody_can_be_served_and_only_then() -> None:
+    bench = plugged()
+    assert bench.fault("emergency_stop") == [ShowStatus(), MoveLink("hold")]
+    assert bench.fault("over_voltage") == [ShowStatus()]
+    assert bench.fault("emergency_stop", active=False) == [ShowStatus(), MoveLink("release")]
+    assert bench.fault("diode_shorted") == [ShowStatus()], "its end is seen at the pilot"
+    assert bench.fact(ServiceChanged(operative=False)) == [MoveLink("hold")]
+    assert bench.fact(ServiceChanged(operative=True)) == [MoveLink("release")]
+    bench = served()
+    assert bench.fact(ServiceChanged(operative=False)) == []
+    bench = EvseBench(started=False)
+    assert bench.fact(ServiceChanged(operative=False)) == []
+    assert bench.fact(Started(link=True)) == [MoveLink("hold")]
+
+
+def test_a_charge_point_that_was_taken_out_of_service_in_a_basic_session_shows_f_after_it() -> None:
+    bench = basic()
+    assert bench.fact(ServiceChanged(operative=False)) == []
+    bench.pilot("A")
+    assert bench.end("unplugged") == [ShowStatus(), MoveLink("hold")]
+
+
+def test_faults_are_recorded() -> None:
+    bench = EvseBench()
+    bench.fact(FaultChanged("modem_lost", active=True))
+    (began,) = bench.events
+    assert (began.stage, began.name) == ("hardware", "fault_began")
+    assert began.data == {"fault": "modem_lost", "component": "ISO15118Ctrlr", "stops": False}
+    bench.fact(FaultChanged("modem_lost", active=False))
+    assert [each.name for each in bench.events] == ["fault_ended"]
+
+
+def test_without_matching_and_basic_charging_the_duty_cycle_asks_for_messages() -> None:
+    bench = EvseBench(replace(SETTINGS, basic=None), started=False)
+    assert bench.fact(Started(link=False)) == [SetDuty(5.0)]
+    for link, config in ((True, None), (True, BasicConfig()), (False, BasicConfig())):
+        bench = EvseBench(replace(SETTINGS, basic=config), started=False)
+        assert bench.fact(Started(link=link)) == []
+
+
+# -- basic charging ---------------------------------------------------------------------------------------------------
+
+
+def test_a_vehicle_that_does_not_match_is_charged_without_messages() -> None:
+    for facts, way in (((), "f"), ((MatchingStarted(),), "x1")):
+        bench = plugged()
+        bench.fact(*facts)
+        assert bench.fact(LinkDown("vehicle_silent")) == [MoveLink("hand_over"), ShowStatus(), BeginBasic(way)]
+        (event,) = bench.events
+        assert (event.stage, event.name) == ("basic", "fallback")
+        assert event.data == {"reason": "vehicle_silent", "way": way}
+    bench = plugged()
+    bench.fact(MatchingStarted())
+    bench.pilot("A")
+    bench.pilot("B")
+    assert bench.fact(LinkDown("vehicle_silent"))[-1] == BeginBasic("f"), "another vehicle"
+    assert plugged().fact(LinkDown("unplugged")) == []
+
+
+def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> None:
+    bench = plugged()
+    bench.fact(LinkUp())
+    assert bench.wait(9.9) == []
+    assert bench.wait(0.1) == [MoveLink("hand_over"), ShowStatus(), BeginBasic("x1")]
+    assert bench.events[0].data["reason"] == "no_conversation"
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda bench: bench.pilot("A") and bench.pilot("B"),
+        lambda bench: bench.fact(LinkDown("link_lost")),
+        lambda bench: bench.connect() and bench.end("finished"),
+        lambda bench: bench.fact(ShutDown()),
+    ],
+)
+def test_the_silence_of_a_vehicle_ends_with_what_it_does(meanwhile: Any) -> None:
+    bench = plugged()
+    bench.fact(LinkUp())
+    meanwhile(bench)
+    assert bench.core.deadline() is None
+
+
+def test_a_link_that_is_reported_after_the_connection_starts_no_silence() -> None:
+    bench = served()
+    bench.fact(LinkUp())
+    assert bench.core.deadline() is None
+    bench = plugged(replace(SETTINGS, basic=None))
+    bench.fact(LinkUp())
+    assert bench.core.deadline() is None
+
+
+def test_after_failed_sessions_the_vehicle_is_charged_without_messages() -> None:
+    bench = plugged(replace(SETTINGS, basic=BasicConfig(conversations=2)))
+    bench.connect()
+    assert kinds(bench.end("sequence_timeout")) == ["ShowStatus", "restart"]
+    bench.connect()
+    assert kinds(bench.end("finished")) == ["ShowStatus", "terminate"]
+    bench.connect()
+    assert kinds(bench.end("broke_down")) == ["ShowStatus", "hand_over", "ShowStatus", "BeginBasic"]
+    assert bench.actions[-1] == BeginBasic("x1")
+
+
+@pytest.mark.parametrize("reason", ["finished", "paused", "unplugged", "shut_down", "cancelled"])
+def test_an_orderly_end_is_no_failure(reason: str) -> None:
+    assert "BeginBasic" not in kinds(served().end(reason))
+
+
+def test_another_vehicle_starts_counting_anew() -> None:
+    bench = plugged(replace(SETTINGS, basic=BasicConfig(conversations=2)))
+    bench.connect()
+    bench.end("broke_down")
+    bench.pilot("A")
+    bench.pilot("B")
+    bench.connect()
+    assert kinds(bench.end("broke_down")) == ["ShowStatus", "restart"]
+
+
+def test_a_vehicle_that_has_left_has_not_failed() -> None:
+    bench = served()
+    bench.pilot("A")
+    assert kinds(bench.end("broke_down")) == ["ShowStatus", "terminate"]
+
+
+def test_without_a_link_whoever_is_plugged_in_is_charged_at_once() -> None:
+    bench = EvseBench(link=False)
+    assert bench.pilot("B") == [ShowStatus(), ShowStatus(), BeginBasic("at_once")]
+    assert bench.events[0].data == {"reason": "no_data_link", "way": "at_once"}
+    bench = EvseBench(started=False)
+    bench.pilot("C")
+    assert not bench.running
+    assert bench.fact(Started(link=False))[-1] == BeginBasic("at_once")
+
+
+@pytest.mark.parametrize("forbids", ["fault", "service", "plug"])
+def test_nobody_is_charged_without_messages_where_something_forbids_it(forbids: str) -> None:
+    bench = EvseBench(link=False)
+    match forbids:
+        case "fault":
+            bench.fault("emergency_stop")
+            bench.pilot("B")
+            assert not bench.running
+            bench.fault("emergency_stop", active=False)
+        case "service":
+            bench.fact(ServiceChanged(operative=False))
+            bench.pilot("B")
+            assert not bench.running
+            bench.fact(ServiceChanged(operative=True))
+        case "plug":
+            bench.pilot("B", seated=False)
+            assert not bench.running
+            bench.pilot("B")
+    assert bench.running == "basic"
+
+
+def test_a_new_transaction_never_begins_out_of_service_although_a_vehicle_has_paused() -> None:
+    """That one may resume its own."""
+    bench = kept()
+    bench.fact(ServiceChanged(operative=False))
+    assert bench.fact(LinkDown("not_resumed")) == []
+    assert bench.core.pause is Pause.KEPT
+
+
+def test_the_next_vehicle_that_came_while_the_journal_was_closed_is_charged() -> None:
+    bench = EvseBench(link=False)
+    bench.pilot("B")
+    bench.pilot("A")
+    bench.pilot("B")
+    assert bench.end("unplugged")[-1] == BeginBasic("at_once")
+
+
+def test_the_vehicle_whose_basic_session_has_ended_is_not_charged_again() -> None:
+    bench = EvseBench(link=False)
+    bench.pilot("A")
+    bench.pilot("B")
+    assert bench.end("remote") == [ShowStatus()]
+
+
+def test_who_has_paused_cannot_be_recognised_without_messages() -> None:
+    bench = kept()
+    actions = bench.fact(LinkDown("not_resumed"))
+    assert ClosePaused(ID, "not_resumed", "Other") in actions
+    assert bench.running == "basic"
+
+
+# -- pauses -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_that_pauses_is_kept_once_it_is_stored_and_resumed_once() -> None:
+    bench = served()
+    assert bench.save() == [StorePaused(paused())]
+    assert (bench.core.pause, bench.core.kept) == (Pause.SAVING, None)
+    assert bench.stored() == []
+    assert bench.core.kept == paused()
+    assert kinds(bench.end("paused")) == ["ShowStatus", "pause"]
+    bench.connect()
+    assert bench.fact(ports.JoinSession(ID.hex())) == [JoinPaused(ID)]
+    assert bench.core.paused is None
+    assert bench.fact(ports.JoinSession(ID.hex())) == []
+    assert bench.fact(TransactionStopped(ID.hex(), "remote")) == [Tell(ports.StopRequested("remote"))]
+
+
+@pytest.mark.parametrize(("reason", "stopped"), [("remote", "Remote"), ("energy_limit", "EnergyLimitReached")])
+def test_the_back_end_stops_a_paused_session(reason: str, stopped: str) -> None:
+    bench = kept()
+    assert bench.fact(TransactionStopped("another", reason)) == []
+    assert bench.fact(TransactionStopped(ID.hex(), reason)) == [ForgetPaused(), ClosePaused(ID, reason, stopped)]
+    bench = returned()
+    actions = bench.fact(TransactionStopped(ID.hex(), reason))
+    assert actions == [ForgetPaused(), CLOSED, ClosePaused(ID, reason, stopped)], "who comes back is told"
+    assert bench.fact(ports.JoinSession(ID.hex())) == []
+
+
+def test_an_unknown_reason_of_the_back_end_is_remote() -> None:
+    assert kept().fact(TransactionStopped(ID.hex(), "whim"))[-1] == ClosePaused(ID, "whim", "Remote")
+
+
+def test_a_stop_while_the_pause_is_on_its_way_to_the_disk_is_not_lost() -> None:
+    bench = saving()
+    stop = Tell(ports.StopRequested("deauthorized"))
+    assert bench.fact(TransactionStopped(ID.hex(), "deauthorized")) == [stop, ForgetPaused()]
+    assert bench.core.pause is Pause.UNWANTED
+    bench.fact(TransactionStopped(ID.hex(), "remote"))
+    assert bench.stored() == [ForgetPaused(), CLOSED, ClosePaused(ID, "deauthorized", "DeAuthorized")]
+    assert bench.core.pause is Pause.NONE
+
+
+def test_a_stop_before_the_pause_is_executed_is_not_lost() -> None:
+    """The session has already decided to pause; its command waits for the disk."""
+    bench = served()
+    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    assert bench.save() == [StorePaused(paused()), ForgetPaused()]
+    assert bench.stored()[-1] == ClosePaused(ID, "deauthorized", "DeAuthorized")
+    bench.end("paused")
+    bench.connect()
+    bench.transaction(2)
+    bench.save(2)
+    bench.stored()
+    assert bench.core.kept == paused(2), "the next one is not stopped"
+
+
+def test_a_stop_after_the_session_has_ended_still_reaches_a_pause_on_its_way_to_the_disk() -> None:
+    bench = late()
+    assert bench.fact(TransactionStopped(ID.hex(), "remote")) == [ForgetPaused()]
+    assert bench.stored() == [ForgetPaused(), ClosePaused(ID, "remote", "Remote")]
+
+
+def test_of_a_kept_session_whose_runner_still_ends_only_the_pause_is_stopped() -> None:
+    bench = saving()
+    bench.stored()
+    assert told(bench.fact(TransactionStopped(ID.hex(), "remote"))) == [ports.PausedSessionChanged(None)]
+
+
+def test_a_stop_of_the_running_transaction_leaves_another_ones_pause() -> None:
+    bench = returned()
+    bench.transaction(2)
+    assert bench.fact(TransactionStopped((2).to_bytes(8).hex(), "remote")) == [Tell(ports.StopRequested("remote"))]
+    assert bench.core.kept == paused()
+
+
+def test_a_session_that_cannot_be_stored_ends() -> None:
+    """Its runner has let go of journal and transaction: nobody else would close them."""
+    bench = saving()
+    assert bench.stored("disk full") == [ForgetPaused(), CLOSED, ClosePaused(ID, "command_failed", "Other")]
+    assert [each.data for each in bench.events] == [{"error": "disk full"}]
+    assert (bench.events[0].stage, bench.events[0].name) == ("session", "not_kept")
+    bench = unwanted()
+    assert bench.stored("disk full")[-1] == ClosePaused(ID, "deauthorized", "DeAuthorized")
+    assert bench.core.pause is Pause.NONE
+
+
+def test_a_pause_that_is_stored_so_late_that_another_vehicle_is_there_ends() -> None:
+    bench = late()
+    assert bench.connect() == [ShowStatus(), ForgetPaused()]
+    assert bench.stored() == [ForgetPaused(), CLOSED, ClosePaused(ID, "not_resumed", "Other")]
+
+
+def test_a_pause_stored_late_is_kept_for_its_vehicle() -> None:
+    bench = late()
+    bench.stored()
+    assert bench.core.kept == paused()
+
+
+def test_a_second_pause_ends_the_first_and_keeps_its_own_file() -> None:
+    bench = returned()
+    bench.transaction(2)
+    assert bench.save(2) == [
+        ForgetPaused(),
+        CLOSED,
+        ClosePaused(ID, "not_resumed", "Other", delete=False),
+        StorePaused(paused(2)),
+    ]
+    bench.fact(PausedStored(ID))
+    assert bench.core.pause is Pause.SAVING
+    bench.stored()
+    assert bench.core.kept == paused(2)
+
+
+def test_another_vehicle_ends_the_pause_of_the_one_before() -> None:
+    bench = returned()
+    actions = bench.fact(ports.ForgetSession(ID.hex(), "not_resumed", "Other"))
+    assert actions == [ForgetPaused(), CLOSED, ClosePaused(ID, "not_resumed", "Other")]
+    assert bench.fact(ports.ForgetSession(ID.hex(), "not_resumed", "Other")) == []
+
+
+def test_a_vehicle_that_is_unplugged_in_the_pause_ends_it() -> None:
+    end = ClosePaused(ID, "unplugged", "EVDisconnected")
+    assert kept().pilot("A") == [ForgetPaused(), end, ShowStatus()]
+    bench = saving()
+    bench.stored()
+    assert end not in bench.pilot("A"), "the session that runs sees to it"
+    assert end in bench.end("paused")
+    bench = late()
+    bench.pilot("A")
+    assert end in bench.stored()
+    assert kept().pilot("F") == [ShowStatus()]
+
+
+def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for() -> None:
+    bench = EvseBench(started=False)
+    assert bench.fact(PausedFound(paused())) == []
+    assert [(each.stage, each.name, each.data) for each in bench.events] == [
+        ("session", "kept", {"session_id": ID.hex()})
+    ]
+    bench.fact(Started(link=True))
+    assert bench.wait(4.9) == []
+    assert bench.wait(0.1) == [ForgetPaused(), ClosePaused(ID, "unplugged", "EVDisconnected")]
+    bench = EvseBench(started=False)
+    bench.fact(PausedFound(paused()), Started(link=True))
+    bench.pilot("B")
+    assert bench.wait(5) == []
+    assert bench.core.kept == paused()
+
+
+def test_without_wires_nobody_is_seen_to_leave() -> None:
+    bench = kept()
+    bench.connect()
+    bench.present = replace(bench.present, pilot=None)
+    bench.end("paused")
+    assert bench.core.kept == paused()
+
+
+def test_a_paused_vehicle_may_use_what_the_back_end_allows_when_it_resumes() -> None:
+    allowed = replace(paused(), allowed=frozenset({2}))
+    fact = ServicesAllowed(ID.hex(), frozenset({2}))
+    assert kept().fact(fact) == [StorePaused(allowed)]
+    bench = returned()
+    assert bench.fact(fact) == [Tell(ports.PausedSessionChanged(allowed)), StorePaused(allowed)]
+    assert bench.stored("disk full") == []
+    assert [each.name for each in bench.events] == ["not_kept"]
+    assert bench.core.kept == allowed
+    assert served().fact(fact) == [Tell(ports.EnergyTransferAllowed(frozenset({2})))]
+    assert returned().fact(ServicesAllowed("another", frozenset({2}))) == []
+    assert unwanted().fact(ServicesAllowed("another", frozenset())) == []
+
+
+def test_what_is_allowed_while_the_pause_is_on_its_way_to_the_disk_is_not_lost() -> None:
+    allowed = replace(paused(), allowed=frozenset({2}))
+    bench = saving()
+    assert bench.fact(ServicesAllowed(ID.hex(), frozenset({2}))) == [StorePaused(allowed)]
+    bench.stored()
+    bench.stored()
+    assert bench.core.kept == allowed
+    assert StorePaused(allowed) not in unwanted().fact(ServicesAllowed(ID.hex(), frozenset({2})))
+
+
+# -- vehicles without energy ------------------------------------------------------------------------------------------
+
+
+def test_a_vehicle_that_waits_too_long_for_energy_is_asked_to_pause() -> None:
+    bench = starving()
+    assert bench.wait(30) == []
+    bench.fact(NOTHING)  # once more: it has waited all the time
+    assert bench.wait(29.9) == []
+    assert bench.wait(0.1) == [Tell(ports.PauseRequested())]
+    assert bench.wait(1000) == []
+
+
+@pytest.mark.parametrize(("again_in_s", "wait_s"), [(None, 60), (599.9, 60), (600, 0), (3600, 0)])
+def test_a_pause_is_requested_at_once_where_nothing_comes_for_long(again_in_s: float | None, wait_s: float) -> None:
+    bench = served()
+    bench.fact(replace(NOTHING, again_in_s=again_in_s))
+    assert bench.core.deadline() == bench.now + wait_s
+    bench = starving()
+    bench.wait(10)
+    bench.fact(replace(NOTHING, again_in_s=again_in_s))
+    assert bench.core.deadline() == bench.now + (50 if wait_s else 0)
+
+
+def test_a_site_may_ask_only_for_what_is_foreseen_or_never() -> None:
+    bench = served(replace(SETTINGS, pause_after_s=None))
+    bench.fact(replace(NOTHING, again_in_s=599))
+    assert bench.core.deadline() is None
+    bench.fact(replace(NOTHING, again_in_s=600))
+    assert bench.wait(0) == [Tell(ports.PauseRequested())]
+    bench = served(replace(SETTINGS, pause_for_s=None))
+    bench.fact(replace(NOTHING, again_in_s=10_000))
+    assert bench.core.deadline() == bench.now + 60
+
+
+def test_patience_is_simulated_time() -> None:
+    bench = served(replace(SETTINGS, time_scale=10.0))
+    bench.fact(NOTHING)
+    assert bench.core.deadline() == bench.now + 6
+
+
+def test_energy_in_time_ends_the_wait() -> None:
+    bench = starving()
+    assert bench.fact(ENERGY) == []
+    assert bench.core.deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("supply", "waits"),
+    [
+        (SupplyChanged(charge=False, discharge=True, bidirectional=False), True),
+        (SupplyChanged(charge=False, discharge=True, bidirectional=True), False),
+        (SupplyChanged(charge=False, discharge=True), False),
+        (SupplyChanged(charge=True, discharge=False, bidirectional=False), False),
+        (SupplyChanged(charge=False, discharge=False), True),
+    ],
+)
+def test_energy_counts_in_the_directions_that_the_vehicle_uses(supply: SupplyChanged, *, waits: bool) -> None:
+    bench = served()
+    bench.fact(supply)
+    assert (bench.core.deadline() is not None) is waits
+
+
+def test_the_next_vehicle_waits_anew() -> None:
+    bench = starving()
+    bench.wait(50)
+    bench.end("paused")
+    assert bench.core.deadline() is None
+    bench.fact(NOTHING)
+    assert bench.core.deadline() is None, "nobody waits"
+    bench.connect()
+    bench.fact(NOTHING)
+    assert bench.core.deadline() == bench.now + 60
+
+
+@pytest.mark.parametrize(("service", "woken"), [(EnergyService.DC, False), (EnergyService.DC_BPT, True)])
+def test_a_paused_vehicle_is_woken_by_energy_that_it_can_use(service: EnergyService, *, woken: bool) -> None:
+    bench = plugged()
+    bench.pause(1, service)
+    assert bench.fact(NOTHING) == []
+    back = SupplyChanged(charge=False, discharge=True)
+    assert bench.fact(back) == ([MoveLink("wake_up")] if woken else [])
+    assert bench.fact(ENERGY) == [MoveLink("wake_up")]
+
+
+def test_energy_that_comes_back_while_the_vehicle_pauses_wakes_it_up_when_it_has() -> None:
+    bench = starving()
+    bench.wait(60)
+    bench.save()
+    assert bench.fact(ENERGY) == []
+    bench.stored()
+    assert kinds(bench.end("paused")) == ["ShowStatus", "pause", "wake_up"]
+    bench.connect()
+    bench.fact(ports.JoinSession(ID.hex()))
+    bench.save()
+    bench.stored()
+    assert kinds(bench.end("paused")) == ["ShowStatus", "pause"], "this time it wanted to"
+    bench = starving()
+    bench.wait(60)
+    bench.save()
+    bench.stored()
+    assert kinds(bench.end("paused")) == ["ShowStatus", "pause"], "there is still none"
+
+
+# -- restart, and the program's end -----------------------------------------------------------------------------------
+
+
+def test_a_reset_at_once_ends_sessions_and_cuts_off_who_goes_on() -> None:
+    bench = served()
+    assert bench.fact(ResetRequested(at_once=True, keep=False)) == [Tell(ports.StopRequested("reset"))]
+    assert bench.wait(14.9) == []
+    assert bench.wait(0.1) == [AbortSession("reset")]
+    bench.end("reset")
+    assert bench.core.refusal == "out_of_service"
+    bench = kept()
+    assert bench.fact(ResetRequested(at_once=True, keep=False)) == [
+        ForgetPaused(),
+        ClosePaused(ID, "reset", "ImmediateReset"),
+    ]
+    assert bench.wait(15) == []
+
+
+def test_a_reset_that_keeps_transactions_leaves_the_pause() -> None:
+    bench = kept()
+    assert bench.fact(ResetRequested(at_once=True, keep=True)) == []
+    assert bench.core.kept == paused()
+    assert bench.core.refusal == "out_of_service", "it would be cut off again"
+    bench = served()
+    bench.fact(ResetRequested(at_once=True, keep=True))
+    bench.save()
+    bench.stored()
+    assert bench.core.kept == paused(), "nothing has to end that pauses by itself"
+
+
+def test_a_pause_during_a_reset_at_once_ends() -> None:
+    bench = served()
+    bench.fact(ResetRequested(at_once=True, keep=False))
+    bench.save()
+    assert bench.stored()[-1] == ClosePaused(ID, "reset", "ImmediateReset")
+
+
+def test_a_reset_that_waits_changes_nothing() -> None:
+    for bench in (served(), kept()):
+        before = bench.core.refusal
+        assert bench.fact(ResetRequested(at_once=False, keep=False)) == []
+        assert (bench.core.deadline(), bench.core.refusal) == (None, before)
+
+
+def test_the_programs_end_aborts_what_runs_and_nothing_begins_after_it() -> None:
+    bench = starving()
+    assert bench.fact(ShutDown()) == [AbortSession("shut_down")]
+    assert bench.core.deadline() is None
+    bench.end("broke_down")
+    assert not bench.running
+    assert bench.core.refusal == "out_of_service"
+    assert kept().fact(ShutDown()) == []
+
+
+def test_constants_are_those_that_the_reference_names() -> None:
+    assert (evse.GRACE_S, evse.SEEN_S) == (15.0, 5.0)
+    assert SessionEnded("x").reason == "x"
