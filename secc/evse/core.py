@@ -69,7 +69,7 @@ class EvseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the core needs of the configuration. `plug` is whether vehicles have one (not at a connection device)."""
 
     basic: BasicConfig | None = None
-    plug: bool = True
+    plug: bool
     pause_after_s: float | None = None
     pause_for_s: float | None = None
     time_scale: float = 1.0
@@ -88,7 +88,7 @@ class EvseCore:
         self._actions: list[Action] = []
         self._timers: dict[str, float] = {}
         self._started = self._link = self._leaving = False
-        self._reference = ""  # of the running transaction
+        self._reference: str | None = None  # of the running transaction
         self._ending: tuple[str, str] | None = None  # why the running session is to end, for this program and for OCPP
         self._unwanted = ("", "")  # the same of the session that is being saved
         self._supply = SupplyChanged(charge=True, discharge=True)
@@ -246,10 +246,10 @@ class EvseCore:
 
     def _stop(self, reference: str, reason: str) -> None:
         stopped = STOPPED_REASONS.get(reason, "Remote")
-        mine = self._is_paused(reference)
-        if self._reference == reference and not (mine and self.pause is Pause.KEPT):
+        paused = self._paused_as(reference)
+        if self._reference == reference and (paused is None or self.pause is not Pause.KEPT):
             self._end_running(reason, stopped)
-        if mine:
+        if paused is not None:
             self._forget(reason, stopped)
 
     def _end_running(self, reason: str, stopped: str) -> None:
@@ -288,7 +288,7 @@ class EvseCore:
         """Prepare the data link and the pilot for the next attempt, or charge without messages."""
         before = self.service
         self._go("service", "session ends")
-        self._reference = ""
+        self._reference = None
         self._disarm("supply")
         self._actions.append(ShowStatus())
         if before is Service.BASIC and self._left:
@@ -349,7 +349,7 @@ class EvseCore:
                 self._actions.append(StorePaused(paused))
                 if self._ending is not None:
                     self._forget(*self._ending)
-            case PausedStored(session_id=session_id, error=error) if self._is_paused(session_id.hex()):
+            case PausedStored(session_id=session_id, error=error) if self._paused_as(session_id.hex()):
                 self._stored(error)
             case ServicesAllowed(reference=reference, services=services):
                 self._allow(reference, services)
@@ -360,8 +360,10 @@ class EvseCore:
             case ports.ForgetSession(reason=reason, stopped_reason=stopped):
                 self._forget(reason, stopped)
 
-    def _is_paused(self, reference: str) -> bool:
-        return self.paused is not None and self.paused.session_id.hex() == reference
+    def _paused_as(self, reference: str) -> Paused | None:
+        """Return the session that is kept or saved, if this is its transaction."""
+        paused = self.paused
+        return paused if paused is not None and paused.session_id.hex() == reference else None
 
     def _replace_paused(self, paused: Paused, event: str) -> None:
         """Take over a session; one that is still here ends: its vehicle has been replaced."""
@@ -381,8 +383,8 @@ class EvseCore:
         self._go("pause", "not saved" if error else "saved")
 
     def _allow(self, reference: str, services: frozenset[int]) -> None:
-        if self.paused is not None and self._is_paused(reference) and self.pause is not Pause.UNWANTED:
-            self.paused = replace(self.paused, allowed=services)
+        if (paused := self._paused_as(reference)) is not None and self.pause is not Pause.UNWANTED:
+            self.paused = replace(paused, allowed=services)
             if self.kept is not None:
                 self._tell(ports.PausedSessionChanged(self.kept))
             self._actions.append(StorePaused(self.paused))

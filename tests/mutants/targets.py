@@ -23,6 +23,7 @@ _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certific
 
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
+    "evse_core": Target("secc/evse/core.py", ("tests/secc/evse/test_core.py",)),
     "evse": Target(
         "secc/hardware/evse.py",
         ("tests/secc/hardware/test_evse_duties.py", "tests/secc/hardware/test_self_test.py"),
@@ -272,12 +273,14 @@ _PATIENCE = "how long a thread waits or is waited for is the machine's time, whi
 _STARTED = "a journal begins with the registers of its start"
 
 _FOUND = "the change follows in the step in which its transaction was found"
+_FIRST: Final = "is set by what happens before it is read"
+_WHETHER: Final = "is asked only whether it holds"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "audit": {
         "audit_session: 'journal' -> 'journal?' #2": _VERIFIED,
         "_postings: 'journal' -> 'journal?'": _VERIFIED,
-        "same_document: 'journal' -> 'journal?'": "is asked only whether it holds",
+        "same_document: 'journal' -> 'journal?'": _WHETHER,
         "_row: row.period > own -> row.period >= own": "what is in its own month is not asked for being late",
         "_row: 1 -> 2": "later than it was booked, by one or by two",
     },
@@ -291,6 +294,23 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "record.status is record.shown_import_mwh is not record.shown_export_mwh is UNSET": _SHORTER,
         "MeterState.problem: record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET -> "
         "record.status is record.shown_import_mwh is record.shown_export_mwh is not UNSET": _SHORTER,
+    },
+    "evse_core": {
+        "EvseCore.__init__: self._now, self._present = (0.0, Present()) -> pass": _FIRST,
+        "EvseCore.__init__: 0.0 -> 1.0": _FIRST,
+        "EvseCore.__init__: self._unwanted = ('', '') -> pass": _FIRST,
+        "EvseCore.__init__: '' -> '?'": _FIRST,
+        "EvseCore.__init__: '' -> '?' #2": _FIRST,
+        "EvseCore.__init__: self._supply = SupplyChanged(charge=True, discharge=True) -> pass": _FIRST,
+        "EvseCore.__init__: True -> False #2": _FIRST,
+        "EvseCore.__init__: True -> False #3": _FIRST,
+        "EvseCore.__init__: self._pause_requested = False -> pass": _FIRST,
+        "EvseCore.__init__: False -> True #2": _FIRST,
+        "EvseCore.__init__: self._left = False -> pass": _FIRST,
+        "EvseCore.__init__: False -> True #4": _FIRST,
+        "EvseCore._failed_too_often: return False -> return None": _WHETHER,
+        "EvseCore._begin_basic: return False -> return None": _WHETHER,
+        "EvseCore._begin_basic: return False -> return None #2": _WHETHER,
     },
     "charger": {
         "ChargerMonitor._forget: 0.0 -> 1.0": _ENTERED,

@@ -13,16 +13,20 @@ from secc.evse.ports import (
     ClosePaused,
     FaultChanged,
     JoinPaused,
+    LinkDown,
     MoveLink,
     PausedFound,
     PausedStored,
     Present,
+    ServiceChanged,
     SessionEnded,
     SessionStarted,
     ShutDown,
     Started,
     StorePaused,
+    SupplyChanged,
     Tell,
+    TransactionStopped,
 )
 from secc.evse.states import Pause, Service
 from secc.session import ports
@@ -32,7 +36,10 @@ from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
 
-SETTINGS: Final = EvseSettings(basic=BasicConfig(), pause_after_s=60, pause_for_s=600)
+ID: Final = (1).to_bytes(8)
+"""Of the first session."""
+NOTHING: Final = SupplyChanged(charge=False, discharge=False)
+SETTINGS: Final = EvseSettings(basic=BasicConfig(), plug=True, pause_after_s=60, pause_for_s=600)
 
 
 def paused(number: int = 1, service: EnergyService = EnergyService.DC) -> Paused:
@@ -186,3 +193,83 @@ class EvseBench:
 def kinds(actions: Iterable[Action]) -> list[str]:
     """Return the names of actions; of those of the link, where it is moved."""
     return [each.to if isinstance(each, MoveLink) else type(each).__name__ for each in actions]
+
+
+# -- states of an EVSE
+
+
+def plugged(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
+    """Return an EVSE with a vehicle at its plug."""
+    bench = EvseBench(settings, link=link)
+    bench.pilot("B")
+    return bench
+
+
+def served(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
+    """Return an EVSE whose vehicle has connected, and has a transaction."""
+    bench = plugged(settings, link=link)
+    bench.connect()
+    bench.transaction(1)
+    return bench
+
+
+def basic() -> EvseBench:
+    """Return an EVSE whose vehicle charges without messages."""
+    bench = plugged()
+    bench.fact(LinkDown("vehicle_silent"))
+    return bench
+
+
+def saving(settings: EvseSettings = SETTINGS) -> EvseBench:
+    """Return an EVSE whose vehicle pauses, with the session on its way to the disk."""
+    bench = served(settings)
+    bench.save()
+    return bench
+
+
+def unwanted() -> EvseBench:
+    """Return the same, after the back end has stopped it."""
+    bench = saving()
+    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    return bench
+
+
+def kept(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
+    """Return an EVSE whose vehicle has paused."""
+    bench = plugged(settings, link=link)
+    bench.pause()
+    return bench
+
+
+def returned() -> EvseBench:
+    """Return an EVSE whose vehicle has paused, and has connected again."""
+    bench = kept()
+    bench.connect()
+    return bench
+
+
+def late() -> EvseBench:
+    """Return an EVSE whose session has ended while its pause was still on its way to the disk."""
+    bench = saving(replace(SETTINGS, basic=None))
+    bench.end("broke_down")
+    return bench
+
+
+def at_fault() -> EvseBench:
+    """Return an EVSE that shows F."""
+    bench = plugged()
+    bench.fault("emergency_stop")
+    return bench
+
+
+def out_of_service() -> EvseBench:
+    bench = plugged()
+    bench.fact(ServiceChanged(operative=False))
+    return bench
+
+
+def starving() -> EvseBench:
+    """Return an EVSE with a session that waits for energy."""
+    bench = served()
+    bench.fact(replace(NOTHING, bidirectional=True))
+    return bench

@@ -1,15 +1,10 @@
-"""What an EVSE does with vehicles, pauses, faults and requests of the back end: every state with every fact and timer,
-and each race by itself. Time is an argument."""
+"""What an EVSE does with vehicles, pauses, faults and requests of the back end, and each of their races."""
 
-import itertools
-from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
 
-from secc.evse import core as evse
-from secc.evse.core import EvseSettings
 from secc.evse.ports import (
     AbortSession,
     BeginBasic,
@@ -26,7 +21,6 @@ from secc.evse.ports import (
     ResetRequested,
     ServiceChanged,
     ServicesAllowed,
-    SessionEnded,
     SessionStarted,
     SetDuty,
     ShowStatus,
@@ -37,15 +31,30 @@ from secc.evse.ports import (
     Tell,
     TransactionStopped,
 )
-from secc.evse.states import CHARTS, Availability, Pause, Service
+from secc.evse.states import Pause
 from secc.session import ports
 from secc.session.config import BasicConfig, EnergyService
-from tests.secc.evse.bench import SETTINGS, EvseBench, kinds, paused
+from tests.secc.evse.bench import (
+    ID,
+    NOTHING,
+    SETTINGS,
+    EvseBench,
+    basic,
+    kept,
+    kinds,
+    late,
+    out_of_service,
+    paused,
+    plugged,
+    returned,
+    saving,
+    served,
+    starving,
+    unwanted,
+)
 from v2g.iec61851.pilot import PilotState
-from v2g.slac.actions import FAILURES
+from v2g.iec61851.timing import PilotTiming
 
-ID: Final = (1).to_bytes(8)
-NOTHING: Final = SupplyChanged(charge=False, discharge=False)
 ENERGY: Final = SupplyChanged(charge=True, discharge=True)
 CLOSED: Final = Tell(ports.PausedSessionChanged(None))
 
@@ -53,200 +62,6 @@ CLOSED: Final = Tell(ports.PausedSessionChanged(None))
 def told(actions: list[Any]) -> list[Any]:
     """Return the facts for the session."""
     return [each.fact for each in actions if isinstance(each, Tell)]
-
-
-def plugged(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
-    """Return an EVSE with a vehicle at its plug."""
-    bench = EvseBench(settings, link=link)
-    bench.pilot("B")
-    return bench
-
-
-def served(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
-    """Return an EVSE whose vehicle has connected, and has a transaction."""
-    bench = plugged(settings, link=link)
-    bench.connect()
-    bench.transaction(1)
-    return bench
-
-
-def basic() -> EvseBench:
-    """Return an EVSE whose vehicle charges without messages."""
-    bench = plugged()
-    bench.fact(LinkDown("vehicle_silent"))
-    return bench
-
-
-def saving(settings: EvseSettings = SETTINGS) -> EvseBench:
-    """Return an EVSE whose vehicle pauses, with the session on its way to the disk."""
-    bench = served(settings)
-    bench.save()
-    return bench
-
-
-def unwanted() -> EvseBench:
-    """Return the same, after the back end has stopped it."""
-    bench = saving()
-    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
-    return bench
-
-
-def kept(settings: EvseSettings = SETTINGS, *, link: bool = True) -> EvseBench:
-    """Return an EVSE whose vehicle has paused."""
-    bench = plugged(settings, link=link)
-    bench.pause()
-    return bench
-
-
-def returned() -> EvseBench:
-    """Return an EVSE whose vehicle has paused, and has connected again."""
-    bench = kept()
-    bench.connect()
-    return bench
-
-
-def late() -> EvseBench:
-    """Return an EVSE whose session has ended while its pause was still on its way to the disk."""
-    bench = saving(replace(SETTINGS, basic=None))
-    bench.end("broke_down")
-    return bench
-
-
-def at_fault() -> EvseBench:
-    """Return an EVSE that shows F."""
-    bench = plugged()
-    bench.fault("emergency_stop")
-    return bench
-
-
-def out_of_service() -> EvseBench:
-    bench = plugged()
-    bench.fact(ServiceChanged(operative=False))
-    return bench
-
-
-def starving() -> EvseBench:
-    """Return an EVSE with a session that waits for energy."""
-    bench = served()
-    bench.fact(replace(NOTHING, bidirectional=True))
-    return bench
-
-
-# -- every state with every fact and timer ----------------------------------------------------------------------------
-
-STATES: Final[dict[str, Callable[[], EvseBench]]] = {
-    "not started": lambda: EvseBench(started=False),
-    "free": EvseBench,
-    "plugged": plugged,
-    "no link": lambda: plugged(replace(SETTINGS, basic=None), link=False),
-    "matched": lambda: _after(plugged(), MatchingStarted(), LinkUp()),
-    "session": served,
-    "basic": basic,
-    "saving": saving,
-    "unwanted": unwanted,
-    "kept": kept,
-    "returned": returned,
-    "late": late,
-    "at fault": at_fault,
-    "out of service": out_of_service,
-    "starving": starving,
-    "reset": lambda: _after(served(), ResetRequested(at_once=True, keep=False)),
-    "shut down": lambda: _after(served(), ShutDown()),
-}
-
-FACTS: Final[dict[str, Callable[[EvseBench], object]]] = {
-    "nothing": lambda bench: None,
-    **{f"pilot {each}": lambda bench, each=each: bench.pilot(each) for each in "ABCDEF"},  # type: ignore[misc]
-    "loose": lambda bench: bench.pilot("B", seated=False),
-    "fault": lambda bench: bench.fault("emergency_stop"),
-    "fault over": lambda bench: bench.fault("emergency_stop", active=False),
-    "fault of the vehicle": lambda bench: bench.fault("diode_shorted"),
-    "modem lost": lambda bench: bench.fact(FaultChanged("modem_lost", active=True)),
-    "matching": lambda bench: bench.fact(MatchingStarted()),
-    "matched": lambda bench: bench.fact(LinkUp()),
-    **{f"down {each}": lambda bench, each=each: bench.fact(LinkDown(each)) for each in ("link_lost", *FAILURES)},  # type: ignore[misc]
-    "out of service": lambda bench: bench.fact(ServiceChanged(operative=False)),
-    "in service": lambda bench: bench.fact(ServiceChanged(operative=True)),
-    "nothing allowed": lambda bench: bench.fact(NOTHING),
-    "nothing for long": lambda bench: bench.fact(replace(NOTHING, again_in_s=3600)),
-    "energy": lambda bench: bench.fact(ENERGY),
-    "connects": lambda bench: bench.connect(),
-    "ends": lambda bench: bench.running and bench.end("finished"),
-    "breaks": lambda bench: bench.running and bench.end("broke_down"),
-    "pauses": lambda bench: bench.core.service is Service.SESSION and bench.save(2),
-    "stored": lambda bench: bench.saving and bench.stored(),
-    "not stored": lambda bench: bench.saving and bench.stored("full"),
-    "stored another": lambda bench: bench.fact(PausedStored(bytes(8))),
-    "joins": lambda bench: bench.core.busy and bench.fact(ports.JoinSession(ID.hex())),
-    "does not join": lambda bench: bench.core.busy and bench.fact(ports.ForgetSession(ID.hex(), "x", "Other")),
-    "stopped": lambda bench: bench.fact(TransactionStopped(ID.hex(), "remote")),
-    "another stopped": lambda bench: bench.fact(TransactionStopped("00", "remote")),
-    "allowed": lambda bench: bench.fact(ServicesAllowed(ID.hex(), frozenset({2}))),
-    **{
-        f"reset {at_once} {keep}": lambda bench, at_once=at_once, keep=keep: bench.fact(  # type: ignore[misc]
-            ResetRequested(at_once=at_once, keep=keep)
-        )
-        for at_once, keep in itertools.product((False, True), repeat=2)
-    },
-    "shut down": lambda bench: bench.fact(ShutDown()),
-}
-
-
-def _after(bench: EvseBench, *facts: Any) -> EvseBench:
-    bench.fact(*facts)
-    return bench
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_every_state_survives_every_two_facts_and_every_timer(state: str) -> None:
-    """The bench judges each step: see there."""
-    for first, second in itertools.product(FACTS, repeat=2):
-        bench = STATES[state]()
-        FACTS[first](bench)
-        bench.wait(7.0)
-        FACTS[second](bench)
-        bench.wait(100.0)
-        assert bench.core.deadline() is None, (first, second)
-
-
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("first", FACTS)
-def test_whoever_has_left_leaves_an_evse_for_the_next_one(state: str, first: str) -> None:
-    bench = STATES[state]()
-    over = state in ("reset", "shut down") or first.startswith(("reset True", "shut"))
-    FACTS[first](bench)
-    bench.pilot("A")
-    if bench.running:
-        bench.end("unplugged")
-    while bench.saving:
-        bench.stored()
-    for code in bench.present.faults:
-        bench.fault(code, active=False)
-    bench.fact(ServiceChanged(operative=True), Started(link=True))
-    assert (bench.core.service, bench.core.pause) == (Service.FREE, Pause.NONE)
-    assert bench.core.availability is Availability.AVAILABLE
-    assert bench.core.refusal == ("out_of_service" if over else "")
-    bench.wait(100.0)
-    bench.pilot("B")
-    assert not bench.running
-
-
-def test_every_way_of_the_charts_is_gone_and_no_other() -> None:
-    gone = {chart: set[tuple[Any, Any]]() for chart in CHARTS}
-    for state, fact in itertools.product(STATES, FACTS):
-        bench = STATES[state]()
-        if state == "not started":
-            bench.fact(PausedFound(paused()))
-            gone["pause"].add((Pause.NONE, bench.core.pause))
-        before = {name: getattr(bench.core, name) for name in CHARTS}
-        FACTS[fact](bench)
-        for name, was in before.items():
-            gone[name].add((was, getattr(bench.core, name)))
-    for name, chart in CHARTS.items():
-        ways = {(state, to) for state, leads in chart.items() for to in leads.values()}
-        both = {(first, last) for (first, one), (other, last) in itertools.product(ways, ways) if one is other}
-        changes = {(was, now) for was, now in gone[name] if was is not now}
-        assert ways <= changes <= ways | both  # a fact may lead two ways, such as an end that begins basic charging
 
 
 # -- sessions, and the data link --------------------------------------------------------------------------------------
@@ -295,9 +110,24 @@ def test_the_link_is_prepared_for_what_comes_next(reason: str, before: Any, move
     assert [each.reason for each in actions if each.to == "restart"] == [reason] * ("restart" in moves)
 
 
+def test_the_link_is_prepared_also_where_basic_charging_is_forbidden() -> None:
+    bench = served()
+    bench.fault("emergency_stop")
+    assert kinds(bench.end("broke_down")) == ["ShowStatus", "terminate", "hold"]
+    bench = served()
+    bench.present = replace(bench.present, seated=False)
+    assert kinds(bench.end("broke_down")) == ["ShowStatus", "restart"]
+
+
 def test_without_a_link_nothing_is_moved() -> None:
     bench = served(replace(SETTINGS, basic=None), link=False)
     assert bench.end("sequence_timeout") == [ShowStatus()]
+    bench = EvseBench(link=False)
+    bench.pilot("A")
+    bench.pilot("B", seated=False)
+    bench.connect()
+    bench.present = replace(bench.present, seated=True)
+    assert bench.end("finished") == [ShowStatus()]
 
 
 def test_a_link_that_goes_down_ends_the_session_in_the_same_step() -> None:
@@ -307,11 +137,7 @@ def test_a_link_that_goes_down_ends_the_session_in_the_same_step() -> None:
 
 def test_a_pilot_is_the_business_of_the_session_that_runs() -> None:
     assert Tell(ports.PilotChanged(PilotState.C)) in served().pilot("C")
-    assert bench_of("free").pilot("B") == [ShowStatus()]
-
-
-def bench_of(state: str) -> EvseBench:
-    return STATES[state]()
+    assert EvseBench().pilot("B") == [ShowStatus()]
 
 
 @pytest.mark.parametrize(
@@ -398,6 +224,7 @@ def test_a_vehicle_that_does_not_match_is_charged_without_messages() -> None:
     bench.pilot("B")
     assert bench.fact(LinkDown("vehicle_silent"))[-1] == BeginBasic("f"), "another vehicle"
     assert plugged().fact(LinkDown("unplugged")) == []
+    assert plugged(replace(SETTINGS, basic=None)).fact(LinkDown("vehicle_silent")) == []
 
 
 def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> None:
@@ -406,6 +233,10 @@ def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> No
     assert bench.wait(9.9) == []
     assert bench.wait(0.1) == [MoveLink("hand_over"), ShowStatus(), BeginBasic("x1")]
     assert bench.events[0].data["reason"] == "no_conversation"
+    bench = plugged()
+    bench.fact(LinkUp())
+    bench.present = replace(bench.present, seated=False)
+    assert bench.wait(10) == [], "what is true when the time is over counts"
 
 
 @pytest.mark.parametrize(
@@ -460,9 +291,12 @@ def test_another_vehicle_starts_counting_anew() -> None:
 
 
 def test_a_vehicle_that_has_left_has_not_failed() -> None:
-    bench = served()
+    bench = served(replace(SETTINGS, basic=BasicConfig(conversations=2)))
     bench.pilot("A")
     assert kinds(bench.end("broke_down")) == ["ShowStatus", "terminate"]
+    bench.pilot("B")
+    bench.connect()
+    assert kinds(bench.end("broke_down")) == ["ShowStatus", "restart"], "the first failure of the next one"
 
 
 def test_without_a_link_whoever_is_plugged_in_is_charged_at_once() -> None:
@@ -547,11 +381,20 @@ def test_a_session_that_pauses_is_kept_once_it_is_stored_and_resumed_once() -> N
 def test_the_back_end_stops_a_paused_session(reason: str, stopped: str) -> None:
     bench = kept()
     assert bench.fact(TransactionStopped("another", reason)) == []
+    assert EvseBench().fact(TransactionStopped(ID.hex(), reason)) == []
+    assert served().fact(TransactionStopped("another", reason)) == []
     assert bench.fact(TransactionStopped(ID.hex(), reason)) == [ForgetPaused(), ClosePaused(ID, reason, stopped)]
     bench = returned()
     actions = bench.fact(TransactionStopped(ID.hex(), reason))
     assert actions == [ForgetPaused(), CLOSED, ClosePaused(ID, reason, stopped)], "who comes back is told"
     assert bench.fact(ports.JoinSession(ID.hex())) == []
+
+
+def test_a_transaction_is_over_with_its_session() -> None:
+    bench = served()
+    bench.end("finished")
+    bench.connect()
+    assert bench.fact(TransactionStopped(ID.hex(), "remote")) == []
 
 
 def test_an_unknown_reason_of_the_back_end_is_remote() -> None:
@@ -673,6 +516,28 @@ def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for() -> N
     bench.pilot("B")
     assert bench.wait(5) == []
     assert bench.core.kept == paused()
+    bench = EvseBench(started=False)
+    bench.fact(PausedFound(paused()), ServiceChanged(operative=False), Started(link=True))
+    assert bench.wait(5)[-1] == MoveLink("hold")
+    bench = EvseBench(started=False)
+    bench.fact(PausedFound(paused()), Started(link=True), TransactionStopped(ID.hex(), "remote"))
+    assert bench.core.deadline() is None
+
+
+def test_timers_that_are_due_at_once_expire_in_their_order_and_only_if_they_still_run() -> None:
+    bench = starving()
+    bench.wait(50)
+    bench.fact(ResetRequested(at_once=True, keep=False))
+    assert bench.core.deadline() == bench.now + 10
+    bench.core.tick(bench.now + 100, bench.present)
+    assert bench.core.actions() == [Tell(ports.PauseRequested()), AbortSession("reset")]
+    fast = BasicConfig(timing=PilotTiming(conversation_s=2.0))
+    bench = EvseBench(replace(SETTINGS, basic=fast), started=False)
+    bench.pilot("B")
+    bench.fact(PausedFound(paused()), Started(link=True), LinkUp())
+    bench.core.tick(bench.now + 100, bench.present)
+    assert bench.core.actions()[-1] == BeginBasic("x1")
+    assert bench.core.deadline() is None
 
 
 def test_without_wires_nobody_is_seen_to_leave() -> None:
@@ -834,7 +699,7 @@ def test_a_reset_that_keeps_transactions_leaves_the_pause() -> None:
     assert bench.core.kept == paused()
     assert bench.core.refusal == "out_of_service", "it would be cut off again"
     bench = served()
-    bench.fact(ResetRequested(at_once=True, keep=True))
+    assert bench.fact(ResetRequested(at_once=True, keep=True)) == [Tell(ports.StopRequested("reset"))]
     bench.save()
     bench.stored()
     assert bench.core.kept == paused(), "nothing has to end that pauses by itself"
@@ -862,8 +727,3 @@ def test_the_programs_end_aborts_what_runs_and_nothing_begins_after_it() -> None
     assert not bench.running
     assert bench.core.refusal == "out_of_service"
     assert kept().fact(ShutDown()) == []
-
-
-def test_constants_are_those_that_the_reference_names() -> None:
-    assert (evse.GRACE_S, evse.SEEN_S) == (15.0, 5.0)
-    assert SessionEnded("x").reason == "x"
