@@ -20,13 +20,13 @@ from csms.domain.security.access import Role
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.conftest import Start, start
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal, seen, started, transfer
-from tests.csms.support import EMAID, STATION, grid_signal
+from tests.csms.support import EMAID, STATION, TOKENS, grid_signal
 from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.records import SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, RefusedError
 from v2g.telemetry import signals
-from v2g_cli.csms.client import Access, find_access
+from v2g_cli.csms.client import LOST, Access, CsmsClient, find_access
 from v2g_cli.passwords import parse_passwords, read_passwords
 
 __all__ = ["cli", "start"]
@@ -275,6 +275,21 @@ async def test_what_a_station_refuses_is_an_exit_code(cli: Cli) -> None:
 
 
 PASSWORD = "a-password,of the station"
+
+
+async def test_a_change_that_outlives_its_answer_is_asked_how_it_ended(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both ways: it succeeded, with an answer that is not kept as it may have secrets; it was refused."""
+    url, root = f"https://localhost:{cli.csms.csms.ports['api']}", cli.csms.pki.path("csms/root.pem")
+    slow = [{"station_id": f"CS-{number}", "password": PASSWORD} for number in range(30)]
+    client = CsmsClient(Access(url=url, token=TOKENS[Role.ADMIN], ca=root), timeout_s=0.3, again_s=0.2)
+    for reason in (LOST, "has_password"):
+        with pytest.raises(RefusedError) as ended:
+            await asyncio.to_thread(client.ask_until_done, "POST", "/admissions/passwords", {"passwords": slow})
+        assert ended.value.reason == reason
+    client.close()
+    assert capsys.readouterr().err.count("asking how it ended") >= 2
 
 
 async def test_passwords_come_from_a_file_and_go_into_one(cli: Cli, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import secrets
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -26,9 +28,13 @@ from v2g.errors import (
 )
 from v2g.io.http.client import HttpConnection, split_url
 from v2g.io.runtime.program import read_config
+from v2g_cli.output import say
 
 DEFAULT_FILE: Final = Path("~/.config/v2g-engine/csms-client.toml")
 _ANSWER_S: Final = 130.0
+_DONE_S: Final = 1800.0
+LOST: Final = "answer_not_kept"
+_NONE: Final[Mapping[str, str]] = {}
 _MOST_A_PAGE: Final = 1000
 _IN_A_PATH: Final = "/?&=%:@!$'()*+,;~"
 """Characters that a path with a query may contain unescaped (RFC 3986)."""
@@ -113,8 +119,9 @@ class Pages:
 class CsmsClient:
     """Sends requests, one at a time. The constructor raises ConfigError for unreadable files."""
 
-    def __init__(self, access: Access, timeout_s: float = _ANSWER_S) -> None:
-        self._access, self._timeout_s = access, timeout_s
+    def __init__(self, access: Access, timeout_s: float = _ANSWER_S, *, again_s: float = 2.0) -> None:
+        """`again_s`: interval (s) of asking how a change ended."""
+        self._access, self._timeout_s, self._again_s = access, timeout_s, again_s
         if not (access.token.isascii() and access.token.isprintable()):
             raise ConfigError(
                 "the token contains invalid characters", hint="copy it again: one line, as `v2g csms token` printed it"
@@ -133,7 +140,9 @@ class CsmsClient:
 
     def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
         """Return the response to a request. Raises a V2GError that matches the failure."""
-        response = self._send(method, path, body, query)
+        return self._answer(self._send(method, path, body, query))
+
+    def _answer(self, response: HTTPResponse) -> Answer:
         with _read_errors():
             content = response.read()
         if response.status >= 400:
@@ -142,6 +151,25 @@ class CsmsClient:
             return Answer(content or None, _next(response))
         with _read_errors():
             return Answer(json.loads(content) if content else None, _next(response))
+
+    def ask_until_done(self, method: str, path: str, body: Any) -> Answer:
+        """As `ask`, for a change that may outlive its answer: how it ended is asked under the same Idempotency-Key.
+
+        Raises as `ask`; RefusedError (LOST) if it succeeded, but the answer was lost and had secrets.
+        """
+        key, since = secrets.token_hex(16), time.monotonic()
+        while True:
+            try:
+                return self._answer(self._send(method, path, body, {}, {"Idempotency-Key": key}))
+            except (TimeoutExpired, TransportError) as error:
+                self._connection.close()
+                say(f"{error}: asking how it ended", err=True)
+            except RefusedError as error:
+                if error.reason != "key_in_use":
+                    raise
+            if time.monotonic() - since > _DONE_S:
+                raise TimeoutExpired("the end of the change", _DONE_S, hint="look at its effect before another attempt")
+            time.sleep(self._again_s)
 
     def pages(self, path: str, limit: int, **query: Any) -> "Pages":
         """Return the items of a list, fetched page by page, `limit` at most."""
@@ -161,7 +189,9 @@ class CsmsClient:
                 elif line.startswith("data: "):
                     yield kind, json.loads(line.removeprefix("data: "))
 
-    def _send(self, method: str, path: str, body: Any, query: Mapping[str, Any]) -> HTTPResponse:
+    def _send(
+        self, method: str, path: str, body: Any, query: Mapping[str, Any], more: Mapping[str, str] = _NONE
+    ) -> HTTPResponse:
         said = {
             name: str(value).lower() if isinstance(value, bool) else value
             for name, value in query.items()
@@ -172,7 +202,7 @@ class CsmsClient:
             + quote(path if path.startswith("/") else f"/{path}", safe=_IN_A_PATH)
             + (f"?{urlencode(said)}" if said else "")
         )
-        headers = {"Accept": "application/json, */*;q=0.5", "Content-Type": "application/json"}
+        headers = {"Accept": "application/json, */*;q=0.5", "Content-Type": "application/json", **more}
         if self._access.token:
             headers["Authorization"] = f"Bearer {self._access.token}"
         with _read_errors():

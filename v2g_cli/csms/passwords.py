@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from csms.domain.security.passwords import MAX_PASSWORDS
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, RefusedError
 from v2g.text import numbered
+from v2g_cli.csms.client import LOST
 from v2g_cli.csms.show import client_of
 from v2g_cli.output import say
 from v2g_cli.passwords import PasswordFile, read_passwords
@@ -49,8 +50,12 @@ def password(
         body["passwords"] = [
             {"station_id": identity, "password": each} for identity, each in read_passwords(file).items()
         ]
-        answer = client.ask("POST", "/admissions/passwords", body).body
-        say(f"{answer['count']} passwords set")
+        try:
+            client.ask_until_done("POST", "/admissions/passwords", body)
+        except RefusedError as error:
+            if error.reason != LOST:
+                raise
+        say(f"{len(body['passwords'])} passwords set")
         return
     assert generate is not None
     if not stations:
@@ -58,9 +63,12 @@ def password(
     body["passwords"] = [{"station_id": identity} for identity in stations]
     made = PasswordFile(generate)
     try:
-        answer = client.ask("POST", "/admissions/passwords", body).body
-    except BaseException:
+        answer = client.ask_until_done("POST", "/admissions/passwords", body).body
+    except BaseException as error:
         made.discard()
+        if isinstance(error, RefusedError) and error.reason == LOST:
+            what = "passwords were set, but the answer with them was lost"
+            raise RefusedError(what, reason=LOST, hint="set others: --replace") from None
         raise
     made.write({each["station_id"]: each["password"] for each in answer["made"]})
     say(f"{answer['count']} passwords set, and written to {generate}")

@@ -154,7 +154,7 @@ class RequestPipeline:
         if status >= 500:  # worth another attempt
             await call.run(access.release_key, caller, key)
         else:
-            content = b"" if operation.confidential else answer.content
+            content = b"" if operation.confidential and status < 400 else answer.content
             headers = {name: value for name, value in answer.headers.items() if value is not None}
             headers["content-type"] = str(answer.media_type or "")
             await call.run(access.keep_answer, caller, key, status, headers, content)
