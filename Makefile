@@ -88,9 +88,12 @@ lock: $(VENV)/dev  ## the newest versions that packages and containers install, 
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
 	$(BIN)/python -m deploy.lock
 
-audit: $(VENV)/dev ## known flaws of what packages and containers install; needs the vulnerability database on the Internet
+audit: $(VENV)/dev ## known flaws of what ships, by deploy/advisories; with ONLINE=1 renewed by OSV before, and PyPI is asked, too
+	$(BIN)/python -m deploy.audit $(if $(ONLINE),--renew) $(ARGS)
+ifdef ONLINE # strict: without a network it would find nothing, and succeed
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
-	$(BIN)/pip-audit --disable-pip --require-hashes -r deploy/locks/v2g-engine-full.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r deploy/locks/v2g-engine-full.txt
+endif
 
 fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates, sessions and so on, five minutes each
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'

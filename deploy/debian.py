@@ -34,6 +34,9 @@ EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,planning,p
 
 LOCKS: Final = HERE / "locks"
 
+SYSTEM: Final = "v2g-engine:of-the-system"
+"""A property of a component that a package uses, but does not contain."""
+
 COMMANDS: Final = {
     "v2g": "v2g_cli.main",
     "v2g-diag": "v2g_cli.diag",
@@ -158,7 +161,11 @@ def _components(root: Path, path: Path) -> None:
     python = root / HOME / "bin" / "python"
     subprocess.run([*command, "--pyproject", str(ROOT / "pyproject.toml"), "-o", str(path), str(python)], check=True)
     listed = json.loads(path.read_text())
-    listed["components"] += [_inside("openssl", _openssl(python)), _inside("cpython", platform.python_version())]
+    system = {"properties": [{"name": SYSTEM, "value": "true"}]}
+    listed["components"] += [
+        _generic("openssl", _openssl(python)),
+        _generic("cpython", platform.python_version()) | system,
+    ]
     path.write_text(json.dumps(listed, indent=2) + "\n")
     shutil.copyfile(path, root / "usr/share/doc/v2g-engine/sbom.cdx.json")
 
@@ -170,7 +177,7 @@ def _openssl(python: Path) -> str:
     return _said(sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(packages)!r}); {asked}").split()[1]
 
 
-def _inside(name: str, version: str) -> dict[str, str]:
+def _generic(name: str, version: str) -> dict[str, object]:
     """Return a component that is no Python package; cpython is the system's, of the build."""
     purl = f"pkg:generic/{name}@{version}"
     return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}

@@ -1,8 +1,8 @@
 """Builds a release: `make release`, or `python -m deploy.release FOLDER`.
 
 Wheel, sdist, Debian packages with their lists of components (SBOM), the documentation as a site, release notes from
-CHANGELOG, and SHA256SUMS, signed if a key is given. It refuses a tree that differs from its commit, and a version
-without notes.
+CHANGELOG, and SHA256SUMS, signed if a key is given. It refuses a tree that differs from its commit, a version without
+notes, and a component with a known flaw (`deploy/advisories`).
 """
 
 import argparse
@@ -13,9 +13,11 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
+from deploy.audit import check, of_sbom, shipped
 from deploy.debian import EXTRAS, build
 from v2g.errors import ConfigError, V2GError
 from v2g.io.keys import open_key
@@ -28,19 +30,24 @@ SUMS: Final = "SHA256SUMS"
 NOTES: Final = "RELEASE_NOTES.md"
 
 
-def release(folder: Path, *, signer: SigningKey | None, number: int, root: Path = ROOT, packages: bool = True) -> None:
-    """Build everything into an empty folder. Raises ConfigError for a tree that is not to be released."""
+def release(
+    folder: Path, *, signer: SigningKey | None, number: int, today: date, root: Path = ROOT, packages: bool = True
+) -> None:
+    """Build everything into an empty folder. Raises ConfigError for a tree that is not to be released, RefusedError for
+    a known flaw."""
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     notes = notes_of((root / "CHANGELOG.md").read_text(), version)
     check_tree(root, version)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty", hint="a release must hold nothing else: remove its files")
+    check(shipped(), today)
     locked = [sys.executable, "-m", "build", "--no-isolation"]  # by the locked hatchling, not by the newest one
     subprocess.run([*locked, "--outdir", str(folder), str(root)], check=True, stdout=sys.stderr)
     (wheel,) = folder.glob("*.whl")
     for name in EXTRAS if packages else ():
         build(folder, name, wheel, signer=signer, number=number)
+        check(of_sbom(folder / f"{name}.cdx.json"), today)
     _documentation(folder / f"v2g_engine-{version}-docs.zip", root)
     (folder / NOTES).write_text(notes)
     sums = checksums(folder)
@@ -111,10 +118,12 @@ def main() -> int:
     parser.add_argument("--key", help="private key that signs checksums and manifests: PEM file, or key URI")
     parser.add_argument("--number", type=int, default=0, help="of the manifest; chargers refuse lower ones later")
     parser.add_argument("--no-packages", action="store_true", help="without Debian packages")
+    parser.add_argument("--today", type=date.fromisoformat, default=datetime.now(UTC).date(), help="YYYY-MM-DD")
     options = parser.parse_args()
     try:
         signer = None if not options.key else open_key(KeyReference.from_text(options.key, Path()))
-        release(options.folder, signer=signer, number=options.number, packages=not options.no_packages)
+        packages = not options.no_packages
+        release(options.folder, signer=signer, number=options.number, today=options.today, packages=packages)
     except V2GError as error:
         sys.stderr.write(f"release: {error}\n         {error.hint}\n")
         return error.exit_code

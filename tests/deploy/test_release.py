@@ -85,6 +85,7 @@ def test_a_release_is_made_in_a_clone(tmp_path: Path) -> None:
     save_key(key, ec.generate_private_key(ec.SECP256R1()))
     run("openssl", "pkey", "-in", key, "-pubout", "-out", public)
     command = [sys.executable, "-m", "deploy.release", str(out), "--no-packages", "--key", str(key)]
+    command += ["--today", "2026-12-01"]
     log = (clone / "CHANGELOG.md").read_text()
     (clone / "CHANGELOG.md").write_text(log.replace("## [", "## [Unreleased]\n\n- A change.\n\n## [", 1))
     refused = subprocess.run(command, cwd=clone, capture_output=True, text=True)
