@@ -15,7 +15,7 @@ EVERY: Final = 25
 
 
 class Progress:
-    """Tells on standard error, which pytest shows with `-s`, how many kills are done and how long each took."""
+    """Says on standard error, which pytest shows with `-s`, how many kills are done and how long each took."""
 
     def __init__(self, of: int) -> None:
         self._of = of

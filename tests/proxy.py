@@ -1,4 +1,4 @@
-"""A TCP proxy that is as bad as it is told to be: late, deaf on one way, in little pieces, gone in the midst of one."""
+"""A TCP proxy that is as bad as configured: late, deaf on one way, in little pieces, gone in the midst of one."""
 
 import asyncio
 import contextlib

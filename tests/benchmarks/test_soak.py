@@ -1,4 +1,4 @@
-"""The soak itself: its programs start, its vehicles come, and its table tells what grows."""
+"""The soak itself: its programs start, its vehicles come, and its table shows what grows."""
 
 from pathlib import Path
 

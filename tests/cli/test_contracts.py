@@ -1,4 +1,4 @@
-"""`v2g contracts`: an operator fills the pool, sees what is in it, and is told what is wrong."""
+"""`v2g contracts`: an operator fills the pool, sees what is in it, and learns what is wrong."""
 
 import json
 from collections.abc import Callable

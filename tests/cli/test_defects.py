@@ -26,7 +26,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def report_of(done: Done) -> str:
-    """Return the file of the defect that a command told of."""
+    """Return the file of the defect that a command named."""
     assert done.code == 70
     assert "Traceback" not in done.errors + done.output
     assert "\x1b" not in done.errors + done.output

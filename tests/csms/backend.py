@@ -47,7 +47,7 @@ class TestClock(Clock):
 
 
 class Events(EventLog):
-    """What the back end tells, kept in a list."""
+    """What the back end reports, kept in a list."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__("csms", clock)

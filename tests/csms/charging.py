@@ -24,7 +24,7 @@ async def away(csms: Backend, station: ScriptedStation) -> None:
 
 
 class Charging:
-    """One transaction, as its station tells it. Every step lets a minute pass; `wh` is the meter."""
+    """One transaction, as its station reports it. Every step lets a minute pass; `wh` is the meter."""
 
     def __init__(self, csms: Backend, station: ScriptedStation, *, evse_id: int = 1, wh: int = 1000) -> None:
         self.id = f"tx-{next(_numbers)}"

@@ -17,7 +17,7 @@ from tests.csms.support import STATION, Running
 
 
 class Station21(ocpp.v21.ChargePoint):  # type: ignore[misc]  # published without types
-    """A 2.1 station that takes whatever it is told and keeps it."""
+    """A 2.1 station that accepts and keeps whatever it receives."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A CSMS inside the test's process: its configuration, what it tells, and ways to reach it that we did not write."""
+"""A CSMS inside the test's process: its configuration, what it reports, and ways to reach it that we did not write."""
 
 import asyncio
 import contextlib

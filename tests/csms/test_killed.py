@@ -1,4 +1,4 @@
-"""kill -9 at random points: what a station was told is stored is there, and nothing is there twice."""
+"""kill -9 at random points: what was confirmed to a station as stored is there, and nothing is there twice."""
 
 import asyncio
 import contextlib

@@ -59,7 +59,7 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiT
     assert (mark["boot"], mark["highest"], mark["contiguous"]) == (1, 2, 2)
     assert (await program.request("GET", "/grid/signal"))[1]["version"] == 3
     async with program.connect() as websocket:  # goes on without a boot, as after any lost connection
-        await websocket.send(event_frame(1))  # nobody told the station that it arrived
+        await websocket.send(event_frame(1))  # nobody confirmed to the station that it arrived
         await websocket.send(event_frame(2))
         answered: list[str] = []
         while len(answered) < 2:  # the grid signal may come in between

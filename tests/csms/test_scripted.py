@@ -31,7 +31,7 @@ class Station(ChargePoint):
 
 
 class Run:
-    """A back end that runs, and what it told."""
+    """A back end that runs, and what it reported."""
 
     def __init__(self, back_end: ScriptedBackEnd, task: "asyncio.Task[Report]", port: int, log: list[str]) -> None:
         self.back_end = back_end

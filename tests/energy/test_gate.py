@@ -351,7 +351,7 @@ def test_a_decision_without_any_offer_is_rejected(pair: Pair) -> None:
 
 
 def test_a_command_cannot_outlive_its_offer(pair: Pair) -> None:
-    """Power ends with the terms; a later command is told that the offer ended."""
+    """Power ends with the terms; a later command is answered that the offer ended."""
     short = Tariff(currency="EUR", slots=(msgspec.structs.replace(TARIFF.slots[0], duration_ms=5_000),))
     answered = pair.vehicle.on_message(pair.gate.offer(short, NOW), NOW)
     assert isinstance(answered, Answered)
@@ -385,7 +385,7 @@ def test_no_offer_without_a_price(pair: Pair) -> None:
 
 
 def test_every_command_is_answered_by_a_signed_result_of_its_sequence(agreed: Pair) -> None:
-    """So that the vehicle can show what it was told."""
+    """So that the vehicle can show what it received."""
     charger = Party.of(agreed.charger.leaf)
     accepted = agreed.run(9_000, NOW)
     good = open_signed(accepted.reply, charger)

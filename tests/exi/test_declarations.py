@@ -44,7 +44,7 @@ TYPES_NAMED_AFTER_ELEMENTS = {
 """Difference 1: a class is named after its type, but after its element where only that has the name of a message."""
 
 TWINS = {ACDP: {"ACDP_DisconnectReq": "ACDP_ConnectReq", "ACDP_DisconnectRes": "ACDP_ConnectRes"}}
-"""Difference 2: a global element that borrows the type of another one has a class of its own, to be told by."""
+"""Difference 2: a global element that borrows the type of another one has a class of its own, to be recognised by."""
 
 VALUES_AS_STRUCTS = {
     *("KeyName", "MgmtData", "HMACOutputLength", "XPath", "X509SKI", "X509SubjectName", "X509Certificate", "X509CRL"),

@@ -34,7 +34,7 @@ class Vector(msgspec.Struct, frozen=True):
 
     @property
     def root(self) -> str:
-        """Name of the element that the stream begins with: in -2 and DIN 70121 what `name` tells is in a body."""
+        """Name of the element that the stream begins with: in -2 and DIN 70121 what `name` says is in a body."""
         return "V2G_Message" if self.namespace.endswith(":MsgDef") and not self.fragment else self.name
 
     @property

@@ -13,7 +13,7 @@ _CORES = 8  # one in so many inputs goes through a core; reaching its state cost
 
 
 def frame(data: bytes) -> None:
-    """The first octet chooses who hears it, the rest is a frame."""
+    """The first octet chooses who receives it, the rest is a frame."""
     if not data:
         return
     choice, octets = data[0], data[1:]

@@ -1,6 +1,6 @@
-"""Whatever an interlock is told, in any order: the contactor is told to close only where nothing forbids it, to open
-with whatever does, after the output; and one that does not follow is a fault in time. The plain rule is written once
-more here; single events are for `tests.hardware.test_interlock`.
+"""Whatever an interlock is commanded, in any order: the contactor is commanded to close only where nothing forbids it,
+to open with whatever does, after the output; and one that does not follow is a fault in time. The plain rule is
+written once more here; single events are for `tests.hardware.test_interlock`.
 """
 
 from typing import Any

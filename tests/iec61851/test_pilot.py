@@ -118,7 +118,7 @@ def test_toggles_are_counted_when_their_c_lasts_200_to_400_ms() -> None:
         (B, 1),
     ]:
         counter.on_state(state, at)
-        counter.on_state(state, at + 0.01)  # told twice
+        counter.on_state(state, at + 0.01)  # reported twice
         at += lasts
     assert counter.count == 2
 

@@ -119,7 +119,7 @@ def test_prices_are_micro_units_per_kwh_with_what_is_paid_for_export() -> None:
 
 @pytest.mark.requirement("R7")
 def test_prices_minute_by_minute_stay_the_same_within_an_hour() -> None:
-    """60 s resolution; a look a minute later finds the same slots, so that stations are not told anew."""
+    """60 s resolution; a look a minute later finds the same slots, so that stations are not notified anew."""
     minutes = [0.2 + n / 1000 for n in range(180)]
     raw = raw_event("a", "PRICE", *minutes, duration="PT1M")
     first, later = at(START_MS + 60_000, raw), at(START_MS + 59 * 60_000, raw)

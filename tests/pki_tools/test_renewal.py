@@ -1,4 +1,4 @@
-"""Renewal overlaps: what ran with the old certificate goes on, and whoever asks hears good about both."""
+"""Renewal overlaps: what ran with the old certificate goes on, and whoever asks gets good for both."""
 
 import threading
 from datetime import datetime, timedelta

@@ -218,14 +218,14 @@ class PilotCar:
 
 
 class OnRig:
-    """One EVSE, its vehicle, and what it told."""
+    """One EVSE, its vehicle, and what it reported."""
 
     def __init__(self, controller: EvseController, car: PilotCar, desk: Desk, disk: Disk, faults: Any) -> None:
         self.controller, self.car, self.desk, self.disk, self.faults = controller, car, desk, disk, faults
         self.events: list[Observe] = []
 
     def named(self, stage: str, name: str = "") -> list[Observe]:
-        """Return what was told of a stage."""
+        """Return what was reported of a stage."""
         return [each for each in self.events if each.stage == stage and name in ("", each.name)]
 
 

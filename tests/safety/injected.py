@@ -85,7 +85,7 @@ _LIMIT: Final = {"charge_w": 11_000, "discharge_w": 6_000}
 
 @cache
 def charger_session() -> tuple[Event, ...]:
-    """Return what the monitor of a charger is told of a sound session with direct current; its power is told as that of
+    """Return the inputs of a charger's monitor in a sound session with direct current; its power is given as that of
     alternating current, too."""
     asked = {"ready": True, "notice_s": 0.0, **BEARS}
     reported = [
@@ -126,7 +126,7 @@ def charger_session() -> tuple[Event, ...]:
 
 @cache
 def vehicle_session() -> tuple[Event, ...]:
-    """Return what the monitor of a vehicle is told of one."""
+    """Return the inputs of a vehicle's monitor in one."""
     reported = [
         Event(0.0, "begin", {}),
         Event(

@@ -47,7 +47,7 @@ def the_clock() -> Clock:
 
 
 class WeldedContactor:
-    """Closed before anybody has told it so."""
+    """Closed before anybody has commanded it."""
 
     closed = True
 

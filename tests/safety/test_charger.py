@@ -1219,7 +1219,7 @@ def test_every_word_of_time_and_size_has_its_default() -> None:
     assert [each.value for each in Phase] == ["idle", "voltage", "power", "rest"]
 
 
-# -- a vehicle that hears of less only later --------------------------------------------------------------------------
+# -- a vehicle that gets a lower limit only later ----------------------------------------------------------------------
 
 
 def test_a_vehicle_that_gets_a_limit_later_has_its_time_for_less() -> None:

@@ -278,7 +278,7 @@ async def _energy_comes_back_where_none_may(found: Rig) -> None:
 
 
 def runaway(found: Rig, current_ma: int) -> None:
-    """Let the power stage drive this current, whatever it is told, until the contactor opens."""
+    """Let the power stage drive this current, whatever is commanded, until the contactor opens."""
     found.faults.set("stage_strays", value=current_ma / 1000)
 
 

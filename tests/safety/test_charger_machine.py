@@ -1,6 +1,6 @@
-"""Whatever a charger's safety monitor is told, in any order: it only lowers and opens, lets nothing pass beyond what
-everybody allows, and has opened in time. The plain rule is written once more here; what depends on the session's own
-timers, and on what was measured before, is for `tests.safety.test_charger`.
+"""Whatever inputs a charger's safety monitor gets, in any order: it only lowers and opens, lets nothing pass beyond
+what everybody allows, and has opened in time. The plain rule is written once more here; what depends on the session's
+own timers, and on what was measured before, is for `tests.safety.test_charger`.
 """
 
 from typing import Any

@@ -217,7 +217,7 @@ def test_the_highest_is_that_of_the_last_while(steps: list[tuple[int, int]], fol
         now += passed
         highest = highest.then(value, now, follow)
         told.append((now, value))
-        ends = [(later, old) for (_, old), (later, _) in pairwise(told)]  # each value until the next one was told
+        ends = [(later, old) for (_, old), (later, _) in pairwise(told)]  # each value until the next one came
         least = max([value, *(old for end, old in ends if now - end < follow)])
         most = max([value, *(old for end, old in ends if now - end < follow + slot)])
         assert least <= highest.most <= most

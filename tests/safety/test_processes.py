@@ -431,7 +431,7 @@ async def test_power_goes_off_when_the_modules_repeat_what_they_said(place: Plac
 async def test_power_goes_off_while_a_driver_keeps_the_charger_waiting(
     place: Place, hardware: bool, record_property: Note
 ) -> None:
-    """By the board's dead-man or the watchdog; what the driver was told before, it does not do after."""
+    """By the board's dead-man or the watchdog; what was commanded before, the driver does not do after."""
     await place.charge(hardware=hardware)
     place.go_on("secc", SLOW_DRIVER)
     await place.until(lambda: SLOW_CALL in place.logs())

@@ -645,7 +645,7 @@ def test_renegotiation_takes_the_wish_back_that_the_session_forgot() -> None:
 
 
 def test_no_more_is_let_in_than_the_charger_knows() -> None:
-    """By 5 % and 500 W, and once the grace is over: what is let in moves before the message that tells it."""
+    """By 5 % and 500 W, and once the grace is over: what is let in moves before the message that says so."""
     desk = Desk().to_power(11_000)
     desk.monitor.ask(Ask(charge_w=10_000), desk.now)
     desk.pass_time(1.0)
@@ -687,7 +687,7 @@ def test_a_source_limits_what_is_asked_for() -> None:
 
 
 def test_a_request_that_follows_each_lower_limit_is_let_alone() -> None:
-    """What was corrected does not count towards the next excess: of a limit, of what the charger is told, and of what
+    """What was corrected does not count towards the next excess: of a limit, of what the charger receives, and of what
     is signed."""
     desk = Desk().to_power(20_000)
     for watts in range(19_000, 9_000, -1_000):

@@ -420,7 +420,7 @@ def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(kind: Kind) -> None:
 
 @pytest.mark.parametrize("state", ["DC_CableCheckReq", "DC_PreChargeReq", "DC_ChargeLoopReq"])
 def test_contacts_that_open_for_a_moment_end_the_session(state: str) -> None:
-    """Before the contactor was closed nobody heard of it, and power came after it, with the pilot in state B."""
+    """Before the contactor was closed nobody was notified of it, and power came after it, with the pilot in state B."""
 
     async def run() -> None:
         async with vehicle_rig("acdp") as found:

@@ -1,4 +1,4 @@
-"""Whatever a vehicle's safety monitor is told, in any order: it only lowers and opens, lets nothing pass beyond the
+"""Whatever inputs a vehicle's safety monitor gets, in any order: it only lowers and opens, lets nothing pass beyond the
 rule, and has opened in time. The plain rule is written once more here, clause by clause of the table of a vehicle's
 hazards; single clauses, with the clock in the hand, are for `tests.safety.test_vehicle`.
 """

@@ -19,7 +19,7 @@ a loop that hangs."""
 
 
 class Backend:
-    """Records what a station says. Attributes and `answers` change what it is told."""
+    """Records what a station says. Attributes and `answers` change the answers."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, Any]]] = []
@@ -55,7 +55,7 @@ class Backend:
         return found()[count - 1]
 
     async def note(self, action: str, payload: dict[str, Any]) -> None:
-        """Record a request, and fail or keep silent as told."""
+        """Record a request, and fail or keep silent as configured."""
         async with self._news:
             self.seen.append((action, payload))
             self._news.notify_all()

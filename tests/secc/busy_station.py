@@ -33,7 +33,7 @@ def make(store: Path, port: int) -> Station:
 
 
 async def kept(station: Station) -> None:
-    """Return when what was just told is on the disk."""
+    """Return when what was just reported is on the disk."""
     assert station.saving is not None
     await station.saving
 

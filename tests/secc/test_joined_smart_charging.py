@@ -97,7 +97,7 @@ class Charger:
                 self.session.fact(fact)
 
     def csms(self, action: str, **fields: Any) -> Any:
-        """The CSMS asks something of the station; the session hears of it."""
+        """The CSMS asks something of the station; the session receives it."""
         answer = self.station.ask(action, **fields)
         self.carry_out()
         return answer

@@ -1,4 +1,4 @@
-"""A charger lets go of what the back end has, the oldest first, and of nothing else unless it was told to."""
+"""A charger lets go of what the back end has, the oldest first, and of nothing else unless configured so."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ def test_what_may_go(settings: dict[str, Any], undelivered: Sequence[str], gone:
 
 
 def test_what_is_young_stays_however_full_the_folder_is() -> None:
-    """The meter's signatures in it are told with the end of the transaction."""
+    """The meter's signatures in it are sent with the end of the transaction."""
     assert not list(choose(bundles(0.04, 0.01), RetentionConfig(max_mib=1), lambda _: True))
 
 

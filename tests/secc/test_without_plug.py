@@ -321,6 +321,6 @@ async def test_contacts_that_leave_the_rails_under_power_open_the_circuit_first(
         assert both.ended in ("contact_missing", "unplugged", "device_disconnected")
         assert not both.controller.hardware.contactors_closed  # type: ignore[attr-defined]
         now: list[Any] = []
-        both.vehicle.hardware.subscribe(now.append)()  # which tells what is, at once
+        both.vehicle.hardware.subscribe(now.append)()  # which reports what is, at once
         assert ContactorState(closed=False) in now
         assert both.named("secc", "power", "emergency_off")

@@ -462,7 +462,7 @@ def test_a_session_that_ends_while_the_contactor_moves_has_no_late_contactor_err
     assert len(bench.commands(se.TransactionEnded)) == 1
 
 
-# -- EVerest/EVerest#1979, #2691: limits of a moment told for the session, and limits that grew afterwards -----------
+# -- EVerest/EVerest#1979, #2691: limits of a moment sent for the session, and limits that grew afterwards -----------
 
 
 @pytest.mark.parametrize("service", [DC, DC_BPT])

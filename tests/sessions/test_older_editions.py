@@ -114,7 +114,7 @@ WISHES: dict[str, tuple[Fact, ...]] = {
         *(se.CableCheckFinished(passed=False), se.ContactorState(closed=True)),
     ),
 }
-"""What either side is told: `owner`, `needs` and `inlet` are the vehicle's."""
+"""What either side receives: `owner`, `needs` and `inlet` are the vehicle's."""
 HARMS = ("lose", "flip", "cut", "double", "garbage")
 EVENTS = st.sampled_from(("wait", "wait", "limit", "unplug", "battery", "vanish", *HARMS, *WISHES))
 """What happens, in both directions of the wire."""

@@ -31,7 +31,7 @@ async def joined(csms: Backend, found: Bench) -> ScriptedStation:
 
 
 async def reported(wire: ScriptedStation, found: Bench, *actions: str) -> list[Payload]:
-    """Let the back end have what the station has told; return its answers."""
+    """Let the back end have what the station has sent; return its answers."""
     sent = [(action, payload) for action, payload in found.unread if action in actions]
     found.clear()
     return [await wire.call(*each) for each in sent]

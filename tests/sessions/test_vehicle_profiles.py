@@ -58,7 +58,7 @@ def discharge(pki: PkiTree) -> Discharge:
 
 
 def permitted(joined: Joined) -> int:
-    """The most that the charger's hardware was told to let out of the vehicle, W."""
+    """The most that the charger's hardware was commanded to let out of the vehicle, W."""
     outputs = [each for each in joined.secc_actions if isinstance(each, se.SetOutput | se.SetAcOutput)]
     return max(each.discharge_w for each in outputs)
 

@@ -24,7 +24,7 @@ STILL_MA = 1_000
 """Less than this is no load for a contactor."""
 
 LOOP_S = 1.0
-"""What a vehicle told longer ago it has told anew, or its charger has left it."""
+"""What a vehicle sent longer ago it has sent anew, or its charger has left it."""
 
 SKEW_MS = 2_000
 AC_REACTION_S = 16.0
@@ -91,7 +91,7 @@ class Watched(Joined):
         if selected is not None and selected.signed_discharge:
             assert command.discharge_w <= self._signed_w()
         if isinstance(command, se.SetOutput):
-            # what the vehicle has told with its last loop is never more than its battery bore then
+            # what the vehicle has sent with its last loop is never more than its battery bore then
             bore = [self.plant.battery.state, *(state for _, state in self._bore)]
             charge_ma, discharge_ma = max(s.max_charge_ma for s in bore), max(s.max_discharge_ma for s in bore)
             assert command.voltage_mv <= min(bore[0].max_voltage_mv, config.rating.max_voltage_v * 1000)

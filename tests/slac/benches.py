@@ -65,7 +65,7 @@ class Bench:
         return messages
 
     def link(self, *, up: bool) -> list[Mme]:
-        """The modem tells of its link."""
+        """The modem reports its link."""
         return self.tell(vendor.VsPlLinkStatusCnf(link_status=int(up)), source=self.modem)
 
     def key_taken(self, result: int = 1) -> list[Mme]:

@@ -90,7 +90,7 @@ class Schedule:
         return make, detection, self.chance.choice((0, 0, 1155))
 
     def _evse(self, number: int, count: int) -> Station:
-        """Return a charger that hears its own vehicle best, unless who is nearest cannot be told."""
+        """Return a charger that receives its own vehicle best, unless nobody can say who is nearest."""
         low, high = {
             "far": (EV_SIGNAL_INDIRECT_DB + 1, 70.0),
             "ambiguous": (EV_SIGNAL_DIRECT_DB + 1, EV_SIGNAL_INDIRECT_DB),

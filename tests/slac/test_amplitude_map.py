@@ -1,4 +1,4 @@
-"""Amplitude maps: each side answers; who is told to send one waits for the answer before the link is ready."""
+"""Amplitude maps: each side answers; who is asked to send one waits for the answer before the link is ready."""
 
 import pytest
 

@@ -227,7 +227,7 @@ def test_no_window_is_longer_than_the_standard_s() -> None:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_everybody_finds_the_own_charger_where_attenuation_does_not_tell(line: Line, count: int) -> None:
-    """All hear all the same way: only the pilot tells."""
+    """All receive all the same way: only the pilot decides."""
     vehicles = [line.ev(number, EvSlacConfig(validation="required"))[0] for number in range(count)]
     chargers = [line.evse(number, measures=AttenuationConfig(low_db=15, high_db=15))[0] for number in range(count)]
     for number, (ev, evse) in enumerate(zip(vehicles, chargers, strict=True)):

@@ -1,4 +1,4 @@
-"""A watcher of the line tells what both sides know: stages, chargers, attenuation, who was chosen."""
+"""A watcher of the line reports what both sides know: stages, chargers, attenuation, who was chosen."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -33,6 +33,6 @@ def local(found: Bench, **period: Any) -> Any:
 
 
 def power(found: Bench) -> float | None:
-    """What the hardware was told last."""
+    """The hardware's last command."""
     reported = [each for each in found.commands if isinstance(each, SetPower)]
     return reported[-1].power_w if reported else None

@@ -34,7 +34,7 @@ def put(found: Bench, evse_id: int = 1, **more: Any) -> str:
 
 
 def limit(found: Bench, evse_id: int = 1) -> float | None:
-    """What the hardware was told last."""
+    """The hardware's last command."""
     reported = [each for each in found.commands if isinstance(each, SetLimit) and each.evse_id == evse_id]
     return reported[-1].allowance.charge_w if reported else None
 

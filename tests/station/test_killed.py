@@ -77,7 +77,7 @@ async def test_nothing_is_lost_or_repeated(tmp_path: Path, online: bool) -> None
 
 @pytest.mark.long
 async def test_a_transaction_goes_on_over_kills_where_it_may(tmp_path: Path) -> None:
-    """E17: the same contract comes back after each kill; all of it is one transaction, each event told once."""
+    """E17: the same contract comes back after each kill; all of it is one transaction, each event sent once."""
     path = tmp_path / "station.db"
     store = StationStore(path)
     store.keep([Keep("variables", "TxCtrlr.ResumptionTimeout", b"86400")])

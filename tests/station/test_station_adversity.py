@@ -106,7 +106,7 @@ def test_every_transaction_arrives_once_and_in_order_whatever_happens(steps: lis
 
 
 def test_a_power_loss_between_any_two_things_that_are_kept_loses_and_repeats_nothing() -> None:
-    """The memory is cut after each step: what was told had been kept, what was kept is told."""
+    """The memory is cut after each step: what was sent had been kept, what was kept is sent."""
     story = ["plug", "present", "flow", "wait", "suspend", "flow", "drop", "wait", "back", "long", "present", "unplug"]
     for cut in range(len(story) + 1):
         found = live_through([*story[:cut], "power", *story[cut:]])
@@ -203,7 +203,7 @@ def test_what_was_given_up_is_kept_although_the_program_starts_again() -> None:
 
 
 def test_a_whole_queue_that_cannot_be_read_is_set_aside() -> None:
-    """As after a firmware that wrote it otherwise: what comes next is told, what was there is kept for a human."""
+    """As after a firmware that wrote it otherwise: what comes next is sent, what was there is kept for a human."""
     found = Bench(evses=(SOCKET,))
     entry = msgspec.json.encode(Entry(action="TransactionEvent", body=b"{}", group="t"))
     found.saved["outbox"] = {f"{number:012d}": entry for number in range(1, 3001)}

@@ -43,7 +43,7 @@ class Till:
         return found
 
     def serve(self, found: Bench) -> None:
-        """Let the terminal do what it was told since the last time."""
+        """Let the terminal do what it was asked since the last time."""
         while self.done < len(found.commands):
             command = found.commands[self.done]
             self.done += 1

@@ -169,7 +169,7 @@ class DoesNotListen(VehicleSession):
 
 
 class OtherReadings(VehicleSession):
-    """Confirms more energy than it was told of."""
+    """Confirms more energy than it was sent."""
 
     def _on_message(self, message: Any, payload_type: int) -> None:
         if getattr(message, "meter_info", None) is not None:

@@ -132,7 +132,7 @@ def test_a_charger_that_waits_for_its_back_end_for_ever(pki: PkiTree) -> None:
     rig = Rig(pki, Family.DC, config=NEVER)
     rig.back_end.seconds = None
     failed = those(verdicts(rig), Verdict.FAIL)
-    # whatever the vehicle has to be told in the end; local checks are as they were
+    # whatever the vehicle has to receive in the end; local checks are as they were
     assert failed == {"contract", "time", "one", "unknown-maker"}
 
 

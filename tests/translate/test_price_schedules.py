@@ -1,4 +1,4 @@
-"""What vehicles are told of a price plan: it comes to the same as the bill, worked out by another calculator."""
+"""What vehicles receive of a price plan: it comes to the same as the bill, worked out by another calculator."""
 
 from datetime import date, datetime
 from fractions import Fraction

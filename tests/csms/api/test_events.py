@@ -1,4 +1,4 @@
-"""Event streams: what happens is told at once, nothing twice, and what was missed is told or counted."""
+"""Event streams: what happens is sent at once, nothing twice, and what was missed is sent or counted."""
 
 import asyncio
 import json

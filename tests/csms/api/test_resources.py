@@ -1,4 +1,4 @@
-"""Resources: what a station said and was told is found again, and what is asked reaches the station."""
+"""Resources: what a station sent and received is found again, and what is asked reaches the station."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The live feed: readers get what they asked for, slow ones are told what they lost, other nodes hear it too."""
+"""The live feed: readers get what they asked for, slow ones learn what they lost, other nodes receive it too."""
 
 import asyncio
 

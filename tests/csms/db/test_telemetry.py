@@ -276,7 +276,7 @@ def test_two_nodes_that_store_records_of_one_vehicle_at_a_time_store_each_once(s
             if order.random() < 0.7 or node == first // 10 % 2:
                 try:
                     take(nodes[node], *order.sample(batch, len(batch)))
-                except Exception as error:  # noqa: BLE001 - the test tells of it
+                except Exception as error:  # noqa: BLE001 - the test reports it
                     failed.append(error)
 
     threads = [threading.Thread(target=deliver, args=(node,)) for node in range(2)]

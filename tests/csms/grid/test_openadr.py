@@ -156,7 +156,7 @@ async def test_prices_reach_the_signal_and_only_changes_make_a_new_version(site:
 
 
 async def test_prices_in_another_currency_are_not_used(site: Start) -> None:
-    """And the operator is told once."""
+    """And the operator is notified once."""
     async with site() as one:
         descriptors = [{"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "PRICE", "currency": "USD"}]
         one.event("PRICE", 0.25, payloadDescriptors=descriptors)

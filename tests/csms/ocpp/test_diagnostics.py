@@ -81,7 +81,7 @@ async def log(csms: Backend, station: ScriptedStation, kind: str, status: str = 
 
 
 async def test_the_password_of_an_upload_is_not_told(csms: Backend) -> None:
-    """N01.FR.17: the password is in the address, which is neither kept nor told to those who watch."""
+    """N01.FR.17: the password is in the address, which is neither kept nor shown to those who watch."""
     station = await csms.booted(version="2.1")
     station.answers["GetLog"] = accepted
     where = "https://logs:hunter2@logs.example/CS-V2G-0001"

@@ -63,7 +63,7 @@ async def test_vat_numbers_are_judged_by_their_form(csms: Backend) -> None:
 
 
 async def test_what_is_due_is_told_and_its_receipt_shown(backend: Start) -> None:
-    """C21.FR.05, C25.FR.41: what is due is told to the provider's side, whose receipt is shown."""
+    """C21.FR.05, C25.FR.41: what is due is reported to the provider's side, whose receipt is shown."""
     async with backend(payments=TERMINALS) as csms:
         charging = await at_a_terminal(csms)
         await charged(charging)
@@ -123,7 +123,7 @@ async def test_what_is_due_at_a_kiosk_is_told(csms: Backend) -> None:
 
 
 async def test_what_a_station_worked_out_is_due_at_a_kiosk(csms: Backend) -> None:
-    """C24.FR.10; the station tells the cost (I12)."""
+    """C24.FR.10; the station shows the cost (I12)."""
     charging = await kiosk(csms)
     await charging.plugged()
     await charging.started()

@@ -66,7 +66,7 @@ async def session(csms: Backend, identity: str = "CS-V2G-0001") -> Charging:
 
 
 async def needs(charge: Charging, requested: str = "DC_BPT", **more: Any) -> str:
-    """The vehicle tells what it can; return the answer's status."""
+    """The vehicle sends what it can; return the answer's status."""
     v2x = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
     wanted = {
         "requestedEnergyTransfer": requested,
@@ -359,7 +359,7 @@ async def following(csms: Backend) -> dict[tuple[str, str], int]:
 
 
 def told_last(charge: Charging) -> float:
-    """The set-point that a station heard last."""
+    """The set-point that a station received last."""
     updates = [each["scheduleUpdate"]["setpoint"] for each in charge.station.payloads("UpdateDynamicSchedule")]
     return float(updates[-1]) if updates else float(last_period(charge)["setpoint"])
 
@@ -373,7 +373,7 @@ async def test_a_set_point_that_an_earlier_one_contradicts_is_put_back_and_made_
     told = await Dispatch(csms.services).set_point(6_000)
     assert [(each.setpoint_w, each.status) for each in told] == [(8_000, "Accepted"), (3_000, told[1].status)]
     assert await following(csms) == {(first.station.id, first.id): 8_000, (second.station.id, second.id): -2_000}
-    # a station that is gone goes on with what it was told
+    # a station that is gone goes on with what it received
     await second.station.disconnect()
     async with asyncio.timeout(5):
         while second.station.id in csms.services.connections.connected():

@@ -59,7 +59,7 @@ def profile(csms: Backend, number: int = 10, transaction_id: str | None = None, 
 
 
 async def set_one(csms: Backend, station: ScriptedStation, evse_id: int, wanted: ChargingProfile) -> Payload:
-    """Set a profile; return what the station heard of it."""
+    """Set a profile; return what the station received of it."""
     await SmartCharging(csms.services).set_profile(station.id, evse_id, wanted)
     reported = station.payloads("SetChargingProfile")
     received = [each for each in reported if each["chargingProfile"]["id"] == wanted.id][-1]  # others may be under way
@@ -138,7 +138,7 @@ async def test_profiles_of_other_systems_are_not_cleared(csms: Backend, station:
 
 
 async def negotiated(csms: Backend, version: Any = "2.0.1") -> tuple[Charging, Payload]:
-    """A vehicle told its needs and its transaction has a profile (ISO15118SmartCharging); return that profile."""
+    """A vehicle sent its needs and its transaction has a profile (ISO15118SmartCharging); return that profile."""
     station = await csms.booted(version=version)
     station.answers["SetChargingProfile"] = ACCEPTED
     station.answers["DataTransfer"] = ACCEPTED

@@ -59,7 +59,7 @@ async def test_a_running_cost_is_told_when_it_changes(csms: Backend) -> None:
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
     await announcer.tell_all()
     assert station.payloads("CostUpdated") == [{"totalCost": 1.2, "transactionId": charging.id}]
-    await announcer.tell_all()  # nothing changed: nothing is told
+    await announcer.tell_all()  # nothing changed: nothing is sent
     assert len(station.payloads("CostUpdated")) == 1
 
 

@@ -226,13 +226,13 @@ async def want(csms: Backend, charging: Charging, **limit: Any) -> None:
 
 
 async def says(charging: Charging, limit: dict[str, Any], trigger: str = "LimitSet", **more: Any) -> Any:
-    """The station reports its limit; return what it is told of ours."""
+    """The station reports its limit; return what it receives of ours."""
     extra = {"transactionInfo": {"transactionId": charging.id, "transactionLimit": limit}}
     return (await charging.event("Updated", trigger, extra=extra, **more)).get("transactionLimit")
 
 
 async def csms_sets(csms: Backend, ours: dict[str, Any], **wanted: Any) -> Charging:
-    """The back end sets a limit; it is told once, and the station confirms it."""
+    """The back end sets a limit; it is sent once, and the station confirms it."""
     charging = await limited(csms)
     await want(csms, charging, **wanted)
     answer = await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
@@ -297,7 +297,7 @@ async def test_what_runs_by_itself_asks_after_a_boot_and_restores_after_an_inter
         station.answers["SetChargingProfile"] = {"status": "Accepted"}
         await station.call("BootNotification", BOOT)
         async with asyncio.timeout(5):
-            while not station.payloads("GetTransactionStatus"):  # nothing has been heard of it since the boot
+            while not station.payloads("GetTransactionStatus"):  # nothing has been reported of it since the boot
                 await asyncio.sleep(0.001)
             await charging.event("Updated", "TxResumed", state="Charging")
             while not station.payloads("SetChargingProfile"):

@@ -1,4 +1,4 @@
-"""What vehicles are told of prices by their charging profiles (K15.FR.07, K17.FR.07, K18.FR.07, K19.FR.07)."""
+"""What vehicles receive of prices by their charging profiles (K15.FR.07, K17.FR.07, K18.FR.07, K19.FR.07)."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def cents(stack: Any) -> int:
 async def reported(
     csms: Backend, version: Any, needs: dict[str, Any], *rates: tuple[int, When]
 ) -> tuple[Charging, Any]:
-    """A vehicle tells its needs where only prices are known; return the schedule that its profile brings."""
+    """A vehicle sends its needs where only prices are known; return the schedule that its profile brings."""
     run, now_ms = csms.services.store.run, csms.clock.utc_ms()
     await run(tariffs.add_plan, plan("city", *rates), now_ms)
     await run(tariffs.assign, tariffs.Scope(), "city", now_ms)
@@ -61,7 +61,7 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
         assert 2 <= len(fees) <= NEEDS_20["maxScheduleTuples"]
         assert schedule["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 11000.0}], "nothing else bounds it"
         assert "priceLevelSchedule" not in schedule
-        # another plan for the transaction: its vehicle hears of it
+        # another plan for the transaction: its vehicle receives it
         await csms.services.store.run(tariffs.add_plan, plan("flat", (330_000, When())), 0)
         assert await TariffService(csms.services).change_transaction(charge.station.id, charge.id, "flat") == "Central"
         (stack,) = tx_profiles(charge)[-1]["chargingSchedule"][0]["absolutePriceSchedule"]["priceRuleStacks"]
@@ -79,7 +79,7 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
         bare = msgspec.structs.replace(
             held, charging_schedule=(msgspec.structs.replace(held.charging_schedule[0], absolute_price_schedule=None),)
         )
-        # a dynamic share that was given before the vehicle told its needs is set anew, to bring them
+        # a dynamic share that was given before the vehicle sent its needs is set anew, to bring them
         key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0,
                "variable": "SupportsDynamicProfiles", "variable_instance": "", "attribute": "Actual"}  # fmt: skip
         await csms.services.store.run(device_model.save, charge.station.id, [{**key, "value": "true", "value_ms": 0}])

@@ -23,7 +23,7 @@ def test_old_transactions_go_with_all_that_belongs_to_them_and_running_ones_stay
     store.do(stations.touch, "CS-1", "ocpp2.1", 1)
     store.do(add_events, [aged(f"old-{number}", 10, kind) for number in range(120) for kind in ("Started", "Ended")])
     store.do(add_events, [aged("T1", 10, "Started")])  # still runs
-    store.do(add_events, [aged("T2", 2_000, "Started"), aged("T2", 2_000, "Ended")])  # heard of lately
+    store.do(add_events, [aged("T2", 2_000, "Started"), aged("T2", 2_000, "Ended")])  # reported lately
     before = store.do(stored)
     steps = 0
     while store.do(retention.delete_old, "transactions", 1_000):

@@ -127,7 +127,7 @@ async def test_a_store_that_fails_delays_records_and_loses_none(start: Start, br
         other.close()
         await car.reaches(300)
         assert await stored(csms) == list(range(1, 301))
-        assert len(csms.events("telemetry_not_stored")) < 5  # told now and then, not 300 times
+        assert len(csms.events("telemetry_not_stored")) < 5  # reported now and then, not 300 times
 
 
 async def test_what_the_database_rejects_stops_no_ingest(start: Start, broker: Broker, pki: PkiTree) -> None:

@@ -171,7 +171,7 @@ async def test_a_responder_that_the_certificate_names_is_asked_where_that_is_all
 
 
 async def test_what_nobody_says_is_revoked_is_refused_unless_it_shall_be_accepted(pki: PkiTree) -> None:
-    """C07.FR.05, C07.FR.17: by default; `accept` is told once for each contract."""
+    """C07.FR.05, C07.FR.17: by default; `accept` is reported once for each contract."""
     issuers = (pki.path("contract/chain.pem"),)
     assert Trust(roots=()).revocation_unknown == "refuse"
     for pem, data in ((pem_of(pki), ()), (None, hash_data(pki))):

@@ -32,7 +32,7 @@ class Settable(Clock):
 
 
 class Bench:
-    """What judges contracts by one list alone, and what it tells."""
+    """What judges contracts by one list alone, and what it reports."""
 
     def __init__(self, pki: PkiTree, path: Path) -> None:
         self._pki, self.path = pki, path
@@ -68,7 +68,7 @@ class Bench:
         return (await self._judge.judge(EMAID, pem, ())).chain
 
     def names(self) -> list[str]:
-        """Return what was told since it was last asked."""
+        """Return what was reported since the last call."""
         names = [each.name for each in self.reported]
         self.reported.clear()
         return names

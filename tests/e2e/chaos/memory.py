@@ -24,7 +24,7 @@ class Death(msgspec.Struct, frozen=True):
 class MortalMemory:
     """The charger's own file, and what of it is not yet on the disk.
 
-    Once dead it takes nothing until the next program reads it; `died` is called then. `noted` is told of every
+    Once dead it takes nothing until the next program reads it; `died` is called then. `noted` is called for every
     transaction event that has come onto the disk.
     """
 

@@ -1,4 +1,4 @@
-"""A network in memory that is as bad as it is told to be: websockets, and what can fail between their ends.
+"""A network in memory that is as bad as configured: websockets, and what can fail between their ends.
 
 It behaves as TCP does: what is sent one way arrives in order or not at all, and what is not acknowledged is sent again
 when the way is free again, unless the connection has been given up meanwhile. Pings are those of the real ends.
@@ -68,7 +68,7 @@ class End:
         return frame
 
     async def close(self, _code: int = 1000, _reason: str = "") -> None:
-        """End the connection; the other end hears of it when that arrives."""
+        """End the connection; the other end learns of it when that arrives."""
         if not self.over:
             self._line.carry(self, "end", "")
             self.vanish()
@@ -195,7 +195,7 @@ class Network:
             line.heal()
 
     def cut(self, *, near: bool = True, far: bool = True) -> None:
-        """Cut every connection, whatever is under way; who is not told finds out by himself."""
+        """Cut every connection, whatever is under way; who is not notified finds out by himself."""
         for line in self._lines:
             for end, reported in ((line.near, near), (line.far, far)):
                 if reported and not end.over:

@@ -141,7 +141,7 @@ class Ride:
                 self.proxy.heal()
 
     async def come_to_an_end(self) -> int:
-        """Let nobody come any more and everything be told; judge it; return how many transactions there were."""
+        """Let nobody come any more and everything be reported; judge it; return how many transactions there were."""
         self._behaviour.write_text("arrivals_per_hour = 0.0\noffline_per_day = 0.0\n")
         self.proxy.heal()
         self.station.kill()

@@ -174,7 +174,7 @@ class MortalStation(SimulatedStation):
 
     @property
     def settled(self) -> bool:
-        """Whether nobody charges and nothing waits to be told."""
+        """Whether nobody charges and nothing waits to be sent."""
         return (
             not self.memory.dead
             and self.runner.online.is_set()
@@ -256,7 +256,7 @@ class World:
         self.clock = clock
 
     async def settle(self, patience_s: float = 6 * 3600) -> None:
-        """Let everything be well and nobody come any more, until all that happened is told."""
+        """Let everything be well and nobody come any more, until all that happened is reported."""
         self.network.heal()
         self.network.weather = type(self.network.weather)()
         quiet = msgspec.structs.replace(self.station.site.behaviour, arrivals_per_hour=0, faults_per_day=0)

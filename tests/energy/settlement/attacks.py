@@ -72,7 +72,7 @@ KEY_SETS: Final = ("none", *SEALING, *POWERLESS)
 
 
 class Outcome(IntEnum):
-    """What a reader is told of a forgery, the best for the forger last."""
+    """What a reader learns of a forgery, the best for the forger last."""
 
     REFUSED = 0
     INCOMPLETE = 1

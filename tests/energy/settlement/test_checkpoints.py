@@ -62,7 +62,7 @@ def places(copies: list[Copy]) -> Iterator[tuple[str, Copy]]:
 
 
 def rewritten(session: Session, change: Change) -> Session:
-    """The session as a charger tells it that has its own keys and its meter's: written, sealed and signed anew."""
+    """The session as reported by a charger that has its own keys and its meter's: written, sealed and signed anew."""
     told = Session(session.pki, session.start_ms)
     told.copies = session.copies
     journal = SessionJournal()

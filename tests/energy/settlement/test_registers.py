@@ -211,7 +211,7 @@ def test_whatever_a_meter_does_energy_is_the_sum_of_what_readings_of_one_registe
     for kind, amount in events:
         minute += 0 if kind == "back" else 7
         if kind == "reset" and not 0 < seen < MAXIMUM - 4_000_000:
-            continue  # cannot be told from a rollover, or from nothing
+            continue  # cannot be distinguished from a rollover, or from nothing
         if kind == "reset":
             register = unread = amount = 0
         register = (register + amount) % MAXIMUM

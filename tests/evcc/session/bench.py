@@ -97,7 +97,7 @@ class Counter:
 
 
 class Charger:
-    """Answers every request by the book. `notify` is told once in the next loop answer."""
+    """Answers every request by the book. `notify` is sent once in the next loop answer."""
 
     def __init__(self, identities: Identities) -> None:
         self.session_id = SESSION_ID
@@ -111,7 +111,7 @@ class Charger:
         self.renegotiable = True
         self.providers: tuple[str, ...] = ()
         self.install: Callable[[cm.CertificateInstallationReq], cm.CertificateInstallationRes] | None = None
-        self.authorized: list[ResponseCode] = []  # what the next AuthorizationReq are told; OK when empty
+        self.authorized: list[ResponseCode] = []  # what answers the next AuthorizationReq; OK when empty
         self.go_to_pause: bool | None = None
         self.joins = False
         self.meter_wh = 0

@@ -146,7 +146,7 @@ def test_a_card_that_is_waited_for_gives_way_to_what_is_to_be_done() -> None:
 
 @pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
 def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: Job) -> None:
-    """And the till is told so in the end, however often it is cut off."""
+    """And the till learns so in the end, however often it is cut off."""
     for after in range(1, 14):
         pair = Pair()
         pair.do(Reserve(5_000), Card())
@@ -178,7 +178,7 @@ def busy_once(pair: Pair) -> None:
 def test_what_was_done_before_the_wire_broke_is_not_sent_again_to_a_terminal_that_was_busy(ending: Job) -> None:
     pair = Pair()
     pair.do(Reserve(5_000), Card())
-    pair.left = iter(range(4))  # told and done, but not heard
+    pair.left = iter(range(4))  # sent and done, but not received
     pair.do(ending)
     assert not pair.till.registered
     assert pair.terminal.payments["0001"].state != "reserved"

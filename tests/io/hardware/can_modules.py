@@ -14,7 +14,7 @@ BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discha
 
 
 class Modules:
-    """Modules on the other end of the bus, told and heard by python-can alone."""
+    """Modules on the other end of the bus, commanded and read by python-can alone."""
 
     def __init__(self, config: ModulesConfig | InfypowerConfig) -> None:
         self.bank = (

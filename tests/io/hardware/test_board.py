@@ -1,5 +1,5 @@
-"""A control board at the far end of a port, message by message in simulated time: what is commanded, what is told, and
-what each answer means."""
+"""A control board at the far end of a port, message by message in simulated time: what is commanded, what is reported,
+and what each answer means."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -124,7 +124,7 @@ class Far:
 
 
 class Place:
-    """A board, and what it tells."""
+    """A board, and what it reports."""
 
     def __init__(self, far: Far, config: BoardConfig = CONFIG) -> None:
         self.far, self.loop = far, asyncio.get_running_loop()

@@ -24,7 +24,7 @@ STATE = StationState(heard=True, timeout_s=60, evses=(EvseState(evse=1, status="
 
 
 class Heard:
-    """What the charger hears."""
+    """What the charger receives."""
 
     def __init__(self) -> None:
         self.words: list[tuple[int, EnergyCommand]] = []

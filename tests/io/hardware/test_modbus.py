@@ -206,7 +206,7 @@ REFUSED = b"\x83\x02"
     ids=["exception cut", "exception", "short", "cut", "none", "number", "protocol", "function", "unit"],
 )
 async def test_no_broken_answer_becomes_a_reading(broken: Callable[[bytes], bytes], until: Callable[..., Any]) -> None:
-    """The last good values stay, the loss is told, and the next whole answer ends it."""
+    """The last good values stay, the loss is reported, and the next whole answer ends it."""
     async with tcp(dict.fromkeys(range(8), 0) | {1: 7}, map="generic") as (server, meter):
         await meter.open()
         faults: list[tuple[str, bool]] = []

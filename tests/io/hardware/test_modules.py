@@ -1,4 +1,4 @@
-"""Power modules on a bus, step by step in simulated time: what is sent, what is told, and what a cut leaves."""
+"""Power modules on a bus, step by step in simulated time: what is sent, what is reported, and what a cut leaves."""
 
 import asyncio
 from collections.abc import Callable

@@ -336,7 +336,7 @@ async def test_a_will_is_retained_once_the_connection_has_been_away_for_its_dela
 
 
 async def test_a_packet_that_cannot_be_read_breaks_the_connection_and_not_the_client() -> None:
-    """A PUBLISH of no length at all ends paho's thread for good, and nobody hears of it."""
+    """A PUBLISH of no length at all ends paho's thread for good, and nobody is notified."""
     fake = FakeBroker(b"\x32\x00")
     changes: asyncio.Queue[bool] = asyncio.Queue()
     client = MqttClient(await fake.start(), on_connection=changes.put_nowait, on_message=lambda *_: None)

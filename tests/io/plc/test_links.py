@@ -316,7 +316,8 @@ CAP_NET_RAW = 1 << 13
 
 @pytest.mark.parametrize("capabilities", ["-all,+net_raw", "-all"])
 def test_raw_frames_need_cap_net_raw_and_nothing_else(veth: tuple[str, str], capabilities: str) -> None:
-    """The child says which capabilities it has; with that one alone it sends, without it it is told what is missing."""
+    """The child says which capabilities it has; with that one alone it sends, without it the error names what is
+    missing."""
     child = f"""
 import asyncio
 from v2g.errors import TransportError

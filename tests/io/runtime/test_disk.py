@@ -1,4 +1,5 @@
-"""What is brought to the disk by the thread is done in order, told when it is done, and survives kill -9 once told."""
+"""What is brought to the disk by the thread is done in order, reported when it is done, and survives kill -9 once
+reported."""
 
 import asyncio
 import os

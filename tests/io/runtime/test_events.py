@@ -1,4 +1,4 @@
-"""Events are told as long as the disk takes them, and nobody suffers when it does not."""
+"""Events are written as long as the disk takes them, and nobody suffers when it does not."""
 
 import json
 import resource

@@ -51,7 +51,7 @@ class Stream:
 
 
 class Script(OpenSession):
-    """A session whose moves are given by the test: word heard -> actions."""
+    """A session whose moves are given by the test: word received -> actions."""
 
     def __init__(self, **moves: Any) -> None:
         super().__init__()

@@ -363,7 +363,7 @@ async def test_a_wrong_or_missing_key_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sealed", [False, True])
 async def test_a_record_that_was_moved_or_damaged_in_the_file_is_given_up(tmp_path: Path, sealed: bool) -> None:
-    """Its place is part of what is sealed, and of the checksum. The back end is told of numbers up to the last."""
+    """Its place is part of what is sealed, and of the checksum. The back end receives numbers up to the last."""
     path = tmp_path / "outbox.keys"
     RecordKeys.rotate(path)
     box = await opened(tmp_path, keys=RecordKeys.read(path) if sealed else None)

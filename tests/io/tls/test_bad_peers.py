@@ -37,11 +37,11 @@ _NO_CERTIFICATE = {
     "protocol_version",  # secp256k1, for which TLS 1.3 has no signature algorithm at all
 }
 _ALERTS = {"expired": 45, "unknown_root": 48, "wrong_root": 48, "chain_too_long": 48, "bad_signature": 51}
-"""What a rogue is told, where it is more than `bad` (42) or `unsupported` (43)."""
+"""The alert that a rogue gets, where it is more than `bad` (42) or `unsupported` (43)."""
 
 
 class Rogue:
-    """A TLS end that neither checks anything nor knows any profile. `told` is the alert that it gets."""
+    """A TLS end that neither checks anything nor knows any profile. `reported` is the alert that it gets."""
 
     def __init__(self, made: Made, *, server: bool, version: int = SSL.TLS1_3_VERSION) -> None:
         self.reported: int | None = None
@@ -76,14 +76,14 @@ class Rogue:
 
 
 def handshake(pki: PkiTree, role: Role, made: Made, rogue: Rogue | None = None) -> None:
-    """Let a rogue of `role` show itself to our end. Raises TlsError, once the rogue has been told."""
+    """Let a rogue of `role` show itself to our end. Raises TlsError, once the rogue has the alert."""
     options = {"anchors": made.anchors, "now": lambda: NOW}
     end = secc(pki, staple=None, **options) if role is Role.VEHICLE else evcc(pki, **options)  # type: ignore[arg-type]
     meet(open_channel(end), rogue or Rogue(made, server=role is Role.SECC))
 
 
 def meet(channel: Channel, rogue: Rogue) -> None:
-    """Run a handshake. Raises TlsError, once the rogue has been told."""
+    """Run a handshake. Raises TlsError, once the rogue has the alert."""
     try:
         for _ in range(5):
             channel.handshake()

@@ -1,4 +1,5 @@
-"""Connections whose peers have proved nothing: bounded, fair by address, and TLS is shaken before a protocol hears."""
+"""Connections whose peers have proved nothing: bounded, fair by address, and the TLS handshake comes before a
+protocol."""
 
 import asyncio
 import contextlib
@@ -17,7 +18,7 @@ LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
 class Echo(asyncio.Protocol):
-    """Answers what it hears."""
+    """Answers what it receives."""
 
     def __init__(self, strangers: Strangers) -> None:
         self._strangers = strangers

@@ -172,7 +172,7 @@ async def test_the_roots_and_algorithms_of_an_openssl_client_are_read(pki: PkiTr
 
 @pytest.mark.usefixtures("backend")
 def test_the_messages_of_a_whole_handshake_are_read(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each side hears who the other believes and what it shows; the messages are OpenSSL's."""
+    """Each side learns whom the other trusts and what it shows; the messages are OpenSSL's."""
     received: dict[int, bytes] = {}
     hear = peer_verifier.Verdict.on_message
 

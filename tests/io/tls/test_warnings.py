@@ -1,4 +1,4 @@
-"""The key log holds the secrets of the connection and is nobody else's to read; weak settings are told loudly."""
+"""The key log holds the secrets of the connection and is nobody else's to read; weak settings are warned of."""
 
 import logging
 import os

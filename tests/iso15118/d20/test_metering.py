@@ -18,7 +18,7 @@ SESSION = bytes(range(8))
 
 
 def confirmation(pki: PkiTree, signed_as: int = 1_200, reported: int = 1_200) -> bytes:
-    """Return a request that says `told` Wh and was signed for `signed_as`."""
+    """Return a request that says `reported` Wh and was signed for `signed_as`."""
     info = MeterInfo(meter_id="METER-0001", charged_energy_reading_wh=signed_as, bpt_discharged_energy_reading_wh=300)
     data = cm.SignedMeteringData(
         id="id1", session_id=SESSION, meter_info=info, dynamic_smdt_control_mode=cm.Dynamic_SMDTControlMode()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requirement("R15")
 
 
 class Heard:
-    """A session that notes what it is told."""
+    """A session that notes what it receives."""
 
     def __init__(self, name: str) -> None:
         self.name, self.calls = name, list[Any]()

@@ -135,7 +135,7 @@ SUITES: Final = {
         ("-sha256",),
     ),
 }
-"""URIs of signature and digest, and how openssl is told the digest: said once more, not taken from the code."""
+"""URIs of signature and digest, and how openssl gets the digest: said once more, not taken from the code."""
 
 SIGNED_INFO: Final = """<SignedInfo xmlns="http://www.w3.org/2000/09/xmldsig#">\
 <CanonicalizationMethod Algorithm="http://www.w3.org/TR/canonical-exi/"/><SignatureMethod Algorithm="{method}"/>\

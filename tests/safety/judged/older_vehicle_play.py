@@ -315,7 +315,7 @@ STATES: Final[Mapping[tuple[EditionWord, Kind], tuple[str, ...]]] = {
 
 
 class OlderPlay(Play):
-    """A rig of this edition whose judge hears and sees everything."""
+    """A rig of this edition whose judge observes everything."""
 
     judging = OlderVehicleJudge
     loops = LOOPS

@@ -57,7 +57,7 @@ class Stream(Pipe):
 
 
 class PausePlay(Play):
-    """A whole EVSE whose judge hears and sees everything."""
+    """A whole EVSE whose judge observes everything."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class PausePlay(Play):
             self.judge.wrong.append("it broke down")
 
     def tell(self, *facts: Any) -> None:
-        """Tell it, and let the judge hear it; of the pilot the EVSE hears by itself."""
+        """Pass it on, also to the judge; the EVSE reads the pilot by itself."""
         for fact in facts:
             if hasattr(self, "judge"):
                 self._hear(fact)

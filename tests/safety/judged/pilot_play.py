@@ -58,7 +58,7 @@ UNSOUND: Final = ("fault", "report", "break", "draw", "in_turns")
 
 
 class PilotPlay:
-    """One EVSE whose judge hears and sees everything."""
+    """One EVSE whose judge observes everything."""
 
     def __init__(self, found: OnRig, kind: Kind) -> None:
         self.found, self.kind = found, kind
@@ -221,7 +221,7 @@ class PilotPlay:
             self.judge.fault(word, active=False)
 
     def do_report(self, reason: str = "stage_tripped") -> None:
-        """The session is told of a fault that nobody else knows."""
+        """The session receives a fault that nobody else knows."""
         if self.found.controller.busy:
             self.judge.stop()
             self.judge.over()

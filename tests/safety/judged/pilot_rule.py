@@ -38,7 +38,7 @@ MARGIN_W: Final = 22_000 // 20 + 50
 
 
 class PilotJudge:
-    """One EVSE's, of 22 kW. Told of things as they happen; `measured` as often as one likes."""
+    """One EVSE's, of 22 kW. Called for things as they happen; `measured` as often as one likes."""
 
     def __init__(self, *, ventilation: bool, most_w: int) -> None:
         self._ventilation, self._most_w = ventilation, most_w
@@ -50,7 +50,7 @@ class PilotJudge:
         self._authorised = self._ended = self._tripped = False
         self.wrong: list[str] = []
 
-    # -- what is told
+    # -- inputs
 
     def wire(self, shows: PilotState | None, *, sound: bool = True) -> None:
         """The vehicle shows this, None when it is unplugged; `sound` unless the wire or the plug is broken."""

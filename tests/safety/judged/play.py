@@ -74,7 +74,7 @@ _PROGRESS: Final = ("Start", "Stop", "Standby", "ScheduleRenegotiation")
 
 
 class Play(Rig):
-    """A rig whose judge hears and sees everything."""
+    """A rig whose judge observes everything."""
 
     judge: Judge
     looking: "asyncio.Task[None]"

@@ -84,7 +84,7 @@ class Judge:
         """Who has paused is not to come back."""
         self._may_join = False
 
-    # -- what is told
+    # -- inputs
 
     def said(self, request: Any, stream: int, now: float) -> None:
         """The vehicle sends this."""
@@ -189,7 +189,7 @@ class Judge:
     # -- what is
 
     def measured(self, now: float, *, closed: bool, voltage_mv: int, power_w: int, stuck: bool = False) -> None:
-        """At the vehicle's end there is this; `stuck`: the contactor cannot open, whoever tells it to."""
+        """At the vehicle's end there is this; `stuck`: the contactor cannot open, whoever commands it."""
         may_close, why = self._connected(now)
         charge_w, discharge_w = self._power(now) if may_close else (0.0, 0.0)
         follow_s = FOLLOW_S if self._mains else POWER_S + (LOWERED_S if self.strays else 0.0)

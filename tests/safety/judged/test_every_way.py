@@ -29,7 +29,7 @@ Combination = tuple[Kind, bool, Sequence[Step]]
 
 
 def combinations() -> list[Combination]:
-    """Return every state with everything that can be said and told there, what follows by the book, and silence."""
+    """Return every state with everything that can be sent and reported there, what follows by the book, and silence."""
     found: list[Combination] = []
     for kind, scheduled in itertools.product(KINDS, (False, True)):
         for state in ALL_WAYS[kind]:

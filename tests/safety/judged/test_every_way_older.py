@@ -38,7 +38,7 @@ Combination = tuple[EditionWord, Kind, Sequence[Step]]
 
 
 def combinations(pki: PkiTree) -> list[Combination]:
-    """Return every state with everything that can be said and told there, what follows by the book, and silence."""
+    """Return every state with everything that can be sent and reported there, what follows by the book, and silence."""
     found: list[Combination] = []
     for word, kind in WAYS:
         for state in PLAYS[word].bench(pki, kind).ways:

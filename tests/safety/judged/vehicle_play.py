@@ -468,7 +468,7 @@ _ANEW: Final = ("PowerDeliveryReq ScheduleRenegotiation", "ScheduleExchangeReq a
 
 
 class Play(VehicleRig):
-    """A rig whose judge hears and sees everything."""
+    """A rig whose judge observes everything."""
 
     station: Charger
     looking: "asyncio.Task[None]"
@@ -686,8 +686,8 @@ class Play(VehicleRig):
         return self.station.label.startswith("DC_PreCharge")
 
     async def do_unplug(self) -> None:
-        """Pull the plug, and the pilot is what tells the vehicle, and its data link; or lift the device off the
-        rails, and the pilot alone tells it."""
+        """Pull the plug, and the pilot is what shows it to the vehicle, and its data link; or lift the device off the
+        rails, and the pilot alone shows it."""
         if self.station.responses.pantograph is not None:
             self.station.responses.pantograph.move(connected=False)
             self.station.act()

@@ -78,7 +78,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VehicleJudge:
-    """One vehicle's. Told of things as they happen; `measured` as often as one likes. `mains`: alternating current;
+    """One vehicle's. Called for things as they happen; `measured` as often as one likes. `mains`: alternating current;
     `signed`: no discharge without a signed command."""
 
     def __init__(self, *, mains: bool = False, signed: bool = False) -> None:
@@ -111,7 +111,7 @@ class VehicleJudge:
         self._claims = False
         self._sent = (0.0, 0)
 
-    # -- what is told
+    # -- inputs
 
     def asked(self, request: Any, stream: int, now: float) -> None:
         """This has left the vehicle."""

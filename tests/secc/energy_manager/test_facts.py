@@ -1,4 +1,4 @@
-"""What holds while an energy manager is heard, and when not: by the limits of the station, as its CSMS hears it."""
+"""What holds while an energy manager sends, and when not: by the limits of the station, as its CSMS receives them."""
 
 import pytest
 
@@ -40,7 +40,7 @@ class Site:
 
 
 class Words:
-    """The limits that the station was told, by place."""
+    """The limits that the station received, by place."""
 
     def __init__(self, facts: object) -> None:
         self.limits: dict[int, float | None] = {}

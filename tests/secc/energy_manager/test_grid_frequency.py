@@ -41,7 +41,7 @@ class Polled:
 
 
 class Told:
-    """What the grid does, as it is told."""
+    """What the grid does, as reported."""
 
     def __init__(self, config: FrequencyConfig, meters: Any, clock: Clock | None = None) -> None:
         self.grid: list[GridFrequency] = []

@@ -29,7 +29,7 @@ AnyPlace = TypeVar("AnyPlace", bound=Playable)
 
 
 class Cabinet:
-    """No lock, and what it is told is noted."""
+    """No lock; commands are noted."""
 
     has_latch = False
     fan_rpm: int | None = None

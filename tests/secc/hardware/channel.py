@@ -1,4 +1,4 @@
-"""A safety channel in a session in which all may flow, with parts of a driver that note what they are told."""
+"""A safety channel in a session in which all may flow, with parts of a driver that note their commands."""
 
 import asyncio
 from collections.abc import Callable
@@ -94,7 +94,7 @@ class Broken:
 
 
 class Switch:
-    """A contactor that obeys, at once or after a delay, and tells."""
+    """A contactor that obeys, at once or after a delay, and reports."""
 
     closed, delay_s = False, 0.0
 

@@ -1,4 +1,4 @@
-"""A charge point for alternating current: mains behind a contactor, and a vehicle that keeps to what it is told."""
+"""A charge point for alternating current: mains behind a contactor, and a vehicle that keeps to its target."""
 
 import asyncio
 import contextlib

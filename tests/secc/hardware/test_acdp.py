@@ -77,7 +77,7 @@ class Place(Bare):
 
     @property
     def devices(self) -> list[Device]:
-        """Each state of the device that the session was told, in order."""
+        """Each state of the device that the session received, in order."""
         return [each.device for each in self.facts if isinstance(each, ports.DeviceChanged)]
 
 
@@ -261,7 +261,7 @@ async def test_a_contactor_that_opens_by_itself_is_a_fault(place: Place) -> None
     assert place.facts[-1] == ports.ContactorState(closed=False, why="contactor_dropped")
 
 
-# -- what the session is told
+# -- what the session receives
 
 
 @pytest.mark.parametrize(

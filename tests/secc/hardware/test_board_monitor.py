@@ -35,7 +35,7 @@ LATE_S = 0.1
 
 
 class Disobedient:
-    """A controller that tells its monitor everything and never does what that says, and a board that has one, too."""
+    """A controller that sends its monitor everything and never does what that says, and a board that has one, too."""
 
     def __init__(self, make: Callable[[ChargerRating], Any] = ChargerMonitor, *, lost: float = 0.0) -> None:
         self.now, self.chance, self.lost = 1.0, random.Random(1), lost
@@ -57,7 +57,7 @@ class Disobedient:
         self.again.append(callback)
 
     def run(self, seconds: float) -> None:
-        """Let time pass; ten times a second the controller tells what it measures."""
+        """Let time pass; ten times a second the controller sends what it measures."""
         end = self.now + seconds
         while self.now < end:
             before, self.now = self.now, self.now + 0.005

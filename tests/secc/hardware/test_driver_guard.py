@@ -259,7 +259,7 @@ def test_a_cut_that_fails_asks_nothing_of_the_charger() -> None:
 
 
 class Insulation:
-    """Measures what it is told."""
+    """Measures what it is given."""
 
     resistance_ohm = 1
 

@@ -21,7 +21,7 @@ ENDED = ports.TransactionEnded("0011223344556677", "ended", "Local", None)
 SAVED = ports.SaveSession(None)  # type: ignore[arg-type]
 
 
-# -- who hears what
+# -- who receives what
 
 
 @at(made)

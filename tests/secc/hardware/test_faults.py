@@ -1,4 +1,4 @@
-"""What breaks in a charger: nothing flows any more, the session ends, the lamp says it, and the operator is told.
+"""What breaks in a charger: nothing flows any more, the session ends, the lamp says it, and the operator is notified.
 
 The CSMS is a package that we did not write; it checks every message against the official schemas.
 """
@@ -175,7 +175,7 @@ async def test_a_fan_that_stands_still_is_reported_and_energy_flows_on(
 
 
 async def test_the_pilot_opens_the_contactor_whatever_the_session_does(make_stand: Callable[..., Any]) -> None:
-    """C to B, and nobody in the charger has heard of it but the interlock."""
+    """C to B, and nobody in the charger knows of it but the interlock."""
     stand = await make_stand()
     await stand.charge()
     began = asyncio.get_running_loop().time()

@@ -247,7 +247,7 @@ def test_whoever_subscribes_is_notified_of_each_flow() -> None:
 
 
 class Wrong:
-    """A meter with 10 kW, and its faults, of which it tells what it has lost."""
+    """A meter with 10 kW, and its faults, of which it reports what it has lost."""
 
     def __init__(self) -> None:
         self.dial, self.told = Dial(), list[tuple[str, bool]]()

@@ -1,5 +1,5 @@
-"""A charger with a primary device: what the device is commanded, what the session hears of it, and when its field is a
-fault."""
+"""A charger with a primary device: what the device is commanded, what the session receives of it, and when its field
+is a fault."""
 
 import asyncio
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class Place(Bare):
 
     @property
     def devices(self) -> list[Device]:
-        """Each state of the device that the session was told, in order."""
+        """Each state of the device that the session received, in order."""
         return [each.device for each in self.facts if isinstance(each, ports.DeviceChanged)]
 
     def drives(self, power_w: int) -> None:
@@ -291,7 +291,7 @@ async def test_something_near_ends_an_alignment_check_and_refuses_another(place:
     assert place.device.reported == [("excite", 3_000, 500), ("send", 0), ("send", 0)]
 
 
-# -- what the session is told
+# -- what the session receives
 
 
 @at(Place)

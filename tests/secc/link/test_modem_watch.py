@@ -1,4 +1,4 @@
-"""A modem that is silent or gone is told to operators, until it takes a key again."""
+"""A modem that is silent or gone is reported to operators, until it takes a key again."""
 
 import itertools
 from collections.abc import Callable

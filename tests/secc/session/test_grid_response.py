@@ -453,7 +453,7 @@ VOLT_WATT = [(106.0, 100.0), (110.0, 0.0)]
 def test_two_chargers_at_the_end_of_a_weak_feeder_curtail_their_export_and_do_not_hunt(
     make_bench: Make, service: int
 ) -> None:
-    """Their 16 kW would lift the node to 258 V. The CSMS hears which control curtails them, and why."""
+    """Their 16 kW would lift the node to 258 V. The CSMS learns which control curtails them, and why."""
     feeder = Feeder(nodes=(FeederNode(name="end", r_ohm=0.8, x_ohm=0.3, load_w=1_000),))
     stations = [with_controls(), with_controls()]
     chargers = [Charger(make_bench, station, service=service) for station in stations]

@@ -281,7 +281,7 @@ def test_a_wish_is_cut_down_before_the_grid_bends_it(changes: dict[str, Any], po
     assert Case(**changes).powers == powers
 
 
-# -- what the hardware is told ----------------------------------------------------------------------------------------
+# -- what the hardware is commanded ------------------------------------------------------------------------------------
 
 
 def test_what_direct_current_receives() -> None:
@@ -557,7 +557,7 @@ def test_needs_say_whether_the_charger_decides() -> None:
     assert needed(mode(1_000, 1_000)) == {"cycled": False, "max_discharge_w": 0}
 
 
-# -- what the hardware, the books and the log are told ----------------------------------------------------------------
+# -- what the hardware, the books and the log receive ----------------------------------------------------------------
 
 
 def limits(charge_source: str = "vehicle", discharge_source: str = "signature", *, charge_w: int = 18_000) -> Any:

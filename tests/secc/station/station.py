@@ -61,7 +61,7 @@ class Recorder(NoCharger):
 
 
 class Fixture:
-    """A station and everything it told the program."""
+    """A station and everything it reported to the program."""
 
     def __init__(self, path: Path, port: int, **changes: Any) -> None:
         self.events: list[Observe] = []
@@ -111,7 +111,7 @@ class Fixture:
         self.station._store.close()
 
     def observe(self, event: Observe) -> None:
-        """Keep an event and let waiting tests look again, once what it tells of has happened."""
+        """Keep an event and let waiting tests look again, once what it names has happened."""
         self.events.append(event)
         with contextlib.suppress(RuntimeError):  # before the loop runs nobody waits
             asyncio.get_running_loop().call_soon(self.news.set)

@@ -1,4 +1,4 @@
-"""What the back end is told of a charger: current, connectors, inverters, firmware."""
+"""What the back end learns of a charger: current, connectors, inverters, firmware."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from v2g_station.kernel.layout import EvseLayout
 
 
 def settings(premises: Premises, **config: Any) -> StationSettings:
-    """What the core of a charger is told."""
+    """What the core of a charger receives."""
     station = StationConfig(url="ws://csms", identity="CS-1", store=Path("s.db"), **config)
     return settings_of(
         station, "PowerUp", same_boot=False, scale=1.0, able=frozenset(), premises=premises, roots=(), chains={}

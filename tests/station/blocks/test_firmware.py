@@ -14,7 +14,7 @@ DIGEST = hashlib.sha256(IMAGE).digest()
 
 
 def reported(found: Bench, *statuses: str) -> None:
-    """The CSMS has heard these, in this order, and no other."""
+    """The CSMS has received these, in this order, and no other."""
     received = [payload["status"] for name, payload in found.unread if name == "FirmwareStatusNotification"]
     assert received == list(statuses)
     found.clear()
@@ -27,7 +27,7 @@ def fetched(found: Bench, digest: bytes = DIGEST) -> None:
 
 
 def installing(found: Bench) -> bool:
-    """Whether the hardware was told to install."""
+    """Whether the hardware was asked to install."""
     return any(isinstance(each, Install) for each in found.commands)
 
 

@@ -127,7 +127,7 @@ class Device:
         self.bench.power_loss()
 
     async def live(self) -> list[str]:
-        """Let everything happen until the end; return what the CSMS has heard."""
+        """Let everything happen until the end; return what the CSMS has received."""
         for _ in range(60):
             wanted = [each for each in self.bench.commands if isinstance(each, WORK)]
             self.bench.commands.clear()
@@ -175,7 +175,7 @@ async def test_signed_firmware_is_written_tried_and_confirmed(server: FileServer
 
 @pytest.mark.requirement("R133")
 async def test_a_kill_at_any_step_ends_in_what_is_true(server: FileServer, tmp_path: Path) -> None:
-    """Whatever the CSMS is told last is what the next power-on starts, and it is told once."""
+    """Whatever the CSMS receives last is what the next power-on starts, and it is reported once."""
     for kill_at in itertools.count():
         folder = tmp_path / str(kill_at)
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Firmware for other stations of the site: what the CSMS hears of it, and what is served (L03, L04)."""
+"""Firmware for other stations of the site: what the CSMS receives of it, and what is served (L03, L04)."""
 
 import asyncio
 import hashlib
@@ -60,7 +60,7 @@ def published() -> Bench:
 
 
 def triggered(found: Bench) -> str:
-    """The status that the station tells when it is asked."""
+    """The status that the station reports on request."""
     answer = found.ask("TriggerMessage", requestedMessage="PublishFirmwareStatusNotification")
     assert answer["status"] == "Accepted"
     word: str = found.expect("PublishFirmwareStatusNotification")["status"]
@@ -126,7 +126,7 @@ def test_a_restart_on_the_way_begins_anew() -> None:
 
 
 class Site:
-    """A publisher, and what it told."""
+    """A publisher, and what it reported."""
 
     def __init__(self, folder: Path, most_clients: int = 32) -> None:
         self.reported: list[Fact] = []

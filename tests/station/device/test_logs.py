@@ -132,7 +132,7 @@ def test_a_charger_without_an_event_file_gives_its_last_events() -> None:
 
 
 class Uploads:
-    """Uploads of one charger, its waits and what it told."""
+    """Uploads of one charger, its waits and what it reported."""
 
     def __init__(self, folder: Path) -> None:
         self.reported: list[str] = []

@@ -1,4 +1,4 @@
-"""A driver pays at the terminal of a charger, whose back end hears of it (C18, C21)."""
+"""A driver pays at the terminal of a charger, whose back end is notified (C18, C21)."""
 
 import asyncio
 from pathlib import Path

@@ -38,7 +38,7 @@ def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.
 
 
 async def reported(csms: Backend, *statuses: str) -> None:
-    """Wait until the CSMS has heard these, in this order."""
+    """Wait until the CSMS has received these, in this order."""
     await csms.wait("FirmwareStatusNotification", len(statuses))
     assert tuple(each["status"] for each in csms.all("FirmwareStatusNotification")) == statuses
 
@@ -74,7 +74,7 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                 assert (await csms.ask("UpdateFirmware", request_id=2, firmware=firmware)).status == "Accepted"
                 await reported(csms, *steps)
                 await fixture.until(lambda: restarts == [signal.SIGTERM])
-                assert await station.drain(60)  # what nobody has answered would be told again
+                assert await station.drain(60)  # what nobody has answered would be sent again
             again = Fixture(tmp_path, csms.port, update=update, firmware="2.0")
             older = b"firmware 1"
             server.files["/older.bin"] = older

@@ -1,4 +1,4 @@
-"""What a transaction used, as its station told it."""
+"""What a transaction used, as its station reported it."""
 
 import msgspec
 import pytest

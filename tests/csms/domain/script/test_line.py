@@ -1,4 +1,4 @@
-"""A station at a scripted back end, with time as an argument: what it is told, asked, and held to."""
+"""A station at a scripted back end, with time as an argument: what it receives, is asked, and is held to."""
 
 import itertools
 import json

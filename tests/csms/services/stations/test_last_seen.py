@@ -1,4 +1,4 @@
-"""When stations were last heard is stored many at once, and not for each heartbeat."""
+"""When stations last sent something is stored many at once, and not for each heartbeat."""
 
 from sqlalchemy import select
 

@@ -1,4 +1,4 @@
-"""Alternating current: the charge point tells targets within all limits, and opens when the pilot says so."""
+"""Alternating current: the charge point sends targets within all limits, and opens when the pilot says so."""
 
 from collections.abc import Callable
 from typing import Any
@@ -271,7 +271,7 @@ def test_news_of_an_opening_after_the_vehicle_is_ready_again_ends_nothing(make_b
 
 
 def test_the_interlock_may_be_faster_than_the_news_of_the_pilot(make_bench: Make) -> None:
-    """It opens the contactor as the vehicle shows B, and the auxiliary contact tells before the pilot does."""
+    """It opens the contactor as the vehicle shows B, and the auxiliary contact shows it before the pilot does."""
     bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
     bench.fact(ports.ContactorState(closed=False, why="pilot_B"))
     bench.fact(ports.PilotChanged(PilotState.B))

@@ -1,4 +1,4 @@
-"""Plug & Charge and external identification: who is believed, what the others are told, and how long it may take."""
+"""Plug & Charge and external identification: who is trusted, what the others get, and how long it may take."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -25,7 +25,7 @@ REASONS = frozenset(get_args(get_args(Reason)[0]))
 
 
 def reported(bench: Bench) -> str:
-    """The reason that every listener was told, which has to be one."""
+    """The reason that every listener received, which has to be one."""
     reasons = {bench.events("session_ended")[-1]["reason"]}
     reasons |= {each.reason for each in bench.commands(ports.CloseBooks)}
     reasons |= {each.reason for each in bench.commands(ports.TransactionEnded)}

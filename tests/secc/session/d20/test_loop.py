@@ -1,4 +1,4 @@
-"""The charge loop: limits hold at once, the meter is told and signed for, and notices are followed."""
+"""The charge loop: limits hold at once, the meter is sent and signed for, and notices are followed."""
 
 from fractions import Fraction
 from typing import Any

@@ -1,4 +1,4 @@
-"""Limits and plans: what is impossible is refused, what is told is true."""
+"""Limits and plans: what is impossible is refused, what is sent is true."""
 
 from decimal import Decimal
 from fractions import Fraction

@@ -215,7 +215,7 @@ def test_in_standby_nothing_flows_and_start_goes_on(make_bench: Make, service: i
     bench.fact(ports.SetpointChanged(Setpoint(power_w=9_000, source="csms")))
     bench.go(request)
     assert (bench.session.stage.output.charge_w, bench.session.state) == (0, State.STANDBY)
-    bench.pass_time(30)  # nothing is heard for longer than the loop allows
+    bench.pass_time(30)  # nothing arrives for longer than the loop allows
     assert not bench.reason
     assert power(bench, cm.ChargeProgress.Start).response_code.name == "OK"
     assert bench.session.state is loop

@@ -1,4 +1,4 @@
-"""Costs that the CSMS tells: what of them the driver sees, and when the station's own count instead (E16.FR.16)."""
+"""Costs that the CSMS sends: what of them the driver sees, and when the station's own count instead (E16.FR.16)."""
 
 from typing import Any
 

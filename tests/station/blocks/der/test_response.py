@@ -115,7 +115,7 @@ def test_every_kind_of_curve_ceases_in_time_and_ends_with_its_cause(
 
 
 def test_nobody_enters_service_at_a_grid_that_nobody_measures() -> None:
-    """A source that falls silent, or reads 0 Hz in a blackout, is told as the nominal frequency, not measured."""
+    """A source that falls silent, or reads 0 Hz in a blackout, is reported as the nominal frequency, not measured."""
     unknown = GridFrequency(hz=50.0, measured=False)
     found = Der()
     found.put("EnterService", "enterService", **WELL, delay=60.0)

@@ -239,7 +239,7 @@ def test_tc_n_104_cs_target_delta_monitors() -> None:
 
 
 def stream(found: Bench, **params: int) -> int:
-    """Let EVSE 1's power be told every two seconds as a stream; return the monitor's number."""
+    """Let EVSE 1's power be reported every two seconds as a stream; return the monitor's number."""
     data = POWER | {"type": "Periodic", "value": 2, "periodicEventStream": params}
     (result,) = monitors(found, data)
     assert result["status"] == "Accepted"

@@ -1,4 +1,4 @@
-"""The end of a payment by itself: what the terminal is told and the CSMS hears, whatever either of them answers."""
+"""The end of a payment by itself: what the terminal and the CSMS receive, whatever either of them answers."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -35,7 +35,7 @@ PAYMENT = Payment(psp_ref=PSP, evse_id=2, amount=Decimal(50), phase="ended", kno
 
 
 class Desk:
-    """The payments of a station, a terminal that is asked by hand, and a CSMS that answers when told to."""
+    """The payments of a station, a terminal that is asked by hand, and a CSMS that answers when asked to."""
 
     def __init__(self, saved: Mapping[str, Mapping[str, bytes]] | None = None, *, terminal: bool = True, **values: str):
         layout = Layout(
@@ -55,7 +55,7 @@ class Desk:
         return self.book.change(PAYMENT, **fields)
 
     def does(self) -> list[Command]:
-        """Carry out what is to be stored; return what terminal and display were told."""
+        """Carry out what is to be stored; return what terminal and display received."""
         actions: list[Action] = list(self.kernel.actions)
         self.kernel.actions.clear()
         for each in actions:
@@ -69,13 +69,13 @@ class Desk:
         return [each for each in actions if isinstance(each, Command)]
 
     def wait(self, seconds: float) -> list[Command]:
-        """Let time pass; return what the terminal was told."""
+        """Let time pass; return what the terminal received."""
         self.kernel.at(Moment(self.kernel.now + seconds, self.kernel.utc_ms + round(seconds * 1000)))
         self.kernel.run_timers()
         return self.does()
 
     def told(self) -> list[NotifySettlementRequest]:
-        """What the CSMS hears."""
+        """What the CSMS receives."""
         return [msgspec.json.decode(body, type=NotifySettlementRequest) for body in self.outbox.bodies()]
 
     def answer(self, message: Answer) -> list[Command]:
@@ -108,7 +108,7 @@ class Desk:
 
 
 def received(**fields: Any) -> NotifySettlementRequest:
-    """What the CSMS hears of the payment now."""
+    """What the CSMS receives of the payment now."""
     about = {"transaction_id": "tx", "psp_ref": PSP, "settlement_time": format_time(NOW_MS)}
     return NotifySettlementRequest(**(about | fields))
 
@@ -120,7 +120,7 @@ def settle(**fields: Any) -> SettlePayment:
 
 
 def settling(**values: str) -> Desk:
-    """A station whose terminal was told to take the cost."""
+    """A station whose terminal was asked to take the cost."""
     desk = Desk(**values)
     desk.book.finish(desk.add(), COST)
     assert desk.does() == [settle()]

@@ -247,7 +247,7 @@ def test_settlement_is_rejected() -> None:
 
 
 def running(found: Bench, cost: float) -> None:
-    """The CSMS tells what it costs so far."""
+    """The CSMS sends what it costs so far."""
     transaction_id = found.all("TransactionEvent")[-1]["transactionInfo"]["transactionId"]
     found.ask("CostUpdated", totalCost=cost, transactionId=transaction_id)
 

@@ -32,7 +32,7 @@ def vehicle(**more: Any) -> Bench:
 
 
 def wish(found: Bench) -> float | None:
-    """The set point that the hardware was told last."""
+    """The last set point of the hardware."""
     reported = [each for each in found.commands if isinstance(each, SetLimit)]
     return reported[-1].allowance.setpoint_w
 
@@ -147,7 +147,7 @@ THRESHOLDS = {
 
 
 class Building:
-    """A building whose vehicle does as it is told, a moment later."""
+    """A building whose vehicle follows, a moment later."""
 
     def __init__(self, found: Bench) -> None:
         self.found = found

@@ -1,4 +1,4 @@
-"""What a charger tells of the transactions that it leads, and when nobody new may begin."""
+"""What a charger reports of the transactions that it leads, and when nobody new may begin."""
 
 from typing import Any
 
