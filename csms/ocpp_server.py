@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from csms.config import FurtherListener
 from csms.db.queries import stations
@@ -253,7 +253,7 @@ class Session:
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
 
-    def _after(self, work: Coroutine[Any, Any, None]) -> None:
+    def _after(self, work: Coroutine[object, object, None]) -> None:
         """Run something after the answer to the boot was sent."""
         self._after_boot = spawn(work)
         self._after_boot.add_done_callback(self._mirrored)

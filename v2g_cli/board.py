@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -91,7 +91,7 @@ def obey(board: BoardSimulator, line: str) -> None:
             raise ConfigError(f"unknown command {line.strip()!r}", hint=HELP)
 
 
-def _temperatures(board: BoardSimulator, sensor: str, value: str) -> tuple[tuple[str, Any], ...]:
+def _temperatures(board: BoardSimulator, sensor: str, value: str) -> tuple[tuple[str, object], ...]:
     try:
         celsius = None if value == "off" else float(value)
     except ValueError:

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 from msgspec import inspect as types
@@ -84,7 +84,7 @@ def inside(
             yield from inside(inner, below, stop=stop)
 
 
-def _structs(kind: Any, *, many: bool = False) -> Iterator[tuple[type[msgspec.Struct], bool]]:
+def _structs(kind: object, *, many: bool = False) -> Iterator[tuple[type[msgspec.Struct], bool]]:
     """Yield the Structs in a type, each with whether it comes in a list."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield kind, many
@@ -240,7 +240,7 @@ def _default(field: msgspec.structs.FieldInfo, inner: tuple[type[msgspec.Struct]
     return f"`{_toml(value)}`"
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()

@@ -288,7 +288,7 @@ def _configured(driver: "Installed", config: Path) -> "msgspec.Struct":
     raise ConfigError(f"{config}: no {driver.kind} has the driver {driver.name!r}")
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """Return a value as in TOML, or the text itself if it is none."""
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -9,7 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -384,7 +384,7 @@ def _paths(made: InitFiles) -> Callable[[str], str]:
     return lambda name: _text(made.certificate(name))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return a TOML string."""
     return json.dumps(str(value), ensure_ascii=False)
 

@@ -1,7 +1,7 @@
 """The state of a run, derived only from its events: the same for a running program and an event file."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -94,7 +94,7 @@ def fold(run: Run, event: Event) -> Run:
     return run
 
 
-def _with_names(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
+def _with_names(run: Run, event: Event, data: Mapping[str, object]) -> Run:
     match event.stage, event.name:
         case "tls", "connected" | "accepted":
             return replace(run, peer=f"{data.get('peer', '')}, {data.get('version', '')} {data.get('group', '')}")
@@ -115,7 +115,7 @@ def _with_names(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
     return run
 
 
-def _schedule(known: str, data: Mapping[str, Any]) -> str:
+def _schedule(known: str, data: Mapping[str, object]) -> str:
     parts = {
         "control_mode": "{}",
         "tuple_id": "tuple {}",

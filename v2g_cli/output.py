@@ -64,7 +64,7 @@ def print_json(record: Any) -> None:
     say(json_line(record))
 
 
-def json_line(record: Any) -> str:
+def json_line(record: object) -> str:
     """Return a record as JSON, whatever a device has sent: half of a surrogate pair, an integer of 100 digits."""
     try:
         return _encode(record).decode()

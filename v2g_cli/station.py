@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -248,7 +248,7 @@ def _context(ca: Path | None, certificate: Path | None = None, key: Path | None 
     return context
 
 
-def _fleet(fields: dict[str, Any]) -> "Fleet":
+def _fleet(fields: dict[str, object]) -> "Fleet":
     from v2g.io.websocket.server import IDENTITY
     from v2g_station.simulator.fleet import Fleet
 

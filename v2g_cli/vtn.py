@@ -61,7 +61,7 @@ def obey(server: "Vtn", program_id: str, line: str) -> str:
     raise ConfigError(f"unknown command {command[:40]!r}", hint=HELP)
 
 
-def _publish(server: "Vtn", program_id: str, event: Any) -> str:
+def _publish(server: "Vtn", program_id: str, event: object) -> str:
     if not isinstance(event, dict):
         raise ConfigError("an event must be a JSON object", hint="see the schema eventRequest of the OpenADR API")
     try:
@@ -81,7 +81,7 @@ def _read(path: Path) -> list[Any]:
     return events
 
 
-def _decoded(text: str, name: str) -> Any:
+def _decoded(text: str, name: str) -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:

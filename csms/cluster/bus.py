@@ -12,7 +12,7 @@ machines.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -41,7 +41,7 @@ class Bus(ABC):
 
     def __init__(self, node: str) -> None:
         self.node: Final = node
-        self.answer: Callable[[bytes], Coroutine[Any, Any, bytes]] = _no_answer
+        self.answer: Callable[[bytes], Coroutine[object, object, bytes]] = _no_answer
         self.on_announcement: Callable[[bytes], None] = lambda _announcement: None
         self.moved: Callable[[str], None] = lambda _station_id: None
 

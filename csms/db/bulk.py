@@ -23,7 +23,7 @@ def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def append_rows(
-    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
 ) -> None:
     """Insert many new rows, given as tuples in the order of `columns`: by COPY in PostgreSQL."""
     if not rows:

@@ -34,16 +34,16 @@ class _Job:
 
     __slots__ = ("error", "future", "item", "loop", "many", "result", "work")
 
-    def __init__(self, work: Work | None, many: Many | None, item: Any) -> None:
+    def __init__(self, work: Work | None, many: Many | None, item: object) -> None:
         self.work = work
         self.many = many
         self.item = item
-        self.result: Any = None
+        self.result: object = None
         self.error: Exception | None = None
         self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.future: asyncio.Future[object] = self.loop.create_future()
 
-    def __call__(self, connection: Connection) -> Any:
+    def __call__(self, connection: Connection) -> object:
         """Run it alone."""
         if self.work is not None:
             return self.work(connection)
@@ -94,7 +94,7 @@ class GroupCommit:
             self._condition.notify()
         self._thread.join()
 
-    def _put(self, job: _Job) -> asyncio.Future[Any]:
+    def _put(self, job: _Job) -> asyncio.Future[object]:
         with self._condition:
             if self._closed:
                 raise StoreError("the database is closed")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Double, MetaData, String, Table, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -117,7 +117,7 @@ class SeriesDatabase:
         except SQLAlchemyError as error:
             raise as_store_error(error) from error
 
-    def _row(self, each: StoredRecord) -> tuple[Any, ...]:
+    def _row(self, each: StoredRecord) -> tuple[object, ...]:
         at = each.at_ms if self.dialect == "sqlite" else datetime.fromtimestamp(each.at_ms / 1000, UTC)
         return at, each.ev, each.boot, each.seq, each.context, *map(each.values.get, VALUES)
 

@@ -12,12 +12,12 @@ from v2g.errors import ConfigError, StoreError
 from v2g_testkit.ocpp.connection import Frame, decoded
 
 
-def records_of(frames: Iterable[Frame]) -> list[dict[str, Any]]:
+def records_of(frames: Iterable[Frame]) -> list[dict[str, object]]:
     """Return frames as records: `frame` is the JSON of a frame, else `text` has what it is."""
     return [_record(each) for each in frames]
 
 
-def _record(frame: Frame) -> dict[str, Any]:
+def _record(frame: Frame) -> dict[str, object]:
     record = {name: value for name, value in msgspec.to_builtins(frame).items() if value not in ("", 0)}
     content = decoded(frame.text)
     if frame.way == "note" or not isinstance(content, list):
@@ -27,7 +27,7 @@ def _record(frame: Frame) -> dict[str, Any]:
     return record | identifier | {"frame": content}
 
 
-def _frame(record: Mapping[str, Any]) -> Frame:
+def _frame(record: Mapping[str, object]) -> Frame:
     text = record["text"] if "text" in record else json.dumps(record["frame"])
     return typed_json.convert({"at_s": 0.0, **record, "text": text}, Frame)
 
@@ -37,7 +37,7 @@ def read_frames(file: Path) -> dict[str, list[Frame]]:
     found: dict[str, list[Frame]] = {}
     try:
         for line in file.read_text(encoding="utf-8").splitlines():
-            record: Any = typed_json.decode(line, Any) if line.strip() else {}
+            record: object = typed_json.decode(line, Any) if line.strip() else {}
             if isinstance(record, dict) and "case" in record and record.get("frames"):
                 found[record["case"]] = [_frame(each) for each in record["frames"]]
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError, KeyError, TypeError) as error:

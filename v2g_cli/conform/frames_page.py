@@ -72,7 +72,7 @@ def _read(frame: Any, asked: Mapping[str, str]) -> tuple[str, int]:
     return "not OCPP-J", -1
 
 
-def _frame_lines(frame: Any, place: int) -> Iterator[tuple[str, str]]:
+def _frame_lines(frame: object, place: int) -> Iterator[tuple[str, str]]:
     """Yield a frame in lines of JSON, each with the JSON path in the payload of what it shows."""
     if not isinstance(frame, list):
         yield from _lines(frame, "$", "")
@@ -84,7 +84,7 @@ def _frame_lines(frame: Any, place: int) -> Iterator[tuple[str, str]]:
     yield "", "]"
 
 
-def _lines(value: Any, path: str, indent: str, name: str = "") -> Iterator[tuple[str, str]]:
+def _lines(value: object, path: str, indent: str, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield a JSON value in lines, each with the JSON path of what it shows."""
     label = f"{json.dumps(name)}: " if name else ""
     if isinstance(value, dict) and value:

@@ -99,7 +99,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Pages:
     """The items of a list. `cut` is set after iteration if there are more."""
 
-    def __init__(self, client: "CsmsClient", path: str, limit: int, query: Mapping[str, Any]) -> None:
+    def __init__(self, client: "CsmsClient", path: str, limit: int, query: Mapping[str, object]) -> None:
         self._client, self._path, self._query = client, path, query
         self.limit = limit
         self.cut = False
@@ -138,7 +138,7 @@ class CsmsClient:
         """Close the connection."""
         self._connection.close()
 
-    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
+    def ask(self, method: str, path: str, body: object = None, **query: object) -> Answer:
         """Return the response to a request. Raises a V2GError that matches the failure."""
         return self._answer(self._send(method, path, body, query))
 
@@ -175,7 +175,7 @@ class CsmsClient:
         """Return the items of a list, fetched page by page, `limit` at most."""
         return Pages(self, path, limit, query)
 
-    def events(self, path: str, **query: Any) -> Iterator[tuple[str, Any]]:
+    def events(self, path: str, **query: object) -> Iterator[tuple[str, Any]]:
         """Yield (kind, data) of server-sent events until the stream ends."""
         response = self._send("GET", path, None, query)
         if response.status >= 400:
@@ -190,7 +190,7 @@ class CsmsClient:
                     yield kind, json.loads(line.removeprefix("data: "))
 
     def _send(
-        self, method: str, path: str, body: Any, query: Mapping[str, Any], more: Mapping[str, str] = _NONE
+        self, method: str, path: str, body: object, query: Mapping[str, object], more: Mapping[str, str] = _NONE
     ) -> HTTPResponse:
         said = {
             name: str(value).lower() if isinstance(value, bool) else value
@@ -250,6 +250,6 @@ def _error(response: HTTPResponse, content: bytes) -> V2GError:
     return RefusedError(text, reason=code or str(response.status), hint=hint)
 
 
-def access_from(options: Mapping[str, Any], file: Path | None) -> Access:
+def access_from(options: Mapping[str, object], file: Path | None) -> Access:
     """Return the proxy settings from the environment of this process."""
     return find_access(options, os.environ, file)

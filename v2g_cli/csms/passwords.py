@@ -1,7 +1,7 @@
 """`v2g csms password`: passwords of stations, one or many."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -42,7 +42,7 @@ def password(
     stations = [*(names or ()), *numbered(prefix, count)]
     if (file is None) == (generate is None):
         raise ConfigError("give either --import or --generate", hint="v2g csms password --help shows examples")
-    body: dict[str, Any] = {"replace": replace, "admit": admit}
+    body: dict[str, object] = {"replace": replace, "admit": admit}
     client = client_of(context)
     if file is not None:
         if stations:

@@ -35,9 +35,9 @@ def access_options(
     certificate: Path | None,
     key: Path | None,
     access: Path | None,
-) -> tuple[dict[str, Any], Path | None]:
+) -> tuple[dict[str, object], Path | None]:
     """Return the options of access to a back end, for `client_of`. Raises ConfigError for an unreadable token."""
-    options: dict[str, Any] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
+    options: dict[str, object] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
     if token_file is not None:
         try:
             options["token"] = token_file.read_text().strip()
@@ -90,7 +90,7 @@ def cell(field: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def show_one(record: Any, *, json: bool) -> None:
+def show_one(record: object, *, json: bool) -> None:
     """Print one record: a line of JSON, or indented text."""
     if json:
         print_json(record)
@@ -98,7 +98,7 @@ def show_one(record: Any, *, json: bool) -> None:
         say(json_.dumps(record, indent=2, ensure_ascii=False), lines=True)
 
 
-def refusal(answer: Any) -> str:
+def refusal(answer: object) -> str:
     """Return the first status in a station's answer that reports a failure; empty if there is none.
 
     Lists of results, such as those of SetVariables, have a status each.

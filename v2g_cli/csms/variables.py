@@ -1,7 +1,7 @@
 """`v2g csms`: settings of stations, as variables of their device models (B05 to B07)."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -67,7 +67,7 @@ def set_variable(
         raise ConfigError(
             f"{variable!r} is not the name of a variable", hint="COMPONENT.VARIABLE, COMPONENT#EVSE.VARIABLE[INSTANCE]"
         )
-    component: dict[str, Any] = {"name": found["component"]}
+    component: dict[str, object] = {"name": found["component"]}
     if found["evse"]:
         component["evse"] = {"id": int(found["evse"])}
     which = {"name": found["variable"]} | ({"instance": found["instance"]} if found["instance"] else {})

@@ -365,7 +365,7 @@ def _facts(run: Run) -> Iterable[tuple[str, str]]:
     yield "files", str(run.conductor.folder.path)
 
 
-def _figures(run: Run) -> dict[str, Any]:
+def _figures(run: Run) -> dict[str, object]:
     plugged, power = run.first("evcc", "link", "plugged_in"), run.first("secc", "power", "started")
     return {
         "plug_in_to_power_s": None if plugged is None or power is None else round(power.t - plugged.t, 4),

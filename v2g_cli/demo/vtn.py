@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from v2g.io.runtime.supervision import new_thread
 from v2g_testkit.vtn import CLIENTS, Vtn
@@ -59,7 +59,9 @@ class DemoVtn:
         report = {"payloadType": "USAGE"}
         self._publish("peak", begin_ms, step_s, intervals, reportDescriptors=[report])
 
-    def _publish(self, name: str, begin_ms: int, step_s: int, intervals: list[dict[str, Any]], **more: Any) -> None:
+    def _publish(
+        self, name: str, begin_ms: int, step_s: int, intervals: list[dict[str, object]], **more: object
+    ) -> None:
         begin = datetime.fromtimestamp(begin_ms // 1000, UTC)
         period = {"start": f"{begin:%Y-%m-%dT%H:%M:%SZ}", "duration": f"PT{step_s}S"}
         event = {

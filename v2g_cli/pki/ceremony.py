@@ -230,7 +230,7 @@ def _run_with(key: Path, command: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _used(shares: "Sequence[ShareWords]") -> list[dict[str, Any]]:
+def _used(shares: "Sequence[ShareWords]") -> list[dict[str, object]]:
     return [{"number": each.number, "mark": each.mark} for each in shares]
 
 

@@ -96,7 +96,7 @@ class Printer:
         self, seen: Seen, source: str, destination: str, name: str, fields: dict[str, str], problem: str
     ) -> None:
         if self._json:
-            record: dict[str, Any] = {
+            record: dict[str, object] = {
                 "time_ns": seen.time_ns,
                 "port": seen.port,
                 "outbound": seen.outbound,

@@ -2,7 +2,7 @@
 
 import json
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
 from v2g_cli.trace.picture import opening, picture
@@ -114,7 +114,7 @@ def _whole(entry: Entry) -> str:
     return f'<div class="tree"><p>{described}</p>{_tree(line.body)}{octets}</div>'
 
 
-def _tree(value: Any) -> str:
+def _tree(value: object) -> str:
     if isinstance(value, dict) and value.keys() != {"Exponent", "Value"}:
         children = value.items()
     elif isinstance(value, list):
@@ -127,7 +127,7 @@ def _tree(value: Any) -> str:
     return f"<ul>{items}</ul>"
 
 
-def _leaf(value: Any) -> str:
+def _leaf(value: object) -> str:
     if isinstance(value, dict):
         number = value.keys() == {"Exponent", "Value"}
         return escape(word(value["Value"] * 10.0 ** value["Exponent"])) if number else ""

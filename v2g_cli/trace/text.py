@@ -88,7 +88,7 @@ def print_message(entry: Entry) -> None:
         _print(console, Text(f"{'der' if line.stream == 'SIGNED_DISCHARGE' else 'exi':9} {line.exi}", "dim"))
 
 
-def _grow(tree: Tree, value: Any) -> None:
+def _grow(tree: Tree, value: object) -> None:
     for label, each in _children(value):
         if isinstance(each, dict | list):
             _grow(tree.add(Text(label, "cyan")), each)
@@ -96,7 +96,7 @@ def _grow(tree: Tree, value: Any) -> None:
             tree.add(Text.assemble((f"{label} ", "cyan"), word(each)))
 
 
-def _indented(value: Any, depth: int) -> Iterable[str]:
+def _indented(value: object, depth: int) -> Iterable[str]:
     for label, each in _children(value):
         if isinstance(each, dict | list):
             yield "  " * depth + label
@@ -105,7 +105,7 @@ def _indented(value: Any, depth: int) -> Iterable[str]:
             yield f"{'  ' * depth}{label} {word(each)}"
 
 
-def _children(value: Any) -> Iterable[tuple[str, Any]]:
+def _children(value: object) -> Iterable[tuple[str, object]]:
     if isinstance(value, dict):
         return [(name, _number(each)) for name, each in value.items()]
     if isinstance(value, list):
@@ -163,11 +163,11 @@ def print_differences(found: list[Difference], a: str, b: str) -> None:
             _print(console, Text(f"    {field.path}: ") + _values(field.a, field.b) + Text(_often(field.times), "dim"))
 
 
-def _values(a: Any, b: Any) -> Text:
+def _values(a: object, b: object) -> Text:
     return Text.assemble((_short(a), "red"), " | ", (_short(b), "green"))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = "absent" if value is None else word(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

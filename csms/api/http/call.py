@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -91,7 +91,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         access.add_entry(connection, self.entry(200, before, after))
         return before, after
 
-    def entry(self, status: int, before: Any = None, after: Any = None) -> dict[str, Any]:
+    def entry(self, status: int, before: object = None, after: object = None) -> dict[str, object]:
         """Return this request's entry for the audit log."""
         caller = self.caller
         return {
@@ -121,7 +121,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
                 code="permission",
             )
 
-    def require_match(self, current: Any) -> None:
+    def require_match(self, current: object) -> None:
         """Reject (412) when the caller wants to change another state than `current`, the answer to a GET now."""
         wanted = self.headers.get("if-match")
         if wanted is not None and (current is None or not matches(wanted, etag(encode(current)))):

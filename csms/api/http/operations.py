@@ -105,12 +105,12 @@ def operation(
     streams: bool = False,
     large: bool = False,
     request_headers: tuple[str, ...] = (),
-    takes: Any = None,
+    takes: object = None,
     body_required: bool = True,
-    answer: Any = None,
-    example: Any = None,
+    answer: object = None,
+    example: object = None,
     about: str = "",
-) -> Callable[[Callable[..., Awaitable[Any]]], Operation]:
+) -> Callable[[Callable[..., Awaitable[object]]], Operation]:
     """Declare a route. `takes` and `answer` document bodies that a handler reads or writes as bytes; `example` is one.
 
     `audited`: whether the audit log records every request; by default all but GET.
@@ -119,7 +119,7 @@ def operation(
     `request_headers`: those it reads. `about` replaces the handler's docstring.
     """
 
-    def declare(handler: Callable[..., Awaitable[Any]]) -> Operation:
+    def declare(handler: Callable[..., Awaitable[object]]) -> Operation:
         hints = typing.get_type_hints(handler, include_extras=True)
         returned = hints["return"]
         names = list(inspect.signature(handler).parameters)

@@ -43,11 +43,11 @@ async def newest_first(
     paged: Paged,
     kind: type[T],
     key: str,
-    fetch: Callable[[Connection, int | None, int], list[dict[str, Any]]],
+    fetch: Callable[[Connection, int | None, int], list[dict[str, object]]],
 ) -> Page[T]:
     """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit)` finds those below one."""
 
-    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, object]]:
         return fetch(connection, after[0] if after else None, limit)
 
     return await pages(call, paged, kind, tuple[int], (key,), below)
