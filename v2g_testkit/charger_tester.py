@@ -187,7 +187,7 @@ class SeccTester:
                 break
         return seen
 
-    async def _play(self, script: Script, memory: Any) -> tuple[Seen, list[Line]]:
+    async def _play(self, script: Script, memory: object) -> tuple[Seen, list[Line]]:
         lines = Memory()
         bench = self._bench
         if script.identity not in bench.identities and bench.profile.mutual and not bench.without_tls:

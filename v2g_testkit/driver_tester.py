@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
@@ -43,7 +42,7 @@ class DriverTester:
         began, wrong = loop.time(), list[str]()
 
         @contextlib.asynccontextmanager
-        async def open_() -> AsyncIterator[Any]:
+        async def open_() -> AsyncIterator[object]:
             async with opened(self._kind, self._name, self._config, self._context) as part:
                 yield _guarded(self._kind, part, wrong)
 
@@ -60,7 +59,7 @@ class DriverTester:
         return Result(case=case.case.id, verdict=verdict, found=found, seconds=round(loop.time() - began, 3))
 
 
-def _guarded(kind: Kind, part: Any, wrong: list[str]) -> Any:
+def _guarded(kind: Kind, part: object, wrong: list[str]) -> object:
     """Return a part as the charger has it; what the driver fails to do is added to `wrong`."""
     match part:
         case BoardParts():

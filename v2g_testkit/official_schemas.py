@@ -4,7 +4,7 @@ import json
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Final
+from typing import Final
 
 import jsonschema
 
@@ -22,13 +22,13 @@ def schema_folder(version: Version) -> Traversable:
 
 
 @cache
-def official_schema(message: str, version: Version) -> dict[str, Any] | None:
+def official_schema(message: str, version: Version) -> dict[str, object] | None:
     """Return the schema of a message such as `BootNotificationRequest`; None: unknown in the version."""
     try:
         text = (schema_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
-    schema: dict[str, Any] = json.loads(text)
+    schema: dict[str, object] = json.loads(text)
     return schema
 
 
@@ -74,7 +74,7 @@ class FrameJudge:
                 self._open.pop((not from_station, number), None)
         return None
 
-    def _fault(self, message: str, payload: dict[str, Any]) -> str | None:
+    def _fault(self, message: str, payload: dict[str, object]) -> str | None:
         validator = official_validator(message, self._version)
         if validator is None:
             return f"OCPP {self._version} has no {message}"

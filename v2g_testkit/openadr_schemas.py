@@ -22,7 +22,7 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+def _or_null(schema: dict[str, object]) -> dict[str, object]:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -97,7 +97,7 @@ SCHEMAS: Final = {
 }
 
 
-def fault_of(request: str, document: Any) -> str | None:
+def fault_of(request: str, document: object) -> str | None:
     """Return the error in a request's body, by the schema of that name, or None."""
     error = jsonschema.exceptions.best_match(_validator(request).iter_errors(document))
     return None if error is None else f"{error.json_path}: {error.message[:200]}"

@@ -80,7 +80,7 @@ class CaseTest:
         if not holds:
             raise Failed(found, requirement)
 
-    def undo(self, work: Callable[[], Awaitable[Any]]) -> None:
+    def undo(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do something after the case, whatever its result; the latest first."""
 
         async def quietly() -> None:

@@ -45,7 +45,7 @@ class CallError(Failed):
     """A CALLERROR: what `call` raises, and what a request may be answered with. Uncaught it fails a case."""
 
     def __init__(
-        self, code: str, description: str = "", details: Mapping[str, Any] | None = None, *, action: str = ""
+        self, code: str, description: str = "", details: Mapping[str, object] | None = None, *, action: str = ""
     ) -> None:
         """`action` is that of the request that the device answers so."""
         about = f" as the answer to {action}" if action else ""
@@ -131,7 +131,7 @@ def field_of(payload: Any, path: str) -> Any:
     return payload
 
 
-def having(action: str, fields: Mapping[str, Any]) -> Callable[[Received], bool]:
+def having(action: str, fields: Mapping[str, object]) -> Callable[[Received], bool]:
     """Return whether a request is of an action and has these values, each at a path."""
     return lambda each: (
         each.action == action and all(field_of(each.payload, path) == value for path, value in fields.items())
@@ -204,7 +204,7 @@ class Connection:
         finally:
             self._asked.pop(identifier, None)
 
-    async def send(self, frame: list[Any] | str) -> None:
+    async def send(self, frame: list[object] | str) -> None:
         """Send a frame as it is. Raises Failed without a connection."""
         text = frame if isinstance(frame, str) else json.dumps(frame)
         self._judge.judge(text, from_station=not self._from_station)  # what its answer belongs to
@@ -260,7 +260,7 @@ class Connection:
         except (KeyError, TypeError, AttributeError):  # what the schema has found wrong in it is in the log
             return CallError("FormatViolation", "the tester cannot read this request")
 
-    async def _reply(self, frame: list[Any]) -> None:
+    async def _reply(self, frame: list[object]) -> None:
         with contextlib.suppress(Failed):
             await self.send(frame)
 
@@ -277,7 +277,7 @@ class Connection:
         self._log(Frame(_now(), "note", text, station=self.identity, connection=self._number))
 
 
-def decoded(text: str) -> Any:
+def decoded(text: str) -> object:
     """Return the JSON of a frame, or the text if it is none."""
     try:
         return json.loads(text)
@@ -317,7 +317,7 @@ def _malformed(text: str, version: str) -> str:
     return ""
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 

@@ -260,7 +260,7 @@ class CsmsTest(CaseTest):
 
     # -- messages
 
-    async def call(self, action: str, /, **payload: Any) -> Payload:
+    async def call(self, action: str, /, **payload: object) -> Payload:
         """Send a request of the station; return the answer. Raises CallError, Failed."""
         if self._connection is None:
             raise Inconclusive("the station is not connected")
@@ -271,7 +271,7 @@ class CsmsTest(CaseTest):
             self.check("idTokenInfo" in answer, "E01.FR.12", "answers an idToken without idTokenInfo")
         return answer
 
-    async def refused(self, action: str, requirement: str, **payload: Any) -> CallError:
+    async def refused(self, action: str, requirement: str, **payload: object) -> CallError:
         """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
         try:
             answer = await self.call(action, **payload)
@@ -332,7 +332,7 @@ class CsmsTest(CaseTest):
             raise Failed(f"sends {f'{action} {sent[-1]}' if sent else f'no {action}'}, not {wanted}", requirement)
         return found.payload
 
-    async def operate(self, action: str, **payload: Any) -> None:
+    async def operate(self, action: str, **payload: object) -> None:
         """Have the operator do something, whatever the back end sends then. Raises NotApplicable, Inconclusive."""
         doing = await self._operate(action, payload, action)
         if not doing.done():
@@ -416,7 +416,7 @@ class CsmsTest(CaseTest):
         }
         await self.call("NotifyEvent", generatedAt=self.now(), seqNo=0, eventData=[data])
 
-    async def authorize(self, token: Token, **more: Any) -> Payload:
+    async def authorize(self, token: Token, **more: object) -> Payload:
         """Present a token; return idTokenInfo."""
         info: Payload = (await self.call("Authorize", idToken=token.payload, **more))["idTokenInfo"]
         return info
@@ -534,7 +534,7 @@ def _about(wanted: Payload) -> Payload:
     return {each: wanted[each] for each in ("component", "variable", "attributeType") if each in wanted}
 
 
-def covers(found: Any, wanted: Any) -> bool:
+def covers(found: object, wanted: object) -> bool:
     """Return whether a value has everything of another: objects may have more fields, arrays any order."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(

@@ -11,7 +11,7 @@ import json
 import shlex
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -191,7 +191,7 @@ class _Scan(msgspec.Struct, frozen=True):
 
 
 async def _send(
-    exchange: Exchange, step: OperatorStep, method: str, path: str, body: Any, *, refusal: int = 0
+    exchange: Exchange, step: OperatorStep, method: str, path: str, body: object, *, refusal: int = 0
 ) -> HttpAnswer:
     """Return the answer, which has a good status or that of a refusal. Raises NotApplicable, Inconclusive."""
     try:
@@ -213,7 +213,7 @@ def operator_of(text: str) -> Operator:
     return CommandOperator(text)
 
 
-def _operation(step: OperatorStep) -> tuple[str, str, Any]:
+def _operation(step: OperatorStep) -> tuple[str, str, object]:
     """Return method, path and body of the operation of our HTTP API that does the most for a step by itself."""
     sent = step.payload
     here = f"/stations/{quote(step.station, safe='')}"

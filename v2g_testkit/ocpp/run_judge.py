@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -202,7 +202,7 @@ class RunJudge:
         answer, and when it was sent, s."""
         self._begun = False
         """Whether a transaction has begun in this run."""
-        self._profiles: dict[int, tuple[tuple[Any, ...], tuple[float, float]]] = {}
+        self._profiles: dict[int, tuple[tuple[object, ...], tuple[float, float]]] = {}
         """Charging profiles that the station has accepted in this case: EVSE, purpose and level; from, until (UTC
         ms)."""
         self._asked: dict[int, dict[str, tuple[str, Payload]]] = {}
@@ -308,7 +308,7 @@ class RunJudge:
             case _ if action in _REPORTS:
                 self._report(action, payload)
 
-    def _answer_sent(self, identifier: str, answer: Any) -> None:
+    def _answer_sent(self, identifier: str, answer: object) -> None:
         assert self._frame is not None
         waiting = self._waiting.get(self._frame.connection, {})
         action, payload, overtaken_by, _ = waiting.pop(identifier, ("", {}, "", 0.0))
@@ -338,7 +338,7 @@ class RunJudge:
         self._applied.add(PROFILES.id)
         self._profiles[profile["id"]] = place, (begin, end)
 
-    def _answer(self, kind: int, identifier: str, rest: list[Any]) -> None:
+    def _answer(self, kind: int, identifier: str, rest: list[object]) -> None:
         assert self._frame is not None
         connection = self._frame.connection
         asked = self._asked.get(connection, {}).get(identifier)
@@ -442,7 +442,7 @@ class RunJudge:
         self._place(identifier, found, payload.get("evse"))
         self._read(found, payload.get("meterValue"))
 
-    def _place(self, identifier: str, found: _Transaction, evse: Any) -> None:
+    def _place(self, identifier: str, found: _Transaction, evse: object) -> None:
         if not isinstance(evse, dict) or not isinstance(evse.get("id"), int):
             return
         connector = evse.get("connectorId")
@@ -457,7 +457,7 @@ class RunJudge:
                 self._judge(EVSE, not busy, f"transaction {identifier} begins at EVSE {place[0]} beside {other}")
         found.evse = place if found.evse is None or place[1] else found.evse
 
-    def _read(self, found: _Transaction, values: Any) -> None:
+    def _read(self, found: _Transaction, values: object) -> None:
         for at, each in _samples(values):
             measurand = each.get("measurand", "Energy.Active.Import.Register")
             value, unit = each.get("value"), each.get("unitOfMeasure")
@@ -495,7 +495,7 @@ class CaseTester(Protocol):
     asked: set[str]
     """Actions that the operator of a back end has it send."""
 
-    async def run(self, case: Any, /) -> Result:
+    async def run(self, case: object, /) -> Result:
         """Return the result of a case."""
 
     async def reboot(self) -> bool:
@@ -558,7 +558,7 @@ def _named(name: tuple[str, ...]) -> str:
     return f"{component}{one}{place}.{variable}{f'[{its}]' if its else ''}"
 
 
-def _samples(values: Any) -> Iterator[tuple[int, Payload]]:
+def _samples(values: object) -> Iterator[tuple[int, Payload]]:
     """Yield sampled values with their time (UTC ms), of a well-formed list."""
     for value in values if isinstance(values, list) else ():
         at = _utc_ms(str(value.get("timestamp"))) if isinstance(value, dict) else 0

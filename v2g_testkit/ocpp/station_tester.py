@@ -368,7 +368,7 @@ class StationTest(CaseTest):
         if not condition:
             raise NotApplicable(what)
 
-    def undo(self, work: Callable[[], Awaitable[Any]]) -> None:
+    def undo(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do something with the connected station after the case, whatever its result; the latest first."""
 
         async def connected() -> None:
@@ -388,7 +388,7 @@ class StationTest(CaseTest):
         connection = await self._tester.online(self._tester.within(None))
         return await connection.call(action, payload, self._tester.within(None))
 
-    async def refused(self, action: str, **payload: Any) -> CallError:
+    async def refused(self, action: str, **payload: object) -> CallError:
         """Send a request that must be answered by a CALLERROR, and return it. Raises Failed."""
         try:
             answer = await self.ask(action, **payload)
@@ -396,7 +396,7 @@ class StationTest(CaseTest):
             return error
         raise Failed(f"answers {action} with {answer} instead of a CALLERROR")
 
-    async def send(self, frame: list[Any] | str) -> None:
+    async def send(self, frame: list[object] | str) -> None:
         """Send a frame as it is."""
         await (await self._tester.online(self._tester.within(None))).send(frame)
 
@@ -416,7 +416,7 @@ class StationTest(CaseTest):
         found = await self._tester.inbox.take(matches, self._tester.within(within), keep=keep)
         return None if found is None else found.payload
 
-    async def nothing(self, action: str, requirement: str = "", *, within: float, **fields: Any) -> None:
+    async def nothing(self, action: str, requirement: str = "", *, within: float, **fields: object) -> None:
         """Raise Failed if the station sends such a request within some time."""
         if await self._tester.inbox.take(having(action, fields), within):
             raise Failed(f"sends {action}", requirement)
@@ -614,13 +614,13 @@ class StationTest(CaseTest):
         await self.keep(component, variable, **more)
         return await self._set(component, variable, value, more)
 
-    async def keep(self, component: str, variable: str, **more: Any) -> None:
+    async def keep(self, component: str, variable: str, **more: object) -> None:
         """Restore a variable after the case."""
         before = (await self.get(component, variable, **more)).get("attributeValue")
         if before is not None:
             self.undo(lambda: self._set(component, variable, before, more))
 
-    async def demand(self, component: str, variable: str, value: str, **more: Any) -> None:
+    async def demand(self, component: str, variable: str, value: str, **more: object) -> None:
         """Set a variable as a precondition. Raises NotApplicable if the station does not have or allow it."""
         before = await self.get(component, variable, **more)
         if before["attributeStatus"] != "Accepted":
@@ -630,7 +630,7 @@ class StationTest(CaseTest):
             if status != "Accepted":
                 raise NotApplicable(f"{component}.{variable} cannot be set to {value}: {status}")
 
-    async def write(self, component: str, variable: str, value: str, **more: Any) -> str:
+    async def write(self, component: str, variable: str, value: str, **more: object) -> str:
         """Set a variable; return the status. It stays so."""
         return await self._set(component, variable, value, more)
 
@@ -642,12 +642,12 @@ class StationTest(CaseTest):
                 return [one.strip() for one in listed.split(",") if one.strip()]
         return []
 
-    async def _set(self, component: str, variable: str, value: str, more: Mapping[str, Any]) -> str:
+    async def _set(self, component: str, variable: str, value: str, more: Mapping[str, object]) -> str:
         data = variable_of(component, variable, **more) | {"attributeValue": value}
         answer = await self.ask("SetVariables", setVariableData=[data])
         return str(answer["setVariableResult"][0]["attributeStatus"])
 
-    async def report(self, base: str = "", **criteria: Any) -> list[Payload]:
+    async def report(self, base: str = "", **criteria: object) -> list[Payload]:
         """Return the entries of a base report, or of a custom one by its criteria. Raises Failed for missing parts."""
         number = self.next_id()
         if base:
@@ -742,7 +742,7 @@ class StationTest(CaseTest):
                 return transaction
 
 
-def variable_of(component: str, variable: str, **more: Any) -> Payload:
+def variable_of(component: str, variable: str, **more: object) -> Payload:
     """Return a component and a variable as requests have them; `evse`, `instance` and `attributeType` say more."""
     place: Payload = {"name": component}
     named: Payload = {"name": variable}

@@ -1,7 +1,7 @@
 """Functional block A, security: cases of passwords, TLS and certificates for back ends."""
 
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -35,7 +35,7 @@ def _needs(t: CsmsTest, *profiles: int) -> None:
         raise NotApplicable(f"the station connects {how}")
 
 
-def _changed(attempt: Attempt, **changes: Any) -> Attempt:
+def _changed(attempt: Attempt, **changes: object) -> Attempt:
     """Return the attempt of a station that shows something else: `password`, or `chain` and `key`."""
     return msgspec.structs.replace(attempt, station=msgspec.structs.replace(attempt.station, **changes))
 

@@ -197,7 +197,7 @@ _clears("TC_K_08_CSMS", "Clear a profile that is not there", "Unknown")
 # -- get
 
 
-def _gets(id: str, title: str, evse: int | None, **criteria: Any) -> None:  # noqa: A002
+def _gets(id: str, title: str, evse: int | None, **criteria: object) -> None:  # noqa: A002
     @K.case(
         id,
         title,

@@ -1,6 +1,6 @@
 """Functional block L, firmware: cases for back ends."""
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
@@ -225,7 +225,7 @@ def _publishes(id: str, title: str, *statuses: str) -> None:  # noqa: A002
         image: Payload = {"location": _LOCATION, "checksum": _CHECKSUM}
         sent = await t.asked("PublishFirmware", "L03", requestId=t.next_id(), **image)
         for status in statuses:
-            more: dict[str, Any] = (
+            more: dict[str, object] = (
                 {"location": ["http://controller.example/1.2.3.bin"]} if status == "Published" else {}
             )
             about = {"status": status, "requestId": sent["requestId"]}

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -88,7 +88,7 @@ def _token(chain: Sequence[x509.Certificate]) -> Token:
     return Token(str(name.value), "eMAID")
 
 
-async def _authorized(t: CsmsTest, token: Token, **shown: Any) -> None:
+async def _authorized(t: CsmsTest, token: Token, **shown: object) -> None:
     """Show a valid contract; the back end accepts it, and the transaction. Raises Failed."""
     transaction = Transaction(t, token=token)
     with precondition():
@@ -257,7 +257,7 @@ def _provisions(number: int, title: str, action: str, answers: type) -> None:
         if answer["status"] != "Accepted":
             raise Inconclusive(f"the back end has no contract for the vehicle: it answers {answer['status']}")
         try:
-            message: Any = exi.decode(base64.b64decode(answer["exiResponse"], validate=True), schema)
+            message: object = exi.decode(base64.b64decode(answer["exiResponse"], validate=True), schema)
         except (ExiDecodeError, binascii.Error) as error:
             raise Failed(f"exiResponse is no message of ISO 15118, EXI in base64: {error}", requirement) from None
         found = message.body.body_element if isinstance(message, V2G_Message) else message

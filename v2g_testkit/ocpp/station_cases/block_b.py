@@ -1,6 +1,6 @@
 """Functional block B, provisioning: cases for charging stations."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.connection import Answer
@@ -456,7 +456,7 @@ async def report_of_evses(t: StationTest) -> None:
     t.check(evses == list(range(1, t.declared.evses + 1)), "B08.FR.11", f"reports the EVSEs {evses}")
 
 
-async def _custom(t: StationTest, **criteria: Any) -> list[Payload]:
+async def _custom(t: StationTest, **criteria: object) -> list[Payload]:
     number = t.next_id()
     answer = await t.ask("GetReport", requestId=number, **criteria)
     t.needs(answer["status"] != "NotSupported", "the station does not support custom reports")

@@ -1,6 +1,6 @@
 """Functional block F, remote control: cases for charging stations."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g.ocpp.routes import known
 from v2g_testkit.ocpp.case import Block, Failed, Payload, precondition
@@ -223,7 +223,7 @@ async def unlock_unknown(t: StationTest) -> None:
 # -- trigger
 
 
-async def _triggers(t: StationTest, message: str, **more: Any) -> None:
+async def _triggers(t: StationTest, message: str, **more: object) -> None:
     """Ask for a message. Raises NotApplicable where the station does not send it so."""
     answer = await t.ask("TriggerMessage", requestedMessage=message, **more)
     t.needs(answer["status"] != "NotImplemented", f"the station does not send {message} when triggered")
@@ -299,7 +299,7 @@ async def trigger_events(t: StationTest) -> None:
         await _of_transaction(t, transaction)
 
 
-def _case_of_idle(number: int, title: str, message: str, requirement: str, **place: Any) -> None:
+def _case_of_idle(number: int, title: str, message: str, requirement: str, **place: object) -> None:
     @F.case(
         f"TC_F_{number}_CS",
         title,

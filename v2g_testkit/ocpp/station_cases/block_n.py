@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, precondition
 from v2g_testkit.ocpp.connection import Received
@@ -805,7 +805,7 @@ async def write_only(t: StationTest) -> None:
 CORE: Final = ("Core",)
 
 
-async def customer(t: StationTest, requirement: str, **flags: Any) -> str:
+async def customer(t: StationTest, requirement: str, **flags: object) -> str:
     """Ask about the customer of the token, or others as `flags` say; return the data. Raises Failed."""
     number = t.next_id()
     about = {} if {"customerIdentifier", "customerCertificate"} & flags.keys() else {"idToken": t.token.payload}
@@ -919,7 +919,7 @@ async def customer_identifier(t: StationTest) -> None:
     t.check(after == "", "N10.FR.03", "still reports something")
 
 
-def _case_of_unknown_customer(number: int, title: str, **request: Any) -> None:
+def _case_of_unknown_customer(number: int, title: str, **request: object) -> None:
     @N.case(
         f"TC_N_{number}_CS",
         title,

@@ -156,7 +156,7 @@ def _numeric(t: StationTest) -> list[Payload]:
     ]  # fmt: skip
 
 
-async def _accepted(t: StationTest, entries: Iterable[Payload], kind: str, value: float, **more: Any) -> int:
+async def _accepted(t: StationTest, entries: Iterable[Payload], kind: str, value: float, **more: object) -> int:
     """Set a monitor of the first variable that allows it, which is cleared after the case; return its number.
 
     Raises NotApplicable if none does.

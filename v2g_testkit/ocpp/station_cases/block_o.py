@@ -20,7 +20,7 @@ async def _supported(t: StationTest, variable: str) -> list[str]:
     return [each.strip() for each in (await t.value("DisplayMessageCtrlr", variable)).split(",")]
 
 
-async def _message(t: StationTest, text: str = "Test of a message", **more: Any) -> Payload:
+async def _message(t: StationTest, text: str = "Test of a message", **more: object) -> Payload:
     """Return a message in a format and priority that the station supports."""
     formats, priorities = await _supported(t, "SupportedFormats"), await _supported(t, "SupportedPriorities")
     priority = "NormalCycle" if "NormalCycle" in priorities else priorities[0]
@@ -43,7 +43,7 @@ async def _accepts(t: StationTest, requirement: str = "O01.FR.12", **more: Any) 
     return message
 
 
-async def _get(t: StationTest, **criteria: Any) -> dict[int, Payload]:
+async def _get(t: StationTest, **criteria: object) -> dict[int, Payload]:
     """Return the messages that match, by id; none for the status Unknown."""
     number = t.next_id()
     answer = await t.ask("GetDisplayMessages", requestId=number, **criteria)
@@ -64,7 +64,7 @@ async def _cleared(t: StationTest) -> None:
         await t.ask("ClearDisplayMessage", id=number)
 
 
-async def _has(t: StationTest, message: Payload, requirement: str, **more: Any) -> Payload:
+async def _has(t: StationTest, message: Payload, requirement: str, **more: object) -> Payload:
     """Expect the station to report a message as it was sent."""
     found = (await _get(t, id=[message["id"]])).get(message["id"])
     t.check(found is not None, requirement, "does not report the message")
@@ -119,7 +119,7 @@ async def get_all(t: StationTest) -> None:
     t.check(not missing, "O03.FR.03", f"does not report {len(missing)} of 2 messages")
 
 
-def _case_of_none(number: int, title: str, requirement: str, **criteria: Any) -> None:
+def _case_of_none(number: int, title: str, requirement: str, **criteria: object) -> None:
     @O.case(
         f"TC_O_{number:02}_CS",
         title,
@@ -216,7 +216,7 @@ def _case_of_get(number: int, title: str, requirement: str, wanted: str, *, matc
             message = await _accepts(t, **({"state": "Charging"} if wanted == "state" else {}))
             await _accepts(t, text="Another message", **({"state": "Idle"} if wanted == "state" else {}))
         other = next(each for each in (*priorities, "") if each != message["priority"])
-        criteria: dict[str, Any] = {
+        criteria: dict[str, object] = {
             ("id", True): {"id": [message["id"]]},
             ("id", False): {"id": [t.next_id()]},
             ("priority", True): {"priority": message["priority"]},

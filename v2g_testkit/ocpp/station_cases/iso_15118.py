@@ -35,7 +35,7 @@ _CANCELLED: Final[Payload] = {"idTokenInfo": {"status": "Invalid"}, "certificate
 async def _let(t: StationTest, values: Mapping[str, str], *, must: bool = True) -> None:
     """Set variables of the controller of ISO 15118: of the station, else of EVSE 1. Raises NotApplicable."""
     for variable, value in values.items():
-        places: tuple[dict[str, Any], ...] = ({}, {"evse": 1})
+        places: tuple[dict[str, object], ...] = ({}, {"evse": 1})
         for place in places:
             found = await t.get(CONTROLLER, variable, **place)
             if found["attributeStatus"] == "Accepted":

@@ -1,6 +1,6 @@
 """Network profiles of a station: another one set, chosen, and left again after the case (A05, B09, B10)."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Failed, Payload, precondition
 from v2g_testkit.ocpp.station_cases.steps import boot
@@ -12,7 +12,7 @@ _SLOTS: Final = ("0", "1", "2", "3")
 
 
 async def offer(
-    t: StationTest, url: str, level: int | None = None, *, to: str = "", **more: Any
+    t: StationTest, url: str, level: int | None = None, *, to: str = "", **more: object
 ) -> tuple[str, Payload]:
     """Set a slot that is not in use, or `to`; return it, and the answer. `level`: security profile, else the present.
     `more`: further fields of NetworkConnectionProfileType.

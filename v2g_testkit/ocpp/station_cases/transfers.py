@@ -2,7 +2,7 @@
 
 import base64
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Failed, NotApplicable, Payload
 from v2g_testkit.ocpp.certificates import Authority
@@ -44,7 +44,7 @@ async def offer_image(
     return files, about | {"retrieveDateTime": t.later(-7200)}
 
 
-async def update(t: StationTest, firmware: Payload, **more: Any) -> int:
+async def update(t: StationTest, firmware: Payload, **more: object) -> int:
     """Ask for an update that must be accepted; return its number. The case ends after the update. Raises Failed."""
     number = t.next_id()
     t.undo(lambda: _end(t))
@@ -90,7 +90,7 @@ def goes_through(t: StationTest, states: list[str], *expected: str) -> None:
 
 
 async def get_log(
-    t: StationTest, kind: str = "DiagnosticsLog", *, server: tuple[FileServer, str] | None = None, **more: Any
+    t: StationTest, kind: str = "DiagnosticsLog", *, server: tuple[FileServer, str] | None = None, **more: object
 ) -> tuple[FileServer, int, str]:
     """Ask for a log; return the file server, the number of the request, and the status. `server`: another one, with
     its URL. Raises NotApplicable."""
