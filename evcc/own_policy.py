@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from evcc.policy.policy import POLICY_FAILED, OwnPolicy, Permit, Situation
 from v2g.errors import ConfigError
@@ -16,7 +15,7 @@ def load_policy(path: Path, observe: Callable[[Observe], None]) -> OwnPolicy:
     A policy that raises an exception, or returns anything but a Permit, permits nothing; `observe` gets the error.
     """
     text = read_config(path)
-    names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    names: dict[str, object] = {"__name__": path.stem, "__file__": str(path)}
     try:
         exec(compile(text, str(path), "exec"), names)  # noqa: S102 - the owner's own program
     except Exception as error:  # noqa: BLE001 - whatever that program does

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -103,7 +103,7 @@ class Charger:
 
     # -- the back end
 
-    def connect_station(self) -> Callable[[], Coroutine[Any, Any, None]]:
+    def connect_station(self) -> Callable[[], Coroutine[object, object, None]]:
         """Start the charging station, close what a killed process left open; return what shuts it down gracefully."""
         assert self.config.station is not None
         self.station = station = Station(

@@ -8,7 +8,7 @@ reported to the session as faults.
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from evcc.hardware.vehicle import OnFact, VehicleHardware
 from evcc.session import ports
@@ -59,7 +59,7 @@ class SafetyChannel:
         self._inlet_mv = 0
         self._drawn_w = self._allowed_ma = 0
         self._last: Verdict | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._unsubscribe = hardware.subscribe(self._hear)
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
@@ -82,7 +82,7 @@ class SafetyChannel:
 
         return end
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See VehicleHardware: carries out the permitted part."""
         passed = self._passed(command)
         return self._hardware.execute(passed) if passed is not None else None

@@ -6,7 +6,7 @@ A backend for real hardware implements the same methods over its own CAN or I/O;
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -75,7 +75,7 @@ class VehicleHardware(Protocol):
         silence. Returns a function that ends the subscription.
         """
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Carry out a command of `evcc.session.ports`: at once (None) or by a coroutine whose outcome is a fact."""
 
     def cut(self) -> None:
@@ -251,7 +251,7 @@ class SimulatedVehicle:
             callback(fact)
         return lambda: self._callbacks.remove(callback)
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Carry out a command of `evcc.session.ports`."""
         if isinstance(command, OpenContactor):
             self._off = False

@@ -1,7 +1,7 @@
 """A charge point with alternating current: mains behind a contactor; the vehicle's own charger controls the power."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.session import ports
@@ -65,7 +65,7 @@ class AcEvse(Evse):
         """Voltage and current behind the contactor."""
         return self._mains.present
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""
         match command:
             case ports.SetAcOutput(charge_w=charge_w, discharge_w=discharge_w):

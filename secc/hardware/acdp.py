@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 from secc.hardware.dc import DcEvse
 from secc.hardware.evse import OnFact, Parts, WatchConfig
@@ -58,7 +57,7 @@ class AcdpEvse(DcEvse):
         callback(ports.DeviceChanged(self._seen()))
         return unsubscribe
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""
         if isinstance(command, ports.MoveDevice):
             self._down = command.to_vehicle

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 from secc.hardware.evse import Evse, Parts, WatchConfig, asked
 from secc.session import ports
@@ -74,7 +74,7 @@ class DcEvse(Evse):
         most = self._stage.max_var
         self._stage.react(max(-most, min(most, var)))
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""
         match command:
             case ports.SetOutput():

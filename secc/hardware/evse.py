@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -110,7 +110,7 @@ class EvseHardware(Protocol):
         Returns a function that ends that; a completed session releases its hardware.
         """
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Execute a hardware command of `secc.session.ports`, as it specifies: immediately, or by a coroutine.
 
         Outputs, Lower and EmergencyOff are done on return; a coroutine that an EmergencyOff overtakes neither
@@ -283,7 +283,7 @@ class Evse(abc.ABC):
             callback(ports.HardwareFault(self._interlock.serious))
         return lambda: self._callbacks.remove(callback)
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware: common to both kinds of current."""
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
@@ -456,7 +456,7 @@ class Evse(abc.ABC):
             self._again.cancel()
         self._again = self._loop.call_later(LOOK_S, look)
 
-    def _tell_interlock(self, what: Callable[[float], Any]) -> None:
+    def _tell_interlock(self, what: Callable[[float], object]) -> None:
         what(self._clock.monotonic())
         self._drain()
 

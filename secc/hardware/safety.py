@@ -8,7 +8,7 @@ themselves and reported as faults of the hardware.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from secc.hardware.driver_guard import guarded
 from secc.hardware.forwarding_monitor import ForwardingMonitor
@@ -24,6 +24,7 @@ from v2g.energy.settlement.records import (
     TermsDecided,
 )
 from v2g.errors import Asn1Error
+from v2g.exi.declare import Element
 from v2g.hardware.faults import FAULTS as KINDS
 from v2g.hardware.interfaces import (
     FRESH_S,
@@ -133,7 +134,7 @@ class SafetyChannel:
 
     # -- drivers
 
-    def guard(self, part: Part, interface: Any) -> Part:
+    def guard(self, part: Part, interface: object) -> Part:
         """Return a driver's part behind its interface: what the driver fails to do is a fault that opens. Raises
         TransportError if it lacks something."""
         return guarded(part, interface, self._driver_failed)
@@ -229,7 +230,7 @@ class SafetyChannel:
 
     # -- the session
 
-    def converse(self, read: Callable[[Any, int], Request]) -> Callable[[Any, int], None]:
+    def converse(self, read: Callable[[Element, int], Request]) -> Callable[[Element, int], None]:
         """A session begins whose messages `read` decodes; return the observer of its messages."""
         self._basic = False
         self._tell(self._monitor.begin)

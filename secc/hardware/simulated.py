@@ -1,7 +1,7 @@
 """Simulated chargers: on the simulated lines to a vehicle's process, or on a bench."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -145,7 +145,7 @@ class BenchEvse(SimulatedEvse):
         self._line = BenchLine()
         super().__init__(self._line, meter, clock, config, rating, safety=safety, service=service)
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Execute a hardware command; others are ignored."""
         match command:
             case ports.Reported(voltage_mv=voltage_mv):
@@ -217,7 +217,7 @@ class BenchAcEvse(AcEvse):
             allow=safety.mains(lambda: mains.present.watts) if safety else anything,
         )
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Execute a hardware command; others are ignored."""
         outcome = super().execute(command)
         if isinstance(command, ports.SetAcOutput):

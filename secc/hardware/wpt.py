@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from secc.hardware.evse import Evse, OnFact, Parts, WatchConfig
 from secc.session import ports
@@ -63,7 +63,7 @@ class WptEvse(Evse):
         callback(ports.DeviceChanged(self._seen()))
         return unsubscribe
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""
         match command:
             case ports.StartPositioning(method=method):

@@ -1,7 +1,6 @@
 """A charger's requests to its CSMS while a vehicle waits: authorization, contract installation, charging needs."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -9,7 +8,7 @@ from secc.station.config import StationConfig
 from v2g.energy.needs import EvNeeds
 from v2g.errors import V2GError
 from v2g.io.runtime.clock import Clock
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization.contracts import (
@@ -98,5 +97,5 @@ class CsmsRequests:
         self._sessions.reserve(evse_id, reservation)
         return allowed
 
-    def _note(self, name: str, **data: Any) -> None:
+    def _note(self, name: str, **data: Scalar) -> None:
         self._observe(Observe("ocpp", name, data))
