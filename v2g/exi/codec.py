@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from functools import cache, partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import bits
@@ -193,15 +193,18 @@ _Key = tuple[type[Element], str]
 """Identifies a function: type and prefix."""
 
 
-class _Library:
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+class _Library(Generic[_Function]):
     """Generated functions by type and prefix; they share the functions of their types."""
 
     def __init__(self, writers: dict[str, Callable[[Model, Source], None]], names: dict[str, object]) -> None:
         self._writers = writers
         self._names = names
-        self._functions: dict[_Key, Callable[..., Any]] = {}
+        self._functions: dict[_Key, _Function] = {}
 
-    def function(self, key: _Key) -> Callable[..., Any]:
+    def function(self, key: _Key) -> _Function:
         """Return a function, generated at its first use."""
         if key not in self._functions:
             self._generate(key)
@@ -244,22 +247,20 @@ class _Library:
 
 
 @cache
-def _decoders() -> _Library:
+def _decoders() -> _Library[_Decoder]:
     with_start = partial(write_decoder, with_start=True)
     return _Library({"d": write_decoder, "z": with_start}, {"Refusal": Refusal})
 
 
 @cache
-def _encoders() -> _Library:
+def _encoders() -> _Library[_Encoder]:
     names = ("Refusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
     return _Library({"e": write_encoder}, {name: getattr(bits, name) for name in names})
 
 
 def _decoder(declaration: type[Element]) -> _Decoder:
-    function: _Decoder = _decoders().function((declaration, "d"))
-    return function
+    return _decoders().function((declaration, "d"))
 
 
 def _encoder(declaration: type[Element]) -> _Encoder:
-    function: _Encoder = _encoders().function((declaration, "e"))
-    return function
+    return _encoders().function((declaration, "e"))
