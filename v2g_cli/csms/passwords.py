@@ -47,15 +47,14 @@ def password(
     if file is not None:
         if stations:
             raise ConfigError("with --import the stations come from the file", hint="leave them out")
-        body["passwords"] = [
-            {"station_id": identity, "password": each} for identity, each in read_passwords(file).items()
-        ]
+        passwords = [{"station_id": identity, "password": each} for identity, each in read_passwords(file).items()]
+        body["passwords"] = passwords
         try:
             client.ask_until_done("POST", "/admissions/passwords", body)
         except RefusedError as error:
             if error.reason != LOST:
                 raise
-        say(f"{len(body['passwords'])} passwords set")
+        say(f"{len(passwords)} passwords set")
         return
     assert generate is not None
     if not stations:

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -495,7 +495,7 @@ class CaseTester(Protocol):
     asked: set[str]
     """Actions that the operator of a back end has it send."""
 
-    async def run(self, case: object, /) -> Result:
+    async def run(self, case: Any, /) -> Result:
         """Return the result of a case."""
 
     async def reboot(self) -> bool:
