@@ -356,9 +356,8 @@ def main() -> int:
         return error.exit_code
     print(msgspec.json.encode(report).decode() if options.json else "\n".join(shown(report)))
     for source in report.old:
-        sys.stderr.write(
-            f"audit: advisories of {source.ecosystem} are of {source.as_of}: python -m deploy.audit --renew\n"
-        )
+        remedy = "python -m deploy.audit --renew" if source.ecosystem != "generic" else f"see {source.url}"
+        sys.stderr.write(f"audit: advisories of {source.ecosystem} are of {source.as_of}: {remedy}\n")
     return int(any(each.stops for each in report.findings))
 
 
