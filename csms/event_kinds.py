@@ -19,4 +19,4 @@ _FEED_ONLY: Final = (
 )
 """Changes by requests over HTTP, and frames: in the feed, not in the program's own events."""
 
-KINDS: Final = tuple(sorted((*_FEED_ONLY, *(each.name.partition(".")[2] for each in reported_by("csms") if each.feed))))
+KINDS: Final = tuple(sorted((*_FEED_ONLY, *(each.key[1] for each in reported_by("csms") if each.feed))))

@@ -15,12 +15,12 @@ def page() -> str:
     by_stage: dict[str, list[tuple[str, Event]]] = defaultdict(list)
     for programs, events in REPORTS.items():
         for each in events:
-            by_stage[each.name.partition(".")[0]].append((programs, each))
+            by_stage[each.key[0]].append((programs, each))
     parts = []
     for stage in STAGES:
         parts += [f"### {stage}", "", "| Name | Fields | Severity | Programs |", "|---|---|---|---|"]
         for programs, each in sorted(by_stage[stage], key=lambda found: found[1].name):
-            name, fields = each.name.partition(".")[2], ", ".join(map(_shown, each.fields))
+            name, fields = each.key[1], ", ".join(map(_shown, each.fields))
             parts.append(f"| `{name}` | {fields} | {each.severity} | {', '.join(programs.split())} |")
         parts.append("")
     return "\n".join(parts)

@@ -507,6 +507,7 @@ LONG: Final[Mapping[str, str]] = {
     "conformance-older": "`v2g conform secc --list` shows it",
     "conformance-older-vehicles": "`v2g conform evcc --list` shows it",
     "declaration": "",
+    "event-stages": "",
     "events": "",
     "injected-faults": "",
     "messages": "`v2g exi explain` shows the fields of a message",

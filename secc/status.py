@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from v2g.errors import V2GError
+from v2g.events import WARNINGS
 from v2g.hardware.faults import FAULTS
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
@@ -300,9 +301,8 @@ class StatusKeeper:
 
     def saw(self, event: Observe) -> None:
         """Process an event of the charger."""
-        declared = event.declaration
-        if declared.is_warning:
-            counts = self.latest.events
+        if (event.stage, event.name) in WARNINGS:
+            declared, counts = event.declaration, self.latest.events
             self.latest = replace(
                 self.latest,
                 defects=self.latest.defects + declared.defect,

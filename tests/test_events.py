@@ -69,6 +69,6 @@ def test_a_declaration_is_well_formed() -> None:
     assert len(EVENTS) == sum(map(len, REPORTS.values())), "an event is declared twice"
     assert EVENTS.keys() >= {DROPPED}
     for each in EVENTS.values():
-        assert each.name.partition(".")[0] in STAGES
+        assert each.key[0] in STAGES
         assert {field.type for field in each.fields} <= {"text", "int", "float", "bool"}, each.name
         assert not each.code or each.is_warning, each.name

@@ -83,6 +83,12 @@ class Event(msgspec.Struct, frozen=True):
     """Whether the back end's feed has it, too."""
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Its stage and name."""
+        stage, _, name = self.name.partition(".")
+        return stage, name
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         """Its fields. A charger with several EVSEs adds `evse_id`."""
         return tuple(map(_field, self.parts.split()))
@@ -690,6 +696,9 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
 
 EVENTS: Final[Mapping[str, Event]] = {each.name: each for events in REPORTS.values() for each in events}
 """Stage and name -> declaration."""
+
+WARNINGS: Final = frozenset(each.key for each in EVENTS.values() if each.is_warning)
+"""Stage and name of events that an operator should look at."""
 
 
 def reported_by(program: str) -> tuple[Event, ...]:

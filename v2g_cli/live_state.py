@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from v2g.events import EVENTS, UNDECLARED
+from v2g.events import WARNINGS
 from v2g_cli.demo.processes import Event
 from v2g_cli.demo.story import describe
 
@@ -89,7 +89,7 @@ def fold(run: Run, event: Event) -> Run:
         run = replace(run, outcome=str(data.get("reason", event.name)))
     words = _words(event)
     if words:
-        notice = (run.now, words, EVENTS.get(f"{event.stage}.{event.name}", UNDECLARED).is_warning)
+        notice = (run.now, words, (event.stage, event.name) in WARNINGS)
         run = replace(run, notices=(*run.notices, notice)[-_NOTICES:])
     return run
 

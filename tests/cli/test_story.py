@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from v2g.events import reported_by
 from v2g_cli.demo.processes import Event
-from v2g_cli.demo.story import describe
+from v2g_cli.demo.scenarios import SCENARIOS
+from v2g_cli.demo.story import STORY, describe
 
 
 @pytest.mark.parametrize(
@@ -22,3 +24,39 @@ def test_a_line_has_no_gap_where_the_event_says_nothing(
     reported = describe(Event(t=0.0, utc_ms=0, process="secc", stage=stage, name=name, data=data))
     assert reported is not None
     assert reported.endswith(words)
+
+
+class Seen(dict[str, Any]):
+    """Fields of an event, any there is, and which of them are read."""
+
+    def __init__(self, types: dict[str, str]) -> None:
+        super().__init__()
+        self._types, self.read = types, set[str]()
+
+    def __missing__(self, key: str) -> Any:
+        self.read.add(key)
+        return "text" if self._types.get(key) == "text" else 1
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key]
+
+
+@pytest.mark.parametrize("place", STORY, ids=" ".join)
+def test_a_line_is_about_an_event_with_these_fields(place: tuple[str, str, str]) -> None:
+    process, stage, name = place
+    (event,) = [each for each in reported_by(process) if each.key == (stage, name)]
+    types = {field.name: field.type for field in event.fields}
+    seen = Seen(types)
+    assert STORY[place](seen)
+    assert seen.read <= types.keys()
+
+
+def test_what_a_scenario_shows_is_an_event_with_these_fields() -> None:
+    declared = {
+        (process, *event.key): {field.name for field in event.fields}
+        for process in ("csms", "evcc", "gateway", "secc")
+        for event in reported_by(process)
+    }
+    for scenario in SCENARIOS:
+        for process, stage, name, fields in scenario.sees:
+            assert fields.keys() <= declared[process, stage, name], f"{scenario.name}: {stage} {name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from v2g.events import Severity
+from v2g.events import EVENTS
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
@@ -23,12 +23,7 @@ _log = logging.getLogger(__name__)
 
 MOST_HELD: Final = 2000
 
-_LEVELS: Final[dict[Severity, int]] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+_LEVELS: Final = {each.key: logging.getLevelNamesMapping()[each.severity.upper()] for each in EVENTS.values()}
 
 
 class EventLog:
@@ -63,7 +58,7 @@ class EventLog:
 
     def __call__(self, event: Observe) -> None:
         """Record one event."""
-        level = _LEVELS[event.declaration.severity]
+        level = _LEVELS.get((event.stage, event.name), logging.INFO)
         if _log.isEnabledFor(level):
             details = "".join(f" {key}={value}" for key, value in event.data.items() if value is not None)
             _log.log(level, "%s %s%s", event.stage, event.name, details)
