@@ -51,15 +51,15 @@ class Events(EventLog):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__("csms", clock)
-        self.told: list[Observe] = []
+        self.reported: list[Observe] = []
 
     def __call__(self, event: Observe) -> None:
         """Keep an event."""
-        self.told.append(event)
+        self.reported.append(event)
 
     def named(self, name: str) -> list[Observe]:
         """Return every event of that name so far."""
-        return [each for each in self.told if each.name == name]
+        return [each for each in self.reported if each.name == name]
 
 
 class Backend:

@@ -451,7 +451,7 @@ async def test_vehicles_at_one_station_share_what_may_flow_back(csms: Running) -
         -5000.0,
     ]
     assert [_discharge(e) for e in point.profiles if e["charging_profile_purpose"] == "TxDefaultProfile"][-1] == -2500.0
-    assert len(point.transfers) == 2, "prices are told once for each signal"
+    assert len(point.transfers) == 2, "prices are sent once for each signal"
 
 
 def _discharge(profile: Any) -> Any:

@@ -94,8 +94,8 @@ def test_what_no_source_covers_stops_a_release() -> None:
 
 
 def test_names_of_one_flaw_are_one_finding() -> None:
-    told = (advisory("PYSEC-1", "CVE-1"), advisory("GHSA-1", "CVE-2"), advisory("CVE-2", "CVE-1", fixed="3.0"))
-    report = audit([Component("PyPI", "X", "1.0")], database(*told, advisory("CVE-3")), Waivers(), TODAY)
+    listed = (advisory("PYSEC-1", "CVE-1"), advisory("GHSA-1", "CVE-2"), advisory("CVE-2", "CVE-1", fixed="3.0"))
+    report = audit([Component("PyPI", "X", "1.0")], database(*listed, advisory("CVE-3")), Waivers(), TODAY)
     assert sorted(map(set, (each.ids for each in report.findings)), key=len) == [
         {"CVE-3"}, {"PYSEC-1", "GHSA-1", "CVE-1", "CVE-2"},
     ]  # fmt: skip
@@ -175,8 +175,8 @@ def test_a_broken_list_is_one_line(tmp_path: Path, text: str, code: int) -> None
 
 
 def test_a_terminal_gets_no_escape_sequences() -> None:
-    told = advisory("CVE-1\x1b[31m", summary="a\x1b]0;title\x07\nb")
-    lines = "\n".join(shown(audit([Component("PyPI", "x", "1.0")], database(told), Waivers(), TODAY)))
+    listed = advisory("CVE-1\x1b[31m", summary="a\x1b]0;title\x07\nb")
+    lines = "\n".join(shown(audit([Component("PyPI", "x", "1.0")], database(listed), Waivers(), TODAY)))
     assert "\x1b" not in lines
     assert "title" in lines
 

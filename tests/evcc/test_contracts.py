@@ -26,7 +26,7 @@ def storable(tree: PkiTree, name: str, **options: Any) -> StoreContract:
     return StoreContract(name, made.chain, made.key)
 
 
-class Heard:
+class Reports:
     """Keeps what was observed."""
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class Heard:
 
 
 @pytest.fixture
-def received() -> Heard:
-    return Heard()
+def received() -> Reports:
+    return Reports()
 
 
 @pytest.fixture
-def store(tmp_path: Path, received: Heard) -> ContractStore:
+def store(tmp_path: Path, received: Reports) -> ContractStore:
     return ContractStore(tmp_path / "contracts", None, received)
 
 
@@ -73,7 +73,7 @@ def test_files_and_folder_are_their_owners_only(store: ContractStore, pki: PkiTr
     assert store.load() == ()
 
 
-def test_with_a_passphrase_the_key_is_encrypted(tmp_path: Path, pki: PkiTree, received: Heard) -> None:
+def test_with_a_passphrase_the_key_is_encrypted(tmp_path: Path, pki: PkiTree, received: Reports) -> None:
     store = ContractStore(tmp_path, b"a long secret", received)
     store.save(storable(pki, "DEV2GC00000001"))
     (path,) = tmp_path.iterdir()
@@ -106,7 +106,7 @@ def test_an_old_contract_sent_once_more_does_not_cost_the_new_one(store: Contrac
 
 
 def test_a_file_that_cannot_be_read_costs_only_itself(
-    store: ContractStore, pki: PkiTree, tmp_path: Path, received: Heard
+    store: ContractStore, pki: PkiTree, tmp_path: Path, received: Reports
 ) -> None:
     store.save(storable(pki, "DEV2GC00000001"))
     folder = tmp_path / "contracts"
@@ -170,7 +170,9 @@ def _save_and_die(folder: Path, contract: StoreContract, moment: int) -> int:
         os._exit(0)
 
 
-def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(pki: PkiTree, tmp_path: Path, received: Heard) -> None:
+def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(
+    pki: PkiTree, tmp_path: Path, received: Reports
+) -> None:
     """SIGKILL before and after every call that touches the disk: the folder is read, and holds no half contract."""
     old, new = storable(pki, "DEV2GC00000001"), storable(pki, "DEV2GC00000001", start=2)
     ends, moment, killed = set(), 0, True
@@ -219,7 +221,7 @@ def configure(pki: PkiTree, tmp_path: Path) -> Configure:
     return configured
 
 
-def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: PkiTree, received: Heard) -> None:
+def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: PkiTree, received: Reports) -> None:
     extra = '[contract]\nchain = "{pki}/contract/chain.pem"\nkey = "{pki}/contract/leaf.key"\n'
     config = configure(extra)
     contracts = Contracts(config, received)
@@ -234,14 +236,14 @@ def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: 
     assert received.names == ["stored"]
 
 
-def test_commands_of_others_go_on_to_them(configure: Configure, received: Heard) -> None:
+def test_commands_of_others_go_on_to_them(configure: Configure, received: Reports) -> None:
     seen: list[object] = []
     Contracts(configure(), received).execute(OpenContactor(), seen.append)  # type: ignore[func-returns-value,arg-type]
     assert seen == [OpenContactor()]
 
 
 def test_a_contract_that_cannot_be_stored_is_reported_and_ends_nothing(
-    configure: Configure, pki: PkiTree, received: Heard, tmp_path: Path
+    configure: Configure, pki: PkiTree, received: Reports, tmp_path: Path
 ) -> None:
     contracts = Contracts(configure(), received)
     (tmp_path / "contracts").rmdir()
@@ -250,13 +252,13 @@ def test_a_contract_that_cannot_be_stored_is_reported_and_ends_nothing(
 
 
 def test_a_leaf_that_is_no_provisioning_certificate_is_refused_at_the_start(
-    configure: Configure, received: Heard
+    configure: Configure, received: Reports
 ) -> None:
     with pytest.raises(CertificateError, match="PCID"):
         Contracts(configure(leaf="vehicle"), received)
 
 
-def test_a_store_that_is_no_folder_is_refused(configure: Configure, received: Heard, tmp_path: Path) -> None:
+def test_a_store_that_is_no_folder_is_refused(configure: Configure, received: Reports, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a folder"):
         Contracts(configure(store="handle:0x81000001"), received)
     (tmp_path / "contracts").touch()
@@ -265,7 +267,7 @@ def test_a_store_that_is_no_folder_is_refused(configure: Configure, received: He
 
 
 def test_a_passphrase_is_read_from_where_the_reference_says(
-    configure: Configure, pki: PkiTree, received: Heard, tmp_path: Path
+    configure: Configure, pki: PkiTree, received: Reports, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyAccessError):
         Contracts(configure(store="file:contracts?pin-source=file:secret"), received)

@@ -87,7 +87,7 @@ class HostileStations:
                 failed += [(action, payload)] if refused.code == "InternalError" else []
         assert not failed
         self._backend.clock.advance(chance.choice((0, 1, 70, 86_400)))
-        told = self._backend.events.told
+        told = self._backend.events.reported
         assert not [each.data for each in told if each.declaration.defect]
         told.clear()
 

@@ -42,7 +42,7 @@ from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 from v2g.pki.reference import KeyReference
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 UTC_MS = time.time_ns() // 1_000_000
 CAR_W = 22_000
@@ -58,10 +58,10 @@ class Disk(DiskThread):
         self.seconds = 0.0
         self._free_at = 0.0
 
-    def do(self, work: Callable[[], object], then: Callable[[], Told]) -> "asyncio.Future[Told]":
+    def do(self, work: Callable[[], object], then: Callable[[], Result]) -> "asyncio.Future[Result]":
         """See DiskThread."""
         loop = asyncio.get_running_loop()
-        reported: asyncio.Future[Told] = loop.create_future()
+        reported: asyncio.Future[Result] = loop.create_future()
 
         def done() -> None:
             try:

@@ -15,7 +15,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from tests.safety.channels import RATING, Told
+from tests.safety.channels import RATING, FaultLog
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
@@ -52,10 +52,10 @@ class WeldedContactor:
     closed = True
 
     def __init__(self) -> None:
-        self.told: list[bool] = []
+        self.reported: list[bool] = []
 
     def set(self, *, closed: bool) -> None:
-        self.told.append(closed)
+        self.reported.append(closed)
 
     def cut(self) -> None:
         raise Broken
@@ -94,14 +94,14 @@ def refuses(_event: Observe) -> None:
 def test_a_verdict_reaches_every_driver_whatever_another_one_raises() -> None:
     async def scenario() -> None:
         channel = SafetyChannel(RATING, the_clock(), refuses)
-        contactor, evse = WeldedContactor(), Told()
+        contactor, evse = WeldedContactor(), FaultLog()
         channel.stage(BrokenStage())
         channel.contactor(contactor)
         channel.stand_over(evse)
         await asyncio.sleep(0.5)
         channel.close()
-        assert contactor.told == [False]
-        assert evse.told == [("contactor_welded", True)]
+        assert contactor.reported == [False]
+        assert evse.reported == [("contactor_welded", True)]
 
     run(scenario())
 
@@ -111,7 +111,7 @@ def test_the_watchdog_cuts_every_driver_whatever_another_one_raises() -> None:
         watchdog = Watchdog()
         events: list[Observe] = []
         channel = SafetyChannel(RATING, the_clock(), events.append, watchdog=watchdog)
-        evse, stage = Told(), BrokenStage()
+        evse, stage = FaultLog(), BrokenStage()
         channel.stand_over(evse)
         channel.stage(stage)
         channel.contactor(WeldedContactor())
@@ -120,7 +120,7 @@ def test_the_watchdog_cuts_every_driver_whatever_another_one_raises() -> None:
         assert stage.was_cut
         await asyncio.sleep(0.05)
         channel.close()
-        assert evse.told == [("charger_failed", True)]
+        assert evse.reported == [("charger_failed", True)]
         assert [each.data for each in events] == [{"reason": "hung"}]
 
     run(scenario())
@@ -264,16 +264,16 @@ class BrokenVehicle:
 
 def test_a_vehicles_verdict_reaches_pilot_contactor_and_session_whatever_else_fails() -> None:
     async def scenario() -> None:
-        hardware, told = BrokenVehicle(), []
+        hardware, reported = BrokenVehicle(), []
         channel = VehicleChannel(hardware, VehicleRating(), the_clock(), refuses)
         from_hardware = hardware.tell
         channel.subscribe(lambda _fact: refuses(Observe("", "")))
-        channel.subscribe(told.append)
+        channel.subscribe(reported.append)
         from_hardware(vehicle_ports.ContactorState(closed=True))
         await asyncio.sleep(0.5)
         await channel.close()
         assert hardware.did == [vehicle_ports.SetCpState(PilotState.B), vehicle_ports.OpenContactor()]
-        assert told == [vehicle_ports.HardwareFault("contactor_welded")]
+        assert reported == [vehicle_ports.HardwareFault("contactor_welded")]
 
     run(scenario())
 

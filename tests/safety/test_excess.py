@@ -211,13 +211,13 @@ def test_of_values_within_one_slot_the_highest_is_kept() -> None:
     st.sampled_from((1, 64, 750, 1_000, 5_000)),
 )
 def test_the_highest_is_that_of_the_last_while(steps: list[tuple[int, int]], follow: int) -> None:
-    highest, now, told = Highest(), T, [(T, 0)]
+    highest, now, changes = Highest(), T, [(T, 0)]
     slot = max(1, follow // 64)
     for passed, value in steps:
         now += passed
         highest = highest.then(value, now, follow)
-        told.append((now, value))
-        ends = [(later, old) for (_, old), (later, _) in pairwise(told)]  # each value until the next one came
+        changes.append((now, value))
+        ends = [(later, old) for (_, old), (later, _) in pairwise(changes)]  # each value until the next one came
         least = max([value, *(old for end, old in ends if now - end < follow)])
         most = max([value, *(old for end, old in ends if now - end < follow + slot)])
         assert least <= highest.most <= most

@@ -97,7 +97,7 @@ class Shelf:
     def left(self) -> set[str]:
         return {path.name for folder in self.folders for path in folder.iterdir()}
 
-    def told(self, name: str) -> list[dict[str, Any]]:
+    def reported(self, name: str) -> list[dict[str, Any]]:
         return [dict(event.data) for event in self.events if (event.stage, event.name) == ("settlement", name)]
 
 
@@ -110,9 +110,9 @@ async def test_bundles_of_all_evses_that_the_back_end_has_go_the_oldest_first(tm
     await shelf.retention.let_go()
     await shelf.disk.close()
     assert shelf.left() == {"session-1", "session-5"}
-    told = shelf.told("bundle_removed")
-    assert [(each["session_id"], each["reason"]) for each in told] == [(f"session-{n}", "size") for n in (2, 3, 4)]
-    assert all(400 < each["kib"] < 500 for each in told)
+    reported = shelf.reported("bundle_removed")
+    assert [(each["session_id"], each["reason"]) for each in reported] == [(f"session-{n}", "size") for n in (2, 3, 4)]
+    assert all(400 < each["kib"] < 500 for each in reported)
     assert shelf.lines == {"session-1": 9, "session-5": 10}
 
 
@@ -124,8 +124,8 @@ async def test_without_a_back_end_nothing_goes_and_that_is_reported_once(tmp_pat
     await shelf.retention.let_go()
     await shelf.disk.close()
     assert len(shelf.left()) == 4
-    assert shelf.told("bundles_too_large") == [{"mib": 1, "bundles": 4}]
-    assert not shelf.told("bundle_removed")
+    assert shelf.reported("bundles_too_large") == [{"mib": 1, "bundles": 4}]
+    assert not shelf.reported("bundle_removed")
 
 
 async def test_without_a_back_end_an_age_is_obeyed_that_was_configured(tmp_path: Path) -> None:

@@ -344,9 +344,9 @@ async def test_a_profile_that_a_station_takes_is_listed_until_it_is_cleared(ask:
 async def test_a_site_is_kept_changed_and_passed_to_those_who_balance(ask: ApiClient) -> None:
     place = {"station_id": "CS-V2G-0001", "evse_id": 1, "node": "main", "most_ma": 32000}
     site = {"id": "depot", "nodes": [{"id": "main", "limits": [63000, 63000, 63000]}], "places": [place]}
-    with ask.backend.services.feed.subscribe({"site_changed"}) as told:
+    with ask.backend.services.feed.subscribe({"site_changed"}) as changes:
         assert (await ask("PUT", "/sites/depot", site)).status == 200
-        assert (await anext(told)).data == {"site": "depot"}
+        assert (await anext(changes)).data == {"site": "depot"}
     tag = (await ask("GET", "/sites/depot")).headers["etag"]
     other = {**site, "waiting_ma": 6000}
     assert (await ask("PUT", "/sites/depot", other, if_match=tag)).status == 200
@@ -429,7 +429,7 @@ async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) ->
         audit = (await ask("GET", "/audit")).body.decode()
         assert "set_station_passwords" in audit
         for secret in (CHOSEN, made["password"]):
-            assert secret not in audit + str([each.data for each in memory.events.told])
+            assert secret not in audit + str([each.data for each in memory.events.reported])
         for taken in ("CS-1", "CS-2"):  # one has been given a password, the other is configured with one
             again = {"passwords": [{"station_id": "CS-3"}, {"station_id": taken}]}
             refused = await ask("POST", "/admissions/passwords", again)

@@ -112,8 +112,8 @@ async def test_numbers_of_cards_are_shown_if_whoever_made_it_may_read_them(ask: 
             made = await ask("POST", "/webhooks", body, token=shower or None)
             assert made.json["webhook"]["shows_tokens"] is shown
             ask.backend.services.feed.publish("authorize", f"CS-{shown}", {"emaid": "04AABBCCDD"})
-            _headers, told = await receiver.call()
-            assert (b"04AABBCCDD" in told) is shown
+            _headers, posted = await receiver.call()
+            assert (b"04AABBCCDD" in posted) is shown
             await settled(ask, made.headers["location"], due_ms=None, error="")
 
 

@@ -305,7 +305,7 @@ async def test_after_errors_requests_become_rarer_and_a_server_may_ask_for_more(
         asked = len(server.requests)
         await day.step(3600)
         assert len(server.requests) == asked, "it asked for two hours"
-        assert not any("s3cret" in str(each.data) for each in day.backend.events.told)
+        assert not any("s3cret" in str(each.data) for each in day.backend.events.reported)
 
 
 async def test_a_body_without_end_is_cut_off(feed: Start, market: tuple[Market, str]) -> None:

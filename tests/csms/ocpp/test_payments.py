@@ -173,11 +173,11 @@ TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
 async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
     """Return a station that shows codes, and how it makes them."""
     station = await csms.booted(version="2.1")
-    told: dict[str, str] = {}
+    variables: dict[str, str] = {}
 
     def take(request: Payload) -> Payload:
         for each in request["setVariableData"]:
-            told[each["variable"]["name"]] = each["attributeValue"]
+            variables[each["variable"]["name"]] = each["attributeValue"]
         keys = ("component", "variable")
         return {
             "setVariableResult": [
@@ -188,11 +188,13 @@ async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
 
     station.answers |= {"SetVariables": take, "NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
     await qr_payments.configure(csms.services, station.id, TEMPLATE)
-    assert told["SharedSecret"] not in str(csms.events.told)
+    assert variables["SharedSecret"] not in str(csms.events.reported)
     return station, QrCode(
-        template=told["URLTemplate"], shared_secret=told["SharedSecret"], validity_s=int(told["ValidityTime"]),
-        length=int(told["Length"]),
-    )  # fmt: skip
+        template=variables["URLTemplate"],
+        shared_secret=variables["SharedSecret"],
+        validity_s=int(variables["ValidityTime"]),
+        length=int(variables["Length"]),
+    )
 
 
 async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) -> None:
@@ -309,8 +311,8 @@ async def test_tc_s_103_csms_swap(backend: Start) -> None:
         asked = await payments.request_battery_swap(csms.services, station.id, CUSTOMER)
         battery = {"evseId": 2, "serialNumber": "B-1", "soC": 12.5, "soH": 98.0}
         for event in ("BatteryIn", "BatteryOut"):
-            told = {"batteryData": [battery], "eventType": event, "idToken": VALID, "requestId": asked.request_id}
-            assert await station.call("BatterySwap", told) == {}
+            swap = {"batteryData": [battery], "eventType": event, "idToken": VALID, "requestId": asked.request_id}
+            assert await station.call("BatterySwap", swap) == {}
         swaps = await csms.services.store.run(rows.list_swaps, station.id, asked.request_id)
         assert [each["event"] for each in swaps] == ["BatteryIn", "BatteryOut"]
         with pytest.raises(RefusedError, match="Unknown"):

@@ -148,7 +148,7 @@ async def test_when_the_answer_is_lost_both_passwords_are_taken_until_one_is_use
         with pytest.raises(TransportError):
             await task
         new = request.payload["setVariableData"][0]["attributeValue"]
-        assert not any(new in repr(event) for event in csms.events.told)
+        assert not any(new in repr(event) for event in csms.events.reported)
         async with knocking(port, CS, password=PASSWORD) as station:
             await boots(station)
         async with knocking(port, CS, password=new) as station:

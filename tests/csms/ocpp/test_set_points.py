@@ -156,8 +156,8 @@ async def test_a_set_point_has_no_limit(csms: Backend) -> None:
 async def dispatched(csms: Backend, **more: Any) -> Charging:
     charge = await session(csms)
     assert await needs(charge) == "NoChargingProfile"
-    (told,) = await Dispatch(csms.services).set_point(-5000, **more)
-    assert (told.setpoint_w, told.status) == (-5000, "Accepted")
+    (split,) = await Dispatch(csms.services).set_point(-5000, **more)
+    assert (split.setpoint_w, split.status) == (-5000, "Accepted")
     return charge
 
 
@@ -236,8 +236,8 @@ async def test_needs_that_overtake_their_transaction_are_dispatched(csms: Backen
     charge = Charging(csms, station)
     assert await needs(charge) == "NoChargingProfile"
     await charge.started()
-    (told,) = await Dispatch(csms.services).set_point(-5000)
-    assert (told.setpoint_w, told.status) == (-5000, "Accepted")
+    (split,) = await Dispatch(csms.services).set_point(-5000)
+    assert (split.setpoint_w, split.status) == (-5000, "Accepted")
 
 
 class Silent:
@@ -293,14 +293,16 @@ async def test_a_set_point_is_split_over_stations_and_one_that_refuses_is_named(
     for charge in (first, second):
         await needs(charge)
     second.station.answers["SetChargingProfile"] = Refused("NotSupported", "not today")
-    told = await Dispatch(csms.services).set_point(-12_000)
-    assert [each.setpoint_w for each in told] == [-8000, -6000], "the first takes over what it can of the second's part"
-    assert told[0].status == "Accepted"
-    assert "not today" in told[1].status
+    split = await Dispatch(csms.services).set_point(-12_000)
+    assert [each.setpoint_w for each in split] == [-8000, -6000], (
+        "the first takes over what it can of the second's part"
+    )
+    assert split[0].status == "Accepted"
+    assert "not today" in split[1].status
     assert await following(csms) == {(first.station.id, first.id): -8000}, "what was refused is not reckoned with"
     await needs(first, "DC")  # no longer both ways
-    told = await Dispatch(csms.services).set_point(-12_000)
-    assert [each.setpoint_w for each in told] == [0, -8000]
+    split = await Dispatch(csms.services).set_point(-12_000)
+    assert [each.setpoint_w for each in split] == [0, -8000]
 
 
 async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_what_dispatch_leaves(
@@ -318,13 +320,13 @@ async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_wha
     await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
     for charge in (first, second):
         await Balancer(csms.services).prepare(charge.station.id)
-    told = await Dispatch(csms.services).set_point(-12_000)  # 6 A on three phases of 230 V may be fed back
-    assert [each.setpoint_w for each in told] == [-2070, -2070]
+    split = await Dispatch(csms.services).set_point(-12_000)  # 6 A on three phases of 230 V may be fed back
+    assert [each.setpoint_w for each in split] == [-2070, -2070]
     await second.unplugged()
     third = Charging(csms, second.station)
     await third.started()
-    told = await Dispatch(csms.services).set_point(5_000, [first.station.id])
-    assert [each.setpoint_w for each in told] == [5_000]
+    split = await Dispatch(csms.services).set_point(5_000, [first.station.id])
+    assert [each.setpoint_w for each in split] == [5_000]
     await Balancer(csms.services).balance_all()
     shares = [each["chargingProfile"] for each in third.station.payloads("SetChargingProfile")]
     period = shares[-1]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
@@ -344,14 +346,14 @@ async def test_a_site_is_shared_by_the_plan_before_it_is_shared_evenly(csms: Bac
     names = [vehicle_id(each.station.id, each.id) for each in charges]
     dispatch = Dispatch(csms.services)
     for plan in ((0, 11_000), (11_000, 0), (5_000, 5_000)):
-        told = await dispatch.follow(dict(zip(names, plan, strict=True)), keep_up=True)
-        assert tuple(each.setpoint_w for each in told) == plan
-    told = await dispatch.follow(dict.fromkeys(names, 11_000), keep_up=True)
-    assert [each.setpoint_w for each in told] == [5_520, 5_520], "what the plan wants is more than there is"
+        split = await dispatch.follow(dict(zip(names, plan, strict=True)), keep_up=True)
+        assert tuple(each.setpoint_w for each in split) == plan
+    split = await dispatch.follow(dict.fromkeys(names, 11_000), keep_up=True)
+    assert [each.setpoint_w for each in split] == [5_520, 5_520], "what the plan wants is more than there is"
     charges[0].station.answers["UpdateDynamicSchedule"] = Refused("InternalError", "busy")
-    told = await dispatch.follow(dict(zip(names, (0, 11_000), strict=True)), keep_up=True)
+    split = await dispatch.follow(dict(zip(names, (0, 11_000), strict=True)), keep_up=True)
     assert await following(csms) == {(charges[n].station.id, charges[n].id): 5_520 for n in (0, 1)}
-    assert told[1].setpoint_w == 5_520, "the other was not lowered"
+    assert split[1].setpoint_w == 5_520, "the other was not lowered"
 
 
 async def following(csms: Backend) -> dict[tuple[str, str], int]:
@@ -370,8 +372,8 @@ async def test_a_set_point_that_an_earlier_one_contradicts_is_put_back_and_made_
         await needs(charge)
     await Dispatch(csms.services).set_point(-4_000)
     second.station.answers["UpdateDynamicSchedule"] = Refused("InternalError", "busy")
-    told = await Dispatch(csms.services).set_point(6_000)
-    assert [(each.setpoint_w, each.status) for each in told] == [(8_000, "Accepted"), (3_000, told[1].status)]
+    split = await Dispatch(csms.services).set_point(6_000)
+    assert [(each.setpoint_w, each.status) for each in split] == [(8_000, "Accepted"), (3_000, split[1].status)]
     assert await following(csms) == {(first.station.id, first.id): 8_000, (second.station.id, second.id): -2_000}
     # a station that is gone goes on with what it received
     await second.station.disconnect()
@@ -396,8 +398,8 @@ async def test_one_whose_answer_is_lost_is_made_up_for_and_asked_again(backend: 
         going = asyncio.create_task(Dispatch(csms.services).set_point(-6_000))
         await second.station.expect("UpdateDynamicSchedule")
         await second.station.disconnect()
-        told = await going
-        assert [each.setpoint_w for each in told] == [-6_000, -3_000]
+        split = await going
+        assert [each.setpoint_w for each in split] == [-6_000, -3_000]
         assert (await following(csms))[second.station.id, second.id] == -3_000, "it may have taken it"
         back = await csms.join("CS-V2G-0002", version="2.1")
         back.answers["UpdateDynamicSchedule"] = ACCEPTED
@@ -434,7 +436,7 @@ async def test_what_is_lost_is_dispatched_again_at_once(backend: Start) -> None:
         boot = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
         await first.station.call("BootNotification", boot)
         await sent_again(first, before)
-        assert not second.station.payloads("UpdateDynamicSchedule"), "whose part is the same hears nothing"
+        assert not second.station.payloads("UpdateDynamicSchedule"), "whose part is the same receives nothing"
         # somebody has cleared it
         first.station.answers["ClearChargingProfile"] = ACCEPTED
         await SmartCharging(csms.services).clear(first.station.id, evse_id=1)

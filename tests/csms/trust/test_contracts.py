@@ -179,11 +179,11 @@ async def test_what_nobody_says_is_revoked_is_refused_unless_it_shall_be_accepte
         verdict = await refusing.judge(EMAID, pem, data)
         assert verdict.chain is Chain.BROKEN
         assert "set trust.ocsp_responder" in verdict.reason
-        told: list[Observe] = []
-        accepting = contract_judge(trust(pki, issuers=issuers), told=told.append)
+        reports: list[Observe] = []
+        accepting = contract_judge(trust(pki, issuers=issuers), reported=reports.append)
         for _ in range(3):
             assert (await accepting.judge(EMAID, pem, data)).chain is Chain.VALID
-        assert [(each.name, each.data["owner"]) for each in told] == [("revocation_unknown", EMAID)]
+        assert [(each.name, each.data["owner"]) for each in reports] == [("revocation_unknown", EMAID)]
         assert (accepting.accepted_unknown, refusing.accepted_unknown) == (1, 0)
 
 

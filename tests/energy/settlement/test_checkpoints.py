@@ -63,20 +63,20 @@ def places(copies: list[Copy]) -> Iterator[tuple[str, Copy]]:
 
 def rewritten(session: Session, change: Change) -> Session:
     """The session as reported by a charger that has its own keys and its meter's: written, sealed and signed anew."""
-    told = Session(session.pki, session.start_ms)
-    told.copies = session.copies
+    altered = Session(session.pki, session.start_ms)
+    altered.copies = session.copies
     journal = SessionJournal()
     for entry in verify_lines(session.journal):
         record = None if isinstance(entry.data, IntervalClosed) else change(entry.sequence, entry.data)
         if isinstance(record, SessionEnded):
-            told.lines += journal.end(
+            altered.lines += journal.end(
                 record.reason, entry.utc_ms, import_mwh=record.import_mwh, export_mwh=record.export_mwh
             )
         elif record is not None and not (isinstance(record, MeterReading) and record.reason == "end"):
-            told.lines += journal.record(record, entry.utc_ms)
-    told.now = journal.state.utc_ms
-    told.import_mwh, told.export_mwh = journal.state.import_mwh, journal.state.export_mwh
-    return told
+            altered.lines += journal.record(record, entry.utc_ms)
+    altered.now = journal.state.utc_ms
+    altered.import_mwh, altered.export_mwh = journal.state.import_mwh, journal.state.export_mwh
+    return altered
 
 
 def refusal(session: Session, *, copies: bool = False) -> str:
@@ -135,13 +135,13 @@ def test_the_charger_edits_readings(finished: Session) -> None:
 
 def test_the_charger_drops_all_checkpoints(finished: Session) -> None:
     """The vehicle's decisions and commands show that there were some."""
-    told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered))
-    assert "the vehicle had countersigned checkpoint 1, the journal has 0 before this" in refusal(told)
+    altered = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered))
+    assert "the vehicle had countersigned checkpoint 1, the journal has 0 before this" in refusal(altered)
 
 
 def test_the_charger_drops_a_receipt(finished: Session) -> None:
-    told = rewritten(finished, drop(CheckpointAnswered, number=2))
-    assert "the vehicle had countersigned checkpoint 2, the journal has 1 before this" in refusal(told)
+    altered = rewritten(finished, drop(CheckpointAnswered, number=2))
+    assert "the vehicle had countersigned checkpoint 2, the journal has 1 before this" in refusal(altered)
 
 
 def test_the_charger_drops_the_last_checkpoint_and_adds_energy_after_the_last_command(finished: Session) -> None:
@@ -152,9 +152,9 @@ def test_the_charger_drops_the_last_checkpoint_and_adds_energy_after_the_last_co
             record = more(record, 70_000)
         return drop(CheckpointIssued, CheckpointAnswered, number=3)(position, record)
 
-    told = rewritten(finished, change)
-    assert "after the last checkpoint that the vehicle countersigned" in refusal(told)
-    assert refusal(told, copies=True) == "copies:3: the journal lacks checkpoint 3"
+    altered = rewritten(finished, change)
+    assert "after the last checkpoint that the vehicle countersigned" in refusal(altered)
+    assert refusal(altered, copies=True) == "copies:3: the journal lacks checkpoint 3"
 
 
 def test_the_charger_drops_checkpoints_with_the_commands_that_name_them(finished: Session) -> None:
@@ -180,8 +180,8 @@ def test_the_charger_signs_its_rewritten_journal_anew(finished: Session) -> None
     def again(position: int, record: AnyRecord) -> AnyRecord:
         record = more(record, 50_000)
         if isinstance(record, CheckpointIssued):
-            told = rewritten(finished, lambda n, each: signed[n] if n < len(signed) else None)
-            entries = verify_lines(told.journal)
+            altered = rewritten(finished, lambda n, each: signed[n] if n < len(signed) else None)
+            entries = verify_lines(altered.journal)
             was = signed_content(record.payload)
             assert isinstance(was, DischargeCheckpoint)
             now = msgspec.structs.replace(was.now, import_mwh=was.now.import_mwh + 50_000)
@@ -207,13 +207,13 @@ def _reissued(session: Session, change: Callable[[int, AnyRecord], AnyRecord], s
 
 def test_the_charger_reports_a_session_of_version_1(finished: Session) -> None:
     """Whatever it leaves out, the vehicle's messages of version 2 stay what they are."""
-    told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, CommandAccepted, TermsDecided))
-    assert "were fed back where signed commands allowed 0 mWh" in refusal(told)
+    altered = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, CommandAccepted, TermsDecided))
+    assert "were fed back where signed commands allowed 0 mWh" in refusal(altered)
 
 
 def test_the_vehicle_with_its_keys_cannot_seal_a_bundle(finished: Session) -> None:
-    told = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, number=3))
-    files = told.bundle()
+    altered = rewritten(finished, drop(CheckpointIssued, CheckpointAnswered, number=3))
+    files = altered.bundle()
     key = finished.contract.key
     seal = Seal(
         algorithm=key.algorithm,
@@ -233,10 +233,10 @@ def test_neither_side_can_make_up_a_copy(finished: Session, side: str) -> None:
     wrong = msgspec.structs.replace(content, head=bytes(32))
     own = finished.contract if side == "vehicle" else finished.charger
     forged = sign_content(wrong, own.key, Party.of(own.leaf).fingerprint)
-    told = msgspec.structs.replace(first, checkpoint=forged)
+    altered = msgspec.structs.replace(first, checkpoint=forged)
     said = {"vehicle": "copies:2: unknown_signer", "charger": "copies:2: the receipt does not countersign"}[side]
     with pytest.raises(VerificationError, match=said):
-        verify_bundle(finished.bundle(), copies=places([second, told]))
+        verify_bundle(finished.bundle(), copies=places([second, altered]))
 
 
 def test_a_copy_of_another_number_or_session_is_not_confused(finished: Session) -> None:
@@ -266,11 +266,11 @@ def test_no_edit_before_the_last_checkpoint_stands(finished: Session, data: st.D
         return None if how == "drop" else donor if how == "other" else record
 
     try:
-        told = rewritten(finished, change)
-        files = told.bundle()
+        altered = rewritten(finished, change)
+        files = altered.bundle()
     except (StoreError, VerificationError):
         return  # not even a journal
-    assume(told.journal != finished.journal)
+    assume(altered.journal != finished.journal)
     with pytest.raises(VerificationError):
         verify_bundle(files, checkpoints_only=True, copies=places(finished.copies))
 
@@ -496,8 +496,14 @@ def test_what_was_not_countersigned_is_said(pki: PkiTree, start_ms: int) -> None
     refusing.import_mwh += 10**6
     refusing.record(record_of(refusing.gate.on_message(outcome.reply, refusing.now)))  # type: ignore[union-attr]
     refusing.end()
-    told = proved(refusing, lambda _, record: record)
-    assert (told.version, told.issued, told.countersigned, told.refused, told.final) == (2, 1, 0, 1, False)
+    altered = proved(refusing, lambda _, record: record)
+    assert (altered.version, altered.issued, altered.countersigned, altered.refused, altered.final) == (
+        2,
+        1,
+        0,
+        1,
+        False,
+    )
 
 
 def test_a_copy_that_the_journal_contradicts_is_named(finished: Session) -> None:
@@ -537,8 +543,8 @@ def test_a_copy_of_another_session_does_not_become_one_of_this(finished: Session
 def test_a_session_that_ended_by_itself_has_no_final_checkpoint(talking: Session) -> None:
     talking.checkpoint()
     talking.end()
-    told = proved(talking, lambda _, record: record)
-    assert (told.countersigned, told.final, told.entries) == (1, False, talking.vehicle.countersigned.entries)  # type: ignore[union-attr]
+    altered = proved(talking, lambda _, record: record)
+    assert (altered.countersigned, altered.final, altered.entries) == (1, False, talking.vehicle.countersigned.entries)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -554,8 +560,8 @@ def test_services_that_are_selected_again_may_have_another_version(pki: PkiTree,
         if checkpoints:
             session.checkpoint()
     session.end()
-    told = proved(session, lambda _, record: record)
-    assert (told.version, told.issued, told.countersigned) == (2, 1, 1)
+    altered = proved(session, lambda _, record: record)
+    assert (altered.version, altered.issued, altered.countersigned) == (2, 1, 1)
     with pytest.raises(VerificationError, match="a message of version 1, not 2" if first else "version 2, not 1"):
         proved(session, drop(ServiceChanged))
 
@@ -576,10 +582,10 @@ def test_energy_counts_from_the_first_entry_to_the_last(talking: Session, pki: P
     session.checkpoint()
     signed_mwh = session.import_mwh - session.begin[0]
     session.flow(11_000, 5_000)
-    told = prove_discharge(
+    altered = prove_discharge(
         verify_lines(session.journal), charger=Party.of(session.charger.leaf), vehicle=Party.of(session.contract.leaf)
     ).checkpoints
-    assert (told.import_mwh, told.after_import_mwh) == (signed_mwh, signed_mwh)
+    assert (altered.import_mwh, altered.after_import_mwh) == (signed_mwh, signed_mwh)
     assert signed_mwh > 0
 
 

@@ -80,11 +80,11 @@ def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int, old
     for side, end in enumerate(ends):
         end.write(said[side])
         pump()
-    opened, heard = OpenedConnection(key_log(log.read_bytes())), [b"", b""]
+    opened, decrypted = OpenedConnection(key_log(log.read_bytes())), [b"", b""]
     for side, data in sent:
         for cut in range(0, len(data), 1000):
-            heard[side] += b"".join(opened.feed(side, data[cut : cut + 1000]))
-    assert heard == said
+            decrypted[side] += b"".join(opened.feed(side, data[cut : cut + 1000]))
+    assert decrypted == said
     assert opened.missing == ""
 
 

@@ -23,7 +23,7 @@ from v2g_cli.demo.processes import free_port
 STATE = StationState(heard=True, timeout_s=60, evses=(EvseState(evse=1, status="Occupied", power_w=-2_000),))
 
 
-class Heard:
+class Incoming:
     """What the charger receives."""
 
     def __init__(self) -> None:
@@ -38,34 +38,34 @@ class Heard:
 
 
 @pytest_asyncio.fixture
-async def modbus() -> AsyncIterator[tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient]]:
-    heard = Heard()
-    link = ModbusEnergyManager(EnergyModbusConfig(port=0), 1, heard.take, heard.refused.append)
+async def modbus() -> AsyncIterator[tuple[ModbusEnergyManager, Incoming, AsyncModbusTcpClient]]:
+    incoming = Incoming()
+    link = ModbusEnergyManager(EnergyModbusConfig(port=0), 1, incoming.take, incoming.refused.append)
     await link.open()
     client = AsyncModbusTcpClient("127.0.0.1", port=link.port, timeout=5, retries=0)
     assert await client.connect()
-    yield link, heard, client
+    yield link, incoming, client
     client.close()
     await link.close()
 
 
 async def test_pymodbus_writes_what_it_wants_and_reads_how_things_are(
-    modbus: tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient],
+    modbus: tuple[ModbusEnergyManager, Incoming, AsyncModbusTcpClient],
 ) -> None:
-    link, heard, client = modbus
+    link, incoming, client = modbus
     link.notify(STATE)
     kinds = client.DATATYPE
     limit = client.convert_to_registers(11_000, kinds.UINT32) + client.convert_to_registers(0, kinds.UINT32)
     assert not (await client.write_registers(2, limit)).isError()
     assert not (await client.write_register(0, 1)).isError()
-    assert heard.words == [(0, EnergyCommand(limit_w=11_000, discharge_w=0))] * 2
+    assert incoming.words == [(0, EnergyCommand(limit_w=11_000, discharge_w=0))] * 2
     assert (await client.read_holding_registers(2, count=4)).registers == limit
     shown = (await client.read_input_registers(100, count=20)).registers
     assert client.convert_from_registers(shown[2:4], kinds.INT32) == -2_000
     half = await client.write_register(2, 5)
     assert (half.isError(), half.exception_code) == (True, 3)
     assert (await client.read_coils(0, count=1)).exception_code == 1
-    assert heard.refused == ["register 2: Modbus exception 3"]
+    assert incoming.refused == ["register 2: Modbus exception 3"]
 
 
 # -- MQTT
@@ -117,25 +117,25 @@ async def test_words_come_over_a_real_broker_and_the_state_is_retained(
     )
     manager = Manager(plain_broker.port)
     await asyncio.to_thread(manager.say, "set", '{"limit_w": 1}', retain=True)  # of an age that nobody knows
-    heard = Heard()
-    link = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), 2, heard.take, heard.refused.append)
+    incoming = Incoming()
+    link = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), 2, incoming.take, incoming.refused.append)
     await link.open()
     link.notify(STATE)
     await until(lambda: manager.seen.get("site/evse/1/state", {}).get("power_w") == -2_000)
     assert manager.seen["site/evse/1/state"]["status"] == "Occupied"
     await until(lambda: manager.seen.get("site/state") == {"online": True, "heard": True, "timeout_s": 60, "evses": 1})
     await asyncio.to_thread(manager.say, "evse/2/set", '{"setpoint_w": -3000}')
-    await until(lambda: heard.words == [(2, EnergyCommand(setpoint_w=-3_000))])
+    await until(lambda: incoming.words == [(2, EnergyCommand(setpoint_w=-3_000))])
     await asyncio.to_thread(manager.say, "evse/1/set", '{"load_w": 5}')
     await until(lambda: manager.seen.get("site/refused", {}).get("topic") == "site/evse/1/set")
-    assert len(heard.refused) == 1
+    assert len(incoming.refused) == 1
     await link.close()
     await until(lambda: manager.seen["site/state"] == {"online": False})
     manager.close()
 
 
 async def test_a_password_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
-    heard = Heard()
+    incoming = Incoming()
     access = MqttConfig(host="127.0.0.1", username="charger", password_file=tmp_path / "none", without_tls=True)
     with pytest.raises(TransportError, match="none"):
-        MqttEnergyManager(EnergyMqttConfig(broker=access), 1, heard.take, heard.refused.append)
+        MqttEnergyManager(EnergyMqttConfig(broker=access), 1, incoming.take, incoming.refused.append)

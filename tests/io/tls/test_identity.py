@@ -51,7 +51,7 @@ class Desk:
     def shown(self) -> bytes:
         return self.files.current().credentials.leaf
 
-    def heard(self) -> list[str]:
+    def reported(self) -> list[str]:
         names = [each.name for each in self.events]
         self.events.clear()
         return names
@@ -79,7 +79,7 @@ def test_the_tool_renews_and_the_new_chain_is_shown(tree: PkiTree) -> None:
     assert old == tree.chain("secc")[0]
     desk.renew()
     assert desk.shown() == tree.chain("secc")[0] != old
-    assert desk.heard() == ["credentials_renewed"]
+    assert desk.reported() == ["credentials_renewed"]
     assert desk.files.current().answer() == tree.staple()
 
 
@@ -100,10 +100,10 @@ def test_files_that_are_written_one_by_one_come_into_use_together(tree: PkiTree)
         "no OCSP response for the new certificate yet",
     ]
     assert desk.files.wanted()[1].leaf == tree.chain("secc")[0]  # it is asked for
-    desk.heard()
+    desk.reported()
     put(tree, {"secc/ocsp.der": new_files["secc/ocsp.der"]})
     assert desk.shown() == tree.chain("secc")[0] != old
-    assert desk.heard() == ["credentials_renewed"]
+    assert desk.reported() == ["credentials_renewed"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_broken_pair_changes_nothing_and_is_reported_once(tree: PkiTree, spoil
     spoil(tree)
     for _ in range(3):
         assert desk.shown() == old
-    assert desk.heard() == ["credentials_kept"]
+    assert desk.reported() == ["credentials_kept"]
 
 
 def test_a_pair_that_cannot_be_used_at_the_start_is_an_error(tree: PkiTree) -> None:
@@ -137,10 +137,10 @@ def test_a_certificate_of_tomorrow_is_shown_tomorrow(tree: PkiTree) -> None:
     desk.now -= timedelta(hours=12)  # the clock is slow: what is issued now is not valid yet
     desk.renew()
     assert desk.shown() == old
-    assert desk.heard() == ["credentials_kept"]
+    assert desk.reported() == ["credentials_kept"]
     desk.now += timedelta(hours=13)
     assert desk.shown() == tree.chain("secc")[0] != old
-    assert desk.heard() == ["credentials_renewed"]
+    assert desk.reported() == ["credentials_renewed"]
 
 
 def test_an_old_certificate_that_has_expired_does_not_hold_up_the_new_one(tree: PkiTree) -> None:

@@ -12,7 +12,7 @@ from v2g.iso15118.engine.v2gtp import Frame, PayloadType, frame
 pytestmark = pytest.mark.requirement("R15")
 
 
-class Heard:
+class Noting:
     """A session that notes what it receives."""
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class Either(Negotiated[Any]):
     """Chosen by the payload: `b`, or what cannot be read, otherwise `a` goes on."""
 
     def __init__(self, *, chooses: bool = True) -> None:
-        self.a, self.b = Heard("a"), Heard("b")
+        self.a, self.b = Noting("a"), Noting("b")
         super().__init__(self.a, chooses=chooses)
 
     def _chosen(self, first: Frame, now: float) -> Any:

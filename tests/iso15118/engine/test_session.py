@@ -21,7 +21,7 @@ from v2g.iso15118.engine.v2gtp import Frame, PayloadType, frame, parse
 from v2g.observe import Observe
 
 
-class Told(Fact, frozen=True):
+class Noted(Fact, frozen=True):
     word: str
 
 
@@ -77,7 +77,7 @@ STREAM = (
     + frame(0xA001, b"of another maker")
     + frame(PayloadType.METERING_CONFIRMATION, exi.encode(stop_response()))
 )
-HEARD = [("SessionStopRes", 0x8002), b"der", ("SessionStopRes", 0x8102)]
+RECEIVED = [("SessionStopRes", 0x8002), b"der", ("SessionStopRes", 0x8102)]
 
 
 @given(st.lists(st.integers(1, len(STREAM) - 1), max_size=8))
@@ -86,7 +86,7 @@ def test_however_the_stream_is_split_the_same_messages_come_out(cuts: list[int])
     borders = [0, *sorted(cuts), len(STREAM)]
     for begin, end in itertools.pairwise(borders):
         role.receive(STREAM[begin:end], 0.0, 0)
-    assert role.received == HEARD
+    assert role.received == RECEIVED
     assert next(each for each in role.actions() if isinstance(each, Observe)).name == "frame_ignored"
 
 
@@ -179,7 +179,7 @@ def test_after_the_end_nothing_has_an_effect() -> None:
     assert (role.closed, role.reason, role.deadline()) == (True, "timer", None)
     assert role.actions() == [Close("timer")]
     role.receive(STREAM, 2.0, 0)
-    role.fact(Told("late"), 2.0, 0)
+    role.fact(Noted("late"), 2.0, 0)
     role.receive_eof(2.0, 0)
     role.start(2.0, 0)
     role.tick(99.0, 0)
@@ -190,14 +190,14 @@ def test_after_the_end_nothing_has_an_effect() -> None:
 
 def test_facts_the_end_of_the_stream_and_an_abort_reach_the_role() -> None:
     role = Role()
-    role.fact(Told("x"), 0.0, 0)
+    role.fact(Noted("x"), 0.0, 0)
     role.receive_eof(0.0, 0)
     role.abort("pulled", 0.0, 0)
-    assert role.received == [Told("x"), "eof"]
+    assert role.received == [Noted("x"), "eof"]
     assert role.reason == "pulled"
 
 
 def test_headers_carry_whole_seconds() -> None:
     role = Role()
-    role.fact(Told("x"), 0.0, 1_999)
+    role.fact(Noted("x"), 0.0, 1_999)
     assert role.header().time_stamp == 1

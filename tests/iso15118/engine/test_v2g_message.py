@@ -166,8 +166,8 @@ def test_a_quirk_is_reported_once_a_session() -> None:
     role = begun(RoleDin)
     for quirk in (quirks.EVCCID_LENGTH, quirks.EVSEID_TEXT, quirks.EVCCID_LENGTH):
         role.tolerate(quirk)
-    told = [(each.name, each.data) for each in role.actions() if isinstance(each, Observe)]
-    assert told == [("quirk_tolerated", {"quirk": "evccid_length"}), ("quirk_tolerated", {"quirk": "evseid_text"})]
+    observed = [(each.name, each.data) for each in role.actions() if isinstance(each, Observe)]
+    assert observed == [("quirk_tolerated", {"quirk": "evccid_length"}), ("quirk_tolerated", {"quirk": "evseid_text"})]
 
 
 def test_padding_is_reported_with_the_name_of_the_body() -> None:

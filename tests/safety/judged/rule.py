@@ -1,5 +1,5 @@
 """The rule of safety, written once more as a judge. It shares nothing with the monitor or the session: it is fed with
-what a vehicle sends and is told on the wire, with what back end, grid and hardware tell the charger, and with what is
+what a vehicle sends and receives on the wire, what back end, grid and hardware report to the charger, and what is
 measured at the vehicle's end of the line. It says what must not be.
 
 Voltage, or a field, may be there while somebody is authorised, nothing is broken, no stop is older than the time in

@@ -144,9 +144,9 @@ HARMS: Final[dict[str, Harm]] = {
 def test_the_judge_sees_what_the_monitor_would_have_caught(
     pki: PkiTree, tmp_path: Path, harm: str, word: EditionWord, kind: Kind, guarded: bool
 ) -> None:
-    undo, _, steps, told = HARMS[harm]
+    undo, _, steps, reason = HARMS[harm]
     with pytest.MonkeyPatch.context() as patch:
         undo(patch)
         wrong = play(pki, tmp_path, word, kind, (("charge",), ("loop", 1.0), *steps), guarded=guarded)
     assert bool(wrong) is not guarded, wrong
-    assert guarded or told in wrong[0]
+    assert guarded or reason in wrong[0]

@@ -40,7 +40,7 @@ class Polled:
             callback()
 
 
-class Told:
+class GridReports:
     """What the grid does, as reported."""
 
     def __init__(self, config: FrequencyConfig, meters: Any, clock: Clock | None = None) -> None:
@@ -51,7 +51,7 @@ class Told:
 
 def test_every_reading_of_the_meter_is_reported_at_once() -> None:
     meter = Polled()
-    reported = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
+    reported = GridReports(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_870)
     meter.reads(None)
     meter.reads(50_010)
@@ -60,7 +60,7 @@ def test_every_reading_of_the_meter_is_reported_at_once() -> None:
 
 def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_should_be() -> None:
     meter = Polled()
-    reported = Told(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
+    reported = GridReports(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_500)
     for lost in (True, False):
         meter.faults[0]("meter_lost", lost)
@@ -78,13 +78,15 @@ def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_shoul
 
 def test_a_meter_without_a_frequency_is_refused() -> None:
     with pytest.raises(ConfigError, match="meter"):
-        Told(FrequencyConfig(), [SimulatedMeter("M", now_ms=lambda: 0)])
+        GridReports(FrequencyConfig(), [SimulatedMeter("M", now_ms=lambda: 0)])
 
 
 async def test_a_trace_is_played_on_the_simulated_clock(tmp_path: Path) -> None:
     file = tmp_path / "trace.csv"
     file.write_text("# synthetic\n0,50\n1000,49\n")
-    reported = Told(FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0)))
+    reported = GridReports(
+        FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0))
+    )
     running = asyncio.create_task(reported.watch.run())
     async with asyncio.timeout(30):
         while not reported.grid or reported.grid[-1].hz > 49.0:

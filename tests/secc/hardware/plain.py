@@ -59,7 +59,7 @@ class Wire:
         self.proximity = Proximity("seated")
         self.duty_percent: float | None = None
         self.age_s = 0.0
-        self.told: list[PilotState | float | None] = []
+        self.commanded: list[PilotState | float | None] = []
         self.obeys: Callable[[PilotState | float | None], bool] = lambda _: True
         self.delay_s = 0.0
         self.on: list[Callable[[PilotState], None]] = []
@@ -76,13 +76,13 @@ class Wire:
         self.oscillates.append(callback)
 
     def set_duty(self, percent: float | None) -> None:
-        self.told.append(percent)
+        self.commanded.append(percent)
         if self.obeys(percent):
             self.duty_percent = percent
             self._later(lambda: self.vehicle)
 
     def set_error(self, state: PilotState) -> None:
-        self.told.append(state)
+        self.commanded.append(state)
         if self.obeys(state):
             self._later(lambda: state)
 
@@ -166,14 +166,14 @@ class Place(Bare):
         super().__init__()
         self.cabinet = self.parts.cabinet = Latched()
         self.wire = Wire()
-        self.heard: list[tuple[str, bool]] = []
+        self.received: list[tuple[str, bool]] = []
         self.lights: list[str] = []
 
     def make(self, *, pilot: bool = False, report_s: float = 1e6, **how: Any) -> None:
         self.parts.pilot = self.wire if pilot else None
         how = {"watch": WatchConfig(), "most_w": 20_000} | how
         self.evse = Plain(self.parts, self.clock, report_s=report_s, **how)
-        self.evse.on_fault(lambda word, active: self.heard.append((word, active)))
+        self.evse.on_fault(lambda word, active: self.received.append((word, active)))
         self.evse.on_light(self.lights.append)
 
     async def authorise(self) -> None:

@@ -11,7 +11,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware import driver_guard
 from secc.hardware.driver_guard import guarded
 from secc.hardware.safety import SafetyChannel
-from tests.safety.channels import RATING, Told
+from tests.safety.channels import RATING, FaultLog
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
@@ -169,7 +169,7 @@ def test_a_part_that_hangs_does_not_keep_others_from_being_cut(monkeypatch: Patc
         watchdog = Watchdog()
         clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
         channel = SafetyChannel(RATING, clock, lambda _: None, watchdog=watchdog)
-        channel.stand_over(Told())
+        channel.stand_over(FaultLog())
         other = Cut()
         channel.contactor(other)
         channel.contactor(Held())

@@ -53,18 +53,18 @@ async def test_a_fault_is_reported_once_to_everybody_and_its_end_to_listeners_of
     for active in (False, True, True, False, False):
         place.evse.fault("stage_tripped", active)
     place.evse.fault("fan_failed", active=True)
-    assert place.heard == [("stage_tripped", True), ("stage_tripped", False), ("fan_failed", True)]
+    assert place.received == [("stage_tripped", True), ("stage_tripped", False), ("fan_failed", True)]
     assert place.faults == ["stage_tripped"]
     assert place.evse.faults == ("fan_failed",)
 
 
 @at(made)
 async def test_what_a_listener_does_reaches_others_in_its_order(place: Place) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     place.evse.on_fault(lambda word, active: place.evse.fault("fan_failed", active))
-    place.evse.on_fault(lambda word, active: heard.append(word))
+    place.evse.on_fault(lambda word, active: received.append(word))
     place.evse.fault("stage_tripped", active=True)
-    assert heard == ["stage_tripped", "fan_failed"]
+    assert received == ["stage_tripped", "fan_failed"]
 
 
 @at(Place)

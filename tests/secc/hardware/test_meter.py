@@ -238,11 +238,11 @@ def test_after_a_rollover_registers_go_on_and_the_meter_shows_less() -> None:
 
 
 def test_whoever_subscribes_is_notified_of_each_flow() -> None:
-    meter, told = SimulatedMeter("M", now_ms=Dial()), []
-    meter.on_change(lambda: told.append(meter.power_w))
+    meter, reported = SimulatedMeter("M", now_ms=Dial()), []
+    meter.on_change(lambda: reported.append(meter.power_w))
     meter.flow(0, 400_000, 25_000)
     meter.flow(0, 0, 25_000)
-    assert told == [10_000, 0]
+    assert reported == [10_000, 0]
     assert meter.values.voltage_mv == 0
 
 
@@ -250,9 +250,9 @@ class Wrong:
     """A meter with 10 kW, and its faults, of which it reports what it has lost."""
 
     def __init__(self) -> None:
-        self.dial, self.told = Dial(), list[tuple[str, bool]]()
+        self.dial, self.reported = Dial(), list[tuple[str, bool]]()
         self.meter, self.faults = SimulatedMeter("M", now_ms=self.dial), Faults((), Clock())
-        self.meter.on_fault(lambda word, active: self.told.append((word, active)))
+        self.meter.on_fault(lambda word, active: self.reported.append((word, active)))
         self.meter.obey(self.faults)
 
     def hour(self) -> MeterReading:
@@ -273,7 +273,7 @@ async def test_a_meter_that_counts_wrong_adds_power_with_and_without_voltage() -
     assert wrong.hour().import_mwh == 103_000_000
     wrong.faults.set("meter_wrong", active=False)
     assert wrong.hour().import_mwh == 103_500_000
-    assert wrong.told == [("meter_lost", False)] * 3
+    assert wrong.reported == [("meter_lost", False)] * 3
 
 
 async def test_before_anything_was_measured_a_fault_finds_nothing() -> None:
@@ -330,4 +330,4 @@ async def test_a_silent_meter_says_nothing_and_is_lost_until_it_answers() -> Non
     wrong.faults.set("meter_silent", active=False)
     assert not wrong.meter.lost
     assert wrong.meter.read(0) == MeterReading(0, 10_000_000, 0)
-    assert wrong.told == [("meter_lost", True), ("meter_lost", False)]
+    assert wrong.reported == [("meter_lost", True), ("meter_lost", False)]

@@ -219,10 +219,10 @@ async def test_a_stage_drives_what_is_permitted_of_its_direction(place: Place, d
 
 @at(Place)
 async def test_a_stage_passes_all_else(place: Place) -> None:
-    stage, heard = Stage(), list[Any]()
+    stage, reports = Stage(), list[Any]()
     wrapped = place.channel.stage(stage)
-    wrapped.on_report(heard.append)
-    wrapped.on_fault(lambda *fault: heard.append(fault))
+    wrapped.on_report(reports.append)
+    wrapped.on_fault(lambda *fault: reports.append(fault))
     wrapped.react(5)
     wrapped.cut()
     assert (wrapped.present, wrapped.max_var, stage.reactive, stage.cuts) == (stage.present, 7, 5, 1)
@@ -230,7 +230,7 @@ async def test_a_stage_passes_all_else(place: Place) -> None:
         report(stage.present)
     for fault in stage.faults:
         fault("module_failed", True)  # noqa: FBT003
-    assert heard == [stage.present, ("module_failed", True)]
+    assert reports == [stage.present, ("module_failed", True)]
 
 
 @at(Place)

@@ -43,8 +43,8 @@ async def test_everything_is_commanded_off_and_the_pilot_gets_each_of_its_signal
     place.wire.duty_percent, place.switch.closed = 10.0, True
     await place.evse.power_up()
     assert (place.switch.closed, place.evse.switched_off) == (False, 1)
-    assert place.wire.told == [PilotState.F, None, 5.0, 10.0]
-    assert (place.log.kept, place.heard) == ([("self_test", "", 0, "")], [])
+    assert place.wire.commanded == [PilotState.F, None, 5.0, 10.0]
+    assert (place.log.kept, place.received) == ([("self_test", "", 0, "")], [])
 
 
 @at(Place)
@@ -52,7 +52,7 @@ async def test_without_pilot_board_test_and_log_the_rest_is_tested(place: Place)
     place.parts.log = None
     place.make()
     await place.evse.power_up()
-    assert place.heard == []
+    assert place.received == []
     assert place.evse.looked == 1
 
 
@@ -72,7 +72,7 @@ async def test_nothing_is_tested_while_a_vehicle_or_a_fault_is_at_the_pilot(plac
     place.make(pilot=True)
     await place.evse.power_up()
     assert place.now == pytest.approx(1.0 * (state is PilotState.F), abs=0.03)
-    assert (place.wire.told, place.log.kept) == ([], [])
+    assert (place.wire.commanded, place.log.kept) == ([], [])
 
 
 @at(made, pilot=True)
@@ -105,7 +105,7 @@ async def test_a_contactor_that_does_not_open_is_found(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deaf_to", "shown", "told"),
+    ("deaf_to", "shown", "commanded"),
     [
         (PilotState.F, "F", [PilotState.F, 10.0]),
         (None, "A", [PilotState.F, None, 10.0]),
@@ -113,14 +113,14 @@ async def test_a_contactor_that_does_not_open_is_found(place: Place) -> None:
 )
 @at(Place)
 async def test_a_pilot_that_does_not_show_its_signal_is_found(
-    place: Place, deaf_to: Any, shown: str, told: list[Any]
+    place: Place, deaf_to: Any, shown: str, commanded: list[Any]
 ) -> None:
     board = Board(place)
     place.make(pilot=True)
     place.wire.duty_percent = 10.0
     place.wire.obeys = lambda signal: signal is not deaf_to
     await finds(place, f"the control pilot does not show {shown}", 1.0)
-    assert place.wire.told == told
+    assert place.wire.commanded == commanded
     assert board.asked == []
 
 
@@ -135,7 +135,7 @@ async def test_a_pilot_that_leaves_its_state_with_the_oscillator_is_found(place:
     place.wire.obeys = obeys
     await place.evse.power_up()
     assert place.log.kept[0][1] == "the control pilot does not show A"
-    assert place.wire.told == [PilotState.F, None, 5.0, None]
+    assert place.wire.commanded == [PilotState.F, None, 5.0, None]
 
 
 @pytest.mark.parametrize(("age_s", "failed"), [(1.0, ""), (1.001, "the control pilot is not measured")])

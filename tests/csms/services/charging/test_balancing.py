@@ -429,5 +429,5 @@ async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_al
                 assert drawn <= max(node.limits[0], left), (node.id, found.drawn, manner)
                 assert found.alarm_a() * 1000 >= drawn - node.limits[0], "an overload without alarm"
         assert found.alarm_a() == 0, "all obey, and the alarm goes on"
-        said = [each.name for each in csms.events.told if each.name.startswith("site_overload")]
+        said = [each.name for each in csms.events.reported if each.name.startswith("site_overload")]
         assert not said or said[-1] == "site_overload_ended"

@@ -49,14 +49,14 @@ def test_a_session_of_direct_current(talk: Talk) -> None:
     phases = []
     for name in talk.requests:
         phases += [talk.sent(name).phase, talk.received(name).phase]
-    told = dict(zip([each for name in talk.requests for each in (name, name[:-3] + "Res")], phases, strict=True))
-    assert told["ServiceSelectionReq"] is Phase.IDLE
-    assert told["DC_ChargeParameterDiscoveryReq"] is Phase.IDLE
-    assert told["ScheduleExchangeReq"] is None
-    assert told["ScheduleExchangeRes"] is Phase.VOLTAGE, "state C comes before DC_CableCheckReq (V2G20-1418)"
-    assert told["DC_CableCheckReq"] is told["DC_PreChargeReq"] is Phase.VOLTAGE
-    assert told["PowerDeliveryReq"] is Phase.POWER
-    assert told["DC_ChargeLoopReq"] is told["DC_ChargeLoopRes"] is None
+    seen = dict(zip([each for name in talk.requests for each in (name, name[:-3] + "Res")], phases, strict=True))
+    assert seen["ServiceSelectionReq"] is Phase.IDLE
+    assert seen["DC_ChargeParameterDiscoveryReq"] is Phase.IDLE
+    assert seen["ScheduleExchangeReq"] is None
+    assert seen["ScheduleExchangeRes"] is Phase.VOLTAGE, "state C comes before DC_CableCheckReq (V2G20-1418)"
+    assert seen["DC_CableCheckReq"] is seen["DC_PreChargeReq"] is Phase.VOLTAGE
+    assert seen["PowerDeliveryReq"] is Phase.POWER
+    assert seen["DC_ChargeLoopReq"] is seen["DC_ChargeLoopRes"] is None
     assert (
         talk.messages.sent(
             cm.SessionStopReq(header=talk.header, charging_session=cm.ChargingSession.Terminate), MAIN
@@ -150,10 +150,10 @@ def test_side_streams_say_nothing_of_what_may_flow(talk: Talk) -> None:
 
 def test_what_a_battery_bears(identities: Identities) -> None:
     state = Bench(identities).model.state
-    told = reading(msgspec.structs.replace(state, fault="hot"))
-    assert told.fault == "hot"
-    assert (told.voltage_mv, told.current_ma) == (state.voltage_mv, state.current_ma)
-    assert told.bears == Output(
+    seen = reading(msgspec.structs.replace(state, fault="hot"))
+    assert seen.fault == "hot"
+    assert (seen.voltage_mv, seen.current_ma) == (state.voltage_mv, state.current_ma)
+    assert seen.bears == Output(
         charge_w=state.max_charge_w,
         discharge_w=state.max_discharge_w,
         charge_ma=state.max_charge_ma,
