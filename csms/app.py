@@ -305,7 +305,7 @@ def main(config_path: Path, events: Path | None) -> int:
     allow_many_files()
     return run(
         lambda: load_config(config_path),
-        lambda config: (config.log_level, config.log),
+        lambda config: config.log,
         lambda config: serve(config, events or config.log.events),
         loop_factory=fast_loop(),
     )

@@ -652,10 +652,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The HTTPS API."""
     trust: Trust
     """Trusted contract certificates."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Minimum level of log lines."""
     log: LogFiles = LogFiles()
-    """Files of events and log."""
+    """Events and log."""
     unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
     """Policy for stations that neither `stations` nor an operator decides about: `refuse` lists their
     attempts (`v2g csms admissions`), `pending` admits them and answers their boot with Pending, `accept` accepts them.

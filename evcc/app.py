@@ -97,7 +97,7 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, 
     end = OrderlyEnd()
     return run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
-        lambda config: (config.log.level, config.log),
+        lambda config: config.log,
         lambda config: _run(config, events or config.log.events, wrap, end),
         interrupted=INTERRUPTED,
         end=end,

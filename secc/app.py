@@ -41,7 +41,7 @@ def main(
     """Run a charger until SIGTERM or SIGINT; return the exit code. `again` restarts the program (B11)."""
     code = run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
-        lambda config: (config.log.level, config.log),
+        lambda config: config.log,
         lambda config: _run(config, events or config.log.events, wrap),
     )
     return again() if code == AGAIN else code

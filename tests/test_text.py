@@ -32,7 +32,7 @@ def test_what_is_escaped_and_what_is_not() -> None:
 
 
 def test_a_message_in_the_log_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    start_log("info")
+    start_log()
     try:
         logging.getLogger("test").info("model %s", "\x1b]0;mine\x07\n2026 INFO csms: forged")
         try:

@@ -18,7 +18,7 @@ def main(config_path: Path, events: Path | None) -> int:
     """Run until a signal ends it; return the exit code."""
     return run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
-        lambda config: ("info", config.log),
+        lambda config: config.log,
         lambda config: _run(config, events or config.log.events),
     )
 

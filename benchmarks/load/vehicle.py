@@ -31,6 +31,7 @@ from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, start_log
 from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
+from v2g.io.storage.growing_file import LogFiles
 from v2g.observe import Observe
 
 PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=6))
@@ -49,7 +50,7 @@ FAILED_S = 1.0
 
 def main(config: Annotated[Path, typer.Option()], events: Annotated[Path, typer.Option()]) -> None:
     """Serve the input."""
-    start_log("WARNING")
+    start_log(LogFiles(level="warning"))
     read = load_config(read_config(config), name=str(config))
     short = msgspec.structs.replace(
         read, program=PROGRAM, timing=msgspec.structs.replace(read.timing, loop_pause_s=0.02)

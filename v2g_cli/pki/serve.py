@@ -46,7 +46,7 @@ def serve(
     try:
         code = run(
             lambda: None,
-            lambda _: ("warning", LogFiles()),
+            lambda _: LogFiles(level="warning"),
             lambda _: run_server(directory, host, port, observe=observe),
         )
     finally:

@@ -62,7 +62,7 @@ from v2g.io.storage.growing_file import LogFiles
 async def work(_):
     raise TypeError("on purpose")
 
-raise SystemExit(run(lambda: None, lambda _: ("info", LogFiles()), work))
+raise SystemExit(run(lambda: None, lambda _: LogFiles(), work))
 """
 
 

@@ -168,15 +168,15 @@ def test_a_program_logs_to_a_file_and_what_the_disk_does_not_take_to_standard_er
     before, level = root.handlers[:], root.level
     root.handlers.clear()
     try:
-        start_log("warning", LogFiles(file=path))
+        start_log(LogFiles(file=path, level="warning"))
         logging.getLogger("secc").warning("voltage \x1b[31m at\nthe output \udce4")
         logging.getLogger("secc").info("not this")
         assert capsys.readouterr().err == ""
-        start_log("info", LogFiles(file=Path("/dev/full")))
+        start_log(LogFiles(file=Path("/dev/full")))
         logging.getLogger("secc").info("kept anyway")
         assert "kept anyway" in capsys.readouterr().err
         with pytest.raises(TransportError, match="No such file"):
-            start_log("info", LogFiles(file=tmp_path / "none" / "secc.log"))
+            start_log(LogFiles(file=tmp_path / "none" / "secc.log"))
     finally:
         for each in root.handlers:
             each.close()

@@ -126,7 +126,7 @@ async def test_neither_errors_nor_log_show_the_password_of_a_url(capsys: pytest.
         await connect("ws://me:secret@127.0.0.1:9/ocpp", "CS-1", context=None)
     assert "secret" not in str(caught.value)
     assert "127.0.0.1:9" in str(caught.value)
-    start_log("info")
+    start_log()
     try:
         logging.getLogger("test").info("connecting to %s", "ws://me:secret@127.0.0.1:9/ocpp")
     finally:

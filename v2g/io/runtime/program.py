@@ -111,8 +111,8 @@ class _FileHandler(logging.Handler):
         super().close()
 
 
-def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 - it does not change
-    """Log to standard error, or the file in `files`: one line with time, level, module, message.
+def start_log(files: LogFiles = LogFiles()) -> None:  # noqa: B008 - it does not change
+    """Log to standard error, or the file in `files`, from its level on: a line with time, level, module, message.
 
     Raises TransportError.
     """
@@ -120,7 +120,7 @@ def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 -
     if files.file is not None:
         handler = _FileHandler(GrowingFile(files.file, max_bytes=files.max_mib * MIB, keep=files.keep))
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=files.level.upper(), handlers=[handler], force=True)
 
 
 def allow_many_files() -> None:
@@ -175,14 +175,14 @@ class OrderlyEnd:
 
 def run(
     load: Callable[[], Config],
-    log: Callable[[Config], tuple[str, LogFiles]],
+    log: Callable[[Config], LogFiles],
     program: Callable[[Config], Coroutine[object, object, int]],
     *,
     interrupted: int = 0,
     end: OrderlyEnd | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> int:
-    """Load a configuration, log as `log` says (level, files), run the program to its end, and return its exit code.
+    """Load a configuration, log as `log` says, run the program to its end, and return its exit code.
 
     A service manager's watchdog is fed meanwhile; the program itself notifies that it is ready.
     SIGHUP reopens log and event files, except in a terminal or where a program handles it otherwise.
@@ -190,10 +190,10 @@ def run(
     one ends it gracefully if possible. An error of `v2g.errors` becomes one log line with its hint and the
     exit code of its kind; any other exception one with its traceback and a request for a report, and DEFECT_EXIT.
     """
-    start_log("info")
+    start_log()
     try:
         config = load()
-        start_log(*log(config))
+        start_log(log(config))
         for each in expired(config):
             logging.getLogger("v2g").warning("%s", each)
         keep_responsive()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 from msgspec import Meta
 
@@ -44,8 +44,6 @@ class LogConfig(LogFiles, frozen=True, forbid_unknown_fields=True):
     """File for one JSON line per message, read by `v2g trace`; full ones are retained like those of events."""
     trace_max_mib: Annotated[int, Meta(ge=1, le=4096)] = 64
     """Size of a full trace, MiB."""
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """Minimum level of log lines."""
 
 
 class TraceFile:

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,8 @@ class LogFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Size of a full file of events or log, MiB; a full one becomes FILE.1, the one before it FILE.2, and so on."""
     keep: Annotated[int, Meta(ge=0, le=1000)] = 4
     """Number of full files of each that are retained; older ones are removed."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Minimum level of log lines."""
 
 
 def in_a_thread(work: Callable[[], None]) -> None:
