@@ -418,8 +418,9 @@ class EvseController:
                 own, stream.peer_leaf, stream.version, tuple(editions.values()), online=online
             )
 
+        wrapped = wrap(stream)
         self.fact(evse.SessionStarted())
-        await self._serve(own, session, wrap(stream))
+        await self._serve(own, session, wrapped)
 
     async def _charge_basic(self, way: Way) -> None:
         own = self.transport.credentials[0]

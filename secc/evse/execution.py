@@ -1,7 +1,7 @@
 """Executes the commands of running sessions, and what remains to be done for sessions that pause or have ended."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -143,15 +143,23 @@ class Execution:
         return None if records is None else self._later(self._close(records, why))
 
     async def _close(self, records: SessionRecords, why: ClosePaused) -> None:
-        session_id, observe = records.session_id, self._keeping.observe
+        session_id = records.session_id
+        if why.delete:
+            await self._reported(self._keeping.disk.do(self._file.remove, _nothing))  # a file that stays ends nothing
+        await self._reported(self._end(records, why))
+        data = {"reason": why.reason, "session_id": session_id}
+        self._keeping.observe(Observe("session", "session_ended", {**data}))
+
+    async def _end(self, records: SessionRecords, why: ClosePaused) -> None:
+        await records.end(why.reason)
+        await self._report(ports.ForgetSession(records.session_id, why.reason, why.stopped))
+
+    async def _reported(self, work: Awaitable[None]) -> None:
+        """Wait for work on the disk; a failure is reported."""
         try:
-            if why.delete:
-                await self._keeping.disk.do(self._file.remove, _nothing)
-            await records.end(why.reason)
-            await self._report(ports.ForgetSession(session_id, why.reason, why.stopped))
+            await work
         except StoreError as error:
-            observe(Observe("metering", "books_failed", {"error": str(error)}))
-        observe(Observe("session", "session_ended", {"reason": why.reason, "session_id": session_id}))
+            self._keeping.observe(Observe("metering", "books_failed", {"error": str(error)}))
 
     async def put_down(self) -> None:
         """Leave paused sessions open on the disk: they continue after a restart."""

@@ -1,0 +1,48 @@
+"""The shell of an EVSE, in simulated time: nothing is lost between the core's decision and the session that runs."""
+
+import asyncio
+from pathlib import Path
+
+from pki_tools.tree import PkiTree
+from secc.evse.ports import LinkDown, ServiceChanged
+from tests.safety.controllers import OnRig, controllers, program
+from tests.virtual_time import VirtualLoop
+from v2g.io.runtime.runner import LINGER
+from v2g.observe import Observe
+
+
+async def _begun(rig: OnRig) -> None:
+    """Let basic charging begin, of which only the decision has been made."""
+    rig.controller.fact(ServiceChanged(operative=False))
+    rig.car.plug()
+    await asyncio.sleep(1)
+    assert not rig.controller.busy
+    rig.controller.fact(ServiceChanged(operative=True))
+    assert rig.controller.busy
+
+
+def test_a_session_that_is_to_end_before_it_runs_ends(pki: PkiTree, tmp_path: Path) -> None:
+    async def played() -> list[Observe]:
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            await _begun(rig)
+            rig.controller.fact(LinkDown("port_lost"))
+            await asyncio.sleep(LINGER + 1)
+            assert not rig.controller.busy
+            return rig.named("session", "session_ended")
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        (ended,) = runner.run(played())
+    assert ended.data["reason"] == "port_lost"
+
+
+def test_a_vehicle_that_leaves_before_its_session_runs_leaves_a_free_evse(pki: PkiTree, tmp_path: Path) -> None:
+    async def played() -> None:
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            await _begun(rig)
+            rig.car.unplug()
+            await asyncio.sleep(LINGER + 1)
+            assert not rig.controller.busy
+            assert rig.controller.status == "Available"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(played())
