@@ -120,7 +120,7 @@ async def test_what_differs_at_the_start_is_found_before_any_vehicle_is_served(
         await found.close()
         assert seen == [f"unsigned: {config.manifest}"]
         charger.lock_down(seen[0])
-        assert charger.controllers[0].at_fault
+        assert charger.controllers[0].status == "Faulted"
 
 
 @pytest.mark.requirement("R148")
