@@ -151,7 +151,7 @@ def test_the_readme_is_short() -> None:
 def test_the_pages_are_short_together() -> None:
     """What is said twice goes before the number rises."""
     assert sum(map(words, pages())) <= 60_000
-    assert sum(words(ROOT / name) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")) <= 4_100
+    assert sum(words(ROOT / name) for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")) <= 4_500
 
 
 def test_signed_discharge_names_every_status_and_reason() -> None:
