@@ -13,6 +13,7 @@ from tests.station.bench import Bench
 from tests.station.certificates import ROOT, Authority, install, pem
 from tests.station.reports import PROFILE
 from v2g_station.blocks.security.certificate_status import KeepStatus
+from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade
 
 
@@ -20,6 +21,24 @@ def installed(found: Bench, *uses: str) -> list[dict[str, Any]] | str:
     """Which certificates are installed."""
     answer = found.ask("GetInstalledCertificateIds", {"certificateType": list(uses)} if uses else {})
     return answer["certificateHashDataChain"] if answer["status"] == "Accepted" else str(answer["status"])
+
+
+USES = ("CSMSRootCertificate", "ManufacturerRootCertificate", "V2GRootCertificate", "MORootCertificate")
+
+
+def test_a_root_is_stored_for_each_of_its_uses() -> None:
+    found = Bench()
+    for use in USES:
+        assert install(found, use) == "Accepted"
+        assert RootsChanged(use=use, pem=(ROOT.pem,)) in found.commands  # type: ignore[arg-type]
+    found.power_loss()
+    for use in USES:
+        (entry,) = installed(found, use)
+        assert isinstance(entry, dict)
+        assert entry["certificateType"] == use
+        assert int(entry["certificateHashData"]["serialNumber"], 16) == ROOT.certificate.serial_number
+    assert len(installed(found, *USES[:2])) == 2
+    assert len(installed(found)) == 4
 
 
 EXPIRED = pem(ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=-1))
