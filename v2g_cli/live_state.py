@@ -19,6 +19,11 @@ _NOTICES: Final = 6
 _ENDS: Final = frozenset({"ended", "session_ended", "session_paused", "failed"})
 _BEGINS: Final = frozenset({"plugged_in", "matching_started", "accepted", "session_started"})
 
+_OFF: Final = frozenset(
+    {("stop", "power_stopped"), ("power", "stopped"), ("power", "hardware_fault"), ("power", "emergency_off")}
+)
+"""Events of the moment when the contactor has opened, or is being opened."""
+
 _FIGURES: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("loop", "flow"): {
         "power_w": "power_w", "voltage_mv": "voltage_mv", "current_ma": "current_ma", "soc": "soc",
@@ -82,10 +87,13 @@ def fold(run: Run, event: Event) -> Run:
         run = replace(run, stage=event.stage, done=run.done | {event.stage})
     figure_names = _FIGURES.get((event.stage, event.name), {})
     figures = {name: data[field] for field, name in figure_names.items() if isinstance(data.get(field), int | float)}
+    ended = event.stage == "session" and event.name in _ENDS
+    if ended or (event.stage, event.name) in _OFF:  # no loop follows that would say so
+        figures |= {name: 0 for name in ("power_w", "current_ma") if name in run.figures}
     if figures:
         run = replace(run, figures={**run.figures, **figures})
     run = _with_names(run, event, data)
-    if event.name in _ENDS and event.stage == "session":
+    if ended:
         run = replace(run, outcome=str(data.get("reason", event.name)))
     words = _words(event)
     if words:

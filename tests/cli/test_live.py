@@ -67,6 +67,24 @@ def test_the_panel_shows_stages_battery_power_limits_meter_price_and_schedule() 
         assert words in text, words
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        ("stop", "power_stopped", {"seconds": 0.2}),
+        ("power", "stopped", {"soc": 61}),
+        ("power", "emergency_off", {"reason": "emergency_stop"}),
+        ("power", "hardware_fault", {"reason": "overcurrent"}),
+        ("session", "failed", {"reason": "timeout"}),
+    ],
+)
+def test_no_power_is_shown_once_the_contactor_opens(event: tuple[str, str, dict[str, Any]]) -> None:
+    run = folded(event)
+    assert (run.figures["power_w"], run.figures["current_ma"], run.figures["charged_wh"]) == (0, 0, 3_701)
+    text = shown(run)
+    assert "0.00 kW" in text
+    assert "-9.88 kW" not in text
+
+
 def test_older_editions_name_the_mode_of_energy_transfer() -> None:
     assert folded(("service", "selected", {"service_id": 1, "mode": "DC_extended"})).service == "DC_extended"
 
