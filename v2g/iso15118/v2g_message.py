@@ -29,4 +29,5 @@ SessionStopReq = common_2.SessionStopReq | common_din.SessionStopReq
 
 DC_EVChargeParameter = parameters_2.DC_EVChargeParameter | parameters_din.DC_EVChargeParameter
 DC_EVSEChargeParameter = parameters_2.DC_EVSEChargeParameter | parameters_din.DC_EVSEChargeParameter
+EVSEStatus = parameters_2.EVSEStatus | parameters_din.EVSEStatus
 DC_EVSEStatus = parameters_2.DC_EVSEStatus | parameters_din.DC_EVSEStatus

@@ -16,7 +16,7 @@ from v2g.iso15118.engine import evse_id
 from v2g.iso15118.engine.dc_status import FAULT, is_sound
 from v2g.iso15118.engine.physical_values import PhysicalNumber, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import EVSEID_NOT_REPEATED, NOT_READY_AFTER_CHECK, Quirk
-from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, DC_EVSEStatus, EVSEStatus
 
 _CHECKED: Final = frozenset({"PreChargeRes", "PowerDeliveryRes", "CurrentDemandRes", "MeteringReceiptRes"})
 """Responses after the insulation test."""
@@ -53,11 +53,11 @@ def judge(response: Element, context: MessageContext) -> Judgement:
     return found, quirks
 
 
-def _status(name: str, status: Any) -> Judgement:
+def _status(name: str, status: EVSEStatus) -> Judgement:
     """Judge a DC_EVSEStatus by the phase: before the insulation test only a fault counts."""
-    code = getattr(status, "evse_status_code", None)
-    if code is None:  # alternating current
+    if not isinstance(status, DC_EVSEStatus):  # alternating current
         return None, ()
+    code = status.evse_status_code
     isolation, checked = status.evse_isolation_status, name in _CHECKED
     if isolation is not None and (isolation.value == FAULT or (checked and not is_sound(status))):
         return Finding("insulation_fault", "evse_isolation_status", isolation.value, NO_ERROR), ()

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from evcc.session.v2g_message.stages import Ending, Limits
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import Demand, demand
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
-from v2g.iso15118.v2g_message import CurrentDemandRes, DC_EVSEChargeParameter
+from v2g.iso15118.v2g_message import CurrentDemandRes, DC_EVSEChargeParameter, DC_EVSEStatus, EVSEStatus
 
 _CAUSES: Final[Mapping[str, Ending]] = MappingProxyType(
     {
@@ -24,16 +24,16 @@ _TERMINATED: Final = Ending("evse_terminated")
 _RESIDUAL_CURRENT: Final = Ending("evse_rcd_fault", failed=True)
 
 
-def status_of(response: Element) -> Any | None:
+def status_of(response: Element) -> EVSEStatus | None:
     """Return the status in a response, also that beside the limits; None without one."""
     part = getattr(response, "evse_charge_parameter", response)
     fields = ("dc_evse_status", "ac_evse_status", "evse_status")
     return next((getattr(part, field) for field in fields if hasattr(part, field)), None)
 
 
-def wanted_end(status: Any) -> Ending | None:
-    """Return the end of session that a status demands, None for none; one without a notification demands none."""
-    if hasattr(status, "evse_status_code"):
+def wanted_end(status: EVSEStatus | None) -> Ending | None:
+    """Return the end of session that a status demands, None for none; without a notification it demands none."""
+    if isinstance(status, DC_EVSEStatus):
         stops = demand(status) in (Demand.STOP, Demand.STOP_NOW)
         return _CAUSES.get(status.evse_status_code.value, _TERMINATED) if stops else None
     if getattr(status, "rcd", False):
