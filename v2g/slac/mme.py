@@ -4,7 +4,7 @@ Declarations only; `encode` and `decode` are derived from them. Multi-byte integ
 addresses and identifiers plain bytes in wire order. Names are those of the specification.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -318,7 +318,7 @@ def kind_of(message: type[Mme]) -> Kind:
     return message.MMTYPE, message.MMV > 0, message.OUI
 
 
-CODECS: Final[dict[Kind, Codec[Any]]] = {kind_of(message): codec_of(message) for message in _ALL}
+CODECS: Final[dict[Kind, Codec[Mme]]] = {kind_of(message): codec_of(message) for message in _ALL}
 """Every declared management message."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -50,7 +50,7 @@ class ChargerTest(msgspec.Struct, frozen=True, kw_only=True):
     families: tuple[Family, ...]
     cases: Callable[[Family], tuple[Case, ...]]
     """Every case with a set of messages, in the order of execution."""
-    known: Callable[[Family], Any]
+    known: Callable[[Family], Known | MessageKnown]
     """Creates the vehicle's memory of a case."""
     vehicle: type[ScriptedVehicle]
 

@@ -1,6 +1,6 @@
 """The vehicle's requests of ISO 15118-2, and what differs in its responses: see `Vocabulary`."""
 
-from typing import Any, Final
+from typing import Final
 
 from evcc.session.context import departure_s, energy_up_to
 from evcc.session.d2 import tariffs
@@ -12,6 +12,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import ENERGY, STRICT
 from v2g.iso15118.d2.messages import charging, common, parameters
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, ChargingSession
+from v2g.iso15118.d2.messages.parameters import ChargingProfile
 from v2g.iso15118.d2.quantities import VALUES
 from v2g.iso15118.d2.schedules import charging_profile
 from v2g.iso15118.engine.evse_id import UNKNOWN
@@ -81,7 +82,7 @@ class Vocabulary2(DcRequests):
     def power_start(self, plan: Plan, context: MessageContext) -> Element:
         """See Vocabulary."""
         steps = plan.schedule.power.steps if plan.schedule is not None else ()
-        return self._delivery(ChargeProgress.Start, plan, context, charging_profile=charging_profile(steps))
+        return self._delivery(ChargeProgress.Start, plan, context, charging_profile(steps))
 
     def power_stop(self, context: MessageContext) -> Element:
         """See Vocabulary."""
@@ -96,14 +97,20 @@ class Vocabulary2(DcRequests):
         mode = ChargingSession.Pause if ending.pause else ChargingSession.Terminate
         return common.SessionStopReq(charging_session=mode)
 
-    def _delivery(self, progress: ChargeProgress, plan: Plan | None, context: MessageContext, **more: Any) -> Element:
+    def _delivery(
+        self,
+        progress: ChargeProgress,
+        plan: Plan | None,
+        context: MessageContext,
+        profile: ChargingProfile | None = None,
+    ) -> Element:
         direct = context.choice is None or not context.choice.phases
         ready = progress is not ChargeProgress.Stop
         return common.PowerDeliveryReq(
             charge_progress=progress,
             sa_schedule_tuple_id=tuple_id(plan),
             ev_power_delivery_parameter=self.delivery_parameter(context, ready=ready) if direct else None,
-            **more,
+            charging_profile=profile,
         )
 
 

@@ -1,7 +1,7 @@
 """The vehicle's handling of a ScheduleExchangeRes: trust in prices, choice of a tuple, planning."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -15,7 +15,13 @@ from evcc.session.ports import NeedsChanged
 from evcc.session.steps import seen
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
-from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule, ScheduleTuple
+from v2g.iso15118.d20.messages.schedules import (
+    AbsolutePriceSchedule,
+    ChargingSchedule,
+    Dynamic_SEResControlMode,
+    PriceLevelSchedule,
+    ScheduleTuple,
+)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.observe import Observe
@@ -121,7 +127,7 @@ def _schedule(offered: ScheduleTuple, utc_ms: int) -> Schedule:
 
 def _price_schedules(response: ScheduleExchangeRes) -> tuple[AbsolutePriceSchedule | PriceLevelSchedule, ...]:
     tuples = response.scheduled_se_res_control_mode
-    holders: list[Any] = [response.dynamic_se_res_control_mode]
+    holders: list[Dynamic_SEResControlMode | ChargingSchedule | None] = [response.dynamic_se_res_control_mode]
     for each in tuples.schedule_tuple if tuples is not None else ():
         holders += [each.charging_schedule, each.discharging_schedule]
     found = ((holder.absolute_price_schedule, holder.price_level_schedule) for holder in holders if holder is not None)

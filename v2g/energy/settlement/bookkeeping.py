@@ -12,7 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -54,7 +54,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
     def reversed(self) -> "Use":
         """Return the same with all signs changed."""
-        amounts: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
+        amounts = {name: getattr(self, name) for name in self.__struct_fields__}
         return Use(**{name: amount and -amount for name, amount in amounts.items()})
 
 

@@ -135,10 +135,10 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
             self._choose_payment()
         self._note_meter(getattr(message, "meter_info", None))
 
-    def _note_meter(self, info: Any) -> None:
+    def _note_meter(self, info: object) -> None:
         if info is not None and "sends MeterInfo" not in self.seen.facts:
             self.seen.facts.append("sends MeterInfo")
-            self.seen.facts += ["sends MeterReading"] if info.meter_reading is not None else []
+            self.seen.facts += ["sends MeterReading"] if getattr(info, "meter_reading", None) is not None else []
 
     def _usual(self, state: State, name: str, edge: Edge, goal: State) -> bool:
         if name == "SessionStopReq":
