@@ -564,6 +564,7 @@ LONG = [pytest.param(each, marks=() if n % 4 == 0 else pytest.mark.long) for n, 
 """A second each: every fourth for each change, all of them at length."""
 
 
+@pytest.mark.xdist_group("frames of cases")  # which one worker has to find out
 @pytest.mark.parametrize("mutant", LONG, ids=lambda mutant: mutant.name)
 async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start, mutant: Mutant) -> None:
     shown = await frames_of_cases(backend)
