@@ -4,7 +4,7 @@ Relative paths are relative to the file's folder. Unknown keys are rejected with
 and private keys that others than their owner may read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -732,7 +732,8 @@ def stored_plain(text: str, *, name: str) -> list[str]:
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files that it names."""
     found = faults(text, CsmsConfig, name=name, look=look)
-    return found or file_faults(text, parse_config(text, CsmsConfig, name=name), name=name)
+    serves = ("ocpp", "ocpp.listeners", "api")
+    return found or file_faults(text, parse_config(text, CsmsConfig, name=name), name=name, serves=serves)
 
 
 def look(config: CsmsConfig) -> Iterator[Flaw]:
@@ -740,6 +741,12 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
     yield from _look_at_grid(config.grid)
+    yield from _doubled(("stations",), "id", [each.id for each in config.stations])
+    yield from _doubled(("tokens",), "id_token", [f"{each.type} {each.id_token}" for each in config.tokens])
+    yield from _doubled(("api", "tokens"), "name", [each.name for each in config.api.tokens])
+    listens = {(config.ocpp.host, config.ocpp.port), *((each.host, each.port) for each in config.ocpp.listeners)}
+    if config.api.port and (config.api.host, config.api.port) in listens:
+        yield ("api", "port"), "is that of the stations (ocpp.port)", "give each a port of its own"
     for number, token in enumerate(config.api.tokens):
         if token.role in OF_VEHICLES and token.evs is None:
             place = ("api", "tokens", str(number), "evs")
@@ -764,6 +771,13 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"
         yield ("bus_url",), "has no password: anyone who reaches that Redis can disrupt the cluster", hint
+
+
+def _doubled(section: tuple[str, ...], key: str, names: Sequence[str]) -> Iterator[Flaw]:
+    """Yield entries of a section that have the name of an earlier one."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield (*section, str(number), key), f"{name!r} is listed twice", "remove one of them"
 
 
 def _look_at_grid(grid: Grid) -> Iterator[Flaw]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
+from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
 from secc.attestation import AttestationConfig
@@ -20,14 +21,16 @@ from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.config_files import OfKey, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.charts import Family
-from v2g.pki.certificates import is_emaid
+from v2g.pki.certificates import is_emaid, load_certificate
+from v2g.pki.credentials import load_chain
 from v2g.pki.reference import KeyReference
 from v2g.slac.evse import EvseSlacConfig
+from v2g.text import printable
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 SecurityProfile = Literal["iso15118-20", "interop"]
@@ -327,7 +330,26 @@ def stored_plain(text: str, *, name: str) -> list[str]:
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files in it."""
     found = faults(text, ProgramConfig, name=name, look=look)
-    return found or file_faults(text, load_config(text, name=name), name=name)
+    if found:
+        return found
+    config = load_config(text, name=name)
+    return file_faults(text, config, name=name, openers=_openers(config), serves=("tls", "tls.other_chains"))
+
+
+def _openers(config: ProgramConfig) -> Iterator[OfKey]:
+    """Yield what else has to be opened, each with its key."""
+    station = config.station
+    if station is not None and station.tls is not None and station.tls.own is not None:
+        chain, _ = station.tls.own
+        yield ("station", "identity"), lambda: _check_identity(station.identity, chain)
+
+
+def _check_identity(identity: str, chain: Path) -> None:
+    """Compare the station's identity with its certificate's common name (A00.FR.507)."""
+    names = load_certificate(load_chain(chain)[0]).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if not any(each.value == identity for each in names):
+        found = ", ".join(printable(str(each.value)) for each in names) or "no name"
+        raise ConfigError(f"{identity!r} is not the name in {chain}, {found}", hint="back ends compare them")
 
 
 def look(config: ProgramConfig) -> Iterator[Flaw]:

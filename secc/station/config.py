@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -130,8 +131,16 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         scheme = self.url.partition("://")[0].lower()
         if scheme not in ("ws", "wss"):
             raise ValueError(f"url {redacted(self.url)!r} is not an OCPP-J endpoint: ws://host:port/path, or wss://")
+        try:
+            parts = urlsplit(self.url)
+            if not parts.hostname or parts.port == 0:
+                raise ValueError(parts.netloc)
+        except ValueError:
+            raise ValueError(f"url {redacted(self.url)!r} has no valid host and port: wss://host:port/path") from None
         if scheme == "wss" and self.tls is None:
             raise ValueError("a wss: url needs [station.tls] with the roots of the CSMS (ca)")
+        if scheme == "ws" and self.tls is not None:
+            raise ValueError("a ws: url has no TLS: make it wss:, or remove [station.tls]")
 
     @property
     def security_profile(self) -> int:

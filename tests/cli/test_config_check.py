@@ -1,6 +1,7 @@
 """`--check-config` lists everything that is wrong with a configuration, each with its line and what to do."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from csms.config import TelemetryConfig
+from pki_tools.authority import sign_staple
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
 from tests.csms.support import make_config
@@ -176,3 +178,92 @@ def test_what_the_back_end_stores_plain_is_named(pki: PkiTree, tmp_path: Path) -
         config = make_config(tmp_path, pki, telemetry=TelemetryConfig(sealed=sealed))
         text = yaml.safe_dump(msgspec.to_builtins(config, enc_hook=str))
         assert plain("csms", written(tmp_path, text, "csms.yaml")) == more
+
+
+STATION_SECTION = """[station]
+url = "wss://localhost:9443/ocpp"
+identity = "CS-V2G-0001"
+store = "station.sqlite3"
+[station.tls]
+ca = "{pki}/csms/root.pem"
+chain = "{pki}/csms/station/chain.pem"
+key = "{pki}/csms/station/leaf.key"
+"""
+BACK_END = """data_dir = "csms"
+[ocpp]
+certificate = "{pki}/csms/server/chain.pem"
+key = "{pki}/csms/server/leaf.key"
+client_roots = ["{pki}/csms/root.pem"]
+[api]
+certificate = "{pki}/csms/server/chain.pem"
+key = "{pki}/csms/server/leaf.key"
+[trust]
+roots = ["{pki}/mo/root.pem"]
+crls = ["{pki}/mo/sub2.crl"]
+[[stations]]
+id = "CS-1"
+[[tokens]]
+id_token = "DEV2GC00000001"
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "old", "new", "where", "why"),
+    [
+        ("secc", "", 'ocsp = "{pki}/contract/ocsp.der"', "tls.ocsp", "is not signed by the issuer"),
+        ("secc", "", 'ocsp = "{pki}/oem/root.pem"', "tls.ocsp", "OCSP"),
+        ("secc", "/secc/", "/vehicle/", "tls.chain", "is no certificate of a TLS server"),
+        ("secc", "/csms/station/", "/secc/", "station.identity", "'CS-V2G-0001' is not the name in"),
+        ("secc", "/v2g/root.pem", "/contract/chain.pem", "tls.v2g_roots", "DEV2GC00000001, which is no authority"),
+        ("secc", '"CS-V2G-0001"', '"CS-2"', "station.identity", "back ends compare them"),
+        ("secc", "wss:", "ws:", "station", "has no TLS: make it wss:"),
+        ("secc", "wss://localhost:9443", "wss://", "station", "no valid host and port"),
+        ("secc", ":9443", ":99999", "station", "no valid host and port"),
+        ("secc", "", '[log]\nfile = "x"\nevents = "x"', "log.file", "is log.events, too"),
+        ("secc", "", '[log]\nfile = "x"\ntrace = "./x"', "log.trace", "is log.file, too"),
+        ("csms", '"CS-1"', '"CS-1"\n[[stations]]\nid = "CS-1"', "stations.id", "'CS-1' is listed twice"),
+        ("csms", "", '[[tokens]]\nid_token = "DEV2GC00000001"', "tokens.id_token", "is listed twice"),
+        ("csms", "[api]", "[api]\nport = 9443", "api.port", "is that of the stations"),
+        ("csms", "mo/sub2.crl", "mo/root.pem", "trust.crls", "not a CRL"),
+        ("csms", "mo/root.pem", "contract/chain.pem", "trust.roots", "which is no authority"),
+    ],
+)
+def test_what_a_configuration_names_has_to_fit(
+    pki: PkiTree, tmp_path: Path, program: str, old: str, new: str, where: str, why: str
+) -> None:
+    text = CHARGER + STATION_SECTION if program == "secc" else BACK_END
+    assert run(program, "--check-config", "--config", str(checked(tmp_path, text, pki, program)))[0] == 0
+    if old:
+        changed = text.replace(old, new)
+    elif new.startswith("["):
+        changed = text + new
+    else:
+        changed = text.replace("[tls]\n", f"[tls]\n{new}\n")
+    code, output, _ = run(program, "--check-config", "--config", str(checked(tmp_path, changed, pki, program)))
+    assert code == 2
+    assert re.search(rf"{program}\.toml:\d+: {re.escape(where)}: .*{re.escape(why)}", output.replace("\n     ", " ")), (
+        output
+    )
+
+
+def test_an_ocsp_response_has_to_be_fresh(pki: PkiTree, tmp_path: Path) -> None:
+    stale = sign_staple(pki.directory, pki.index(), pki.index().find("secc"), at=datetime.now(UTC) - timedelta(days=30))
+    (tmp_path / "ocsp.der").write_bytes(stale)
+    text = CHARGER.replace("[tls]\n", '[tls]\nocsp = "ocsp.der"\n')
+    code, output, _ = run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))
+    assert code == 2
+    assert re.search(r"secc\.toml:\d+: tls\.ocsp: .*ocsp\.der: ", output)
+    (tmp_path / "ocsp.der").write_bytes(pki.path("secc/ocsp.der").read_bytes())
+    assert run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))[0] == 0
+
+
+def test_a_chain_has_to_be_in_order(pki: PkiTree, tmp_path: Path) -> None:
+    leaf, *subs = re.findall(r"-----BEGIN.*?-----END[^\n]*\n", pki.path("secc/chain.pem").read_text(), re.DOTALL)
+    (tmp_path / "chain.pem").write_text("".join((leaf, *reversed(subs))))
+    text = CHARGER.replace("{pki}/secc/chain.pem", "chain.pem")
+    code, output, _ = run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))
+    assert (code, "has not signed it" in output) == (2, True), output
+
+
+def checked(folder: Path, text: str, pki: PkiTree, program: str) -> Path:
+    return written(folder, text.replace("{pki}", str(pki.directory)), f"{program}.toml")

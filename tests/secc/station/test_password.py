@@ -59,7 +59,8 @@ ca = "{pki.path("csms/root.pem")}"
 
 
 def config(**changes: object) -> StationConfig:
-    return StationConfig(url="ws://127.0.0.1:9/ocpp", identity="CS-1", store=Path("s"), **changes)  # type: ignore[arg-type]
+    given = {"url": "ws://127.0.0.1:9/ocpp", "identity": "CS-1", "store": Path("s"), **changes}
+    return StationConfig(**given)  # type: ignore[arg-type]
 
 
 def test_the_file_comes_before_the_environment(tmp_path: Path) -> None:
@@ -92,6 +93,8 @@ def test_a_password_that_others_may_read_is_refused(tmp_path: Path) -> None:
         ({"url": "wss://127.0.0.1/ocpp"}, "ca"),
         ({"url": "http://me:secret@127.0.0.1/ocpp"}, r"me:\*\*\*@"),
         ({"tls": {"ca": "root.pem", "chain": "chain.pem"}}, "give chain and key together"),
+        ({"tls": {"ca": "root.pem"}}, "a ws: url has no TLS"),
+        ({"url": "wss://me:secret@:9/ocpp", "tls": {"ca": "root.pem"}}, "has no valid host and port"),
     ],
 )
 def test_what_can_never_connect_is_refused(changes: dict[str, object], said: str) -> None:
@@ -103,8 +106,8 @@ def test_what_can_never_connect_is_refused(changes: dict[str, object], said: str
 
 def test_the_security_profile_follows_from_the_files() -> None:
     assert config().security_profile == 1
-    assert config(tls=TlsFiles(Path("ca"))).security_profile == 2
-    assert config(tls=TlsFiles(Path("ca"), Path("chain"), Path("key"))).security_profile == 3
+    assert config(url="wss://host/ocpp", tls=TlsFiles(Path("ca"))).security_profile == 2
+    assert config(url="wss://host/ocpp", tls=TlsFiles(Path("ca"), Path("chain"), Path("key"))).security_profile == 3
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,32 @@
 """Files named in a configuration: whether they can be opened, hold what they should, and own certificates are valid."""
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from v2g.config import Flaw, fault, values_in
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.hardware.meters.registers import load_map
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain, load_credentials
+from v2g.pki.crl import load_crl
 from v2g.pki.keys import load_public_key, read_secret
+from v2g.pki.ocsp import check_ocsp
 from v2g.pki.reference import KeyReference
+from v2g.text import printable
 
 _OWN: Final = {"chain": "key", "certificate": "key", "rsa_certificate": "rsa_key"}
 """Keys of the program's own certificates, and those of their private keys beside them."""
+
+_USES: Final = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
 
 Opener = Callable[[Path], object]
 OfKey = tuple[tuple[str, ...], Callable[[], object]]
@@ -29,28 +38,56 @@ def _is_file(path: Path) -> None:
         pass
 
 
+def _authorities(path: Path) -> None:
+    for each in map(load_certificate, load_chain(path)):
+        try:
+            authority = each.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            authority = False
+        if not authority:
+            name = printable(each.subject.rfc4514_string())
+            raise ConfigError(f"{path} has the certificate of {name}, which is no authority", hint="name a root")
+
+
+def _crl(path: Path) -> None:
+    until = load_crl(path.read_bytes()).crl.next_update_utc
+    if until is not None and until < datetime.now(UTC):
+        raise ConfigError(f"{path} was valid until {until:%Y-%m-%d}", hint="renew it: v2g pki crl")
+
+
 _OPENERS: Final[dict[str, Opener]] = (
     dict.fromkeys(
-        ("ca", "v2g_roots", "oem_roots", "mo_roots", "client_roots", "cross_certificates", "root"), load_chain
+        ("ca", "v2g_roots", "oem_roots", "mo_roots", "client_roots", "cross_certificates", "root", "roots"),
+        _authorities,
     )
     | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), read_secret)
     | dict.fromkeys(("journal_keys", "outbox_keys"), RecordKeys)
-    | dict.fromkeys(("crls", "ocsp", "manifest", "policy"), _is_file)
-    | {"public_key": load_public_key, "map_file": load_map, "docs": lambda folder: _is_file(folder / "index.html")}
+    | dict.fromkeys(("manifest", "policy"), _is_file)
+    | {"crls": _crl, "public_key": load_public_key, "map_file": load_map}
+    | {"docs": lambda folder: _is_file(folder / "index.html")}
 )
 """What opens the other files that must exist at the start, by their keys."""
 
 
-def file_faults(text: str, config: msgspec.Struct, *, name: str, openers: Iterable[OfKey] = ()) -> list[ConfigError]:
-    """Return the faults of the files named in a configuration; `openers` open those of one program only."""
-    flaws = [*_flaws(config), *(flaw for where, opener in openers for flaw in opened(where, opener))]
+def file_faults(
+    text: str, config: msgspec.Struct, *, name: str, openers: Iterable[OfKey] = (), serves: Collection[str] = ()
+) -> list[ConfigError]:
+    """Return the faults of the files named in a configuration; `openers` open those of one program only.
+
+    `serves` are the sections whose certificates are of a TLS server; those of other sections are of clients.
+    """
+    flaws = [
+        *_flaws(config, serves),
+        *_one_log(config),
+        *(flaw for where, opener in openers for flaw in opened(where, opener)),
+    ]
     return [fault(text, name, *each) for each in flaws]
 
 
 def expired(config: Any) -> list[str]:
     """Return, in a sentence each, which own certificates are not valid now."""
     own = [(where, value) for where, value, _ in values_in(config) if where[-1] in _OWN and isinstance(value, Path)]
-    flaws = [flaw for where, file in own for flaw in _certificate(file, where)]
+    flaws = [flaw for where, file in own for flaw in _certificate(file, where, None)]
     return [f"{'.'.join(path)} {why}" for path, why, _ in flaws if "valid" in why]
 
 
@@ -66,16 +103,29 @@ def opened(where: tuple[str, ...], opener: Callable[[], object]) -> Iterator[Fla
         yield where, "is not UTF-8 text", ""
 
 
-def _flaws(config: Any) -> Iterator[Flaw]:
+def _flaws(config: Any, serves: Collection[str]) -> Iterator[Flaw]:
     for where, value, section in values_in(config):
         files = [each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Path)]
         if where[-1] in _OWN:
             for file in files:
-                flaws = list(_certificate(file, where))
+                use = _use(where, serves)
+                flaws = list(_certificate(file, where, use))
                 yield from flaws or _key_of(file, section, (*where[:-1], _OWN[where[-1]]))
+                if not flaws and isinstance(response := section.get("ocsp"), Path):
+                    yield from _ocsp(response, file, (*where[:-1], "ocsp"))
         elif (opener := _OPENERS.get(where[-1])) is not None:
             for file in files:
                 yield from opened(where, lambda file=file: opener(file))  # type: ignore[misc]
+
+
+def _one_log(config: Any) -> Iterator[Flaw]:
+    """Yield keys of the section `log` that name the file of another."""
+    seen: dict[Path, str] = {}
+    for where, value, _ in values_in(config):
+        if where[0] == "log" and isinstance(value, Path) and (value.is_file() or not value.exists()):
+            first = seen.setdefault(value.absolute(), where[-1])
+            if first != where[-1]:
+                yield where, f"{value} is log.{first}, too", "give each a file of its own"
 
 
 def _key_of(chain: Path, section: Any, where: tuple[str, ...]) -> Iterator[Flaw]:
@@ -94,12 +144,51 @@ def _key_of(chain: Path, section: Any, where: tuple[str, ...]) -> Iterator[Flaw]
         yield from opened(where, lambda: show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), chain, key))
 
 
-def _certificate(file: Path, where: tuple[str, ...]) -> Iterator[Flaw]:
+def _use(where: tuple[str, ...], serves: Collection[str]) -> x509.ObjectIdentifier | None:
+    """Return what a program's own certificate is for, if it is for TLS."""
+    section = ".".join(each for each in where[:-1] if not each.isdigit())
+    if section in serves:
+        return ExtendedKeyUsageOID.SERVER_AUTH
+    return ExtendedKeyUsageOID.CLIENT_AUTH if section.rpartition(".")[2] in ("tls", "mqtt", "https") else None
+
+
+def _ocsp(response: Path, chain: Path, where: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield why an OCSP response does not prove the first certificate of a chain valid now."""
+    certificates = [load_certificate(each) for each in load_chain(chain)]
+    if len(certificates) < 2:  # the root has signed it
+        yield from opened(where, lambda: _is_file(response))
+        return
+    leaf, issuer = certificates[:2]
+
+    def check() -> None:
+        try:
+            check_ocsp(response.read_bytes(), leaf, issuer, datetime.now(UTC))
+        except RevocationError as error:
+            raise ConfigError(f"{response}: {error}", hint="v2g pki staple, or [tls.stapler]") from None
+
+    yield from opened(where, check)
+
+
+def _certificate(file: Path, where: tuple[str, ...], use: x509.ObjectIdentifier | None) -> Iterator[Flaw]:
     try:
-        leaf = load_certificate(load_chain(file)[0])
+        chain = [load_certificate(each) for each in load_chain(file)]
     except V2GError as error:
         yield where, str(error), error.hint
         return
+    leaf = chain[0]
+    for certificate, issuer in itertools.pairwise(chain):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature):
+            name = printable(certificate.subject.rfc4514_string())
+            yield where, f"{file}: what follows the certificate of {name} has not signed it", "leaf first, then sub-CAs"
+            return
+    try:
+        uses = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        uses = None
+    if use is not None and uses is not None and use not in uses:
+        yield where, f"{file} is no certificate of a TLS {_USES[use]}", "is it that of another program?"
     now = datetime.now(UTC)
     if now > leaf.not_valid_after_utc:
         yield where, f"{file} was valid until {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it: v2g pki renew"
