@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, text, tuple_, update
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from csms.db.bulk import append_rows
 from csms.db.queries.events import lock
 from csms.db.queries.telemetry_values import numbers_in, within_run
 from csms.db.tables import telemetry, telemetry_aggregates, telemetry_pending, telemetry_segments
-from csms.db.tables.telemetry import PLAIN_AGGREGATES
 from csms.db.telemetry_seal import seal_of
 from csms.domain.diagnostics.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, Interval, Sample, Segment
 from v2g import typed_json
@@ -18,7 +17,7 @@ from v2g import typed_json
 STEP: Final = 200
 """Runs of consecutive records aggregated in one transaction, and rows of one statement."""
 
-_COLUMNS: Final = "ev", "width_s", "at_ms", "document"
+_COLUMNS: Final = "ev", "width_s", "at_ms", "sealed", "document"
 
 _encode = msgspec.json.Encoder().encode
 _segment = typed_json.decoder(Segment).decode
@@ -92,7 +91,7 @@ def _add_intervals(connection: Connection, intervals: Mapping[Interval, dict[str
                 else:
                     new[signal] = stored
         connection.execute(delete(telemetry_aggregates).where(here))
-        rows = [(*place, seal.seal(_encode(intervals[place]), *_name(place))) for place in some]
+        rows = [(*place, seal.sealing, seal.seal(_encode(intervals[place]), *_name(place))) for place in some]
         append_rows(connection, telemetry_aggregates, _COLUMNS, rows)
 
 
@@ -101,15 +100,14 @@ def seal_plain(connection: Connection) -> int:
     seal = seal_of(connection)
     if not seal.sealing:
         return 0
-    plain = text(PLAIN_AGGREGATES[connection.dialect.name])
-    query = select(telemetry_aggregates).where(plain).limit(STEP).with_for_update(skip_locked=True)
-    rows = connection.execute(query).all()
+    plain = select(telemetry_aggregates).where(telemetry_aggregates.c.sealed.is_(False))
+    rows = connection.execute(plain.limit(STEP).with_for_update(skip_locked=True)).all()
     for row in rows:
         there = _key_of(row)
         connection.execute(
             update(telemetry_aggregates)
             .where(tuple_(*telemetry_aggregates.primary_key) == there)
-            .values(document=seal.seal(row.document, *_name(there)))
+            .values(sealed=True, document=seal.seal(row.document, *_name(there)))
         )
     return len(rows)
 

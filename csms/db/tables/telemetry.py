@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, String, Table, Text
 
 from csms.db.tables.base import metadata, row_id
 from v2g.telemetry.signals import SIGNALS
@@ -61,26 +61,16 @@ telemetry_sink_positions: Final = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-PLAIN_AGGREGATES: Final = {
-    "postgresql": "substr(document, 1, 1) = '\\x7b'::bytea",
-    "sqlite": "substr(document, 1, 1) = x'7b'",
-}
-"""Condition, by dialect, that an aggregate is not sealed but JSON."""
-
 telemetry_aggregates: Final = Table(
     "telemetry_aggregates",
     metadata,
     Column("ev", String(64), primary_key=True),
     Column("width_s", Integer, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),  # begin of the interval
+    Column("sealed", Boolean, nullable=False),
     Column("document", LargeBinary, nullable=False),  # Aggregate by signal, as JSON
     Index(None, "at_ms"),
-    Index(
-        "ix_telemetry_aggregates_plain",
-        "ev",
-        postgresql_where=text(PLAIN_AGGREGATES["postgresql"]),
-        sqlite_where=text(PLAIN_AGGREGATES["sqlite"]),
-    ),
+    Index(None, "sealed"),
 )
 
 telemetry_segments: Final = Table(

@@ -16,7 +16,6 @@ _DOCUMENT = {
     "postgresql": f"convert_to(json_object_agg(signal, json_build_array({_VALUES}))::text, 'UTF8')",
     "sqlite": f"CAST(json_group_object(signal, json_array({_VALUES})) AS BLOB)",
 }
-_PLAIN = {"postgresql": "substr(document, 1, 1) = '\\x7b'::bytea", "sqlite": "substr(document, 1, 1) = x'7b'"}
 
 
 def upgrade() -> None:
@@ -24,7 +23,7 @@ def upgrade() -> None:
     dialect = op.get_bind().dialect.name
     op.execute(
         "CREATE TABLE telemetry_aggregates_joined AS "  # noqa: S608 - our own text
-        f"SELECT ev, width_s, at_ms, {_DOCUMENT[dialect]} AS document FROM telemetry_aggregates "
+        f"SELECT ev, width_s, at_ms, false AS sealed, {_DOCUMENT[dialect]} AS document FROM telemetry_aggregates "
         "GROUP BY ev, width_s, at_ms"
     )
     op.drop_table("telemetry_aggregates")
@@ -33,12 +32,10 @@ def upgrade() -> None:
         sa.Column("ev", sa.String(64), primary_key=True),
         sa.Column("width_s", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("sealed", sa.Boolean(), nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
     )
     op.execute("INSERT INTO telemetry_aggregates SELECT * FROM telemetry_aggregates_joined")
     op.drop_table("telemetry_aggregates_joined")
     op.create_index("ix_telemetry_aggregates_at_ms", "telemetry_aggregates", ["at_ms"])
-    plain = sa.text(_PLAIN[dialect])
-    op.create_index(
-        "ix_telemetry_aggregates_plain", "telemetry_aggregates", ["ev"], postgresql_where=plain, sqlite_where=plain
-    )
+    op.create_index("ix_telemetry_aggregates_sealed", "telemetry_aggregates", ["sealed"])
