@@ -208,7 +208,10 @@ class BasicSession(BasicFallback):
 
     def _on_abort(self, reason: str) -> None:
         """Stop at once. F signals a fault under current; in B no signal is needed (IEC 61851-1)."""
-        if self.phase is Phase.ENDED:
+        if self.phase is Phase.ENDED:  # only the vehicle has not left, and perhaps the contactor has not opened
+            if self._connected:
+                self._command(ports.EmergencyOff(reason))
+            self._close(self._reason)
             return
         self._command(ports.EmergencyOff(reason))
         self._wanted = False

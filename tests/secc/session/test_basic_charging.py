@@ -180,6 +180,18 @@ def test_a_vehicle_that_stays_in_b_is_woken_once_by_f() -> None:
     assert desk.of(ports.TransactionUpdated)[-1].charging_state == "SuspendedEV"
 
 
+def test_an_abort_does_not_wait_for_a_vehicle_that_stays_plugged_in() -> None:
+    desk = Desk()
+    desk.charging()
+    desk.fact(ports.StopRequested("reset"))
+    desk.pilot(B)
+    desk.fact(ports.ContactorState(closed=False))
+    assert not desk.session.closed
+    desk.session.abort("reset", desk.now, 0)
+    assert desk.session.closed
+    assert desk.session.reason == "reset"
+
+
 @pytest.mark.parametrize(("reason", "reported"), [("remote", "Remote"), ("cost_limit", "LocalOutOfCredit")])
 def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first(reason: str, reported: str) -> None:
     desk = Desk()
