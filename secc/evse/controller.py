@@ -41,6 +41,7 @@ from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.null_stream import NullStream
+from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.runtime.supervision import child
 from v2g.io.simulation.medium import Medium
@@ -163,15 +164,20 @@ class EvseController:
         self._act()
 
     def _act(self) -> "asyncio.Future[Any] | None":
-        outcome = None
+        outcome, failure = None, None
         for action in self.core.actions():
-            outcome = self._execute(action) or outcome
+            try:
+                outcome = self._execute(action) or outcome
+            except Exception as error:  # noqa: BLE001 - it is decided; the next one may end a session
+                failure = failure or error
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if (deadline := self.core.deadline()) is not None:
             delay = max(0.0, deadline - self.clock.monotonic())
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+        if failure is not None:
+            raise failure
         return outcome
 
     def _execute(self, action: evse.Action) -> "asyncio.Future[Any] | None":
@@ -454,9 +460,7 @@ class EvseController:
             reason = await runner.run()
         finally:
             self._runner = self._session = None
-            self.backend.vehicle_left()
-            for close in closing:
-                close()
+            run_all((*closing, self.backend.vehicle_left))  # whatever fails, the session has ended
             self._early.clear()
             self.fact(evse.SessionEnded(reason))
             self._tell_busy()

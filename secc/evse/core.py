@@ -267,7 +267,7 @@ class EvseCore:
         else:
             self._end_running(RESET, "ImmediateReset")
             self._forget(RESET, "ImmediateReset")
-        self._arm("reset", GRACE_S)
+        self._timers.setdefault("reset", self._now + GRACE_S)  # a repeated Reset postpones nothing
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
@@ -459,6 +459,7 @@ class EvseCore:
         unavailable = not self.open or any(FAULTS[code].shown_by_f for code in self._present.faults)
         if unavailable is not (self.availability is Availability.UNAVAILABLE):
             self._go("availability", "fault, or out of service" if unavailable else "available again")
+            self._disarm("silence")  # afterwards the vehicle matches again
             self._actions.append(MoveLink("hold" if unavailable else "release"))
 
     def _go(self, chart: Literal["service", "pause", "availability"], event: str) -> None:

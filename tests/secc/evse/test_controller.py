@@ -3,9 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from pki_tools.tree import PkiTree
 from secc.evse.ports import LinkDown, ServiceChanged
-from tests.safety.controllers import OnRig, controllers, program
+from tests.safety.controllers import Desk, OnRig, controllers, program
 from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.runner import LINGER
 from v2g.observe import Observe
@@ -43,6 +45,50 @@ def test_a_vehicle_that_leaves_before_its_session_runs_leaves_a_free_evse(pki: P
             await asyncio.sleep(LINGER + 1)
             assert not rig.controller.busy
             assert rig.controller.status == "Available"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(played())
+
+
+def test_a_failed_action_keeps_no_other_one_from_being_executed(pki: PkiTree, tmp_path: Path) -> None:
+    def refuse(event: Observe) -> None:
+        if event.name == "fallback":
+            raise OSError("no log")
+
+    async def played() -> None:
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            rig.controller.fact(ServiceChanged(operative=False))
+            rig.car.plug()
+            await asyncio.sleep(1)
+            rig.controller.observe = refuse
+            with pytest.raises(OSError, match="no log"):
+                rig.controller.fact(ServiceChanged(operative=True))
+            await asyncio.sleep(1)
+            assert rig.controller.session is not None
+            rig.car.unplug()
+            await asyncio.sleep(LINGER + 1)
+            assert not rig.controller.busy
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(played())
+
+
+class _FailingDesk(Desk):
+    def vehicle_left(self) -> None:
+        """See Backend."""
+        raise OSError("no back end")
+
+
+def test_a_session_whose_end_cannot_be_reported_leaves_a_free_evse(pki: PkiTree, tmp_path: Path) -> None:
+    async def played() -> None:
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            rig.controller.backend = _FailingDesk()
+            rig.car.plug()
+            await asyncio.sleep(1)
+            assert rig.controller.busy
+            rig.car.unplug()
+            await asyncio.sleep(LINGER + 1)
+            assert not rig.controller.busy
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(played())

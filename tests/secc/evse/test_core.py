@@ -244,6 +244,7 @@ def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> No
     [
         lambda bench: bench.pilot("A") and bench.pilot("B"),
         lambda bench: bench.fact(LinkDown("link_lost")),
+        lambda bench: bench.fact(ServiceChanged(operative=False), ServiceChanged(operative=True)),
         lambda bench: bench.connect() and bench.end("finished"),
         lambda bench: bench.fact(ShutDown()),
     ],
@@ -691,6 +692,15 @@ def test_a_reset_at_once_ends_sessions_and_cuts_off_who_goes_on() -> None:
         ClosePaused(ID, "reset", "ImmediateReset"),
     ]
     assert bench.wait(15) == []
+
+
+def test_a_repeated_reset_postpones_nothing() -> None:
+    bench = served()
+    for _ in range(2):
+        bench.fact(ResetRequested(at_once=True, keep=True))
+        bench.wait(7)
+    bench.fact(ResetRequested(at_once=True, keep=True))
+    assert bench.wait(1) == [AbortSession("reset")]
 
 
 def test_a_reset_that_keeps_transactions_leaves_the_pause() -> None:
