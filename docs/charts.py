@@ -84,7 +84,8 @@ def ways_of(chart: Chart) -> Ways:
 
 def placed(ways: Ways) -> list[Box]:
     """Return the boxes of a chart where they stand, all as wide as the longest text."""
-    longest = max(len(f"{way.request} ↻ {way.when}") for each in ways.values() for way in each)
+    texts = [f"{way.request} ↻ {way.when}" for each in ways.values() for way in each]
+    longest = max(map(len, [*texts, *(f"{state.value}  " for state in ways)]))  # names are bold
     boxes, y = [], _TOP
     for state, each in ways.items():
         boxes.append(Box(state, each, y, _LEFT + 24 + int(_LETTER * longest)))
