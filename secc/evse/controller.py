@@ -154,7 +154,7 @@ class EvseController:
         self._step(fact)
 
     def _step(self, fact: Fact | Command) -> "asyncio.Future[Any] | None":
-        """Do as `fact`; return what the last action waits for, if anything."""
+        """Do as `fact`; return what the last action waits for, if anything. Raises the first failure of an action."""
         self.core.fact(fact, self.clock.monotonic(), self._present())
         return self._act()
 

@@ -187,9 +187,20 @@ def test_an_abort_does_not_wait_for_a_vehicle_that_stays_plugged_in() -> None:
     desk.pilot(B)
     desk.fact(ports.ContactorState(closed=False))
     assert not desk.session.closed
-    desk.session.abort("reset", desk.now, 0)
+    desk.session.abort("shut_down", desk.now, 0)
     assert desk.session.closed
+    assert [type(each) for each in desk.session.actions()] == [Close], "the contactor is open"
     assert desk.session.reason == "reset"
+
+
+def test_an_abort_opens_a_contactor_that_has_not_yet_obeyed() -> None:
+    desk = Desk()
+    desk.charging()
+    desk.pilot(B)
+    desk.fact(ports.StopRequested("remote"))
+    assert not desk.session.closed
+    desk.session.abort("shut_down", desk.now, 0)
+    assert desk.session.actions() == [ports.EmergencyOff("shut_down"), Close("remote")]
 
 
 @pytest.mark.parametrize(("reason", "reported"), [("remote", "Remote"), ("cost_limit", "LocalOutOfCredit")])
