@@ -368,7 +368,8 @@ class EvseCore:
     def _replace_paused(self, paused: Paused, event: str) -> None:
         """Take over a session; one that is still here ends: its vehicle has been replaced."""
         if self.paused is not None:
-            self._close_paused("not_resumed", "Other", delete=False)
+            reasons = self._unwanted if self.pause is Pause.UNWANTED else ("not_resumed", "Other")
+            self._close_paused(*reasons, delete=False)
             self.pause = Pause.NONE
         self._go("pause", event)
         self.paused = paused

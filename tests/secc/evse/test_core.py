@@ -483,6 +483,14 @@ def test_a_second_pause_ends_the_first_and_keeps_its_own_file() -> None:
     assert bench.core.kept == paused(2)
 
 
+def test_a_second_pause_leaves_the_reason_why_the_first_was_stopped() -> None:
+    bench = late()
+    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    bench.connect()
+    bench.transaction(2)
+    assert ClosePaused(ID, "deauthorized", "DeAuthorized", delete=False) in bench.save(2)
+
+
 def test_another_vehicle_ends_the_pause_of_the_one_before() -> None:
     bench = returned()
     actions = bench.fact(ports.ForgetSession(ID.hex(), "not_resumed", "Other"))
