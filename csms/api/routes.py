@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from csms.api.authorization import contracts, local_lists, tokens
-from csms.api.billing import books, mandates, payments, quarantine, tariffs
+from csms.api.billing import books, mandates, payments, quarantine, reports, tariffs
 from csms.api.charging import dispatch, fleets, grid, prequalifications, sites, smart_charging
 from csms.api.diagnostics import diagnostics, events, health, metrics, telemetry, vehicles, webhooks
 from csms.api.http.call import Call
@@ -53,6 +53,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *settlements.OPERATIONS,
     *quarantine.OPERATIONS,
     *books.OPERATIONS,
+    *reports.OPERATIONS,
     *mandates.OPERATIONS,
     *local_lists.OPERATIONS,
     *firmware.OPERATIONS,

@@ -1,0 +1,198 @@
+"""Sums over transactions in the database, the same on either kind, against a naive computation."""
+
+from collections.abc import Sequence
+from datetime import UTC, timedelta, timezone
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+from csms.db.queries import charging, reports, reviews, stations, tariffs, transactions
+from csms.db.queries.events import Arrival, add_events
+from csms.db.store import Store
+from csms.domain.charging.balancing import Node
+from csms.domain.charging.sites import Place, Site
+from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
+from tests.csms.db.books import DAY, NOV, book, posting
+from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.energy.settlement.costing import Bill
+
+HOUR = 3_600_000
+MIDNIGHT = 1_795_046_400_000
+"""2026-11-19 00:00 in UTC."""
+
+
+class Done(NamedTuple):
+    """A transaction that a test stores."""
+
+    station: str = "CS"
+    token: str | None = "04a1"
+    start_ms: int = NOV
+    lasts_ms: int = HOUR
+    taken_wh: int = 1000
+    given_wh: int = 0
+    currency: str = ""
+    net: int = 0
+    vat: int = 0
+    final: bool = True
+    ended: bool = True
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.lasts_ms
+
+
+def put(connection: Connection, *done: Done, tariff: str | None = None) -> None:
+    for number, each in enumerate(done):
+        name = f"t{number}"
+        stations.touch(connection, each.station, "ocpp2.1", 0)
+        for last in (False, True) if each.ended else (False,):
+            at_ms = each.end_ms if last else each.start_ms
+            registers = ((IMPORT_REGISTER, 7000, each.taken_wh), (EXPORT_REGISTER, 5000, each.given_wh))
+            event = Event(
+                station_id=each.station, transaction_id=name, seq_no=int(last), kind="Ended" if last else "Started",
+                at_ms=at_ms, trigger="", digest=f"{name}{last}", evse_id=1, id_token=each.token, tariff_id=tariff,
+                token_type=None if each.token is None else "ISO14443",
+                samples=tuple(
+                    Sample(at_ms=at_ms, measurand=measurand, value=str(begin + last * wh), unit="Wh")
+                    for measurand, begin, wh in registers
+                ),
+            )  # fmt: skip
+            add_events(connection, [Arrival(event, b'{"transactionInfo":{}}', at_ms)])
+        if each.currency:
+            bill = Bill(currency=each.currency, excl_tax=each.net, incl_tax=each.net + each.vat)
+            key = each.station, name
+            tariffs.save_cost(connection, *key, bill, "{}", at_ms, final=each.final, source="csms")
+
+
+def clear(connection: Connection) -> None:
+    for table in ("transaction_costs", "transaction_events", "transactions"):
+        connection.exec_driver_sql(f"DELETE FROM {table}")
+
+
+def naive(done: Sequence[Done], by: reports.Grouping, begin_ms: int, end_ms: int) -> list[reports.Sum]:
+    """Compute the sums from what was stored, one group after the other."""
+
+    def group(each: Done) -> str:
+        if by == "station":
+            return each.station
+        if by == "token":
+            return "" if each.token is None else f"ISO14443/{each.token.upper()}"
+        return f"2026-11-{19 + (each.end_ms - MIDNIGHT) // DAY}"
+
+    counted = [each for each in done if each.ended and begin_ms <= each.end_ms < end_ms]
+    return [
+        reports.Sum(
+            group=name, currency=currency, transactions=len(found),
+            preliminary=sum(1 for each in found if each.currency and not each.final),
+            import_mwh=sum(each.taken_wh for each in found) * 1000,
+            export_mwh=sum(each.given_wh for each in found) * 1000,
+            duration_ms=sum(each.lasts_ms for each in found),
+            net=sum(each.net for each in found if currency),
+            gross=sum(each.net + each.vat for each in found if currency),
+        )
+        for name, currency in sorted({(group(each), each.currency) for each in counted})
+        for found in [[each for each in counted if (group(each), each.currency) == (name, currency)]]
+    ]  # fmt: skip
+
+
+DONE = st.builds(
+    Done, station=st.sampled_from(["CS", "CS-2"]), token=st.sampled_from([None, "04a1", "04A1", "04b2"]),
+    start_ms=st.integers(MIDNIGHT, MIDNIGHT + 3 * DAY), lasts_ms=st.integers(0, DAY), taken_wh=st.integers(0, 10**6),
+    given_wh=st.integers(0, 10**6), currency=st.sampled_from(["", "EUR", "JPY"]), net=st.integers(-(10**12), 10**12),
+    vat=st.integers(0, 10**9), final=st.booleans(), ended=st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(DONE, max_size=8), st.sampled_from(["station", "token", "day"]), st.integers(0, 4), st.integers(0, 5))
+def test_sums_are_those_of_a_naive_computation(
+    store: Store, done: list[Done], by: reports.Grouping, first: int, last: int
+) -> None:
+    begin_ms, end_ms = MIDNIGHT + first * DAY, MIDNIGHT + last * DAY
+
+    def work(connection: Connection) -> None:
+        clear(connection)
+        put(connection, *done)
+        assert reports.sums(connection, by, UTC, begin_ms, end_ms) == naive(done, by, begin_ms, end_ms)
+
+    store.do(work)
+
+
+def test_days_and_months_are_those_of_the_zone_in_which_a_transaction_ended(store: Store) -> None:
+    december = MIDNIGHT + 12 * DAY
+
+    def work(connection: Connection) -> None:
+        put(connection, Done(start_ms=december - 2 * HOUR, lasts_ms=2 * HOUR - 1))
+        for zone, month, day in ((UTC, "2026-11", "30"), (timezone(timedelta(hours=1)), "2026-12", "01")):
+            assert [each.group for each in reports.sums(connection, "month", zone)] == [month]
+            assert [each.group for each in reports.sums(connection, "day", zone)] == [f"{month}-{day}"]
+
+    store.do(work)
+
+
+def test_one_that_was_closed_counts_when_it_was_closed(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        put(connection, Done(ended=False))
+        assert reports.sums(connection, "station", UTC) == []
+        transactions.close_lost(connection, "CS", "t0", NOV + DAY, "operator")
+        transactions.note_message(connection, "CS", "t0", NOV + 9 * DAY)
+        (found,) = reports.sums(connection, "station", UTC, NOV + DAY, NOV + DAY + 1)
+        assert (found.transactions, found.duration_ms, found.import_mwh) == (1, DAY, 0)
+        assert reports.sums(connection, "station", UTC, NOV + DAY + 1) == []
+        assert reports.sums(connection, "station", UTC, None, NOV + DAY) == []
+
+    store.do(work)
+
+
+def test_a_clock_beyond_the_calendar_and_a_falling_register_do_no_harm(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        put(connection, Done(lasts_ms=253_402_300_799_999 - NOV, taken_wh=-5), Done(start_ms=-HOUR, lasts_ms=0))
+        found = reports.sums(connection, "day", timezone(timedelta(hours=14)))
+        assert [(each.group, each.import_mwh) for each in found] == [("1970-01-01", 1_000_000), ("9999-12-31", 0)]
+
+    store.do(work)
+
+
+def test_sites_are_by_evse_and_tariffs_by_plan_or_what_the_station_reported(store: Store) -> None:
+    places = tuple(Place(station_id=each, evse_id=n, node="n", most_ma=1) for each, n in (("CS", 1), ("CS-2", 2)))
+    plan = PricePlan(id="p", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),)))
+    later = PricePlan(id="a", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
+
+    def work(connection: Connection) -> None:
+        put(connection, Done(), Done(station="CS-2"), tariff="own")
+        charging.save_site(connection, Site(id="depot", nodes=(Node(id="n", limits=(1, 2, 3)),), places=places), NOV)
+        assert [each.group for each in reports.sums(connection, "site", UTC)] == ["", "depot"]
+        for each in (plan, later):
+            tariffs.add_plan(connection, each, 1)
+        known = transactions.get(connection, "CS", "t0")
+        assert known is not None
+        tariffs.keep_plan(connection, known, "p")
+        tariffs.change_plan(connection, known, later, NOV + 1)
+        assert [each.group for each in reports.sums(connection, "tariff", UTC)] == ["own", "p"]
+
+    store.do(work)
+
+
+@pytest.mark.requirement("R32", "R33")
+def test_a_booked_session_counts_once_with_what_the_books_have(store: Store) -> None:
+    """Also after a correction, with several sessions in a transaction, and with a cost of its own."""
+
+    def review(session: str) -> reviews.Review:
+        return reviews.Review(
+            station_id="CS", session_id=session, state="released", transaction_id="t0", begin_ms=NOV, end_ms=NOV,
+            reason="", detail="", since_ms=NOV, due_ms=NOV,
+        )  # fmt: skip
+
+    def work(connection: Connection) -> None:
+        put(connection, Done(currency="USD", net=9, vat=1, final=False), Done(currency="EUR", net=100, vat=19))
+        reviews.put(connection, review("01"))
+        reviews.put(connection, review("02"))
+        book(connection, posting("01"), posting("01", mwh=700, money=420), posting("02", mwh=5, money=-20))
+        (found,) = reports.sums(connection, "station", UTC)
+        assert (found.currency, found.transactions, found.preliminary) == ("EUR", 2, 0)
+        assert (found.import_mwh, found.net, found.gross) == (705 + 1_000_000, 400 + 100, 400 + 119)
+
+    store.do(work)
