@@ -15,6 +15,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "gpiod": "gpio",
     "jsonschema": "testkit",
     "litestar": "csms",
+    "msgpack": "gateway",
     "numpy": "planning",
     "ocpp": "testkit",
     "psycopg": "postgres",

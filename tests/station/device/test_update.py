@@ -4,6 +4,7 @@ import base64
 import os
 import signal
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,9 @@ async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
                 await reported(csms, *steps, "Installed", *steps, "Installed")
                 assert await station.drain(60)
         changed = [each for each in csms.all("SecurityEventNotification") if each["type"] == "FirmwareUpdated"]
-        assert [each["tech_info"] for each in changed] == ["0.1.0 to 2.0", "2.0 to 1.0, which is older"]
+        assert [each["tech_info"] for each in changed] == [
+            f"{version('v2g-engine')} to 2.0",
+            "2.0 to 1.0, which is older",
+        ]
     assert (tmp_path / "slots" / "active").read_text() == "a"
     assert (tmp_path / "slots" / "b" / "image").read_bytes() == IMAGE
