@@ -29,9 +29,10 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def _anchors(text: str) -> set[str]:
+@cache
+def _anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as they are made where it is shown."""
-    headings = re.findall(r"^#+ (.*)$", _FENCED.sub("", text), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", _FENCED.sub("", whole(page)), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
 
 
@@ -105,7 +106,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         file, _, anchor = target.partition("#")
         path = (page.parent / file).resolve() if file else page
-        missing = not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(whole(path)))
+        missing = not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(path))
         if missing:
             broken.append(target)
     assert not broken

@@ -19,7 +19,7 @@ from tests.energy.settlement.attacks import (
     table,
 )
 
-pytestmark = pytest.mark.requirement("R32", "R33")
+pytestmark = [pytest.mark.requirement("R32", "R33"), pytest.mark.xdist_group("attacks")]  # which take a minute
 
 INVENTED = "a session invented, with roots of its own"
 
