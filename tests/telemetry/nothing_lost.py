@@ -31,6 +31,8 @@ from tests.telemetry.sender import Order, ledger
 from v2g_cli.demo.broker import Broker
 
 STEP_S = 0.05
+PROGRESS_S = 120.0
+"""In so long something is stored while gateways drain."""
 
 
 class Process:
@@ -243,8 +245,16 @@ class Field:
                 limit(node, resource.RLIM_INFINITY)
 
     async def finish(self) -> None:
-        """Wait until every gateway says that the back end has everything."""
-        await self.until(lambda: all(sender.ended for sender in self.senders), 600.0)
+        """Wait until every gateway says that the back end has everything, as long as it gets more."""
+        stored = -1
+        while not self._ended():
+            before, stored = stored, self.stored()
+            assert stored > before, self.report()
+            with contextlib.suppress(AssertionError):
+                await self.until(self._ended, PROGRESS_S)
+
+    def _ended(self) -> bool:
+        return all(sender.ended for sender in self.senders)
 
     def judge(self) -> int:
         """Compare outboxes and database; return how many records there are."""
