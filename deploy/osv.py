@@ -148,7 +148,7 @@ def compact(advisory: Advisory, wanted: Callable[[Package], bool]) -> Advisory |
 
 
 Order = Callable[[str], Any]
-"""Returns what versions are compared by. Raises ValueError for a text that is no version."""
+"""Returns what versions are compared by. Raises ValueError for a text that is not a version."""
 
 
 def order_of(ecosystem: str) -> Order:
@@ -193,7 +193,7 @@ def affects(affected: Affected, version: str) -> bool:
 
 
 def in_range(version: str, range_: Range, order: Order) -> bool:
-    """Whether a range has a version, as the OSV schema evaluates it; a border that is no version excludes nothing."""
+    """Whether a range has a version, as the OSV schema evaluates it; a border that is not a version excludes nothing."""
     if range_.type == "GIT":
         return False
     inside = False

@@ -212,9 +212,9 @@ id_token = "DEV2GC00000001"
     [
         ("secc", "", 'ocsp = "{pki}/contract/ocsp.der"', "tls.ocsp", "is not signed by the issuer"),
         ("secc", "", 'ocsp = "{pki}/oem/root.pem"', "tls.ocsp", "OCSP"),
-        ("secc", "/secc/", "/vehicle/", "tls.chain", "is no certificate of a TLS server"),
+        ("secc", "/secc/", "/vehicle/", "tls.chain", "is not a certificate of a TLS server"),
         ("secc", "/csms/station/", "/secc/", "station.identity", "'CS-V2G-0001' is not the name in"),
-        ("secc", "/v2g/root.pem", "/contract/chain.pem", "tls.v2g_roots", "DEV2GC00000001, which is no authority"),
+        ("secc", "/v2g/root.pem", "/contract/chain.pem", "tls.v2g_roots", "DEV2GC00000001, which is not an authority"),
         ("secc", '"CS-V2G-0001"', '"CS-2"', "station.identity", "back ends compare them"),
         ("secc", "wss:", "ws:", "station", "has no TLS: make it wss:"),
         ("secc", "wss://localhost:9443", "wss://", "station", "no valid host and port"),
@@ -225,7 +225,7 @@ id_token = "DEV2GC00000001"
         ("csms", "", '[[tokens]]\nid_token = "DEV2GC00000001"', "tokens.id_token", "is listed twice"),
         ("csms", "[api]", "[api]\nport = 9443", "api.port", "is that of the stations"),
         ("csms", "mo/sub2.crl", "mo/root.pem", "trust.crls", "not a CRL"),
-        ("csms", "mo/root.pem", "contract/chain.pem", "trust.roots", "which is no authority"),
+        ("csms", "mo/root.pem", "contract/chain.pem", "trust.roots", "which is not an authority"),
     ],
 )
 def test_what_a_configuration_names_has_to_fit(

@@ -1,5 +1,6 @@
 """Files named in a configuration: whether they can be opened, hold what they should, and own certificates are valid."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
@@ -8,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from v2g.config import Flaw, fault, values_in
@@ -16,10 +16,12 @@ from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.hardware.meters.registers import load_map
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.pki.certificates import load_certificate
+from v2g.pki.conformity import extension, is_authority
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.crl import load_crl
 from v2g.pki.keys import load_public_key, read_secret
 from v2g.pki.ocsp import check_ocsp
+from v2g.pki.paths import signature_matches
 from v2g.pki.reference import KeyReference
 from v2g.text import printable
 
@@ -40,13 +42,9 @@ def _is_file(path: Path) -> None:
 
 def _authorities(path: Path) -> None:
     for each in map(load_certificate, load_chain(path)):
-        try:
-            authority = each.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        except x509.ExtensionNotFound:
-            authority = False
-        if not authority:
+        if not is_authority(each):
             name = printable(each.subject.rfc4514_string())
-            raise ConfigError(f"{path} has the certificate of {name}, which is no authority", hint="name a root")
+            raise ConfigError(f"{path} has the certificate of {name}, which is not an authority", hint="name a root")
 
 
 def _crl(path: Path) -> None:
@@ -87,8 +85,12 @@ def file_faults(
 def expired(config: Any) -> list[str]:
     """Return, in a sentence each, which own certificates are not valid now."""
     own = [(where, value) for where, value, _ in values_in(config) if where[-1] in _OWN and isinstance(value, Path)]
-    flaws = [flaw for where, file in own for flaw in _certificate(file, where, None)]
-    return [f"{'.'.join(path)} {why}" for path, why, _ in flaws if "valid" in why]
+    found = []
+    for where, file in own:
+        with contextlib.suppress(V2GError):  # the program says so itself
+            leaf = load_certificate(load_chain(file)[0])
+            found += [f"{'.'.join(path)} {why}" for path, why, _ in _validity(leaf, file, where)]
+    return found
 
 
 def opened(where: tuple[str, ...], opener: Callable[[], object]) -> Iterator[Flaw]:
@@ -177,18 +179,18 @@ def _certificate(file: Path, where: tuple[str, ...], use: x509.ObjectIdentifier 
         return
     leaf = chain[0]
     for certificate, issuer in itertools.pairwise(chain):
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
+        if not signature_matches(issuer, certificate):
             name = printable(certificate.subject.rfc4514_string())
             yield where, f"{file}: what follows the certificate of {name} has not signed it", "leaf first, then sub-CAs"
             return
-    try:
-        uses = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        uses = None
-    if use is not None and uses is not None and use not in uses:
-        yield where, f"{file} is no certificate of a TLS {_USES[use]}", "is it that of another program?"
+    uses = extension(leaf, x509.ExtendedKeyUsage)
+    if use is not None and uses is not None and use not in uses.value:
+        yield where, f"{file} is not a certificate of a TLS {_USES[use]}", "is it that of another program?"
+    yield from _validity(leaf, file, where)
+
+
+def _validity(leaf: x509.Certificate, file: Path, where: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield that a certificate is not valid now."""
     now = datetime.now(UTC)
     if now > leaf.not_valid_after_utc:
         yield where, f"{file} was valid until {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it: v2g pki renew"
