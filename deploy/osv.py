@@ -193,7 +193,7 @@ def affects(affected: Affected, version: str) -> bool:
 
 
 def in_range(version: str, range_: Range, order: Order) -> bool:
-    """Whether a range has a version, as the OSV schema evaluates it; a border that is not a version excludes nothing."""
+    """Whether a range has a version, as the OSV schema evaluates it; a border that is not one excludes nothing."""
     if range_.type == "GIT":
         return False
     inside = False
