@@ -364,3 +364,13 @@ def check_marks_of_before(store: Store) -> None:
         pass
     (minute,) = store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, (0, 10**6), 9, None)
     assert minute["number"] == 7
+
+
+def test_a_step_of_aggregating_takes_a_limited_number_of_records(store: Store) -> None:
+    """In SQLite new records wait for it (R102): deliveries of a drain have hundreds each."""
+    longest = telemetry_aggregates.MAX_RECORDS // 4
+    for number in range(6):
+        take(store, *(record(seq) for seq in range(1 + longest * number, 1 + longest * (number + 1))))
+    assert [store.do(telemetry_aggregates.aggregate_pending) for _ in range(3)] == [4, 2, 0]
+    found = store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, (0, 10**8), 9, None)
+    assert sum(each["number"] for each in found) == 6 * longest
