@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.loading import loaded
+
 LOADED = """
 import sys
 from v2g.exi import decode, encode
@@ -54,3 +56,9 @@ def test_charger_and_vehicle_load_no_other_edition_and_make_no_codec_before_its_
     assert "d20.messages.dc" in loaded
     assert loaded & {"d2.messages", "din.messages", "d20.messages.ac_der_iec", "d20.messages.ac_der_sae"} == set()
     assert grammars == "0"
+
+
+@pytest.mark.parametrize(("edition", "other"), [("d2", "din"), ("din", "d2")])
+def test_a_charger_loads_the_messages_of_the_edition_that_is_spoken(edition: str, other: str) -> None:
+    found = loaded(f"secc.session.{edition}.session", [f"v2g.iso15118.{each}.messages" for each in (edition, other)])
+    assert found == [f"v2g.iso15118.{edition}.messages"]

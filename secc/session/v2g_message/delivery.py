@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from secc.session import delivery
 from secc.session.delivery import READY
@@ -29,18 +29,20 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, millivolts
 from v2g.iso15118.engine.quirks import PRE_CHARGE_TARGET_CHANGES, PRE_CHARGE_TARGET_OUT_OF_RANGE, Quirk
-from v2g.iso15118.v2g_message import CableCheckReq, PreChargeReq, SessionStopReq, WeldingDetectionReq
 from v2g.observe import Observe
+
+if TYPE_CHECKING:  # declarations of the edition that is spoken only
+    from v2g.iso15118.v2g_message import CableCheckReq, PreChargeReq, SessionStopReq, WeldingDetectionReq
 
 NO_ERROR: Final = "NO_ERROR"
 
 
-def cable_check(request: CableCheckReq, stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
+def cable_check(request: "CableCheckReq", stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
     """Test the insulation; polled until the result is available. The pilot has to be in C or D (V2G-DC-547)."""
     return delivery.cable_check(stage, context, partial(cable_check_response, context), pilot_s=context.pilot_s)
 
 
-def pre_charge(request: PreChargeReq, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
+def pre_charge(request: "PreChargeReq", stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage; each answer reports the present one at once."""
     wanted_mv = millivolts(request.ev_target_voltage)
     target_mv = max(0, min(wanted_mv, context.config.rating.max_voltage_v * 1000))
@@ -87,7 +89,7 @@ def stop(
     return Step(outcome.response, outcome.stage, (*outcome.commands, event), followed=outcome.followed)
 
 
-def welding_detection(request: WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step | Wait:
+def welding_detection(request: "WeldingDetectionReq", stage: Stopped, context: RequestContext) -> Step | Wait:
     """Report the residual voltage at the output, with the pilot in B (V2G-DC-556)."""
     if wait := _await_b(stage, context):
         return wait
@@ -100,7 +102,7 @@ def welding_detection(request: WeldingDetectionReq, stage: Stopped, context: Req
     return Step(response, stage, (Observe("stop", "welding_detection", {"voltage_mv": voltage_mv}),))
 
 
-def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
+def session_stop(request: "SessionStopReq", stage: Stage, context: RequestContext) -> Step | Wait:
     """End the session, from any stage; after direct current has flowed only with the pilot in B."""
     if isinstance(stage, Stopped) and context.family is Family.DC and (wait := _await_b(stage, context)):
         return wait

@@ -1,5 +1,7 @@
 """The charge loop of direct current: the vehicle's targets in, the present output out."""
 
+from typing import TYPE_CHECKING
+
 from msgspec.structs import replace
 
 from secc.session.ports import SetOutput
@@ -11,11 +13,13 @@ from secc.session.v2g_message.status import dc_evse_status
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, percent, watts
 from v2g.iso15118.engine.quirks import TARGET_CURRENT_OUT_OF_RANGE, TARGET_VOLTAGE_ZERO
-from v2g.iso15118.v2g_message import CurrentDemandReq
 from v2g.observe import Observe
 
+if TYPE_CHECKING:  # declarations of the edition that is spoken only
+    from v2g.iso15118.v2g_message import CurrentDemandReq
 
-def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext, **added: object) -> Step:
+
+def current_demand(request: "CurrentDemandReq", stage: Charging, context: RequestContext, **added: object) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output; `added` are further fields."""
     status = request.dc_ev_status
     wanted_ma = milliamperes(request.ev_target_current)
@@ -44,7 +48,7 @@ def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestC
     )
 
 
-def _updated(stage: Charging, request: CurrentDemandReq, soc: int) -> Charging:
+def _updated(stage: Charging, request: "CurrentDemandReq", soc: int) -> Charging:
     """Return the stage with the vehicle's new limits; those that it omits stay, and none is negative."""
     parametrised = stage.parametrised
     derived_from = (

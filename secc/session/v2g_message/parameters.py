@@ -1,7 +1,7 @@
 """Charge parameters: the vehicle's limits in, the charger's limits and schedule out."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -31,13 +31,15 @@ from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, covering
 from v2g.iso15118.engine.power_schedule import Step as PowerStep
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
 from v2g.iso15118.engine.session import Command
-from v2g.iso15118.v2g_message import DC_EVChargeParameter
 from v2g.observe import Observe
+
+if TYPE_CHECKING:  # declarations of the edition that is spoken only
+    from v2g.iso15118.v2g_message import DC_EVChargeParameter
 
 _OPTIONAL: Final = ("ev_maximum_power_limit", "ev_energy_capacity", "ev_energy_request", "full_soc", "bulk_soc")
 
 
-def dc_vehicle(parameter: DC_EVChargeParameter, context: RequestContext) -> tuple[Vehicle, tuple[Quirk, ...]]:
+def dc_vehicle(parameter: "DC_EVChargeParameter", context: RequestContext) -> tuple[Vehicle, tuple[Quirk, ...]]:
     """Return the limits in a DC_EVChargeParameter; a missing power is that of voltage and current.
 
     Raises Iso15118Error for impossible ones.
@@ -64,7 +66,7 @@ def dc_vehicle(parameter: DC_EVChargeParameter, context: RequestContext) -> tupl
     return vehicle, (MISSING_FIELDS,) if missing else ()
 
 
-def dc_needs(parameter: DC_EVChargeParameter, vehicle: Vehicle, departure_ms: int | None = None) -> EvNeeds:
+def dc_needs(parameter: "DC_EVChargeParameter", vehicle: Vehicle, departure_ms: int | None = None) -> EvNeeds:
     """Return the vehicle's needs for the back end."""
     wanted = parameter.ev_energy_request
     return EvNeeds(

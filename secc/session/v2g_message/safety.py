@@ -3,7 +3,7 @@
 Nothing is shared with the handlers: the vehicle's limits and requests are read from its messages independently. Pure.
 """
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -13,8 +13,10 @@ from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.din.timing import Timing as TimingDin
 from v2g.iso15118.engine.physical_values import PhysicalNumber
 from v2g.iso15118.engine.v2g_message import body_of
-from v2g.iso15118.v2g_message import CurrentDemandReq
 from v2g.safety import UNBOUNDED, Output, Phase, Request
+
+if TYPE_CHECKING:  # declarations of the edition that is spoken only
+    from v2g.iso15118.v2g_message import CurrentDemandReq
 
 LEAVING_S: Final = 4.0
 """How long a contactor may stay closed after PowerDeliveryReq (stop): ramp-down, and the contactor's own time."""
@@ -99,7 +101,7 @@ def _scaled(number: PhysicalNumber, shift: int) -> int:
     return min(UNBOUNDED, value)
 
 
-def _asked(request: CurrentDemandReq) -> Output:
+def _asked(request: "CurrentDemandReq") -> Output:
     """Return what a CurrentDemandReq asks for: its target current, and nothing from a vehicle that reports an error."""
     if request.dc_ev_status.ev_error_code.value != "NO_ERROR":
         return Output(charge_ma=0)
