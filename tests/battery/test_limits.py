@@ -1,0 +1,69 @@
+"""Limits of a battery: what is found, when it ends, and what is no finding."""
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.battery import detectors, limits
+from v2g.battery.finding import Finding
+from v2g.battery.sample import Sample
+
+SETTINGS = limits.Settings()
+
+
+def run(values: list[dict[str, float]], every_ms: int = 100) -> list[Finding]:
+    state, found = limits.State(), []
+    for place, each in enumerate(values):
+        state, new = limits.step(SETTINGS, state, Sample(place * every_ms, each))
+        found += new
+    return found
+
+
+@pytest.mark.requirement("R120")
+@pytest.mark.parametrize(
+    ("signal", "kind", "values"),
+    [
+        ("battery.cell_voltage.imbalance", "cell_spread", [0.01, 0.05, 0.051, 0.045, 0.2, 0.04]),
+        ("battery.temperature.max", "over_temperature", [20.0, 55.0, 55.1, 50.1, 60.0, 50.0]),
+        ("battery.cell_voltage.min", "cell_voltage_low", [3.5, 2.8, 2.79, 2.99, 2.0, 3.0]),
+    ],
+)
+def test_a_limit_is_found_once_and_ends_with_hysteresis(signal: str, kind: str, values: list[float]) -> None:
+    found = run([{signal: each} for each in values])
+    assert [(each.kind, each.raised, each.at_ms) for each in found] == [(kind, True, 200), (kind, False, 500)]
+    assert found[0].value == values[2]
+    assert found[0].evidence == {signal: values[2]}
+
+
+@pytest.mark.requirement("R120")
+def test_a_sudden_drop_of_voltage_is_found_at_its_sample_and_a_discharge_is_none() -> None:
+    drop = [{"battery.voltage": 400.0}] * 50 + [{"battery.voltage": 355.0}] * 400
+    raised, cleared = run(drop)
+    assert (raised.kind, raised.raised, raised.at_ms) == ("voltage_drop", True, 5000)
+    assert raised.value == pytest.approx(45 / 400)
+    assert not cleared.raised
+    assert run([{"battery.voltage": 400.0 - 0.02 * n} for n in range(5000)]) == [], "100 V in 500 s"
+
+
+@given(st.lists(st.floats(allow_nan=True), max_size=30))
+def test_findings_begin_and_end_in_turn_whatever_the_values(values: list[float]) -> None:
+    state, found = detectors.State(), []
+    for at_ms, each in enumerate(values):
+        sample = Sample(at_ms, dict.fromkeys(("battery.voltage", "battery.temperature.max"), each))
+        state, new = detectors.step(detectors.Settings(), state, sample)
+        found += new
+        assert msgspec.json.decode(msgspec.json.encode(state), type=detectors.State) == state
+    for kind in {each.kind for each in found}:
+        turns = [each.raised for each in found if each.kind == kind]
+        assert turns[0]
+        assert all(one is not other for one, other in itertools.pairwise(turns))
+
+
+@pytest.mark.parametrize("name", ["spread_clear_v", "temperature_clear_c", "drop_clear"])
+def test_settings_without_hysteresis_are_rejected(name: str) -> None:
+    limit = getattr(SETTINGS, name.replace("_clear", ""))
+    with pytest.raises(msgspec.ValidationError, match=name):
+        msgspec.convert({name: limit}, limits.Settings)
