@@ -51,6 +51,9 @@ STEADY_S: Final = 1.0
 WATCH_S: Final = 3.0
 """How long an output has to keep what it has reached, and how long a part is watched."""
 
+CUT_S: Final = 0.2
+"""Time for `cut`, which the watchdog's thread calls."""
+
 LOOKS: Final = 20
 LOOK_S: Final = 0.01
 """How often what the process holds is counted, and the time between."""
@@ -187,11 +190,21 @@ def _require(holds: bool, what: str) -> None:
 
 
 async def _cut(part: Any) -> None:
-    """Cut as the watchdog does: from a thread."""
-    thread = new_thread(target=part.cut, name="cut", daemon=False)
+    """Cut as the watchdog does: from a thread, which does not wait for long."""
+    raised: list[Exception] = []
+
+    def cut() -> None:
+        try:
+            part.cut()
+        except Exception as error:  # noqa: BLE001 - code of others
+            raised.append(error)
+
+    thread = new_thread(target=cut, name="cut")
     thread.start()
-    while thread.is_alive():  # joining would stop the event loop
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    thread.join(CUT_S)  # it has to work without the event loop
+    _require(not thread.is_alive(), f"cut does not return within {CUT_S:g} s")
+    _require(not raised, f"cut fails: {raised}")
 
 
 async def _faults_once(watch: Callable[[OnFault], None]) -> str:
@@ -347,6 +360,33 @@ async def _contactor_cut(parts: BoardParts, bench: Bench) -> str:
         threading.Event().wait(HUNG_S)
     await _until(lambda: not parts.contactor.closed, LOWER_S, "contactor is not open")
     return "open"
+
+
+@_case(
+    "pilot", "cut-at-rest", "cut the open contactor from a thread, and command it open", "it returns, and nothing moves"
+)
+async def _open_contactor_cut(parts: BoardParts, _: Bench) -> str:
+    moved: list[bool] = []
+    parts.contactor.on_change(moved.append)
+    await _cut(parts.contactor)
+    await _stays(lambda: not parts.contactor.closed and not moved, STEADY_S, "contactor reports a change")
+    parts.contactor.set(closed=False)
+    return "nothing moves"
+
+
+@_case(
+    "pilot", "stays-cut", "cut the open contactor while the vehicle is ready, close it, open it, close it",
+    "it closes only after it was commanded open", energises=True, vehicle=True,
+)  # fmt: skip
+async def _stays_cut(parts: BoardParts, bench: Bench) -> str:
+    await _ready(parts, bench)
+    await _cut(parts.contactor)
+    parts.contactor.set(closed=True)
+    await _stays(lambda: not parts.contactor.closed, STEADY_S, "cut does nothing: the contactor closes")
+    parts.contactor.set(closed=False)
+    parts.contactor.set(closed=True)
+    await _until(lambda: parts.contactor.closed, bench.contactor_s, "contactor does not close any more")
+    return "open until commanded open"
 
 
 @_case(
@@ -624,6 +664,31 @@ async def _stage_cut(parts: StageParts, bench: Bench) -> str:
     await _until(lambda: _off(stage, bench), within_s, "the output is not off")
     await _stays(lambda: _off(stage, bench), STEADY_S, "the output comes back by itself")
     return "off"
+
+
+@_case(
+    "stage", "cut-at-rest", "cut the output from a thread while it is off, and command it off",
+    "it returns, and the output stays off",
+)  # fmt: skip
+async def _off_stage_cut(parts: StageParts, bench: Bench) -> str:
+    await _cut(parts.stage)
+    await _stays(lambda: _off(parts.stage, bench), STEADY_S, "the output is not off")
+    parts.stage.drive(OFF)
+    return "off"
+
+
+@_case(
+    "stage", "stays-cut", "cut the output while it is off, drive it, command it off, drive it",
+    "it is on only after it was commanded off", energises=True, load=False,
+)  # fmt: skip
+async def _stage_stays_cut(parts: StageParts, bench: Bench) -> str:
+    await _cut(parts.stage)
+    parts.stage.drive(Demand(bench.voltage_mv))
+    await _stays(lambda: _off(parts.stage, bench), STEADY_S, "cut does nothing: the output has voltage")
+    for demand in (OFF, Demand(bench.voltage_mv)):
+        parts.stage.drive(demand)
+    await _reach(parts.stage, bench.voltage_mv)
+    return "off until commanded off"
 
 
 @_case(

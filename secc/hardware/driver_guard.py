@@ -17,7 +17,6 @@ from v2g import typed_json
 from v2g.errors import TransportError
 from v2g.hardware.faults import FAULTS
 from v2g.io.hardware.driver import OnFailure
-from v2g.io.runtime.run_all import run_all
 from v2g.text import printable
 
 Part = TypeVar("Part")
@@ -92,8 +91,8 @@ class _Guard:
         match member:
             case None:
                 raise AttributeError(name)
-            case _Command() if name == "cut":  # the watchdog's thread calls it
-                return lambda: run_all((lambda: self._part.cut(),))  # type: ignore[attr-defined]
+            case _Command() if name == "cut":  # in any thread: who cuts goes on with the next part
+                return self._part.cut  # type: ignore[attr-defined]
             case _Value():
                 return self.read(name, member)
             case _Listener(types=types):

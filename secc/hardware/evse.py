@@ -167,8 +167,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Parts:
     """Parts common to all chargers. `pilot` None: a bench or a device without one.
 
-    `service` stores latched faults across restarts; None does not. `self_test` is the board's, `log` where results of
-    checks are kept.
+    `service` stores latched faults across restarts; None does not. `self_test` is the board's, `cut_test` that of the
+    watchdog's way to switch off, `log` where results of checks are kept.
     """
 
     contactor: Contactor
@@ -178,6 +178,7 @@ class Parts:
     service: FaultKeeper | None = None
     self_test: SelfTest | None = None
     log: CheckLog | None = None
+    cut_test: SelfTest | None = None
 
 
 class Evse(abc.ABC):
@@ -391,6 +392,8 @@ class Evse(abc.ABC):
             failed = await asked(parts.self_test)
         if not failed:
             failed = await self._output_failed()
+        if not failed and parts.cut_test is not None:
+            failed = await parts.cut_test()
         if not failed and not self._watched():
             failed = "supervision fails"
         return failed or ("" if failures == self._failures else "a driver fails")

@@ -281,7 +281,8 @@ class Assembly:
                 )
             return Assembled(bench, simulated, safety)
         meter, board = await self._open_parts()
-        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, board.self_test, self.log)
+        tests = board.self_test, self.log, safety.test_cut
+        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, *tests)
         self._evse = evse = await EVSES[config.kind](self, parts)
         return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
 

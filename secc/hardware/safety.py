@@ -49,6 +49,7 @@ from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
 from v2g.safety.agreement import Agreement, Errors
+from v2g.text import printable
 
 Said = TypeVar("Said")
 Part = TypeVar("Part")
@@ -65,6 +66,13 @@ loop has late reports, too."""
 
 CUT_S: Final = 0.2
 """Time for a part's `cut`; the others do not wait for it."""
+
+TRY_MV: Final = 30_000
+TRY_S: Final = 0.2
+POLL_S: Final = 0.02
+JOIN_S: Final = 0.005
+"""What a power stage that was cut is commanded in a self-test (safe to touch), the time for parts to show that they
+ignore `cut`, how often these are looked at, and for how long a thread is waited for at once."""
 
 
 _NEWEST: Final = frozenset(
@@ -121,8 +129,10 @@ class SafetyChannel:
         self._last: Verdict | None = None
         self._response, self._mains = NO_RESPONSE, False
         self._setpoint: Setpoint | None = None
-        self._parts: list[Cut] = []
+        self._parts: list[tuple[str, Cut]] = []
         self._stage: _Stage | None = None
+        self._raw_contactor: Contactor | None = None
+        self._raw_stage: PowerStage | None = None
         self._failure, self._differs = "", False
         self._silent = self._stale = 0
         self._pilot: ChargerPilot | None = None
@@ -140,7 +150,7 @@ class SafetyChannel:
         return guarded(part, interface, self._driver_failed)
 
     def _driver_failed(self, why: str) -> None:
-        run_all(part.cut for part in self._parts)
+        run_all(part.cut for _, part in self._parts)
         if why != self._failure:
             self._observe(Observe("hardware", "driver_failed", {"why": why}))
         self._failure = why
@@ -159,13 +169,15 @@ class SafetyChannel:
         contactor.on_change(lambda closed: self._tell(lambda now: self._monitor.feedback(now, closed=closed)))
         self._monitor.feedback(self._clock.monotonic(), closed=contactor.closed)
         self._open.append(lambda: contactor.set(closed=False))
-        self._parts.insert(0, contactor)
+        self._parts.insert(0, ("contactor", contactor))
+        self._raw_contactor = contactor
         return _Contactor(contactor, self)
 
     def stage(self, stage: PowerStage) -> PowerStage:
         """Return the wrapped power stage for the EVSE."""
         self._stage = _Stage(stage, self)
-        self._parts.append(stage)
+        self._parts.append(("power stage", stage))
+        self._raw_stage = stage
         self._lower.append(self._stage.lower)
         self._measure = lambda now: self._monitor.measured(stage.present.voltage_mv, stage.present.current_ma, now)
         stage.on_report(self._reported)
@@ -178,7 +190,7 @@ class SafetyChannel:
     def primary(self, device: PrimaryDevice) -> PrimaryDevice:
         """Return the wrapped primary device for the EVSE."""
         guarded = _Primary(device, self)
-        self._parts.append(device)
+        self._parts.append(("primary device", device))
         self._lower.append(guarded.lower)
         self._measure = lambda now: self._monitor.drawn(device.report.sent_w, now)
         device.on_report(lambda _: self._look())
@@ -192,7 +204,7 @@ class SafetyChannel:
         """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: its
         limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
         self._mains = True
-        self._parts += [] if part is None else [part]
+        self._parts += [] if part is None else [("mains", part)]
         self._measure = lambda now: self._monitor.drawn(watts(), now)
 
         def allow(charge_w: int, discharge_w: int) -> tuple[int, int]:
@@ -227,6 +239,37 @@ class SafetyChannel:
             self._failure = ""  # it is reported again
         if KINDS[word].stops:
             self._tell(lambda now: self._monitor.fault(word, now, active=active))
+
+    # -- the self-test
+
+    async def test_cut(self) -> str:
+        """Cut each part as the watchdog does, and return what does not follow; empty if all do.
+
+        With a power stage, whose output is off, contactor and stage are then commanded on, without the monitor: one
+        that has been cut does not move. A contactor for alternating current is not: it would have mains behind it.
+        """
+        contactor, stage = self._raw_contactor, self._raw_stage
+        try:
+            failed = [each for each in [await _cut_aside(name, part) for name, part in self._parts] if each]
+            if not failed and contactor is not None and stage is not None:
+                failed = await self._on_after_cut(contactor, stage)
+        finally:  # commanded off, all can be switched on again
+            offs: list[Callable[[], None]] = [] if stage is None else [partial(stage.drive, OFF)]
+            offs += [] if contactor is None else [partial(contactor.set, closed=False)]
+            run_all(offs)
+        return ", ".join(failed)
+
+    async def _on_after_cut(self, contactor: Contactor, stage: PowerStage) -> list[str]:
+        """Command parts on that were cut; return which of them are."""
+        contactor.set(closed=True)
+        stage.drive(Demand(TRY_MV))
+        end = self._loop.time() + TRY_S
+        while self._loop.time() < end:
+            found = {"contactor": contactor.closed, "power stage": stage.present.voltage_mv >= TRY_MV // 2}
+            if any(found.values()):
+                return [f"the {name} is on after cut" for name, on in found.items() if on]
+            await asyncio.sleep(POLL_S)
+        return []
 
     # -- the session
 
@@ -396,7 +439,7 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
-        cutting = [new_thread(target=run_all, args=((part.cut,),), name="cut") for part in self._parts]
+        cutting = [new_thread(target=run_all, args=((part.cut,),), name="cut") for _, part in self._parts]
         for each in cutting:
             each.start()
         for each in cutting:
@@ -435,6 +478,28 @@ class SafetyChannel:
                 )
             )
         self._last = verdict
+
+
+async def _cut_aside(name: str, part: Cut) -> str:
+    """Cut a part in a thread; return what its driver does wrong."""
+    raised: list[Exception] = []
+
+    def cut() -> None:
+        try:
+            part.cut()
+        except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
+            raised.append(error)
+
+    thread = new_thread(target=cut, name="cut")
+    thread.start()
+    for _ in range(round(CUT_S / JOIN_S)):
+        if not thread.is_alive():
+            break
+        thread.join(JOIN_S)  # a sound driver needs less: the event loop goes on
+        await asyncio.sleep(0)
+    if thread.is_alive():
+        return f"the {name} is not cut within {CUT_S:g} s"
+    return f"cutting the {name} fails: {printable(repr(raised[0]))[:200]}" if raised else ""
 
 
 class _Contactor:

@@ -1,6 +1,7 @@
 """A release is complete, verifiable with common tools, and of nothing but a committed tree that its notes describe."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.release import NOTES, SUMS, check_tree, checksums, notes_of
 from tests.deploy.package import ROOT, run
+from tests.docs.documents import commands
 from v2g.errors import ConfigError
 from v2g.pki.keys import save_key
 
@@ -111,4 +113,22 @@ def test_a_release_is_made_in_a_clone(tmp_path: Path) -> None:
     again = tmp_path / "again"
     run(*command[:3], again, *command[4:], cwd=clone, env=os.environ | {"PIP_NO_INDEX": "1"})
     assert (again / SUMS).read_text() == (out / SUMS).read_text(), "the same commit makes another release"
+    install_as_printed(clone, out, tmp_path / "home")
     shutil.rmtree(clone)
+
+
+def install_as_printed(clone: Path, release: Path, home: Path) -> None:
+    """Run README's commands with this release in its place: all but the first, and the demo by its version only."""
+    (printed,) = (
+        [each.text for each in commands(block, "")]
+        for block in re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        if "make release" in block
+    )
+    assert printed[0] == "make release"
+    assert printed[-1].endswith("/v2g demo")
+    home.mkdir()
+    (place := clone / "dist").mkdir()
+    release.rename(place / "0.2.0")
+    for each in (*printed[1:-1], printed[-1].replace(" demo", " --version"), printed[-1] + " --list"):
+        said = run("sh", "-c", each, cwd=clone, env=os.environ | {"HOME": str(home)})
+    assert "plug" in said

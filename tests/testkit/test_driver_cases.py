@@ -13,7 +13,7 @@ from secc.hardware.drivers import find
 from secc.hardware.meter import SimulatedMeter
 from tests.driver_packages import install
 from tests.virtual_time import VirtualLoop
-from v2g.hardware.interfaces import Demand, StageReport
+from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -52,7 +52,7 @@ def named(results: dict[str, Result], verdict: Verdict) -> set[str]:
 
 @pytest.mark.parametrize(
     ("kind", "bench", "passes"),
-    [("pilot", OPEN, 16), ("stage", OPEN, 10), ("stage", LOADED, 11), ("meter", OPEN, 7)],
+    [("pilot", OPEN, 18), ("stage", OPEN, 12), ("stage", LOADED, 12), ("meter", OPEN, 7)],
 )
 def test_simulated_drivers_pass(kind: Kind, bench: Bench, passes: int) -> None:
     results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
@@ -69,7 +69,7 @@ def test_nothing_is_energised_unless_asked_for() -> None:
         )
         patch.setattr(SimulatedStage, "drive", lambda self, demand: (moved.append(demand), drive(self, demand)))
         board = outcome("pilot", Bench())
-        assert moved == [True, False, False]  # the first is the surroundings'
+        assert moved == [True, False, False, False]  # the first is the surroundings'
         stage = outcome("stage", Bench())
     assert {each for each in moved if isinstance(each, Demand)} == {Demand(0)}
     assert "cut" in named(board, Verdict.INCONCLUSIVE)
@@ -101,6 +101,15 @@ def seen(change: Callable[[StageReport], StageReport]) -> Callable[[Patch], None
 def nothing(kind: type, name: str) -> Callable[[Patch], None]:
     """Let a method do nothing."""
     return lambda patch: patch.setattr(kind, name, lambda *_, **__: None)
+
+
+def raising(kind: type, name: str) -> Callable[[Patch], None]:
+    """Let a method raise."""
+
+    def fail(*_: Any) -> None:
+        raise KeyError("line")
+
+    return lambda patch: patch.setattr(kind, name, fail)
 
 
 def closed_twice(patch: Patch) -> None:
@@ -135,13 +144,15 @@ def slow_isolation(patch: Patch) -> None:
 
 
 def comes_back(patch: Patch) -> None:
-    """After `cut` the command before is repeated, as by a loop that does not know of it."""
+    """After `cut` the command before is given anew, as by a loop that does not know of it."""
     before = SimulatedStage.cut
 
     def cut(self: Any) -> None:
         demand = self._model.demand
         before(self)
-        self._loop.call_soon_threadsafe(self._loop.call_later, 0.5, self.drive, demand)
+        self._loop.call_soon_threadsafe(
+            self._loop.call_later, 0.5, lambda: [self.drive(each) for each in (OFF, demand)]
+        )
 
     patch.setattr(SimulatedStage, "cut", cut)
 
@@ -229,12 +240,12 @@ BOARDS: dict[str, Mutant] = {
         (
             "closed at the start",
             always(SimulatedContactor, "closed", value=True),
-            "open-at-start open-again opens-contactor cut",
+            "open-at-start open-again opens-contactor cut cut-at-rest stays-cut",
         ),
-        ("closes late", late(SimulatedContactor, "_move", 5.0), "closes opens-contactor cut"),
+        ("closes late", late(SimulatedContactor, "_move", 5.0), "closes opens-contactor cut stays-cut"),
         ("reports commands", closed_twice, "closes"),
         ("does not open", only_opens_when_told_twice, "opens-contactor"),
-        ("cannot be cut", nothing(SimulatedContactor, "cut"), "cut"),
+        ("cannot be cut", nothing(SimulatedContactor, "cut"), "cut stays-cut"),
         ("its samples grow old", grows_old, "fresh"),
         ("F is not shown", nothing(SimulatedChargerPilot, "set_error"), "error"),
         ("states are not reported", nothing(SimulatedChargerPilot, "on_state"), "follows"),
@@ -248,11 +259,13 @@ BOARDS: dict[str, Mutant] = {
 STAGES: dict[str, Mutant] = {
     name: ("stage", OPEN, break_, fails)
     for name, break_, fails in (
-        ("the voltage is in V", seen(volts), "voltage off cut insulation"),
-        ("the voltage is too high", driven(lambda d: Demand(d.voltage_mv * 11 // 10)), "voltage"),
+        ("the voltage is in V", seen(volts), "voltage off cut insulation stays-cut"),
+        ("the voltage is too high", driven(lambda d: Demand(d.voltage_mv * 11 // 10)), "voltage stays-cut"),
         ("changes only are reported", nothing(SimulatedStage, "_repeat"), "reports"),
-        ("voltage stays", driven(lambda d: d if d.voltage_mv else Demand(100_000)), "off off-at-start"),
+        ("voltage stays", driven(lambda d: d if d.voltage_mv else Demand(100_000)), "off off-at-start stays-cut"),
         ("comes back after cut", comes_back, "cut"),
+        ("the output cannot be cut", nothing(SimulatedStage, "cut"), "cut stays-cut"),
+        ("cutting it raises", raising(SimulatedStage, "cut"), "cut cut-at-rest stays-cut"),
         ("the insulation takes for ever", slow_isolation, "insulation"),
         ("a fault is reported twice", flaps(SimulatedStage, "stage_tripped"), "faults"),
     )

@@ -26,7 +26,8 @@ class Cut(Protocol):
     def cut(self) -> None:
         """Switch off at once, from any thread and without the event loop; it stays off until commanded off.
 
-        Does nothing if the part itself switches off without commands.
+        A part that switches itself off without commands needs none from this thread, but must get none to switch on
+        from then on, in case the event loop goes on. The self-test at the start cuts each part, and commands it on.
         """
 
 

@@ -97,12 +97,17 @@ class Switch:
     """A contactor that obeys, at once or after a delay, and reports."""
 
     closed, delay_s = False, 0.0
+    obeys_cut, was_cut = True, False
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[bool], None]] = []
         self.cuts = 0
+        self.commanded: list[bool] = []
 
     def set(self, *, closed: bool) -> None:
+        self.commanded.append(closed)
+        self.was_cut = self.was_cut and closed
+        closed = closed and not self.was_cut
         if self.delay_s:
             asyncio.get_running_loop().call_later(self.delay_s, self.move, closed)
         else:
@@ -119,6 +124,7 @@ class Switch:
 
     def cut(self) -> None:
         self.cuts += 1
+        self.was_cut = self.obeys_cut
 
 
 class Stage:

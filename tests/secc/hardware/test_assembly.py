@@ -484,6 +484,20 @@ def test_hardware_is_tested_before_it_is_used_and_needs_no_simulated_wires(
     owns(tmp_path, monkeypatch, scene)
 
 
+@pytest.mark.parametrize("config", [OWN, msgspec.structs.replace(OWN, voltmeter_offset_mv=500)])
+def test_a_drivers_cut_that_does_nothing_is_a_fault_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: HardwareConfig
+) -> None:
+    async def scene(found: Place, own: Own) -> None:
+        own.contactor.obeys_cut = False
+        made = await found.make(config)
+        assert [each[:2] for each in found.log.kept] == [("self_test", "the contactor is on after cut")]
+        assert "self_test_failed" in made.evse.faults
+        assert not own.contactor.closed
+
+    owns(tmp_path, monkeypatch, scene)
+
+
 @pytest.mark.parametrize(
     ("config", "rating"),
     [

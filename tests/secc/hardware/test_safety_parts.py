@@ -287,6 +287,79 @@ async def test_a_part_that_cannot_be_cut_keeps_no_other_one_waiting(place: Place
     never.set()
 
 
+# -- the self-test of cut
+
+
+class Converter(Stage):
+    """A power stage that follows commands at once, and a cut if it obeys."""
+
+    present = StageReport(0, 0)
+    obeys_cut, was_cut = True, False
+
+    def drive(self, demand: Demand) -> None:
+        super().drive(demand)
+        self.was_cut = self.was_cut and demand != OFF
+        self.present = StageReport(0 if self.was_cut else demand.voltage_mv, 0)
+
+    def cut(self) -> None:
+        super().cut()
+        self.was_cut = self.obeys_cut
+
+
+@at(Place)
+async def test_parts_that_were_cut_stay_off_until_they_are_commanded_off(place: Place) -> None:
+    """R155: the watchdog's way to switch off is tried at the start; of sound parts none moves."""
+    switch, stage = Switch(), Converter()
+    place.channel.contactor(switch)
+    place.channel.stage(stage)
+    moved: list[bool] = []
+    switch.on_change(moved.append)
+    assert await place.channel.test_cut() == ""
+    assert (switch.cuts, stage.cuts, switch.commanded, stage.driven) == (1, 1, [True, False], [Demand(30_000), OFF])
+    assert True not in moved
+    assert (place.opened, switch.was_cut, stage.was_cut) == ([], False, False)
+
+
+@pytest.mark.parametrize(
+    ("broken", "failed"),
+    [
+        ("contactor", "the contactor is on after cut"),
+        ("stage", "the power stage is on after cut"),
+        ("both", "the contactor is on after cut, the power stage is on after cut"),
+    ],
+)
+@at(Place)
+async def test_a_cut_that_does_nothing_is_found(place: Place, broken: str, failed: str) -> None:
+    switch, stage = Switch(), Converter()
+    switch.obeys_cut, stage.obeys_cut = broken == "stage", broken == "contactor"
+    place.channel.contactor(switch)
+    place.channel.stage(stage)
+    assert await place.channel.test_cut() == failed
+    assert (switch.closed, stage.present.voltage_mv) == (False, 0)
+
+
+@at(Place)
+async def test_a_contactor_of_alternating_current_is_cut_but_not_commanded_on(place: Place) -> None:
+    switch = Switch()
+    switch.obeys_cut = False
+    place.channel.contactor(switch)
+    assert await place.channel.test_cut() == ""
+    assert (switch.cuts, switch.commanded) == (1, [False])
+
+
+@at(Place)
+async def test_a_cut_that_raises_or_hangs_is_found_and_nothing_is_commanded_on(place: Place) -> None:
+    never, switch = threading.Event(), Switch()
+    place.channel.contactor(switch)
+    place.channel.stage(Converter())
+    place.channel.mains(lambda: 0, part=Slow(lambda: {}["no such line"]))
+    place.channel.mains(lambda: 0, part=Slow(lambda: never.wait(5.0)))
+    failed = await place.channel.test_cut()
+    never.set()
+    assert failed == "cutting the mains fails: KeyError('no such line'), the mains is not cut within 0.2 s"
+    assert switch.commanded == [False]
+
+
 # -- alternating current, and coils
 
 

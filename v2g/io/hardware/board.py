@@ -67,7 +67,7 @@ class SerialBoard(ReportingPilot):
         self._on_fault: list[OnFault] = []
         self._came = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = self._testing = False
+        self._closed = self._testing = self._cut = False
         self._port: SerialPort | None = self._open()
         self._tick()
 
@@ -270,6 +270,8 @@ class SerialBoard(ReportingPilot):
         """Run the host. Input received while the loop was busy is read first: the board was not late."""
         if self._port is not None:
             self._port.read_now()
+        if self._cut and self._host.wanted.contactor:
+            self._host.want(msgspec.structs.replace(self._host.wanted, contactor=False), self._clock.monotonic())
         self._host.tick(self._clock.monotonic())
         self._exchange()
 
@@ -354,11 +356,13 @@ class BoardContactor:
         return self._board._status is not None and self._board._status.contactor
 
     def cut(self) -> None:
-        """See Cut: a board without messages for `lost_s` opens it on its own."""
+        """See Cut: a board without messages for `lost_s` opens it on its own, else the next one does."""
+        self._board._cut = True
 
     def set(self, *, closed: bool) -> None:
         """See Contactor."""
-        self._board._change(contactor=closed)
+        self._board._cut = self._board._cut and closed
+        self._board._change(contactor=closed and not self._board._cut)
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
         """See Contactor."""

@@ -133,7 +133,8 @@ class SimulatedContactor:
     def set(self, *, closed: bool) -> None:
         """See Contactor."""
         self._was_cut = self._cut and not closed  # it is open: no command to open it shows it closed again
-        self._commanded, self._dropped, self._cut = closed, self._dropped and closed, self._cut and closed
+        self._dropped, self._cut = self._dropped and closed, self._cut and closed
+        self._commanded = closed and not self._cut
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -195,7 +196,7 @@ class SimulatedStage:
         self._present = StageReport(0, 0)
         self._var = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._acting = False
+        self._acting = self._cut = False
         self._on_report: list[Callable[[StageReport], None]] = []
         self._on_fault: list[OnFault] = []
         self._reported: set[str] = set()
@@ -225,11 +226,13 @@ class SimulatedStage:
 
     def cut(self) -> None:
         """See Cut: the line shows no output."""
-        self._model.demand = OFF
+        self._cut, self._model.demand = True, OFF
         self._line.publish(0, 0, contactor_closed=False)
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""
+        self._cut = self._cut and demand != OFF
+        demand = OFF if self._cut else demand
         if demand != self._model.demand:
             self._model.demand = demand
             self._act()
