@@ -129,9 +129,10 @@ class _File:
     def __init__(self, path: Path, basis: Mapping[str, _Maker]) -> None:
         self._path = path
         tree = ast.parse(path.read_text())
-        self._scopes = [node for node in ast.walk(tree) if isinstance(node, _Scope)]
-        self._inner = {id(node): scope for scope in self._scopes for node in ast.walk(scope)}
-        self._calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        nodes = list(ast.walk(tree))
+        self._scopes = {node: _calls(node) for node in nodes if isinstance(node, _Scope)}
+        self._inner = {id(call): scope for scope, calls in self._scopes.items() for call in calls}
+        self._calls = [node for node in nodes if isinstance(node, ast.Call)]
         self._passed_on: set[int] = set()
         self._basis, self._makers = basis, dict[str, _Maker]()
         self._body = tree.body
@@ -147,13 +148,13 @@ class _File:
         """Return the functions of this file that pass a name on, perhaps to those of other files (`shared`)."""
         found = True
         while found:
-            found = any(self._passes_on(scope, shared) for scope in self._scopes)
+            found = any(self._passes_on(scope, calls, shared) for scope, calls in self._scopes.items())
         return self._makers
 
-    def _passes_on(self, scope: _Scope, shared: Mapping[str, _Maker]) -> bool:
+    def _passes_on(self, scope: _Scope, calls: list[ast.Call], shared: Mapping[str, _Maker]) -> bool:
         names = [argument.arg for argument in scope.args.args if argument.arg not in ("self", "cls")]
-        for call in ast.walk(scope):
-            if not isinstance(call, ast.Call) or id(call) in self._passed_on:
+        for call in calls:
+            if id(call) in self._passed_on:
                 continue
             maker = self._maker(call, shared)
             if maker is None or not isinstance(name := call.args[maker.name], ast.Name) or name.id not in names:
@@ -201,6 +202,10 @@ class _File:
 
     def _is_in(self, place: str) -> bool:
         return self._path.is_relative_to(ROOT / place)
+
+
+def _calls(scope: _Scope) -> list[ast.Call]:
+    return [node for node in ast.walk(scope) if isinstance(node, ast.Call)]
 
 
 def _place_of(stage: ast.expr, names: list[str]) -> str | int:

@@ -1,6 +1,9 @@
 """Every event that the product reports is declared, with its fields and programs, and every declaration is used."""
 
 from collections import defaultdict
+from functools import cache
+
+import pytest
 
 from csms.cluster.feed import LOST
 from csms.cluster.frame_log import WANTED
@@ -8,6 +11,8 @@ from csms.event_kinds import KINDS
 from tests.emissions import Emission, emissions, kinds, other_files
 from v2g.events import EVENTS, REPORTS, STAGES
 from v2g.telemetry.local_events import DROPPED
+
+pytestmark = pytest.mark.xdist_group("events")  # the whole source is searched for them, which takes seconds
 
 FROM_ELSEWHERE = {
     "telemetry.records_dropped": {"priority", "records", "first_ms", "last_ms"},  # of the gateway's own record
@@ -27,6 +32,7 @@ FROM_ELSEWHERE = {
 """Fields that are not in the source of the event itself."""
 
 
+@cache
 def reported() -> dict[str, list[Emission]]:
     found = defaultdict(list)
     for each in emissions():
@@ -34,19 +40,16 @@ def reported() -> dict[str, list[Emission]]:
     return found
 
 
-REPORTED = reported()
-
-
 def test_events_are_made_only_where_they_are_looked_for() -> None:
     assert not other_files()
 
 
 def test_every_event_is_declared_and_every_declaration_used() -> None:
-    assert REPORTED.keys() == EVENTS.keys()
+    assert reported().keys() == EVENTS.keys()
 
 
 def test_events_have_declared_fields_only_and_all_of_them() -> None:
-    for name, found in REPORTED.items():
+    for name, found in reported().items():
         declared = {field.name for field in EVENTS[name].fields}
         used = FROM_ELSEWHERE.get(name, set()).union(*(each.fields for each in found))
         for each in found:
@@ -56,7 +59,7 @@ def test_events_have_declared_fields_only_and_all_of_them() -> None:
 
 def test_programs_are_those_that_report_it() -> None:
     programs = {each.name: set(names.split()) for names, events in REPORTS.items() for each in events}
-    for name, found in REPORTED.items():
+    for name, found in reported().items():
         assert programs[name] == set().union(*(each.programs for each in found)), name
 
 

@@ -1,5 +1,6 @@
 """Only tests that start programs are repeated, and the last line names them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,10 @@ def pytest_configure(config):
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text(CONFTEST)
-    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(folder), "-c", "/dev/null", *options, str(folder)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    chosen = ["-q", "--rootdir", str(folder), "-c", "/dev/null", "-p", "xdist", *options, str(folder)]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the others take seconds to load
+    command = [sys.executable, "-m", "pytest", *chosen]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
