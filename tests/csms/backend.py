@@ -78,8 +78,7 @@ class Backend:
         session = asyncio.create_task(self.server.serve(OcppSocket(wire, identity, version)))
         station = ScriptedStation(wire, identity, version)
         self._sessions[station] = session
-        while identity not in self.services.connections.connected() and not session.done():
-            await asyncio.sleep(0)
+        await wire.served(session)
         return station
 
     async def booted(self, identity: str = "CS-V2G-0001", version: Version = "2.0.1") -> ScriptedStation:

@@ -46,7 +46,13 @@ class Wire:
     def __init__(self) -> None:
         self.sent: asyncio.Queue[str | None] = asyncio.Queue()
         self._coming: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._is_read = asyncio.Event()
         self.closed: tuple[int, str] | None = None
+
+    async def served(self, session: asyncio.Task[None]) -> None:
+        """Wait until the back end reads frames, or the session has ended without that."""
+        session.add_done_callback(lambda _: self._is_read.set())
+        await self._is_read.wait()
 
     def push(self, frame: str | bytes | None) -> None:
         """Give the back end a frame; None ends the connection."""
@@ -60,6 +66,7 @@ class Wire:
 
     async def recv(self) -> str | bytes:
         """Give the back end the next frame."""
+        self._is_read.set()
         frame = await self._coming.get() if self.closed is None else None
         if frame is None:
             raise ConnectionClosedOK(None, None)

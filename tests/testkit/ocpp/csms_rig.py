@@ -154,8 +154,7 @@ class _Memory:
         wire, identity = Wire(), attempt.station.identity
         session = asyncio.create_task(self._csms.server.serve(OcppSocket(wire, identity, version)))
         self.sessions.append(session)
-        while identity not in self._csms.services.connections.connected() and not session.done():
-            await asyncio.sleep(0)
+        await wire.served(session)
         return _Changed(OcppSocket(_StationEnd(wire), identity, version), self._change)
 
     async def agreed(self, attempt: Attempt) -> str | None:
