@@ -96,7 +96,8 @@ _CHECKPOINTS: Final = (CheckpointIssued, CheckpointAnswered)
 class Scene:
     """A finished session, its bundle, and what honest parties keep of it."""
 
-    def __init__(self, pki: PkiTree, start_ms: int, *, signed: bool) -> None:
+    def __init__(self, pki: PkiTree, start_ms: int, *, signed: bool, every: int = 1) -> None:
+        self._every, self._refused = every, 0
         self.session = session = Session(pki, start_ms, checkpoints=signed)
         self.signed = signed
         self.operator, self.stranger = (SoftwareKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
@@ -150,7 +151,14 @@ class Scene:
         return {**files, RECEIPT: canonical(JournalReceipt(received=received, seal=seal(received, key)))}
 
     def judged(self, files: Mapping[str, bytes]) -> dict[str, Outcome]:
-        """What each mode says of these files."""
+        """What each mode says of these files.
+
+        An option only adds a demand, so what is refused without any is refused. That is tried of every nth (`every`).
+        """
+        if _judged(files) is Outcome.REFUSED:
+            self._refused += 1
+            if self._refused % self._every:
+                return dict.fromkeys(MODES, Outcome.REFUSED)
         anchors = self.session.pki.anchors("v2g", "mo")
         modes: dict[str, dict[str, Any]] = {
             "alone": {},
@@ -453,8 +461,8 @@ _BLOCK: Final = re.compile(
 )
 
 
-def scenes(folder: Path) -> Iterator[tuple[str, Scene, Scene]]:
-    """Yield each kind of session: its title, the honest scene, and a stranger's."""
+def scenes(folder: Path, every: int = 1) -> Iterator[tuple[str, Scene, Scene]]:
+    """Yield each kind of session: its title, the honest scene, and a stranger's. `every`: see `Scene.judged`."""
     now = datetime.now(UTC)
     start_ms = int(now.timestamp() * 1000) // QUARTER_MS * QUARTER_MS + 67_890
     options = PkiOptions(key_kind=KeyKind.SECP256R1)  # sooner verified
@@ -463,7 +471,7 @@ def scenes(folder: Path) -> Iterator[tuple[str, Scene, Scene]]:
         ("Signed discharge, version 3, ended by the vehicle", True),
         ("The plain standard with confirmed readings, and the operator's receipt", False),
     ):
-        yield title, Scene(pki, start_ms, signed=signed), Scene(other, start_ms, signed=signed)
+        yield title, Scene(pki, start_ms, signed=signed, every=every), Scene(other, start_ms, signed=signed)
 
 
 def page_with(tables: Mapping[str, str]) -> str:

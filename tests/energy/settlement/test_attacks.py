@@ -1,6 +1,7 @@
 """Generated forgeries: which alteration, with which keys, is noticed in which mode, and what the page says of it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -28,8 +29,9 @@ Results = Mapping[str, Mapping[str, Mapping[str, Outcome]]]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scene, Results]]:
+    """In each mode those that are not refused without an option, and every eighth of those that are."""
     folder = tmp_path_factory.mktemp("attacks")
-    return {title: (scene, results(scene, stranger)) for title, scene, stranger in scenes(folder)}
+    return {title: (scene, results(scene, stranger)) for title, scene, stranger in scenes(folder, every=8)}
 
 
 def test_the_honest_bundles_are_complete_for_those_who_know_who_signed_the_end(
@@ -83,3 +85,9 @@ def test_a_correction_by_who_writes_in_the_database_is_unsigned_and_refused_with
 def test_the_page_says_exactly_what_holds(runs: dict[str, tuple[Scene, Results]]) -> None:
     """`python -m tests.energy.settlement.attacks` writes it."""
     assert PAGE.read_text() == page_with({title: table(found) for title, (_, found) in runs.items()})
+
+
+@pytest.mark.long
+def test_no_option_lets_pass_what_is_refused_without(tmp_path: Path) -> None:
+    found = {title: table(results(scene, stranger)) for title, scene, stranger in scenes(tmp_path)}
+    assert PAGE.read_text() == page_with(found)
