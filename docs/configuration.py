@@ -56,6 +56,7 @@ def shared() -> str:
     return "\n".join(_section(f"shared: {_title(struct)}", struct, _elsewhere()) for struct in _shared())
 
 
+@cache
 def keys() -> frozenset[str]:
     """Return every key of every program as a dotted path, sections among them."""
     found = set()

@@ -19,6 +19,8 @@ from v2g.energy.price_plan import PricePlan, When
 from v2g.iso15118.engine.sequence import edges
 from v2g_cli.demo import broker
 
+pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
+
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _GENERATED = re.compile(r"^<!-- generated.*?^<!-- end of generated -->", re.DOTALL | re.MULTILINE)

@@ -4,6 +4,8 @@ import pytest
 
 from docs import requirements
 
+pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
+
 ROWS = requirements.rows()
 
 
