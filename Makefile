@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record docs package release soak lock audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record battery-truth docs package release soak lock audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -107,6 +107,13 @@ bench-compare: $(VENV)/dev ## a session, or the benchmarks in ARGS, on this tree
 
 bench-record: $(VENV)/dev ## append the cost of a session to benchmarks/history.jsonl
 	$(BIN)/python -m benchmarks.history $(ARGS)
+
+TRUTH := .cache/battery-truth
+battery-truth: export PYBAMM_DISABLE_TELEMETRY = true
+battery-truth:    ## simulate the batteries of tests/vectors/battery anew, by PyBaMM in an environment of its own; half an hour
+	[ -x $(TRUTH)/bin/python ] || $(PYTHON) -m venv $(TRUTH)
+	$(TRUTH)/bin/pip install -q --disable-pip-version-check pybamm==26.10.1.1
+	$(TRUTH)/bin/python tests/vectors/battery/generate.py $(or $(ARGS),traces aged fleet)
 
 docs: $(VENV)/dev  ## the documentation as a site, in dist/docs: all pages, with a search that needs no server
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
