@@ -280,11 +280,12 @@ TransferFailure = Literal[
 
 
 class TransferError(TransportError):
-    """A file transfer failed; `failure` is the cause."""
+    """A file transfer failed; `failure` is the cause, `status` what an HTTP server answered, 0 for nothing."""
 
-    def __init__(self, message: str, failure: TransferFailure, *, hint: str = "") -> None:
+    def __init__(self, message: str, failure: TransferFailure, *, hint: str = "", status: int = 0) -> None:
         super().__init__(message, hint=hint)
         self.failure: Final[TransferFailure] = failure
+        self.status: Final = status
 
     @property
     def lasting(self) -> bool:

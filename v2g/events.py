@@ -211,6 +211,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("display.qr_code", "evse shown:bool"),
         Event("display.shown", "id priority language content"),
         Event("firmware.download_failed", "error attempt:int", "warning"),
+        Event("firmware.release_refused", "error", "warning"),
         Event("firmware.fell_back", "slot:int", "error"),
         Event("firmware.not_accepted", "seconds", "warning"),
         Event("firmware.phase", "phase tries:int"),

@@ -22,7 +22,9 @@ EXTRAS: Final[Mapping[str, str]] = {
     "pyarrow": "parquet",
     "redis": "postgres",
     "scipy": "planning",
+    "securesystemslib": "ota",
     "sqlalchemy": "csms",
+    "tuf": "ota",
     "uvicorn": "csms",
 }
 """Import package -> its extra. A charger, a vehicle and the tools need none of them."""

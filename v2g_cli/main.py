@@ -73,6 +73,7 @@ _group(
 _group("csms", "v2g_cli.csms.command", "Run a back end, or administer a running one.")
 _group("exi", "v2g_cli.exi.command", "Read, write and explain EXI messages.")
 _group("hardware", "v2g_cli.hardware", "Show, move and test a charger's hardware; list its drivers and faults.")
+_group("ota", "v2g_cli.ota", "Keep a repository of releases of firmware, signed by several holders.")
 _group(
     "pki",
     "v2g_cli.pki.command",

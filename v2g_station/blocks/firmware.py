@@ -73,10 +73,12 @@ class CancelFirmware(Command, frozen=True, kw_only=True):
 
 
 class FirmwareProgress(Fact, frozen=True, kw_only=True):
-    """The progress of an update. `digest` is the SHA-256 of the download, with `Downloaded`."""
+    """The progress of an update. `digest` is the SHA-256 of the download, with `Downloaded`; `reason` says why the
+    repository of releases refuses it, with `InvalidSignature`."""
 
     status: FirmwareStatus
     digest: bytes = b""
+    reason: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +198,8 @@ class FirmwareUpdates:
         self._set(fact.status)
         if fact.status == "Downloaded":
             self._check(fact.digest)
+        elif fact.status == "InvalidSignature":
+            self._security_event("InvalidFirmwareSignature", f"request {job.request_id}: {fact.reason}")
         elif fact.status == "Installed":
             self._security_event("FirmwareUpdated", _step(job.before, self._version))
 

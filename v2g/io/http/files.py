@@ -159,4 +159,4 @@ def _judge(status: int) -> None:
         failure = "unsupported"
     elif status in (400, 411, 413, 415, 422):
         failure = "too_large" if status == 413 else "refused"
-    raise TransferError(f"the server answered with status {status}", failure)
+    raise TransferError(f"the server answered with status {status}", failure, status=status)

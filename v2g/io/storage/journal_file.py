@@ -41,7 +41,7 @@ class JournalFile:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 stored = _whole_lines(path, descriptor, keys)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
                 data = open_lines(stored, keys, path.name)
                 if data:
                     verify_lines(data, name=path.name)
@@ -116,7 +116,8 @@ def _whole_lines(path: Path, descriptor: int, keys: RecordKeys | None) -> bytes:
     return data + b"\n"
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -151,7 +152,7 @@ def write_files(
                 os.fsync(file.fileno())
             part.replace(directory / name)
         if sync_names:
-            _sync_directory(directory)
+            sync_directory(directory)
     except OSError as error:
         raise StoreError(f"{directory}: {error}") from None
 
@@ -160,7 +161,7 @@ def remove_file(path: Path) -> None:
     """Remove a file, if it exists; durable against a power cut. Raises StoreError."""
     try:
         path.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: {error}") from None
 
@@ -173,7 +174,7 @@ def remove_folder(directory: Path, going: Path) -> None:
     try:
         if directory != going:
             directory.rename(going)
-            _sync_directory(going.parent)
+            sync_directory(going.parent)
         for path in going.iterdir():
             path.unlink()
         going.rmdir()

@@ -1,0 +1,153 @@
+"""What a device believes of a repository of releases (TUF 1.0.34, 5: the client's workflow, by python-tuf).
+
+A device starts from a root that its maker installs. It follows changes of the root that the old and the new keys have
+signed, and refuses metadata that too few keys have signed, that are older than what it has seen, that have expired, or
+that do not belong together. What it has seen is kept in a folder, durable before anything is installed.
+
+Blocking, for a thread.
+"""
+
+import io
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from tuf.api import exceptions
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from v2g.errors import InstallError, StoreError, TransferError
+from v2g.io.http.files import download
+from v2g.io.storage.journal_file import sync_directory
+from v2g.ota.release import Release, read_release
+from v2g.text import printable
+
+METADATA_S: Final = 30.0
+"""Time limit of one file of metadata: a server that sends slowly freezes nobody for longer."""
+
+_CONFIG: Final = UpdaterConfig(max_root_rotations=256, max_delegations=0, prefix_targets_with_hash=False)
+_HTTP: Final = ("http://", "https://")
+
+
+class TrustedReleases:
+    """The releases of one repository; `place` is an HTTP(S) address, or a path."""
+
+    def __init__(
+        self,
+        root: Path,
+        place: str,
+        folder: Path,
+        context: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """`folder` keeps what has been seen."""
+        self._root, self._place, self._folder = root, place.rstrip("/"), folder
+        self._context = context
+
+    def find(self, name: str) -> Release:
+        """Return a release, by the newest metadata.
+
+        Raises TransferError if the repository does not answer, InstallError (verification) if it is not to be believed
+        or does not list that name, StoreError of the disk.
+        """
+        bootstrap = self._first_root()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fetcher = _Fetcher(self._context() if self._context and self._place.startswith("https://") else None)
+            updater = Updater(
+                str(self._folder),
+                f"{self._place}/metadata/",
+                fetcher=fetcher,
+                config=_CONFIG,
+                bootstrap=bootstrap,
+            )
+            updater.refresh()
+            target = updater.get_targetinfo(name)
+            self._sync()
+        except exceptions.DownloadLengthMismatchError:
+            raise InstallError("a file of the repository's metadata is too large", verification=True) from None
+        except exceptions.DownloadError as error:
+            cause = error.__cause__
+            raise cause if isinstance(cause, TransferError) else TransferError(str(error), "unreachable") from None
+        except exceptions.RepositoryError as error:
+            raise InstallError(_refusal(error), verification=True, hint=_HINT) from None
+        except OSError as error:
+            raise StoreError(f"{self._folder}: {error.strerror}") from None
+        if target is None:
+            raise InstallError(f"the repository does not list {printable(name)}", verification=True)
+        return read_release(name, target.length, target.hashes, target.custom)
+
+    def _first_root(self) -> bytes:
+        try:
+            with self._root.open("rb") as file:
+                return file.read(_CONFIG.root_max_length)
+        except OSError as error:
+            hint = "the maker's root metadata belong into the firmware"
+            raise StoreError(f"{self._root}: {error.strerror}", hint=hint) from None
+
+    def _sync(self) -> None:
+        """Make durable what has been seen: after a power cut nothing older is believed."""
+        for folder in (self._folder, self._folder / "root_history"):
+            for each in folder.glob("*.json"):
+                descriptor = os.open(each, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            sync_directory(folder)
+
+
+_HINT: Final = "install nothing from there until its owner has explained it"
+
+
+def _refusal(error: exceptions.RepositoryError) -> str:
+    """Return why a repository is not believed."""
+    text = printable(str(error))[:200]
+    match error:
+        case exceptions.ExpiredMetadataError():
+            return f"the repository's metadata have expired, it stands still or is withheld: {text}"
+        case exceptions.EqualVersionNumberError() | exceptions.BadVersionNumberError():
+            return f"the repository's metadata are older than what was seen before: {text}"
+        case exceptions.UnsignedMetadataError():
+            return f"too few of the repository's keys have signed: {text}"
+        case exceptions.LengthOrHashMismatchError():
+            return f"files of the repository's metadata do not belong together: {text}"
+    return f"the repository's metadata are malformed: {text}"
+
+
+class _Fetcher(FetcherInterface):
+    """Reads metadata by the project's own HTTP client, or from a folder."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        raise NotImplementedError("files of limited size are read only")
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """See FetcherInterface."""
+        if not url.startswith(_HTTP):
+            return _read(Path(url), max_length)
+        into = io.BytesIO()
+        try:
+            download(url, into, most=max_length, most_s=METADATA_S, context=self._context)
+        except TransferError as error:
+            if error.failure == "too_large":
+                raise exceptions.DownloadLengthMismatchError(str(error)) from error
+            if error.status in (403, 404):
+                raise exceptions.DownloadHTTPError(str(error), error.status) from error
+            raise exceptions.DownloadError(str(error)) from error
+        return into.getvalue()
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise exceptions.DownloadHTTPError(f"{path} does not exist", 404) from None
+    except OSError as error:
+        raise exceptions.DownloadError(f"{path}: {error.strerror}") from None
+    if len(data) > most:
+        raise exceptions.DownloadLengthMismatchError(f"{path} is longer than {most} octets")
+    return data

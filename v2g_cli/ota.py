@@ -1,0 +1,311 @@
+"""`v2g ota`: a repository of releases, and what a device thinks of it (R139, R140)."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g_cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from v2g.io.ota.repository import Repository, RoleName
+    from v2g.pki.keys import PublicKey
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+Folder = Annotated[Path, typer.Argument(metavar="REPOSITORY", help="Folder of the repository.")]
+KeyOption = Annotated[str, typer.Option("--key", help="Private key of the holder: PEM file, or key URI.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+
+
+def _keys(role: str) -> object:
+    return typer.Option(f"--{role}-key", metavar="PEM", help=f"Public key of a holder of {role}; repeatable.")
+
+
+RootKeys = Annotated[list[Path] | None, _keys("root")]
+TargetsKeys = Annotated[list[Path] | None, _keys("targets")]
+SnapshotKeys = Annotated[list[Path] | None, _keys("snapshot")]
+TimestampKeys = Annotated[list[Path] | None, _keys("timestamp")]
+RootThreshold = Annotated[
+    int | None, typer.Option(min=1, help="Signatures that a new root needs; default: more than half.")
+]
+TargetsThreshold = Annotated[
+    int | None, typer.Option(min=1, help="Signatures that a release needs; default: more than half.")
+]
+
+
+@app.command()
+def key(
+    uri: Annotated[
+        str,
+        typer.Argument(metavar="KEY", help="PEM file to write, or pkcs11:token=...;object=... for a token."),
+    ],
+    public: Annotated[Path, typer.Option("--public", help="File to write the public half to, PEM.")],
+    tpm: Annotated[bool, typer.Option("--tpm", help="Create a key that only this TPM can use.")] = False,
+) -> None:
+    """Make the key of a holder, on P-256, and write its public half.
+
+    Example: `v2g ota key ada.key --public ada.pem`
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from v2g_cli.pki.common import new_file, write_out
+    from v2g_cli.pki.keys import make_key, reference_of
+
+    new_file(public)
+    made = make_key(reference_of(uri), "secp256r1", tpm=tpm)
+    write_out(public, made.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    say(f"{public}: the public half of {uri}")
+
+
+@app.command()
+def init(
+    folder: Folder,
+    root_keys: RootKeys = None,
+    targets_keys: TargetsKeys = None,
+    snapshot_keys: SnapshotKeys = None,
+    timestamp_keys: TimestampKeys = None,
+    root_threshold: RootThreshold = None,
+    targets_threshold: TargetsThreshold = None,
+) -> None:
+    """Begin a repository: draft who may sign what. Each role needs a key, root and targets best five.
+
+    Example: `v2g ota init releases --root-key ada.pem --targets-key ada.pem --snapshot-key online.pem --timestamp-key
+    online.pem`
+    """
+    keys = _public_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys)
+    if missing := [role for role in ("root", "targets", "snapshot", "timestamp") if role not in keys]:
+        raise ConfigError(f"no key for {', '.join(missing)}", hint=f"--{missing[0]}-key FILE; v2g ota key makes one")
+    repository = _open(folder)
+    repository.begin(keys, _thresholds(keys, root_threshold, targets_threshold), _now())
+    _say_drafts(repository)
+
+
+@app.command()
+def roles(
+    folder: Folder,
+    root_keys: RootKeys = None,
+    targets_keys: TargetsKeys = None,
+    snapshot_keys: SnapshotKeys = None,
+    timestamp_keys: TimestampKeys = None,
+    root_threshold: RootThreshold = None,
+    targets_threshold: TargetsThreshold = None,
+) -> None:
+    """Draft the next root: a role gets the keys that are given, all of them; other roles keep theirs.
+
+    The holders of the present root and of the next one have to sign it. Without keys it only renews the root.
+
+    Example: `v2g ota roles releases --timestamp-key new.pem`
+    """
+    keys = _public_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys)
+    repository = _open(folder)
+    repository.change_roles(keys, _thresholds(keys, root_threshold, targets_threshold), _now())
+    _say_drafts(repository)
+
+
+@app.command()
+def add(
+    folder: Folder,
+    image: Annotated[Path, typer.Argument(help="The image.")],
+    number: Annotated[int, typer.Option(min=1, help="Number of the release, above all before.")],
+    hardware: Annotated[list[str], typer.Option(help="Kind of hardware that may have it; repeatable.")],
+    name: Annotated[str, typer.Option(help="Its name in the repository; default: the file's.")] = "",
+) -> None:
+    """Draft a release: copy an image into the repository, and list it.
+
+    Example: `v2g ota add releases charger-0.3.0.img --number 30 --hardware dc30`
+    """
+    import re
+
+    import msgspec
+
+    from v2g import typed_json
+    from v2g.ota.release import NAME, Facts
+
+    name = name or image.name
+    if re.fullmatch(NAME, name) is None:
+        raise ConfigError(f"{name!r} is no name for an image", hint="letters, digits, and . _ + - in between")
+    try:
+        facts = typed_json.convert({"number": number, "hardware": hardware}, Facts)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error), hint="hardware is a word, such as dc30") from None
+    repository = _open(folder)
+    repository.add(image, name, facts, _now())
+    _say_drafts(repository)
+
+
+@app.command()
+def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="Name of the image.")]) -> None:
+    """Draft a list of releases without an image: once that is published, no device installs it any more.
+
+    Example: `v2g ota withdraw releases charger-0.3.0.img`
+    """
+    repository = _open(folder)
+    repository.withdraw(name, _now())
+    _say_drafts(repository)
+
+
+@app.command()
+def sign(
+    folder: Folder,
+    key: KeyOption,
+    joined: Annotated[
+        list[Path] | None, typer.Option("--join", help="Signed copy of a draft, whose signatures to take over.")
+    ] = None,
+) -> None:
+    """Sign the drafts that this key is for, after showing them; or take over signatures of copies.
+
+    Example: `v2g ota sign releases --key ada.key`
+    """
+    from v2g.io.keys import open_key
+    from v2g_cli.pki.keys import reference_of
+
+    repository = _open(folder)
+    for each in joined or ():
+        repository.join(each)
+    for release in repository.drafted_releases():
+        hardware = " ".join(release.facts.hardware)
+        say(f"{release.name}: release {release.facts.number} for {hardware}, sha256 {release.digest.hex()}")
+    signed = repository.sign(open_key(reference_of(key)))
+    if not signed:
+        raise ConfigError("this key is none of the drafts' roles", hint="v2g ota show lists drafts and keys")
+    _say_drafts(repository)
+
+
+@app.command()
+def publish(
+    folder: Folder,
+    snapshot_key: Annotated[str, typer.Option(help="Private key of the snapshot: PEM file, or key URI.")],
+    timestamp_key: Annotated[str, typer.Option(help="Private key of the timestamp: PEM file, or key URI.")],
+) -> None:
+    """Publish the drafts, if enough holders have signed them, with a new timestamp: run it daily.
+
+    Example: `v2g ota publish releases --snapshot-key online.key --timestamp-key online.key`
+    """
+    from v2g.io.keys import open_key
+    from v2g_cli.pki.keys import reference_of
+
+    repository = _open(folder)
+    repository.publish(open_key(reference_of(snapshot_key)), open_key(reference_of(timestamp_key)), _now())
+    for each in repository.published():
+        say(f"{each.signed.type} {each.signed.version}: until {each.signed.expires:%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def show(folder: Folder, json: JsonFlag = False) -> None:
+    """List what is published, what waits for signatures, and all releases.
+
+    Example: `v2g ota show releases`
+    """
+    repository = _open(folder)
+    rows = []
+    for state, found in (("published", repository.published()), ("draft", repository.drafts())):
+        for each in found:
+            row = {"role": each.signed.type, "version": each.signed.version, "state": state}
+            row |= {"expires": f"{each.signed.expires:%Y-%m-%dT%H:%M:%SZ}"}
+            if state == "draft":
+                progress = repository.progress(each)
+                row |= {"signatures": len(progress.signed), "needed": progress.threshold}
+            rows.append(row)
+    releases = repository.releases()
+    if json:
+        for row in rows:
+            print_json(row)
+        for release in releases:
+            print_json({"release": release.name, "number": release.facts.number, "hardware": release.facts.hardware})
+        return
+    print_table(
+        "Metadata",
+        ("role", "version", "state", "expires", "signatures"),
+        [
+            (
+                str(row["role"]),
+                str(row["version"]),
+                str(row["state"]),
+                str(row["expires"]),
+                f"{row['signatures']} of {row['needed']}" if "needed" in row else "",
+            )
+            for row in rows
+        ],
+    )
+    print_table(
+        "Releases",
+        ("name", "number", "hardware", "octets", "sha256"),
+        [
+            (each.name, str(each.facts.number), " ".join(each.facts.hardware), str(each.length), each.digest.hex())
+            for each in releases
+        ],
+    )
+
+
+@app.command()
+def verify(
+    place: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Folder, or address, of the repository.")],
+    name: Annotated[str, typer.Argument(help="Name of the image.")],
+    root: Annotated[Path, typer.Option(help="Root metadata that devices have, such as metadata/1.root.json.")],
+    hardware: Annotated[str, typer.Option(help="Kind of the device's hardware.")],
+    installed: Annotated[int, typer.Option(min=0, help="Number of the release that runs there.")] = 0,
+    seen: Annotated[
+        Path | None, typer.Option(help="Folder with what a device has seen; default: one that has seen nothing.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Check, as a device does, whether it would install an image; exit code 8 if not.
+
+    Example: `v2g ota verify releases charger-0.3.0.img --root releases/metadata/1.root.json --hardware dc30`
+    """
+    import tempfile
+
+    from v2g.io.ota.trusted import TrustedReleases
+    from v2g.ota.release import check_release
+
+    with tempfile.TemporaryDirectory() as fresh:
+        release = TrustedReleases(root, place, seen or Path(fresh)).find(name)
+    check_release(release, hardware, installed)
+    if json:
+        print_json(release)
+    else:
+        say(f"{name}: release {release.facts.number}, {release.length} octets, sha256 {release.digest.hex()}")
+
+
+def _open(folder: Path) -> "Repository":
+    from v2g.io.ota.repository import Repository
+
+    return Repository(folder)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _public_keys(
+    root: list[Path] | None, targets: list[Path] | None, snapshot: list[Path] | None, timestamp: list[Path] | None
+) -> "dict[RoleName, list[PublicKey]]":
+    from v2g.pki.keys import load_public_key
+
+    given: dict[RoleName, list[Path] | None] = {
+        "root": root,
+        "targets": targets,
+        "snapshot": snapshot,
+        "timestamp": timestamp,
+    }
+    return {role: [load_public_key(each) for each in paths] for role, paths in given.items() if paths}
+
+
+def _thresholds(
+    keys: "dict[RoleName, list[PublicKey]]", root: int | None, targets: int | None
+) -> "dict[RoleName, int]":
+    """Return the thresholds: one online signature, more than half of the people's."""
+    found: dict[RoleName, int] = {"snapshot": 1, "timestamp": 1}
+    found["root"] = root or len(keys.get("root", ())) // 2 + 1
+    found["targets"] = targets or len(keys.get("targets", ())) // 2 + 1
+    return found
+
+
+def _say_drafts(repository: "Repository") -> None:
+    for each in repository.drafts():
+        progress = repository.progress(each)
+        done = f"{len(progress.signed)} of {progress.threshold} signatures"
+        say(f"{progress.role} {progress.version}: {'ready to publish' if progress.complete else done}")
