@@ -23,6 +23,13 @@ _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certific
 
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
+    "releases": Target("v2g/ota/release.py", ("tests/io/ota/test_trusted.py",)),
+    "trusted_releases": Target("v2g/io/ota/trusted.py", ("tests/io/ota/test_trusted.py",)),
+    "repository": Target("v2g/io/ota/repository.py", ("tests/cli/test_ota.py", "tests/io/ota/test_trusted.py")),
+    "firmware": Target(
+        "v2g_station/device/firmware.py",
+        tuple(f"tests/station/device/test_{each}.py" for each in ("firmware", "update", "releases")),
+    ),
     "evse_core": Target("secc/evse/core.py", ("tests/secc/evse/test_core.py",)),
     "evse": Target(
         "secc/hardware/evse.py",

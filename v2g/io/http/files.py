@@ -98,9 +98,9 @@ def _answered(
         connection = HttpConnection(where, context=context, timeout_s=WAIT_S)
         with cancel.watching(connection, most_s):
             connection.request(method, target_of(where), headers=authorization_of(where))
-            response = connection.getresponse()
-            _judge(response.status)
-            yield response
+            with connection.getresponse() as response:
+                _judge(response.status)
+                yield response
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise  # the disk's

@@ -1,0 +1,152 @@
+"""`v2g ota`: five people keep a repository of releases, three of whom release."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import Run
+
+pytestmark = pytest.mark.requirement("R139", "R147")
+
+HOLDERS = "abcde"
+
+
+@pytest.fixture
+def folder(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keys of all holders, a repository that nobody has signed yet, and an image."""
+    monkeypatch.chdir(tmp_path)
+    for name in (*HOLDERS, "online"):
+        assert v2g("ota", "key", f"{name}.key", "--public", f"{name}.pem").code == 0
+    options = [each for name in HOLDERS for each in ("--root-key", f"{name}.pem", "--targets-key", f"{name}.pem")]
+    online = ["--snapshot-key", "online.pem", "--timestamp-key", "online.pem"]
+    assert v2g("ota", "init", "releases", *options, *online).code == 0
+    Path("charger-0.3.0.img").write_bytes(b"image")
+    return tmp_path
+
+
+PUBLISH = ("ota", "publish", "releases", "--snapshot-key", "online.key", "--timestamp-key", "online.key")
+ADD = ("ota", "add", "releases", "charger-0.3.0.img", "--number", "30", "--hardware", "dc30")
+VERIFY = ("ota", "verify", "releases", "charger-0.3.0.img", "--root", "releases/metadata/1.root.json")
+ALL_BY_ONE = [each for role in ("root", "targets", "snapshot", "timestamp") for each in (f"--{role}-key", "a.pem")]
+
+
+def test_a_release_needs_three_of_five(v2g: Run, folder: Path) -> None:
+    assert v2g(*ADD).output == "root 1: 0 of 3 signatures\ntargets 1: 0 of 3 signatures\n"
+    for name in "ab":
+        signed = v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    assert signed.output.startswith("charger-0.3.0.img: release 30 for dc30, sha256 6105d6cc")
+    refused = v2g(*PUBLISH)
+    assert (refused.code, "root 1 has 2 of 3 signatures" in refused.errors) == (2, True)
+    assert v2g(*VERIFY, "--hardware", "dc30").code != 0
+    assert v2g("ota", "sign", "releases", "--key", "c.key").output.count("ready to publish") == 2
+    published = v2g(*PUBLISH)
+    assert [line.split(":")[0] for line in published.output.splitlines()] == [
+        "root 1",
+        "targets 1",
+        "snapshot 1",
+        "timestamp 1",
+    ]
+    assert v2g(*VERIFY, "--hardware", "dc30").output.startswith("charger-0.3.0.img: release 30, 5 octets")
+    for other in (("--hardware", "ac22"), ("--hardware", "dc30", "--installed", "31")):
+        refused = v2g(*VERIFY, *other)
+        assert (refused.code, refused.output, refused.errors.startswith("v2g: release 30 is")) == (8, "", True)
+
+
+def test_holders_may_sign_copies(v2g: Run, folder: Path) -> None:
+    """On a stick: the draft is copied to each, and the signatures are joined. A changed copy is refused."""
+    v2g(*ADD)
+    for name in "abc":
+        copy = folder / name
+        (copy / "drafts").mkdir(parents=True)
+        for each in (folder / "releases" / "drafts").iterdir():
+            (copy / "drafts" / each.name).write_bytes(each.read_bytes())
+        assert v2g("ota", "sign", name, "--key", f"{name}.key").code == 0
+    joined = [
+        each for name in "ab" for role in ("root", "targets") for each in ("--join", f"{name}/drafts/{role}.json")
+    ]
+    assert v2g("ota", "sign", "releases", "--key", "c.key", *joined).output.count("ready to publish") == 2
+    draft = folder / "a" / "drafts" / "targets.json"
+    draft.write_text(draft.read_text().replace("dc30", "dc31"))
+    refused = v2g("ota", "sign", "releases", "--key", "c.key", "--join", str(draft))
+    assert (refused.code, "not a copy of the draft" in refused.errors) == (2, True)
+
+
+def test_what_is_withdrawn_is_installed_no_more(v2g: Run, folder: Path) -> None:
+    v2g(*ADD)
+    for name in "abc":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    v2g(*PUBLISH)
+    shown = [msgspec.json.decode(line) for line in v2g("ota", "show", "releases", "--json").output.splitlines()]
+    assert shown[-1] == {"release": "charger-0.3.0.img", "number": 30, "hardware": ["dc30"]}
+    v2g("ota", "withdraw", "releases", "charger-0.3.0.img")
+    table = v2g("ota", "show", "releases").output
+    assert "targets\t2\tdraft" in table
+    assert "0 of 3" in table
+    for name in "cde":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    v2g(*PUBLISH)
+    assert "does not list" in v2g(*VERIFY, "--hardware", "dc30").errors
+
+
+def test_new_holders_need_the_old_ones(v2g: Run, folder: Path) -> None:
+    for name in "abc":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    v2g(*PUBLISH)
+    for name in "fgh":
+        v2g("ota", "key", f"{name}.key", "--public", f"{name}.pem")
+    new = [each for name in "fgh" for each in ("--root-key", f"{name}.pem")]
+    assert v2g("ota", "roles", "releases", *new).code == 0
+    for name in "fgh":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    assert "signatures" in v2g(*PUBLISH).errors
+    for name in "abc":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    assert v2g(*PUBLISH).output.startswith("root 2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ota", "init", "other"), "no key for root"),
+        (("ota", "init", "releases", *ALL_BY_ONE), "has a root"),
+        (("ota", "init", "other", "--root-key", "a.key"), "a.key"),
+        (("ota", "show", "nowhere"), ""),
+        (("ota", "add", "nowhere", "charger-0.3.0.img", "--number", "1", "--hardware", "x"), "no targets"),
+        (("ota", "add", "releases", "nothing", "--number", "1", "--hardware", "x"), "nothing: No such file"),
+        (("ota", "add", "releases", "charger-0.3.0.img", "--number", "1", "--hardware", "x y"), "hardware"),
+        ((*ADD, "--name", "../x"), "no name"),
+        (("ota", "withdraw", "releases", "nothing"), "not released"),
+        (("ota", "sign", "releases", "--key", "online.key"), "none of the drafts"),
+        (("ota", "sign", "releases", "--key", "a.key", "--join", "a.pem"), "no metadata"),
+        (("ota", "publish", "nowhere", *PUBLISH[3:]), "nothing to publish"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(v2g: Run, folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = v2g(*arguments)
+    assert said in done.errors
+    assert "Traceback" not in done.errors
+    assert "defect" not in done.errors
+
+
+def test_numbers_and_names_are_used_once(v2g: Run, folder: Path) -> None:
+    v2g(*ADD)
+    assert "is not above 30" in v2g(*ADD).errors
+    again = v2g("ota", "add", "releases", "charger-0.3.0.img", "--number", "31", "--hardware", "dc30")
+    assert "is released" in again.errors
+
+
+def test_publishing_needs_the_image_and_the_right_keys(v2g: Run, folder: Path) -> None:
+    v2g(*ADD)
+    for name in "abc":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    image = folder / "releases" / "targets" / "charger-0.3.0.img"
+    image.write_bytes(b"other")
+    assert "is not the image" in v2g(*PUBLISH).errors
+    image.write_bytes(b"image")
+    wrong = [each.replace("online.key", "a.key") for each in PUBLISH]
+    assert "none of the role snapshot" in v2g(*wrong).errors
+    assert v2g(*PUBLISH).code == 0
+    assert v2g(*PUBLISH).output.endswith("UTC\n")  # the timestamp alone is renewed
+    assert (folder / "releases" / "metadata" / "1.snapshot.json").exists()
+    assert not (folder / "releases" / "metadata" / "2.snapshot.json").exists()

@@ -1,0 +1,266 @@
+"""What a device refuses: attacks on repositories listed by TUF (specification, 1.5.2) and Uptane."""
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tuf.api.metadata import Metadata, MetaFile, TargetFile
+
+from tests.io.ota.maker import HARDWARE, Maker, key
+from tests.station.device.file_server import file_server
+from v2g.errors import InstallError, StoreError, TransferError, V2GError
+from v2g.io.ota.trusted import TrustedReleases
+from v2g.ota.release import Facts, check_release
+
+pytestmark = pytest.mark.requirement("R139", "R140")
+
+IMAGE = TargetFile.from_data("one.img", b"evil", ["sha256"])
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    made = Maker(tmp_path)
+    made.release("one.img", 1)
+    return made
+
+
+def test_what_three_of_five_have_signed_is_believed(maker: Maker) -> None:
+    release = maker.device().find("one.img")
+    assert (release.length, release.facts) == (5, Facts(number=1, hardware=(HARDWARE,)))
+    check_release(release, HARDWARE, 1)
+
+
+def few_sign(maker: Maker) -> None:
+    maker.forge("1.targets.json", "ab", targets={"one.img": IMAGE})
+
+
+def one_signs_three_times(maker: Maker) -> None:
+    maker.forge("1.targets.json", "aaa", targets={"one.img": IMAGE})
+
+
+def others_sign(maker: Maker) -> None:
+    maker.forge("1.targets.json", ("x", "y", "z"), targets={"one.img": IMAGE})
+
+
+def nobody_signs(maker: Maker) -> None:
+    maker.forge("1.targets.json", "", targets={"one.img": IMAGE})
+
+
+def text_is_changed(maker: Maker) -> None:
+    path = maker.path("1.targets.json")
+    path.write_bytes(path.read_bytes().replace(b'"length": 5', b'"length": 6').replace(b'"length":5', b'"length":6'))
+
+
+def online_keys_are_stolen(maker: Maker) -> None:
+    """With those of snapshot and timestamp alone nothing can be installed."""
+    maker.forge("1.targets.json", ("snapshot", "timestamp"), targets={"one.img": IMAGE})
+
+
+def root_by_too_few(maker: Maker) -> None:
+    second = Metadata.from_bytes(maker.path("1.root.json").read_bytes())
+    maker.path("2.root.json").write_bytes(second.to_bytes())
+    maker.forge("2.root.json", "ab", version=2)
+
+
+def root_of_another_number(maker: Maker) -> None:
+    shutil.copy(maker.path("1.root.json"), maker.path("2.root.json"))
+    maker.forge("2.root.json", "abc", version=3)
+
+
+def it_stands_still(maker: Maker) -> None:
+    maker.forge("timestamp.json", ["timestamp"], expires=maker.now.replace(microsecond=0) - timedelta(seconds=1))
+
+
+def releases_have_expired(maker: Maker) -> None:
+    maker.forge("1.targets.json", "abc", expires=maker.now.replace(microsecond=0) - timedelta(seconds=1))
+
+
+def root_has_expired(maker: Maker) -> None:
+    shutil.copy(maker.path("1.root.json"), maker.path("2.root.json"))
+    maker.forge("2.root.json", "abc", version=2, expires=maker.now.replace(microsecond=0) - timedelta(seconds=1))
+
+
+def mixed(maker: Maker) -> None:
+    """The snapshot of one time with the releases of another."""
+    maker.forge("1.targets.json", "abc", version=2)
+
+
+def snapshot_mixed(maker: Maker) -> None:
+    maker.forge("1.snapshot.json", ["snapshot"], version=2)
+
+
+def snapshot_without_releases(maker: Maker) -> None:
+    maker.forge("1.snapshot.json", ["snapshot"], meta={})
+
+
+def endless(maker: Maker) -> None:
+    with maker.path("timestamp.json").open("ab") as file:
+        file.truncate(1 << 20)
+
+
+def garbage(maker: Maker) -> None:
+    maker.path("timestamp.json").write_bytes(b"\x1b[31m{")
+
+
+def another_role(maker: Maker) -> None:
+    shutil.copy(maker.path("1.snapshot.json"), maker.path("timestamp.json"))
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        (few_sign, "too few"),
+        (one_signs_three_times, "too few"),
+        (others_sign, "too few"),
+        (nobody_signs, "too few"),
+        (text_is_changed, "too few"),
+        (online_keys_are_stolen, "too few"),
+        (root_by_too_few, "too few"),
+        (root_of_another_number, "older"),
+        (it_stands_still, "expired"),
+        (releases_have_expired, "expired"),
+        (root_has_expired, "expired"),
+        (mixed, "older"),
+        (snapshot_mixed, "older"),
+        (snapshot_without_releases, "malformed"),
+        (endless, "too large"),
+        (garbage, "malformed"),
+        (another_role, "malformed"),
+    ],
+)
+def test_an_attack_is_refused_and_named(maker: Maker, attack: Callable[[Maker], None], said: str) -> None:
+    attack(maker)
+    with pytest.raises(InstallError, match=said) as refused:
+        maker.device().find("one.img")
+    assert refused.value.verification
+    assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
+def test_nothing_goes_back(maker: Maker, role: str) -> None:
+    """A mirror that has kept what was published before, of one role or of all."""
+    before = {each.name: each.read_bytes() for each in maker.path("").glob("*.json")}
+    maker.release("two.img", 2)
+    assert maker.device().find("two.img").facts.number == 2
+    if role == "timestamp":
+        maker.path("timestamp.json").write_bytes(before["timestamp.json"])
+    elif role == "snapshot":
+        maker.forge("timestamp.json", ["timestamp"], version=3, snapshot_meta=MetaFile(1))
+    else:
+        shutil.copy(maker.path("2.snapshot.json"), maker.path("3.snapshot.json"))
+        maker.forge("3.snapshot.json", ["snapshot"], version=3, meta={"targets.json": MetaFile(1)})
+        maker.forge("timestamp.json", ["timestamp"], version=3, snapshot_meta=MetaFile(3))
+    with pytest.raises(InstallError, match="older"):
+        maker.device().find("one.img")
+    if role != "timestamp":  # whoever has seen nothing cannot know
+        assert maker.device(name="new").find("one.img").facts.number == 1
+
+
+def test_what_was_seen_outlives_a_damaged_file(maker: Maker) -> None:
+    """A page of the disk that is lost costs the memory of one role, and stops no update."""
+    maker.device().find("one.img")
+    for each in (maker.folder / "device").rglob("*.json"):
+        each.write_bytes(b"")
+    assert maker.device().find("one.img").facts.number == 1
+
+
+def test_recovery_from_a_fast_forward(maker: Maker) -> None:
+    """A thief of the online keys counts up to the end; with new keys the maker goes on."""
+    maker.forge("1.snapshot.json", ["snapshot"], version=2**31 - 1)
+    shutil.move(maker.path("1.snapshot.json"), maker.path(f"{2**31 - 1}.snapshot.json"))
+    maker.forge("timestamp.json", ["timestamp"], version=2**31 - 1, snapshot_meta=MetaFile(2**31 - 1))
+    assert maker.device().find("one.img").facts.number == 1
+    new = [key("new online").public_key]
+    maker.repository.change_roles({"snapshot": new, "timestamp": new}, {}, maker.now)
+    for name in "abc":
+        maker.repository.sign(key(name))
+    maker.path("timestamp.json").unlink()
+    maker.path(f"{2**31 - 1}.snapshot.json").unlink()
+    maker.repository.publish(key("new online"), key("new online"), maker.now)
+    assert maker.device().find("one.img").facts.number == 1
+
+
+def test_a_device_follows_changes_of_holders(maker: Maker) -> None:
+    """Over several roots at once, and no longer believes who has left."""
+    for leaves, joins in (("abcde", "bcdef"), ("bcdef", "cdefg")):
+        people = [key(name).public_key for name in joins]
+        maker.repository.change_roles({"root": people, "targets": people}, {"root": 3, "targets": 3}, maker.now)
+        for name in {*leaves[:3], *joins[-3:]}:
+            maker.repository.sign(key(name))
+        maker.repository.withdraw("one.img", maker.now) if joins == "bcdef" else None
+        maker.publish(joins[-3:])
+    maker.release("two.img", 2, by="efg")
+    assert maker.device().find("two.img").facts.number == 2
+    maker.forge("3.targets.json", "abc")
+    with pytest.raises(InstallError, match="too few"):
+        maker.device(name="new").find("two.img")
+
+
+def test_a_name_that_is_not_released_is_refused(maker: Maker) -> None:
+    for name in ("two.img", "../one.img", "%2e%2e/one.img", "", "one.img\x1b[31m"):
+        with pytest.raises(InstallError, match="does not list") as refused:
+            maker.device().find(name)
+        assert "\x1b" not in str(refused.value)
+
+
+def test_a_release_says_for_what_it_is(maker: Maker) -> None:
+    maker.forge("1.targets.json", "abc", targets={"one.img": IMAGE})
+    with pytest.raises(InstallError, match="incomplete"):
+        maker.device().find("one.img")
+
+
+@pytest.mark.parametrize(("hardware", "installed", "said"), [("ac22", 0, "is for dc30"), (HARDWARE, 8, "older than 8")])
+def test_other_hardware_and_older_releases(maker: Maker, hardware: str, installed: int, said: str) -> None:
+    maker.release("seven.img", 7)
+    release = maker.device().find("seven.img")
+    with pytest.raises(InstallError, match=said) as refused:
+        check_release(release, hardware, installed)
+    assert refused.value.verification
+
+
+def test_over_http(maker: Maker) -> None:
+    """And a server that is away, or has no repository, is no reason to call it an attack."""
+    with file_server() as server:
+        for each in maker.path("").glob("*.json"):
+            server.files[f"/r/metadata/{each.name}"] = each.read_bytes()
+        assert maker.device(f"{server.url}/r").find("one.img").facts.number == 1
+        with pytest.raises(TransferError):
+            maker.device(f"{server.url}/other").find("one.img")
+        server.files["/r/metadata/timestamp.json"] += b" " * (1 << 20)
+        with pytest.raises(InstallError, match="too large"):
+            maker.device(f"{server.url}/r").find("one.img")
+        server.judge = lambda _method, _path: 503
+        with pytest.raises(TransferError, match="503"):
+            maker.device(f"{server.url}/r").find("one.img")
+    with pytest.raises(TransferError):
+        maker.device(f"{server.url}/r").find("one.img")
+
+
+def test_without_a_root_or_a_disk(maker: Maker, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nowhere"):
+        TrustedReleases(tmp_path / "nowhere", "", tmp_path / "device").find("one.img")
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError):
+        maker.device(name="file").find("one.img")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["timestamp.json", "1.snapshot.json", "1.targets.json"]), data=st.data())
+def test_a_damaged_repository_is_refused_whatever_the_damage(maker: Maker, name: str, data: st.DataObject) -> None:
+    """Nothing but what was signed is believed, and nothing else than an error of the tree comes out."""
+    whole = maker.path(name).read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    damaged = whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + data.draw(st.integers(0, 3)) :]
+    maker.path(name).write_bytes(damaged)
+    try:
+        release = maker.device(name="fuzzed").find("one.img")
+    except V2GError:
+        pass
+    else:
+        assert (release.length, release.facts.number) == (5, 1)
+    finally:
+        maker.path(name).write_bytes(whole)
