@@ -130,6 +130,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/cost/local_cost.py",
         tuple(f"tests/station/blocks/cost/test_{each}.py" for each in ("local_cost", "tariffs", "tariff_cost")),
     ),
+    "ota_window": Target("v2g/ota/window.py", ("tests/ota/test_window.py",)),
+    "sequential": Target("v2g/ota/sequential.py", ("tests/ota/test_sequential.py",)),
     "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
