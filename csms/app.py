@@ -35,6 +35,9 @@ from csms.services.stations.last_seen import LastSeen
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
 from csms.settlement.operator_key import open_books_key
+from csms.telemetry.sinks import Sink, open_sink
+from csms.telemetry.sinks.battery import BATTERIES, BatterySink
+from csms.telemetry.sinks.feeder import Feeder
 from csms.telemetry.workers import IngestWorkers, count, worker_settings
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
@@ -149,15 +152,16 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)
         supervisor.keep("telemetry erasures", backend.ingest.follow_erasures)
-        for each in config.telemetry.sinks:
-            from csms.telemetry.sinks import open_sink
-            from csms.telemetry.sinks.feeder import Feeder
-
-            sink = open_sink(each, config.telemetry)
+        supervisor.keep("alerts", backend.alerts.run)
+        batteries = BatterySink(services.store, clock, config.battery, backend.alerts.wake)
+        configured = [(each.name, open_sink(each, config.telemetry)) for each in config.telemetry.sinks]
+        sinks: list[tuple[str, Sink]] = [(BATTERIES, batteries), *configured]
+        for name, sink in sinks:
             stack.push_async_callback(sink.close)
-            feeder = Feeder(each.name, sink, services.store, clock, observe, services.leads, services.metrics)
+            feeder = Feeder(name, sink, services.store, clock, observe, services.leads, services.metrics)
+            backend.ingest.subscribe(feeder.wake)
             stack.push_async_callback(supervisor.close)  # before the sink is closed
-            supervisor.keep(f"telemetry sink {each.name}", feeder.run)
+            supervisor.keep(f"telemetry sink {name}", feeder.run)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         api.prepare()
         notify("READY=1")

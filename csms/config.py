@@ -17,6 +17,7 @@ from csms.domain.authorization.authorize import Group, Terms
 from csms.domain.charging.grid_sources import PriceBounds, SiteLimits
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import OF_VEHICLES, Role
+from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
@@ -691,6 +692,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Processes that store telemetry."""
     telemetry: TelemetryConfig = TelemetryConfig()
     """What happens to stored telemetry."""
+    battery: Settings = Settings()
+    """What the detectors find in the telemetry of batteries."""
     provisioning: Provisioning | None = None
     """Contracts for vehicles; none by default."""
     station_ca: StationAuthority | None = None

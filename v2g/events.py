@@ -44,6 +44,7 @@ STAGES: Final[Mapping[str, str]] = {
     "provisioning": "contracts from the contract pool",
     "ocpp": "charging station and back end",
     "telemetry": "the vehicle's gateway and the back end's ingest",
+    "alerts": "what a person has to be told of",
     "pki": "the OCSP responder and CRL server",
     "program": "the program itself",
 }
@@ -431,6 +432,9 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("tls.weakened", "profile also_accepted", "warning"),
     ),
     "csms": (
+        Event("alerts.alert_cleared", "alert:int subject_kind kind severity subject station", feed=True),
+        Event("alerts.alert_escalated", "alert:int subject_kind kind severity subject station", "warning", feed=True),
+        Event("alerts.alert_raised", "alert:int subject_kind kind severity subject station", "warning", feed=True),
         Event("authorization.authorize", "emaid type result certificate reason station", feed=True),
         Event("authorization.revocation_unknown", "owner serial reason", "warning"),
         Event("metering.meter_values", "evse samples:int station", feed=True),
@@ -647,6 +651,12 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("tls.crls_renewed", "file entries:int"),
     ),
     "gateway": (
+        Event(
+            "telemetry.battery_finding",
+            "kind* severity* raised:bool* value:float* limit:float*",
+            "warning",
+            safety=True,
+        ),
         Event("telemetry.boot_renumbered", "boot:int number:int", "warning", code=0x1D4),
         Event("telemetry.can_fault", "fault cause hint context", "error", code=0x1C1),
         Event("telemetry.cells_balanced", "mv context"),

@@ -11,10 +11,12 @@ import msgspec
 
 from csms.cluster.feed import FeedEvent, Subscription
 from csms.ocpp import Services
+from csms.services.diagnostics.alerts import Alerts
 from csms.services.diagnostics.history import History
 from csms.services.diagnostics.webhooks import Webhooks
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
+from csms.telemetry.sinks.battery import BATTERIES
 from csms.telemetry.workers import IngestWorkers
 
 if TYPE_CHECKING:  # loaded only if configured
@@ -69,6 +71,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     latest: LatestStates
     history: History
     webhooks: Webhooks
+    alerts: Alerts
     subscriber: "TelemetrySubscriber | None" = None
     streams: Streams = msgspec.field(default_factory=Streams)
     exports: Exports = msgspec.field(default_factory=Exports)
@@ -94,6 +97,7 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
             services.metrics.event_published(event.kind)
             webhooks.take(event)
 
+    alerts = Alerts(services.store, services.clock, services.observe, services.feed)
     latest = LatestStates(services.store, services.clock, _state_exchange(services))
     ingest = Ingest(
         services.store,
@@ -103,7 +107,8 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
         services.precedence,
         latest,
         services.metrics,
-        [each.name for each in services.config.telemetry.sinks],
+        alerts,
+        [BATTERIES, *(each.name for each in services.config.telemetry.sinks)],
         workers,
         log_name=services.log_name,
     )
@@ -115,6 +120,7 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
         streams=streams,
         history=History(services.feed, services.frames, received),
         webhooks=webhooks,
+        alerts=alerts,
     )
 
 

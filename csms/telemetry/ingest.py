@@ -18,8 +18,10 @@ from csms.db.queries import telemetry_values as values
 from csms.db.queries.telemetry_aggregates import aggregate_pending, seal_plain
 from csms.db.store import Store
 from csms.domain.diagnostics.aggregates import AGGREGATES
+from csms.domain.diagnostics.batteries import found_in
 from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, RecordKey, boot_of
 from csms.metrics import Metrics
+from csms.services.diagnostics.alerts import Alerts
 from csms.settlement.checkpoints import check_checkpoints
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.reception import Reception, keep, receive
@@ -104,6 +106,7 @@ class Ingest:
         precedence: Precedence,
         latest: LatestStates,
         metrics: Metrics,
+        alerts: Alerts,
         sinks: Sequence[str] = (),
         workers: IngestWorkers | None = None,
         log_name: Callable[[str], str] = lambda ev: ev,
@@ -113,6 +116,7 @@ class Ingest:
         self._log_name = log_name
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
         self._precedence, self._latest, self._metrics = precedence, latest, metrics
+        self._alerts = alerts
         self._sinks = (AGGREGATES, *sinks)
         self._workers = workers
         self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
@@ -207,6 +211,8 @@ class Ingest:
         self._latest.update(stored)
         self._report_stored([each.body for each in fresh])
         await self._check(stored)
+        if found := found_in(stored):  # now, not when all records before them are there
+            await self._alerts.take(found)
 
     async def _check(self, stored: Iterable[Record]) -> None:
         """Compare the sessions of checkpoints that were not compared yet with the stations' journals."""

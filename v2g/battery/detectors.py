@@ -1,7 +1,7 @@
 """All detectors: their settings, their states as one document, and one step of those that a place runs.
 
 A detector is a module here with `Settings`, `State` (frozen, serialisable) and `step`. Adding one is a field in
-`Settings` and `State`, and its module in `_STEPS`.
+`Settings` and `State`, and its `step` in `_STEPS`; that of an estimator has `estimates(state)` in `_ESTIMATES`, too.
 """
 
 import math
@@ -17,6 +17,9 @@ from v2g.battery.sample import Sample
 _STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[Any, tuple[Finding, ...]]]]] = {
     "limits": _limits.step,
 }
+
+_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {}
+"""Functions that return what an estimator's state says, by name with unit: `soc_percent`."""
 
 RAW: Final[frozenset[str]] = frozenset()
 """Detectors that get values that are no finite number, too."""
@@ -54,3 +57,8 @@ def step(
             states[name], new = each(getattr(settings, name), getattr(state, name), taken)
             found += new
     return msgspec.structs.replace(state, **states), tuple(found)
+
+
+def estimates(state: State) -> dict[str, float]:
+    """Return what all estimators know, by name; what they do not know yet is not there."""
+    return {name: value for key, each in _ESTIMATES.items() for name, value in each(getattr(state, key)).items()}

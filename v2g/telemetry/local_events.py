@@ -23,6 +23,9 @@ Program = Literal["evcc", "secc", "gateway"]
 DROPPED: Final = "telemetry.records_dropped"
 """Event of the gateway itself: how many `records` of a priority a full outbox has dropped, and from when to when."""
 
+FINDING: Final = "telemetry.battery_finding"
+"""Event of the gateway itself: what a detector found, or that it has ended; the record has the sample's values."""
+
 REPORTED: Final = {
     event.name: tuple(field.name for field in event.fields if field.telemetry)
     for event in EVENTS.values()

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, tuple_
 
+from csms.db.queries import batteries
 from csms.db.tables import (
     telemetry,
     telemetry_aggregates,
@@ -204,6 +205,7 @@ def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str])
     connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
     for other in (telemetry_aggregates, telemetry_segments, telemetry_states):
         connection.execute(delete(other).where(other.c.ev == ev))
+    batteries.erase(connection, ev)
     markers = [
         {"sink": sink, "ev": ev, "boot": 0, "first_seq": 0, "last_seq": 0, "received_ms": before_ms} for sink in sinks
     ]

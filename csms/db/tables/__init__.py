@@ -1,6 +1,7 @@
 """The database schema, a module for each domain. Migrations bring existing databases here; a test compares both."""
 
 from csms.db.tables.admission import admissions, connection_faults
+from csms.db.tables.alerts import alerts, battery_estimates, battery_states
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.db.tables.base import metadata
 from csms.db.tables.books import periods, posting_entries, postings
@@ -54,9 +55,12 @@ from csms.db.tables.transactions import meter_keys, meter_values, transaction_ev
 
 __all__ = [
     "admissions",
+    "alerts",
     "api_tokens",
     "audit",
     "availability_orders",
+    "battery_estimates",
+    "battery_states",
     "battery_swaps",
     "campaign_members",
     "campaigns",

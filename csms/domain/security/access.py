@@ -44,6 +44,8 @@ class Permission(enum.Enum):
     READ_ROUTES = "read_routes"
     READ_AGGREGATES = "read_aggregates"
     ERASE_TELEMETRY = "erase_telemetry"
+    READ_ALERTS = "read_alerts"
+    WRITE_ALERTS = "write_alerts"
     READ_EVENTS = "read_events"
     MANAGE_WEBHOOKS = "manage_webhooks"
     MANAGE_ACCESS = "manage_access"
@@ -81,6 +83,17 @@ _READ: Final = frozenset(
         Permission.READ_GRID,
         Permission.READ_EVENTS,
         Permission.READ_METRICS,
+        Permission.READ_ALERTS,
+    }
+)
+
+_OF_VEHICLE: Final = frozenset(
+    {
+        Permission.READ_VEHICLES,
+        Permission.READ_ROUTES,
+        Permission.READ_AGGREGATES,
+        Permission.READ_ALERTS,
+        Permission.WRITE_ALERTS,
     }
 )
 
@@ -97,6 +110,7 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
         Permission.WRITE_PREQUALIFICATIONS,
         Permission.WRITE_MAINTENANCE,
         Permission.MANAGE_WEBHOOKS,
+        Permission.WRITE_ALERTS,
     },
     Role.VIEWER: _READ,
     Role.INSTALLER: frozenset(
@@ -131,10 +145,8 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
         }
     ),
     Role.GATEWAY: frozenset({Permission.WRITE_TELEMETRY, Permission.READ_TELEMETRY}),
-    Role.DRIVER: frozenset(
-        {Permission.READ_VEHICLES, Permission.READ_ROUTES, Permission.READ_AGGREGATES, Permission.ERASE_TELEMETRY}
-    ),
-    Role.FLEET: frozenset({Permission.READ_VEHICLES, Permission.READ_ROUTES, Permission.READ_AGGREGATES}),
+    Role.DRIVER: _OF_VEHICLE | {Permission.ERASE_TELEMETRY},
+    Role.FLEET: _OF_VEHICLE,
     Role.INSURER: frozenset({Permission.READ_AGGREGATES}),
     Role.MONITOR: frozenset({Permission.READ_METRICS}),
 }

@@ -5,7 +5,7 @@ Each webhook has its own courier, so that a slow or failing one does not delay t
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from csms.db.queries import webhooks as rows
 from csms.db.queries.webhooks import Due, Webhook
 from csms.db.store import Store
 from csms.db.store_key import StoreKey, purpose
+from csms.domain.diagnostics.alerts import ANNOUNCEMENTS
 from csms.domain.diagnostics.frames import hide_tokens
 from csms.domain.diagnostics.webhooks import Reach, signature
 from csms.services.diagnostics.webhook_calls import call_webhook
@@ -29,6 +30,20 @@ _LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
 _AT_ONCE: Final = 8  # concurrent calls of one webhook
 _KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def deliveries_of(event: FeedEvent, webhooks: Iterable[Webhook]) -> list[tuple[str, str, str]]:
+    """Return the deliveries of an event: (webhook, kind, body)."""
+    bodies: dict[bool, str] = {}
+    found = []
+    for webhook in webhooks:
+        if webhook.wants(event.kind, event.station_id):
+            shown = webhook.shows_tokens
+            if shown not in bodies:
+                hidden = event if shown else msgspec.structs.replace(event, data=hide_tokens(event.data))
+                bodies[shown] = _encode(hidden).decode()
+            found.append((webhook.webhook_id, event.kind, bodies[shown]))
+    return found
 
 
 class Webhooks:
@@ -49,18 +64,13 @@ class Webhooks:
         self._couriers: dict[str, _Courier] = {}
 
     def take(self, event: FeedEvent) -> None:
-        """Queue an event of this node for all matching webhooks."""
+        """Queue an event of this node for all matching webhooks; but for alerts, which are stored with deliveries."""
         if len(self._fresh) >= rows.MAX_WAITING:
             return
-        bodies: dict[bool, str] = {}
-        for webhook in self._known:
-            if webhook.wants(event.kind, event.station_id):
-                shown = webhook.shows_tokens
-                if shown not in bodies:
-                    hidden = event if shown else msgspec.structs.replace(event, data=hide_tokens(event.data))
-                    bodies[shown] = _encode(hidden).decode()
-                self._fresh.append((webhook.webhook_id, event.kind, bodies[shown]))
-        if bodies:
+        deliveries = deliveries_of(event, self._known)
+        if event.kind not in ANNOUNCEMENTS:
+            self._fresh += deliveries
+        if deliveries:
             self._wake.set()
 
     async def refresh(self) -> None:

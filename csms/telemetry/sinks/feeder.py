@@ -1,6 +1,7 @@
 """Feeds a sink with stored records, from the database: its failures delay no other sink and no ingest."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -39,7 +40,7 @@ class Feeder:
     ) -> None:
         self._name, self._sink, self._store = name, sink, store
         self._clock, self._observe, self._leads = clock, observe, leads
-        self._metrics = metrics
+        self._metrics, self._woken = metrics, asyncio.Event()
         metrics.sink_configured(name)
 
     async def run(self) -> None:
@@ -69,7 +70,14 @@ class Feeder:
             self._metrics.sink_works(self._name)
             backoff.reset()
             if not fed:
-                await asyncio.sleep(PAUSE_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_S):
+                        await self._woken.wait()
+            self._woken.clear()
+
+    def wake(self, _: Sequence[bytes] = ()) -> None:
+        """Feed the sink at once: there are new records."""
+        self._woken.set()
 
     async def feed(self) -> bool:
         """Give the sink its next batch; return whether there was one. Raises StoreError, TransportError."""

@@ -13,6 +13,7 @@ from csms.api.application import application
 from csms.api.backend import make_backend
 from csms.api.http.authenticator import Authenticator
 from csms.domain.security.access import Role
+from csms.services.diagnostics.alerts import Alerts
 from tests.csms.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 
@@ -34,9 +35,10 @@ class Answer:
 class ApiClient:
     """Somebody who asks. `role` None shows nothing; `token` is shown instead of the role's."""
 
-    def __init__(self, app: ASGIApp, backend: MemoryBackend) -> None:
+    def __init__(self, app: ASGIApp, backend: MemoryBackend, alerts: Alerts) -> None:
         self.app = app
         self.backend = backend
+        self.alerts = alerts
 
     async def __call__(
         self,
@@ -116,9 +118,9 @@ async def serving(backend: MemoryBackend) -> AsyncIterator[ApiClient]:
     """Put an API in front of a back end."""
     services = backend.services
     api = make_backend(services)
-    work = [asyncio.create_task(api.history.run()), asyncio.create_task(api.webhooks.run())]
+    work = [asyncio.create_task(each.run()) for each in (api.history, api.webhooks, api.alerts)]
     await asyncio.sleep(0)
-    yield ApiClient(application(api, Authenticator(services.config.api, services)), backend)
+    yield ApiClient(application(api, Authenticator(services.config.api, services)), backend, api.alerts)
     api.history.close()
     for each in work:
         each.cancel()

@@ -2,17 +2,14 @@
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from csms.db.queries import webhooks as rows
 from csms.domain.diagnostics.webhooks import (
@@ -25,48 +22,13 @@ from csms.domain.diagnostics.webhooks import (
     signature,
 )
 from csms.services.diagnostics.webhook_calls import call_webhook
+from tests.csms.api.receiver import Receiver
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.settlement.journals import T0, journal
 from tests.csms.settlement.witness import delivered_whole
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.errors import ConfigError, StoreError
-
-
-class Receiver:
-    """Another system, which answers with `status`."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.location = ""
-        self.url = ""
-        self.answers = asyncio.Event()
-        self.answers.set()
-        self.calls: asyncio.Queue[tuple[dict[str, str], bytes]] = asyncio.Queue()
-
-    async def _take(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        self.calls.put_nowait((dict(request.headers), body))
-        await self.answers.wait()
-        return web.Response(status=self.status, headers={"Location": self.location} if self.location else {})
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Receiver"]:
-        application = web.Application()
-        application.router.add_post("/hook", self._take)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
-    async def call(self) -> tuple[dict[str, str], bytes]:
-        """Return the next call."""
-        return await asyncio.wait_for(self.calls.get(), 5)
 
 
 async def make(ask: ApiClient, receiver: Receiver, **changes: Any) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from csms.db.tables import telemetry
 from csms.domain.diagnostics.partition import owner
 from csms.domain.diagnostics.telemetry import read_delivery
 from csms.metrics import Metrics
+from csms.services.diagnostics.alerts import Alerts
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.workers import IngestWorkers, Settings, count
@@ -100,7 +101,8 @@ async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIte
     feed = Feed(LocalBus("node"), clock.utc_ms)
     latest = LatestStates(store, Clock())
     workers.start()
-    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, Metrics(), (), workers)
+    alerts = Alerts(store, clock, observe, feed)
+    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, Metrics(), alerts, (), workers)
     yield Ingesting(ingest, workers, latest, store)
     await workers.close()
     await supervisor.close()

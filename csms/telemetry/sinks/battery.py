@@ -1,0 +1,50 @@
+"""Sink: the detectors of batteries (`v2g.battery`), whose states and findings are stored in one transaction.
+
+A batch that comes again, as after a kill, changes nothing: the state says up to which record it is.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from csms.db.queries import batteries as rows
+from csms.db.store import Store
+from csms.domain.diagnostics.batteries import Advanced, Battery, advance
+from csms.domain.diagnostics.sink_records import StoredRecord
+from v2g.battery.detectors import Settings
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+
+BATTERIES: Final = "battery detectors"
+"""Name of this sink; a configured one has no space in its name."""
+
+
+class BatterySink:
+    """`on_change` is called after an alert has changed."""
+
+    def __init__(self, store: Store, clock: Clock, settings: Settings, on_change: Callable[[], None]) -> None:
+        self._store, self._clock, self._settings, self._on_change = store, clock, settings, on_change
+
+    async def write(self, records: Sequence[StoredRecord]) -> None:
+        """See Sink. Raises StoreError, too, when a vehicle was erased or another node fed its records meanwhile."""
+        by_ev = defaultdict[str, list[StoredRecord]](list)
+        for each in records:
+            by_ev[each.ev].append(each)
+        before = await self._store.read(rows.batteries, list(by_ev))
+        after = await asyncio.to_thread(self._advance, before, by_ev)  # beside the events of stations
+        changed = await self._store.run(rows.save, before, after, self._clock.utc_ms())
+        if changed is None:
+            raise StoreError("states of batteries have changed meanwhile", hint="they are read again")
+        if changed:
+            self._on_change()
+
+    def _advance(self, before: dict[str, Battery], by_ev: dict[str, list[StoredRecord]]) -> dict[str, Advanced]:
+        return {ev: advance(self._settings, before.get(ev, Battery()), each) for ev, each in by_ev.items()}
+
+    async def erase(self, ev: str) -> None:
+        """See Sink."""
+        await self._store.run(rows.erase, ev)
+
+    async def close(self) -> None:
+        """See Sink."""

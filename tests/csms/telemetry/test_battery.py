@@ -1,0 +1,157 @@
+"""Detectors behind the telemetry feeder: each record counts once, whatever comes twice, late, or dies in between."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csms.db.queries import alerts, batteries
+from csms.db.queries import telemetry_pending as pending
+from csms.db.queries import telemetry_values as values
+from csms.db.store import Store
+from csms.domain.diagnostics.batteries import Advanced, Battery, advance
+from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.metrics import Metrics
+from csms.telemetry.sinks.battery import BATTERIES, BatterySink
+from csms.telemetry.sinks.feeder import Feeder
+from tests.csms.db.telemetry_values import made, put
+from v2g.battery import detectors
+from v2g.battery.sample import Sample
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g.telemetry.local_events import reported
+from v2g.telemetry.signals import TAGGED_SCHEMA, Record
+
+T0 = 1_700_000_000_000
+HOT, APART = "battery.temperature.max", "battery.cell_voltage.imbalance"
+
+
+async def leads(_work: str, _every_s: float) -> bool:
+    return True
+
+
+def sink_of(store: Store, woken: list[int] | None = None) -> BatterySink:
+    return BatterySink(store, Clock(), detectors.Settings(), lambda: (woken or []).append(1))
+
+
+def feeder(store: Store, sink: BatterySink | None = None) -> Feeder:
+    events: list[Observe] = []
+    return Feeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, Metrics())
+
+
+def shown(store: Store, ev: str = "EV-1") -> list[tuple[Any, ...]]:
+    found = store.do(alerts.listed, [("vehicle", (ev,))], active=None, subject=None, before=None, limit=99)
+    return sorted((each["kind"], each["raised_ms"], each["cleared_ms"], each["count"]) for each in found)
+
+
+HEAT = [made(seq, T0 + 1000 * seq, {HOT: 50.0 + seq, APART: 0.2 if 4 <= seq < 9 else 0.01}) for seq in range(1, 12)]
+EXPECTED = [("cell_spread", T0 + 4000, T0 + 9000, 1), ("over_temperature", T0 + 6000, None, 1)]
+
+
+@pytest.mark.requirement("R120", "R125")
+async def test_findings_are_alerts_and_survive_a_kill_between_batch_and_receipt(store: Store) -> None:
+    """The feeder dies after the sink has stored a batch, and before it has noted that; another one goes on."""
+    put(store, HEAT[:7], sinks=(BATTERIES,))
+    batch = store.do(pending.next_batch, BATTERIES, 10)
+    assert batch is not None
+    await sink_of(store).write(batch.records)
+    put(store, HEAT[7:], sinks=(BATTERIES,))
+    while await feeder(store).feed():
+        pass
+    assert shown(store) == EXPECTED
+    found = store.do(alerts.listed, [("vehicle", None)], active=True, subject="EV-1", before=None, limit=9)
+    assert (found[0]["value"], found[0]["limit"], found[0]["facts"]) == (56.0, 55.0, {HOT: 56.0, APART: 0.2})
+    assert store.do(batteries.batteries, ["EV-1"])["EV-1"].seq == 11
+
+
+@pytest.mark.requirement("R120")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.permutations(range(len(HEAT))), st.data())
+async def test_any_order_and_any_repetition_has_the_same_result(
+    store: Store, order: Sequence[int], data: st.DataObject
+) -> None:
+    """Records wait for those before them, so a vehicle's come in order; each example is a vehicle of its own."""
+    ev = f"EV-{data.draw(st.uuids()).hex[:12]}"
+    mine = [msgspec.structs.replace(each, ev=ev) for each in HEAT]
+    again = [mine[place] for place in data.draw(st.lists(st.sampled_from(order)))]
+    for record in [*(mine[place] for place in order), *again]:
+        put(store, [record], at_ms=Clock().utc_ms(), sinks=(BATTERIES,))
+        if data.draw(st.booleans()):
+            await feeder(store).feed()
+    while await feeder(store).feed():
+        pass
+    assert shown(store, ev) == EXPECTED
+
+
+@pytest.mark.requirement("R107")
+async def test_an_erased_vehicle_leaves_nothing(store: Store) -> None:
+    put(store, HEAT, sinks=(BATTERIES,))
+    await feeder(store).feed()
+    assert shown(store) == EXPECTED
+    batch = store.do(batteries.batteries, ["EV-1"])
+    while store.do(values.erase, "EV-1", 10**15, (BATTERIES,)):
+        pass
+    assert shown(store) == []
+    assert store.do(batteries.batteries, ["EV-1"]) == {}
+    assert batch["EV-1"].held[HOT] == 61.0
+    assert await feeder(store).feed()
+    assert store.do(pending.next_batch, BATTERIES, 10**15) is None
+
+
+async def test_a_battery_that_another_node_advanced_meanwhile_is_read_again(store: Store) -> None:
+    put(store, HEAT, sinks=(BATTERIES,))
+    batch = store.do(pending.next_batch, BATTERIES, 10)
+    assert batch is not None
+    advanced = advance(detectors.Settings(), Battery(), batch.records)
+    assert store.do(batteries.save, {}, {"EV-1": advanced}, T0) is True
+    assert store.do(batteries.save, {}, {"EV-1": advanced}, T0) is None
+
+    class Meanwhile(Clock):
+        """Another node stores a battery after it was read here, and before it is stored here."""
+
+        def utc_ms(self) -> int:
+            one = store.do(batteries.batteries, ["EV-1"])
+            store.do(batteries.save, one, {"EV-1": Advanced(Battery(1, 99), ())}, T0)
+            return T0
+
+    with pytest.raises(StoreError, match="changed meanwhile"):
+        await BatterySink(store, Meanwhile(), detectors.Settings(), lambda: None).write(batch.records)
+    assert store.do(batteries.batteries, ["EV-1"])["EV-1"].seq == 99
+
+
+def stored(record: Record) -> StoredRecord:
+    numbers = {name: float(each) for name, each in record.signals.items()}
+    document = msgspec.json.encode(record)
+    return StoredRecord(record.ev, record.boot, record.seq, record.utc_ms, record.context, numbers, document)
+
+
+@pytest.mark.requirement("R120")
+def test_the_back_end_finds_in_records_what_a_gateway_finds_in_the_same_samples() -> None:
+    state, edge, held = detectors.State(), [], dict[str, float]()
+    for each in HEAT:
+        held = {**held, **{name: float(value) for name, value in each.signals.items()}}
+        state, found = detectors.step(detectors.Settings(), state, Sample(each.utc_ms, held), detectors.EDGE)
+        edge += [(one.kind, one.raised, one.at_ms, one.value, dict(one.evidence)) for one in found]
+    back_end = advance(detectors.Settings(), Battery(), [stored(each) for each in HEAT]).reports
+    assert [(one.kind, one.raised, one.at_ms, one.evidence.value, dict(one.evidence.facts)) for one in back_end] == edge
+    assert len(edge) == 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"kind": "x y", "severity": "error", "raised": True},
+        {"kind": "over_temperature", "severity": "worst", "raised": True},
+        {"kind": "over_temperature", "severity": "error", "raised": "yes"},
+        {},
+    ],
+)
+def test_a_finding_that_is_not_understood_is_none(data: dict[str, Any]) -> None:
+    event = reported("gateway", "telemetry", "battery_finding", T0, data)
+    assert event is not None
+    record = Record("EV-1", 1, 1, T0, "parked", False, {}, TAGGED_SCHEMA, event=event)  # noqa: FBT003
+    assert advance(detectors.Settings(), Battery(), [stored(record)]).reports == ()
