@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
@@ -80,6 +81,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     outbox_sealed: Annotated[bool, Meta(description="seal records in the outbox (AES-256-GCM)")] = True
+    battery: Annotated[Settings, Meta(description="what detectors beside the cells look for")] = Settings()
     summary_s: Annotated[float, Meta(ge=1, description="minimum interval of summaries for a satellite, s")] = 300.0
     consent: Annotated[
         tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],

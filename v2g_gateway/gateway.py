@@ -34,12 +34,15 @@ from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.filters import GlitchFilter
-from v2g.telemetry.local_events import DROPPED, LocalEvent
+from v2g.telemetry.local_events import DROPPED, FINDING, LocalEvent
 from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
 from v2g.telemetry.registry import registered, shipped
 from v2g.telemetry.signals import TAGGED_SCHEMA, Record
+from v2g_gateway.battery import BatteryWatch
+from v2g_gateway.battery import event as event_of
+from v2g_gateway.battery import facts as facts_of
 from v2g_gateway.config import FallbackConfig, GatewayConfig
 from v2g_gateway.consent import ConsentSource
 from v2g_gateway.delivery import Delivery
@@ -130,6 +133,7 @@ class Gateway:
         outbox: Outbox,
         taken: TakenCheckpoints,
         places: bytes,
+        watch: BatteryWatch,
     ) -> None:
         """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
@@ -144,7 +148,7 @@ class Gateway:
         )
         encode = encode_compact if config.encoding == "columns" else encode_delivery
         self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
-        self._taken = taken
+        self._taken, self._watch = taken, watch
         self._local: deque[Copy | LocalEvent] = deque()
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
         self._room = asyncio.Event()
@@ -183,7 +187,9 @@ class Gateway:
             stack.push_async_callback(disk.close)
             taken = await TakenCheckpoints.open(config.outbox.with_suffix(".checkpoints"), disk)
             places = await disk.ask(lambda: place_key(config.outbox.with_suffix(".places")))
-            gateway = cls(config, clock, observe, box, taken, places)
+            watch = BatteryWatch(config.battery, config.outbox.with_suffix(".battery"), disk)
+            await watch.load()
+            gateway = cls(config, clock, observe, box, taken, places, watch)
             await gateway._consent.changed()
             if config.can.replay is not None:
                 gateway._replay = await Replay.open(config.can.replay, config.can.replay_speed, clock.utc_ms)
@@ -275,6 +281,10 @@ class Gateway:
         values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
         permitted = self._blur.blurred(self._consent.consent.permitted(values))
         self._batcher.offer(permitted, now, utc_ms, mapped.context)
+        if permitted:
+            for found in self._watch.take(permitted, utc_ms):
+                self._observe(Observe("telemetry", "battery_finding", facts_of(found)))
+                self._recorder.add(self._batcher.finding(event_of(found), now))
         imbalance = self._balance.changed(values)
         if imbalance is not None:
             facts: dict[str, Scalar] = {"mv": round(imbalance * 1000), "context": self._batcher.context}
@@ -342,6 +352,8 @@ class Gateway:
         for each in records:
             if each.checkpoint is not UNSET:
                 await self._taken.add(each.checkpoint)
+        if any(each.event is not UNSET and each.event.name == FINDING for each in records):
+            await self._watch.save()
 
     async def _report_gaps(self) -> None:
         """Make records about dropped records, once the back end answers (R103)."""

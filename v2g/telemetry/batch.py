@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.telemetry.local_events import LocalEvent
-from v2g.telemetry.signals import SIGNALS, TAGGED_SCHEMA, Record
+from v2g.telemetry.signals import SIGNALS, TAGGED_SCHEMA, Record, Value
 
 KEYFRAME_S: Final = 60.0
 
@@ -171,11 +171,21 @@ class Batcher:
         self._stamp(utc_ms)
         return msgspec.structs.replace(self._record(), event=event)
 
+    def finding(self, event: LocalEvent, now: float) -> Record:
+        """Return a record of its own for what was found in the values offered last, with all values, at once."""
+        self._stamp(event.utc_ms)
+        self._due, self._at_once = None, False
+        self._last_flush = self._last_keyframe = now
+        self._sent = dict(self._state)
+        self._changed.clear()
+        signals: dict[str, Value] = {name: self._state[name] for name in sorted(self._state)}
+        return msgspec.structs.replace(self._record(keyframe=True, signals=signals), event=event)
+
     def _tag(self, name: str) -> float | None:
         value = self._state.get(name)
         return None if value is None else float(value)
 
-    def _record(self, *, keyframe: bool = False, signals: "dict[str, float | int | str] | None" = None) -> Record:
+    def _record(self, *, keyframe: bool = False, signals: dict[str, Value] | None = None) -> Record:
         self._seq += 1
         return Record(
             ev=self._ev,

@@ -1,0 +1,102 @@
+"""Findings beside the cells: at once, in a record of their own with the sample, and across kills of the gateway."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from tests.gateway.gateway import NOBODY, data_of, gateway, snapshot
+from v2g.io.can import CanConfig, CanPort
+from v2g.telemetry.batch import Mirror
+from v2g.telemetry.priority import Priority
+from v2g.telemetry.signals import Record, decode_record
+
+
+def send(can: CanConfig, port: CanPort, state: BatterySnapshot) -> None:
+    for frame_id, data in BatteryEcu(can, lambda: state).frames(state):
+        port.send(frame_id, data)
+
+
+def hot(celsius: float) -> BatterySnapshot:
+    return msgspec.structs.replace(snapshot(50.0), temperature_max=celsius)
+
+
+def kept(folder: Path) -> list[tuple[int, Record]]:
+    with contextlib.closing(sqlite3.connect(folder / "outbox.db")) as box:
+        rows = box.execute("SELECT priority, body FROM outbox ORDER BY boot, seq")
+        return [(priority, decode_record(body)) for priority, body in rows]
+
+
+def findings(folder: Path) -> list[tuple[object, object]]:
+    return [
+        (each.event.data["kind"], each.event.data["raised"])
+        for _, each in kept(folder)
+        if isinstance(each.event, msgspec.Struct)
+    ]
+
+
+@pytest.mark.requirement("R120")
+async def test_a_finding_is_stored_as_safety_with_its_sample_and_ends_once(tmp_path: Path) -> None:
+    async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
+        for celsius in (54.0, 55.5, 58.0, 53.0, 50.0):
+            send(can, port, hot(celsius))
+            await asyncio.sleep(0.02)
+        while len(data_of(events, "battery_finding")) < 2:
+            await asyncio.sleep(0.01)
+    found = [(priority, each) for priority, each in kept(tmp_path) if isinstance(each.event, msgspec.Struct)]
+    assert findings(tmp_path) == [("over_temperature", True), ("over_temperature", False)]
+    assert {priority for priority, _ in found} == {Priority.SAFETY}
+    (_, raised), (_, ended) = found
+    assert (raised.signals["battery.temperature.max"], ended.signals["battery.temperature.max"]) == (55.5, 50.0)
+    assert raised.signals.keys() >= {"battery.voltage", "battery.cell_voltage.min"}
+    mirror = Mirror()
+    for _, each in kept(tmp_path):
+        mirror.apply(each)
+    assert mirror.complete
+    assert mirror.state["battery.temperature.max"] == 50.0
+
+
+@contextlib.asynccontextmanager
+async def life(folder: Path) -> AsyncIterator[tuple[CanConfig, CanPort]]:
+    async with gateway(folder, NOBODY, drain=0.0) as (can, port, _):
+        yield can, port
+
+
+@pytest.mark.requirement("R120")
+async def test_what_ends_while_no_gateway_runs_is_ended_by_the_next_one(tmp_path: Path) -> None:
+    async with life(tmp_path) as (can, port):
+        send(can, port, hot(60.0))
+        while not findings(tmp_path):
+            await asyncio.sleep(0.01)
+    assert (tmp_path / "outbox.battery").exists()
+    async with life(tmp_path) as (can, port):
+        send(can, port, hot(60.0))
+        await asyncio.sleep(0.1)
+        send(can, port, hot(51.0))
+        send(can, port, hot(49.0))
+        while len(findings(tmp_path)) < 2:
+            await asyncio.sleep(0.01)
+    assert findings(tmp_path) == [("over_temperature", True), ("over_temperature", False)]
+
+
+@pytest.mark.requirement("R120")
+async def test_a_damaged_state_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "outbox.battery").write_bytes(b'{"limits": {"mean_v": "x"')
+    async with life(tmp_path) as (can, port):
+        send(can, port, hot(60.0))
+        while not findings(tmp_path):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.requirement("R144")
+async def test_nothing_is_found_in_what_may_not_leave_the_vehicle(tmp_path: Path) -> None:
+    async with gateway(tmp_path, NOBODY, drain=0.0, consent=("charging",)) as (can, port, events):
+        send(can, port, hot(60.0))
+        while not kept(tmp_path):
+            await asyncio.sleep(0.01)
+        assert data_of(events, "battery_finding") == []
