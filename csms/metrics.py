@@ -24,24 +24,34 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry: Final = CollectorRegistry()
-        self._http: Final = self._seconds("v2g_http_request", "HTTP requests", "operation", "status")
+        self._http: Final = self._seconds("v2g_http_request", "HTTP requests until answered", "operation", "status")
         self._received: Final = self._seconds("v2g_ocpp_received", "Stations' requests until answered", "action")
         self._sent: Final = self._seconds("v2g_ocpp_sent", "Requests to stations until answered", "action")
         self._overloads: Final = Gauge(
-            "v2g_site_overload_amperes", "What may be drawn above a fuse of the site", ["site"], registry=self._registry
+            "v2g_site_overload_amperes",
+            "What vehicles may draw above the most overloaded fuse of a site",
+            ["site"],
+            registry=self._registry,
         )
-        self._events: Final = self._count("v2g_events", "Events", "kind")
+        self._events: Final = self._count("v2g_events", "Events of the feed", "kind")
         self._defects: Final = self._count("v2g_defects", "Exceptions that no code expected")
         self._delivered: Final = self._seconds("v2g_telemetry_delivery", "Deliveries of telemetry until stored")
-        self._not_stored: Final = self._count("v2g_telemetry_deliveries_failed", "Attempts to store one that failed")
+        self._not_stored: Final = self._count("v2g_telemetry_deliveries_failed", "Failed attempts to store a delivery")
         self._records: Final = self._count("v2g_telemetry_records", "Records of telemetry, by result", "result")
         self._delays: Final = self._seconds(
-            "v2g_telemetry_ingest_delay", "Age of a record by its own time when it is stored", buckets=_DELAYS_S
+            "v2g_telemetry_ingest_delay", "Age of a record when it is stored, by its vehicle's clock", buckets=_DELAYS_S
         )
-        self._sent_on: Final = self._count("v2g_telemetry_sink_records", "Records that a sink has got", "sink")
-        self._sink_failures: Final = self._count("v2g_telemetry_sink_failures", "Failed attempts to feed it", "sink")
+        self._sent_on: Final = self._count(
+            "v2g_telemetry_sink_records", "Records that this node has given to a sink", "sink"
+        )
+        self._sink_failures: Final = self._count(
+            "v2g_telemetry_sink_failures", "Failed attempts to feed a sink", "sink"
+        )
         self._sinks_failing: Final = Gauge(
-            "v2g_telemetry_sink_failing", "1: this node feeds it, in vain", ["sink"], registry=self._registry
+            "v2g_telemetry_sink_failing",
+            "1: the attempts of this node to feed a sink fail",
+            ["sink"],
+            registry=self._registry,
         )
         for result in get_args(RecordResult):  # a series that begins with its first event hides this from `increase`
             self._records.labels(result)

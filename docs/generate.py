@@ -28,6 +28,7 @@ from docs import (  # noqa: E402
     events,
     hazards,
     messages,
+    metrics,
     requirements,
     response_codes,
     service_parameters,
@@ -437,6 +438,17 @@ def titles(folder: str, *names: str) -> str:
     return "".join(f"- [{text[2:].partition(chr(10))[0]}]({folder}/{name}.md)\n" for name, text in files)
 
 
+def fields(*structs: str) -> str:
+    """Return the fields of some Structs, each MODULE:NAME, with what their source says of them."""
+    from v2g_cli.config_keys import keys_of
+
+    kinds = [getattr(import_module(module), name) for module, _, name in (each.partition(":") for each in structs)]
+    return table(
+        ("Field", "Default", "Meaning"),
+        ((f"`{key.name}`", key.default, key.meaning) for kind in kinds for key in keys_of(kind)),
+    )
+
+
 GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "access-roles": access_roles,
     "api-actions": api.actions,
@@ -464,6 +476,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "event-stages": events.stages,
     "evse-states": evse_states,
     "events": events.page,
+    "fields": fields,
     "hardware-faults": hardware_faults,
     "hazards": hazards.table,
     "injected-faults": hazards.injected,
@@ -471,6 +484,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "journal-kinds": journal_kinds,
     "message-pages": messages.message_pages,
     "messages": messages.messages,
+    "metrics": metrics.metrics,
     "protocol-codes": response_codes.protocol_table,
     "quirks": quirks,
     "reaction-times": hazards.reactions,

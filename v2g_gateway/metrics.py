@@ -58,16 +58,33 @@ class MetricsFile:
         self._part.write_bytes(
             exposition(
                 (
-                    gauge("v2g_gateway_updated_seconds", "When these were read, s since 1970.", now.utc_ms / 1000),
-                    counter("v2g_gateway_records_stored", "Records that the back end has stored.", now.stored),
+                    gauge(
+                        "v2g_gateway_updated_seconds",
+                        "When the file was written, s since 1970: that of a killed gateway stays.",
+                        now.utc_ms / 1000,
+                    ),
+                    counter(
+                        "v2g_gateway_records_stored",
+                        "Records that the back end has stored, since the start.",
+                        now.stored,
+                    ),
                     counter("v2g_gateway_records_dropped", "Records dropped by a full outbox, ever.", now.dropped),
                     gauge("v2g_gateway_outbox_bytes", "Records that wait for the back end.", now.outbox_bytes),
-                    gauge("v2g_gateway_outbox_capacity_bytes", "max_outbox_bytes.", now.outbox_capacity_bytes),
+                    gauge("v2g_gateway_outbox_capacity_bytes", "`max_outbox_bytes`.", now.outbox_capacity_bytes),
                     gauge("v2g_gateway_delivering", "1: the back end answers, or nothing waits.", now.delivering),
                     gauge("v2g_gateway_on_fallback", "1: the second uplink is used.", now.on_fallback),
-                    counter("v2g_gateway_frames", "CAN frames, by what became of them.", now.frames, "result"),
+                    counter(
+                        "v2g_gateway_frames",
+                        "CAN frames: known, unknown, malformed, repeated, outlier.",
+                        now.frames,
+                        "result",
+                    ),
                     counter("v2g_gateway_bus_faults", "Faults of the CAN bus.", now.bus_faults, "fault"),
-                    gauge("v2g_gateway_disk_free_bytes", "On the outbox's disk.", shutil.disk_usage(self._disk).free),
+                    gauge(
+                        "v2g_gateway_disk_free_bytes",
+                        "Free space of the disk with the outbox.",
+                        shutil.disk_usage(self._disk).free,
+                    ),
                 )
             )
         )

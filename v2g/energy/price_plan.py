@@ -158,26 +158,38 @@ KINDS: Final[tuple[ChargeKind, ...]] = (
 
 
 class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A whole plan. `energy` is paid by the driver, `export` to the driver, both per kWh; times are per minute.
-
-    `zone` is an IANA name ("Europe/Berlin"), `valid_from_ms` UTC. A plan's content never changes under its id.
-    """
+    """A whole plan."""
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
+    """The content of an id never changes."""
     currency: Currency
+    """Three letters (ISO 4217); a transaction keeps its currency."""
     zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    """Time zone of clock times and days, as "Europe/Berlin"."""
     description: Annotated[str, Meta(max_length=1024)] = ""
+    """What stations may show."""
     valid_from_ms: UtcMs | None = None
+    """Not before this time (ms since 1970, UTC) at stations that compute costs."""
     holidays: Annotated[tuple[date, ...], Meta(max_length=500)] = ()
+    """Dates for the condition `holidays`."""
     energy: Charge | None = None
+    """Per kWh taken from the grid."""
     export: Charge | None = None
+    """Per kWh fed back, paid to the driver."""
     charging_time: Charge | None = None
+    """Per minute with energy flow."""
     idle_time: Charge | None = None
+    """Per minute without."""
     fixed: Charge | None = None
+    """Once, at the start."""
     reservation_time: Charge | None = None
+    """Per minute between reservation and start."""
     reservation_fixed: Charge | None = None
+    """Once, for a transaction that was reserved."""
     least: Bound | None = None
+    """The least total (`excl_tax`, `incl_tax`), applied at the end."""
     greatest: Bound | None = None
+    """The greatest total; there every part of the cost stops, usage continues to count."""
 
     def charge(self, kind: ChargeKind) -> Charge | None:
         """Return the rates of a kind, None if it is free."""

@@ -48,18 +48,18 @@ async def _telemetry(call: Call) -> list[Metric]:
         gauge("v2g_telemetry_vehicles", "Vehicles whose latest state is known.", len(backend.latest.all())),
         gauge(
             "v2g_telemetry_silent_vehicles",
-            "Of these, the ones without new values for telemetry.silent_after_s.",
+            "Vehicles without new values for `telemetry.silent_after_s`.",
             backend.latest.silent(config.telemetry.silent_after_s),
         ),
         gauge(
             "v2g_telemetry_sink_backlog",
-            "Records that a sink has not got.",
+            "Records that wait for a sink; `aggregates` is the back end's own.",
             {name: records for name, (records, _) in waiting.items()},
             "sink",
         ),
         gauge(
             "v2g_telemetry_sink_backlog_seconds",
-            "How long the oldest of them has waited.",
+            "How long the oldest record has waited for a sink.",
             {name: max(0, now_ms - since) / 1000 for name, (_, since) in waiting.items()},
             "sink",
         ),
@@ -72,8 +72,8 @@ async def _telemetry(call: Call) -> list[Metric]:
 async def _disk(folder: Path) -> list[Metric]:
     disk = await asyncio.to_thread(shutil.disk_usage, folder)
     return [
-        gauge("v2g_disk_free_bytes", "Free space of the disk with data_dir.", disk.free),
-        gauge("v2g_disk_size_bytes", "Size of the disk with data_dir.", disk.total),
+        gauge("v2g_disk_free_bytes", "Free space of the disk with `data_dir`.", disk.free),
+        gauge("v2g_disk_size_bytes", "Size of the disk with `data_dir`.", disk.total),
     ]
 
 

@@ -60,34 +60,47 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The vehicles at some stations (null: all), the limits of their grid connection, and what wear costs.
-
-    `evse_w`: the most that each EVSE gives or takes. `load_w`: what the connection draws beside the vehicles, where the
-    `forecast` says nothing else. `transformer`: bounds the import, too. `raise_w`: the most by which all set-points
-    together rise every 2 s. Efficiencies: between the grid and the battery.
-    `battery_price_per_kwh`: price of a kWh of capacity, of which `loss_percent` is lost in 100 cycles. `headroom`:
-    share of what they can do that is kept for departures and refusals. `active`: whether the vehicles follow the plan.
-    """
+    """The vehicles at some stations, the limits of their grid connection, and what wear costs."""
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
+    """Its name."""
     stations: StationIds | None = None
+    """Its stations; null: all."""
     import_limit_w: Watts = MOST_W
+    """Limit of the connection, W; the grid signal's applies, too."""
     export_limit_w: Watts = MOST_W
+    """The same for feed-in, W."""
     evse_w: Watts = MOST_W
+    """The most that each EVSE gives or takes, W."""
     load_w: Watts = 0
+    """What the connection draws beside the vehicles, W, where `forecast` does not say."""
     forecast: Annotated[tuple[Forecast, ...], Meta(max_length=3000)] = ()
+    """From `start_ms` on, until the next: `load_w`, `pv_w` (generation), `temperature_c`."""
     transformer: Transformer | None = None
+    """`rated_va`, `power_factor`: bounds the import, too."""
     raise_w: Annotated[int, Meta(ge=1000, le=MOST_W)] = MOST_W
+    """The most by which all set-points together rise every 2 s, W."""
     climate: Climate = NO_CLIMATE
+    """Share of the power by temperature: `charge`, `discharge`; and what heat costs."""
     peak: Peak | None = None
+    """Daily window (`from_minute`, `until_minute`) with a lower `import_limit_w`, in which vehicles give power back;
+    at other times only with `discharge_elsewhere`."""
     zone: Annotated[str, Meta(max_length=60)] = "UTC"
+    """Time zone of the window."""
     horizon_h: Annotated[int, Meta(ge=1, le=72)] = 24
+    """How far plans reach, h, as far as prices are known."""
     charge_efficiency: Efficiency = 0.95
+    """From the grid to the battery."""
     discharge_efficiency: Efficiency = 0.95
+    """From the battery to the grid."""
     battery_price_per_kwh: PositiveDecimals = "100"
+    """Price of a kWh of capacity, for the cost of wear."""
     loss_percent: Annotated[float, Meta(ge=0, le=10)] = 0.4
+    """Capacity that 100 cycles cost, %."""
     headroom: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    """Share of what vehicles can do that is kept for departures and refusals."""
     active: bool = True
+    """Vehicles follow the plan; otherwise it can only be read."""
 
     def __post_init__(self) -> None:
         """Reject an unknown time zone."""
