@@ -27,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     gain: Annotated[float, Meta(ge=0, le=0.2, description="error of the current in proportion")] = 0.01
     offset: Annotated[float, Meta(gt=0, le=0.2, description="offset of the current, 1/h of the capacity")] = 0.01
+    stays_h: Annotated[float, Meta(gt=0, le=10_000, description="time constant of the offset, h")] = 48.0
     rest_v: Annotated[float, Meta(gt=0, le=0.5, description="error of cell and sensor at rest, V")] = 0.003
     load: Annotated[
         float, Meta(ge=0, le=1, description="error of the model under load, as a share of what the load changes")
@@ -85,11 +86,12 @@ def update(
     b1, b2 = cell.r1 * (1 - a1), cell.r2 * (1 - a2)
     soc = state.soc + rate * hours
     v1, v2 = a1 * state.v1 + b1 * rate, a2 * state.v2 + b2 * rate
-    p = _spread(state.covariance, (a1, a2), (-hours, -b1, -b2))
+    stays = math.exp(-hours / settings.stays_h)
+    p = _spread(state.covariance, (1.0, a1, a2, stays), (-hours, -b1, -b2, 0.0))
     p[0] += (settings.gain * rate) ** 2 * hours
     p[5] += (0.1 * b1 * rate) ** 2
     p[10] += (0.1 * b2 * rate) ** 2
-    p[15] += (settings.offset / 10) ** 2 * hours
+    p[15] += settings.offset**2 * (1 - stays**2)
     now_rate = now.current_a / capacity_ah - state.offset
     load_v = max(abs(now_rate) * (cell.r0 + cell.r1 + cell.r2), state.load_v * math.exp(-seconds / cell.tau2_s))
     error_v = settings.rest_v + settings.load * load_v
@@ -105,15 +107,13 @@ def update(
         min(1.05, max(-0.05, soc + gain[0] * innovation)),
         v1 + gain[1] * innovation,
         v2 + gain[2] * innovation,
-        min(0.1, max(-0.1, state.offset + gain[3] * innovation)),
+        stays * state.offset + gain[3] * innovation,
         covariance,
         load_v,
     )
 
 
-def _spread(p: tuple[float, ...], decay: tuple[float, float], by_offset: tuple[float, float, float]) -> list[float]:
-    """Return F P F' of a step in which the RC pairs decay and the offset adds to all others."""
-    keep = (1.0, *decay, 1.0)
-    add = (*by_offset, 0.0)
+def _spread(p: tuple[float, ...], keep: tuple[float, ...], add: tuple[float, ...]) -> list[float]:
+    """Return F P F' of a step that keeps a share of each state, and in which the offset adds to the others."""
     rows = [[keep[n] * p[4 * n + k] + add[n] * p[12 + k] for k in _N] for n in _N]
     return [rows[n][k] * keep[k] + rows[n][3] * add[k] for n in _N for k in _N]

@@ -1,0 +1,81 @@
+"""Power by temperature (R128)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.battery.derating import CHARGE, DISCHARGE, Settings, derated, share
+
+SETTINGS = Settings()
+
+
+@pytest.mark.requirement("R128")
+@pytest.mark.parametrize(
+    ("coldest_c", "hottest_c", "charging_w", "discharging_w"),
+    [
+        (20, 40, 10_000, -10_000),
+        (25, 30, 10_000, -10_000),
+        (15, 30, 7_000, -9_000),
+        (10, 30, 4_000, -8_000),
+        (0, 10, 1_000, -6_000),
+        (-5, 10, 500, -5_000),
+        (-10, 10, 0, -4_000),
+        (-20, -20, 0, -2_000),
+        (-30, -20, 0, 0),
+        (-60, 25, 0, 0),
+        (25, 45, 7_000, -7_500),
+        (25, 50, 4_000, -5_000),
+        (25, 55, 0, -2_500),
+        (25, 60, 0, 0),
+        (25, 150, 0, 0),
+        (0, 50, 1_000, -5_000),  # the worse of both ends
+    ],
+)
+def test_power_falls_outside_of_20_to_40_degrees(
+    coldest_c: float, hottest_c: float, charging_w: float, discharging_w: float
+) -> None:
+    assert derated(SETTINGS, 10_000, coldest_c, hottest_c) == pytest.approx(charging_w)
+    assert derated(SETTINGS, -10_000, coldest_c, hottest_c) == pytest.approx(discharging_w)
+
+
+def test_a_temperature_that_is_unknown_or_no_number_permits_nothing() -> None:
+    nan = float("nan")
+    for coldest_c, hottest_c in ((None, 30), (30, None), (nan, 30), (30, nan), (float("-inf"), 30), (30, float("inf"))):
+        assert derated(SETTINGS, 10_000, coldest_c, hottest_c) == 0
+        assert derated(SETTINGS, -10_000, coldest_c, hottest_c) == 0
+
+
+def test_no_power_stays_none() -> None:
+    assert derated(SETTINGS, 0.0, 25, 25) == 0.0
+
+
+@given(st.floats(-100, 200), st.floats(0, 100))
+def test_beyond_the_window_power_only_falls(temperature_c: float, further: float) -> None:
+    for curve in (CHARGE, DISCHARGE):
+        if temperature_c >= 40:
+            assert share(curve, 25, temperature_c + further) <= share(curve, 25, temperature_c) <= 1
+        if temperature_c <= 20:
+            assert 0 <= share(curve, temperature_c - further, 25) <= share(curve, temperature_c, 25)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        ((0.0, 0.0), (0.0, 1.0), (40.0, 0.0)),
+        ((20.0, 0.0), (10.0, 1.0), (40.0, 0.0)),
+        ((0.0, 0.1), (20.0, 1.0), (40.0, 0.0)),
+        ((0.0, 0.0), (20.0, 1.0), (40.0, 0.1)),
+        ((0.0, 0.0), (20.0, 1.1), (40.0, 0.0)),
+        ((0.0, 0.0), (20.0, -0.1), (40.0, 0.0)),
+        ((0.0, 0.0), (10.0, 1.0), (20.0, 0.5), (30.0, 1.0), (40.0, 0.0)),
+        ((float("-inf"), 0.0), (20.0, 1.0), (40.0, 0.0)),
+    ],
+)
+@pytest.mark.parametrize("name", ["charge", "discharge"])
+def test_curves_that_are_none_are_rejected(name: str, curve: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(ValueError, match=name):
+        Settings(**{name: curve})
+
+
+def test_a_window_of_ones_own_may_have_a_top_of_any_height() -> None:
+    assert Settings(charge=((0.0, 0.0), (20.0, 0.5), (40.0, 0.5), (50.0, 0.0))).charge[1] == (20.0, 0.5)

@@ -1,0 +1,54 @@
+"""Power by temperature: all of it from 20 to 40 °C, less outside (R128).
+
+Cold cells plate lithium when they are charged, so charging ends at a higher temperature than discharging; hot cells age
+and may run away, so both end early there. A pack is as cold as its coldest cell and as hot as its hottest one.
+"""
+
+import itertools
+import math
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.energy.curves import Point, value_at
+
+Curve = Annotated[tuple[Point, ...], Meta(min_length=2, max_length=32)]
+
+CHARGE: Final = ((-10.0, 0.0), (0.0, 0.1), (10.0, 0.4), (20.0, 1.0), (40.0, 1.0), (50.0, 0.4), (55.0, 0.0))
+DISCHARGE: Final = ((-30.0, 0.0), (-20.0, 0.2), (0.0, 0.6), (20.0, 1.0), (40.0, 1.0), (50.0, 0.5), (60.0, 0.0))
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Curves of (degrees C, share of the power): linear between the points, and no power beyond them."""
+
+    charge: Curve = CHARGE
+    discharge: Curve = DISCHARGE
+
+    def __post_init__(self) -> None:
+        """Reject curves that are none, that leave power at an end, or that rise again: the window is one."""
+        for name, curve in (("charge", self.charge), ("discharge", self.discharge)):
+            heats, shares = zip(*curve, strict=True)
+            if not all(map(math.isfinite, heats)) or any(b <= a for a, b in itertools.pairwise(heats)):
+                raise ValueError(f"{name}: its temperatures must rise")
+            if any(not 0 <= each <= 1 for each in shares) or shares[0] or shares[-1]:
+                raise ValueError(f"{name}: shares are 0 to 1, and 0 at both ends")
+            top = shares.index(max(shares))
+            if any(b < a for a, b in itertools.pairwise(shares[: top + 1])) or any(
+                b > a for a, b in itertools.pairwise(shares[top:])
+            ):
+                raise ValueError(f"{name}: its shares must rise, and then fall")
+
+
+def share(curve: Curve, coldest_c: float, hottest_c: float) -> float:
+    """Return the share of power (0 to 1) for the range of temperatures in a pack; 0 if one is no finite number."""
+    if not (math.isfinite(coldest_c) and math.isfinite(hottest_c)):
+        return 0.0
+    return max(0.0, min(1.0, value_at(curve, coldest_c), value_at(curve, hottest_c)))
+
+
+def derated(settings: Settings, power_w: float, coldest_c: float | None, hottest_c: float | None) -> float:
+    """Return a power (W, positive while charging) as the temperatures permit it; none where one is unknown."""
+    if coldest_c is None or hottest_c is None:
+        return 0.0
+    return power_w * share(settings.charge if power_w > 0 else settings.discharge, coldest_c, hottest_c)
