@@ -219,7 +219,7 @@ async def open_services(
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
     books_key = open_books_key(config.books_key, data_dir)
-    seen = LastSeen(store)
+    seen = LastSeen(store, clock.utc_ms())
     stack.push_async_callback(seen.flush)
     bus = _bus(config, store_key, observe)
     connections, feed = ConnectionRegistry(bus, config.ocpp.call_timeout_s), Feed(bus, clock.utc_ms)

@@ -20,7 +20,7 @@ from csms.grid.vtn_client import VtnClient
 from csms.ocpp.base import Services
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import CodecError, StoreError, TransportError
-from v2g.openadr.demands import Alert, Demands, demands
+from v2g.openadr.demands import EMERGENCIES, Alert, Demands, demands
 from v2g.openadr.objects import Event, Program
 from v2g.openadr.reports import report_name, usage_report, wanted_report
 from v2g.pki.keys import read_secret
@@ -166,6 +166,7 @@ class Ven:
             export_until_ms=min(answered_ms + self._config.outage_s * 1000, found.export_until_ms),
             setpoint_w=found.setpoint_w,
             setpoint_until_ms=found.setpoint_until_ms,
+            emergency_until_ms=max((each.until_ms for each in found.alerts if each.type in EMERGENCIES), default=0),
         )
 
     def _unpriced(self, found: Demands) -> str:

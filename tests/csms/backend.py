@@ -89,6 +89,11 @@ class Backend:
         await station.call("StatusNotification", status)
         return station
 
+    async def leave(self, station: ScriptedStation) -> None:
+        """Let the connection of a station end."""
+        await station.disconnect()
+        await asyncio.wait_for(self._sessions.pop(station), 5)
+
     async def call(self, station: ScriptedStation, request: Message) -> Any:
         """Send a request from the back end; return the station's answer. Raises V2GError."""
         return await self.services.connections.call(station.id, request)

@@ -134,6 +134,11 @@ def test_a_bad_share_above_the_usual_alternatives_replaces_them() -> None:
 
 
 def test_the_limit_itself_stops() -> None:
+    """Where the logarithm of a float is the ratio to the last bit."""
+    ratios = [(number, TEST.log_ratio(number, number)) for number in range(2, 40)]
+    exact = [(number, math.exp(-ratio)) for number, ratio in ratios if -math.log(math.exp(-ratio)) == ratio]
+    assert exact
+    assert all(SequentialTest(false_alarm=limit).stops(number, number) for number, limit in exact)
     ratio = TEST.log_ratio(2, 2)
     assert SequentialTest(false_alarm=math.exp(-ratio) * (1 + 1e-9)).stops(2, 2)
     assert not SequentialTest(false_alarm=math.exp(-ratio) * (1 - 1e-9)).stops(2, 2)

@@ -28,6 +28,7 @@ ALERTS: Final = (
     "ALERT_POSSIBLE_OUTAGE",
     "ALERT_FLEX_ALERT",
 )
+EMERGENCIES: Final = ALERTS[:2]
 
 _WATTS: Final = {"KW": 1000.0, "W": 1.0, "MW": 1e6}
 _MICRO_PER_KWH: Final = {"KWH": 1e6, "MWH": 1e3}

@@ -13,9 +13,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-_WORSE: Final = (0.1, 0.5)
-"""Shares of stations that an update breaks, beside the least that must stop it."""
-_WEIGHTS: Final = (0.5, 0.25, 0.25)
+_MIXTURE: Final = ((0.5, 0.0), (0.25, 0.1), (0.25, 0.5))
+"""Weights, and the share of stations that an update breaks, at least the one that must stop it."""
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 
@@ -43,10 +42,9 @@ class SequentialTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def log_ratio(self, failed: int, settled: int) -> float:
         """Return the logarithm of the likelihood of a bad update over that of a good one."""
         good = _log_likelihood(self.tolerated, failed, settled)
-        alternatives = (self.bad, *(max(self.bad, worse) for worse in _WORSE))
         ratios = [
-            math.log(weight) + _log_likelihood(share, failed, settled) - good
-            for weight, share in zip(_WEIGHTS, alternatives, strict=True)
+            math.log(weight) + _log_likelihood(max(self.bad, share), failed, settled) - good
+            for weight, share in _MIXTURE
         ]
         greatest = max(ratios)  # without it, the exponential may be too large for a float
         return greatest + math.log(sum(math.exp(each - greatest) for each in ratios))

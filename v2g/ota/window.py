@@ -67,7 +67,8 @@ def offset_of(zone: tzinfo) -> Offset:
 
     def offset(utc_ms: int) -> int:
         ahead = datetime.fromtimestamp(utc_ms / 1000, UTC).astimezone(zone).utcoffset()
-        return 0 if ahead is None else round(ahead.total_seconds() * 1000)
+        assert ahead is not None
+        return round(ahead.total_seconds() * 1000)
 
     return offset
 

@@ -88,6 +88,14 @@ class OneCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     campaign_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+class SomeStations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Stations of a campaign."""
+
+    station_ids: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=48)], ...], msgspec.Meta(min_length=1, max_length=10_000)
+    ]
+
+
 _IMAGE = {"location": "https://files.example/firmware-1.4.bin"}
 
 
@@ -170,8 +178,46 @@ async def make_campaign(call: Call, body: NewCampaign) -> Reply[Campaign]:
 
 @post("/campaigns/{campaign_id}/resume", Permission.WRITE_MAINTENANCE, problems=(404,))
 async def resume_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
-    """Resume a halted campaign: stations that failed are tried again."""
+    """Resume a campaign that is paused or halted: stations that failed or went back are tried again."""
     await campaigns.resume(call.services, parameters.campaign_id)
+    return await call.run(_read, parameters.campaign_id)
+
+
+@post("/campaigns/{campaign_id}/pause", Permission.WRITE_MAINTENANCE, problems=(404,))
+async def pause_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+    """Pause a running campaign: no further station begins until it is resumed."""
+    await campaigns.pause(call.services, parameters.campaign_id)
+    return await call.run(_read, parameters.campaign_id)
+
+
+@post("/campaigns/{campaign_id}/rollback", Permission.WRITE_MAINTENANCE, problems=(404,))
+async def roll_back_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+    """Take the stations with the new image back to the `rollback` image of the plan."""
+    await campaigns.roll_back(call.services, parameters.campaign_id)
+    return await call.run(_read, parameters.campaign_id)
+
+
+@post(
+    "/campaigns/{campaign_id}/exclude",
+    Permission.WRITE_MAINTENANCE,
+    problems=(404,),
+    example={"station_ids": ["CS-V2G-0001"]},
+)
+async def exclude_from_campaign(call: Call, parameters: OneCampaign, body: SomeStations) -> CampaignWithMembers:
+    """Leave out stations that have not begun."""
+    await campaigns.exclude(call.services, parameters.campaign_id, body.station_ids)
+    return await call.run(_read, parameters.campaign_id)
+
+
+@post(
+    "/campaigns/{campaign_id}/force",
+    Permission.WRITE_MAINTENANCE,
+    problems=(404,),
+    example={"station_ids": ["CS-V2G-0001"]},
+)
+async def force_in_campaign(call: Call, parameters: OneCampaign, body: SomeStations) -> CampaignWithMembers:
+    """Update stations that wait now: before their cohort, beyond the limit a day, outside the window."""
+    await campaigns.force(call.services, parameters.campaign_id, body.station_ids)
     return await call.run(_read, parameters.campaign_id)
 
 
@@ -197,5 +243,9 @@ OPERATIONS = (
     read_campaign,
     make_campaign,
     resume_campaign,
+    pause_campaign,
+    roll_back_campaign,
+    exclude_from_campaign,
+    force_in_campaign,
     cancel_campaign,
 )

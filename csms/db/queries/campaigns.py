@@ -1,12 +1,21 @@
 """Firmware campaigns and their members."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from csms.db.tables import campaign_members, campaigns
-from csms.domain.stations.campaigns import CampaignPlan, CampaignState, Member
+from csms.db.tables import campaign_members, campaigns, stations, transactions
+from csms.domain.stations.campaigns import (
+    FAILED_SESSION,
+    REQUESTED_BOOTS,
+    CampaignPlan,
+    CampaignState,
+    Health,
+    Member,
+)
+from csms.domain.transactions.transactions import Dated
 from v2g import typed_json
 
 
@@ -42,13 +51,20 @@ def add_members(connection: Connection, campaign_id: int, members: list[Member])
         connection.execute(insert(campaign_members), rows)
 
 
-def save_state(connection: Connection, campaign_id: int, state: CampaignState, reason: str, now_ms: int) -> None:
-    """Store the state of a campaign."""
-    connection.execute(
-        update(campaigns)
-        .where(campaigns.c.campaign_id == campaign_id)
-        .values(state=state, reason=reason, updated_ms=now_ms)
-    )
+def save_state(
+    connection: Connection,
+    campaign_id: int,
+    state: CampaignState,
+    reason: str,
+    now_ms: int,
+    *,
+    before: CampaignState | None = None,
+) -> None:
+    """Store the state of a campaign; with `before` only if that is its present one."""
+    where = campaigns.c.campaign_id == campaign_id
+    if before is not None:
+        where &= campaigns.c.state == before
+    connection.execute(update(campaigns).where(where).values(state=state, reason=reason, updated_ms=now_ms))
 
 
 def save_member(connection: Connection, campaign_id: int, member: Member, seen_ms: int | None = None) -> None:
@@ -72,6 +88,48 @@ def take(connection: Connection, campaign_id: int, station_id: str) -> Member | 
     taken = update(campaign_members).where(waiting).values(state="Working").returning(campaign_members)
     row = connection.execute(taken).first()
     return _member(row) if row else None
+
+
+def change_waiting(connection: Connection, campaign_id: int, station_id: str, values: Mapping[str, object]) -> bool:
+    """Change columns of a member that waits for the new image; return whether there is one."""
+    waiting = (
+        (campaign_members.c.campaign_id == campaign_id)
+        & (campaign_members.c.station_id == station_id)
+        & (campaign_members.c.state == "Waiting")
+        & campaign_members.c.back.is_(False)
+    )
+    return connection.execute(update(campaign_members).where(waiting).values(**values)).rowcount == 1
+
+
+_MANY: Final = 500
+
+
+def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, Health]:
+    """Return what stations have reported since a time of each (UTC ms): boots, and how sessions ended.
+
+    Sessions have failed when more ended by a fault than otherwise.
+    """
+    found: dict[str, Health] = {}
+    names = sorted(since_ms)
+    for first in range(0, len(names), _MANY):
+        some = names[first : first + _MANY]
+        ended: dict[str, int] = {}
+        sessions = select(transactions.c.station_id, transactions.c.started_ms, transactions.c.document).where(
+            transactions.c.station_id.in_(some) & (transactions.c.started_ms >= min(since_ms[each] for each in some))
+        )
+        for row in connection.execute(sessions):
+            if row.started_ms >= since_ms[row.station_id]:
+                stopped = typed_json.decode(row.document, _Stopped).stopped_reason
+                failed = stopped is not None and stopped.value in FAILED_SESSION
+                ended[row.station_id] = ended.get(row.station_id, 0) + (1 if failed else -1)
+        for row in connection.execute(select(stations).where(stations.c.station_id.in_(some))):
+            crashed = (row.booted_ms or 0) > since_ms[row.station_id] and row.boot_reason not in REQUESTED_BOOTS
+            found[row.station_id] = Health(crashed, ended.get(row.station_id, 0) > 0, row.last_seen_ms)
+    return found
+
+
+class _Stopped(msgspec.Struct):
+    stopped_reason: Dated | None = None
 
 
 def find(connection: Connection, campaign_id: int) -> Campaign | None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text, false
 
 from csms.db.tables.base import metadata, row_id
 
@@ -31,6 +31,10 @@ campaign_members: Final = Table(
     Column("request_id", BigInteger),
     Column("not_before_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("begun_ms", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("installed_ms", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("forced", Boolean, nullable=False, default=False, server_default=false()),
+    Column("back", Boolean, nullable=False, default=False, server_default=false()),
     ForeignKeyConstraint(["campaign_id"], ["campaigns.campaign_id"]),
     Index(None, "request_id"),
 )

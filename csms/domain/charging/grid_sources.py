@@ -27,6 +27,7 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
 
     No export from `export_until_ms` (UTC) on. `setpoint_w` (W, positive into the vehicles) applies until
     `setpoint_until_ms`. `problem` says why it states less than it should.
+    `emergency_until_ms`: until when the grid is in an emergency, which postpones updates of firmware.
     """
 
     source: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -37,6 +38,7 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_w: int | None = None
     setpoint_until_ms: int = 0
     problem: str = ""
+    emergency_until_ms: int = 0
 
 
 class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,22 +1,36 @@
-"""Firmware campaigns: which station is updated next, and when the campaign halts (L01).
+"""Firmware campaigns: which station is updated next, and when the campaign halts and goes back (L01, R136 to R138).
 
-Stations are updated in cohorts, each begun when the one before is settled successfully. A campaign halts as
-soon as too many of the settled stations have failed; an operator resumes or cancels it.
+Stations are updated in cohorts, each begun when the one before is settled successfully. A station that has installed
+the image is watched for a while. A campaign halts as soon as too many of the settled stations have failed, and takes
+those with the new image back to the old one, if its plan names that; an operator resumes or cancels it.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
 from v2g.errors import ConfigError
+from v2g.ota.sequential import SequentialTest
+from v2g.ota.window import DAY_MS, parse_window
 from v2g.units import UtcMs
 
-CampaignState = Literal["Running", "Halted", "Finished", "Cancelled"]
-MemberState = Literal["Waiting", "Working", "Installed", "Failed"]
+CampaignState = Literal["Running", "Paused", "RollingBack", "Halted", "Finished", "Cancelled"]
+MemberState = Literal["Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded"]
 
-SETTLED: Final = frozenset({"Installed", "Failed"})
+ACTIVE: Final = frozenset({"Running", "RollingBack"})
+"""States in which stations are asked to update."""
+SETTLED: Final = frozenset({"Installed", "Failed", "Reverted", "Excluded"})
+
+SENT_S: Final = 600
+"""A request without any answer after so long was never sent: the node that took it has ended."""
+FAILED_SESSION: Final = frozenset(
+    {"EmergencyStop", "GroundFault", "ImmediateReset", "Other", "OvercurrentFault", "Reboot", "Timeout"}
+)
+"""Reasons for which a transaction stopped that no driver, vehicle or contract explains."""
+REQUESTED_BOOTS: Final = frozenset({"FirmwareUpdate", "LocalReset", "RemoteReset", "ScheduledReset", "Triggered"})
+"""Reasons of BootNotification that report no crash."""
 
 _DONE: Final = frozenset({"Installed"})
 _FAILED: Final = frozenset({"DownloadFailed", "InstallationFailed", "InstallVerificationFailed", "InvalidSignature"})
@@ -39,15 +53,24 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The plan of a campaign.
 
     `cohorts`: cumulative fraction of stations (0 to 1) for each cohort; the last is 1. `soak_s`: pause
-    between cohorts. `max_failure_rate` of the settled stations halts the campaign once `min_settled` are settled.
+    between cohorts. `daily`: the greatest fraction of the stations that begins within 24 h. `window`: local time at
+    which stations are asked to update, by the zone of their site (null: always).
+    `watch_s`: after the installation, a crash, failed sessions or silence in this time is a failure. `test` halts the
+    campaign, and so does, once `min_settled` are settled, a greater rate of failures than `max_failure_rate`.
+    `rollback`: the image to which a halted campaign takes stations back (null: none).
     `parallel` stations at once; `retries` after a failure, each `retry_after_s` later; `patience_s` without a message
     from a station counts as a failure. `install_after_ms` (UTC) is when stations may install.
     """
 
     image: Image
+    rollback: Image | None = None
     cohorts: tuple[Fraction, ...] = (0.05, 0.25, 1.0)
     soak_s: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
-    max_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+    daily: Fraction = 0.1
+    window: Annotated[str, msgspec.Meta(max_length=11, examples=["22:00-06:00"])] | None = "22:00-06:00"
+    watch_s: Annotated[int, msgspec.Meta(ge=0, le=604_800)] = 900
+    test: SequentialTest = SequentialTest()
+    max_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     min_settled: Annotated[int, msgspec.Meta(ge=1)] = 1
     parallel: Annotated[int, msgspec.Meta(ge=1)] = 50
     retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1
@@ -55,9 +78,16 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     patience_s: Annotated[int, msgspec.Meta(ge=60, le=2**31 - 1)] = 14_400
     install_after_ms: UtcMs | None = None
 
+    def __post_init__(self) -> None:
+        """Reject an invalid window."""
+        if self.window is not None:
+            parse_window(self.window)
+
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A station in a campaign. `status` is its last reported one, `request_id` that of the present attempt."""
+    """A station in a campaign. `status` is its last reported one, or what went wrong after the installation,
+    `request_id` that of the present attempt. `begun_ms` (UTC): its first attempt; `installed_ms`: the installation, 0
+    for none. `forced`: an operator wants it now. `back`: it goes back to the old image."""
 
     station_id: str
     cohort: int
@@ -67,6 +97,19 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     request_id: int | None = None
     not_before_ms: int = 0
     updated_ms: int = 0
+    begun_ms: int = 0
+    installed_ms: int = 0
+    forced: bool = False
+    back: bool = False
+
+
+class Health(NamedTuple):
+    """What is known of a station since its installation. `heard_ms` (UTC): until when it was connected, or the back end
+    was not."""
+
+    crashed: bool
+    sessions_failed: bool
+    heard_ms: int
 
 
 class Step(NamedTuple):
@@ -89,31 +132,76 @@ def assign(station_ids: Iterable[str], plan: CampaignPlan, seed: str) -> list[Me
     members = []
     cohort = 0
     for number, station_id in enumerate(ordered):
-        while number >= max(cohort + 1, round(plan.cohorts[cohort] * len(ordered))):
+        while number >= _at_least_one(plan.cohorts[cohort], len(ordered), cohort):
             cohort += 1
         members.append(Member(station_id=station_id, cohort=cohort))
     return members
 
 
-def step(plan: CampaignPlan, members: Sequence[Member], connected: Collection[str], now_ms: int) -> Step:
-    """Return what a running campaign does next."""
-    settled = [each for each in members if each.state in SETTLED]
-    failed = sum(each.state == "Failed" for each in settled)
-    if len(settled) >= plan.min_settled and failed > plan.max_failure_rate * len(settled):
-        return Step("Halted", f"{failed} of {len(settled)} stations failed")
-    if len(settled) == len(members):
-        return Step("Finished", f"{len(settled) - failed} of {len(members)} stations installed it")
+def _at_least_one(fraction: float, stations: int, cohort: int = 0) -> int:
+    """Return so many stations, rounded down, but one for each cohort so far."""
+    return max(cohort + 1, int(fraction * stations + 1e-9))  # 0.07 * 100 is a little more than 7, 0.29 * 100 less
+
+
+def step(
+    plan: CampaignPlan,
+    members: Sequence[Member],
+    connected: Collection[str],
+    now_ms: int,
+    *,
+    held: Collection[str] = frozenset(),
+) -> Step:
+    """Return what a running campaign does next. `held`: stations that must not be disturbed now, unless forced."""
+    installed = sum(each.state == "Installed" for each in members)
+    failed = sum(each.state == "Failed" for each in members)
+    settled = installed + failed
+    if plan.test.stops(failed, settled) or (settled >= plan.min_settled and failed > plan.max_failure_rate * settled):
+        return Step("Halted" if plan.rollback is None else "RollingBack", f"{failed} of {settled} stations failed")
+    if all(each.state in SETTLED for each in members):
+        return Step("Finished", f"{installed} of {len(members)} stations installed it")
     cohort = _open_cohort(plan, members, now_ms)
-    working = sum(each.state == "Working" for each in members)
-    ready = [
-        each.station_id
-        for each in members
-        if each.state == "Waiting"
-        and each.cohort <= cohort
-        and each.not_before_ms <= now_ms
-        and each.station_id in connected
-    ]
-    return Step("Running", "", tuple(ready[: max(0, plan.parallel - working)]))
+    begun = sum(each.begun_ms > max(0, now_ms - DAY_MS) for each in members)
+    new = max(0, _at_least_one(plan.daily, len(members)) - begun)
+    start = []
+    for each in _ready(members, connected, held, now_ms):
+        if each.forced:
+            start.append(each.station_id)
+        elif each.cohort <= cohort and (each.begun_ms or new):
+            new -= not each.begun_ms
+            start.append(each.station_id)
+    return Step("Running", "", tuple(start[: _free(plan, members)]))
+
+
+def step_back(
+    plan: CampaignPlan,
+    members: Sequence[Member],
+    connected: Collection[str],
+    now_ms: int,
+    *,
+    held: Collection[str] = frozenset(),
+    reason: str = "",
+) -> Step:
+    """Return what a campaign does next that takes its stations back; `reason`: why it does so."""
+    back = [each for each in members if each.back]
+    if all(each.state in SETTLED for each in back) and not any(each.state == "Working" for each in members):
+        reverted = sum(each.state == "Reverted" for each in back)
+        return Step("Halted", f"{reason}; {reverted} of {len(back)} stations went back".removeprefix("; "))
+    ready = [each.station_id for each in _ready(back, connected, held, now_ms)]
+    return Step("RollingBack", reason, tuple(ready[: _free(plan, members)]))
+
+
+def _ready(
+    members: Iterable[Member], connected: Collection[str], held: Collection[str], now_ms: int
+) -> Iterator[Member]:
+    """Yield the stations that wait and could begin, those first that an operator wants."""
+    for each in sorted(members, key=lambda each: not each.forced):
+        disturbed = each.station_id in held and not each.forced
+        if each.state == "Waiting" and each.not_before_ms <= now_ms and each.station_id in connected and not disturbed:
+            yield each
+
+
+def _free(plan: CampaignPlan, members: Sequence[Member]) -> int:
+    return max(0, plan.parallel - sum(each.state == "Working" for each in members))
 
 
 def _open_cohort(plan: CampaignPlan, members: Sequence[Member], now_ms: int) -> int:
@@ -131,6 +219,7 @@ def begin(member: Member, request_id: int, now_ms: int) -> Member:
         status="",
         request_id=request_id,
         updated_ms=now_ms,
+        begun_ms=member.begun_ms or now_ms,
     )
 
 
@@ -139,16 +228,52 @@ def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member
     if member.state != "Working":
         return member
     reported = msgspec.structs.replace(member, status=status, updated_ms=now_ms)
+    if status in _DONE and member.back:
+        return msgspec.structs.replace(reported, state="Reverted")
     if status in _DONE:
-        return msgspec.structs.replace(reported, state="Installed")
+        state: MemberState = "Watched" if plan.watch_s else "Installed"
+        return msgspec.structs.replace(reported, state=state, installed_ms=now_ms)
     if status not in _FAILED and status not in _REFUSED:
         return reported
     return _fail(plan, reported, now_ms, hopeless=status in _HOPELESS)
 
 
+def judge(plan: CampaignPlan, member: Member, health: Health, now_ms: int) -> Member:
+    """Return a watched member as failed or well, or unchanged while that is open (R137).
+
+    One that is away at the end of its watch has failed when nothing was heard of it for as long as a watch.
+    """
+    if member.state != "Watched":
+        return member
+    trouble = "Crashed" if health.crashed else "SessionsFailed" if health.sessions_failed else ""
+    if not trouble:
+        watched_ms = plan.watch_s * 1000
+        if now_ms < member.installed_ms + watched_ms:
+            return member
+        if health.heard_ms >= now_ms:
+            return msgspec.structs.replace(member, state="Installed", updated_ms=now_ms)
+        if now_ms < health.heard_ms + watched_ms:
+            return member
+        trouble = "Silent"
+    return msgspec.structs.replace(member, state="Failed", status=trouble, updated_ms=now_ms)
+
+
+def turn_back(member: Member) -> Member:
+    """Return a member with the new image on its way back to the old one, others unchanged."""
+    if member.back or not member.installed_ms or member.state == "Working":
+        return member
+    return msgspec.structs.replace(
+        member, state="Waiting", back=True, forced=False, attempts=0, request_id=None, not_before_ms=0
+    )
+
+
 def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
-    """Return a member whose attempt has timed out as failed, else unchanged."""
-    if member.state != "Working" or now_ms < member.updated_ms + plan.patience_s * 1000:
+    """Return a member whose attempt has timed out as failed, one whose request was never sent as waiting."""
+    if member.state != "Working":
+        return member
+    if not member.status and now_ms >= member.updated_ms + SENT_S * 1000:
+        return unreached(plan, member, now_ms)
+    if now_ms < member.updated_ms + plan.patience_s * 1000:
         return member
     silent = msgspec.structs.replace(member, status="Silent", updated_ms=now_ms)
     return _fail(plan, silent, now_ms, hopeless=False)
@@ -161,6 +286,7 @@ def unreached(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
         state="Waiting",
         attempts=member.attempts - 1,
         status="Unreached",
+        begun_ms=member.begun_ms if member.attempts > 1 or member.back else 0,
         not_before_ms=now_ms + min(plan.retry_after_s, 60) * 1000,
         updated_ms=now_ms,
     )

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from csms.db.queries import campaigns, requests
+from csms.db.queries import campaigns, charging, commands, requests, transactions
 from csms.db.queries.campaigns import Campaign
 from csms.domain.stations.campaigns import (
+    ACTIVE,
     CampaignPlan,
     CampaignState,
     Member,
@@ -16,24 +18,31 @@ from csms.domain.stations.campaigns import (
     begin,
     check,
     hear,
+    judge,
     overdue,
     step,
+    step_back,
+    turn_back,
     unreached,
 )
 from csms.domain.stations.firmware import check_image
 from csms.ocpp.base import Services
 from csms.services.stations import firmware
 from csms.services.stations.requests import deliver
+from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.firmware import UpdateFirmwareResponse
+from v2g.ota.window import Window, offset_of, parse_window
 
 
 async def create(services: Services, name: str, plan: CampaignPlan, station_ids: Iterable[str]) -> Campaign:
     """Begin a campaign. Raises ConfigError for invalid cohorts, RefusedError for no stations or bad firmware."""
     check(plan)
-    check_image(plan.image, services.clock.utc_ms())
+    for image in (plan.image, plan.rollback):
+        if image is not None:
+            check_image(image, services.clock.utc_ms())
     chosen = sorted(set(station_ids))
     if not chosen:
         raise RefusedError("a campaign without stations", reason="no_stations")
@@ -49,74 +58,178 @@ async def create(services: Services, name: str, plan: CampaignPlan, station_ids:
     return campaign
 
 
-async def resume(services: Services, campaign_id: int, plan: CampaignPlan | None = None) -> None:
-    """Resume a halted campaign: the stations that failed are tried again. Raises RefusedError for others."""
+async def pause(services: Services, campaign_id: int) -> None:
+    """Pause a running campaign: no further station begins until it is resumed. Raises RefusedError for others."""
+    await _turn(services, campaign_id, "Paused", "by an operator", only=("Running",))
+
+
+async def roll_back(services: Services, campaign_id: int) -> None:
+    """Take the stations with the new image back to the old one. Raises RefusedError without an image for that."""
+    await _turn(
+        services, campaign_id, "RollingBack", "by an operator", only=("Running", "Paused", "Halted", "Finished")
+    )
+
+
+async def cancel(services: Services, campaign_id: int) -> None:
+    """Cancel a campaign: no further station begins; present attempts finish. Raises RefusedError when it is over."""
+    only: tuple[CampaignState, ...] = ("Running", "Paused", "RollingBack", "Halted")
+    await _turn(services, campaign_id, "Cancelled", "by an operator", only=only)
+
+
+async def _turn(
+    services: Services, campaign_id: int, state: CampaignState, reason: str, *, only: tuple[CampaignState, ...]
+) -> None:
+    """Change the state of a campaign in one of some states."""
     now_ms = services.clock.utc_ms()
 
     def work(connection: Connection) -> Campaign:
         campaign = _found(connection, campaign_id)
-        if campaign.state != "Halted":
-            raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="not_halted")
-        for member in campaigns.members(connection, campaign_id):
-            if member.state == "Failed":
-                campaigns.save_member(
-                    connection, campaign_id, Member(station_id=member.station_id, cohort=member.cohort)
-                )
+        if campaign.state not in only:
+            raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="campaign_state")
+        if state == "RollingBack" and campaign.plan.rollback is None:
+            raise RefusedError(f"campaign {campaign_id} has no image to go back to", reason="no_rollback")
+        campaigns.save_state(connection, campaign_id, state, reason, now_ms)
+        return campaign
+
+    _report(services, await services.store.run(work), state, reason)
+
+
+async def resume(services: Services, campaign_id: int) -> None:
+    """Resume a campaign that is paused or halted. Of a halted one, the stations that failed or went back are tried
+    again. Raises RefusedError for others."""
+    now_ms = services.clock.utc_ms()
+
+    def work(connection: Connection) -> Campaign:
+        campaign = _found(connection, campaign_id)
+        if campaign.state not in ("Paused", "Halted"):
+            raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="campaign_state")
+        if campaign.state == "Halted":
+            for member in campaigns.members(connection, campaign_id):
+                if member.state == "Failed" or member.back:
+                    again = Member(station_id=member.station_id, cohort=member.cohort)
+                    campaigns.save_member(connection, campaign_id, again)
         campaigns.save_state(connection, campaign_id, "Running", "", now_ms)
         return campaign
 
     _report(services, await services.store.run(work), "Running", "resumed")
 
 
-async def cancel(services: Services, campaign_id: int) -> None:
-    """Cancel a campaign: no further station begins; present attempts finish. Raises RefusedError when it is over."""
-    now_ms = services.clock.utc_ms()
+async def exclude(services: Services, campaign_id: int, station_ids: Iterable[str]) -> None:
+    """Leave out stations that have not begun. Raises RefusedError if one has, or does not belong to the campaign."""
+    await _change(services, campaign_id, station_ids, {"state": "Excluded"})
 
-    def work(connection: Connection) -> Campaign:
-        campaign = _found(connection, campaign_id)
-        if campaign.state not in ("Running", "Halted"):
-            raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="over")
-        campaigns.save_state(connection, campaign_id, "Cancelled", "by an operator", now_ms)
-        return campaign
 
-    _report(services, await services.store.run(work), "Cancelled", "by an operator")
+async def force(services: Services, campaign_id: int, station_ids: Iterable[str]) -> None:
+    """Update stations now: before their cohort, beyond the limit a day, outside the window. They themselves still wait
+    for the end of a session. Raises RefusedError as `exclude` does."""
+    await _change(services, campaign_id, station_ids, {"forced": True, "not_before_ms": 0})
+
+
+async def _change(services: Services, campaign_id: int, station_ids: Iterable[str], values: dict[str, object]) -> None:
+    chosen = sorted(set(station_ids))
+
+    def work(connection: Connection) -> None:
+        if _found(connection, campaign_id).state == "Cancelled":
+            raise RefusedError(f"campaign {campaign_id} is Cancelled", reason="campaign_state")
+        for station_id in chosen:
+            if not campaigns.change_waiting(connection, campaign_id, station_id, values):
+                raise RefusedError(f"{station_id} does not wait in campaign {campaign_id}", reason="not_waiting")
+
+    await services.store.run(work)
 
 
 async def advance(services: Services) -> None:
-    """Advance every running campaign."""
-    for campaign in await services.store.read(campaigns.list_campaigns, "Running"):
-        connected, now_ms = services.connections.connected(), services.clock.utc_ms()
-        found, given_up = await services.store.read(_decide, campaign, connected, now_ms)
-        if found.state != "Running" or given_up:
-            await services.store.run(_note, campaign, found, given_up, now_ms)
-        if found.state != "Running":
+    """Advance every campaign that is not over."""
+    known = [each for each in await services.store.read(campaigns.list_campaigns) if each.state in (*ACTIVE, "Paused")]
+    if not known:
+        return
+    now_ms = services.clock.utc_ms()
+    emergency = any(each.emergency_until_ms > now_ms for each in await services.grid.stated())
+    default = services.config.ocpp.time_zone or "UTC"
+    for campaign in known:
+        scene = _Scene(services.connections.connected(), services.seen.since_ms, now_ms, emergency, default)
+        found, changed = await services.store.read(_decide, campaign, scene)
+        if found.state != campaign.state or changed:
+            await services.store.run(_note, campaign, found, changed, now_ms)
+        if found.state != campaign.state:
             _report(services, campaign, found.state, found.reason)
         await asyncio.gather(*(_attempt(services, campaign, station_id) for station_id in found.start))
 
 
-def _decide(
-    connection: Connection, campaign: Campaign, connected: frozenset[str], now_ms: int
-) -> tuple[Step, list[tuple[Member, int]]]:
-    """Return the next step, and the members whose attempt timed out, with the time of their last message.
+class _Scene(NamedTuple):
+    """What a node knows beside the database: stations that are connected, since when it is there itself, the time,
+    whether there is an emergency of the grid, and the time zone of stations without a site."""
+
+    connected: frozenset[str]
+    since_ms: int
+    now_ms: int
+    emergency: bool
+    zone: str
+
+
+def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[Step, list[tuple[Member, int]]]:
+    """Return the next step, and the members that have changed, with the time of their last change.
 
     Read-only, beside the writer, since there are many members.
     """
-    members, given_up = [], []
-    for member in campaigns.members(connection, campaign.campaign_id):
-        later = overdue(campaign.plan, member, now_ms)
+    plan, now_ms, back = campaign.plan, scene.now_ms, campaign.state == "RollingBack"
+    stored = campaigns.members(connection, campaign.campaign_id)
+    seen = campaigns.health(
+        connection, {each.station_id: each.installed_ms for each in stored if each.state == "Watched"}
+    )
+    members, changed = [], []
+    for member in stored:
+        later = overdue(plan, member, now_ms)
+        if (facts := seen.get(member.station_id)) is not None:
+            away_ms = max(facts.heard_ms, scene.since_ms)
+            heard_ms = now_ms if member.station_id in scene.connected else away_ms
+            later = judge(plan, later, facts._replace(heard_ms=heard_ms), now_ms)
+        if back:
+            later = turn_back(later)
         if later is not member:
-            given_up.append((later, member.updated_ms))
+            changed.append((later, member.updated_ms))
         members.append(later)
-    return step(campaign.plan, members, connected, now_ms), given_up
+    held = _held(connection, None if back else plan.window, members, scene)
+    if back:
+        return step_back(plan, members, scene.connected, now_ms, held=held, reason=campaign.reason), changed
+    found = step(plan, members, scene.connected, now_ms, held=held)
+    if campaign.state == "Paused" and found.state == "Running":
+        found = Step("Paused", campaign.reason)
+    return found, changed
+
+
+def _held(connection: Connection, hours: str | None, members: list[Member], scene: _Scene) -> set[str]:
+    """Return the stations that must not be disturbed now: an emergency, a session, a reservation, the time (R138)."""
+    names = {each.station_id for each in members}
+    if scene.emergency:
+        return names
+    reserved = {
+        each.station_id
+        for each in commands.list_reservations(connection, only_active=True)
+        if each.expires_ms > scene.now_ms
+    }
+    held = reserved.union(transactions.stations_with_open(connection))
+    if hours is not None:
+        window = parse_window(hours)
+        zones = {
+            place.station_id: site.zone for site in charging.all_sites(connection) if site.zone for place in site.places
+        }
+        shut = {zone for zone in {scene.zone, *zones.values()} if not _is_open(window, zone, scene.now_ms)}
+        held |= {name for name in names if zones.get(name, scene.zone) in shut}
+    return held
+
+
+def _is_open(window: Window, zone: str, now_ms: int) -> bool:
+    return window.is_open(now_ms, offset_of(zone_of(zone)))
 
 
 def _note(
-    connection: Connection, campaign: Campaign, found: Step, given_up: list[tuple[Member, int]], now_ms: int
+    connection: Connection, campaign: Campaign, found: Step, changed: list[tuple[Member, int]], now_ms: int
 ) -> None:
-    for member, seen_ms in given_up:
+    for member, seen_ms in changed:
         campaigns.save_member(connection, campaign.campaign_id, member, seen_ms)
-    if found.state != "Running":
-        campaigns.save_state(connection, campaign.campaign_id, found.state, found.reason, now_ms)
+    if found.state != campaign.state:
+        campaigns.save_state(connection, campaign.campaign_id, found.state, found.reason, now_ms, before=campaign.state)
 
 
 async def _attempt(services: Services, campaign: Campaign, station_id: str) -> None:
@@ -135,16 +248,20 @@ async def _attempt(services: Services, campaign: Campaign, station_id: str) -> N
     except OcppError:
         word = "Rejected"
     except V2GError:
-        return  # notifications, or their absence, show whether the station acts
+        word = "Unanswered"  # notifications, or their absence, show whether the station acts
     await services.store.run(_answered, station_id, request_id, word, services.clock.utc_ms())
 
 
 def _take(connection: Connection, campaign: Campaign, station_id: str, now_ms: int) -> tuple[int, Message] | None:
     """Claim a waiting member for an attempt, unless another node was faster; return the request."""
+    if _found(connection, campaign.campaign_id).state not in ACTIVE:
+        return None
     member = campaigns.take(connection, campaign.campaign_id, station_id)
     if member is None:
         return None
-    make = firmware.update_request(campaign.plan.image, now_ms, campaign.plan.install_after_ms)
+    plan = campaign.plan
+    image = plan.rollback if member.back and plan.rollback is not None else plan.image
+    make = firmware.update_request(image, now_ms, now_ms if member.forced or member.back else plan.install_after_ms)
     request_id, request = requests.open_request(connection, station_id, make, now_ms)
     campaigns.save_member(connection, campaign.campaign_id, begin(member, request_id, now_ms))
     return request_id, request

@@ -8,9 +8,10 @@ from csms.db.store import Store
 
 
 class LastSeen:
-    """Not stored yet: station -> UTC in ms."""
+    """Not stored yet: station -> UTC in ms. `since_ms` (UTC): since when this node can see stations."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, since_ms: int) -> None:
+        self.since_ms = since_ms
         self._store = store
         self._seen: dict[str, int] = {}
 

@@ -196,11 +196,21 @@ async def test_a_campaign_is_begun_and_cancelled(ask: ApiClient) -> None:
     assert made.status == 201
     whole = (await ask("GET", made.headers["location"])).json
     assert {each["station_id"] for each in whole["members"]} == set(body["station_ids"])
-    assert (await ask("POST", made.headers["location"] + "/cancel")).json["state"] == "Cancelled"
+    path, some = made.headers["location"], {"station_ids": ["CS-V2G-0001"]}
+    assert (await ask("POST", path + "/pause")).json["state"] == "Paused"
+    assert (await ask("POST", path + "/resume")).json["state"] == "Running"
+    assert (await ask("POST", path + "/rollback")).status == 409
+    assert (await ask("POST", path + "/force", some)).status == 200
+    forced = {each["station_id"]: each["forced"] for each in (await ask("GET", path)).json["members"]}
+    assert forced == {"CS-V2G-0001": True, "CS-V2G-0002": False}
+    excluded = (await ask("POST", path + "/exclude", some)).json["members"]
+    assert {each["station_id"]: each["state"] for each in excluded}["CS-V2G-0001"] == "Excluded"
+    assert (await ask("POST", path + "/exclude", {"station_ids": []})).status == 400
+    assert (await ask("POST", path + "/cancel")).json["state"] == "Cancelled"
     assert (await ask("POST", made.headers["location"] + "/resume")).status == 409
     assert [each["name"] for each in (await ask("GET", "/campaigns?state=Cancelled")).json] == ["1.4"]
-    wrong = {**body, "plan": {**plan, "cohorts": [0.5, 0.1, 1]}}
-    assert (await ask("POST", "/campaigns", wrong)).status == 400
+    for wrong in ({"cohorts": [0.5, 0.1, 1]}, {"window": "22:00"}, {"test": {"tolerated": 0.03}}):
+        assert (await ask("POST", "/campaigns", {**body, "plan": {**plan, **wrong}})).status == 400
 
 
 async def test_a_log_is_asked_for_and_its_progress_found(ask: ApiClient) -> None:

@@ -1,19 +1,25 @@
 """Functional block L, firmware, beyond the cases of the test lab."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from csms.config import StationEntry
 from csms.db.queries import campaigns as rows
+from csms.db.queries import charging
+from csms.domain.charging.sites import Site
 from csms.domain.stations.campaigns import CampaignPlan, Image
 from csms.services.background import run_periodic
-from csms.services.stations import campaigns, firmware
+from csms.services.stations import campaigns, firmware, reservations
 from tests.csms.backend import BOOT, Backend
 from tests.csms.customers import Start, accepted, connector_is, make_certificate, request_of
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from v2g.errors import ConfigError, OcppError, RefusedError
+from v2g.ocpp.messages.authorization import IdToken
 
 IMAGE = Image(
     location="https://firmware.example/1.2.3.bin",
@@ -93,7 +99,9 @@ async def test_published_firmware_is_told_with_its_address(csms: Backend) -> Non
 
 # -- campaigns
 
-PLAN = CampaignPlan(image=IMAGE, cohorts=(0.34, 1.0), retries=0)
+PLAN = CampaignPlan(
+    image=IMAGE, cohorts=(0.34, 1.0), retries=0, daily=1.0, window=None, watch_s=0, max_failure_rate=0.1
+)
 STATIONS = tuple(StationEntry(id=f"CS-V2G-000{number}") for number in range(1, 4))
 
 
@@ -160,7 +168,7 @@ async def test_a_campaign_halts_by_itself_and_goes_on_when_asked(backend: Start)
 async def test_a_notification_that_comes_before_the_answer_counts(backend: Start) -> None:
     async with backend(stations=STATIONS) as csms:
         station = await csms.booted()
-        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0)
+        plan = replace(PLAN, cohorts=(1.0,))
         campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id])
         going = asyncio.create_task(run_periodic(csms.services))
         request = await station.expect("UpdateFirmware")
@@ -175,7 +183,7 @@ async def test_rounds_that_are_made_at_once_ask_each_station_once(backend: Start
     """Several nodes on one database."""
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)
-        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+        plan = replace(PLAN, cohorts=(1.0,))
         await campaigns.create(csms.services, "1.2.3", plan, stations)
         await asyncio.gather(*(run_periodic(csms.services) for _ in range(3)))
         assert [len(each.payloads("UpdateFirmware")) for each in stations.values()] == [1, 1, 1]
@@ -185,7 +193,7 @@ async def test_a_station_that_is_away_or_cannot_read_the_request(backend: Start)
     async with backend(stations=STATIONS) as csms:
         station = await csms.booted()
         station.answers["UpdateFirmware"] = Refused("NotSupported")
-        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0, max_failure_rate=1.0)
+        plan = replace(PLAN, cohorts=(1.0,), max_failure_rate=1.0)
         campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id, "CS-V2G-0002"])
         await run_periodic(csms.services)
         members = await csms.services.store.run(rows.members, campaign.campaign_id)
@@ -205,6 +213,209 @@ async def test_a_station_that_says_nothing_has_failed_after_a_while(backend: Sta
         members = await csms.services.store.run(rows.members, campaign.campaign_id)
         assert [each.status for each in members if each.state == "Failed"] == ["Silent"]
         assert csms.events.named("campaign")[-1].data["state"] == "Halted"
+
+
+# -- watched, taken back, held (R136 to R138)
+
+OLD = replace(IMAGE, location="https://firmware.example/1.2.2.bin")
+NIGHT = datetime(2026, 12, 1, 23, tzinfo=UTC)
+FLEET = tuple(StationEntry(id=f"CS-V2G-{number:04}") for number in range(1, 11))
+
+
+async def states(csms: Backend, campaign: rows.Campaign) -> dict[str, str]:
+    """Return the state of each member, and the campaign's under an empty name."""
+    found = await csms.services.store.run(rows.find, campaign.campaign_id)
+    assert found is not None
+    members = await csms.services.store.run(rows.members, campaign.campaign_id)
+    return {"": found.state} | {each.station_id: each.state for each in members}
+
+
+async def install(stations: dict[str, ScriptedStation], done: set[int]) -> list[str]:
+    """Let each station that was asked anew install what it was asked to; return their names."""
+    names = []
+    for name, station in stations.items():
+        for request in station.payloads("UpdateFirmware"):
+            if request["requestId"] not in done:
+                done.add(request["requestId"])
+                await reported(station, request["requestId"], *BEFORE_REBOOT, "Installed")
+                names.append(name)
+    return names
+
+
+@pytest.mark.requirement("R137")
+async def test_a_release_that_crashes_halts_a_fleet_of_ten_and_goes_back(backend: Start) -> None:
+    async with backend(stations=FLEET) as csms:
+        stations = {entry.id: await csms.booted(entry.id) for entry in FLEET}
+        for station in stations.values():
+            station.answers["UpdateFirmware"] = accepted
+        plan = CampaignPlan(image=IMAGE, rollback=OLD, cohorts=(0.1, 0.3, 1.0), daily=1.0, window=None)
+        campaign = await campaigns.create(csms.services, "bad", plan, stations)
+        done: set[int] = set()
+        updated: list[str] = []
+        while (await states(csms, campaign))[""] == "Running":
+            await run_periodic(csms.services)
+            for name in await install(stations, done):
+                updated.append(name)
+                csms.clock.advance(60)
+                boot: Payload = {**BOOT, "reason": "Watchdog"}
+                assert (await stations[name].call("BootNotification", boot))["status"] == "Accepted"
+            await run_periodic(csms.services)
+        assert (await states(csms, campaign))[""] == "RollingBack"
+        assert len(updated) == 3, "one, then two: the others keep the old firmware"
+        await run_periodic(csms.services)
+        for name in updated:
+            assert stations[name].payloads("UpdateFirmware")[-1]["firmware"]["location"] == OLD.location
+        assert sorted(await install(stations, done)) == sorted(updated)
+        await run_periodic(csms.services)
+        found = await states(csms, campaign)
+        assert found.pop("") == "Halted"
+        assert {found.pop(name) for name in updated} == {"Reverted"}
+        assert set(found.values()) == {"Waiting"}
+        assert csms.events.named("campaign")[-1].data["reason"] == ("3 of 3 stations failed; 3 of 3 stations went back")
+
+
+@pytest.mark.requirement("R137")
+async def test_silence_counts_from_when_the_back_end_was_there(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = replace(PLAN, cohorts=(1.0,), watch_s=900, max_failure_rate=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, stations)
+        await run_periodic(csms.services)
+        await install(stations, set())
+        silent, returning, well = stations
+        await csms.leave(stations[silent])
+        await csms.leave(stations[returning])
+        csms.clock.advance(900 - 1)
+        await run_periodic(csms.services)
+        assert set((await states(csms, campaign)).values()) == {"Running", "Watched"}
+        csms.services.seen.since_ms = csms.clock.utc_ms()  # as after a restart of all nodes
+        csms.clock.advance(2)
+        await run_periodic(csms.services)
+        found = await states(csms, campaign)
+        assert (found[silent], found[returning], found[well]) == ("Watched", "Watched", "Installed")
+        await csms.join(returning)
+        csms.clock.advance(900)
+        await run_periodic(csms.services)
+        found = await states(csms, campaign)
+        assert (found[silent], found[returning]) == ("Failed", "Installed")
+
+
+@pytest.mark.requirement("R137")
+@pytest.mark.parametrize(
+    ("reasons", "state"),
+    [
+        (["Other"], "Failed"),
+        (["EVDisconnected"], "Watched"),
+        (["Other", "Local"], "Watched"),
+        (["PowerLoss"], "Watched"),
+    ],
+)
+async def test_failed_sessions_after_an_update_count(backend: Start, reasons: list[str], state: str) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        name = STATIONS[0].id
+        plan = replace(PLAN, cohorts=(1.0,), watch_s=900, max_failure_rate=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [name])
+        await run_periodic(csms.services)
+        await install(stations, set())
+        csms.clock.advance(60)
+        for number, reason in enumerate(reasons):
+            await session(csms, stations[name], f"tx-{number}", reason)
+        await run_periodic(csms.services)
+        assert (await states(csms, campaign))[name] == state
+
+
+async def session(csms: Backend, station: ScriptedStation, transaction: str, reason: str = "") -> None:
+    """Start a transaction; with a reason, end it, too."""
+    event: Payload = {
+        "timestamp": datetime.fromtimestamp(csms.clock.utc_ms() / 1000, UTC).isoformat().replace("+00:00", "Z"),
+        "transactionInfo": {"transactionId": transaction},
+        "evse": {"id": 1},
+    }
+    await station.call(
+        "TransactionEvent", {**event, "eventType": "Started", "triggerReason": "CablePluggedIn", "seqNo": 0}
+    )
+    if reason:
+        event["transactionInfo"] = {"transactionId": transaction, "stoppedReason": reason}
+        ended = {**event, "eventType": "Ended", "triggerReason": "AbnormalCondition", "seqNo": 1}
+        await station.call("TransactionEvent", ended)
+
+
+@pytest.mark.requirement("R138")
+async def test_a_campaign_waits_for_the_night_of_the_site_and_for_sessions(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        csms.clock.now_ms = round(NIGHT.replace(hour=20, minute=59).timestamp() * 1000)
+        stations = await fleet(csms)
+        busy, reserved, free = stations
+        site = msgspec.convert(
+            {
+                "id": "depot",
+                "nodes": [{"id": "grid", "limits": [100_000] * 3}],
+                "places": [{"station_id": each, "evse_id": 1, "node": "grid", "most_ma": 32_000} for each in stations],
+                "zone": "Europe/Berlin",
+            },
+            Site,
+        )
+        await csms.services.store.run(charging.save_site, site, csms.clock.utc_ms())
+        await session(csms, stations[busy], "tx")
+        stations[reserved].answers["ReserveNow"] = accepted
+        token = IdToken(id_token="04A1", type="ISO14443")
+        expires_ms = csms.clock.utc_ms() + 3_600_000
+        await reservations.reserve(csms.services, reserved, token, expires_ms=expires_ms, evse_id=1)
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), daily=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, stations)
+        await run_periodic(csms.services)
+        assert updating(stations) == {}, "21:59 in Berlin"
+        csms.clock.advance(60)
+        await run_periodic(csms.services)
+        assert set(updating(stations)) == {free}
+        await campaigns.force(csms.services, campaign.campaign_id, [busy])
+        await run_periodic(csms.services)
+        assert set(updating(stations)) == {free, busy}
+        sent = stations[busy].payloads("UpdateFirmware")[0]["firmware"]
+        assert sent["installDateTime"] == sent["retrieveDateTime"], "now, whatever the charger's own window is"
+        csms.clock.advance(3600)
+        await run_periodic(csms.services)
+        assert set(updating(stations)) == set(stations)
+
+
+async def test_an_operator_pauses_excludes_and_takes_back(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = replace(PLAN, rollback=OLD)
+        number = (campaign := await campaigns.create(csms.services, "1.2.3", plan, stations)).campaign_id
+        await campaigns.pause(csms.services, number)
+        await run_periodic(csms.services)
+        assert updating(stations) == {}
+        with pytest.raises(RefusedError):
+            await campaigns.pause(csms.services, number)
+        await campaigns.resume(csms.services, number)
+        await run_periodic(csms.services)
+        ((first, _),) = updating(stations).items()
+        await install(stations, done := set())
+        other = next(name for name in stations if name != first)
+        await campaigns.exclude(csms.services, number, [other])
+        for names in ([first], ["CS-V2G-0009"], [other]):
+            with pytest.raises(RefusedError):
+                await campaigns.exclude(csms.services, number, names)
+        await campaigns.roll_back(csms.services, number)
+        await run_periodic(csms.services)
+        await run_periodic(csms.services)
+        assert await install(stations, done) == [first]
+        await run_periodic(csms.services)
+        found = await states(csms, campaign)
+        assert (found[""], found[first], found[other]) == ("Halted", "Reverted", "Excluded")
+        await campaigns.resume(csms.services, number)
+        assert (await states(csms, campaign))[first] == "Waiting"
+        await campaigns.cancel(csms.services, number)
+        for change in (campaigns.resume, campaigns.cancel, campaigns.pause, campaigns.roll_back):
+            with pytest.raises(RefusedError):
+                await change(csms.services, number)
+        with pytest.raises(RefusedError):
+            await campaigns.force(csms.services, number, [first])
+        bare = await campaigns.create(csms.services, "no way back", PLAN, stations)
+        with pytest.raises(RefusedError):
+            await campaigns.roll_back(csms.services, bare.campaign_id)
 
 
 async def test_what_makes_no_campaign(csms: Backend) -> None:

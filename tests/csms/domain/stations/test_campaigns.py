@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.stations.campaigns import (
+    SENT_S,
     SETTLED,
     CampaignPlan,
+    Health,
     Image,
     Member,
     Step,
@@ -15,14 +17,18 @@ from csms.domain.stations.campaigns import (
     begin,
     check,
     hear,
+    judge,
     overdue,
     step,
+    step_back,
+    turn_back,
     unreached,
 )
 from v2g.errors import ConfigError
+from v2g.ota.window import DAY_MS
 
 IMAGE = Image(location="https://fw.example/1.bin")
-PLAN = CampaignPlan(image=IMAGE, cohorts=(0.1, 0.5, 1.0), retries=0, max_failure_rate=0.2)
+PLAN = CampaignPlan(image=IMAGE, cohorts=(0.1, 0.5, 1.0), retries=0, max_failure_rate=0.2, daily=1.0, watch_s=0)
 IDS = [f"CS-{number:03}" for number in range(20)]
 EVERYBODY = frozenset(IDS)
 
@@ -65,6 +71,10 @@ def test_a_new_member_waits_and_nothing_is_known_of_it() -> None:
         request_id=None,
         not_before_ms=0,
         updated_ms=0,
+        begun_ms=0,
+        installed_ms=0,
+        forced=False,
+        back=False,
     )
 
 
@@ -72,9 +82,14 @@ def test_what_a_plan_leaves_out_is_careful() -> None:
     """The defaults of the API."""
     assert msgspec.to_builtins(CampaignPlan(image=IMAGE)) == {
         "image": {"location": IMAGE.location, "signing_certificate": None, "signature": None},
+        "rollback": None,
         "cohorts": (0.05, 0.25, 1.0),
         "soak_s": 0,
-        "max_failure_rate": 0.1,
+        "daily": 0.1,
+        "window": "22:00-06:00",
+        "watch_s": 900,
+        "test": {"tolerated": 0.01, "bad": 0.03, "false_alarm": 0.01},
+        "max_failure_rate": 1.0,
         "min_settled": 1,
         "parallel": 50,
         "retries": 1,
@@ -170,10 +185,11 @@ def test_a_campaign_never_goes_on_above_its_failure_rate(
     failed = sum(each.state == "Failed" for each in members)
     settled = sum(each.state in SETTLED for each in members)
     if state == "Halted":
-        assert failed > rate * settled
+        assert failed > rate * settled or plan.test.stops(failed, settled)
     else:
         assert settled == len(IDS)
         assert failed == len(bad) <= max(rate * settled, 0)
+        assert not plan.test.stops(failed, settled)
     assert all(each.attempts <= retries + 1 for each in members)
 
 
@@ -225,7 +241,7 @@ def test_words_after_the_end_change_nothing() -> None:
 
 
 def test_silence_is_a_failure_and_absence_is_none() -> None:
-    working = begin(Member(station_id="CS", cohort=0), 1, 0)
+    working = hear(PLAN, begin(Member(station_id="CS", cohort=0), 1, 0), "Accepted", 0)
     assert overdue(PLAN, working, PLAN.patience_s * 1000 - 1) is working
     late_ms = PLAN.patience_s * 1000
     silent = overdue(PLAN, working, late_ms)
@@ -253,3 +269,181 @@ def test_cohorts_must_grow_to_the_whole(cohorts: tuple[float, ...]) -> None:
 @pytest.mark.parametrize("cohorts", [(1.0,), (0.05, 0.25, 1.0)])
 def test_cohorts_that_grow_to_the_whole_are_taken(cohorts: tuple[float, ...]) -> None:
     check(msgspec.structs.replace(PLAN, cohorts=cohorts))
+
+
+# -- a day, the test, and what an operator wants
+
+
+def test_cohorts_are_rounded_down() -> None:
+    """Of 30 stations 5 % are one, not two; of 100, 29 % are 29, although the product of floats is less."""
+    plan = msgspec.structs.replace(PLAN, cohorts=(0.05, 0.29, 1.0))
+    for stations, first, second in ((30, 1, 8), (100, 5, 29), (39, 1, 11), (40, 2, 11)):
+        members = assign([f"CS-{each}" for each in range(stations)], plan, "1")
+        assert sum(each.cohort == 0 for each in members) == first
+        assert sum(each.cohort <= 1 for each in members) == second
+
+
+@pytest.mark.requirement("R136")
+def test_no_more_begin_within_24_hours_than_the_plan_allows() -> None:
+    plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), daily=0.1, parallel=50)
+    now = 10 * DAY_MS
+    members = assign(IDS, plan, "1")
+    first = step(plan, members, EVERYBODY, now).start
+    assert len(first) == 2
+    begun = [begin(each, 1, now) if each.station_id in first else each for each in members]
+    assert step(plan, begun, EVERYBODY, now + DAY_MS - 1).start == ()
+    assert len(step(plan, begun, EVERYBODY, now + DAY_MS).start) == 2
+    half = [begin(each, 1, now) if each.station_id == first[0] else each for each in members]
+    assert len(step(plan, half, EVERYBODY, now + 1).start) == 1
+    few = msgspec.structs.replace(plan, daily=0.01)
+    assert len(step(few, members, EVERYBODY, now).start) == 1
+
+
+@pytest.mark.requirement("R136")
+def test_who_has_begun_is_tried_again_beyond_the_limit_a_day() -> None:
+    plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), daily=0.05, retries=1, retry_after_s=0)
+    failed = hear(plan, begin(Member(station_id="CS-000", cohort=0), 1, DAY_MS), "DownloadFailed", DAY_MS + 1)
+    assert (failed.state, failed.begun_ms) == ("Waiting", DAY_MS)
+    members = [failed, Member(station_id="CS-001", cohort=0), Member(station_id="CS-002", cohort=0)]
+    assert step(plan, members, EVERYBODY, DAY_MS + 2).start == ("CS-000",)
+
+
+def test_a_second_attempt_keeps_the_time_of_the_first_and_one_that_was_none_does_not() -> None:
+    first = begin(Member(station_id="CS", cohort=0), 1, 5)
+    assert first.begun_ms == 5
+    assert begin(first, 2, 9).begun_ms == 5
+    assert unreached(PLAN, first, 9).begun_ms == 0
+    assert unreached(PLAN, begin(first, 2, 9), 9).begun_ms == 5
+    assert unreached(PLAN, msgspec.structs.replace(first, back=True), 9).begun_ms == 5
+
+
+@pytest.mark.requirement("R138")
+def test_who_is_held_waits_unless_forced_and_who_is_forced_comes_first() -> None:
+    plan = msgspec.structs.replace(PLAN, cohorts=(0.5, 1.0), daily=0.1, parallel=2)
+    members = members_of("Waiting 0", "Waiting 1", "Waiting 0")
+    assert step(plan, members, EVERYBODY, 0, held={"CS-000"}).start == ("CS-002",)
+    forced = [msgspec.structs.replace(each, forced=each.station_id == "CS-001") for each in members]
+    assert step(plan, forced, EVERYBODY, 0, held={"CS-001"}).start == ("CS-001", "CS-000")
+    assert step(plan, forced, EVERYBODY, 0, held=EVERYBODY).start == ("CS-001",)
+    assert step(plan, forced, frozenset({"CS-000"}), 0, held=()).start == ("CS-000",)
+    begun = [*forced, msgspec.structs.replace(members[0], station_id="CS-003", state="Working", begun_ms=1)]
+    assert step(plan, begun, EVERYBODY, 2).start == ("CS-001",)
+
+
+def test_who_is_excluded_counts_as_neither() -> None:
+    members = members_of("Excluded 0", "Installed 0", "Excluded 1")
+    assert step(PLAN, members, EVERYBODY, 0) == Step("Finished", "1 of 3 stations installed it")
+    assert step(PLAN, members_of("Excluded 0", "Waiting 1"), EVERYBODY, 10**9).start == ("CS-001",)
+
+
+@pytest.mark.requirement("R137")
+def test_the_sequential_test_halts_or_takes_back() -> None:
+    plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+    bad = members_of("Failed 0", "Failed 0", "Waiting 0")
+    assert step(plan, bad, EVERYBODY, 0) == Step("Halted", "2 of 2 stations failed")
+    plan = msgspec.structs.replace(plan, rollback=IMAGE)
+    assert step(plan, bad, EVERYBODY, 0) == Step("RollingBack", "2 of 2 stations failed")
+    assert step(plan, members_of("Failed 0", "Watched 0", "Working 0"), EVERYBODY, 0).state == "Running"
+
+
+# -- watched after the installation
+
+WATCHED = msgspec.structs.replace(PLAN, watch_s=900)
+WELL = Health(crashed=False, sessions_failed=False, heard_ms=0)
+
+
+def watched(at_ms: int = 1000) -> Member:
+    """Return a station that has installed the image."""
+    return hear(WATCHED, begin(Member(station_id="CS-000", cohort=0), 1, 0), "Installed", at_ms)
+
+
+@pytest.mark.requirement("R137")
+def test_a_station_is_watched_before_it_counts_as_updated() -> None:
+    member = watched()
+    assert (member.state, member.installed_ms) == ("Watched", 1000)
+    assert hear(PLAN, begin(Member(station_id="CS", cohort=0), 1, 0), "Installed", 1000).state == "Installed"
+    end = 901_000
+    assert judge(WATCHED, member, WELL._replace(heard_ms=end - 1), end - 1) is member
+    well = judge(WATCHED, member, WELL._replace(heard_ms=end), end)
+    assert (well.state, well.status, well.updated_ms) == ("Installed", "Installed", end)
+    other = Member(station_id="CS", cohort=0)
+    assert judge(WATCHED, other, Health(crashed=True, sessions_failed=True, heard_ms=0), 10**9) is other
+
+
+@pytest.mark.requirement("R137")
+@pytest.mark.parametrize(
+    ("health", "now_ms", "status"),
+    [
+        (Health(crashed=True, sessions_failed=True, heard_ms=2000), 2000, "Crashed"),
+        (Health(crashed=False, sessions_failed=True, heard_ms=2000), 2000, "SessionsFailed"),
+        (Health(crashed=False, sessions_failed=False, heard_ms=1000), 901_000, "Silent"),
+        (Health(crashed=False, sessions_failed=False, heard_ms=500_000), 1_400_000, "Silent"),
+    ],
+)
+def test_what_is_a_failure_after_the_installation(health: Health, now_ms: int, status: str) -> None:
+    failed = judge(WATCHED, watched(), health, now_ms)
+    assert (failed.state, failed.status, failed.updated_ms) == ("Failed", status, now_ms)
+    if status == "Silent":  # a moment earlier it may still come back
+        member = watched()
+        assert judge(WATCHED, member, health, now_ms - 1) is member
+        assert judge(WATCHED, member, health._replace(heard_ms=now_ms), now_ms).state == "Installed"
+
+
+def test_a_request_that_a_node_took_and_never_sent_is_no_attempt() -> None:
+    """The node has ended in between: nothing was answered, nothing reported."""
+    taken = begin(Member(station_id="CS", cohort=0), 1, 0)
+    assert overdue(PLAN, taken, SENT_S * 1000 - 1) is taken
+    again = overdue(PLAN, taken, SENT_S * 1000)
+    assert (again.state, again.attempts, again.status) == ("Waiting", 0, "Unreached")
+
+
+# -- back to the old image
+
+BACK = msgspec.structs.replace(PLAN, rollback=IMAGE, parallel=2)
+
+
+@pytest.mark.requirement("R137")
+def test_only_stations_with_the_new_image_turn_back() -> None:
+    for state in ("Watched", "Installed", "Failed"):
+        (member,) = members_of(f"{state} 0", installed_ms=5, attempts=2, request_id=7, not_before_ms=9, forced=True)
+        back = turn_back(member)
+        assert (back.state, back.back, back.attempts, back.request_id) == ("Waiting", True, 0, None)
+        assert (back.not_before_ms, back.forced, back.installed_ms) == (0, False, 5)
+        assert turn_back(back) is back
+    (working,) = members_of("Working 0", installed_ms=5)
+    assert turn_back(working) is working
+    (failed,) = members_of("Failed 0")
+    assert turn_back(failed) is failed
+
+
+@pytest.mark.requirement("R137")
+def test_stations_go_back_and_the_campaign_halts_when_all_have() -> None:
+    members = [
+        turn_back(each)
+        for each in [
+            *members_of("Installed 0", "Failed 0", "Watched 1", installed_ms=5),
+            Member(station_id="X", cohort=1),
+        ]
+    ]
+    found = step_back(BACK, members, EVERYBODY, 0, held={"CS-001"}, reason="why")
+    assert found == Step("RollingBack", "why", ("CS-000", "CS-002"))
+    working = [begin(members[0], 1, 0), members[1], begin(members[2], 2, 0), members[3]]
+    assert step_back(BACK, working, EVERYBODY, 0, reason="why") == Step("RollingBack", "why")
+    done = [
+        hear(BACK, working[0], "Installed", 1),
+        msgspec.structs.replace(members[1], state="Failed"),
+        hear(BACK, working[2], "Installed", 1),
+        members[3],
+    ]
+    assert [each.state for each in done] == ["Reverted", "Failed", "Reverted", "Waiting"]
+    assert step_back(BACK, done, EVERYBODY, 0, reason="why") == Step("Halted", "why; 2 of 3 stations went back")
+    assert step_back(BACK, done[3:], EVERYBODY, 0) == Step("Halted", "0 of 0 stations went back")
+    late = [*done, *members_of("Working 1")]  # it may still install the new one
+    assert step_back(BACK, late, EVERYBODY, 0).state == "RollingBack"
+
+
+@pytest.mark.parametrize("window", ["22:00", "25:00-06:00"])
+def test_a_window_must_be_one(window: str) -> None:
+    with pytest.raises(ValueError, match="is not a window"):
+        CampaignPlan(image=IMAGE, window=window)
+    assert CampaignPlan(image=IMAGE, window=None).window is None

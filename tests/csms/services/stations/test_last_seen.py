@@ -11,7 +11,7 @@ from csms.services.stations.last_seen import LastSeen
 async def test_what_was_noted_is_stored_by_the_next_flush_and_only_then(store: Store) -> None:
     for station_id in ("CS-1", "CS-2", "CS-3"):
         await store.run(stations.touch, station_id, "ocpp2.1", 1)
-    seen = LastSeen(store)
+    seen = LastSeen(store, 0)
     for station_id, now_ms in (("CS-1", 10), ("CS-2", 20), ("CS-1", 30)):
         seen.note(station_id, now_ms)
     before = await store.read(lambda c: c.execute(select(table.c.last_seen_ms)).scalars().all())
