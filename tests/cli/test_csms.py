@@ -570,3 +570,24 @@ async def test_vehicles_are_listed_exported_and_erased(cli: Cli, tmp_path: Path)
     assert (await cli("export", "EV-1", str(tmp_path / "day.txt")))[0] != 0
     assert (await cli("erase", "EV-1", "--yes", role=Role.DRIVER))[0] == 0
     assert await cli.records("vehicles") == []
+
+
+@pytest.mark.requirement("R125")
+async def test_alerts_are_listed_shown_and_acknowledged(cli: Cli) -> None:
+    finding = {"kind": "over_temperature", "severity": "error", "raised": True, "value": 61.0, "limit": 55.0}
+    event = {"program": "gateway", "name": "telemetry.battery_finding", "utc_ms": 1000, "data": finding}
+    record = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1000, "context": "city", "keyframe": True}
+    record |= {"schema": "v2g-telemetry/3", "trip": "1-0", "ambient_c": None, "charging_w": None, "event": event}
+    sent = json.dumps([record | {"signals": {"battery.temperature.max": 61.0}}])
+    await cli.records("request", "POST", "/telemetry", sent)
+    (alert,) = await cli.records("alerts", "list", role=Role.DRIVER)
+    _, table, _ = await cli("alerts", "list", "--subject", "EV-1")
+    assert "over_temperature" in table
+    number = str(alert["alert_id"])
+    (seen,) = await cli.records("alerts", "acknowledge", number, "--note", "towed", role=Role.FLEET)
+    assert (seen["note"], seen["acknowledged_by"]) == ("towed", "fleet")
+    assert await cli.records("alerts", "show", number) == [seen]
+    assert await cli.records("alerts", "list", role=Role.VIEWER) == []
+    code, _, errors = await cli("alerts", "show", "99")
+    assert code != 0
+    assert "alert" in errors

@@ -13,6 +13,7 @@ import typer
 from v2g.errors import ConfigError, OcppError, StoreError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
+from v2g_cli.csms import alerts as csms_alerts
 from v2g_cli.csms import billing as csms_billing
 from v2g_cli.csms import books as csms_books
 from v2g_cli.csms import fleets as csms_fleets
@@ -53,6 +54,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(csms_admin.app)
+app.add_typer(csms_alerts.app, name="alerts")
 app.add_typer(csms_billing.app)
 app.add_typer(csms_books.app, name="books")
 app.add_typer(csms_fleets.app)

@@ -1,0 +1,91 @@
+"""From the cells to the alert, through programs: control units on a CAN bus, gateway, broker, back end, API; both
+programs are killed in between."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from evcc.hardware.ecu import BatteryEcu
+from pki_tools.tree import PkiTree
+from tests.csms.program import Program, write_config
+from tests.csms.support import make_config, provide
+from tests.gateway.gateway import EV, snapshot
+from tests.gateway.program import supervised
+from tests.telemetry.brokers import files, source
+from v2g.io.can import CanConfig
+from v2g_cli.demo.broker import Broker
+
+GATEWAY = """ev = "{ev}"
+outbox = "o.db"
+uplink_interval = 60
+
+[can]
+interface = "udp_multicast"
+channel = "239.74.163.9"
+port = {can}
+
+[mqtt]
+host = "127.0.0.1"
+port = {broker}
+ca = "{ca}"
+chain = "{chain}"
+key = "{key}"
+"""
+"""Deliveries of everything but safety wait for a minute."""
+
+
+async def alerts(program: Program, number: int) -> list[dict[str, Any]]:
+    """Wait for so many alerts that have not ended."""
+    while True:
+        _, found = await program.request("GET", "/alerts?active=true")
+        if len(found) == number:
+            listed: list[dict[str, Any]] = found
+            return listed
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.e2e
+@pytest.mark.requirement("R120", "R125")
+async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_end(
+    tmp_path: Path, pki: PkiTree, broker: Broker, empty_database: Path, unused_udp_port: int
+) -> None:
+    given = make_config(tmp_path, pki, mqtt=source(broker, pki))
+    provide(empty_database, given)
+    config, events = write_config(tmp_path / "csms.yaml", given), tmp_path / "events"
+    can = CanConfig(interface="udp_multicast", channel="239.74.163.9", port=unused_udp_port)
+    state = snapshot(50.0)
+    ecu = asyncio.create_task(BatteryEcu(can, lambda: state).run())
+    text = GATEWAY.format(ev=EV, can=unused_udp_port, broker=broker.port, **files(pki, EV))
+    back_end = await Program.start(config, events, pki)
+    async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
+        await gateway.until("started", 1)
+        assert await alerts(back_end, 0) == []
+        state = msgspec.structs.replace(state, temperature_max=61.0)
+        (alert,) = await alerts(back_end, 1)
+        assert (alert["subject"], alert["kind"], alert["value"]) == (EV, "over_temperature", 61.0)
+        assert alert["facts"]["battery.voltage"] == 400.0
+        (found,) = gateway.events("battery_finding")
+        assert found["data"]["kind"] == "over_temperature"
+
+        os.kill(gateway.pids[0], signal.SIGKILL)
+        await gateway.until("started", 2)
+        await back_end.kill()
+        state = msgspec.structs.replace(state, cell_voltage_min=2.5)
+        while not any(each["data"]["kind"] == "cell_voltage_low" for each in gateway.events("battery_finding")):
+            await asyncio.sleep(0.02)
+        back_end = await Program.start(config, events, pki)
+        found = {each["kind"]: each for each in await alerts(back_end, 3)}
+        assert found.keys() == {"over_temperature", "cell_voltage_low", "cell_spread"}
+        assert found["over_temperature"]["count"] == 1, "the killed gateway knew that it had said so"
+
+        state = snapshot(50.0)
+        assert await alerts(back_end, 0) == []
+    ecu.cancel()
+    await asyncio.gather(ecu, return_exceptions=True)
+    await back_end.stop()
