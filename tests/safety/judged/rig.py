@@ -363,13 +363,13 @@ class Rig(Bench):
     def loop_request(self) -> str:
         return {"ac": "AC_ChargeLoopReq", "wpt": "WPT_ChargeLoopReq"}.get(self.kind, "DC_ChargeLoopReq")
 
-    async def go_on(self, seconds: float) -> None:
+    async def go_on(self, seconds: float, *, every_s: float = 0.1) -> None:
         """Go on with the loop for a while; the on-board charger follows its targets."""
         end = self.now + seconds
         while self.now < end and not self.running.done():
             response = await self.say(self.loop_request, within=1.0)
             self._follow(response)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(every_s)
         await asyncio.sleep(max(0.0, end - self.now))
 
     def _follow(self, response: Any) -> None:

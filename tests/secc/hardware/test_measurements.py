@@ -10,9 +10,13 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.hardware import evse
 from secc.hardware.parts import Kind
+from secc.hardware.simulated import SimulatedEvseConfig
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.iso15118.d20.charts import State
+
+SLOW = SimulatedEvseConfig(report_s=0.5)
+"""What takes half an hour is not watched ten times a second."""
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -75,13 +79,13 @@ def test_a_drift_is_found_within_the_hour(
     pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     async def scenario() -> None:
-        async with rig(pki, tmp_path, guarded=line == "monitor") as found:
+        async with rig(pki, tmp_path, guarded=line == "monitor", simulated=SLOW) as found:
             await found.charge()
             began = found.now
             while "measurements_differ" not in found.evse.faults:
                 assert found.now - began <= 3_600.0
                 found.faults.set("meter_wrong", value=0.3 * found.car.power_w * (found.now - began) / 3_600)
-                await found.go_on(10.0)
+                await found.go_on(10.0, every_s=0.4)
             assert found.now - began > 300.0
 
     if line == "monitor":
@@ -91,10 +95,10 @@ def test_a_drift_is_found_within_the_hour(
 
 def test_measurements_that_agree_are_no_fault(pki: PkiTree, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(pki, tmp_path) as found:
+        async with rig(pki, tmp_path, simulated=SLOW) as found:
             await found.charge()
             found.faults.set("meter_wrong", value=500.0)
-            await found.go_on(1_200.0)
+            await found.go_on(1_200.0, every_s=0.4)
             assert found.evse.faults == ()
 
     run(scenario())

@@ -23,6 +23,9 @@ from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.simulation.power import SimulatedCabinet
 from v2g.iso15118.d20.charts import State
 
+SLOW = SimulatedEvseConfig(report_s=0.5)
+"""What takes hours is not watched ten times a second."""
+
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -84,7 +87,7 @@ def test_a_failure_with_somebody_plugged_in_ends_when_they_have_left(pki: PkiTre
 
 def test_a_driver_that_goes_on_failing_is_tried_again_ever_less_and_not_for_ever(pki: PkiTree, tmp_path: Path) -> None:
     async def scenario(lasts_s: float) -> tuple[int, tuple[str, ...]]:
-        async with rig(pki, tmp_path) as found:
+        async with rig(pki, tmp_path, simulated=SLOW) as found:
             await leave(found)
             tried: list[float] = []
             patch.setattr(SimulatedChargerPilot, "set_error", lambda *_: tried.append(found.now))
@@ -110,7 +113,7 @@ def test_a_driver_that_goes_on_failing_is_tried_again_ever_less_and_not_for_ever
 
 def test_a_welded_contactor_is_not_healed_by_a_self_test(pki: PkiTree, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(pki, tmp_path) as found:
+        async with rig(pki, tmp_path, simulated=SLOW) as found:
             await leave(found)
             found.faults.set("stuck_closed")
             await asyncio.sleep(1.0)
