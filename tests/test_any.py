@@ -24,7 +24,8 @@ def pure_modules() -> list[Path]:
 
 def lines_with_any(source: str) -> set[int]:
     """Return the lines that use the name, without imports, comments and texts."""
-    return {node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name) and node.id == "Any"}
+    nodes = ast.walk(ast.parse(source)) if "Any" in source else ()
+    return {node.lineno for node in nodes if isinstance(node, ast.Name) and node.id == "Any"}
 
 
 def test_any_does_not_spread() -> None:

@@ -74,7 +74,9 @@ def test_programs_decode_nowhere_else() -> None:
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     home = ROOT / "v2g/typed_json.py"
     assert unguarded(ast.parse(home.read_text()))
-    found: dict[Path, list[int]] = {path: unguarded(ast.parse(path.read_text())) for path in files if path != home}
+    texts = {path: path.read_text() for path in files if path != home}
+    named = {path: text for path, text in texts.items() if "msgspec.json" in text or "msgspec.convert" in text}
+    found: dict[Path, list[int]] = {path: unguarded(ast.parse(text)) for path, text in named.items()}
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 
