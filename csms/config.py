@@ -735,8 +735,11 @@ def stored_plain(text: str, *, name: str) -> list[str]:
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files that it names."""
     found = faults(text, CsmsConfig, name=name, look=look)
-    serves = ("ocpp", "ocpp.listeners", "api")
-    return found or file_faults(text, parse_config(text, CsmsConfig, name=name), name=name, serves=serves)
+    if found:
+        return found
+    config, serves = parse_config(text, CsmsConfig, name=name), ("ocpp", "ocpp.listeners", "api")
+    roots = {"station_ca": ("ocpp.client_roots", config.ocpp.client_roots, ())}
+    return file_faults(text, config, name=name, serves=serves, roots=roots)
 
 
 def look(config: CsmsConfig) -> Iterator[Flaw]:

@@ -423,4 +423,9 @@ def stored_plain(text: str, *, name: str) -> list[str]:
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files in it."""
     found = faults(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))
-    return found or file_faults(text, load_config(text, name=name), name=name)
+    if found:
+        return found
+    config = load_config(text, name=name)
+    issuers = () if config.provisioning is None else config.provisioning.mo_roots
+    roots = {"contract": ("provisioning.mo_roots", issuers, config.tls.cross_certificates)}
+    return file_faults(text, config, name=name, roots=roots)

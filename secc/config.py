@@ -1,6 +1,7 @@
 """Configuration of the charger program: one typed file, TOML or YAML. Relative paths are relative to its folder."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
@@ -11,9 +12,10 @@ from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
 from secc.attestation import AttestationConfig
-from secc.hardware.parts import HardwareConfig, hardware_flaws
+from secc.hardware.drivers import find
+from secc.hardware.parts import HardwareConfig, Kind, hardware_flaws
 from secc.retention import RetentionConfig
-from secc.session.config import SeccConfig
+from secc.session.config import EnergyService, SeccConfig
 from secc.station.config import StationConfig, station_flaws
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.settlement.records import MOST_REACTION_MS
@@ -219,8 +221,10 @@ class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     hardware: Annotated[HardwareConfig | None, Meta(description="its own power electronics")] = None
 
 
-KIND_OF: Final = MappingProxyType({Family.WPT: "wpt", Family.ACDP: "acdp"})
-"""Message sets that need hardware of one kind."""
+KIND_OF: Final[Mapping[Family, Kind]] = MappingProxyType(
+    {Family.AC: "ac", Family.DC: "dc", Family.WPT: "wpt", Family.ACDP: "acdp"}
+)
+"""Kind of hardware that a message set needs."""
 
 
 class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -274,21 +278,12 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     )
 
     def __post_init__(self) -> None:
-        """Reject editions without transport, and services that the hardware cannot provide."""
+        """Reject editions without transport, and links that the hardware does not have."""
         for place in self.places:
             if "din" in place.charger.editions and not place.sdp.without_tls:
                 raise ValueError('charger.editions has "din", which has no TLS: set sdp.without_tls = true')
-            kind = place.hardware.kind
-            for service in place.charger.services:
-                needed = KIND_OF.get(service.family)
-                if needed is not None and needed != kind:
-                    raise ValueError(f'charger.services has {service.name}, which needs hardware.kind = "{needed}"')
-                if needed is None and kind in KIND_OF.values():
-                    raise ValueError(
-                        f'charger.services has {service.name}, which hardware.kind = "{kind}" cannot provide'
-                    )
-            if kind in KIND_OF.values() and place.link.slac is not None:
-                raise ValueError(f'hardware.kind = "{kind}" has no plug to match at: remove link.slac')
+            if place.hardware.kind in ("wpt", "acdp") and place.link.slac is not None:
+                raise ValueError(f'hardware.kind = "{place.hardware.kind}" has no plug to match at: remove link.slac')
 
     @property
     def places(self) -> "tuple[ProgramConfig, ...]":
@@ -333,7 +328,9 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     if found:
         return found
     config = load_config(text, name=name)
-    return file_faults(text, config, name=name, openers=_openers(config), serves=("tls", "tls.other_chains"))
+    serves = ("tls", "tls.other_chains")
+    roots = {"tls": ("tls.v2g_roots", config.tls.v2g_roots, config.tls.cross_certificates)}  # others may lead elsewhere
+    return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots)
 
 
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:
@@ -363,7 +360,38 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
         yield ("charger", "reaction_ms"), why, "set the time in which the power electronics follow a lower limit, ms"
     if config.station is not None:
         yield from station_flaws(config.station, ("station",))
+    for number, charger in enumerate(config.places):
+        own = bool(config.evses) and config.evses[number].charger is not None
+        where = ("evses", str(number), "charger") if own else ("charger",)
+        yield from _service_flaws(charger.charger, charger.hardware, where)
     yield from hardware_flaws(config.hardware, ("hardware",))
     for place, each in enumerate(config.evses):
         if each.hardware is not None:
             yield from hardware_flaws(each.hardware, ("evses", str(place), "hardware"))
+
+
+def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield services that this hardware cannot provide."""
+    kind, one_way = hardware.kind, _one_way(hardware)
+    fitting = ", ".join(f"{int(each)} ({each.name})" for each in EnergyService if KIND_OF[each.family] == kind)
+    for service in charger.services:
+        found, needed = f"has {int(service)} ({service.name})", KIND_OF[service.family]
+        if needed != kind:
+            hint = f'hardware.kind = "{kind}" provides {fitting}'
+            yield (*where, "services"), f'{found}, which needs hardware.kind = "{needed}"', hint
+        elif service.bidirectional and one_way:
+            yield (*where, "services"), f"{found}, but {one_way} gives energy to vehicles only", "remove it"
+        elif service.bidirectional and not charger.power_rating(service.family)[1]:
+            rating = "ac_rating" if service.family is Family.AC else "rating"
+            why = f"{found}, but {'.'.join(where)}.{rating}.max_discharge_power_w is 0"
+            yield (*where, "services"), why, "remove it, or set what the power electronics take from a vehicle, W"
+
+
+def _one_way(hardware: HardwareConfig) -> str:
+    """Return the power stage if its driver cannot take energy from a vehicle."""
+    if hardware.backend == "bench" or hardware.kind not in ("dc", "acdp"):
+        return ""
+    with contextlib.suppress(ConfigError):  # that there is none is a flaw of its own
+        if not find("stage", hardware.stage).bidirectional:
+            return f'hardware.stage = "{hardware.stage}"'
+    return ""

@@ -213,6 +213,7 @@ id_token = "DEV2GC00000001"
         ("secc", "", 'ocsp = "{pki}/contract/ocsp.der"', "tls.ocsp", "is not signed by the issuer"),
         ("secc", "", 'ocsp = "{pki}/oem/root.pem"', "tls.ocsp", "OCSP"),
         ("secc", "/secc/", "/vehicle/", "tls.chain", "is not a certificate of a TLS server"),
+        ("secc", "/v2g/root.pem", "/mo/root.pem", "tls.chain", "which is not in tls.v2g_roots"),
         ("secc", "/csms/station/", "/secc/", "station.identity", "'CS-V2G-0001' is not the name in"),
         ("secc", "/v2g/root.pem", "/contract/chain.pem", "tls.v2g_roots", "DEV2GC00000001, which is not an authority"),
         ("secc", '"CS-V2G-0001"', '"CS-2"', "station.identity", "back ends compare them"),
@@ -244,6 +245,40 @@ def test_what_a_configuration_names_has_to_fit(
     assert re.search(rf"{program}\.toml:\d+: {re.escape(where)}: .*{re.escape(why)}", output.replace("\n     ", " ")), (
         output
     )
+
+
+VEHICLE = """[tls]
+chain = "{pki}/vehicle/chain.pem"
+key = "{pki}/vehicle/leaf.key"
+anchors = ["{pki}/v2g/root.pem"]
+[contract]
+chain = "{pki}/contract/chain.pem"
+key = "{pki}/contract/leaf.key"
+[provisioning]
+chain = "{pki}/provisioning/chain.pem"
+key = "{pki}/provisioning/leaf.key"
+store = "contracts"
+mo_roots = ["{pki}/mo/root.pem"]
+"""
+
+
+def test_a_contract_leads_to_a_root_of_contracts(pki: PkiTree, tmp_path: Path) -> None:
+    code, output, _ = run("evcc", "--check-config", "--config", str(checked(tmp_path, VEHICLE, pki, "evcc")))
+    assert code == 0, output
+    other = VEHICLE.replace("/mo/root.pem", "/oem/root.pem")
+    code, output, _ = run("evcc", "--check-config", "--config", str(checked(tmp_path, other, pki, "evcc")))
+    assert code == 2
+    assert re.search(r"evcc\.toml:6: contract\.chain: .*which is not in provisioning\.mo_roots", output), output
+
+
+def test_a_charging_station_authority_is_one_whose_stations_are_accepted(pki: PkiTree, tmp_path: Path) -> None:
+    authority = '[station_ca]\nchain = "{pki}/csms/root.pem"\nkey = "{pki}/csms/root.key"\n'
+    text = BACK_END.replace("[api]", authority + "[api]")
+    assert run("csms", "--check-config", "--config", str(checked(tmp_path, text, pki, "csms")))[0] == 0
+    other = text.replace('client_roots = ["{pki}/csms', 'client_roots = ["{pki}/oem')
+    code, output, _ = run("csms", "--check-config", "--config", str(checked(tmp_path, other, pki, "csms")))
+    assert code == 2
+    assert re.search(r"csms\.toml:\d+: station_ca\.chain: .*which is not in ocpp\.client_roots", output), output
 
 
 def test_an_ocsp_response_has_to_be_fresh(pki: PkiTree, tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ async def test_a_cable_in_a_socket_outlet_is_not_asked_for_more_than_it_bears(
 ) -> None:
     """13, 20 and 32 A, three phases (IEC 61851-1). Where the cable is the charger's own, it is rated for it."""
     socket_outlet = f"""
+[charger]
+services = [1]
 [link]
 medium = "{tmp_path / "wires"}"
 [hardware]

@@ -20,7 +20,7 @@ def test_services_go_with_the_hardware_that_serves_them_and_with_no_other(servic
     for text, said in (
         (alone, f'which needs hardware.kind = "{kind}"'),
         (mixed, f'which needs hardware.kind = "{kind}"'),
-        (mixed + hardware, f'has DC, which hardware.kind = "{kind}" cannot provide'),
+        (mixed + hardware, 'has 2 \\(DC\\), which needs hardware.kind = "dc"'),
         (alone + hardware + f"[{place.removesuffix('charger')}link]\nslac = {{}}\n", "remove link.slac"),
     ):
         with pytest.raises(ConfigError, match=said):
@@ -29,9 +29,33 @@ def test_services_go_with_the_hardware_that_serves_them_and_with_no_other(servic
     assert (found.hardware.kind, found.charger.services) == (kind, (service,))
 
 
-def test_services_of_plugs_are_taken() -> None:
-    config = load_config(f"{LEAST}[charger]\nservices = [1, 2, 5, 6, 8, 9]\n", name="secc.toml")
-    assert len(config.charger.services) == 6
+@pytest.mark.parametrize(("kind", "services"), [("dc", [2, 6, 8, 9]), ("ac", [1, 5])])
+def test_services_of_plugs_are_taken_by_their_kind_of_current_only(kind: str, services: list[int]) -> None:
+    text = f"{LEAST}[charger]\nservices = {services}\n[hardware]\nkind = "
+    assert load_config(f"{text}'{kind}'\n", name="secc.toml").charger.services == tuple(services)
+    other = {"dc": "ac", "ac": "dc"}[kind]
+    with pytest.raises(ConfigError, match=f'which needs hardware.kind = "{kind}"') as refused:
+        load_config(f"{text}'{other}'\n", name="secc.toml")
+    assert f'hardware.kind = "{other}" provides' in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("[charger]\nrating = {max_discharge_power_w = 0}", "charger.rating.max_discharge_power_w is 0"),
+        ('[hardware]\nstage = "infypower"', 'stage = "infypower" gives energy to vehicles only'),
+        (
+            '[charger]\nservices = [1, 5]\nac_rating = {max_discharge_power_w = 0}\n[hardware]\nkind = "ac"',
+            "charger.ac_rating.max_discharge_power_w is 0",
+        ),
+    ],
+)
+def test_hardware_that_takes_no_energy_has_no_service_that_would(keys: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(f"{LEAST}{keys}\n", name="secc.toml")
+    alone = keys.replace("[1, 5]", "[1]").replace("[charger]\nrating", "[charger]\nservices = [2]\nrating")
+    alone = alone if "charger" in alone else f"[charger]\nservices = [2]\n{alone}"
+    assert not load_config(f"{LEAST}{alone}\n", name="secc.toml").charger.services[0].bidirectional
 
 
 def test_an_edition_is_named_once_and_only_one_that_is_here_is_served() -> None:

@@ -55,7 +55,8 @@ class DriverContext:
 
 @dataclass(frozen=True)
 class Driver:
-    """One driver. `config` is the Struct of its table in the configuration; `open` gets a value of it.
+    """One driver. `config` is the Struct of its table in the configuration; `open` gets a value of it. A power stage
+    that cannot take energy from a vehicle is not `bidirectional`: the charger then refuses services that do.
 
     `open` returns a context manager (`contextlib.asynccontextmanager`): entering it returns the part once it has
     answered, leaving it switches off and releases everything. Raise TransportError for hardware that does not answer,
@@ -65,6 +66,7 @@ class Driver:
     kind: Kind
     config: type[msgspec.Struct]
     open: Callable[[Any, DriverContext], AbstractAsyncContextManager[Any]]
+    bidirectional: bool = True
 
 
 async def keep_open(open_: OpenSide[Part], use: Callable[[Part, OnFailure], None], lost: OnFailure) -> NoReturn:

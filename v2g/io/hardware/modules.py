@@ -181,4 +181,4 @@ def _infypower(config: InfypowerConfig, context: DriverContext) -> AbstractAsync
 
 
 DRIVER = Driver("stage", ModulesConfig, _described)
-INFYPOWER = Driver("stage", InfypowerConfig, _infypower)
+INFYPOWER = Driver("stage", InfypowerConfig, _infypower, bidirectional=False)

@@ -2,9 +2,10 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.crl import load_crl
 from v2g.pki.keys import load_public_key, read_secret
 from v2g.pki.ocsp import check_ocsp
-from v2g.pki.paths import signature_matches
+from v2g.pki.paths import PathSearch, signature_matches
 from v2g.pki.reference import KeyReference
 from v2g.text import printable
 
@@ -33,6 +34,10 @@ _USES: Final = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.C
 Opener = Callable[[Path], object]
 OfKey = tuple[tuple[str, ...], Callable[[], object]]
 """A key by its path, and what opens the file that it names."""
+
+Roots = Mapping[str, tuple[str, Sequence[Path], Sequence[Path]]]
+"""Section of own chains -> the key of their roots, these, and certificates that may be between them. Without roots a
+chain leads anywhere."""
 
 
 def _is_file(path: Path) -> None:
@@ -68,7 +73,13 @@ _OPENERS: Final[dict[str, Opener]] = (
 
 
 def file_faults(
-    text: str, config: msgspec.Struct, *, name: str, openers: Iterable[OfKey] = (), serves: Collection[str] = ()
+    text: str,
+    config: msgspec.Struct,
+    *,
+    name: str,
+    openers: Iterable[OfKey] = (),
+    serves: Collection[str] = (),
+    roots: Roots = MappingProxyType({}),
 ) -> list[ConfigError]:
     """Return the faults of the files named in a configuration; `openers` open those of one program only.
 
@@ -76,6 +87,7 @@ def file_faults(
     """
     flaws = [
         *_flaws(config, serves),
+        *_rootless(config, roots),
         *_one_log(config),
         *(flaw for where, opener in openers for flaw in opened(where, opener)),
     ]
@@ -120,6 +132,26 @@ def _flaws(config: Any, serves: Collection[str]) -> Iterator[Flaw]:
                 yield from opened(where, lambda file=file: opener(file))  # type: ignore[misc]
 
 
+def _rootless(config: Any, roots: Roots) -> Iterator[Flaw]:
+    """Yield own chains that do not lead to one of the roots that the configuration names for them."""
+    for where, chain, _ in values_in(config):
+        named, anchors, between = roots.get(_section(where), ("", (), ()))
+        if where[-1] != "chain" or not isinstance(chain, Path) or not anchors:
+            continue
+        with contextlib.suppress(V2GError, OSError):  # a file that cannot be read is a flaw of its own
+            own, known, trusted = (
+                [load_certificate(each) for file in files for each in load_chain(file)]
+                for files in ((chain,), between, anchors)
+            )
+            if own[0] not in trusted and not any(PathSearch(own[0], [*own[1:], *known], trusted).paths()):
+                issuer = printable(own[-1].issuer.rfc4514_string())
+                yield where, f"{chain} ends at {issuer}, which is not in {named}", "are these of another PKI?"
+
+
+def _section(where: tuple[str, ...]) -> str:
+    return ".".join(each for each in where[:-1] if not each.isdigit())
+
+
 def _one_log(config: Any) -> Iterator[Flaw]:
     """Yield keys of the section `log` that name the file of another."""
     seen: dict[Path, str] = {}
@@ -148,7 +180,7 @@ def _key_of(chain: Path, section: Any, where: tuple[str, ...]) -> Iterator[Flaw]
 
 def _use(where: tuple[str, ...], serves: Collection[str]) -> x509.ObjectIdentifier | None:
     """Return what a program's own certificate is for, if it is for TLS."""
-    section = ".".join(each for each in where[:-1] if not each.isdigit())
+    section = _section(where)
     if section in serves:
         return ExtendedKeyUsageOID.SERVER_AUTH
     return ExtendedKeyUsageOID.CLIENT_AUTH if section.rpartition(".")[2] in ("tls", "mqtt", "https") else None
