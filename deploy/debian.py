@@ -19,6 +19,8 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from v2g.extras import DRIVERS, PACKAGES
+from v2g.extras import HOME as INSTALLED
 from v2g.io.keys import open_key
 from v2g.io.runtime.attestation import make_manifest
 from v2g.pki.attestation import SIGNATURE, sign_manifest
@@ -27,10 +29,13 @@ from v2g.pki.reference import KeyReference
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
-HOME: Final = Path("usr/lib/v2g-engine")
+HOME: Final = INSTALLED.relative_to("/")
 MANIFEST: Final = Path("usr/share/v2g-engine/manifest.json")
-EXTRAS: Final = {"v2g-engine": "gateway", "v2g-engine-full": "gateway,planning,postgres"}
+EXTRAS: Final = {name: ",".join(extras) for name, extras in PACKAGES.items()}
 """Package and extras that it has."""
+
+DRIVERS_PATH: Final = "v2g-engine-drivers.pth"
+"""File of the environment that adds the folder of drivers to what it imports, after all of its own."""
 
 LOCKS: Final = HERE / "locks"
 
@@ -112,6 +117,8 @@ def _programs(root: Path, wheel: Path, lock: Path) -> None:
         record = own.with_name("RECORD")
         kept = (line for line in record.read_text().splitlines(keepends=True) if own.name not in line)
         record.write_text("".join(kept))
+    (packages / DRIVERS_PATH).write_text(f"{DRIVERS}\n")
+    _made(root / DRIVERS.relative_to("/"))
     _made(home / "bin")
     (home / "bin" / "python").symlink_to(f"/usr/bin/{python}")
     # by hash, not by time: what was compiled is the same whenever it was

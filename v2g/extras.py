@@ -1,7 +1,10 @@
-"""Extras of the distribution: their packages, and the error for a missing one."""
+"""Extras of the distribution: their packages, those of Debian that have them, and the error for a missing one."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import ConfigError
@@ -29,6 +32,27 @@ EXTRAS: Final[Mapping[str, str]] = {
 }
 """Import package -> its extra. A charger, a vehicle and the tools need none of them."""
 
+HOME: Final = Path("/usr/lib/v2g-engine")
+"""The environment of Debian's packages (`deploy.debian`)."""
+
+DRIVERS: Final = HOME / "drivers"
+"""Drivers of a charger's maker: `v2g hardware install`."""
+
+PACKAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"v2g-engine": ("gateway", "gpio"), "v2g-engine-full": ("gateway", "gpio", "csms", "planning", "postgres")}
+)
+"""Debian's packages, the smallest first, and the extras that they have."""
+
+
+def to_install(extra: str, *, prefix: str = sys.prefix) -> str:
+    """Return how to get an extra here, where Python's prefix is this: by a package of Debian, or by pip."""
+    if Path(prefix) != HOME:
+        return f"pip install 'v2g-engine[{extra}]'"
+    package = next((name for name, extras in PACKAGES.items() if extra in extras), None)
+    if package is None:
+        return f"Debian's packages are without the extra {extra}: install the wheel, see README"
+    return f"apt install ./{package}_VERSION_ARCHITECTURE.deb"
+
 
 @contextlib.contextmanager
 def extras_named() -> Iterator[None]:
@@ -41,5 +65,5 @@ def extras_named() -> Iterator[None]:
             raise
         raise ConfigError(
             f"this needs the package {package}, which is not installed",
-            hint=f"pip install 'v2g-engine[{EXTRAS[package]}]'",
+            hint=to_install(EXTRAS[package]),
         ) from None

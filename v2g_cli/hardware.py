@@ -48,6 +48,32 @@ def list_(json: JsonFlag = False) -> None:
 
 
 @app.command()
+def install(
+    file: Annotated[Path, typer.Argument(help="A wheel, or a module that assigns DRIVER.")],
+    root: Annotated[Path, typer.Option(help="Folder of the system whose charger gets it, such as an image.")] = Path(
+        "/"
+    ),
+    name: Annotated[str, typer.Option(help="Name of a module's driver; else the module's name.")] = "",
+) -> None:
+    """Install a driver on a charger of the Debian package, below /usr/lib/v2g-engine/drivers. Elsewhere pip does.
+
+    An earlier version of the same distribution is replaced. Start the charger again. Where it attests itself, sign a
+    manifest that has the new files.
+
+    Example: `v2g hardware install acme_power-1.0-py3-none-any.whl`
+    """
+    from v2g.extras import DRIVERS, HOME
+    from v2g_cli.driver_files import install as install_
+
+    home = root / HOME.relative_to("/")
+    if not home.is_dir():
+        raise ConfigError(f"{home} is missing: no package is installed here", hint=f"pip install {file}")
+    found = install_(file, root / DRIVERS.relative_to("/"), name=name)
+    drivers = ", ".join(found.drivers) or "no driver, a library"
+    say(f"{found.name} {found.version}: {drivers}")
+
+
+@app.command()
 def show(config: ConfigFile, json: JsonFlag = False) -> None:
     """Show what each part of the hardware reports right now. The charger must not be running.
 

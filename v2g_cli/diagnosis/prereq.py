@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from v2g.extras import to_install
+
 CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 EXTRAS: Final = {
@@ -114,7 +116,7 @@ def checks(machine: Machine) -> Iterator[Check]:
     for extra, use in EXTRAS.items():
         lacking = [each for each in machine.libraries if each.extra == extra and not each.fits]
         shown = ", ".join(f"{each.name} {each.version}".strip() for each in lacking)
-        hint = f"pip install 'v2g-engine[{extra}]'"
+        hint = to_install(extra)
         yield Check(
             f"extra {extra}", f"lacks {shown}" if lacking else "yes", use, not lacking, required=False, hint=hint
         )
