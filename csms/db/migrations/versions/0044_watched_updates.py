@@ -1,6 +1,6 @@
 """Campaigns: when a station began and installed, whether an operator wants it now, whether it goes back.
 
-Revision 0043.
+Revision 0044.
 """
 
 import json
@@ -8,8 +8,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0043"
-down_revision = "0042"
+revision = "0044"
+down_revision = "0043"
 branch_labels = None
 depends_on = None
 
