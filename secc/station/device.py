@@ -23,7 +23,7 @@ from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display
 from v2g_station.device.firmware import Firmware, UpdateConfig
 from v2g_station.device.firmware_publisher import Publisher
-from v2g_station.device.installer import CommandInstaller, FolderInstaller, Installer
+from v2g_station.device.installer import CommandInstaller, FolderInstaller, Installer, RaucInstaller
 from v2g_station.device.logs import LogSources, LogUploads
 from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.layout import EvseLayout
@@ -138,6 +138,8 @@ def folder_maker(folder: Path) -> Callable[[], Path]:
 
 
 def _installer(config: UpdateConfig) -> Installer:
+    if config.rauc is not None:
+        return RaucInstaller(config.rauc)
     if config.commands is not None:
         return CommandInstaller(config.commands)
     assert config.slots is not None

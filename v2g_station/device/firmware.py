@@ -28,7 +28,7 @@ from v2g.ota.release import Release, RepositoryConfig, check_release
 from v2g.pki.keys import save_secret
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
-from v2g_station.device.installer import CommandsConfig, Installer
+from v2g_station.device.installer import CommandsConfig, Installer, RaucConfig
 
 MIB: Final = 1024 * 1024
 PART: Final = ".image."
@@ -49,8 +49,11 @@ _STARTING: Final = ("activating", "activated")
 
 
 class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How new firmware is installed (L01): exactly one of `commands` and `slots`. Signatures of images must lead to
+    """How new firmware is installed (L01): one of `rauc`, `commands` and `slots`. Signatures of images must lead to
     `manufacturer_roots`, or to a root that the CSMS has installed for that use."""
+
+    rauc: RaucConfig | None = None
+    """Bundles of RAUC."""
 
     commands: CommandsConfig | None = None
     """The device's own commands."""
@@ -66,13 +69,13 @@ class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Time limit of one download attempt."""
     releases: RepositoryConfig | None = None
     """The repository that lists what may be installed; none: the signature of OCPP alone counts."""
-    confirm_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
-    """Time within which the CSMS must accept a charger with new firmware; else the old one is restored."""
+    confirm_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    """Time within which the CSMS must accept a charger with new firmware; else the old one is restored (R135)."""
 
     def __post_init__(self) -> None:
         """Require exactly one way."""
-        if (self.commands is None) == (self.slots is None):
-            raise ValueError("update needs either commands or slots")
+        if sum(each is not None for each in (self.rauc, self.commands, self.slots)) != 1:
+            raise ValueError("update needs one of rauc, commands and slots")
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

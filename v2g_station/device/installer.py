@@ -1,4 +1,4 @@
-"""Writes firmware into the inactive slot and starts it: by commands of the device, or in folders on a test bench.
+"""Writes firmware into the inactive slot and starts it: by RAUC, by commands of the device, or in folders on a bench.
 
 Of two slots one is active, the other takes an image. `activate` starts the other one *once*, on trial; `confirm` makes
 it permanent. With such a boot loader the device returns to the old firmware by itself if the new one does not even
@@ -17,6 +17,7 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import InstallError
 from v2g.pki.keys import save_secret
 
@@ -95,35 +96,100 @@ class CommandInstaller:
         await self._run("roll_back", self._config.roll_back)
 
     async def _run(self, step: str, argv: tuple[str, ...]) -> str:
-        """Run a command; return its output."""
+        return await _run(step, argv, self._config.timeout_s)
+
+
+class RaucConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Slots and images of RAUC, whose `system.conf` has `activate-installed=false`: an image is started by its own
+    step. RAUC checks its bundles' signatures itself, too."""
+
+    program: Argv = ("rauc",)
+    """The command, with options such as `--conf=FILE`."""
+    restart: Argv = ("systemctl", "reboot")
+    """Restarts the device."""
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 900.0
+    """A command that takes longer is killed and counts as failed."""
+
+
+class RaucInstaller:
+    """Installs bundles by RAUC's own command. See Installer."""
+
+    def __init__(self, config: RaucConfig) -> None:
+        self._config = config
+
+    async def running(self) -> str:
+        """See Installer."""
+        text = await self._rauc("running", "status", "--output-format=json")
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise InstallError(f"{step}: {argv[0]}: {error.strerror}") from None
+            return typed_json.decode(text.strip().rpartition("\n")[2], _RaucStatus).booted
+        except msgspec.DecodeError as error:
+            raise InstallError(f"running: {self._config.program[0]} status: {error}") from None
+
+    async def install(self, image: Path) -> None:
+        """See Installer."""
         try:
-            async with asyncio.timeout(self._config.timeout_s):
-                output, _ = await process.communicate()
-        except TimeoutError:
-            raise InstallError(f"{step}: {argv[0]} did not finish within {self._config.timeout_s:g} s") from None
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, 9)
-                await process.wait()
-        text = output[-4096:].decode(errors="replace")
-        if process.returncode:
-            last = text.strip().rpartition("\n")[2][:200]
-            raise InstallError(
-                f"{step}: {argv[0]} exited with code {process.returncode}: {last}",
-                verification=process.returncode == BAD_IMAGE,
-            )
-        return text
+            await self._rauc("install", "info", str(image))
+        except InstallError as error:
+            raise InstallError(str(error), verification=True) from None
+        await self._rauc("install", "install", str(image))
+
+    async def activate(self) -> None:
+        """See Installer."""
+        await self._rauc("activate", "status", "mark-active", "other")
+        await self._restart("activate")
+
+    async def confirm(self) -> None:
+        """See Installer."""
+        await self._rauc("confirm", "status", "mark-good", "booted")
+
+    async def roll_back(self) -> None:
+        """See Installer."""
+        await self._rauc("roll_back", "status", "mark-bad", "booted")
+        await self._rauc("roll_back", "status", "mark-active", "other")
+        await self._restart("roll_back")
+
+    async def _rauc(self, step: str, *arguments: str) -> str:
+        return await _run(step, (*self._config.program, *arguments), self._config.timeout_s)
+
+    async def _restart(self, step: str) -> None:
+        await _run(step, self._config.restart, self._config.timeout_s)
+
+
+class _RaucStatus(msgspec.Struct, frozen=True):
+    booted: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+async def _run(step: str, argv: tuple[str, ...], timeout_s: float) -> str:
+    """Run a command; return its output. Raises InstallError."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise InstallError(f"{step}: {argv[0]}: {error.strerror}") from None
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        raise InstallError(f"{step}: {argv[0]} did not finish within {timeout_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
+    text = output[-4096:].decode(errors="replace")
+    if process.returncode:
+        lines = text.strip().split("\n")
+        last = next((each for each in lines if each.startswith("LastError:")), lines[-1])[:200]  # RAUC's word for why
+        raise InstallError(
+            f"{step}: {argv[0]} exited with code {process.returncode}: {last}",
+            verification=process.returncode == BAD_IMAGE,
+        )
+    return text
 
 
 Slot = Literal["a", "b"]
