@@ -215,6 +215,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("firmware.release_refused", "error", "warning"),
         Event("firmware.fell_back", "slot:int", "error"),
         Event("firmware.not_accepted", "seconds", "warning"),
+        Event("firmware.patch_failed", "error", "warning"),
         Event("firmware.phase", "phase tries:int"),
         Event("firmware.step_failed", "error", "warning"),
         Event("hardware.board_found", "board serial firmware"),

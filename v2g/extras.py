@@ -15,6 +15,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "can": "gateway",
     "cantools": "gateway",
     "confluent_kafka": "kafka",
+    "detools": "ota",
     "gpiod": "gpio",
     "jsonschema": "testkit",
     "litestar": "csms",

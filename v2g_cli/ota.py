@@ -137,6 +137,25 @@ def add(
 
 
 @app.command()
+def patch(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="Name of the image.")],
+    old: Annotated[str, typer.Option("--from", metavar="NAME", help="Name of the image that devices have now.")],
+) -> None:
+    """Draft a patch, by which devices with an older release load the difference alone.
+
+    Images without compression have small ones: one per cent where a compressed one has twenty.
+
+    Example: `v2g ota patch releases charger-0.3.0.img --from charger-0.2.0.img`
+    """
+    repository = _open(folder)
+    made = repository.add_patch(name, old, _now())
+    whole = next(each.length for each in (*repository.releases(), *repository.drafted_releases()) if each.name == name)
+    say(f"{made.name}: {made.length} octets, {100 * made.length / whole:.1f} % of the image")
+    _say_drafts(repository)
+
+
+@app.command()
 def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="Name of the image.")]) -> None:
     """Draft a list of releases without an image: once that is published, no device installs it any more.
 

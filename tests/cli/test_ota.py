@@ -150,3 +150,18 @@ def test_publishing_needs_the_image_and_the_right_keys(v2g: Run, folder: Path) -
     assert v2g(*PUBLISH).output.endswith("UTC\n")  # the timestamp alone is renewed
     assert (folder / "releases" / "metadata" / "1.snapshot.json").exists()
     assert not (folder / "releases" / "metadata" / "2.snapshot.json").exists()
+
+
+@pytest.mark.requirement("R134")
+def test_a_patch_is_listed_beside_its_image(v2g: Run, folder: Path) -> None:
+    v2g(*ADD)
+    Path("charger-0.3.1.img").write_bytes(b"image" * 1000)
+    v2g("ota", "add", "releases", "charger-0.3.1.img", "--number", "31", "--hardware", "dc30")
+    made = v2g("ota", "patch", "releases", "charger-0.3.1.img", "--from", "charger-0.3.0.img")
+    assert made.output.startswith("charger-0.3.1.img.from-30: ")
+    assert " % of the image\n" in made.output
+    for name in "abc":
+        v2g("ota", "sign", "releases", "--key", f"{name}.key")
+    v2g(*PUBLISH)
+    assert "is a patch" in v2g(*VERIFY[:3], "charger-0.3.1.img.from-30", *VERIFY[4:], "--hardware", "dc30").errors
+    assert "not released" in v2g("ota", "patch", "releases", "charger-0.3.1.img", "--from", "none").errors

@@ -44,6 +44,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     number: Number
     hardware: Annotated[tuple[Hardware, ...], Meta(min_length=1, max_length=64)]
     """Kinds of hardware that may have it."""
+    patch_of: "Origin | None" = None
+    """Of a patch: the image that it turns into the release."""
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that a patch is for: its length in octets, and its SHA-256, hexadecimal."""
+
+    length: Annotated[int, Meta(ge=0)]
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +62,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     digest: bytes
     facts: Facts
+
+
+def patch_name(name: str, number: int) -> str:
+    """Return the name of the patch that turns the image of a release into this one (R134)."""
+    return f"{name}.from-{number}"
 
 
 def read_release(name: str, length: int, hashes: dict[str, str], custom: Any) -> Release:
@@ -70,6 +84,8 @@ def check_release(release: Release, hardware: str, installed: int) -> None:
     """Raise InstallError unless a device of this hardware may install a release; `installed` is the number of the
     newest that it has confirmed, 0 for none."""
     facts = release.facts
+    if facts.patch_of is not None:
+        raise InstallError(f"{release.name} is a patch, no image", verification=True)
     if hardware not in facts.hardware:
         wanted = ", ".join(facts.hardware[:5])
         raise InstallError(f"release {facts.number} is for {wanted}, not for {hardware}", verification=True)

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -24,21 +23,17 @@ from v2g.io.http.cancel import Cancel
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.firmware import FirmwareStatus
-from v2g.ota.release import Release, RepositoryConfig, check_release
+from v2g.ota.release import RepositoryConfig
 from v2g.pki.keys import save_secret
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
 from v2g_station.device.installer import CommandsConfig, Installer, RaucConfig
+from v2g_station.device.releases import Releases
 
 MIB: Final = 1024 * 1024
 PART: Final = ".image."
 """Prefix of incomplete images."""
 
-_RELEASE: Final = "release.json"
-"""What the repository says of the downloaded image."""
-
-_INSTALLED: Final = "installed.json"
-"""The highest number of a release that was confirmed here."""
 
 MOST_TRIES: Final = 3
 """How often a step interrupted by a restart is repeated before the update fails."""
@@ -110,6 +105,9 @@ class Firmware:
         self._notify, self._accepted, self._context, self._pause = notify, accepted, context, pause
         self._observe, self._boot_id = observe, boot_id
         self._first = True
+        self._releases: Releases | None = None
+        if config.releases is not None:
+            self._releases = Releases(config.releases, folder, context, installer.image, self._note)
         self._running: tuple[asyncio.Task[None], Cancel] | None = None
 
     def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
@@ -194,7 +192,8 @@ class Firmware:
         """Download an image to disk, synced; return its SHA-256."""
         from v2g.io.http.files import download  # loads the HTTP client, which is rarely needed
 
-        release = self._released(url)
+        if self._releases is not None:
+            return self._releases.fetch(url, image, cancel, self._config.download_s)
         context = self._context() if url.startswith("https:") else None
         handle, name = tempfile.mkstemp(prefix=PART, dir=image.parent)  # a cancelled one may still be writing
         part, digest = Path(name), hashlib.sha256()
@@ -203,7 +202,7 @@ class Firmware:
                 download(
                     url,
                     into,
-                    most=self._config.most_mib * MIB if release is None else release.length,
+                    most=self._config.most_mib * MIB,
                     most_s=self._config.download_s,
                     context=context,
                     cancel=cancel,
@@ -212,73 +211,10 @@ class Firmware:
                 into.flush()
                 os.fsync(into.fileno())
             cancel.check()
-            if release is not None:
-                if digest.digest() != release.digest:
-                    raise InstallError(f"this is not the image that is released as {release.name}", verification=True)
-                save_secret(image.with_name(_RELEASE), msgspec.json.encode(release))
             part.replace(image)
-        except TransferError as error:
-            if release is not None and error.failure == "too_large":
-                raise InstallError(f"{release.name} is larger than released", verification=True) from None
-            raise
         finally:
             part.unlink(missing_ok=True)
         return digest.digest()
-
-    # -- releases
-
-    def _released(self, url: str) -> Release | None:
-        """Return what the repository says of the image at a URL, before anything of it is read; None without one.
-
-        Raises InstallError if it may not be installed here.
-        """
-        config = self._config.releases
-        if config is None:
-            return None
-        from v2g.io.ota.trusted import TrustedReleases  # with python-tuf, which is rarely needed
-
-        name = unquote(urlsplit(url).path).rpartition("/")[2]
-        release = TrustedReleases(config.root, config.url, self._folder() / "releases", self._context).find(name)
-        check_release(release, config.hardware, self._installed(config))
-        return release
-
-    def _check_release(self, digest: bytes) -> None:
-        """Raise InstallError unless the repository has released this image for here, in the meantime, too."""
-        config = self._config.releases
-        if config is None:
-            return
-        release = self._downloaded()
-        if release is None or release.digest != digest:
-            raise InstallError("the image was not compared with the repository", verification=True)
-        check_release(release, config.hardware, self._installed(config))
-
-    def _downloaded(self) -> Release | None:
-        try:
-            return typed_json.decode((self._folder() / _RELEASE).read_bytes(), Release)
-        except (OSError, msgspec.DecodeError):
-            return None
-
-    def _keep_installed(self) -> None:
-        """Note durably that a release has run here: nothing older comes after it."""
-        release, config = self._downloaded(), self._config.releases
-        if config is None or release is None:
-            return
-        try:
-            highest = max(release.facts.number, self._installed(config))
-            save_secret(self._folder() / _INSTALLED, msgspec.json.encode(highest))
-        except (InstallError, OSError) as error:  # the firmware runs; the repository's metadata cannot go back either
-            self._note("step_failed", error=str(error)[:200])
-
-    def _installed(self, config: RepositoryConfig) -> int:
-        """Return the highest number that has run here."""
-        try:
-            return max(config.number, typed_json.decode((self._folder() / _INSTALLED).read_bytes(), int))
-        except FileNotFoundError:
-            return config.number
-        except (OSError, msgspec.DecodeError) as error:
-            raise InstallError(
-                f"{self._folder() / _INSTALLED}: {error}", hint="write the number of the release"
-            ) from None
 
     # -- installation
 
@@ -289,7 +225,8 @@ class Firmware:
         tries = before.tries + 1 if before is not None and again else 1
         if tries > MOST_TRIES:
             raise InstallError("the device restarts whenever this image is installed")
-        self._check_release(command.digest)
+        if self._releases is not None:
+            self._releases.check(command.digest)
         self._save(command.request_id, "installing", await self._installer.running(), tries)
         if await asyncio.to_thread(_digest_of, image) != command.digest:
             raise InstallError("the image changed after its signature was verified", verification=True)
@@ -332,7 +269,8 @@ class Firmware:
             async with asyncio.timeout(self._config.confirm_s):
                 await self._accepted().wait()
             await self._installer.confirm()
-            self._keep_installed()
+            if self._releases is not None:
+                self._releases.keep_installed()
         except TimeoutError:
             self._note("not_accepted", seconds=self._config.confirm_s)
             await self._roll_back(state)
@@ -368,7 +306,7 @@ class Firmware:
         """Report to the core, which stores it, and only then delete the state."""
         self._report(status)
         with contextlib.suppress(OSError):
-            for name in ("update.json", "image", _RELEASE):
+            for name in ("update.json", "image"):
                 (self._folder() / name).unlink(missing_ok=True)
 
     def _report(self, status: FirmwareStatus, digest: bytes = b"") -> None:

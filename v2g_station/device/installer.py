@@ -47,6 +47,9 @@ class Installer(Protocol):
     async def roll_back(self) -> None:
         """Start the previous slot; the device restarts."""
 
+    def image(self) -> Path | None:
+        """Return a file that begins with the image that runs, or None: then it cannot be patched."""
+
 
 class CommandsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A command for each step, as a list of arguments without a shell. It has failed if it exits with a code other than
@@ -62,6 +65,9 @@ class CommandsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Makes the running slot permanent."""
     roll_back: Argv
     """Starts the previous slot, and restarts the device."""
+    image: Path | None = None
+    """File or device that begins with the image that runs, such as `/dev/disk/by-label/running`; with it, updates may
+    be patches."""
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 900.0
     """A command that takes longer is killed and counts as failed."""
 
@@ -94,6 +100,10 @@ class CommandInstaller:
     async def roll_back(self) -> None:
         """See Installer."""
         await self._run("roll_back", self._config.roll_back)
+
+    def image(self) -> Path | None:
+        """See Installer."""
+        return self._config.image
 
     async def _run(self, step: str, argv: tuple[str, ...]) -> str:
         return await _run(step, argv, self._config.timeout_s)
@@ -147,6 +157,10 @@ class RaucInstaller:
         await self._rauc("roll_back", "status", "mark-bad", "booted")
         await self._rauc("roll_back", "status", "mark-active", "other")
         await self._restart("roll_back")
+
+    def image(self) -> Path | None:
+        """See Installer: RAUC has adaptive updates of its own."""
+        return None
 
     async def _rauc(self, step: str, *arguments: str) -> str:
         return await _run(step, (*self._config.program, *arguments), self._config.timeout_s)
@@ -245,6 +259,11 @@ class FolderInstaller:
         """See Installer."""
         (self.folder / "once").unlink(missing_ok=True)
         self._restart()
+
+    def image(self) -> Path | None:
+        """See Installer."""
+        path = self.folder / (self._read("runs") or "a") / "image"
+        return path if path.exists() else None
 
     def _other(self) -> Slot:
         return "b" if (self._read("runs") or self.boot()) == "a" else "a"

@@ -85,6 +85,10 @@ class SimulatedInstaller:
         self._once = None
         self._restart()
 
+    def image(self) -> Path | None:
+        """See Installer."""
+        return None
+
 
 class SimulatedMachine:
     """A machine, created on first use, that survives restarts of its station."""

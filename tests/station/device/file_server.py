@@ -9,13 +9,18 @@ from typing import Any
 
 
 class FileServer:
-    """Gives `files` and takes what is sent: (method, path, headers, body). `judge` may return another status."""
+    """Gives `files` and takes what is sent: (method, path, headers, body). `judge` may return another status.
+
+    A connection breaks after `breaks_after` octets of files, if that is not 0.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.taken: list[tuple[str, str, dict[str, str], bytes]] = []
         self.judge: Callable[[str, str], int | None] = lambda _method, _path: None
         self.asked = 0
+        self.paths: list[str] = []
+        self.ranges, self.breaks_after, self.sent = True, 0, 0
         self.url = ""
 
 
@@ -27,19 +32,31 @@ def file_server(context: ssl.SSLContext | None = None) -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             found.asked += 1
+            path = self.path.partition("?")[0]
+            found.paths.append(path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status = found.judge(self.command, self.path)
             answer = b""
             if status is None and self.command == "GET":
-                status, answer = (200, found.files[self.path]) if self.path in found.files else (404, b"")
+                status, answer = (200, found.files[path]) if path in found.files else (404, b"")
             elif status is None:
                 status = 201
                 found.taken.append((self.command, self.path, dict(self.headers), body))
+            asked = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
+            if asked and status == 200 and found.ranges:
+                status, whole = 206, len(answer)
+                answer = answer[int(asked) :]
             self.send_response(status)
+            if status == 206:
+                self.send_header("Content-Range", f"bytes {asked}-{whole - 1}/{whole}")
             if 300 <= status < 400:
                 self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            if found.breaks_after and "metadata" not in path:
+                answer = answer[: found.breaks_after]
+                self.close_connection = True
+            found.sent += len(answer)
             self.wfile.write(answer)
 
         do_GET = do_PUT = do_POST = _serve  # noqa: N815  # names of http.server

@@ -85,8 +85,8 @@ async def test_only_what_the_repository_lists_is_installed(tmp_path: Path, monke
                 await fixture.until(lambda: bool(restarts))
                 assert await station.drain(60)
             said = [each["tech_info"] for each in csms.all("SecurityEventNotification")]
-            for number, reason in enumerate(("not list", "is for ac22", "not the image", "larger than released"), 1):
-                assert any(each.startswith(f"request {number}: ") and reason in each for each in said if each)
+            for number, reason in enumerate(("not list", "is for ac22", "not the file", "larger than released"), 1):
+                assert any(each.startswith(f"request {number}: ") and reason in each for each in said if each), said
             again = Fixture(tmp_path, csms.port, update=update, firmware="2.0")
             async with again.running() as station:
                 await reported(csms, *bad * 4, *STEPS, "Installed")

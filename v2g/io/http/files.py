@@ -8,7 +8,7 @@ import contextlib
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import SplitResult
@@ -53,15 +53,20 @@ def download(
     cancel: Cancel | None = None,
     most_s: float = 3600.0,
     each: Callable[[bytes], None] = lambda _: None,
+    start: int = 0,
 ) -> int:
     """GET a file of at most `most` bytes into an open one; return its size. `each` gets every piece.
+
+    `into` has the first `start` bytes already: the rest is asked for (RFC 9110, 14.2). A server that sends all
+    nevertheless begins anew.
 
     Raises TransferError, also for a file longer than allowed, or shorter than announced; OSError of the disk.
     """
     where, end, cancel = split_url(url), time.monotonic() + most_s, cancel or Cancel()
-    size = 0
-    with _answered("GET", where, context, cancel, most_s) as response:
-        said = response.length
+    wanted = {"Range": f"bytes={start}-"} if start else {}
+    with _answered("GET", where, context, cancel, most_s, wanted) as response:
+        size = _begin(response, into, start)
+        said = None if response.length is None else size + response.length
         if said is not None and said > most:
             raise TransferError(f"the file has {said} bytes, {most} are allowed", "too_large")
         while piece := _read(response):
@@ -75,6 +80,18 @@ def download(
         if said is not None and size != said:
             raise TransferError(f"{size} of {said} bytes received", "unreachable")
     return size
+
+
+def _begin(response: http.client.HTTPResponse, into: IO[bytes], start: int) -> int:
+    """Return where the answer begins in the file."""
+    if start and response.status == http.client.PARTIAL_CONTENT:
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise TransferError("the server sends another part than asked for", "refused")
+        return start
+    if start:
+        into.seek(0)
+        into.truncate()
+    return 0
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -91,13 +108,18 @@ def _in_time(end: float) -> None:
 
 @contextlib.contextmanager
 def _answered(
-    method: str, where: SplitResult, context: ssl.SSLContext | None, cancel: Cancel, most_s: float
+    method: str,
+    where: SplitResult,
+    context: ssl.SSLContext | None,
+    cancel: Cancel,
+    most_s: float,
+    headers: Mapping[str, str],
 ) -> Iterator[http.client.HTTPResponse]:
     """Send a request without a body, and yield a successful answer."""
     try:
         connection = HttpConnection(where, context=context, timeout_s=WAIT_S)
         with cancel.watching(connection, most_s):
-            connection.request(method, target_of(where), headers=authorization_of(where))
+            connection.request(method, target_of(where), headers={**authorization_of(where), **headers})
             with connection.getresponse() as response:
                 _judge(response.status)
                 yield response

@@ -12,6 +12,7 @@ withhold a release, until the timestamp expires, but install nothing.
 """
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from tuf.api.serialization import DeserializationError
 
 from v2g.errors import ConfigError
 from v2g.io.storage.journal_file import write_files
-from v2g.ota.release import Facts, Release, read_release
+from v2g.ota.release import Facts, Origin, Release, patch_name, read_release
 from v2g.pki.keys import PublicKey, SigningKey
 from v2g.text import printable
 
@@ -129,10 +130,26 @@ class Repository:
             data = image.read_bytes()
         except OSError as error:
             raise ConfigError(f"{image}: {error.strerror}") from None
-        hashes, custom = {"sha256": hashlib.sha256(data).hexdigest()}, msgspec.to_builtins(facts)
-        targets.signed.targets[name] = TargetFile(len(data), hashes, name, {"custom": custom})
-        write_files(self.folder / "targets", {name: data})
-        self._draft(targets)
+        self._list(targets, name, data, facts)
+
+    def add_patch(self, name: str, old: str, now: datetime) -> Release:
+        """Draft a patch that turns an older image into this one; return it."""
+        from detools import create_patch  # with several libraries
+
+        targets = self._next(Targets, "targets", now)
+        found = {each.name: each for each in _releases(targets)}
+        for each in (name, old):
+            if each not in found or found[each].facts.patch_of is not None:
+                raise ConfigError(f"{printable(each)} is not released", hint="v2g ota show lists what is")
+            self._check_image(each, targets.signed.targets[each])
+        into = io.BytesIO()
+        images = self.folder / "targets"
+        with (images / old).open("rb") as before, (images / name).open("rb") as after:
+            create_patch(before, after, into)
+        origin = Origin(length=found[old].length, digest=found[old].digest.hex())
+        facts = msgspec.structs.replace(found[name].facts, patch_of=origin)
+        self._list(targets, patch_name(name, found[old].facts.number), into.getvalue(), facts)
+        return _releases(targets)[-1]
 
     def withdraw(self, name: str, now: datetime) -> None:
         """Draft a list of images without this one: no device installs it any more."""
@@ -301,6 +318,13 @@ class Repository:
             return _read(path, role) if path.exists() else None
         versions = [int(each.name.split(".")[0]) for each in self._metadata.glob(f"[0-9]*.{role}.json")]
         return _read(self._metadata / f"{max(versions)}.{role}.json", role) if versions else None
+
+    def _list(self, targets: "Metadata[Targets]", name: str, data: bytes, facts: Facts) -> None:
+        """Draft a list with this file, too, and write it."""
+        hashes, custom = {"sha256": hashlib.sha256(data).hexdigest()}, msgspec.to_builtins(facts)
+        targets.signed.targets[name] = TargetFile(len(data), hashes, name, {"custom": custom})
+        write_files(self.folder / "targets", {name: data})
+        self._draft(targets)
 
     def _draft(self, metadata: "Metadata[Any]") -> None:
         write_files(self._drafts, {f"{metadata.signed.type}.json": metadata.to_bytes()})

@@ -43,6 +43,7 @@ class TrustedReleases:
         """`folder` keeps what has been seen."""
         self._root, self._place, self._folder = root, place.rstrip("/"), folder
         self._context = context
+        self._updater: Updater | None = None
 
     def find(self, name: str) -> Release:
         """Return a release, by the newest metadata.
@@ -50,19 +51,29 @@ class TrustedReleases:
         Raises TransferError if the repository does not answer, InstallError (verification) if it is not to be believed
         or does not list that name, StoreError of the disk.
         """
+        self._updater = None
+        if (release := self.also(name)) is None:
+            raise InstallError(f"the repository does not list {printable(name)}", verification=True)
+        return release
+
+    def also(self, name: str) -> Release | None:
+        """Return another release by the same metadata, None if they do not list it. Raises as `find`."""
+        updater = self._updater = self._updater or self._refreshed()
+        target = updater.get_targetinfo(name)
+        return None if target is None else read_release(name, target.length, target.hashes, target.custom)
+
+    def _refreshed(self) -> Updater:
         bootstrap = self._first_root()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fetcher = _Fetcher(self._context() if self._context and self._place.startswith("https://") else None)
             updater = Updater(
                 str(self._folder),
                 f"{self._place}/metadata/",
-                fetcher=fetcher,
+                fetcher=_Fetcher(self._context() if self._context and self._place.startswith("https://") else None),
                 config=_CONFIG,
                 bootstrap=bootstrap,
             )
             updater.refresh()
-            target = updater.get_targetinfo(name)
             self._sync()
         except exceptions.DownloadLengthMismatchError:
             raise InstallError("a file of the repository's metadata is too large", verification=True) from None
@@ -73,9 +84,7 @@ class TrustedReleases:
             raise InstallError(_refusal(error), verification=True, hint=_HINT) from None
         except OSError as error:
             raise StoreError(f"{self._folder}: {error.strerror}") from None
-        if target is None:
-            raise InstallError(f"the repository does not list {printable(name)}", verification=True)
-        return read_release(name, target.length, target.hashes, target.custom)
+        return updater
 
     def _first_root(self) -> bytes:
         try:
