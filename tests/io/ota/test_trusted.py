@@ -1,6 +1,9 @@
 """What a device refuses: attacks on repositories listed by TUF (specification, 1.5.2) and Uptane."""
 
+import os
 import shutil
+import ssl
+import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
+from pki_tools.tree import PkiTree
 from tests.io.ota.maker import HARDWARE, Maker, key
 from tests.station.device.file_server import file_server
 from v2g.errors import InstallError, StoreError, TransferError, V2GError
@@ -36,28 +40,45 @@ def test_what_three_of_five_have_signed_is_believed(maker: Maker) -> None:
 
 def few_sign(maker: Maker) -> None:
     maker.forge("1.targets.json", "ab", targets={"one.img": IMAGE})
+    listed_by_thieves(maker)
+
+
+def listed_by_thieves(maker: Maker) -> None:
+    """Let the snapshot fit, as whoever has the online keys can."""
+    data = maker.path("1.targets.json").read_bytes()
+    maker.forge("1.snapshot.json", ["snapshot"], meta={"targets.json": MetaFile.from_data(1, data, ["sha256"])})
+
+
+def others_at_the_same_time(maker: Maker) -> None:
+    """Three holders sign two lists of one number."""
+    maker.forge("1.targets.json", "abc", targets={"one.img": IMAGE})
 
 
 def one_signs_three_times(maker: Maker) -> None:
     maker.forge("1.targets.json", "aaa", targets={"one.img": IMAGE})
+    listed_by_thieves(maker)
 
 
 def others_sign(maker: Maker) -> None:
     maker.forge("1.targets.json", ("x", "y", "z"), targets={"one.img": IMAGE})
+    listed_by_thieves(maker)
 
 
 def nobody_signs(maker: Maker) -> None:
     maker.forge("1.targets.json", "", targets={"one.img": IMAGE})
+    listed_by_thieves(maker)
 
 
 def text_is_changed(maker: Maker) -> None:
     path = maker.path("1.targets.json")
     path.write_bytes(path.read_bytes().replace(b'"length": 5', b'"length": 6').replace(b'"length":5', b'"length":6'))
+    listed_by_thieves(maker)
 
 
 def online_keys_are_stolen(maker: Maker) -> None:
     """With those of snapshot and timestamp alone nothing can be installed."""
     maker.forge("1.targets.json", ("snapshot", "timestamp"), targets={"one.img": IMAGE})
+    listed_by_thieves(maker)
 
 
 def root_by_too_few(maker: Maker) -> None:
@@ -77,6 +98,7 @@ def it_stands_still(maker: Maker) -> None:
 
 def releases_have_expired(maker: Maker) -> None:
     maker.forge("1.targets.json", "abc", expires=maker.now.replace(microsecond=0) - timedelta(seconds=1))
+    listed_by_thieves(maker)
 
 
 def root_has_expired(maker: Maker) -> None:
@@ -87,6 +109,8 @@ def root_has_expired(maker: Maker) -> None:
 def mixed(maker: Maker) -> None:
     """The snapshot of one time with the releases of another."""
     maker.forge("1.targets.json", "abc", version=2)
+    data = maker.path("1.targets.json").read_bytes()
+    maker.forge("1.snapshot.json", ["snapshot"], meta={"targets.json": MetaFile.from_data(1, data, ["sha256"])})
 
 
 def snapshot_mixed(maker: Maker) -> None:
@@ -125,6 +149,7 @@ def another_role(maker: Maker) -> None:
         (releases_have_expired, "expired"),
         (root_has_expired, "expired"),
         (mixed, "older"),
+        (others_at_the_same_time, "do not belong together"),
         (snapshot_mixed, "older"),
         (snapshot_without_releases, "malformed"),
         (endless, "too large"),
@@ -195,7 +220,11 @@ def test_a_device_follows_changes_of_holders(maker: Maker) -> None:
         maker.publish(joins[-3:])
     maker.release("two.img", 2, by="efg")
     assert maker.device().find("two.img").facts.number == 2
-    maker.forge("3.targets.json", "abc")
+    three = maker.path("3.targets.json")
+    maker.forge(three.name, "abc")
+    listed = {"targets.json": MetaFile.from_data(3, three.read_bytes(), ["sha256"])}
+    snapshot = max(maker.path("").glob("*.snapshot.json"))
+    maker.forge(snapshot.name, ["snapshot"], meta=listed)
     with pytest.raises(InstallError, match="too few"):
         maker.device(name="new").find("two.img")
 
@@ -209,6 +238,7 @@ def test_a_name_that_is_not_released_is_refused(maker: Maker) -> None:
 
 def test_a_release_says_for_what_it_is(maker: Maker) -> None:
     maker.forge("1.targets.json", "abc", targets={"one.img": IMAGE})
+    listed_by_thieves(maker)
     with pytest.raises(InstallError, match="incomplete"):
         maker.device().find("one.img")
 
@@ -238,6 +268,73 @@ def test_over_http(maker: Maker) -> None:
             maker.device(f"{server.url}/r").find("one.img")
     with pytest.raises(TransferError):
         maker.device(f"{server.url}/r").find("one.img")
+
+
+def test_over_https_by_the_roots_that_are_given(maker: Maker, pki: PkiTree) -> None:
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))
+    with file_server(server_side) as server:
+        for each in maker.path("").glob("*.json"):
+            server.files[f"/metadata/{each.name}"] = each.read_bytes()
+        url = server.url.replace("127.0.0.1", "localhost")
+
+        def trusting() -> ssl.SSLContext:
+            return ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+
+        device = TrustedReleases(maker.root, f"{url}/", maker.folder / "https", trusting)
+        assert device.find("one.img").facts.number == 1
+        with pytest.raises(TransferError, match="certificate"):
+            maker.device(url, "stranger").find("one.img")
+
+
+@pytest.mark.parametrize(("status", "believed"), [(404, True), (403, True), (500, False), (401, False)])
+def test_the_chain_of_roots_ends_where_there_is_no_next(maker: Maker, status: int, believed: bool) -> None:
+    """Some file stores answer 403 for what does not exist."""
+    with file_server() as server:
+        for each in maker.path("").glob("*.json"):
+            server.files[f"/metadata/{each.name}"] = each.read_bytes()
+        server.judge = lambda _method, path: status if path.endswith("/2.root.json") else None
+        if believed:
+            assert maker.device(server.url).find("one.img").facts.number == 1
+        else:
+            with pytest.raises(TransferError, match=str(status)):
+                maker.device(server.url).find("one.img")
+
+
+def test_the_largest_timestamp_that_is_read(maker: Maker) -> None:
+    path = maker.path("timestamp.json")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b" " * (16384 - len(whole)))
+    assert maker.device().find("one.img").facts.number == 1
+    path.write_bytes(whole + b" " * (16385 - len(whole)))
+    with pytest.raises(InstallError, match="too large"):
+        maker.device(name="other").find("one.img")
+
+
+def test_a_file_that_cannot_be_read_is_no_attack(maker: Maker) -> None:
+    maker.path("timestamp.json").unlink()
+    maker.path("timestamp.json").mkdir()
+    with pytest.raises(TransferError, match="Is a directory"):
+        maker.device().find("one.img")
+
+
+def test_what_was_seen_is_durable_and_private(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+    maker.device(name="a/b").find("one.img")
+    folder = maker.folder / "a" / "b"
+    files = ["timestamp.json", "snapshot.json", "targets.json", "root_history/1.root.json", "root_history", ""]
+    assert synced >= {str(folder / name) for name in files}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_another_question_by_the_same_metadata(maker: Maker) -> None:
+    device = maker.device()
+    assert device.find("one.img") == device.also("one.img")
+    assert device.also("none") is None
+    maker.release("two.img", 2)
+    assert device.also("two.img") is None
+    assert device.find("two.img").facts.number == 2
 
 
 def test_without_a_root_or_a_disk(maker: Maker, tmp_path: Path) -> None:

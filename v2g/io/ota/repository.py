@@ -231,7 +231,7 @@ class Repository:
         for name, target in targets.signed.targets.items():
             self._check_image(name, target)
         self._put([each for each in drafts if each is not root])
-        listed = {"targets.json": MetaFile(targets.signed.version)}
+        listed = {"targets.json": MetaFile.from_data(targets.signed.version, targets.to_bytes(), ["sha256"])}
         latest = self._newest("snapshot")
         if (
             latest is None

@@ -69,7 +69,7 @@ class TrustedReleases:
             updater = Updater(
                 str(self._folder),
                 f"{self._place}/metadata/",
-                fetcher=_Fetcher(self._context() if self._context and self._place.startswith("https://") else None),
+                fetcher=_Fetcher(self._context),
                 config=_CONFIG,
                 bootstrap=bootstrap,
             )
@@ -127,7 +127,7 @@ def _refusal(error: exceptions.RepositoryError) -> str:
 class _Fetcher(FetcherInterface):
     """Reads metadata by the project's own HTTP client, or from a folder."""
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
+    def __init__(self, context: Callable[[], ssl.SSLContext] | None) -> None:
         self._context = context
 
     def _fetch(self, url: str) -> Iterator[bytes]:
@@ -138,8 +138,9 @@ class _Fetcher(FetcherInterface):
         if not url.startswith(_HTTP):
             return _read(Path(url), max_length)
         into = io.BytesIO()
+        context = self._context() if self._context and url.startswith("https:") else None
         try:
-            download(url, into, most=max_length, most_s=METADATA_S, context=self._context)
+            download(url, into, most=max_length, most_s=METADATA_S, context=context)
         except TransferError as error:
             if error.failure == "too_large":
                 raise exceptions.DownloadLengthMismatchError(str(error)) from error
