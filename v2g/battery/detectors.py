@@ -4,27 +4,35 @@ A detector is a module here with `Settings`, `State` (frozen, serialisable) and 
 `Settings` and `State`, and its `step` in `_STEPS`; that of an estimator has `estimates(state)` in `_ESTIMATES`, too.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from v2g.battery import cusum as _cusum
+from v2g.battery import data_quality as _data
+from v2g.battery import health as _health
+from v2g.battery import imbalance as _imbalance
 from v2g.battery import limits as _limits
+from v2g.battery import runaway as _runaway
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
 _STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[Any, tuple[Finding, ...]]]]] = {
     "limits": _limits.step,
+    "runaway": _runaway.step,
+    "imbalance": _imbalance.step,
+    "drift": _cusum.step,
+    "health": _health.step,
 }
 
-_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {}
+_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {"health": _health.estimates}
 """Functions that return what an estimator's state says, by name with unit: `soc_percent`."""
 
-RAW: Final[frozenset[str]] = frozenset()
-"""Detectors that get values that are no finite number, too."""
+UNFILTERED: Final = frozenset({"runaway"})
+"""Detectors that do not wait whether a jump stays: two signs of theirs are no glitch."""
 
-EDGE: Final = frozenset({"limits"})
+EDGE: Final = frozenset({"limits", "runaway", "imbalance"})
 """Detectors that a gateway runs beside the cells."""
 
 BACK_END: Final = frozenset(_STEPS)
@@ -33,27 +41,39 @@ BACK_END: Final = frozenset(_STEPS)
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of all detectors."""
 
+    data: _data.Settings = _data.Settings()
     limits: _limits.Settings = _limits.Settings()
+    runaway: _runaway.Settings = _runaway.Settings()
+    imbalance: _imbalance.Settings = _imbalance.Settings()
+    drift: _cusum.Settings = _cusum.Settings()
+    health: _health.Settings = _health.Settings()
 
 
 class State(msgspec.Struct, frozen=True):
     """States of all detectors of one battery."""
 
+    data: _data.State = _data.State()
     limits: _limits.State = _limits.State()
+    runaway: _runaway.State = _runaway.State()
+    imbalance: _imbalance.State = _imbalance.State()
+    drift: _cusum.State = _cusum.State()
+    health: _health.State = _health.State()
 
 
 def step(
     settings: Settings, state: State, sample: Sample, which: Collection[str] = BACK_END
 ) -> tuple[State, tuple[Finding, ...]]:
-    """Let detectors take a sample; return their states and what they found, in a fixed order."""
-    clean = sample
-    if not all(map(math.isfinite, sample.values.values())):
-        clean = Sample(sample.at_ms, {name: each for name, each in sample.values.items() if math.isfinite(each)})
-    found: list[Finding] = []
-    states: dict[str, Any] = {}
+    """Let detectors take a sample; return their states and what they found, in a fixed order.
+
+    Values that are wrong as data are findings of their own, and detectors do not see them.
+    """
+    data, new = _data.step(settings.data, state.data, sample)
+    found, states = list(new), {"data": data}  # type: list[Finding], dict[str, Any]
+    plausible = _data.plausible(sample)
+    trusted = _data.trusted(data, plausible)
     for name, each in _STEPS.items():
         if name in which:
-            taken = sample if name in RAW else clean
+            taken = plausible if name in UNFILTERED else trusted
             states[name], new = each(getattr(settings, name), getattr(state, name), taken)
             found += new
     return msgspec.structs.replace(state, **states), tuple(found)

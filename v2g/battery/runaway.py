@@ -25,6 +25,7 @@ _MEAN: Final = "battery.cell_voltage.mean"
 _PRESSURE: Final = "battery.pressure"
 _NEVER: Final = -(1 << 62)
 _SECOND_MS: Final = 1000
+_RISES: Final = 3
 
 SIGNS: Final = ("gradient", "temperature", "voltage", "pressure")
 
@@ -49,7 +50,9 @@ class State(msgspec.Struct, frozen=True):
     """Temperature at the start of the present second, and that time."""
     mark_ms: int = 0
     rising_ms: int = 0
-    """Since when each second has risen fast enough; a single jump is one second."""
+    """Since when each second has risen fast enough."""
+    rises: int = 0
+    """How many of them: a single jump of a sensor is one, however long it was silent before."""
     pressure_kpa: float | None = None
     """Slow mean of the pressure."""
     pressure_ms: int = 0
@@ -86,12 +89,12 @@ def _signs(settings: Settings, state: State, sample: Sample) -> tuple[State, tup
     if hottest_c is not None:
         passed_ms = at_ms - state.mark_ms
         if state.mark_c is None or passed_ms < 0:
-            state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rising_ms=at_ms)
+            state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rising_ms=at_ms, rises=0)
         elif passed_ms >= _SECOND_MS:
-            rises = hottest_c - state.mark_c >= settings.gradient * passed_ms / 1000
+            rises = state.rises + 1 if hottest_c - state.mark_c >= settings.gradient * passed_ms / 1000 else 0
             since_ms = state.rising_ms if rises else at_ms
-            state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rising_ms=since_ms)
-        gradient = state.mark_ms - state.rising_ms >= settings.gradient_s * 1000
+            state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rising_ms=since_ms, rises=rises)
+        gradient = state.rises >= _RISES and state.mark_ms - state.rising_ms >= settings.gradient_s * 1000
     lowest_v, mean_v = values.get(_LOWEST), values.get(_MEAN)
     collapsed = lowest_v is not None and mean_v is not None and 0 < lowest_v < (1 - settings.voltage) * mean_v
     pressure_kpa, swollen = values.get(_PRESSURE), False
