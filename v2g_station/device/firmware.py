@@ -107,7 +107,7 @@ class Firmware:
         self._first = True
         self._releases: Releases | None = None
         if config.releases is not None:
-            self._releases = Releases(config.releases, folder, context, installer.image, self._note)
+            self._releases = Releases(config.releases, folder, context, installer.image, observe)
         self._running: tuple[asyncio.Task[None], Cancel] | None = None
 
     def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:

@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import InstallError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.observe import Observe
 from v2g.ota.release import Release, RepositoryConfig, check_release, patch_name
 from v2g.pki.keys import save_secret
 
@@ -33,13 +34,6 @@ _INSTALLED: Final = "installed.json"
 """The highest number of a release that was confirmed here."""
 
 
-class Note(Protocol):
-    """Reports an event."""
-
-    def __call__(self, name: str, **data: Any) -> None:
-        """Report it."""
-
-
 class Releases:
     """The repository as one charger sees it. Blocking, for a thread; all methods raise InstallError and OSError."""
 
@@ -49,11 +43,11 @@ class Releases:
         folder: Callable[[], Path],
         context: Callable[[], ssl.SSLContext],
         running: Callable[[], Path | None],
-        note: Note,
+        observe: Callable[[Observe], None],
     ) -> None:
         """`running` returns a file that begins with the image that runs, if there is one."""
         self._config, self._folder, self._context = config, folder, context
-        self._running, self._note = running, note
+        self._running, self._observe = running, observe
 
     def fetch(self, url: str, image: Path, cancel: Cancel, most_s: float) -> bytes:
         """Download the image of a URL, durably; return its SHA-256.
@@ -90,7 +84,7 @@ class Releases:
         try:
             save_secret(self._folder() / _INSTALLED, msgspec.json.encode(max(release.facts.number, self._installed())))
         except (InstallError, OSError) as error:  # the firmware runs; the repository's metadata cannot go back either
-            self._note("step_failed", error=str(error)[:200])
+            self._observe(Observe("firmware", "step_failed", {"error": str(error)[:200]}))
 
     # -- files
 
@@ -115,9 +109,9 @@ class Releases:
         except TransferError as error:
             if not error.lasting and not error.status:
                 raise
-            self._note("patch_failed", error=str(error)[:200])
+            self._observe(Observe("firmware", "patch_failed", {"error": str(error)[:200]}))
         except (Error, InstallError, OSError, ValueError, EOFError) as error:
-            self._note("patch_failed", error=str(error)[:200])
+            self._observe(Observe("firmware", "patch_failed", {"error": str(error)[:200]}))
         else:
             read.unlink()
             return made

@@ -15,6 +15,7 @@ from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.errors import ConfigError, InstallError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig, patch_name
 from v2g_station.device.releases import Releases
 
@@ -41,11 +42,11 @@ class Charger:
         self.running: Path | None = self.slot
         self.notes: list[str] = []
         config = RepositoryConfig(root=self.maker.root, url=f"{server.url}/r", hardware=HARDWARE, number=number)
-        self.releases = Releases(config, lambda: self.folder, lambda: None, lambda: self.running, self._note)  # type: ignore[arg-type,return-value]
+        self.releases = Releases(config, lambda: self.folder, lambda: None, lambda: self.running, self._observe)  # type: ignore[arg-type,return-value]
         self.mirror()
 
-    def _note(self, name: str, **data: Any) -> None:
-        self.notes.append(name)
+    def _observe(self, event: Observe) -> None:
+        self.notes.append(event.name)
 
     def mirror(self) -> None:
         for each in self.maker.path("").glob("*.json"):
