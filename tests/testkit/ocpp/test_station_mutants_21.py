@@ -16,6 +16,7 @@ from tests.testkit.ocpp.station_mutants import (
     fails_its_cases_only,
     hears,
     ignores,
+    name_of,
     of_event,
     of_password,
     of_results,
@@ -289,10 +290,16 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 
-LONG = [pytest.param(each, marks=() if n % 4 == 0 else pytest.mark.long) for n, each in enumerate(MUTANTS)]
-"""Every fourth for each change, all of them at length."""
+CASES = [case for case in STATION_CASES if case.versions == ("2.1",)]
 
 
-@pytest.mark.parametrize("mutant", LONG, ids=lambda mutant: re.sub(r"\W+", "-", mutant.name))
+@pytest.mark.long
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name_of)
 def test_a_fault_is_found_by_its_cases_only(mutant: Mutant) -> None:
-    fails_its_cases_only(mutant, [case for case in STATION_CASES if case.versions == ("2.1",)])
+    fails_its_cases_only(mutant, CASES)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS[::4], ids=name_of)
+def test_a_fault_is_found_by_its_cases(mutant: Mutant) -> None:
+    """And by none of every fifth of the others."""
+    fails_its_cases_only(mutant, CASES, every=5)
