@@ -221,6 +221,7 @@ async def csms_under_test(
     version: Version = "2.0.1",
     change: Change | None = None,
     *,
+    compared: bool = False,
     signal: bool = False,
     prices: bool = True,
     declared: CsmsDeclaration = DECLARED,
@@ -229,14 +230,14 @@ async def csms_under_test(
     """Start a back end that knows the declared tokens; `change` changes its frames, `config` its configuration.
 
     `signal`: it has a grid signal. Without this, and without `prices`, it has no schedules for vehicles.
-    Without `change` what it has stored is compared with the frames after each case.
+    Without `change`, or `compared` with it, what it has stored is compared with the frames after each case.
     """
     async with _started(backend, prices=prices, **config) as (csms, operator):
         if signal:
             now_ms = csms.clock.utc_ms()
             await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
         network = _Memory(csms, change or (lambda _, frame: frame))
-        stored = Stored(csms) if change is None else None
+        stored = Stored(csms) if change is None or compared else None
         yield CheckedTester(stored, declared, operator, network, Clock(), version=version)
         for each in network.sessions:
             await asyncio.wait_for(each, 5)
@@ -282,6 +283,10 @@ def _v2g_authority(folder: Path) -> StationAuthority:
 
 SCHEDULED = frozenset(case.id for case in CSMS_CASES if NEEDS[0] in case.needs)
 """Cases for back ends with schedules for vehicles."""
+
+
+UNPRICED = frozenset({"TC_K_126_CSMS"})
+"""For a back end without schedules for vehicles."""
 
 
 CERTIFIED = frozenset(case.id for case in CONTRACTS.cases)

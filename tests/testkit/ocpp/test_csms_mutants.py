@@ -23,8 +23,8 @@ from tests.testkit.ocpp.csms_mutants import (
     swap,
     token_status,
 )
-from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, csms_under_test
-from v2g_testkit.cases.case import Verdict
+from tests.testkit.ocpp.csms_rig import CERTIFIED, SCHEDULED, SECURED, UNPRICED, csms_under_test
+from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 
@@ -541,10 +541,11 @@ CASES = [case for case in CSMS_CASES if case.id not in SECURED | SCHEDULED | CER
 """The others need another back end, and have mutants of their own."""
 
 _shown: dict[str, set[tuple[int, str]]] = {}
+_results: list[Result] = []
 
 
 async def frames_of_cases(backend: Start) -> dict[str, set[tuple[int, str]]]:
-    """Return the kinds and actions of the back end's frames in each case, without faults."""
+    """Return the kinds and actions of the back end's frames in each case, without faults; keep the results."""
     if not _shown:
         found: set[tuple[int, str]] = set()
 
@@ -552,10 +553,10 @@ async def frames_of_cases(backend: Start) -> dict[str, set[tuple[int, str]]]:
             found.add((frame[0], action))
             return frame
 
-        async with csms_under_test(backend, change=note) as tester:
+        async with csms_under_test(backend, change=note, compared=True) as tester:
             for case in CASES:
                 found.clear()
-                await tester.run(case)
+                _results.append(await tester.run(case))
                 _shown[case.id] = set(found)
     return _shown
 
@@ -578,8 +579,18 @@ async def check(backend: Start, mutant: Mutant, *, every: int = 1) -> None:
     assert failed == expected
 
 
-@pytest.mark.long
 @pytest.mark.xdist_group("frames of cases")  # which one worker has to find out
+async def test_our_back_end_passes_in_2_0_1(backend: Start, subtests: pytest.Subtests) -> None:
+    await frames_of_cases(backend)
+    for case, result in zip(CASES, _results, strict=True):
+        if case.id not in UNPRICED:
+            with subtests.test(case.id):
+                expected = Verdict.PASS if "2.0.1" in case.versions else Verdict.NOT_APPLICABLE
+                assert result.verdict is expected, result.found
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("frames of cases")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start, mutant: Mutant) -> None:
     await check(backend, mutant)
