@@ -17,7 +17,7 @@ from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.cluster.frame_log import FrameLog
 from csms.config import CsmsConfig, load_config
-from csms.db.queries import tokens
+from csms.db.queries import tokens, users
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
 from csms.db.telemetry_seal import open_seal
@@ -104,7 +104,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         if workers is not None:
             stack.push_async_callback(workers.close)
             workers.start()
-        api = Api(backend)
+        api = Api(backend, "csms.console.application" if config.api.console else "csms.api.application")
         try:
             stack.push_async_callback(api.close)
             api_port = await api.start()
@@ -218,6 +218,8 @@ async def open_services(
     await store.run(tokens.replace_configured, _tokens(config))
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
+    if (first := config.api.first_admin) is not None:
+        await store.run(users.add_first, first.name, first.password_hash, clock.utc_ms())
     books_key = open_books_key(config.books_key, data_dir)
     seen = LastSeen(store, clock.utc_ms())
     stack.push_async_callback(seen.flush)

@@ -129,6 +129,15 @@ class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     `["*"]`: all."""
 
 
+class FirstAdmin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The first administrator of the console: added when it has no user, and has to change the password."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}\Z")]
+    """Name at the login, in lower case."""
+    password_hash: Annotated[str, msgspec.Meta(pattern=r"^\$argon2id\$[!-~]{20,190}\Z")]
+    """Hash of the first password (argon2id), as `v2g csms init` writes it."""
+
+
 class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The HTTPS API (TLS 1.3 only). Callers not listed here are rejected."""
 
@@ -157,6 +166,10 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Burst of requests of one caller; beyond it 429."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call the API (CORS); none by default."""
+    console: bool = True
+    """Whether the operator's console is served at /console, and people may log in."""
+    first_admin: FirstAdmin | None = None
+    """The first administrator of the console."""
     docs: Path | None = None
     """Folder of the documentation as `make docs` builds it, which everyone may then read at /docs."""
 

@@ -20,7 +20,7 @@ import msgspec
 from cryptography.hazmat.backends.openssl.backend import backend
 from packaging.requirements import InvalidRequirement, Requirement
 
-from deploy.debian import EXTRAS, HERE, LOCKS, SYSTEM
+from deploy.debian import EXTRAS, HERE, KEPT, LOCKS, SYSTEM
 from deploy.osv import (
     LONGEST,
     Advisory,
@@ -116,7 +116,13 @@ def audit(components: Iterable[Component], database: Database, waivers: Waivers,
             unknown.append(component)
         hits = [each for each in by_package.get(key, ()) if affects(each[1], component.version)]
         findings += [_finding(component, group, waivers, today) for group in _joined(hits)]
-    old = tuple(source for source in database.sources if (today - source.as_of).days > OLD_DAYS)
+    keys = {Package(each.ecosystem, each.name).key for each in asked}
+    old = tuple(
+        source
+        for source in database.sources
+        if (today - source.as_of).days > OLD_DAYS
+        and any(Package(source.ecosystem, name).key in keys for name in source.packages)
+    )
     return Report(tuple(findings), tuple(unknown), len(asked), database.sources, old)
 
 
@@ -153,7 +159,8 @@ def shipped() -> set[Component]:
     found.add(Component("generic", "openssl", backend.openssl_version_text().split()[1]))
     if (python := re.search(r"/python:(\d+\.\d+\.\d+)-\S*@sha256:", CONTAINERFILE.read_text())) is None:
         raise ConfigError(f"{CONTAINERFILE.name} names no version of Python by digest")
-    return found | {Component("generic", "cpython", python[1])}
+    kept = {Component("generic", name, version) for name, version, _ in KEPT}
+    return found | kept | {Component("generic", "cpython", python[1])}
 
 
 def of_lock(text: str, name: str) -> Iterator[Component]:

@@ -42,6 +42,9 @@ LOCKS: Final = HERE / "locks"
 SYSTEM: Final = "v2g-engine:of-the-system"
 """A property of a component that a package uses, but does not contain."""
 
+KEPT: Final = (("uplot", "1.6.32", "MIT"),)
+"""Libraries of browsers that are copied into the wheel, `csms/console/static`: name at npm, version, licence."""
+
 COMMANDS: Final = {
     "v2g": "v2g_cli.main",
     "v2g-diag": "v2g_cli.diag",
@@ -172,6 +175,7 @@ def _components(root: Path, path: Path) -> None:
     listed["components"] += [
         _generic("openssl", _openssl(python)),
         _generic("cpython", platform.python_version()) | system,
+        *(_generic(*each[:2]) | {"licenses": [{"license": {"id": each[2]}}]} for each in KEPT),
     ]
     path.write_text(json.dumps(listed, indent=2) + "\n")
     shutil.copyfile(path, root / "usr/share/doc/v2g-engine/sbom.cdx.json")

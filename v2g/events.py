@@ -516,6 +516,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("ocpp.listener_without_tls", "host port:int", "warning"),
         Event("ocpp.local_list", "station version entries:int status", feed=True),
         Event("ocpp.local_list_not_sent", "station reason", "warning", feed=True),
+        Event("ocpp.login_refused", "by peer", "warning"),
         Event("ocpp.log_status", "request_id:int status station", feed=True),
         Event("ocpp.monitoring_report", "request_id:int seq_no:int tbc:bool station", feed=True),
         Event("ocpp.openadr_alert", "type text event until_ms", "warning", feed=True),

@@ -57,6 +57,10 @@ name = "admin"
 role = "admin"
 sha256 = "{sha256}"
 
+[api.first_admin]                       # of the console, https://HOST:{api_port}/; `v2g csms users` adds others
+name = "admin"
+password_hash = {password_hash}
+
 [trust]                                 # contracts are valid under these roots, unless revoked
 roots = [{mo_roots}, {v2g_root}]
 crls = [{mo_crls}]
@@ -184,7 +188,9 @@ def csms_init(
     names = host or [_asked("Name or address by which stations reach this back end", socket.gethostname())]
     station = station or _asked("Identity of the first station", STATION)
     contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
-    token = secrets.token_urlsafe(32)
+    from csms.services.security.users import hash_password, new_password  # on demand: a third of a second
+
+    token, password = secrets.token_urlsafe(32), new_password()
     url = f"https://{_in_url(names[0])}:{api_port}"
     with InitFiles(folder, owner, replace=replace) as made:
         config, client = made.new("csms.toml"), made.new("csms-client.toml")
@@ -205,6 +211,7 @@ def csms_init(
                 mo_roots=", ".join(path(name) for name in made.both("mo/root.pem")),
                 v2g_root=path("v2g/root.pem"),
                 mo_crls=", ".join(path(name) for name in made.both("mo/sub2.crl")),
+                password_hash=_text(hash_password(password)),
                 sha256=hashlib.sha256(token.encode()).hexdigest(),
                 station=_text(station),
                 contract=_text(contract),
@@ -212,6 +219,7 @@ def csms_init(
         )
     say(f"{config}: the back end; {client}: the administrator's access")
     say(f"start it:      v2g csms --config {config}")
+    say(f"look at it:    {url}/ as admin, first password {password}")
     say(f"ask it:        v2g csms --access {client} stations")
     say(f"add a charger: v2g secc init FOLDER --pki {made.pki} --csms wss://{_in_url(names[0])}:{port}/ocpp")
 

@@ -28,7 +28,9 @@ from csms.api.routes import OPERATIONS
 DOCS: Final = "/docs"
 
 
-class _Application(Litestar):
+class Application(Litestar):
+    """Litestar without the plugins that it would load."""
+
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         return plugins  # those for pydantic and attrs would import these packages (0.15 s)
@@ -53,7 +55,7 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
 @cache
 def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
     """Return the ASGI router; the pipeline in the request's scope then answers."""
-    return _Application(
+    return Application(
         route_handlers=[_route(each) for each in OPERATIONS],
         middleware=[measured, Authentication],
         guards=[permitted],
@@ -70,7 +72,7 @@ def _pages(folder: Path) -> ASGIApp:
     from litestar.static_files import create_static_files_router
 
     files = create_static_files_router(path=DOCS, directories=[folder], html_mode=True)
-    site = _Application(route_handlers=[files], openapi_config=None, logging_config=None)
+    site = Application(route_handlers=[files], openapi_config=None, logging_config=None)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == DOCS:  # links of pages are relative

@@ -8,11 +8,11 @@ import msgspec
 from csms.api.authorization import contracts, local_lists, tokens
 from csms.api.billing import books, mandates, payments, quarantine, reports, tariffs
 from csms.api.charging import dispatch, fleets, grid, prequalifications, sites, smart_charging
-from csms.api.diagnostics import alerts, diagnostics, events, health, metrics, telemetry, vehicles, webhooks
+from csms.api.diagnostics import alerts, diagnostics, events, health, metrics, overview, telemetry, vehicles, webhooks
 from csms.api.http.call import Call
 from csms.api.http.openapi import document
 from csms.api.http.operations import Operation, get
-from csms.api.security import access, station_security
+from csms.api.security import access, station_security, users
 from csms.api.stations import (
     admission,
     commands,
@@ -36,6 +36,7 @@ async def read_interface(call: Call) -> bytes:
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *health.OPERATIONS,
+    *overview.OPERATIONS,
     *stations.OPERATIONS,
     *admission.OPERATIONS,
     *remote_control.OPERATIONS,
@@ -70,6 +71,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *events.OPERATIONS,
     *webhooks.OPERATIONS,
     *access.OPERATIONS,
+    *users.OPERATIONS,
     *metrics.OPERATIONS,
     read_interface,
 )

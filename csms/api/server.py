@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class Api:
-    """Serves from `start` to `close`. The constructor raises ConfigError for unreadable roots."""
+    """Serves from `start` to `close`. The constructor raises ConfigError for unreadable roots.
 
-    def __init__(self, backend: Backend) -> None:
+    `module`: has the `application` that answers, and is loaded when the back end is ready.
+    """
+
+    def __init__(self, backend: Backend, module: str = "csms.api.application") -> None:
         self._backend = backend
+        self._module = module
         self._config = backend.services.config.api
         self._authenticator = Authenticator(self._config, backend.services)
         self._connections: Connections | None = None
@@ -82,7 +86,7 @@ class Api:
         return self._connections.new()
 
     async def _load(self) -> Any:
-        for name in ("csms.api.http.connection", "csms.api.application"):
+        for name in ("csms.api.http.connection", self._module):
             module = await asyncio.to_thread(importlib.import_module, name)
         return module.application(self._backend, self._authenticator)
 

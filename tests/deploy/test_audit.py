@@ -71,7 +71,7 @@ def test_what_ships_has_no_known_flaw_that_nobody_judged() -> None:
 def test_what_ships_is_covered_with_openssl_and_the_python_of_the_container() -> None:
     components = shipped()
     assert not audit(components, DATABASE, Waivers(), TODAY).unknown
-    assert {each.name for each in components if each.ecosystem == "generic"} == {"openssl", "cpython"}
+    assert {each.name for each in components if each.ecosystem == "generic"} == {"openssl", "cpython", "uplot"}
     (python,) = (each.version for each in components if each.name == "cpython")
     assert python.startswith("3.11."), "the records of CPython are those of 3.11"
 
@@ -268,3 +268,12 @@ def test_advisories_are_renewed_from_a_server(tmp_path: Path, server: str) -> No
     done = run("--renew", "--server", f"{server}/nowhere", "--advisories", path)
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (7, "", False)
     assert path.read_bytes() == before
+
+
+def test_libraries_of_browsers_are_audited_in_the_version_that_the_wheel_has() -> None:
+    found = {(each.name, each.version) for each in shipped() if each.name == "uplot"}
+    static = ROOT / "csms" / "console" / "static"
+    assert found == {tuple(path.stem.rsplit("-", 1)) for path in static.glob("*-[0-9]*.js")}
+    for name, version in found:
+        assert f"(v{version})" in (static / f"{name}-{version}.js").read_text()[:200]
+        assert "MIT" in (static / f"{name}-LICENSE.txt").read_text()

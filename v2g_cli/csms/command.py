@@ -20,6 +20,7 @@ from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import report as csms_report
 from v2g_cli.csms import store as csms_store
+from v2g_cli.csms import users as csms_users
 from v2g_cli.csms import variables as csms_variables
 from v2g_cli.csms import vehicles as csms_vehicles
 from v2g_cli.csms.show import (
@@ -60,6 +61,7 @@ app.add_typer(csms_books.app, name="books")
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_report.app)
+app.add_typer(csms_users.app, name="users")
 app.add_typer(csms_variables.app)
 app.add_typer(csms_vehicles.app)
 app.command("init")(csms_init)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post
 from csms.api.http.paging import pages, shown
-from csms.api.http.parameters import OfStation, Paged, one_of
+from csms.api.http.parameters import OfStation, Paged, StationId, one_of
 from csms.api.http.problems import conflict
 from csms.db.queries import reviews as rows
 from csms.domain.security.access import Permission
@@ -85,6 +85,20 @@ async def read_quarantine(call: Call, parameters: OneReview) -> ShownReview:
     return shown(await _found(call, parameters), ShownReview)
 
 
+class OfTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a transaction of a station."""
+
+    station_id: StationId
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36, examples=["tx-1"])]
+
+
+@get("/stations/{station_id}/transactions/{transaction_id}/journals", Permission.READ_SETTLEMENTS)
+async def list_journals_of_transaction(call: Call, parameters: OfTransaction) -> tuple[ShownReview, ...]:
+    """List the complete journals of a transaction's sessions, booked or not, by time; a charger keeps them."""
+    found = await call.run(rows.of_transaction, parameters.station_id, parameters.transaction_id)
+    return tuple(shown(asdict(each), ShownReview) for each in found)
+
+
 @post(
     "/books/quarantine/{session_id}/release",
     Permission.CORRECT_SETTLEMENTS,
@@ -153,4 +167,4 @@ async def _decide(
     return after
 
 
-OPERATIONS = (list_quarantine, read_quarantine, release_journal, reject_journal)
+OPERATIONS = (list_quarantine, read_quarantine, list_journals_of_transaction, release_journal, reject_journal)

@@ -9,14 +9,17 @@ from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post, put
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
-from csms.api.http.problems import missing
+from csms.api.http.problems import ApiError, missing
 from csms.db.queries import tariffs as rows
 from csms.db.queries.tariffs import Scope
 from csms.domain.authorization.authorize import normalise
 from csms.domain.security.access import Permission
 from csms.services.billing.tariffs import TariffService
-from v2g.energy.price_plan import PricePlan
+from v2g.energy.price_plan import ChargeKind, PricePlan
+from v2g.energy.settlement.costing import MINUTE_MS, UNITS, Usage, bill
+from v2g.energy.settlement.intervals import Registers
 from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
+from v2g.units import MICRO, Currency, Decimals, decimals_of
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
 EvseId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -61,6 +64,37 @@ class TariffStatus(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
+class ExampleSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A session that begins now, to be priced by a plan, stored or not: it takes energy, then feeds energy back, both
+    evenly, and stays idle after that."""
+
+    plan: PricePlan
+    import_wh: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 30_000
+    export_wh: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    charging_min: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 60
+    idle_min: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+
+
+class ExampleLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate and what it comes to. `quantity` is in kWh, minutes or times; amounts below 0 are owed to the driver."""
+
+    kind: ChargeKind
+    price: Decimals
+    quantity: Decimals
+    excl_tax: Decimals
+    incl_tax: Decimals
+
+
+class ExampleCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session would cost, without and with taxes; `kind`: whether a least or greatest cost applies."""
+
+    currency: Currency
+    kind: str
+    lines: tuple[ExampleLine, ...]
+    excl_tax: Decimals
+    incl_tax: Decimals
+
+
 _EXAMPLE = {"id": "day-night", "currency": "EUR", "zone": "Europe/Berlin", "energy": {"rates": [{"price": "0.4"}]}}
 
 
@@ -88,6 +122,52 @@ async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
 
     await call.change(read, lambda connection, _before: rows.add_plan(connection, body, call.now_ms))
     return Reply(content=body, status=201, headers={"Location": f"/tariffs/{body.id}"})
+
+
+@post("/tariffs/example", Permission.READ_TARIFFS, audited=False, example={"plan": _EXAMPLE, "import_wh": 30_000})
+async def price_example(call: Call, body: ExampleSession) -> ExampleCost:
+    """Return what a session would cost by a plan, with taxes. Nothing is stored."""
+    start_ms = call.now_ms
+    charging_ms = body.charging_min * MINUTE_MS
+    half = start_ms + charging_ms // 2 if body.import_wh and body.export_wh else start_ms + charging_ms
+    if not body.import_wh:
+        half = start_ms
+    end_ms = start_ms + charging_ms + body.idle_min * MINUTE_MS
+    import_mwh, export_mwh = body.import_wh * 1000, body.export_wh * 1000
+    usage = Usage(
+        start_ms=start_ms,
+        end_ms=end_ms,
+        readings=tuple(
+            dict.fromkeys(
+                (
+                    Registers(start_ms, 0, 0),
+                    Registers(half, import_mwh, 0),
+                    Registers(start_ms + charging_ms, import_mwh, export_mwh),
+                )
+            )
+        ),
+        charging=((start_ms, True), (start_ms + charging_ms, False)),
+    )
+    try:
+        found = bill([(start_ms, body.plan)], usage, ended=True)
+    except ValueError as error:
+        raise ApiError(400, f"plan: {error}") from None
+    return ExampleCost(
+        currency=found.currency,
+        kind=found.kind,
+        lines=tuple(
+            ExampleLine(
+                kind=each.kind,
+                price=decimals_of(each.price),
+                quantity=decimals_of(each.quantity * MICRO // UNITS[each.kind]),
+                excl_tax=decimals_of(each.excl_tax, found.currency),
+                incl_tax=decimals_of(each.incl_tax, found.currency),
+            )
+            for each in found.lines
+        ),
+        excl_tax=decimals_of(found.excl_tax, found.currency),
+        incl_tax=decimals_of(found.incl_tax, found.currency),
+    )
 
 
 @delete("/tariffs/{plan_id}", Permission.WRITE_TARIFFS, problems=(404,), conditional=True)
@@ -173,6 +253,7 @@ OPERATIONS = (
     list_tariffs,
     read_tariff,
     make_tariff,
+    price_example,
     delete_tariff,
     list_assignments,
     assign_tariff,

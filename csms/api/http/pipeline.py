@@ -53,7 +53,7 @@ class RequestPipeline:
         config = backend.services.config.api
         self.metrics = backend.services.metrics
         self.clock = backend.services.clock
-        self._backend = backend
+        self.backend = backend
         self._authenticator = authenticator
         self._buckets = Buckets(per_s=config.requests_per_s, burst=config.requests_at_once)
 
@@ -72,12 +72,12 @@ class RequestPipeline:
         principal: Principal | None = connection.user
         peer = connection.client.host if connection.client else ""
         if operation.permission is not Permission.PUBLIC:
-            self._throttle(f"id:{principal.id}" if principal else f"peer:{caller_at(peer)}")
+            self.throttle(principal, peer)
         if allowed(principal, operation.permission):
             return
         by = principal.name if principal else ""
         data: dict[str, Scalar] = {"operation": operation.permission.value, "by": by, "peer": peer}
-        self._backend.services.observe(Observe("ocpp", "http_refused", data))
+        self.backend.services.observe(Observe("ocpp", "http_refused", data))
         if principal is None and "authorization" in connection.headers:
             hint = "is it complete, issued by this back end, and neither expired nor revoked?"
             raise ApiError(401, "unknown token", hint)
@@ -88,9 +88,11 @@ class RequestPipeline:
 
     def options(self, connection: Connection) -> None:
         """Throttle OPTIONS, which the framework answers with the methods of a route. Raises ApiError 429."""
-        self._throttle(f"peer:{caller_at(connection.client.host) if connection.client else ''}")
+        self.throttle(None, connection.client.host if connection.client else "")
 
-    def _throttle(self, caller: str) -> None:
+    def throttle(self, principal: Principal | None, peer: str) -> None:
+        """Count a request of a caller, known or at this address. Raises ApiError 429."""
+        caller = f"id:{principal.id}" if principal else f"peer:{caller_at(peer)}"
         wait_s = self._buckets.take(caller, self.clock.monotonic())
         if wait_s > 0:
             headers = {"Retry-After": str(math.ceil(wait_s))}
@@ -100,13 +102,13 @@ class RequestPipeline:
         """Answer a request that `permit` has allowed."""
         body = await request.body() if operation.changes or operation.body is not None else b""
         call = Call(
-            backend=self._backend,
+            backend=self.backend,
             principal=request.user,
             operation=operation.name,
             peer=request.client.host if request.client else "",
             path=request.url.path,
             headers=request.headers,
-            request=_document(body) if operation.changes and not operation.confidential else None,
+            request=audited(body) if operation.changes and not operation.confidential else None,
             only_reads=not operation.changes,
             audit=AuditContext(),
             identify=partial(self.identify, request),
@@ -129,10 +131,7 @@ class RequestPipeline:
             answer = await asyncio.to_thread(respond) if operation.large else respond()
         except Exception as error:  # noqa: BLE001  a station may have acted in spite of the error
             answer = problem_response(request, error)
-        status = answer.status_code or 200
-        if operation.audited and not call.audit.written and not 400 <= status < 500:
-            after = None if operation.confidential else _document(answer.content or b"")
-            await call.run(access.add_entry, call.entry(status, None, after and msgspec.Raw(after.encode())))
+        await audit(operation, call, answer.status_code or 200, answer.content or b"")
         return answer
 
     async def _once(self, key: str, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
@@ -159,6 +158,13 @@ class RequestPipeline:
             headers["content-type"] = str(answer.media_type or "")
             await call.run(access.keep_answer, caller, key, status, headers, content)
         return answer
+
+
+async def audit(operation: Operation, call: Call, status: int, body: bytes) -> None:
+    """Write what a request did into the audit log, unless the handler has, or nothing was done."""
+    if operation.audited and not call.audit.written and not 400 <= status < 500:
+        after = None if operation.confidential else audited(body)
+        await call.run(access.add_entry, call.entry(status, None, after and msgspec.Raw(after.encode())))
 
 
 def pipeline_of(connection: Connection) -> RequestPipeline:
@@ -219,7 +225,7 @@ def _again(stored: access.StoredAnswer, fingerprint: str) -> Answer:
     )
 
 
-def _document(body: bytes) -> str | None:
+def audited(body: bytes) -> str | None:
     """Return a body for the audit log: JSON without secrets; of anything else, or a long body, only the size."""
     if not body:
         return None
@@ -272,7 +278,7 @@ def _response(operation: Operation, request: HttpRequest, found: Any, principal:
     if isinstance(found, Download):
         return _download(found, request, media_type, headers)
     body = found if isinstance(found, bytes) else encode(found)
-    if media_type == "application/json" and not _may_see_tokens(operation, principal):
+    if media_type == "application/json" and not may_see_tokens(operation, principal):
         body = without_tokens(body.decode()).encode()
     if operation.method == "GET" and status == 200:
         first, last, status = _wanted(request, etag(body), len(body), headers)
@@ -309,7 +315,7 @@ def _wanted(request: HttpRequest, tag: str, size: int, headers: dict[str, str]) 
     return 0, size - 1, 200
 
 
-def _may_see_tokens(operation: Operation, principal: Principal | None) -> bool:
+def may_see_tokens(operation: Operation, principal: Principal | None) -> bool:
     """Return whether an answer may hold token numbers, with which a card can be copied."""
     return operation.permission is Permission.PUBLIC or allowed(principal, Permission.READ_TOKENS)
 

@@ -61,6 +61,7 @@ _WHERE: Final = {
     "station": "list them: v2g csms stations, or GET /stations",
     "transaction": "list them: v2g csms transactions, or GET /transactions",
     "token": "list them: v2g csms tokens, or GET /tokens; those of the API: GET /access/tokens",
+    "user": "list them: v2g csms users list, or GET /access/users",
 }
 """How to list the resources."""
 

@@ -1,5 +1,7 @@
 """Charging stations as the back end knows them."""
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from csms.api.http.call import Call
@@ -39,12 +41,29 @@ class Station(msgspec.Struct, frozen=True, kw_only=True):
     connectors: tuple[Connector, ...]
 
 
+class WhichStations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for stations."""
+
+    text: Annotated[str, msgspec.Meta(max_length=48, description="Only those with this text in their identity.")] = ""
+    connected: Annotated[bool | None, msgspec.Meta(description="Only those that are, or are not, connected.")] = None
+    status: Annotated[
+        Literal["Available", "Occupied", "Reserved", "Unavailable", "Faulted"] | None,
+        msgspec.Meta(description="Only those with a connector of this status."),
+    ] = None
+
+
 @get("/stations", Permission.READ_STATIONS)
-async def list_stations(call: Call, parameters: Paged) -> Page[Station]:
+async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
     """List the stations that ever connected, by identity."""
     after = read_cursor(parameters.cursor, tuple[str])
-    found = await call.run(rows.list_page, after[0] if after else "", parameters.limit + 1)
     connected = call.services.connections.connected()
+    wanted = rows.Filter(
+        text=parameters.text,
+        status=parameters.status,
+        connected=connected if parameters.connected else None,
+        others=connected if parameters.connected is False else frozenset(),
+    )
+    found = await call.run(rows.list_page, after[0] if after else "", parameters.limit + 1, wanted)
     items = shown(
         [{**row, "connected": row["station_id"] in connected} for row in found[: parameters.limit]], tuple[Station, ...]
     )

@@ -63,6 +63,13 @@ def find(connection: Connection, session_id: str) -> list[Review]:
     return [Review(**row._mapping) for row in rows]
 
 
+def of_transaction(connection: Connection, station_id: str, transaction_id: str) -> list[Review]:
+    """Return what is decided about the sessions of a transaction, in order of time."""
+    here = (journal_reviews.c.station_id == station_id) & (journal_reviews.c.transaction_id == transaction_id)
+    rows = connection.execute(select(journal_reviews).where(here).order_by(journal_reviews.c.begin_ms))
+    return [Review(**row._mapping) for row in rows]
+
+
 def get(connection: Connection, station_id: str, session_id: str) -> Review | None:
     """Return what is decided about a session, None for one that is not complete."""
     row = connection.execute(select(journal_reviews).where(_is(station_id, session_id))).first()

@@ -1,6 +1,7 @@
 """Stations, their connectors, and what they report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, bindparam, func, select, update
@@ -124,13 +125,40 @@ def save_connectors(connection: Connection, reported: Sequence[Status]) -> None:
 _CONNECTOR: Final = ("station_id", "evse_id", "connector_id", "status", "changed_ms")
 
 
-def list_page(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+class Filter(NamedTuple):
+    """Filter for stations: with `text` in their identity, a connector of this `status`, among those `connected` (None:
+    any), and not among `others`."""
+
+    text: str = ""
+    status: str | None = None
+    connected: Collection[str] | None = None
+    others: Collection[str] = frozenset()
+
+
+_ALL: Final = Filter()
+
+
+def list_page(
+    connection: Connection, after: str = "", limit: int = 1000, wanted: Filter = _ALL
+) -> list[dict[str, Any]]:
     """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
-    rows = connection.execute(
-        select(stations).where(stations.c.station_id > after).order_by(stations.c.station_id).limit(limit)
-    ).all()
-    plugs = _plugs(connection, [row.station_id for row in rows])
-    return [{**row._mapping, "connectors": plugs.get(row.station_id, [])} for row in rows]
+    names = select(stations.c.station_id).where(stations.c.station_id > after).order_by(stations.c.station_id)
+    if wanted.text:
+        names = names.where(stations.c.station_id.icontains(wanted.text, autoescape=True))
+    if wanted.status is not None:
+        there = select(connectors.c.station_id).where(connectors.c.status == wanted.status)
+        names = names.where(stations.c.station_id.in_(there))
+    if wanted.connected is None and not wanted.others:
+        names = names.limit(limit)
+    fitting = (
+        name
+        for name in connection.execute(names).scalars()
+        if name not in wanted.others and (wanted.connected is None or name in wanted.connected)
+    )
+    found = list(islice(fitting, limit))
+    rows = connection.execute(select(stations).where(stations.c.station_id.in_(found)).order_by(stations.c.station_id))
+    plugs = _plugs(connection, found)
+    return [{**row._mapping, "connectors": plugs.get(row.station_id, [])} for row in rows.all()]
 
 
 def find(connection: Connection, station_id: str) -> dict[str, Any] | None:

@@ -52,6 +52,7 @@ from csms.db.tables.telemetry import (
 )
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
+from csms.db.tables.users import user_sessions, users
 
 __all__ = [
     "admissions",
@@ -133,6 +134,8 @@ __all__ = [
     "transaction_faults",
     "transaction_plans",
     "transactions",
+    "user_sessions",
+    "users",
     "vehicle_checkpoints",
     "web_payments",
     "webhook_deliveries",

@@ -33,6 +33,7 @@ transactions: Final = Table(
     Index(None, "transaction_id"),
     Index(None, "station_id", "active"),
     Index(None, "started_ms"),
+    Index(None, "ended_ms"),
     Index(None, "station_id", "started_ms"),
 )
 

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from litestar.types import ASGIApp
 
 from csms.api.application import application
-from csms.api.backend import make_backend
+from csms.api.backend import Backend, make_backend
 from csms.api.http.authenticator import Authenticator
 from csms.domain.security.access import Role
 from csms.services.diagnostics.alerts import Alerts
@@ -21,10 +21,11 @@ from tests.csms.support import TOKENS
 class Answer:
     """What came back."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, cookies: Sequence[str] = ()) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.cookies = cookies
 
     @property
     def json(self) -> Any:
@@ -91,7 +92,8 @@ class ApiClient:
         await self.app(scope, receive, send)
         start, *rest = sent
         found = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], found, b"".join(each.get("body", b"") for each in rest))
+        cookies = [value.decode() for name, value in start["headers"] if name.lower() == b"set-cookie"]
+        return Answer(start["status"], found, b"".join(each.get("body", b"") for each in rest), cookies)
 
 
 def _scope(method: str, path: str, headers: Mapping[str, str]) -> Any:
@@ -114,13 +116,15 @@ def _scope(method: str, path: str, headers: Mapping[str, str]) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def serving(backend: MemoryBackend) -> AsyncIterator[ApiClient]:
-    """Put an API in front of a back end."""
+async def serving(
+    backend: MemoryBackend, answering: Callable[[Backend, Authenticator], ASGIApp] = application
+) -> AsyncIterator[ApiClient]:
+    """Put an API, or another application, in front of a back end."""
     services = backend.services
     api = make_backend(services)
     work = [asyncio.create_task(each.run()) for each in (api.history, api.webhooks, api.alerts)]
     await asyncio.sleep(0)
-    yield ApiClient(application(api, Authenticator(services.config.api, services)), backend, api.alerts)
+    yield ApiClient(answering(api, Authenticator(services.config.api, services)), backend, api.alerts)
     api.history.close()
     for each in work:
         each.cancel()

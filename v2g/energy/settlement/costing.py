@@ -28,7 +28,7 @@ _MILLION: Final = 1_000_000
 Plans = Sequence[tuple[int, PricePlan]]
 """Plans by start (UTC ms), in order of time."""
 
-_UNITS: Final[dict[ChargeKind, int]] = {
+UNITS: Final[dict[ChargeKind, int]] = {
     "energy": MWH_PER_KWH,
     "export": MWH_PER_KWH,
     "charging_time": MINUTE_MS,
@@ -271,7 +271,7 @@ def _line(plan: PricePlan, found: Quantity) -> Line:
     charge = plan.charge(found.kind)
     assert isinstance(charge, Charge)
     price = charge.rates[found.rate].micro
-    amount = amount_of(found.amount, price, _UNITS[found.kind])
+    amount = amount_of(found.amount, price, UNITS[found.kind])
     excl = -amount if found.kind == "export" else amount
     return Line(
         plan_id=plan.id,

@@ -1,0 +1,102 @@
+"""Alerts, users, audit log, health."""
+
+from csms.api.diagnostics import alerts, health
+from csms.api.http.pipeline import Answer
+from csms.api.security import access, users
+from csms.console.visit import ROOT, Visit, action, page
+from csms.domain.security.access import Role
+from csms.domain.security.users import NO_PEOPLE
+
+_PAGE = 50
+_USERS = f"{ROOT}/users"
+_ROLES = tuple(each.value for each in Role if each not in NO_PEOPLE)
+
+
+@page("/alerts", alerts.list_alerts)
+async def list_alerts(visit: Visit) -> Answer:
+    """List alerts, newest first; by default those that have not ended."""
+    asked = {"active": visit.request.query_params.get("active", "true")}
+    wanted = {name: value for name, value in asked.items() if value}
+    found, following = await visit.page(alerts.list_alerts, limit=_PAGE, **wanted, **visit.asked("cursor"))
+    return visit.show("alerts.html", alerts=found, next=following, asked=asked)
+
+
+@action("/alerts/{alert_id}/acknowledge", alerts.acknowledge_alert)
+async def acknowledge_alert(visit: Visit) -> Answer:
+    """Note that somebody has seen an alert."""
+    visit.back = f"{ROOT}/alerts"
+    note = visit.form.get("note", "").strip()
+    found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
+    return visit.see(visit.back, f"{found['kind']} of {found['subject']} is acknowledged.")
+
+
+@page("/users", users.list_users)
+async def list_users(visit: Visit) -> Answer:
+    """List who may log in."""
+    found, following = await visit.page(users.list_users, limit=_PAGE, **visit.asked("cursor"))
+    return visit.show("users.html", users=found, next=following, roles=_ROLES, issued=None)
+
+
+@action("/users", users.add_user)
+async def add_user(visit: Visit) -> Answer:
+    """Let somebody log in; show the issued password once."""
+    visit.back = _USERS
+    name = visit.form.get("name", "").strip().lower()
+    made = await visit.ask(users.add_user, {"name": name, "role": visit.form.get("role", "")})
+    return await _issued(visit, made)
+
+
+@action("/users/{name}/reset", users.reset_user)
+async def reset_user(visit: Visit) -> Answer:
+    """Issue another password."""
+    visit.back = _USERS
+    return await _issued(visit, await visit.ask(users.reset_user, name=visit.path["name"]))
+
+
+async def _issued(visit: Visit, made: dict[str, object]) -> Answer:
+    found, following = await visit.page(users.list_users, limit=_PAGE)
+    return visit.show("users.html", users=found, next=following, roles=_ROLES, issued=made)
+
+
+@action("/users/{name}/role", users.set_user_role)
+async def set_role(visit: Visit) -> Answer:
+    """Give somebody another role."""
+    visit.back = _USERS
+    name, role = visit.path["name"], visit.form.get("role", "")
+    await visit.ask(users.set_user_role, {"role": role}, name=name)
+    return visit.see(_USERS, f"{name} is now {role}.")
+
+
+@action("/users/{name}/remove", users.remove_user)
+async def remove_user(visit: Visit) -> Answer:
+    """Remove somebody."""
+    visit.back = _USERS
+    await visit.ask(users.remove_user, name=visit.path["name"])
+    return visit.see(_USERS, f"{visit.path['name']} is removed.")
+
+
+@page("/audit", access.list_audit)
+async def show_audit(visit: Visit) -> Answer:
+    """Show who changed what."""
+    asked = visit.asked("caller", "operation")
+    found, following = await visit.page(access.list_audit, limit=_PAGE, **asked, **visit.asked("cursor"))
+    return visit.show("audit.html", entries=found, next=following, asked=asked)
+
+
+@page("/health")
+async def show_health(visit: Visit) -> Answer:
+    """Show the state of the back end."""
+    return visit.show("health.html", health=await visit.ask(health.read_health))
+
+
+ROUTES = (
+    list_alerts,
+    acknowledge_alert,
+    list_users,
+    add_user,
+    reset_user,
+    set_role,
+    remove_user,
+    show_audit,
+    show_health,
+)

@@ -1,0 +1,193 @@
+"""The application of a back end with console: pages below /console, and all else as the API answers it.
+
+Importing it takes a third of a second, so this happens after start-up.
+"""
+
+import hashlib
+import importlib.resources
+import logging
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+from litestar import Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.template import TemplateConfig
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from csms.api.application import Application
+from csms.api.application import application as api_application
+from csms.api.backend import Backend
+from csms.api.http.authenticator import Authenticator
+from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline
+from csms.api.http.problems import ApiError, describe
+from csms.console import account, administration, energy, money, overview, sessions, stations
+from csms.console.present import environment
+from csms.console.visit import COOKIE, ROOT, Route, Visit, has_token, same_origin
+from csms.services.security.users import Users, UserSession
+from v2g.observe import Observe, Scalar
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *account.ROUTES,
+    *overview.ROUTES,
+    *stations.ROUTES,
+    *sessions.ROUTES,
+    *energy.ROUTES,
+    *money.ROUTES,
+    *administration.ROUTES,
+)
+"""All pages and actions."""
+
+_MAX_FORM: Final = 65_536
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Of every page: no inline script or style, no frame, nothing of or for other hosts, nothing left in a cache."""
+
+_TYPES: Final = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "txt": "text/plain"}
+
+_log = logging.getLogger(__name__)
+
+
+def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
+    """Return the application."""
+    api, pages = api_application(backend, authenticator), _Console(backend, authenticator).routes()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == "/" and scope.get("method") in ("GET", "HEAD"):
+            await send({"type": "http.response.start", "status": 303, "headers": [(b"location", ROOT.encode())]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        await (pages if path == ROOT or path.startswith(f"{ROOT}/") else api)(scope, receive, send)
+
+    return answer
+
+
+class _Console:
+    def __init__(self, backend: Backend, authenticator: Authenticator) -> None:
+        self._pipeline = RequestPipeline(backend, authenticator)
+        self._users = Users(backend.services)
+        self._assets = _assets()
+
+    def routes(self) -> Application:
+        """Return the router of pages."""
+        templates = environment(self._pipeline.backend.services.config.accounting_zone)
+        templates.globals |= {
+            "root": ROOT,
+            "asset": self._url,
+            "routes": {each.handler.__name__: each for each in ROUTES},
+        }
+        return Application(
+            route_handlers=[*map(self._route, ROUTES), self._static()],
+            exception_handlers={Exception: self._failed},
+            template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
+            request_max_body_size=_MAX_FORM,
+            openapi_config=None,
+            logging_config=None,
+        )
+
+    def _url(self, name: str) -> str:
+        return f"{ROOT}/static/{name}?{hashlib.sha256(self._assets[name]).hexdigest()[:12]}"
+
+    def _static(self) -> HTTPRouteHandler:
+        async def static(request: HttpRequest) -> Response[bytes]:
+            name = request.path_params["name"]
+            found = self._assets.get(name)
+            if found is None:
+                raise HTTPException(status_code=404, detail="no such file")
+            headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+            return Response(found, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+
+        return HTTPRouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(static)
+
+    def _route(self, route: Route) -> HTTPRouteHandler:
+        async def handler(request: HttpRequest) -> Answer:
+            return _guarded(await self._answer(route, request))
+
+        path = ROOT + route.path.replace("}", ":str}")
+        name = f"{route.method} {path}"
+        return HTTPRouteHandler(path, http_method=[route.method], status_code=200, name=name, opt={"route": route})(
+            handler
+        )
+
+    async def _answer(self, route: Route, request: HttpRequest) -> Answer:
+        session = await self._session(request)
+        form = await _form(request) if route.method == "POST" else {}
+        visit = Visit(self._pipeline, self._users, request, session, form)
+        try:
+            self._pipeline.throttle(None if session is None else session.principal, visit.peer)
+            if route.method == "POST" and not same_origin(request):
+                raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
+            if not route.public:
+                if session is None:
+                    there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                    again = f"?next={quote(there)}" if route.method == "GET" and there != ROOT else ""
+                    return visit.see(f"{ROOT}/login{again}")
+                if route.method == "POST" and not has_token(visit):
+                    raise ApiError(403, "this form is of another session", "open the page again")
+                if session.initial and not route.initial:
+                    return visit.see(f"{ROOT}/account", "Choose a password of your own first.")
+                if route.asks is not None and not visit.may(route.asks):
+                    data: dict[str, Scalar] = {
+                        "operation": route.asks.permission.value,
+                        "by": session.name,
+                        "peer": visit.peer,
+                    }
+                    self._pipeline.backend.services.observe(Observe("ocpp", "http_refused", data))
+                    raise ApiError(403, "your role may not do that", "ask the administrator", code="permission")
+            return await route.handler(visit)
+        except Exception as error:  # noqa: BLE001  each becomes a page
+            return self._problem(visit, error)
+
+    async def _session(self, request: HttpRequest) -> UserSession | None:
+        cookie = request.cookies.get(COOKIE)
+        session = None if cookie is None else await self._users.session(cookie)
+        transport = request.scope["state"].get("transport")
+        if session is not None and transport is not None:
+            request.scope["state"]["leave"](transport)  # no longer counted as unauthenticated
+        return session
+
+    def _problem(self, visit: Visit, error: Exception) -> Answer:
+        problem = ApiError(error.status_code, error.detail) if isinstance(error, HTTPException) else describe(error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error("%s %s", visit.request.method, visit.request.url.path, exc_info=error)
+        if visit.back and problem.status != HTTPStatus.FORBIDDEN:
+            return visit.see(visit.back, problem.detail, problem.hint, failed=True)
+        title = HTTPStatus(problem.status).phrase
+        page = visit.show("problem.html", problem.status, title=title, detail=problem.detail, hint=problem.hint)
+        page.headers |= problem.headers
+        return page
+
+    def _failed(self, request: HttpRequest, error: Exception) -> Answer:
+        """Answer what no route could: an unknown page, a body that is too large."""
+        visit = Visit(self._pipeline, self._users, request, None, {})
+        return _guarded(self._problem(visit, error))
+
+
+def _guarded(answer: Answer) -> Answer:
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer
+
+
+async def _form(request: HttpRequest) -> dict[str, str]:
+    """Return the fields of a form, each once."""
+    found = await request.form()
+    return {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
+
+
+def _assets() -> dict[str, bytes]:
+    """Return all files that pages load, by name."""
+    folder = importlib.resources.files("csms.console") / "static"
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES}

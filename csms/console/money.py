@@ -1,0 +1,173 @@
+"""Money: journals in quarantine, tariffs, reports."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from litestar import Response
+
+from csms.api.billing import quarantine, reports, tariffs
+from csms.api.http.pipeline import Answer
+from csms.api.http.problems import ApiError
+from csms.console.visit import ROOT, Visit, action, page
+
+_PAGE = 50
+_QUARANTINE = f"{ROOT}/quarantine"
+_PRICES = ("energy", "export", "charging_time", "idle_time", "fixed")
+
+
+@page("/quarantine", quarantine.list_quarantine)
+async def list_quarantine(visit: Visit) -> Answer:
+    """List journals that are not booked."""
+    asked = visit.asked("state")
+    found, following = await visit.page(quarantine.list_quarantine, limit=_PAGE, **asked, **visit.asked("cursor"))
+    return visit.show("quarantine.html", reviews=found, next=following, asked=asked, may=quarantine.release_journal)
+
+
+@action("/quarantine/{station_id}/{session_id}/release", quarantine.release_journal)
+async def release(visit: Visit) -> Answer:
+    """Book a journal."""
+    return await _decide(visit, quarantine.release_journal)
+
+
+@action("/quarantine/{station_id}/{session_id}/reject", quarantine.reject_journal)
+async def reject(visit: Visit) -> Answer:
+    """Never book a journal."""
+    return await _decide(visit, quarantine.reject_journal)
+
+
+async def _decide(visit: Visit, operation: Any) -> Answer:
+    visit.back = _QUARANTINE
+    note = visit.form.get("note", "").strip()
+    if not note:
+        raise ApiError(400, "a decision needs a note", "why? The audit log keeps it")
+    place = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
+    found = await visit.ask(operation, {"note": note}, **place)
+    return visit.see(_QUARANTINE, f"Session {found['session_id']}: {found['state']}")
+
+
+@page("/tariffs", tariffs.list_tariffs)
+async def list_tariffs(visit: Visit) -> Answer:
+    """List tariffs, and to whom they apply."""
+    found, following = await visit.page(tariffs.list_tariffs, limit=_PAGE, **visit.asked("cursor"))
+    used = await visit.ask(tariffs.list_assignments, limit=200)
+    return visit.show("tariffs.html", plans=found, next=following, assignments=used)
+
+
+@page("/tariffs/new", tariffs.make_tariff)
+async def new_tariff(visit: Visit) -> Answer:
+    """Show an empty form, or one with the prices of a stored plan."""
+    values = {"currency": "EUR", "zone": visit.zone_name, "vat": "19", "import_kwh": "30", "charging_min": "60"}
+    like = visit.asked("like").get("like")
+    if like:
+        values |= _values(await visit.ask(tariffs.read_tariff, plan_id=like))
+    return visit.show("tariff.html", values=values, cost=None)
+
+
+def _values(plan: dict[str, Any]) -> dict[str, str]:
+    """Return the fields of a form from a plan, without its conditions."""
+    found: dict[str, str] = {name: str(plan[name]) for name in ("currency", "zone", "description") if name in plan}
+    for name in _PRICES:
+        if name in plan:
+            charge = plan[name]
+            found[name] = charge["rates"][-1]["price"]
+            if charge.get("taxes"):
+                found["vat"] = f"{Decimal(charge['taxes'][0]['ppm']) / 10_000:f}".rstrip("0").rstrip(".")
+    return found
+
+
+@action("/tariffs", tariffs.make_tariff)
+async def make_tariff(visit: Visit) -> Answer:
+    """Show what an example costs by these prices, or store them as a plan and let it apply."""
+    form = visit.form
+    plan = _plan(form)
+    if form.get("do") != "store":
+        wh = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
+        minutes = {name: int(_number(form, name)) for name in ("charging_min", "idle_min")}
+        minutes["charging_min"] = max(1, minutes["charging_min"])
+        cost = await visit.ask(tariffs.price_example, {"plan": plan, **wh, **minutes})
+        return visit.show("tariff.html", values=dict(form), cost=cost)
+    await visit.ask(tariffs.make_tariff, plan)
+    if form.get("everywhere"):
+        await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
+    return visit.see(f"{ROOT}/tariffs", f"Tariff {plan['id']} is stored.")
+
+
+@action("/tariffs/assign", tariffs.assign_tariff)
+async def assign_tariff(visit: Visit) -> Answer:
+    """Let a plan apply to a station, or to all."""
+    visit.back = f"{ROOT}/tariffs"
+    plan_id, station_id = visit.form.get("plan_id", ""), visit.form.get("station_id", "").strip()
+    await visit.ask(tariffs.assign_tariff, {"plan_id": plan_id, "station_id": station_id})
+    return visit.see(visit.back, f"{plan_id} applies at {station_id or 'every station without one of its own'}.")
+
+
+def _plan(form: Any) -> dict[str, Any]:
+    """Return the plan of a form: a price of each kind, and one VAT rate. Raises ApiError."""
+    plan = {name: form.get(name, "").strip() for name in ("id", "currency", "zone", "description")}
+    vat = _number(form, "vat")
+    taxes = [{"kind": "VAT", "ppm": int(vat * 10_000)}] if vat else []
+    for name in _PRICES:
+        if form.get(name, "").strip():
+            _number(form, name)
+            plan[name] = {"rates": [{"price": form[name].strip()}], "taxes": taxes}
+    if not plan["zone"]:
+        del plan["zone"]
+    return plan
+
+
+def _number(form: Any, name: str) -> Decimal:
+    try:
+        found = Decimal(form.get(name, "").strip() or "0")
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite() or abs(found) > 1_000_000:
+        raise ApiError(400, f"{name}: {form[name][:40]!r} is not a number", "such as 0.49")
+    return found
+
+
+@page("/reports", reports.report_transactions)
+async def show_report(visit: Visit) -> Answer:
+    """Show energy and money by month, day, site, station, token or tariff."""
+    asked = {"by": "month", **visit.asked("by", "from_day", "to_day")}
+    found, following = await visit.page(reports.report_transactions, limit=200, **asked, **visit.asked("cursor"))
+    return visit.show("reports.html", sums=found, next=following, asked=asked)
+
+
+@page("/reports/table.csv", reports.report_transactions)
+async def download_report(visit: Visit) -> Answer:
+    """Send a report as CSV, whole."""
+    asked = {"by": "month", **visit.asked("by", "from_day", "to_day")}
+    lines, cursor = [], ""
+    while True:
+        found, cursor = await visit.page(
+            reports.report_transactions, limit=1000, **asked, **({"cursor": cursor} if cursor else {})
+        )
+        lines += found
+        if not cursor:
+            break
+    names = tuple(reports.TransactionSum.__struct_fields__)
+    rows = [names, *(tuple(each[name] for name in names) for each in lines)]
+    text = "".join(",".join(map(csv_field, row)) + "\r\n" for row in rows)
+    headers = {"Content-Disposition": f'attachment; filename="report-by-{asked["by"]}.csv"'}
+    return Response(text.encode(), media_type="text/csv", headers=headers)
+
+
+def csv_field(value: object) -> str:
+    """Return a field of CSV (RFC 4180), which no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    if text[:1] in ("=", "+", "@", "\t") or (text[:1] == "-" and not text[1:].replace(".", "").isdecimal()):
+        text = f"'{text}"
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(each in text for each in ',"\r\n') else text
+
+
+ROUTES = (
+    list_quarantine,
+    release,
+    reject,
+    list_tariffs,
+    new_tariff,
+    make_tariff,
+    assign_tariff,
+    show_report,
+    download_report,
+)

@@ -1,0 +1,56 @@
+"""The first page: what happens now, and what somebody has to do; and the stream that keeps all pages current."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from csms.api.billing import quarantine, reports
+from csms.api.charging import grid
+from csms.api.diagnostics import events, overview
+from csms.api.http.pipeline import Answer
+from csms.api.http.problems import ApiError
+from csms.api.stations import admission
+from csms.console.visit import Visit, page
+
+_FEW = 8
+
+
+@page("")
+async def show_overview(visit: Visit) -> Answer:
+    """Show each part that the person may see."""
+    today = datetime.fromtimestamp(visit.now_ms / 1000, UTC).astimezone(visit.zone).date().isoformat()
+    shown: dict[str, Any] = {}
+    for name, operation, parameters in (
+        ("stations", overview.read_stations_overview, {}),
+        ("transactions", overview.read_transactions_overview, {}),
+        ("money", reports.report_transactions, {"by": "day", "from_day": today, "to_day": today}),
+        ("signal", grid.read_grid_signal, {}),
+        ("quarantine", quarantine.list_quarantine, {"state": "quarantined", "limit": _FEW}),
+        ("undecided", admission.list_admissions, {"undecided": True, "limit": _FEW}),
+        ("faults", admission.list_connection_faults, {"limit": _FEW}),
+    ):
+        shown[name] = None
+        if visit.may(operation):
+            try:
+                shown[name] = await visit.ask(operation, **parameters)
+            except ApiError as error:
+                if error.status != 404:  # there is no grid signal yet
+                    raise
+    return visit.show("overview.html", today=today, price=_price_now(shown["signal"], visit.now_ms), **shown)
+
+
+def _price_now(signal: dict[str, Any] | None, now_ms: int) -> dict[str, Any] | None:
+    """Return the slot of a grid signal that is in force."""
+    slots = [] if signal is None else signal.get("slots", [])
+    running = (each for each in slots if each["start_ms"] <= now_ms < each["start_ms"] + 1000 * each["duration_s"])
+    return next(running, None)
+
+
+@page("/events", events.stream_events)
+async def stream(visit: Visit) -> Answer:
+    """Stream events as the API does, to whom the session belongs, until it ends."""
+    call, parameters = await visit.call(events.stream_events, visit.asked("kinds", "station_id"))
+    found: Answer = await events.stream_events.handler(call, parameters)
+    return found
+
+
+ROUTES = (show_overview, stream)

@@ -1,0 +1,139 @@
+"""How values look on pages: powers, energies, times, amounts; and text of stations, which shows what it contains."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from v2g.text import printable
+
+DASH: Final = "\u2013"
+_MINUTE_MS: Final = 60_000
+
+STATUS: Final[Mapping[str, str]] = {
+    "Available": "good",
+    "Occupied": "busy",
+    "Reserved": "busy",
+    "Unavailable": "dull",
+    "Faulted": "bad",
+    "Charging": "busy",
+    "EVConnected": "busy",
+    "SuspendedEV": "dull",
+    "SuspendedEVSE": "dull",
+    "Idle": "dull",
+    "quarantined": "bad",
+    "waiting": "dull",
+    "released": "good",
+    "rejected": "dull",
+}
+"""Colours of states; the word stands beside it."""
+
+
+def environment(zone: tzinfo) -> Environment:
+    """Return the templates. Every text is escaped, and its invisible characters are shown; times are of `zone`."""
+    made = Environment(
+        loader=PackageLoader("csms.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+
+    def time(ms: int | None) -> str:
+        return DASH if ms is None else Markup('<time datetime="{}">{}</time>').format(*_moment(ms, zone))
+
+    made.filters |= {
+        "time": time,
+        "power": power,
+        "energy": energy,
+        "number": number,
+        "money": money,
+        "duration": duration,
+        "path": lambda text: quote(str(text), safe=""),
+        "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
+        "tone": lambda state: STATUS.get(state or "", "dull"),
+    }
+    made.globals["zone"] = str(zone)
+    return made
+
+
+_SPACES: Final = str.maketrans({"\u00a0": " ", "\u2009": " "})
+"""Spaces of our own numbers."""
+
+
+def _visible(value: Any) -> Any:
+    if value is None:
+        return DASH
+    if isinstance(value, Markup) or not isinstance(value, str) or value.translate(_SPACES).isprintable():
+        return value
+    return printable(value, lines=True)
+
+
+def _moment(ms: int, zone: tzinfo) -> tuple[str, str]:
+    try:
+        moment = datetime.fromtimestamp(ms / 1000, UTC)
+        return moment.isoformat(timespec="seconds"), moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):  # a station's clock
+        return "", str(ms)
+
+
+def number(value: object, digits: int = 0) -> str:
+    """Return a number with so many decimals and thin spaces between thousands; a dash for None, text as it is."""
+    if value is None:
+        return DASH
+    try:
+        found = Decimal(str(value))
+        return f"{found:,.{digits}f}".replace(",", "\u2009") if found.is_finite() else str(value)
+    except (InvalidOperation, ValueError):
+        return str(value)
+
+
+def power(watts: object) -> str:
+    """Return a power (W) in kW."""
+    return _kilo(watts, "kW")
+
+
+def energy(watt_hours: object) -> str:
+    """Return an energy (Wh) in kWh."""
+    return _kilo(watt_hours, "kWh")
+
+
+def _kilo(value: object, unit: str) -> str:
+    try:
+        return f"{number(Decimal(str(value)) / 1000, 1)}\u00a0{unit}"
+    except InvalidOperation:
+        return DASH if value is None else str(value)
+
+
+def money(amount: Mapping[str, str] | None) -> str:
+    """Return an amount with its currency."""
+    return DASH if amount is None else f"{amount['amount']}\u00a0{amount['currency']}"
+
+
+def duration(ms: int | None) -> str:
+    """Return a time in hours and minutes."""
+    if ms is None:
+        return DASH
+    minutes = max(0, int(ms)) // _MINUTE_MS
+    return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02}" if minutes >= 60 else f"{minutes}\u00a0min"
+
+
+class Line:
+    """A line of a chart: `values` at the chart's times, None where there is none."""
+
+    def __init__(self, label: str, unit: str, values: Sequence[float | None]) -> None:
+        self.label, self.unit, self.values = label, unit, values
+
+
+def chart(title: str, times_ms: Sequence[int], lines: Sequence[Line]) -> dict[str, Any]:
+    """Return a chart, as the page's script reads it: at most two units, times in s since 1970."""
+    return {
+        "title": title,
+        "times": [at // 1000 for at in times_ms],
+        "lines": [{"label": each.label, "unit": each.unit, "values": list(each.values)} for each in lines],
+    }

@@ -1,0 +1,105 @@
+"""Stations: the list, one of them, and commands with their answers."""
+
+from typing import Any
+
+from csms.api.http.operations import Operation
+from csms.api.http.pipeline import Answer
+from csms.api.http.problems import ApiError, missing
+from csms.api.stations import admission, device_model, remote_control, stations
+from csms.api.transactions import transactions
+from csms.console.visit import ROOT, Visit, action, page
+
+_PAGE = 50
+
+
+@page("/stations", stations.list_stations)
+async def list_stations(visit: Visit) -> Answer:
+    """List stations by filter, with those that wait for admission first."""
+    asked = visit.asked("text", "status", "connected")
+    found, following = await visit.page(stations.list_stations, limit=_PAGE, **asked, **visit.asked("cursor"))
+    undecided = await visit.ask(admission.list_admissions, undecided=True, limit=_PAGE)
+    return visit.show("stations.html", stations=found, next=following, asked=asked, undecided=undecided)
+
+
+@page("/stations/{station_id}", stations.read_station)
+async def one_station(visit: Visit) -> Answer:
+    """Show a station, also one that never could connect: then why."""
+    name = visit.path["station_id"]
+    try:
+        found = await visit.ask(stations.read_station, station_id=name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        found = None
+    faults = await visit.ask(admission.list_connection_faults, station_id=name, limit=5)
+    running: list[Any] = []
+    if found is None and not faults:
+        waiting = await visit.ask(admission.list_admissions, undecided=True, limit=1000)
+        if all(each["station_id"] != name for each in waiting):
+            raise missing("station")
+    if visit.may(transactions.list_transactions):
+        running = await visit.ask(transactions.list_transactions, station_id=name, active=True, limit=20)
+    variables, more = await visit.page(device_model.list_variables, station_id=name, limit=200, **visit.asked("cursor"))
+    return visit.show(
+        "station.html", name=name, station=found, faults=faults, running=running, variables=variables, next=more
+    )
+
+
+async def _command(visit: Visit, operation: Operation, body: object = None, **more: object) -> Answer:
+    """Send a command; the next page shows what the station answered."""
+    name = visit.path["station_id"]
+    visit.back = f"{ROOT}/stations/{name}"
+    found = await visit.ask(operation, body, station_id=name, **more)
+    status, info = found.get("status") or found.get("decision") or found.get("state", ""), found.get("statusInfo") or {}
+    reason = " ".join(filter(None, (info.get("reasonCode"), info.get("additionalInfo"))))
+    failed = status in ("Rejected", "Refused", "UnknownConnector", "UnlockFailed", "OngoingAuthorizedTransaction")
+    return visit.see(visit.back, f"{visit.form.get('what', 'Answer')}: {status or 'sent'}", reason, failed=failed)
+
+
+@action("/stations/{station_id}/reset", device_model.reset_station)
+async def reset(visit: Visit) -> Answer:
+    """Have a station restart."""
+    return await _command(visit, device_model.reset_station, {"type": visit.form.get("type", "OnIdle")})
+
+
+@action("/stations/{station_id}/availability", remote_control.change_availability)
+async def change_availability(visit: Visit) -> Answer:
+    """Take a station out of service, or bring it back."""
+    return await _command(visit, remote_control.change_availability, {"wanted": visit.form.get("wanted", "Operative")})
+
+
+@action("/stations/{station_id}/unlock/{evse_id}/{connector_id}", remote_control.unlock_connector)
+async def unlock(visit: Visit) -> Answer:
+    """Unlock a connector."""
+    place = {name: visit.path[name] for name in ("evse_id", "connector_id")}
+    return await _command(visit, remote_control.unlock_connector, **place)
+
+
+@action("/stations/{station_id}/admission", admission.decide_station)
+async def decide(visit: Visit) -> Answer:
+    """Admit a station, or refuse it."""
+    decision = visit.form.get("decision", "")
+    name = visit.path["station_id"]
+    visit.back = f"{ROOT}/stations"
+    await visit.ask(admission.decide_station, {"decision": decision}, station_id=name)
+    return visit.see(visit.back, f"{name}: {decision}")
+
+
+@action("/stations/{station_id}/start", remote_control.start_transaction)
+async def start(visit: Visit) -> Answer:
+    """Start a session for a token."""
+    name, form = visit.path["station_id"], visit.form
+    visit.back = f"{ROOT}/stations/{name}"
+    token = {"idToken": form.get("token", ""), "type": form.get("type", "Central")}
+    body: dict[str, object] = {"id_token": token}
+    if form.get("evse_id"):
+        try:
+            body["evse_id"] = int(form["evse_id"])
+        except ValueError:
+            raise ApiError(400, "the EVSE is a number") from None
+    found = await visit.ask(remote_control.start_transaction, body, station_id=name)
+    status = found["response"]["status"]
+    return visit.see(visit.back, f"Start: {status}", failed=status != "Accepted")
+
+
+ROUTES = (list_stations, one_station, reset, change_availability, unlock, decide, start)

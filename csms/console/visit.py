@@ -1,0 +1,273 @@
+"""One request of a person: pages ask the operations of the API, with the person's role, and show what these answer."""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import tzinfo
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.response import Template
+
+from csms.api.http.call import AuditContext, Call, encode
+from csms.api.http.download import Download
+from csms.api.http.operations import Method, Operation, Page, Reply
+from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
+from csms.api.http.problems import ApiError, describe, details
+from csms.domain.diagnostics.frames import without_tokens
+from csms.domain.security.access import Principal, allowed
+from csms.services.security.users import Users, UserSession
+from v2g import typed_json
+
+ROOT: Final = "/console"
+COOKIE: Final = "__Host-v2g-session"
+"""With this prefix a browser takes it only from this host, over TLS, for all paths: no neighbour can set it."""
+
+_NOTICE: Final = "__Host-v2g-notice"
+_MAX_NOTICE: Final = 1500
+_LOCAL: Final = re.compile(r"(?!.*/\.\.)/console(/[\w.~%*=+|@:,-]+)*/?(\?[\w.~%*=+|@:,&-]*)?", re.ASCII)
+
+
+class Notice(msgspec.Struct, frozen=True, array_like=True):
+    """What became of an action, shown on the next page."""
+
+    text: str
+    hint: str = ""
+    failed: bool = False
+
+
+class Visit:
+    """A request of somebody who has logged in, or of nobody (`session` None). `form`: fields of a POST."""
+
+    def __init__(
+        self,
+        pipeline: RequestPipeline,
+        users: Users,
+        request: HttpRequest,
+        session: UserSession | None,
+        form: Mapping[str, str],
+    ) -> None:
+        self._pipeline = pipeline
+        self.users: Final = users
+        self.request: Final = request
+        self.session: Final = session
+        self.form: Final = form
+        self.back = ""
+        """Where a failed action returns to."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def person(self) -> UserSession:
+        """Who has logged in, on pages for which somebody has to."""
+        assert self.session is not None
+        return self.session
+
+    @property
+    def now_ms(self) -> int:
+        """The time, ms since 1970 in UTC."""
+        return self._pipeline.backend.services.clock.utc_ms()
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of times and days on pages."""
+        return self._pipeline.backend.services.config.accounting_zone
+
+    @property
+    def zone_name(self) -> str:
+        """Its name."""
+        return str(self.zone)
+
+    @property
+    def path(self) -> Mapping[str, Any]:
+        """Parameters of the path."""
+        return self.request.path_params
+
+    def asked(self, *names: str) -> dict[str, str]:
+        """Return those of these parameters of the query that are not empty."""
+        said = self.request.query_params
+        return {name: said[name] for name in names if said.get(name)}
+
+    def may(self, operation: Operation) -> bool:
+        """Return whether the person may ask an operation."""
+        return allowed(self._principal, operation.permission)
+
+    @property
+    def _principal(self) -> Principal | None:
+        return None if self.session is None else self.session.principal
+
+    async def ask(self, operation: Operation, body: object = None, **parameters: object) -> Any:
+        """Return what an operation answers, as JSON values; bytes of other media types. Raises ApiError.
+
+        Permission, validation, audit log and hidden tokens are those of the API.
+        """
+        return (await self._answer(operation, body, parameters))[0]
+
+    async def page(self, operation: Operation, **parameters: object) -> tuple[list[Any], str]:
+        """Return the items of a page of a list, and the cursor of the next one, "" at the end. Raises ApiError."""
+        items, following = await self._answer(operation, None, parameters)
+        return items, following
+
+    async def call(self, operation: Operation, parameters: Mapping[str, object], body: bytes = b"") -> tuple[Call, Any]:
+        """Return the call of an operation, and its decoded parameters. Raises ApiError (403, 400)."""
+        if not allowed(self._principal, operation.permission):
+            hint = f"permission {operation.permission.value} required; ask the administrator"
+            raise ApiError(403, "your role may not do that", hint, code="permission")
+        decoded = None
+        if operation.parameters is not None:
+            try:
+                decoded = typed_json.convert(parameters, operation.parameters, strict=False)
+            except msgspec.ValidationError as error:
+                raise ApiError(400, str(error)) from None
+        call = Call(
+            backend=self._pipeline.backend,
+            principal=self._principal,
+            operation=operation.name,
+            peer=self.peer,
+            path=operation.path.format_map(parameters),
+            headers={},
+            request=audited(body) if operation.changes and not operation.confidential else None,
+            only_reads=not operation.changes,
+            audit=AuditContext(),
+            identify=self._identify,
+        )
+        return call, decoded
+
+    async def _identify(self) -> Principal | None:
+        cookie = self.request.cookies.get(COOKIE)
+        session = None if cookie is None else await self.users.session(cookie)
+        return None if session is None else session.principal
+
+    async def _answer(self, operation: Operation, body: object, parameters: Mapping[str, object]) -> tuple[Any, str]:
+        content = b"" if body is None else encode(body)
+        call, decoded = await self.call(operation, parameters, content)
+        arguments: dict[str, Any] = {} if operation.parameters is None else {"parameters": decoded}
+        if operation.body is not None:
+            try:
+                arguments["body"] = content if operation.body is bytes else typed_json.decode(content, operation.body)
+            except msgspec.DecodeError as error:
+                raise ApiError(400, str(error)[:300]) from None
+        try:
+            found = await operation.handler(call, **arguments)
+        except Exception as error:
+            problem = describe(error)
+            await audit(operation, call, problem.status, encode(details(problem, call.path)))
+            if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            raise problem from error
+        following = ""
+        media_type = operation.media_type
+        if isinstance(found, Reply):
+            found, media_type = found.content, found.media_type
+        if isinstance(found, Page):
+            following, found = found.next or "", found.items
+        if found is None or isinstance(found, Download):
+            await audit(operation, call, operation.status, b"")
+            return found, ""
+        answer = found if isinstance(found, bytes) else encode(found)
+        await audit(operation, call, operation.status, answer)
+        if media_type != "application/json":
+            return answer, ""
+        if not may_see_tokens(operation, self._principal):
+            answer = without_tokens(answer.decode()).encode()
+        return msgspec.json.decode(answer), following
+
+    def show(self, template: str, status: int = 200, **context: object) -> Answer:
+        """Return a page."""
+        notice = self._notice()
+        values = {"visit": self, "session": self.session, "notice": notice, "now_ms": self.now_ms, **context}
+        page: Answer = Template(template, context=values, status_code=status)
+        if notice is not None:
+            page.cookies.append(_cookie(_NOTICE, "", 0))
+        return page
+
+    def _notice(self) -> Notice | None:
+        try:
+            octets = base64.b64decode(self.request.cookies.get(_NOTICE, ""), altchars=b"-_", validate=True)
+            return typed_json.decode(octets, Notice) if octets else None
+        except (binascii.Error, ValueError):  # msgspec's error is a ValueError
+            return None
+
+    def see(self, path: str, text: str = "", hint: str = "", *, failed: bool = False) -> Answer:
+        """Return a redirection to a page of the console, on which the notice `text` appears."""
+        cookies = []
+        if text:
+            octets = encode(Notice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed))
+            cookies.append(_cookie(_NOTICE, base64.urlsafe_b64encode(octets).decode(), 60))
+        return Response(b"", status_code=303, headers={"Location": path}, cookies=cookies)
+
+
+def _cookie(name: str, value: str, max_age: int | None) -> Cookie:
+    return Cookie(name, value=value, max_age=max_age, path="/", secure=True, httponly=True, samesite="strict")
+
+
+def with_session(answer: Answer, cookie: str) -> Answer:
+    """Return an answer that begins a session, or ends it ("")."""
+    answer.cookies.append(_cookie(COOKIE, cookie, None if cookie else 0))
+    return answer
+
+
+def local(path: str) -> str:
+    """Return a path if it is of the console, else the console's first page: no link leads elsewhere after the login."""
+    return path if _LOCAL.fullmatch(path) and len(path) <= 500 else ROOT
+
+
+def same_origin(request: HttpRequest) -> bool:
+    """Return whether a page of this host sent the request, by what browsers say of it (Fetch Metadata, or Origin)."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin", "")
+    return bool(origin) and urlsplit(origin).netloc == request.headers.get("host", "-")
+
+
+def has_token(visit: Visit) -> bool:
+    """Return whether a form has the token of this session."""
+    said = visit.form.get("csrf", "")
+    return visit.session is not None and hmac.compare_digest(said.encode(), visit.session.csrf.encode())
+
+
+Handler = Callable[[Visit], Awaitable[Answer]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A page (GET) or action (POST). `asks`: the operation without which it makes no sense; None: anybody's who has
+    logged in. `public`: without login. `initial`: also before the issued password is changed."""
+
+    method: Method
+    path: str
+    handler: Handler
+    asks: Operation | None = None
+    public: bool = False
+    initial: bool = False
+
+
+def page(
+    path: str,
+    asks: Operation | None = None,
+    *,
+    public: bool = False,
+    initial: bool = False,
+) -> Callable[[Handler], Route]:
+    """Declare a page."""
+    return lambda handler: Route(method="GET", path=path, handler=handler, asks=asks, public=public, initial=initial)
+
+
+def action(
+    path: str,
+    asks: Operation | None = None,
+    *,
+    public: bool = False,
+    initial: bool = False,
+) -> Callable[[Handler], Route]:
+    """Declare an action: a form that is sent."""
+    return lambda handler: Route(method="POST", path=path, handler=handler, asks=asks, public=public, initial=initial)

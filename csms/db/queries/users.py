@@ -1,0 +1,137 @@
+"""People who log in to the console, and their sessions."""
+
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from csms.db.tables import user_sessions, users
+from csms.domain.security.access import Role
+from csms.domain.security.users import IDLE_MS, SESSION_MS, is_over
+
+_SEEN_MS: Final = 60_000
+"""A session's last use is stored once in this time."""
+
+_SHOWN: Final = (users.c.name, users.c.role, users.c.initial, users.c.created_ms, users.c.created_by, users.c.login_ms)
+
+
+class StoredUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A person. `initial`: the password was issued and has to be changed; `sealed_factor` None: no second factor."""
+
+    name: str
+    role: Role
+    password: str
+    initial: bool
+    sealed_factor: str | None
+    factor_step: int
+
+
+def find(connection: Connection, name: str) -> StoredUser | None:
+    """Return a person with this name."""
+    row = connection.execute(select(users).where(users.c.name == name)).first()
+    return None if row is None else _user(row)
+
+
+def _user(row: Any) -> StoredUser:
+    return StoredUser(
+        name=row.name,
+        role=Role(row.role),
+        password=row.password,
+        initial=row.initial,
+        sealed_factor=row.sealed_factor,
+        factor_step=row.factor_step,
+    )
+
+
+def describe(connection: Connection, name: str) -> dict[str, Any] | None:
+    """Return a person without secrets."""
+    row = connection.execute(select(*_SHOWN, users.c.sealed_factor).where(users.c.name == name)).first()
+    return None if row is None else _described(row)
+
+
+def list_page(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    """Return people without secrets, by name: at most `limit` of those after `after`."""
+    wanted = select(*_SHOWN, users.c.sealed_factor).where(users.c.name > after).order_by(users.c.name).limit(limit)
+    return [_described(row) for row in connection.execute(wanted)]
+
+
+def _described(row: Any) -> dict[str, Any]:
+    found = dict(row._mapping)
+    return {**found, "second_factor": found.pop("sealed_factor") is not None}
+
+
+def add(connection: Connection, name: str, role: Role, password: str, now_ms: int, by: str) -> bool:
+    """Store a person with the hash of an issued password; False if the name is taken."""
+    if find(connection, name) is not None:
+        return False
+    row = {"name": name, "role": role.value, "password": password, "initial": True, "factor_step": 0}
+    connection.execute(insert(users).values(**row, created_ms=now_ms, created_by=by))
+    return True
+
+
+def add_first(connection: Connection, name: str, password: str, now_ms: int) -> bool:
+    """Store the first administrator, with the hash of an issued password, unless there is somebody; return whether."""
+    if connection.execute(select(users.c.name).limit(1)).first() is not None:
+        return False
+    return add(connection, name, Role.ADMIN, password, now_ms, "configuration")
+
+
+def remove(connection: Connection, name: str) -> bool:
+    """Delete a person and their sessions; False if there is none."""
+    end_sessions(connection, name)
+    return connection.execute(delete(users).where(users.c.name == name)).rowcount > 0
+
+
+def set_role(connection: Connection, name: str, role: Role) -> None:
+    """Give a person another role."""
+    connection.execute(update(users).where(users.c.name == name).values(role=role.value))
+
+
+def set_password(connection: Connection, name: str, password: str, *, initial: bool) -> None:
+    """Store the hash of another password, and end all sessions."""
+    connection.execute(update(users).where(users.c.name == name).values(password=password, initial=initial))
+    end_sessions(connection, name)
+
+
+def set_factor(connection: Connection, name: str, sealed: str | None, step: int = 0) -> None:
+    """Store a second factor, used last in this step, or remove it (None)."""
+    connection.execute(update(users).where(users.c.name == name).values(sealed_factor=sealed, factor_step=step))
+
+
+def use_step(connection: Connection, name: str, step: int) -> bool:
+    """Note the use of a code; False if its step, or a later one, was used before."""
+    fresh = (users.c.name == name) & (users.c.factor_step < step)
+    return connection.execute(update(users).where(fresh).values(factor_step=step)).rowcount > 0
+
+
+def begin_session(connection: Connection, sha256: str, name: str, now_ms: int) -> None:
+    """Store a session of somebody who has logged in now; delete those that are over."""
+    late = (user_sessions.c.seen_ms < now_ms - IDLE_MS) | (user_sessions.c.created_ms < now_ms - SESSION_MS)
+    connection.execute(delete(user_sessions).where(late))
+    connection.execute(insert(user_sessions).values(sha256=sha256, name=name, created_ms=now_ms, seen_ms=now_ms))
+    connection.execute(update(users).where(users.c.name == name).values(login_ms=now_ms))
+
+
+def find_session(connection: Connection, sha256: str, now_ms: int) -> tuple[StoredUser, bool] | None:
+    """Return whose session this is, and whether its use is to be stored; None without one, or if it is over."""
+    joined = user_sessions.join(users, users.c.name == user_sessions.c.name)
+    wanted = select(users, user_sessions.c.created_ms.label("begun_ms"), user_sessions.c.seen_ms).select_from(joined)
+    row = connection.execute(wanted.where(user_sessions.c.sha256 == sha256)).first()
+    if row is None or is_over(row.begun_ms, row.seen_ms, now_ms):
+        return None
+    return _user(row), now_ms - row.seen_ms >= _SEEN_MS
+
+
+def note_use(connection: Connection, sha256: str, now_ms: int) -> None:
+    """Store that a session is used."""
+    connection.execute(update(user_sessions).where(user_sessions.c.sha256 == sha256).values(seen_ms=now_ms))
+
+
+def end_session(connection: Connection, sha256: str) -> None:
+    """Delete a session."""
+    connection.execute(delete(user_sessions).where(user_sessions.c.sha256 == sha256))
+
+
+def end_sessions(connection: Connection, name: str) -> None:
+    """Delete all sessions of a person."""
+    connection.execute(delete(user_sessions).where(user_sessions.c.name == name))

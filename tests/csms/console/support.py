@@ -1,0 +1,90 @@
+"""The console without sockets: a person with a cookie jar, who reads pages and sends their forms."""
+
+import re
+from contextlib import AbstractAsyncContextManager
+from html import unescape
+from urllib.parse import urlencode
+
+from csms.console.application import application
+from csms.domain.security.access import Role
+from tests.csms.api.support import Answer, ApiClient, serving
+from tests.csms.backend import Backend
+
+HOST = "console.test"
+PASSWORD = "seven wild geese fly"
+
+
+class Person:
+    """Somebody at a browser: cookies are kept, forms have the token of the page before."""
+
+    def __init__(self, ask: ApiClient, name: str = "") -> None:
+        self.ask = ask
+        self.name = name
+        self.cookies: dict[str, str] = {}
+        self.csrf = ""
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """Open a page."""
+        return await self._send("GET", path, None, headers)
+
+    async def send(self, path: str, fields: dict[str, str] | None = None, **headers: str) -> Answer:
+        """Send a form, with the token of the page before unless the fields have another."""
+        headers = {"sec_fetch_site": "same-origin", **headers}
+        return await self._send("POST", path, {"csrf": self.csrf, **(fields or {})}, headers)
+
+    async def log_in(self, password: str = PASSWORD, code: str = "", path: str = "") -> Answer:
+        """Log in, and open the first page to have a token."""
+        fields = {"name": self.name, "password": password, "code": code, "next": path}
+        answer = await self.send("/console/login", fields)
+        if answer.status == 303:
+            await self.get("/console/account")
+        return answer
+
+    async def _send(self, method: str, path: str, fields: dict[str, str] | None, headers: dict[str, str]) -> Answer:
+        headers = {"host": HOST, **headers}
+        if self.cookies:
+            headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        body = None
+        if fields is not None:
+            headers["content_type"] = "application/x-www-form-urlencoded"
+            body = urlencode(fields).encode()
+        answer = await self.ask(method, path, body, role=None, **headers)
+        for cookie in answer.cookies:
+            self._keep(cookie)
+        found = re.search(r'name="csrf" value="([0-9a-f]{64})"', answer.body.decode(errors="replace"))
+        self.csrf = found[1] if found else self.csrf
+        return answer
+
+    def _keep(self, cookie: str) -> None:
+        pair, *attributes = cookie.split("; ")
+        name, _, value = pair.partition("=")
+        if "Max-Age=0" in attributes:
+            self.cookies.pop(name, None)
+        else:
+            self.cookies[name] = value.strip('"')
+
+
+def text_of(answer: Answer) -> str:
+    """Return what a page shows, without markup."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", answer.body.decode())))
+
+
+def console(backend: Backend) -> AbstractAsyncContextManager[ApiClient]:
+    """Put API and console in front of a back end."""
+    return serving(backend, application)
+
+
+async def employ(ask: ApiClient, name: str, role: Role, password: str = PASSWORD) -> Person:
+    """Return somebody with this role, who has chosen a password and logged in."""
+    made = await ask("POST", "/access/users", {"name": name, "role": role.value})
+    assert made.status == 201, made.json
+    person = Person(ask, name)
+    first = await person.log_in(made.json["password"])
+    assert first.status == 303, text_of(first)
+    fields = {"old": made.json["password"], "new": password, "again": password}
+    assert (await person.send("/console/account/password", fields)).status == 303
+    await person.get("/console/account")
+    return person
+
+
+__all__ = ["HOST", "PASSWORD", "Person", "console", "employ", "text_of"]

@@ -1,0 +1,194 @@
+"""Pages: what each role may open, what they show, hostile texts, headers, and actions with their answers."""
+
+import asyncio
+import re
+from html import escape
+
+import pytest
+
+from csms.console.application import HEADERS, ROUTES
+from csms.console.money import csv_field
+from csms.db.queries.admission import Visit, note_attempt
+from csms.domain.security.access import Permission, Role, allowed
+from csms.domain.security.users import NO_PEOPLE, principal_of
+from tests.csms.api.support import Answer, ApiClient
+from tests.csms.backend import BOOT
+from tests.csms.charging import Charging
+from tests.csms.console.support import Person, employ, text_of
+from tests.csms.settlement.journals import SESSION, delivery, journal
+from tests.csms.settlement.witness import witness
+
+STATION = "CS-V2G-0001"
+PEOPLE = [each for each in Role if each not in NO_PEOPLE]
+
+
+def path_of(path: str) -> str:
+    return "/console" + re.sub(r"\{\w+\}", "none", path)
+
+
+def check_headers(answer: Answer) -> None:
+    for name, value in HEADERS.items():
+        if name != "Content-Security-Policy":
+            assert answer.headers[name.lower()] == value, name
+    policy = answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy or "sandbox" in policy
+
+
+@pytest.mark.parametrize("role", PEOPLE)
+async def test_every_page_and_action_denies_every_role_that_may_not_ask_its_operation(
+    ask: ApiClient, role: Role
+) -> None:
+    person = await employ(ask, "ada", role)
+    for route in ROUTES:
+        if route.path in ("/logout", "/login", "/events") or route.path.startswith("/account"):
+            continue
+        path = path_of(route.path)
+        answer = await (person.get(path) if route.method == "GET" else person.send(path))
+        permission = Permission.READ_SELF if route.asks is None else route.asks.permission
+        if allowed(principal_of("ada", role), permission):
+            assert answer.status not in (401, 403, 405, 500), (route.path, text_of(answer))
+        else:
+            assert answer.status == 403, route.path
+            assert "your role may not do that" in text_of(answer)
+        check_headers(answer)
+
+
+async def test_nobody_opens_a_page_without_login(ask: ApiClient) -> None:
+    for route in ROUTES:
+        if not route.public:
+            stranger, path = Person(ask), path_of(route.path)
+            answer = await (stranger.get(path) if route.method == "GET" else stranger.send(path))
+            assert (answer.status, answer.body) == (303, b""), path
+            assert answer.headers["location"].startswith("/console/login")
+    assert (await Person(ask).get("/")).headers["location"] == "/console"
+    missing = await Person(ask).get("/console/nothing")
+    assert missing.status == 404
+    check_headers(missing)
+
+
+async def test_links_of_the_menu_are_those_that_a_role_may_follow(ask: ApiClient) -> None:
+    for number, role in enumerate(PEOPLE):
+        person = await employ(ask, f"p{number}", role)
+        page = (await person.get("/console")).body.decode()
+        menu = re.findall(r'href="(/console[^"]*)"', page.split("<nav", 1)[1].split("</nav>")[0])
+        assert len(menu) >= 2
+        for path in menu:
+            assert (await person.get(path)).status == 200, (role, path)
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+ESCAPES = "\u202eedoc\x1b[31m\u200b"
+
+
+async def test_text_of_stations_is_shown_and_never_obeyed(ask: ApiClient) -> None:
+    station = await ask.backend.join(STATION)
+    about = {
+        "model": HOSTILE[:20],
+        "vendorName": HOSTILE[:50],
+        "firmwareVersion": ESCAPES,
+    }
+    answer = await station.call("BootNotification", {"reason": "PowerUp", "chargingStation": about})
+    assert answer["status"] == "Accepted"
+    charging = Charging(ask.backend, station)
+    charging.id = "'\"><b>tx"
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    ada = await employ(ask, "ada", Role.ADMIN)
+    stations = await ada.get("/console/stations")
+    (link,) = re.findall(r'href="(/console/sessions/[^"]+)"', (await ada.get("/console/sessions")).body.decode())
+    pages = [stations, await ada.get(f"/console/stations/{STATION}"), await ada.get(link)]
+    for page in (*pages, await ada.get("/console"), await ada.get("/console/v2g")):
+        body = page.body.decode()
+        assert page.status == 200
+        assert "<script>alert" not in body
+        assert "<img src=x" not in body
+        assert "<b>tx" not in body
+        assert not set(body) & {"\u202e", "\x1b", "\u200b"}, "invisible characters are shown"
+    assert escape(HOSTILE[:50], quote=False)[:30] in stations.body.decode().replace("&#34;", '"').replace("&#39;", "'")
+    assert "\\u202eedoc\\u001b[31m\\u200b" in pages[1].body.decode()
+    for path in (f"/console/stations?text={HOSTILE}", f"/console/login?next={HOSTILE}", "/console/audit?caller=<b>"):
+        assert "<script>alert" not in (await ada.get(path)).body.decode()
+    for markup in re.findall(r"<[a-z][^>]*>", pages[1].body.decode()):
+        assert not re.search(r"\son\w+=|\sstyle=", markup), "the policy would stop it"
+
+
+async def test_a_station_that_waits_is_admitted(ask: ApiClient) -> None:
+    visit = Visit(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
+    await ask.backend.services.store.run(note_attempt, visit, ask.backend.clock.utc_ms())
+    ada = await employ(ask, "ada", Role.INSTALLER)
+    for page in ("/console", "/console/stations", "/console/stations/CS-NEW"):
+        assert "CS-NEW" in text_of(await ada.get(page)), page
+    assert "has never been connected" in text_of(await ada.get("/console/stations/CS-NEW"))
+    await ada.send("/console/stations/CS-NEW/admission", {"decision": "Accepted"})
+    assert "CS-NEW: Accepted" in text_of(await ada.get("/console/stations"))
+    station = await ask.backend.join("CS-NEW")
+    assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+    assert (await ada.get("/console/stations/CS-OTHER")).status == 404
+
+
+async def test_a_tariff_shows_what_an_example_costs_before_it_is_stored(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    plan = {"id": "one", "currency": "EUR", "energy": "0.40", "vat": "19", "import_kwh": "10", "charging_min": "30"}
+    example = text_of(await ada.send("/console/tariffs", {**plan, "do": "example"}))
+    assert "4.76 EUR with tax, 4.00 without" in example
+    assert (await ask("GET", "/tariffs")).json == []
+    back = text_of(await ada.send("/console/tariffs", {**plan, "export_kwh": "5", "export": "0.20", "do": "example"}))
+    assert "3.57 EUR with tax" in back
+    wrong = await ada.send("/console/tariffs", {**plan, "energy": "cheap", "do": "example"})
+    assert (wrong.status, "not a number" in text_of(wrong)) == (400, True)
+    assert (await ada.send("/console/tariffs", {**plan, "do": "store", "everywhere": "yes"})).status == 303
+    assert "Applies: everywhere" in text_of(await ada.get("/console/tariffs"))
+    assert 'value="0.40"' in (await ada.get("/console/tariffs/new?like=one")).body.decode()
+
+
+async def test_commands_show_what_the_station_answered(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    station = await ask.backend.booted()
+    for answer, shown in (("Accepted", "Restart: Accepted"), ("Rejected", "Restart: Rejected")):
+        sending = asyncio.create_task(
+            ada.send(f"/console/stations/{STATION}/reset", {"type": "OnIdle", "what": "Restart"})
+        )
+        request = await station.expect("Reset")
+        request.reply({"status": answer, "statusInfo": {"reasonCode": "Busy", "additionalInfo": "<b>bold</b>"}})
+        assert (await sending).status == 303
+        page = await ada.get(f"/console/stations/{STATION}")
+        assert shown in text_of(page)
+        assert "<b>bold" not in page.body.decode()
+    entries = (await ask("GET", "/audit?operation=reset_station")).json
+    assert [(each["caller"], each["path"]) for each in entries] == [("ada", f"/stations/{STATION}/reset")] * 2
+
+
+async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
+    services = ask.backend.services
+    await services.store.run(witness, journal(), STATION, SESSION)
+    await services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    viewer, billing = await employ(ask, "bob", Role.VIEWER), await employ(ask, "ada", Role.BILLING)
+    assert "Release" not in text_of(await viewer.get("/console/quarantine"))
+    assert "Release" in text_of(await billing.get("/console/quarantine"))
+    path = f"/console/quarantine/{STATION}/{SESSION}/release"
+    await billing.send(path, {"note": " "})
+    assert "a decision needs a note" in text_of(await billing.get("/console/quarantine"))
+    await billing.send(path, {"note": "confirmed by the driver"})
+    assert f"Session {SESSION}: released" in text_of(await billing.get("/console/quarantine"))
+    page = await billing.get(f"/console/sessions/{STATION}/tx-{SESSION}")
+    (receipt,) = re.findall(r'href="(/console/settlements/[^"]+/receipt)"', page.body.decode())
+    paper = await billing.get(receipt)
+    assert paper.status == 200
+    assert "sandbox" in paper.headers["content-security-policy"]
+    kept = await billing.get(receipt.replace("/receipt", "/journal"))
+    assert kept.headers["content-disposition"] == f'attachment; filename="journal-{SESSION}.jsonl"'
+    table = (await billing.get("/console/reports/table.csv?by=station")).body.decode()
+    assert table.splitlines()[0].startswith("group,currency,transactions")
+    assert table.splitlines()[1].startswith(f"{STATION},EUR,1,")
+
+
+async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
+    for text, field in (
+        ("=1+1", "'=1+1"),
+        ("@sum", "'@sum"),
+        ("-2+3", "'-2+3"),
+        ("-2.50", "-2.50"),
+        ('a"b,c', '"a""b,c"'),
+        (None, ""),
+    ):
+        assert csv_field(text) == field
