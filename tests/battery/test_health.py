@@ -49,6 +49,8 @@ def test_capacity_of_cells_that_age_is_within_3_percent(number: int, offset: flo
     told = health.estimates(state)
     assert told["soh_percent"] == pytest.approx(100 * cell.capacity_ah[-1] / cell.fresh_ah, abs=4)
     assert 0 < told["soh_deviation_percent"] < 2
+    assert told["soh_percent"] - 4 < told["soh_in_half_a_year_percent"] < told["soh_percent"] + 1
+    assert 0 < told["soh_in_half_a_year_deviation_percent"] < 2
 
 
 def days(

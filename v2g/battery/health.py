@@ -1,4 +1,4 @@
-"""State of charge and of health, kept current sample by sample, and one finding below 80 % (R114-R116, R121, R124).
+"""State of charge and of health, sample by sample, and one finding below 80 % (R114-R116, R121, R122, R124).
 
 The charge needs the capacity and the aged cell's curve, and cycles need the charge: so they are one estimator. Its
 model, with which the charge is counted, is fitted anew each 50 equivalent cycles or each month: in between it is
@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from v2g.battery import capacity as _capacity
 from v2g.battery import cycles as _cycles
+from v2g.battery import forecast as _forecast
 from v2g.battery import resistance as _resistance
 from v2g.battery import soc as _soc
 from v2g.battery.cell import CURVES, Curve, Pack, mean_a, reading
@@ -19,6 +20,8 @@ from v2g.battery.finding import Finding, judge
 from v2g.battery.sample import Sample
 
 _DAY_MS: Final = 86_400_000
+_LEAST: Final = 0.005
+"""Standard deviation of a health that a forecast believes."""
 _SET_BACK_S: Final = 60.0
 """A reading that is older than the last one by more comes from a clock that was set back: time goes on from there."""
 
@@ -65,6 +68,9 @@ class State(msgspec.Struct, frozen=True):
     resistance: _resistance.State = _resistance.State()
     cycles: _cycles.State = _cycles.State()
     model: Model | None = None
+    first_ms: int = 0
+    forecast: _forecast.State = _forecast.State()
+    """Follows the health, fit by fit."""
     low: bool = False
     implausible: bool = False
     apart: bool = False
@@ -87,7 +93,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         model = Model(pack.capacity_ah, CURVES[pack.chemistry], now.at_ms)
         first = _soc.begin(settings.soc, pack.cell, model.curve, now, pack.capacity_ah)
         unknown = _capacity.begin(settings.capacity, pack.cell)
-        return msgspec.structs.replace(state, soc=first, capacity=unknown, model=model), ()
+        return msgspec.structs.replace(state, soc=first, capacity=unknown, model=model, first_ms=now.at_ms), ()
     before, model = state.soc.last, state.model
     seconds = (now.at_ms - before.at_ms) / 1000
     if seconds <= 0:
@@ -113,8 +119,14 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
             state.cycles.total,
             model.fits + 1,
         )
-        state = msgspec.structs.replace(state, model=fitted)
+        years = _years(state, now.at_ms)
+        fade = _forecast.update(state.forecast, years, size.capacity, max(_LEAST, size.deviation))
+        state = msgspec.structs.replace(state, model=fitted, forecast=fade if size.measured else state.forecast)
     return _judged(settings, pack, state, sample)
+
+
+def _years(state: State, at_ms: int) -> float:
+    return max(0.0, (at_ms - state.first_ms) / _DAY_MS / 365.25)
 
 
 def refit_due(settings: Settings, state: State, now_ms: int) -> bool:
@@ -175,13 +187,18 @@ def _facts(state: State, pack: Pack) -> dict[str, float]:
 
 
 def estimates(state: State) -> dict[str, float]:
-    """Return what is known: charge and health in percent with their standard deviations, cycles, and resistance."""
+    """Return what is known: charge and health (%) with their standard deviations, also half a year after the last fit,
+    cycles, and resistance (1: as new)."""
     found: dict[str, float] = {}
     if state.soc is not None:
         found |= {"soc_percent": 100 * state.soc.soc, "soc_deviation_percent": 100 * state.soc.deviation}
         found["cycles"] = state.cycles.total
     if state.capacity is not None and state.capacity.measured:
         found |= {"soh_percent": 100 * state.health[0], "soh_deviation_percent": 100 * state.health[1]}
+    if state.forecast.observed >= 3 and state.model is not None:
+        expected, deviation = _forecast.at(state.forecast, _years(state, state.model.at_ms) + _forecast.HALF_YEAR)
+        found |= {"soh_in_half_a_year_percent": 100 * expected}
+        found["soh_in_half_a_year_deviation_percent"] = 100 * deviation
     if state.resistance.fresh:
         found["resistance_growth"] = state.resistance.growth
     return found
