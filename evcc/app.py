@@ -503,6 +503,7 @@ def snapshot(
         ambient_temperature=config.ambient_c,
         context=direction,
         grid_hz=converter.grid_hz if isinstance(converter, OnBoardCharger) else None,
+        cells_v=measured.cells_v,
     )
 
 

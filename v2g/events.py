@@ -655,7 +655,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
     "gateway": (
         Event(
             "telemetry.battery_finding",
-            "kind* severity* raised:bool* value:float* limit:float*",
+            "kind* severity* raised:bool* value:float* limit:float* cell:int*",
             "warning",
             safety=True,
         ),

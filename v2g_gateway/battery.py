@@ -4,8 +4,10 @@ Their state outlives the process in a file, which is written after the record of
 finding is repeated, which changes nothing at the back end, and none is left active that has ended meanwhile.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -17,16 +19,42 @@ from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Scalar
+from v2g.telemetry.cells import WINDOW_MS
 from v2g.telemetry.local_events import LocalEvent, reported
+from v2g.telemetry.signals import CELL_VOLTAGE
+
+_CELL: Final = re.compile(re.escape(CELL_VOLTAGE) + r"\.([0-9]+)")
+
+
+class Rounds:
+    """Voltages of single cells, which come in several frames: a round ends when one of them comes again."""
+
+    def __init__(self, cells: Sequence[str]) -> None:
+        self._numbers = {name: f"{CELL_VOLTAGE}.{number}" for number, name in enumerate(cells, 1)}
+        self._round: dict[str, float] = {}
+        self._ended_ms: int | None = None
+
+    def take(self, cells: Mapping[str, float], utc_ms: int) -> dict[str, float]:
+        """Return the cells of the round that ended, as signals; nothing sooner than a window after the one before."""
+        ended: dict[str, float] = {}
+        new = {self._numbers[name]: voltage for name, voltage in cells.items()}
+        if new.keys() & self._round.keys():
+            if self._ended_ms is None or not 0 <= utc_ms - self._ended_ms < WINDOW_MS:
+                ended, self._ended_ms = self._round, utc_ms
+            self._round = {}
+        self._round |= new
+        return ended
 
 
 class BatteryWatch:
     """Runs the detectors of `detectors.EDGE` on each sample."""
 
-    def __init__(self, settings: detectors.Settings, path: Path, disk: DiskThread) -> None:
+    def __init__(self, settings: detectors.Settings, path: Path, disk: DiskThread, cells: Sequence[str] = ()) -> None:
+        """`cells`: names of single cells, which findings number in this order from 1."""
         self._settings, self._path, self._disk = settings, path, disk
         self._state = detectors.State()
         self._held: dict[str, float] = {}
+        self._rounds = Rounds(cells)
 
     async def load(self) -> None:
         """Read the state that was saved; without a usable one the detectors begin anew."""
@@ -35,11 +63,14 @@ class BatteryWatch:
         except (OSError, msgspec.DecodeError):
             return
 
-    def take(self, values: Mapping[str, float], utc_ms: int) -> tuple[Finding, ...]:
-        """Return what new values show, which were measured at `utc_ms`."""
+    def take(self, values: Mapping[str, float], utc_ms: int, cells: Mapping[str, float]) -> tuple[Finding, ...]:
+        """Return what new values and voltages of single cells show, which were measured at `utc_ms`."""
         self._held |= values
+        measured = self._rounds.take(cells, utc_ms)
+        if not values and not measured:
+            return ()
         self._state, found = detectors.step(
-            self._settings, self._state, Sample(utc_ms, self._held), which=detectors.EDGE
+            self._settings, self._state, Sample(utc_ms, self._held | measured), which=detectors.EDGE
         )
         return found
 
@@ -54,12 +85,14 @@ class BatteryWatch:
 
 def facts(found: Finding) -> dict[str, Scalar]:
     """Return what the event of a finding says."""
+    named = [match[1] for name in found.evidence if (match := _CELL.fullmatch(name))]
     return {
         "kind": found.kind,
         "severity": found.severity,
         "raised": found.raised,
         "value": found.value,
         "limit": found.limit,
+        "cell": int(named[0]) if len(named) == 1 else None,
     }
 
 

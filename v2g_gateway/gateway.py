@@ -39,7 +39,7 @@ from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
 from v2g.telemetry.registry import registered, shipped
-from v2g.telemetry.signals import TAGGED_SCHEMA, Record
+from v2g.telemetry.signals import CELL_VOLTAGE, TAGGED_SCHEMA, Record
 from v2g_gateway.battery import BatteryWatch
 from v2g_gateway.battery import event as event_of
 from v2g_gateway.battery import facts as facts_of
@@ -133,7 +133,7 @@ class Gateway:
         outbox: Outbox,
         taken: TakenCheckpoints,
         places: bytes,
-        watch: BatteryWatch,
+        disk: DiskThread,
     ) -> None:
         """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
@@ -148,7 +148,8 @@ class Gateway:
         )
         encode = encode_compact if config.encoding == "columns" else encode_delivery
         self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
-        self._taken, self._watch = taken, watch
+        self._taken = taken
+        self._watch = BatteryWatch(config.battery, config.outbox.with_suffix(".battery"), disk, self._mapping.cells)
         self._local: deque[Copy | LocalEvent] = deque()
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
         self._room = asyncio.Event()
@@ -187,9 +188,8 @@ class Gateway:
             stack.push_async_callback(disk.close)
             taken = await TakenCheckpoints.open(config.outbox.with_suffix(".checkpoints"), disk)
             places = await disk.ask(lambda: place_key(config.outbox.with_suffix(".places")))
-            watch = BatteryWatch(config.battery, config.outbox.with_suffix(".battery"), disk)
-            await watch.load()
-            gateway = cls(config, clock, observe, box, taken, places, watch)
+            gateway = cls(config, clock, observe, box, taken, places, disk)
+            await gateway._watch.load()
             await gateway._consent.changed()
             if config.can.replay is not None:
                 gateway._replay = await Replay.open(config.can.replay, config.can.replay_speed, clock.utc_ms)
@@ -277,12 +277,14 @@ class Gateway:
         mapped = self._mapping.decode(frame_id, data)
         if mapped is None or self._filter.is_repeated(frame_id, data, at_s):
             return
-        windows = self._cells.add(mapped.cells, at_s * 1000) if mapped.cells else {}
+        with_windows = mapped.cells and not self._mapping.has_cell_summary
+        windows = self._cells.add(mapped.cells, at_s * 1000) if with_windows else {}
         values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
         permitted = self._blur.blurred(self._consent.consent.permitted(values))
         self._batcher.offer(permitted, now, utc_ms, mapped.context)
-        if permitted:
-            for found in self._watch.take(permitted, utc_ms):
+        cells = mapped.cells if self._consent.consent.covers(CELL_VOLTAGE + ".min") else {}
+        if permitted or cells:
+            for found in self._watch.take(permitted, utc_ms, cells):
                 self._observe(Observe("telemetry", "battery_finding", facts_of(found)))
                 self._recorder.add(self._batcher.finding(event_of(found), now))
         imbalance = self._balance.changed(values)

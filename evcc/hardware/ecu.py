@@ -4,12 +4,12 @@ Only the simulation needs them; in a vehicle the frames come from the BMS and th
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from v2g.io.can import CanConfig, CanPort
-from v2g.telemetry.simulated_battery import battery_dbc
+from v2g.telemetry.simulated_battery import CELLS, CELLS_IN_FRAME, battery_dbc
 
 CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "discharging": 4}
 
@@ -37,6 +37,8 @@ class BatterySnapshot(msgspec.Struct, frozen=True):
     ambient_temperature: float
     context: str
     grid_hz: float | None = None
+    cells_v: tuple[float, ...] = ()
+    """Voltages of single cells, V; empty: they are not on the bus."""
 
 
 class BatteryEcu:
@@ -49,6 +51,7 @@ class BatteryEcu:
         self._database.add_dbc_string(battery_dbc())
         self._config, self._snapshot, self._period = config, snapshot, 1 / rate
         self._alive = 0
+        self._cells_every, self._cycles = max(1, round(rate)), 0
 
     def frames(self, state: BatterySnapshot) -> list[tuple[int, bytes]]:
         """Return the frames `(id, data)` for `state`; increments the alive counter."""
@@ -83,11 +86,20 @@ class BatteryEcu:
         }
         if state.grid_hz is not None:
             values["OBC_Grid"] = {"GridFrequency": state.grid_hz}
+        frames = [*values.items(), *self._cells(state.cells_v)]
         database = self._database
         return [
             (database.get_message_by_name(name).frame_id, database.encode_message(name, signals))
-            for name, signals in values.items()
+            for name, signals in frames
         ]
+
+    def _cells(self, cells_v: tuple[float, ...]) -> Iterator[tuple[str, dict[str, float]]]:
+        """Yield the frames of all cells, once a second."""
+        self._cycles += 1
+        if self._cycles % self._cells_every == 1 % self._cells_every:
+            for first in range(0, min(CELLS, len(cells_v)) - CELLS_IN_FRAME + 1, CELLS_IN_FRAME):
+                cells = {f"Cell{first + place + 1}": cells_v[first + place] for place in range(CELLS_IN_FRAME)}
+                yield "BMS_CellVoltages", {"Group": first // CELLS_IN_FRAME} | cells
 
     async def run(self) -> None:
         """Send until cancelled."""

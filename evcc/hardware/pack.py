@@ -21,6 +21,7 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     spread_mv: Annotated[float, Meta(ge=0, le=500, description="largest difference between two cells at rest, mV")] = (
         8.0
     )
+    weak_mv: Annotated[float, Meta(ge=0, le=1000, description="by which the first cell is below the others, mV")] = 0.0
     health_percent: Annotated[float, Meta(ge=50, le=100, description="state of health at start, %")] = 97.0
     seed: Annotated[int, Meta(ge=0, description="the same seed makes the same cells")] = 1
 
@@ -43,6 +44,7 @@ class Pack:
         raw = [chance.uniform(-0.5, 0.5) for _ in range(config.modules * config.cells)]
         mean, width = sum(raw) / len(raw), max(raw) - min(raw)
         self._offsets = [(each - mean) / width * config.spread_mv / 1000 for each in raw]
+        self._offsets[0] -= config.weak_mv / 1000
         self._ohm_share = [chance.uniform(0.9, 1.1) for _ in raw]
         self._warmth = [chance.uniform(0.85, 1.15) for _ in range(config.modules * config.temperatures)]
 

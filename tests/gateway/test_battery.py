@@ -13,8 +13,10 @@ from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from tests.gateway.gateway import NOBODY, data_of, gateway, snapshot
 from v2g.io.can import CanConfig, CanPort
 from v2g.telemetry.batch import Mirror
+from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.priority import Priority
 from v2g.telemetry.signals import Record, decode_record
+from v2g_gateway.battery import Rounds
 
 
 def send(can: CanConfig, port: CanPort, state: BatterySnapshot) -> None:
@@ -100,3 +102,22 @@ async def test_nothing_is_found_in_what_may_not_leave_the_vehicle(tmp_path: Path
         while not kept(tmp_path):
             await asyncio.sleep(0.01)
         assert data_of(events, "battery_finding") == []
+
+
+def test_single_cells_are_a_sample_when_each_was_measured(tmp_path: Path) -> None:
+    """Frames of a round have some cells each; voltages of two rounds are never compared with each other."""
+    names = [f"BMS_CellVoltages.Cell{number}" for number in range(1, 97)]
+    mapping = CanMapping.read(None, None)
+    assert list(mapping.cells) == names
+    state = msgspec.structs.replace(snapshot(50.0), cells_v=tuple(3.6 + number / 1000 for number in range(96)))
+    ecu = BatteryEcu(CanConfig(), lambda: state, rate=2.0)
+    found: list[dict[str, float]] = []
+    rounds = Rounds(mapping.cells)
+    for cycle in range(6):
+        frames = [mapping.decode(*frame) for frame in ecu.frames(state)]
+        parts = [frame.cells for frame in frames if frame is not None and frame.cells]
+        assert len(parts) == (32 if cycle % 2 == 0 else 0), "once a second"
+        found += [ended for part in parts if (ended := rounds.take(part, 500 * cycle))]
+    expected = {f"battery.cell_voltage.{number}": pytest.approx(3.599 + number / 1000) for number in range(1, 97)}
+    assert found == [expected, expected]
+    assert rounds.take({names[0]: 3.0}, 2099) == {}, "not more often than windows end"

@@ -60,6 +60,7 @@ class CanMapping:
                 known = ", ".join(("context", CELL_VOLTAGE, *SIGNALS))
                 raise ConfigError(f"{source}: unknown target {target!r}", hint=f"known: {known}")
             self._names[message.frame_id][signal_name] = target
+        self._cells = tuple(source for source, target in signals.items() if target == CELL_VOLTAGE)
 
     @classmethod
     def read(cls, dbc: Path | None, signals: Mapping[str, str] | None) -> "CanMapping":
@@ -101,6 +102,16 @@ class CanMapping:
         if wrong := len(found) - len(values):
             self.malformed[frame_id] += wrong
         return Mapped(values, context, cells)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Names of all single cells in the DBC, in the order of the mapping."""
+        return self._cells
+
+    @property
+    def has_cell_summary(self) -> bool:
+        """Whether the vehicle itself reports minimum and maximum of its cells."""
+        return any({f"{CELL_VOLTAGE}.min", f"{CELL_VOLTAGE}.max"} <= {*each.values()} for each in self._names.values())
 
     @property
     def has_context(self) -> bool:

@@ -3,6 +3,11 @@
 from importlib import resources
 from typing import Final
 
+CELLS: Final = 96
+"""Cells on the bus."""
+
+CELLS_IN_FRAME: Final = 3
+
 BATTERY_SIGNALS: Final[dict[str, str]] = {
     "BMS_Pack.PackVoltage": "battery.voltage",
     "BMS_Pack.PackCurrent": "battery.current",
@@ -24,6 +29,7 @@ BATTERY_SIGNALS: Final[dict[str, str]] = {
     "VCU_Status.DriveCycle": "context",
     "VCU_Status.ContactorClosed": "vehicle.contactor",
     "VCU_Status.PowerRequest": "vehicle.power_request",
+    **{f"BMS_CellVoltages.Cell{number}": "battery.cell_voltage" for number in range(1, CELLS + 1)},
 }
 
 

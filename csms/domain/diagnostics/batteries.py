@@ -47,6 +47,7 @@ class _Finding(msgspec.Struct, frozen=True):
     raised: bool
     value: float | None = None
     limit: float | None = None
+    cell: int | None = None
 
 
 _told = typed_json.decoder(_Told).decode
@@ -96,6 +97,8 @@ def found_by_vehicle(ev: str, event: LocalEvent, values: Mapping[str, Value]) ->
     except msgspec.ValidationError:
         return []
     facts = {name: float(each) for name, each in values.items()}
+    if found.cell is not None:
+        facts["cell"] = float(found.cell)
     evidence = Evidence(found.value, found.limit, facts)
     return [Report("vehicle", ev, found.kind, found.severity, event.utc_ms, found.raised, evidence)]
 

@@ -50,3 +50,10 @@ def test_cells_age_warm_and_spread_with_use() -> None:
     assert used.cell_voltage_min < used.cell_voltage_mean < used.cell_voltage_max
     assert fresh.cell_voltage_max - fresh.cell_voltage_min == pytest.approx(0.008)
     assert (used.motor_rpm, used.charging_power_w) == (0, used.power_request_w)
+
+
+def test_a_weak_cell_is_below_the_others_by_what_it_is_said_to_be() -> None:
+    state = Battery(BatteryConfig(), at_ms=0).state
+    sound, weak = (Pack(PackConfig(weak_mv=mv), ambient_c=20.0).measure(state, 0.05).cells_v for mv in (0.0, 40.0))
+    assert sound[0] - weak[0] == pytest.approx(0.04)
+    assert sound[1:] == weak[1:]
