@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from v2g_cli.csms.vehicle_plot import chart, fleet_rows, held, vehicle_rows
+from v2g_cli.csms.vehicle_plot import BATTERY, battery_rows, chart, fleet_rows, held, vehicle_rows
 
 
 def interval(at_ms: int, mean: float, last: float) -> dict[str, float]:
@@ -30,3 +30,22 @@ def test_a_vehicles_rows_have_units_and_leave_out_what_was_never_reported() -> N
     picture = ElementTree.fromstring(chart("a <fleet>", (0, 900_000), 900_000, rows))
     assert picture.attrib["aria-label"] == "a <fleet>"
     assert "12,345" in chart("f", (0,), 1, vehicle_rows({"charging.power": [12_345.0]}))
+
+
+@pytest.mark.requirement("R114", "R125")
+def test_a_battery_is_drawn_as_reported_and_as_estimated_with_its_band() -> None:
+    signals = {name: [None, None, None] for name in BATTERY} | {
+        "battery.soc": [50.0, 60.0, None],
+        "battery.cell_voltage.min": [3.6, 3.5, None],
+        "battery.cell_voltage.max": [3.61, None, 3.7],
+    }
+    charge, cells = battery_rows(signals, [{}, {"soc_percent": 61.0, "soc_deviation_percent": 1.5}, {}])
+    assert [(each.name, list(each.values)) for each in charge.series] == [
+        ("reported", [50.0, 60.0, None]),
+        ("estimated", [None, 61.0, None]),
+        ("lower bound", [None, 58.0, None]),
+        ("upper bound", [None, 64.0, None]),
+    ]
+    assert cells.title == "cells apart, mV"
+    assert list(cells.series[0].values) == [pytest.approx(10.0), None, None]
+    assert ElementTree.fromstring(chart("b", (0, 1, 2), 1, (charge, cells))).tag.endswith("svg")

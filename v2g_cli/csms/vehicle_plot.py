@@ -58,6 +58,45 @@ def vehicle_rows(values: Mapping[str, Known]) -> tuple[Row, ...]:
     )
 
 
+BATTERY: Final = (SOC, "battery.soh", "battery.cell_voltage.min", "battery.cell_voltage.max", "battery.temperature.max")
+"""Signals of a battery's picture."""
+
+BATTERY_WIDTH_S: Final = 900
+"""Width of the intervals of estimates."""
+
+
+def battery_rows(signals: Mapping[str, Known], estimates: Sequence[Mapping[str, float]]) -> tuple[Row, ...]:
+    """Return charge and health, as reported and as estimated with twice the standard deviation on both sides, cells
+    and temperature; `estimates` has an entry for each interval. What is not known has no row."""
+
+    def estimated(name: str, sign: float) -> Known:
+        found = ((each.get(f"{name}_percent"), each.get(f"{name}_deviation_percent", 0.0)) for each in estimates)
+        return [None if value is None else min(100.0, max(0.0, value + 2 * sign * width)) for value, width in found]
+
+    def compared(title: str, signal: str, name: str) -> Row:
+        return Row(
+            title,
+            (
+                Series("blue", "reported", signals[signal]),
+                Series("green", "estimated", estimated(name, 0.0)),
+                Series("red", "lower bound", estimated(name, -1.0)),
+                Series("red", "upper bound", estimated(name, 1.0)),
+            ),
+        )
+
+    lowest, highest = (signals[f"battery.cell_voltage.{each}"] for each in ("min", "max"))
+    pairs = zip(lowest, highest, strict=True)
+    spread = [None if low is None or high is None else 1000 * (high - low) for low, high in pairs]
+    rows = (
+        compared("state of charge, %", SOC, "soc"),
+        compared("state of health, %", "battery.soh", "soh"),
+        Row("cells apart, mV", (Series("orange", "", spread),)),
+        Row("hottest cell, degC", (Series("blue", "", signals["battery.temperature.max"]),)),
+    )
+    known = ((row, tuple(each for each in row.series if any(v is not None for v in each.values))) for row in rows)
+    return tuple(Row(row.title, series) for row, series in known if series)
+
+
 def chart(label: str, starts_ms: Sequence[int], width_ms: int, rows: Sequence[Row]) -> str:
     """Return the picture, SVG."""
     return stairs_chart(label, (*starts_ms, starts_ms[-1] + width_ms), rows, number=_number)

@@ -10,7 +10,18 @@ from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.units import LAST_MS
 from v2g_cli.csms.show import JsonFlag, client_of, part, show
-from v2g_cli.csms.vehicle_plot import POWER, SOC, Known, chart, fleet_rows, held, vehicle_rows
+from v2g_cli.csms.vehicle_plot import (
+    BATTERY,
+    BATTERY_WIDTH_S,
+    POWER,
+    SOC,
+    Known,
+    battery_rows,
+    chart,
+    fleet_rows,
+    held,
+    vehicle_rows,
+)
 from v2g_cli.output import open_new
 
 app = typer.Typer()
@@ -70,11 +81,17 @@ def plot(
     ] = "battery.soc,charging.power,battery.temperature.max,battery.cell_voltage.imbalance",
     hours: Annotated[float, typer.Option("--hours", min=0.1, max=24 * 366, help="How long ago it begins.")] = 24.0,
     width: Annotated[int, typer.Option("--width-s", help="Width of the intervals: 60 or 900 s.")] = 900,
+    battery: Annotated[
+        bool, typer.Option("--battery", help="The battery of --ev: charge, health, cells and temperature.")
+    ] = False,
 ) -> None:
-    """Draw power and state of charge of all vehicles over time, or signals of one.
+    """Draw power and state of charge of all vehicles over time, or signals of one, or its battery.
 
-    Example: `v2g csms plot fleet.svg --hours 24`, `v2g csms plot ev-1.svg --ev EV-1`
+    Example: `v2g csms plot fleet.svg --hours 24`, `v2g csms plot ev-1.svg --ev EV-1 --battery`
     """
+    if battery and not ev:
+        raise ConfigError("--battery needs a vehicle", hint="name it: --ev EV")
+    width = BATTERY_WIDTH_S if battery else width
     client, width_ms = client_of(context), width * 1000
     now_ms = Clock().utc_ms()
     begin_ms = (now_ms - round(hours * 3_600_000)) // width_ms * width_ms
@@ -85,7 +102,12 @@ def plot(
         query = {"signal": signal, "width_s": width, "from_ms": begin_ms, "to_ms": now_ms}
         return held(client.pages(path, len(starts) + 1, **query), starts)
 
-    if ev:
+    if battery:
+        span = {"from_ms": begin_ms, "to_ms": now_ms}
+        found = client.pages(f"/vehicles/{part(ev)}/battery", len(starts) + 1, **span)
+        estimates = {each["at_ms"]: each["values"] for each in found}
+        rows = battery_rows({each: known(ev, each) for each in BATTERY}, [estimates.get(at, {}) for at in starts])
+    elif ev:
         rows = vehicle_rows({each: known(ev, each) for each in signals.split(",")})
     else:
         names = [each["ev"] for each in client.ask("GET", "/vehicles").body]

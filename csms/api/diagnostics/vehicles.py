@@ -19,7 +19,7 @@ from csms.api.http.operations import Page, Reply, delete, get
 from csms.api.http.paging import pages
 from csms.api.http.parameters import Paged
 from csms.api.http.problems import ApiError, missing
-from csms.db.queries import telemetry_aggregates
+from csms.db.queries import batteries, telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
 from csms.domain.diagnostics.aggregates import UNAGGREGATED, WIDTHS_S
 from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
@@ -156,6 +156,16 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     last: float
 
 
+class BatteryEstimates(msgspec.Struct, frozen=True, kw_only=True):
+    """What estimators knew of a battery at the end of the 900 s that begin at `at_ms`, by name with unit.
+
+    Such as `soc_percent` with `soc_deviation_percent`, its standard deviation.
+    """
+
+    at_ms: int
+    values: dict[str, float]
+
+
 @get("/vehicles", Permission.READ_VEHICLES, answer=list[LatestState], large=True)
 async def list_vehicles(call: Call, parameters: WhichStates) -> Reply[bytes]:
     """Return the latest states of all vehicles that the caller may see, as for a map."""
@@ -253,6 +263,23 @@ async def list_vehicle_aggregates(call: Call, parameters: WhichAggregates) -> Pa
     )
 
 
+@get("/vehicles/{ev}/battery", Permission.READ_VEHICLES)
+async def list_battery_estimates(call: Call, parameters: Span) -> Page[BatteryEstimates]:
+    """List the estimated state of a vehicle's battery, oldest first."""
+    _require_vehicle(call, parameters.ev)
+    if not sees(call.caller, "battery.cell_voltage.min"):
+        raise ApiError(403, f"{call.caller.role.value} does not read batteries", "ask the administrator")
+    span = parameters.from_ms, parameters.to_ms
+    return await pages(
+        call,
+        parameters,
+        BatteryEstimates,
+        tuple[int],
+        ("at_ms",),
+        lambda connection, after, limit: batteries.estimates(connection, parameters.ev, span, limit, after),
+    )
+
+
 @get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV, answer=bytes)
 async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Download]:
     """Return values of signals as CSV (RFC 4180) or Apache Parquet, a column for each signal, oldest first.
@@ -342,6 +369,7 @@ OPERATIONS = (
     list_vehicle_values,
     list_vehicle_route,
     list_vehicle_aggregates,
+    list_battery_estimates,
     export_vehicle_values,
     erase_vehicle_telemetry,
 )

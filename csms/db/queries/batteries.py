@@ -73,13 +73,13 @@ def save(
 
 
 def estimates(
-    connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: int | None
+    connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: tuple[int, ...] | None
 ) -> list[dict[str, Any]]:
     """Return the estimates of a vehicle, oldest first: from the first time to before the second."""
     at = battery_estimates.c.at_ms
     query = select(battery_estimates).where(battery_estimates.c.ev == ev, at >= span_ms[0], at < span_ms[1])
     if after is not None:
-        query = query.where(at > after)
+        query = query.where(at > after[0])
     seal, found = seal_of(connection), []
     for row in connection.execute(query.order_by(at).limit(limit)).all():
         document = seal.find(connection, row.document, "estimates", ev, row.at_ms)
