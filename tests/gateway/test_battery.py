@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from evcc.hardware.pack import Pack, PackConfig
+from evcc.policy.battery import Battery, BatteryConfig
 from tests.gateway.gateway import NOBODY, data_of, gateway, snapshot
+from v2g.battery import detectors, imbalance
 from v2g.io.can import CanConfig, CanPort
 from v2g.telemetry.batch import Mirror
 from v2g.telemetry.mapping import CanMapping
@@ -102,6 +105,24 @@ async def test_nothing_is_found_in_what_may_not_leave_the_vehicle(tmp_path: Path
         while not kept(tmp_path):
             await asyncio.sleep(0.01)
         assert data_of(events, "battery_finding") == []
+
+
+@pytest.mark.requirement("R117")
+async def test_a_weak_cell_is_named(tmp_path: Path) -> None:
+    settings = detectors.Settings(imbalance=imbalance.Settings(smooth_s=0.2))
+    pack = Pack(PackConfig(weak_mv=60.0), ambient_c=20.0)
+    cells_v = pack.measure(Battery(BatteryConfig(), at_ms=0).state, 0.05).cells_v
+    state = msgspec.structs.replace(snapshot(50.0), cells_v=cells_v)
+    async with gateway(tmp_path, NOBODY, drain=0.0, battery=settings) as (can, port, events):
+        ecu = BatteryEcu(can, lambda: state, rate=1.0)
+        while not data_of(events, "battery_finding"):
+            for frame_id, data in ecu.frames(state):
+                port.send(frame_id, data)
+            await asyncio.sleep(0.05)
+        while not findings(tmp_path):
+            await asyncio.sleep(0.01)
+    (found,) = data_of(events, "battery_finding")
+    assert (found["kind"], found["raised"], found["cell"]) == ("cell_imbalance", True, 1)
 
 
 def test_single_cells_are_a_sample_when_each_was_measured(tmp_path: Path) -> None:
