@@ -15,6 +15,7 @@ from v2g.battery import health as _health
 from v2g.battery import imbalance as _imbalance
 from v2g.battery import limits as _limits
 from v2g.battery import runaway as _runaway
+from v2g.battery import twin as _twin
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
@@ -24,9 +25,13 @@ _STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[Any, tuple[Finding
     "imbalance": _imbalance.step,
     "drift": _cusum.step,
     "health": _health.step,
+    "twin": _twin.step,
 }
 
-_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {"health": _health.estimates}
+_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {
+    "health": _health.estimates,
+    "twin": _twin.estimates,
+}
 """Functions that return what an estimator's state says, by name with unit: `soc_percent`."""
 
 UNFILTERED: Final = frozenset({"runaway"})
@@ -47,6 +52,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imbalance: _imbalance.Settings = _imbalance.Settings()
     drift: _cusum.Settings = _cusum.Settings()
     health: _health.Settings = _health.Settings()
+    twin: _twin.Settings = _twin.Settings()
+
+    def __post_init__(self) -> None:
+        """Let the twin be one of the battery that `health` describes, if it has no description of its own."""
+        if self.twin.pack is None:
+            msgspec.structs.force_setattr(self, "twin", msgspec.structs.replace(self.twin, pack=self.health.pack))
 
 
 class State(msgspec.Struct, frozen=True):
@@ -58,6 +69,7 @@ class State(msgspec.Struct, frozen=True):
     imbalance: _imbalance.State = _imbalance.State()
     drift: _cusum.State = _cusum.State()
     health: _health.State = _health.State()
+    twin: _twin.State = _twin.State()
 
 
 def step(
