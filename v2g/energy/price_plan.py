@@ -160,36 +160,30 @@ KINDS: Final[tuple[ChargeKind, ...]] = (
 class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A whole plan."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=60)]
-    """The content of an id never changes."""
-    currency: Currency
-    """Three letters (ISO 4217); a transaction keeps its currency."""
-    zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
-    """Time zone of clock times and days, as "Europe/Berlin"."""
-    description: Annotated[str, Meta(max_length=1024)] = ""
-    """What stations may show."""
-    valid_from_ms: UtcMs | None = None
-    """Not before this time (ms since 1970, UTC) at stations that compute costs."""
-    holidays: Annotated[tuple[date, ...], Meta(max_length=500)] = ()
-    """Dates for the condition `holidays`."""
-    energy: Charge | None = None
-    """Per kWh taken from the grid."""
-    export: Charge | None = None
-    """Per kWh fed back, paid to the driver."""
-    charging_time: Charge | None = None
-    """Per minute with energy flow."""
-    idle_time: Charge | None = None
-    """Per minute without."""
-    fixed: Charge | None = None
-    """Once, at the start."""
-    reservation_time: Charge | None = None
-    """Per minute between reservation and start."""
-    reservation_fixed: Charge | None = None
-    """Once, for a transaction that was reserved."""
-    least: Bound | None = None
-    """The least total (`excl_tax`, `incl_tax`), applied at the end."""
-    greatest: Bound | None = None
-    """The greatest total; there every part of the cost stops, usage continues to count."""
+    id: Annotated[str, Meta(min_length=1, max_length=60, description="The content of an id never changes.")]
+    currency: Annotated[Currency, Meta(description="Three letters (ISO 4217); a transaction keeps its currency.")]
+    zone: Annotated[
+        str, Meta(min_length=1, max_length=64, description='Time zone of clock times and days, as "Europe/Berlin".')
+    ] = "UTC"
+    description: Annotated[str, Meta(max_length=1024, description="What stations may show.")] = ""
+    valid_from_ms: Annotated[
+        UtcMs | None, Meta(description="Not before this time (ms since 1970, UTC) at stations that compute costs.")
+    ] = None
+    holidays: Annotated[tuple[date, ...], Meta(max_length=500, description="Dates for the condition `holidays`.")] = ()
+    energy: Annotated[Charge | None, Meta(description="Per kWh taken from the grid.")] = None
+    export: Annotated[Charge | None, Meta(description="Per kWh fed back, paid to the driver.")] = None
+    charging_time: Annotated[Charge | None, Meta(description="Per minute with energy flow.")] = None
+    idle_time: Annotated[Charge | None, Meta(description="Per minute without.")] = None
+    fixed: Annotated[Charge | None, Meta(description="Once, at the start.")] = None
+    reservation_time: Annotated[Charge | None, Meta(description="Per minute between reservation and start.")] = None
+    reservation_fixed: Annotated[Charge | None, Meta(description="Once, for a transaction that was reserved.")] = None
+    least: Annotated[
+        Bound | None, Meta(description="The least total (`excl_tax`, `incl_tax`), applied at the end.")
+    ] = None
+    greatest: Annotated[
+        Bound | None,
+        Meta(description="The greatest total; there every part of the cost stops, usage continues to count."),
+    ] = None
 
     def charge(self, kind: ChargeKind) -> Charge | None:
         """Return the rates of a kind, None if it is free."""

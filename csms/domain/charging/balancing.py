@@ -23,14 +23,16 @@ PHASES = (0, 1, 2)
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fuse or cable."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=60)]
-    """Its name in the site."""
-    parent: str | None = None
-    """The node that feeds it; none for the grid connection."""
-    limits: tuple[MilliAmpere, MilliAmpere, MilliAmpere]
-    """What it carries on L1, L2 and L3, for everything at or below it, mA."""
-    feed_back: tuple[MilliAmpere, MilliAmpere, MilliAmpere] | None = None
-    """How much may flow back through it, mA; none: as `limits`."""
+    id: Annotated[str, Meta(min_length=1, max_length=60, description="Its name in the site.")]
+    parent: Annotated[str | None, Meta(description="The node that feeds it; none for the grid connection.")] = None
+    limits: Annotated[
+        tuple[MilliAmpere, MilliAmpere, MilliAmpere],
+        Meta(description="What it carries on L1, L2 and L3, for everything at or below it, mA."),
+    ]
+    feed_back: Annotated[
+        tuple[MilliAmpere, MilliAmpere, MilliAmpere] | None,
+        Meta(description="How much may flow back through it, mA; none: as `limits`."),
+    ] = None
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,45 +62,51 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The vehicles at some stations, the limits of their grid connection, and what wear costs."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=60)]
-    """Its name."""
-    stations: StationIds | None = None
-    """Its stations; null: all."""
-    import_limit_w: Watts = MOST_W
-    """Limit of the connection, W; the grid signal's applies, too."""
-    export_limit_w: Watts = MOST_W
-    """The same for feed-in, W."""
-    evse_w: Watts = MOST_W
-    """The most that each EVSE gives or takes, W."""
-    load_w: Watts = 0
-    """What the connection draws beside the vehicles, W, where `forecast` does not say."""
-    forecast: Annotated[tuple[Forecast, ...], Meta(max_length=3000)] = ()
-    """From `start_ms` on, until the next: `load_w`, `pv_w` (generation), `temperature_c`."""
-    transformer: Transformer | None = None
-    """`rated_va`, `power_factor`: bounds the import, too."""
-    raise_w: Annotated[int, Meta(ge=1000, le=MOST_W)] = MOST_W
-    """The most by which all set-points together rise every 2 s, W."""
-    climate: Climate = NO_CLIMATE
-    """Share of the power by temperature: `charge`, `discharge`; and what heat costs."""
-    peak: Peak | None = None
-    """Daily window (`from_minute`, `until_minute`) with a lower `import_limit_w`, in which vehicles give power back;
-    at other times only with `discharge_elsewhere`."""
-    zone: Annotated[str, Meta(max_length=60)] = "UTC"
-    """Time zone of the window."""
-    horizon_h: Annotated[int, Meta(ge=1, le=72)] = 24
-    """How far plans reach, h, as far as prices are known."""
-    charge_efficiency: Efficiency = 0.95
-    """From the grid to the battery."""
-    discharge_efficiency: Efficiency = 0.95
-    """From the battery to the grid."""
-    battery_price_per_kwh: PositiveDecimals = "100"
-    """Price of a kWh of capacity, for the cost of wear."""
-    loss_percent: Annotated[float, Meta(ge=0, le=10)] = 0.4
-    """Capacity that 100 cycles cost, %."""
-    headroom: Annotated[float, Meta(ge=0, lt=1)] = 0.1
-    """Share of what vehicles can do that is kept for departures and refusals."""
-    active: bool = True
-    """Vehicles follow the plan; otherwise it can only be read."""
+    id: Annotated[str, Meta(min_length=1, max_length=60, description="Its name.")]
+    stations: Annotated[StationIds | None, Meta(description="Its stations; null: all.")] = None
+    import_limit_w: Annotated[
+        Watts, Meta(description="Limit of the connection, W; the grid signal's applies, too.")
+    ] = MOST_W
+    export_limit_w: Annotated[Watts, Meta(description="The same for feed-in, W.")] = MOST_W
+    evse_w: Annotated[Watts, Meta(description="The most that each EVSE gives or takes, W.")] = MOST_W
+    load_w: Annotated[
+        Watts, Meta(description="What the connection draws beside the vehicles, W, where `forecast` does not say.")
+    ] = 0
+    forecast: Annotated[
+        tuple[Forecast, ...],
+        Meta(
+            max_length=3000,
+            description="From `start_ms` on, until the next: `load_w`, `pv_w` (generation), `temperature_c`.",
+        ),
+    ] = ()
+    transformer: Annotated[
+        Transformer | None, Meta(description="`rated_va`, `power_factor`: bounds the import, too.")
+    ] = None
+    raise_w: Annotated[
+        int, Meta(ge=1000, le=MOST_W, description="The most by which all set-points together rise every 2 s, W.")
+    ] = MOST_W
+    climate: Annotated[
+        Climate, Meta(description="Share of the power by temperature: `charge`, `discharge`; and what heat costs.")
+    ] = NO_CLIMATE
+    peak: Annotated[
+        Peak | None,
+        Meta(
+            description="Daily window (`from_minute`, `until_minute`) with a lower `import_limit_w`, in which vehicles "
+            "give power back; at other times only with `discharge_elsewhere`."
+        ),
+    ] = None
+    zone: Annotated[str, Meta(max_length=60, description="Time zone of the window.")] = "UTC"
+    horizon_h: Annotated[int, Meta(ge=1, le=72, description="How far plans reach, h, as far as prices are known.")] = 24
+    charge_efficiency: Annotated[Efficiency, Meta(description="From the grid to the battery.")] = 0.95
+    discharge_efficiency: Annotated[Efficiency, Meta(description="From the battery to the grid.")] = 0.95
+    battery_price_per_kwh: Annotated[
+        PositiveDecimals, Meta(description="Price of a kWh of capacity, for the cost of wear.")
+    ] = "100"
+    loss_percent: Annotated[float, Meta(ge=0, le=10, description="Capacity that 100 cycles cost, %.")] = 0.4
+    headroom: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of what vehicles can do that is kept for departures and refusals.")
+    ] = 0.1
+    active: Annotated[bool, Meta(description="Vehicles follow the plan; otherwise it can only be read.")] = True
 
     def __post_init__(self) -> None:
         """Reject an unknown time zone."""

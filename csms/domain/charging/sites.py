@@ -24,20 +24,17 @@ _WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An EVSE at its node. Currents are mA on each phase."""
 
-    station_id: Annotated[str, Meta(min_length=1, max_length=48)]
-    """Its charging station."""
-    evse_id: Annotated[int, Meta(ge=1, le=10_000)]
-    """Its number at the station."""
-    node: str
-    """The node that it is connected to."""
-    phases: tuple[Literal["L1", "L2", "L3"], ...] = ("L1", "L2", "L3")
-    """The site's phases that its own are on, in order."""
-    most_ma: Annotated[int, Meta(ge=1, le=10_000_000)]
-    """Its greatest current, mA."""
-    least_ma: Annotated[int, Meta(ge=0, le=10_000_000)] = 6000
-    """The least at which vehicles charge, mA (IEC 61851-1: 6 A)."""
-    priority: Annotated[int, Meta(ge=-9, le=9)] = 0
-    """Higher goes first."""
+    station_id: Annotated[str, Meta(min_length=1, max_length=48, description="Its charging station.")]
+    evse_id: Annotated[int, Meta(ge=1, le=10_000, description="Its number at the station.")]
+    node: Annotated[str, Meta(description="The node that it is connected to.")]
+    phases: Annotated[
+        tuple[Literal["L1", "L2", "L3"], ...], Meta(description="The site's phases that its own are on, in order.")
+    ] = ("L1", "L2", "L3")
+    most_ma: Annotated[int, Meta(ge=1, le=10_000_000, description="Its greatest current, mA.")]
+    least_ma: Annotated[
+        int, Meta(ge=0, le=10_000_000, description="The least at which vehicles charge, mA (IEC 61851-1: 6 A).")
+    ] = 6000
+    priority: Annotated[int, Meta(ge=-9, le=9, description="Higher goes first.")] = 0
 
     @property
     def id(self) -> str:
@@ -48,23 +45,25 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A balanced site."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=60)]
-    """Its name."""
-    nodes: Annotated[tuple[Node, ...], Meta(min_length=1, max_length=1000)]
-    """Fuses, cables and transformers."""
-    places: Annotated[tuple[Place, ...], Meta(max_length=10_000)] = ()
-    """EVSEs."""
-    waiting_ma: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    """What an EVSE may draw until its transaction has a share, mA."""
-    least_raise_ma: Annotated[int, Meta(ge=0, le=100_000)] = 500
-    """Smaller raises are not sent, mA."""
-    zone: Annotated[str, Meta(max_length=64)] = ""
-    """Time zone of its stations' clocks, as "Europe/Berlin"; empty: `ocpp.time_zone`."""
+    id: Annotated[str, Meta(min_length=1, max_length=60, description="Its name.")]
+    nodes: Annotated[
+        tuple[Node, ...], Meta(min_length=1, max_length=1000, description="Fuses, cables and transformers.")
+    ]
+    places: Annotated[tuple[Place, ...], Meta(max_length=10_000, description="EVSEs.")] = ()
+    waiting_ma: Annotated[
+        int, Meta(ge=0, le=100_000, description="What an EVSE may draw until its transaction has a share, mA.")
+    ] = 0
+    least_raise_ma: Annotated[int, Meta(ge=0, le=100_000, description="Smaller raises are not sent, mA.")] = 500
+    zone: Annotated[
+        str,
+        Meta(
+            max_length=64, description="Time zone of its stations' clocks, as `Europe/Berlin`; empty: `ocpp.time_zone`."
+        ),
+    ] = ""
     time_sources: Annotated[
         tuple[Literal["Heartbeat", "NTP", "GPS", "RealTimeClock", "MobileNetwork", "RadioTimeTransmitter"], ...],
-        Meta(max_length=6),
+        Meta(max_length=6, description="Time sources of its stations' clocks, best first (`ClockCtrlr.TimeSource`)."),
     ] = ()
-    """Time sources of its stations' clocks, best first (`ClockCtrlr.TimeSource`)."""
 
     def __post_init__(self) -> None:
         """Reject an invalid tree, places without node, duplicate EVSEs, and unknown zones."""
