@@ -54,6 +54,7 @@ COMMANDS: Final = {
 _INSTALLED: Final = """\
 #!/bin/sh
 set -e
+if [ -e /usr/share/debconf/confmodule ]; then . /usr/share/debconf/confmodule; fi  # knows the question of a purge
 systemd-sysusers v2g-engine.conf
 systemd-tmpfiles --create v2g-engine.conf || true  # without /proc, as where an image is made, at the next start
 if [ -d /run/systemd/system ]; then
@@ -68,21 +69,51 @@ fi
 _REMOVING: Final = """\
 #!/bin/sh
 set -e
-units="v2g-secc.service v2g-csms.service v2g-telemetry.service"
+# No program runs while its files change: a charger that attests itself would lock. The next package starts what ran,
+# be it a new version or the other package; apt removes the one before it installs the other.
 if [ -d /run/systemd/system ]; then
-    case "$1" in
-    remove)
-        systemctl disable --now $units || true
-        ;;
-    upgrade)  # no program runs while its files change: a charger that attests itself would lock
-        for unit in $units; do
-            if systemctl --quiet is-active $unit; then echo $unit; fi
-        done > /run/v2g-engine.stopped
-        systemctl stop $units || true
-        ;;
-    esac
+    units="v2g-secc.service v2g-csms.service v2g-telemetry.service"
+    for unit in $units; do
+        if systemctl --quiet is-active $unit; then echo $unit; fi
+    done > /run/v2g-engine.stopped
+    systemctl stop $units || true
 fi
 """
+
+_REMOVED: Final = """\
+#!/bin/sh
+set -e
+if [ "$1" != purge ] || [ -e /usr/bin/v2g ]; then exit 0; fi  # the other package has the same files
+removes=false
+if [ -e /usr/share/debconf/confmodule ]; then
+    . /usr/share/debconf/confmodule
+    db_input high v2g-engine/remove-data || true
+    db_go || true
+    if db_get v2g-engine/remove-data; then removes=$RET; fi
+    db_purge || true
+fi
+rm -f /etc/systemd/system/*.wants/v2g-secc.service /etc/systemd/system/*.wants/v2g-csms.service
+rm -f /etc/systemd/system/*.wants/v2g-telemetry.service /var/log/v2g-bridge.log /run/v2g-engine.stopped
+rm -rf /usr/lib/v2g-engine /var/log/v2g-engine
+if [ "$removes" = true ]; then
+    rm -rf /etc/v2g-engine /var/lib/v2g-engine
+else
+    echo "v2g-engine: kept /etc/v2g-engine and /var/lib/v2g-engine" >&2
+fi
+"""
+"""The users stay: files elsewhere, such as backups, may be theirs."""
+
+QUESTION: Final = """\
+Template: v2g-engine/remove-data
+Type: boolean
+Default: false
+Description: Remove configurations, keys and data of v2g-engine?
+ /etc/v2g-engine and /var/lib/v2g-engine hold certificates, keys, journals of sessions and databases. Journals that no
+ back end has, and keys without a copy, are lost.
+"""
+
+SCRIPTS: Final = {"postinst": _INSTALLED, "prerm": _REMOVING, "postrm": _REMOVED}
+"""What dpkg runs around the package's files."""
 
 
 def build(folder: Path, name: str, wheel: Path, *, signer: SigningKey | None = None, number: int = 0) -> Path:
@@ -218,7 +249,8 @@ def _control(root: Path, name: str, version: str, architecture: str) -> None:
         """)
     )
     (control / "conffiles").write_text("/etc/logrotate.d/v2g-engine\n")
-    for script, text in {"postinst": _INSTALLED, "prerm": _REMOVING}.items():
+    (control / "templates").write_text(QUESTION)
+    for script, text in SCRIPTS.items():
         (control / script).write_text(text)
         (control / script).chmod(0o755)
     for path in root.rglob("*"):  # the mask of who builds must not decide

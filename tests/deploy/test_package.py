@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from deploy.debian import COMMANDS
+from deploy.debian import COMMANDS, EXTRAS, QUESTION, SCRIPTS
 from tests.deploy.package import ROOT, run
 from tests.deploy.service import Service, running
 from tests.packages import need
@@ -92,3 +92,82 @@ async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path
     assert "error" not in unknown.lower()
     assert not (system / "usr/lib/v2g-engine").exists()
     assert config.exists()
+
+
+SYSTEMCTL = """\
+#!/bin/sh
+# as one of systemd that runs: units that are active are files
+case "$1" in
+--quiet) [ -e "/run/active/$3" ] ;;
+stop) shift; for unit; do rm -f "/run/active/$unit"; done ;;
+start) shift; for unit; do [ "$unit" = --no-block ] || touch "/run/active/$unit"; done ;;
+esac
+"""
+
+
+def small(folder: Path, name: str, version: str) -> Path:
+    """Return a package with what dpkg runs of ours, and one file."""
+    root = folder / f"{name}-{version}"
+    (control := root / "DEBIAN").mkdir(parents=True)
+    (other,) = EXTRAS.keys() - {name}
+    head = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: a <a@b>\nDescription: a\n"
+    (control / "control").write_text(f"{head}Conflicts: {other}\nReplaces: {other}\n")
+    (control / "templates").write_text(QUESTION)
+    for script, text in SCRIPTS.items():
+        (control / script).write_text(text)
+        (control / script).chmod(0o755)
+    (program := root / "usr/bin/v2g").parent.mkdir(parents=True)
+    program.write_text("")
+    for source, target in (("sysusers.conf", "sysusers.d"), ("tmpfiles.conf", "tmpfiles.d")):
+        (place := root / "usr/lib" / target).mkdir(parents=True)
+        shutil.copyfile(ROOT / "deploy" / source, place / "v2g-engine.conf")
+    path = folder / f"{name}_{version}.deb"
+    run("dpkg-deb", "--root-owner-group", "--build", root, path)
+    return path
+
+
+def test_another_package_keeps_services_and_a_purge_removes_what_was_asked_for(system: Path, tmp_path: Path) -> None:
+    """R155: by apt and dpkg of a clean system, which has a systemctl of the test's."""
+    chroot = ("chroot", str(system))
+    (control := system / "usr/sbin/systemctl").write_text(SYSTEMCTL)
+    control.chmod(0o755)
+    (system / "run/systemd/system").mkdir(parents=True, exist_ok=True)
+    (active := system / "run/active").mkdir()
+    wants = system / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    for name, version in (("v2g-engine", "1"), ("v2g-engine", "2"), ("v2g-engine-full", "2")):
+        shutil.copyfile(small(tmp_path, name, version), system / "tmp" / f"{name}_{version}.deb")
+    install = (*chroot, "apt-get", "install", "--yes", "--no-install-recommends")
+
+    def answer(value: str) -> None:
+        """Answer the question of a purge, as somebody does who is asked."""
+        asked = f"v2g-engine v2g-engine/remove-data boolean {value}"
+        run(*chroot, "sh", "-c", f"echo {asked} | debconf-set-selections")
+
+    run(*install, "/tmp/v2g-engine_1.deb")
+    (enabled := wants / "v2g-secc.service").symlink_to("/usr/lib/systemd/system/v2g-secc.service")
+    (active / "v2g-secc.service").touch()
+    (config := system / "etc/v2g-engine/secc.toml").touch()
+    (driver := system / "usr/lib/v2g-engine/drivers/acme.py").parent.mkdir(parents=True)
+    driver.touch()
+    for package in ("v2g-engine_2", "v2g-engine-full_2", "v2g-engine_1", "v2g-engine-full_2"):
+        run(*install, "--allow-downgrades", f"/tmp/{package}.deb")
+        assert [each.name for each in active.iterdir()] == ["v2g-secc.service"], package
+        assert enabled.is_symlink()
+        assert not (system / "run/v2g-engine.stopped").exists()
+    run(*chroot, "dpkg", "--purge", "v2g-engine")  # what the other package has left of itself
+    assert enabled.is_symlink()
+    assert config.exists()
+    run(*chroot, "apt-get", "remove", "--yes", "v2g-engine-full")
+    assert [*active.iterdir()] == []
+    assert config.exists()
+    said = run(*chroot, "env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--purge", "v2g-engine-full")
+    assert "kept /etc/v2g-engine" in said
+    assert config.exists()
+    assert not enabled.is_symlink()
+    assert not driver.exists()
+    run(*install, "/tmp/v2g-engine-full_2.deb")
+    answer("true")
+    run(*chroot, "env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--purge", "v2g-engine-full")
+    for path in ("etc/v2g-engine", "var/lib/v2g-engine", "usr/lib/v2g-engine", "var/log/v2g-bridge.log"):
+        assert not os.path.lexists(system / path), path
