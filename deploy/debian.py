@@ -19,6 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from deploy import manual
 from v2g.extras import DRIVERS, PACKAGES
 from v2g.extras import HOME as INSTALLED
 from v2g.io.keys import open_key
@@ -123,6 +124,7 @@ def build(folder: Path, name: str, wheel: Path, *, signer: SigningKey | None = N
         root.chmod(0o755)
         _programs(root, wheel, LOCKS / f"{name}.txt")
         _services(root)
+        manual.write(root, wheel.name.split("-")[1])
         _components(root, folder / f"{name}.cdx.json")
         version, architecture = wheel.name.split("-")[1], _said("dpkg", "--print-architecture")
         _control(root, name, version, architecture)

@@ -644,7 +644,7 @@ def _faults(_: ChargerStatus, evse: Evse) -> Line:
 
 _UNTIL: Final = {
     "unplugged": " (until the vehicle has left)",
-    "serviced": " (latched: `v2g hardware clear` after service)",
+    "serviced": " (latched: `v2g hardware serviced` after service)",
 }
 
 

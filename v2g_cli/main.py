@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -161,8 +161,16 @@ _shown_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging stati
 _shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.", evcc_init)
 
 
+COMPLETE: Final = "_V2G_COMPLETE"
+"""Variable by which a shell asks for completions: `deploy.manual` writes the scripts."""
+
+
 def main() -> None:
     """Entry point of the `v2g` command."""
+    if COMPLETE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     guarded(app)
 
 

@@ -129,7 +129,7 @@ async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: 
         keeper.take(charger.controllers)
         (session,) = keeper.latest.evses[0].sessions
         assert (session.session_id, session.edition, session.reason) == ("ab", "ISO 15118-20 DC", "vehicle")
-        assert "latched" in said(keeper, "faults")
+        assert "latched: `v2g hardware serviced`" in said(keeper, "faults")
         keeper.take(charger.controllers)
     mine = [each for each in seen if (each.stage, each.name) == ("hardware", "status")]
     assert [set(each.data) for each in mine].count(set(summary(keeper.latest, evse))) == len(mine) >= 2
