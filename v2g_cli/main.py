@@ -168,7 +168,7 @@ COMPLETE: Final = "_V2G_COMPLETE"
 def main() -> None:
     """Entry point of the `v2g` command."""
     if COMPLETE in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # imported there
 
         completion_init()
     guarded(app)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,11 +89,37 @@ async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path
     service = Service("v2g-secc", notify, as_its_user, socket_name="/run/test/notify.sock")
     async with running(service):
         assert (state / "registers.json").exists() or any(state.iterdir())
+    (system / "tmp/own_stage.py").write_text(OWN_STAGE)
+    assert run(*chroot, "v2g", "hardware", "install", "/tmp/own_stage.py", "--name", "own") == "own_stage 0: own\n"
+    drivers = run(*chroot, "v2g", "hardware", "list").splitlines()
+    assert {"own\tstage\town_stage 0\t", "linux\tpilot\tv2g-engine 0.2.0\t"} <= set(drivers)
+    run(*chroot, "/usr/lib/v2g-engine/bin/python", "-I", "-c", "import gpiod")
+    attested = (*chroot, "v2g", "attest", "check", manifest, "--public-key", "/tmp/signer.pem")
+    found = subprocess.run(attested, capture_output=True, text=True, check=False)
+    assert found.returncode != 0
+    assert "/usr/lib/v2g-engine/drivers/own_stage.py" in found.stdout + found.stderr
+    lacks = subprocess.run((*chroot, "v2g", "csms", "--config", "/x"), capture_output=True, text=True, check=False)
+    assert "apt install ./v2g-engine-full_" in lacks.stderr
     unknown = run(*chroot, "dpkg", "--remove", "v2g-engine")
     assert "error" not in unknown.lower()
-    assert not (system / "usr/lib/v2g-engine").exists()
+    assert not (system / "usr/lib/v2g-engine/lib").exists()
     assert config.exists()
+    run(*chroot, "env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--purge", "v2g-engine")
+    assert not (system / "usr/lib/v2g-engine").exists()
+    shutil.rmtree(system / "etc/v2g-engine")
 
+
+OWN_STAGE = """
+import contextlib
+import msgspec
+from v2g.io.hardware.driver import Driver
+class Config(msgspec.Struct):
+    device: str = ""
+@contextlib.asynccontextmanager
+async def opens(config, context):
+    yield None
+DRIVER = Driver("stage", Config, opens)
+"""
 
 SYSTEMCTL = """\
 #!/bin/sh
